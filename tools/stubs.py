@@ -1,0 +1,71 @@
+"""Generate the Python stubs of `protos/` (beside the .proto files), or check that they are current.
+
+    python tools/stubs.py            write them
+    python tools/stubs.py --check    exit 1 when a committed stub differs from what would be written
+
+Runs on the interpreter of `.venv-stubs` (requirements/stubs.txt); see requirements/stubs.in for why.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from grpc_tools import protoc  # type: ignore[import-untyped]
+
+ROOT = Path(__file__).resolve().parent.parent
+PROTOS = ROOT / "protos"
+SUFFIXES = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi")
+
+
+def generate(target: Path) -> None:
+    """Write the stubs of every .proto below `protos/` into `target`, in the same layout."""
+    sources = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
+    well_known = Path(str(protoc.__file__)).parent / "_proto"
+    plugins = Path(sys.executable).parent
+    arguments = [
+        "protoc",
+        f"-I{PROTOS}",
+        f"-I{well_known}",
+        f"--plugin=protoc-gen-mypy={plugins / 'protoc-gen-mypy'}",
+        f"--plugin=protoc-gen-mypy_grpc={plugins / 'protoc-gen-mypy_grpc'}",
+        f"--python_out={target}",
+        f"--grpc_python_out={target}",
+        f"--mypy_out=quiet:{target}",
+        f"--mypy_grpc_out=quiet:{target}",
+        *sources,
+    ]
+    if protoc.main(arguments) != 0:
+        raise SystemExit("protoc refused the contracts: see its words above")
+
+
+def stubs(folder: Path) -> dict[str, bytes]:
+    """Map every stub below `folder` to its bytes."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*_pb2*"))
+        if path.name.endswith(SUFFIXES)
+    }
+
+
+def main() -> None:
+    """Write or check, as the command line says."""
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = Path(folder)
+        generate(fresh)
+        wanted, present = stubs(fresh), stubs(PROTOS)
+        if "--check" in sys.argv[1:]:
+            stale = sorted(name for name in wanted.keys() | present.keys() if wanted.get(name) != present.get(name))
+            if stale:
+                raise SystemExit(f"stubs differ from the contracts, run `make stubs`: {', '.join(stale)}")
+            return
+        for name in present.keys() - wanted.keys():
+            (PROTOS / name).unlink()
+        for name in wanted:
+            shutil.copyfile(fresh / name, PROTOS / name)
+
+
+if __name__ == "__main__":
+    main()
