@@ -1,0 +1,150 @@
+"""What the voice service asks of a provider of speech, and the format in which a story is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class StoryFormat:
+    """A format in which stories are kept. `sample_rate` in Hz, `bit_rate` in bits per second."""
+
+    name: str
+    content_type: str
+    sample_rate: int
+    channels: int
+    bit_rate: int
+
+
+MP3_44100_128: Final = StoryFormat(
+    name="mp3_44100_128", content_type="audio/mpeg", sample_rate=44_100, channels=1, bit_rate=128_000
+)
+"""The default of every story. Wave and Ogg Opus will stand beside it."""
+
+
+class NativeFormat(StrEnum):
+    """What a provider hands over: always one channel."""
+
+    MP3_44100_128 = "mp3_44100_128"
+    """MPEG-1 Layer III at 44.1 kHz and 128 kbit/s; passed through frame by frame."""
+    PCM_S16LE = "pcm_s16le"
+    """Signed 16-bit little-endian samples at `ProviderMetadata.sample_rate`; resampled and encoded by us."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceSettings:
+    """How a voice should speak; None leaves it to the provider.
+
+    `stability`, `similarity_boost` and `style` run from 0 to 1; `speed` is a factor, 1.0 being the voice's own pace.
+    """
+
+    stability: float | None = None
+    similarity_boost: float | None = None
+    style: float | None = None
+    use_speaker_boost: bool | None = None
+    speed: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentRequest:
+    """One segment to speak.
+
+    `language_code` is BCP-47. Empty `voice_id` and `model_id` mean the provider's default for the language.
+    `previous_text` is what was spoken before, empty for providers that do not take it.
+    """
+
+    text: str
+    language_code: str
+    voice_id: str = ""
+    model_id: str = ""
+    settings: VoiceSettings = field(default_factory=VoiceSettings)
+    previous_text: str = ""
+    with_timings: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WordTiming:
+    """When a word sounds: code points [text_start, text_end) of the request's text, seconds from its start."""
+
+    text_start: int
+    text_end: int
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class AudioChunk:
+    """Some bytes of the segment, in the provider's native format; cut anywhere."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Words of the segment, in order and without overlap."""
+
+    words: tuple[WordTiming, ...]
+
+
+SpeechItem = AudioChunk | Timings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderMetadata:
+    """What a provider is and can do.
+
+    `max_text_length` in code points; `sample_rate` in Hz; `languages` as BCP-47 codes ("en", "pt-BR"), a bare
+    language standing for its regions too.
+    """
+
+    name: str
+    display_name: str
+    supports_streaming: bool
+    native_format: NativeFormat
+    sample_rate: int
+    max_text_length: int
+    languages: tuple[str, ...]
+    paid: bool
+    takes_previous_text: bool
+    default_voice: str
+    default_model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceInfo:
+    """A voice of a provider. `gender` is "female", "male" or empty."""
+
+    voice_id: str
+    display_name: str
+    language_codes: tuple[str, ...]
+    gender: str = ""
+
+
+class VoiceProvider(Protocol):
+    """Turns the text of one segment into sound."""
+
+    @property
+    def metadata(self) -> ProviderMetadata:
+        """What this provider is; costs nothing to ask."""
+
+    async def validate_configuration(self) -> str:
+        """Say what is missing and how to mend it, or "" when the provider can be called."""
+
+    def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
+        """Speak `request`: chunks of audio as they come, and timings where asked for and known.
+
+        The end of the stream means that the provider said it was done, not that the sound is whole: see
+        `voice_service.audio.verify`. Close the generator (`contextlib.aclosing`) when it is left early.
+        Raises ProviderError.
+        """
+
+    async def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
+        """List the voices, of one language (BCP-47) or all. Raises ProviderError."""
+
+    async def aclose(self) -> None:
+        """Let go of connections and processes. The provider is not used after it."""
