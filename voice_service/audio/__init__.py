@@ -1,0 +1,1 @@
+"""Sound: exact frames of MPEG audio, encoding of PCM, and the check that a segment is whole."""

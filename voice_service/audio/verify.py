@@ -1,0 +1,84 @@
+"""The check that a segment is whole, before a byte of it leaves the service.
+
+Frames are walked and the length is held against the text; nothing is decoded and loudness is not judged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from voice_service.audio.mp3 import Mp3Error, walk
+from voice_service.audio.plausibility import duration_bounds
+from voice_service.errors import ProviderError, ProviderErrorKind
+from voice_service.ports import MP3_44100_128
+
+if TYPE_CHECKING:
+    from voice_service.ports import StoryFormat
+
+_SAMPLE_BYTES: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedSegment:
+    """A whole segment in the story's format: `data` is frames alone, `samples` per channel, `sample_rate` in Hz."""
+
+    data: bytes
+    frames: int
+    samples: int
+    sample_rate: int
+
+    @property
+    def duration(self) -> float:
+        """Seconds, exact to a frame."""
+        return self.samples / self.sample_rate
+
+
+def verify_segment(
+    data: bytes,
+    *,
+    text: str,
+    speed: float | None,
+    provider: str,
+    story_format: StoryFormat = MP3_44100_128,
+) -> VerifiedSegment:
+    """Strip tags from the MP3 `data` and check that it is whole frames of `story_format`, as long as `text` needs.
+
+    Raises ProviderError of `provider`: TRUNCATED (retryable) where bytes are cut, damaged or implausibly few or many;
+    UNSUPPORTED where the frames are whole but of another format.
+    """
+    try:
+        walked = walk(data)
+    except Mp3Error as error:
+        message = f"the audio is not whole: {error}"
+        raise ProviderError(ProviderErrorKind.TRUNCATED, message, provider=provider) from error
+    asked = (story_format.sample_rate, story_format.channels, story_format.bit_rate)
+    if (walked.sample_rate, walked.channels, walked.bit_rate) != asked:
+        message = (
+            f"the audio has {walked.sample_rate} Hz, {walked.channels} channel(s) and "
+            f"{walked.bit_rate or 'varying'} bit/s where the story has {asked[0]} Hz, {asked[1]} and {asked[2]}"
+        )
+        raise ProviderError(ProviderErrorKind.UNSUPPORTED, message, provider=provider)
+    _check_duration(walked.duration, text=text, speed=speed, provider=provider)
+    return VerifiedSegment(walked.data, walked.frames, walked.samples, walked.sample_rate)
+
+
+def verify_pcm(pcm: bytes, *, sample_rate: int, text: str, speed: float | None, provider: str) -> None:
+    """Check that mono s16le `pcm` at `sample_rate` Hz is whole samples, as long as `text` needs.
+
+    Raises ProviderError of `provider` with TRUNCATED (retryable).
+    """
+    if not pcm or len(pcm) % _SAMPLE_BYTES:
+        message = f"the audio is not whole: {len(pcm)} bytes of 16-bit samples"
+        raise ProviderError(ProviderErrorKind.TRUNCATED, message, provider=provider)
+    _check_duration(len(pcm) / _SAMPLE_BYTES / sample_rate, text=text, speed=speed, provider=provider)
+
+
+def _check_duration(duration: float, *, text: str, speed: float | None, provider: str) -> None:
+    bounds = duration_bounds(text, speed)
+    if not bounds.admit(duration):
+        message = (
+            f"the audio lasts {duration:.2f} s where {len(text)} characters take "
+            f"{bounds.shortest:.2f} to {bounds.longest:.2f} s"
+        )
+        raise ProviderError(ProviderErrorKind.TRUNCATED, message, provider=provider)
