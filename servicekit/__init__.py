@@ -1,1 +1,1 @@
-
+"""What every server needs and that knows nothing of stories."""

@@ -1,0 +1,46 @@
+"""Addresses to listen on."""
+
+import asyncio
+import ipaddress
+import socket
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of "host:port" or "[ipv6]:port"; ValueError for anything else."""
+    host, colon, port = address.rpartition(":")
+    if not host or not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError("must be host:port, such as 127.0.0.1:50051")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError("must have an IPv6 host in brackets, such as [::1]:50051")
+    return host, int(port)
+
+
+def check_address(address: str) -> str:
+    """`address` itself if it is "host:port"; ValueError otherwise."""
+    split_address(address)
+    return address
+
+
+def is_loopback(listen: str) -> bool:
+    """True when only this machine can reach what listens on `listen` ("host:port")."""
+    host, _ = split_address(listen)
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def check_free(address: str) -> None:
+    """Raises OSError when nobody could listen on `address` ("host:port") now. Port 0 is always free."""
+    host, port = split_address(address)
+    if port == 0:
+        return
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for family, kind, protocol, _, place in found:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)

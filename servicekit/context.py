@@ -1,0 +1,57 @@
+"""Who asked, and under which request id: known wherever the work goes on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+REQUEST_ID_KEY: Final = "x-request-id"
+OWNER_KEY: Final = "x-tale-owner"
+LOCAL_OWNER: Final = "local"
+"""The owner of everything where there is no authentication."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """The request that the present task works for. Tasks started by a handler inherit it."""
+
+    request_id: str
+    owner: str
+
+
+_current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
+
+
+def current() -> RequestContext:
+    """The context of the present task; LookupError where nobody bound one."""
+    context = _current.get()
+    if context is None:
+        raise LookupError("no request context here: wrap background work in servicekit.context.bound(...)")
+    return context
+
+
+def current_or_none() -> RequestContext | None:
+    """The context of the present task, if any."""
+    return _current.get()
+
+
+def bind(context: RequestContext) -> None:
+    """Binds `context` for the rest of the present task. For the interceptor; others use `bound`."""
+    _current.set(context)
+
+
+@contextmanager
+def bound(context: RequestContext) -> Iterator[RequestContext]:
+    """Binds `context` within the block, for background work that no call started."""
+    token = _current.set(context)
+    try:
+        yield context
+    finally:
+        _current.reset(token)
+
+
+def outgoing_metadata() -> tuple[tuple[str, str], ...]:
+    """The metadata that carries the present context to a sibling."""
+    context = current()
+    return ((REQUEST_ID_KEY, context.request_id), (OWNER_KEY, context.owner))

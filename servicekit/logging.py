@@ -1,0 +1,91 @@
+"""Logs: one line an event, JSON or for the eye, with the request id, for our loggers and for those of libraries."""
+
+import logging
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final, Literal, TextIO
+
+import structlog
+
+from servicekit.context import current_or_none
+from servicekit.failures import described
+
+LogFormat = Literal["auto", "console", "json"]
+
+Event = MutableMapping[str, Any]
+
+_HANDLER: Final = "servicekit"
+
+
+def configure(
+    service: str,
+    *,
+    level: str = "INFO",
+    levels: Mapping[str, str] | None = None,
+    log_format: LogFormat = "auto",
+    stream: TextIO | None = None,
+) -> None:
+    """Sets up logging for the process, once, from `main`; called again it replaces what it had set up.
+
+    Every line carries `service`, `event`, `level`, `logger`, `timestamp` (UTC) and, within a call, `request_id`.
+    Exceptions are logged by type and stack frames, never by text, since that may carry what users wrote. `levels` are
+    for single loggers by name. Lines go to standard error unless `stream` is given.
+    """
+    out = stream or sys.stderr
+    console = log_format == "console" or (log_format == "auto" and out.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _Identity(service),
+        _exceptions_without_text,
+    ]
+    renderer: structlog.typing.Processor
+    renderer = structlog.dev.ConsoleRenderer(colors=out.isatty()) if console else structlog.processors.JSONRenderer()
+    handler = logging.StreamHandler(out)
+    handler.set_name(_HANDLER)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.PositionalArgumentsFormatter(), *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [other for other in root.handlers if other.get_name() != _HANDLER] + [handler]
+    root.setLevel(level)
+    for name, single in (levels or {}).items():
+        logging.getLogger(name).setLevel(single)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+class _Identity:
+    """Adds which service speaks, and for which request."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+
+    def __call__(self, logger: object, method: str, event: Event) -> Event:
+        del logger, method
+        event["service"] = self._service
+        context = current_or_none()
+        if context is not None:
+            event.setdefault("request_id", context.request_id)
+        return event
+
+
+def _exceptions_without_text(logger: object, method: str, event: Event) -> Event:
+    del logger, method
+    given = event.pop("exc_info", None)
+    error = sys.exc_info()[1] if given is True else given[1] if isinstance(given, tuple) else given
+    if isinstance(error, BaseException):
+        event["errors"] = described(error)
+    return event

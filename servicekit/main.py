@@ -1,0 +1,105 @@
+"""The life of a service's process: settings, logs, signals, server, exit code."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from servicekit.app import App
+from servicekit.authentication import Security
+from servicekit.failures import described
+from servicekit.logging import configure
+from servicekit.server import Server
+from servicekit.settings import ConfigurationError, ServiceSettings
+
+_log: Final = structlog.stdlib.get_logger("servicekit.main")
+
+BAD_CONFIGURATION: Final = 2
+"""Exit code when the service can not start as it is set up."""
+CUT_SHORT: Final = 130
+"""Exit code after a second signal, which cuts the drain short."""
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def run(
+    load_settings: Callable[[], S],
+    build_app: Callable[[S], App],
+    service_name: str,
+    *,
+    security: Callable[[S], Security] | None = None,
+) -> None:
+    """Runs a service until SIGTERM or SIGINT, then drains it, then ends the process; a second signal ends the drain.
+
+    `build_app` is called within the running loop. Exit codes: 0 after a drain, 2 for a ConfigurationError (its one
+    line goes to standard error), 130 after a second signal.
+    """
+    try:
+        settings = load_settings()
+        configure(service_name, level=settings.log_level, levels=settings.log_levels, log_format=settings.log_format)
+
+        async def serve() -> int:
+            asyncio.get_running_loop().set_exception_handler(_log_stray)
+            guard = security(settings) if security else Security()
+            return await _Life(Server(build_app(settings), settings, service=service_name, security=guard)).live()
+
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            code = runner.run(serve())
+    except ConfigurationError as error:
+        sys.stderr.write(f"{service_name}: {error}\n")
+        code = BAD_CONFIGURATION
+    sys.exit(code)
+
+
+class _Life:
+    """A server from start to end, as signals have it."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._asked = asyncio.Event()
+        self._signals = 0
+
+    async def live(self) -> int:
+        """The exit code, once the server is down."""
+        loop = asyncio.get_running_loop()
+        task = asyncio.create_task(self._serve())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, task)
+        await asyncio.wait({task})
+        if task.cancelled():
+            return CUT_SHORT if self._signals > 1 else 0
+        task.result()
+        return 0
+
+    async def _serve(self) -> None:
+        await self._server.start()
+        await self._asked.wait()
+        await self._server.drain()
+
+    def _signalled(self, task: asyncio.Task[None]) -> None:
+        self._signals += 1
+        if self._signals > 1 or not self._server.serving:
+            task.cancel()
+        self._asked.set()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - there is none on some platforms
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _log_stray(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Logs what no task awaited, without the texts that asyncio's own handler would print."""
+    del loop
+    error = context.get("exception")
+    _log.error(
+        "error outside of any awaited task",
+        what=context.get("message"),
+        errors=described(error) if isinstance(error, BaseException) else [],
+    )

@@ -1,0 +1,150 @@
+"""Runs one call: binds its context, maps its errors, counts and logs it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import grpc
+import structlog
+
+from servicekit.authentication import Authenticator, Metadata
+from servicekit.calls import CallTracker
+from servicekit.context import LOCAL_OWNER, REQUEST_ID_KEY, RequestContext, bind
+from servicekit.errors import DomainError, reconnect
+from servicekit.failures import abort_within, to_domain_error
+from servicekit.ids import is_token, new_id
+from servicekit.status import to_grpc_status
+
+_log: Final = structlog.stdlib.get_logger("servicekit.access")
+
+_HEALTH: Final = "/grpc.health."
+_UNCOUNTED: Final = (_HEALTH, "/grpc.reflection.")
+_CODE_NAMES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+Body: TypeAlias = Callable[[], Awaitable[Any]]
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call on its way; `code` and `reason` are for the log."""
+
+    method: str
+    context: Context
+    request_id: str
+    metadata: Metadata
+    code: str = "OK"
+    reason: str | None = None
+
+
+class CallRunner:
+    """Runs calls so that nothing a handler raises reaches its caller but DomainErrors, as rich statuses."""
+
+    def __init__(self, tracker: CallTracker, authenticator: Authenticator) -> None:
+        self._tracker = tracker
+        self._authenticator = authenticator
+
+    async def run(self, method: str, context: Context, body: Body) -> Any:
+        """Awaits `body` as the answer to a call of `method`, once the service has started and the caller is known.
+
+        Raises grpc.aio.AbortError when a status was sent, CancelledError when the caller is gone.
+        """
+        began = time.monotonic()
+        metadata = tuple(context.invocation_metadata() or ())
+        call = _Call(method, context, _request_id(metadata), metadata)
+        bind(RequestContext(call.request_id, LOCAL_OWNER))
+        counted = not method.startswith(_UNCOUNTED)
+        task = _this_task()
+        if counted:
+            self._tracker.enter(task)
+        try:
+            return await self._answer(call, body, task)
+        finally:
+            if counted:
+                self._tracker.leave(task)
+            _log.log(
+                logging.INFO if counted else logging.DEBUG,
+                "call",
+                method=method,
+                code=call.code,
+                duration_ms=round((time.monotonic() - began) * 1000, 3),
+                **({} if call.reason is None else {"reason": call.reason}),
+            )
+
+    async def _answer(self, call: _Call, body: Body, task: asyncio.Task[Any]) -> Any:
+        try:
+            await call.context.send_initial_metadata(((REQUEST_ID_KEY, call.request_id),))
+            if not call.method.startswith(_HEALTH):
+                await self._admit(call)
+            answer = await body()
+        except asyncio.CancelledError as error:
+            if task.cancelling() and not self._tracker.interrupted:
+                call.code = "CANCELLED"
+                raise
+            failure = self._interrupted(error, call, task)
+        except grpc.aio.AbortError:
+            call.code = _code_name(call.context)
+            raise
+        except grpc.aio.InternalError:
+            # The connection broke while something was sent on it: nobody is there to be told.
+            call.code = "CANCELLED"
+            raise
+        except Exception as error:  # noqa: BLE001 - here is where whatever it is becomes a status
+            abort = abort_within(error)
+            if abort is not None:
+                call.code = _code_name(call.context)
+                raise abort from None
+            failure = to_domain_error(error, call.request_id)
+        else:
+            call.code = _code_name(call.context)
+            return answer
+        call.code, call.reason = failure.code.name, failure.reason
+        return await _refuse(call.context, failure)
+
+    async def _admit(self, call: _Call) -> None:
+        await self._tracker.admitted()
+        owner = await self._authenticator.authenticate(call.method, call.metadata)
+        if owner != LOCAL_OWNER:
+            bind(RequestContext(call.request_id, owner))
+
+    def _interrupted(self, error: asyncio.CancelledError, call: _Call, task: asyncio.Task[Any]) -> DomainError:
+        """The failure where a handler was cancelled though its caller did not cancel.
+
+        Either the drain ran out of time, or the handler awaited something that somebody cancelled. Let out as it is,
+        the latter would send no status at all and leave the caller waiting.
+        """
+        while task.cancelling():
+            task.uncancel()
+        return reconnect() if self._tracker.draining else to_domain_error(error, call.request_id)
+
+
+async def _refuse(context: Context, failure: DomainError) -> None:
+    try:
+        await context.abort_with_status(to_grpc_status(failure))
+    except grpc.aio.UsageError:
+        # The handler had sent its status before it failed. The failure is in the log; there is no more to tell.
+        _log.debug("a status was sent before the failure")
+
+
+def _request_id(metadata: Metadata) -> str:
+    for key, value in metadata:
+        if key == REQUEST_ID_KEY and isinstance(value, str) and is_token(value):
+            return value
+    return new_id()
+
+
+def _code_name(context: Context) -> str:
+    code: object = context.code()
+    if isinstance(code, grpc.StatusCode):
+        return code.name
+    return _CODE_NAMES.get(code, "UNKNOWN") if isinstance(code, int) else "OK"
+
+
+def _this_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("a call runs in no task")
+    return task

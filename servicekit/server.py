@@ -1,0 +1,210 @@
+"""A service on the wire: binding, health, status, operators' port, drain."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Final, Self
+
+import grpc
+import structlog
+from aiohttp.web import AbstractRouteDef
+
+from servicekit.addresses import check_free
+from servicekit.app import App
+from servicekit.authentication import Security
+from servicekit.calls import CallTracker
+from servicekit.health import Health
+from servicekit.interceptor import CallInterceptor
+from servicekit.ops import OpsServer
+from servicekit.settings import ConfigurationError, ServiceSettings, env_name
+from servicekit.status_service import NAME, StatusServicer
+from tale.common.v1 import status_pb2_grpc
+
+_log: Final = structlog.stdlib.get_logger("servicekit.server")
+
+_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
+    # Otherwise a second server on the port would silently succeed.
+    ("grpc.so_reuseport", 0),
+    # Clients look for new replicas only when they connect anew. The grace outlasts every stream: a run is 45 min.
+    ("grpc.max_connection_age_ms", 300_000),
+    ("grpc.max_connection_age_grace_ms", 3_600_000),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+_MOST_CALLS: Final = 4096
+_CUT_SECONDS: Final = 2.0
+_CLOSE_SECONDS: Final = 10.0
+_LAST_SECONDS: Final = 0.1
+
+
+class Server:
+    """Runs an App: `start`, then `drain` (or `stop` at once); as a context manager, start and drain.
+
+    Raises ConfigurationError from `start` when an address can not be bound; what the app raises goes on.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        settings: ServiceSettings,
+        *,
+        service: str,
+        security: Security | None = None,
+        ops_routes: Sequence[AbstractRouteDef] = (),
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._service = service
+        self._security = security or Security()
+        self._tracker = CallTracker()
+        self._health = Health()
+        self._ops = OpsServer(lambda: self.serving, ops_routes)
+        self._grpc = grpc.aio.server(
+            interceptors=[CallInterceptor(self._tracker, self._security.authenticator)],
+            options=_OPTIONS,
+            maximum_concurrent_rpcs=_MOST_CALLS,
+        )
+        self._bound = ""
+        self._app_began = False
+        self._refusing: asyncio.Task[None] | None = None
+        self._stopped = False
+
+    @property
+    def serving(self) -> bool:
+        """True while calls are taken."""
+        return self._health.serving
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that are being answered now; health checks and reflection do not count."""
+        return self._tracker.in_flight
+
+    @property
+    def address(self) -> str:
+        """Where it listens, "host:port", with the real port where the settings said 0. Empty before `start`."""
+        return self._bound
+
+    @property
+    def ops_address(self) -> str:
+        """Where the operators' HTTP listens, "host:port". Empty before `start`."""
+        return self._ops.address
+
+    async def start(self) -> None:
+        """Binds, starts the app, and says SERVING. Calls that come while the app starts wait for it."""
+        try:
+            await self._register()
+            await self._bind()
+            await self._bind_ops()
+            await self._grpc.start()
+            self._app_began = True
+            await self._app.start()
+        except BaseException:
+            await self.stop()
+            raise
+        self._tracker.open()
+        await self._health.set_serving(serving=True)
+        _log.info("serving", address=self.address, ops_address=self.ops_address)
+
+    async def drain(self) -> None:
+        """Goes down in good order, within `drain_seconds` and a little.
+
+        Health says NOT_SERVING, the app ends its streams, no connection or call is taken any more (clients go to
+        another replica), calls in flight end. Those that did not end in time get UNAVAILABLE / RECONNECT.
+        """
+        self._tracker.draining = True
+        budget = self._settings.drain_seconds
+        deadline = asyncio.get_running_loop().time() + budget
+        _log.info("draining", in_flight=self.in_flight)
+        try:
+            await self._health.set_serving(serving=False)
+            async with asyncio.timeout_at(deadline):
+                await self._app.begin_drain()
+            # Sends GOAWAY and closes the port, yet leaves calls alone for as long as they may take here.
+            self._refusing = asyncio.create_task(self._grpc.stop(budget + _CLOSE_SECONDS))
+            await self._tracker.wait_idle(deadline)
+        finally:
+            await self.stop()
+
+    async def stop(self) -> None:
+        """Goes down at once: calls in flight get UNAVAILABLE / RECONNECT, then the app closes what it opened."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self._tracker.draining = True
+        async with AsyncExitStack() as closing:
+            closing.push_async_callback(self._ops.stop)
+            closing.push_async_callback(self._stop_grpc)
+            if self._app_began:
+                closing.push_async_callback(self._stop_app)
+            await self._health.set_serving(serving=False)
+            await self._cut()
+        _log.info("stopped")
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.drain()
+
+    async def _register(self) -> None:
+        status = StatusServicer(self._app, self._service, lambda: self.serving)
+        status_pb2_grpc.add_StatusServiceServicer_to_server(status, self._grpc)
+        await self._health.register(self._grpc, (*self._app.register(self._grpc), NAME))
+
+    async def _bind(self) -> None:
+        listen, credentials = self._settings.listen, self._security.credentials
+        try:
+            # gRPC would say why it can not bind on standard error, in lines of its own.
+            await check_free(listen)
+            if credentials is None:
+                port = self._grpc.add_insecure_port(listen)
+            else:
+                port = self._grpc.add_secure_port(listen, credentials)
+        except (OSError, RuntimeError) as error:
+            raise self._unbindable("listen", listen, error) from None
+        self._bound = f"{listen.rpartition(':')[0]}:{port}"
+
+    async def _bind_ops(self) -> None:
+        listen = self._settings.ops_listen
+        try:
+            await self._ops.start(listen)
+        except OSError as error:
+            raise self._unbindable("ops_listen", listen, error) from None
+
+    def _unbindable(self, field: str, listen: str, error: OSError | RuntimeError) -> ConfigurationError:
+        variable = env_name(type(self._settings), field)
+        number = error.errno if isinstance(error, OSError) else None
+        if number == errno.EADDRINUSE:
+            return ConfigurationError(
+                f"{variable}: {listen} is in use; end the program that listens there or set {variable} to another port"
+            )
+        why = os.strerror(number) if number and number > 0 else "no such address"
+        return ConfigurationError(
+            f"{variable}: can not listen on {listen} ({why}); set {variable} to a host:port of this machine"
+        )
+
+    async def _cut(self) -> None:
+        if self.in_flight:
+            _log.warning("calls are cut", in_flight=self.in_flight)
+            self._tracker.interrupt()
+            await self._tracker.wait_idle(asyncio.get_running_loop().time() + _CUT_SECONDS)
+
+    async def _stop_app(self) -> None:
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await self._app.stop()
+
+    async def _stop_grpc(self) -> None:
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            # What is left are health watches, which never end by themselves.
+            await self._grpc.stop(_LAST_SECONDS)
+            if self._refusing is not None:
+                await self._refusing

@@ -1,0 +1,204 @@
+"""Settings from the environment: every knob typed, described and named by its variable."""
+
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, Union, get_args, get_origin
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+
+from servicekit.addresses import check_address, is_loopback
+
+__all__ = [
+    "CommaList",
+    "ConfigurationError",
+    "Listen",
+    "LogLevel",
+    "ServiceSettings",
+    "SettingDescription",
+    "describe_settings",
+    "env_name",
+    "is_loopback",
+    "load",
+]
+
+
+class ConfigurationError(Exception):
+    """The service can not start as it is set up. Its text is one line that names the variable and the mend."""
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _levels(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+    if any(not name.strip() or not equals for name, equals, _ in pairs):
+        raise ValueError("must be name=LEVEL,name=LEVEL")
+    return {name.strip(): level.strip() for name, _, level in pairs}
+
+
+LogLevel: TypeAlias = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
+Listen: TypeAlias = Annotated[str, AfterValidator(check_address)]
+"""An address to bind, "host:port"."""
+CommaList: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""A comma-separated list; blanks around the items do not count."""
+
+
+class ServiceSettings(BaseSettings):
+    """The knobs that every service has; a service adds its own and says its own names for the addresses.
+
+    Every field names its variable and says what it is for::
+
+        listen: Listen = Field("127.0.0.1:50052", validation_alias="STORY_LISTEN", description="gRPC bind address")
+
+    In code the fields are given by name: `StorySettings(listen="127.0.0.1:0")`. Secrets are `SecretStr`. A variable
+    that is set but empty counts as unset.
+    """
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+        # Fields can be given by name in code; without a prefix the bare name (LISTEN) would be read from the
+        # environment as well.
+        env_prefix="tale_field_",
+    )
+
+    listen: Listen = Field("127.0.0.1:0", validation_alias="SERVICE_LISTEN", description="gRPC bind address")
+    ops_listen: Listen = Field(
+        "127.0.0.1:0", validation_alias="SERVICE_OPS_LISTEN", description="HTTP bind address for operators"
+    )
+    data_dir: Path = Field(
+        Path("./data"), validation_alias="TALE_DATA_DIR", description="Folder of the embedded store, cache and spool"
+    )
+    drain_seconds: float = Field(
+        30.0,
+        ge=0,
+        le=3600,
+        validation_alias="DRAIN_SECONDS",
+        description="Seconds that calls in flight get to end when the service goes down",
+    )
+    log_level: LogLevel = Field("INFO", validation_alias="LOG_LEVEL", description="Least level that is logged")
+    log_levels: Annotated[Mapping[str, LogLevel], NoDecode, BeforeValidator(_levels)] = Field(
+        {}, validation_alias="LOG_LEVELS", description="Levels of single loggers: name=LEVEL,name=LEVEL"
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto",
+        validation_alias="LOG_FORMAT",
+        description="Shape of the log lines; auto is console on a terminal, else json",
+    )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Holds every field to a variable's name and a description."""
+        super().__pydantic_init_subclass__(**kwargs)
+        for name, field in cls.model_fields.items():
+            if not isinstance(field.validation_alias, str) or not field.description:
+                raise TypeError(f"{cls.__name__}.{name} needs a validation_alias and a description")
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load(cls: type[S]) -> S:
+    """The settings of the environment; ConfigurationError names every wrong variable and its mend, and no value."""
+    try:
+        return cls()
+    except ValidationError as error:
+        raise ConfigurationError(_one_line(cls, error)) from None
+    except SettingsError as error:
+        raise ConfigurationError(_unreadable(cls, error)) from None
+
+
+def env_name(cls: type[BaseSettings], field: str) -> str:
+    """The environment variable of a field."""
+    alias = cls.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else field.upper()
+
+
+class SettingDescription(NamedTuple):
+    """One knob, for the documentation. `default` is empty where there is none."""
+
+    variable: str
+    type: str
+    default: str
+    description: str
+
+
+def describe_settings(cls: type[BaseSettings]) -> list[SettingDescription]:
+    """Every knob of `cls`, in the order in which its fields stand."""
+    return [
+        SettingDescription(
+            env_name(cls, name), _type_text(field.annotation), _default_text(field), field.description or ""
+        )
+        for name, field in cls.model_fields.items()
+    ]
+
+
+def _one_line(cls: type[BaseSettings], error: ValidationError) -> str:
+    said: dict[str, str] = {}
+    for problem in error.errors(include_url=False, include_context=False, include_input=False):
+        location = problem["loc"]
+        variable = _variable(cls, str(location[0])) if location else cls.__name__
+        message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+        mend = "must be set" if problem["type"] == "missing" else message
+        said.setdefault(variable, f"{variable} {mend}{_purpose(cls, variable)}")
+    return " ".join("; ".join(said.values()).split())
+
+
+def _unreadable(cls: type[BaseSettings], error: SettingsError) -> str:
+    # The library's text names the field in quotes and, unlike its cause, no value.
+    parts = str(error).split('"')
+    variable = _variable(cls, parts[1]) if len(parts) > 1 else cls.__name__
+    return f"{variable} must be JSON{_purpose(cls, variable)}"
+
+
+def _variable(cls: type[BaseSettings], location: str) -> str:
+    return env_name(cls, location) if location in cls.model_fields else location
+
+
+def _purpose(cls: type[BaseSettings], variable: str) -> str:
+    for name, field in cls.model_fields.items():
+        if env_name(cls, name) == variable:
+            default = _default_text(field)
+            return f" ({field.description}{f'; default {default}' if default else ''})"
+    return ""
+
+
+def _type_text(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_text(arguments[0])
+    if origin is Literal:
+        return " | ".join(map(str, arguments))
+    if origin in {Union, types.UnionType}:
+        return " | ".join(_type_text(argument) for argument in arguments if argument is not type(None))
+    if origin in {tuple, list, frozenset}:
+        return "list"
+    known = {str: "text", int: "integer", float: "number", bool: "boolean", Path: "path", SecretStr: "secret"}
+    return known.get(annotation, "map" if origin else str(getattr(annotation, "__name__", annotation)))
+
+
+def _default_text(field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=True, validated_data={})
+    if field.is_required() or default is None or isinstance(default, SecretStr):
+        return ""
+    if isinstance(default, bool):
+        return "1" if default else "0"
+    if isinstance(default, (tuple, list, frozenset)):
+        return ",".join(map(str, default))
+    if isinstance(default, Mapping):
+        return ",".join(f"{key}={value}" for key, value in default.items())
+    return f"{default:g}" if isinstance(default, float) else str(default)

@@ -1,0 +1,136 @@
+"""DomainError <-> google.rpc.Status."""
+
+import math
+from typing import Final
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped] # its wheel has stubs but no py.typed
+
+from servicekit.errors import DOMAIN, DomainError, FieldViolation, unavailable
+
+DETAILS_KEY: Final = "grpc-status-details-bin"
+
+# gRPC refuses metadata above 8 KiB; both the percent-encoded text and the base64 of the details must fit.
+_MESSAGE_BUDGET: Final = 1_200
+_STATUS_BUDGET: Final = 4_096
+
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+_KEPT: Final = {
+    grpc.StatusCode.DEADLINE_EXCEEDED: "A service that this call needs did not answer in time.",
+    grpc.StatusCode.CANCELLED: "The call was cancelled.",
+    grpc.StatusCode.UNIMPLEMENTED: "A service that this call needs does not know it.",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "A service that this call needs is at its limit.",
+}
+
+
+def to_status(error: DomainError) -> status_pb2.Status:
+    """The rich status of `error`: ErrorInfo, then BadRequest with all violations, then RetryInfo.
+
+    What would not fit into gRPC's metadata is left out at the end: text is cut, and of a great many violations the
+    last are summed up in one.
+    """
+    status = status_pb2.Status(code=error.code.value[0], message=_shortened(error.message))
+    status.details.append(
+        _packed(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=dict(error.metadata)))
+    )
+    if error.retry_after is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(math.ceil(max(0.0, error.retry_after) * 1e9))
+        status.details.append(_packed(retry))
+    if error.violations:
+        room = _STATUS_BUDGET - status.ByteSize()
+        status.details.insert(1, _packed(_bad_request(error.violations, room)))
+    return status
+
+
+def to_grpc_status(error: DomainError) -> grpc.Status:
+    """What `ServicerContext.abort_with_status` takes."""
+    from grpc_status import rpc_status  # noqa: PLC0415 - only failing calls need it
+
+    return rpc_status.to_status(to_status(error))
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError) -> DomainError:
+    """What a failed call to a sibling means to our own caller.
+
+    A sibling's rich status comes through as it was. A bare status comes from the transport: UNAVAILABLE is
+    UPSTREAM_UNAVAILABLE with a retry hint, DEADLINE_EXCEEDED, CANCELLED, UNIMPLEMENTED and RESOURCE_EXHAUSTED keep
+    their code, and everything else is INTERNAL, since our caller can not mend it. No upstream text is passed on.
+    """
+    rich = _rich_status(error)
+    if rich is not None:
+        return rich
+    code = error.code()
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return unavailable("UPSTREAM_UNAVAILABLE", "A service that this call needs can not be reached.")
+    if code in _KEPT:
+        return DomainError(code, code.name, _KEPT[code])
+    return DomainError(grpc.StatusCode.INTERNAL, "INTERNAL", "Internal error.")
+
+
+def _rich_status(error: grpc.aio.AioRpcError) -> DomainError | None:
+    for key, value in error.trailing_metadata() or ():
+        if key == DETAILS_KEY:
+            try:
+                return _from_status(status_pb2.Status.FromString(value))
+            except DecodeError:
+                return None
+    return None
+
+
+def _from_status(status: status_pb2.Status) -> DomainError | None:
+    info = error_details_pb2.ErrorInfo()
+    bad_request = error_details_pb2.BadRequest()
+    retry = error_details_pb2.RetryInfo()
+    retry_after: float | None = None
+    for detail in status.details:
+        detail.Unpack(info)
+        detail.Unpack(bad_request)
+        if detail.Unpack(retry):
+            retry_after = retry.retry_delay.ToNanoseconds() / 1e9
+    code = _CODES.get(status.code)
+    if info.domain != DOMAIN or code is None or code is grpc.StatusCode.OK:
+        return None
+    return DomainError(
+        code,
+        info.reason,
+        status.message,
+        metadata=dict(info.metadata),
+        violations=[FieldViolation(v.field, v.description) for v in bad_request.field_violations],
+        retry_after=retry_after,
+    )
+
+
+def _bad_request(violations: tuple[FieldViolation, ...], room: int) -> error_details_pb2.BadRequest:
+    bad_request = error_details_pb2.BadRequest()
+    for done, violation in enumerate(violations):
+        bad_request.field_violations.add(field=violation.field, description=violation.description)
+        # 160 bytes are left for the wrapping and for the line that sums up.
+        if bad_request.ByteSize() > room - 160:
+            del bad_request.field_violations[-1]
+            bad_request.field_violations.add(
+                field="", description=f"and {len(violations) - done} more violations, not listed"
+            )
+            break
+    return bad_request
+
+
+def _packed(
+    message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo,
+) -> AnyMessage:
+    packed = AnyMessage()
+    packed.Pack(message)
+    return packed
+
+
+def _shortened(text: str) -> str:
+    """`text`, cut where its percent-encoded form would take more than the budget."""
+    spent = 0
+    for index, character in enumerate(text):
+        spent += 1 if " " <= character <= "~" and character != "%" else 3 * len(character.encode("utf-8", "replace"))
+        if spent > _MESSAGE_BUDGET:
+            return text[:index] + "…"
+    return text

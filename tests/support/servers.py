@@ -1,0 +1,45 @@
+"""Services in the test's own process, on ports of the system's choice."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import grpc
+
+from servicekit.app import App
+from servicekit.authentication import Security
+from servicekit.channel import open_channel
+from servicekit.server import Server
+from servicekit.settings import ServiceSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A service that runs: its server, where it listens, and a channel to it."""
+
+    server: Server
+    address: str
+    channel: grpc.aio.Channel
+
+
+@asynccontextmanager
+async def running(
+    app: App,
+    *,
+    service: str = "test",
+    settings: ServiceSettings | None = None,
+    security: Security | None = None,
+    drain_seconds: float = 1.0,
+) -> AsyncIterator[Running]:
+    """Runs `app` as its process would, without signals and logs, and drains it at the end.
+
+    Without `settings` it gets free loopback ports. A test that ends with calls open waits `drain_seconds` for them.
+    """
+    settings = settings or ServiceSettings(drain_seconds=drain_seconds)
+    server = Server(app, settings, service=service, security=security)
+    await server.start()
+    try:
+        async with open_channel(server.address) as channel:
+            yield Running(server, server.address, channel)
+    finally:
+        await server.drain()
