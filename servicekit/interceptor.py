@@ -15,7 +15,7 @@ from servicekit.calls import CallTracker
 from servicekit.errors import FieldViolation, unimplemented, validation_failed
 from servicekit.runner import CallRunner, Context
 
-Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Behaviour: TypeAlias = Callable[[Any, Context], Any]
 
 _MALFORMED: Final = FieldViolation("request", "must be a well-formed message of the type that the method takes")
