@@ -15,6 +15,7 @@ from servicekit.calls import CallTracker
 from servicekit.errors import FieldViolation, unimplemented, validation_failed
 from servicekit.runner import CallRunner, Context
 
+# In quotes: the class is generic for type checkers alone.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Behaviour: TypeAlias = Callable[[Any, Context], Any]
 
@@ -33,9 +34,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        continuation: Callable[[grpc.HandlerCallDetails], "Awaitable[Handler | None]"],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
+    ) -> "Handler | None":
         """The call's handler, wrapped."""
         try:
             handler = await continuation(handler_call_details)
