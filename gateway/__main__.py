@@ -1,0 +1,16 @@
+"""`python -m gateway`."""
+
+from gateway.bootstrap import build
+from gateway.settings import GatewaySettings
+from servicekit.authentication import Anonymous, Security
+from servicekit.main import run
+from servicekit.settings import load
+
+
+def main() -> None:
+    """Runs the gateway until it is told to end. Without authentication everything belongs to "local"."""
+    run(lambda: load(GatewaySettings), build, "gateway", security=lambda _: Security(Anonymous()))
+
+
+if __name__ == "__main__":
+    main()

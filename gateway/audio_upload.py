@@ -1,0 +1,53 @@
+"""Hands the finished audio of a run to storage."""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+import grpc
+import structlog
+
+from gateway.desk import Desk
+from gateway.lease import LeaseLostError
+from gateway.persistence import Persistence
+from gateway.siblings import classify
+from gateway.spool import Spool
+from servicekit.status import from_rpc_error
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+
+CHUNK_BYTES: Final = 64 * 1024
+UPLOAD_SECONDS: Final = 120.0
+
+log = structlog.get_logger(__name__)
+
+
+async def upload(desk: Desk, spool: Spool, audio: common_pb2.StoryAudio) -> None:
+    """Returns once storage has committed the audio; LeaseLostError, or DomainError when storage will not have it."""
+    persistence = Persistence(wait_seconds=desk.settings.run_timeout_seconds, clock=desk.clock)
+    while True:
+        desk.lease.check()
+        try:
+            await desk.siblings.storage.write_audio(_pieces(desk, spool, audio), timeout=UPLOAD_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            if from_rpc_error(error).reason in {"LEASE_LOST", "STORY_NOT_FOUND", "WRONG_STATE"}:
+                raise LeaseLostError(from_rpc_error(error).reason) from error
+            failure = classify(error)
+            log.warning("audio_upload_failed", story_id=desk.board.story_id, reason=failure.error.reason)
+            await persistence.after(failure)
+        else:
+            return
+
+
+async def _pieces(
+    desk: Desk, spool: Spool, audio: common_pb2.StoryAudio
+) -> AsyncIterator[storage_pb2.WriteAudioRequest]:
+    header = storage_pb2.AudioHeader(story_id=desk.board.story_id, lease_token=desk.lease.token, audio=audio)
+    yield storage_pb2.WriteAudioRequest(header=header)
+    offset = 0
+    while offset < spool.size:
+        block = memoryview(await spool.read(offset))
+        for start in range(0, len(block), CHUNK_BYTES):
+            data = bytes(block[start : start + CHUNK_BYTES])
+            yield storage_pb2.WriteAudioRequest(chunk=storage_pb2.AudioPiece(offset=offset, data=data))
+            offset += len(data)
+    yield storage_pb2.WriteAudioRequest(commit=storage_pb2.AudioCommit(size_bytes=spool.size, sha256=spool.sha256()))

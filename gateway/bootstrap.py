@@ -1,0 +1,38 @@
+"""The composition root: settings -> objects -> service."""
+
+from gateway.app import GatewayApp
+from gateway.proxy import ForwardingHandler
+from gateway.runs import Runs
+from gateway.servicer import GatewayServicer
+from gateway.settings import GatewaySettings
+from gateway.siblings import Siblings, StorageClient, StoryClient, VoiceClient
+from gateway.stories import Stories
+from gateway.system import System
+from servicekit.channel import open_channel
+from servicekit.settings import is_loopback
+
+
+def build(settings: GatewaySettings) -> GatewayApp:
+    """Puts the gateway together. Channels connect when they are first used."""
+    storage = open_channel(settings.storage_target)
+    story = open_channel(settings.story_target)
+    voice = open_channel(settings.voice_target)
+    siblings = Siblings(StorageClient(storage), StoryClient(story), VoiceClient(voice))
+    runs = Runs(siblings, settings)
+    servicer = GatewayServicer(
+        Stories(siblings, runs),
+        runs,
+        siblings.storage,
+        System({"story": story, "voice": voice, "storage": storage}),
+        heartbeat_seconds=settings.heartbeat_seconds,
+    )
+    open_door = not is_loopback(settings.listen)
+    return GatewayApp(
+        servicer,
+        ForwardingHandler(storage=storage, voice=voice, story=story),
+        runs,
+        (storage, story, voice),
+        warnings=("Anybody who reaches this address can use the gateway: there is no authentication.",)
+        if open_door
+        else (),
+    )

@@ -1,0 +1,32 @@
+"""What the writer and the narrator of one story share."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gateway.board import Board
+from gateway.checkpointer import Checkpointer
+from gateway.lease import Lease
+from gateway.ledger import Ledger
+from gateway.settings import GatewaySettings
+from gateway.siblings import Siblings
+from tale.storage.v1 import storage_pb2
+
+
+@dataclass(slots=True)
+class Desk:
+    """One story's run: what is kept of it, what is released of it, and the right to write to it."""
+
+    record: storage_pb2.StoryRecord
+    lease: Lease
+    board: Board
+    ledger: Ledger
+    siblings: Siblings
+    checkpointer: Checkpointer
+    settings: GatewaySettings
+    clock: Callable[[], float] = field(default=time.monotonic)
+
+    async def keep(self, checkpoint: storage_pb2.StoryCheckpoint) -> None:
+        """Makes `checkpoint` durable, the ledger's news with it."""
+        checkpoint.attempts.extend(self.ledger.take_unkept())
+        await self.checkpointer.keep(checkpoint, self.lease)

@@ -1,0 +1,18 @@
+"""What makes two requests the same request."""
+
+import hashlib
+import json
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+
+
+def fingerprint(message: Message, *, without: frozenset[str] = frozenset()) -> bytes:
+    """SHA-256 (32 bytes) of the canonical JSON (sorted keys) of `message` as given, before defaults.
+
+    `without` names top-level fields that do not count, such as `request_id`.
+    """
+    said = MessageToDict(message, preserving_proto_field_name=True)
+    kept = {name: value for name, value in said.items() if name not in without}
+    canonical = json.dumps(kept, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).digest()

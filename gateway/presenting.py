@@ -1,0 +1,41 @@
+"""Kept records as callers see them."""
+
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+
+
+def basic(story: common_pb2.Story) -> common_pb2.Story:
+    """A copy without the fields marked "FULL view only"."""
+    shown = common_pb2.Story()
+    shown.CopyFrom(story)
+    del shown.full_response[:]
+    shown.ClearField("generation_info")
+    del shown.attempts[:]
+    del shown.audio.segments[:]
+    if not story.HasField("audio"):
+        shown.ClearField("audio")
+    return shown
+
+
+def bare_audio(audio: common_pb2.StoryAudio) -> common_pb2.StoryAudio:
+    """A copy without segments."""
+    shown = common_pb2.StoryAudio()
+    shown.CopyFrom(audio)
+    del shown.segments[:]
+    return shown
+
+
+def header_of(record: storage_pb2.StoryRecord) -> common_pb2.NarrationHeader:
+    """The header of a story's kept audio."""
+    audio, book = record.story.audio, record.run.narration
+    if book.audio_id == audio.audio_id:
+        return book
+    return common_pb2.NarrationHeader(
+        audio_id=audio.audio_id,
+        provider=audio.provider,
+        voice_id=audio.voice_id,
+        model_id=audio.model_id,
+        audio_format=audio.audio_format,
+        content_type=audio.content_type,
+        language_code=record.story.language_code,
+    )

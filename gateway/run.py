@@ -1,0 +1,165 @@
+"""One story on its way from accepted to ready, under one lease."""
+
+import asyncio
+import contextlib
+from typing import Final
+
+import grpc
+import structlog
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from gateway.board import End
+from gateway.desk import Desk
+from gateway.lease import LeaseLostError
+from gateway.ledger import now
+from gateway.narrating import Narrator
+from gateway.problems import abandoned, problem_of
+from gateway.siblings import classify
+from gateway.spools import Spools
+from gateway.writing import Writer
+from servicekit.errors import DomainError
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+
+LAST_WORDS_SECONDS: Final = 2.0
+"""How long a run that is stopped tries to keep its ledger."""
+
+log = structlog.get_logger(__name__)
+
+
+class Run:
+    """Makes one story. `execute` is the run; it ends when the story does, or when it may not go on."""
+
+    def __init__(self, desk: Desk, spools: Spools, *, pickup_count: int) -> None:
+        self.desk = desk
+        self._spools = spools
+        self._pickup_count = pickup_count
+
+    async def execute(self) -> None:
+        """Writes, tells and keeps the story. The board always ends, however this does."""
+        desk = self.desk
+        try:
+            state, problems = await self._make()
+            done = await self._conclude(state, problems)
+            if done is not None:
+                desk.board.finish(End.DONE, done)
+            log.info(
+                "story_ended",
+                story_id=desk.board.story_id,
+                state=common_pb2.StoryState.Name(state),
+                characters=len(desk.board.text),
+                audio_bytes=desk.board.audio_size,
+                reasons=[problem.reason for problem in problems],
+            )
+        except LeaseLostError as lost:
+            log.warning("lease_lost", story_id=desk.board.story_id, why=str(lost))
+        except asyncio.CancelledError:
+            await self._last_words()
+            raise
+        finally:
+            # Only the first end counts; after a hand-over the owner of the runs has said so already.
+            desk.board.finish(End.LEFT)
+
+    async def _make(self) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
+        if self._pickup_count > self.desk.settings.max_pickups:
+            return self._give_up(f"It was taken up {self._pickup_count} times without getting any further.")
+        left = self.desk.settings.run_timeout_seconds - _age_seconds(self.desk.record.run)
+        try:
+            async with asyncio.timeout(max(0.0, left)) as limit:
+                return await self._write_and_narrate()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return self._give_up("It took longer than a story may.")
+
+    def _give_up(self, why: str) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
+        told = self.desk.board.text_complete
+        return self._end_state(narrated=False), [abandoned(why, narration=told)]
+
+    async def _write_and_narrate(self) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
+        wanted = self.desk.record.story.narrate
+        problems: list[common_pb2.Problem] = []
+        narrated = not wanted
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                keeper = tasks.create_task(self._keep_lease())
+                narrating = tasks.create_task(self._narrate()) if wanted else None
+                writing = tasks.create_task(self._write())
+                problem = await writing
+                if narrating is not None:
+                    if problem is not None:
+                        narrating.cancel()
+                        await asyncio.wait([narrating])
+                    else:
+                        problem = await narrating
+                        narrated = problem is None
+                keeper.cancel()
+                if problem is not None:
+                    problems.append(problem)
+        except* LeaseLostError as lost:
+            raise LeaseLostError(str(lost.exceptions[0])) from None
+        return self._end_state(narrated=narrated), problems
+
+    def _end_state(self, *, narrated: bool) -> common_pb2.StoryState.ValueType:
+        if not self.desk.board.text_complete:
+            return common_pb2.STORY_STATE_FAILED
+        # A story that is told again keeps its old audio when the new narration fails.
+        if narrated or self.desk.record.story.HasField("audio"):
+            return common_pb2.STORY_STATE_READY
+        return common_pb2.STORY_STATE_READY_WITHOUT_AUDIO
+
+    async def _write(self) -> common_pb2.Problem | None:
+        try:
+            await Writer(self.desk).write()
+        except DomainError as error:
+            return problem_of(error, narration=False)
+        return None
+
+    async def _narrate(self) -> common_pb2.Problem | None:
+        try:
+            await Narrator(self.desk, self._spools).narrate()
+        except DomainError as error:
+            return problem_of(error, narration=True)
+        return None
+
+    async def _keep_lease(self) -> None:
+        """Renews the lease while nothing else does."""
+        interval = self.desk.settings.lease_seconds / 3
+        while True:
+            await asyncio.sleep(interval)
+            if self.desk.lease.remaining < 2 * interval:
+                await self.desk.keep(storage_pb2.StoryCheckpoint())
+
+    async def _conclude(
+        self, state: common_pb2.StoryState.ValueType, problems: list[common_pb2.Problem]
+    ) -> common_pb2.Story | None:
+        desk = self.desk
+        checkpoint = storage_pb2.StoryCheckpoint(state=state, problems=problems)
+        await desk.keep(checkpoint)
+        desk.board.set_state(state)
+        try:
+            record = await desk.siblings.storage.get_story(desk.board.story_id, view=common_pb2.STORY_VIEW_BASIC)
+        except grpc.aio.AioRpcError as error:
+            # It is kept; who watches asks storage for it, and waits there if need be.
+            log.warning("ended_story_not_read", story_id=desk.board.story_id, reason=classify(error).error.reason)
+            return None
+        return record.story
+
+    async def _last_words(self) -> None:
+        """Notes in the ledger that the calls in flight were stopped, if storage takes it soon."""
+        for line in self.desk.ledger.open_legs():
+            self.desk.ledger.end_leg(line, common_pb2.ATTEMPT_OUTCOME_CANCELLED)
+        with contextlib.suppress(LeaseLostError, TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                await self.desk.keep(storage_pb2.StoryCheckpoint())
+
+
+def _age_seconds(run: storage_pb2.RunRecord) -> float:
+    """Seconds since the run was first claimed, by the clocks of storage and of this machine."""
+    if not run.HasField("start_time"):
+        return 0.0
+    return max(0.0, _seconds(now()) - _seconds(run.start_time))
+
+
+def _seconds(moment: Timestamp) -> float:
+    return moment.seconds + moment.nanos / 1e9

@@ -1,0 +1,194 @@
+"""All the stories that this gateway is making, and the look-out for those that nobody makes."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import structlog
+
+from gateway.board import Board, End
+from gateway.checkpointer import Checkpointer
+from gateway.desk import Desk
+from gateway.lease import Lease
+from gateway.ledger import Ledger
+from gateway.run import Run
+from gateway.settings import GatewaySettings
+from gateway.siblings import CALL_SECONDS, Siblings, classify
+from gateway.spools import Spools
+from servicekit.context import RequestContext, bound, current_or_none
+from servicekit.errors import reconnect
+from servicekit.failures import log_defect
+from servicekit.ids import new_id
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+
+CLAIM_AT_ONCE = 20
+
+log = structlog.get_logger(__name__)
+
+
+class Runs:
+    """Starts, finds, stops and hands over runs."""
+
+    def __init__(
+        self, siblings: Siblings, settings: GatewaySettings, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._siblings = siblings
+        self._settings = settings
+        self._clock = clock
+        self._checkpointer = Checkpointer(siblings.storage, lease_seconds=settings.lease_seconds, clock=clock)
+        self._spools = Spools(Path(settings.data_dir) / "spool", max_bytes=settings.spool_max_bytes)
+        self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
+        self._background: list[asyncio.Task[None]] = []
+        self._draining = False
+
+    @property
+    def count(self) -> int:
+        """Stories that are being made here."""
+        return len(self._runs)
+
+    def begin(self) -> None:
+        """Starts the checkpointer and the look-out."""
+        self._background = [
+            asyncio.create_task(self._checkpointer.run(), name="checkpointer"),
+            asyncio.create_task(self._look_out(), name="pick-up"),
+        ]
+
+    async def end(self) -> None:
+        """Stops what `begin` started. Runs are ended by `hand_over`."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    def lease_request(self) -> storage_pb2.LeaseRequest | None:
+        """The lease to ask for with a new story; None where this gateway has its hands full: it then waits its turn."""
+        self.refuse_if_draining()
+        if self.count >= self._settings.max_runs:
+            return None
+        return self._lease_request()
+
+    def refuse_if_draining(self) -> None:
+        """UNAVAILABLE / RECONNECT once this gateway is going down."""
+        if self._draining:
+            raise reconnect()
+
+    def start(self, record: storage_pb2.StoryRecord, *, since: float, pickup_count: int = 0) -> Board:
+        """Makes the story, under the lease in `record` that was asked for at `since` by the clock of `now`."""
+        story_id = record.story.id
+        present = self._runs.get(story_id)
+        if present is not None and present[0].desk.lease.token >= record.run.lease_token:
+            return present[0].desk.board
+        if present is not None:
+            present[1].cancel()
+        lease = Lease(
+            story_id,
+            record.run.lease_token,
+            seconds=self._settings.lease_seconds,
+            since=since,
+            clock=self._clock,
+        )
+        desk = Desk(
+            record=record,
+            lease=lease,
+            board=Board(record.story),
+            ledger=Ledger(record.story.attempts),
+            siblings=self._siblings,
+            checkpointer=self._checkpointer,
+            settings=self._settings,
+            clock=self._clock,
+        )
+        run = Run(desk, self._spools, pickup_count=pickup_count)
+        context = current_or_none()
+        request_id = context.request_id if context is not None else new_id()
+        with bound(RequestContext(request_id=request_id, owner=record.owner)):
+            task = asyncio.create_task(run.execute(), name=f"run-{story_id}")
+        self._runs[story_id] = (run, task)
+        task.add_done_callback(lambda done: self._ended(story_id, run, done))
+        return desk.board
+
+    def now(self) -> float:
+        """The clock that leases are watched by, in seconds."""
+        return self._clock()
+
+    def board(self, story_id: str, *, owner: str) -> Board | None:
+        """What is released of a story that is made here for `owner`."""
+        present = self._runs.get(story_id)
+        if present is None or present[0].desk.record.owner != owner:
+            return None
+        return present[0].desk.board
+
+    async def stop(self, story_id: str, *, owner: str) -> None:
+        """Stops the run of a story, if it is here and `owner`'s. Its lease stays until it runs out or is taken."""
+        present = self._runs.get(story_id)
+        if present is not None and present[0].desk.record.owner == owner:
+            present[1].cancel()
+            await asyncio.wait([present[1]])
+
+    async def adopt(self, story_id: str) -> None:
+        """Takes up a story at once if nobody holds it."""
+        if not self._draining and self.count < self._settings.max_runs and story_id not in self._runs:
+            await self._claim(storage_pb2.ClaimStoriesRequest(max_count=1, story_ids=[story_id]))
+
+    async def hand_over(self) -> None:
+        """Stops all runs, tells their watchers to reconnect, and gives the leases back."""
+        self._draining = True
+        runs = list(self._runs.values())
+        for run, task in runs:
+            run.desk.board.finish(End.HANDED_OVER)
+            task.cancel()
+        if not runs:
+            return
+        await asyncio.wait([task for _, task in runs])
+        leases = [
+            storage_pb2.HeldLease(story_id=run.desk.lease.story_id, lease_token=run.desk.lease.token) for run, _ in runs
+        ]
+        with bound(RequestContext(request_id=new_id(), owner="local")):
+            try:
+                for first in range(0, len(leases), 1000):
+                    await self._siblings.storage.release(
+                        storage_pb2.ReleaseStoriesRequest(leases=leases[first : first + 1000]), timeout=CALL_SECONDS
+                    )
+            except grpc.aio.AioRpcError as error:
+                # The leases run out by themselves; the stories only wait longer.
+                log.warning("hand_over_failed", stories=len(leases), reason=classify(error).error.reason)
+        log.info("handed_over", stories=len(leases))
+
+    async def _look_out(self) -> None:
+        while True:
+            try:
+                free = min(CLAIM_AT_ONCE, self._settings.max_runs - self.count)
+                claimed = CLAIM_AT_ONCE
+                while free > 0 and claimed == CLAIM_AT_ONCE and not self._draining:
+                    with bound(RequestContext(request_id=new_id(), owner="local")):
+                        claimed = await self._claim(storage_pb2.ClaimStoriesRequest(max_count=free))
+                    free = min(CLAIM_AT_ONCE, self._settings.max_runs - self.count)
+            except grpc.aio.AioRpcError as error:
+                log.warning("pick_up_failed", reason=classify(error).error.reason)
+            await asyncio.sleep(self._settings.pickup_interval_seconds)
+
+    async def _claim(self, request: storage_pb2.ClaimStoriesRequest) -> int:
+        request.lease.CopyFrom(self._lease_request())
+        since = self._clock()
+        answer = await self._siblings.storage.claim(request)
+        for claimed in answer.stories:
+            with bound(RequestContext(request_id=new_id(), owner=claimed.owner)):
+                record = await self._siblings.storage.get_story(claimed.story_id, view=common_pb2.STORY_VIEW_FULL)
+                if record.run.lease_token == claimed.lease_token:
+                    log.info("story_picked_up", story_id=claimed.story_id, pickup_count=claimed.pickup_count)
+                    self.start(record, since=since, pickup_count=claimed.pickup_count)
+        return len(answer.stories)
+
+    def _lease_request(self) -> storage_pb2.LeaseRequest:
+        request = storage_pb2.LeaseRequest(runner=self._settings.advertise or self._settings.listen)
+        request.duration.FromNanoseconds(int(self._settings.lease_seconds * 1e9))
+        return request
+
+    def _ended(self, story_id: str, run: Run, task: "asyncio.Task[None]") -> None:
+        if (present := self._runs.get(story_id)) is not None and present[0] is run:
+            del self._runs[story_id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # The lease runs out and the story is picked up again, a bounded number of times.
+            log.error("run_broke", story_id=story_id)
+            log_defect(error)

@@ -1,0 +1,226 @@
+"""GatewayService: proto <-> domain and nothing else."""
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import grpc
+
+from gateway.cursor import Cursor
+from gateway.runs import Runs
+from gateway.siblings import StorageClient
+from gateway.stories import Stories
+from gateway.system import System
+from gateway.validation import check_filter, check_known, check_offsets, check_spec, check_voice
+from gateway.watching import Watching
+from servicekit.context import current
+from servicekit.deadline import remaining
+from servicekit.errors import unimplemented
+from servicekit.validation import Violations
+from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+
+DEFAULT_SECONDS: Final = 10.0
+"""Deadline of a call to storage where the caller set none."""
+
+MAX_URL_SECONDS: Final = 7 * 24 * 3600
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
+    """The gateway's own RPCs."""
+
+    def __init__(
+        self, stories: Stories, runs: Runs, storage: StorageClient, system: System, *, heartbeat_seconds: float
+    ) -> None:
+        self._stories = stories
+        self._runs = runs
+        self._storage = storage
+        self._system = system
+        self._heartbeat_seconds = heartbeat_seconds
+
+    async def CreateStory(  # noqa: N802
+        self, request: gateway_pb2.CreateStoryRequest, context: Context
+    ) -> gateway_pb2.CreateStoryResponse:
+        """Asks for a story."""
+        problems = Violations()
+        problems.check_token("request_id", request.request_id)
+        check_spec(problems, request.spec)
+        problems.raise_if_any()
+        check_known(request.spec)
+        story = await self._stories.create(request.request_id, request.spec, timeout=_left(context))
+        return gateway_pb2.CreateStoryResponse(story=story)
+
+    async def TellStory(  # noqa: N802
+        self, request: gateway_pb2.TellStoryRequest, context: Context
+    ) -> AsyncIterator[gateway_pb2.TellStoryResponse]:
+        """Asks for a story and follows it."""
+        problems = Violations()
+        problems.check_token("request_id", request.request_id)
+        check_spec(problems, request.spec)
+        check_offsets(problems, request)
+        problems.raise_if_any()
+        check_known(request.spec)
+        story = await self._stories.create(request.request_id, request.spec, timeout=_left(context))
+        async for event in self._watching(story.id, request).events():
+            yield gateway_pb2.TellStoryResponse(event=event)
+
+    async def WatchStory(  # noqa: N802
+        self, request: gateway_pb2.WatchStoryRequest, context: Context
+    ) -> AsyncIterator[gateway_pb2.WatchStoryResponse]:
+        """Follows a story."""
+        del context
+        problems = Violations()
+        problems.check_uuid7("story_id", request.story_id)
+        check_offsets(problems, request)
+        problems.raise_if_any()
+        async for event in self._watching(request.story_id, request).events():
+            yield gateway_pb2.WatchStoryResponse(event=event)
+
+    async def GetStory(  # noqa: N802
+        self, request: gateway_pb2.GetStoryRequest, context: Context
+    ) -> gateway_pb2.GetStoryResponse:
+        """Gives a kept story."""
+        problems = Violations()
+        problems.check_uuid7("story_id", request.story_id)
+        problems.check(
+            request.view in common_pb2.StoryView.values(), "view", "must be STORY_VIEW_BASIC or STORY_VIEW_FULL"
+        )
+        problems.raise_if_any()
+        story = await self._stories.get(request.story_id, view=request.view, timeout=_left(context))
+        return gateway_pb2.GetStoryResponse(story=story)
+
+    async def ListStories(  # noqa: N802
+        self, request: gateway_pb2.ListStoriesRequest, context: Context
+    ) -> gateway_pb2.ListStoriesResponse:
+        """Lists kept stories."""
+        problems = Violations()
+        problems.page_size(request.page_size)
+        check_filter(problems, request.filter)
+        problems.raise_if_any()
+        return await self._stories.list(request, timeout=_left(context))
+
+    async def CancelStory(  # noqa: N802
+        self, request: gateway_pb2.CancelStoryRequest, context: Context
+    ) -> gateway_pb2.CancelStoryResponse:
+        """Stops a story."""
+        _check_story_id(request.story_id)
+        story = await self._stories.cancel(request.story_id, timeout=_left(context))
+        return gateway_pb2.CancelStoryResponse(story=story)
+
+    async def RetryStory(  # noqa: N802
+        self, request: gateway_pb2.RetryStoryRequest, context: Context
+    ) -> gateway_pb2.RetryStoryResponse:
+        """Lets a failed story go on."""
+        problems = Violations()
+        problems.check_token("request_id", request.request_id)
+        problems.check_uuid7("story_id", request.story_id)
+        problems.raise_if_any()
+        story = await self._stories.retry(request, timeout=_left(context))
+        return gateway_pb2.RetryStoryResponse(story=story)
+
+    async def NarrateStory(  # noqa: N802
+        self, request: gateway_pb2.NarrateStoryRequest, context: Context
+    ) -> gateway_pb2.NarrateStoryResponse:
+        """Tells a story again."""
+        problems = Violations()
+        problems.check_token("request_id", request.request_id)
+        problems.check_uuid7("story_id", request.story_id)
+        check_voice(problems, request.voice)
+        problems.raise_if_any()
+        story = await self._stories.narrate(request, timeout=_left(context))
+        return gateway_pb2.NarrateStoryResponse(story=story)
+
+    async def RateStory(  # noqa: N802
+        self, request: gateway_pb2.RateStoryRequest, context: Context
+    ) -> gateway_pb2.RateStoryResponse:
+        """Keeps a rating."""
+        problems = Violations()
+        problems.check_uuid7("story_id", request.story_id)
+        if problems.check(request.HasField("rating"), "rating", "must be given, from 1 to 10"):
+            problems.in_range("rating", request.rating, 1, 10)
+        if request.HasField("expected_revision"):
+            problems.check(request.expected_revision >= 0, "expected_revision", "must not be negative")
+        problems.raise_if_any()
+        story = await self._stories.rate(request, timeout=_left(context))
+        return gateway_pb2.RateStoryResponse(story=story)
+
+    async def DeleteStory(  # noqa: N802
+        self, request: gateway_pb2.DeleteStoryRequest, context: Context
+    ) -> gateway_pb2.DeleteStoryResponse:
+        """Removes a story."""
+        _check_story_id(request.story_id)
+        await self._stories.delete(request.story_id, timeout=_left(context))
+        return gateway_pb2.DeleteStoryResponse()
+
+    async def ReadStoryAudio(  # noqa: N802
+        self, request: gateway_pb2.ReadStoryAudioRequest, context: Context
+    ) -> AsyncIterator[gateway_pb2.ReadStoryAudioResponse]:
+        """Gives kept audio."""
+        problems = Violations()
+        problems.check_uuid7("story_id", request.story_id)
+        problems.check_uuid7("audio_id", request.audio_id, required=False)
+        problems.check(request.offset >= 0, "offset", "must not be negative")
+        problems.raise_if_any()
+        async for response in self._stories.read_audio(request, timeout=context.time_remaining()):
+            yield response
+
+    async def GetAudioUrl(  # noqa: N802
+        self, request: gateway_pb2.GetAudioUrlRequest, context: Context
+    ) -> gateway_pb2.GetAudioUrlResponse:
+        """Gives an address of kept audio."""
+        problems = Violations()
+        problems.check_uuid7("story_id", request.story_id)
+        if request.HasField("expiry"):
+            problems.in_range("expiry", request.expiry.seconds, 1, MAX_URL_SECONDS)
+        problems.raise_if_any()
+        return await self._stories.audio_url(request, timeout=_left(context))
+
+    async def EraseChild(  # noqa: N802
+        self, request: gateway_pb2.EraseChildRequest, context: Context
+    ) -> gateway_pb2.EraseChildResponse:
+        """Not in this version."""
+        del request, context
+        raise unimplemented("This version keeps no children, so it can erase none.")
+
+    async def GetSystemStatus(  # noqa: N802
+        self, request: gateway_pb2.GetSystemStatusRequest, context: Context
+    ) -> gateway_pb2.GetSystemStatusResponse:
+        """Describes the cluster."""
+        del request, context
+        return await self._system.status(running_stories=self._runs.count)
+
+    async def ResetCircuit(  # noqa: N802
+        self, request: gateway_pb2.ResetCircuitRequest, context: Context
+    ) -> gateway_pb2.ResetCircuitResponse:
+        """Not in this version."""
+        del request, context
+        raise unimplemented("This version has no circuit breakers.")
+
+    def _watching(
+        self, story_id: str, request: gateway_pb2.TellStoryRequest | gateway_pb2.WatchStoryRequest
+    ) -> Watching:
+        cursor = Cursor(
+            story_id,
+            text_offset=request.text_offset,
+            audio_id=request.audio_id,
+            audio_offset=request.audio_offset,
+        )
+        return Watching(
+            cursor,
+            owner=current().owner,
+            include_audio=request.include_audio,
+            runs=self._runs,
+            storage=self._storage,
+            heartbeat_seconds=self._heartbeat_seconds,
+        )
+
+
+def _left(context: Context) -> float:
+    return remaining(context, default=DEFAULT_SECONDS)
+
+
+def _check_story_id(story_id: str) -> None:
+    problems = Violations()
+    problems.check_uuid7("story_id", story_id)
+    problems.raise_if_any()

@@ -1,0 +1,185 @@
+"""What can be asked of stories, apart from watching them."""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+import grpc
+import structlog
+
+from gateway.fingerprint import fingerprint
+from gateway.presenting import bare_audio, basic
+from gateway.runs import Runs
+from gateway.siblings import Siblings, classify
+from servicekit.context import current
+from servicekit.ids import new_id
+from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
+from tale.storage.v1 import storage_pb2
+from tale.voice.v1 import voice_pb2
+
+DEFAULT_LANGUAGE: Final = "en"
+DEFAULT_MINUTES: Final = 5
+FORGET_SECONDS: Final = 5.0
+
+_WITHOUT_REQUEST_ID: Final = frozenset({"request_id"})
+
+log = structlog.get_logger(__name__)
+
+
+class Stories:
+    """The gateway's unary work. Requests are checked already; `timeout` is seconds for the call to storage."""
+
+    def __init__(self, siblings: Siblings, runs: Runs) -> None:
+        self._siblings = siblings
+        self._runs = runs
+
+    async def create(self, request_id: str, spec: common_pb2.StorySpec, *, timeout: float) -> common_pb2.Story:
+        """Keeps a new story and begins to make it; with a request id that is known, the story it named."""
+        since = self._runs.now()
+        request = storage_pb2.CreateStoryRequest(
+            story_id=new_id(),
+            request_id=request_id,
+            fingerprint=fingerprint(spec),
+            spec=spec,
+            story=_opening(spec),
+            lease=self._runs.lease_request(),
+        )
+        answer = await self._siblings.storage.create_story(request, timeout=timeout)
+        self._begin_if_leased(answer.record, leased=answer.created and request.HasField("lease"), since=since)
+        return answer.record.story
+
+    async def retry(self, request: gateway_pb2.RetryStoryRequest, *, timeout: float) -> common_pb2.Story:
+        """Lets a failed story go on."""
+        change = storage_pb2.UpdateStoryRequest(
+            story_id=request.story_id,
+            retry=storage_pb2.RetryChange(
+                request_id=request.request_id,
+                fingerprint=fingerprint(request, without=_WITHOUT_REQUEST_ID),
+                lease=self._runs.lease_request(),
+            ),
+        )
+        return await self._change_and_begin(change, leased=change.retry.HasField("lease"), timeout=timeout)
+
+    async def narrate(self, request: gateway_pb2.NarrateStoryRequest, *, timeout: float) -> common_pb2.Story:
+        """Lets a kept story be told again."""
+        voice = request.voice
+        if not request.HasField("voice"):
+            record = await self._siblings.storage.get_story(
+                request.story_id, view=common_pb2.STORY_VIEW_BASIC, timeout=timeout
+            )
+            voice = record.story.voice
+        change = storage_pb2.UpdateStoryRequest(
+            story_id=request.story_id,
+            narrate=storage_pb2.NarrateChange(
+                request_id=request.request_id,
+                fingerprint=fingerprint(request, without=_WITHOUT_REQUEST_ID),
+                lease=self._runs.lease_request(),
+                voice=voice,
+            ),
+        )
+        return await self._change_and_begin(change, leased=change.narrate.HasField("lease"), timeout=timeout)
+
+    async def rate(self, request: gateway_pb2.RateStoryRequest, *, timeout: float) -> common_pb2.Story:
+        """Keeps a rating."""
+        change = storage_pb2.UpdateStoryRequest(story_id=request.story_id, rating=request.rating)
+        if request.HasField("expected_revision"):
+            change.expected_revision = request.expected_revision
+        answer = await self._siblings.storage.update_story(change, timeout=timeout)
+        return basic(answer.record.story)
+
+    async def cancel(self, story_id: str, *, timeout: float) -> common_pb2.Story:
+        """Stops a story."""
+        # The run first, so that its ledger is kept under its own lease; then the state, which takes the lease.
+        await self._runs.stop(story_id, owner=current().owner)
+        change = storage_pb2.UpdateStoryRequest(story_id=story_id, cancel=storage_pb2.CancelChange())
+        answer = await self._siblings.storage.update_story(change, timeout=timeout)
+        return basic(answer.record.story)
+
+    async def get(self, story_id: str, *, view: int, timeout: float) -> common_pb2.Story:
+        """Gives a kept story."""
+        wanted = common_pb2.STORY_VIEW_FULL if view == common_pb2.STORY_VIEW_FULL else common_pb2.STORY_VIEW_BASIC
+        record = await self._siblings.storage.get_story(story_id, view=wanted, timeout=timeout)
+        return record.story
+
+    async def list(self, request: gateway_pb2.ListStoriesRequest, *, timeout: float) -> gateway_pb2.ListStoriesResponse:
+        """Lists kept stories."""
+        wanted = storage_pb2.ListStoriesRequest(page_size=request.page_size, page_token=request.page_token)
+        if request.HasField("filter"):
+            wanted.filter.CopyFrom(request.filter)
+        answer = await self._siblings.storage.list_stories(wanted, timeout=timeout)
+        return gateway_pb2.ListStoriesResponse(stories=answer.stories, next_page_token=answer.next_page_token)
+
+    async def delete(self, story_id: str, *, timeout: float) -> None:
+        """Removes a story, its audio and its cached segments."""
+        await self._runs.stop(story_id, owner=current().owner)
+        answer = await self._siblings.storage.delete_story(story_id, timeout=timeout)
+        request = voice_pb2.ForgetSegmentsRequest(story_ids=[story_id], segment_sha256=answer.segment_sha256[:10_000])
+        try:
+            await self._siblings.voice.forget(request, timeout=FORGET_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            # The story is gone all the same; what is cached falls out of the cache with time.
+            log.warning("segments_not_forgotten", story_id=story_id, reason=classify(error).error.reason)
+
+    async def audio_url(
+        self, request: gateway_pb2.GetAudioUrlRequest, *, timeout: float
+    ) -> gateway_pb2.GetAudioUrlResponse:
+        """Gives a signed address of a story's audio."""
+        wanted = storage_pb2.GetAudioUrlRequest(story_id=request.story_id)
+        if request.HasField("expiry"):
+            wanted.expiry.CopyFrom(request.expiry)
+        answer = await self._siblings.storage.get_audio_url(wanted, timeout=timeout)
+        return gateway_pb2.GetAudioUrlResponse(url=answer.url, expire_time=answer.expire_time)
+
+    async def read_audio(
+        self, request: gateway_pb2.ReadStoryAudioRequest, *, timeout: float | None
+    ) -> AsyncIterator[gateway_pb2.ReadStoryAudioResponse]:
+        """The kept audio: a header, then bytes."""
+        wanted = storage_pb2.ReadAudioRequest(
+            story_id=request.story_id, audio_id=request.audio_id, offset=request.offset
+        )
+        call = self._siblings.storage.read_audio(wanted, timeout=timeout)
+        audio_id = ""
+        try:
+            async for response in call:
+                if response.WhichOneof("piece") == "header":
+                    audio_id = response.header.audio_id
+                    yield gateway_pb2.ReadStoryAudioResponse(header=bare_audio(response.header))
+                else:
+                    piece = response.chunk
+                    yield gateway_pb2.ReadStoryAudioResponse(
+                        chunk=gateway_pb2.AudioEvent(audio_id=audio_id, offset=piece.offset, chunk=piece.data)
+                    )
+        finally:
+            call.cancel()
+
+    async def _change_and_begin(
+        self, change: storage_pb2.UpdateStoryRequest, *, leased: bool, timeout: float
+    ) -> common_pb2.Story:
+        since = self._runs.now()
+        answer = await self._siblings.storage.update_story(change, timeout=timeout)
+        if answer.changed and leased:
+            # The run needs the ledger and the old responses as well.
+            record = await self._siblings.storage.get_story(change.story_id, view=common_pb2.STORY_VIEW_FULL)
+            self._begin_if_leased(record, leased=record.run.lease_token == answer.record.run.lease_token, since=since)
+        return basic(answer.record.story)
+
+    def _begin_if_leased(self, record: storage_pb2.StoryRecord, *, leased: bool, since: float) -> None:
+        if leased:
+            self._runs.start(record, since=since)
+
+
+def _opening(spec: common_pb2.StorySpec) -> common_pb2.Story:
+    """The story as it begins: what was asked for, with the defaults filled in."""
+    return common_pb2.Story(
+        kind=spec.kind or common_pb2.STORY_KIND_CHILD,
+        child=spec.child if spec.HasField("child") else None,
+        hero=spec.hero if spec.HasField("hero") else None,
+        moral=spec.moral,
+        theme=spec.theme,
+        wish=spec.wish,
+        language_code=spec.language_code or DEFAULT_LANGUAGE,
+        length_minutes=spec.length_minutes if spec.HasField("length_minutes") else DEFAULT_MINUTES,
+        parent_story_id=spec.parent_story_id,
+        narrate=spec.narrate if spec.HasField("narrate") else True,
+        voice=spec.voice,
+    )
