@@ -1,1 +1,1 @@
-
+"""Turns a request into the text of a story."""

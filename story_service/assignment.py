@@ -1,0 +1,45 @@
+"""What is to be written, in the service's own words."""
+
+from dataclasses import dataclass
+from typing import Final
+
+MAX_CONTENT_LENGTH: Final = 65_536
+"""Most code points of a story's content."""
+
+WORDS_PER_MINUTE: Final = 150
+"""Words of a minute of telling."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """The child that the story is told to and about. `gender` is "female", "male" or empty; `age` in years."""
+
+    name: str
+    age: int | None = None
+    gender: str = ""
+    interests: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """One story to write, or to go on with: validated, and free of control characters where it came from people.
+
+    `written_so_far` is content that is already out (the answer goes on behind its last code point) and then
+    `title_so_far` is not empty. `temperature` from 0 to 2, money in US dollars, None where nothing was said.
+    """
+
+    story_id: str
+    child: Listener
+    wish: str = ""
+    moral: str = ""
+    theme: str = ""
+    language_code: str = "en"
+    length_minutes: int = 5
+    model: str = ""
+    fallback_models: tuple[str, ...] = ()
+    temperature: float | None = None
+    seed: int | None = None
+    max_cost_usd: float | None = None
+    spent_usd: float = 0.0
+    title_so_far: str = ""
+    written_so_far: str = ""

@@ -1,0 +1,106 @@
+"""What the service asks of whatever writes, be it the embedded writer or a model behind a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+    from datetime import datetime
+
+    from story_service.assignment import Assignment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegStarted:
+    """A model has begun."""
+
+    model: str
+    provider: str
+    embedded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LegTitle:
+    """The title line, as the model gave it."""
+
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class LegText:
+    """Whole sentences that follow what is out already, with the white space that parts them from it."""
+
+    text: str
+
+
+class CallOutcome(StrEnum):
+    """How a call to a model ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """Tokens and US dollars; `cost_known` is False where the cost could not be learned."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    cost_known: bool = True
+
+    def __add__(self, other: Spending) -> Spending:
+        return Spending(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            cost_usd=self.cost_usd + other.cost_usd,
+            cost_known=self.cost_known and other.cost_known,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCall:
+    """One call to a model has ended: a line of the ledger. `call_id` is a UUIDv7, times are in UTC."""
+
+    call_id: str
+    provider: str
+    model: str
+    outcome: CallOutcome
+    start_time: datetime
+    end_time: datetime
+    reason: str = ""
+    spending: Spending = field(default_factory=Spending)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegEnded:
+    """The model says that the story is whole. Comes last, and only then.
+
+    `text` is what the leg added, assembled apart from what was yielded, so that the two can be compared.
+    `completion` is the assembled chat completion and `generation_info` what the provider tells of it, both JSON.
+    """
+
+    text: str
+    summary: str
+    completion: Mapping[str, Any]
+    generation_info: Mapping[str, Any] = field(default_factory=dict)
+
+
+LegItem: TypeAlias = LegStarted | LegTitle | LegText | ModelCall | LegEnded
+
+
+class ModelWriter(Protocol):
+    """Writes one leg: the story from where it stands to its end, with one model."""
+
+    def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[LegItem, None]:
+        """Write: LegStarted, LegTitle unless `title_so_far` is set, LegText…, a ModelCall for each call, LegEnded.
+
+        A stream that ends without LegEnded is incomplete. Every wait for an upstream is bounded by the writer's own
+        timers. Close the generator (`contextlib.aclosing`) when it is left early; that stops the upstream call.
+        Raises DomainError, after the ModelCall of the call that failed.
+        """

@@ -1,0 +1,208 @@
+"""The story service behind a real server: the wire, cancellation, drain, deadlines."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+import pytest
+from google.protobuf import json_format
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.servers import Running, running
+from support.story_writers import MOMENT, ScriptedWriter, leg
+
+from servicekit.ids import new_id
+from servicekit.status import from_rpc_error
+from story_service.app import StoryApp
+from story_service.catalogue import Catalogue, ModelInfo
+from story_service.generation import StoryGenerator
+from story_service.ports import LegItem, LegStarted, LegText, LegTitle
+from story_service.selection import ModelSelector
+from story_service.servicer import StoryServicer
+from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
+from tale.story.v1 import story_pb2, story_pb2_grpc
+
+_OPENING: list[LegItem] = [LegStarted(model="offline", provider="scripted"), LegTitle("Mia"), LegText("Once.")]
+
+
+@asynccontextmanager
+async def _story_service(
+    writer: ScriptedWriter, *, total_timeout: float = 60, drain_seconds: float = 1
+) -> AsyncIterator["tuple[story_pb2_grpc.StoryServiceAsyncStub, Running]"]:
+    selector = ModelSelector(default_model="openai/gpt-4o-mini", fallback_models=(), key_set=False)
+    models = [ModelInfo(id=f"vendor/m{n}", display_name="M", provider="vendor", description="") for n in range(3)]
+    servicer = StoryServicer(
+        generator=StoryGenerator(selector=selector, writers={"offline": writer}),
+        catalogue=Catalogue(models),
+        total_timeout=total_timeout,
+        now=lambda: MOMENT,
+    )
+    app = StoryApp(servicer, key_set=False, warnings=["No key."])
+    async with running(app, service="story", drain_seconds=drain_seconds) as service:
+        yield story_pb2_grpc.StoryServiceStub(service.channel), service
+
+
+def _request(model: str = "") -> story_pb2.GenerateStoryRequest:
+    return story_pb2.GenerateStoryRequest(
+        story_id=new_id(), child=common_pb2.Child(name="Mia"), spec=common_pb2.StorySpec(model=model)
+    )
+
+
+async def test_a_story_arrives_as_the_contract_says() -> None:
+    """Started, warning, title, deltas, attempt and complete, field by field."""
+    async with _story_service(ScriptedWriter(leg("# Mia", "Once.", " Twice."))) as (stub, _):
+        told = [response async for response in stub.GenerateStory(_request(), timeout=10)]
+
+    assert [response.WhichOneof("event") for response in told] == [
+        "started",
+        "warning",
+        "title",
+        "delta",
+        "delta",
+        "attempt",
+        "complete",
+    ]
+    started, warning, title, first, second, attempt, complete = told
+    assert json_format.MessageToDict(started.started) == {"model": "offline", "provider": "scripted", "embedded": True}
+    assert ("EMBEDDED_WRITER", MOMENT.timestamp()) == (warning.warning.reason, warning.warning.time.seconds)
+    assert title.title.title == "Mia"
+    assert [(d.delta.offset, d.delta.text) for d in (first, second)] == [(0, "Once."), (5, " Twice.")]
+    assert attempt.attempt.kind == common_pb2.ATTEMPT_KIND_MODEL_CALL
+    assert (attempt.attempt.outcome, attempt.attempt.segment_index) == (common_pb2.ATTEMPT_OUTCOME_SUCCEEDED, -1)
+    assert (attempt.attempt.cost_usd, attempt.attempt.cost_known) == (0.25, True)
+    done = complete.complete
+    assert (12, hashlib.sha256(b"Once. Twice.").digest()) == (done.content_length, done.content_sha256)
+    assert common_pb2.Usage(prompt_tokens=3, completion_tokens=5, cost_usd=0.25, cost_known=True) == done.usage
+    assert (done.summary, done.full_response[0]["id"], done.embedded) == ("They slept.", "1", True)
+
+
+async def test_violations_arrive_with_their_paths() -> None:
+    """An empty request is INVALID_ARGUMENT with every field that it lacks."""
+    async with _story_service(ScriptedWriter([])) as (stub, _):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.GenerateStory(story_pb2.GenerateStoryRequest(), timeout=10).read()
+
+    error = from_rpc_error(caught.value)
+    assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED")
+    assert [violation.field for violation in error.violations] == ["story_id", "child.name"]
+
+
+async def test_a_paid_model_without_a_key_names_the_variable() -> None:
+    """The caller learns which variable brings the model that was asked for."""
+    writer = ScriptedWriter([])
+    async with _story_service(writer) as (stub, _):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.GenerateStory(_request("openai/gpt-4o"), timeout=10).read()
+
+    error = from_rpc_error(caught.value)
+    assert error.reason == "INVALID_CONFIGURATION"
+    assert error.metadata["environment_variable"] == "OPENROUTER_API_KEY"
+    assert writer.asked == []
+
+
+async def test_a_caller_who_leaves_stops_the_writing() -> None:
+    """Cancelling the call closes the writer."""
+    writer = ScriptedWriter(_OPENING, endless=True)
+    async with _story_service(writer) as (stub, _):
+        call = stub.GenerateStory(_request("offline"), timeout=60)
+        responses = aiter(call)
+        seen = [(await anext(responses)).WhichOneof("event") for _ in range(3)]
+        assert not writer.closed.is_set()
+        call.cancel()
+        async with asyncio.timeout(10):
+            await writer.closed.wait()
+
+    assert seen == ["started", "title", "delta"]
+
+
+async def test_a_call_ends_at_its_total_bound() -> None:
+    """A writer that never ends is UNAVAILABLE in the end, and closed."""
+    writer = ScriptedWriter(_OPENING, endless=True)
+    async with _story_service(writer, total_timeout=0.2) as (stub, _):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            [_ async for _ in stub.GenerateStory(_request("offline"), timeout=30)]
+
+    error = from_rpc_error(caught.value)
+    assert (error.reason, error.metadata["kind"]) == ("UPSTREAM_UNAVAILABLE", "TIMEOUT")
+    assert writer.closed.is_set()
+
+
+async def test_a_stream_in_flight_may_end_while_the_server_drains() -> None:
+    """A drain waits for the story that is being written."""
+    writer = ScriptedWriter([*_OPENING, *leg("", "Once.")[2:]], gate=asyncio.Event())
+    async with _story_service(writer, drain_seconds=30) as (stub, service):
+        call = stub.GenerateStory(_request("offline"), timeout=30)
+        responses = aiter(call)
+        await anext(responses)
+        drain = asyncio.create_task(service.server.drain())
+        await _not_serving(service)
+        writer.open()
+        told = [response.WhichOneof("event") async for response in responses]
+        await drain
+
+    assert told[-1] == "complete"
+
+
+async def test_a_stream_that_outlasts_the_drain_is_told_to_reconnect() -> None:
+    """When DRAIN_SECONDS are over, what is still written ends with RECONNECT."""
+    writer = ScriptedWriter(_OPENING, endless=True)
+    async with _story_service(writer, drain_seconds=0) as (stub, service):
+        call = stub.GenerateStory(_request("offline"), timeout=30)
+        responses = aiter(call)
+        await anext(responses)
+        drain = asyncio.create_task(service.server.drain())
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            [_ async for _ in responses]
+        await drain
+
+    error = from_rpc_error(caught.value)
+    assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "RECONNECT")
+    assert writer.closed.is_set()
+
+
+async def _not_serving(service: Running) -> None:
+    health = health_pb2_grpc.HealthStub(service.channel)
+    async for response in health.Watch(  # type: ignore[attr-defined] - missing in the stubs
+        health_pb2.HealthCheckRequest(), timeout=10
+    ):
+        if response.status == health_pb2.HealthCheckResponse.NOT_SERVING:
+            return
+
+
+async def test_models_are_listed_in_pages() -> None:
+    """`page_size` and `page_token` walk the catalogue; 0 gives all."""
+    async with _story_service(ScriptedWriter([])) as (stub, _):
+        everything = await stub.ListModels(story_pb2.ListModelsRequest(), timeout=10)
+        first = await stub.ListModels(story_pb2.ListModelsRequest(page_size=2), timeout=10)
+        second = await stub.ListModels(
+            story_pb2.ListModelsRequest(page_size=2, page_token=first.next_page_token), timeout=10
+        )
+
+    assert [model.id for model in everything.models] == ["vendor/m0", "vendor/m1", "vendor/m2"]
+    assert "" == everything.next_page_token == second.next_page_token
+    assert (len(first.models), [model.id for model in second.models]) == (2, ["vendor/m2"])
+    assert not everything.models[0].HasField("prompt_usd_per_million_tokens")
+
+
+async def test_a_bad_page_is_refused_in_all_its_fields() -> None:
+    """Size and token are both named."""
+    request = story_pb2.ListModelsRequest(page_size=101, page_token="?")  # noqa: S106 - a page token
+    async with _story_service(ScriptedWriter([])) as (stub, _):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ListModels(request, timeout=10)
+
+    assert [violation.field for violation in from_rpc_error(caught.value).violations] == ["page_size", "page_token"]
+
+
+async def test_the_status_says_that_the_writer_is_embedded() -> None:
+    """Which part is embedded, which variable replaces it, which providers there are, and the warnings."""
+    async with _story_service(ScriptedWriter([])) as (_, service):
+        stub = status_pb2_grpc.StatusServiceStub(service.channel)
+        status = (await stub.GetStatus(status_pb2.GetStatusRequest(), timeout=10)).status
+
+    assert [
+        status_pb2.EmbeddedPart(part="writer", implementation="offline", environment_variables=["OPENROUTER_API_KEY"])
+    ] == list(status.embedded_parts)
+    assert [(p.name, p.available) for p in status.providers] == [("offline", True), ("openrouter", False)]
+    assert list(status.warnings) == ["No key."]

@@ -1,0 +1,182 @@
+"""GenerateStoryRequest -> Assignment."""
+
+import math
+from collections.abc import Callable
+
+import grpc
+import pytest
+
+from servicekit.errors import DomainError
+from servicekit.ids import new_id
+from story_service.assignment import Assignment, Listener
+from story_service.requests import read_request
+from tale.common.v1 import common_pb2
+from tale.story.v1 import story_pb2
+
+Request = story_pb2.GenerateStoryRequest
+
+
+def _request() -> Request:
+    return Request(story_id=new_id(), child=common_pb2.Child(name="Mia"))
+
+
+def _violations(request: Request) -> dict[str, str]:
+    with pytest.raises(DomainError) as caught:
+        read_request(request)
+    assert (caught.value.code, caught.value.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED")
+    return {violation.field: violation.description for violation in caught.value.violations}
+
+
+def test_a_bare_request_gets_the_defaults() -> None:
+    """A child's name is enough: five minutes of English."""
+    request = _request()
+
+    assert Assignment(story_id=request.story_id, child=Listener(name="Mia")) == read_request(request)
+
+
+def test_a_full_request_is_read_in_full() -> None:
+    """Every field that the writer can use arrives, cleaned where it is free text."""
+    request = Request(
+        story_id=new_id(),
+        child=common_pb2.Child(
+            name=" Mia\n", age=6, gender=common_pb2.GENDER_FEMALE, interests=["dragons", "the\tsea", "\u200b"]
+        ),
+        spec=common_pb2.StorySpec(
+            wish="a dragon\x01-free night",
+            kind=common_pb2.STORY_KIND_CHILD,
+            language_code="en-GB",
+            moral="kindness",
+            theme="the\u2028sea",
+            length_minutes=30,
+            model="openai/gpt-4o",
+            fallback_models=["offline"],
+            temperature=0.0,
+            seed=0,
+            max_cost_usd=0.0,
+        ),
+        title_so_far="Mia",
+        written_so_far="Once.\n\nUpon",
+        spent_usd=0.5,
+    )
+
+    assert Assignment(
+        story_id=request.story_id,
+        child=Listener(name="Mia", age=6, gender="female", interests=("dragons", "the sea")),
+        wish="a dragon -free night",
+        moral="kindness",
+        theme="the sea",
+        language_code="en-GB",
+        length_minutes=30,
+        model="openai/gpt-4o",
+        fallback_models=("offline",),
+        temperature=0.0,
+        seed=0,
+        max_cost_usd=0.0,
+        spent_usd=0.5,
+        title_so_far="Mia",
+        written_so_far="Once.\n\nUpon",
+    ) == read_request(request)
+
+
+def test_the_child_of_the_spec_serves_where_no_other_is_given() -> None:
+    """An inline child in the spec is enough; `child` beside it wins."""
+    request = Request(story_id=new_id(), spec=common_pb2.StorySpec(child=common_pb2.Child(name="Tom")))
+    assert read_request(request).child.name == "Tom"
+
+    request.child.name = "Mia"
+    assert read_request(request).child.name == "Mia"
+
+
+def test_all_violations_are_told_at_once() -> None:
+    """One answer names every field that is wrong, by its path in the request."""
+    request = Request(
+        story_id="../x",
+        child=common_pb2.Child(name="x" * 101, age=0, gender=7, interests=["y" * 101, ""]),  # type: ignore[arg-type]
+        spec=common_pb2.StorySpec(
+            wish="w" * 2001,
+            kind=9,  # type: ignore[arg-type]
+            language_code="english, please",
+            moral="m" * 201,
+            theme="t" * 201,
+            length_minutes=31,
+            model="m" * 201,
+            fallback_models=["offline", " "],
+            temperature=math.nan,
+            max_cost_usd=-1,
+        ),
+        title_so_far="t" * 201,
+        written_so_far="w" * 65_537,
+        spent_usd=-0.1,
+    )
+
+    assert {
+        "story_id",
+        "child.name",
+        "child.age",
+        "child.gender",
+        "child.interests[0]",
+        "child.interests[1]",
+        "spec.wish",
+        "spec.kind",
+        "spec.language_code",
+        "spec.moral",
+        "spec.theme",
+        "spec.length_minutes",
+        "spec.model",
+        "spec.fallback_models[1]",
+        "spec.temperature",
+        "spec.max_cost_usd",
+        "title_so_far",
+        "written_so_far",
+        "spent_usd",
+    } == set(_violations(request))
+
+
+def test_an_empty_request_lacks_an_id_and_a_name() -> None:
+    """What is needed is asked for by name."""
+    assert _violations(Request()) == {"story_id": "must be given", "child.name": "must be given"}
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        (lambda r: setattr(r.child, "name", "\u200b"), "child.name"),
+        (lambda r: setattr(r.child, "age", 19), "child.age"),
+        (lambda r: r.child.interests.extend(["x"] * 21), "child.interests"),
+        (lambda r: setattr(r.spec, "length_minutes", 0), "spec.length_minutes"),
+        (lambda r: r.spec.fallback_models.extend(["offline"] * 11), "spec.fallback_models"),
+        (lambda r: setattr(r.spec, "max_cost_usd", math.inf), "spec.max_cost_usd"),
+        (lambda r: setattr(r.spec, "language_code", "en-" + "a1-" * 12 + "a"), "spec.language_code"),
+        (lambda r: setattr(r, "written_so_far", "Once."), "title_so_far"),
+        (lambda r: setattr(r.spec.child, "name", ""), "child.name"),
+    ],
+)
+def test_each_bound_is_held(change: Callable[[Request], None], path: str) -> None:
+    """A value just beyond its bound is refused under its own path."""
+    request = _request()
+    if path == "child.name":
+        request.child.name = ""
+    change(request)
+
+    assert [path] == list(_violations(request))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda r: setattr(r.spec, "kind", common_pb2.STORY_KIND_HERO),
+        lambda r: setattr(r.spec, "kind", common_pb2.STORY_KIND_COMBINED),
+        lambda r: setattr(r.spec, "hero_id", new_id()),
+        lambda r: setattr(r.hero, "name", "Robin"),
+        lambda r: setattr(r.spec, "parent_story_id", new_id()),
+        lambda r: setattr(r, "parent_summary", "They slept."),
+    ],
+)
+def test_what_is_still_to_come_is_refused_in_words(change: Callable[[Request], None]) -> None:
+    """Heroes and sequels are UNIMPLEMENTED rather than left out of the story without a word."""
+    request = _request()
+    change(request)
+
+    with pytest.raises(DomainError) as caught:
+        read_request(request)
+    assert caught.value.code == grpc.StatusCode.UNIMPLEMENTED

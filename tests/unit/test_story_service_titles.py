@@ -1,0 +1,70 @@
+"""Titles and free text."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from story_service.cleaning import clean
+from story_service.titles import MAX_TITLE_LENGTH, normalise_title
+
+
+@pytest.mark.parametrize(
+    ("line", "title"),
+    [
+        ("Mia and the Sea", "Mia and the Sea"),
+        ("# Mia and the Sea", "Mia and the Sea"),
+        ("## Mia and the Sea ##  ", "Mia and the Sea"),
+        ("**Mia and the Sea**", "Mia and the Sea"),
+        ("Title: Mia and the Sea\n", "Mia and the Sea"),
+        ("**Title:** Mia and the Sea", "Mia and the Sea"),
+        (
+            "# **Title: \N{LEFT DOUBLE QUOTATION MARK}Mia and the Sea\N{RIGHT DOUBLE QUOTATION MARK}**",
+            "Mia and the Sea",
+        ),
+        ("Story title - 'Mia and the Sea'", "Mia and the Sea"),
+        ("Название: «Мия и море»", "Мия и море"),
+        ('"Hush" and "Hello"', '"Hush" and "Hello"'),
+        ("The Titles of Mia", "The Titles of Mia"),
+        ("Mia's #1 Wish", "Mia's #1 Wish"),
+        ('  "" ', ""),
+        ("# ", ""),
+        ("Mia\tand\x07the\u202e Sea", "Mia and the Sea"),
+    ],
+)
+def test_a_title_line_becomes_a_plain_title(line: str, title: str) -> None:
+    """Markup, labels, quotation marks around it and blanks go; what belongs to the title stays."""
+    assert title == normalise_title(line)
+
+
+def test_a_long_title_is_cut_at_a_word() -> None:
+    """A title has at most 200 characters and no half word at its end."""
+    assert normalise_title("word " * 100) == "word " * 39 + "word"
+
+
+def test_a_long_title_without_blanks_is_cut_anyway() -> None:
+    """The bound holds for one endless word too."""
+    assert normalise_title("x" * 500) == "x" * MAX_TITLE_LENGTH
+
+
+@given(st.text(max_size=400))
+def test_normalising_is_bounded_and_stable(line: str) -> None:
+    """A normalised title is short, and normalising it again changes nothing."""
+    title = normalise_title(line)
+
+    assert len(title) <= MAX_TITLE_LENGTH
+    assert title == normalise_title(title)
+
+
+@pytest.mark.parametrize(
+    ("given_text", "cleaned"),
+    [
+        ("a dragon\nwho\x00 cannot\r\n sleep", "a dragon who cannot sleep"),
+        ("  blanks \u2028 around  ", "blanks around"),
+        ("right\u202eleft\u200bzero\ufeff", "rightleftzero"),
+        ("e\u0301", "\u00e9"),
+        ("a family \U0001f468\u200d\U0001f469\u200d\U0001f467", "a family \U0001f468\u200d\U0001f469\u200d\U0001f467"),
+    ],
+)
+def test_control_characters_are_cleaned_away(given_text: str, cleaned: str) -> None:
+    """Control characters become blanks, invisible marks vanish, joined emoji stay whole."""
+    assert cleaned == clean(given_text)
