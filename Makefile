@@ -1,0 +1,86 @@
+# What a newcomer needs: `make demo` (tells a story) and `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Any interpreter from 3.11 on; `make PYTHON=... setup` chooses one.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+CODE := servicekit story_service voice_service storage_service gateway tale_client tests tools benchmarks
+
+export PYTHONDONTWRITEBYTECODE ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test test-long test-system lint types drift format stubs locks docs bench clean
+
+help: ## Lists what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+setup: .venv/.ready ## Makes .venv with everything at its locked version
+
+# An interrupted set-up leaves no stamp and is done again.
+.venv/.ready: requirements/dev.txt pyproject.toml
+	@[[ -n "$(PYTHON)" ]] || { echo "Python 3.11 or newer is needed; name one with make PYTHON=/path/to/python3 setup" >&2; exit 1; }
+	@echo "Setting up .venv (a minute or two, once) …"
+	@[[ -x $(BIN)/python ]] || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv-stubs/.ready: requirements/stubs.txt
+	@[[ -x .venv-stubs/bin/python ]] || $(PYTHON) -m venv .venv-stubs
+	@.venv-stubs/bin/python -m pip install --quiet --require-hashes --requirement requirements/stubs.txt
+	@touch $@
+
+# Only what stands on the command line counts: NAME and the like are often set in an environment for other ends.
+given = $(if $(filter command line,$(origin $(1))),$(2) '$(subst ','\'',$($(1)))')
+
+demo: setup ## Tells one story: make demo NAME=Mia AGE=6 INTERESTS="dragons, the sea" MORAL=kindness MINUTES=3
+	@$(BIN)/tale demo $(call given,NAME,--name) $(call given,AGE,--age) $(call given,GENDER,--gender) \
+		$(call given,INTERESTS,--interests) $(call given,WISH,--wish) $(call given,MORAL,--moral) \
+		$(call given,THEME,--theme) $(call given,MINUTES,--minutes) $(call given,OUT,--out)
+
+test: setup ## Runs all tests that pip alone can bring
+	$(BIN)/python -m pytest -m "not long and not system" -n 2 --dist loadfile
+
+test-long: setup ## Runs soaks and large volumes
+	$(BIN)/python -m pytest -m long
+
+test-system: setup ## Runs what needs Docker or Debian packages
+	$(BIN)/python -m pytest -m system
+
+lint: setup ## Checks style and contracts
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+
+types: setup ## Checks types
+	$(BIN)/mypy
+	$(BIN)/mypy tests tools
+
+drift: setup .venv-stubs/.ready ## Checks that stubs, generated documents and locks are current
+	.venv-stubs/bin/python tools/stubs.py --check
+	$(BIN)/python tools/docs.py --check
+	$(BIN)/python tools/locks.py --check
+
+format: setup ## Formats the code
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/buf format --write
+
+stubs: .venv-stubs/.ready ## Generates the stubs from protos/
+	.venv-stubs/bin/python tools/stubs.py
+
+docs: setup ## Generates docs/configuration.md and docs/api.md
+	$(BIN)/python tools/docs.py
+
+locks: setup ## Brings requirements/*.txt up to pyproject.toml; `make locks UPGRADE=1` takes newer versions
+	$(BIN)/python tools/locks.py $(if $(UPGRADE),--upgrade)
+
+bench: setup ## Prints the benchmark table
+	$(BIN)/python -m benchmarks
+
+clean: ## Removes what was set up and made
+	rm -rf .venv .venv-stubs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,123 @@
+"""Generate docs/configuration.md (from the settings) and docs/api.md (from the contracts), or check them.
+
+python tools/docs.py            write them
+python tools/docs.py --check    exit 1 when a committed document differs from what would be written
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from google.protobuf import descriptor_pb2 as pb
+from pydantic_settings import BaseSettings
+
+from gateway.settings import GatewaySettings
+from servicekit.settings import describe_settings
+from storage_service.settings import StorageSettings
+from story_service.settings import StorySettings
+from voice_service.settings import VoiceSettings
+
+ROOT = Path(__file__).resolve().parent.parent
+SERVICES: tuple[tuple[str, type[BaseSettings]], ...] = (
+    ("gateway", GatewaySettings),
+    ("story_service", StorySettings),
+    ("voice_service", VoiceSettings),
+    ("storage_service", StorageSettings),
+)
+CLIENT = (("GATEWAY_TARGET", "text", "127.0.0.1:50051", "Where `tale` and the client library find the gateway"),)
+TYPES = {number: name.removeprefix("TYPE_").lower() for name, number in pb.FieldDescriptorProto.Type.items()}
+
+
+def configuration() -> str:
+    """The reference of every environment variable."""
+    lines = [
+        "# Configuration",
+        "",
+        "Every knob is an environment variable. A wrong value stops the service at start with one line that names the",
+        "variable and the mend. This page is generated from the settings by `make docs`.",
+    ]
+    for name, settings in SERVICES:
+        lines += ["", f"## {name}", "", *_table(describe_settings(settings))]
+    lines += ["", "## tale (the command and the client library)", "", *_table(CLIENT)]
+    return "\n".join(lines) + "\n"
+
+
+def _table(rows: object) -> Iterator[str]:
+    yield "| variable | kind | default | meaning |"
+    yield "|---|---|---|---|"
+    for variable, kind, default, meaning in rows:  # type: ignore[attr-defined]
+        kind_cell, default_cell = kind.replace("|", "\\|"), f"`{default}`" if default else "–"
+        yield f"| `{variable}` | {kind_cell} | {default_cell} | {meaning} |"
+
+
+def api() -> str:
+    """The reference of every RPC and message, from the contracts' own comments."""
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder) / "image.binpb"
+        buf = Path(sys.executable).parent / "buf"
+        subprocess.run([str(buf), "build", "--as-file-descriptor-set", "-o", str(image)], cwd=ROOT, check=True)
+        files = pb.FileDescriptorSet.FromString(image.read_bytes()).file
+    lines = ["# API reference", "", "Generated from the contracts in `protos/` by `make docs`."]
+    for file in sorted(files, key=lambda file: file.name):
+        if file.package.startswith("tale."):
+            lines += _file(file)
+    return "\n".join(lines) + "\n"
+
+
+def _file(file: pb.FileDescriptorProto) -> Iterator[str]:
+    comments = {tuple(place.path): " ".join(place.leading_comments.split()) for place in file.source_code_info.location}
+    yield from ("", f"## {file.package} ({file.name})")
+    for number, service in enumerate(file.service):
+        yield from ("", f"### {service.name}", "", comments.get((6, number), ""), "", "| RPC | takes | gives | |")
+        yield "|---|---|---|---|"
+        for index, method in enumerate(service.method):
+            takes = ("stream " if method.client_streaming else "") + _short(method.input_type)
+            gives = ("stream " if method.server_streaming else "") + _short(method.output_type)
+            yield f"| `{method.name}` | {takes} | {gives} | {comments.get((6, number, 2, index), '')} |"
+    for number, message in enumerate(file.message_type):
+        yield from ("", f"#### {message.name}", "", comments.get((4, number), ""))
+        if message.field:
+            yield from ("", "| field | type | |", "|---|---|---|")
+        for index, field in enumerate(message.field):
+            yield f"| `{field.name}` | {_type(message, field)} | {comments.get((4, number, 2, index), '')} |"
+    for number, enum in enumerate(file.enum_type):
+        yield from ("", f"#### {enum.name}", "", comments.get((5, number), ""), "", "| value | |", "|---|---|")
+        for index, value in enumerate(enum.value):
+            yield f"| `{value.name}` = {value.number} | {comments.get((5, number, 2, index), '')} |"
+
+
+def _type(message: pb.DescriptorProto, field: pb.FieldDescriptorProto) -> str:
+    name = _short(field.type_name) if field.type_name else TYPES[field.type]
+    for nested in message.nested_type:
+        if nested.options.map_entry and field.type_name.endswith("." + nested.name):
+            key, value = nested.field
+            return f"map of {TYPES[key.type]} to {TYPES[value.type]}"
+    if field.label == pb.FieldDescriptorProto.LABEL_REPEATED:
+        return f"list of {name}"
+    if field.HasField("oneof_index") and not field.proto3_optional:
+        return f"{name}, one of `{message.oneof_decl[field.oneof_index].name}`"
+    return f"optional {name}" if field.proto3_optional else name
+
+
+def _short(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def main() -> None:
+    """Write or check, as the command line says."""
+    pages = {"docs/configuration.md": configuration(), "docs/api.md": api()}
+    stale = [name for name, text in pages.items() if not (ROOT / name).exists() or (ROOT / name).read_text() != text]
+    if "--check" in sys.argv[1:]:
+        if stale:
+            raise SystemExit(f"documents differ from what they are generated from, run `make docs`: {', '.join(stale)}")
+        return
+    for name in stale:
+        (ROOT / name).write_text(pages[name])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Bring the hashed lock files up to what pyproject.toml asks for, or check that they are.
+
+python tools/locks.py             write them, keeping every version that still fits
+python tools/locks.py --upgrade   write them with the newest versions
+python tools/locks.py --check     exit 1 when a lock pins other versions than it would now
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = {
+    "dev.txt": ("pyproject.toml", "--all-extras"),
+    "stubs.txt": ("requirements/stubs.in",),
+}
+
+
+def compile_lock(sources: tuple[str, ...], output: Path, *, upgrade: bool) -> None:
+    """Write the lock of `sources` to `output`, whose present pins are kept unless `upgrade`."""
+    command = [
+        str(Path(sys.executable).parent / "uv"),
+        "pip",
+        "compile",
+        "--quiet",
+        "--universal",
+        "--python-version=3.11",
+        "--generate-hashes",
+        "--no-emit-index-url",
+        "--no-emit-find-links",
+        "--no-header",
+        *(["--upgrade"] if upgrade else []),
+        *sources,
+        f"--output-file={output}",
+    ]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+
+def pins(lock: Path) -> set[str]:
+    """The pinned requirements of a lock. Hashes are left out: an index may gain files for a pinned version."""
+    return set(re.findall(r"^[A-Za-z0-9][^\n\\]*", lock.read_text(), re.MULTILINE))
+
+
+def main() -> None:
+    """Write or check, as the command line says."""
+    stale: list[str] = []
+    for name, sources in LOCKS.items():
+        lock = ROOT / "requirements" / name
+        if "--check" not in sys.argv[1:]:
+            compile_lock(sources, lock, upgrade="--upgrade" in sys.argv[1:])
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            fresh = Path(folder) / name
+            shutil.copyfile(lock, fresh)
+            compile_lock(sources, fresh, upgrade=False)
+            stale += [f"requirements/{name}: {pin}" for pin in sorted(pins(fresh) ^ pins(lock))]
+    if stale:
+        raise SystemExit("locks differ from what pyproject.toml asks for, run `make locks`:\n" + "\n".join(stale))
+
+
+if __name__ == "__main__":
+    main()
