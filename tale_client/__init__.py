@@ -1,1 +1,37 @@
+"""Python client of the tale gateway.
 
+    from tale.common.v1 import common_pb2
+    from tale_client import AsyncTaleClient
+
+    async with AsyncTaleClient() as client:
+        spec = common_pb2.StorySpec(child=common_pb2.Child(name="Mia", age=6), wish="a dragon who cannot sleep")
+        async for event in client.tell(spec):
+            print(event.text.delta, end="")
+
+Everything that fails raises `TaleError`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from tale_client.client import AsyncTaleClient
+    from tale_client.errors import TaleError, Violation
+    from tale_client.retry import ReconnectPolicy, RetryPolicy
+
+__all__ = ["AsyncTaleClient", "ReconnectPolicy", "RetryPolicy", "TaleError", "Violation"]
+
+_HOMES: Final = {
+    "AsyncTaleClient": "tale_client.client",
+    "ReconnectPolicy": "tale_client.retry",
+    "RetryPolicy": "tale_client.retry",
+    "TaleError": "tale_client.errors",
+    "Violation": "tale_client.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # gRPC takes 0.15 s to import; whoever only wants `tale --help` should not pay for it.
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,112 @@
+"""The one error of the client."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped] # its wheel has stubs but no py.typed
+
+DOMAIN: Final = "tale"
+"""Domain of the ErrorInfo of every error that a tale server means to send."""
+
+_DETAILS_KEY: Final = "grpc-status-details-bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A field of a request that the server refused, and what it should be."""
+
+    field: str
+    """Path of the field, such as "spec.child.age"."""
+    description: str
+    """What it should be, said so that it reads on after the field."""
+
+
+class TaleError(Exception):
+    """A call that failed, or an answer that can not be right.
+
+    Decoded from google.rpc.Status where the server sent one. Reasons of the client's own are GATEWAY_UNREACHABLE,
+    STREAM_INCOMPLETE (the story could not be followed to its end), TEXT_CHANGED and AUDIO_CORRUPT (what came is not
+    what is kept).
+    """
+
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        reason: str,
+        message: str,
+        *,
+        violations: Sequence[Violation] = (),
+        retry_after: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(f"{reason or code.name}: {message}")
+        self.code = code
+        """gRPC status code."""
+        self.reason = reason
+        """Reason as in ErrorInfo, such as "STORY_NOT_FOUND"; empty where the server gave none."""
+        self.message = message
+        """What happened, for a person."""
+        self.violations = tuple(violations)
+        """Every field that was refused."""
+        self.retry_after = retry_after
+        """Seconds after which the server would like to be asked again; None where it said nothing."""
+        self.metadata: Mapping[str, str] = dict(metadata or {})
+        """Facts as in ErrorInfo."""
+        self.attempts = 1
+        """Calls that were made before this was raised."""
+
+    @property
+    def connection_lost(self) -> bool:
+        """True when the same call may well succeed if it is made again now or soon.
+
+        UNAVAILABLE always; other codes that a broken connection or a proxy produces only where the server itself
+        said nothing (it gives a reason with everything that it means).
+        """
+        if self.code is grpc.StatusCode.UNAVAILABLE:
+            return True
+        return not self.reason and self.code in {
+            grpc.StatusCode.CANCELLED,
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            grpc.StatusCode.INTERNAL,
+            grpc.StatusCode.UNKNOWN,
+        }
+
+
+def error_from_rpc(error: grpc.aio.AioRpcError) -> TaleError:
+    """What a failed call says, with the google.rpc details that it carries."""
+    reason, metadata, retry_after = "", dict[str, str](), None
+    violations: list[Violation] = []
+    status = _status_of(error)
+    for detail in status.details:
+        info = error_details_pb2.ErrorInfo()
+        bad_request = error_details_pb2.BadRequest()
+        retry_info = error_details_pb2.RetryInfo()
+        if detail.Unpack(info):
+            reason, metadata = info.reason, dict(info.metadata)
+        elif detail.Unpack(bad_request):
+            violations += [Violation(each.field, each.description) for each in bad_request.field_violations]
+        elif detail.Unpack(retry_info):
+            retry_after = retry_info.retry_delay.ToNanoseconds() / 1e9
+    return TaleError(
+        error.code(),
+        reason,
+        status.message or error.details() or error.code().name,
+        violations=violations,
+        retry_after=retry_after,
+        metadata=metadata,
+    )
+
+
+def _status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
+    status = status_pb2.Status()
+    for key, value in error.trailing_metadata() or ():
+        if key == _DETAILS_KEY and isinstance(value, bytes):
+            try:
+                status.ParseFromString(value)
+            except DecodeError:
+                # Whoever stands between spoiled it; the code and text of the call still tell what happened.
+                return status_pb2.Status()
+    return status

@@ -1,0 +1,73 @@
+"""Files that are either whole or not there."""
+
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+
+class PartialFile:
+    """A file that is written beside its final place and put there when it is whole.
+
+    Every method may be awaited from the event loop; the disk is touched in a thread. OSError as it comes.
+    """
+
+    def __init__(self, folder: Path, suffix: str = "") -> None:
+        self._folder = folder
+        self._suffix = suffix
+        self._file: IO[bytes] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._file = await asyncio.to_thread(self._open)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            await asyncio.shield(asyncio.to_thread(self._discard, self._file))
+            self._file = None
+
+    async def write(self, data: bytes) -> None:
+        """Appends `data`."""
+        await asyncio.to_thread(self._required().write, data)
+
+    async def clear(self) -> None:
+        """Begins again at byte 0."""
+        await asyncio.to_thread(self._required().truncate, 0)
+        await asyncio.to_thread(self._required().seek, 0)
+
+    async def commit(self, place: Path) -> None:
+        """Makes what was written durable and gives it the name `place`, whatever had it before."""
+        await asyncio.to_thread(self._commit, self._required(), place)
+        self._file = None
+
+    def _required(self) -> IO[bytes]:
+        if self._file is None:
+            raise RuntimeError("the file is not open")
+        return self._file
+
+    def _open(self) -> IO[bytes]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed by _commit or _discard
+            dir=self._folder, prefix=".", suffix=f"{self._suffix}.part", delete=False
+        )
+        # tempfile makes it private; a file of stories is as open as the user's other files.
+        mask = os.umask(0o077)
+        os.umask(mask)
+        Path(file.name).chmod(0o666 & ~mask)
+        return file
+
+    @staticmethod
+    def _commit(file: IO[bytes], place: Path) -> None:
+        with file:
+            file.flush()
+            os.fsync(file.fileno())
+        Path(file.name).replace(place)
+
+    @staticmethod
+    def _discard(file: IO[bytes]) -> None:
+        with file:
+            Path(file.name).unlink(missing_ok=True)

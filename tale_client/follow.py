@@ -1,0 +1,187 @@
+"""What a caller has of a story that it follows: every event is taken in here and comes out at most once, whole.
+
+Pure: no clock, no network. Text offsets are code points, audio offsets bytes.
+"""
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+import grpc
+
+from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
+from tale_client.errors import TaleError
+
+_WARNINGS_REMEMBERED: Final = 200
+
+Taken: TypeAlias = tuple[list[gateway_pb2.StoryEvent], bool]
+"""Events to show, and whether they are anything new."""
+
+_Handler: TypeAlias = Callable[[gateway_pb2.StoryEvent], Taken]
+
+
+class StreamBrokenError(Exception):
+    """The stream does not go on where the caller is. Connecting again from its position mends it."""
+
+
+class Follower:
+    """Position in a story, and the rule that nothing is shown twice and nothing left out.
+
+    `text_offset`, `audio_id` and `audio_offset` say what the caller has already.
+    """
+
+    def __init__(
+        self,
+        *,
+        include_audio: bool,
+        story_id: str = "",
+        text_offset: int = 0,
+        audio_id: str = "",
+        audio_offset: int = 0,
+    ) -> None:
+        self.story_id = story_id
+        self.text_offset = text_offset
+        self.audio_id = audio_id
+        self.audio_offset = audio_offset
+        self.done = False
+        self._include_audio = include_audio
+        self._text_from = text_offset
+        self._text = ""
+        self._title_shown = False
+        self._header_shown = False
+        self._last_segment = -1
+        self._state = b""
+        self._warnings: set[bytes] = set()
+        self._handlers: dict[str, _Handler] = {
+            "state": self._state_event,
+            "title": self._title_event,
+            "text": self._text_event,
+            "audio_header": self._header_event,
+            "audio": self._audio_event,
+            "segment": self._segment_event,
+            "warning": self._warning_event,
+            "done": self._done_event,
+        }
+
+    def accept(self, event: gateway_pb2.StoryEvent) -> Taken:
+        """Takes in an event that came.
+
+        StreamBrokenError when something is missing before it; TaleError TEXT_CHANGED when it contradicts what was
+        shown.
+        """
+        if event.story_id:
+            self.story_id = event.story_id
+        handler = self._handlers.get(event.WhichOneof("event") or "")
+        # A kind of event that is newer than this client is left out.
+        return handler(event) if handler is not None else ([], False)
+
+    def _state_event(self, event: gateway_pb2.StoryEvent) -> Taken:
+        state = event.state.SerializeToString(deterministic=True)
+        changed, self._state = state != self._state, state
+        return [event], changed
+
+    def _title_event(self, event: gateway_pb2.StoryEvent) -> Taken:
+        seen, self._title_shown = self._title_shown, True
+        return ([], False) if seen else ([event], True)
+
+    def _text_event(self, event: gateway_pb2.StoryEvent) -> Taken:
+        offset, delta = event.text.offset, event.text.delta
+        if offset > self.text_offset:
+            raise StreamBrokenError(f"text from {offset} where {self.text_offset} was due")
+        # What stands before the offset that the caller began with is not known here and can not be compared.
+        start, end = max(offset, self._text_from), min(offset + len(delta), self.text_offset)
+        if (
+            start < end
+            and delta[start - offset : end - offset] != self._text[start - self._text_from : end - self._text_from]
+        ):
+            raise _text_changed()
+        new = delta[self.text_offset - offset :]
+        if not new:
+            return [], False
+        return [self._take_text(new)], True
+
+    def _take_text(self, new: str) -> gateway_pb2.StoryEvent:
+        shown = gateway_pb2.StoryEvent(
+            story_id=self.story_id, text=gateway_pb2.TextEvent(offset=self.text_offset, delta=new)
+        )
+        self._text += new
+        self.text_offset += len(new)
+        return shown
+
+    def _header_event(self, event: gateway_pb2.StoryEvent) -> Taken:
+        if event.audio_header.audio_id == self.audio_id:
+            seen, self._header_shown = self._header_shown, True
+            return ([], False) if seen else ([event], True)
+        self.audio_id = event.audio_header.audio_id
+        self.audio_offset = 0
+        self._header_shown = True
+        self._last_segment = -1
+        return [event], True
+
+    def _audio_event(self, event: gateway_pb2.StoryEvent) -> Taken:
+        audio = event.audio
+        if audio.audio_id != self.audio_id:
+            raise StreamBrokenError("audio that no header announced")
+        if audio.offset > self.audio_offset:
+            raise StreamBrokenError(f"audio from {audio.offset} where {self.audio_offset} was due")
+        new = audio.chunk[self.audio_offset - audio.offset :]
+        if not new:
+            return [], False
+        shown = gateway_pb2.StoryEvent(
+            story_id=self.story_id,
+            audio=gateway_pb2.AudioEvent(audio_id=self.audio_id, offset=self.audio_offset, chunk=new),
+        )
+        self.audio_offset += len(new)
+        return [shown], True
+
+    def _segment_event(self, event: gateway_pb2.StoryEvent) -> Taken:
+        if event.segment.audio_id != self.audio_id:
+            if self._include_audio:
+                raise StreamBrokenError("a segment of audio that no header announced")
+            self.audio_id, self.audio_offset, self._header_shown, self._last_segment = (
+                event.segment.audio_id,
+                0,
+                False,
+                -1,
+            )
+        if event.segment.segment.index <= self._last_segment:
+            return [], False
+        self._last_segment = event.segment.segment.index
+        return [event], True
+
+    def _warning_event(self, event: gateway_pb2.StoryEvent) -> Taken:
+        warning = event.warning.SerializeToString(deterministic=True)
+        if warning in self._warnings:
+            return [], False
+        if len(self._warnings) < _WARNINGS_REMEMBERED:
+            self._warnings.add(warning)
+        return [event], True
+
+    def _done_event(self, event: gateway_pb2.StoryEvent) -> Taken:
+        story = event.done.story
+        held = story.content[self._text_from : self.text_offset]
+        if held != self._text or len(story.content) < self.text_offset:
+            raise _text_changed()
+        if self._audio_due(story):
+            raise StreamBrokenError("the story is done, but its audio has not all come")
+        shown: list[gateway_pb2.StoryEvent] = []
+        if story.title and not self._title_shown:
+            self._title_shown = True
+            shown.append(
+                gateway_pb2.StoryEvent(story_id=self.story_id, title=gateway_pb2.TitleEvent(title=story.title))
+            )
+        if rest := story.content[self.text_offset :]:
+            shown.append(self._take_text(rest))
+        self.done = True
+        return [*shown, event], True
+
+    def _audio_due(self, story: common_pb2.Story) -> bool:
+        if not self._include_audio or not story.HasField("audio"):
+            return False
+        return story.audio.audio_id != self.audio_id or story.audio.size_bytes != self.audio_offset
+
+
+def _text_changed() -> TaleError:
+    return TaleError(
+        grpc.StatusCode.DATA_LOSS, "TEXT_CHANGED", "The story's text is not the one that was shown before."
+    )

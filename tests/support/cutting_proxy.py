@@ -1,0 +1,81 @@
+"""A TCP proxy that cuts connections after given numbers of bytes."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+
+class CuttingProxy:
+    """Passes bytes both ways; connection N is reset after `cuts[N]` bytes from the server, later ones never."""
+
+    def __init__(self, target: str, cuts: Sequence[int]) -> None:
+        self.target = ""
+        self.connections = 0
+        self._host, _, port = target.rpartition(":")
+        self._port = int(port)
+        self._cuts = deque(cuts)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def left(self) -> int:
+        """Cuts that were not made yet."""
+        return len(self._cuts)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        self.connections += 1
+        allowance = self._cuts.popleft() if self._cuts else None
+        upstream_reader, upstream_writer = await asyncio.open_connection(self._host, self._port)
+        there = asyncio.create_task(self._pass(reader, upstream_writer, None))
+        back = asyncio.create_task(self._pass(upstream_reader, writer, allowance))
+        self._tasks |= {there, back}
+        try:
+            await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (there, back):
+                task.cancel()
+            await asyncio.gather(there, back, return_exceptions=True)
+            self._tasks -= {there, back}
+            writer.transport.abort()
+            upstream_writer.transport.abort()
+
+    @staticmethod
+    async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, allowance: int | None) -> None:
+        while data := await reader.read(4096):
+            if allowance is not None and len(data) >= allowance:
+                writer.write(data[:allowance])
+                await writer.drain()
+                return
+            allowance = None if allowance is None else allowance - len(data)
+            writer.write(data)
+            await writer.drain()
+
+
+@asynccontextmanager
+async def cutting_proxy(target: str, cuts: Sequence[int]) -> AsyncIterator[CuttingProxy]:
+    """A proxy before `target` ("host:port") on a free port."""
+    proxy = CuttingProxy(target, cuts)
+    connections: set[asyncio.Task[None]] = set()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        connections.add(task)
+        try:
+            await proxy.serve(reader, writer)
+        except (asyncio.CancelledError, ConnectionError):
+            # The other side went away, or the test is over: either way this connection is.
+            writer.transport.abort()
+        finally:
+            connections.discard(task)
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    proxy.target = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield proxy
+    finally:
+        server.close()
+        for task in list(connections):
+            task.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)

@@ -1,0 +1,147 @@
+"""A gateway that answers what a test has written down for it, on a real server."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import grpc
+from google.protobuf import any_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from tale.gateway.v1 import gateway_pb2_grpc
+
+UNARY = (
+    "CreateStory",
+    "GetStory",
+    "ListStories",
+    "CancelStory",
+    "RetryStory",
+    "NarrateStory",
+    "RateStory",
+    "DeleteStory",
+    "GetSystemStatus",
+)
+STREAMS = ("TellStory", "WatchStory", "ReadStoryAudio")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Ends a call with a status; with google.rpc details if it has a reason."""
+
+    code: grpc.StatusCode
+    reason: str = ""
+    message: str = "scripted"
+    violations: Sequence[tuple[str, str]] = ()
+    retry_after: float | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    async def abort(self, context: grpc.aio.ServicerContext) -> None:
+        """Ends the call."""
+        if not self.reason:
+            await context.abort(self.code, self.message)
+        details: list[Message] = [
+            error_details_pb2.ErrorInfo(reason=self.reason, domain="tale", metadata=self.metadata)
+        ]
+        if self.violations:
+            each = error_details_pb2.BadRequest.FieldViolation
+            details.append(
+                error_details_pb2.BadRequest(
+                    field_violations=[each(field=name, description=said) for name, said in self.violations]
+                )
+            )
+        if self.retry_after is not None:
+            info = error_details_pb2.RetryInfo()
+            info.retry_delay.FromNanoseconds(int(self.retry_after * 1e9))
+            details.append(info)
+        packed = [any_pb2.Any() for _ in details]
+        for place, detail in zip(packed, details, strict=True):
+            place.Pack(detail)
+        status = status_pb2.Status(code=self.code.value[0], message=self.message, details=packed)
+        await context.abort_with_status(rpc_status.to_status(status))
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A stream that says nothing more until its caller goes away; `reached` is set when it begins."""
+
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+Step = Message | Failure | Hold
+
+
+class ScriptedGateway(gateway_pb2_grpc.GatewayServiceServicer):
+    """Answers each call with the next script queued for its method; a call without one fails."""
+
+    def __init__(self) -> None:
+        self.target = ""
+        self.calls: list[tuple[str, Message]] = []
+        self.metadata: list[dict[str, str | bytes]] = []
+        self._scripts: dict[str, deque[Sequence[Step]]] = {}
+        for name in UNARY:
+            setattr(self, name, self._unary(name))
+        for name in STREAMS:
+            setattr(self, name, self._stream(name))
+
+    def queue(self, method: str, *steps: Step) -> None:
+        """The next call of `method` gets these steps: one answer of a unary call, any number of a stream."""
+        self._scripts.setdefault(method, deque()).append(steps)
+
+    def requests(self, method: str) -> list[Message]:
+        """Requests that `method` got, in order."""
+        return [request for name, request in self.calls if name == method]
+
+    def unused(self) -> dict[str, int]:
+        """Scripts that nobody asked for, by method."""
+        return {name: len(scripts) for name, scripts in self._scripts.items() if scripts}
+
+    async def _next(self, name: str, request: Message, context: grpc.aio.ServicerContext) -> Sequence[Step]:
+        self.calls.append((name, request))
+        self.metadata.append({str(key): value for key, value in context.invocation_metadata() or ()})
+        scripts = self._scripts.get(name)
+        if not scripts:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"nothing is scripted for {name}")
+            raise AssertionError("abort returned")
+        return scripts.popleft()
+
+    def _unary(self, name: str) -> object:
+        async def answer(request: Message, context: grpc.aio.ServicerContext) -> Message:
+            (step,) = await self._next(name, request, context)
+            if isinstance(step, Failure):
+                await step.abort(context)
+            assert isinstance(step, Message)
+            return step
+
+        return answer
+
+    def _stream(self, name: str) -> object:
+        async def answer(request: Message, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
+            for step in await self._next(name, request, context):
+                if isinstance(step, Failure):
+                    await step.abort(context)
+                elif isinstance(step, Hold):
+                    step.reached.set()
+                    await asyncio.get_running_loop().create_future()
+                else:
+                    yield step
+
+        return answer
+
+
+@asynccontextmanager
+async def scripted_gateway() -> AsyncIterator[ScriptedGateway]:
+    """A scripted gateway on a free port; leaving it fails the test if a script was not used."""
+    gateway = ScriptedGateway()
+    server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+    gateway_pb2_grpc.add_GatewayServiceServicer_to_server(gateway, server)
+    gateway.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    try:
+        yield gateway
+    finally:
+        await server.stop(None)
+    assert {} == gateway.unused()

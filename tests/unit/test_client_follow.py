@@ -1,0 +1,211 @@
+"""The position of a caller in a story that it follows."""
+
+import hashlib
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
+from tale_client.errors import TaleError
+from tale_client.follow import Follower, StreamBrokenError
+
+ID = "0197a5a0-0000-7000-8000-000000000001"
+
+
+def text(offset: int, delta: str) -> gateway_pb2.StoryEvent:
+    return gateway_pb2.StoryEvent(story_id=ID, text=gateway_pb2.TextEvent(offset=offset, delta=delta))
+
+
+def audio(offset: int, chunk: bytes, audio_id: str = "a") -> gateway_pb2.StoryEvent:
+    return gateway_pb2.StoryEvent(
+        story_id=ID, audio=gateway_pb2.AudioEvent(audio_id=audio_id, offset=offset, chunk=chunk)
+    )
+
+
+def header(audio_id: str = "a") -> gateway_pb2.StoryEvent:
+    return gateway_pb2.StoryEvent(story_id=ID, audio_header=common_pb2.NarrationHeader(audio_id=audio_id))
+
+
+def title(words: str = "The Owl") -> gateway_pb2.StoryEvent:
+    return gateway_pb2.StoryEvent(story_id=ID, title=gateway_pb2.TitleEvent(title=words))
+
+
+def segment(index: int, audio_id: str = "a") -> gateway_pb2.StoryEvent:
+    return gateway_pb2.StoryEvent(
+        story_id=ID, segment=gateway_pb2.SegmentEvent(audio_id=audio_id, segment=common_pb2.Segment(index=index))
+    )
+
+
+def state(words: int) -> gateway_pb2.StoryEvent:
+    progress = common_pb2.StoryProgress(words_written=words)
+    return gateway_pb2.StoryEvent(
+        story_id=ID, state=gateway_pb2.StateEvent(state=common_pb2.STORY_STATE_WRITING, progress=progress)
+    )
+
+
+def done(content: str, sound: bytes | None = None, audio_id: str = "a") -> gateway_pb2.StoryEvent:
+    story = common_pb2.Story(id=ID, state=common_pb2.STORY_STATE_READY, title="The Owl", content=content)
+    if sound is not None:
+        story.audio.audio_id = audio_id
+        story.audio.size_bytes = len(sound)
+        story.audio.sha256 = hashlib.sha256(sound).digest()
+    return gateway_pb2.StoryEvent(story_id=ID, done=gateway_pb2.DoneEvent(story=story))
+
+
+def connection(follower: Follower, content: str, sound: bytes, step: int) -> Iterator[gateway_pb2.StoryEvent]:
+    """What a gateway sends to a caller who is where `follower` is, text and audio in pieces of `step`."""
+    yield state(0)
+    yield title()
+    start = follower.audio_offset if follower.audio_id == "a" else 0
+    yield header()
+    # A server may begin a little before the offset that it was asked for.
+    at_text, at_audio = max(0, follower.text_offset - 2), max(0, start - 2)
+    while at_text < len(content) or at_audio < len(sound):
+        if piece := content[at_text : at_text + step]:
+            yield text(at_text, piece)
+        if chunk := sound[at_audio : at_audio + step]:
+            yield audio(at_audio, chunk)
+        at_text, at_audio = at_text + step, at_audio + step
+    yield done(content, sound)
+
+
+@given(
+    content=st.text(max_size=60),
+    sound=st.binary(max_size=60),
+    cuts=st.lists(st.integers(0, 30), max_size=12),
+    step=st.integers(1, 20),
+)
+def test_any_cuts_give_the_same_text_and_audio(content: str, sound: bytes, cuts: list[int], step: int) -> None:
+    """However often and wherever the connection is cut, every code point and byte is shown once, in order."""
+    follower = Follower(include_audio=True)
+    shown: list[gateway_pb2.StoryEvent] = []
+    for cut in [*cuts, None]:
+        for number, event in enumerate(connection(follower, content, sound, step)):
+            if number == cut or follower.done:
+                break
+            shown += follower.accept(event)[0]
+
+    kinds = [event.WhichOneof("event") for event in shown]
+    assert content == "".join(event.text.delta for event in shown)
+    assert sound == b"".join(event.audio.chunk for event in shown)
+    assert 1 == kinds.count("title") == kinds.count("audio_header") == kinds.count("done")
+    assert "done" == kinds[-1]
+
+
+def test_a_gap_in_the_text_breaks_the_stream() -> None:
+    """Text that begins beyond what the caller has is not shown."""
+    follower = Follower(include_audio=False)
+    follower.accept(text(0, "One."))
+    with pytest.raises(StreamBrokenError):
+        follower.accept(text(5, "Three."))
+    assert 4 == follower.text_offset
+
+
+def test_a_gap_in_the_audio_breaks_the_stream() -> None:
+    """Audio that begins beyond what the caller has is not shown."""
+    follower = Follower(include_audio=True)
+    follower.accept(header())
+    with pytest.raises(StreamBrokenError):
+        follower.accept(audio(1, b"x"))
+
+
+@pytest.mark.parametrize("event", [audio(0, b"x"), segment(0)])
+def test_audio_without_a_header_breaks_the_stream(event: gateway_pb2.StoryEvent) -> None:
+    """Bytes and segments of an audio that was never announced are not shown."""
+    follower = Follower(include_audio=True)
+    with pytest.raises(StreamBrokenError):
+        follower.accept(event)
+
+
+def test_an_overlap_is_shown_once() -> None:
+    """Of text that the caller has in part, only the rest is shown, at its own offset."""
+    follower = Follower(include_audio=False)
+    follower.accept(text(0, "Once upon"))
+    (shown,), progressed = follower.accept(text(5, "upon a time"))
+    assert (9, " a time", True) == (shown.text.offset, shown.text.delta, progressed)
+    assert ([], False) == follower.accept(text(0, "Once"))
+
+
+def test_an_overlap_that_differs_is_an_error() -> None:
+    """What was shown stays said: other text at the same place is TEXT_CHANGED."""
+    follower = Follower(include_audio=False)
+    follower.accept(text(0, "Once upon"))
+    with pytest.raises(TaleError) as caught:
+        follower.accept(text(5, "above a time"))
+    assert ("TEXT_CHANGED", grpc.StatusCode.DATA_LOSS) == (caught.value.reason, caught.value.code)
+
+
+@pytest.mark.parametrize("content", ["Twice upon", "Once"])
+def test_a_kept_story_that_differs_from_the_shown_one_is_an_error(content: str) -> None:
+    """`done` with another or a shorter text than was shown is TEXT_CHANGED."""
+    follower = Follower(include_audio=False)
+    follower.accept(text(0, "Once upon"))
+    with pytest.raises(TaleError, match="TEXT_CHANGED"):
+        follower.accept(done(content))
+
+
+def test_done_brings_what_was_missing_of_title_and_text() -> None:
+    """A caller who saw only a part gets the rest out of `done`, before it."""
+    follower = Follower(include_audio=False)
+    follower.accept(text(0, "Once"))
+    shown, _ = follower.accept(done("Once upon"))
+    assert ["title", "text", "done"] == [event.WhichOneof("event") for event in shown]
+    assert (4, " upon") == (shown[1].text.offset, shown[1].text.delta)
+
+
+def test_done_with_audio_missing_breaks_the_stream() -> None:
+    """A caller who wants audio is not done before the last byte came."""
+    follower = Follower(include_audio=True)
+    follower.accept(header())
+    follower.accept(audio(0, b"ab"))
+    with pytest.raises(StreamBrokenError):
+        follower.accept(done("", b"abc"))
+    assert not follower.done
+
+
+def test_other_audio_begins_again() -> None:
+    """A header with another audio id is shown, and its audio starts at byte 0 with segment 0."""
+    follower = Follower(include_audio=True)
+    for event in (header("a"), audio(0, b"abc", "a"), segment(3, "a")):
+        follower.accept(event)
+    shown = [
+        follower.accept(event)[0] for event in (header("b"), segment(0, "b"), audio(0, b"x", "b"), done("", b"x", "b"))
+    ]
+    assert [1, 1, 1] == [len(events) for events in shown[:3]]
+    assert follower.done
+
+
+def test_who_goes_on_in_the_middle_gets_only_what_is_new() -> None:
+    """A follower that begins at offsets of its caller trims what lies before them without comparing it."""
+    follower = Follower(include_audio=True, story_id=ID, text_offset=4, audio_id="a", audio_offset=2)
+    shown = [
+        event for given in (header(), text(0, "Once upon"), audio(0, b"abcd")) for event in follower.accept(given)[0]
+    ]
+    assert ["audio_header", "text", "audio"] == [event.WhichOneof("event") for event in shown]
+    assert (" upon", b"cd") == (shown[1].text.delta, shown[2].audio.chunk)
+    assert "done" == follower.accept(done("Once upon", b"abcd"))[0][-1].WhichOneof("event")
+
+
+def test_segments_and_warnings_are_shown_once() -> None:
+    """What a reconnect repeats is left out."""
+    follower = Follower(include_audio=False)
+    warning = gateway_pb2.StoryEvent(story_id=ID, warning=common_pb2.Problem(reason="R", message="m"))
+    given = [header(), segment(0), segment(1), warning, header(), segment(0), segment(1), segment(2), warning]
+    shown = [event.WhichOneof("event") for each in given for event in follower.accept(each)[0]]
+    assert ["audio_header", "segment", "segment", "warning", "segment"] == shown
+
+
+def test_heartbeats_pass_but_are_no_progress() -> None:
+    """A state event always passes; it counts as progress only where something moved."""
+    follower = Follower(include_audio=False)
+    assert [True, False, True] == [follower.accept(state(words))[1] for words in (1, 1, 2)]
+    assert [state(2)] == follower.accept(state(2))[0]
+
+
+def test_an_event_of_a_newer_server_is_left_out() -> None:
+    """An event without a known kind is no error."""
+    assert ([], False) == Follower(include_audio=False).accept(gateway_pb2.StoryEvent(story_id=ID))
