@@ -22,6 +22,8 @@ _log: Final = structlog.stdlib.get_logger("servicekit.access")
 
 _HEALTH: Final = "/grpc.health."
 _UNCOUNTED: Final = (_HEALTH, "/grpc.reflection.")
+# Also answers while the server drains: NOT_SERVING is a thing to be told.
+_STATUS: Final = "/tale.common.v1.StatusService/"
 _CODE_NAMES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -30,12 +32,13 @@ Body: TypeAlias = Callable[[], Awaitable[Any]]
 
 @dataclass(slots=True)
 class _Call:
-    """A call on its way; `code` and `reason` are for the log."""
+    """A call on its way; `code` and `reason` are for the log. `refused` as the server is going down."""
 
     method: str
     context: Context
     request_id: str
     metadata: Metadata
+    refused: bool
     code: str = "OK"
     reason: str | None = None
 
@@ -54,9 +57,12 @@ class CallRunner:
         """
         began = time.monotonic()
         metadata = tuple(context.invocation_metadata() or ())
-        call = _Call(method, context, _request_id(metadata), metadata)
+        refused = self._tracker.draining and not method.startswith((*_UNCOUNTED, _STATUS))
+        call = _Call(method, context, _request_id(metadata), metadata, refused)
         bind(RequestContext(call.request_id, LOCAL_OWNER))
-        counted = not method.startswith(_UNCOUNTED)
+        quiet = method.startswith(_UNCOUNTED)
+        # A drain that waited for those whom it turns away might never end.
+        counted = not quiet and not refused
         task = _this_task()
         if counted:
             self._tracker.enter(task)
@@ -66,7 +72,7 @@ class CallRunner:
             if counted:
                 self._tracker.leave(task)
             _log.log(
-                logging.INFO if counted else logging.DEBUG,
+                logging.DEBUG if quiet else logging.INFO,
                 "call",
                 method=method,
                 code=call.code,
@@ -105,6 +111,8 @@ class CallRunner:
         return await _refuse(call.context, failure)
 
     async def _admit(self, call: _Call) -> None:
+        if call.refused:
+            raise reconnect()
         await self._tracker.admitted()
         owner = await self._authenticator.authenticate(call.method, call.metadata)
         if owner != LOCAL_OWNER:

@@ -72,8 +72,8 @@ class Server:
         )
         self._bound = ""
         self._app_began = False
-        self._refusing: asyncio.Task[None] | None = None
-        self._stopped = False
+        self._stopping = False
+        self._down = asyncio.Event()
 
     @property
     def serving(self) -> bool:
@@ -112,38 +112,41 @@ class Server:
         _log.info("serving", address=self.address, ops_address=self.ops_address)
 
     async def drain(self) -> None:
-        """Goes down in good order, within `drain_seconds` and a little.
+        """Goes down in good order, within `drain_seconds` and a little. Returns when the server is down.
 
-        Health says NOT_SERVING, the app ends its streams, no connection or call is taken any more (clients go to
-        another replica), calls in flight end. Those that did not end in time get UNAVAILABLE / RECONNECT.
+        Health says NOT_SERVING, new calls get UNAVAILABLE / RECONNECT, the app ends its streams, calls in flight end;
+        those that did not in time get RECONNECT as well. Then the app closes what it opened.
         """
+        if self._tracker.draining:
+            await self._down.wait()
+            return
         self._tracker.draining = True
-        budget = self._settings.drain_seconds
-        deadline = asyncio.get_running_loop().time() + budget
+        deadline = asyncio.get_running_loop().time() + self._settings.drain_seconds
         _log.info("draining", in_flight=self.in_flight)
         try:
             await self._health.set_serving(serving=False)
-            async with asyncio.timeout_at(deadline):
-                await self._app.begin_drain()
-            # Sends GOAWAY and closes the port, yet leaves calls alone for as long as they may take here.
-            self._refusing = asyncio.create_task(self._grpc.stop(budget + _CLOSE_SECONDS))
+            await self._begin_drain(deadline)
             await self._tracker.wait_idle(deadline)
         finally:
             await self.stop()
 
     async def stop(self) -> None:
         """Goes down at once: calls in flight get UNAVAILABLE / RECONNECT, then the app closes what it opened."""
-        if self._stopped:
+        if self._stopping:
+            await self._down.wait()
             return
-        self._stopped = True
+        self._stopping = True
         self._tracker.draining = True
-        async with AsyncExitStack() as closing:
-            closing.push_async_callback(self._ops.stop)
-            closing.push_async_callback(self._stop_grpc)
-            if self._app_began:
-                closing.push_async_callback(self._stop_app)
-            await self._health.set_serving(serving=False)
-            await self._cut()
+        try:
+            async with AsyncExitStack() as closing:
+                closing.push_async_callback(self._ops.stop)
+                closing.push_async_callback(self._stop_grpc)
+                if self._app_began:
+                    closing.push_async_callback(self._stop_app)
+                await self._health.set_serving(serving=False)
+                await self._cut()
+        finally:
+            self._down.set()
         _log.info("stopped")
 
     async def __aenter__(self) -> Self:
@@ -192,6 +195,15 @@ class Server:
             f"{variable}: can not listen on {listen} ({why}); set {variable} to a host:port of this machine"
         )
 
+    async def _begin_drain(self, deadline: float) -> None:
+        try:
+            async with asyncio.timeout_at(deadline) as limit:
+                await self._app.begin_drain()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            _log.warning("the app did not begin to drain in time")
+
     async def _cut(self) -> None:
         if self.in_flight:
             _log.warning("calls are cut", in_flight=self.in_flight)
@@ -206,5 +218,3 @@ class Server:
         async with asyncio.timeout(_CLOSE_SECONDS):
             # What is left are health watches, which never end by themselves.
             await self._grpc.stop(_LAST_SECONDS)
-            if self._refusing is not None:
-                await self._refusing

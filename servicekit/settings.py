@@ -58,7 +58,7 @@ class ServiceSettings(BaseSettings):
 
     Every field names its variable and says what it is for::
 
-        listen: Listen = Field("127.0.0.1:50052", validation_alias="STORY_LISTEN", description="gRPC bind address")
+        pace: float = Field(default=2.5, gt=0, validation_alias="STORY_PACE", description="Words a second")
 
     In code the fields are given by name: `StorySettings(listen="127.0.0.1:0")`. Secrets are `SecretStr`. A variable
     that is set but empty counts as unset.
@@ -76,26 +76,28 @@ class ServiceSettings(BaseSettings):
         env_prefix="tale_field_",
     )
 
-    listen: Listen = Field("127.0.0.1:0", validation_alias="SERVICE_LISTEN", description="gRPC bind address")
+    listen: Listen = Field(default="127.0.0.1:0", validation_alias="SERVICE_LISTEN", description="gRPC bind address")
     ops_listen: Listen = Field(
-        "127.0.0.1:0", validation_alias="SERVICE_OPS_LISTEN", description="HTTP bind address for operators"
+        default="127.0.0.1:0", validation_alias="SERVICE_OPS_LISTEN", description="HTTP bind address for operators"
     )
     data_dir: Path = Field(
-        Path("./data"), validation_alias="TALE_DATA_DIR", description="Folder of the embedded store, cache and spool"
+        default=Path("./data"),
+        validation_alias="TALE_DATA_DIR",
+        description="Folder of the embedded store, cache and spool",
     )
     drain_seconds: float = Field(
-        30.0,
+        default=30.0,
         ge=0,
         le=3600,
         validation_alias="DRAIN_SECONDS",
         description="Seconds that calls in flight get to end when the service goes down",
     )
-    log_level: LogLevel = Field("INFO", validation_alias="LOG_LEVEL", description="Least level that is logged")
+    log_level: LogLevel = Field(default="INFO", validation_alias="LOG_LEVEL", description="Least level that is logged")
     log_levels: Annotated[Mapping[str, LogLevel], NoDecode, BeforeValidator(_levels)] = Field(
-        {}, validation_alias="LOG_LEVELS", description="Levels of single loggers: name=LEVEL,name=LEVEL"
+        default={}, validation_alias="LOG_LEVELS", description="Levels of single loggers: name=LEVEL,name=LEVEL"
     )
     log_format: Literal["auto", "console", "json"] = Field(
-        "auto",
+        default="auto",
         validation_alias="LOG_FORMAT",
         description="Shape of the log lines; auto is console on a terminal, else json",
     )

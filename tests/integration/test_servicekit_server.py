@@ -1,0 +1,395 @@
+"""The life of a server: start, health, reflection, status, drain."""
+
+import asyncio
+
+import grpc
+import pytest
+from aiohttp import ClientSession, web
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from support.rpcs import SERVICE, Behaviour, Context, RawApp, answer, call, failure
+from support.servers import running
+
+from servicekit.app import Description
+from servicekit.channel import open_channel
+from servicekit.errors import not_found
+from servicekit.server import Server
+from servicekit.settings import ConfigurationError, ServiceSettings
+from servicekit.status import from_rpc_error
+from servicekit.status_service import package_version
+from tale.common.v1 import status_pb2, status_pb2_grpc
+
+STATUS_SERVICE = "tale.common.v1.StatusService"
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def fine(_: Context) -> bytes:
+    """A behaviour without events."""
+    return b"fine"
+
+
+class Recorder(RawApp):
+    """Writes down what the kit asks of it; holds `start` and calls until it is let go on."""
+
+    def __init__(self, behaviour: Behaviour = fine) -> None:
+        super().__init__(behaviour)
+        self.said: list[str] = []
+        self.may_start = asyncio.Event()
+        self.may_start.set()
+        self.starting = asyncio.Event()
+        self.begun = asyncio.Event()
+        self.draining = asyncio.Event()
+        self.may_end = asyncio.Event()
+
+    async def start(self) -> None:
+        """Waits for `may_start`."""
+        self.starting.set()
+        await self.may_start.wait()
+        self.said.append("start")
+
+    async def begin_drain(self) -> None:
+        """Tells that the drain has begun."""
+        self.said.append("begin_drain")
+        self.draining.set()
+
+    async def stop(self) -> None:
+        """Only notes it."""
+        self.said.append("stop")
+
+    async def until_told(self, _: Context) -> bytes:
+        """A behaviour: answers once `may_end` is set."""
+        self.begun.set()
+        await self.may_end.wait()
+        return b"told"
+
+    async def until_drain(self, _: Context) -> bytes:
+        """A behaviour: answers once the server drains."""
+        self.begun.set()
+        await self.draining.wait()
+        self.said.append("call ended")
+        return b"ended by itself"
+
+    async def forever(self, _: Context) -> bytes:
+        """A behaviour: never answers."""
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.said.append("call cut")
+        return b"never"
+
+
+def recorder(behaviour: str) -> Recorder:
+    """A Recorder that answers by one of its own behaviours."""
+    app = Recorder()
+    app._behaviour = getattr(app, behaviour)
+    return app
+
+
+async def check(channel: grpc.aio.Channel, service: str = "") -> int:
+    """Health of one service."""
+    stub = health_pb2_grpc.HealthStub(channel)
+    response = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10, wait_for_ready=True)
+    return int(response.status)
+
+
+async def test_health_is_told_per_service() -> None:
+    """Health knows the whole server and each service by name, and no other."""
+    async with running(RawApp(fine)) as service:
+        known = [await check(service.channel, name) for name in ("", SERVICE, STATUS_SERVICE, "grpc.health.v1.Health")]
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await check(service.channel, "test.Unknown")
+
+    assert [SERVING] * 4 == known
+    assert grpc.StatusCode.NOT_FOUND is caught.value.code()
+
+
+async def test_not_serving_until_the_app_has_started() -> None:
+    """While the app starts, health says NOT_SERVING, /readyz 503, and a call that comes waits for the start."""
+    app = Recorder()
+    app.may_start.clear()
+    server = Server(app, ServiceSettings(drain_seconds=1), service="test")
+    start = asyncio.create_task(server.start())
+    await asyncio.wait_for(app.starting.wait(), 10)
+    async with open_channel(server.address) as channel, ClientSession(f"http://{server.ops_address}") as http:
+        early = asyncio.create_task(answer(channel, "UnaryUnary"))
+        before = await check(channel), await check(channel, SERVICE), (await http.get("/readyz")).status
+        alive = (await http.get("/healthz")).status
+        answered_early = early.done()
+        app.may_start.set()
+        await start
+        after = await check(channel), await check(channel, SERVICE), (await http.get("/readyz")).status
+        given = await early
+    await server.drain()
+
+    assert (NOT_SERVING, NOT_SERVING, 503) == before
+    assert 200 == alive
+    assert (SERVING, SERVING, 200) == after
+    assert (False, b"fine") == (answered_early, given)
+
+
+async def test_an_app_that_can_not_start_takes_nothing_with_it() -> None:
+    """The app's error comes out of `start`, the app is stopped, and the ports are free again."""
+
+    class Broken(Recorder):
+        async def start(self) -> None:
+            raise ConfigurationError("TALE_DATA_DIR is not writable; set it to a folder that is")
+
+    app = Broken()
+    server = Server(app, ServiceSettings(), service="test")
+    with pytest.raises(ConfigurationError):
+        await server.start()
+
+    again = ServiceSettings(listen=server.address, ops_listen=server.ops_address, drain_seconds=1)
+    async with running(RawApp(fine), settings=again) as service:
+        assert b"fine" == await answer(service.channel, "UnaryUnary")
+    assert ["stop"] == app.said
+
+
+@pytest.mark.parametrize(("field", "variable"), [("listen", "SERVICE_LISTEN"), ("ops_listen", "SERVICE_OPS_LISTEN")])
+async def test_a_taken_port_is_one_clear_line(field: str, variable: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A second server on a port fails with one line that names variable, address and mend, and prints nothing."""
+    async with running(RawApp(fine)) as service:
+        taken = service.address if field == "listen" else service.server.ops_address
+        second = Server(RawApp(fine), ServiceSettings(**{field: taken}), service="second")
+        capfd.readouterr()
+        with pytest.raises(ConfigurationError) as caught:
+            await second.start()
+        still = await answer(service.channel, "UnaryUnary")
+
+    assert (
+        f"{variable}: {taken} is in use; end the program that listens there or set {variable} to another port"
+        == str(caught.value)
+    )
+    assert "" == capfd.readouterr().err
+    assert b"fine" == still
+
+
+async def test_an_address_of_another_machine_is_one_clear_line() -> None:
+    """An address that can not be bound is told from one that is in use."""
+    with pytest.raises(ConfigurationError, match=r"^SERVICE_LISTEN: can not listen on 192\.0\.2\.1:50051 \(.+\); set"):
+        await Server(RawApp(fine), ServiceSettings(listen="192.0.2.1:50051"), service="test").start()
+
+
+async def test_reflection_lists_every_service() -> None:
+    """Reflection names the app's services, status, health and itself, and knows their files."""
+    async with running(RawApp(fine)) as service:
+        stub = reflection_pb2_grpc.ServerReflectionStub(service.channel)
+        requests = [
+            reflection_pb2.ServerReflectionRequest(list_services=""),
+            reflection_pb2.ServerReflectionRequest(file_containing_symbol=STATUS_SERVICE),
+        ]
+        listed, found = [response async for response in stub.ServerReflectionInfo(iter(requests), timeout=10)]
+
+    assert [
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+        STATUS_SERVICE,
+        SERVICE,
+    ] == sorted(one.name for one in listed.list_services_response.service)
+    assert found.file_descriptor_response.file_descriptor_proto
+
+
+class Described(RawApp):
+    """Has something of everything to tell."""
+
+    async def describe(self) -> Description:
+        """One of each."""
+        return Description(
+            embedded_parts=[status_pb2.EmbeddedPart(part="writer", implementation="offline")],
+            providers=[status_pb2.ProviderStatus(name="offline", configured=True)],
+            circuits=[status_pb2.CircuitStatus(name="openrouter")],
+            warnings=["The writer is embedded."],
+        )
+
+    async def reset_circuit(self, name: str) -> status_pb2.CircuitStatus:
+        """Knows one."""
+        if name != "openrouter":
+            raise not_found("CIRCUIT_NOT_FOUND", "No such circuit.")
+        return status_pb2.CircuitStatus(name=name, state=status_pb2.CIRCUIT_STATE_CLOSED)
+
+
+async def test_status_tells_what_the_app_and_the_kit_know() -> None:
+    """GetStatus joins the app's description with name, version, health and times."""
+    async with running(Described(fine), service="story") as service:
+        stub = status_pb2_grpc.StatusServiceStub(service.channel)
+        status = (await stub.GetStatus(status_pb2.GetStatusRequest(), timeout=10)).status
+
+    assert ("story", package_version(), status_pb2.SERVICE_HEALTH_SERVING) == (
+        status.service,
+        status.version,
+        status.health,
+    )
+    assert ("writer", "offline", "openrouter", "The writer is embedded.") == (
+        status.embedded_parts[0].part,
+        status.providers[0].name,
+        status.circuits[0].name,
+        status.warnings[0],
+    )
+    assert status.HasField("start_time")
+    assert status.uptime.ToNanoseconds() > 0
+
+
+async def test_circuits_are_reset_by_name() -> None:
+    """ResetCircuit gives the circuit, asks for a name, and knows which there are."""
+    async with running(Described(fine)) as service:
+        stub = status_pb2_grpc.StatusServiceStub(service.channel)
+        reset = await stub.ResetCircuit(status_pb2.ResetCircuitRequest(name="openrouter"), timeout=10)
+        reasons = []
+        for name in ("", "other"):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stub.ResetCircuit(status_pb2.ResetCircuitRequest(name=name), timeout=10)
+            reasons.append(from_rpc_error(caught.value).reason)
+
+    assert status_pb2.CIRCUIT_STATE_CLOSED == reset.circuit.state
+    assert ["VALIDATION_FAILED", "CIRCUIT_NOT_FOUND"] == reasons
+
+
+async def test_an_app_without_circuits_says_so() -> None:
+    """The default of an app is CIRCUIT_NOT_FOUND."""
+    async with running(RawApp(fine)) as service:
+        stub = status_pb2_grpc.StatusServiceStub(service.channel)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ResetCircuit(status_pb2.ResetCircuitRequest(name="any"), timeout=10)
+
+    assert "CIRCUIT_NOT_FOUND" == from_rpc_error(caught.value).reason
+
+
+async def test_a_drain_lets_calls_end() -> None:
+    """Drain: health first, then the app ends its streams, then calls end by themselves, then the app closes."""
+    app = recorder("until_drain")
+    async with running(app, drain_seconds=20) as service:
+        watch = health_pb2_grpc.HealthStub(service.channel).Watch(health_pb2.HealthCheckRequest(), timeout=60)
+        first = (await watch.read()).status
+        open_call = asyncio.create_task(answer(service.channel, "UnaryStream"))
+        await asyncio.wait_for(app.begun.wait(), 10)
+        in_flight = service.server.in_flight
+        drain = asyncio.create_task(service.server.drain())
+        second = (await watch.read()).status
+        given = await open_call
+        # Not held up by the watch, which is still open.
+        await asyncio.wait_for(drain, 10)
+
+    assert 1 == in_flight
+    assert (SERVING, NOT_SERVING) == (first, second)
+    assert b"ended by itself" == given
+    assert ["start", "begin_drain", "call ended", "stop"] == app.said
+
+
+@pytest.mark.parametrize("kind", ["UnaryUnary", "UnaryStream", "StreamStream", "Writer"])
+async def test_a_drain_that_runs_out_of_time_cuts_calls_with_reconnect(kind: str) -> None:
+    """A call that does not end in time gets UNAVAILABLE / RECONNECT, before the app closes what it uses."""
+    app = recorder("forever")
+    async with running(app, drain_seconds=0.05) as service:
+        open_call = asyncio.create_task(failure(service.channel, kind))
+        await asyncio.wait_for(app.begun.wait(), 10)
+        await service.server.drain()
+        seen = from_rpc_error(await open_call)
+
+    assert (grpc.StatusCode.UNAVAILABLE, "RECONNECT") == (seen.code, seen.reason)
+    assert ["start", "begin_drain", "call cut", "stop"] == app.said
+
+
+async def test_a_draining_server_takes_no_new_call() -> None:
+    """While it drains, new calls get RECONNECT, health and status say NOT_SERVING, calls in flight go on."""
+    app = recorder("until_told")
+    async with running(app, drain_seconds=20) as service:
+        open_call = asyncio.create_task(answer(service.channel, "UnaryStream"))
+        await asyncio.wait_for(app.begun.wait(), 10)
+        drain = asyncio.create_task(service.server.drain())
+        await asyncio.wait_for(app.draining.wait(), 10)
+        refused = from_rpc_error(await failure(service.channel, "UnaryUnary"))
+        health = await check(service.channel)
+        stub = status_pb2_grpc.StatusServiceStub(service.channel)
+        status = (await stub.GetStatus(status_pb2.GetStatusRequest(), timeout=10)).status
+        app.may_end.set()
+        given = await open_call
+        await drain
+
+    assert (grpc.StatusCode.UNAVAILABLE, "RECONNECT", 0.2) == (refused.code, refused.reason, refused.retry_after)
+    assert (NOT_SERVING, status_pb2.SERVICE_HEALTH_NOT_SERVING) == (health, status.health)
+    assert b"told" == given
+
+
+async def test_stop_does_not_wait() -> None:
+    """`stop` cuts calls whatever the drain's budget is, and stopping twice is once."""
+    app = recorder("forever")
+    async with running(app, drain_seconds=3600) as service:
+        open_call = asyncio.create_task(failure(service.channel, "UnaryUnary"))
+        await asyncio.wait_for(app.begun.wait(), 10)
+        await service.server.stop()
+        await service.server.stop()
+        error = await open_call
+
+    assert "RECONNECT" == from_rpc_error(error).reason
+    assert 1 == app.said.count("stop")
+
+
+async def test_a_handler_that_is_cancelled_by_the_drain_says_reconnect() -> None:
+    """An app that ends a stream in its drain by cancelling what the handler awaits gives RECONNECT, not INTERNAL."""
+
+    class Cancelling(Recorder):
+        async def begin_drain(self) -> None:
+            self.inner.cancel()
+
+        async def waiting(self, _: Context) -> bytes:
+            self.inner = asyncio.create_task(asyncio.Event().wait())
+            self.begun.set()
+            await self.inner
+            return b"never"
+
+    app = Cancelling()
+    app._behaviour = app.waiting
+    async with running(app, drain_seconds=20) as service:
+        open_call = asyncio.create_task(failure(service.channel, "UnaryStream"))
+        await asyncio.wait_for(app.begun.wait(), 10)
+        await service.server.drain()
+        error = await open_call
+
+    assert "RECONNECT" == from_rpc_error(error).reason
+
+
+async def test_an_app_that_fails_to_drain_is_closed_all_the_same() -> None:
+    """An error of `begin_drain` comes out of `drain`, after calls were ended and the app stopped."""
+
+    class Failing(Recorder):
+        async def begin_drain(self) -> None:
+            raise RuntimeError("no")
+
+    app = Failing()
+    server = Server(app, ServiceSettings(drain_seconds=1), service="test")
+    await server.start()
+    with pytest.raises(RuntimeError, match="no"):
+        await server.drain()
+
+    assert ["start", "stop"] == app.said
+
+
+async def test_operators_routes_can_be_added() -> None:
+    """The HTTP port takes further routes, for metrics to come."""
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(text="up 1")
+
+    routes = [web.get("/metrics", metrics)]
+    async with (
+        Server(RawApp(fine), ServiceSettings(drain_seconds=1), service="test", ops_routes=routes) as server,
+        ClientSession(f"http://{server.ops_address}") as http,
+    ):
+        assert "up 1" == await (await http.get("/metrics")).text()
+
+
+async def test_uncounted_calls_do_not_hold_up_a_drain() -> None:
+    """Health watches and reflection streams stay open; only real calls count as in flight."""
+    app = recorder("until_drain")
+    async with running(app, drain_seconds=20) as service:
+        watch = health_pb2_grpc.HealthStub(service.channel).Watch(health_pb2.HealthCheckRequest(), timeout=60)
+        await watch.read()
+        real = call(service.channel, "UnaryUnary")
+        await asyncio.wait_for(app.begun.wait(), 10)
+
+        assert 1 == service.server.in_flight
+        await asyncio.wait_for(service.server.drain(), 10)
+        assert 0 == service.server.in_flight
+        assert b"ended by itself" == await real
