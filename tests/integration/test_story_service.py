@@ -163,7 +163,7 @@ async def test_a_stream_that_outlasts_the_drain_is_told_to_reconnect() -> None:
 
 async def _not_serving(service: Running) -> None:
     health = health_pb2_grpc.HealthStub(service.channel)
-    async for response in health.Watch(  # type: ignore[attr-defined] - missing in the stubs
+    async for response in health.Watch(  # type: ignore[attr-defined] # missing in the stubs
         health_pb2.HealthCheckRequest(), timeout=10
     ):
         if response.status == health_pb2.HealthCheckResponse.NOT_SERVING:
