@@ -68,8 +68,8 @@ class Checkpointer:
     async def keep(self, checkpoint: storage_pb2.StoryCheckpoint, lease: Lease) -> None:
         """Returns once `checkpoint` is durable, and the lease renewed.
 
-        While storage can not be reached it waits, until the lease runs out: LeaseLostError, also where storage says that
-        the story is somebody else's or gone. CheckpointRefusedError when storage refuses the content.
+        While storage can not be reached it waits, until the lease runs out: LeaseLostError, also where storage says
+        that the story is somebody else's or gone. CheckpointRefusedError when storage refuses the content.
         """
         lease.check()
         checkpoint.story_id = lease.story_id
@@ -125,7 +125,7 @@ class Checkpointer:
             except (grpc.aio.AioRpcError, TimeoutError) as error:
                 failure = classify(error)
                 log.warning("checkpoints_failed", items=len(batch), reason=failure.error.reason)
-                if failure.kind is FailureKind.PERMANENT:
+                if failure.kind is FailureKind.PERMANENT or failure.error.code is grpc.StatusCode.INTERNAL:
                     await self._send_singly(batch, failure.error)
                     return
                 await asyncio.sleep(delay * random.uniform(0.5, 1.0))

@@ -102,8 +102,8 @@ class Spool:
     async def append(self, data: bytes, *, sha256: bytes) -> None:
         """Adds `data`; it can be read when this returns.
 
-        SpoolMismatchError, and nothing is added, where its digest is not `sha256`; RESOURCE_EXHAUSTED / SPOOL_FULL beyond
-        the budget.
+        SpoolMismatchError, and nothing is added, where its digest is not `sha256`; RESOURCE_EXHAUSTED / SPOOL_FULL
+        beyond the budget.
         """
         over = self.size + len(data) - self._reserved
         if over > 0:

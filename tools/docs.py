@@ -4,8 +4,6 @@ python tools/docs.py            write them
 python tools/docs.py --check    exit 1 when a committed document differs from what would be written
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tempfile
@@ -50,7 +48,7 @@ def _table(rows: object) -> Iterator[str]:
     yield "| variable | kind | default | meaning |"
     yield "|---|---|---|---|"
     for variable, kind, default, meaning in rows:  # type: ignore[attr-defined]
-        kind_cell, default_cell = kind.replace("|", "\\|"), f"`{default}`" if default else "–"
+        kind_cell, default_cell = kind.replace("|", "\\|"), f"`{default}`" if default else ""
         yield f"| `{variable}` | {kind_cell} | {default_cell} | {meaning} |"
 
 

@@ -5,8 +5,6 @@ python tools/locks.py --upgrade   write them with the newest versions
 python tools/locks.py --check     exit 1 when a lock pins other versions than it would now
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

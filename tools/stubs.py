@@ -6,8 +6,6 @@
 Runs on the interpreter of `.venv-stubs` (requirements/stubs.txt); see requirements/stubs.in for why.
 """
 
-from __future__ import annotations
-
 import shutil
 import sys
 import tempfile

@@ -1,0 +1,179 @@
+"""Checkpoints of all runs share one call, and each is judged by itself."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import grpc
+import pytest
+
+from gateway.checkpointer import Checkpointer, CheckpointRefusedError
+from gateway.lease import Lease, LeaseLostError
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+
+
+class Clock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.moment = 100.0
+
+    def __call__(self) -> float:
+        return self.moment
+
+
+class Storage:
+    """Plays storage: notes each batch, and answers as scripted."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.hold: asyncio.Event | None = None
+        self.refuse: dict[str, str] = {}
+        self.failures: list[Exception | None] = []
+        self.on_call: Callable[[], None] = lambda: None
+        self.called = asyncio.Event()
+
+    async def checkpoint(
+        self, request: storage_pb2.CheckpointStoriesRequest, *, timeout: float
+    ) -> storage_pb2.CheckpointStoriesResponse:
+        assert timeout > 0
+        self.batches.append([item.story_id for item in request.checkpoints])
+        self.on_call()
+        self.called.set()
+        if self.failures and (failure := self.failures.pop(0)) is not None:
+            raise failure
+        if self.hold is not None:
+            await self.hold.wait()
+        answer = storage_pb2.CheckpointStoriesResponse()
+        for item in request.checkpoints:
+            result = answer.results.add(story_id=item.story_id)
+            if item.story_id in self.refuse:
+                result.error.CopyFrom(common_pb2.Problem(reason=self.refuse[item.story_id]))
+        return answer
+
+
+def failed(code: grpc.StatusCode) -> grpc.aio.AioRpcError:
+    """A call that the transport failed."""
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata())
+
+
+@asynccontextmanager
+async def running(storage: Storage, clock: Clock) -> AsyncIterator[Checkpointer]:
+    """A checkpointer at work."""
+    checkpointer = Checkpointer(storage, lease_seconds=30, clock=clock)
+    task = asyncio.create_task(checkpointer.run())
+    try:
+        yield checkpointer
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def lease(story_id: str, clock: Clock) -> Lease:
+    """A fresh lease of 30 seconds."""
+    return Lease(story_id, 1, seconds=30, since=clock(), clock=clock)
+
+
+async def test_a_checkpoint_goes_at_once_and_those_behind_it_go_together() -> None:
+    """While one call is in flight the others gather and share the next."""
+    clock, storage = Clock(), Storage()
+    storage.hold = asyncio.Event()
+    async with running(storage, clock) as checkpointer, asyncio.TaskGroup() as tasks:
+        tasks.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("first", clock)))
+        await storage.called.wait()
+        for name in ("a", "b", "c"):
+            tasks.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(), lease(name, clock)))
+        await asyncio.sleep(0)
+        storage.hold.set()
+    assert storage.batches == [["first"], ["a", "b", "c"]]
+
+
+async def test_two_checkpoints_of_one_story_go_in_order_and_never_in_one_batch() -> None:
+    """A later checkpoint does not overtake an earlier one."""
+    clock, storage = Clock(), Storage()
+    mine = lease("mine", clock)
+    async with running(storage, clock) as checkpointer, asyncio.TaskGroup() as tasks:
+        for _ in range(3):
+            tasks.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(), mine))
+    assert storage.batches == [["mine"], ["mine"], ["mine"]]
+
+
+async def test_success_renews_the_lease_from_before_the_call() -> None:
+    """The holder counts from the moment of sending, so that it never believes longer than storage does."""
+    clock, storage = Clock(), Storage()
+    held = lease("s", clock)
+    clock.moment += 20
+
+    def later() -> None:
+        clock.moment += 5
+
+    storage.on_call = later
+    async with running(storage, clock) as checkpointer:
+        await checkpointer.keep(storage_pb2.StoryCheckpoint(), held)
+    assert held.remaining == 25.0
+
+
+async def test_one_lost_lease_does_not_touch_the_others() -> None:
+    """Each item of a batch has its own verdict."""
+    clock, storage = Clock(), Storage()
+    storage.refuse = {"theirs": "LEASE_LOST", "odd": "CHECKPOINT_CONFLICT"}
+    async with running(storage, clock) as checkpointer:
+        results = await asyncio.gather(
+            *(checkpointer.keep(storage_pb2.StoryCheckpoint(), lease(name, clock)) for name in ("theirs", "odd", "s")),
+            return_exceptions=True,
+        )
+    assert [LeaseLostError, CheckpointRefusedError, type(None)] == [type(result) for result in results]
+
+
+async def test_storage_that_can_not_be_reached_is_asked_again() -> None:
+    """A transport failure is no verdict: the same checkpoint is sent until it is kept."""
+    clock, storage = Clock(), Storage()
+    storage.failures = [failed(grpc.StatusCode.UNAVAILABLE), failed(grpc.StatusCode.DEADLINE_EXCEEDED)]
+    async with running(storage, clock) as checkpointer:
+        await checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("s", clock))
+    assert storage.batches == [["s"]] * 3
+
+
+async def test_waiting_for_storage_ends_with_the_lease() -> None:
+    """Once the lease may be somebody else's nothing more is written."""
+    clock, storage = Clock(), Storage()
+    storage.failures = [failed(grpc.StatusCode.UNAVAILABLE)]
+
+    def run_out() -> None:
+        clock.moment += 31
+
+    storage.on_call = run_out
+    async with running(storage, clock) as checkpointer:
+        with pytest.raises(LeaseLostError):
+            await checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("s", clock))
+    assert storage.batches == [["s"]]
+
+
+async def test_a_batch_that_storage_can_not_take_is_sent_item_by_item() -> None:
+    """One checkpoint that storage can not stomach must not end every story of the gateway."""
+    clock, storage = Clock(), Storage()
+    storage.hold = asyncio.Event()
+    async with running(storage, clock) as checkpointer:
+        first = asyncio.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("first", clock)))
+        await storage.called.wait()
+        both = [
+            asyncio.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(), lease(name, clock)))
+            for name in ("a", "b")
+        ]
+        await asyncio.sleep(0)
+        storage.failures = [failed(grpc.StatusCode.INVALID_ARGUMENT)]
+        storage.hold.set()
+        await asyncio.gather(first, *both)
+    assert storage.batches == [["first"], ["a", "b"], ["a"], ["b"]]
+
+
+async def test_an_expired_lease_is_refused_without_a_call() -> None:
+    """Nothing is sent under a lease that has run out."""
+    clock, storage = Clock(), Storage()
+    held = lease("s", clock)
+    clock.moment += 31
+    async with running(storage, clock) as checkpointer:
+        with pytest.raises(LeaseLostError):
+            await checkpointer.keep(storage_pb2.StoryCheckpoint(), held)
+    assert storage.batches == []

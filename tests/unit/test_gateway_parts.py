@@ -1,0 +1,223 @@
+"""The gateway's small parts: fingerprints, ledger, lease, persistence, what callers are shown, what is well formed."""
+
+import grpc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.fingerprint import fingerprint
+from gateway.lease import Lease, LeaseLostError
+from gateway.ledger import Ledger
+from gateway.persistence import Persistence
+from gateway.presenting import basic
+from gateway.settings import GatewaySettings
+from gateway.siblings import Failure, FailureKind, classify
+from gateway.validation import check_filter, check_known, check_offsets, check_spec
+from servicekit.errors import DomainError, reconnect
+from servicekit.settings import ConfigurationError, load
+from servicekit.status import to_status
+from servicekit.validation import Violations
+from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
+
+Spec = common_pb2.StorySpec
+Child = common_pb2.Child
+
+
+def test_the_fingerprint_is_of_the_spec_as_given() -> None:
+    """The order of interests counts, the order in which fields were set does not, and a default is not filled in."""
+    one = Spec(wish="w", moral="m")
+    other = Spec(moral="m")
+    other.wish = "w"
+    assert fingerprint(one) == fingerprint(other)
+    assert fingerprint(one) != fingerprint(Spec(wish="w", moral="m", length_minutes=5))
+    assert fingerprint(Spec(child=Child(name="A", interests=["a", "b"]))) != fingerprint(
+        Spec(child=Child(name="A", interests=["b", "a"]))
+    )
+
+
+def test_the_fingerprint_can_leave_the_request_id_out() -> None:
+    """Another id with the same wish is the same wish."""
+    without = frozenset({"request_id"})
+    one = gateway_pb2.NarrateStoryRequest(request_id="1", story_id="s")
+    other = gateway_pb2.NarrateStoryRequest(request_id="2", story_id="s")
+    assert fingerprint(one, without=without) == fingerprint(other, without=without)
+
+
+def test_the_ledger_gives_each_change_once_and_sums_the_calls() -> None:
+    """Each checkpoint carries the news alone; usage is the sum over all legs."""
+    ledger = Ledger()
+    leg = ledger.begin_leg(common_pb2.ATTEMPT_KIND_WRITING_LEG, provider="story", model="m")
+    assert [leg] == [line.attempt_id for line in ledger.take_unkept()]
+    call = common_pb2.Attempt(
+        attempt_id="c", kind=common_pb2.ATTEMPT_KIND_MODEL_CALL, prompt_tokens=3, cost_usd=0.5, cost_known=True
+    )
+    ledger.add(leg, call)
+    ledger.end_leg(leg, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
+    assert {"c", leg} == {line.attempt_id for line in ledger.take_unkept()}
+    assert ledger.take_unkept() == []
+    assert common_pb2.Usage(prompt_tokens=3, cost_usd=0.5, cost_known=True) == ledger.usage()
+    assert ledger.open_legs() == []
+
+
+def test_a_leg_that_told_nothing_makes_the_cost_unknown() -> None:
+    """What a crash may have cost is visible: the leg stays, and the sum is not called complete."""
+    ledger = Ledger()
+    ledger.begin_leg(common_pb2.ATTEMPT_KIND_WRITING_LEG, provider="story", model="m")
+    assert ledger.usage().cost_known is False
+
+
+def test_a_lease_is_held_only_as_long_as_its_holder_can_be_sure() -> None:
+    """It ends by the holder's own clock, counted from before the call."""
+    moment = 10.0
+    lease = Lease("s", 1, seconds=5, since=moment, clock=lambda: moment)
+    moment = 14.9
+    lease.check()
+    moment = 15.0
+    with pytest.raises(LeaseLostError):
+        lease.check()
+
+
+def refused(code: grpc.StatusCode, error: DomainError | None = None) -> grpc.aio.AioRpcError:
+    """A failed call, bare or with a service's own words."""
+    details = () if error is None else (("grpc-status-details-bin", to_status(error).SerializeToString()),)
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*details))
+
+
+def test_a_sibling_that_is_away_is_told_from_one_that_answers_no() -> None:
+    """The first is waited for, the second asked a few times or not at all."""
+    unavailable = grpc.StatusCode.UNAVAILABLE
+    assert FailureKind.UNREACHABLE is classify(refused(unavailable)).kind
+    assert FailureKind.UNREACHABLE is classify(refused(unavailable, reconnect())).kind
+    said = DomainError(unavailable, "NO_PROVIDERS_AVAILABLE", "None.")
+    assert FailureKind.TRANSIENT is classify(refused(unavailable, said)).kind
+    assert FailureKind.TRANSIENT is classify(TimeoutError()).kind
+    no = DomainError(grpc.StatusCode.FAILED_PRECONDITION, "LANGUAGE_UNSUPPORTED", "No.")
+    assert FailureKind.PERMANENT is classify(refused(grpc.StatusCode.FAILED_PRECONDITION, no)).kind
+
+
+async def test_persistence_ends_with_the_error_that_was_last() -> None:
+    """A no is final at once; a "not now" after three more tries; an absence after the time set."""
+    error = DomainError(grpc.StatusCode.UNAVAILABLE, "X", "x", retry_after=0.0)
+    moment = 0.0
+    persistence = Persistence(wait_seconds=10, clock=lambda: moment)
+    with pytest.raises(DomainError):
+        await persistence.after(Failure(FailureKind.PERMANENT, error))
+    persistence.progressed()
+    moment = 1.0
+    await persistence.after(Failure(FailureKind.UNREACHABLE, error))
+    moment = 12.0
+    with pytest.raises(DomainError):
+        await persistence.after(Failure(FailureKind.UNREACHABLE, error))
+
+
+def test_the_basic_view_leaves_out_what_only_the_full_view_has() -> None:
+    """And does not invent an audio that is not there."""
+    story = common_pb2.Story(id="s", content="c", attempts=[common_pb2.Attempt(attempt_id="a")])
+    story.generation_info["a"] = 1
+    assert common_pb2.Story(id="s", content="c") == basic(story)
+    story.audio.audio_id = "a"
+    story.audio.segments.add(index=0)
+    assert common_pb2.Story(id="s", content="c", audio=common_pb2.StoryAudio(audio_id="a")) == basic(story)
+
+
+def violated(spec: common_pb2.StorySpec) -> list[str]:
+    """The fields that are wrong."""
+    problems = Violations()
+    check_spec(problems, spec)
+    return [violation.field for violation in problems.found]
+
+
+def test_all_that_is_wrong_with_a_spec_is_said_at_once() -> None:
+    """Not the first violation but every one, each under its path."""
+    spec = Spec(
+        child=Child(name=" ", age=0, gender=9, interests=["", "x" * 101]),  # type: ignore[arg-type]
+        wish="w" * 2001,
+        kind=7,  # type: ignore[arg-type]
+        language_code="not a tag",
+        length_minutes=0,
+        parent_story_id="../etc",
+        model="a b",
+        fallback_models=["ok/fine", ""],
+        temperature=3,
+        max_cost_usd=-1,
+        voice=common_pb2.VoiceSelection(
+            provider="../x", settings=common_pb2.VoiceSettings(speed=9), audio_format=common_pb2.AUDIO_FORMAT_WAV
+        ),
+    )
+    assert violated(spec) == [
+        "spec.child.name",
+        "spec.child.age",
+        "spec.child.gender",
+        "spec.child.interests[0]",
+        "spec.child.interests[1]",
+        "spec.wish",
+        "spec.kind",
+        "spec.language_code",
+        "spec.length_minutes",
+        "spec.parent_story_id",
+        "spec.model",
+        "spec.fallback_models[1]",
+        "spec.temperature",
+        "spec.max_cost_usd",
+        "spec.voice.provider",
+        "spec.voice.settings.speed",
+        "spec.voice.audio_format",
+    ]
+
+
+def test_a_name_is_all_that_a_spec_needs() -> None:
+    """Everything else has a default."""
+    assert violated(Spec(child=Child(name="Mia"))) == []
+    assert violated(Spec()) == ["spec.child"]
+
+
+def test_a_hero_story_needs_a_hero() -> None:
+    """The kind says so."""
+    assert violated(Spec(child=Child(name="Mia"), kind=common_pb2.STORY_KIND_HERO)) == ["spec.hero"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        (Spec(child_id="c"), "CHILD_NOT_FOUND"),
+        (Spec(hero_id="h"), "HERO_NOT_FOUND"),
+        (Spec(kind=common_pb2.STORY_KIND_COMBINED), "HERO_NOT_FOUND"),
+        (Spec(parent_story_id="p"), "STORY_NOT_FOUND"),
+    ],
+)
+def test_what_this_version_keeps_none_of_is_not_found(spec: common_pb2.StorySpec, reason: str) -> None:
+    """Children, heroes and sequels come later."""
+    with pytest.raises(DomainError) as caught:
+        check_known(spec)
+    assert (grpc.StatusCode.NOT_FOUND, reason) == (caught.value.code, caught.value.reason)
+
+
+def test_offsets_and_filters_are_checked() -> None:
+    """An audio offset says nothing without the audio that it speaks of."""
+    problems = Violations()
+    check_offsets(problems, gateway_pb2.WatchStoryRequest(text_offset=-1, audio_offset=5))
+    check_filter(
+        problems,
+        common_pb2.StoryFilter(child_id="x", min_rating=0, states=[common_pb2.STORY_STATE_UNSPECIFIED]),
+    )
+    assert [
+        violation.field for violation in problems.found
+    ] == ["text_offset", "audio_id", "filter.child_id", "filter.states", "filter.min_rating"]
+
+
+@given(st.text(max_size=300))
+def test_no_text_makes_validation_fail_to_answer(text: str) -> None:
+    """Whatever is written into a field, the check ends in a verdict."""
+    clean = text.encode("utf-8", "ignore").decode()
+    spec = Spec(child=Child(name=clean, interests=[clean]), wish=clean, model=clean, language_code=clean)
+    assert isinstance(violated(spec), list)
+
+
+def test_an_open_door_needs_to_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway without authentication does not listen to the world by mistake."""
+    monkeypatch.setenv("GATEWAY_LISTEN", "0.0.0.0:50051")
+    with pytest.raises(ConfigurationError, match="GATEWAY_ALLOW_ANONYMOUS=1"):
+        load(GatewaySettings)
+    monkeypatch.setenv("GATEWAY_ALLOW_ANONYMOUS", "1")
+    assert load(GatewaySettings).listen == "0.0.0.0:50051"
