@@ -187,8 +187,8 @@ def _bridge(
     loop: asyncio.AbstractEventLoop,
     interceptor: grpc.aio.ServerInterceptor | None,
 ) -> object:
-    """A sync servicer whose methods run those of `servicer` on `loop`."""
-    methods = {method.name: staticmethod(_behaviour(method, servicer, loop, interceptor)) for method in service.methods}
+    """A sync servicer whose methods run the handlers that `find` gives on `loop`."""
+    methods = {method.name: staticmethod(_behaviour(method, find, loop, interceptor)) for method in service.methods}
     return type(f"{service.name}Bridge", (), methods)()
 
 
