@@ -1,0 +1,168 @@
+"""A process that speaks with espeak-ng: `python worker.py LIBRARY DATA_PARENT`.
+
+A program of its own, which knows nothing of the service: espeak-ng is GPL-3, keeps its state in globals and is not safe
+in threads. It imports the standard library alone, so that it starts at once.
+
+Protocol on stdin and stdout, one request at a time; every number is big-endian:
+
+    hello     = length:u32 {"id": 0, "sample_rate": Hz}
+    request   = length:u32 {"id", "text", "voice", "rate", "volume", "max_pcm_bytes", "seconds"}
+    reply     = length:u32 {"id", "pcm_bytes", "words": [[code point, sample], ...]} pcm (mono s16le)
+              | length:u32 {"id", "error": "voice" | "too_long" | "failed"}
+
+Each request is spoken in a fork, from the state that the library had when it was new, so that the same request gives
+the same samples whatever was spoken before; forking takes under a millisecond. The process ends when stdin does, when
+its parent dies, and when a fork fails in any way: whoever reads then sees the end of stdout.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import struct
+import sys
+from typing import Any, BinaryIO
+
+_AUDIO_SYNCHRONOUS = 2
+_CHARS_UTF8 = 1
+_END_PAUSE = 0x1000
+_POSITION_CHARACTER = 1
+_PARAMETER_RATE = 1
+_PARAMETER_VOLUME = 2
+_EVENT_LIST_TERMINATED = 0
+_EVENT_WORD = 1
+_PR_SET_PDEATHSIG = 1
+_ANY_SEED = 1
+
+
+class _EventId(ctypes.Union):
+    _fields_ = (("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8))
+
+
+class _Event(ctypes.Structure):
+    """`espeak_EVENT` of speak_lib.h. `text_position` counts characters from 1, `sample` from the start of the text."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", _EventId),
+    )
+
+
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(_Event))
+
+
+class Engine:
+    """The library, loaded once. `sample_rate` in Hz."""
+
+    def __init__(self, library: str, data_parent: str) -> None:
+        # The library keeps the path of its data in 160 bytes: a relative one always fits.
+        os.chdir(data_parent)
+        self._lib = ctypes.CDLL(library)
+        self.sample_rate: int = self._lib.espeak_Initialize(_AUDIO_SYNCHRONOUS, 0, b".", 0)
+        if self.sample_rate <= 0:
+            raise OSError("espeak-ng does not find its data")
+
+    def speak(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        """Return the header of the reply and the samples."""
+        pcm = bytearray()
+        words: list[tuple[int, int]] = []
+        full = False
+
+        def on_samples(wave: int | None, count: int, events: Any) -> int:
+            nonlocal full
+            if wave and count > 0:
+                pcm.extend(ctypes.string_at(wave, count * 2))
+            index = 0
+            while events[index].type != _EVENT_LIST_TERMINATED:
+                if events[index].type == _EVENT_WORD:
+                    words.append((events[index].text_position - 1, events[index].sample))
+                index += 1
+            full = len(pcm) > request["max_pcm_bytes"]
+            return int(full)
+
+        callback = _Callback(on_samples)
+        self._lib.espeak_SetSynthCallback(callback)
+        self._lib.espeak_ng_SetRandSeed(ctypes.c_long(_ANY_SEED))
+        ctypes.CDLL(None).srand(_ANY_SEED)
+        if self._lib.espeak_SetVoiceByName(request["voice"].encode()):
+            return {"error": "voice"}, b""
+        self._lib.espeak_SetParameter(_PARAMETER_RATE, request["rate"], 0)
+        self._lib.espeak_SetParameter(_PARAMETER_VOLUME, request["volume"], 0)
+        text = request["text"].encode() + b"\0"
+        # Neither SSML nor phoneme notation is asked for: whatever stands in the text is text.
+        failed = self._lib.espeak_Synth(
+            text, ctypes.c_size_t(len(text)), 0, _POSITION_CHARACTER, 0, _CHARS_UTF8 | _END_PAUSE, None, None
+        )
+        if full:
+            return {"error": "too_long"}, b""
+        if failed:
+            return {"error": "failed"}, b""
+        return {"pcm_bytes": len(pcm), "words": words}, bytes(pcm)
+
+
+def _read(stream: BinaryIO) -> dict[str, Any] | None:
+    prefix = stream.read(4)
+    if len(prefix) < 4:
+        return None
+    (length,) = struct.unpack(">I", prefix)
+    body = stream.read(length)
+    if len(body) < length:
+        return None
+    request: dict[str, Any] = json.loads(body)
+    return request
+
+
+def _write(stream: BinaryIO, header: dict[str, Any], pcm: bytes = b"") -> None:
+    body = json.dumps(header).encode()
+    stream.write(struct.pack(">I", len(body)) + body)
+    stream.write(pcm)
+    stream.flush()
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+
+
+def _answer(engine: Engine, request: dict[str, Any], replies: BinaryIO) -> bool:
+    """Speak `request` in a fork; tell whether all went well."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            _die_with_parent()
+            # The parent kills what takes too long; this is for a parent that is gone.
+            signal.alarm(int(request["seconds"]) + 1)
+            header, pcm = engine.speak(request)
+            _write(replies, {"id": request["id"], **header}, pcm)
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def main(library: str, data_parent: str) -> int:
+    """Serve requests until stdin ends. Returns the exit status."""
+    _die_with_parent()
+    requests = sys.stdin.buffer
+    # What a library may print must not get between the replies.
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    engine = Engine(library, data_parent)
+    _write(replies, {"id": 0, "sample_rate": engine.sample_rate})
+    while (request := _read(requests)) is not None:
+        if not _answer(engine, request, replies):
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
