@@ -91,7 +91,7 @@ class Connection:
             await channel.close()
 
     @property
-    def stub(self) -> gateway_pb2_grpc.GatewayServiceAsyncStub:
+    def stub(self) -> "gateway_pb2_grpc.GatewayServiceAsyncStub":
         """The gateway's stub; RuntimeError outside of `async with`."""
         if self._stub is None:
             raise RuntimeError("use the client inside of `async with`")

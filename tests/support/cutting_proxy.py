@@ -53,8 +53,8 @@ class CuttingProxy:
 
 
 @asynccontextmanager
-async def cutting_proxy(target: str, cuts: Sequence[int]) -> AsyncIterator[CuttingProxy]:
-    """A proxy before `target` ("host:port") on a free port."""
+async def cutting_proxy(target: str, cuts: Sequence[int], *, port: int = 0) -> AsyncIterator[CuttingProxy]:
+    """A proxy before `target` ("host:port") on `port`, 0 for a free one."""
     proxy = CuttingProxy(target, cuts)
     connections: set[asyncio.Task[None]] = set()
 
@@ -70,7 +70,7 @@ async def cutting_proxy(target: str, cuts: Sequence[int]) -> AsyncIterator[Cutti
         finally:
             connections.discard(task)
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = await asyncio.start_server(connected, "127.0.0.1", port)
     proxy.target = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield proxy

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -82,6 +82,7 @@ class ScriptedGateway(gateway_pb2_grpc.GatewayServiceServicer):
         self.calls: list[tuple[str, Message]] = []
         self.metadata: list[dict[str, str | bytes]] = []
         self._scripts: dict[str, deque[Sequence[Step]]] = {}
+        self._answers: dict[str, Callable[[Message], Sequence[Step]]] = {}
         for name in UNARY:
             setattr(self, name, self._unary(name))
         for name in STREAMS:
@@ -90,6 +91,10 @@ class ScriptedGateway(gateway_pb2_grpc.GatewayServiceServicer):
     def queue(self, method: str, *steps: Step) -> None:
         """The next call of `method` gets these steps: one answer of a unary call, any number of a stream."""
         self._scripts.setdefault(method, deque()).append(steps)
+
+    def answer(self, method: str, script: Callable[[Message], Sequence[Step]]) -> None:
+        """Calls of `method` beyond the queued ones get the steps that `script` makes of their request."""
+        self._answers[method] = script
 
     def requests(self, method: str) -> list[Message]:
         """Requests that `method` got, in order."""
@@ -103,6 +108,8 @@ class ScriptedGateway(gateway_pb2_grpc.GatewayServiceServicer):
         self.calls.append((name, request))
         self.metadata.append({str(key): value for key, value in context.invocation_metadata() or ()})
         scripts = self._scripts.get(name)
+        if not scripts and name in self._answers:
+            return self._answers[name](request)
         if not scripts:
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"nothing is scripted for {name}")
             raise AssertionError("abort returned")
