@@ -1,0 +1,139 @@
+"""The AudioStore in files: `<root>/<last two hex digits of the story>/<story id>.<object id>`."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, NoReturn, ParamSpec, TypeVar
+
+from servicekit.ids import is_id
+from servicekit.settings import ConfigurationError
+from storage_service.embedded.failures import from_os_error
+from storage_service.embedded.file_parts import PartFile, SourceFile
+from storage_service.errors import audio_corrupt, audio_url_unsupported
+from storage_service.ports import Clock, Upload
+from storage_service.records import AudioKey, Digest, KeptAudio, SignedUrl
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_PART: Final = ".part"
+
+
+class AudioFiles:
+    """Keeps audio in files under `root`, for their owner alone; see AudioStore for the methods.
+
+    A file gets its name only when it is whole and on the medium. All work on files happens on `threads` threads.
+    """
+
+    def __init__(self, root: Path, clock: Clock, *, threads: int = 4) -> None:
+        self._root = root
+        self._clock = clock
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="audio-files")
+
+    async def open(self) -> None:
+        """Makes the folder; ConfigurationError where it can not be."""
+        try:
+            await asyncio.to_thread(self._root.mkdir, mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"TALE_DATA_DIR must be a folder that the service can write to ({error.strerror}: {self._root})"
+            ) from error
+
+    async def close(self) -> None:
+        """Waits for what the threads still do."""
+        await asyncio.to_thread(self._threads.shutdown)
+
+    @asynccontextmanager
+    async def upload(self, key: AudioKey) -> AsyncGenerator[Upload, None]:
+        """Takes a file in."""
+        path = self._path(key)
+        part = PartFile(path.with_name(path.name + _PART))
+        try:
+            await self._run(part.create)
+            yield _Upload(self, part, path)
+        finally:
+            await self._settle(part.discard)
+
+    async def read(self, kept: KeptAudio, *, offset: int, limit: int | None) -> AsyncGenerator[bytes, None]:
+        """The bytes of a file, in blocks of 1 MiB."""
+        size = kept.audio.size_bytes
+        end = size if limit is None else min(size, offset + limit)
+        source = SourceFile(self._path(kept.key), size)
+        try:
+            position = offset
+            while position < end:
+                block = await self._run(source.read, position, end)
+                if not block:
+                    raise audio_corrupt(kept.key.story_id)
+                position += len(block)
+                if position == size and offset == 0 and source.sha256() != kept.audio.sha256:
+                    raise audio_corrupt(kept.key.story_id)
+                yield block
+        finally:
+            await self._settle(source.close)
+
+    async def remove(self, keys: Collection[AudioKey]) -> None:
+        """Removes files."""
+        for key in keys:
+            await self._run(self._path(key).unlink, missing_ok=True)
+
+    async def sweep(self, kept: Collection[AudioKey], *, grace: int) -> int:
+        """Removes files that nobody knows, and parts that nobody will end."""
+        return await self._run(self._sweep, frozenset(kept), self._clock.now() - grace)
+
+    async def url(self, kept: KeptAudio, *, expiry: int) -> SignedUrl:
+        """There is none."""
+        del kept, expiry
+        raise audio_url_unsupported()
+
+    def _path(self, key: AudioKey) -> Path:
+        if not (is_id(key.story_id) and is_id(key.object_id)):
+            raise ValueError("audio is named by two UUIDv7")
+        return self._root / key.story_id[-2:] / f"{key.story_id}.{key.object_id}"
+
+    def _sweep(self, kept: frozenset[AudioKey], newest: int) -> int:
+        removed = 0
+        for path in self._root.glob("??/*"):
+            story_id, _, object_id = path.name.partition(".")
+            if AudioKey(story_id, object_id) not in kept and path.stat().st_mtime_ns // 1_000 < newest:
+                path.unlink(missing_ok=True)
+                removed += 1
+        return removed
+
+    async def _settle(self, close: Callable[[], None]) -> None:
+        # A thread may still be at work for a caller who is gone; this waits until it is done.
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._threads, close))
+
+    async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._threads, lambda: work(*args, **kwargs))
+        except OSError as error:
+            _fail(error)
+
+
+class _Upload:
+    """A file on its way in."""
+
+    def __init__(self, files: AudioFiles, part: PartFile, path: Path) -> None:
+        self._files = files
+        self._part = part
+        self._path = path
+
+    async def write(self, data: bytes) -> None:
+        """Adds bytes."""
+        await self._files._run(self._part.write, data)  # noqa: SLF001 - one class in two halves
+
+    async def digest(self) -> Digest:
+        """Size and hash so far."""
+        return self._part.digest()
+
+    async def publish(self) -> None:
+        """Gives the file its name once it is on the medium."""
+        await self._files._run(self._part.publish, self._path)  # noqa: SLF001
+
+
+def _fail(error: OSError) -> NoReturn:
+    raise from_os_error(error) from error

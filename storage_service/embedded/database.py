@@ -1,0 +1,158 @@
+"""SQLite off the event loop: one writer, a few readers, a transaction a call."""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+import aiosqlite
+
+from servicekit.errors import unavailable
+from servicekit.settings import ConfigurationError
+from storage_service.embedded.failures import as_domain_error
+from storage_service.embedded.schema import migrate
+
+T = TypeVar("T")
+
+_OLDEST_SQLITE: Final = (3, 37, 0)
+_BUSY_TIMEOUT: Final = 5.0
+_MOST_WAITING: Final = 2_048
+
+
+class _Connection(aiosqlite.Connection):
+    """A connection that runs a whole piece of work on its thread in one go.
+
+    So a transaction costs one change of threads instead of one a statement, and no cancelled caller can leave it
+    half done.
+    """
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What `work` returns."""
+        result: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
+        return result
+
+
+class Database:
+    """A SQLite database, in a file or, with `path` None, in memory (and gone with `close`).
+
+    `sync` "normal" survives the end of the process at any moment, "full" that of the machine too. Failures of the
+    medium are UNAVAILABLE / STORAGE_UNAVAILABLE; errors of ours come out as they are.
+    """
+
+    def __init__(self, path: Path | None, *, sync: Literal["normal", "full"], readers: int) -> None:
+        self._path = path
+        self._sync = sync
+        # A database in memory belongs to its one connection.
+        self._reader_count = readers if path is not None else 0
+        self._writer: _Connection | None = None
+        self._writing = asyncio.Lock()
+        self._waiting = 0
+        self._opened: list[_Connection] = []
+        self._readers: asyncio.LifoQueue[_Connection] = asyncio.LifoQueue()
+
+    async def open(self) -> None:
+        """Makes the file (for its owner alone) and brings it to the present version; ConfigurationError else."""
+        if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+            raise ConfigurationError(
+                f"STORAGE_BACKEND=embedded needs SQLite 3.37 or newer; this Python has {sqlite3.sqlite_version}"
+            )
+        try:
+            if self._path is not None:
+                await asyncio.to_thread(_create_file, self._path)
+            writer = await self._connect()
+            await writer.run(migrate)
+            for _ in range(self._reader_count):
+                reader = await self._connect()
+                await reader.run(_forbid_writing)
+                self._readers.put_nowait(reader)
+        except (OSError, sqlite3.Error) as error:
+            reason = getattr(error, "sqlite_errorname", None) or getattr(error, "strerror", None) or "unusable"
+            raise ConfigurationError(
+                f"TALE_DATA_DIR must be a folder that the service can write to ({reason}: {self._path})"
+            ) from error
+        self._writer = writer
+
+    async def close(self) -> None:
+        """Ends the connections, after what they still have to do."""
+        self._writer = None
+        while self._opened:
+            await self._opened.pop().close()
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs `work` in a transaction of its own and keeps what it did, unless it raises.
+
+        Once begun it runs to its end, whether the caller waits or not.
+        """
+        if self._waiting >= _MOST_WAITING:
+            raise unavailable("STORAGE_BUSY", "Too many writes are waiting.")
+        self._waiting += 1
+        try:
+            async with self._writing:
+                return await self._run(self._open_writer(), lambda connection: _transact(connection, work, "IMMEDIATE"))
+        finally:
+            self._waiting -= 1
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs `work`, which only reads, on one state of the database."""
+        if not self._reader_count:
+            return await self.write(work)
+        self._open_writer()
+        reader = await self._readers.get()
+        try:
+            return await self._run(reader, lambda connection: _transact(connection, work, "DEFERRED"))
+        finally:
+            self._readers.put_nowait(reader)
+
+    def _open_writer(self) -> _Connection:
+        if self._writer is None:
+            raise unavailable("STORAGE_UNAVAILABLE", "The store is not open.")
+        return self._writer
+
+    async def _run(self, connection: _Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return await connection.run(work)
+        except sqlite3.Error as error:
+            raise as_domain_error(error) from error
+
+    async def _connect(self) -> _Connection:
+        location = ":memory:" if self._path is None else str(self._path)
+        connection = _Connection(
+            lambda: sqlite3.connect(location, timeout=_BUSY_TIMEOUT, isolation_level=None, cached_statements=256), 64
+        )
+        await connection
+        self._opened.append(connection)
+        await connection.run(self._configure)
+        return connection
+
+    def _configure(self, connection: sqlite3.Connection) -> None:
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {self._sync.upper()}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("PRAGMA trusted_schema = OFF")
+
+
+def _transact(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T], kind: str) -> T:
+    connection.execute(f"BEGIN {kind}")
+    try:
+        result = work(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        # Some failures (a full disk) end the transaction by themselves.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return result
+
+
+def _forbid_writing(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA query_only = ON")
+
+
+def _create_file(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # SQLite gives its journal and index the permissions of the file itself.
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))

@@ -1,0 +1,176 @@
+"""Rows of the database as messages."""
+
+import sqlite3
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from storage_service.checkpoints import RunFacts
+from storage_service.errors import story_not_found
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+
+_STORY: Final = """
+SELECT s.*, b.spec, b.story, b.voice, g.generation,
+       a.audio, a.audio_id AS kept_audio_id, a.segment_count AS kept_segment_count
+FROM stories s
+JOIN story_bodies b ON b.story_id = s.id
+LEFT JOIN story_generations g ON g.story_id = s.id
+LEFT JOIN story_audio a ON a.story_id = s.id
+WHERE s.id = ? AND s.owner = ?
+"""
+
+_FACTS: Final = """
+SELECT s.state, s.revision, s.rating, s.lease_token, s.lease_expire_time, s.narrate, s.title, s.content_length,
+       s.content_complete, s.narration_audio_id, s.segment_count, s.embedded_parts, a.audio_id AS kept_audio_id
+FROM stories s LEFT JOIN story_audio a ON a.story_id = s.id
+WHERE s.id = ?
+"""
+
+
+def load_record(connection: sqlite3.Connection, owner: str, story_id: str, *, full: bool) -> storage_pb2.StoryRecord:
+    """A story as kept, without `full` less what is marked "FULL view only"; STORY_NOT_FOUND."""
+    row = connection.execute(_STORY, (story_id, owner)).fetchone()
+    if row is None:
+        raise story_not_found(story_id)
+    record = storage_pb2.StoryRecord(owner=owner, story=_story(row), run=_run(row))
+    record.spec.ParseFromString(row["spec"])
+    story = record.story
+    story.content = load_text(connection, story_id)
+    for (problem,) in connection.execute(
+        "SELECT problem FROM story_problems WHERE story_id = ? ORDER BY sequence", (story_id,)
+    ):
+        story.problems.add().ParseFromString(problem)
+    if row["narration_audio_id"]:
+        record.run.segments.extend(
+            _load_segments(connection, story_id, row["narration_audio_id"], row["segment_count"])
+        )
+    if row["generation"] is not None:
+        _add_generation(story, row["generation"], full=full)
+    if full:
+        for (attempt,) in connection.execute(
+            "SELECT attempt FROM story_attempts WHERE story_id = ? ORDER BY sequence", (story_id,)
+        ):
+            story.attempts.add().ParseFromString(attempt)
+        if row["audio"] is not None:
+            story.audio.segments.extend(
+                _load_segments(connection, story_id, row["kept_audio_id"], row["kept_segment_count"])
+            )
+    return record
+
+
+def load_facts(connection: sqlite3.Connection, story_id: str) -> tuple[RunFacts, sqlite3.Row] | None:
+    """What checkpoints and leases are judged by, and the row that it came from; None for an unknown story."""
+    row = connection.execute(_FACTS, (story_id,)).fetchone()
+    if row is None:
+        return None
+    facts = RunFacts(
+        state=row["state"],
+        lease_token=row["lease_token"],
+        leased=row["lease_expire_time"] is not None,
+        narrate=bool(row["narrate"]),
+        title=row["title"],
+        content_length=row["content_length"],
+        content_complete=bool(row["content_complete"]),
+        narration_audio_id=row["narration_audio_id"],
+        segment_count=row["segment_count"],
+        kept_audio_id=row["kept_audio_id"] or "",
+    )
+    return facts, row
+
+
+def load_text(connection: sqlite3.Connection, story_id: str) -> str:
+    """The text as far as it is kept."""
+    return "".join(
+        text
+        for (text,) in connection.execute("SELECT text FROM story_texts WHERE story_id = ? ORDER BY start", (story_id,))
+    )
+
+
+def to_summary(row: sqlite3.Row) -> common_pb2.StorySummary:
+    """A row of a listing."""
+    summary = common_pb2.StorySummary(
+        id=row["id"],
+        state=row["state"],
+        title=row["title"],
+        kind=row["kind"],
+        child_id=row["child_id"],
+        hero_id=row["hero_id"],
+        child_name=row["child_name"],
+        language_code=row["language_code"],
+        length_minutes=row["length_minutes"],
+        rating=row["rating"],
+        create_time=timestamp(row["create_time"]),
+        update_time=timestamp(row["update_time"]),
+        revision=row["revision"],
+    )
+    if row["duration"] is not None:
+        summary.audio_duration.FromMicroseconds(row["duration"])
+    return summary
+
+
+def timestamp(microseconds: int) -> Timestamp:
+    """Microseconds since the Unix epoch as a message."""
+    message = Timestamp()
+    message.FromMicroseconds(microseconds)
+    return message
+
+
+def split_parts(parts: str) -> list[str]:
+    """Names of embedded parts as they stand in a column."""
+    return parts.split(",") if parts else []
+
+
+def _story(row: sqlite3.Row) -> common_pb2.Story:
+    story = common_pb2.Story.FromString(row["story"])
+    story.id = row["id"]
+    story.state = row["state"]
+    story.revision = row["revision"]
+    story.title = row["title"]
+    story.narrate = bool(row["narrate"])
+    story.content_complete = bool(row["content_complete"])
+    if row["voice"]:
+        story.voice.ParseFromString(row["voice"])
+    story.create_time.FromMicroseconds(row["create_time"])
+    story.update_time.FromMicroseconds(row["update_time"])
+    story.embedded_parts.extend(split_parts(row["embedded_parts"]))
+    if row["end_time"] is not None:
+        story.end_time.FromMicroseconds(row["end_time"])
+    if row["rating"] is not None:
+        story.rating = row["rating"]
+    if row["audio"] is not None:
+        story.audio.ParseFromString(row["audio"])
+    return story
+
+
+def _run(row: sqlite3.Row) -> storage_pb2.RunRecord:
+    run = storage_pb2.RunRecord(lease_token=row["lease_token"], runner=row["runner"], pickup_count=row["pickup_count"])
+    if row["lease_expire_time"] is not None:
+        run.lease_expire_time.FromMicroseconds(row["lease_expire_time"])
+    if row["start_time"] is not None:
+        run.start_time.FromMicroseconds(row["start_time"])
+    if row["narration"] is not None:
+        run.narration.ParseFromString(row["narration"])
+    return run
+
+
+def _add_generation(story: common_pb2.Story, kept: bytes, *, full: bool) -> None:
+    generation = storage_pb2.GenerationRecord.FromString(kept)
+    story.model_used = generation.model_used
+    story.summary = generation.summary
+    if generation.HasField("usage"):
+        story.usage.CopyFrom(generation.usage)
+    if full:
+        story.full_response.extend(generation.full_response)
+        if generation.HasField("generation_info"):
+            story.generation_info.CopyFrom(generation.generation_info)
+
+
+def _load_segments(
+    connection: sqlite3.Connection, story_id: str, audio_id: str, count: int
+) -> list[common_pb2.Segment]:
+    rows = connection.execute(
+        "SELECT segment FROM story_segments WHERE story_id = ? AND audio_id = ? AND position < ? ORDER BY position",
+        (story_id, audio_id, count),
+    )
+    return [common_pb2.Segment.FromString(segment) for (segment,) in rows]

@@ -1,0 +1,65 @@
+"""Brings a database to the present version. Migrations are `migrations/NNNN_name.sql`, applied once, in order."""
+
+import sqlite3
+from collections.abc import Iterator
+from importlib import resources
+from typing import NamedTuple
+
+from servicekit.settings import ConfigurationError
+
+
+class Migration(NamedTuple):
+    """One step; `version` is what `PRAGMA user_version` says after it."""
+
+    version: int
+    sql: str
+
+
+def migrations() -> list[Migration]:
+    """All steps, in order."""
+    folder = resources.files("storage_service.embedded") / "migrations"
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
+    return [Migration(int(file.name[:4]), file.read_text("utf-8")) for file in files]
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Applies what is missing, each step in a transaction; ConfigurationError for a database from the future."""
+    steps = migrations()
+    present = _version(connection)
+    if present > steps[-1].version:
+        raise ConfigurationError(
+            f"TALE_DATA_DIR holds a store of version {present}, and this program knows {steps[-1].version}: "
+            "start a newer program or name another folder"
+        )
+    for step in steps:
+        if step.version > present:
+            _apply(connection, step)
+
+
+def _apply(connection: sqlite3.Connection, step: Migration) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _version(connection) < step.version:
+            for statement in _statements(step.sql):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {step.version}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _statements(sql: str) -> Iterator[str]:
+    # `executescript` would end the transaction.
+    statement = ""
+    for line in sql.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)

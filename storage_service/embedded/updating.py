@@ -1,0 +1,113 @@
+"""Changes by others than the run: ratings, cancelling, trying again, telling again, deleting."""
+
+import sqlite3
+from typing import Final
+
+from storage_service import states
+from storage_service.embedded.creating import find_request, keep_request
+from storage_service.embedded.leasing import take_lease
+from storage_service.embedded.rows import load_facts
+from storage_service.errors import revision_mismatch, story_not_found
+from storage_service.records import AudioKey, Cancel, Change, Deleted, Lease, Narrate, Rate, RepeatKey, Retry
+from tale.common.v1 import common_pb2
+
+_BEGIN_AGAIN: Final = """
+UPDATE stories SET
+    state = ?, revision = revision + 1, update_time = ?, end_time = NULL,
+    lease_expire_time = NULL, runner = '', start_time = NULL, pickup_count = 0, handed_over = 0
+WHERE id = ?
+"""
+
+
+def update_story(
+    connection: sqlite3.Connection, owner: str, story_id: str, change: Change, expected_revision: int | None, now: int
+) -> bool:
+    """Makes a change; False when it had been made before."""
+    row = _own(connection, owner, story_id, change)
+    match change:
+        case Retry(repeat=RepeatKey()) | Narrate(repeat=RepeatKey()):
+            if find_request(connection, owner, type(change).__name__, change.repeat, story_id) is not None:
+                return False
+        case Cancel() if row["state"] == states.CANCELLED:
+            return False
+    if expected_revision is not None and row["revision"] != expected_revision:
+        raise revision_mismatch(expected=expected_revision, actual=row["revision"])
+    states.check_change(change, row["state"])
+    match change:
+        case Rate(rating):
+            return _rate(connection, story_id, rating, row["rating"], now)
+        case Cancel():
+            _cancel(connection, story_id, now)
+        case Retry(repeat, lease):
+            keep_request(connection, owner, "Retry", repeat, story_id, now)
+            connection.execute(_BEGIN_AGAIN, (states.PENDING, now, story_id))
+            _take(connection, story_id, lease, now)
+        case Narrate(voice, repeat, lease):
+            keep_request(connection, owner, "Narrate", repeat, story_id, now)
+            connection.execute(_BEGIN_AGAIN, (states.NARRATING, now, story_id))
+            _close_book(connection, story_id, voice)
+            _take(connection, story_id, lease, now)
+    return True
+
+
+def delete_story(connection: sqlite3.Connection, owner: str, story_id: str, now: int) -> Deleted:
+    """Removes a story with all that hangs on it; its run's token is gone with it."""
+    _own(connection, owner, story_id, None)
+    hashes = [
+        row["sha256"]
+        for row in connection.execute("SELECT DISTINCT sha256 FROM story_segments WHERE story_id = ?", (story_id,))
+    ]
+    dropped = [
+        AudioKey(story_id, row["object_id"])
+        for row in connection.execute("SELECT object_id FROM story_audio WHERE story_id = ?", (story_id,))
+    ]
+    connection.execute("DELETE FROM stories WHERE id = ?", (story_id,))
+    connection.execute("INSERT INTO tombstones (story_id, owner, delete_time) VALUES (?, ?, ?)", (story_id, owner, now))
+    return Deleted(hashes, dropped)
+
+
+def _own(connection: sqlite3.Connection, owner: str, story_id: str, change: Change | None) -> sqlite3.Row:
+    mine = connection.execute("SELECT 1 FROM stories WHERE id = ? AND owner = ?", (story_id, owner)).fetchone()
+    found = load_facts(connection, story_id) if mine else None
+    if found is None:
+        if isinstance(change, Retry | Narrate):
+            # A repeated request learns that its story is gone.
+            find_request(connection, owner, type(change).__name__, change.repeat, story_id)
+        raise story_not_found(story_id)
+    return found[1]
+
+
+def _rate(connection: sqlite3.Connection, story_id: str, rating: int, before: int | None, now: int) -> bool:
+    if rating == before:
+        return False
+    connection.execute(
+        "UPDATE stories SET rating = ?, revision = revision + 1, update_time = ? WHERE id = ?", (rating, now, story_id)
+    )
+    return True
+
+
+def _cancel(connection: sqlite3.Connection, story_id: str, now: int) -> None:
+    connection.execute(
+        "UPDATE stories SET state = ?, revision = revision + 1, update_time = ?, end_time = ?,"
+        " lease_token = lease_token + 1, lease_expire_time = NULL, runner = '' WHERE id = ?",
+        (states.CANCELLED, now, now, story_id),
+    )
+
+
+def _close_book(connection: sqlite3.Connection, story_id: str, voice: common_pb2.VoiceSelection) -> None:
+    """Forgets the book of the run, but not the one that the kept audio came from."""
+    connection.execute(
+        "DELETE FROM story_segments WHERE story_id = ?1"
+        " AND audio_id NOT IN (SELECT audio_id FROM story_audio WHERE story_id = ?1)",
+        (story_id,),
+    )
+    connection.execute(
+        "UPDATE stories SET narrate = 1, narration = NULL, narration_audio_id = '', segment_count = 0 WHERE id = ?",
+        (story_id,),
+    )
+    connection.execute("UPDATE story_bodies SET voice = ? WHERE story_id = ?", (voice.SerializeToString(), story_id))
+
+
+def _take(connection: sqlite3.Connection, story_id: str, lease: Lease | None, now: int) -> None:
+    if lease is not None:
+        take_lease(connection, story_id, lease, now)

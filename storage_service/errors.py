@@ -1,0 +1,93 @@
+"""The failures that the domain knows by name."""
+
+import grpc
+
+from servicekit.errors import DomainError, FieldViolation, not_found
+
+
+def story_not_found(story_id: str) -> DomainError:
+    """NOT_FOUND / STORY_NOT_FOUND: unknown, or somebody else's; nobody learns which."""
+    return not_found("STORY_NOT_FOUND", "There is no story of that id.", story_id=story_id)
+
+
+def story_deleted(story_id: str) -> DomainError:
+    """NOT_FOUND / STORY_DELETED: the story that this id named was deleted."""
+    return not_found("STORY_DELETED", "The story that this request made was deleted.", story_id=story_id)
+
+
+def request_id_reused() -> DomainError:
+    """ALREADY_EXISTS / REQUEST_ID_REUSED: the id stands for another request."""
+    return DomainError(
+        grpc.StatusCode.ALREADY_EXISTS,
+        "REQUEST_ID_REUSED",
+        "This request id was used for another request; choose a new one.",
+    )
+
+
+def revision_mismatch(*, expected: int, actual: int) -> DomainError:
+    """ABORTED / REVISION_MISMATCH with both revisions."""
+    return DomainError(
+        grpc.StatusCode.ABORTED,
+        "REVISION_MISMATCH",
+        "The story was changed in the meantime; read it again.",
+        metadata={"expected_revision": str(expected), "actual_revision": str(actual)},
+    )
+
+
+def lease_lost(story_id: str) -> DomainError:
+    """ABORTED / LEASE_LOST: the token given is not the one that holds the story."""
+    return DomainError(
+        grpc.StatusCode.ABORTED,
+        "LEASE_LOST",
+        "The lease token is not the one that is held.",
+        metadata={"story_id": story_id},
+    )
+
+
+def audio_not_found(story_id: str) -> DomainError:
+    """NOT_FOUND / AUDIO_NOT_FOUND: the story has no audio, or not the one that was meant."""
+    return not_found("AUDIO_NOT_FOUND", "The story has no such audio.", story_id=story_id)
+
+
+def audio_mismatch(message: str, **metadata: str) -> DomainError:
+    """INVALID_ARGUMENT / AUDIO_MISMATCH: what was sent is not what was announced."""
+    return DomainError(grpc.StatusCode.INVALID_ARGUMENT, "AUDIO_MISMATCH", message, metadata=metadata)
+
+
+def audio_too_large(most: int) -> DomainError:
+    """FAILED_PRECONDITION / AUDIO_TOO_LARGE: more than AUDIO_MAX_BYTES."""
+    return DomainError(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "AUDIO_TOO_LARGE",
+        f"The audio is larger than the {most} bytes that are kept of a story.",
+        metadata={"max_bytes": str(most)},
+    )
+
+
+def audio_corrupt(story_id: str) -> DomainError:
+    """DATA_LOSS / AUDIO_CORRUPT: the kept bytes are missing, short or changed."""
+    return DomainError(
+        grpc.StatusCode.DATA_LOSS,
+        "AUDIO_CORRUPT",
+        "The kept audio is damaged; narrate the story again.",
+        metadata={"story_id": story_id},
+    )
+
+
+def audio_url_unsupported() -> DomainError:
+    """FAILED_PRECONDITION / AUDIO_URL_UNSUPPORTED: this store has no addresses."""
+    return DomainError(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "AUDIO_URL_UNSUPPORTED",
+        "The embedded store has no addresses for audio; read it with ReadStoryAudio.",
+    )
+
+
+def field_error(field: str, description: str) -> DomainError:
+    """INVALID_ARGUMENT / VALIDATION_FAILED about one field that only the store can judge."""
+    return DomainError(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "VALIDATION_FAILED",
+        f"{field} {description}",
+        violations=[FieldViolation(field, description)],
+    )

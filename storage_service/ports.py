@@ -1,0 +1,141 @@
+"""What the domain needs from the outside. One contract suite holds every adapter to it."""
+
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from storage_service.records import (
+    Attached,
+    AudioKey,
+    Change,
+    Deleted,
+    Digest,
+    KeptAudio,
+    Lease,
+    NewStory,
+    Position,
+    SignedUrl,
+)
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+
+
+class Clock(Protocol):
+    """Tells the time that leases and records go by."""
+
+    def now(self) -> int:
+        """Microseconds since the Unix epoch, UTC."""
+
+
+class StoryStore(Protocol):
+    """Keeps stories, their runs and what is known of their audio.
+
+    Every method may raise UNAVAILABLE / STORAGE_UNAVAILABLE. Where an owner is given, somebody else's story is as
+    good as none: NOT_FOUND / STORY_NOT_FOUND. Each write is one transaction; it also completes when the caller
+    goes away, and repeating it is harmless.
+    """
+
+    async def open(self) -> None:
+        """Makes the store usable, with its schema at the present version; ConfigurationError where it can not be."""
+
+    async def close(self) -> None:
+        """Gives up what `open` took."""
+
+    async def create(self, owner: str, new: NewStory) -> tuple[storage_pb2.StoryRecord, bool]:
+        """Keeps a story as PENDING; True when it is new. A story or request id that is known gives the kept story.
+
+        Raises ALREADY_EXISTS / REQUEST_ID_REUSED and NOT_FOUND / STORY_DELETED.
+        """
+
+    async def get(self, owner: str, story_id: str, *, full: bool) -> storage_pb2.StoryRecord:
+        """A story; without `full` less the fields that are marked "FULL view only"."""
+
+    async def list_page(
+        self, owner: str, chosen: common_pb2.StoryFilter, *, limit: int, after: Position | None
+    ) -> Sequence[common_pb2.StorySummary]:
+        """At most `limit` stories, newest first (by time, then id), after `after`."""
+
+    async def update(
+        self, owner: str, story_id: str, change: Change, *, expected_revision: int | None
+    ) -> tuple[storage_pb2.StoryRecord, bool]:
+        """Makes a change; False when it had been made before.
+
+        Raises ABORTED / REVISION_MISMATCH, FAILED_PRECONDITION / WRONG_STATE and, for what can be repeated,
+        ALREADY_EXISTS / REQUEST_ID_REUSED.
+        """
+
+    async def delete(self, owner: str, story_id: str) -> Deleted:
+        """Removes a story and leaves a tombstone. The bytes of its audio are the caller's to remove."""
+
+    async def claim(self, lease: Lease, *, most: int, story_ids: Collection[str]) -> Sequence[storage_pb2.ClaimedStory]:
+        """Takes the lease of at most `most` unfinished stories that nobody holds, oldest first."""
+
+    async def checkpoint(
+        self, lease_duration: int, checkpoints: Sequence[storage_pb2.StoryCheckpoint]
+    ) -> Sequence[storage_pb2.CheckpointResult]:
+        """Keeps what runs have made, in one transaction; one verdict for each, in order."""
+
+    async def release(self, leases: Sequence[storage_pb2.HeldLease]) -> int:
+        """Gives leases back; how many were held with the token given."""
+
+    async def check_lease(self, story_id: str, lease_token: int) -> None:
+        """Raises STORY_NOT_FOUND, WRONG_STATE or LEASE_LOST unless a run holds the story with this token."""
+
+    async def attach_audio(
+        self, story_id: str, lease_token: int, audio: common_pb2.StoryAudio, key: AudioKey
+    ) -> Attached:
+        """Makes `audio`, whose bytes are kept under `key`, the story's audio, with the segments of the run's book.
+
+        Checks the lease as `check_lease` does. Where the same audio is kept already, that one stays and `key` is
+        among the dropped; INVALID_ARGUMENT / AUDIO_MISMATCH where it has other bytes.
+        """
+
+    async def find_audio(self, owner: str, story_id: str) -> KeptAudio | None:
+        """The story's audio without segments; None while it has none."""
+
+    async def audio_keys(self) -> Collection[AudioKey]:
+        """Keys of all bytes that stories refer to."""
+
+
+class Upload(Protocol):
+    """Bytes on their way in. Nothing of them is seen before `publish`."""
+
+    async def write(self, data: bytes) -> None:
+        """Adds bytes."""
+
+    async def digest(self) -> Digest:
+        """Size and hash of what was written so far."""
+
+    async def publish(self) -> None:
+        """Keeps the bytes for good: on return they survive the process."""
+
+
+class AudioStore(Protocol):
+    """Keeps bytes of audio under keys.
+
+    Every method may raise UNAVAILABLE / STORAGE_UNAVAILABLE.
+    """
+
+    async def open(self) -> None:
+        """Makes the store usable."""
+
+    async def close(self) -> None:
+        """Gives up what `open` took."""
+
+    def upload(self, key: AudioKey) -> AbstractAsyncContextManager[Upload]:
+        """Takes bytes in; what is not published by the end of the block is thrown away."""
+
+    def read(self, kept: KeptAudio, *, offset: int, limit: int | None) -> AsyncGenerator[bytes, None]:
+        """The bytes from `offset`, at most `limit`, in blocks of any size.
+
+        Raises DATA_LOSS / AUDIO_CORRUPT when bytes are missing or, where all are read, do not have their hash.
+        """
+
+    async def remove(self, keys: Collection[AudioKey]) -> None:
+        """Removes bytes. Those that are not there are no error."""
+
+    async def sweep(self, kept: Collection[AudioKey], *, grace: int) -> int:
+        """Removes bytes that are not in `kept` and older than `grace` microseconds; how many."""
+
+    async def url(self, kept: KeptAudio, *, expiry: int) -> SignedUrl:
+        """An address under which the bytes can be fetched; FAILED_PRECONDITION / AUDIO_URL_UNSUPPORTED."""

@@ -1,0 +1,256 @@
+"""What is wrong with a request, all of it at once."""
+
+from collections.abc import Collection
+from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from servicekit.validation import Violations
+from storage_service import states
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+
+_LONGEST_LEASE: Final = 3_600 * 1_000_000
+_MOST_PER_BATCH: Final = 1_000
+_KINDS: Final = frozenset(common_pb2.StoryKind.values())
+_STATES: Final = frozenset(common_pb2.StoryState.values()) - {common_pb2.STORY_STATE_UNSPECIFIED}
+_NOT_YET: Final = (
+    "title",
+    "content",
+    "rating",
+    "full_response",
+    "generation_info",
+    "audio",
+    "attempts",
+    "usage",
+    "content_complete",
+)
+"""Fields that a story gets only later."""
+
+
+def check_create(request: storage_pb2.CreateStoryRequest) -> None:
+    """Raises VALIDATION_FAILED."""
+    found = Violations()
+    found.check_uuid7("story_id", request.story_id)
+    check_repeat(found, "", request.request_id, request.fingerprint)
+    if found.check(request.HasField("spec"), "spec", "must be given"):
+        found.text_bounds("spec.wish", request.spec.wish, most=2_000)
+        found.text_bounds("spec.moral", request.spec.moral, most=200)
+        found.text_bounds("spec.theme", request.spec.theme, most=200)
+    if found.check(request.HasField("story"), "story", "must be given"):
+        _check_new_story(found, request.story)
+    if request.HasField("lease"):
+        check_lease(found, "lease", request.lease)
+    found.raise_if_any()
+
+
+def check_list(request: storage_pb2.ListStoriesRequest) -> int:
+    """The page size to use; raises VALIDATION_FAILED."""
+    found = Violations()
+    chosen = request.filter
+    found.text_bounds("filter.child_id", chosen.child_id, most=36)
+    found.text_bounds("filter.child_name", chosen.child_name, most=100)
+    found.text_bounds("filter.language_code", chosen.language_code, most=35)
+    found.check(chosen.kind in _KINDS, "filter.kind", "must be a known kind")
+    found.check(
+        len(chosen.states) <= len(_STATES) and _STATES.issuperset(chosen.states),
+        "filter.states",
+        "must be known states, each once",
+    )
+    for field in ("min_rating", "max_rating"):
+        if chosen.HasField(field):
+            found.in_range(f"filter.{field}", getattr(chosen, field), 1, 10)
+    if chosen.HasField("min_rating") and chosen.HasField("max_rating"):
+        found.check(chosen.min_rating <= chosen.max_rating, "filter.min_rating", "must not be above filter.max_rating")
+    if chosen.HasField("created_after"):
+        _check_time(found, "filter.created_after", chosen.created_after)
+    if chosen.HasField("created_before"):
+        _check_time(found, "filter.created_before", chosen.created_before)
+    found.check(not chosen.query, "filter.query", "is not supported in this version yet")
+    size = found.page_size(request.page_size)
+    found.text_bounds("page_token", request.page_token, most=512)
+    found.raise_if_any()
+    return size
+
+
+def check_update(request: storage_pb2.UpdateStoryRequest) -> None:
+    """Raises VALIDATION_FAILED."""
+    found = Violations()
+    found.check_uuid7("story_id", request.story_id)
+    if request.HasField("expected_revision"):
+        found.check(request.expected_revision >= 1, "expected_revision", "must be 1 or more")
+    match request.WhichOneof("change"):
+        case "rating":
+            found.in_range("rating", request.rating, 1, 10)
+        case "retry":
+            check_repeat(found, "retry.", request.retry.request_id, request.retry.fingerprint)
+            if request.retry.HasField("lease"):
+                check_lease(found, "retry.lease", request.retry.lease)
+        case "narrate":
+            check_repeat(found, "narrate.", request.narrate.request_id, request.narrate.fingerprint)
+            found.check(request.narrate.HasField("voice"), "narrate.voice", "must be given")
+            if request.narrate.HasField("lease"):
+                check_lease(found, "narrate.lease", request.narrate.lease)
+        case "cancel":
+            pass
+        case _:
+            found.add("change", "must be given")
+    found.raise_if_any()
+
+
+def check_claim(request: storage_pb2.ClaimStoriesRequest) -> None:
+    """Raises VALIDATION_FAILED."""
+    found = Violations()
+    if found.check(request.HasField("lease"), "lease", "must be given"):
+        check_lease(found, "lease", request.lease)
+    found.in_range("max_count", request.max_count, 1, 100)
+    if found.check(len(request.story_ids) <= 100, "story_ids", "must have at most 100 entries"):
+        for index, story_id in enumerate(request.story_ids):
+            found.check_uuid7(f"story_ids[{index}]", story_id)
+    found.raise_if_any()
+
+
+def check_checkpoints(request: storage_pb2.CheckpointStoriesRequest) -> None:
+    """Raises VALIDATION_FAILED."""
+    found = Violations()
+    _check_duration(found, "lease_duration", request.lease_duration)
+    count = len(request.checkpoints)
+    if found.check(1 <= count <= _MOST_PER_BATCH, "checkpoints", f"must have 1 to {_MOST_PER_BATCH} entries"):
+        for index, checkpoint in enumerate(request.checkpoints):
+            _check_checkpoint(found, f"checkpoints[{index}]", checkpoint)
+        found.check(
+            len({checkpoint.story_id for checkpoint in request.checkpoints}) == count,
+            "checkpoints",
+            "must name each story once",
+        )
+    found.raise_if_any()
+
+
+def check_release(request: storage_pb2.ReleaseStoriesRequest) -> None:
+    """Raises VALIDATION_FAILED."""
+    found = Violations()
+    count = len(request.leases)
+    if found.check(1 <= count <= _MOST_PER_BATCH, "leases", f"must have 1 to {_MOST_PER_BATCH} entries"):
+        for index, lease in enumerate(request.leases):
+            found.check_uuid7(f"leases[{index}].story_id", lease.story_id)
+            found.check(lease.lease_token >= 1, f"leases[{index}].lease_token", "must be 1 or more")
+    found.raise_if_any()
+
+
+def check_audio_header(header: storage_pb2.AudioHeader) -> None:
+    """Raises VALIDATION_FAILED."""
+    found = Violations()
+    found.check_uuid7("header.story_id", header.story_id)
+    found.check(header.lease_token >= 1, "header.lease_token", "must be 1 or more")
+    audio = header.audio
+    if found.check(header.HasField("audio"), "header.audio", "must be given"):
+        found.check_uuid7("header.audio.audio_id", audio.audio_id)
+        found.text_bounds("header.audio.content_type", audio.content_type, least=1, most=100)
+        found.check(audio.duration.ToMicroseconds() >= 0, "header.audio.duration", "must not be negative")
+    found.raise_if_any()
+
+
+def check_read(request: storage_pb2.ReadAudioRequest) -> None:
+    """Raises VALIDATION_FAILED."""
+    found = Violations()
+    found.check_uuid7("story_id", request.story_id)
+    found.check_uuid7("audio_id", request.audio_id, required=False)
+    found.check(request.offset >= 0, "offset", "must not be negative")
+    if request.HasField("limit"):
+        found.check(request.limit >= 0, "limit", "must not be negative")
+    found.raise_if_any()
+
+
+def check_audio_url(request: storage_pb2.GetAudioUrlRequest) -> int:
+    """How long the address should hold, in microseconds; raises VALIDATION_FAILED."""
+    found = Violations()
+    found.check_uuid7("story_id", request.story_id)
+    expiry = 3_600 * 1_000_000
+    if request.HasField("expiry"):
+        expiry = request.expiry.ToMicroseconds()
+        found.check(1_000_000 <= expiry <= 604_800_000_000, "expiry", "must be from 1 second to 7 days")
+    found.raise_if_any()
+    return expiry
+
+
+def check_story_id(story_id: str) -> None:
+    """Raises VALIDATION_FAILED for what can be no id of a story."""
+    found = Violations()
+    found.check_uuid7("story_id", story_id)
+    found.raise_if_any()
+
+
+def check_get(request: storage_pb2.GetStoryRequest) -> None:
+    """Raises VALIDATION_FAILED."""
+    found = Violations()
+    found.check_uuid7("story_id", request.story_id)
+    found.check(request.view in common_pb2.StoryView.values(), "view", "must be a known view")
+    found.raise_if_any()
+
+
+def check_repeat(found: Violations, prefix: str, request_id: str, fingerprint: bytes) -> None:
+    """Notes what is wrong with the key of a request that can be repeated."""
+    found.check_token(f"{prefix}request_id", request_id)
+    if request_id or fingerprint:
+        found.check(len(fingerprint) == 32, f"{prefix}fingerprint", "must have 32 bytes")
+
+
+def check_lease(found: Violations, field: str, lease: storage_pb2.LeaseRequest) -> None:
+    """Notes what is wrong with a lease."""
+    found.text_bounds(f"{field}.runner", lease.runner, least=1, most=255)
+    _check_duration(found, f"{field}.duration", lease.duration)
+
+
+def _check_new_story(found: Violations, story: common_pb2.Story) -> None:
+    found.check(story.kind in _KINDS, "story.kind", "must be a known kind")
+    found.text_bounds("story.language_code", story.language_code, least=1, most=35)
+    found.in_range("story.length_minutes", story.length_minutes, 1, 30)
+    found.text_bounds("story.child.name", story.child.name, most=100)
+    _check_texts(found, "story.child.interests", story.child.interests)
+    found.check_uuid7("story.child_id", story.child_id, required=False)
+    found.check_uuid7("story.hero_id", story.hero_id, required=False)
+    found.check_uuid7("story.parent_story_id", story.parent_story_id, required=False)
+    _check_texts(found, "story.embedded_parts", story.embedded_parts)
+    given = {field.name for field, _ in story.ListFields()}
+    for name in _NOT_YET:
+        found.check(name not in given, f"story.{name}", "must be empty in a new story")
+
+
+def _check_checkpoint(found: Violations, field: str, checkpoint: storage_pb2.StoryCheckpoint) -> None:
+    found.check_uuid7(f"{field}.story_id", checkpoint.story_id)
+    found.check(checkpoint.lease_token >= 1, f"{field}.lease_token", "must be 1 or more")
+    found.check(
+        not checkpoint.state or checkpoint.state in states.RUN_STATES,
+        f"{field}.state",
+        "must be WRITING, NARRATING, READY, READY_WITHOUT_AUDIO, FAILED or unset",
+    )
+    if checkpoint.HasField("title"):
+        found.text_bounds(f"{field}.title", checkpoint.title, least=1, most=500)
+    if checkpoint.HasField("text"):
+        found.check(checkpoint.text.offset >= 0, f"{field}.text.offset", "must not be negative")
+        found.check("\0" not in checkpoint.text.text, f"{field}.text.text", "must not contain NUL")
+    if checkpoint.HasField("narration"):
+        found.check_uuid7(f"{field}.narration.audio_id", checkpoint.narration.audio_id)
+    for index, segment in enumerate(checkpoint.segments):
+        found.check(segment.index >= 0, f"{field}.segments[{index}].index", "must not be negative")
+        found.check(len(segment.sha256) == 32, f"{field}.segments[{index}].sha256", "must have 32 bytes")
+    for index, attempt in enumerate(checkpoint.attempts):
+        found.check_uuid7(f"{field}.attempts[{index}].attempt_id", attempt.attempt_id)
+    for index, problem in enumerate(checkpoint.problems):
+        found.check(problem.reason, f"{field}.problems[{index}].reason", "must be given")
+    _check_texts(found, f"{field}.embedded_parts", checkpoint.embedded_parts)
+
+
+def _check_texts(found: Violations, field: str, texts: Collection[str]) -> None:
+    if found.check(len(texts) <= 20, field, "must have at most 20 entries"):
+        for index, text in enumerate(texts):
+            found.text_bounds(f"{field}[{index}]", text, least=1, most=100)
+
+
+def _check_duration(found: Violations, field: str, duration: Duration) -> None:
+    found.check(0 < duration.ToMicroseconds() <= _LONGEST_LEASE, field, "must be above 0 and at most 1 hour")
+
+
+def _check_time(found: Violations, field: str, time: Timestamp) -> None:
+    found.check(0 <= time.seconds <= 253_402_300_799, field, "must be a time from 1970 to 9999")

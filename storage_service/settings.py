@@ -1,0 +1,63 @@
+"""What can be set about the storage service."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from servicekit.settings import ConfigurationError, Listen, ServiceSettings
+
+
+class StorageSettings(ServiceSettings):
+    """Knobs of the storage service."""
+
+    listen: Listen = Field("127.0.0.1:50054", validation_alias="STORAGE_LISTEN", description="gRPC bind address")
+    ops_listen: Listen = Field(
+        "127.0.0.1:9054", validation_alias="STORAGE_OPS_LISTEN", description="HTTP bind address for operators"
+    )
+    backend: Literal["embedded", "supabase"] = Field(
+        "embedded",
+        validation_alias="STORAGE_BACKEND",
+        description="Where stories are kept; embedded is SQLite and files",
+    )
+    sync: Literal["normal", "full"] = Field(
+        "normal",
+        validation_alias="STORAGE_SYNC",
+        description="What the embedded store survives: normal is kill -9, full also the loss of power",
+    )
+    readers: int = Field(
+        4, ge=1, le=32, validation_alias="STORAGE_READERS", description="Connections that the embedded store reads with"
+    )
+    audio_max_bytes: int = Field(
+        512 << 20,
+        ge=1 << 20,
+        le=8 << 30,
+        validation_alias="AUDIO_MAX_BYTES",
+        description="Bytes of one story's audio at most",
+    )
+    upload_idle_seconds: float = Field(
+        60.0,
+        gt=0,
+        le=3600,
+        validation_alias="STORAGE_UPLOAD_IDLE_SECONDS",
+        description="Seconds to wait for the next piece of audio before an upload is given up",
+    )
+    sweep_grace_seconds: float = Field(
+        3600.0,
+        ge=0,
+        le=30 * 86_400,
+        validation_alias="AUDIO_SWEEP_GRACE_SECONDS",
+        description="Seconds that a file without a story is left alone before it is swept at start",
+    )
+
+    @property
+    def folder(self) -> Path:
+        """Where the embedded store lives."""
+        return self.data_dir / "storage"
+
+    def check(self) -> None:
+        """Raises ConfigurationError for what is well-formed but can not be had."""
+        if self.backend != "embedded":
+            raise ConfigurationError(
+                f"STORAGE_BACKEND={self.backend} is not available in this version yet: set it to embedded"
+            )
