@@ -1,0 +1,160 @@
+"""What every request brings: ids, context, deadline, fields to check."""
+
+import asyncio
+import math
+from dataclasses import dataclass
+
+import pytest
+
+from servicekit.channel import call_metadata
+from servicekit.context import RequestContext, bound, current, current_or_none, outgoing_metadata
+from servicekit.deadline import remaining
+from servicekit.errors import DomainError, FieldViolation
+from servicekit.ids import is_id, is_token, new_id
+from servicekit.validation import Violations
+
+MIA = RequestContext("r-1", "mia")
+ID = "01932c07-9f5e-7c31-8d5b-0123456789ab"
+
+
+def test_ids_are_uuid7_and_sort_by_time() -> None:
+    """New ids are canonical UUIDv7, unique, and later ones sort later."""
+    ids = [new_id() for _ in range(1000)]
+
+    assert all(map(is_id, ids))
+    assert sorted(set(ids)) == ids
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "../../etc/passwd",
+        ID.upper(),
+        ID.replace("-", ""),
+        f"{ID}\n",
+        f"{{{ID}}}",
+        "01932c07-9f5e-4c31-8d5b-0123456789ab",
+        "01932c07-9f5e-7c31-0d5b-0123456789ab",
+        "\N{ARABIC-INDIC DIGIT ZERO}" + ID[1:],
+    ],
+)
+def test_what_is_no_canonical_uuid7_is_no_id(text: str) -> None:
+    """An id has one spelling and can be no path; version 4, another variant or other digits are no id."""
+    assert (True, False) == (is_id(ID), is_id(text))
+
+
+@pytest.mark.parametrize(("text", "fine"), [("a.B_9:-", True), ("", False), ("a/b", False), ("x" * 129, False)])
+def test_tokens_are_short_and_plain(text: str, *, fine: bool) -> None:
+    """A caller's own id is at most 128 characters that spoil no log and no path."""
+    assert fine is is_token(text)
+
+
+def test_nothing_is_bound_outside_of_requests() -> None:
+    """Work that no call started has to say for whom it works, rather than being taken for the local owner's."""
+    assert None is current_or_none()
+    with pytest.raises(LookupError, match="bound"):
+        current()
+
+
+async def test_tasks_inherit_the_context_they_are_started_in() -> None:
+    """A task started within the block keeps its context after the block has ended."""
+    go = asyncio.Event()
+
+    async def later() -> RequestContext:
+        await go.wait()
+        return current()
+
+    with bound(MIA):
+        task = asyncio.create_task(later())
+    go.set()
+
+    assert (MIA, None) == (await task, current_or_none())
+
+
+def test_the_context_travels_as_metadata() -> None:
+    """Request id and owner go to siblings, with whatever else a call brings."""
+    with bound(MIA):
+        assert (("x-request-id", "r-1"), ("x-tale-owner", "mia")) == outgoing_metadata()
+        assert (*outgoing_metadata(), ("x-more", "1")) == call_metadata(("x-more", "1"))
+
+
+@dataclass
+class FakeContext:
+    """A call with a deadline."""
+
+    left: float | None
+
+    def time_remaining(self) -> float | None:
+        """Seconds."""
+        return self.left
+
+
+@pytest.mark.parametrize(("left", "timeout"), [(5.0, 4.5), (0.3, 0.0), (-1.0, 0.0), (None, 30.0), (9999.0, 9998.5)])
+def test_a_sibling_gets_what_is_left_less_the_reserve(left: float | None, timeout: float) -> None:
+    """The caller's deadline goes on, less the time to answer in; the default is for callers without one."""
+    assert timeout == remaining(FakeContext(left), reserve=0.5, default=30.0)  # type: ignore[arg-type] # all it needs
+
+
+def test_all_violations_are_raised_at_once() -> None:
+    """Every check that fails adds its violation, in order, and one error tells them all."""
+    problems = Violations()
+    problems.check(condition=False, field="wish", description="must be given")
+    problems.check_uuid7("story_id", "../x")
+    problems.check_token("request_id", "a b")
+    problems.text_bounds("child.name", " ", most=80, least=1)
+    problems.in_range("rating", 11, 1, 10)
+    problems.page_size(101)
+    with pytest.raises(DomainError) as caught:
+        problems.raise_if_any()
+
+    assert (
+        FieldViolation("wish", "must be given"),
+        FieldViolation("story_id", "must be a UUIDv7 in lower-case text"),
+        FieldViolation("request_id", "must be at most 128 characters of A-Z a-z 0-9 . _ : -"),
+        FieldViolation("child.name", "must be given"),
+        FieldViolation("rating", "must be from 1 to 10"),
+        FieldViolation("page_size", "must be from 0 to 100"),
+    ) == caught.value.violations
+    assert problems.found == caught.value.violations
+
+
+def test_a_sound_request_passes() -> None:
+    """Nothing is raised when every check holds."""
+    problems = Violations()
+    fine = [
+        problems.check(condition=True, field="wish", description="must be given"),
+        problems.check_uuid7("story_id", ID),
+        problems.check_uuid7("child_id", "", required=False),
+        problems.check_token("request_id", ""),
+        problems.text_bounds("wish", "", most=10),
+        problems.text_bounds("wish", "дракон", most=6, least=6),
+        problems.in_range("rating", 10, 1, 10),
+    ]
+    problems.raise_if_any()
+
+    assert [True] * 7 == fine
+
+
+@pytest.mark.parametrize(
+    ("value", "description"), [("", "must be given"), ("x" * 11, "must have 2 to 10 characters"), ("a\0b", "NUL")]
+)
+def test_texts_are_bounded(value: str, description: str) -> None:
+    """Blank, too long, or with a NUL that no database takes: each is told."""
+    problems = Violations()
+    problems.text_bounds("wish", value, most=10, least=2)
+
+    assert description in problems.found[0].description
+
+
+def test_no_number_is_out_of_every_range() -> None:
+    """NaN is no rating."""
+    assert False is Violations().in_range("temperature", math.nan, 0, 2)
+
+
+@pytest.mark.parametrize(("asked", "used", "wrong"), [(0, 20, 0), (1, 1, 0), (100, 100, 0), (101, 101, 1), (-1, -1, 1)])
+def test_page_sizes(asked: int, used: int, wrong: int) -> None:
+    """0 stands for 20; above 100 and below 0 are violations."""
+    problems = Violations()
+
+    assert (used, wrong) == (problems.page_size(asked), len(problems.found))

@@ -1,0 +1,230 @@
+"""Settings from the environment."""
+
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+from pydantic import BeforeValidator, Field, Json, SecretStr
+
+from servicekit.addresses import split_address
+from servicekit.settings import (
+    CommaList,
+    ConfigurationError,
+    Listen,
+    ServiceSettings,
+    SettingDescription,
+    describe_settings,
+    env_name,
+    is_loopback,
+    load,
+)
+
+VARIABLES = (
+    *("DEMO_LISTEN", "DEMO_KEY", "DEMO_MODELS", "DEMO_SCRIPT", "DEMO_FORMATS", "DEMO_EAGER", "DEMO_LIMIT"),
+    *("DRAIN_SECONDS", "LOG_LEVEL", "LOG_LEVELS", "LOG_FORMAT", "TALE_DATA_DIR", "LISTEN"),
+)
+
+
+def _refuse(value: object) -> object:
+    if value == "sk-secret":
+        raise ValueError("must start with demo-")
+    return value
+
+
+class DemoSettings(ServiceSettings):
+    """One field of each sort."""
+
+    listen: Listen = Field(default="127.0.0.1:50059", validation_alias="DEMO_LISTEN", description="gRPC bind address")
+    key: Annotated[SecretStr | None, BeforeValidator(_refuse)] = Field(
+        default=None, validation_alias="DEMO_KEY", description="Key of the demo"
+    )
+    models: CommaList = Field(default=("a", "b"), validation_alias="DEMO_MODELS", description="Models, best first")
+    script: Json[dict[str, int]] | None = Field(default=None, validation_alias="DEMO_SCRIPT", description="Faults")
+    formats: dict[str, str] = Field(default={}, validation_alias="DEMO_FORMATS", description="Formats by name")
+    eager: bool = Field(default=False, validation_alias="DEMO_EAGER", description="Whether to start early")
+
+
+class StrictSettings(ServiceSettings):
+    """Needs a variable."""
+
+    limit: int = Field(validation_alias="DEMO_LIMIT", description="Most stories at a time")
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of this machine counts."""
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+
+
+def test_defaults_stand_when_nothing_is_set() -> None:
+    """An empty environment gives the documented defaults."""
+    settings = load(DemoSettings)
+
+    assert ("127.0.0.1:50059", Path("data"), 30.0, "INFO", "auto", ("a", "b")) == (
+        settings.listen,
+        settings.data_dir,
+        settings.drain_seconds,
+        settings.log_level,
+        settings.log_format,
+        settings.models,
+    )
+
+
+def test_the_environment_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each variable is parsed into its type; lists are comma-separated."""
+    for variable, value in {
+        "DEMO_LISTEN": "[::1]:0",
+        "DEMO_KEY": "demo-1",
+        "DEMO_MODELS": " x/y , offline,",
+        "DEMO_SCRIPT": '{"latency_ms": 5}',
+        "DEMO_EAGER": "1",
+        "DRAIN_SECONDS": "2.5",
+        "LOG_LEVEL": "debug",
+        "LOG_LEVELS": "grpc=error, aiohttp=WARNING",
+        "TALE_DATA_DIR": "/var/lib/tale",
+    }.items():
+        monkeypatch.setenv(variable, value)
+    settings = load(DemoSettings)
+
+    assert ("[::1]:0", "demo-1", ("x/y", "offline"), {"latency_ms": 5}, True, 2.5) == (
+        settings.listen,
+        settings.key.get_secret_value() if settings.key else None,
+        settings.models,
+        settings.script,
+        settings.eager,
+        settings.drain_seconds,
+    )
+    assert ("DEBUG", {"grpc": "ERROR", "aiohttp": "WARNING"}, Path("/var/lib/tale")) == (
+        settings.log_level,
+        settings.log_levels,
+        settings.data_dir,
+    )
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose files set what is missing to the empty string."""
+    for variable in VARIABLES:
+        monkeypatch.setenv(variable, "")
+
+    assert DemoSettings() == load(DemoSettings)
+    assert None is load(DemoSettings).key
+
+
+def test_fields_are_given_by_name_in_code_but_not_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`listen=` works in code; a variable LISTEN of some other program does not count."""
+    monkeypatch.setenv("LISTEN", "127.0.0.1:1")
+    monkeypatch.setenv("DATA_DIR", "/elsewhere")
+
+    assert "127.0.0.1:7" == DemoSettings(listen="127.0.0.1:7").listen
+    assert ("127.0.0.1:50059", Path("data")) == (load(DemoSettings).listen, load(DemoSettings).data_dir)
+
+
+def test_every_wrong_variable_is_named_in_one_line_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator learns all that is wrong at once, by the variable's name and mend; no value is echoed."""
+    for variable, value in {
+        "DEMO_KEY": "sk-secret",
+        "DEMO_LISTEN": "sk-secret",
+        "DRAIN_SECONDS": "sk-secret",
+        "LOG_FORMAT": "sk-secret",
+        "LOG_LEVELS": "sk-secret",
+        "DEMO_SCRIPT": "sk-secret",
+    }.items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as caught:
+        load(DemoSettings)
+    line = str(caught.value)
+
+    assert 1 == len(line.splitlines())
+    assert "sk-secret" not in line
+    assert "DEMO_LISTEN must be host:port, such as 127.0.0.1:50051 (gRPC bind address; default 127.0.0.1:50059)" in line
+    assert "DEMO_KEY must start with demo- (Key of the demo)" in line
+    assert "DRAIN_SECONDS must be a valid number" in line
+    assert "LOG_FORMAT must be 'auto', 'console' or 'json'" in line
+    assert "LOG_LEVELS must be name=LEVEL,name=LEVEL" in line
+    assert "DEMO_SCRIPT " in line
+
+
+def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has no default must be set, and the line says what it is for."""
+    with pytest.raises(ConfigurationError, match=r"^DEMO_LIMIT must be set \(Most stories at a time\)$"):
+        load(StrictSettings)
+    monkeypatch.setenv("DEMO_LIMIT", "3")
+
+    assert 3 == load(StrictSettings).limit
+
+
+def test_a_variable_that_must_be_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the library can not even decode is told the same way."""
+    monkeypatch.setenv("DEMO_FORMATS", "sk-secret")
+
+    with pytest.raises(ConfigurationError, match=r"^DEMO_FORMATS must be JSON \(Formats by name\)$"):
+        load(DemoSettings)
+
+
+@pytest.mark.parametrize("level", ["LOUD", "10"])
+def test_a_level_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, level: str) -> None:
+    """The levels of single loggers are checked, too."""
+    monkeypatch.setenv("LOG_LEVELS", f"grpc={level}")
+
+    with pytest.raises(ConfigurationError, match=r"^LOG_LEVELS must be 'DEBUG', 'INFO'"):
+        load(DemoSettings)
+
+
+def test_settings_describe_themselves() -> None:
+    """Every knob gives variable, type, default and purpose, for the documentation."""
+    described = {one.variable: one for one in describe_settings(DemoSettings)}
+
+    assert SettingDescription("DEMO_MODELS", "list", "a,b", "Models, best first") == described["DEMO_MODELS"]
+    assert SettingDescription("DEMO_KEY", "secret", "", "Key of the demo") == described["DEMO_KEY"]
+    assert SettingDescription("DEMO_EAGER", "boolean", "0", "Whether to start early") == described["DEMO_EAGER"]
+    assert ("path", "data") == (described["TALE_DATA_DIR"].type, described["TALE_DATA_DIR"].default)
+    assert ("number", "30") == (described["DRAIN_SECONDS"].type, described["DRAIN_SECONDS"].default)
+    assert "auto | console | json" == described["LOG_FORMAT"].type
+    assert all(one.description for one in described.values())
+
+
+def test_the_variable_of_a_field_is_known() -> None:
+    """An error about an address can name its variable."""
+    assert ("DEMO_LISTEN", "SERVICE_OPS_LISTEN") == (
+        env_name(DemoSettings, "listen"),
+        env_name(DemoSettings, "ops_listen"),
+    )
+
+
+def test_a_field_without_a_variable_is_refused() -> None:
+    """A knob that nobody can set or understand is a defect of the class."""
+    with pytest.raises(TypeError, match=r"Bad\.knob needs a validation_alias and a description"):
+
+        class Bad(ServiceSettings):
+            knob: int = 1
+
+
+@pytest.mark.parametrize(
+    ("listen", "loopback"),
+    [
+        ("127.0.0.1:50051", True),
+        ("127.8.8.8:1", True),
+        ("localhost:1", True),
+        ("[::1]:50051", True),
+        ("0.0.0.0:50051", False),
+        ("[::]:50051", False),
+        ("10.0.0.7:50051", False),
+        ("gateway.example:50051", False),
+    ],
+)
+def test_loopback_is_told_from_the_world(listen: str, *, loopback: bool) -> None:
+    """Only what this machine alone can reach is loopback; a name could be anything."""
+    assert loopback is is_loopback(listen)
+
+
+@pytest.mark.parametrize("address", ["", "50051", ":50051", "host:", "host:x", "host:65536", "::1:50051", "host:-1"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    """An address is host:port, IPv6 in brackets."""
+    with pytest.raises(ValueError, match="must"):
+        split_address(address)
+
+
+def test_an_address_is_split() -> None:
+    """Brackets are no part of the host."""
+    assert [("::1", 50051), ("10.0.0.7", 0)] == [split_address("[::1]:50051"), split_address("10.0.0.7:0")]
