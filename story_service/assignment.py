@@ -1,7 +1,7 @@
 """What is to be written, in the service's own words."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 MAX_CONTENT_LENGTH: Final = 65_536
 """Most code points of a story's content."""
@@ -10,13 +10,17 @@ WORDS_PER_MINUTE: Final = 150
 """Words of a minute of telling."""
 
 
+Gender: TypeAlias = Literal["female", "male", ""]
+"""How a story speaks of somebody; empty: it does without."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """The child that the story is told to and about. `gender` is "female", "male" or empty; `age` in years."""
+    """The child that the story is told to and about. `age` in years."""
 
     name: str
     age: int | None = None
-    gender: str = ""
+    gender: Gender = ""
     interests: tuple[str, ...] = ()
 
 

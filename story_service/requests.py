@@ -6,7 +6,7 @@ from typing import Final
 
 from servicekit.errors import unimplemented
 from servicekit.validation import Violations
-from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Listener
+from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Gender, Listener
 from story_service.catalogue import MAX_MODEL_ID_LENGTH
 from story_service.cleaning import clean
 from story_service.titles import MAX_TITLE_LENGTH
@@ -18,7 +18,10 @@ DEFAULT_LENGTH_MINUTES: Final = 5
 DEFAULT_LANGUAGE: Final = "en"
 
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8})*")
-_GENDERS: Final = {common_pb2.GENDER_FEMALE: "female", common_pb2.GENDER_MALE: "male"}
+_GENDERS: Final[dict["common_pb2.Gender.ValueType", Gender]] = {
+    common_pb2.GENDER_FEMALE: "female",
+    common_pb2.GENDER_MALE: "male",
+}
 _OTHER_KINDS: Final = {common_pb2.STORY_KIND_HERO, common_pb2.STORY_KIND_COMBINED}
 
 

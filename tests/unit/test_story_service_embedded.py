@@ -1,0 +1,238 @@
+"""The embedded writer behind the port, with an engine that plays a script."""
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import aclosing
+from itertools import repeat
+
+import pytest
+from support.story_writers import MOMENT
+
+from servicekit.errors import DomainError
+from servicekit.ids import is_id
+from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Listener
+from story_service.embedded import EmbeddedWriter, seed_of
+from story_service.offline import LanguageUnsupported, OfflineBrief, Piece
+from story_service.ports import LegEnded, LegItem, LegStarted, LegText, LegTitle, ModelCall
+
+_ASSIGNMENT = Assignment(
+    story_id="01890000-0000-7000-8000-000000000000",
+    child=Listener(name="Mia", age=6, gender="female", interests=("dragons",)),
+    wish="a dragon",
+    moral="kindness",
+    theme="the sea",
+    language_code="en",
+    length_minutes=3,
+    seed=7,
+    model="offline",
+)
+
+
+class _Engine:
+    """Yields `pieces`, be they never so many, and notes what it was asked."""
+
+    languages = ("en",)
+
+    def __init__(self, pieces: Iterable[Piece] = ()) -> None:
+        self._pieces = pieces
+        self.asked: list[tuple[OfflineBrief, str, str]] = []
+        self.threads: set[int] = set()
+
+    def write(self, brief: OfflineBrief, *, title_so_far: str = "", written_so_far: str = "") -> Iterator[Piece]:
+        self.asked.append((brief, title_so_far, written_so_far))
+        self.threads.add(threading.get_ident())
+        yield from self._pieces
+
+    def summary(self, brief: OfflineBrief) -> str:
+        return f"{brief.name} slept."
+
+
+_PIECES = (Piece("title", "Mia"), Piece("text", "Once there was a sea."), Piece("text", "\n\nIt slept."))
+
+
+class _Naps:
+    """A clock that notes how long it was told to sleep."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+
+def _writer(engine: _Engine, *, words_per_second: float | None = None, naps: _Naps | None = None) -> EmbeddedWriter:
+    return EmbeddedWriter(
+        engine,
+        engine_version="1.2",
+        idle_timeout=30,
+        words_per_second=words_per_second,
+        sleep=(naps or _Naps()).sleep,
+        now=lambda: MOMENT,
+    )
+
+
+async def _leg(writer: EmbeddedWriter, assignment: Assignment = _ASSIGNMENT) -> list[LegItem]:
+    return [item async for item in writer.write(assignment, model="offline")]
+
+
+async def test_a_leg_holds_all_that_the_port_asks_for() -> None:
+    """Started, title, sentences, one free call, and the end with its records."""
+    started, title, first, second, call, ended = await _leg(_writer(_Engine(_PIECES)))
+
+    assert LegStarted(model="offline", provider="offline", embedded=True) == started
+    assert [LegTitle("Mia"), LegText("Once there was a sea."), LegText("\n\nIt slept.")] == [title, first, second]
+    assert isinstance(call, ModelCall)
+    assert is_id(call.call_id)
+    assert ("offline", "offline", 0.0, True) == (
+        call.provider,
+        call.model,
+        call.spending.cost_usd,
+        call.spending.cost_known,
+    )
+    assert (MOMENT, MOMENT) == (call.start_time, call.end_time)
+    assert (
+        LegEnded(
+            text="Once there was a sea.\n\nIt slept.",
+            summary="Mia slept.",
+            completion={
+                "id": call.call_id,
+                "object": "chat.completion",
+                "created": int(MOMENT.timestamp()),
+                "provider": "offline",
+                "model": "offline",
+                "choices": [
+                    {
+                        "index": 0,
+                        "finish_reason": "stop",
+                        "message": {"role": "assistant", "content": "Mia\n\nOnce there was a sea.\n\nIt slept."},
+                    }
+                ],
+                "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "cost": 0},
+            },
+            generation_info={"id": call.call_id, "seed": "7", "words": 7, "engine_version": "1.2"},
+        )
+        == ended
+    )
+
+
+async def test_the_engine_gets_every_wish_and_what_is_out() -> None:
+    """Nothing that was asked for is dropped on the way to the writer."""
+    engine = _Engine()
+    await _leg(
+        _writer(engine),
+        Assignment(
+            story_id="id",
+            child=_ASSIGNMENT.child,
+            wish="a dragon",
+            moral="kindness",
+            theme="the sea",
+            length_minutes=3,
+            seed=7,
+            title_so_far="Mia",
+            written_so_far="Once.",
+        ),
+    )
+
+    brief = OfflineBrief(
+        name="Mia",
+        age=6,
+        gender="female",
+        interests=("dragons",),
+        wish="a dragon",
+        moral="kindness",
+        theme="the sea",
+        language_code="en",
+        length_minutes=3,
+        seed=7,
+    )
+    assert [(brief, "Mia", "Once.")] == engine.asked
+
+
+async def test_the_engine_runs_off_the_event_loop() -> None:
+    """The computing is done in another thread."""
+    engine = _Engine(_PIECES)
+    await _leg(_writer(engine))
+
+    assert threading.get_ident() not in engine.threads
+
+
+async def test_the_pace_is_that_of_the_words() -> None:
+    """At two words a second, five words take 2.5 s and two words 1 s."""
+    naps = _Naps()
+    await _leg(_writer(_Engine(_PIECES), words_per_second=2, naps=naps))
+
+    assert [2.5, 1.0] == naps.seconds
+
+
+async def test_without_a_pace_all_comes_at_once() -> None:
+    """Nobody waits who did not ask to."""
+    naps = _Naps()
+    await _leg(_writer(_Engine(_PIECES), naps=naps))
+
+    assert [] == naps.seconds
+
+
+async def test_leaving_a_paced_leg_stops_it() -> None:
+    """After the first sentence nobody sleeps for the second."""
+    naps = _Naps()
+    async with aclosing(
+        _writer(_Engine(_PIECES), words_per_second=2, naps=naps).write(_ASSIGNMENT, model="offline")
+    ) as leg:
+        async for item in leg:
+            if isinstance(item, LegText):
+                break
+
+    assert [2.5] == naps.seconds
+
+
+async def test_a_language_that_it_can_not_write_is_refused_with_those_that_it_can() -> None:
+    """The engine's own refusal becomes LANGUAGE_UNSUPPORTED."""
+
+    def refuse() -> Iterator[Piece]:
+        yield from ()
+        raise LanguageUnsupported(("en",))
+
+    with pytest.raises(DomainError) as caught:
+        await _leg(_writer(_Engine(refuse())))
+
+    assert caught.value.reason == "LANGUAGE_UNSUPPORTED"
+    assert caught.value.metadata == {"supported_languages": "en"}
+
+
+async def test_an_engine_that_does_not_stop_is_stopped() -> None:
+    """The text that is held is bounded: one sentence beyond the limit is enough to know."""
+    items = await _leg(_writer(_Engine(repeat(Piece("text", "x" * 1000)))))
+
+    assert MAX_CONTENT_LENGTH // 1000 + 1 == sum(isinstance(item, LegText) for item in items)
+
+
+async def test_an_engine_that_is_stuck_is_given_up() -> None:
+    """An answer that does not come in time is a typed failure, and the thread is told to stop."""
+    hold, ended = threading.Event(), threading.Event()
+
+    def stick() -> Iterator[Piece]:
+        hold.wait(30)
+        try:
+            while True:
+                yield Piece("text", "")
+        finally:
+            ended.set()
+
+    writer = EmbeddedWriter(_Engine(stick()), engine_version="1", idle_timeout=0.05)
+    with pytest.raises(DomainError) as caught:
+        await _leg(writer)
+    hold.set()
+
+    assert caught.value.metadata == {"kind": "TIMEOUT"}
+    assert ended.wait(30)
+
+
+def test_the_seed_is_the_given_one_or_that_of_the_story() -> None:
+    """Without a seed the story's id decides, always in the same way and within 63 bits."""
+    one = Assignment(story_id="01890000-0000-7000-8000-000000000001", child=_ASSIGNMENT.child)
+    other = Assignment(story_id="01890000-0000-7000-8000-000000000002", child=_ASSIGNMENT.child)
+
+    assert seed_of(_ASSIGNMENT) == 7
+    assert seed_of(one) == 8426139843097649311
+    assert seed_of(one) != seed_of(other)
+    assert 0 <= seed_of(other) < 2**63
