@@ -208,10 +208,8 @@ def _skip_tag(data: bytes, position: int) -> int:
     elif data.startswith(b"APETAGEX", position):
         if rest < _APE_HEADER_BYTES:
             raise Mp3Error(Mp3Fault.TRUNCATED, position)
-        # The size counts items and footer, not the header; a tag that is met at its footer has no header before it.
-        is_header = data[position + 23] & 0x20
-        size = int.from_bytes(data[position + 12 : position + 16], "little") if is_header else 0
-        length = _APE_HEADER_BYTES + size
+        # The size counts items and footer, not the header.
+        length = _APE_HEADER_BYTES + int.from_bytes(data[position + 12 : position + 16], "little")
     elif data.startswith(b"TAG", position):
         length = _ID3V1_BYTES
     else:

@@ -3,10 +3,11 @@
 A stream of speech that was cut between two frames looks like a shorter one; only its length against its text tells.
 The bounds are wide on purpose, because refusing a sound segment costs the caller a paid call:
 
-- At least 0.036 s for each letter, digit and gap between words. espeak-ng at 150 words a minute takes 0.069 to 0.076 s
+- At least 0.038 s for each letter, digit and gap between words. espeak-ng at 150 words a minute takes 0.069 to 0.076 s
   over passages of English, Russian and German, 0.062 s at its fastest sentence and 0.052 s in the tightest of twenty
-  made-up extremes; a fast commercial voice takes about 0.053 s. So a cut that leaves less than half of a
-  passage is refused, at a fast voice one that leaves less than two thirds; a smaller loss at a frame's edge passes.
+  made-up extremes; 19 characters a second, which is fast for any voice, are 0.053 s. So a cut that leaves half of a
+  passage or less is refused, of a fast voice one that leaves less than two thirds; a smaller loss at a frame's edge
+  passes.
 - At most 0.3 s for each letter of an alphabet with upper and lower case, 1 s for a mark of punctuation and 2 s for
   anything else (digits in long numbers take 0.7 s each, emoji 1 s, Thai spelled out by an English voice 1.2 s). This
   stops a voice that runs away, not one that repeats a sentence.
@@ -21,7 +22,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
-_MIN_SECONDS: Final = 0.036
+_MIN_SECONDS: Final = 0.038
 _MIN_SLACK_SECONDS: Final = 0.4
 _MAX_SECONDS_LETTER: Final = 0.3
 _MAX_SECONDS_PUNCTUATION: Final = 1.0

@@ -1,0 +1,33 @@
+"""Texts to speak, and a decoder to hear with."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Final
+
+import imageio_ffmpeg
+
+ENGLISH: Final = (
+    "Once upon a time, in a small house by the sea, there lived a girl named Mia. Every night she looked out of her "
+    "window and counted the stars. One evening a little dragon landed on the roof. “Are you still awake?” she "
+    "whispered. The dragon nodded; he couldn't sleep, because the well-known wind was singing far too loudly.\n\n"
+    "Mia thought for a moment... Then she fetched a blue blanket, a cup of warm milk and a half-read book. Good night."
+)
+RUSSIAN: Final = (
+    "Жила-была на краю леса девочка Маша. Каждый вечер она смотрела в окно и считала звёзды. Однажды на крышу "
+    "опустился маленький дракон. «Ты ещё не спишь?» — тихо спросила она. Дракон покачал головой: ветер пел слишком "
+    "громко, и он никак не мог уснуть. Маша принесла бабушкино синее одеяло, чашку тёплого молока и книжку."
+)
+GERMAN: Final = (
+    "Es war einmal ein kleines Mädchen namens Mia, das in einem Häuschen am Meer wohnte. Jeden Abend schaute sie aus "
+    "dem Fenster und zählte die Sterne. „Bist du noch wach?“, flüsterte sie. Der Drache nickte; er konnte nicht "
+    "schlafen, weil der Wind viel zu laut sang. Dann holte sie ein Gutenachtgeschichtenbuch. Gute Nacht, Mia."
+)
+
+
+def decode(mp3: bytes) -> tuple[int, str]:
+    """Decode with ffmpeg, which stops at the first error: the number of samples, and whatever it complained of."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "warning", "-xerror", "-f", "mp3", "-i", "-", "-f", "s16le", "-"]
+    done = subprocess.run(command, input=mp3, capture_output=True, check=False, timeout=60)
+    complaint = done.stderr.decode() or (f"exit {done.returncode}" if done.returncode else "")
+    return len(done.stdout) // 2, complaint

@@ -1,0 +1,91 @@
+"""PCM to MP3."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from voice_service.audio.encoder import Mp3Encoder, encode_mp3
+from voice_service.audio.finish import SegmentFinisher
+from voice_service.audio.mp3 import walk
+from voice_service.errors import ProviderError, ProviderErrorKind
+from voice_service.mock.provider import MockVoiceProvider
+from voice_service.offline.provider import OfflineVoiceProvider
+from voice_service.ports import SegmentRequest
+
+
+def tone(seconds: float, sample_rate: int) -> bytes:
+    """A tone of 440 Hz as mono s16le."""
+    moments = np.arange(round(seconds * sample_rate)) / sample_rate
+    return (np.sin(2 * np.pi * 440 * moments) * 8000).astype("<i2").tobytes()
+
+
+@pytest.mark.parametrize("sample_rate", [8_000, 16_000, 22_050, 24_000, 44_100, 48_000])
+def test_encoding_keeps_the_duration(sample_rate: int) -> None:
+    """The story's format comes out, longer than the PCM by the encoder's delay and padding: 3 frames at most."""
+    walked = walk(encode_mp3(tone(1.0, sample_rate), sample_rate))
+
+    assert (44_100, 1, 128_000) == (walked.sample_rate, walked.channels, walked.bit_rate)
+    assert 0 < walked.duration - 1.0 < 3 * 1152 / 44_100
+
+
+def test_same_pcm_gives_the_same_bytes() -> None:
+    """Encoding is deterministic."""
+    pcm = tone(0.5, 22_050)
+
+    assert encode_mp3(pcm, 22_050) == encode_mp3(pcm, 22_050)
+
+
+def test_encoding_starts_with_an_empty_reservoir() -> None:
+    """The first frame needs no bits of a frame before it, so segments can be joined."""
+    encoded = encode_mp3(tone(0.5, 22_050), 22_050)
+    main_data_begin = encoded[4] << 1 | encoded[5] >> 7
+
+    assert 0 == main_data_begin
+
+
+def test_one_sample_can_be_encoded() -> None:
+    """The shortest sound is some frames."""
+    assert walk(encode_mp3(b"\0\0", 22_050)).frames >= 1
+
+
+async def test_encoder_works_off_the_loop_in_order() -> None:
+    """Encodings beside each other give what one by one gives."""
+    encoder = Mp3Encoder(threads=2)
+    sounds = [tone(0.1 * number, 22_050) for number in range(1, 6)]
+
+    encoded = await asyncio.gather(*(encoder.encode(sound, 22_050) for sound in sounds))
+
+    assert [encode_mp3(sound, 22_050) for sound in sounds] == encoded
+    await encoder.aclose()
+
+
+async def test_finisher_encodes_pcm_and_passes_mp3_through() -> None:
+    """PCM is brought into the story's format; MP3 in that format is left as it is."""
+    encoder = Mp3Encoder(threads=1)
+    finisher = SegmentFinisher(encoder)
+    request = SegmentRequest(text="Good night, Mia.", language_code="en")
+    pcm = tone(1.5, 22_050)
+    mp3 = encode_mp3(pcm, 22_050)
+
+    encoded = await finisher.finish(pcm, request=request, metadata=OfflineVoiceProvider().metadata)
+    passed = await finisher.finish(mp3, request=request, metadata=MockVoiceProvider().metadata)
+
+    assert mp3 == encoded.data == passed.data
+    await encoder.aclose()
+
+
+async def test_finisher_refuses_pcm_that_is_too_short() -> None:
+    """PCM is held against its text before it is encoded, in the name of its provider."""
+    encoder = Mp3Encoder(threads=1)
+    request = SegmentRequest(text="Good night, Mia. " * 10, language_code="en")
+
+    with pytest.raises(ProviderError) as caught:
+        await SegmentFinisher(encoder).finish(
+            tone(1.0, 22_050), request=request, metadata=OfflineVoiceProvider().metadata
+        )
+
+    assert (ProviderErrorKind.TRUNCATED, "offline") == (caught.value.kind, caught.value.provider)
+    await encoder.aclose()
