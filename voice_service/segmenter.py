@@ -12,24 +12,29 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
-from sentencex import get_sentence_boundaries
+from sentencex import get_sentence_boundaries  # type: ignore[import-untyped]  # an extension module
 
 LOOK_AHEAD: Final = 80
 """Code points beyond a candidate that a cut is decided on."""
 MAX_SEGMENT: Final = 600
 """Most code points of a segment less the white space around it; every provider takes as many."""
 
-_STOPS: Final = ".!?…؟۔।॥"
-_WIDE_STOPS: Final = "。！？｡"
-_CLOSERS: Final = "\"'»”’›)]}」』）】*_"
+# Marks that could be taken for others by eye are written as escapes: full stops and full-width marks, a closing quote.
+_STOPS: Final = ".!?…؟\u06d4।॥"
+_WIDE_STOPS: Final = "。\uff01\uff1f\uff61"
+_CLOSERS: Final = "\"'»”\u2019\u203a)]}」』\uff09】*_"
+_CLAUSE_MARKS: Final = ",;:—\u2013!?…،"
+_WIDE_CLAUSE_MARKS: Final = "、\uff1b\uff0c"
 _SENTENCE_END: Final = re.compile(
     rf"(?<![{_STOPS}])[{_STOPS}]++(?P<closed>[{re.escape(_CLOSERS)}]*+)\s++(?=\S)"
     rf"|(?<![{_WIDE_STOPS}])[{_WIDE_STOPS}]++(?P<wide>[{re.escape(_CLOSERS)}]*+)\s*+(?=\S)"
     r"|(?P<paragraph>\n[^\S\n]*+\n)\s*+(?=\S)"
 )
-_CLAUSE_END: Final = re.compile(rf"(?:[,;:—–!?…،、；，]|\n)[{re.escape(_CLOSERS)}]*+(?=\s)|[、；，。！？]")
+_CLAUSE_END: Final = re.compile(
+    rf"(?:[{_CLAUSE_MARKS}]|\n)[{re.escape(_CLOSERS)}]*+(?=\s)|[{_WIDE_CLAUSE_MARKS}{_WIDE_STOPS}]"
+)
 _SHORTEST_CLAUSE: Final = MAX_SEGMENT // 4
-_WORD: Final = re.compile(r"[぀-ヿ㐀-䶿一-鿿]|[^\W぀-ヿ㐀-䶿一-鿿]+(?:['’-]\w+)*")  # noqa: RUF001 - apostrophes in words
+_WORD: Final = re.compile(r"[぀-ヿ㐀-䶿一-鿿]|[^\W぀-ヿ㐀-䶿一-鿿]+(?:['\u2019-]\w+)*")
 _JOINERS: Final = "\u200d\ufe0e\ufe0f"
 
 
@@ -127,14 +132,13 @@ class Segmenter:
         end = candidate.end()
         stop = candidate.start("closed" if candidate["closed"] is not None else "wide")
         window = self._pending[: end + LOOK_AHEAD]
-        return any(
-            stop <= boundary["start_index"] <= end for boundary in get_sentence_boundaries(self._language, window)
-        )
+        starts: list[int] = [each["start_index"] for each in get_sentence_boundaries(self._language, window)]
+        return any(stop <= start <= end for start in starts)
 
     def _enough(self, end: int) -> bool:
         if self._cuts == 0:
             return True
-        target = min(self._target, 15 * 2 ** min(self._cuts - 1, 16))
+        target = min(self._target, 15 << min(self._cuts - 1, 16))
         return len(_WORD.findall(self._pending, 0, end)) >= target
 
     def _forced_end(self, limit: int) -> int:

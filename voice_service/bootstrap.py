@@ -1,0 +1,104 @@
+"""The composition root: settings -> objects -> service."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from servicekit.settings import ConfigurationError
+from voice_service.app import VoiceApp
+from voice_service.audio.encoder import Mp3Encoder
+from voice_service.audio.finish import SegmentFinisher
+from voice_service.cache.opening import open_cache
+from voice_service.catalogue import VoiceCatalogue
+from voice_service.collect import Timers
+from voice_service.mock.provider import MockVoiceProvider
+from voice_service.narration import Narration, NarrationPolicy
+from voice_service.offline.provider import OfflineVoiceProvider
+from voice_service.registry import Announced, ProviderRegistry
+from voice_service.retry import RetryPolicy
+from voice_service.servicer import VoiceServicer
+from voice_service.slots import ProviderSlots
+from voice_service.synthesize import SegmentSynthesizer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from voice_service.messages import NarrationRequest
+    from voice_service.ports import ProviderMetadata, VoiceProvider
+    from voice_service.settings import VoiceServiceSettings
+
+_ANNOUNCED: Final = (
+    Announced("elevenlabs", "ElevenLabs", "set ELEVENLABS_API_KEY (this version does not call it yet)"),
+    Announced("speech", "OpenAI-compatible speech", "set SPEECH_BASE_URL (this version does not call it yet)"),
+)
+_MAX_FLIGHTS: Final = 4_096
+
+
+def build(settings: VoiceServiceSettings) -> VoiceApp:
+    """Put the service together. Opens nothing but the cache's folder. Raises ConfigurationError."""
+    workers = settings.offline_workers or None
+    offline = OfflineVoiceProvider(workers=workers, speak_timeout=settings.segment_seconds)
+    return assemble(settings, [offline, MockVoiceProvider(settings.mock_script)], warm_up=offline.warm_up)
+
+
+def assemble(
+    settings: VoiceServiceSettings,
+    providers: Sequence[VoiceProvider],
+    *,
+    warm_up: Callable[[], None] = lambda: None,
+) -> VoiceApp:
+    """Put the service together around these providers. Raises ConfigurationError."""
+    registry = _registry(settings, providers)
+    cache = open_cache(settings.cache_url, settings.data_dir, settings.cache_max_bytes)
+    encoder = Mp3Encoder(os.cpu_count() or 1)
+    synthesizer = SegmentSynthesizer(
+        cache=cache,
+        finisher=SegmentFinisher(encoder),
+        encoder=encoder,
+        slots=ProviderSlots(lambda metadata: _calls_at_once(settings, metadata)),
+        timers=Timers(
+            first_byte=settings.first_byte_seconds, idle=settings.idle_seconds, total=settings.segment_seconds
+        ),
+        retry=RetryPolicy(
+            retries=settings.retries,
+            delay=settings.retry_delay_seconds,
+            longest_wait=settings.retry_longest_wait_seconds,
+        ),
+        max_flights=_MAX_FLIGHTS,
+    )
+    policy = NarrationPolicy(segment_words=settings.segment_words, segments_ahead=settings.segments_ahead)
+
+    def narrate(request: NarrationRequest) -> Narration:
+        return Narration(request, registry=registry, synthesizer=synthesizer, policy=policy)
+
+    catalogue = VoiceCatalogue(registry)
+    servicer = VoiceServicer(
+        narrate=narrate, catalogue=catalogue, cache=cache, narration_seconds=settings.narration_seconds
+    )
+    return VoiceApp(
+        servicer,
+        catalogue=catalogue,
+        cache=cache,
+        synthesizer=synthesizer,
+        warm_up=warm_up,
+        closing=[*(provider.aclose for provider in providers), encoder.aclose, cache.aclose],
+    )
+
+
+def _registry(settings: VoiceServiceSettings, providers: Sequence[VoiceProvider]) -> ProviderRegistry:
+    registry = ProviderRegistry(settings.default_provider, settings.provider_fallback)
+    for provider in providers:
+        registry.register(provider)
+    for announced in _ANNOUNCED:
+        registry.announce(announced)
+    known = ", ".join(sorted({each.metadata.name for each in providers} | {each.name for each in _ANNOUNCED}))
+    if not registry.knows(settings.default_provider):
+        raise ConfigurationError(f"DEFAULT_VOICE_PROVIDER must be one of {known}")
+    if not all(map(registry.knows, settings.provider_fallback)):
+        raise ConfigurationError(f"VOICE_PROVIDER_FALLBACK must be a comma-separated list of {known}")
+    return registry
+
+
+def _calls_at_once(settings: VoiceServiceSettings, metadata: ProviderMetadata) -> int:
+    return settings.paid_concurrency if metadata.paid else settings.concurrency

@@ -1,0 +1,228 @@
+"""The cache on an object store: files or memory, one object a segment.
+
+    segments/<key>                 the segment (voice_service.cache.entry)
+    by-story/<story id>/<key>      empty: the story used the segment
+    by-audio/<sha256>/<key>        empty: the segment's audio has this checksum
+
+The empty marks are written before the segment, so that whatever is cached can be found to be forgotten, also by another
+process and after a restart. Objects appear whole or not at all; what a crash of the machine leaves half is told by its
+checksum. Recency of use is known to the running process alone; at its start the time of writing stands in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from obstore.exceptions import BaseError
+
+from voice_service.cache.entry import decode, encode
+from voice_service.cache.index import MAX_STORIES, IndexEntry, LruIndex
+from voice_service.cache.ports import CacheError, CacheStats
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+
+    from obstore.store import LocalStore, MemoryStore
+
+    from voice_service.cache.ports import CachedSegment
+
+_log: Final = structlog.stdlib.get_logger(__name__)
+
+_FAILURES: Final = (BaseError, OSError)
+_TIMEOUT: Final = 20.0
+
+
+class ObjectCache:
+    """A SegmentCache of at most `max_bytes` on `store`; the longest unused segments go first."""
+
+    def __init__(self, store: LocalStore | MemoryStore, max_bytes: int) -> None:
+        self._store = store
+        self._max_bytes = max_bytes
+        self._index = LruIndex()
+        self._evicting = asyncio.Lock()
+        self._survey: asyncio.Task[None] | None = None
+        self._hits = self._misses = self._corrupt = self._evicted = 0
+
+    async def start(self) -> None:
+        """Begin to list what the store holds."""
+        self._survey = asyncio.create_task(self._look(), name="voice cache survey")
+
+    async def surveyed(self) -> None:
+        """Return when what the store held at the start is known."""
+        if self._survey is not None:
+            await asyncio.shield(self._survey)
+
+    async def aclose(self) -> None:
+        """Stop listing."""
+        if self._survey is not None and not self._survey.done():
+            self._survey.cancel()
+            await asyncio.wait([self._survey])
+
+    async def get(self, key: str, story_id: str = "") -> CachedSegment | None:
+        """See SegmentCache."""
+        data = await self._read(_segment(key))
+        segment = None if data is None else decode(data)
+        if segment is None or data is None:
+            self._misses += 1
+            if data is not None:
+                self._corrupt += 1
+                _log.warning("cached segment is damaged and will be made again", key=key[:12])
+                await self._remove(key)
+            return None
+        self._hits += 1
+        entry = self._index.used(key, len(data))
+        entry.audio = segment.sha256.hex()
+        await self._mark(key, entry, story_id)
+        return segment
+
+    async def put(self, key: str, segment: CachedSegment, story_id: str = "") -> None:
+        """See SegmentCache."""
+        data = encode(segment)
+        marks = IndexEntry()
+        marks.audio = segment.sha256.hex()
+        await self._write(_audio_mark(marks.audio, key), b"")
+        await self._mark(key, marks, story_id)
+        await self._write(_segment(key), data)
+        entry = self._index.used(key, len(data))
+        entry.audio = marks.audio
+        entry.stories |= marks.stories
+        await self._evict()
+
+    async def forget(self, story_ids: Sequence[str], segment_sha256: Sequence[bytes]) -> int:
+        """See SegmentCache."""
+        folders = [f"by-story/{story_id}" for story_id in story_ids]
+        folders += [f"by-audio/{sha256.hex()}" for sha256 in segment_sha256]
+        keys: dict[str, None] = {}
+        marks: list[str] = []
+        for folder in folders:
+            async for found in self._list(folder):
+                marks.append(found["path"])
+                keys[found["path"].rpartition("/")[2]] = None
+        forgotten = sum([await self._remove(key) for key in keys])
+        await self._delete(marks)
+        return forgotten
+
+    async def stats(self) -> CacheStats:
+        """See SegmentCache."""
+        return CacheStats(
+            hits=self._hits,
+            misses=self._misses,
+            corrupt=self._corrupt,
+            evicted=self._evicted,
+            entries=len(self._index),
+            bytes=self._index.bytes,
+        )
+
+    async def _mark(self, key: str, entry: IndexEntry, story_id: str) -> None:
+        if story_id and story_id not in entry.stories and len(entry.stories) < MAX_STORIES:
+            await self._write(_story_mark(story_id, key), b"")
+            entry.stories.add(story_id)
+
+    async def _evict(self) -> None:
+        async with self._evicting:
+            while self._index.bytes > self._max_bytes and (key := self._index.oldest()) is not None:
+                self._evicted += 1
+                await self._remove(key)
+
+    async def _remove(self, key: str) -> bool:
+        """Remove the segment of `key` with its marks; tells whether there was one."""
+        entry = self._index.drop(key)
+        removed = await self._delete([_segment(key)])
+        marks = [_story_mark(story_id, key) for story_id in entry.stories]
+        if entry.audio:
+            marks.append(_audio_mark(entry.audio, key))
+        await self._delete(marks)
+        return removed > 0
+
+    async def _look(self) -> None:
+        """Learn what the store holds, and sweep marks of segments that are gone."""
+        try:
+            found: dict[str, IndexEntry] = {}
+            listed = [item async for item in self._list("segments")]
+            listed.sort(key=lambda item: item["last_modified"], reverse=True)
+            for item in listed:
+                found[item["path"].rpartition("/")[2]] = IndexEntry(size=item["size"])
+            orphans = [mark async for mark in self._orphans(found)]
+            for key, entry in found.items():
+                self._index.found(key, entry)
+            await self._delete(orphans)
+            await self._evict()
+        except CacheError:
+            _log.warning("the voice cache can not be listed; its size is not bounded until the next start")
+
+    async def _orphans(self, found: dict[str, IndexEntry]) -> AsyncIterator[str]:
+        for folder in ("by-story", "by-audio"):
+            async for item in self._list(folder):
+                _, name, key = item["path"].rsplit("/", 2)
+                entry = found.get(key)
+                if entry is None:
+                    # A segment that was put since the listing has its marks here and itself in the index.
+                    if key not in self._index and not await self._exists(key):
+                        yield item["path"]
+                elif folder == "by-audio":
+                    entry.audio = name
+                else:
+                    entry.stories.add(name)
+
+    async def _exists(self, key: str) -> bool:
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                await self._store.head_async(_segment(key))
+        except FileNotFoundError:
+            return False
+        except _FAILURES as error:
+            raise CacheError("the voice cache does not answer") from error
+        return True
+
+    async def _read(self, path: str) -> bytes | None:
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                return bytes(await (await self._store.get_async(path)).bytes_async())
+        except FileNotFoundError:
+            return None
+        except _FAILURES as error:
+            raise CacheError("the voice cache can not be read") from error
+
+    async def _write(self, path: str, data: bytes) -> None:
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                await self._store.put_async(path, data, use_multipart=False)
+        except _FAILURES as error:
+            raise CacheError("the voice cache can not be written") from error
+
+    async def _delete(self, paths: Iterable[str]) -> int:
+        """Delete objects; returns how many there were."""
+        deleted = 0
+        for path in paths:
+            try:
+                async with asyncio.timeout(_TIMEOUT):
+                    await self._store.head_async(path)
+                    await self._store.delete_async(path)
+                deleted += 1
+            except FileNotFoundError:
+                continue
+            except _FAILURES as error:
+                raise CacheError("the voice cache can not be cleared") from error
+        return deleted
+
+    async def _list(self, folder: str) -> AsyncIterator[Any]:
+        try:
+            async for batch in self._store.list(folder, chunk_size=500):
+                for item in batch:
+                    yield item
+        except _FAILURES as error:
+            raise CacheError("the voice cache can not be listed") from error
+
+
+def _segment(key: str) -> str:
+    return f"segments/{key}"
+
+
+def _story_mark(story_id: str, key: str) -> str:
+    return f"by-story/{story_id}/{key}"
+
+
+def _audio_mark(sha256: str, key: str) -> str:
+    return f"by-audio/{sha256}/{key}"

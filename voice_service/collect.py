@@ -1,0 +1,64 @@
+"""Gathers what a provider sends for one segment, on three timers."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from voice_service.errors import ProviderError, ProviderErrorKind
+from voice_service.ports import AudioChunk
+
+if TYPE_CHECKING:
+    from voice_service.ports import SegmentRequest, VoiceProvider, WordTiming
+
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""Most bytes of one segment; 600 characters take a minute, which are 5 MiB of 44.1 kHz PCM."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timers:
+    """Seconds until the first byte, between two items, and in all."""
+
+    first_byte: float = 30.0
+    idle: float = 30.0
+    total: float = 30.0
+
+
+async def collect(
+    provider: VoiceProvider, request: SegmentRequest, timers: Timers
+) -> tuple[bytes, tuple[WordTiming, ...]]:
+    """Return all audio bytes of the segment, and its word timings where there are any.
+
+    Raises ProviderError; TIMEOUT where a timer ran out.
+    """
+    name = provider.metadata.name
+    loop = asyncio.get_running_loop()
+    end = loop.time() + timers.total
+    audio = bytearray()
+    words: tuple[WordTiming, ...] = ()
+    async with aclosing(provider.synthesize(request)) as items:
+        while True:
+            allowed = timers.idle if audio else timers.first_byte
+            try:
+                async with asyncio.timeout_at(min(end, loop.time() + allowed)):
+                    item = await anext(items, None)
+            except TimeoutError:
+                raise ProviderError(
+                    ProviderErrorKind.TIMEOUT, _late(audio, over=loop.time() >= end), provider=name
+                ) from None
+            if item is None:
+                return bytes(audio), words
+            if not isinstance(item, AudioChunk):
+                words = item.words
+                continue
+            audio += item.data
+            if len(audio) > MAX_BYTES:
+                raise ProviderError(ProviderErrorKind.TRUNCATED, "the audio does not end", provider=name)
+
+
+def _late(audio: bytearray, *, over: bool) -> str:
+    if over:
+        return "the segment was not done in time"
+    return "no more audio came in time" if audio else "no audio came in time"

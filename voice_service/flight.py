@@ -1,0 +1,111 @@
+"""One synthesis for all who want the same segment at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+T = TypeVar("T")
+
+
+class Abandoned(Exception):  # noqa: N818 - nothing went wrong: nobody is left to answer
+    """Everyone who waited for a flight is gone, and it had not begun what it must finish."""
+
+
+class FlightsFull(Exception):  # noqa: N818 - a limit, not a fault
+    """As many flights are under way as are allowed."""
+
+
+class Flight(Generic[T]):
+    """One synthesis under way. Its task belongs to the table, not to whoever asked first."""
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[T] | None = None
+        self.waiters = 0
+        self._committed = 0
+
+    @contextmanager
+    def committed(self) -> Iterator[None]:
+        """Within the block the flight goes on even when nobody waits any more: a call that was sent is paid for.
+
+        Raises Abandoned where nobody waits already.
+        """
+        if not self.waiters:
+            raise Abandoned
+        self._committed += 1
+        try:
+            yield
+        finally:
+            self._committed -= 1
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether the flight must not be stopped now."""
+        return self._committed > 0
+
+
+class FlightTable(Generic[T]):
+    """Flights by key, at most `limit` at once."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._flights: dict[str, Flight[T]] = {}
+        self._tasks: set[asyncio.Task[T]] = set()
+
+    async def run(self, key: str, work: Callable[[Flight[T]], Awaitable[T]]) -> T:
+        """Join the flight of `key`, or start `work` as one; returns what it returns and raises what it raises.
+
+        A waiter that is cancelled leaves the others alone. When the last one leaves, the flight is cancelled, unless
+        it is committed: then it goes on to the end of that block. Raises FlightsFull.
+        """
+        flight = self._flights.get(key)
+        if flight is None or flight.task is None or flight.task.done():
+            flight = self._start(key, work)
+        task = flight.task
+        assert task is not None  # noqa: S101 - set where the flight is made
+        flight.waiters += 1
+        try:
+            return await asyncio.shield(task)
+        finally:
+            flight.waiters -= 1
+            if not flight.waiters and not task.done() and not flight.is_committed:
+                if self._flights.get(key) is flight:
+                    del self._flights[key]
+                task.cancel()
+
+    async def drain(self, timeout: float) -> None:
+        """Give what is under way `timeout` seconds to end, then cancel it."""
+        tasks = set(self._tasks)
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=timeout)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+
+    def _start(self, key: str, work: Callable[[Flight[T]], Awaitable[T]]) -> Flight[T]:
+        if len(self._tasks) >= self._limit:
+            raise FlightsFull
+        flight = Flight[T]()
+
+        async def fly() -> T:
+            return await work(flight)
+
+        flight.task = task = asyncio.create_task(fly(), name=f"flight {key[:12]}")
+        self._flights[key] = flight
+        self._tasks.add(task)
+
+        def landed(done: asyncio.Task[T]) -> None:
+            self._tasks.discard(done)
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+            if not done.cancelled():
+                done.exception()  # seen, though nobody may be left to raise it to
+
+        task.add_done_callback(landed)
+        return flight

@@ -1,0 +1,127 @@
+"""What a narration is asked and what it answers, free of the wire's shapes. Text positions are code points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from voice_service.ports import VoiceSettings
+
+if TYPE_CHECKING:
+    from voice_service.ledger import CallRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceChoice:
+    """Who is to speak; empty names leave it to the server."""
+
+    provider: str = ""
+    voice_id: str = ""
+    model_id: str = ""
+    settings: VoiceSettings = field(default_factory=VoiceSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpokenSegment:
+    """A segment of the narration. Audio positions are bytes; `start` and `samples` count samples."""
+
+    index: int
+    text_start: int
+    text_end: int
+    audio_start: int
+    audio_end: int
+    provider: str
+    voice_id: str
+    model_id: str
+    sha256: bytes
+    start: int
+    samples: int
+    cached: bool = False
+    words: tuple[WordHeard, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WordHeard:
+    """A word: code points of the content (of the title in its segment), and when it sounds, in seconds of the audio."""
+
+    text_start: int
+    text_end: int
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NarrationRequest:
+    """What to narrate, and how.
+
+    `pinned` is what the narration was begun with; `spoken` are its committed segments, of which the caller still
+    holds the first `skip`.
+    """
+
+    audio_id: str
+    story_id: str = ""
+    voice: VoiceChoice = field(default_factory=VoiceChoice)
+    language_code: str = ""
+    title: str = ""
+    pinned: VoiceChoice | None = None
+    spoken: tuple[SpokenSegment, ...] = ()
+    skip: int = 0
+    word_timings: bool = False
+    strict_language: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What the narration is made with."""
+
+    audio_id: str
+    provider: str
+    voice_id: str
+    model_id: str
+    settings: VoiceSettings
+    language_code: str
+    embedded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Bytes of audio; `offset` counts all bytes before."""
+
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CallMade:
+    """A call to a provider has ended; made for that segment."""
+
+    segment_index: int
+    record: CallRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """Something to know that stopped nothing."""
+
+    reason: str
+    message: str
+    mend: str
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The narration is whole. `samples` of the story's rate."""
+
+    audio_id: str
+    size: int
+    samples: int
+    segments: int
+    cached_segments: int
+    characters: int
+    embedded: bool
+    providers: dict[str, int]
+    """Segments by provider."""
+
+
+Event = Header | SpokenSegment | Chunk | CallMade | Warned | Summary

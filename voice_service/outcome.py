@@ -1,0 +1,70 @@
+"""What a caller is told when no provider could speak a segment, and when what was spoken is gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+from servicekit.errors import DomainError
+from voice_service.errors import ProviderErrorKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from voice_service.errors import ProviderError
+
+_RETRY_AFTER: Final = 5.0
+
+_ONE_TRIED: Final = {
+    ProviderErrorKind.AUTH: (grpc.StatusCode.FAILED_PRECONDITION, "UPSTREAM_AUTH"),
+    ProviderErrorKind.CONTENT_POLICY: (grpc.StatusCode.FAILED_PRECONDITION, "CONTENT_REFUSED"),
+    ProviderErrorKind.QUOTA: (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
+    ProviderErrorKind.RATE: (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
+    ProviderErrorKind.TIMEOUT: (grpc.StatusCode.UNAVAILABLE, "NETWORK_ERROR"),
+    ProviderErrorKind.TRANSPORT: (grpc.StatusCode.UNAVAILABLE, "NETWORK_ERROR"),
+}
+_HINTED: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
+
+
+def speech_failed(tried: Sequence[ProviderError], segment_index: int) -> DomainError:
+    """Return the error for a segment that every provider of the chain failed at, one error each, in order.
+
+    Of one provider its own reason; of several UNAVAILABLE / FALLBACK_FAILURE. The metadata tell what was tried and
+    why it failed.
+    """
+    code, reason = grpc.StatusCode.UNAVAILABLE, "AUDIO_GENERATION_FAILED"
+    if len(tried) > 1:
+        reason = "FALLBACK_FAILURE"
+    elif tried:
+        code, reason = _ONE_TRIED.get(tried[0].kind, (code, reason))
+    why = "; ".join(f"{error.provider}: {error.message}" for error in tried)
+    asked = [error.retry_after for error in tried if error.retry_after is not None]
+    return DomainError(
+        code,
+        reason,
+        f"The segment could not be spoken ({why}).",
+        metadata={
+            "segment_index": str(segment_index),
+            "tried": ",".join(error.provider for error in tried),
+            **{f"why_{error.provider}": error.kind.value for error in tried},
+        },
+        retry_after=min(asked, default=_RETRY_AFTER) if code in _HINTED else None,
+    )
+
+
+def segment_lost(index: int, why: str) -> DomainError:
+    """Return FAILED_PRECONDITION / SEGMENT_LOST: what was spoken before can not be given again as it was."""
+    return DomainError(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "SEGMENT_LOST",
+        f"A segment that was spoken before {why}; begin a new narration.",
+        metadata={"segment_index": str(index)},
+    )
+
+
+def empty_text() -> DomainError:
+    """Return INVALID_ARGUMENT / EMPTY_TEXT."""
+    return DomainError(
+        grpc.StatusCode.INVALID_ARGUMENT, "EMPTY_TEXT", "There is neither a title nor any text to speak."
+    )

@@ -1,0 +1,190 @@
+"""Which providers there are, which of them can be called, and in which order they are tried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+from servicekit.errors import DomainError, not_found
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from voice_service.ports import VoiceProvider
+
+EMBEDDED: Final = "offline"
+"""The voice that needs no key."""
+PREFERRED: Final = ("elevenlabs", "speech")
+"""Tried in this order where neither the default nor a fallback is configured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A provider that is known by name but not set up; `reason` says what brings it."""
+
+    name: str
+    display_name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A provider that was passed over, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Providers that can be called, in the order in which to try them, and those that were passed over."""
+
+    providers: tuple[VoiceProvider, ...]
+    skipped: tuple[Skipped, ...]
+    stand_in: bool = False
+    """True when nothing is configured and the embedded voice stands in for everything."""
+
+
+class ProviderRegistry:
+    """Providers by name, with a default and an order of fallback."""
+
+    def __init__(self, default: str, fallback: Sequence[str] = ()) -> None:
+        self._providers: dict[str, VoiceProvider] = {}
+        self._announced: dict[str, Announced] = {}
+        self._default = default
+        self.fallback = tuple(dict.fromkeys(fallback))
+
+    def register(self, provider: VoiceProvider) -> None:
+        """Add a provider under its metadata's name. Raises ValueError when the name is taken."""
+        name = provider.metadata.name
+        if name in self._providers:
+            raise ValueError(f"a voice provider {name!r} is registered already")
+        self._announced.pop(name, None)
+        self._providers[name] = provider
+
+    def announce(self, announced: Announced) -> None:
+        """Make a name known whose provider is not set up."""
+        if announced.name not in self._providers:
+            self._announced[announced.name] = announced
+
+    def unregister(self, name: str) -> VoiceProvider:
+        """Take a provider out and return it. NOT_FOUND / PROVIDER_NOT_FOUND."""
+        provider = self.get_provider(name)
+        del self._providers[name]
+        return provider
+
+    def knows(self, name: str) -> bool:
+        """Whether the name is registered or announced."""
+        return name in self._providers or name in self._announced
+
+    def get_provider(self, name: str) -> VoiceProvider:
+        """Return the provider of that name.
+
+        NOT_FOUND / PROVIDER_NOT_FOUND for an unknown one, FAILED_PRECONDITION / INVALID_CONFIGURATION for one that is
+        only announced.
+        """
+        provider = self._providers.get(name)
+        if provider is not None:
+            return provider
+        announced = self._announced.get(name)
+        if announced is not None:
+            raise invalid_configuration([Skipped(name, announced.reason)])
+        raise self._not_found(name)
+
+    def list_providers(self) -> list[VoiceProvider | Announced]:
+        """All that are registered or announced, in the order in which they would be tried."""
+        everything: dict[str, VoiceProvider | Announced] = {**self._announced, **self._providers}
+        first = [name for name in (self._default, *self.fallback, *PREFERRED) if name in everything]
+        return [everything[name] for name in dict.fromkeys((*first, *sorted(everything)))]
+
+    async def list_available_providers(self) -> list[VoiceProvider]:
+        """All that can be called, in the same order."""
+        listed = [provider for provider in self.list_providers() if not isinstance(provider, Announced)]
+        return [provider for provider in listed if not await provider.validate_configuration()]
+
+    def get_default_provider_name(self) -> str:
+        """Name of the provider that is tried first, configured or not."""
+        return self._default
+
+    def set_default_provider(self, name: str) -> None:
+        """Have another provider tried first. NOT_FOUND / PROVIDER_NOT_FOUND."""
+        if not self.knows(name):
+            raise self._not_found(name)
+        self._default = name
+
+    async def unavailable_reason(self, name: str) -> str:
+        """Why the provider can not be called now; "" where it can."""
+        announced = self._announced.get(name)
+        if announced is not None:
+            return announced.reason
+        return await self.get_provider(name).validate_configuration()
+
+    async def get_provider_with_fallback(self, requested: str = "") -> Chain:
+        """Requested, default, fallbacks, in this order: those that can be called.
+
+        The embedded voice is among them only where it is asked for, is in the order of fallback, or is the default
+        with nothing else asked for; and where neither a default, nor a fallback, nor one of `PREFERRED` is configured
+        and nothing was asked for. Raises NOT_FOUND / PROVIDER_NOT_FOUND for an unknown name,
+        FAILED_PRECONDITION / INVALID_CONFIGURATION where what was asked for is not set up and nothing falls back for
+        it, UNAVAILABLE / NO_PROVIDERS_AVAILABLE where there is nothing at all.
+        """
+        if requested and not self.knows(requested):
+            raise self._not_found(requested)
+        names = [requested, self._default, *self.fallback] if requested else [self._default, *self.fallback]
+        if requested and self._default == EMBEDDED and requested != EMBEDDED and EMBEDDED not in self.fallback:
+            names.remove(EMBEDDED)
+        providers, skipped = await self._configured(names)
+        stand_in = False
+        if not providers and not requested:
+            providers, _ = await self._configured(PREFERRED)
+            providers = providers[:1]
+        if not providers and not requested:
+            providers, more = await self._configured([EMBEDDED])
+            skipped += more
+            stand_in = bool(providers)
+        if not providers:
+            raise invalid_configuration(skipped) if requested else no_providers_available(skipped)
+        return Chain(tuple(providers), tuple(skipped), stand_in)
+
+    async def _configured(self, names: Sequence[str]) -> tuple[list[VoiceProvider], list[Skipped]]:
+        providers, skipped = [], []
+        for name in dict.fromkeys(names):
+            if not self.knows(name):
+                continue
+            reason = await self.unavailable_reason(name)
+            if reason:
+                skipped.append(Skipped(name, reason))
+            else:
+                providers.append(self._providers[name])
+        return providers, skipped
+
+    def _not_found(self, name: str) -> DomainError:
+        known = ", ".join(sorted({*self._providers, *self._announced}))
+        return not_found(
+            "PROVIDER_NOT_FOUND", f"No voice provider of that name; there are {known}.", provider=name[:64]
+        )
+
+
+def invalid_configuration(skipped: Sequence[Skipped]) -> DomainError:
+    """FAILED_PRECONDITION / INVALID_CONFIGURATION: what was asked for is not set up."""
+    why = "; ".join(f"{each.name}: {each.reason}" for each in skipped)
+    return DomainError(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "INVALID_CONFIGURATION",
+        f"The voice provider is not set up ({why}).",
+        metadata={each.name: each.reason for each in skipped},
+    )
+
+
+def no_providers_available(skipped: Sequence[Skipped]) -> DomainError:
+    """UNAVAILABLE / NO_PROVIDERS_AVAILABLE: nothing can be called."""
+    why = "; ".join(f"{each.name}: {each.reason}" for each in skipped)
+    return DomainError(
+        grpc.StatusCode.UNAVAILABLE,
+        "NO_PROVIDERS_AVAILABLE",
+        f"No voice provider can be called ({why}).",
+        metadata={each.name: each.reason for each in skipped},
+        retry_after=30.0,
+    )

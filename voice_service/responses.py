@@ -1,0 +1,155 @@
+"""Events of a narration as messages of the wire."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import singledispatch
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from tale.common.v1 import common_pb2
+from tale.voice.v1 import voice_pb2
+from voice_service.ledger import CallOutcome
+from voice_service.messages import CallMade, Chunk, Header, SpokenSegment, Summary, Warned
+from voice_service.ports import MP3_44100_128
+
+if TYPE_CHECKING:
+    from voice_service.messages import Event, WordHeard
+
+_OUTCOMES: Final = {
+    CallOutcome.SUCCEEDED: common_pb2.ATTEMPT_OUTCOME_SUCCEEDED,
+    CallOutcome.FAILED: common_pb2.ATTEMPT_OUTCOME_FAILED,
+    CallOutcome.CANCELLED: common_pb2.ATTEMPT_OUTCOME_CANCELLED,
+}
+
+
+def speech_response(event: Event, leg_id: str) -> voice_pb2.SynthesizeSpeechResponse:
+    """Return the message for `event`; attempts are of the leg `leg_id`."""
+    response = _response(event)
+    if response.HasField("attempt"):
+        response.attempt.leg_id = leg_id
+    return response
+
+
+@singledispatch
+def _response(event: object) -> voice_pb2.SynthesizeSpeechResponse:
+    raise TypeError(f"no message for {type(event).__name__}")
+
+
+@_response.register
+def _(event: Chunk) -> voice_pb2.SynthesizeSpeechResponse:
+    return voice_pb2.SynthesizeSpeechResponse(chunk=voice_pb2.AudioChunk(offset=event.offset, data=event.data))
+
+
+@_response.register
+def _(event: Header) -> voice_pb2.SynthesizeSpeechResponse:
+    settings = {name: value for name, value in asdict(event.settings).items() if value is not None}
+    return voice_pb2.SynthesizeSpeechResponse(
+        header=common_pb2.NarrationHeader(
+            audio_id=event.audio_id,
+            provider=event.provider,
+            voice_id=event.voice_id,
+            model_id=event.model_id,
+            settings=common_pb2.VoiceSettings(**settings),
+            audio_format=common_pb2.AUDIO_FORMAT_MP3,
+            content_type=MP3_44100_128.content_type,
+            sample_rate=MP3_44100_128.sample_rate,
+            bit_rate=MP3_44100_128.bit_rate,
+            language_code=event.language_code,
+            embedded=event.embedded,
+        )
+    )
+
+
+@_response.register
+def _(event: SpokenSegment) -> voice_pb2.SynthesizeSpeechResponse:
+    return voice_pb2.SynthesizeSpeechResponse(
+        segment=common_pb2.Segment(
+            index=event.index,
+            text=common_pb2.Span(start=event.text_start, end=event.text_end),
+            audio=common_pb2.Span(start=event.audio_start, end=event.audio_end),
+            provider=event.provider,
+            voice_id=event.voice_id,
+            model_id=event.model_id,
+            sha256=event.sha256,
+            duration=_of_samples(event.samples),
+            start=_of_samples(event.start),
+            cached=event.cached,
+            words=[_word(word) for word in event.words],
+        )
+    )
+
+
+@_response.register
+def _(event: CallMade) -> voice_pb2.SynthesizeSpeechResponse:
+    record = event.record
+    return voice_pb2.SynthesizeSpeechResponse(
+        attempt=common_pb2.Attempt(
+            attempt_id=record.attempt_id,
+            kind=common_pb2.ATTEMPT_KIND_SPEECH_CALL,
+            provider=record.provider,
+            model=record.model_id,
+            outcome=_OUTCOMES[record.outcome],
+            reason=record.reason.upper(),
+            start_time=_timestamp(record.started_ns),
+            end_time=_timestamp(record.ended_ns),
+            cost_known=record.cost_known,
+            characters=record.characters,
+            segment_index=event.segment_index,
+            metadata={"voice_id": record.voice_id},
+        )
+    )
+
+
+@_response.register
+def _(event: Warned) -> voice_pb2.SynthesizeSpeechResponse:
+    now = Timestamp()
+    now.GetCurrentTime()
+    return voice_pb2.SynthesizeSpeechResponse(
+        warning=common_pb2.Problem(
+            reason=event.reason, message=event.message, mend=event.mend, time=now, metadata=event.facts
+        )
+    )
+
+
+@_response.register
+def _(event: Summary) -> voice_pb2.SynthesizeSpeechResponse:
+    metadata = Struct()
+    metadata.update({"segments_by_provider": dict(sorted(event.providers.items()))})
+    return voice_pb2.SynthesizeSpeechResponse(
+        summary=voice_pb2.SpeechSummary(
+            audio_id=event.audio_id,
+            size_bytes=event.size,
+            duration=_of_samples(event.samples),
+            segment_count=event.segments,
+            cached_segment_count=event.cached_segments,
+            characters=event.characters,
+            metadata=metadata,
+            embedded=event.embedded,
+        )
+    )
+
+
+def _word(word: WordHeard) -> common_pb2.WordTiming:
+    return common_pb2.WordTiming(
+        text=common_pb2.Span(start=word.text_start, end=word.text_end),
+        start=_of_seconds(word.start),
+        end=_of_seconds(word.end),
+    )
+
+
+def _of_samples(samples: int) -> Duration:
+    seconds, rest = divmod(samples, MP3_44100_128.sample_rate)
+    return Duration(seconds=seconds, nanos=rest * 1_000_000_000 // MP3_44100_128.sample_rate)
+
+
+def _of_seconds(seconds: float) -> Duration:
+    milliseconds = round(seconds * 1_000)
+    return Duration(seconds=milliseconds // 1_000, nanos=milliseconds % 1_000 * 1_000_000)
+
+
+def _timestamp(nanoseconds: int) -> Timestamp:
+    return Timestamp(seconds=nanoseconds // 1_000_000_000, nanos=nanoseconds % 1_000_000_000)

@@ -1,0 +1,161 @@
+"""VoiceService on the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Final, Never
+
+import grpc
+import structlog
+
+from servicekit.errors import DomainError, FieldViolation, unimplemented, validation_failed
+from servicekit.validation import MAX_PAGE_SIZE, Violations
+from tale.voice.v1 import voice_pb2, voice_pb2_grpc
+from voice_service.cache.ports import CacheError
+from voice_service.catalogue_responses import providers_response, voices_response
+from voice_service.requests import check_language, check_provider, narration_request
+from voice_service.responses import speech_response
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from voice_service.cache.ports import SegmentCache
+    from voice_service.catalogue import VoiceCatalogue
+    from voice_service.messages import NarrationRequest
+    from voice_service.narration import Narration
+
+_log: Final = structlog.stdlib.get_logger(__name__)
+
+_MAX_FORGOTTEN_STORIES: Final = 1_000
+_MAX_FORGOTTEN_SEGMENTS: Final = 10_000
+_SHA256_BYTES: Final = 32
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
+    """Messages in, messages out. Raises DomainError."""
+
+    def __init__(
+        self,
+        *,
+        narrate: Callable[[NarrationRequest], Narration],
+        catalogue: VoiceCatalogue,
+        cache: SegmentCache,
+        narration_seconds: float,
+    ) -> None:
+        self._narrate = narrate
+        self._catalogue = catalogue
+        self._cache = cache
+        self._narration_seconds = narration_seconds
+
+    async def SynthesizeSpeech(  # type: ignore[override] # noqa: N802 - gRPC's name; it does the sending itself
+        self, request_iterator: AsyncIterator[voice_pb2.SynthesizeSpeechRequest], context: Context
+    ) -> None:
+        """Speak text while it arrives."""
+        first = await anext(aiter(request_iterator), None)
+        if first is None or not first.HasField("config"):
+            raise validation_failed([FieldViolation("config", "must be the first message")])
+        leg_id = first.config.leg_id
+        request = narration_request(first.config)
+        narration = self._narrate(request)
+        began = time.monotonic()
+        success = False
+        try:
+            # Around the sending too, so that a caller who stops reading does not hold the call for ever.
+            async with (
+                asyncio.timeout(self._narration_seconds),
+                aclosing(narration.events(_texts(request_iterator))) as events,
+            ):
+                async for event in events:
+                    await context.write(speech_response(event, leg_id))
+            success = True
+        except TimeoutError:
+            raise DomainError(
+                grpc.StatusCode.DEADLINE_EXCEEDED, "TIMEOUT", "The narration took longer than one call may take."
+            ) from None
+        finally:
+            _log.info(
+                "narration",
+                audio_id=request.audio_id,
+                provider=narration.provider,
+                success=success,
+                generation_time=round(time.monotonic() - began, 3),
+            )
+
+    async def ListProviders(  # noqa: N802 - gRPC's name
+        self, request: voice_pb2.ListProvidersRequest, context: Context
+    ) -> voice_pb2.ListProvidersResponse:
+        """List the speech providers."""
+        del request, context
+        return providers_response(await self._catalogue.providers())
+
+    async def ListVoices(  # noqa: N802 - gRPC's name
+        self, request: voice_pb2.ListVoicesRequest, context: Context
+    ) -> voice_pb2.ListVoicesResponse:
+        """List voices."""
+        del context
+        violations = Violations()
+        check_provider(violations, "provider", request.provider)
+        check_language(violations, "language_code", request.language_code)
+        violations.in_range("page_size", request.page_size, 0, MAX_PAGE_SIZE)
+        violations.text_bounds("page_token", request.page_token, most=200)
+        violations.raise_if_any()
+        try:
+            page = await self._catalogue.voices(
+                request.provider, request.language_code, request.page_size or MAX_PAGE_SIZE, request.page_token
+            )
+        except ValueError:
+            raise validation_failed(
+                [FieldViolation("page_token", "must be the next_page_token of an earlier answer to the same request")]
+            ) from None
+        return voices_response(page)
+
+    async def Transcribe(  # noqa: N802 - gRPC's name; not there yet
+        self, request_iterator: AsyncIterator[voice_pb2.TranscribeRequest], context: Context
+    ) -> Never:
+        """Write down what is said in a recording: not yet."""
+        del request_iterator, context
+        raise unimplemented("This version can not write down what is said.")
+
+    async def ForgetSegments(  # noqa: N802 - gRPC's name
+        self, request: voice_pb2.ForgetSegmentsRequest, context: Context
+    ) -> voice_pb2.ForgetSegmentsResponse:
+        """Take segments out of the cache."""
+        del context
+        violations = Violations()
+        violations.check(
+            request.story_ids or request.segment_sha256, "story_ids", "or segment_sha256 must name something"
+        )
+        violations.check(
+            len(request.story_ids) <= _MAX_FORGOTTEN_STORIES, "story_ids", "must have at most 1,000 entries"
+        )
+        violations.check(
+            len(request.segment_sha256) <= _MAX_FORGOTTEN_SEGMENTS, "segment_sha256", "must have at most 10,000 entries"
+        )
+        for index, story_id in enumerate(request.story_ids[:_MAX_FORGOTTEN_STORIES]):
+            violations.check_uuid7(f"story_ids[{index}]", story_id)
+        for index, sha256 in enumerate(request.segment_sha256[:_MAX_FORGOTTEN_SEGMENTS]):
+            violations.check(len(sha256) == _SHA256_BYTES, f"segment_sha256[{index}]", "must have 32 bytes")
+        violations.raise_if_any()
+        try:
+            forgotten = await self._cache.forget(request.story_ids, request.segment_sha256)
+        except CacheError as error:
+            raise DomainError(
+                grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE", "The voice cache does not answer.", retry_after=5.0
+            ) from error
+        return voice_pb2.ForgetSegmentsResponse(forgotten_count=forgotten)
+
+
+async def _texts(requests: AsyncIterator[voice_pb2.SynthesizeSpeechRequest]) -> AsyncIterator[str]:
+    """The pieces of text that follow the config."""
+    async for request in requests:
+        match request.WhichOneof("piece"):
+            case "text":
+                yield request.text.text
+            case "config":
+                raise validation_failed([FieldViolation("config", "must be sent once, first")])
+            case _:
+                raise validation_failed([FieldViolation("text", "must be given")])

@@ -1,0 +1,160 @@
+"""Who speaks a narration, and who takes over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import grpc
+import structlog
+
+from servicekit.errors import DomainError, not_found
+from voice_service.errors import ProviderError
+from voice_service.language import speaks
+from voice_service.messages import Warned
+from voice_service.ports import SegmentRequest
+from voice_service.registry import EMBEDDED
+
+if TYPE_CHECKING:
+    from voice_service.messages import VoiceChoice
+    from voice_service.ports import VoiceProvider, VoiceSettings
+    from voice_service.registry import Chain, ProviderRegistry
+
+_log: Final = structlog.stdlib.get_logger(__name__)
+
+BRING_REAL_VOICE: Final = ("ELEVENLABS_API_KEY", "SPEECH_BASE_URL")
+"""Variables that bring a provider other than the embedded one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speaker:
+    """A provider with a voice and a model of its own."""
+
+    provider: VoiceProvider
+    voice_id: str
+    model_id: str
+    settings: VoiceSettings
+    language_code: str
+
+    def request(self, text: str, previous: str) -> SegmentRequest:
+        """Return the request for a segment: word timings are always asked for, since the cache serves all."""
+        return SegmentRequest(
+            text=text,
+            language_code=self.language_code,
+            voice_id=self.voice_id,
+            model_id=self.model_id,
+            settings=self.settings,
+            previous_text=previous if self.provider.metadata.takes_previous_text else "",
+            with_timings=True,
+        )
+
+
+class SpeakerChain:
+    """The speakers of one narration: the present one and those who would take over.
+
+    Those who speak the language come first, unless the narration is `pinned` to the first of the chain.
+    """
+
+    def __init__(self, chain: Chain, choice: VoiceChoice, language_code: str, *, pinned: bool) -> None:
+        self._choice = choice
+        self._language = language_code
+        # A voice that is asked for without a provider is one of the provider that is tried first.
+        self._asked = choice.provider or chain.providers[0].metadata.name
+        speaking = [each for each in chain.providers if speaks(each.metadata.languages, language_code)]
+        others = [each for each in chain.providers if each not in speaking]
+        self._rest = list(chain.providers) if pinned else [*speaking, *others]
+        self.speaks_language = bool(speaking)
+
+    async def take_next(self) -> Speaker | None:
+        """Return the next speaker, with the voice that suits the language; None where there is none.
+
+        Raises NOT_FOUND / VOICE_NOT_FOUND where the voice that was asked for does not exist.
+        """
+        if not self._rest:
+            return None
+        provider = self._rest.pop(0)
+        asked = provider.metadata.name == self._asked
+        voice = self._choice.voice_id if asked else ""
+        model = self._choice.model_id if asked else ""
+        return Speaker(
+            provider=provider,
+            voice_id=await _voice(provider, voice, self._language),
+            model_id=model or provider.metadata.default_model,
+            settings=self._choice.settings,
+            language_code=self._language,
+        )
+
+
+async def choose(
+    registry: ProviderRegistry, choice: VoiceChoice, language_code: str, *, pinned: bool, strict: bool
+) -> tuple[SpeakerChain, list[Warned]]:
+    """Return who may speak `language_code` as `choice` asks, and what the caller should know of it.
+
+    Raises what `get_provider_with_fallback` raises, and FAILED_PRECONDITION / LANGUAGE_UNSUPPORTED where `strict` and
+    no provider speaks the language.
+    """
+    chain = await registry.get_provider_with_fallback(choice.provider)
+    speakers = SpeakerChain(chain, choice, language_code, pinned=pinned)
+    warnings = _passed_over(chain, choice.provider or registry.get_default_provider_name())
+    if not speakers.speaks_language:
+        if strict:
+            raise DomainError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "LANGUAGE_UNSUPPORTED",
+                "No voice that can be called speaks this language.",
+                metadata={"language_code": language_code},
+            )
+        warnings.append(
+            Warned(
+                reason="LANGUAGE_UNSUPPORTED",
+                message="No voice that can be called speaks this language; the first one reads it.",
+                mend="Configure a provider that speaks it, or ask for strict_language.",
+                facts={"language_code": language_code},
+            )
+        )
+    return speakers, warnings
+
+
+async def _voice(provider: VoiceProvider, asked: str, language_code: str) -> str:
+    metadata = provider.metadata
+    try:
+        if asked:
+            known = {voice.voice_id for voice in await provider.list_voices()}
+            # espeak-ng lists a few of its variants ("en+f2") and takes all.
+            if known and asked not in known and asked.partition("+")[0] not in known:
+                raise not_found(
+                    "VOICE_NOT_FOUND",
+                    "The provider has no voice of that id; ListVoices tells them.",
+                    provider=metadata.name,
+                )
+            return asked
+        fitting = [voice.voice_id for voice in await provider.list_voices(language_code)]
+    except ProviderError as error:
+        # The call itself will tell whether the voice is there.
+        _log.warning("voices can not be listed", provider=metadata.name, kind=error.kind.value)
+        return asked or metadata.default_voice
+    if metadata.default_voice in fitting or not fitting:
+        return metadata.default_voice
+    return fitting[0]
+
+
+def _passed_over(chain: Chain, expected: str) -> list[Warned]:
+    if chain.stand_in:
+        return [
+            Warned(
+                reason="EMBEDDED_VOICE",
+                message="No voice provider is configured, so the embedded voice speaks.",
+                mend=f"Set {' or '.join(BRING_REAL_VOICE)}.",
+                facts={"provider": EMBEDDED},
+            )
+        ]
+    return [
+        Warned(
+            reason="INVALID_CONFIGURATION",
+            message=f"The voice provider {passed.name} is not set up, so another one speaks.",
+            mend=f"{passed.reason[:1].upper()}{passed.reason[1:]}.",
+            facts={"provider": passed.name},
+        )
+        for passed in chain.skipped
+        if passed.name == expected
+    ]
