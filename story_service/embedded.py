@@ -15,7 +15,6 @@ from story_service.errors import generation_failed, language_unsupported
 from story_service.offline import LanguageUnsupported, OfflineBrief, Piece
 from story_service.ports import CallOutcome, LegEnded, LegItem, LegStarted, LegText, LegTitle, ModelCall
 
-
 DEFAULT_AGE: Final = 6
 """Years, for a child whose age was not said; it decides only how the story is worded."""
 

@@ -23,39 +23,39 @@ def _models(value: tuple[str, ...]) -> tuple[str, ...]:
 class StorySettings(ServiceSettings):
     """Settings of the story service, from the environment."""
 
-    listen: Listen = Field("127.0.0.1:50052", validation_alias="STORY_LISTEN", description="gRPC bind address")
+    listen: Listen = Field(default="127.0.0.1:50052", validation_alias="STORY_LISTEN", description="gRPC bind address")
     ops_listen: Listen = Field(
-        "127.0.0.1:9052", validation_alias="STORY_OPS_LISTEN", description="HTTP bind address for operators"
+        default="127.0.0.1:9052", validation_alias="STORY_OPS_LISTEN", description="HTTP bind address for operators"
     )
     openrouter_api_key: SecretStr | None = Field(
-        None,
+        default=None,
         validation_alias="OPENROUTER_API_KEY",
         description="Key of OpenRouter; without it the embedded writer is the only one",
     )
     model: Annotated[str, AfterValidator(_model)] = Field(
-        "openai/gpt-4o-mini", validation_alias="STORY_MODEL", description="Model that is asked first"
+        default="openai/gpt-4o-mini", validation_alias="STORY_MODEL", description="Model that is asked first"
     )
     fallback_models: Annotated[CommaList, AfterValidator(_models)] = Field(
-        (),
+        default=(),
         validation_alias="STORY_FALLBACK_MODELS",
         description="Models that are asked in turn when the first fails; `offline` may be the last",
     )
     offline_words_per_second: float | None = Field(
-        None,
+        default=None,
         gt=0,
         le=100_000,
         validation_alias="STORY_OFFLINE_WORDS_PER_SECOND",
         description="Pace of the embedded writer, for demonstrations and tests; unset: all at once",
     )
     idle_timeout_seconds: float = Field(
-        30.0,
+        default=30.0,
         gt=0,
         le=600,
         validation_alias="STORY_IDLE_TIMEOUT_SECONDS",
         description="Seconds without a sign of life after which a writer is given up",
     )
     total_timeout_seconds: float = Field(
-        2700.0,
+        default=2700.0,
         gt=0,
         le=86_400,
         validation_alias="STORY_TOTAL_TIMEOUT_SECONDS",
