@@ -24,7 +24,7 @@ def word_timings(text: str, marks: Sequence[tuple[int, float]], duration: float)
     forward = _forward(marks, len(text))
     spans = [part for span in word_spans(text) for part in _split_unspaced(text, span, forward)]
     starts = _starts(spans, forward, len(text), duration)
-    ends = [*starts[1:], duration]
+    ends = [*starts[1:], duration][: len(starts)]
     return tuple(WordTiming(span[0], span[1], start, end) for span, start, end in zip(spans, starts, ends, strict=True))
 
 
@@ -61,5 +61,5 @@ def _starts(spans: Sequence[tuple[int, int]], marks: dict[int, float], length: i
             index += 1
         (left, left_second), (right, right_second) = known[index], known[index + 1]
         share = (start - left) / (right - left)
-        starts.append(left_second + share * (right_second - left_second))
+        starts.append(min(right_second, left_second + share * (right_second - left_second)))
     return starts
