@@ -211,7 +211,7 @@ def _check_new_story(found: Violations, story: common_pb2.Story) -> None:
     found.check_uuid7("story.child_id", story.child_id, required=False)
     found.check_uuid7("story.hero_id", story.hero_id, required=False)
     found.check_uuid7("story.parent_story_id", story.parent_story_id, required=False)
-    _check_texts(found, "story.embedded_parts", story.embedded_parts)
+    _check_parts(found, "story.embedded_parts", story.embedded_parts)
     given = {field.name for field, _ in story.ListFields()}
     for name in _NOT_YET:
         found.check(name not in given, f"story.{name}", "must be empty in a new story")
@@ -239,13 +239,19 @@ def _check_checkpoint(found: Violations, field: str, checkpoint: storage_pb2.Sto
         found.check_uuid7(f"{field}.attempts[{index}].attempt_id", attempt.attempt_id)
     for index, problem in enumerate(checkpoint.problems):
         found.check(problem.reason, f"{field}.problems[{index}].reason", "must be given")
-    _check_texts(found, f"{field}.embedded_parts", checkpoint.embedded_parts)
+    _check_parts(found, f"{field}.embedded_parts", checkpoint.embedded_parts)
 
 
 def _check_texts(found: Violations, field: str, texts: Collection[str]) -> None:
     if found.check(len(texts) <= 20, field, "must have at most 20 entries"):
         for index, text in enumerate(texts):
             found.text_bounds(f"{field}[{index}]", text, least=1, most=100)
+
+
+def _check_parts(found: Violations, field: str, parts: Collection[str]) -> None:
+    if found.check(len(parts) <= 20, field, "must have at most 20 entries"):
+        for index, part in enumerate(parts):
+            found.check_token(f"{field}[{index}]", part, required=True)
 
 
 def _check_duration(found: Violations, field: str, duration: Duration) -> None:

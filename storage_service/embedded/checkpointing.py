@@ -72,7 +72,8 @@ def _keep_one(
     except CheckpointRefused as refused:
         _refuse(result, refused, now)
         return result
-    _keep_ledger(connection, checkpoint)
+    if checkpoint.attempts or checkpoint.problems:
+        _keep_ledger(connection, checkpoint)
     if states.is_final(facts.state):
         return result
     _keep_pieces(connection, checkpoint, facts, advance)
@@ -122,19 +123,22 @@ def _keep_pieces(
         connection.execute(
             "DELETE FROM story_segments WHERE story_id = ? AND audio_id <> ?", (story_id, facts.kept_audio_id)
         )
-    audio_id = _audio_id(facts, advance.narration)
-    connection.executemany(
-        "INSERT INTO story_segments (story_id, audio_id, position, sha256, segment) VALUES (?, ?, ?, ?, ?)",
-        [
-            (story_id, audio_id, segment.index, segment.sha256, segment.SerializeToString())
-            for segment in advance.segments
-        ],
-    )
+    if advance.segments:
+        _keep_segments(connection, story_id, _audio_id(facts, advance.narration), advance.segments)
     if checkpoint.HasField("generation"):
         connection.execute(
             "INSERT OR REPLACE INTO story_generations (story_id, generation) VALUES (?, ?)",
             (story_id, checkpoint.generation.SerializeToString()),
         )
+
+
+def _keep_segments(
+    connection: sqlite3.Connection, story_id: str, audio_id: str, segments: Sequence[common_pb2.Segment]
+) -> None:
+    connection.executemany(
+        "INSERT INTO story_segments (story_id, audio_id, position, sha256, segment) VALUES (?, ?, ?, ?, ?)",
+        [(story_id, audio_id, segment.index, segment.sha256, segment.SerializeToString()) for segment in segments],
+    )
 
 
 def _advance(

@@ -1,0 +1,693 @@
+"""Every StoryStore keeps stories, requests and leases in the same way."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from support.storage_kit import FINGERPRINT, LEASE, SECOND, ManualClock, checkpoint, new_story, segment
+
+from servicekit.errors import DomainError
+from servicekit.ids import new_id
+from storage_service import states
+from storage_service.embedded.database import Database
+from storage_service.embedded.story_store import SqliteStoryStore
+from storage_service.ports import StoryStore
+from storage_service.records import AudioKey, Cancel, Lease, Narrate, Position, Rate, RepeatKey, Retry
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+
+ME, OTHER = "mia", "ben"
+VOICE = common_pb2.VoiceSelection(provider="offline", voice_id="en-gb")
+
+
+@asynccontextmanager
+async def on_disk(folder: Path, clock: ManualClock) -> AsyncIterator[StoryStore]:
+    """SQLite in a file."""
+    store = SqliteStoryStore(Database(folder / "tale.sqlite3", sync="normal", readers=2), clock)
+    await store.open()
+    yield store
+    await store.close()
+
+
+@asynccontextmanager
+async def in_memory(folder: Path, clock: ManualClock) -> AsyncIterator[StoryStore]:
+    """SQLite in memory."""
+    del folder
+    store = SqliteStoryStore(Database(None, sync="full", readers=2), clock)
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Storage's clock."""
+    return ManualClock()
+
+
+@pytest.fixture(params=[on_disk, in_memory])
+async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[StoryStore]:
+    """Each adapter in turn."""
+    async with request.param(tmp_path, clock) as adapter:
+        yield adapter
+
+
+async def reason_of(call: Awaitable[object]) -> str:
+    """The reason that a call fails with."""
+    with pytest.raises(DomainError) as caught:
+        await call
+    return caught.value.reason
+
+
+async def created(store: StoryStore, owner: str = ME, **changes: object) -> str:
+    """Id of a new story whose lease has token 1."""
+    record, _ = await store.create(owner, new_story(lease=LEASE, **changes))  # type: ignore[arg-type]
+    return record.story.id
+
+
+async def checked(store: StoryStore, *checkpoints: storage_pb2.StoryCheckpoint) -> list[str]:
+    """The reasons of a batch, "" for what was kept."""
+    results = await store.checkpoint(LEASE.duration, checkpoints)
+    assert [one.story_id for one in checkpoints] == [result.story_id for result in results]
+    return [result.error.reason for result in results]
+
+
+async def finished(store: StoryStore, state: states.State = states.READY, **changes: object) -> str:
+    """Id of a story that a run has brought to an end."""
+    story_id = await created(store, narrate=False, **changes)
+    end = checkpoint(story_id, state=state, text=(0, "Once upon a time."), content_complete=True)
+    assert [""] == await checked(store, end)
+    return story_id
+
+
+# Making stories.
+
+
+async def test_a_new_story_is_pending(store: StoryStore, clock: ManualClock) -> None:
+    """What storage sets of a story is set, and what was given is kept."""
+    new = new_story(problems=[common_pb2.Problem(reason="LANGUAGE_GUESSED")])
+    record, is_new = await store.create(ME, new)
+    assert is_new
+    assert (new.story_id, states.PENDING, 1, "Mia", clock.now(), clock.now(), "offline", True, ME) == (
+        record.story.id,
+        record.story.state,
+        record.story.revision,
+        record.story.child.name,
+        record.story.create_time.ToMicroseconds(),
+        record.story.update_time.ToMicroseconds(),
+        record.story.voice.provider,
+        record.story.narrate,
+        record.owner,
+    )
+    assert ["LANGUAGE_GUESSED"] == [problem.reason for problem in record.story.problems]
+    assert new.spec == record.spec
+    assert not record.run.HasField("lease_expire_time")
+    assert record == await store.get(ME, new.story_id, full=False)
+
+
+async def test_creating_again_gives_the_kept_story(store: StoryStore) -> None:
+    """The same story id and the same request id name the story that is there."""
+    first = new_story(request_id="r-1")
+    again = new_story(request_id="r-1")
+    record, _ = await store.create(ME, first)
+    assert (record, False) == await store.create(ME, first)
+    assert (record, False) == await store.create(ME, again)
+    assert "STORY_NOT_FOUND" == await reason_of(store.get(ME, again.story_id, full=False))
+
+
+async def test_a_request_id_stands_for_one_request(store: StoryStore) -> None:
+    """Another fingerprint under the same id is refused; another owner has ids of their own."""
+    await store.create(ME, new_story(request_id="r-1"))
+    other = new_story(request_id="r-1", fingerprint=b"x" * 32)
+    assert "REQUEST_ID_REUSED" == await reason_of(store.create(ME, other))
+    assert True is (await store.create(OTHER, other))[1]
+
+
+async def test_racing_creates_make_one_story(store: StoryStore) -> None:
+    """Of many calls with one request id one makes the story, and all get it."""
+    answers = await asyncio.gather(*(store.create(ME, new_story(request_id="r-1")) for _ in range(10)))
+    assert 1 == sum(is_new for _, is_new in answers)
+    assert 1 == len({record.story.id for record, _ in answers})
+
+
+async def test_a_lease_can_be_taken_while_creating(store: StoryStore, clock: ManualClock) -> None:
+    """The first token is 1, and a repeated call takes nothing."""
+    record, _ = await store.create(ME, new_story(request_id="r-1", lease=LEASE))
+    assert (1, LEASE.runner, clock.now() + LEASE.duration, clock.now(), 0) == (
+        record.run.lease_token,
+        record.run.runner,
+        record.run.lease_expire_time.ToMicroseconds(),
+        record.run.start_time.ToMicroseconds(),
+        record.run.pickup_count,
+    )
+    again, _ = await store.create(ME, new_story(request_id="r-1", lease=Lease("gateway-2:1", SECOND)))
+    assert record == again
+
+
+async def test_somebody_elses_story_is_none(store: StoryStore) -> None:
+    """Whatever is asked about it, a foreign story is not found."""
+    story_id = await created(store)
+    calls: list[Callable[[], Awaitable[object]]] = [
+        lambda: store.get(OTHER, story_id, full=True),
+        lambda: store.update(OTHER, story_id, Rate(9), expected_revision=None),
+        lambda: store.update(OTHER, story_id, Cancel(), expected_revision=None),
+        lambda: store.delete(OTHER, story_id),
+        lambda: store.find_audio(OTHER, story_id),
+        lambda: store.create(OTHER, new_story(story_id=story_id)),
+    ]
+    assert ["STORY_NOT_FOUND"] * len(calls) == [await reason_of(call()) for call in calls]
+    assert [] == list(await store.list_page(OTHER, common_pb2.StoryFilter(), limit=10, after=None))
+
+
+# Runs.
+
+
+async def test_a_run_brings_a_story_to_its_end(store: StoryStore, clock: ManualClock) -> None:
+    """Text, book, ledger and outcome come back as they were checkpointed, and the lease ends with the story."""
+    story_id = await created(store)
+    header = common_pb2.NarrationHeader(audio_id=new_id(), provider="offline")
+    attempts = [common_pb2.Attempt(attempt_id=new_id(), provider=name) for name in ("one", "two")]
+    generation = storage_pb2.GenerationRecord(model_used="offline", summary="A dragon sleeps.")
+    generation.usage.completion_tokens = 7
+    generation.full_response.add().update({"id": "gen-1"})
+    generation.generation_info.update({"latency": 12})
+    problem = common_pb2.Problem(reason="VOICE_SLOW", metadata={"b": "1", "a": "2"})
+    assert [""] == await checked(store, checkpoint(story_id, state=states.WRITING, title="T", text=(0, "Once ")))
+    clock.advance(1)
+    assert [""] == await checked(
+        store,
+        checkpoint(
+            story_id,
+            state=states.NARRATING,
+            text=(5, "upon 🐉 a time."),
+            content_complete=True,
+            generation=generation,
+            narration=header,
+            segments=[segment(0), segment(1)],
+            attempts=attempts,
+            problems=[problem],
+            embedded_parts=["writer", "store"],
+        ),
+    )
+    late = common_pb2.Attempt(attempt_id=attempts[0].attempt_id, provider="one", reason="late")
+    end = checkpoint(story_id, state=states.READY_WITHOUT_AUDIO, attempts=[late], embedded_parts=["writer", "voice"])
+    assert [""] == await checked(store, end)
+    record = await store.get(ME, story_id, full=True)
+    story = record.story
+    assert (states.READY_WITHOUT_AUDIO, "T", "Once upon 🐉 a time.", True) == (
+        story.state,
+        story.title,
+        story.content,
+        story.content_complete,
+    )
+    assert ("offline", "A dragon sleeps.", 7, "gen-1", 12) == (
+        story.model_used,
+        story.summary,
+        story.usage.completion_tokens,
+        story.full_response[0]["id"],
+        story.generation_info["latency"],
+    )
+    assert ([late, attempts[1]], [problem], ["writer", "store", "voice"]) == (
+        list(story.attempts),
+        list(story.problems),
+        list(story.embedded_parts),
+    )
+    assert (header, [segment(0), segment(1)]) == (record.run.narration, list(record.run.segments))
+    assert (clock.now(), 1, 1) == (story.end_time.ToMicroseconds(), record.run.lease_token, story.revision)
+    assert not record.run.HasField("lease_expire_time")
+
+
+async def test_the_basic_view_leaves_out_what_is_marked(store: StoryStore) -> None:
+    """Responses, provider's facts and the ledger are in the FULL view alone."""
+    story_id = await created(store)
+    generation = storage_pb2.GenerationRecord(model_used="offline", summary="s")
+    generation.full_response.add().update({"id": "gen-1"})
+    generation.generation_info.update({"latency": 12})
+    await checked(
+        store,
+        checkpoint(story_id, generation=generation, attempts=[common_pb2.Attempt(attempt_id=new_id())], text=(0, "x")),
+    )
+    story = (await store.get(ME, story_id, full=False)).story
+    assert ("offline", "s", "x", [], [], False) == (
+        story.model_used,
+        story.summary,
+        story.content,
+        list(story.full_response),
+        list(story.attempts),
+        story.HasField("generation_info"),
+    )
+
+
+async def test_a_batch_is_judged_item_by_item(store: StoryStore) -> None:
+    """What can not be kept says why and takes nothing else with it."""
+    good, gone, cancelled, lost, gap = [await created(store) for _ in range(5)]
+    await store.delete(ME, gone)
+    await store.update(ME, cancelled, Cancel(), expected_revision=None)
+    batch = [
+        checkpoint(good, text=(0, "Once")),
+        checkpoint(gone, text=(0, "Once")),
+        checkpoint(cancelled, 2, text=(0, "Once")),
+        checkpoint(lost, 7, text=(0, "Once")),
+        checkpoint(gap, title="T", text=(1, "Once"), attempts=[common_pb2.Attempt(attempt_id=new_id())]),
+    ]
+    assert ["", "STORY_NOT_FOUND", "WRONG_STATE", "LEASE_LOST", "CHECKPOINT_CONFLICT"] == await checked(store, *batch)
+    assert "Once" == (await store.get(ME, good, full=False)).story.content
+    left = (await store.get(ME, gap, full=True)).story
+    assert ("", "", []) == (left.title, left.content, list(left.attempts))
+
+
+async def test_a_checkpoint_can_be_repeated(store: StoryStore) -> None:
+    """The same batch twice, because its answer was lost, leaves the same story."""
+    story_id = await created(store)
+    batch = [
+        checkpoint(
+            story_id,
+            state=states.FAILED,
+            title="T",
+            text=(0, "Once"),
+            narration=common_pb2.NarrationHeader(audio_id=new_id()),
+            segments=[segment(0)],
+            attempts=[common_pb2.Attempt(attempt_id=new_id())],
+            problems=[common_pb2.Problem(reason="RUN_ABANDONED")],
+        )
+    ]
+    assert [""] == await checked(store, *batch)
+    kept = await store.get(ME, story_id, full=True)
+    assert [""] == await checked(store, *batch)
+    assert kept == await store.get(ME, story_id, full=True)
+
+
+async def test_text_that_came_in_pieces_is_compared_as_a_whole(store: StoryStore) -> None:
+    """An overlap may span pieces and begin in the middle of one."""
+    story_id = await created(store)
+    for start, text in ((0, "Once "), (5, "upon "), (10, "a ")):
+        assert [""] == await checked(store, checkpoint(story_id, text=(start, text)))
+    assert [""] == await checked(store, checkpoint(story_id, text=(3, "e upon a time.")))
+    assert ["CHECKPOINT_CONFLICT"] == await checked(store, checkpoint(story_id, text=(3, "e Upon a time.")))
+    assert "Once upon a time." == (await store.get(ME, story_id, full=False)).story.content
+
+
+async def test_a_new_audio_id_begins_a_new_book(store: StoryStore) -> None:
+    """The segments of the book before it are gone."""
+    story_id = await created(store)
+    for seed, count in (("a", 3), ("b", 1)):
+        header = common_pb2.NarrationHeader(audio_id=new_id(), provider=seed)
+        segments = [segment(index, seed) for index in range(count)]
+        assert [""] == await checked(store, checkpoint(story_id, narration=header, segments=segments))
+    run = (await store.get(ME, story_id, full=False)).run
+    assert ("b", [segment(0, "b")]) == (run.narration.provider, list(run.segments))
+
+
+async def test_a_checkpoint_renews_the_lease(store: StoryStore, clock: ManualClock) -> None:
+    """Each one counts from now; one that brings nothing changes nothing else."""
+    story_id = await created(store)
+    before = await store.get(ME, story_id, full=False)
+    clock.advance(20)
+    (result,) = await store.checkpoint(LEASE.duration, [checkpoint(story_id)])
+    assert clock.now() + LEASE.duration == result.lease_expire_time.ToMicroseconds()
+    after = await store.get(ME, story_id, full=False)
+    assert before.story == after.story
+    assert result.lease_expire_time == after.run.lease_expire_time
+
+
+async def test_an_expired_lease_holds_until_somebody_claims(store: StoryStore, clock: ManualClock) -> None:
+    """A late run goes on while nobody took its story, and is fenced off once somebody has."""
+    story_id = await created(store)
+    clock.advance(31)
+    assert [""] == await checked(store, checkpoint(story_id, text=(0, "Once")))
+    clock.advance(31)
+    (claimed,) = await store.claim(LEASE, most=1, story_ids=())
+    assert ["LEASE_LOST", ""] == [
+        *await checked(store, checkpoint(story_id, text=(4, " upon"))),
+        *await checked(store, checkpoint(story_id, claimed.lease_token, text=(4, " upon"))),
+    ]
+
+
+# Leases.
+
+
+async def test_what_is_free_is_claimed_oldest_first(store: StoryStore, clock: ManualClock) -> None:
+    """Stories that are held or have ended are left alone; the count and the ids bound what is taken."""
+    free = []
+    for _ in range(4):
+        free.append((await store.create(ME, new_story()))[0].story.id)
+        clock.advance(1)
+    await created(store)
+    await finished(store)
+    first = await store.claim(LEASE, most=2, story_ids=())
+    assert [(free[0], ME, 1, 0), (free[1], ME, 1, 0)] == [
+        (claimed.story_id, claimed.owner, claimed.lease_token, claimed.pickup_count) for claimed in first
+    ]
+    assert [free[3]] == [claimed.story_id for claimed in await store.claim(LEASE, most=9, story_ids={free[3], free[0]})]
+    assert [free[2]] == [claimed.story_id for claimed in await store.claim(LEASE, most=9, story_ids=())]
+
+
+async def test_racing_claimers_never_get_the_same(store: StoryStore) -> None:
+    """Each story goes to one of them."""
+    stories = {(await store.create(ME, new_story()))[0].story.id for _ in range(30)}
+    answers = await asyncio.gather(*(store.claim(LEASE, most=4, story_ids=()) for _ in range(12)))
+    claimed = [one.story_id for answer in answers for one in answer]
+    assert (30, stories) == (len(claimed), set(claimed))
+
+
+async def test_pickups_count_without_progress(store: StoryStore, clock: ManualClock) -> None:
+    """Claims after a lost lease count, those after a hand-over do not, and progress begins anew."""
+    story_id = await created(store)
+    counts = []
+    for _ in range(2):
+        clock.advance(31)
+        (claimed,) = await store.claim(LEASE, most=1, story_ids=())
+        counts.append(claimed.pickup_count)
+    assert 1 == await store.release([storage_pb2.HeldLease(story_id=story_id, lease_token=claimed.lease_token)])
+    (claimed,) = await store.claim(LEASE, most=1, story_ids=())
+    counts.append(claimed.pickup_count)
+    await checked(store, checkpoint(story_id, claimed.lease_token, attempts=[common_pb2.Attempt(attempt_id=new_id())]))
+    counts.append((await store.get(ME, story_id, full=False)).run.pickup_count)
+    await checked(store, checkpoint(story_id, claimed.lease_token, text=(0, "Once")))
+    counts.append((await store.get(ME, story_id, full=False)).run.pickup_count)
+    clock.advance(31)
+    (claimed,) = await store.claim(LEASE, most=1, story_ids=())
+    counts.append(claimed.pickup_count)
+    assert [1, 2, 2, 2, 0, 1] == counts
+
+
+async def test_a_released_story_takes_no_late_write(store: StoryStore) -> None:
+    """Who gave a lease back holds nothing any more, and gives it back once."""
+    story_id = await created(store)
+    lease = storage_pb2.HeldLease(story_id=story_id, lease_token=1)
+    old = storage_pb2.HeldLease(story_id=story_id, lease_token=9)
+    assert [0, 1, 0] == [await store.release([old]), await store.release([lease]), await store.release([lease])]
+    assert ["LEASE_LOST"] == await checked(store, checkpoint(story_id, text=(0, "late")))
+
+
+# Changes.
+
+
+async def test_a_rating_is_a_revision(store: StoryStore, clock: ManualClock) -> None:
+    """It counts up once, and takes nothing from a run."""
+    story_id = await created(store)
+    clock.advance(1)
+    record, changed = await store.update(ME, story_id, Rate(9), expected_revision=1)
+    assert (True, 9, 2, clock.now()) == (
+        changed,
+        record.story.rating,
+        record.story.revision,
+        record.story.update_time.ToMicroseconds(),
+    )
+    assert (record, False) == await store.update(ME, story_id, Rate(9), expected_revision=None)
+    assert [""] == await checked(store, checkpoint(story_id, text=(0, "Once")))
+
+
+async def test_a_lost_race_on_the_revision_tells_both(store: StoryStore) -> None:
+    """Nothing changes, and the caller learns where the story stands."""
+    story_id = await created(store)
+    await store.update(ME, story_id, Rate(9), expected_revision=1)
+    with pytest.raises(DomainError, match="REVISION_MISMATCH") as caught:
+        await store.update(ME, story_id, Rate(2), expected_revision=1)
+    assert {"expected_revision": "1", "actual_revision": "2"} == caught.value.metadata
+    assert 9 == (await store.get(ME, story_id, full=False)).story.rating
+
+
+async def test_cancelling_fences_the_run(store: StoryStore, clock: ManualClock) -> None:
+    """The story ends at once, what comes late is refused, and cancelling again changes nothing."""
+    story_id = await created(store)
+    record, changed = await store.update(ME, story_id, Cancel(), expected_revision=None)
+    assert (True, states.CANCELLED, 2, clock.now(), False) == (
+        changed,
+        record.story.state,
+        record.story.revision,
+        record.story.end_time.ToMicroseconds(),
+        record.run.HasField("lease_expire_time"),
+    )
+    assert ["LEASE_LOST"] == await checked(store, checkpoint(story_id, text=(0, "late")))
+    assert (record, False) == await store.update(ME, story_id, Cancel(), expected_revision=1)
+    assert [] == list(await store.claim(LEASE, most=9, story_ids=()))
+
+
+@pytest.mark.parametrize("change", [Cancel(), Retry(), Narrate(VOICE)])
+async def test_a_change_in_the_wrong_state_is_refused(store: StoryStore, change: Cancel | Retry | Narrate) -> None:
+    """A failed story can not be cancelled or narrated, a cancelled one not retried."""
+    story_id = await created(store)
+    if isinstance(change, Retry):
+        await store.update(ME, story_id, Cancel(), expected_revision=None)
+    else:
+        await checked(store, checkpoint(story_id, state=states.FAILED))
+    assert "WRONG_STATE" == await reason_of(store.update(ME, story_id, change, expected_revision=None))
+
+
+async def test_a_failed_story_goes_on_from_what_it_has(store: StoryStore, clock: ManualClock) -> None:
+    """Retrying makes it PENDING with its text, and can take the lease at once."""
+    story_id = await created(store)
+    await checked(store, checkpoint(story_id, state=states.FAILED, title="T", text=(0, "Once")))
+    clock.advance(60)
+    retry = Retry(RepeatKey("r-2", FINGERPRINT), LEASE)
+    record, changed = await store.update(ME, story_id, retry, expected_revision=None)
+    assert (True, states.PENDING, "T", "Once", False, 2, 2, 0, clock.now()) == (
+        changed,
+        record.story.state,
+        record.story.title,
+        record.story.content,
+        record.story.HasField("end_time"),
+        record.story.revision,
+        record.run.lease_token,
+        record.run.pickup_count,
+        record.run.start_time.ToMicroseconds(),
+    )
+    assert (record, False) == await store.update(ME, story_id, retry, expected_revision=None)
+    assert ["LEASE_LOST", ""] == [
+        *await checked(store, checkpoint(story_id, 1, state=states.FAILED)),
+        *await checked(store, checkpoint(story_id, 2, text=(4, " upon"))),
+    ]
+
+
+async def test_a_retry_without_a_lease_is_anybodys(store: StoryStore) -> None:
+    """The run that failed can not write to it any more, and the next claim does not count as a pick-up."""
+    story_id = await created(store)
+    await checked(store, checkpoint(story_id, state=states.FAILED))
+    await store.update(ME, story_id, Retry(), expected_revision=None)
+    assert ["LEASE_LOST"] == await checked(store, checkpoint(story_id, 1, state=states.FAILED))
+    (claimed,) = await store.claim(LEASE, most=1, story_ids=())
+    assert (2, 0) == (claimed.lease_token, claimed.pickup_count)
+
+
+async def test_a_repeated_change_needs_its_own_request_id(store: StoryStore) -> None:
+    """An id that stood for another story, change or fingerprint is refused."""
+    one = await finished(store, request_id="r-1")
+    two = await finished(store)
+    await store.update(ME, one, Narrate(VOICE, RepeatKey("r-2", FINGERPRINT)), expected_revision=None)
+    reused = [
+        (one, Narrate(VOICE, RepeatKey("r-1", FINGERPRINT))),
+        (two, Narrate(VOICE, RepeatKey("r-2", FINGERPRINT))),
+        (one, Narrate(VOICE, RepeatKey("r-2", b"x" * 32))),
+        (one, Retry(RepeatKey("r-2", FINGERPRINT))),
+    ]
+    assert ["REQUEST_ID_REUSED"] * 4 == [
+        await reason_of(store.update(ME, story_id, change, expected_revision=None)) for story_id, change in reused
+    ]
+
+
+async def test_narrating_again_keeps_the_old_audio(store: StoryStore) -> None:
+    """A new book is begun, while audio and its segments stay until new audio is kept."""
+    story_id, kept = await narrated(store)
+    record, changed = await store.update(ME, story_id, Narrate(VOICE, lease=LEASE), expected_revision=None)
+    assert (True, states.NARRATING, VOICE, 2, kept.audio_id, False, []) == (
+        changed,
+        record.story.state,
+        record.story.voice,
+        record.run.lease_token,
+        record.story.audio.audio_id,
+        record.run.HasField("narration"),
+        list(record.run.segments),
+    )
+    header = common_pb2.NarrationHeader(audio_id=new_id())
+    assert [""] == await checked(store, checkpoint(story_id, 2, narration=header, segments=[segment(0, "new")]))
+    story = (await store.get(ME, story_id, full=True)).story
+    assert [segment(0), segment(1)] == list(story.audio.segments)
+    new = common_pb2.StoryAudio(audio_id=header.audio_id, sha256=b"2" * 32, size_bytes=2)
+    attached = await store.attach_audio(story_id, 2, new, AudioKey(story_id, new_id()))
+    assert 1 == len(attached.dropped)
+    story = (await store.get(ME, story_id, full=True)).story
+    assert (header.audio_id, [segment(0, "new")]) == (story.audio.audio_id, list(story.audio.segments))
+
+
+# Audio.
+
+
+async def narrated(store: StoryStore) -> tuple[str, common_pb2.StoryAudio]:
+    """A READY story with a book of two segments, and its audio."""
+    story_id = await created(store)
+    audio = common_pb2.StoryAudio(audio_id=new_id(), sha256=b"1" * 32, size_bytes=5, content_type="audio/mpeg")
+    audio.duration.FromMilliseconds(1_500)
+    begun = checkpoint(
+        story_id,
+        state=states.NARRATING,
+        text=(0, "Once upon a time."),
+        content_complete=True,
+        narration=common_pb2.NarrationHeader(audio_id=audio.audio_id),
+        segments=[segment(0), segment(1)],
+    )
+    assert [""] == await checked(store, begun)
+    await store.attach_audio(story_id, 1, audio, AudioKey(story_id, new_id()))
+    assert [""] == await checked(store, checkpoint(story_id, state=states.READY))
+    return story_id, audio
+
+
+async def test_audio_has_the_segments_of_its_book(store: StoryStore) -> None:
+    """They are in the FULL view, and what is found to be read has none."""
+    story_id, audio = await narrated(store)
+    assert [segment(0), segment(1)] == list((await store.get(ME, story_id, full=True)).story.audio.segments)
+    assert audio == (await store.get(ME, story_id, full=False)).story.audio
+    found = await store.find_audio(ME, story_id)
+    assert found is not None
+    assert audio == found.audio
+    assert {found.key} == set(await store.audio_keys())
+    (summary,) = await store.list_page(ME, common_pb2.StoryFilter(), limit=1, after=None)
+    assert 1_500 == summary.audio_duration.ToMilliseconds()
+
+
+async def test_audio_of_another_book_has_no_segments(store: StoryStore) -> None:
+    """Segments belong to the audio id that they were made under."""
+    story_id = await created(store)
+    await checked(
+        store, checkpoint(story_id, narration=common_pb2.NarrationHeader(audio_id=new_id()), segments=[segment(0)])
+    )
+    audio = common_pb2.StoryAudio(audio_id=new_id(), sha256=b"1" * 32)
+    await store.attach_audio(story_id, 1, audio, AudioKey(story_id, new_id()))
+    record = await store.get(ME, story_id, full=True)
+    assert ([], [segment(0)]) == (list(record.story.audio.segments), list(record.run.segments))
+
+
+async def test_attaching_again_keeps_the_first_bytes(store: StoryStore) -> None:
+    """The same audio twice is fine and its second copy is dropped; other bytes under its id are refused."""
+    story_id = await created(store)
+    audio = common_pb2.StoryAudio(audio_id=new_id(), sha256=b"1" * 32)
+    first, second = AudioKey(story_id, new_id()), AudioKey(story_id, new_id())
+    assert [] == list((await store.attach_audio(story_id, 1, audio, first)).dropped)
+    assert [second] == list((await store.attach_audio(story_id, 1, audio, second)).dropped)
+    other = common_pb2.StoryAudio(audio_id=audio.audio_id, sha256=b"2" * 32)
+    assert "AUDIO_MISMATCH" == await reason_of(store.attach_audio(story_id, 1, other, second))
+    assert {first} == set(await store.audio_keys())
+
+
+async def test_audio_needs_the_lease(store: StoryStore) -> None:
+    """An old token, an ended and an unknown story each say what is wrong."""
+    story_id, ended = await created(store), await finished(store)
+    audio = common_pb2.StoryAudio(audio_id=new_id(), sha256=b"1" * 32)
+    cases = [(story_id, 2, "LEASE_LOST"), (ended, 1, "WRONG_STATE"), (new_id(), 1, "STORY_NOT_FOUND")]
+    for one, token, reason in cases:
+        assert reason == await reason_of(store.check_lease(one, token))
+        assert reason == await reason_of(store.attach_audio(one, token, audio, AudioKey(one, new_id())))
+    await store.check_lease(story_id, 1)
+    assert set() == set(await store.audio_keys())
+
+
+# Deleting.
+
+
+async def test_deleting_leaves_a_tombstone(store: StoryStore) -> None:
+    """The story is gone with all it had, and whoever asks again by its ids learns that."""
+    story_id, _ = await narrated(store)
+    found = await store.find_audio(ME, story_id)
+    assert found is not None
+    deleted = await store.delete(ME, story_id)
+    assert ({segment(0).sha256, segment(1).sha256}, [found.key]) == (
+        set(deleted.segment_sha256),
+        list(deleted.dropped),
+    )
+    assert "STORY_NOT_FOUND" == await reason_of(store.get(ME, story_id, full=False))
+    assert "STORY_NOT_FOUND" == await reason_of(store.delete(ME, story_id))
+    assert "STORY_DELETED" == await reason_of(store.create(ME, new_story(story_id=story_id)))
+    assert set() == set(await store.audio_keys())
+
+
+async def test_a_repeated_request_learns_that_its_story_was_deleted(store: StoryStore) -> None:
+    """The tombstone answers for every request that was about the story."""
+    story_id = await created(store, request_id="r-1")
+    await checked(store, checkpoint(story_id, state=states.FAILED))
+    retry = Retry(RepeatKey("r-2", FINGERPRINT))
+    await store.update(ME, story_id, retry, expected_revision=None)
+    await store.delete(ME, story_id)
+    assert "STORY_DELETED" == await reason_of(store.create(ME, new_story(request_id="r-1")))
+    assert "STORY_DELETED" == await reason_of(store.update(ME, story_id, retry, expected_revision=None))
+    other = new_story(request_id="r-1", fingerprint=b"x" * 32)
+    assert "REQUEST_ID_REUSED" == await reason_of(store.create(ME, other))
+
+
+async def test_a_running_story_can_be_deleted(store: StoryStore) -> None:
+    """What its run still sends finds nothing."""
+    story_id = await created(store)
+    await store.delete(ME, story_id)
+    assert ["STORY_NOT_FOUND"] == await checked(store, checkpoint(story_id, text=(0, "late")))
+
+
+# Lists.
+
+
+async def test_pages_stay_where_they_were_while_stories_arrive(store: StoryStore, clock: ManualClock) -> None:
+    """Going on behind the last story neither repeats nor skips one, also among stories of the same moment."""
+    kept = []
+    for number in range(7):
+        clock.advance(number % 2)
+        kept.append(await created(store))
+    expected = sorted(kept[:1]) + sorted(kept[1:3]) + sorted(kept[3:5]) + sorted(kept[5:])
+    seen: list[str] = []
+    after = None
+    while page := await store.list_page(ME, common_pb2.StoryFilter(), limit=2, after=after):
+        seen += [summary.id for summary in page]
+        after = Position(page[-1].create_time.ToMicroseconds(), page[-1].id)
+        clock.advance(1)
+        await created(store)
+    assert expected[::-1] == seen
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        (common_pb2.StoryFilter(), "EDCBA"),
+        (common_pb2.StoryFilter(child_name="Ben"), "B"),
+        (common_pb2.StoryFilter(language_code="de"), "C"),
+        (common_pb2.StoryFilter(kind=common_pb2.STORY_KIND_HERO), "D"),
+        (common_pb2.StoryFilter(child_id="0197a5a0-0000-7000-8000-000000000001"), "E"),
+        (common_pb2.StoryFilter(states=[states.FAILED]), "A"),
+        (common_pb2.StoryFilter(states=[states.FAILED, states.READY]), "BA"),
+        (common_pb2.StoryFilter(min_rating=5), "DC"),
+        (common_pb2.StoryFilter(max_rating=5), "C"),
+        (common_pb2.StoryFilter(min_rating=5, max_rating=5, language_code="de"), "C"),
+        (common_pb2.StoryFilter(min_rating=5, child_name="Ben"), ""),
+    ],
+)
+async def test_a_filter_chooses(
+    store: StoryStore, clock: ManualClock, chosen: common_pb2.StoryFilter, expected: str
+) -> None:
+    """All that is set in a filter must hold."""
+    names = {}
+    for name, changes in {
+        "A": {},
+        "B": {"child": common_pb2.Child(name="Ben")},
+        "C": {"language_code": "de"},
+        "D": {"kind": common_pb2.STORY_KIND_HERO},
+        "E": {"child_id": "0197a5a0-0000-7000-8000-000000000001"},
+    }.items():
+        story_id = await finished(store, **changes) if name == "B" else await created(store, **changes)  # type: ignore[arg-type]
+        names[story_id] = name
+        clock.advance(1)
+    by_name = {name: story_id for story_id, name in names.items()}
+    await checked(store, checkpoint(by_name["A"], state=states.FAILED))
+    await store.update(ME, by_name["C"], Rate(5), expected_revision=None)
+    await store.update(ME, by_name["D"], Rate(9), expected_revision=None)
+    page = await store.list_page(ME, chosen, limit=10, after=None)
+    assert expected == "".join(names[summary.id] for summary in page)
+
+
+async def test_times_choose_at_or_after_and_before(store: StoryStore, clock: ManualClock) -> None:
+    """A bound is in the first filter and out of the second."""
+    stories = []
+    for _ in range(3):
+        stories.append(await created(store))
+        clock.advance(1)
+    bound = (await store.get(ME, stories[1], full=False)).story.create_time
+    after, before = common_pb2.StoryFilter(created_after=bound), common_pb2.StoryFilter(created_before=bound)
+    answers = [await store.list_page(ME, chosen, limit=10, after=None) for chosen in (after, before)]
+    assert [[stories[2], stories[1]], [stories[0]]] == [[summary.id for summary in answer] for answer in answers]
