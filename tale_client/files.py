@@ -20,7 +20,6 @@ class PartialFile:
         self._file: IO[bytes] | None = None
 
     async def __aenter__(self) -> Self:
-        self._file = await asyncio.to_thread(self._open)
         return self
 
     async def __aexit__(
@@ -32,21 +31,23 @@ class PartialFile:
 
     async def write(self, data: bytes) -> None:
         """Appends `data`."""
-        await asyncio.to_thread(self._required().write, data)
+        await asyncio.to_thread((await self._opened()).write, data)
 
     async def clear(self) -> None:
         """Begins again at byte 0."""
-        await asyncio.to_thread(self._required().truncate, 0)
-        await asyncio.to_thread(self._required().seek, 0)
+        if self._file is not None:
+            await asyncio.to_thread(self._file.seek, 0)
+            await asyncio.to_thread(self._file.truncate)
 
     async def commit(self, place: Path) -> None:
         """Makes what was written durable and gives it the name `place`, whatever had it before."""
-        await asyncio.to_thread(self._commit, self._required(), place)
+        await asyncio.to_thread(self._commit, await self._opened(), place)
         self._file = None
 
-    def _required(self) -> IO[bytes]:
+    async def _opened(self) -> IO[bytes]:
+        # Only now, so that whoever writes nothing leaves no folder behind.
         if self._file is None:
-            raise RuntimeError("the file is not open")
+            self._file = await asyncio.to_thread(self._open)
         return self._file
 
     def _open(self) -> IO[bytes]:

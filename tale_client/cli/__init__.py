@@ -1,0 +1,67 @@
+"""The `tale` command."""
+
+from importlib import import_module
+from typing import Final
+
+import click
+
+# Name -> where it is and what `tale --help` says of it. Commands are imported when they are used: gRPC takes a while.
+COMMANDS: Final = {
+    "tell": ("tale_client.cli.tell", "Tell a new story: text as it is written, audio into a file."),
+    "list": ("tale_client.cli.browse", "List kept stories, newest first."),
+    "show": ("tale_client.cli.browse", "Show a kept story."),
+    "audio": ("tale_client.cli.browse", "Write the audio of a kept story to a file."),
+    "watch": ("tale_client.cli.follow", "Follow a story that is being made."),
+    "narrate": ("tale_client.cli.follow", "Tell a kept story aloud again, or in another voice."),
+    "retry": ("tale_client.cli.follow", "Let a FAILED story go on from what it has."),
+    "cancel": ("tale_client.cli.change", "Stop a story that is being made."),
+    "rate": ("tale_client.cli.change", "Say how a story was liked, 1 to 10."),
+    "delete": ("tale_client.cli.change", "Remove a story with its audio."),
+    "status": ("tale_client.cli.status", "Show every service, what is embedded, and what brings the real parts."),
+    "up": ("tale_client.cli.up", "Run the whole cluster in this terminal."),
+    "demo": ("tale_client.cli.demo", "Start a cluster, tell one story, and stop the cluster."),
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(COMMANDS[cmd_name][0]), f"{cmd_name}_command")
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, said) for name, (_, said) in COMMANDS.items()])
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the story is there but its audio is not, 130 interrupted.",
+)
+@click.version_option(package_name="tale-generator", prog_name="tale")
+def cli() -> None:
+    r"""Bedtime stories for one particular child, written and told aloud.
+
+    \b
+    Try it at once, with no key and nothing running:
+        tale demo --name Mia --age 6 --interests "dragons, the sea"
+    Or run a cluster in one terminal and ask it from another:
+        tale up
+        tale tell --name Mia --age 6 --interest dragons --moral kindness
+    """
+
+
+def main() -> None:
+    """Runs the command line."""
+    from tale_client.cli.terminal import prepare_streams  # noqa: PLC0415 - keeps `import tale_client.cli` light
+
+    prepare_streams()
+    cli.main(prog_name="tale")

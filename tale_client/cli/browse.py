@@ -1,0 +1,101 @@
+"""Commands that read what is kept: `tale list`, `tale show`, `tale audio`."""
+
+from contextlib import aclosing
+from pathlib import Path
+
+import click
+
+from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
+from tale_client.cli.facts import as_json as json_of
+from tale_client.cli.facts import audio_seconds, clock, facts, state_name
+from tale_client.cli.options import client_of, json_option, story_argument, target_option
+from tale_client.cli.running import run
+from tale_client.cli.shelf import audio_suffix, slug
+from tale_client.cli.terminal import Wrapper, one_line, printable, width
+
+
+@click.command("list")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Stories at most.")
+@click.option("--child", "child_name", default="", metavar="NAME", help="Only stories for the child of that name.")
+@click.option("--search", "query", default="", metavar="WORDS", help="Only stories with these words.")
+@json_option
+@target_option
+def list_command(*, limit: int, child_name: str, query: str, as_json: bool, target: str) -> None:
+    """List kept stories, newest first."""
+    wanted = common_pb2.StoryFilter(child_name=child_name, query=query)
+    run(_list(wanted, limit=limit, as_json=as_json, target=target))
+
+
+@click.command("show")
+@story_argument
+@click.option("--full", is_flag=True, help="With --json: also the ledger, segments and providers' answers.")
+@json_option
+@target_option
+def show_command(story_id: str, *, full: bool, as_json: bool, target: str) -> None:
+    """Show the kept story ID: its title, its text, and what is known of it."""
+    run(_show(story_id, full=full, as_json=as_json, target=target))
+
+
+@click.command("audio")
+@story_argument
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write, replaced if it is there.  [default: a name made of the title, here]",
+)
+@json_option
+@target_option
+def audio_command(story_id: str, *, out: Path | None, as_json: bool, target: str) -> None:
+    """Write the audio of the kept story ID to a file, checked against its checksum."""
+    run(_audio(story_id, out=out, as_json=as_json, target=target))
+
+
+async def _list(wanted: common_pb2.StoryFilter, *, limit: int, as_json: bool, target: str) -> int:
+    found: list[common_pb2.StorySummary] = []
+    async with client_of(target) as client, aclosing(client.list_stories(wanted, page_size=min(limit, 100))) as all_:
+        async for summary in all_:
+            found.append(summary)
+            if len(found) == limit:
+                break
+    if as_json:
+        click.echo(json_of(gateway_pb2.ListStoriesResponse(stories=found)))
+    elif not found:
+        click.echo("No stories yet. Tell one: tale tell --name Mia --age 6", err=True)
+    for summary in () if as_json else found:
+        sound = summary.audio_duration.ToNanoseconds() / 1e9
+        columns = [
+            summary.id,
+            summary.create_time.ToJsonString()[:16].replace("T", " "),
+            f"{state_name(summary.state):19}",
+            f"{clock(sound) if summary.HasField('audio_duration') else '-':>5}",
+            f"{one_line(summary.child_name)}: {one_line(summary.title) or '(no title yet)'}",
+        ]
+        click.echo("  ".join(columns))
+    return 0
+
+
+async def _show(story_id: str, *, full: bool, as_json: bool, target: str) -> int:
+    async with client_of(target) as client:
+        story = await client.get_story(story_id, full=full)
+    if as_json:
+        click.echo(json_of(story))
+        return 0
+    wrapper = Wrapper(width())
+    title = one_line(story.title) or "(no title yet)"
+    click.echo(f"{click.style(title, bold=True)}\n{'=' * min(len(title), width())}\n")
+    click.echo(f"{wrapper.feed(printable(story.content).strip())}{wrapper.flush()}\n")
+    for label, value in facts(story):
+        click.echo(f"{label + ':':11}{value}")
+    return 0
+
+
+async def _audio(story_id: str, *, out: Path | None, as_json: bool, target: str) -> int:
+    async with client_of(target) as client:
+        if out is None:
+            story = await client.get_story(story_id)
+            out = Path(slug(story) + audio_suffix(story.audio))
+        audio = await client.save_audio(story_id, out)
+    said = f"Wrote {out} ({clock(audio_seconds(audio))} minutes, {audio.size_bytes:,} bytes)."
+    click.echo(json_of(audio) if as_json else said)
+    return 0

@@ -1,0 +1,130 @@
+"""`tale demo`."""
+
+import os
+from pathlib import Path
+from typing import IO
+
+import click
+
+from tale.common.v1 import common_pb2
+from tale_client.cli.performance import Performance, close
+from tale_client.cli.running import run
+from tale_client.cli.shelf import Shelf
+from tale_client.cli.status import embedded
+from tale_client.cli.tell import GENDERS, spec_of
+from tale_client.cli.terminal import printable
+from tale_client.client import AsyncTaleClient
+from tale_client.cluster.layout import GATEWAY, Layout, Service
+from tale_client.cluster.supervisor import Supervisor
+
+LOG_NAME = "demo.log"
+
+
+@click.command("demo", context_settings={"auto_envvar_prefix": "TALE_DEMO"})
+@click.option("--name", default="Mia", show_default=True, show_envvar=True, help="The child's first name.")
+@click.option("--age", type=int, default=6, show_default=True, show_envvar=True, help="The child's age in years.")
+@click.option("--gender", type=click.Choice(list(GENDERS)), show_envvar=True, help="How the story speaks of the child.")
+@click.option(
+    "--interests",
+    default="dragons, the sea",
+    show_default=True,
+    show_envvar=True,
+    help="What the child likes, separated by commas.",
+)
+@click.option("--moral", default="kindness", show_default=True, show_envvar=True, help="What the story shows.")
+@click.option("--theme", default="", show_envvar=True, help="Where or among what it plays.")
+@click.option("--wish", default="", show_envvar=True, help="What it should be about.")
+@click.option("--minutes", type=int, default=3, show_default=True, show_envvar=True, help="Length in minutes, 1 to 30.")
+@click.option("--language", default="en", show_default=True, show_envvar=True, help="Language of the story.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("out"),
+    show_default=True,
+    show_envvar=True,
+    help="Folder for the files.",
+)
+def demo_command(
+    *,
+    name: str,
+    age: int,
+    gender: str | None,
+    interests: str,
+    moral: str,
+    theme: str,
+    wish: str,
+    minutes: int,
+    language: str,
+    out: Path,
+) -> None:
+    """Start a cluster of its own on free ports, tell one story, and stop the cluster.
+
+    No key is needed. With OPENROUTER_API_KEY, ELEVENLABS_API_KEY and the like in the environment the real parts are
+    used instead of the embedded ones. Stories are kept in TALE_DATA_DIR (./data); the services' logs go to demo.log
+    there. Exit codes as of `tale tell`.
+    """
+    spec = spec_of(
+        name=name,
+        age=age,
+        gender=gender,
+        interests=tuple(part.strip() for part in interests.split(",") if part.strip()),
+        moral=moral,
+        theme=theme,
+        wish=wish,
+        minutes=minutes,
+        language=language,
+    )
+    performances: list[Performance] = []
+    run(_demo(spec, out, performances), interrupted=lambda: _interrupted(performances))
+
+
+async def _demo(spec: common_pb2.StorySpec, out: Path, performances: list[Performance]) -> int:
+    data = Path(os.environ.get("TALE_DATA_DIR") or "data")
+    layout = Layout.on_free_ports()
+    with _open_log(data) as log:
+
+        def keep(service: Service, line: str) -> None:
+            log.write(f"{service.name:8}| {printable(line)}\n")
+
+        click.echo("Starting gateway, story, voice and storage …", err=True)
+        async with Supervisor(layout, os.environ, sink=keep, report=_report) as cluster:
+            await cluster.start()
+            async with AsyncTaleClient(layout[GATEWAY].address) as client:
+                performance = Performance(client, Shelf(out), quiet=False)
+                performances.append(performance)
+                click.echo("", err=True)
+                story = await performance.give(client.tell(spec, include_audio=True))
+                status = await client.system_status()
+            code = close(story, performance.kept, json_too=False)
+            for line in ("", *embedded(status.embedded_parts), ""):
+                click.echo(line)
+    for line in _next_steps(story, performance.kept, data):
+        click.echo(line)
+    return code
+
+
+def _report(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _next_steps(story: common_pb2.Story, kept: list[Path], data: Path) -> list[str]:
+    lines = []
+    if story.HasField("audio") and kept:
+        lines.append(f"Listen: open {kept[-1]} with any player.")
+    lines += [
+        f"The cluster is stopped; the story is kept in {data} (log of the services: {data / LOG_NAME}).",
+        f"Go on with it: `tale up` here, and in another terminal `tale show {story.id}` or `tale tell --name …`.",
+    ]
+    return lines
+
+
+def _interrupted(performances: list[Performance]) -> list[str]:
+    if performances and performances[0].story_id:
+        story_id = performances[0].story_id
+        return ["", f"Stopped. The story is kept and goes on with the next `tale up`: tale watch {story_id}"]
+    return ["", "Stopped."]
+
+
+def _open_log(data: Path) -> IO[str]:
+    data.mkdir(parents=True, exist_ok=True)
+    return (data / LOG_NAME).open("w", encoding="utf-8", buffering=1)

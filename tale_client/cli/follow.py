@@ -1,0 +1,82 @@
+"""Commands that follow a story: `tale watch`, `tale narrate`, `tale retry`."""
+
+from pathlib import Path
+
+import click
+
+from tale_client.cli.options import client_of, json_option, story_argument, target_option, voice_of, voice_options
+from tale_client.cli.performance import Performance, close, goes_on
+from tale_client.cli.running import run
+from tale_client.cli.shelf import Shelf
+
+_out_option = click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("out"),
+    show_default=True,
+    help="Folder for the files.",
+)
+
+
+@click.command("watch")
+@story_argument
+@_out_option
+@json_option
+@target_option
+def watch_command(story_id: str, *, out: Path, as_json: bool, target: str) -> None:
+    """Follow the story ID from its beginning to its end, and write its files as `tale tell` does."""
+    run(_watch(story_id, out=out, as_json=as_json, target=target), interrupted=lambda: goes_on(story_id))
+
+
+@click.command("narrate")
+@story_argument
+@voice_options
+@_out_option
+@json_option
+@target_option
+def narrate_command(
+    story_id: str, *, voice_provider: str, voice_id: str, out: Path, as_json: bool, target: str
+) -> None:
+    """Tell the kept story ID aloud again, or in another voice, and write its files.
+
+    The audio that it has stays until the new one is whole.
+    """
+    run(
+        _narrate(story_id, voice_provider, voice_id, out=out, as_json=as_json, target=target),
+        interrupted=lambda: goes_on(story_id),
+    )
+
+
+@click.command("retry")
+@story_argument
+@_out_option
+@json_option
+@target_option
+def retry_command(story_id: str, *, out: Path, as_json: bool, target: str) -> None:
+    """Let the FAILED story ID go on from what it has, and follow it."""
+    run(_retry(story_id, out=out, as_json=as_json, target=target), interrupted=lambda: goes_on(story_id))
+
+
+async def _watch(story_id: str, *, out: Path, as_json: bool, target: str) -> int:
+    async with client_of(target) as client:
+        performance = Performance(client, Shelf(out), quiet=as_json)
+        story = await performance.give(client.watch(story_id, include_audio=True))
+    return close(story, performance.kept, json_too=as_json)
+
+
+async def _narrate(story_id: str, provider: str, voice_id: str, *, out: Path, as_json: bool, target: str) -> int:
+    async with client_of(target) as client:
+        written = len((await client.narrate_story(story_id, voice_of(provider, voice_id))).content)
+        performance = Performance(client, Shelf(out), quiet=as_json)
+        # The text is known and whole: only its telling is new.
+        events = client.watch(story_id, include_audio=True, text_offset=written)
+        story = await performance.give(events, written=written)
+    return close(story, performance.kept, json_too=as_json)
+
+
+async def _retry(story_id: str, *, out: Path, as_json: bool, target: str) -> int:
+    async with client_of(target) as client:
+        await client.retry_story(story_id)
+        performance = Performance(client, Shelf(out), quiet=as_json)
+        story = await performance.give(client.watch(story_id, include_audio=True))
+    return close(story, performance.kept, json_too=as_json)

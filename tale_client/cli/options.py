@@ -1,0 +1,56 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import click
+
+from tale.common.v1 import common_pb2
+from tale_client.client import AsyncTaleClient
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+CONNECT_SECONDS: Final = 5.0
+"""Seconds that a person waits for a gateway before hearing that there is none."""
+
+target_option: Final = click.option(
+    "--target",
+    envvar="GATEWAY_TARGET",
+    show_envvar=True,
+    default="127.0.0.1:50051",
+    show_default=True,
+    help="Where the gateway is.",
+)
+json_option: Final = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print protobuf JSON (lowerCamelCase names, as `buf curl` prints) and nothing else on standard output.",
+)
+story_argument: Final = click.argument("story_id", metavar="ID")
+
+
+def voice_options(command: CommandT) -> CommandT:
+    """`--voice-provider` and `--voice`."""
+    provider = click.option(
+        "--voice-provider",
+        default="",
+        metavar="NAME",
+        help="Who speaks: elevenlabs, speech or offline; default: what the voice service is set to.",
+    )
+    voice = click.option(
+        "--voice", "voice_id", default="", metavar="ID", help="A voice of that provider; default: by language."
+    )
+    return provider(voice(command))
+
+
+def client_of(target: str) -> AsyncTaleClient:
+    """A client for one command."""
+    return AsyncTaleClient(target, connect_timeout=CONNECT_SECONDS)
+
+
+def voice_of(provider: str, voice_id: str) -> common_pb2.VoiceSelection | None:
+    """The voice that was asked for; None if nothing was said about it."""
+    if not provider and not voice_id:
+        return None
+    return common_pb2.VoiceSelection(provider=provider, voice_id=voice_id)

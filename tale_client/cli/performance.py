@@ -1,0 +1,166 @@
+"""Shows a story while it is told, and puts it on the shelf when it is done."""
+
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, aclosing
+from pathlib import Path
+
+import click
+
+from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
+from tale_client.cli.facts import as_json, audio_seconds, clock, problem, state_name
+from tale_client.cli.progress import NarrationProgress, narration_progress
+from tale_client.cli.running import FAILED, WITHOUT_AUDIO
+from tale_client.cli.shelf import AudioIntake, Shelf, audio_suffix
+from tale_client.cli.terminal import Wrapper, one_line, printable, width
+from tale_client.client import AsyncTaleClient
+from tale_client.files import PartialFile
+
+_TEXT_IS_WHOLE = frozenset({common_pb2.STORY_STATE_NARRATING, common_pb2.STORY_STATE_READY})
+
+
+class Performance:
+    """One story, from its first event to the files.
+
+    The text goes to standard output (nowhere with `quiet`), everything else to standard error. The progress of the
+    narration begins when the text is whole: the text is its own progress until then, and the two never mix.
+    """
+
+    def __init__(self, client: AsyncTaleClient, shelf: Shelf, *, quiet: bool) -> None:
+        self.story_id = ""
+        """Known with the first event."""
+        self.kept: list[Path] = []
+        """Files that were written."""
+        self._client = client
+        self._shelf = shelf
+        self._quiet = quiet
+        self._wrapper = Wrapper(width())
+        self._written = 0
+        self._spoken = 0
+        self._progress: NarrationProgress | None = None
+
+    async def give(self, events: AsyncGenerator[gateway_pb2.StoryEvent, None], *, written: int = 0) -> common_pb2.Story:
+        """Shows `events` to their end, writes the files and gives the story. `written`: code points shown before."""
+        self._written = written
+        done: common_pb2.Story | None = None
+        async with PartialFile(self._shelf.folder, ".audio") as file, aclosing(events):
+            intake = AudioIntake(file)
+            with ExitStack() as stack:
+                async for event in events:
+                    self.story_id = event.story_id or self.story_id
+                    await self._take_audio(event, intake)
+                    self._show(event, stack)
+                    if event.HasField("done"):
+                        done = event.done.story
+            if done is None:
+                raise RuntimeError("a followed story ends with `done`")
+            await self._keep(done, intake)
+        return done
+
+    async def _take_audio(self, event: gateway_pb2.StoryEvent, intake: AudioIntake) -> None:
+        if event.HasField("audio_header"):
+            self._spoken = 0
+            await intake.begin(event.audio_header.audio_id)
+        elif event.HasField("audio"):
+            await intake.take(event.audio.chunk)
+
+    def _show(self, event: gateway_pb2.StoryEvent, stack: ExitStack) -> None:
+        match event.WhichOneof("event"):
+            case "title":
+                title = one_line(event.title.title)
+                self._say(f"{click.style(title, bold=True)}\n{'=' * min(len(title), width())}\n\n")
+            case "text":
+                self._written += len(event.text.delta)
+                self._say(self._wrapper.feed(printable(event.text.delta)))
+            case "segment":
+                self._spoken = max(self._spoken, event.segment.segment.text.end)
+                self._advance()
+            case "state":
+                self._spoken = max(self._spoken, event.state.progress.characters_narrated)
+                if event.state.state == common_pb2.STORY_STATE_NARRATING:
+                    self._end_text(stack)
+                self._advance()
+            case "warning":
+                click.echo(f"Note: {problem(event.warning)}", err=True)
+            case "done":
+                story = event.done.story
+                if story.state in _TEXT_IS_WHOLE and story.HasField("audio"):
+                    self._end_text(stack)
+                    self._spoken = self._written
+                    self._advance()
+                self._finish_line()
+            case _:
+                pass
+
+    def _end_text(self, stack: ExitStack) -> None:
+        self._finish_line()
+        if self._progress is None:
+            self._progress = stack.enter_context(narration_progress())
+
+    def _finish_line(self) -> None:
+        rest = self._wrapper.flush()
+        self._say(rest if self._wrapper.at_line_start else f"{rest}{self._wrapper.feed(chr(10))}")
+
+    def _advance(self) -> None:
+        if self._progress is not None:
+            self._progress.show(min(self._spoken, self._written), self._written)
+
+    def _say(self, text: str) -> None:
+        if text and not self._quiet:
+            click.echo(text, nl=False)
+
+    async def _keep(self, story: common_pb2.Story, intake: AudioIntake) -> None:
+        if not story.title and not story.content:
+            return
+        document = await self._shelf.put_text(story)
+        self.kept.append(document)
+        if story.HasField("audio"):
+            place = document.with_suffix(audio_suffix(story.audio))
+
+            async def fetch(to: Path) -> common_pb2.StoryAudio:
+                return await self._client.save_audio(story.id, to, audio_id=story.audio.audio_id)
+
+            await intake.keep(story.audio, place, fetch)
+            self.kept.append(place)
+
+
+def close(story: common_pb2.Story, kept: list[Path], *, json_too: bool) -> int:
+    """Says how a story ended, where it is and what can be done next; the exit code."""
+    if json_too:
+        click.echo(as_json(story))
+    click.echo("", err=True)
+    for place in kept:
+        click.echo(f"Wrote {place}", err=True)
+    if story.HasField("audio"):
+        click.echo(f"The audio is {clock(audio_seconds(story.audio))} minutes long.", err=True)
+    for each in story.problems:
+        click.echo(f"Problem: {problem(each)}", err=True)
+    match story.state:
+        case common_pb2.STORY_STATE_READY:
+            return 0
+        case common_pb2.STORY_STATE_READY_WITHOUT_AUDIO:
+            said = f"The text is kept, but it could not be told aloud. Try again: tale narrate {story.id}"
+            code = WITHOUT_AUDIO
+        case common_pb2.STORY_STATE_FAILED:
+            said = f"The story FAILED; what there is of it is kept. Go on with it: tale retry {story.id}"
+            code = FAILED
+        case _:
+            said, code = f"The story is {state_name(story.state)}; what there is of it is kept.", FAILED
+    click.echo(said, err=True)
+    return code
+
+
+def goes_on(story_id: str, request_id: str = "") -> list[str]:
+    """What to tell somebody who stopped listening."""
+    if story_id:
+        return [
+            "",
+            f"The story goes on without you. Follow it: tale watch {story_id}",
+            f"Stop it: tale cancel {story_id}",
+        ]
+    if request_id:
+        return [
+            "",
+            f"Interrupted. If the story was accepted, the same command with --request-id {request_id} finds it.",
+        ]
+    return ["", "Interrupted."]

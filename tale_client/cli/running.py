@@ -1,0 +1,120 @@
+"""Runs the asyncio part of a command and turns what goes wrong into lines that a person can act on."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from typing import IO, Any, Final, NoReturn
+
+import click
+
+from tale_client.cli.terminal import one_line, printable
+from tale_client.cluster.supervisor import ClusterError
+from tale_client.errors import TaleError
+
+FAILED: Final = 1
+WITHOUT_AUDIO: Final = 3
+
+_OPTIONS: Final = {
+    "spec.child.name": "--name",
+    "spec.child.age": "--age",
+    "spec.child.gender": "--gender",
+    "spec.child.interests": "--interest",
+    "spec.wish": "--wish",
+    "spec.moral": "--moral",
+    "spec.theme": "--theme",
+    "spec.length_minutes": "--minutes",
+    "spec.language_code": "--language",
+    "spec.model": "--model",
+    "spec.fallback_models": "--fallback-model",
+    "spec.temperature": "--temperature",
+    "spec.seed": "--seed",
+    "spec.max_cost_usd": "--max-cost",
+    "spec.voice.provider": "--voice-provider",
+    "spec.voice.voice_id": "--voice",
+    "voice.provider": "--voice-provider",
+    "voice.voice_id": "--voice",
+    "request_id": "--request-id",
+    "story_id": "the story's ID",
+    "page_size": "--limit",
+    "rating": "the rating",
+}
+
+_HINTS: Final = {
+    "STORY_NOT_FOUND": "`tale list` shows what is kept.",
+    "STORY_DELETED": "It was deleted; ask again under another --request-id.",
+    "REQUEST_ID_REUSED": "Another story was asked for under this --request-id; take a new one.",
+    "STREAM_INCOMPLETE": "The story may still go on: `tale list` shows it, `tale watch ID` follows it.",
+}
+
+
+class _Lines(click.ClickException):
+    exit_code = FAILED
+
+    def __init__(self, lines: Sequence[str], evidence: Sequence[str] = ()) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+        self.evidence = evidence
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        for line in self.lines:
+            click.echo(f"Error: {one_line(line)}", err=file is None, file=file)
+        for line in self.evidence:
+            click.echo(f"  {printable(line)}", err=file is None, file=file)
+
+
+def run(work: Coroutine[Any, Any, int], *, interrupted: Callable[[], Sequence[str]] = tuple) -> NoReturn:
+    """Runs `work` and exits with the code that it gives; on SIGINT and SIGTERM cancels it and says `interrupted()`."""
+    signals: list[signal.Signals] = []
+    try:
+        code = asyncio.run(_cancellable(work, signals))
+    except asyncio.CancelledError:
+        for line in interrupted():
+            click.echo(line, err=True)
+        sys.exit(128 + signals[0])
+    except TaleError as error:
+        raise _Lines(explain(error)) from None
+    except ClusterError as error:
+        raise _Lines(error.message.splitlines(), error.tail) from None
+    except BrokenPipeError:
+        raise  # click ends quietly
+    except OSError as error:
+        raise _Lines([f"{error.filename or 'The file'}: {error.strerror or error}."]) from None
+    sys.exit(code)
+
+
+def explain(error: TaleError) -> list[str]:
+    """What went wrong and what to do about it, one line each; every field that was refused has its own."""
+    if error.reason == "GATEWAY_UNREACHABLE":
+        return [f"No gateway at {error.metadata['target']}: start one with `tale up`, or set GATEWAY_TARGET."]
+    if error.violations:
+        return [f"{_option(each.field)} {each.description}" for each in error.violations]
+    said = error.message.rstrip(". ") + "."
+    if error.reason and error.reason != "STREAM_INCOMPLETE":
+        said += f" [{error.reason}]"
+    if error.retry_after:
+        said += f" Try again in {error.retry_after:.0f} s."
+    if correlation := error.metadata.get("correlation_id"):
+        said += f" The log of the services knows it as {correlation}."
+    if hint := _HINTS.get(error.reason):
+        said += f" {hint}"
+    return [said]
+
+
+def _option(field: str) -> str:
+    name, bracket, rest = field.partition("[")
+    option = _OPTIONS.get(name)
+    return f"{option} ({field})" if option and bracket and rest else option or field
+
+
+async def _cancellable(work: Coroutine[Any, Any, int], signals: list[signal.Signals]) -> int:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def received(number: signal.Signals) -> None:
+        signals.append(number)
+        if task is not None:
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, received, number)
+    return await work

@@ -1,0 +1,138 @@
+"""Which services there are, where each listens, and the environment that makes them find each other."""
+
+import errno
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One of the four."""
+
+    name: str
+    """As in GetSystemStatus."""
+    module: str
+    """What `python -m` runs."""
+    default_port: int
+    """Port of its gRPC server on loopback."""
+    default_ops_port: int
+    """Port of its HTTP server for operators on loopback."""
+
+    @property
+    def listen_variable(self) -> str:
+        """Environment variable with its gRPC bind address."""
+        return f"{self.name.upper()}_LISTEN"
+
+    @property
+    def ops_variable(self) -> str:
+        """Environment variable with the bind address of its HTTP server."""
+        return f"{self.name.upper()}_OPS_LISTEN"
+
+    @property
+    def target_variable(self) -> str:
+        """Environment variable by which the others find it."""
+        return f"{self.name.upper()}_TARGET"
+
+
+GATEWAY: Final = Service("gateway", "gateway", 50051, 9051)
+STORY: Final = Service("story", "story_service", 50052, 9052)
+VOICE: Final = Service("voice", "voice_service", 50053, 9053)
+STORAGE: Final = Service("storage", "storage_service", 50054, 9054)
+
+SERVICES: Final = (GATEWAY, STORY, VOICE, STORAGE)
+STOP_ORDER: Final = ((GATEWAY,), (STORY, VOICE), (STORAGE,))
+"""The gateway first, while it still can hand its stories over to storage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one service listens, "host:port" each."""
+
+    listen: str
+    ops_listen: str
+
+    @property
+    def address(self) -> str:
+        """How a process on this machine reaches it."""
+        host, _, port = self.listen.rpartition(":")
+        return f"{'127.0.0.1' if host in {'', '0.0.0.0'} else '[::1]' if host == '[::]' else host}:{port}"  # noqa: S104 - read, not bound
+
+
+class Layout:
+    """Where every service listens."""
+
+    def __init__(self, places: Mapping[Service, Place], *, private: bool) -> None:
+        self._places = dict(places)
+        self._private = private
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Self:
+        """As the services themselves read it: `GATEWAY_LISTEN`, `GATEWAY_OPS_LISTEN` and so on, or the defaults."""
+        return cls(
+            {
+                service: Place(
+                    environ.get(service.listen_variable) or f"127.0.0.1:{service.default_port}",
+                    environ.get(service.ops_variable) or f"127.0.0.1:{service.default_ops_port}",
+                )
+                for service in SERVICES
+            },
+            private=False,
+        )
+
+    @classmethod
+    def on_free_ports(cls) -> Self:
+        """On loopback ports that are free now, whatever the environment says. OSError if there are none."""
+        sockets = [socket.socket() for _ in range(2 * len(SERVICES))]
+        try:
+            # All at once, so that none is given twice.
+            for each in sockets:
+                each.bind(("127.0.0.1", 0))
+            addresses = iter([f"127.0.0.1:{each.getsockname()[1]}" for each in sockets])
+        finally:
+            for each in sockets:
+                each.close()
+        return cls({service: Place(next(addresses), next(addresses)) for service in SERVICES}, private=True)
+
+    def __getitem__(self, service: Service) -> Place:
+        return self._places[service]
+
+    def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """`environ` with all addresses set. Targets that it names already stay, except on free ports."""
+        made = dict(environ)
+        if self._private:
+            made.pop("GATEWAY_ADVERTISE", None)
+        for service, place in self._places.items():
+            made[service.listen_variable] = place.listen
+            made[service.ops_variable] = place.ops_listen
+            if service is not GATEWAY and (self._private or not made.get(service.target_variable)):
+                made[service.target_variable] = f"dns:///{place.address}"
+        made["PYTHONUNBUFFERED"] = "1"
+        return made
+
+    def taken(self) -> list[str]:
+        """Addresses that somebody else listens on already, one sentence each."""
+        return [
+            f"{address} is in use (another `tale up`?): free it, or set {variable} to another address."
+            for service, place in self._places.items()
+            for address, variable in (
+                (place.listen, service.listen_variable),
+                (place.ops_listen, service.ops_variable),
+            )
+            if _in_use(address)
+        ]
+
+
+def _in_use(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    if not port.isdigit():
+        return False  # the service itself says what is wrong with it
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False

@@ -1,0 +1,170 @@
+"""Starts the four services, restarts the one that dies, and ends them in order."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from tale_client.cluster.layout import SERVICES, STOP_ORDER, Layout, Service
+from tale_client.cluster.process import LineSink, ServiceProcess
+
+_DRAIN_VARIABLE: Final = "DRAIN_SECONDS"
+_DRAIN_DEFAULT: Final = 30.0
+_AFTER_DRAIN: Final = 5.0
+
+
+class ClusterError(Exception):
+    """A service that would not start, or would not stay. `tail` is what it said last."""
+
+    def __init__(self, message: str, tail: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.tail = tuple(tail)
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """When a service that dies is started again. Seconds."""
+
+    first_wait: float = 0.5
+    """Before the first restart; doubled with each further one."""
+    longest_wait: float = 10.0
+    """No wait is longer."""
+    steady_after: float = 60.0
+    """Who served this long starts with a clean record."""
+    attempts: int = 5
+    """Deaths on one record before the cluster is given up."""
+
+
+class Supervisor:
+    """The four services. `async with` ends them in order; a cancellation while they end kills them.
+
+    `sink` gets each line of their logs, `report` what the supervisor itself has to say.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        environ: Mapping[str, str],
+        *,
+        sink: LineSink,
+        report: Callable[[str], None],
+        start_timeout: float = 60.0,
+        policy: RestartPolicy | None = None,
+        services: Sequence[Service] = SERVICES,
+    ) -> None:
+        self._layout = layout
+        self._environ = layout.environment(environ)
+        self._sink = sink
+        self._report = report
+        self._start_timeout = start_timeout
+        self._policy = policy or RestartPolicy()
+        self._services = services
+        self._running: dict[Service, ServiceProcess] = {}
+        self._grace = _seconds(environ.get(_DRAIN_VARIABLE), _DRAIN_DEFAULT) + _AFTER_DRAIN
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def pid(self, service: Service) -> int:
+        """Process id of a running service."""
+        return self._running[service].pid
+
+    async def start(self) -> None:
+        """Starts all of them and waits until each one serves; ClusterError."""
+        if taken := self._layout.taken():
+            raise ClusterError("\n".join(taken))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for service in self._services:
+                    group.create_task(self._start(service))
+        except* ClusterError as failed:
+            raise _first(failed) from None
+
+    async def watch(self) -> None:
+        """Restarts whoever dies. Returns never; ClusterError when one dies again and again."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for service in self._services:
+                    group.create_task(self._keep(service))
+        except* ClusterError as failed:
+            raise _first(failed) from None
+
+    async def stop(self) -> None:
+        """Ends all of them: SIGTERM in order, SIGKILL for those who take longer than their drain."""
+        try:
+            for stage in STOP_ORDER:
+                running = [process for service in stage if (process := self._running.get(service)) is not None]
+                await asyncio.gather(*(process.stop(self._grace) for process in running))
+        finally:
+            await asyncio.gather(*(process.kill() for process in self._running.values()))
+            self._running.clear()
+
+    async def _start(self, service: Service) -> None:
+        process = await ServiceProcess.start(service, self._environ, self._sink)
+        self._running[service] = process
+        exited = asyncio.create_task(process.exited())
+        serving = asyncio.create_task(process.serving(self._layout[service].address))
+        try:
+            await asyncio.wait({exited, serving}, timeout=self._start_timeout, return_when=asyncio.FIRST_COMPLETED)
+            if exited.done():
+                raise ClusterError(
+                    f"The {service.name} service did not start ({_ending(exited.result())}).", process.tail
+                )
+            if not serving.done():
+                raise ClusterError(
+                    f"The {service.name} service did not answer within {self._start_timeout:g} seconds.", process.tail
+                )
+            serving.result()
+        finally:
+            for task in (exited, serving):
+                task.cancel()
+            await asyncio.wait({exited, serving})
+
+    async def _keep(self, service: Service) -> None:
+        clock, policy = asyncio.get_running_loop().time, self._policy
+        deaths, since = 0, clock()
+        while True:
+            process = self._running[service]
+            code = await process.exited()
+            deaths = 1 if clock() - since >= policy.steady_after else deaths + 1
+            said = f"The {service.name} service died ({_ending(code)})"
+            if deaths > policy.attempts:
+                raise ClusterError(f"{said}, {deaths} times in a row.", process.tail)
+            wait = min(policy.longest_wait, policy.first_wait * 2 ** (deaths - 1))
+            self._report(f"{said}; starting it again in {wait:g} s.")
+            await asyncio.sleep(wait)
+            since = clock()
+            try:
+                await self._start(service)
+            except ClusterError as error:
+                self._report(error.message)
+                await self._running[service].kill()
+                continue
+            self._report(f"The {service.name} service is back.")
+
+
+def _ending(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _seconds(value: str | None, default: float) -> float:
+    try:
+        return float(value) if value else default
+    except ValueError:
+        return default  # the services refuse it with a better message
+
+
+def _first(group: BaseExceptionGroup[ClusterError]) -> ClusterError:
+    leaf: BaseException = group
+    while isinstance(leaf, BaseExceptionGroup):
+        leaf = leaf.exceptions[0]
+    if not isinstance(leaf, ClusterError):
+        raise TypeError("an exception group of cluster errors has one")
+    return leaf
