@@ -89,3 +89,12 @@ def test_a_name_of_no_known_form_is_not_found(model: str) -> None:
 def test_any_id_of_openrouters_form_passes(model: str) -> None:
     """Ids that nobody listed pass through; here they fail for want of a key, not of a name."""
     assert _failure(_selector(), _asking(model)).reason == "INVALID_CONFIGURATION"
+
+
+def test_with_a_key_the_default_is_still_embedded_and_says_why() -> None:
+    """This version can call no model: the notice says so rather than ask for a key that is there."""
+    selection = _selector(key=True).select(_asking())
+
+    assert selection.model == "offline"
+    assert "this version" in selection.notices[0].message
+    assert "Set OPENROUTER_API_KEY" not in selection.notices[0].mend
