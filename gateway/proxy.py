@@ -40,12 +40,12 @@ class ForwardingHandler(grpc.GenericRpcHandler):
             _path(method): _handler(channel, method) for channel, method in allowed
         }
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """The handler of an allowed RPC, else None."""
         return self._handlers.get(str(handler_call_details.method))
 
 
-def _handler(channel: grpc.aio.Channel, method: MethodDescriptor) -> grpc.RpcMethodHandler[Any, Any]:
+def _handler(channel: grpc.aio.Channel, method: MethodDescriptor) -> "grpc.RpcMethodHandler[Any, Any]":
     path = _path(method)
     if method.client_streaming:
         return grpc.stream_unary_rpc_method_handler(_forward_upload(channel, path))
