@@ -38,6 +38,7 @@ class Performance:
         self._written = 0
         self._spoken = 0
         self._progress: NarrationProgress | None = None
+        self._notes: list[str] = []
 
     async def give(self, events: AsyncGenerator[gateway_pb2.StoryEvent, None], *, written: int = 0) -> common_pb2.Story:
         """Shows `events` to their end, writes the files and gives the story. `written`: code points shown before."""
@@ -52,6 +53,8 @@ class Performance:
                     self._show(event, stack)
                     if event.HasField("done"):
                         done = event.done.story
+            for note in self._notes:
+                click.echo(f"Note: {note}", err=True)
             if done is None:
                 raise RuntimeError("a followed story ends with `done`")
             await self._keep(done, intake)
@@ -81,7 +84,7 @@ class Performance:
                     self._end_text(stack)
                 self._advance()
             case "warning":
-                click.echo(f"Note: {problem(event.warning)}", err=True)
+                self._note(event.warning)
             case "done":
                 story = event.done.story
                 if story.state in _TEXT_IS_WHOLE and story.HasField("audio"):
@@ -91,6 +94,13 @@ class Performance:
                 self._finish_line()
             case _:
                 pass
+
+    def _note(self, warning: common_pb2.Problem) -> None:
+        # In the middle of the text, or of the bar, it would tear a line apart: then it waits for the end.
+        if self._written or self._progress is not None:
+            self._notes.append(problem(warning))
+        else:
+            click.echo(f"Note: {problem(warning)}", err=True)
 
     def _end_text(self, stack: ExitStack) -> None:
         self._finish_line()
