@@ -15,7 +15,7 @@ from voice_service.collect import Timers
 from voice_service.mock.provider import MockVoiceProvider
 from voice_service.narration import Narration, NarrationPolicy
 from voice_service.offline.provider import OfflineVoiceProvider
-from voice_service.registry import Announced, ProviderRegistry
+from voice_service.registry import EMBEDDED, Announced, ProviderRegistry
 from voice_service.retry import RetryPolicy
 from voice_service.servicer import VoiceServicer
 from voice_service.slots import ProviderSlots
@@ -32,12 +32,13 @@ _ANNOUNCED: Final = (
     Announced("elevenlabs", "ElevenLabs", "set ELEVENLABS_API_KEY (this version does not call it yet)"),
     Announced("speech", "OpenAI-compatible speech", "set SPEECH_BASE_URL (this version does not call it yet)"),
 )
+_MAX_WORKERS: Final = 8
 _MAX_FLIGHTS: Final = 4_096
 
 
 def build(settings: VoiceServiceSettings) -> VoiceApp:
     """Put the service together. Opens nothing but the cache's folder. Raises ConfigurationError."""
-    workers = settings.offline_workers or None
+    workers = settings.offline_workers or min(_MAX_WORKERS, os.cpu_count() or 1)
     offline = OfflineVoiceProvider(workers=workers, speak_timeout=settings.segment_seconds)
     return assemble(settings, [offline, MockVoiceProvider(settings.mock_script)], warm_up=offline.warm_up)
 
@@ -101,4 +102,7 @@ def _registry(settings: VoiceServiceSettings, providers: Sequence[VoiceProvider]
 
 
 def _calls_at_once(settings: VoiceServiceSettings, metadata: ProviderMetadata) -> int:
+    if metadata.name == EMBEDDED:
+        # One speaks while another is encoded; who waits here is on no timer.
+        return 2 * (settings.offline_workers or min(_MAX_WORKERS, os.cpu_count() or 1))
     return settings.paid_concurrency if metadata.paid else settings.concurrency

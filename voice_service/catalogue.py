@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from servicekit.errors import DomainError
+from voice_service.availability import voices_of
 from voice_service.errors import ProviderError
 from voice_service.outcome import speech_failed
 from voice_service.registry import EMBEDDED, Announced
@@ -82,7 +83,7 @@ class VoiceCatalogue:
         stale = False
         for each in await self._asked(provider):
             try:
-                found = await each.list_voices(language_code or None)
+                found = await voices_of(each, language_code or None)
             except ProviderError as error:
                 if provider:
                     raise speech_failed([error], -1) from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import grpc
 
 from servicekit.errors import DomainError, not_found
+from voice_service.availability import Availability
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +53,7 @@ class ProviderRegistry:
 
     def __init__(self, default: str, fallback: Sequence[str] = ()) -> None:
         self._providers: dict[str, VoiceProvider] = {}
+        self._availability: dict[str, Availability] = {}
         self._announced: dict[str, Announced] = {}
         self._default = default
         self.fallback = tuple(dict.fromkeys(fallback))
@@ -63,6 +65,7 @@ class ProviderRegistry:
             raise ValueError(f"a voice provider {name!r} is registered already")
         self._announced.pop(name, None)
         self._providers[name] = provider
+        self._availability[name] = Availability(provider)
 
     def announce(self, announced: Announced) -> None:
         """Make a name known whose provider is not set up."""
@@ -72,7 +75,7 @@ class ProviderRegistry:
     def unregister(self, name: str) -> VoiceProvider:
         """Take a provider out and return it. NOT_FOUND / PROVIDER_NOT_FOUND."""
         provider = self.get_provider(name)
-        del self._providers[name]
+        del self._providers[name], self._availability[name]
         return provider
 
     def knows(self, name: str) -> bool:
@@ -102,7 +105,7 @@ class ProviderRegistry:
     async def list_available_providers(self) -> list[VoiceProvider]:
         """All that can be called, in the same order."""
         listed = [provider for provider in self.list_providers() if not isinstance(provider, Announced)]
-        return [provider for provider in listed if not await provider.validate_configuration()]
+        return [provider for provider in listed if not await self.unavailable_reason(provider.metadata.name)]
 
     def get_default_provider_name(self) -> str:
         """Name of the provider that is tried first, configured or not."""
@@ -119,7 +122,8 @@ class ProviderRegistry:
         announced = self._announced.get(name)
         if announced is not None:
             return announced.reason
-        return await self.get_provider(name).validate_configuration()
+        self.get_provider(name)
+        return await self._availability[name].reason()
 
     async def get_provider_with_fallback(self, requested: str = "") -> Chain:
         """Requested, default, fallbacks, in this order: those that can be called.

@@ -101,7 +101,7 @@ class VoiceServiceSettings(ServiceSettings):
         ge=1,
         le=4096,
         validation_alias="VOICE_CONCURRENCY",
-        description="Calls at once to a provider that does not bill; the embedded voice queues them for its workers",
+        description="Calls at once to a provider that does not bill; the embedded voice gets two for each worker",
     )
     paid_concurrency: int = Field(
         5,

@@ -9,6 +9,7 @@ import grpc
 import structlog
 
 from servicekit.errors import DomainError, not_found
+from voice_service.availability import voices_of
 from voice_service.errors import ProviderError
 from voice_service.language import speaks
 from voice_service.messages import Warned
@@ -119,7 +120,7 @@ async def _voice(provider: VoiceProvider, asked: str, language_code: str) -> str
     metadata = provider.metadata
     try:
         if asked:
-            known = {voice.voice_id for voice in await provider.list_voices()}
+            known = {voice.voice_id for voice in await voices_of(provider)}
             # espeak-ng lists a few of its variants ("en+f2") and takes all.
             if known and asked not in known and asked.partition("+")[0] not in known:
                 raise not_found(
@@ -128,7 +129,7 @@ async def _voice(provider: VoiceProvider, asked: str, language_code: str) -> str
                     provider=metadata.name,
                 )
             return asked
-        fitting = [voice.voice_id for voice in await provider.list_voices(language_code)]
+        fitting = [voice.voice_id for voice in await voices_of(provider, language_code)]
     except ProviderError as error:
         # The call itself will tell whether the voice is there.
         _log.warning("voices can not be listed", provider=metadata.name, kind=error.kind.value)

@@ -1,0 +1,170 @@
+"""A voice service in the test's process, on mock providers of several names."""
+
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import grpc
+
+from support.servers import Running, running
+from tale.common.v1 import common_pb2
+from tale.voice.v1 import voice_pb2, voice_pb2_grpc
+from voice_service.bootstrap import assemble
+from voice_service.errors import ProviderError
+from voice_service.mock.journal import MockJournal
+from voice_service.mock.provider import MockVoiceProvider
+from voice_service.mock.script import MockScript
+from voice_service.ports import ProviderMetadata, SegmentRequest, SpeechItem, VoiceInfo
+from voice_service.settings import VoiceServiceSettings
+
+STORY = (
+    "Once there was a small fox who could not sleep. She counted the stars above the sea. Dr. Owl came at 3 p.m. and "
+    "brought warm milk. The fox drank it slowly, and she thanked him with a bow!\n\n"
+    "Then the wind began to sing. It sang of the long road home, of the mill and of the quiet river, and of all the "
+    "animals who were asleep already. The fox listened. She forgot to count. One eye closed, and then the other one "
+    "closed too, and the moon looked after her until the morning came. In the morning she told everybody about it, and "
+    "nobody wanted to believe her. But Dr. Owl only smiled and said nothing at all. That was enough for the fox. "
+)
+
+
+class NamedVoice:
+    """The mock voice under another name; what it says differs by the name."""
+
+    def __init__(self, name: str, script: MockScript | None = None) -> None:
+        self.mock = MockVoiceProvider(script)
+        self._name = name
+
+    @property
+    def journal(self) -> MockJournal:
+        return self.mock.journal
+
+    @property
+    def metadata(self) -> ProviderMetadata:
+        return replace(self.mock.metadata, name=self._name, default_voice=self._name, default_model=f"{self._name}-1")
+
+    async def validate_configuration(self) -> str:
+        return await self.mock.validate_configuration()
+
+    async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
+        try:
+            async for item in self.mock.synthesize(request):
+                yield item
+        except ProviderError as error:
+            raise ProviderError(
+                error.kind, error.message, provider=self._name, retry_after=error.retry_after
+            ) from error
+
+    async def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
+        return [replace(voice, voice_id=self._name) for voice in await self.mock.list_voices(language_code)]
+
+    async def aclose(self) -> None:
+        await self.mock.aclose()
+
+
+@dataclass(slots=True)
+class Told:
+    """What a call of SynthesizeSpeech answered."""
+
+    header: common_pb2.NarrationHeader | None = None
+    segments: list[common_pb2.Segment] = field(default_factory=list)
+    attempts: list[common_pb2.Attempt] = field(default_factory=list)
+    warnings: list[common_pb2.Problem] = field(default_factory=list)
+    summary: voice_pb2.SpeechSummary | None = None
+    audio: bytes = b""
+    offsets: list[int] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+    error: grpc.aio.AioRpcError | None = None
+
+    def add(self, response: voice_pb2.SynthesizeSpeechResponse) -> None:
+        kind = response.WhichOneof("event")
+        assert kind is not None
+        self.kinds.append(kind)
+        match kind:
+            case "header":
+                self.header = response.header
+            case "segment":
+                self.segments.append(response.segment)
+            case "attempt":
+                self.attempts.append(response.attempt)
+            case "warning":
+                self.warnings.append(response.warning)
+            case "summary":
+                self.summary = response.summary
+            case _:
+                self.offsets.append(response.chunk.offset)
+                self.audio += response.chunk.data
+
+    def piece(self, index: int) -> bytes:
+        """The audio of a segment, where all of the audio is here."""
+        span = self.segments[index].audio
+        return self.audio[span.start : span.end]
+
+
+class Voice:
+    """A running voice service and its providers."""
+
+    def __init__(self, running_service: Running) -> None:
+        self.service = running_service
+        self.stub = voice_pb2_grpc.VoiceServiceStub(running_service.channel)
+
+    async def tell(self, text: str | Iterable[str] = STORY, **config: Any) -> Told:
+        """Narrate a text, whole or in pieces; a failure is in `error`."""
+        pieces = [text] if isinstance(text, str) else list(text)
+        config.setdefault("language_code", "en")
+        told = Told()
+        try:
+            async for response in self.stub.SynthesizeSpeech(self._requests(pieces, config), timeout=30):
+                told.add(response)
+        except grpc.aio.AioRpcError as error:
+            told.error = error
+        return told
+
+    @staticmethod
+    async def _requests(pieces: list[str], config: dict[str, Any]) -> AsyncIterator[voice_pb2.SynthesizeSpeechRequest]:
+        yield voice_pb2.SynthesizeSpeechRequest(config=voice_pb2.SpeechConfig(**config))
+        for piece in pieces:
+            yield voice_pb2.SynthesizeSpeechRequest(text=voice_pb2.TextPiece(text=piece))
+
+
+def settings(**given: Any) -> VoiceServiceSettings:
+    """Settings for a test: free ports, a cache in memory, no wait before a retry, `mock` first."""
+    return VoiceServiceSettings(
+        **{
+            "listen": "127.0.0.1:0",
+            "ops_listen": "127.0.0.1:0",
+            "cache_url": "memory://",
+            "default_provider": "mock",
+            "retry_delay_seconds": 0,
+            "drain_seconds": 1,
+            **given,
+        }
+    )
+
+
+@asynccontextmanager
+async def voice_service(*providers: Any, **given: Any) -> AsyncIterator[Voice]:
+    """Run a voice service on these providers."""
+    chosen = settings(**given)
+    async with running(assemble(chosen, providers), settings=chosen, service="voice") as service:
+        yield Voice(service)
+
+
+def faults(*given: dict[str, Any], **more: Any) -> MockScript:
+    """A script of the mock voice with these faults."""
+    return MockScript.model_validate({"faults": list(given), **more})
+
+
+def reason_of(error: grpc.aio.AioRpcError | None) -> tuple[grpc.StatusCode, str, dict[str, str]]:
+    """Code, reason and metadata of a failed call."""
+    from servicekit.status import from_rpc_error  # noqa: PLC0415 - only failing calls need it
+
+    assert error is not None
+    domain = from_rpc_error(error)
+    return domain.code, domain.reason, dict(domain.metadata)
+
+
+def sha256(data: bytes) -> bytes:
+    """SHA-256 of `data`."""
+    return hashlib.sha256(data).digest()

@@ -1,0 +1,162 @@
+"""Which provider speaks, and who stands in."""
+
+import grpc
+import pytest
+from support.voice_kit import NamedVoice, faults
+
+from servicekit.errors import DomainError
+from voice_service.availability import Availability
+from voice_service.messages import VoiceChoice
+from voice_service.registry import Announced, ProviderRegistry
+from voice_service.speaker import choose
+
+
+def _registry(
+    default: str, *fallback: str, unset: tuple[str, ...] = (), names: str = "offline mock one two"
+) -> ProviderRegistry:
+    registry = ProviderRegistry(default, fallback)
+    for name in names.split():
+        registry.register(NamedVoice(name, faults(configured=name not in unset)))
+    registry.announce(Announced("elevenlabs", "ElevenLabs", "set ELEVENLABS_API_KEY"))
+    registry.announce(Announced("speech", "Speech", "set SPEECH_BASE_URL"))
+    return registry
+
+
+@pytest.mark.parametrize(
+    ("default", "fallback", "unset", "requested", "order", "stand_in"),
+    [
+        ("one", (), (), "", "one", False),
+        ("one", ("two",), (), "", "one two", False),
+        ("one", ("two", "offline"), (), "two", "two one offline", False),
+        ("one", ("two",), ("one",), "", "two", False),
+        ("elevenlabs", (), (), "", "offline", True),
+        ("elevenlabs", ("two",), (), "", "two", False),
+        ("elevenlabs", ("two",), (), "elevenlabs", "two", False),
+        ("elevenlabs", ("two",), ("two",), "", "offline", True),
+        ("offline", (), (), "", "offline", False),
+        ("offline", (), (), "one", "one", False),
+        ("offline", ("offline",), (), "one", "one offline", False),
+        ("one", (), (), "offline", "offline one", False),
+        ("one", (), (), "mock", "mock one", False),
+        ("one", ("one", "two", "two"), (), "one", "one two", False),
+    ],
+)
+async def test_requested_then_default_then_fallbacks(
+    default: str, fallback: tuple[str, ...], unset: tuple[str, ...], requested: str, order: str, stand_in: bool
+) -> None:
+    """Only those that are set up, the embedded voice only where it is named or nothing else is set up."""
+    chain = await _registry(default, *fallback, unset=unset).get_provider_with_fallback(requested)
+
+    assert (order, stand_in) == (" ".join(each.metadata.name for each in chain.providers), chain.stand_in)
+
+
+@pytest.mark.parametrize(
+    ("requested", "unset", "code", "reason"),
+    [
+        ("nobody", (), grpc.StatusCode.NOT_FOUND, "PROVIDER_NOT_FOUND"),
+        ("elevenlabs", ("one",), grpc.StatusCode.FAILED_PRECONDITION, "INVALID_CONFIGURATION"),
+        ("one", ("one",), grpc.StatusCode.FAILED_PRECONDITION, "INVALID_CONFIGURATION"),
+        ("", ("one", "offline"), grpc.StatusCode.UNAVAILABLE, "NO_PROVIDERS_AVAILABLE"),
+    ],
+)
+async def test_nobody_to_speak(requested: str, unset: tuple[str, ...], code: grpc.StatusCode, reason: str) -> None:
+    """Unknown names fail at once; what is not set up says what to do."""
+    with pytest.raises(DomainError) as caught:
+        await _registry("one", unset=unset).get_provider_with_fallback(requested)
+
+    assert (code, reason) == (caught.value.code, caught.value.reason)
+
+
+async def test_what_is_not_set_up_says_how_to_set_it_up() -> None:
+    """The metadata name the variable."""
+    with pytest.raises(DomainError) as caught:
+        await _registry("elevenlabs").get_provider_with_fallback("elevenlabs")
+
+    assert {"elevenlabs": "set ELEVENLABS_API_KEY"} == caught.value.metadata
+
+
+def test_providers_come_and_go() -> None:
+    """Registering twice is a mistake, an unregistered one is unknown, and the default can be changed."""
+    registry = _registry("one")
+    with pytest.raises(ValueError, match="'one' is registered"):
+        registry.register(NamedVoice("one"))
+    registry.unregister("two")
+    registry.set_default_provider("mock")
+
+    assert "mock" == registry.get_default_provider_name()
+    assert (False, True) == (registry.knows("two"), registry.knows("speech"))
+    with pytest.raises(DomainError, match="PROVIDER_NOT_FOUND"):
+        registry.get_provider("two")
+    with pytest.raises(DomainError, match="PROVIDER_NOT_FOUND"):
+        registry.set_default_provider("two")
+
+
+async def test_lists_are_in_the_order_of_trying() -> None:
+    """Default, fallbacks, the well-known ones, the rest by name; available are those that can be called."""
+    registry = _registry("two", "offline", unset=("one",))
+    names = [each.name if isinstance(each, Announced) else each.metadata.name for each in registry.list_providers()]
+
+    assert ["two", "offline", "elevenlabs", "speech", "mock", "one"] == names
+    assert ["two", "offline", "mock"] == [each.metadata.name for each in await registry.list_available_providers()]
+
+
+async def _chosen(registry: ProviderRegistry, language: str, **choice: str) -> tuple[str, str, list[str]]:
+    chain, warnings = await choose(registry, VoiceChoice(**choice), language, pinned=False, strict=False)
+    speaker = await chain.take_next()
+    assert speaker is not None
+    return speaker.provider.metadata.name, speaker.voice_id, [warning.reason for warning in warnings]
+
+
+async def test_who_speaks_the_language_comes_first() -> None:
+    """A fallback that speaks it goes before a default that does not."""
+    registry = ProviderRegistry("one", ["two"])
+    registry.register(NamedVoice("one", faults(languages=["de"])))
+    registry.register(NamedVoice("two", faults(languages=["sv"])))
+
+    assert ("two", "two", []) == await _chosen(registry, "sv-FI")
+    assert ("one", "one", []) == await _chosen(registry, "de")
+    assert ("one", "one", ["LANGUAGE_UNSUPPORTED"]) == await _chosen(registry, "fi")
+
+
+async def test_a_strict_caller_is_refused_a_language_that_nobody_speaks() -> None:
+    """FAILED_PRECONDITION / LANGUAGE_UNSUPPORTED."""
+    with pytest.raises(DomainError) as caught:
+        await choose(_registry("one"), VoiceChoice(), "fi", pinned=False, strict=True)
+
+    assert (grpc.StatusCode.FAILED_PRECONDITION, "LANGUAGE_UNSUPPORTED") == (caught.value.code, caught.value.reason)
+
+
+async def test_a_voice_that_was_asked_for_is_for_its_provider_alone() -> None:
+    """The one who stands in has a voice of its own, and an unknown voice is not found."""
+    registry = _registry("one", "two", unset=("one",))
+
+    assert ("two", "two", ["INVALID_CONFIGURATION"]) == await _chosen(registry, "en", provider="one", voice_id="one")
+    with pytest.raises(DomainError, match="VOICE_NOT_FOUND"):
+        await _chosen(registry, "en", provider="two", voice_id="nobody")
+
+
+async def test_the_embedded_voice_says_that_it_stands_in() -> None:
+    """With nothing configured at all the caller is told which variables bring a real voice."""
+    chain, warnings = await choose(_registry("elevenlabs"), VoiceChoice(), "en", pinned=False, strict=False)
+    speaker = await chain.take_next()
+    assert speaker is not None
+
+    assert ("offline", ["EMBEDDED_VOICE"]) == (speaker.provider.metadata.name, [each.reason for each in warnings])
+    assert "ELEVENLABS_API_KEY" in warnings[0].mend
+
+
+async def test_a_provider_is_asked_about_its_setup_once_in_a_while() -> None:
+    """A good answer holds for a minute, a bad one for five seconds."""
+    now, answers = [0.0], ["", "no key", ""]
+
+    class Asked(NamedVoice):
+        async def validate_configuration(self) -> str:
+            return answers.pop(0)
+
+    availability = Availability(Asked("one"), clock=lambda: now[0])
+    seen = []
+    for time in (0.0, 59.0, 61.0, 65.0, 67.0):
+        now[0] = time
+        seen.append(await availability.reason())
+
+    assert ["", "", "no key", "no key", ""] == seen
