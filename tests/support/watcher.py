@@ -19,7 +19,7 @@ ENDED = {
 }
 
 
-def gateway(channel: grpc.aio.Channel) -> Any:
+def gateway_stub(channel: grpc.aio.Channel) -> Any:
     """The gateway's stub."""
     return gateway_pb2_grpc.GatewayServiceStub(channel)
 
@@ -97,7 +97,9 @@ class Watcher:
     def tell(self, channel: grpc.aio.Channel, wish: common_pb2.StorySpec, request_id: str = "") -> "asyncio.Task[None]":
         """Asks for a story and follows it."""
         request = gateway_pb2.TellStoryRequest(request_id=request_id, spec=wish, include_audio=True)
-        return asyncio.create_task(self.follow(gateway(channel).TellStory(request, timeout=120, wait_for_ready=True)))
+        return asyncio.create_task(
+            self.follow(gateway_stub(channel).TellStory(request, timeout=120, wait_for_ready=True))
+        )
 
     def watch(self, channel: grpc.aio.Channel) -> "asyncio.Task[None]":
         """Goes on from where it is."""
@@ -109,7 +111,9 @@ class Watcher:
             audio_id=self.audio_id,
             audio_offset=len(self.audio),
         )
-        return asyncio.create_task(self.follow(gateway(channel).WatchStory(request, timeout=120, wait_for_ready=True)))
+        return asyncio.create_task(
+            self.follow(gateway_stub(channel).WatchStory(request, timeout=120, wait_for_ready=True))
+        )
 
     async def until(self, condition: Any) -> None:
         """Returns once `condition(self)` holds or the stream has ended."""

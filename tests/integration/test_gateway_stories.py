@@ -1,0 +1,347 @@
+"""What a caller gets from a whole cluster: stories, made once, kept, and told."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+from support.house import House, house
+from support.watcher import Watcher, spec
+
+from servicekit.ids import new_id
+from servicekit.status import from_rpc_error
+from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
+from tale.voice.v1 import voice_pb2, voice_pb2_grpc
+
+READY = common_pb2.STORY_STATE_READY
+
+
+@pytest_asyncio.fixture(scope="module")
+async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """A cluster whose writer takes about half a second for a minute of story."""
+    async with house(tmp_path_factory.mktemp("home"), words_per_second=400) as it:
+        yield it
+
+
+async def refused(call: Any) -> tuple[grpc.StatusCode, str]:
+    """Code and reason of a call that fails."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value.code(), from_rpc_error(caught.value).reason
+
+
+async def test_a_story_is_told_while_it_is_written_and_kept_as_told(home: House) -> None:
+    """Sound comes before the last sentence, and what was seen is what is kept."""
+    watcher, heard_while_writing = Watcher(), False
+    telling = watcher.tell(home.channel, spec(1))
+    await watcher.until(lambda seen: bool(seen.audio))
+    heard_while_writing = watcher.states[-1] == common_pb2.STORY_STATE_WRITING
+    await telling
+    assert watcher.done is not None
+    assert heard_while_writing
+    assert READY == watcher.done.state
+    kept = await home.get(watcher.story_id)
+    assert (kept.title, kept.content) == (watcher.title, watcher.text)
+    assert watcher.audio_sha256 == kept.audio.sha256
+    header, data = await home.read_audio(watcher.story_id)
+    assert bytes(watcher.audio) == data
+    assert (len(data), "audio/mpeg") == (header.size_bytes, header.content_type)
+    assert ["writer"] == list(kept.embedded_parts)
+
+
+async def test_segments_tile_text_and_audio(home: House) -> None:
+    """The title is a segment with an empty span; every byte and every character belongs to one segment."""
+    watcher = await home.tell(spec(2))
+    story = await home.get(watcher.story_id)
+    spans = [(segment.text.start, segment.text.end) for segment in story.audio.segments]
+    bytes_ = [(segment.audio.start, segment.audio.end) for segment in story.audio.segments]
+    assert (0, 0) == spans[0]
+    assert [0, *(end for _, end in spans)] == [*(start for start, _ in spans), len(story.content)]
+    assert [0, *(end for _, end in bytes_)] == [*(start for start, _ in bytes_), story.audio.size_bytes]
+    assert [segment.sha256 for segment in watcher.segments] == [segment.sha256 for segment in story.audio.segments]
+    assert all(
+        segment.sha256 == hashlib.sha256(watcher.audio[segment.audio.start : segment.audio.end]).digest()
+        for segment in story.audio.segments
+    )
+    assert all(segment.words for segment in story.audio.segments)
+
+
+async def test_the_basic_view_is_readable_and_the_full_view_has_the_books(home: House) -> None:
+    """Ledger and segments are in the full view alone."""
+    watcher = await home.tell(spec(3))
+    full = await home.get(watcher.story_id)
+    answer = await home.stub.GetStory(gateway_pb2.GetStoryRequest(story_id=watcher.story_id), timeout=10)
+    assert not answer.story.attempts
+    assert not answer.story.audio.segments
+    assert watcher.done == answer.story
+    kinds = {attempt.kind for attempt in full.attempts}
+    assert {
+        common_pb2.ATTEMPT_KIND_WRITING_LEG,
+        common_pb2.ATTEMPT_KIND_MODEL_CALL,
+        common_pb2.ATTEMPT_KIND_NARRATION_LEG,
+        common_pb2.ATTEMPT_KIND_SPEECH_CALL,
+    } == kinds
+    assert {common_pb2.ATTEMPT_OUTCOME_SUCCEEDED} == {attempt.outcome for attempt in full.attempts}
+    assert common_pb2.Usage(cost_known=True) == common_pb2.Usage(
+        cost_usd=full.usage.cost_usd, cost_known=full.usage.cost_known
+    )
+    assert 1 == len(full.full_response)
+
+
+async def test_without_narration_the_text_is_all(home: House) -> None:
+    """READY, no audio, and nothing was asked of a voice."""
+    before = home.journal.calls
+    watcher = await home.tell(spec(4, narrate=False))
+    assert watcher.done is not None
+    assert (READY, False) == (watcher.done.state, watcher.done.HasField("audio"))
+    assert before == home.journal.calls
+    assert (grpc.StatusCode.NOT_FOUND, "AUDIO_NOT_FOUND") == await refused(home.read_audio(watcher.story_id))
+
+
+async def test_the_same_request_id_is_the_same_story(home: House) -> None:
+    """However often, at the same time or later, whether created or told: it is made and paid once."""
+    wish, request_id = spec(5), new_id()
+    many = await asyncio.gather(*(home.create(wish, request_id) for _ in range(5)))
+    watcher = await home.tell(wish, request_id)
+    calls = home.journal.calls
+    again = await home.tell(wish, request_id)
+    assert {watcher.story_id} == {story.id for story in many}
+    assert (watcher.story_id, watcher.audio) == (again.story_id, again.audio)
+    assert calls == home.journal.calls
+
+
+async def test_a_request_id_is_not_used_for_two_wishes(home: House) -> None:
+    """ALREADY_EXISTS, and after a deletion NOT_FOUND: a tombstone stays."""
+    request_id = new_id()
+    story = await home.create(spec(6, narrate=False), request_id)
+    reused = home.create(spec(7, narrate=False), request_id)
+    assert (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED") == await refused(reused)
+    await home.stub.DeleteStory(gateway_pb2.DeleteStoryRequest(story_id=story.id), timeout=10)
+    repeated = home.create(spec(6, narrate=False), request_id)
+    assert (grpc.StatusCode.NOT_FOUND, "STORY_DELETED") == await refused(repeated)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+async def test_a_kept_story_is_shown_from_any_offset(home: House, share: float) -> None:
+    """The rest of the text and of the audio, byte for byte."""
+    whole = await home.tell(spec(8))
+    part = Watcher(
+        story_id=whole.story_id,
+        text=whole.text[: int(len(whole.text) * share)],
+        audio_id=whole.audio_id,
+        audio=bytearray(whole.audio[: int(len(whole.audio) * share)]),
+    )
+    # The watcher checks offsets, so the segments that it had count as seen.
+    part.segments = [segment for segment in whole.segments if segment.audio.end <= len(part.audio)]
+    await part.watch(home.channel)
+    assert part.error is None
+    assert (whole.text, whole.audio) == (part.text, part.audio)
+    assert whole.segments == part.segments
+
+
+async def test_an_offset_beyond_the_end_is_refused(home: House) -> None:
+    """It names the field."""
+    whole = await home.tell(spec(8))
+    request = gateway_pb2.WatchStoryRequest(story_id=whole.story_id, text_offset=len(whole.text) + 1)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        [response async for response in home.stub.WatchStory(request, timeout=10)]
+    assert ["text_offset"] == [violation.field for violation in from_rpc_error(caught.value).violations]
+
+
+async def test_a_caller_that_goes_away_stops_nothing(home: House) -> None:
+    """The run outlives the call."""
+    watcher = Watcher()
+    telling = watcher.tell(home.channel, spec(9))
+    await watcher.until(lambda seen: bool(seen.text))
+    telling.cancel()
+    await asyncio.wait([telling])
+    later = await home.watch(watcher.story_id)
+    assert later.done is not None
+    assert READY == later.done.state
+    assert later.text.startswith(watcher.text)
+
+
+async def test_many_watch_the_same_story(home: House) -> None:
+    """All of them see the same."""
+    story = await home.create(spec(10))
+    seen = await asyncio.gather(*(home.watch(story.id) for _ in range(5)))
+    assert 1 == len({(watcher.text, bytes(watcher.audio)) for watcher in seen})
+
+
+async def test_cancel_stops_a_story_and_keeps_what_there_is(home: House) -> None:
+    """Its watchers see the end; a second cancel has no effect; an ended story can not be cancelled."""
+    watcher = Watcher()
+    telling = watcher.tell(home.channel, spec(11, minutes=10))
+    await watcher.until(lambda seen: bool(seen.text and seen.audio))
+    request = gateway_pb2.CancelStoryRequest(story_id=watcher.story_id)
+    answer = await home.stub.CancelStory(request, timeout=10)
+    await telling
+    assert common_pb2.STORY_STATE_CANCELLED == answer.story.state
+    assert watcher.done is not None
+    assert common_pb2.STORY_STATE_CANCELLED == watcher.done.state
+    assert watcher.text == watcher.done.content
+    calls = home.journal.calls
+    again = await home.stub.CancelStory(request, timeout=10)
+    assert answer.story.revision == again.story.revision
+    legs = [line for line in (await home.get(watcher.story_id)).attempts if line.kind in {1, 2}]
+    assert {common_pb2.ATTEMPT_OUTCOME_CANCELLED} == {line.outcome for line in legs}
+    ended = await home.tell(spec(12, narrate=False))
+    late = home.stub.CancelStory(gateway_pb2.CancelStoryRequest(story_id=ended.story_id), timeout=10)
+    assert (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE") == await refused(late)
+    assert calls == home.journal.calls
+
+
+async def test_a_language_that_nobody_writes_fails_the_story_in_words(home: House) -> None:
+    """The call succeeds, the story does not, and its problem says what can be written."""
+    wish = spec(13)
+    wish.language_code = "de"
+    watcher = await home.tell(wish)
+    assert watcher.done is not None
+    assert common_pb2.STORY_STATE_FAILED == watcher.done.state
+    assert ["LANGUAGE_UNSUPPORTED"] == [problem.reason for problem in watcher.done.problems]
+    assert "en" in watcher.done.problems[0].message
+    assert watcher.done.problems[0].mend
+    retried = await home.stub.RetryStory(gateway_pb2.RetryStoryRequest(story_id=watcher.story_id), timeout=10)
+    assert retried.story.state in {common_pb2.STORY_STATE_PENDING, common_pb2.STORY_STATE_WRITING}
+    again = await home.watch(watcher.story_id)
+    assert again.done is not None
+    assert common_pb2.STORY_STATE_FAILED == again.done.state
+
+
+async def test_only_a_failed_story_is_retried(home: House) -> None:
+    """WRONG_STATE otherwise."""
+    watcher = await home.tell(spec(14, narrate=False))
+    call = home.stub.RetryStory(gateway_pb2.RetryStoryRequest(story_id=watcher.story_id), timeout=10)
+    assert (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE") == await refused(call)
+
+
+async def test_a_rating_is_kept_and_a_stale_one_refused(home: House) -> None:
+    """By revision."""
+    watcher = await home.tell(spec(15, narrate=False))
+    assert watcher.done is not None
+    rate = gateway_pb2.RateStoryRequest(story_id=watcher.story_id, rating=9, expected_revision=watcher.done.revision)
+    answer = await home.stub.RateStory(rate, timeout=10)
+    assert (9, watcher.done.revision + 1) == (answer.story.rating, answer.story.revision)
+    assert (grpc.StatusCode.ABORTED, "REVISION_MISMATCH") == await refused(home.stub.RateStory(rate, timeout=10))
+
+
+async def test_a_deleted_story_is_gone_with_its_audio(home: House) -> None:
+    """And its segments leave the cache: told again they must be spoken again."""
+    watcher = await home.tell(spec(16))
+    await home.stub.DeleteStory(gateway_pb2.DeleteStoryRequest(story_id=watcher.story_id), timeout=10)
+    for call in (home.get(watcher.story_id), home.read_audio(watcher.story_id), home.watch(watcher.story_id)):
+        assert (grpc.StatusCode.NOT_FOUND, "STORY_NOT_FOUND") == await refused(call)
+    calls = home.journal.calls
+    again = await home.tell(spec(16))
+    assert (watcher.text, watcher.audio) == (again.text, again.audio)
+    assert len(again.segments) == home.journal.calls - calls
+
+
+async def test_deleting_a_running_story_stops_it(home: House) -> None:
+    """Its watcher learns that it is gone."""
+    watcher = Watcher()
+    telling = watcher.tell(home.channel, spec(17, minutes=10))
+    await watcher.until(lambda seen: bool(seen.text))
+    await home.stub.DeleteStory(gateway_pb2.DeleteStoryRequest(story_id=watcher.story_id), timeout=10)
+    await telling
+    assert watcher.error is not None
+    assert "STORY_NOT_FOUND" == from_rpc_error(watcher.error).reason
+
+
+async def test_telling_again_what_is_cached_costs_nothing(home: House) -> None:
+    """NarrateStory in the same voice gives the same bytes without a call; a new audio id all the same."""
+    watcher = await home.tell(spec(18))
+    calls = home.journal.calls
+    request = gateway_pb2.NarrateStoryRequest(story_id=watcher.story_id, request_id=new_id())
+    answer = await home.stub.NarrateStory(request, timeout=10)
+    assert common_pb2.STORY_STATE_NARRATING == answer.story.state
+    again = await home.watch(watcher.story_id)
+    assert calls == home.journal.calls
+    assert watcher.audio == again.audio
+    assert watcher.audio_id != again.audio_id
+    repeated = await home.stub.NarrateStory(request, timeout=10)
+    assert (READY, again.audio_id) == (repeated.story.state, repeated.story.audio.audio_id)
+
+
+async def test_another_voice_replaces_the_audio(home: House) -> None:
+    """The old audio stays until the new one is kept."""
+    watcher = await home.tell(spec(19))
+    voice = common_pb2.VoiceSelection(provider="mock", settings=common_pb2.VoiceSettings(speed=1.5))
+    request = gateway_pb2.NarrateStoryRequest(story_id=watcher.story_id, voice=voice)
+    answer = await home.stub.NarrateStory(request, timeout=10)
+    assert watcher.audio_id == answer.story.audio.audio_id
+    again = await home.watch(watcher.story_id)
+    assert again.done is not None
+    assert READY == again.done.state
+    assert len(watcher.audio) > len(again.audio)
+    assert bytes(again.audio) == (await home.read_audio(watcher.story_id))[1]
+
+
+async def test_a_voice_that_can_not_be_had_leaves_the_old_audio(home: House) -> None:
+    """The story stays READY with what it had, and the problem says why the new narration came to nothing."""
+    watcher = await home.tell(spec(22))
+    voice = common_pb2.VoiceSelection(provider="mock", voice_id="nobody")
+    request = gateway_pb2.NarrateStoryRequest(story_id=watcher.story_id, voice=voice)
+    await home.stub.NarrateStory(request, timeout=10)
+    again = await home.watch(watcher.story_id)
+    assert again.done is not None
+    assert (READY, watcher.audio_id) == (again.done.state, again.done.audio.audio_id)
+    assert ["VOICE_NOT_FOUND"] == [problem.reason for problem in again.done.problems]
+    assert watcher.audio == again.audio
+
+
+async def test_stories_are_listed_newest_first_in_pages(home: House) -> None:
+    """Each once, by the token of the page before."""
+    wish = spec(20, narrate=False)
+    wish.child.name = "Lister"
+    for _ in range(5):
+        await home.create(wish)
+    wanted = common_pb2.StoryFilter(child_name="Lister")
+    seen: list[str] = []
+    token = ""
+    while True:
+        request = gateway_pb2.ListStoriesRequest(filter=wanted, page_size=2, page_token=token)
+        page = await home.stub.ListStories(request, timeout=10)
+        seen += [story.id for story in page.stories]
+        token = page.next_page_token
+        if not token:
+            break
+    assert 5 == len(set(seen)) == len(seen)
+    assert sorted(seen, reverse=True) == seen
+
+
+async def test_the_status_names_every_service_and_what_is_embedded(home: House) -> None:
+    """With the variables that bring the real ones."""
+    status = await home.stub.GetSystemStatus(gateway_pb2.GetSystemStatusRequest(), timeout=10)
+    assert status.healthy
+    assert ["gateway", "story", "voice", "storage"] == [service.service for service in status.services]
+    variables = {part.part: list(part.environment_variables) for part in status.embedded_parts}
+    assert ["OPENROUTER_API_KEY"] == variables["writer"]
+    assert "STORAGE_BACKEND" in variables["store"]
+
+
+async def test_the_catalogues_are_served_at_the_gateway_and_nothing_else(home: House) -> None:
+    """Forwarded with their errors; a sibling's inner RPCs are not offered."""
+    voice: Any = voice_pb2_grpc.VoiceServiceStub(home.channel)
+    providers = await voice.ListProviders(voice_pb2.ListProvidersRequest(), timeout=10)
+    assert "mock" in {provider.provider_name for provider in providers.providers}
+    bad = voice.ListVoices(voice_pb2.ListVoicesRequest(page_size=-1), timeout=10)
+    assert (grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED") == await refused(bad)
+    inner = voice.ForgetSegments(voice_pb2.ForgetSegmentsRequest(story_ids=[new_id()]), timeout=10)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await inner
+    assert grpc.StatusCode.UNIMPLEMENTED is caught.value.code()
+
+
+async def test_a_story_of_somebody_else_is_not_found(home: House, tmp_path: Path) -> None:
+    """The gateway alone says who the owner is: a caller's word for it counts for nothing."""
+    del tmp_path
+    story = await home.create(spec(21, narrate=False))
+    request = gateway_pb2.GetStoryRequest(story_id=story.id)
+    answer = await home.stub.GetStory(request, timeout=10, metadata=(("x-tale-owner", "mallory"),))
+    assert story.id == answer.story.id

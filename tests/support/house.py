@@ -1,0 +1,125 @@
+"""All four services in the test's own process, over a folder of its own, with the mock voice."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+import gateway.bootstrap
+import storage_service.bootstrap
+import story_service.bootstrap
+from gateway.settings import GatewaySettings
+from servicekit.authentication import Anonymous, Security
+from storage_service.settings import StorageSettings
+from story_service.settings import StorySettings
+from support.servers import Running, running
+from support.watcher import Watcher, gateway_stub
+from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
+from tale.storage.v1 import storage_pb2_grpc
+from voice_service.bootstrap import assemble
+from voice_service.mock.journal import MockJournal
+from voice_service.mock.provider import MockVoiceProvider
+from voice_service.mock.script import MockFault, MockScript
+from voice_service.settings import VoiceServiceSettings
+
+
+@dataclass(slots=True)
+class House:
+    """A running cluster: the gateway's channel and stub, the storage behind it, and the mock voice's journal."""
+
+    channel: grpc.aio.Channel
+    stub: Any
+    storage: Any
+    journal: MockJournal
+    servers: dict[str, Running]
+
+    async def tell(self, wish: common_pb2.StorySpec, request_id: str = "") -> Watcher:
+        """Tells a story to its end."""
+        watcher = Watcher()
+        await watcher.tell(self.channel, wish, request_id)
+        if watcher.error is not None:
+            raise watcher.error
+        return watcher
+
+    async def create(self, wish: common_pb2.StorySpec, request_id: str = "") -> common_pb2.Story:
+        """Asks for a story and does not wait for it."""
+        request = gateway_pb2.CreateStoryRequest(request_id=request_id, spec=wish)
+        answer: gateway_pb2.CreateStoryResponse = await self.stub.CreateStory(request, timeout=20)
+        return answer.story
+
+    async def get(self, story_id: str) -> common_pb2.Story:
+        """The story as kept, in full view."""
+        request = gateway_pb2.GetStoryRequest(story_id=story_id, view=common_pb2.STORY_VIEW_FULL)
+        answer: gateway_pb2.GetStoryResponse = await self.stub.GetStory(request, timeout=20)
+        return answer.story
+
+    async def watch(self, story_id: str) -> Watcher:
+        """Watches a story from the beginning to its end."""
+        watcher = Watcher(story_id=story_id)
+        await watcher.watch(self.channel)
+        if watcher.error is not None:
+            raise watcher.error
+        return watcher
+
+    async def read_audio(self, story_id: str, offset: int = 0) -> tuple[common_pb2.StoryAudio, bytes]:
+        """The kept audio's header and its bytes from `offset`."""
+        request = gateway_pb2.ReadStoryAudioRequest(story_id=story_id, offset=offset)
+        header, data = common_pb2.StoryAudio(), bytearray()
+        async for response in self.stub.ReadStoryAudio(request, timeout=20):
+            if response.WhichOneof("piece") == "header":
+                header = response.header
+            else:
+                assert offset + len(data) == response.chunk.offset
+                data += response.chunk.chunk
+        return header, bytes(data)
+
+
+@asynccontextmanager
+async def house(
+    folder: Path,
+    *,
+    words_per_second: float | None = None,
+    realtime_factor: float = 0,
+    faults: Sequence[MockFault] = (),
+    fallback: Sequence[str] = (),
+    voice_target: str = "",
+    **gateway_settings: Any,
+) -> AsyncIterator[House]:
+    """A cluster in this process. `voice_target` puts something between gateway and voice, "{address}" filled in."""
+    script = MockScript(realtime_factor=realtime_factor, faults=tuple(faults))
+    mock = MockVoiceProvider(script)
+    free = {"listen": "127.0.0.1:0", "ops_listen": "127.0.0.1:0", "data_dir": folder, "drain_seconds": 2}
+    storage_app = storage_service.bootstrap.build_app(StorageSettings(**free))
+    story_app = story_service.bootstrap.build(StorySettings(offline_words_per_second=words_per_second, **free))
+    voice_settings = VoiceServiceSettings(
+        default_provider="mock", provider_fallback=tuple(fallback), retry_delay_seconds=0.01, **free
+    )
+    voice_app = assemble(voice_settings, [mock])
+    async with AsyncExitStack() as stack:
+        servers = {
+            name: await stack.enter_async_context(running(app, service=name, drain_seconds=2))
+            for name, app in (("storage", storage_app), ("story", story_app), ("voice", voice_app))
+        }
+        settings = GatewaySettings(
+            **free,
+            story_target=f"dns:///{servers['story'].address}",
+            voice_target=voice_target or f"dns:///{servers['voice'].address}",
+            storage_target=f"dns:///{servers['storage'].address}",
+            **{"pickup_interval_seconds": 0.2, "heartbeat_seconds": 0.5, **gateway_settings},
+        )
+        door = await stack.enter_async_context(
+            running(
+                gateway.bootstrap.build(settings),
+                service="gateway",
+                settings=settings,
+                security=Security(Anonymous()),
+            )
+        )
+        servers["gateway"] = door
+        stub: Any = gateway_stub(door.channel)
+        storage: Any = storage_pb2_grpc.StorageServiceStub(servers["storage"].channel)
+        yield House(door.channel, stub, storage, mock.journal, servers)
