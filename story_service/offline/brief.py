@@ -1,0 +1,50 @@
+"""What the embedded writer takes in and gives out."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfflineBrief:
+    """One story asked for. All text is untrusted and is cleaned before it reaches a sentence."""
+
+    name: str
+    """The child's name."""
+    age: int
+    """Years."""
+    gender: Literal["female", "male", ""]
+    """Empty: pronouns are the singular they."""
+    interests: tuple[str, ...]
+    """Any phrases; the first five are used."""
+    wish: str
+    """Free text: "a story about a dragon who cannot sleep", "to find the moon". Empty: the writer picks one."""
+    moral: str
+    """One of the well-known morals, or free text. Empty: the writer picks one."""
+    theme: str
+    """A theme the language knows, or free text. Empty: the writer picks one."""
+    language_code: str
+    """BCP-47; its primary subtag decides."""
+    length_minutes: int
+    """1 to 30, at 150 words a minute."""
+    seed: int
+    """The same brief with the same seed gives the same story, on every machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a story as it leaves the writer: the title, or whole sentences of the text.
+
+    Joining every text piece gives the content. What separates a piece from the one before (a space,
+    or a blank line between paragraphs) stands at its start, so that no piece ends in white space.
+    """
+
+    kind: Literal["title", "text"]
+    text: str
+
+
+class LanguageUnsupported(ValueError):  # noqa: N818 - named as the wire's reason, LANGUAGE_UNSUPPORTED
+    """The embedded writer has no stock of prose in that language."""
+
+    def __init__(self, supported: tuple[str, ...]) -> None:
+        super().__init__(f"the embedded writer can write in: {', '.join(supported)}")
+        self.supported = supported

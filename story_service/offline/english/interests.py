@@ -1,0 +1,63 @@
+"""Interests in any form, made into something that one can love, know about and tell of."""
+
+import re
+from dataclasses import dataclass
+
+from story_service.offline.cleaning import clean
+from story_service.offline.english.lexicon import Lexicon
+from story_service.offline.english.phrases import Person, article, in_person, progressive
+
+_STRANGE = re.compile(r"[!?.:;,\u2026()@$%&/+]")
+_ARTICLE = re.compile(r"^(?:a|an)\s+", re.IGNORECASE)
+_INSTRUMENTS = frozenset({"piano", "violin", "guitar"})
+_LONGEST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """One interest as a noun phrase."""
+
+    phrase: str
+    category: str
+
+
+def _lowered(phrase: str, lexicon: Lexicon) -> str:
+    """Without the capital that a form or a phone put there, where the word is known to have none."""
+    first = phrase.split()[0]
+    known = phrase.casefold() in lexicon.known or first.casefold() in lexicon.known | {"the", "my", "to", "a", "an"}
+    return first.casefold() + phrase[len(first) :] if known and not phrase.isupper() else phrase
+
+
+def interest(text: str, lexicon: Lexicon, person: Person) -> Interest | None:
+    """None where nothing is left of the text after cleaning."""
+    phrase = clean(text, limit=60)
+    if not any(char.isalnum() for char in phrase):
+        return None
+    if len(phrase.split()) > _LONGEST or _STRANGE.search(phrase):
+        return Interest(f"\u201c{phrase}\u201d", "")
+    phrase = _lowered(phrase, lexicon)
+    category = lexicon.category(phrase)
+    noun = _ARTICLE.sub("", phrase)
+    first, *rest = phrase.removeprefix("to ").split()
+    if noun in lexicon.animate and noun not in lexicon.definite:
+        phrase = lexicon.plural(noun)
+    elif phrase in _INSTRUMENTS or (phrase in lexicon.definite and phrase not in {"snow", "night"}):
+        phrase = "the " + phrase
+    elif first in lexicon.verbs and (phrase.startswith("to ") or rest or first not in lexicon.nounish):
+        if phrase.startswith("to ") or not (rest and first in lexicon.nounish):
+            phrase = " ".join([progressive(first), *rest])
+    elif noun != phrase:
+        phrase = f"{article(noun)} {noun}"
+    return Interest(in_person(phrase, person), category or lexicon.category(phrase))
+
+
+def interests(texts: tuple[str, ...], lexicon: Lexicon, person: Person) -> tuple[Interest, ...]:
+    """The first five that say something, none twice."""
+    found: dict[str, Interest] = {}
+    for text in texts:
+        one = interest(text, lexicon, person)
+        if one is not None:
+            found.setdefault(one.phrase.casefold(), one)
+    return tuple(found.values())[:5]
+
+

@@ -1,0 +1,90 @@
+"""Small English grammar: articles, possessives, lists, numbers, titles, -ing forms and pronouns shifted in person."""
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+Person = Literal["me", "you", "her", "him", "them"]
+
+_NUMBERS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen"
+).split()
+_SMALL_WORDS = frozenset(
+    "a an the and but or nor of in on at to for from with by its his her their into as no over "
+    "under".split()
+)
+_VOWEL_SOUND = re.compile(r"(?:hour|honest|heir|honou?r|[aeiou])", re.IGNORECASE)
+_CONSONANT_SOUND = re.compile(r"(?:uni(?!n|m)|us[aeu]|uk|ut[ei]|eu|ewe|one\b|once\b|ufo|u-)", re.IGNORECASE)
+_LETTERS = re.compile(r"^(?:[AEFHILMNORSX])(?:[A-Z0-9-]|\b)")
+_POSSESSIVES = {"me": "my", "you": "your", "her": "her", "him": "his", "them": "their"}
+_REFLEXIVES = {"me": "myself", "you": "yourself", "her": "herself", "him": "himself", "them": "themself"}
+_ABSOLUTES = {"me": "mine", "you": "yours", "her": "hers", "him": "his", "them": "theirs"}
+_FIRST_PERSON = re.compile(r"\b(my|me|mine|myself)\b", re.IGNORECASE)
+_THIRD_POSSESSIVE = re.compile(r"\b(?:its|his|her|their)\b(?= \w)")
+
+
+def article(phrase: str) -> str:
+    """"a" or "an", by sound as far as spelling shows it."""
+    if _LETTERS.match(phrase) and phrase.split()[0].isupper() and len(phrase.split()[0]) <= 3:
+        return "an"
+    return "an" if _VOWEL_SOUND.match(phrase) and not _CONSONANT_SOUND.match(phrase) else "a"
+
+
+def possessive(name: str) -> str:
+    """Mia's, Thomas's."""
+    return name + "\u2019s"
+
+
+def joined(parts: Sequence[str]) -> str:
+    """A, B and C."""
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+
+
+def number(value: int) -> str:
+    """In words as far as stories need them."""
+    return _NUMBERS[value] if 0 <= value < len(_NUMBERS) else str(value)
+
+
+def years(age: int) -> str:
+    """Six years old."""
+    if age <= 0:
+        return "not even one year old"
+    return f"{number(age)} year{'' if age == 1 else 's'} old"
+
+
+def title_case(text: str) -> str:
+    """The later part of a title, with capitals for all words but the small ones."""
+    return " ".join(word if word in _SMALL_WORDS else word[:1].upper() + word[1:] for word in text.split())
+
+
+def progressive(verb: str) -> str:
+    """Drawing, riding, swimming."""
+    if verb.endswith("ie"):
+        return verb[:-2] + "ying"
+    if verb.endswith("e") and not verb.endswith(("ee", "oe", "ye")) and verb != "be":
+        return verb[:-1] + "ing"
+    if re.search(r"^[^aeiou]*[aeiou][^aeiouwxy]$", verb):
+        return verb + verb[-1] + "ing"
+    return verb + "ing"
+
+
+def in_person(phrase: str, person: Person) -> str:
+    """What a child says of itself ("find my dog"), said to or about the child."""
+
+    def shifted(match: re.Match[str]) -> str:
+        word = match[1].casefold()
+        if word == "my":
+            return _POSSESSIVES[person]
+        if word == "mine":
+            return _ABSOLUTES[person]
+        if word == "myself":
+            return _REFLEXIVES[person]
+        return str(person)
+
+    return _FIRST_PERSON.sub(shifted, phrase)
+
+
+def as_said_by_its_owner(phrase: str, *, plural: bool) -> str:
+    """"find its mother" as the one who looks for her says it: "find my mother"."""
+    return _THIRD_POSSESSIVE.sub("our" if plural else "my", phrase)

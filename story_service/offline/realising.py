@@ -1,0 +1,82 @@
+"""From lines of the stock to sentences: choices made, slots filled, the reader's age minded."""
+
+import random
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+from story_service.offline.arc import Paragraphs, Unit
+from story_service.offline.stock import Body, Line
+
+AgeBand = Literal["youngest", "middle", "oldest"]
+
+_CHOICE = re.compile(r"\[([^\[\]]*)\]")
+_SLOT = re.compile(r"\{(\w+)\}")
+_AFTER_STOP = re.compile(r"(?<=[^.]\. )(\u201c?)([a-z])")
+_FIRST = re.compile(r"^(\u201c?)([a-z])")
+_SEMICOLON = re.compile(r"; (\w)")
+_TWO_STOPS = re.compile(r"([!?])\.(?!\w)")
+_NOT_FOR: Mapping[AgeBand, str] = {"youngest": "=>", "middle": "<>", "oldest": "<"}
+
+
+def age_band(age: int) -> AgeBand:
+    """Up to four, five to seven, eight and over."""
+    if age <= 4:
+        return "youngest"
+    return "middle" if age <= 7 else "oldest"
+
+
+def _upper_second(match: re.Match[str]) -> str:
+    return match[1] + match[2].upper()
+
+
+class Realiser:
+    """Turns stock into prose for one story. Not shared between stories: choices consume its randomness."""
+
+    def __init__(
+        self, slots: Mapping[str, str], rng: random.Random, band: AgeBand, *, simpler: Mapping[str, str]
+    ) -> None:
+        self._slots = slots
+        self._rng = rng
+        self._band = band
+        self._simpler = (
+            re.compile(r"\b(" + "|".join(sorted(map(re.escape, simpler), key=len, reverse=True)) + r")\b")
+            if simpler and band == "youngest"
+            else None
+        )
+        self._simple_words = simpler
+
+    def text(self, source: str, extra: Mapping[str, str] | None = None) -> str:
+        """One line of stock as finished prose."""
+        text = _CHOICE.sub(self._choose, source)
+        if self._simpler is not None:
+            text = self._simpler.sub(lambda match: self._simple_words[match[1]], text)
+            text = _SEMICOLON.sub(lambda match: ". " + match[1].upper(), text)
+        slots = extra or {}
+        text = _SLOT.sub(lambda match: slots[match[1]] if match[1] in slots else self._slots[match[1]], text)
+        text = _TWO_STOPS.sub(r"\1", text.strip())
+        return "\n\n".join(
+            _AFTER_STOP.sub(_upper_second, _FIRST.sub(_upper_second, part.strip())) for part in text.split(" // ")
+        )
+
+    def suits(self, line: Line) -> bool:
+        """Whether the line is meant for readers of this age."""
+        return not line.readers or line.readers not in _NOT_FOR[self._band]
+
+    def unit(self, line: Line, extra: Mapping[str, str] | None = None) -> Unit:
+        """One line as a unit."""
+        return Unit(self.text(line.text, extra), line.level)
+
+    def paragraphs(self, body: Body, extra: Mapping[str, str] | None = None) -> Paragraphs:
+        """A body, without the lines that are not for this age or that come out empty."""
+        told = (
+            tuple(unit for line in paragraph if self.suits(line) and (unit := self.unit(line, extra)).text)
+            for paragraph in body
+        )
+        return tuple(paragraph for paragraph in told if paragraph)
+
+    def _choose(self, match: re.Match[str]) -> str:
+        youngest, tilde, others = match[1].partition("~")
+        if tilde:
+            return youngest if self._band == "youngest" else others
+        return self._rng.choice(match[1].split("|"))
