@@ -5,7 +5,7 @@ import re
 WORDS_PER_MINUTE = 150
 
 _BOUNDARY = re.compile(r"(?<=[.!?\u2026])[\"\u201d\u2019']*\s+|\n+")
-_QUOTES = str.maketrans("", "", "\"\u201c\u201d")
+_QUOTES = str.maketrans("", "", '"\u201c\u201d')
 
 
 def count_words(text: str) -> int:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from story_service.offline.brief import OfflineBrief
 from story_service.offline.cleaning import clean, clean_name, closed
@@ -33,6 +34,24 @@ _PRONOUNS: Mapping[Person, tuple[str, str, str, str]] = {
 }
 _NOUNS: Mapping[Person, str] = {"her": "girl", "him": "boy", "them": "child"}
 _OBJECTS = {"he": ("him", "his"), "she": ("her", "her"), "it": ("it", "its")}
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """How much of the caller's own words fits in: a story of one minute has 150 for everything."""
+
+    name: int
+    name_words: int
+    phrase: int
+    wish: int
+    interests: int
+
+    @classmethod
+    def of(cls, brief: OfflineBrief) -> Self:
+        """By the length asked for; characters, except where it says words or counts."""
+        if brief.length_minutes <= 1:
+            return cls(name=24, name_words=1, phrase=40, wish=60, interests=3)
+        return cls(name=40, name_words=3, phrase=120, wish=110, interests=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +92,7 @@ class Casting:
         self._lexicon = lexicon
         self._wishes = WishReader(lexicon)
         self._phrases = {section.key: section.lines() for section in stock["phrases"]}
-        self._simpler = dict(
-            (part.strip() for part in line.text.split("=", 1)) for line in self._phrases["simple"]
-        )
+        self._simpler = dict((part.strip() for part in line.text.split("=", 1)) for line in self._phrases["simple"])
 
     def realiser(self, cast: Cast, rng: random.Random) -> Realiser:
         """For the lines of one story."""
@@ -85,16 +102,17 @@ class Casting:
         """The same for the same brief. A companion whose name is in `told` is somebody else there."""
         rng = random_for(brief, "cast")
         person = _PERSONS[brief.gender]
-        name = clean_name(brief.name) or "Little One"
+        room = _Room.of(brief)
+        name = " ".join(clean_name(brief.name, limit=room.name).split()[: room.name_words]) or "Little One"
         band = age_band(brief.age)
         wish = self._wishes.read(
             brief.wish if clean(brief.wish, limit=240) else rng.choice(self._phrases["wishes"]).text,
-            name=name, person=person, default_problem=rng.choice(self._phrases["problems"]).text,
+            name=name, person=person, default_problem=rng.choice(self._phrases["problems"]).text, room=room.wish,
         )  # fmt: skip
-        moral, moral_quoted = self._moral(brief, rng)
-        realm, theme_quoted = self._realm(brief, rng)
+        moral, moral_quoted = self._moral(brief, rng, room)
+        realm, theme_quoted = self._realm(brief, rng, room)
         companion = self._companion(realm, rng, avoiding=f"{name} {brief.wish} {told}".casefold())
-        found = interests(brief.interests, self._lexicon, person)
+        found = interests(brief.interests, self._lexicon, person, most=room.interests)
         slots = {
             **_child(name, person, brief.age),
             **_setting(realm),
@@ -115,7 +133,7 @@ class Casting:
         slots |= self._written(found, realiser, rng, theme_quoted=theme_quoted)
         return Cast(name, band, wish, moral, moral_quoted, realm, theme_quoted, companion, found, slots)
 
-    def _moral(self, brief: OfflineBrief, rng: random.Random) -> tuple[Section, str]:
+    def _moral(self, brief: OfflineBrief, rng: random.Random, room: _Room) -> tuple[Section, str]:
         morals = self._stock["morals"]
         known = tuple(section for section in morals if section.key != "other")
         text = clean(brief.moral, limit=120)
@@ -124,9 +142,9 @@ class Casting:
         if text.casefold() in {section.key for section in known}:
             return next(section for section in known if section.key == text.casefold()), ""
         other = next(section for section in morals if section.key == "other")
-        return other, closed(brief.moral, limit=120)
+        return other, closed(brief.moral, limit=room.phrase)
 
-    def _realm(self, brief: OfflineBrief, rng: random.Random) -> tuple[Section, str]:
+    def _realm(self, brief: OfflineBrief, rng: random.Random, room: _Room) -> tuple[Section, str]:
         realms = self._stock["themes"]
         text = clean(brief.theme, limit=80)
         if not text:
@@ -134,7 +152,7 @@ class Casting:
         if text.casefold() in {realm.key for realm in realms}:
             return next(realm for realm in realms if realm.key == text.casefold()), ""
         indoors = tuple(realm for realm in realms if realm.key not in {"school", "pirates"})
-        return _named(realms, text) or rng.choice(indoors), closed(brief.theme, limit=80)
+        return _named(realms, text) or rng.choice(indoors), closed(brief.theme, limit=room.phrase)
 
     def _companion(self, realm: Section, rng: random.Random, *, avoiding: str) -> Section:
         known = {section.key: section for section in self._stock["companions"]}
@@ -174,7 +192,9 @@ def _setting(realm: Section) -> dict[str, str]:
     khe = realm.fields["khe"]
     khim, khis = _OBJECTS[khe]
     keeper = realm.fields["keeper"]
-    kept = {name: realm.fields[name] for name in ("place", "light", "gatea", "gate", "keepera", "smalla", "small", "end")}
+    kept = {
+        name: realm.fields[name] for name in ("place", "light", "gatea", "gate", "keepera", "smalla", "small", "end")
+    }
     return {**kept, "keeper": keeper, "Keeper": keeper[:1].upper() + keeper[1:], "khe": khe, "khim": khim, "khis": khis}
 
 

@@ -51,13 +51,11 @@ def interest(text: str, lexicon: Lexicon, person: Person) -> Interest | None:
     return Interest(in_person(phrase, person), category or lexicon.category(phrase))
 
 
-def interests(texts: tuple[str, ...], lexicon: Lexicon, person: Person) -> tuple[Interest, ...]:
-    """The first five that say something, none twice."""
+def interests(texts: tuple[str, ...], lexicon: Lexicon, person: Person, *, most: int) -> tuple[Interest, ...]:
+    """The first few that say something, none twice."""
     found: dict[str, Interest] = {}
     for text in texts:
         one = interest(text, lexicon, person)
         if one is not None:
             found.setdefault(one.phrase.casefold(), one)
-    return tuple(found.values())[:5]
-
-
+    return tuple(found.values())[:most]

@@ -29,7 +29,7 @@ class English:
         self._casting = Casting(self._stock, Lexicon(self._stock["lexicon"]))
 
     def title(self, brief: OfflineBrief) -> str:
-        """"Mia and the Dragon Who Could Not Sleep"."""
+        """ "Mia and the Dragon Who Could Not Sleep"."""
         cast = self._casting.cast(brief)
         rng = random_for(brief, "title")
         kind = _plot(cast)
@@ -145,9 +145,7 @@ class English:
 
 
 def _with(scene: Block, paragraphs: Paragraphs) -> Block:
-    return Block(
-        key=scene.key, paragraphs=(*scene.paragraphs, *paragraphs), elastic=True, glimpse=scene.glimpse
-    )
+    return Block(key=scene.key, paragraphs=(*scene.paragraphs, *paragraphs), elastic=True, glimpse=scene.glimpse)
 
 
 def _plot(cast: Cast) -> str:

@@ -25,7 +25,9 @@ _FIRST_PERSON_LEAD = re.compile(
     r"^(?:please )?(?:i|we)(?:\u2019d| would)? (?:really )?(?:want|wish|like|love|dream)(?: of| that)? ", re.IGNORECASE
 )
 _WHO = re.compile(r",? (?:who|that|which) |\u2019s? (?=never$)", re.IGNORECASE)
-_CANNOT = r"(?:can ?not|can\u2019t|could ?not|couldn\u2019t|is (?:not able|unable) to|was (?:not able|unable) to|never can)"
+_CANNOT = (
+    r"(?:can ?not|can\u2019t|could ?not|couldn\u2019t|is (?:not able|unable) to|was (?:not able|unable) to|never can)"
+)
 _CANT = re.compile(rf"^{_CANNOT} (?P<vp>.+)$", re.IGNORECASE)
 _BARE_CANT = re.compile(rf"^(?P<np>.+?) (?P<clause>(?:{_CANNOT}|(?:is|was|are|were) (?:afraid|scared|frightened|lost|"
                         r"looking)|wants?|wanted|learns?|learning|trying|has lost|lost|looking for|searching for) .+)$",
@@ -128,13 +130,17 @@ class WishReader:
     def __init__(self, lexicon: Lexicon) -> None:
         self._lexicon = lexicon
 
-    def read(self, text: str, *, name: str, person: Person, default_problem: str) -> Wish:
-        """Never fails: what it does not understand becomes a Note. `default_problem` is a relative clause."""
+    def read(self, text: str, *, name: str, person: Person, default_problem: str, room: int = 110) -> Wish:
+        """Never fails: what it does not understand becomes a Note.
+
+        `default_problem` is the relative clause of somebody of whom the wish says nothing else; `room` is
+        the number of characters that a wish may take up.
+        """
         wish = clean(text, limit=240)
         lead = _LEAD.match(wish)
         rest = wish[lead.end() :] if lead else _FIRST_PERSON_LEAD.sub("", wish)
         rest = rest.strip()
-        if rest and len(rest.split()) <= 22:
+        if rest and len(rest) <= 1.5 * room:
             if self._begins_with_verb(rest):
                 read = self._quest(rest, name, person) or self._helping(rest, person, default_problem)
             else:
@@ -144,7 +150,7 @@ class WishReader:
             about = self._subject(rest, person)
             if about is not None:
                 return Quest(f"find {about.first}", about)
-        return Note(closed(text, limit=110))
+        return Note(closed(text, limit=room))
 
     def _begins_with_verb(self, text: str) -> bool:
         first, *rest = text.casefold().split()
