@@ -8,10 +8,7 @@ import grpc
 
 from servicekit.context import outgoing_metadata
 
-_SERVICE_CONFIG: Final = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})
-
 _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
-    ("grpc.service_config", _SERVICE_CONFIG),
     ("grpc.service_config_disable_resolution", 1),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -25,18 +22,30 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
 def open_channel(
     target: str,
     *,
+    health_checked: bool = True,
     credentials: grpc.ChannelCredentials | None = None,
     options: Sequence[tuple[str, Any]] = (),
 ) -> grpc.aio.Channel:
     """A channel to `target` ("dns:///host:port" spreads calls over all its addresses), to be closed by the caller.
 
-    Nothing is retried here: who calls knows what may be repeated. Each call brings its own `timeout`
-    (servicekit.deadline) and `metadata=call_metadata()`. `credentials` bring TLS.
+    With `health_checked` it watches the health of each address and sends no call to one that is starting or draining,
+    so that replicas come and go unnoticed; where none is left calls fail with UNAVAILABLE, or wait with
+    `wait_for_ready`. Give False to ask such a server how it is. Nothing is retried here: who calls knows what may be
+    repeated. Each call brings its own `timeout` (servicekit.deadline) and `metadata=call_metadata()`. `credentials`
+    bring TLS.
     """
-    merged = (*_OPTIONS, *options)
+    merged = (*_OPTIONS, ("grpc.service_config", _service_config(health_checked=health_checked)), *options)
     if credentials is None:
         return grpc.aio.insecure_channel(target, options=merged)
     return grpc.aio.secure_channel(target, credentials, options=merged)
+
+
+def _service_config(*, health_checked: bool) -> str:
+    # No timeouts in it: gRPC would let them fire more than a second early.
+    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    if health_checked:
+        config["healthCheckConfig"] = {"serviceName": ""}
+    return json.dumps(config)
 
 
 def call_metadata(*extra: tuple[str, str | bytes]) -> tuple[tuple[str, str | bytes], ...]:

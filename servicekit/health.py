@@ -12,13 +12,38 @@ _OVERALL: Final = ""
 _NOTIFICATION_SECONDS: Final = 1.0
 
 
+class _Servicer(health.aio.HealthServicer):
+    """The library's, which also tells how many watch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watchers = 0
+
+    async def Watch(  # noqa: N802 - the contract's name
+        self,
+        request: health_pb2.HealthCheckRequest,
+        context: grpc.aio.ServicerContext[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse],
+    ) -> None:
+        """Sends the health and its changes until the watcher goes."""
+        self.watchers += 1
+        try:
+            await super().Watch(request, context)
+        finally:
+            self.watchers -= 1
+
+
 class Health:
     """Health per service and of the whole server (""): NOT_SERVING until said otherwise."""
 
     def __init__(self) -> None:
-        self._servicer = health.aio.HealthServicer()
+        self._servicer = _Servicer()
         self._services: tuple[str, ...] = (_OVERALL,)
         self.serving = False
+
+    @property
+    def watched(self) -> bool:
+        """True when somebody follows the health, as siblings' channels do."""
+        return self._servicer.watchers > 0
 
     async def register(self, server: grpc.aio.Server, services: Sequence[str]) -> None:
         """Adds health and reflection for `services` (full names) to `server`."""

@@ -38,6 +38,7 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.http2.max_ping_strikes", 0),
 )
 _MOST_CALLS: Final = 4096
+_NOTICE_SECONDS: Final = 0.1
 _CUT_SECONDS: Final = 2.0
 _CLOSE_SECONDS: Final = 10.0
 _LAST_SECONDS: Final = 0.1
@@ -72,6 +73,7 @@ class Server:
         )
         self._bound = ""
         self._app_began = False
+        self._draining = False
         self._stopping = False
         self._down = asyncio.Event()
 
@@ -114,17 +116,22 @@ class Server:
     async def drain(self) -> None:
         """Goes down in good order, within `drain_seconds` and a little. Returns when the server is down.
 
-        Health says NOT_SERVING, new calls get UNAVAILABLE / RECONNECT, the app ends its streams, calls in flight end;
+        Health says NOT_SERVING, and whoever watches it gets a moment to turn elsewhere; from then on new calls get
+        UNAVAILABLE / RECONNECT, the app ends its streams, calls in flight end;
         those that did not in time get RECONNECT as well. Then the app closes what it opened.
         """
-        if self._tracker.draining:
+        if self._draining or self._stopping:
             await self._down.wait()
             return
-        self._tracker.draining = True
+        self._draining = True
         deadline = asyncio.get_running_loop().time() + self._settings.drain_seconds
         _log.info("draining", in_flight=self.in_flight)
         try:
             await self._health.set_serving(serving=False)
+            if self._health.watched:
+                # Calls that are on their way still get in; the next ones go to another replica.
+                await asyncio.sleep(min(_NOTICE_SECONDS, self._settings.drain_seconds))
+            self._tracker.draining = True
             await self._begin_drain(deadline)
             await self._tracker.wait_idle(deadline)
         finally:

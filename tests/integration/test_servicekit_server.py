@@ -112,7 +112,10 @@ async def test_not_serving_until_the_app_has_started() -> None:
     server = Server(app, ServiceSettings(drain_seconds=1), service="test")
     start = asyncio.create_task(server.start())
     await asyncio.wait_for(app.starting.wait(), 10)
-    async with open_channel(server.address) as channel, ClientSession(f"http://{server.ops_address}") as http:
+    async with (
+        open_channel(server.address, health_checked=False) as channel,
+        ClientSession(f"http://{server.ops_address}") as http,
+    ):
         early = asyncio.create_task(answer(channel, "UnaryUnary"))
         before = await check(channel), await check(channel, SERVICE), (await http.get("/readyz")).status
         alive = (await http.get("/healthz")).status
@@ -310,6 +313,39 @@ async def test_a_draining_server_takes_no_new_call() -> None:
     assert (grpc.StatusCode.UNAVAILABLE, "RECONNECT", 0.2) == (refused.code, refused.reason, refused.retry_after)
     assert (NOT_SERVING, status_pb2.SERVICE_HEALTH_NOT_SERVING) == (health, status.health)
     assert b"told" == given
+
+
+async def test_replicas_come_and_go_unnoticed() -> None:
+    """Of two replicas under load one drains: no call fails, since the channel watches their health."""
+    first, second = (Server(RawApp(fine), ServiceSettings(drain_seconds=5), service="test") for _ in range(2))
+    await first.start()
+    await second.start()
+    answered = asyncio.Condition()
+    answers: list[bytes] = []
+    target = f"ipv4:{first.address},{second.address}"
+    async with open_channel(target) as channel:
+
+        async def load() -> None:
+            while True:
+                answers.append(await answer(channel, "UnaryUnary", wait_for_ready=True))
+                async with answered:
+                    answered.notify_all()
+
+        async def fifty_more() -> None:
+            enough = len(answers) + 50
+            async with answered:
+                await answered.wait_for(lambda: len(answers) >= enough)
+
+        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+            workers = [group.create_task(load()) for _ in range(4)]
+            await fifty_more()
+            await first.drain()
+            await fifty_more()
+            for worker in workers:
+                worker.cancel()
+    await second.drain()
+
+    assert {b"fine"} == set(answers)
 
 
 async def test_stop_does_not_wait() -> None:

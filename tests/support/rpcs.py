@@ -51,9 +51,10 @@ def call(
     *,
     metadata: Sequence[tuple[str, str]] = (),
     timeout: float = 10.0,
+    wait_for_ready: bool = False,
 ) -> Any:
     """Begins a call of the method named `kind`; gives the call object."""
-    options = {"metadata": tuple(metadata), "timeout": timeout}
+    options: dict[str, Any] = {"metadata": tuple(metadata), "timeout": timeout, "wait_for_ready": wait_for_ready}
     method = f"/{SERVICE}/{kind}"
     match kind:
         case "StreamUnary":

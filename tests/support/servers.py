@@ -39,7 +39,7 @@ async def running(
     server = Server(app, settings, service=service, security=security)
     await server.start()
     try:
-        async with open_channel(server.address) as channel:
+        async with open_channel(server.address, health_checked=False) as channel:
             yield Running(server, server.address, channel)
     finally:
         await server.drain()
