@@ -1,6 +1,6 @@
 """All four services in the test's own process, over a folder of its own, with the mock voice."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from gateway.settings import GatewaySettings
 from servicekit.authentication import Anonymous, Security
 from storage_service.settings import StorageSettings
 from story_service.settings import StorySettings
+from support.cutting_proxy import CuttingProxy, cutting_proxy
 from support.servers import Running, running
 from support.watcher import Watcher, gateway_stub
 from tale.common.v1 import common_pb2
@@ -36,6 +37,7 @@ class House:
     storage: Any
     journal: MockJournal
     servers: dict[str, Running]
+    proxies: dict[str, CuttingProxy]
 
     async def tell(self, wish: common_pb2.StorySpec, request_id: str = "") -> Watcher:
         """Tells a story to its end."""
@@ -86,10 +88,13 @@ async def house(
     realtime_factor: float = 0,
     faults: Sequence[MockFault] = (),
     fallback: Sequence[str] = (),
-    voice_target: str = "",
+    cuts: Mapping[str, Sequence[int]] | None = None,
     **gateway_settings: Any,
 ) -> AsyncIterator[House]:
-    """A cluster in this process. `voice_target` puts something between gateway and voice, "{address}" filled in."""
+    """A cluster in this process.
+
+    `cuts` puts a proxy between the gateway and the services named: connection N breaks after the N-th number of bytes.
+    """
     script = MockScript(realtime_factor=realtime_factor, faults=tuple(faults))
     mock = MockVoiceProvider(script)
     free = {"listen": "127.0.0.1:0", "ops_listen": "127.0.0.1:0", "data_dir": folder, "drain_seconds": 2}
@@ -104,11 +109,15 @@ async def house(
             name: await stack.enter_async_context(running(app, service=name, drain_seconds=2))
             for name, app in (("storage", storage_app), ("story", story_app), ("voice", voice_app))
         }
+        targets = {f"{name}_target": f"dns:///{server.address}" for name, server in servers.items()}
+        proxies: dict[str, CuttingProxy] = {}
+        for name, positions in (cuts or {}).items():
+            proxy = await stack.enter_async_context(cutting_proxy(servers[name].address, positions))
+            proxies[name] = proxy
+            targets[f"{name}_target"] = f"dns:///{proxy.target}"
         settings = GatewaySettings(
             **free,
-            story_target=f"dns:///{servers['story'].address}",
-            voice_target=voice_target or f"dns:///{servers['voice'].address}",
-            storage_target=f"dns:///{servers['storage'].address}",
+            **targets,
             **{"pickup_interval_seconds": 0.2, "heartbeat_seconds": 0.5, **gateway_settings},
         )
         door = await stack.enter_async_context(
@@ -122,4 +131,4 @@ async def house(
         servers["gateway"] = door
         stub: Any = gateway_stub(door.channel)
         storage: Any = storage_pb2_grpc.StorageServiceStub(servers["storage"].channel)
-        yield House(door.channel, stub, storage, mock.journal, servers)
+        yield House(door.channel, stub, storage, mock.journal, servers, proxies)
