@@ -10,7 +10,7 @@ import structlog
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
-from storage_service.errors import audio_mismatch, audio_not_found, audio_too_large, field_error
+from storage_service.errors import UploadStalledError, audio_mismatch, audio_not_found, audio_too_large, field_error
 from storage_service.ports import AudioStore, StoryStore, Upload
 from storage_service.records import AudioKey, Deleted, KeptAudio, SignedUrl
 from tale.common.v1 import common_pb2
@@ -146,9 +146,7 @@ class AudioLibrary:
             async with asyncio.timeout(self._idle_seconds):
                 return await anext(pieces, None)
         except TimeoutError:
-            raise DomainError(
-                grpc.StatusCode.ABORTED, "UPLOAD_STALLED", "The next piece of audio did not come in time."
-            ) from None
+            raise UploadStalledError from None
 
 
 def _check_chunk(chunk: storage_pb2.AudioPiece, received: int) -> None:

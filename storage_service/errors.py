@@ -91,3 +91,12 @@ def field_error(field: str, description: str) -> DomainError:
         f"{field} {description}",
         violations=[FieldViolation(field, description)],
     )
+
+
+class UploadStalledError(DomainError):
+    """ABORTED / UPLOAD_STALLED: the next piece did not come in time, and nobody waits for it any more."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            grpc.StatusCode.ABORTED, "UPLOAD_STALLED", "The next piece of audio did not come in time; send it again."
+        )

@@ -1,19 +1,24 @@
 """StorageService on the wire: messages in, domain calls, messages out."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, TypeAlias
+from contextlib import aclosing, suppress
+from typing import Any, Final, TypeAlias
 
 import grpc
 
 from servicekit.context import current
+from servicekit.errors import DomainError
 from storage_service import requests
 from storage_service.audio import AudioLibrary
-from storage_service.errors import field_error
+from storage_service.errors import UploadStalledError, field_error
 from storage_service.paging import from_token, to_token
 from storage_service.ports import StoryStore
 from storage_service.records import Cancel, Change, Lease, Narrate, NewStory, Position, Rate, RepeatKey, Retry
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2, storage_pb2_grpc
+
+_HEAR_OUT_SECONDS: Final = 5.0
 
 _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
@@ -129,11 +134,17 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
         """Takes audio in."""
         del context
         pieces = aiter(request_iterator)
-        first = await anext(pieces, None)
-        if first is None or first.WhichOneof("piece") != "header":
-            raise field_error("header", "must come first")
-        requests.check_audio_header(first.header)
-        return storage_pb2.WriteAudioResponse(audio=await self._audio.write(first.header, pieces))
+        try:
+            first = await anext(pieces, None)
+            if first is None or first.WhichOneof("piece") != "header":
+                raise field_error("header", "must come first")
+            requests.check_audio_header(first.header)
+            return storage_pb2.WriteAudioResponse(audio=await self._audio.write(first.header, pieces))
+        except UploadStalledError:
+            raise
+        except DomainError:
+            await _hear_out(pieces)
+            raise
 
     async def ReadAudio(  # noqa: N802 - the contract's name
         self, request: storage_pb2.ReadAudioRequest, context: _Context
@@ -148,9 +159,10 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
         yield storage_pb2.ReadAudioResponse(header=kept.audio)
         offset = request.offset
         limit = request.limit if request.HasField("limit") else None
-        async for data in self._audio.read(owner, kept, offset=offset, limit=limit):
-            yield storage_pb2.ReadAudioResponse(chunk=storage_pb2.AudioPiece(offset=offset, data=data))
-            offset += len(data)
+        async with aclosing(self._audio.read(owner, kept, offset=offset, limit=limit)) as chunks:
+            async for data in chunks:
+                yield storage_pb2.ReadAudioResponse(chunk=storage_pb2.AudioPiece(offset=offset, data=data))
+                offset += len(data)
 
     async def GetAudioUrl(  # noqa: N802 - the contract's name
         self, request: storage_pb2.GetAudioUrlRequest, context: _Context
@@ -163,6 +175,17 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
         response = storage_pb2.GetAudioUrlResponse(url=signed.url)
         response.expire_time.FromMicroseconds(signed.expire_time)
         return response
+
+
+async def _hear_out(pieces: AsyncIterator[storage_pb2.WriteAudioRequest]) -> None:
+    """Lets a caller finish sending, for a while.
+
+    A client of grpc.aio that is still sending when its call fails reports INTERNAL instead of the status it was given.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_HEAR_OUT_SECONDS):
+            async for _ in pieces:
+                pass
 
 
 def _change(request: storage_pb2.UpdateStoryRequest) -> Change:

@@ -1,0 +1,242 @@
+"""The embedded store against a real disk: what it makes, and what it says when the disk fails."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from support.storage_kit import ManualClock
+
+from servicekit.errors import DomainError
+from servicekit.ids import new_id
+from servicekit.settings import ConfigurationError
+from storage_service.embedded.audio_files import AudioFiles
+from storage_service.embedded.database import Database
+from storage_service.embedded.schema import migrations
+from storage_service.records import AudioKey
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    """A database with a table of its own for the tests."""
+    it = Database(tmp_path / "storage" / "tale.sqlite3", sync="normal", readers=2)
+    await it.open()
+    await it.write(lambda connection: connection.execute("CREATE TABLE notes (note BLOB)").close())
+    yield it
+    await it.close()
+
+
+def note(connection: sqlite3.Connection, text: str = "kept") -> None:
+    """Writes a row."""
+    connection.execute("INSERT INTO notes VALUES (?)", (text,))
+
+
+def notes(connection: sqlite3.Connection) -> list[str]:
+    """All rows."""
+    return [row["note"] for row in connection.execute("SELECT note FROM notes")]
+
+
+async def test_folder_and_files_are_for_their_owner_alone(database: Database, tmp_path: Path) -> None:
+    """Nobody else on the machine reads what children are told."""
+    await database.write(note)
+    folder = tmp_path / "storage"
+    assert 0o700 == folder.stat().st_mode & 0o777
+    assert {"tale.sqlite3": 0o600, "tale.sqlite3-wal": 0o600, "tale.sqlite3-shm": 0o600} == {
+        path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()
+    }
+
+
+@pytest.mark.parametrize(("sync", "level"), [("normal", 1), ("full", 2)])
+async def test_the_database_is_set_up_as_promised(tmp_path: Path, sync: str, level: int) -> None:
+    """WAL, foreign keys, and the synchronous level that STORAGE_SYNC asks for."""
+    database = Database(tmp_path / "tale.sqlite3", sync=sync, readers=1)  # type: ignore[arg-type]
+    await database.open()
+
+    def pragmas(connection: sqlite3.Connection) -> list[object]:
+        names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        return [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
+
+    assert ["wal", level, 1, 5000] == await database.write(pragmas)
+    assert ["wal", level, 1, 5000] == await database.read(pragmas)
+    await database.close()
+
+
+async def test_readers_can_not_write(database: Database) -> None:
+    """A read that would change something is a defect, and changes nothing."""
+    with pytest.raises(DomainError, match="STORAGE_UNAVAILABLE"):
+        await database.read(note)
+    assert [] == await database.read(notes)
+
+
+async def test_opening_again_keeps_what_is_there(database: Database, tmp_path: Path) -> None:
+    """Migrations are applied once."""
+    await database.write(note)
+    again = Database(tmp_path / "storage" / "tale.sqlite3", sync="normal", readers=1)
+    await again.open()
+    assert ["kept"] == await again.read(notes)
+    version = await again.read(lambda connection: connection.execute("PRAGMA user_version").fetchone()[0])
+    assert migrations()[-1].version == version
+    await again.close()
+
+
+async def test_a_store_from_the_future_is_left_alone(database: Database, tmp_path: Path) -> None:
+    """An older program refuses to start on a newer store, and says so."""
+    await database.write(lambda connection: connection.execute("PRAGMA user_version = 99").close())
+    older = Database(tmp_path / "storage" / "tale.sqlite3", sync="normal", readers=1)
+    with pytest.raises(ConfigurationError, match="TALE_DATA_DIR holds a store of version 99"):
+        await older.open()
+    await older.close()
+
+
+async def test_a_file_that_is_no_database_stops_the_start(tmp_path: Path) -> None:
+    """The line names the variable to look at."""
+    (tmp_path / "tale.sqlite3").write_bytes(b"this is no database" * 100)
+    database = Database(tmp_path / "tale.sqlite3", sync="normal", readers=1)
+    with pytest.raises(ConfigurationError, match=r"TALE_DATA_DIR must be a folder .*SQLITE_NOTADB"):
+        await database.open()
+    await database.close()
+
+
+async def test_a_folder_that_can_not_be_made_stops_the_start(tmp_path: Path) -> None:
+    """A file where the folder should be is named as such."""
+    (tmp_path / "storage").write_text("in the way")
+    database = Database(tmp_path / "storage" / "tale.sqlite3", sync="normal", readers=1)
+    with pytest.raises(ConfigurationError, match="TALE_DATA_DIR"):
+        await database.open()
+    with pytest.raises(ConfigurationError, match="TALE_DATA_DIR"):
+        await AudioFiles(tmp_path / "storage" / "audio", ManualClock()).open()
+
+
+async def test_a_full_disk_is_unavailable_and_passes(database: Database) -> None:
+    """What did not fit is not there, nothing internal is told, and writing goes on when there is room again."""
+    await database.write(note)
+    pages = await database.write(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
+    await database.write(lambda connection: connection.execute(f"PRAGMA max_page_count = {pages + 4}").close())
+
+    def much(connection: sqlite3.Connection) -> None:
+        note(connection, "lost")
+        connection.execute("INSERT INTO notes VALUES (zeroblob(1000000))")
+
+    with pytest.raises(DomainError) as caught:
+        await database.write(much)
+    assert ("STORAGE_UNAVAILABLE", "The store can not be used at the moment.", 2.0) == (
+        caught.value.reason,
+        caught.value.message,
+        caught.value.retry_after,
+    )
+    await database.write(lambda connection: connection.execute("PRAGMA max_page_count = 100000").close())
+    await database.write(note)
+    assert ["kept", "kept"] == await database.read(notes)
+
+
+async def test_a_defect_is_not_dressed_up_as_the_disk(database: Database) -> None:
+    """Wrong SQL and broken constraints come out as what they are."""
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        await database.read(lambda connection: connection.execute("SELECT * FROM dragons").close())
+    with pytest.raises(sqlite3.IntegrityError):
+        await database.write(
+            lambda connection: connection.execute("INSERT INTO story_texts VALUES ('x', 0, 'y')").close()
+        )
+
+
+async def test_a_transaction_outlives_its_caller(database: Database) -> None:
+    """A caller who goes away leaves no half of it behind, and the next one is served."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(connection: sqlite3.Connection) -> None:
+        note(connection, "first half")
+        begun.set()
+        go_on.wait(10)
+        note(connection, "second half")
+
+    caller = asyncio.create_task(database.write(slow))
+    await asyncio.to_thread(begun.wait, 10)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    following = asyncio.create_task(database.write(note))
+    go_on.set()
+    await following
+    assert ["first half", "second half", "kept"] == await database.read(notes)
+
+
+async def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
+    """What was written before the error is taken back."""
+
+    def half(connection: sqlite3.Connection) -> None:
+        note(connection, "lost")
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        await database.write(half)
+    assert [] == await database.read(notes)
+
+
+async def test_readers_do_not_wait_for_the_writer(database: Database) -> None:
+    """While a write is under way, reads give what was there before it."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(connection: sqlite3.Connection) -> None:
+        note(connection)
+        begun.set()
+        go_on.wait(10)
+
+    writing = asyncio.create_task(database.write(slow))
+    await asyncio.to_thread(begun.wait, 10)
+    assert [[], [], []] == await asyncio.gather(*(database.read(notes) for _ in range(3)))
+    go_on.set()
+    await writing
+    assert ["kept"] == await database.read(notes)
+
+
+async def test_waiting_writers_are_bounded(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One too many is told to come again."""
+    monkeypatch.setattr("storage_service.embedded.database._MOST_WAITING", 1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(_: sqlite3.Connection) -> None:
+        begun.set()
+        go_on.wait(10)
+
+    writing = asyncio.create_task(database.write(slow))
+    await asyncio.to_thread(begun.wait, 10)
+    with pytest.raises(DomainError, match="STORAGE_BUSY"):
+        await database.write(note)
+    go_on.set()
+    await writing
+
+
+async def test_a_closed_store_is_unavailable(tmp_path: Path) -> None:
+    """Before it is opened there is nothing to ask."""
+    database = Database(tmp_path / "tale.sqlite3", sync="normal", readers=1)
+    for call in (database.read(notes), database.write(note)):
+        with pytest.raises(DomainError, match="STORAGE_UNAVAILABLE"):
+            await call
+
+
+async def test_a_file_that_can_not_be_written_is_unavailable(tmp_path: Path) -> None:
+    """The disk's refusal is typed, names no path and leaves nothing behind."""
+    files = AudioFiles(tmp_path / "audio", ManualClock())
+    await files.open()
+    key = AudioKey(new_id(), new_id())
+    (tmp_path / "audio" / key.story_id[-2:]).write_text("in the way")
+    with pytest.raises(DomainError) as caught:
+        async with files.upload(key):
+            pytest.fail("there is no folder to write to")
+    assert ("STORAGE_UNAVAILABLE", "The store can not be used at the moment.") == (
+        caught.value.reason,
+        caught.value.message,
+    )
+    await files.close()
+
+
+async def test_names_of_files_are_ids_and_nothing_else(tmp_path: Path) -> None:
+    """What is no UUIDv7 never becomes part of a path."""
+    files = AudioFiles(tmp_path / "audio", ManualClock())
+    for key in (AudioKey("../../etc", new_id()), AudioKey(new_id(), "passwd")):
+        with pytest.raises(ValueError, match="UUIDv7"):
+            async with files.upload(key):
+                pytest.fail("such a key has no file")
+    await files.close()
