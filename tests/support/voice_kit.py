@@ -1,5 +1,6 @@
 """A voice service in the test's process, on mock providers of several names."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -35,6 +36,8 @@ class NamedVoice:
     def __init__(self, name: str, script: MockScript | None = None) -> None:
         self.mock = MockVoiceProvider(script)
         self._name = name
+        self.called = asyncio.Event()
+        """Set when the first call has begun."""
 
     @property
     def journal(self) -> MockJournal:
@@ -48,6 +51,7 @@ class NamedVoice:
         return await self.mock.validate_configuration()
 
     async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
+        self.called.set()
         try:
             async for item in self.mock.synthesize(request):
                 yield item
@@ -72,7 +76,7 @@ class Told:
     attempts: list[common_pb2.Attempt] = field(default_factory=list)
     warnings: list[common_pb2.Problem] = field(default_factory=list)
     summary: voice_pb2.SpeechSummary | None = None
-    audio: bytes = b""
+    chunks: list[bytes] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
     error: grpc.aio.AioRpcError | None = None
@@ -94,7 +98,12 @@ class Told:
                 self.summary = response.summary
             case _:
                 self.offsets.append(response.chunk.offset)
-                self.audio += response.chunk.data
+                self.chunks.append(response.chunk.data)
+
+    @property
+    def audio(self) -> bytes:
+        """All the audio that came."""
+        return b"".join(self.chunks)
 
     def piece(self, index: int) -> bytes:
         """The audio of a segment, where all of the audio is here."""

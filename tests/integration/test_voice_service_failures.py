@@ -1,0 +1,189 @@
+"""A narration when providers fail: retried, handed over, or refused with the reason; never silently wrong."""
+
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from support.voice_kit import STORY, NamedVoice, faults, reason_of, voice_service
+
+from tale.common.v1 import common_pb2
+from voice_service.audio.mp3 import walk
+
+LAST = "In the morning"
+"""Text in a segment after the first ones."""
+
+
+def _outcomes(attempts: list[common_pb2.Attempt]) -> list[tuple[int, str, str]]:
+    return [(attempt.segment_index, attempt.provider, attempt.reason) for attempt in attempts]
+
+
+@pytest.mark.parametrize("kind", ["truncate", "short", "garbage", "cut", "stall", "overload", "transport", "timeout"])
+async def test_only_the_segment_that_failed_is_asked_for_again(kind: str) -> None:
+    """Whatever went wrong, no byte of it is heard: the audio equals that of an undisturbed narration."""
+    sound, troubled = NamedVoice("mock"), NamedVoice("mock", faults({"kind": kind, "match": LAST}))
+    async with voice_service(sound) as voice:
+        expected = await voice.tell(STORY)
+    async with voice_service(troubled, idle_seconds=0.2) as voice:
+        told = await voice.tell(STORY)
+
+    assert told.error is None
+    assert expected.audio == told.audio
+    assert sound.journal.calls + 1 == troubled.journal.calls == len(told.attempts)
+    failed = [attempt for attempt in told.attempts if attempt.outcome == common_pb2.ATTEMPT_OUTCOME_FAILED]
+    assert 1 == len(failed)
+    assert failed[0].reason in {"TRUNCATED", "TRANSPORT", "TIMEOUT", "OVERLOAD"}
+    assert {segment.index for segment in told.segments if segment.cached} == set()
+
+
+async def test_a_provider_that_never_begins_is_given_up_by_the_timer() -> None:
+    """First byte."""
+    mock = NamedVoice("mock", faults({"kind": "stall", "at": 0, "times": None}))
+    async with voice_service(mock, first_byte_seconds=0.05, retries=1) as voice:
+        told = await voice.tell(STORY)
+
+    assert (grpc.StatusCode.UNAVAILABLE, "NETWORK_ERROR") == reason_of(told.error)[:2]
+    assert ["TIMEOUT", "TIMEOUT"] == [attempt.reason for attempt in told.attempts]
+
+
+async def test_a_provider_that_dribbles_for_ever_is_given_up_by_the_timer() -> None:
+    """Total: each chunk comes in time, the segment does not."""
+    mock = NamedVoice("mock", faults(realtime_factor=1.0, chunk_bytes=64))
+    async with voice_service(mock, segment_seconds=0.1, retries=0) as voice:
+        told = await voice.tell(STORY)
+
+    assert (grpc.StatusCode.UNAVAILABLE, "NETWORK_ERROR") == reason_of(told.error)[:2]
+
+
+async def test_the_next_provider_goes_on_from_the_segment_that_failed() -> None:
+    """What was spoken stays; each segment says who spoke it; the file has one shape; a warning tells."""
+    one, two = NamedVoice("one", faults({"kind": "overload", "match": LAST, "times": None})), NamedVoice("two")
+    async with voice_service(one, two, default_provider="one", provider_fallback=("two",)) as voice:
+        told = await voice.tell(STORY, title="The Fox")
+
+    assert told.error is None
+    assert told.header is not None
+    assert told.summary is not None
+    speakers = [segment.provider for segment in told.segments]
+    handed = speakers.index("two")
+    assert ["one"] * handed + ["two"] * (len(speakers) - handed) == speakers
+    assert handed > 1
+    assert {("one", "one-1"), ("two", "two-1")} == {(each.voice_id, each.model_id) for each in told.segments}
+    assert ["PROVIDER_FAILED"] == [warning.reason for warning in told.warnings]
+    assert str(handed) == told.warnings[0].metadata["segment_index"]
+    assert [(handed, "one", "OVERLOAD")] * 3 == [each for each in _outcomes(told.attempts) if each[2]]
+    assert walk(told.audio).sample_rate == 44_100
+    assert ("one", {"one": handed, "two": len(speakers) - handed}) == (
+        told.header.provider,
+        {key: int(count) for key, count in dict(told.summary.metadata)["segments_by_provider"].items()},  # type: ignore[union-attr,attr-defined]
+    )
+
+
+@pytest.mark.parametrize("kind", ["auth", "quota", "invalid_input", "unsupported", "content_policy"])
+async def test_what_a_retry_can_not_mend_is_not_retried(kind: str) -> None:
+    """One call, then the next provider."""
+    one, two = NamedVoice("one", faults({"kind": kind, "times": None})), NamedVoice("two")
+    async with voice_service(one, two, default_provider="one", provider_fallback=("two",), segments_ahead=0) as voice:
+        told = await voice.tell(STORY)
+
+    assert (None, 1) == (told.error, one.journal.calls)
+    assert {"two"} == {segment.provider for segment in told.segments}
+
+
+async def test_a_provider_that_asks_for_a_long_wait_is_passed_over() -> None:
+    """Retry-After beyond what one waits for is a reason to fail over at once."""
+    one, two = NamedVoice("one", faults({"kind": "rate", "retry_after": 60, "times": None})), NamedVoice("two")
+    async with voice_service(one, two, default_provider="one", provider_fallback=("two",), segments_ahead=0) as voice:
+        told = await voice.tell(STORY)
+
+    assert (None, 1) == (told.error, one.journal.calls)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "reason"),
+    [
+        ("transport", grpc.StatusCode.UNAVAILABLE, "NETWORK_ERROR"),
+        ("overload", grpc.StatusCode.UNAVAILABLE, "AUDIO_GENERATION_FAILED"),
+        ("garbage", grpc.StatusCode.UNAVAILABLE, "AUDIO_GENERATION_FAILED"),
+        ("auth", grpc.StatusCode.FAILED_PRECONDITION, "UPSTREAM_AUTH"),
+        ("content_policy", grpc.StatusCode.FAILED_PRECONDITION, "CONTENT_REFUSED"),
+        ("quota", grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
+        ("rate", grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
+    ],
+)
+async def test_one_provider_that_fails_for_good_is_the_reason(kind: str, code: grpc.StatusCode, reason: str) -> None:
+    """The caller learns what was tried and why, and gets what was spoken before; nothing ends in a summary."""
+    mock = NamedVoice("mock", faults({"kind": kind, "match": LAST, "times": None}))
+    async with voice_service(mock, retries=1) as voice:
+        told = await voice.tell(STORY)
+
+    found_code, found_reason, metadata = reason_of(told.error)
+    assert (code, reason) == (found_code, found_reason)
+    assert ("mock", str(len(told.segments))) == (metadata["tried"], metadata["segment_index"])
+    assert told.summary is None
+    assert told.segments[-1].audio.end == len(told.audio)
+    assert told.attempts[-1].outcome == common_pb2.ATTEMPT_OUTCOME_FAILED
+
+
+async def test_when_all_fail_the_reason_is_the_fallback() -> None:
+    """With what each of them failed at."""
+    one = NamedVoice("one", faults({"kind": "overload", "times": None}))
+    two = NamedVoice("two", faults({"kind": "auth", "times": None}))
+    async with voice_service(one, two, default_provider="one", provider_fallback=("two",)) as voice:
+        told = await voice.tell(STORY)
+
+    code, reason, metadata = reason_of(told.error)
+    assert (grpc.StatusCode.UNAVAILABLE, "FALLBACK_FAILURE") == (code, reason)
+    assert {"tried": "one,two", "why_one": "overload", "why_two": "auth", "segment_index": "0"} == metadata
+    assert [] == told.segments
+
+
+async def test_the_embedded_voice_never_steps_in_silently_after_a_paid_one_failed() -> None:
+    """Only where it is named."""
+    failing: dict[str, Any] = {"kind": "overload", "times": None}
+    for fallback, error, speakers in (((), True, set()), (("offline",), False, {"offline"})):
+        paid, embedded = NamedVoice("one", faults(failing, paid=True)), NamedVoice("offline")
+        async with voice_service(paid, embedded, default_provider="one", provider_fallback=fallback) as voice:
+            told = await voice.tell(STORY)
+
+        assert error is (told.error is not None)
+        assert speakers == {segment.provider for segment in told.segments}
+        assert bool(speakers) is (told.summary is not None and told.summary.embedded)
+
+
+async def test_a_call_that_may_have_been_billed_says_that_its_cost_is_not_known() -> None:
+    """For a paid provider; the others cost nothing, and that is known."""
+    async with voice_service(NamedVoice("mock", faults(paid=True))) as voice:
+        told = await voice.tell(STORY)
+
+    assert {(False, 0.0)} == {(attempt.cost_known, attempt.cost_usd) for attempt in told.attempts}
+
+
+async def test_with_nothing_configured_the_embedded_voice_speaks_and_says_so() -> None:
+    """In the header, in a warning, and in the summary."""
+    async with voice_service(NamedVoice("offline"), default_provider="elevenlabs") as voice:
+        told = await voice.tell(STORY)
+        refused = await voice.tell(STORY, voice=common_pb2.VoiceSelection(provider="elevenlabs"))
+        unknown = await voice.tell(STORY, voice=common_pb2.VoiceSelection(provider="nobody"))
+
+    assert told.header is not None
+    assert told.summary is not None
+    assert (True, True, ["EMBEDDED_VOICE"]) == (
+        told.header.embedded,
+        told.summary.embedded,
+        [each.reason for each in told.warnings],
+    )
+    assert (grpc.StatusCode.FAILED_PRECONDITION, "INVALID_CONFIGURATION") == reason_of(refused.error)[:2]
+    assert (grpc.StatusCode.NOT_FOUND, "PROVIDER_NOT_FOUND") == reason_of(unknown.error)[:2]
+
+
+async def test_a_cache_that_can_not_be_written_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    """What was paid for is heard all the same."""
+    folder = tmp_path / "cache"
+    async with voice_service(NamedVoice("mock"), cache_url=folder.as_uri()) as voice:
+        folder.rmdir()
+        folder.write_text("a file is in the way")
+        told = await voice.tell(STORY)
+
+    assert told.error is None
+    assert {"CACHE_FAILED"} == {warning.reason for warning in told.warnings}

@@ -1,0 +1,230 @@
+"""What the voice service refuses, and its lists."""
+
+from typing import Any
+
+import grpc
+import pytest
+from support.servers import running
+from support.voice_kit import STORY, NamedVoice, faults, reason_of, settings, voice_service
+
+from servicekit.status import from_rpc_error
+from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
+from tale.voice.v1 import voice_pb2
+from voice_service.bootstrap import build
+
+
+async def _refused(call: Any) -> tuple[grpc.StatusCode, str, set[str]]:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    error = from_rpc_error(caught.value)
+    return error.code, error.reason, {violation.field for violation in error.violations}
+
+
+async def test_everything_that_is_wrong_with_a_config_is_told_at_once() -> None:
+    """All violations, named by field, before anything is spoken."""
+    mock = NamedVoice("mock")
+    wrong = common_pb2.VoiceSelection(
+        provider="no name",
+        voice_id="v" * 201,
+        settings=common_pb2.VoiceSettings(stability=1.5, speed=9),
+        audio_format=common_pb2.AUDIO_FORMAT_WAV,
+    )
+    spoken = common_pb2.Segment(index=3, audio=common_pb2.Span(start=1, end=1))
+    async with voice_service(mock) as voice:
+        told = await voice.tell(
+            STORY,
+            story_id="../../etc/passwd",
+            audio_id="a b",
+            leg_id="é",
+            title="t" * 201,
+            language_code="english!",
+            voice=wrong,
+            spoken_so_far=[spoken],
+            skip_segments=2,
+        )
+
+    assert told.error is not None
+    error = from_rpc_error(told.error)
+    assert (grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED") == (error.code, error.reason)
+    assert {
+        "config.story_id", "config.audio_id", "config.leg_id", "config.title", "config.language_code",
+        "config.voice.provider", "config.voice.voice_id", "config.voice.settings.stability",
+        "config.voice.settings.speed", "config.voice.audio_format", "config.pinned", "config.skip_segments",
+        "config.spoken_so_far[0].index", "config.spoken_so_far[0].audio", "config.spoken_so_far[0].provider",
+        "config.spoken_so_far[0].sha256",
+    } == {violation.field for violation in error.violations}  # fmt: skip
+    assert ([], 0) == (told.kinds, mock.journal.calls)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "field"),
+    [
+        ([], "config"),
+        (["text"], "config"),
+        (["nothing"], "config"),
+        (["config", "config"], "config"),
+        (["config", "text", "config"], "config"),
+        (["config", "nothing"], "text"),
+    ],
+)
+async def test_the_config_comes_first_and_once(pieces: list[str], field: str) -> None:
+    """Anything else is INVALID_ARGUMENT."""
+    made = {
+        "text": voice_pb2.SynthesizeSpeechRequest(text=voice_pb2.TextPiece(text="Hi.")),
+        "config": voice_pb2.SynthesizeSpeechRequest(config=voice_pb2.SpeechConfig(language_code="en")),
+        "nothing": voice_pb2.SynthesizeSpeechRequest(),
+    }
+    async with voice_service(NamedVoice("mock")) as voice:
+        call = voice.stub.SynthesizeSpeech(iter([made[piece] for piece in pieces]), timeout=10)
+
+        async def read() -> None:
+            async for _ in call:
+                pass
+
+        assert (grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED", {field}) == await _refused(read())
+
+
+@pytest.mark.parametrize("text", ["", " \n\n ", ["", "  "]])
+async def test_neither_title_nor_text_is_empty_text(text: Any) -> None:
+    """INVALID_ARGUMENT / EMPTY_TEXT."""
+    async with voice_service(NamedVoice("mock")) as voice:
+        told = await voice.tell(text, title="  ")
+
+    assert (grpc.StatusCode.INVALID_ARGUMENT, "EMPTY_TEXT") == reason_of(told.error)[:2]
+
+
+async def test_a_text_beyond_65536_characters_is_too_long() -> None:
+    """FAILED_PRECONDITION / TEXT_TOO_LONG as soon as it is seen."""
+    async with voice_service(NamedVoice("mock")) as voice:
+        told = await voice.tell(["a " * 32_768, "b"])
+
+    assert (grpc.StatusCode.FAILED_PRECONDITION, "TEXT_TOO_LONG") == reason_of(told.error)[:2]
+
+
+async def test_a_language_that_nobody_speaks_is_read_with_a_warning_or_refused() -> None:
+    """As the caller wants it."""
+    async with voice_service(NamedVoice("mock")) as voice:
+        read = await voice.tell("Hyvää yötä.", language_code="fi")
+        refused = await voice.tell("Hyvää yötä.", language_code="fi", strict_language=True)
+
+    assert (None, ["LANGUAGE_UNSUPPORTED"]) == (read.error, [each.reason for each in read.warnings])
+    assert (grpc.StatusCode.FAILED_PRECONDITION, "LANGUAGE_UNSUPPORTED") == reason_of(refused.error)[:2]
+
+
+async def test_an_unknown_voice_is_not_found() -> None:
+    """NOT_FOUND / VOICE_NOT_FOUND."""
+    async with voice_service(NamedVoice("mock")) as voice:
+        told = await voice.tell(STORY, voice=common_pb2.VoiceSelection(provider="mock", voice_id="nobody"))
+
+    assert (grpc.StatusCode.NOT_FOUND, "VOICE_NOT_FOUND") == reason_of(told.error)[:2]
+
+
+async def test_providers_are_listed_in_the_order_in_which_they_would_be_tried() -> None:
+    """With what they can do, and why they can not be called."""
+    one, two = NamedVoice("mock", faults(configured=False)), NamedVoice("offline")
+    async with voice_service(one, two, provider_fallback=("offline",)) as voice:
+        answer = await voice.stub.ListProviders(voice_pb2.ListProvidersRequest(), timeout=5)
+
+    assert ["mock", "offline", "elevenlabs", "speech"] == [each.provider_name for each in answer.providers]
+    mock, offline, elevenlabs, _ = answer.providers
+    assert (False, False, False, 0) == (mock.configured, mock.available, mock.is_default, mock.fallback_position)
+    assert "configured" in mock.unavailable_reason
+    assert (True, True, 1, True, "closed") == (
+        offline.available, offline.is_default, offline.fallback_position, offline.embedded, offline.circuit_state,
+    )  # fmt: skip
+    assert (5_000, ["mp3_44100_128"], ["en", "de", "es", "fr", "ru"]) == (
+        mock.max_text_length, list(mock.supported_formats), list(mock.language_codes),
+    )  # fmt: skip
+    assert (False, True) == (elevenlabs.available, "ELEVENLABS_API_KEY" in elevenlabs.unavailable_reason)
+
+
+async def test_voices_are_listed_page_by_page() -> None:
+    """Every voice once, in the providers' order; a token is for its own list alone."""
+    names = ["one", "two", "mock"]
+    async with voice_service(*map(NamedVoice, names), default_provider="two") as voice:
+        seen, token = [], ""
+        for _ in names:
+            page = await voice.stub.ListVoices(voice_pb2.ListVoicesRequest(page_size=1, page_token=token), timeout=5)
+            seen += [each.voice_id for each in page.voices]
+            last, token = token, page.next_page_token
+        none = await voice.stub.ListVoices(voice_pb2.ListVoicesRequest(language_code="fi"), timeout=5)
+        foreign = voice_pb2.ListVoicesRequest(provider="one", page_token=last)
+        assert (grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED", {"page_token"}) == await _refused(
+            voice.stub.ListVoices(foreign, timeout=5)
+        )
+
+    assert (["two", "mock", "one"], "", 0) == (seen, token, len(none.voices))
+
+
+async def test_bad_requests_for_lists_are_refused() -> None:
+    """All violations at once; unknown providers are not found, those that are not set up say so."""
+    async with voice_service(NamedVoice("mock")) as voice:
+        bad = voice_pb2.ListVoicesRequest(provider="no name", language_code="?", page_size=101)
+        for request, answer in (
+            (bad, ("INVALID_ARGUMENT", "VALIDATION_FAILED", {"provider", "language_code", "page_size"})),
+            (
+                voice_pb2.ListVoicesRequest(page_token="?"),  # noqa: S106 - no secret
+                ("INVALID_ARGUMENT", "VALIDATION_FAILED", {"page_token"}),
+            ),
+            (voice_pb2.ListVoicesRequest(provider="nobody"), ("NOT_FOUND", "PROVIDER_NOT_FOUND", set())),
+            (voice_pb2.ListVoicesRequest(provider="speech"), ("FAILED_PRECONDITION", "INVALID_CONFIGURATION", set())),
+        ):
+            code, reason, fields = await _refused(voice.stub.ListVoices(request, timeout=5))
+            assert answer == (code.name, reason, fields)
+
+
+@pytest.mark.parametrize(
+    ("request_", "fields"),
+    [
+        (voice_pb2.ForgetSegmentsRequest(), {"story_ids"}),
+        (
+            voice_pb2.ForgetSegmentsRequest(story_ids=["../x", ""], segment_sha256=[b"short"]),
+            {"story_ids[0]", "story_ids[1]", "segment_sha256[0]"},
+        ),
+    ],
+)
+async def test_bad_requests_to_forget_are_refused(request_: voice_pb2.ForgetSegmentsRequest, fields: set[str]) -> None:
+    """Ids that could be paths never reach the cache."""
+    async with voice_service(NamedVoice("mock")) as voice:
+        assert (grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED", fields) == await _refused(
+            voice.stub.ForgetSegments(request_, timeout=5)
+        )
+
+
+async def test_transcribing_is_not_there_yet() -> None:
+    """UNIMPLEMENTED."""
+    async with voice_service(NamedVoice("mock")) as voice:
+        call = voice.stub.Transcribe(iter([voice_pb2.TranscribeRequest()]), timeout=5)
+
+        assert (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED", set()) == await _refused(call)
+
+
+@pytest.mark.parametrize(
+    ("providers", "default", "parts"),
+    [(["offline"], "elevenlabs", ["voice"]), (["offline", "mock"], "mock", []), (["mock"], "elevenlabs", [])],
+)
+async def test_the_service_says_what_is_embedded(providers: list[str], default: str, parts: list[str]) -> None:
+    """GetStatus names the embedded voice only while it is the one that speaks; with none at all it warns."""
+    async with voice_service(*map(NamedVoice, providers), default_provider=default) as voice:
+        stub = status_pb2_grpc.StatusServiceStub(voice.service.channel)
+        status = (await stub.GetStatus(status_pb2.GetStatusRequest(), timeout=5)).status
+
+    assert parts == [part.part for part in status.embedded_parts]
+    assert not parts or ["ELEVENLABS_API_KEY", "SPEECH_BASE_URL"] == status.embedded_parts[0].environment_variables
+    assert (default == "elevenlabs" and not parts) is bool(status.warnings)
+
+
+async def test_the_service_speaks_with_no_key_at_all() -> None:
+    """The real embedded voice, as a newcomer gets it: spoken words, their times, and one MP3."""
+    chosen = settings(default_provider="elevenlabs")
+    from support.voice_kit import Voice  # noqa: PLC0415 - beside its only other use
+
+    async with running(build(chosen), settings=chosen, service="voice") as service:
+        told = await Voice(service).tell(STORY, title="The Fox", word_timings=True)
+
+    assert told.error is None
+    assert told.summary is not None
+    assert ("offline", True) == (told.segments[-1].provider, told.summary.embedded)
+    assert len(STORY.split()) / 150 * 60 * 0.7 < told.summary.duration.ToMilliseconds() / 1_000 < 120
+    words = [STORY[word.text.start : word.text.end] for word in told.segments[1].words]
+    assert ["Once", "there", "was"] == words[:3]
