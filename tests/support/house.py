@@ -80,6 +80,15 @@ class House:
         return header, bytes(data)
 
 
+def _free(folder: Path) -> dict[str, Any]:
+    return {"listen": "127.0.0.1:0", "ops_listen": "127.0.0.1:0", "data_dir": folder, "drain_seconds": 2}
+
+
+def storage_settings(folder: Path) -> StorageSettings:
+    """The settings of a house's storage, to start it alone."""
+    return StorageSettings(**_free(folder))
+
+
 @asynccontextmanager
 async def house(
     folder: Path,
@@ -89,6 +98,7 @@ async def house(
     faults: Sequence[MockFault] = (),
     fallback: Sequence[str] = (),
     cuts: Mapping[str, Sequence[int]] | None = None,
+    voice: Mapping[str, Any] | None = None,
     **gateway_settings: Any,
 ) -> AsyncIterator[House]:
     """A cluster in this process.
@@ -97,11 +107,11 @@ async def house(
     """
     script = MockScript(realtime_factor=realtime_factor, faults=tuple(faults))
     mock = MockVoiceProvider(script)
-    free = {"listen": "127.0.0.1:0", "ops_listen": "127.0.0.1:0", "data_dir": folder, "drain_seconds": 2}
-    storage_app = storage_service.bootstrap.build_app(StorageSettings(**free))
+    free = _free(folder)
+    storage_app = storage_service.bootstrap.build_app(storage_settings(folder))
     story_app = story_service.bootstrap.build(StorySettings(offline_words_per_second=words_per_second, **free))
     voice_settings = VoiceServiceSettings(
-        default_provider="mock", provider_fallback=tuple(fallback), retry_delay_seconds=0.01, **free
+        default_provider="mock", provider_fallback=tuple(fallback), retry_delay_seconds=0.01, **free, **(voice or {})
     )
     voice_app = assemble(voice_settings, [mock])
     async with AsyncExitStack() as stack:

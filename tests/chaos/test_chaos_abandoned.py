@@ -1,0 +1,151 @@
+"""Runs that get nowhere, and gateways that lose their stories."""
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Any
+
+from support.house import house, storage_settings
+from support.servers import running
+from support.watcher import Watcher, spec
+
+from servicekit.channel import open_channel
+from servicekit.ids import new_id
+from storage_service.bootstrap import build_app
+from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
+from tale.storage.v1 import storage_pb2, storage_pb2_grpc
+from voice_service.mock.script import MockFault
+
+
+async def claimed(storage: Any, story_id: str, times: int) -> None:
+    """Claims a story `times` times as gateways that die at once."""
+    for _ in range(times):
+        request = storage_pb2.ClaimStoriesRequest(max_count=1, story_ids=[story_id])
+        request.lease.runner = "dead"
+        request.lease.duration.FromMilliseconds(20)
+        async with asyncio.timeout(20):
+            while not (await storage.ClaimStories(request, timeout=5)).stories:  # noqa: ASYNC110 - storage's clock decides
+                await asyncio.sleep(0.005)
+
+
+async def kept_by_nobody(storage: Any, wish: common_pb2.StorySpec) -> str:
+    """Puts a story into storage as a gateway that died right after accepting it."""
+    request = storage_pb2.CreateStoryRequest(story_id=new_id(), fingerprint=bytes(32), spec=wish)
+    request.story.child.CopyFrom(wish.child)
+    request.story.language_code = "en"
+    request.story.length_minutes = 1
+    request.story.narrate = True
+    request.story.kind = common_pb2.STORY_KIND_CHILD
+    await storage.CreateStory(request, timeout=5)
+    return request.story_id
+
+
+async def test_an_accepted_story_that_nobody_makes_is_picked_up(tmp_path: Path) -> None:
+    """By the timer, with nobody watching."""
+    async with house(tmp_path) as home:
+        story_id = await kept_by_nobody(home.storage, spec(1))
+        async with asyncio.timeout(20):
+            while (await home.get(story_id)).state != common_pb2.STORY_STATE_READY:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.02)
+
+
+async def test_who_watches_an_orphan_need_not_wait_for_the_timer(tmp_path: Path) -> None:
+    """Watching takes it up at once."""
+    async with house(tmp_path, pickup_interval_seconds=3600) as home:
+        story_id = await kept_by_nobody(home.storage, spec(2))
+        watcher = await home.watch(story_id)
+    assert watcher.done is not None
+    assert watcher.done.state == common_pb2.STORY_STATE_READY
+
+
+async def test_a_run_that_gets_nowhere_is_given_up(tmp_path: Path) -> None:
+    """After five pick-ups without progress it ends FAILED / RUN_ABANDONED; RetryStory then goes on."""
+    async with running(build_app(storage_settings(tmp_path)), service="storage") as alone:
+        storage: Any = storage_pb2_grpc.StorageServiceStub(alone.channel)
+        story_id = await kept_by_nobody(storage, spec(3))
+        await claimed(storage, story_id, 6)
+    async with house(tmp_path) as home:
+        watcher = await home.watch(story_id)
+        assert watcher.done is not None
+        assert watcher.done.state == common_pb2.STORY_STATE_FAILED
+        assert [problem.reason for problem in watcher.done.problems] == ["RUN_ABANDONED"]
+        await home.stub.RetryStory(gateway_pb2.RetryStoryRequest(story_id=story_id), timeout=5)
+        again = await home.watch(story_id)
+    assert again.done is not None
+    assert again.done.state == common_pb2.STORY_STATE_READY
+
+
+async def test_a_run_that_takes_too_long_ends_with_what_it_has(tmp_path: Path) -> None:
+    """The text is whole, the voice stalls: READY_WITHOUT_AUDIO / RUN_ABANDONED."""
+    faults = [MockFault.model_validate({"kind": "stall", "at": 0.0, "times": None})]
+    async with house(tmp_path, faults=faults, run_timeout_seconds=1.0, voice={"segment_seconds": 2.0}) as home:
+        watcher = await home.tell(spec(4))
+    assert watcher.done is not None
+    assert watcher.done.state == common_pb2.STORY_STATE_READY_WITHOUT_AUDIO
+    assert [problem.reason for problem in watcher.done.problems] == ["RUN_ABANDONED"]
+    assert watcher.done.content_complete
+
+
+async def test_a_runner_whose_story_was_taken_writes_no_more(tmp_path: Path) -> None:
+    """The fence: a cancel from elsewhere takes the lease, the run ends, its watcher sees the kept end."""
+    async with house(tmp_path, words_per_second=100) as home:
+        watcher = Watcher()
+        telling = watcher.tell(home.channel, spec(5, minutes=5))
+        await watcher.until(lambda seen: bool(seen.text))
+        change = storage_pb2.UpdateStoryRequest(story_id=watcher.story_id, cancel=storage_pb2.CancelChange())
+        answer = await home.storage.UpdateStory(change, timeout=5)
+        await telling
+        kept = await home.get(watcher.story_id)
+    assert watcher.done is not None
+    assert watcher.done.state == kept.state == common_pb2.STORY_STATE_CANCELLED
+    assert kept.content == answer.record.story.content == watcher.text
+
+
+async def test_a_gateway_with_its_hands_full_keeps_the_rest_waiting(tmp_path: Path) -> None:
+    """Stories beyond the bound are accepted, wait PENDING, and are made in turn."""
+    async with house(tmp_path, max_runs=2, pickup_interval_seconds=0.05) as home:
+        stories = [await home.create(spec(seed)) for seed in range(10, 18)]
+        seen = await asyncio.gather(*(home.watch(story.id) for story in stories))
+    states = {watcher.done.state for watcher in seen if watcher.done is not None}
+    assert states == {common_pb2.STORY_STATE_READY}
+
+
+async def test_audio_that_can_not_be_made_again_begins_anew(tmp_path: Path) -> None:
+    """A cache lost together with the gateway gives a new audio id from byte 0, never a silent switch."""
+    watcher = Watcher()
+    async with house(tmp_path, words_per_second=100) as home:
+        channel = open_channel(home.servers["gateway"].address)
+        telling = watcher.tell(channel, spec(6, minutes=2))
+        await watcher.until(lambda seen: len(seen.segments) > 2)
+    await telling
+    await channel.close()
+    assert watcher.error is not None
+    before = (watcher.audio_id, watcher.text)
+    await asyncio.to_thread(shutil.rmtree, tmp_path / "voice-cache")
+    async with house(tmp_path) as home:
+        await watcher.to_the_end(home.channel)
+        kept = await home.get(watcher.story_id)
+    assert kept.state == common_pb2.STORY_STATE_READY
+    assert watcher.audio_id == kept.audio.audio_id != before[0]
+    assert watcher.audio_sha256 == kept.audio.sha256
+    assert kept.content.startswith(before[1])
+
+
+async def test_a_gateway_that_comes_back_goes_on_with_the_same_bytes(tmp_path: Path) -> None:
+    """With the cache at hand the narration keeps its id, and what was spoken is not spoken again."""
+    watcher = Watcher()
+    async with house(tmp_path, words_per_second=100) as home:
+        channel = open_channel(home.servers["gateway"].address)
+        telling = watcher.tell(channel, spec(7, minutes=2))
+        await watcher.until(lambda seen: len(seen.segments) > 2)
+    await telling
+    await channel.close()
+    before, calls = (watcher.audio_id, bytes(watcher.audio)), home.journal.calls
+    async with house(tmp_path) as home:
+        await watcher.to_the_end(home.channel)
+        kept = await home.get(watcher.story_id)
+    assert watcher.audio_id == before[0] == kept.audio.audio_id
+    assert bytes(watcher.audio[: len(before[1])]) == before[1]
+    assert watcher.audio_sha256 == kept.audio.sha256
+    assert calls + home.journal.calls == len(kept.audio.segments)
