@@ -10,7 +10,7 @@ from tale_client.client import AsyncTaleClient
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
-CONNECT_SECONDS: Final = 5.0
+CONNECT_SECONDS: Final = 3.0
 """Seconds that a person waits for a gateway before hearing that there is none."""
 
 target_option: Final = click.option(

@@ -36,6 +36,7 @@ class Performance:
         self._quiet = quiet
         self._wrapper = Wrapper(width())
         self._written = 0
+        self._total: int | None = None
         self._spoken = 0
         self._progress: NarrationProgress | None = None
         self._notes: list[str] = []
@@ -75,13 +76,15 @@ class Performance:
             case "text":
                 self._written += len(event.text.delta)
                 self._say(self._wrapper.feed(printable(event.text.delta)))
+                self._check_text(stack)
             case "segment":
                 self._spoken = max(self._spoken, event.segment.segment.text.end)
                 self._advance()
             case "state":
                 self._spoken = max(self._spoken, event.state.progress.characters_narrated)
                 if event.state.state == common_pb2.STORY_STATE_NARRATING:
-                    self._end_text(stack)
+                    self._total = event.state.progress.characters_written
+                self._check_text(stack)
                 self._advance()
             case "warning":
                 self._note(event.warning)
@@ -101,6 +104,11 @@ class Performance:
             self._notes.append(problem(warning))
         else:
             click.echo(f"Note: {problem(warning)}", err=True)
+
+    def _check_text(self, stack: ExitStack) -> None:
+        # The state may be ahead of the text that belongs to it.
+        if self._total is not None and self._written >= self._total:
+            self._end_text(stack)
 
     def _end_text(self, stack: ExitStack) -> None:
         self._finish_line()

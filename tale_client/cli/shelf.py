@@ -27,12 +27,12 @@ _READ_AT_MOST: Final = 1024 * 1024
 def slug(story: common_pb2.Story) -> str:
     """A file name out of the title: a-z, 0-9 and "-"; out of the id where the title has none of those."""
     plain = unicodedata.normalize("NFKD", story.title).encode("ascii", "ignore").decode().lower()
-    words = re.sub(r"[^a-z0-9]+", "-", plain.replace("'", "")).strip("-")[:_SLUG_LENGTH].strip("-")
+    words = re.sub(r"[^a-z0-9]+", "-", plain.replace("'", "")).strip("-")
     # A few letters that happen to be ASCII are no name for a title in another script.
     letters = sum(char.isalnum() for char in story.title)
-    if len(words) * 2 > letters:
-        return words
-    return "story-" + re.sub(r"[^a-z0-9]+", "-", story.id.lower())
+    if len(words) * 2 <= letters or not words:
+        words = "story-" + re.sub(r"[^a-z0-9]+", "-", story.id.lower())
+    return words[:_SLUG_LENGTH].strip("-")
 
 
 def markdown(story: common_pb2.Story) -> str:

@@ -1,10 +1,10 @@
 """Starts the four services, restarts the one that dies, and ends them in order."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 from tale_client.cluster.layout import SERVICES, STOP_ORDER, Layout, Service
 from tale_client.cluster.process import LineSink, ServiceProcess
@@ -12,6 +12,9 @@ from tale_client.cluster.process import LineSink, ServiceProcess
 _DRAIN_VARIABLE: Final = "DRAIN_SECONDS"
 _DRAIN_DEFAULT: Final = 30.0
 _AFTER_DRAIN: Final = 5.0
+
+Launch: TypeAlias = Callable[[Service, Mapping[str, str], LineSink], Awaitable[ServiceProcess]]
+"""How a service is started."""
 
 
 class ClusterError(Exception):
@@ -52,7 +55,7 @@ class Supervisor:
         report: Callable[[str], None],
         start_timeout: float = 60.0,
         policy: RestartPolicy | None = None,
-        services: Sequence[Service] = SERVICES,
+        launch: Launch = ServiceProcess.start,
     ) -> None:
         self._layout = layout
         self._environ = layout.environment(environ)
@@ -60,7 +63,7 @@ class Supervisor:
         self._report = report
         self._start_timeout = start_timeout
         self._policy = policy or RestartPolicy()
-        self._services = services
+        self._launch = launch
         self._running: dict[Service, ServiceProcess] = {}
         self._grace = _seconds(environ.get(_DRAIN_VARIABLE), _DRAIN_DEFAULT) + _AFTER_DRAIN
 
@@ -82,7 +85,7 @@ class Supervisor:
             raise ClusterError("\n".join(taken))
         try:
             async with asyncio.TaskGroup() as group:
-                for service in self._services:
+                for service in SERVICES:
                     group.create_task(self._start(service))
         except* ClusterError as failed:
             raise _first(failed) from None
@@ -91,7 +94,7 @@ class Supervisor:
         """Restarts whoever dies. Returns never; ClusterError when one dies again and again."""
         try:
             async with asyncio.TaskGroup() as group:
-                for service in self._services:
+                for service in SERVICES:
                     group.create_task(self._keep(service))
         except* ClusterError as failed:
             raise _first(failed) from None
@@ -107,7 +110,7 @@ class Supervisor:
             self._running.clear()
 
     async def _start(self, service: Service) -> None:
-        process = await ServiceProcess.start(service, self._environ, self._sink)
+        process = await self._launch(service, self._environ, self._sink)
         self._running[service] = process
         exited = asyncio.create_task(process.exited())
         serving = asyncio.create_task(process.serving(self._layout[service].address))

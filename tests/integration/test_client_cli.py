@@ -1,0 +1,373 @@
+"""The `tale` command as a process of its own, against a scripted gateway."""
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+from support.scripted_gateway import Failure, Hold, ScriptedGateway, scripted_gateway
+
+from tale.common.v1 import common_pb2, status_pb2
+from tale.gateway.v1 import gateway_pb2
+
+ID = "0197a5a0-0000-7000-8000-000000000001"
+OTHER_ID = "0197a5a0-0000-7000-8000-000000000002"
+TITLE = "The Owl & the Moon"
+CONTENT = "Once there was an owl who did not like the dark.\n\nThen the moon came up."
+SOUND = bytes(range(256)) * 10
+SECONDS = 30.0
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[ScriptedGateway]:
+    async with scripted_gateway() as scripted:
+        yield scripted
+
+
+async def start(target: str, folder: Path, *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tale_client",
+        *arguments,
+        cwd=folder,
+        env={**os.environ, "GATEWAY_TARGET": target, "PYTHONIOENCODING": "utf-8"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def tale(gateway: ScriptedGateway, folder: Path, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error."""
+    async with asyncio.timeout(SECONDS):
+        process = await start(gateway.target, folder, *arguments)
+        out, err = await process.communicate()
+    assert b"Traceback" not in err
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+def story_of(
+    state: common_pb2.StoryState.ValueType = common_pb2.STORY_STATE_READY,
+    sound: bytes | None = SOUND,
+    **fields: object,
+) -> common_pb2.Story:
+    story = common_pb2.Story(
+        id=ID,
+        state=state,
+        title=TITLE,
+        content=CONTENT,
+        child=common_pb2.Child(name="Mia", age=6),
+        language_code="en",
+        length_minutes=1,
+        model_used="offline",
+        embedded_parts=["writer", "voice"],
+        **fields,  # type: ignore[arg-type]
+    )
+    if sound is not None:
+        story.audio.audio_id = "a"
+        story.audio.content_type = "audio/mpeg"
+        story.audio.size_bytes = len(sound)
+        story.audio.sha256 = hashlib.sha256(sound).digest()
+        story.audio.duration.FromSeconds(67)
+    return story
+
+
+def events_of(story: common_pb2.Story, sound: bytes = b"") -> list[gateway_pb2.StoryEvent]:
+    """What a gateway says of a story, from its beginning."""
+    event = gateway_pb2.StoryEvent
+    progress = common_pb2.StoryProgress(characters_written=len(story.content))
+    half = len(story.content) // 2
+    events = [
+        event(title=gateway_pb2.TitleEvent(title=story.title)),
+        event(text=gateway_pb2.TextEvent(offset=0, delta=story.content[:half])),
+        event(text=gateway_pb2.TextEvent(offset=half, delta=story.content[half:])),
+    ]
+    if sound:
+        segment = common_pb2.Segment(index=0, text=common_pb2.Span(start=0, end=half))
+        events += [
+            event(state=gateway_pb2.StateEvent(state=common_pb2.STORY_STATE_NARRATING, progress=progress)),
+            event(audio_header=common_pb2.NarrationHeader(audio_id="a")),
+            event(audio=gateway_pb2.AudioEvent(audio_id="a", offset=0, chunk=sound)),
+            event(segment=gateway_pb2.SegmentEvent(audio_id="a", segment=segment)),
+        ]
+    events.append(event(done=gateway_pb2.DoneEvent(story=story)))
+    for each in events:
+        each.story_id = story.id
+    return events
+
+
+def told(story: common_pb2.Story, sound: bytes = b"") -> list[gateway_pb2.TellStoryResponse]:
+    return [gateway_pb2.TellStoryResponse(event=event) for event in events_of(story, sound)]
+
+
+def watched(story: common_pb2.Story, sound: bytes = b"") -> list[gateway_pb2.WatchStoryResponse]:
+    return [gateway_pb2.WatchStoryResponse(event=event) for event in events_of(story, sound)]
+
+
+def audio_pieces(sound: bytes) -> list[gateway_pb2.ReadStoryAudioResponse]:
+    piece = gateway_pb2.ReadStoryAudioResponse
+    return [
+        piece(header=story_of(sound=sound).audio),
+        piece(chunk=gateway_pb2.AudioEvent(audio_id="a", offset=0, chunk=sound)),
+    ]
+
+
+async def test_tell_shows_the_text_and_writes_both_files(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """Text alone on standard output, progress in lines on standard error, whole files under the title's name."""
+    gateway.queue("TellStory", *told(story_of(), SOUND))
+    code, out, err = await tale(gateway, tmp_path, "tell", "--name", "Mia")
+    assert 0 == code
+    assert f"{TITLE}\n{'=' * len(TITLE)}\n\n{CONTENT}\n" == out
+    assert "Narrated 0 %\nNarrated 50 %\nNarrated 100 %\n" in err
+    assert "The audio is 1:07 minutes long.\n" in err
+    written = {place.name: place.read_bytes() for place in (tmp_path / "out").iterdir()}
+    assert {"the-owl-the-moon.md", "the-owl-the-moon.mp3"} == set(written)
+    assert SOUND == written["the-owl-the-moon.mp3"]
+    assert f"# {TITLE}\n\n{CONTENT}\n\n---\n\n- Story: {ID}\n" in written["the-owl-the-moon.md"].decode()
+
+
+async def test_tell_asks_for_exactly_what_its_options_say(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """Every option reaches the spec; with --json standard output is the story and nothing else."""
+    gateway.queue("TellStory", *told(story_of(), SOUND))
+    code, out, _ = await tale(
+        gateway,
+        tmp_path,
+        *("tell", "--name", "Mia", "--age", "6", "--gender", "female", "--interest", "dragons"),
+        *("--interest", "the sea", "--wish", "w", "--moral", "m", "--theme", "t", "--minutes", "3", "--language", "en"),
+        *("--model", "a/b", "--fallback-model", "c/d", "--fallback-model", "offline", "--temperature", "0.5"),
+        *("--seed", "0", "--max-cost", "0.25", "--voice-provider", "offline", "--voice", "v", "--no-narrate"),
+        *("--request-id", "r-1", "--out", "here", "--json"),
+    )
+    assert 0 == code
+    expected = common_pb2.StorySpec(
+        child=common_pb2.Child(name="Mia", age=6, gender=common_pb2.GENDER_FEMALE, interests=["dragons", "the sea"]),
+        wish="w",
+        moral="m",
+        theme="t",
+        length_minutes=3,
+        language_code="en",
+        model="a/b",
+        fallback_models=["c/d", "offline"],
+        temperature=0.5,
+        seed=0,
+        max_cost_usd=0.25,
+        voice=common_pb2.VoiceSelection(provider="offline", voice_id="v"),
+        narrate=False,
+    )
+    assert [gateway_pb2.TellStoryRequest(request_id="r-1", spec=expected, include_audio=True)] == gateway.requests(
+        "TellStory"
+    )
+    assert (ID, "STORY_STATE_READY", 1) == (
+        json.loads(out)["id"],
+        json.loads(out)["state"],
+        json.loads(out)["lengthMinutes"],
+    )
+    assert (tmp_path / "here" / "the-owl-the-moon.mp3").exists()
+
+
+async def test_tell_says_nothing_that_it_was_not_told(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """What no option sets stays unset, so that the server decides."""
+    gateway.queue("TellStory", *told(story_of(), SOUND))
+    await tale(gateway, tmp_path, "tell", "--name", "Mia")
+    (request,) = gateway.requests("TellStory")
+    assert isinstance(request, gateway_pb2.TellStoryRequest)
+    assert common_pb2.StorySpec(child=common_pb2.Child(name="Mia")) == request.spec
+
+
+async def test_audio_that_came_wrong_is_fetched_again(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """Bytes that do not match the checksum of the kept story never become the file."""
+    gateway.queue("TellStory", *told(story_of(), b"x" * len(SOUND)))
+    gateway.queue("ReadStoryAudio", *audio_pieces(SOUND))
+    code, _, _ = await tale(gateway, tmp_path, "tell", "--name", "Mia")
+    assert 0 == code
+    assert SOUND == (tmp_path / "out" / "the-owl-the-moon.mp3").read_bytes()
+
+
+async def test_files_of_another_story_are_not_overwritten(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """The same title of another story gets a number; the same story again gets its own name again."""
+    for story_id in (ID, OTHER_ID, ID):
+        story = story_of()
+        story.id = story_id
+        gateway.queue("TellStory", *told(story, SOUND))
+        await tale(gateway, tmp_path, "tell", "--name", "Mia")
+    names = {place.name: place.read_text() for place in (tmp_path / "out").glob("*.md")}
+    assert {"the-owl-the-moon.md", "the-owl-the-moon-2.md"} == set(names)
+    assert ID in names["the-owl-the-moon.md"]
+    assert OTHER_ID in names["the-owl-the-moon-2.md"]
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "said"),
+    [
+        (common_pb2.STORY_STATE_FAILED, 1, f"tale retry {ID}"),
+        (common_pb2.STORY_STATE_READY_WITHOUT_AUDIO, 3, f"tale narrate {ID}"),
+        (common_pb2.STORY_STATE_CANCELLED, 1, "CANCELLED"),
+    ],
+)
+async def test_a_story_that_is_not_whole_is_told_by_the_exit_code(
+    gateway: ScriptedGateway, tmp_path: Path, state: common_pb2.StoryState.ValueType, code: int, said: str
+) -> None:
+    """The problem and the next step are said, what there is is written."""
+    problem = common_pb2.Problem(reason="SOMETHING", message="It broke.", mend="Mend it.")
+    gateway.queue("TellStory", *told(story_of(state, sound=None, problems=[problem])))
+    got, out, err = await tale(gateway, tmp_path, "tell", "--name", "Mia")
+    assert code == got
+    assert out.endswith("Then the moon came up.\n")
+    assert "Problem: It broke. Mend it. [SOMETHING]\n" in err
+    assert said in err
+    assert (tmp_path / "out" / "the-owl-the-moon.md").exists()
+
+
+async def test_every_refused_field_has_a_line(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """Violations are said in the command's own words, with no file written."""
+    gateway.queue(
+        "TellStory",
+        Failure(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "VALIDATION_FAILED",
+            violations=[
+                ("spec.child.age", "must be from 1 to 18"),
+                ("spec.child.interests[3]", "must be shorter"),
+                ("spec.new_field", "\x1b[2Jmust be set"),
+            ],
+        ),
+    )
+    code, out, err = await tale(gateway, tmp_path, "tell", "--name", "Mia", "--age", "99")
+    assert (1, "") == (code, out)
+    assert (
+        "Error: --age must be from 1 to 18\n"
+        "Error: --interest (spec.child.interests[3]) must be shorter\n"
+        "Error: spec.new_field must be set\n"
+    ) == err
+    assert [] == _entries(tmp_path)
+
+
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+async def test_nobody_at_the_target_is_one_line(tmp_path: Path) -> None:
+    """Without a gateway the error says how to get one."""
+    process = await start("127.0.0.1:1", tmp_path, "status")
+    out, err = await process.communicate()
+    assert (1, b"") == (process.returncode, out)
+    assert b"Error: No gateway at 127.0.0.1:1: start one with `tale up`, or set GATEWAY_TARGET.\n" == err
+
+
+async def test_wrong_usage_is_exit_code_2(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """A missing option or a wrong word is told by click."""
+    code, _, err = await tale(gateway, tmp_path, "tell", "--gender", "female")
+    assert 2 == code
+    assert "--name" in err
+    assert 2 == (await tale(gateway, tmp_path, "teller"))[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_an_interrupted_tell_says_that_the_story_goes_on(
+    gateway: ScriptedGateway, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Ctrl-C ends the listening only: how to follow the story is said, and no half file stays."""
+    hold = Hold()
+    gateway.queue("TellStory", *told(story_of(), SOUND)[:-1], hold)
+    process = await start(gateway.target, tmp_path, "tell", "--name", "Mia")
+    async with asyncio.timeout(SECONDS):
+        assert process.stderr is not None
+        await process.stderr.readuntil(b"Narrated 50 %\n")
+        process.send_signal(number)
+        _, err = await process.communicate()
+    assert 128 + number == process.returncode
+    assert f"The story goes on without you. Follow it: tale watch {ID}\n" in err.decode()
+    assert [] == _entries(tmp_path / "out")
+
+
+async def test_watch_and_narrate_follow_a_story(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """watch shows it from its beginning, narrate asks for another voice and shows only what is new."""
+    gateway.queue("WatchStory", *watched(story_of(), SOUND))
+    code, out, _ = await tale(gateway, tmp_path, "watch", ID)
+    assert (0, True) == (code, CONTENT in out)
+    gateway.queue("NarrateStory", gateway_pb2.NarrateStoryResponse(story=story_of()))
+    other = b"other" * 100
+    events = [event for event in watched(story_of(sound=other), other) if not event.event.HasField("text")]
+    gateway.queue("WatchStory", *events)
+    code, out, _ = await tale(gateway, tmp_path, "narrate", ID, "--voice-provider", "offline", "--voice", "v")
+    assert (0, False) == (code, CONTENT in out)
+    assert other == (tmp_path / "out" / "the-owl-the-moon.mp3").read_bytes()
+    narrate, watch = gateway.calls[-2][1], gateway.calls[-1][1]
+    assert isinstance(narrate, gateway_pb2.NarrateStoryRequest)
+    assert common_pb2.VoiceSelection(provider="offline", voice_id="v") == narrate.voice
+    assert gateway_pb2.WatchStoryRequest(story_id=ID, include_audio=True, text_offset=len(CONTENT)) == watch
+
+
+async def test_show_never_steers_the_terminal(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """Title, text and facts of a story are shown without their control characters."""
+    story = story_of()
+    story.title, story.content, story.wish = "A\x1b[2JB\nC", "Once\x1b]0;x\x07.", "w\x9b2J"
+    gateway.queue("GetStory", gateway_pb2.GetStoryResponse(story=story))
+    code, out, _ = await tale(gateway, tmp_path, "show", ID)
+    assert 0 == code
+    assert out.startswith("AB C\n")
+    assert {"\n"} == {char for char in out if ord(char) < 32 or 127 <= ord(char) < 160}
+
+
+async def test_audio_is_written_where_it_is_wanted(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """--out names the file; without it the title does."""
+    gateway.queue("ReadStoryAudio", *audio_pieces(SOUND))
+    code, out, _ = await tale(gateway, tmp_path, "audio", ID, "--out", "x.mp3")
+    assert (0, "Wrote x.mp3 (1:07 minutes, 2,560 bytes).\n") == (code, out)
+    gateway.queue("GetStory", gateway_pb2.GetStoryResponse(story=story_of()))
+    gateway.queue("ReadStoryAudio", *audio_pieces(SOUND))
+    await tale(gateway, tmp_path, "audio", ID)
+    assert SOUND == (tmp_path / "x.mp3").read_bytes() == (tmp_path / "the-owl-the-moon.mp3").read_bytes()
+
+
+async def test_list_stops_at_its_limit(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """One line for each story; protobuf JSON with --json."""
+    stories = [common_pb2.StorySummary(id=f"{n}", title=f"T{n}", child_name="Mia") for n in range(3)]
+    for _ in range(2):
+        gateway.queue("ListStories", gateway_pb2.ListStoriesResponse(stories=stories, next_page_token=stories[-1].id))
+    code, out, _ = await tale(gateway, tmp_path, "list", "--limit", "2")
+    assert (0, 2) == (code, len(out.splitlines()))
+    assert "Mia: T1" in out
+    _, out, _ = await tale(gateway, tmp_path, "list", "--limit", "3", "--child", "Mia", "--json")
+    assert ["0", "1", "2"] == [story["id"] for story in json.loads(out)["stories"]]
+    request = gateway_pb2.ListStoriesRequest(filter=common_pb2.StoryFilter(child_name="Mia"), page_size=3)
+    assert request == gateway.requests("ListStories")[-1]
+
+
+async def test_the_small_commands_do_what_they_say(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """cancel, rate, delete and retry call their RPC; an error has one line."""
+    story = story_of(common_pb2.STORY_STATE_CANCELLED, rating=9)
+    gateway.queue("CancelStory", gateway_pb2.CancelStoryResponse(story=story))
+    gateway.queue("RateStory", gateway_pb2.RateStoryResponse(story=story))
+    gateway.queue("DeleteStory", gateway_pb2.DeleteStoryResponse())
+    gateway.queue("RetryStory", Failure(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE", "It has not failed."))
+    assert (0, "The story is CANCELLED.\n", "") == await tale(gateway, tmp_path, "cancel", ID)
+    assert (0, "The story is rated 9 of 10.\n", "") == await tale(gateway, tmp_path, "rate", ID, "9")
+    assert (0, "The story is removed.\n", "") == await tale(gateway, tmp_path, "delete", ID, "--yes")
+    assert (1, "", "Error: It has not failed. [WRONG_STATE]\n") == await tale(gateway, tmp_path, "retry", ID)
+
+
+async def test_status_says_what_brings_the_real_parts(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """Every service with its health, and the variables of what is embedded; 1 when one is not well."""
+    status = gateway_pb2.GetSystemStatusResponse(
+        healthy=False,
+        services=[
+            status_pb2.ServiceStatus(service="gateway", version="1.2", health=status_pb2.SERVICE_HEALTH_SERVING),
+            status_pb2.ServiceStatus(service="voice", health=status_pb2.SERVICE_HEALTH_UNREACHABLE),
+        ],
+        embedded_parts=[
+            status_pb2.EmbeddedPart(part="writer", implementation="offline", environment_variables=["KEY_A", "KEY_B"])
+        ],
+    )
+    gateway.queue("GetSystemStatus", status)
+    code, out, _ = await tale(gateway, tmp_path, "status")
+    assert 1 == code
+    assert "gateway  SERVING      version 1.2\nvoice    UNREACHABLE\n" in out
+    assert "  writer: offline; the real one comes with KEY_A, KEY_B\n" in out

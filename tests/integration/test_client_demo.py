@@ -1,0 +1,69 @@
+"""`tale demo` and `tale up` with the four real services."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tale_client import AsyncTaleClient
+from tale_client.cluster.layout import GATEWAY, Layout
+
+SECONDS = 60.0
+
+
+async def start(folder: Path, environ: Mapping[str, str], *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tale_client",
+        *arguments,
+        cwd=folder,
+        env={**environ, "PYTHONIOENCODING": "utf-8"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+def environment() -> dict[str, str]:
+    """This environment without anything that sets a service up."""
+    prefixes = ("GATEWAY_", "STORY_", "VOICE_", "STORAGE_", "TALE_", "OPENROUTER_", "ELEVENLABS_", "SPEECH_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
+
+
+async def test_the_demo_tells_a_story_with_no_key_at_all(tmp_path: Path) -> None:
+    """Text on the screen, both files, what was embedded and what brings the real parts, exit code 0."""
+    environ = {**environment(), "TALE_DEMO_NAME": "Ann", "TALE_DEMO_MINUTES": "1", "TALE_DEMO_AGE": ""}
+    async with asyncio.timeout(SECONDS):
+        process = await start(tmp_path, environ, "demo", "--interests", "owls, rain")
+        out, err = await process.communicate()
+    assert (0, b"") == (process.returncode, err if process.returncode else b"")
+    text = out.decode()
+    assert "Ann" in text
+    for variable in ("OPENROUTER_API_KEY", "ELEVENLABS_API_KEY", "SUPABASE_URL"):
+        assert variable in text
+    (document,) = (tmp_path / "out").glob("*.md")
+    (sound,) = (tmp_path / "out").glob("*.mp3")
+    assert document.stem == sound.stem
+    assert "- For: Ann, 6\n" in document.read_text()
+    # A minute at 128 kbit/s, give or take.
+    assert 400_000 < sound.stat().st_size < 2_500_000
+    assert "serving" in (tmp_path / "data" / "demo.log").read_text()
+
+
+async def test_up_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    """The whole cluster in one process tree: announced when it serves, gone after SIGTERM, exit code 0."""
+    layout = Layout.on_free_ports()
+    async with asyncio.timeout(SECONDS):
+        process = await start(tmp_path, layout.environment(environment()), "up")
+        assert process.stdout is not None
+        announced = (await process.stdout.readuntil(b"Stop: Ctrl-C\n")).decode()
+        assert layout[GATEWAY].listen in announced
+        async with AsyncTaleClient(layout[GATEWAY].listen) as client:
+            status = await client.system_status()
+        assert (True, 4) == (status.healthy, len(status.services))
+        process.send_signal(signal.SIGTERM)
+        out, err = await process.communicate()
+    assert (0, b"") == (process.returncode, err)
+    assert out.decode().endswith("Stopped.\n")

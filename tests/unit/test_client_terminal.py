@@ -1,0 +1,91 @@
+"""Text on a terminal."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tale.common.v1 import common_pb2
+from tale_client.cli.shelf import markdown, slug
+from tale_client.cli.terminal import Wrapper, cells, one_line, printable
+
+ID = "0197a5a0-0000-7000-8000-000000000001"
+
+
+def wrap(columns: int, *pieces: str) -> str:
+    wrapper = Wrapper(columns)
+    return "".join(wrapper.feed(piece) for piece in pieces) + wrapper.flush()
+
+
+@given(pieces=st.lists(st.text("ab é　\n龍-\u0301", max_size=12), max_size=8), columns=st.integers(4, 20))
+def test_however_text_arrives_it_is_wrapped_the_same(pieces: list[str], columns: int) -> None:
+    """Chopping changes nothing, no line is too wide, and no character but blanks is lost."""
+    text = "".join(pieces)
+    wrapped = wrap(columns, *pieces)
+    assert wrap(columns, text) == wrapped
+    assert "".join(text.split()) == "".join(wrapped.split())
+    assert all(cells(line) <= columns for line in wrapped.split("\n"))
+
+
+def test_lines_break_between_words() -> None:
+    """A word that does not fit begins the next line; paragraphs stay."""
+    assert "one two\nthree\n\nfour" == wrap(9, "one two thr", "ee\n\nfour")
+
+
+@pytest.mark.parametrize(
+    ("given_", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07", "\ufffd]0;title\ufffd"),
+        ("a\rb\x9bc\u202ed", "a\ufffdb\ufffdc\ufffdd"),
+        ("line\r\nline\ttab", "line\nline\ttab"),
+    ],
+)
+def test_what_steers_a_terminal_never_reaches_it(given_: str, shown: str) -> None:
+    """Escape sequences, control characters and direction overrides are taken out or replaced."""
+    assert shown == printable(given_)
+
+
+def test_one_line_is_one_line() -> None:
+    """Line breaks become blanks."""
+    assert "a b c" == one_line(" a\nb \r\n c\n")
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("Mia’s Dragon & the Sea!", "mias-dragon-the-sea"),
+        ("Zoë und der Bär", "zoe-und-der-bar"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("Дракон v2", f"story-{ID}"),
+        ("", f"story-{ID}"),
+        ("...", f"story-{ID}"),
+        ("a" * 500, "a" * 60),
+    ],
+)
+def test_a_slug_is_safe_for_any_title(title: str, name: str) -> None:
+    """Only a-z, 0-9 and "-"; the id where the title has hardly any of those."""
+    assert name == slug(common_pb2.Story(id=ID, title=title))
+
+
+@given(title=st.text(max_size=80))
+def test_a_slug_is_never_a_path(title: str) -> None:
+    """Whatever a model calls its story, its name is a plain one."""
+    name = slug(common_pb2.Story(id=ID, title=title))
+    assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+    assert 0 < len(name) <= 60
+
+
+def test_a_document_has_title_text_and_facts() -> None:
+    """Title, text and what is known, without anything that could steer a terminal."""
+    story = common_pb2.Story(
+        id=ID,
+        state=common_pb2.STORY_STATE_READY_WITHOUT_AUDIO,
+        title="The\nOwl",
+        content="Once.\n\nAnd \x1b[2Jagain.",
+        child=common_pb2.Child(name="Mia", age=6),
+        problems=[common_pb2.Problem(reason="AUDIO_GENERATION_FAILED", message="No voice.", mend="Try again.")],
+    )
+    document = markdown(story)
+    assert document.startswith("# The Owl\n\nOnce.\n\nAnd again.\n\n---\n\n")
+    assert f"- Story: {ID}\n- State: READY_WITHOUT_AUDIO\n- For: Mia, 6\n" in document
+    assert "- Problem: No voice. Try again. [AUDIO_GENERATION_FAILED]\n" in document
