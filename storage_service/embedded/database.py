@@ -153,6 +153,8 @@ def _forbid_writing(connection: sqlite3.Connection) -> None:
 
 
 def _create_file(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # `mkdir` gives its mode to the last folder alone.
+    path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     # SQLite gives its journal and index the permissions of the file itself.
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))

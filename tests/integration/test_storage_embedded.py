@@ -21,7 +21,7 @@ from storage_service.records import AudioKey
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
     """A database with a table of its own for the tests."""
-    it = Database(tmp_path / "storage" / "tale.sqlite3", sync="normal", readers=2)
+    it = Database(tmp_path / "data" / "storage" / "tale.sqlite3", sync="normal", readers=2)
     await it.open()
     await it.write(lambda connection: connection.execute("CREATE TABLE notes (note BLOB)").close())
     yield it
@@ -41,8 +41,8 @@ def notes(connection: sqlite3.Connection) -> list[str]:
 async def test_folder_and_files_are_for_their_owner_alone(database: Database, tmp_path: Path) -> None:
     """Nobody else on the machine reads what children are told."""
     await database.write(note)
-    folder = tmp_path / "storage"
-    assert 0o700 == folder.stat().st_mode & 0o777
+    folder = tmp_path / "data" / "storage"
+    assert [0o700, 0o700] == [path.stat().st_mode & 0o777 for path in (folder, folder.parent)]
     assert {"tale.sqlite3": 0o600, "tale.sqlite3-wal": 0o600, "tale.sqlite3-shm": 0o600} == {
         path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()
     }
@@ -73,7 +73,7 @@ async def test_readers_can_not_write(database: Database) -> None:
 async def test_opening_again_keeps_what_is_there(database: Database, tmp_path: Path) -> None:
     """Migrations are applied once."""
     await database.write(note)
-    again = Database(tmp_path / "storage" / "tale.sqlite3", sync="normal", readers=1)
+    again = Database(tmp_path / "data" / "storage" / "tale.sqlite3", sync="normal", readers=1)
     await again.open()
     assert ["kept"] == await again.read(notes)
     version = await again.read(lambda connection: connection.execute("PRAGMA user_version").fetchone()[0])
@@ -84,7 +84,7 @@ async def test_opening_again_keeps_what_is_there(database: Database, tmp_path: P
 async def test_a_store_from_the_future_is_left_alone(database: Database, tmp_path: Path) -> None:
     """An older program refuses to start on a newer store, and says so."""
     await database.write(lambda connection: connection.execute("PRAGMA user_version = 99").close())
-    older = Database(tmp_path / "storage" / "tale.sqlite3", sync="normal", readers=1)
+    older = Database(tmp_path / "data" / "storage" / "tale.sqlite3", sync="normal", readers=1)
     with pytest.raises(ConfigurationError, match="TALE_DATA_DIR holds a store of version 99"):
         await older.open()
     await older.close()
@@ -101,12 +101,13 @@ async def test_a_file_that_is_no_database_stops_the_start(tmp_path: Path) -> Non
 
 async def test_a_folder_that_can_not_be_made_stops_the_start(tmp_path: Path) -> None:
     """A file where the folder should be is named as such."""
-    (tmp_path / "storage").write_text("in the way")
-    database = Database(tmp_path / "storage" / "tale.sqlite3", sync="normal", readers=1)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "storage").write_text("in the way")
+    database = Database(tmp_path / "data" / "storage" / "tale.sqlite3", sync="normal", readers=1)
     with pytest.raises(ConfigurationError, match="TALE_DATA_DIR"):
         await database.open()
     with pytest.raises(ConfigurationError, match="TALE_DATA_DIR"):
-        await AudioFiles(tmp_path / "storage" / "audio", ManualClock()).open()
+        await AudioFiles(tmp_path / "data" / "storage" / "audio", ManualClock()).open()
 
 
 async def test_a_full_disk_is_unavailable_and_passes(database: Database) -> None:
