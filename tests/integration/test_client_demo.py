@@ -1,12 +1,16 @@
 """`tale demo` and `tale up` with the four real services."""
 
 import asyncio
+import hashlib
 import os
 import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from support.cutting_proxy import cutting_proxy
+
+from tale.common.v1 import common_pb2
 from tale_client import AsyncTaleClient
 from tale_client.cluster.layout import GATEWAY, Layout
 
@@ -53,7 +57,7 @@ async def test_the_demo_tells_a_story_with_no_key_at_all(tmp_path: Path) -> None
 
 
 async def test_up_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
-    """The whole cluster in one process tree: announced when it serves, gone after SIGTERM, exit code 0."""
+    """Announced when it serves, gone after SIGTERM, exit code 0; a story comes whole over connections that are cut."""
     layout = Layout.on_free_ports()
     async with asyncio.timeout(SECONDS):
         process = await start(tmp_path, layout.environment(environment()), "up")
@@ -63,6 +67,18 @@ async def test_up_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         async with AsyncTaleClient(layout[GATEWAY].listen) as client:
             status = await client.system_status()
         assert (True, 4) == (status.healthy, len(status.services))
+        async with (
+            cutting_proxy(layout[GATEWAY].listen, [2_000, 40_000, 400_000]) as proxy,
+            AsyncTaleClient(proxy.target) as client,
+        ):
+            spec = common_pb2.StorySpec(child=common_pb2.Child(name="Ann"), length_minutes=2)
+            events = [event async for event in client.tell(spec, include_audio=True)]
+            assert 0 == proxy.left
+            kept = events[-1].done.story
+            sound = b"".join([chunk async for chunk in client.read_audio(kept.id)])
+        assert kept.content == "".join(event.text.delta for event in events)
+        assert sound == b"".join(event.audio.chunk for event in events)
+        assert kept.audio.sha256 == hashlib.sha256(sound).digest()
         process.send_signal(signal.SIGTERM)
         out, err = await process.communicate()
     assert (0, b"") == (process.returncode, err)
