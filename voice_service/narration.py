@@ -196,7 +196,7 @@ class Narration:
 
     async def _speak(self, segment: TextSegment, speaker: Speaker) -> Spoken:
         spoken_text = speakable(segment.text)
-        request = speaker.request(spoken_text.text, speakable(segment.previous).text)
+        request = speaker.request(spoken_text.text, segment.previous)
         if not spoken_text.audible:
             return await self._synthesizer.pause(speaker.provider.metadata, request, self._request.story_id)
 

@@ -42,7 +42,7 @@ class Replay:
         except DomainError as error:
             raise segment_lost(segment.index, "is of a provider that is gone") from error
         who = replace(speaker, provider=provider, voice_id=before.voice_id, model_id=before.model_id)
-        request = who.request(speakable(segment.text).text, speakable(segment.previous).text)
+        request = who.request(speakable(segment.text).text, segment.previous)
         kept = await self._synthesizer.recall(provider.metadata, request, self._request.story_id)
         if kept is None:
             raise segment_lost(segment.index, "is no longer in the cache")

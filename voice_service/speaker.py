@@ -15,6 +15,7 @@ from voice_service.language import speaks
 from voice_service.messages import Warned
 from voice_service.ports import SegmentRequest
 from voice_service.registry import EMBEDDED
+from voice_service.speakable import speakable
 
 if TYPE_CHECKING:
     from voice_service.messages import VoiceChoice
@@ -38,14 +39,17 @@ class Speaker:
     language_code: str
 
     def request(self, text: str, previous: str) -> SegmentRequest:
-        """Return the request for a segment: word timings are always asked for, since the cache serves all."""
+        """Return the request for a segment that says `text` after the segment of text `previous`.
+
+        Word timings are always asked for, since the cache serves all.
+        """
         return SegmentRequest(
             text=text,
             language_code=self.language_code,
             voice_id=self.voice_id,
             model_id=self.model_id,
             settings=self.settings,
-            previous_text=previous if self.provider.metadata.takes_previous_text else "",
+            previous_text=speakable(previous).text if self.provider.metadata.takes_previous_text else "",
             with_timings=True,
         )
 

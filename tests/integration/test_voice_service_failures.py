@@ -72,6 +72,7 @@ async def test_the_next_provider_goes_on_from_the_segment_that_failed() -> None:
     assert ["PROVIDER_FAILED"] == [warning.reason for warning in told.warnings]
     assert str(handed) == told.warnings[0].metadata["segment_index"]
     assert [(handed, "one", "OVERLOAD")] * 3 == [each for each in _outcomes(told.attempts) if each[2]]
+    assert one.journal.calls + two.journal.calls == len(told.attempts)
     assert walk(told.audio).sample_rate == 44_100
     assert ("one", {"one": handed, "two": len(speakers) - handed}) == (
         told.header.provider,

@@ -1,0 +1,132 @@
+"""What every provider of speech holds to."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import pytest
+from support.voice_kit import NamedVoice
+
+from voice_service.audio.encoder import Mp3Encoder
+from voice_service.audio.finish import SegmentFinisher
+from voice_service.audio.verify import VerifiedSegment
+from voice_service.errors import ProviderError, ProviderErrorKind
+from voice_service.mock.provider import MockVoiceProvider
+from voice_service.offline.provider import OfflineVoiceProvider
+from voice_service.ports import AudioChunk, SegmentRequest, Timings, VoiceProvider, VoiceSettings, WordTiming
+
+TEXT = "The fox ran home, and she was very tired. Then she slept until the morning came."
+
+
+@pytest.fixture(scope="module", params=["mock", "named", "offline"])
+async def provider(request: pytest.FixtureRequest) -> AsyncIterator[VoiceProvider]:
+    """Each provider that works without a network."""
+    made: VoiceProvider
+    match request.param:
+        case "mock":
+            made = MockVoiceProvider()
+        case "named":
+            made = NamedVoice("other")
+        case _:
+            made = OfflineVoiceProvider(workers=1)
+    yield made
+    await made.aclose()
+
+
+def _request(text: str = TEXT, **more: object) -> SegmentRequest:
+    return SegmentRequest(text=text, language_code="en", **more)  # type: ignore[arg-type]
+
+
+async def _spoken(provider: VoiceProvider, request: SegmentRequest) -> tuple[bytes, tuple[WordTiming, ...]]:
+    audio, words = b"", ()
+    async with aclosing(provider.synthesize(request)) as items:
+        async for item in items:
+            match item:
+                case AudioChunk(data):
+                    audio += data
+                case Timings(found):
+                    words = found
+    return audio, words
+
+
+async def _finished(provider: VoiceProvider, request: SegmentRequest) -> VerifiedSegment:
+    encoder = Mp3Encoder(1)
+    try:
+        audio, _ = await _spoken(provider, request)
+        return await SegmentFinisher(encoder).finish(audio, request=request, metadata=provider.metadata)
+    finally:
+        await encoder.aclose()
+
+
+async def test_it_says_what_it_is(provider: VoiceProvider) -> None:
+    """A name, what it takes, and that it can be called."""
+    metadata = provider.metadata
+
+    assert metadata.name
+    assert metadata.display_name
+    assert metadata.max_text_length >= 600
+    assert "en" in metadata.languages
+    assert metadata.default_voice
+    assert metadata.default_model
+    assert "" == await provider.validate_configuration()
+
+
+async def test_what_it_speaks_passes_verification_and_is_the_same_each_time(provider: VoiceProvider) -> None:
+    """Whole frames of the story's format, as long as the text needs."""
+    first, second = await _finished(provider, _request()), await _finished(provider, _request())
+
+    assert first.data == second.data
+    assert 2.5 < first.duration < 15
+
+
+async def test_another_pace_takes_another_time(provider: VoiceProvider) -> None:
+    """Half the speed is longer."""
+    slow = await _finished(provider, _request(settings=VoiceSettings(speed=0.6)))
+
+    assert slow.duration > (await _finished(provider, _request())).duration * 1.2
+
+
+async def test_words_are_in_order_within_the_sound(provider: VoiceProvider) -> None:
+    """Every word of the text, at growing times; none where they are not asked for."""
+    segment = await _finished(provider, _request())
+    _, words = await _spoken(provider, _request(with_timings=True))
+    _, none = await _spoken(provider, _request())
+
+    assert TEXT.replace(",", "").replace(".", "").split() == [TEXT[word.text_start : word.text_end] for word in words]
+    assert all(word.start <= word.end <= segment.duration + 0.2 for word in words)
+    assert sorted(word.start for word in words) == [word.start for word in words]
+    assert () == none
+
+
+async def test_voices_are_listed_by_language(provider: VoiceProvider) -> None:
+    """Those of a language are among all; each speaks it, and can be asked for."""
+    everything = {voice.voice_id for voice in await provider.list_voices()}
+    english = [voice.voice_id for voice in await provider.list_voices("en")]
+
+    assert english
+    assert set(english) <= everything
+    assert (await _finished(provider, _request(voice_id=english[0]))).duration > 2.5
+
+
+@pytest.mark.parametrize("text", ["", "  \n"])
+async def test_an_empty_text_is_refused(provider: VoiceProvider, text: str) -> None:
+    """INVALID_INPUT, by a typed error that names the provider."""
+    with pytest.raises(ProviderError) as caught:
+        await _spoken(provider, _request(text))
+
+    assert (ProviderErrorKind.INVALID_INPUT, provider.metadata.name) == (caught.value.kind, caught.value.provider)
+
+
+async def test_a_text_beyond_its_limit_is_refused(provider: VoiceProvider) -> None:
+    """INVALID_INPUT."""
+    with pytest.raises(ProviderError) as caught:
+        await _spoken(provider, _request("a " * provider.metadata.max_text_length))
+
+    assert (ProviderErrorKind.INVALID_INPUT, False) == (caught.value.kind, caught.value.retryable)
+
+
+async def test_a_stream_that_is_left_early_harms_nothing(provider: VoiceProvider) -> None:
+    """The next call works."""
+    async with aclosing(provider.synthesize(_request())) as items:
+        await anext(items)
+
+    assert (await _finished(provider, _request())).duration > 2.5
