@@ -51,7 +51,7 @@ class Follower:
         self._header_shown = False
         self._last_segment = -1
         self._state = b""
-        self._warnings: set[bytes] = set()
+        self._warnings: set[tuple[str, str]] = set()
         self._handlers: dict[str, _Handler] = {
             "state": self._state_event,
             "title": self._title_event,
@@ -150,7 +150,8 @@ class Follower:
         return [event], True
 
     def _warning_event(self, event: gateway_pb2.StoryEvent) -> Taken:
-        warning = event.warning.SerializeToString(deterministic=True)
+        # A run that was taken over warns again, at another time.
+        warning = (event.warning.reason, event.warning.message)
         if warning in self._warnings:
             return [], False
         if len(self._warnings) < _WARNINGS_REMEMBERED:

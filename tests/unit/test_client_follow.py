@@ -194,7 +194,10 @@ def test_segments_and_warnings_are_shown_once() -> None:
     """What a reconnect repeats is left out."""
     follower = Follower(include_audio=False)
     warning = gateway_pb2.StoryEvent(story_id=ID, warning=common_pb2.Problem(reason="R", message="m"))
-    given = [header(), segment(0), segment(1), warning, header(), segment(0), segment(1), segment(2), warning]
+    later = gateway_pb2.StoryEvent()
+    later.CopyFrom(warning)
+    later.warning.time.FromSeconds(1)
+    given = [header(), segment(0), segment(1), warning, header(), segment(0), segment(1), segment(2), later]
     shown = [event.WhichOneof("event") for each in given for event in follower.accept(each)[0]]
     assert ["audio_header", "segment", "segment", "warning", "segment"] == shown
 
