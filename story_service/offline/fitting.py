@@ -1,7 +1,8 @@
 """Chooses how much of an arc is told, so that the story has the asked length."""
 
 import random
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from story_service.offline.arc import Arc, Block, Paragraphs, Unit
@@ -22,6 +23,7 @@ class _Slot:
     """A unit on its way into the story; `kept` is what the fitting decides."""
 
     unit: Unit
+    elastic: bool
     kept: bool = True
     words: int = field(init=False)
 
@@ -35,7 +37,7 @@ def _words(paragraphs: Paragraphs, *, most: bool) -> int:
 
 def _richness(budget: int) -> float:
     """How fully scenes are told before another one is added: a short story prefers one more scene."""
-    return min(0.8, 0.3 + budget / 6000)
+    return min(0.85, 0.45 + budget / 6000)
 
 
 def _shortened(frame: list[_Told], budget: int) -> None:
@@ -43,15 +45,16 @@ def _shortened(frame: list[_Told], budget: int) -> None:
 
     What the last swap gained too much is given back to those blocks that need the least of it.
     """
+    limit = budget * 21 // 20
     order = sorted(frame, key=lambda told: told.block.shorten)
     for told in order:
-        if _core(frame) <= budget:
+        if _core(frame) <= limit:
             break
         if told.block.short is not None:
             told.paragraphs = told.block.short
     for told in reversed(order):
         short, told.paragraphs = told.paragraphs, told.block.paragraphs
-        if _core(frame) > budget:
+        if _core(frame) > limit:
             told.paragraphs = short
 
 
@@ -79,7 +82,7 @@ def _homeward(paragraphs: Paragraphs, scenes: Iterable[Block]) -> Paragraphs:
     return (*paragraphs, *(tuple(glimpses[at : at + 3]) for at in range(0, len(glimpses), 3)))
 
 
-def _without_repeats(slots: list[list[_Slot]], told: Set[str], *, even_core: bool) -> None:
+def _without_repeats(slots: list[list[_Slot]], told: AbstractSet[str], *, even_core: bool) -> None:
     heard = set(told)
     for slot in (slot for paragraph in slots for slot in paragraph):
         keys = sentence_keys(slot.unit.text)
@@ -91,11 +94,14 @@ def _without_repeats(slots: list[list[_Slot]], told: Set[str], *, even_core: boo
 
 
 def _trimmed(slots: list[list[_Slot]], budget: int, rng: random.Random) -> None:
-    """Leaves out enrichments, the outer layer first, each layer in random order, until the budget holds."""
+    """Leaves out enrichments in random order until the budget holds.
+
+    The outer layer goes before the inner one, and that of the journey before that of the plot.
+    """
     kept = [slot for paragraph in slots for slot in paragraph if slot.kept]
     total = sum(slot.words for slot in kept)
-    for level in (2, 1):
-        layer = [slot for slot in kept if slot.unit.level == level]
+    for level, elastic in ((2, True), (2, False), (1, True), (1, False)):
+        layer = [slot for slot in kept if slot.unit.level == level and slot.elastic is elastic]
         rng.shuffle(layer)
         for slot in layer:
             if total <= budget:
@@ -107,7 +113,7 @@ def _trimmed(slots: list[list[_Slot]], budget: int, rng: random.Random) -> None:
 
 
 def fit(
-    arc: Arc, budget: int, rng: random.Random, *, told: Set[str] = frozenset(), even_core: bool = False
+    arc: Arc, budget: int, rng: random.Random, *, told: AbstractSet[str] = frozenset(), even_core: bool = False
 ) -> list[list[str]]:
     """Paragraphs of units with about `budget` words altogether.
 
@@ -120,13 +126,13 @@ def fit(
     scenes = _scenes(frame, elastic, budget)
     forms = {told_block.block.key: told_block.paragraphs for told_block in frame}
     chosen = {block.key for block in scenes}
-    paragraphs: list[tuple[Unit, ...]] = []
+    slots: list[list[_Slot]] = []
     for block in arc.blocks:
         if (block.elastic and block.key not in chosen) or (block.requires is not None and block.requires not in chosen):
             continue
         form = forms.get(block.key, block.paragraphs)
-        paragraphs.extend(_homeward(form, scenes) if block.homeward else form)
-    slots = [[_Slot(unit) for unit in paragraph] for paragraph in paragraphs]
+        paragraphs = _homeward(form, scenes) if block.homeward else form
+        slots.extend([_Slot(unit, block.elastic) for unit in paragraph] for paragraph in paragraphs)
     _without_repeats(slots, told, even_core=even_core)
     _trimmed(slots, budget, rng)
     return [texts for paragraph in slots if (texts := [slot.unit.text for slot in paragraph if slot.kept])]

@@ -50,10 +50,9 @@ class Realiser:
         """One line of stock as finished prose."""
         text = _CHOICE.sub(self._choose, source)
         if self._simpler is not None:
-            text = self._simpler.sub(lambda match: self._simple_words[match[1]], text)
+            text = self._simpler.sub(self._simplified, text)
             text = _SEMICOLON.sub(lambda match: ". " + match[1].upper(), text)
-        slots = extra or {}
-        text = _SLOT.sub(lambda match: slots[match[1]] if match[1] in slots else self._slots[match[1]], text)
+        text = _SLOT.sub(lambda match: self._filled(match[1], extra), text)
         text = _TWO_STOPS.sub(r"\1", text.strip())
         return "\n\n".join(
             _AFTER_STOP.sub(_upper_second, _FIRST.sub(_upper_second, part.strip())) for part in text.split(" // ")
@@ -75,8 +74,15 @@ class Realiser:
         )
         return tuple(paragraph for paragraph in told if paragraph)
 
+    def _simplified(self, match: re.Match[str]) -> str:
+        return self._simple_words[str(match[1])]
+
+    def _filled(self, slot: str, extra: Mapping[str, str] | None) -> str:
+        return extra[slot] if extra is not None and slot in extra else self._slots[slot]
+
     def _choose(self, match: re.Match[str]) -> str:
-        youngest, tilde, others = match[1].partition("~")
+        youngest, tilde, others = str(match[1]).partition("~")
         if tilde:
             return youngest if self._band == "youngest" else others
-        return self._rng.choice(match[1].split("|"))
+        options: list[str] = str(match[1]).split("|")
+        return self._rng.choice(options)

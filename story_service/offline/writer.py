@@ -100,12 +100,18 @@ class OfflineWriter:
         return _laid_out(fit(arc, brief.length_minutes * WORDS_PER_MINUTE, random_for(brief, "fit")))
 
     def _continuation(self, language: Language, brief: OfflineBrief, written: str) -> _Text:
-        purpose = f"continuation {written}"
+        begun = _without_joint(written)
+        purpose = f"continuation {begun}"
         budget = brief.length_minutes * WORDS_PER_MINUTE - count_words(written)
-        arc = language.continuation(brief, random_for(brief, purpose), told=written, budget=budget)
-        told = frozenset(sentence_keys(written))
+        arc = language.continuation(brief, random_for(brief, purpose), told=begun, budget=budget)
+        told = frozenset(sentence_keys(begun))
         paragraphs = fit(arc, max(budget, 0), random_for(brief, "fit " + purpose), told=told, even_core=True)
         return _laid_out(paragraphs, opening=_joint(written))
+
+
+def _without_joint(written: str) -> str:
+    """The same for a text and for that text with the joint behind it, so that the joint can be found again."""
+    return written.rstrip().rstrip("\u2026")
 
 
 def _joint(written: str) -> str:

@@ -19,7 +19,7 @@ from story_service.offline.english.phrases import (
     possessive,
     years,
 )
-from story_service.offline.english.wish import Helping, Note, Quest, Wish, WishReader
+from story_service.offline.english.wish import Helping, Quest, Wish, WishReader
 from story_service.offline.realising import AgeBand, Realiser, age_band
 from story_service.offline.seeding import random_for
 from story_service.offline.stock import Section
@@ -92,7 +92,8 @@ class Casting:
         self._lexicon = lexicon
         self._wishes = WishReader(lexicon)
         self._phrases = {section.key: section.lines() for section in stock["phrases"]}
-        self._simpler = dict((part.strip() for part in line.text.split("=", 1)) for line in self._phrases["simple"])
+        simpler = (line.text.partition("=") for line in self._phrases["simple"])
+        self._simpler = {word.strip(): simple.strip() for word, _, simple in simpler}
 
     def realiser(self, cast: Cast, rng: random.Random) -> Realiser:
         """For the lines of one story."""
@@ -192,19 +193,20 @@ def _setting(realm: Section) -> dict[str, str]:
     khe = realm.fields["khe"]
     khim, khis = _OBJECTS[khe]
     keeper = realm.fields["keeper"]
-    kept = {
-        name: realm.fields[name] for name in ("place", "light", "gatea", "gate", "keepera", "smalla", "small", "end")
-    }
-    return {**kept, "keeper": keeper, "Keeper": keeper[:1].upper() + keeper[1:], "khe": khe, "khim": khim, "khis": khis}
+    names = ("place", "light", "gatea", "gate", "keepera", "smalla", "small", "end")
+    kept = {name: realm.fields[name] for name in names}
+    capital = keeper[:1].upper() + keeper[1:]
+    return {**kept, "keeper": keeper, "Keeper": capital, "khe": khe, "khim": khim, "khis": khis}
 
 
 def _companion(companion: Section) -> dict[str, str]:
     he = companion.fields["he"]
     him, his = _OBJECTS[he]
-    name = companion.fields["name"]
+    name, kind = companion.fields["name"], companion.fields["kind"]
     return {
         "p": name, "ps": possessive(name), "pala": companion.fields["a"], "hello": companion.fields["hello"],
-        "palk": f"{article(companion.fields['kind'])} {companion.fields['kind']}", "grip": companion.fields["grip"], "he": he, "him": him, "his": his, "He": he.capitalize(),
+        "palk": f"{article(kind)} {kind}", "grip": companion.fields["grip"],
+        "he": he, "him": him, "his": his, "He": he.capitalize(),
     }  # fmt: skip
 
 
@@ -237,6 +239,3 @@ def _helping(wish: Helping, lexicon: Lexicon) -> dict[str, str]:
         "vp": trouble.detail, "vpme": as_said_by_its_owner(trouble.detail, plural=who.plural),
         "lost": trouble.detail, "fear": trouble.detail, "adj": trouble.detail, **own,
     }  # fmt: skip
-
-
-__all__ = ["Cast", "Casting", "Helping", "Note", "Quest"]

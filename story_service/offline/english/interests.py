@@ -8,6 +8,7 @@ from story_service.offline.english.lexicon import Lexicon
 from story_service.offline.english.phrases import Person, article, in_person, progressive
 
 _STRANGE = re.compile(r"[!?.:;,\u2026()@$%&/+]")
+_LIKES = re.compile(r"^(?:i|she|he|they) (?:really )?(?:likes?|loves?) (?=\w)|^(?:likes|loves) (?=\w)", re.IGNORECASE)
 _ARTICLE = re.compile(r"^(?:a|an)\s+", re.IGNORECASE)
 _INSTRUMENTS = frozenset({"piano", "violin", "guitar"})
 _LONGEST = 5
@@ -23,7 +24,9 @@ class Interest:
 
 def _lowered(phrase: str, lexicon: Lexicon) -> str:
     """Without the capital that a form or a phone put there, where the word is known to have none."""
-    first = phrase.split()[0]
+    first = phrase.split(maxsplit=1)[0]
+    if first.casefold() in lexicon.brands:
+        return phrase
     known = phrase.casefold() in lexicon.known or first.casefold() in lexicon.known | {"the", "my", "to", "a", "an"}
     return first.casefold() + phrase[len(first) :] if known and not phrase.isupper() else phrase
 
@@ -33,9 +36,9 @@ def interest(text: str, lexicon: Lexicon, person: Person) -> Interest | None:
     phrase = clean(text, limit=60)
     if not any(char.isalnum() for char in phrase):
         return None
-    if len(phrase.split()) > _LONGEST or _STRANGE.search(phrase):
+    if len(phrase.split()) > _LONGEST or _STRANGE.search(text.strip().rstrip(".,;")):
         return Interest(f"\u201c{phrase}\u201d", "")
-    phrase = _lowered(phrase, lexicon)
+    phrase = _lowered(_LIKES.sub("", phrase), lexicon)
     category = lexicon.category(phrase)
     noun = _ARTICLE.sub("", phrase)
     first, *rest = phrase.removeprefix("to ").split()

@@ -73,9 +73,14 @@ class Journey:
 
     def _scenes(self) -> list[Section]:
         """Scenes that suit any realm, in a random order."""
-        scenes = [section for section in self._stock["stations"] if "realm" not in section.fields]
+        scenes = [
+            section for section in self._stock["stations"] if "realm" not in section.fields and self._suits(section)
+        ]
         self._rng.shuffle(scenes)
         return scenes
+
+    def _suits(self, section: Section) -> bool:
+        return self._realiser.suits(Line("", readers=section.fields.get("readers", "")))
 
     def _interest(self, interest: Interest, used: set[str]) -> Section | None:
         scenes = {section.key: section for section in self._stock["interests"]}
@@ -89,7 +94,11 @@ class Journey:
         return None
 
     def _in_realm(self, realm: Section, at: int, scenes: list[Section]) -> Iterator[Block]:
-        own = [section for section in self._stock["stations"] if section.fields.get("realm") == realm.key]
+        own = [
+            section
+            for section in self._stock["stations"]
+            if section.fields.get("realm") == realm.key and self._suits(section)
+        ]
         self._rng.shuffle(own)
         taken = [scenes.pop() for _ in range(min(_SCENES_TO_A_REALM - len(own), len(scenes)))]
         spread: list[tuple[Section, str]] = [(section, "") for section in taken]

@@ -29,7 +29,7 @@ class English:
         self._casting = Casting(self._stock, Lexicon(self._stock["lexicon"]))
 
     def title(self, brief: OfflineBrief) -> str:
-        """ "Mia and the Dragon Who Could Not Sleep"."""
+        """For example: Mia and the Dragon Who Could Not Sleep."""
         cast = self._casting.cast(brief)
         rng = random_for(brief, "title")
         kind = _plot(cast)
@@ -67,7 +67,7 @@ class English:
         wish = rng.choice([section for section in self._stock["wishes"] if section.key.startswith(plot)])
         before = (
             self._block(realiser, opening, shorten=1, tiny_extra="calendar_tiny"),
-            self._block(realiser, wish, shorten=2),
+            self._block(realiser, wish, shorten=3),
         )
         departure = self._block(realiser, cast.realm, key="departure", shorten=0)
         return Arc((*before, *self._way(cast, realiser, rng, departure), *self._home(cast, realiser, rng)))
@@ -126,7 +126,7 @@ class English:
         goodbye: Body = with_companion.body("bye") if with_companion is not None else ()
         long = (*ending.body(), *goodbye, *ending.body("after"))
         tiny = realiser.paragraphs(ending.body("tiny"))
-        return Block(key="ending", paragraphs=realiser.paragraphs(long), short=tiny, shorten=3)
+        return Block(key="ending", paragraphs=realiser.paragraphs(long), short=tiny, shorten=2)
 
     def _block(
         self, realiser: Realiser, section: Section, *, key: str = "", shorten: int = 0, homeward: bool = False,

@@ -18,7 +18,6 @@ class Lexicon:
 
     def __init__(self, sections: Iterable[Section]) -> None:
         words = {section.key: self._words(section) for section in sections}
-        self._words_of = words
         self.definite = frozenset(words.pop("definite"))
         self.animate = frozenset(words.pop("animate"))
         self.female = frozenset(words.pop("female"))
@@ -26,6 +25,8 @@ class Lexicon:
         self.negative = frozenset(words.pop("negative"))
         self.verbs = frozenset(words.pop("verbs"))
         self.seeing = frozenset(words.pop("seeing"))
+        self.brands = frozenset(words.pop("brands"))
+        self.kin = frozenset(words.pop("kin"))
         self.nounish = frozenset(words.pop("nounish"))
         self.categories = {name: frozenset(entries) for name, entries in words.items()}
         self.plurals = {self.plural(noun): noun for noun in self.animate}

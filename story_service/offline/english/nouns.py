@@ -4,15 +4,21 @@ import re
 from dataclasses import dataclass
 
 from story_service.offline.english.lexicon import Lexicon
-from story_service.offline.english.phrases import Person, article, in_person
+from story_service.offline.english.phrases import Person, article, in_person, number
 
-_DETERMINER = re.compile(r"^(a|an|the|my|our|some|two|three|four|five|six|seven|many)\s+", re.IGNORECASE)
+_COUNTS = tuple(number(value) for value in range(2, 19))
+_DETERMINER = re.compile(rf"^(?:a|an|the|my|our|some|many|{'|'.join(_COUNTS)})\s+", re.IGNORECASE)
+_OWNER = re.compile(r"^[\w-]+\u2019s\s+(?=\w)")
 _MODIFIER = re.compile(r"\s+(?:with|from|in|on|at|of|without|under|inside|behind|near|called|named|made)\s+")
 
 _NOT_NOMINAL = frozenset(
-    "to i me you he she it we they us him them is are was were am be not no never and or but if how what when why "
-    "please that this there".split()
-)
+    {
+        "to", "i", "me", "you", "he", "she", "it", "we", "they", "us", "him", "them",
+        "is", "are", "was", "were", "am", "be", "not", "no", "never", "and", "or", "but",
+        "if", "how", "what", "when", "why", "please", "that", "this", "there", "the", "a", "an",
+        "my", "our", "about",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,40 +49,50 @@ class Subject:
 
 
 def _single(text: str, lexicon: Lexicon, person: Person) -> Subject | None:
-    determiner = _DETERMINER.match(text)
+    text = re.sub(r"^\d+(?=\s)", lambda match: number(int(match[0][:3])), text)
+    determiner = _OWNER.match(text) or _DETERMINER.match(text)
     rest = text[determiner.end() :] if determiner else text
     core, *_ = _MODIFIER.split(rest, maxsplit=1)
     words = core.casefold().split()
     if not 0 < len(words) <= 5 or len(rest.split()) > 10 or _NOT_NOMINAL.intersection(words):
         return None
-    head = core.split()[-1].casefold()
-    two = " ".join(core.casefold().split()[-2:])
-    head = two if two in lexicon.animate | set(lexicon.plurals) | lexicon.definite else head
+    head = _head(words, lexicon)
     plural = head in lexicon.plurals and head not in lexicon.animate
-    animate = head in lexicon.animate or head in lexicon.plurals
-    noun = lexicon.plurals.get(head, head) if plural else head
-    word = determiner[1].casefold() if determiner else ""
-    if word in {"a", "an"}:
-        return Subject(f"{article(rest)} {rest}", f"the {core}", noun, plural=False, animate=animate)
-    if word == "the":
-        return Subject(f"the {rest}", f"the {core}", noun, plural=plural, animate=animate)
-    if word in {"my", "our"}:
-        first = in_person(f"my {rest}", person) if word == "my" else f"our {rest}"
-        return Subject(first, f"the {core}", noun, plural=plural, animate=animate)
-    if word:
-        return Subject(f"{word} {rest}", f"the {core if word in {'some', 'many'} else f'{word} {core}'}", noun,
-                       plural=True, animate=animate)  # fmt: skip
+    noun = lexicon.plurals[head] if plural else head
+    animate = plural or head in lexicon.animate
+    if determiner is None:
+        return _bare(rest, core, noun, lexicon, plural=plural, animate=animate)
+    word = determiner[0].strip()
+    later = f"the {core}"
+    if word.casefold() in {"a", "an"}:
+        first = f"{article(rest)} {rest}"
+    elif word.casefold() == "my":
+        first = in_person(f"my {rest}", person)
+        later = core[:1].upper() + core[1:] if head in lexicon.kin and len(words) == 1 else later
+    else:
+        first = f"{word if determiner.re is _OWNER else word.casefold()} {rest}"
+        if word.casefold() in _COUNTS:
+            plural, later = True, f"the {word.casefold()} {core}"
+        plural = plural or word.casefold() in {"some", "many"}
+    return Subject(first, later, noun, plural=plural, animate=animate)
+
+
+def _head(words: list[str], lexicon: Lexicon) -> str:
+    two = " ".join(words[-2:])
+    return two if two in lexicon.animate or two in lexicon.plurals or two in lexicon.definite else words[-1]
+
+
+def _bare(rest: str, core: str, noun: str, lexicon: Lexicon, *, plural: bool, animate: bool) -> Subject | None:
+    """Without a determiner: "dinosaurs", "moon", "little owl", "Zorro"."""
+    lowered = core.casefold()
+    if core[:1].isupper() and lexicon.known.isdisjoint(lowered.split()) and len(core.split()) <= 3:
+        return Subject(core, core, "", plural=False, animate=True, proper=True) if rest == core else None
+    rest = lowered + rest[len(core) :]
     if plural:
-        return Subject(f"some {rest}", f"the {core}", noun, plural=True, animate=animate)
-    if head in lexicon.definite and rest == core:
-        return Subject(f"the {rest}", f"the {core}", noun, plural=False, animate=animate)
-    if animate and core.casefold() == core:
-        return Subject(f"{article(rest)} {rest}", f"the {core}", noun, plural=False, animate=True)
-    if core[:1].isupper() and rest == core and len(core.split()) <= 3 and core.casefold() not in lexicon.known:
-        return Subject(core, core, "", plural=False, animate=True, proper=True)
-    if animate:
-        return _single(core.casefold(), lexicon, person) if rest == core else None
-    return None
+        return Subject(f"some {rest}", f"the {lowered}", noun, plural=True, animate=True)
+    if noun in lexicon.definite:
+        return Subject(f"the {rest}", f"the {lowered}", noun, plural=False, animate=animate)
+    return Subject(f"{article(rest)} {rest}", f"the {lowered}", noun, plural=False, animate=True) if animate else None
 
 
 def subject(text: str, lexicon: Lexicon, person: Person) -> Subject | None:

@@ -6,12 +6,29 @@ from typing import Literal
 
 Person = Literal["me", "you", "her", "him", "them"]
 
-_NUMBERS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen"
-).split()
+_NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+            "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen")  # fmt: skip
 _SMALL_WORDS = frozenset(
-    "a an the and but or nor of in on at to for from with by its his her their into as no over under".split()
+    {
+        "a",
+        "an",
+        "the",
+        "and",
+        "but",
+        "or",
+        "nor",
+        "of",
+        "in",
+        "on",
+        "at",
+        "to",
+        "for",
+        "from",
+        "with",
+        "by",
+        "into",
+        "as",
+    }
 )
 _VOWEL_SOUND = re.compile(r"(?:hour|honest|heir|honou?r|[aeiou])", re.IGNORECASE)
 _CONSONANT_SOUND = re.compile(r"(?:uni(?!n|m)|us[aeu]|uk|ut[ei]|eu|ewe|one\b|once\b|ufo|u-)", re.IGNORECASE)
@@ -24,8 +41,9 @@ _THIRD_POSSESSIVE = re.compile(r"\b(?:its|his|her|their)\b(?= \w)")
 
 
 def article(phrase: str) -> str:
-    """ "a" or "an", by sound as far as spelling shows it."""
-    if _LETTERS.match(phrase) and phrase.split()[0].isupper() and len(phrase.split()[0]) <= 3:
+    """Says "a" or "an", by sound as far as spelling shows it."""
+    first = phrase.split(maxsplit=1)[0]
+    if first.isupper() and len(first) <= 3 and _LETTERS.match(first):
         return "an"
     return "an" if _VOWEL_SOUND.match(phrase) and not _CONSONANT_SOUND.match(phrase) else "a"
 
@@ -85,5 +103,5 @@ def in_person(phrase: str, person: Person) -> str:
 
 
 def as_said_by_its_owner(phrase: str, *, plural: bool) -> str:
-    """ "find its mother" as the one who looks for her says it: "find my mother"."""
+    """Says "find its mother" as the one who looks for her does: "find my mother"."""
     return _THIRD_POSSESSIVE.sub("our" if plural else "my", phrase)

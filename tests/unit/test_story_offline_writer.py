@@ -1,0 +1,323 @@
+"""The embedded writer as its callers see it."""
+
+import re
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from story_service.offline import LanguageUnsupported, OfflineBrief, OfflineWriter, Piece
+from story_service.offline.sentences import sentence_keys
+
+WRITER = OfflineWriter()
+MORALS = ("kindness", "honesty", "bravery", "friendship", "perseverance", "empathy", "respect", "responsibility")
+THEMES = ("forest", "sea", "space", "winter", "pirates", "school", "magic", "garden", "night")
+WISHES = (
+    "a story about a dragon who cannot sleep",
+    "to find the moon",
+    "two kittens who lost their mittens",
+    "fly to Mars",
+    "a bear who has no friends",
+    "an owl scared of heights",
+    "a whale who dreams of flying",
+    "a cloud who is sad",
+    "a unicorn who lives in a teapot",
+    "a fish that cannot swim",
+    "how the stars were made, and why!",
+    "Zorro",
+    "",
+)
+INTERESTS = ("dragons", "the sea", "LEGO", "playing football", "drawing", "a piano", "my cat", "sky & stars?!", "space")
+OWN_SEAMS = ("{", "}", "[", "]", "  ", " ,", " .", "..", "“”", ",,", "\t")
+
+quick = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+briefs = st.builds(
+    OfflineBrief,
+    name=st.sampled_from(["Mia", "Thomas", "robin", "Anna Maria", "Jean-Luc"]),
+    age=st.integers(0, 14),
+    gender=st.sampled_from(["female", "male", ""]),
+    interests=st.lists(st.sampled_from(INTERESTS), max_size=5).map(tuple),
+    wish=st.sampled_from(WISHES),
+    moral=st.sampled_from([*MORALS, "", "sharing is fun", "Brush your teeth!"]),
+    theme=st.sampled_from([*THEMES, "", "underwater kingdoms"]),
+    language_code=st.sampled_from(["en", "en-GB", "EN_us"]),
+    length_minutes=st.integers(1, 30),
+    seed=st.integers(0, 10_000),
+)
+
+
+def brief(**changes: object) -> OfflineBrief:
+    """Mia's brief of three minutes, changed."""
+    fields: dict[str, object] = {
+        "name": "Mia",
+        "age": 6,
+        "gender": "female",
+        "interests": ("dragons", "the sea", "playing football"),
+        "wish": "a story about a dragon who cannot sleep",
+        "moral": "kindness",
+        "theme": "forest",
+        "language_code": "en",
+        "length_minutes": 3,
+        "seed": 1,
+    }
+    return OfflineBrief(**(fields | changes))  # type: ignore[arg-type] # the tests change fields by name
+
+
+def text(asked: OfflineBrief, written_so_far: str = "") -> str:
+    """Everything that the writer adds."""
+    pieces = WRITER.write(asked, title_so_far="A title", written_so_far=written_so_far)
+    return "".join(piece.text for piece in pieces)
+
+
+def assert_well_formed(story: str) -> None:
+    """No trace of a template, no broken spacing, and every paragraph begins as one does."""
+    assert [] == [seam for seam in OWN_SEAMS if seam in story]
+    assert story == story.strip()
+    for paragraph in story.split("\n\n"):
+        assert "\n" not in paragraph
+        first = paragraph.lstrip("“")[0]
+        assert first == first.upper(), paragraph
+
+
+@quick
+@given(briefs)
+def test_length_is_within_fifteen_percent(asked: OfflineBrief) -> None:
+    """A minute is 150 words, at every length."""
+    ratio = len(text(asked).split()) / (150 * asked.length_minutes)
+
+    assert 0.85 <= ratio <= 1.15
+
+
+@pytest.mark.parametrize("minutes", range(1, 31))
+def test_length_is_right_for_every_moral(minutes: int) -> None:
+    """Each minute from 1 to 30 with each moral."""
+    for seed, moral in enumerate(MORALS):
+        words = len(text(brief(length_minutes=minutes, moral=moral, theme=THEMES[seed], seed=seed)).split())
+
+        assert 0.85 <= words / (150 * minutes) <= 1.15
+
+
+@quick
+@given(briefs)
+def test_no_sentence_comes_twice(asked: OfflineBrief) -> None:
+    """Not even in half an hour, and not even the words that report a question."""
+    counts = Counter(sentence_keys(text(asked)))
+
+    assert {} == {sentence: count for sentence, count in counts.items() if count > 1}
+
+
+@quick
+@given(briefs)
+def test_prose_is_well_formed(asked: OfflineBrief) -> None:
+    """Nothing of the machinery shows."""
+    assert_well_formed(text(asked))
+
+
+@quick
+@given(briefs)
+def test_articles_fit_the_next_word(asked: OfflineBrief) -> None:
+    """No "a owl" and no "an dragon", wherever the noun comes from."""
+    story = text(asked)
+
+    assert [] == re.findall(
+        r"\b[Aa] (?!and\b)(?:[aeio]\w+|un(?!i)\w+|hour\w*|honest\w*)", re.sub(r"\b[Aa] on\w+", "", story)
+    )
+    assert [] == re.findall(r"\b[Aa]n (?![aeiouAEIOUhH8])\w+", story)
+
+
+@settings(max_examples=8, deadline=None)
+@given(briefs)
+def test_going_on_from_any_sentence_changes_nothing(asked: OfflineBrief) -> None:
+    """Every prefix that ends with a piece gives the rest of the same story, byte for byte."""
+    pieces = [piece.text for piece in WRITER.write(asked, title_so_far="T")]
+    whole = "".join(pieces)
+    for count in range(0, len(pieces) + 1, max(1, len(pieces) // 12)):
+        written = "".join(pieces[:count])
+
+        assert whole == written + text(asked, written)
+
+
+@quick
+@given(briefs.filter(lambda asked: asked.length_minutes < 6), st.floats(0, 1))
+def test_going_on_from_the_middle_of_a_word_changes_nothing(asked: OfflineBrief, where: float) -> None:
+    """A prefix need not end anywhere in particular."""
+    whole = text(asked)
+    written = whole[: int(len(whole) * where)]
+
+    assert whole == written + text(asked, written)
+
+
+def test_trailing_space_in_what_was_written_is_not_doubled() -> None:
+    """Somebody who stored the text with a space at its end gets no second one."""
+    pieces = [piece.text for piece in WRITER.write(brief(), title_so_far="T")]
+    written = "".join(pieces[:6]) + "   "
+
+    assert "".join(pieces[6:]).lstrip() == text(brief(), written)
+
+
+def test_same_brief_gives_the_same_story() -> None:
+    """On another writer too."""
+    again = OfflineWriter()
+
+    assert list(WRITER.write(brief())) == list(again.write(brief()))
+
+
+def test_story_is_the_one_that_other_machines_write() -> None:
+    """The seed goes through a digest, so the first words do not depend on the process's hash seed."""
+    assert "Mia and the Dragon Who Could Not Sleep" == next(WRITER.write(brief())).text
+
+
+def test_seeds_give_different_stories() -> None:
+    """Ten stories of one brief do not begin alike and share few sentences."""
+    stories = [text(brief(length_minutes=5, seed=seed)) for seed in range(10)]
+    shared = [
+        len(set(sentence_keys(one)) & set(sentence_keys(other))) / len(sentence_keys(one))
+        for at, one in enumerate(stories)
+        for other in stories[at + 1 :]
+    ]
+
+    assert 10 == len(set(stories))
+    assert sum(shared) / len(shared) < 0.6
+
+
+def test_title_comes_first_and_only_where_there_is_none() -> None:
+    """One title piece, then text."""
+    kinds = [piece.kind for piece in WRITER.write(brief())]
+
+    assert ["title", *["text"] * (len(kinds) - 1)] == kinds
+    assert {"text"} == {piece.kind for piece in WRITER.write(brief(), title_so_far="The Owl")}
+
+
+def test_pieces_are_whole_sentences() -> None:
+    """Each ends where a sentence does, and carries its separator in front."""
+    pieces = [piece.text for piece in WRITER.write(brief(length_minutes=8), title_so_far="T")]
+
+    assert [] == [piece for piece in pieces if not piece.endswith((".", "!", "?", "…", "”"))]
+    assert not pieces[0][0].isspace()
+    assert all(piece.startswith((" ", "\n\n")) for piece in pieces[1:])
+
+
+@pytest.mark.parametrize(
+    ("moral", "scene"),
+    [
+        ("kindness", "scarf"),
+        ("honesty", "blamed the wind|might have been the wind"),
+        ("bravery", "darker than dark|darker in there"),
+        ("friendship", "quarrelled"),
+        ("perseverance", "knot"),
+        ("empathy", "stone in"),
+        ("respect", "Please excuse us"),
+        ("responsibility", "flame"),
+        ("Sharing is fun!", "Sharing is fun!"),
+    ],
+)
+@pytest.mark.parametrize("minutes", [1, 4])
+def test_moral_shapes_the_obstacle(moral: str, scene: str, minutes: int) -> None:
+    """Each has a scene of its own; a moral in free words is found by the child."""
+    assert re.search(scene, text(brief(moral=moral, length_minutes=minutes)))
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_theme_gives_the_place(theme: str) -> None:
+    """Two themes never share one."""
+    places = {one: re.search(r"through (.+?) with", WRITER.summary(brief(theme=one))) for one in THEMES}
+    place = places[theme]
+
+    assert place is not None
+    assert place[1] in text(brief(theme=theme))
+    assert len(THEMES) == len({found[1] for found in places.values() if found})
+
+
+@pytest.mark.parametrize("minutes", [1, 2, 3, 5, 10])
+def test_child_interests_and_wish_are_in_the_story(minutes: int) -> None:
+    """Name, age, each interest and the wish's subject."""
+    story = text(brief(length_minutes=minutes))
+
+    for part in ("Mia", "six years old", "dragons", "the sea", "playing football", "a dragon who could not sleep"):
+        assert part in story
+
+
+def test_free_theme_is_told_in_its_own_words() -> None:
+    """A theme that is no known one still shows."""
+    assert "underwater kingdoms" in text(brief(theme="underwater kingdoms"))
+
+
+@pytest.mark.parametrize("minutes", [1, 5])
+def test_wish_that_cannot_be_read_is_carried_as_it_is(minutes: int) -> None:
+    """Its words stand in the story, in quotation marks."""
+    assert "“how the stars were made.”" in text(brief(wish="how the stars were made", length_minutes=minutes))
+
+
+@pytest.mark.parametrize(("gender", "pronouns"), [("female", {"she"}), ("male", {"he"}), ("", {"they"})])
+def test_pronouns_follow_the_gender(gender: str, pronouns: set[str]) -> None:
+    """In the sentence that is told right after the bed is reached, only the child is there."""
+    story = text(brief(gender=gender, length_minutes=4, seed=5))
+
+    assert pronouns <= set(re.findall(r"\b\w+\b", story.casefold()))
+    assert not re.search(r"\bthey was\b|\bthey has\b|\b(?:he|she) were\b", story.casefold())
+
+
+def test_youngest_get_shorter_sentences() -> None:
+    """The same brief at three and at nine."""
+
+    def mean(age: int) -> float:
+        lengths = [
+            len(sentence.split())
+            for seed in range(6)
+            for sentence in sentence_keys(text(brief(age=age, length_minutes=8, seed=seed)))
+        ]
+        return sum(lengths) / len(lengths)
+
+    assert mean(3) < 0.95 * mean(9)
+
+
+@quick
+@given(
+    st.builds(
+        OfflineBrief,
+        name=st.text(max_size=60),
+        age=st.integers(-3, 200),
+        gender=st.sampled_from(["female", "male", ""]),
+        interests=st.lists(st.text(max_size=80), max_size=8).map(tuple),
+        wish=st.text(max_size=300),
+        moral=st.text(max_size=200),
+        theme=st.text(max_size=200),
+        language_code=st.just("en"),
+        length_minutes=st.integers(1, 6),
+        seed=st.integers(-(2**63), 2**63),
+    )
+)
+def test_any_text_is_taken(asked: OfflineBrief) -> None:
+    """Whatever stands in the fields, a story of the right length comes of it."""
+    title, *pieces = WRITER.write(asked)
+    story = "".join(piece.text for piece in pieces)
+
+    assert title.text
+    assert title.text == " ".join(title.text.split())
+    assert [] == [seam for seam in ("{", "}", "  ", "..", "\t", "<", "*", "#") if seam in story + title.text]
+    assert 0.8 <= len(story.split()) / (150 * asked.length_minutes) <= 1.2
+    assert WRITER.summary(asked)
+
+
+def test_other_language_is_refused_before_anything_is_written() -> None:
+    """The error says what can be written."""
+    with pytest.raises(LanguageUnsupported, match="can write in: en") as refused:
+        WRITER.write(brief(language_code="ru-RU"))
+
+    assert ("en",) == refused.value.supported == WRITER.languages
+
+
+def test_summary_says_who_went_where_and_what_came_of_it() -> None:
+    """Three sentences at most of what a sequel needs."""
+    summary = WRITER.summary(brief())
+
+    assert "to help a dragon who could not sleep" in summary
+    assert "scarf" in summary
+    assert_well_formed(summary)
+
+
+def test_piece_is_a_value() -> None:
+    """Pieces compare by what they hold."""
+    assert Piece("text", "Once.") == Piece("text", "Once.")
