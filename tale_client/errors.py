@@ -6,7 +6,7 @@ from typing import Final
 
 import grpc
 from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped] # its wheel has stubs but no py.typed
+from google.rpc import error_details_pb2, status_pb2
 
 DOMAIN: Final = "tale"
 """Domain of the ErrorInfo of every error that a tale server means to send."""

@@ -17,13 +17,13 @@ from gateway.settings import GatewaySettings
 from servicekit.settings import describe_settings
 from storage_service.settings import StorageSettings
 from story_service.settings import StorySettings
-from voice_service.settings import VoiceSettings
+from voice_service.settings import VoiceServiceSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("gateway", GatewaySettings),
     ("story_service", StorySettings),
-    ("voice_service", VoiceSettings),
+    ("voice_service", VoiceServiceSettings),
     ("storage_service", StorageSettings),
 )
 CLIENT = (("GATEWAY_TARGET", "text", "127.0.0.1:50051", "Where `tale` and the client library find the gateway"),)
