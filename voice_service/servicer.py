@@ -55,7 +55,17 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
         self, request_iterator: AsyncIterator[voice_pb2.SynthesizeSpeechRequest], context: Context
     ) -> None:
         """Speak text while it arrives."""
-        first = await anext(aiter(request_iterator), None)
+        try:
+            # Around reading and sending too, so that a caller who stops does not hold the call for ever.
+            async with asyncio.timeout(self._narration_seconds):
+                await self._speak(request_iterator, context)
+        except TimeoutError:
+            raise DomainError(
+                grpc.StatusCode.DEADLINE_EXCEEDED, "TIMEOUT", "The narration took longer than one call may take."
+            ) from None
+
+    async def _speak(self, requests: AsyncIterator[voice_pb2.SynthesizeSpeechRequest], context: Context) -> None:
+        first = await anext(aiter(requests), None)
         if first is None or not first.HasField("config"):
             raise validation_failed([FieldViolation("config", "must be the first message")])
         leg_id = first.config.leg_id
@@ -64,18 +74,10 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
         began = time.monotonic()
         success = False
         try:
-            # Around the sending too, so that a caller who stops reading does not hold the call for ever.
-            async with (
-                asyncio.timeout(self._narration_seconds),
-                aclosing(narration.events(_texts(request_iterator))) as events,
-            ):
+            async with aclosing(narration.events(_texts(requests))) as events:
                 async for event in events:
                     await context.write(speech_response(event, leg_id))
             success = True
-        except TimeoutError:
-            raise DomainError(
-                grpc.StatusCode.DEADLINE_EXCEEDED, "TIMEOUT", "The narration took longer than one call may take."
-            ) from None
         finally:
             _log.info(
                 "narration",

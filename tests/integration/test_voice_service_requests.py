@@ -1,5 +1,7 @@
 """What the voice service refuses, and its lists."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -82,6 +84,25 @@ async def test_the_config_comes_first_and_once(pieces: list[str], field: str) ->
                 pass
 
         assert (grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED", {field}) == await _refused(read())
+
+
+@pytest.mark.parametrize("silent_after", [0, 1])
+async def test_a_caller_that_stops_sending_does_not_hold_the_call_for_ever(silent_after: int) -> None:
+    """DEADLINE_EXCEEDED / TIMEOUT after what one narration may take, before or after the config."""
+
+    async def requests() -> AsyncIterator[voice_pb2.SynthesizeSpeechRequest]:
+        for _ in range(silent_after):
+            yield voice_pb2.SynthesizeSpeechRequest(config=voice_pb2.SpeechConfig(title="Fox", language_code="en"))
+        await asyncio.Event().wait()
+
+    async with voice_service(NamedVoice("mock"), narration_seconds=0.1) as voice:
+        call = voice.stub.SynthesizeSpeech(requests(), timeout=10)
+
+        async def read() -> None:
+            async for _ in call:
+                pass
+
+        assert (grpc.StatusCode.DEADLINE_EXCEEDED, "TIMEOUT", set()) == await _refused(read())
 
 
 @pytest.mark.parametrize("text", ["", " \n\n ", ["", "  "]])
