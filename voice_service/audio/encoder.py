@@ -1,8 +1,8 @@
 """PCM to the story's format: resampled by soxr, encoded by LAME.
 
 Both release the interpreter's lock, so threads do: two encodings in two threads take as long as one, and the event
-loop is held up by less than 3 ms. LAME's quality 7 takes 0.19 s for a minute of speech, 5 takes 0.25 s and 2 takes
-0.67 s; at 128 kbit/s for one channel of speech the encoder has bits to spare and the three differ by noise alone.
+loop is held up by less than 3 ms. LAME's quality 7 takes 0.19 s for a minute of sound, 5 takes 0.25 s and 2 takes
+0.67 s; against speech of espeak-ng all three have a signal-to-noise ratio of 25.9 to 26.0 dB, so the quickest it is.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ _SILENCE_SECONDS: Final = 0.25
 
 
 class OfflineVoiceProvider:
-    """Speaks 110 languages with no key. Reads files when it is made; processes start with `warm_up` or when needed.
+    """Speaks more than a hundred languages with no key. Reads files when it is made; processes start with `warm_up` or when needed.
 
     `workers` is how many processes speak at a time (default: one for each core, eight at most); a worker gets
     `speak_timeout` seconds for a segment, a segment waits `queue_timeout` seconds for a worker. The model is one and
