@@ -39,8 +39,9 @@ _SILENCE_SECONDS: Final = 0.25
 
 
 class OfflineVoiceProvider:
-    """Speaks more than a hundred languages with no key. Reads files when it is made; processes start with `warm_up` or when needed.
+    """Speaks more than a hundred languages with no key.
 
+    Reads files when it is made (10 to 40 ms); processes start with `warm_up`, or when they are needed.
     `workers` is how many processes speak at a time (default: one for each core, eight at most); a worker gets
     `speak_timeout` seconds for a segment, a segment waits `queue_timeout` seconds for a worker. The model is one and
     `model_id` is ignored. A language that no voice speaks is refused unless the request names a voice to read it.
