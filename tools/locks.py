@@ -13,9 +13,15 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# An image holds what its service needs and nothing else, at the versions that the tests ran with.
+_TESTED = "--constraint=requirements/dev.txt"
 LOCKS = {
     "dev.txt": ("pyproject.toml", "--all-extras"),
     "stubs.txt": ("requirements/stubs.in",),
+    "gateway.txt": ("pyproject.toml", "--extra=gateway", _TESTED),
+    "story.txt": ("pyproject.toml", "--extra=story", _TESTED),
+    "voice.txt": ("pyproject.toml", "--extra=voice", "--extra=offline-voice", _TESTED),
+    "storage.txt": ("pyproject.toml", "--extra=storage", _TESTED),
 }
 
 

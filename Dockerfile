@@ -1,0 +1,42 @@
+# One service to an image; `docker compose build` makes all four.
+#
+#   docker build --build-arg SERVICE=story_service .
+#
+# SERVICE is what `python -m` runs. PYTHON_IMAGE is any image with Python 3.11 or newer, its pip and its venv module.
+# Where packages come through a mirror or a proxy, pip's configuration can be lent to the build and stays out of the
+# image: --secret id=pip,src=/etc/pip.conf
+ARG PYTHON_IMAGE=python:3.12-slim
+
+FROM ${PYTHON_IMAGE} AS build
+ARG SERVICE
+RUN python -m venv --without-pip /venv
+# Wheels alone: nothing is compiled, so no compiler is needed.
+RUN --mount=type=bind,source=requirements,target=/requirements \
+    --mount=type=secret,id=pip,target=/etc/pip.conf \
+    PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 python -m pip --python /venv/bin/python install \
+    --quiet --no-cache-dir --require-hashes --only-binary=:all: --requirement "/requirements/${SERVICE%_service}.txt"
+WORKDIR /app
+COPY protos/ ./
+COPY servicekit/ servicekit/
+COPY ${SERVICE}/ ${SERVICE}/
+# The service asks its distribution for its version.
+COPY pyproject.toml LICENSE NOTICE /licences/
+RUN python -c 'import pathlib, tomllib; \
+    project = tomllib.loads(pathlib.Path("/licences/pyproject.toml").read_text())["project"]; \
+    info = pathlib.Path("/app/tale_generator-" + project["version"] + ".dist-info"); \
+    info.mkdir(); \
+    text = "Metadata-Version: 2.4\nName: {name}\nVersion: {version}\nLicense-Expression: {license}\n"; \
+    (info / "METADATA").write_text(text.format_map(project)); \
+    [pathlib.Path("/licences", name).rename(info / name) for name in project["license-files"]]' \
+    && python -m compileall -q /app
+
+FROM ${PYTHON_IMAGE}
+ARG SERVICE
+ENV SERVICE=${SERVICE} PATH=/venv/bin:${PATH} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp TALE_DATA_DIR=/data
+# A new volume that is mounted here takes over owner and mode.
+RUN install -d -m 0700 -o 10001 -g 10001 /data
+COPY --from=build /venv /venv
+COPY --from=build /app /app
+WORKDIR /app
+USER 10001:10001
+CMD exec python -m "$SERVICE"
