@@ -152,6 +152,18 @@ async def test_two_narrations_of_one_text_at_once_pay_once() -> None:
     assert mock.journal.calls == len(told[0].segments) == sum(len(each.attempts) for each in told)
 
 
+async def test_whoever_waited_for_the_same_flight_is_noted_too() -> None:
+    """Both stories used the segments, so that forgetting either takes them away."""
+    first, second = new_id(), new_id()
+    for forgotten in (first, second):
+        async with voice_service(NamedVoice("mock", faults(first_byte_seconds=0.05))) as voice:
+            told = await asyncio.gather(*(voice.tell(STORY, story_id=each) for each in (first, second)))
+            request = voice_pb2.ForgetSegmentsRequest(story_ids=[forgotten])
+            answer = await voice.stub.ForgetSegments(request, timeout=5)
+
+        assert len(told[0].segments) == answer.forgotten_count
+
+
 async def test_a_caller_that_leaves_fails_nobody_and_what_was_sent_is_kept() -> None:
     """The segment call of a cancelled leader ends into the cache."""
     mock = NamedVoice("mock", faults(first_byte_seconds=0.05))

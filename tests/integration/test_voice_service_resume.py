@@ -118,13 +118,14 @@ async def test_what_the_caller_holds_need_not_be_in_the_cache() -> None:
     assert (None, whole.audio[whole.segments[3].audio.start :]) == (told.error, told.audio)
 
 
-@pytest.mark.parametrize("how", ["text", "shorter", "sha256", "audio", "provider"])
+@pytest.mark.parametrize("how", ["text", "shorter", "ended", "sha256", "audio", "provider"])
 async def test_what_does_not_fit_is_segment_lost(how: str) -> None:
     """Another text, less of it, other audio, a provider that is gone: never a silent switch."""
     text = {"text": STORY.replace("small fox", "little fox"), "shorter": STORY[:150]}.get(how, STORY)
     async with voice_service(NamedVoice("mock")) as voice:
         whole = await _whole(voice)
         given = _resumed(whole, 4, 0)
+        text = STORY[: whole.segments[2].text.end] if how == "ended" else text
         spoken = [_uncached(segment) for segment in whole.segments[:4]]
         if how == "sha256":
             spoken[1].sha256 = bytes(32)

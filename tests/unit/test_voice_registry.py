@@ -118,6 +118,18 @@ async def test_who_speaks_the_language_comes_first() -> None:
     assert ("one", "one", ["LANGUAGE_UNSUPPORTED"]) == await _chosen(registry, "fi")
 
 
+async def test_a_narration_that_is_resumed_keeps_its_voice_whatever_the_language() -> None:
+    """One that speaks it better does not take over in mid-story."""
+    registry = ProviderRegistry("two")
+    registry.register(NamedVoice("one", faults(languages=["de"])))
+    registry.register(NamedVoice("two", faults(languages=["sv"])))
+    chain, _ = await choose(registry, VoiceChoice(provider="one"), "sv", pinned=True, strict=False)
+    speaker = await chain.take_next()
+    assert speaker is not None
+
+    assert "one" == speaker.provider.metadata.name
+
+
 async def test_a_strict_caller_is_refused_a_language_that_nobody_speaks() -> None:
     """FAILED_PRECONDITION / LANGUAGE_UNSUPPORTED."""
     with pytest.raises(DomainError) as caught:

@@ -1,0 +1,134 @@
+"""One segment: from the cache, or from a provider and then in the cache."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from support.voice_kit import NamedVoice, faults, sha256
+
+from voice_service.audio.encoder import Mp3Encoder
+from voice_service.audio.finish import SegmentFinisher
+from voice_service.cache.ports import CachedSegment, CacheError, CacheStats
+from voice_service.collect import Timers
+from voice_service.errors import ProviderErrorKind
+from voice_service.ledger import CallOutcome, CallRecord
+from voice_service.ports import SegmentRequest
+from voice_service.retry import RetryPolicy
+from voice_service.slots import ProviderSlots
+from voice_service.synthesize import SegmentSynthesizer, SpeechError
+
+REQUEST = SegmentRequest(text="Good night, fox.", language_code="en", voice_id="one", model_id="one-1")
+KEPT = CachedSegment(
+    audio=b"sound",
+    sha256=sha256(b"sound"),
+    samples=1152,
+    sample_rate=44_100,
+    provider="one",
+    voice_id="one",
+    model_id="m",
+)
+
+
+class _Cache:
+    """Answers what it is told to, in turn, then nothing; keeps what is put."""
+
+    def __init__(self, *answers: CachedSegment | CacheError | None) -> None:
+        self._answers = list(answers)
+        self.kept: list[CachedSegment] = []
+
+    async def get(self, key: str, story_id: str = "") -> CachedSegment | None:
+        del key, story_id
+        answer = self._answers.pop(0) if self._answers else None
+        if isinstance(answer, CacheError):
+            raise answer
+        return answer
+
+    async def put(self, key: str, segment: CachedSegment, story_id: str = "") -> None:
+        del key, story_id
+        self.kept.append(segment)
+
+    async def forget(self, story_ids: Sequence[str], segment_sha256: Sequence[bytes]) -> int:
+        del story_ids, segment_sha256
+        return 0
+
+    async def stats(self) -> CacheStats:
+        return CacheStats(0, 0, 0, 0, 0, 0)
+
+    async def start(self) -> None:
+        """Nothing to look at."""
+
+    async def aclose(self) -> None:
+        """Nothing to stop."""
+
+
+@pytest.fixture(scope="module")
+async def encoder() -> AsyncIterator[Mp3Encoder]:
+    """One thread that encodes."""
+    made = Mp3Encoder(1)
+    yield made
+    await made.aclose()
+
+
+def _synthesizer(cache: _Cache, encoder: Mp3Encoder) -> SegmentSynthesizer:
+    return SegmentSynthesizer(
+        cache=cache,
+        finisher=SegmentFinisher(encoder),
+        encoder=encoder,
+        slots=ProviderSlots(lambda _: 1),
+        timers=Timers(),
+        retry=RetryPolicy(retries=1, delay=0),
+        max_flights=1,
+    )
+
+
+def _nobody(call: CallRecord) -> None:
+    raise AssertionError(call)
+
+
+async def test_what_was_made_is_kept_before_it_is_given(encoder: Mp3Encoder) -> None:
+    """Verified audio, its checksum and who spoke it."""
+    cache, voice = _Cache(), NamedVoice("one")
+    spoken = await _synthesizer(cache, encoder).speak(voice, REQUEST, "", _nobody)
+
+    assert [spoken.segment] == cache.kept
+    assert (sha256(spoken.segment.audio), "one", "one", "one-1") == (
+        spoken.segment.sha256, spoken.segment.provider, spoken.segment.voice_id, spoken.segment.model_id,
+    )  # fmt: skip
+    assert ([CallOutcome.SUCCEEDED], False) == ([call.outcome for call in spoken.calls], spoken.cached)
+
+
+async def test_what_another_flight_has_made_meanwhile_is_not_paid_for_again(encoder: Mp3Encoder) -> None:
+    """The flight looks once more before it calls."""
+    voice = NamedVoice("one")
+    spoken = await _synthesizer(_Cache(None, KEPT), encoder).speak(voice, REQUEST, "", _nobody)
+
+    assert (KEPT, True, 0) == (spoken.segment, spoken.cached, voice.journal.calls)
+
+
+async def test_a_cache_that_does_not_answer_is_a_miss(encoder: Mp3Encoder) -> None:
+    """The segment is made."""
+    voice = NamedVoice("one")
+    spoken = await _synthesizer(_Cache(CacheError("down")), encoder).speak(voice, REQUEST, "", _nobody)
+
+    assert (1, False) == (voice.journal.calls, spoken.cached)
+
+
+async def test_a_failure_tells_every_call_and_keeps_nothing(encoder: Mp3Encoder) -> None:
+    """With its reason."""
+    cache, voice = _Cache(), NamedVoice("one", faults({"kind": "garbage", "times": None}))
+    with pytest.raises(SpeechError) as caught:
+        await _synthesizer(cache, encoder).speak(voice, REQUEST, "", _nobody)
+
+    assert ProviderErrorKind.TRUNCATED is caught.value.error.kind
+    assert [(CallOutcome.FAILED, "truncated")] * 2 == [(call.outcome, call.reason) for call in caught.value.calls]
+    assert [] == cache.kept
+
+
+async def test_a_pause_is_the_same_silence_each_time(encoder: Mp3Encoder) -> None:
+    """So that a narration with one can be resumed."""
+    cache = _Cache()
+    synthesizer = _synthesizer(cache, encoder)
+    first = await synthesizer.pause(NamedVoice("one").metadata, REQUEST, "")
+    second = await synthesizer.pause(NamedVoice("one").metadata, REQUEST, "")
+
+    assert first.segment == second.segment == cache.kept[0]
+    assert 0.4 <= first.segment.samples / first.segment.sample_rate < 0.6
