@@ -73,7 +73,7 @@ format: setup ## Formats the code
 stubs: .venv-stubs/.ready ## Generates the stubs from protos/
 	.venv-stubs/bin/python tools/stubs.py
 
-docs: setup ## Generates docs/configuration.md and docs/api.md
+docs: setup ## Generates the references in docs/, .env.example and the knobs in docker-compose.yml
 	$(BIN)/python tools/docs.py
 
 locks: setup ## Brings requirements/*.txt up to pyproject.toml; `make locks UPGRADE=1` takes newer versions
