@@ -66,13 +66,13 @@ def _wrapped(handler: Handler, method: str, runner: CallRunner) -> Handler:
             response = await behaviour(request if handler.request_streaming else decode(request), context)
             return response if encode is None else encode(response)
 
-        return await runner.run(method, context, body)
+        return await runner.run(method, context, body, streamed=handler.request_streaming)
 
     async def stream(request: Any, context: Context) -> None:
         async def body() -> None:
             await _send(behaviour(request if handler.request_streaming else decode(request), context), context)
 
-        await runner.run(method, context, body)
+        await runner.run(method, context, body, streamed=handler.request_streaming)
 
     # Unary messages are coded within the wrapper, so that malformed ones are errors like any other.
     behaviour: Behaviour

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -24,6 +25,7 @@ _HEALTH: Final = "/grpc.health."
 _UNCOUNTED: Final = (_HEALTH, "/grpc.reflection.")
 # Also answers while the server drains: NOT_SERVING is a thing to be told.
 _STATUS: Final = "/tale.common.v1.StatusService/"
+_DISCARD_SECONDS: Final = 0.1
 _CODE_NAMES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -38,6 +40,7 @@ class _Call:
     context: Context
     request_id: str
     metadata: Metadata
+    streamed: bool
     refused: bool
     code: str = "OK"
     reason: str | None = None
@@ -50,15 +53,17 @@ class CallRunner:
         self._tracker = tracker
         self._authenticator = authenticator
 
-    async def run(self, method: str, context: Context, body: Body) -> Any:
+    async def run(self, method: str, context: Context, body: Body, *, streamed: bool) -> Any:
         """Awaits `body` as the answer to a call of `method`, once the service has started and the caller is known.
+
+        `streamed` says that requests come as a stream.
 
         Raises grpc.aio.AbortError when a status was sent, CancelledError when the caller is gone.
         """
         began = time.monotonic()
         metadata = tuple(context.invocation_metadata() or ())
         refused = self._tracker.draining and not method.startswith((*_UNCOUNTED, _STATUS))
-        call = _Call(method, context, _request_id(metadata), metadata, refused)
+        call = _Call(method, context, _request_id(metadata), metadata, streamed, refused)
         bind(RequestContext(call.request_id, LOCAL_OWNER))
         quiet = method.startswith(_UNCOUNTED)
         # A drain that waited for those whom it turns away might never end.
@@ -90,10 +95,9 @@ class CallRunner:
             if task.cancelling() and not self._tracker.interrupted:
                 call.code = "CANCELLED"
                 raise
-            failure = self._interrupted(error, call, task)
-        except grpc.aio.AbortError:
-            call.code = _code_name(call.context)
-            raise
+            # Either the drain ran out of time, or something that the handler awaited was cancelled. Let out as it is,
+            # the latter would send no status at all and leave the caller waiting.
+            failure = reconnect() if self._tracker.draining else to_domain_error(error, call.request_id)
         except grpc.aio.InternalError:
             # The connection broke while something was sent on it: nobody is there to be told.
             call.code = "CANCELLED"
@@ -108,6 +112,8 @@ class CallRunner:
             call.code = _code_name(call.context)
             return answer
         call.code, call.reason = failure.code.name, failure.reason
+        if call.streamed:
+            await _discard_requests(call.context)
         return await _refuse(call.context, failure)
 
     async def _admit(self, call: _Call) -> None:
@@ -118,23 +124,25 @@ class CallRunner:
         if owner != LOCAL_OWNER:
             bind(RequestContext(call.request_id, owner))
 
-    def _interrupted(self, error: asyncio.CancelledError, call: _Call, task: asyncio.Task[Any]) -> DomainError:
-        """The failure where a handler was cancelled though its caller did not cancel.
 
-        Either the drain ran out of time, or the handler awaited something that somebody cancelled. Let out as it is,
-        the latter would send no status at all and leave the caller waiting.
-        """
-        while task.cancelling():
-            task.uncancel()
-        return reconnect() if self._tracker.draining else to_domain_error(error, call.request_id)
+async def _discard_requests(context: Context) -> None:
+    """Reads what the caller still sends, for a moment.
+
+    A client of grpc.aio that is writing when the status comes loses it and sees a bare INTERNAL instead
+    (https://github.com/grpc/grpc/issues/36066).
+    """
+    with suppress(TimeoutError, DomainError, grpc.aio.BaseError):
+        async with asyncio.timeout(_DISCARD_SECONDS):
+            while await context.read() is not grpc.aio.EOF:
+                pass
 
 
 async def _refuse(context: Context, failure: DomainError) -> None:
     try:
         await context.abort_with_status(to_grpc_status(failure))
-    except grpc.aio.UsageError:
-        # The handler had sent its status before it failed. The failure is in the log; there is no more to tell.
-        _log.debug("a status was sent before the failure")
+    except (grpc.aio.UsageError, grpc.aio.InternalError):
+        # The handler had sent a status before it failed, or nobody is there any more: there is no one to tell.
+        _log.debug("nobody to tell of the failure")
 
 
 def _request_id(metadata: Metadata) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -127,13 +128,15 @@ async def test_an_abort_within_a_task_group_passes(kind: str) -> None:
             group.create_task(context.abort(grpc.StatusCode.DATA_LOSS, "said by the handler"))
         return b"never"
 
-    async with running(RawApp(behaviour)) as service:
-        error = await failure(service.channel, kind)
+    with structlog.testing.capture_logs() as lines:
+        async with running(RawApp(behaviour)) as service:
+            error = await failure(service.channel, kind)
 
     assert grpc.StatusCode.DATA_LOSS is error.code()
+    assert [] == [line for line in lines if line["event"] == "unexpected error"]
 
 
-async def test_a_failure_after_an_abort_does_not_replace_it() -> None:
+async def test_a_failure_after_an_abort_does_not_replace_it(caplog: pytest.LogCaptureFixture) -> None:
     """What a handler raises once it has aborted reaches nobody but the log."""
 
     async def behaviour(context: Context) -> bytes:
@@ -147,6 +150,8 @@ async def test_a_failure_after_an_abort_does_not_replace_it() -> None:
 
     assert grpc.StatusCode.DATA_LOSS is error.code()
     assert SECRET not in everything(error)
+    # gRPC itself has nothing to complain of.
+    assert [] == caplog.records
 
 
 @every_kind
@@ -220,6 +225,65 @@ async def test_a_sibling_that_is_gone_is_upstream_unavailable() -> None:
 
     assert ("UPSTREAM_UNAVAILABLE", 1.0) == (seen.reason, seen.retry_after)
     assert address not in everything(error)
+
+
+async def test_a_defect_of_a_sibling_without_the_kit_gets_our_correlation_id() -> None:
+    """A bare UNKNOWN, with the exception's text in it, becomes INTERNAL under the id that our log knows."""
+
+    async def inner(*_: object) -> bytes:
+        raise RuntimeError(SECRET)
+
+    sibling = grpc.aio.server()
+    handlers = {"UnaryUnary": grpc.unary_unary_rpc_method_handler(inner)}
+    sibling.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    port = sibling.add_insecure_port("127.0.0.1:0")
+    await sibling.start()
+
+    async def outer(_: Context) -> bytes:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            return await answer(channel, "UnaryUnary")
+
+    async with running(RawApp(outer)) as service:
+        error = await failure(service.channel, "UnaryUnary", metadata=[("x-request-id", "req-2")])
+    await sibling.stop(None)
+    seen = from_rpc_error(error)
+
+    assert ("INTERNAL", {"correlation_id": "req-2"}) == (seen.reason, seen.metadata)
+    assert SECRET not in everything(error)
+
+
+async def test_a_caller_that_is_still_sending_learns_why_it_failed() -> None:
+    """A client in the midst of its stream gets the typed error, every time, not its own library's INTERNAL."""
+
+    async def behaviour(_: Context) -> bytes:
+        raise not_found("STORY_NOT_FOUND", "No such story.")
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            yield b"x" * 65_536
+
+    async with running(RawApp(behaviour)) as service:
+        codes = []
+        for _ in range(20):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await service.channel.stream_unary(f"/{SERVICE}/StreamUnary")(chunks(), timeout=10)
+            codes.append(caught.value.code())
+
+    assert [grpc.StatusCode.NOT_FOUND] * 20 == codes
+
+
+async def test_a_caller_that_sends_without_end_is_not_waited_for() -> None:
+    """What the caller of a failed call still sends is read for a moment only."""
+
+    async def behaviour(_: Context) -> bytes:
+        raise not_found("STORY_NOT_FOUND", "No such story.")
+
+    async with running(RawApp(behaviour)) as service:
+        begun = service.channel.stream_stream(f"/{SERVICE}/StreamStream")(timeout=60)
+        await begun.write(b"and then nothing, nor an end")
+        code = await asyncio.wait_for(begun.code(), 20)
+
+    assert grpc.StatusCode.NOT_FOUND is code
 
 
 async def test_an_unknown_method_is_a_rich_unimplemented() -> None:
@@ -399,3 +463,28 @@ async def test_a_caller_that_cancels_ends_the_handler() -> None:
             await service.server.drain()
 
     assert ["CANCELLED"] == [line["code"] for line in lines if line.get("method") == f"/{SERVICE}/UnaryStream"]
+
+
+async def test_a_stream_that_nobody_reads_is_closed_within_its_call() -> None:
+    """A generator that waits to be read has its `finally` run by the call's own task when the caller goes."""
+    waiting, closed = asyncio.Event(), asyncio.Event()
+    tasks: list[object] = []
+
+    class Flood(RawApp):
+        async def _stream(self, _request: object, _context: Context) -> AsyncIterator[bytes]:
+            tasks.append(asyncio.current_task())
+            try:
+                while True:
+                    waiting.set()
+                    yield b"x" * 1_000_000
+            finally:
+                tasks.append(asyncio.current_task())
+                closed.set()
+
+    async with running(Flood(None)) as service:  # type: ignore[arg-type] # is never called
+        begun = call(service.channel, "UnaryStream")
+        await asyncio.wait_for(waiting.wait(), 10)
+        begun.cancel()
+        await asyncio.wait_for(closed.wait(), 10)
+
+    assert tasks[0] is tasks[1]
