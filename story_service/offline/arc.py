@@ -29,6 +29,8 @@ class Block:
     """The same in a breath, for stories of a minute or two."""
     shorten: int = 0
     """Which blocks go over to `short` first when room is scarce; the lowest does."""
+    spare: bool = False
+    """The first to be left out where even the short forms are too long."""
     elastic: bool = False
     """Scenes of the journey: the engine takes as many, from the first on, as the length asks for."""
     requires: str | None = None

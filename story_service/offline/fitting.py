@@ -40,12 +40,18 @@ def _richness(budget: int) -> float:
     return min(0.85, 0.45 + budget / 6000)
 
 
+def _core_limit(budget: int) -> int:
+    """Words that the plot's core may take: from four minutes on there is room for a scene and for enrichment."""
+    without_scene = budget * 107 // 100
+    return without_scene if budget < 600 else max(480, budget - 230)
+
+
 def _shortened(frame: list[_Told], budget: int) -> None:
     """Swaps blocks for their short forms, in the order that the language gives, until the core fits.
 
     What the last swap gained too much is given back to those blocks that need the least of it.
     """
-    limit = budget * 21 // 20
+    limit = _core_limit(budget)
     order = sorted(frame, key=lambda told: told.block.shorten)
     for told in order:
         if _core(frame) <= limit:
@@ -54,7 +60,7 @@ def _shortened(frame: list[_Told], budget: int) -> None:
             told.paragraphs = told.block.short
     for told in reversed(order):
         short, told.paragraphs = told.paragraphs, told.block.paragraphs
-        if _core(frame) > limit:
+        if _core(frame) > limit * 9 // 10:
             told.paragraphs = short
 
 
@@ -71,7 +77,8 @@ def _scenes(frame: list[_Told], elastic: list[Block], budget: int) -> list[Block
     for block in elastic:
         least += _words(block.paragraphs, most=False)
         most += _words(block.paragraphs, most=True) + (count_words(block.glimpse.text) if block.glimpse else 0)
-        if least + weight * (most - least) > budget:
+        # The first scene is what makes it a journey: it may press the plot down to its core.
+        if (least if not taken else least + weight * (most - least)) > budget:
             break
         taken.append(block)
     return taken
@@ -123,12 +130,16 @@ def fit(
     elastic = [block for block in arc.blocks if block.elastic]
     frame = [_Told(block, block.paragraphs) for block in arc.blocks if not block.elastic and block.requires is None]
     _shortened(frame, budget)
+    if _core(frame) > budget * 11 // 10:
+        frame = [told_block for told_block in frame if not told_block.block.spare]
     scenes = _scenes(frame, elastic, budget)
     forms = {told_block.block.key: told_block.paragraphs for told_block in frame}
     chosen = {block.key for block in scenes}
     slots: list[list[_Slot]] = []
     for block in arc.blocks:
         if (block.elastic and block.key not in chosen) or (block.requires is not None and block.requires not in chosen):
+            continue
+        if not block.elastic and block.requires is None and block.key not in forms:
             continue
         form = forms.get(block.key, block.paragraphs)
         paragraphs = _homeward(form, scenes) if block.homeward else form

@@ -1,5 +1,6 @@
 """Going on from text that somebody else began."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -75,7 +76,7 @@ def test_begins_a_new_paragraph_and_comes_to_the_turn() -> None:
 
     assert added.startswith("\n\n")
     assert "Mia" in added
-    assert "It was I" in added
+    assert re.search("It was I|The crow did not do it", added)
 
 
 def test_full_text_gets_a_short_calm_close() -> None:

@@ -202,14 +202,14 @@ def test_pieces_are_whole_sentences() -> None:
 @pytest.mark.parametrize(
     ("moral", "scene"),
     [
-        ("kindness", "scarf"),
-        ("honesty", "blamed the wind|might have been the wind"),
-        ("bravery", "darker than dark|darker in there"),
-        ("friendship", "quarrelled"),
-        ("perseverance", "knot"),
-        ("empathy", "stone in"),
-        ("respect", "Please excuse us"),
-        ("responsibility", "flame"),
+        ("kindness", "scarf|the whole of it"),
+        ("honesty", "blamed the wind|have been the wind|the crow"),
+        ("bravery", "darker than dark|darker in there|three ropes"),
+        ("friendship", "quarrelled|one person only"),
+        ("perseverance", "knot|of glass"),
+        ("empathy", "stone in|acorns"),
+        ("respect", "Please excuse us|flower"),
+        ("responsibility", "flame|an egg"),
         ("Sharing is fun!", "Sharing is fun!"),
     ],
 )
@@ -314,7 +314,7 @@ def test_summary_says_who_went_where_and_what_came_of_it() -> None:
     summary = WRITER.summary(brief())
 
     assert "to help a dragon who could not sleep" in summary
-    assert "scarf" in summary
+    assert re.search("scarf|sandwich", summary)
     assert_well_formed(summary)
 
 

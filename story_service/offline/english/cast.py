@@ -127,7 +127,7 @@ class Casting:
         bare = slots["boon"].removeprefix("the ")
         slots["boonas"] = f"{article(bare)} {bare}"
         slots["Boon"] = slots["boon"][:1].upper() + slots["boon"][1:]
-        slots["recap"] = f"of the window and {slots['p']}, of {slots['place']}, and of {slots['boona']}"
+        slots["recap"] = f"of the window and {slots['p']}, of {slots['place']}, and of {slots['boon']}"
         realiser = Realiser(slots, rng, band, simpler=self._simpler)
         for field in ("glow", "echo", "gist"):
             slots[field] = realiser.text(moral.fields[field])
@@ -135,15 +135,14 @@ class Casting:
         return Cast(name, band, wish, moral, moral_quoted, realm, theme_quoted, companion, found, slots)
 
     def _moral(self, brief: OfflineBrief, rng: random.Random, room: _Room) -> tuple[Section, str]:
-        morals = self._stock["morals"]
-        known = tuple(section for section in morals if section.key != "other")
-        text = clean(brief.moral, limit=120)
-        if not text:
-            return rng.choice(known), ""
-        if text.casefold() in {section.key for section in known}:
-            return next(section for section in known if section.key == text.casefold()), ""
-        other = next(section for section in morals if section.key == "other")
-        return other, closed(brief.moral, limit=room.phrase)
+        morals: dict[str, list[Section]] = {}
+        for section in self._stock["morals"]:
+            morals.setdefault(section.key.partition(".")[0], []).append(section)
+        others = morals.pop("other")
+        text = clean(brief.moral, limit=120).casefold()
+        if text in morals or not text:
+            return rng.choice(morals[text or rng.choice(sorted(morals))]), ""
+        return others[0], closed(brief.moral, limit=room.phrase)
 
     def _realm(self, brief: OfflineBrief, rng: random.Random, room: _Room) -> tuple[Section, str]:
         realms = self._stock["themes"]
@@ -195,8 +194,8 @@ def _setting(realm: Section) -> dict[str, str]:
     keeper = realm.fields["keeper"]
     names = ("place", "light", "gatea", "gate", "keepera", "smalla", "small", "end")
     kept = {name: realm.fields[name] for name in names}
-    capital = keeper[:1].upper() + keeper[1:]
-    return {**kept, "keeper": keeper, "Keeper": capital, "khe": khe, "khim": khim, "khis": khis}
+    capitals = {"Keeper": keeper[:1].upper() + keeper[1:], "Small": kept["small"][:1].upper() + kept["small"][1:]}
+    return {**kept, **capitals, "keeper": keeper, "khe": khe, "khim": khim, "khis": khis}
 
 
 def _companion(companion: Section) -> dict[str, str]:

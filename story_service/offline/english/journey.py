@@ -65,10 +65,15 @@ class Journey:
 
     def _between(self) -> list[Unit]:
         sections = {section.key: section for section in self._stock["links"]}
-        lines = [*sections["clock"].lines(), *self._cast.companion.lines()]
-        links = [self._realiser.unit(line) for line in lines]
+        struck = [self._realiser.unit(line) for line in sections["clock"].lines()]
+        lines = [*sections["rest"].lines(), *self._cast.companion.lines()]
+        links = struck + [self._realiser.unit(line) for line in lines]
         links += [self._realiser.unit(self._rng.choice(sections["far"].lines()))]
         self._rng.shuffle(links)
+        # They are taken from the end; wherever the hours fall, they strike in their order.
+        hours = [unit for unit in links if unit in struck]
+        for at, hour in zip([links.index(unit) for unit in hours], reversed(struck), strict=True):
+            links[at] = hour
         return links
 
     def _scenes(self) -> list[Section]:
@@ -119,7 +124,7 @@ class Journey:
             occasion = _Occasion(spots, topic)
             paragraphs = self._realiser.paragraphs(section.body(), occasion)
             if number == 0 and at:
-                paragraphs = (*self._realiser.paragraphs(realm.body("cross")), *paragraphs)
+                paragraphs = (*self._realiser.paragraphs(realm.body("cross"), realm.fields), *paragraphs)
             yield Block(
                 key=f"scene {at}.{number}",
                 paragraphs=(*paragraphs, *self._link(glimpses)),

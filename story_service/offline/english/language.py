@@ -69,7 +69,7 @@ class English:
             self._block(realiser, opening, shorten=1, tiny_extra="calendar_tiny"),
             self._block(realiser, wish, shorten=3),
         )
-        departure = self._block(realiser, cast.realm, key="departure", shorten=0)
+        departure = self._block(realiser, cast.realm, key="departure", shorten=0, spare=True)
         return Arc((*before, *self._way(cast, realiser, rng, departure), *self._home(cast, realiser, rng)))
 
     def continuation(self, brief: OfflineBrief, rng: random.Random, *, told: str, budget: int) -> Arc:
@@ -114,7 +114,7 @@ class English:
         yield Block(key="back", paragraphs=realiser.paragraphs(back.body()), requires=journey.first_abroad())
         yield self._block(realiser, cast.moral, key="moral", shorten=5)
         yield Block(key="payoff", paragraphs=realiser.paragraphs(device.body("payoff")), requires=third)
-        yield arrival or self._block(realiser, self._section("resolutions", _outcome(cast)), shorten=4)
+        yield arrival or self._block(realiser, rng.choice(self._ways_to("resolutions", _outcome(cast))), shorten=4)
 
     def _home(self, cast: Cast, realiser: Realiser, rng: random.Random) -> Iterator[Block]:
         ways = [section for section in self._stock["endings"] if section.key.startswith("homeward")]
@@ -130,15 +130,18 @@ class English:
 
     def _block(
         self, realiser: Realiser, section: Section, *, key: str = "", shorten: int = 0, homeward: bool = False,
-        tiny_extra: str = "",
+        spare: bool = False, tiny_extra: str = "",
     ) -> Block:  # fmt: skip
         tiny: Paragraphs | None = realiser.paragraphs(section.body("tiny")) or None
         if tiny is not None and tiny_extra and (text := realiser.text(f"{{{tiny_extra}}}")):
             tiny = (*tiny[:-1], (*tiny[-1], Unit(text)))
         return Block(
             key=key or section.key, paragraphs=realiser.paragraphs(section.body()), short=tiny, shorten=shorten,
-            homeward=homeward,
+            homeward=homeward, spare=spare,
         )  # fmt: skip
+
+    def _ways_to(self, file: str, key: str) -> list[Section]:
+        return [section for section in self._stock[file] if section.key.partition(".")[0] == key]
 
     def _section(self, file: str, key: str) -> Section:
         return next(section for section in self._stock[file] if section.key == key)

@@ -1,0 +1,226 @@
+"""English grammar of the embedded writer: wishes read, interests made lovable, words joined."""
+
+import re
+from collections import Counter
+from importlib import resources
+
+import pytest
+
+from story_service.offline import OfflineBrief
+from story_service.offline.cleaning import clean, clean_name, closed
+from story_service.offline.english.cast import Casting
+from story_service.offline.english.interests import interests
+from story_service.offline.english.lexicon import Lexicon
+from story_service.offline.english.phrases import article, joined, possessive, progressive, title_case, years
+from story_service.offline.english.wish import Helping, Note, Quest, WishReader
+from story_service.offline.sentences import sentence_keys
+from story_service.offline.stock import load, parse, typeset
+
+STOCK = load(resources.files("story_service.offline.english") / "stock")
+LEXICON = Lexicon(STOCK["lexicon"])
+READER = WishReader(LEXICON)
+
+
+def read(wish: str) -> Helping | Quest | Note:
+    """As Mia's wish."""
+    return READER.read(wish, name="Mia", person="her", default_problem="who could not sleep")
+
+
+@pytest.mark.parametrize(
+    ("wish", "first", "kind", "past"),
+    [
+        ("a story about a dragon who cannot sleep", "a dragon", "sleep", "could not sleep"),
+        ("Please tell me a story about a bear that has no friends!", "a bear", "lonely", "had no friends"),
+        ("two kittens who lost their mittens", "two kittens", "lost", "had lost their mittens"),
+        ("a tale of 3 little pigs", "three little pigs", "sleep", "could not sleep"),
+        ("an owl scared of heights", "an owl", "afraid", "was afraid of heights"),
+        ("a whale that dreams of flying", "a whale", "wants", "dreamed of flying"),
+        ("a mouse looking for cheese", "a mouse", "wants", "wanted to find cheese"),
+        ("the little train that couldn't stop", "the little train", "cannot", "could not stop"),
+        ("a fox and a hare who are friends", "a fox and a hare", "trait", "were friends"),
+        ("a boy who is very small", "a boy", "adj", "was very small"),
+        ("my grandma", "her grandma", "sleep", "could not sleep"),
+        ("dinosaurs", "some dinosaurs", "sleep", "could not sleep"),
+        ("Zorro", "Zorro", "sleep", "could not sleep"),
+        ("help the dragon who cannot sleep", "the dragon", "sleep", "could not sleep"),
+        ("a bedtime story for my son about trains", "some trains", "sleep", "could not sleep"),
+    ],
+)
+def test_wish_about_somebody_is_read(wish: str, first: str, kind: str, past: str) -> None:
+    """Who it is and what troubles them."""
+    found = read(wish)
+
+    assert isinstance(found, Helping)
+    assert (first, kind, past) == (found.who.first, found.trouble.kind, found.trouble.past)
+
+
+@pytest.mark.parametrize(
+    ("wish", "verb_phrase", "seen"),
+    [
+        ("to find the moon", "find the moon", "the moon"),
+        ("I want to fly to Mars", "fly to Mars", None),
+        ("find my dog", "find my dog", "her dog"),
+        ("I wish I could fly", "fly", None),
+        ("Mia wants to be a pilot", "be a pilot", None),
+        ("a story about Mia learning to swim", "learn to swim", None),
+        ("swimming with dolphins", "swim with dolphins", None),
+        ("a trip to the sea", "go on a trip to the sea", None),
+        ("a castle in the clouds", "find a castle in the clouds", "a castle in the clouds"),
+        ("meet a unicorn", "meet a unicorn", "a unicorn"),
+    ],
+)
+def test_wish_to_do_something_is_read(wish: str, verb_phrase: str, seen: str | None) -> None:
+    """As the child would say it, and what there is to be seen."""
+    found = read(wish)
+
+    assert isinstance(found, Quest)
+    assert (verb_phrase, seen) == (found.verb_phrase, found.seen.first if found.seen else None)
+
+
+@pytest.mark.parametrize(
+    ("wish", "text"),
+    [
+        ("how the stars were made", "how the stars were made."),
+        ("I don't want to go to bed!", "I don’t want to go to bed!"),
+        ("the day the moon fell down", "the day the moon fell down."),
+        ("no monsters", "no monsters."),
+        ("<b>ho{ho}</b>", "ho ho."),
+    ],
+)
+def test_any_other_wish_keeps_its_words(wish: str, text: str) -> None:
+    """Cleaned, and closed as a sentence."""
+    assert Note(text) == read(wish)
+
+
+@pytest.mark.parametrize(
+    ("given", "phrase", "category"),
+    [
+        ("Dragon", "dragons", "animals"),
+        ("the sea", "the sea", "sea"),
+        ("LEGO", "LEGO", "building"),
+        ("playing football", "playing football", "sport"),
+        ("play football", "playing football", "sport"),
+        ("to draw", "drawing", "art"),
+        ("swim", "swimming", "sea"),
+        ("piano", "the piano", "music"),
+        ("my cat", "his cat", "animals"),
+        ("I love trains", "trains", "vehicles"),
+        ("cars & trucks!", "“cars & trucks”", ""),
+        ("Paw Patrol", "Paw Patrol", ""),
+    ],
+)
+def test_interest_becomes_a_noun_phrase(given: str, phrase: str, category: str) -> None:
+    """One that can stand after "loved", "knew about" and "of"."""
+    (found,) = interests((given,), LEXICON, "him", most=5)
+
+    assert (phrase, category) == (found.phrase, found.category)
+
+
+def test_interests_without_a_letter_and_those_named_twice_are_left_out() -> None:
+    """Nothing remains of an emoji that could be said."""
+    assert ("dragons",) == tuple(
+        one.phrase for one in interests(("🦄", "Dragons", "dragon", " "), LEXICON, "her", most=5)
+    )
+
+
+@pytest.mark.parametrize(
+    ("phrase", "expected"),
+    [
+        ("owl", "an"),
+        ("dragon", "a"),
+        ("unicorn", "a"),
+        ("unhappy bear", "an"),
+        ("hour", "an"),
+        ("one-eyed cat", "a"),
+        ("X", "an"),
+        ("UFO", "a"),
+    ],
+)
+def test_article_goes_by_sound(phrase: str, expected: str) -> None:
+    """As it is said, not as it is spelled."""
+    assert expected == article(phrase)
+
+
+def test_small_grammar() -> None:
+    """Possessives, lists, years, titles and -ing forms."""
+    assert "Thomas’s" == possessive("Thomas")
+    assert "a, b and c" == joined(["a", "b", "c"])
+    assert ["one year old", "six years old"] == [years(1), years(6)]
+    assert "the Dragon Who Lost Its Hat in the Sea" == title_case("the dragon who lost its hat in the sea")
+    assert ["riding", "swimming", "drawing", "playing", "seeing", "being", "tying"] == [
+        progressive(verb) for verb in ("ride", "swim", "draw", "play", "see", "be", "tie")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("  a\n\tb\x00c\u202e  ", "a b c"),
+        ("it's <i>{fun}</i> ... ", "it’s fun"),
+        ("one two three", "one two"),
+        ("🦄", ""),
+    ],
+)
+def test_user_text_is_cleaned(given: str, expected: str) -> None:
+    """One line, no markup, typographic apostrophes, cut at a word."""
+    assert expected == clean(given, limit=10)
+
+
+def test_text_is_closed_with_its_own_mark() -> None:
+    """A full stop is only for what has none."""
+    assert ["Share!", "Share.", ""] == [closed(text, limit=20) for text in ("Share!", "Share...", "?")]
+
+
+def test_name_keeps_what_names_are_made_of() -> None:
+    """And begins with a capital."""
+    assert ["Jean-Luc", "D’Arcy", "Mia", ""] == [clean_name(text) for text in ("jean-Luc", "d'Arcy", "*mia*!", "?!")]
+
+
+def test_stock_is_typeset() -> None:
+    """Straight quotes never reach a story."""
+    assert "“It’s [“a”|“b”],” said Mia." == typeset('"It\'s ["a"|"b"]," said Mia.')
+
+
+def test_stock_reader_keeps_marks_fields_and_bodies() -> None:
+    """The format as its module describes it."""
+    (section,) = parse("# key\n@field: a, b\nOne.\n+> Two.\n\nThree.\n== tiny\nFour.\n")
+
+    assert ("key", ("a", "b")) == (section.key, section.listed("field"))
+    assert [[("One.", 0, ""), ("Two.", 1, ">")], [("Three.", 0, "")]] == [
+        [(line.text, line.level, line.readers) for line in paragraph] for paragraph in section.body()
+    ]
+    assert ["Four."] == [line.text for line in section.lines("tiny")]
+
+
+def test_no_two_scenes_share_a_sentence() -> None:
+    """Scenes can be told in one story, so none may say what another one says."""
+    counts = Counter(
+        key
+        for file in ("stations", "interests", "links", "companions")
+        for section in STOCK[file]
+        for line in section.lines()
+        for key in sentence_keys(line.text)
+    )
+
+    assert [] == [key for key, count in counts.items() if count > 1]
+
+
+def test_every_slot_of_the_stock_can_be_filled() -> None:
+    """Whatever section is chosen, nothing in it is unknown to the casting."""
+    casting = Casting(STOCK, LEXICON)
+    filled = {"spot", "Spot", "topic", "loved", "count", "wtitle", "qtitle"}
+    for wish in ("a dragon who cannot sleep", "to find the moon", "how, though?"):
+        brief = OfflineBrief(
+            name="Mia", age=6, gender="", interests=(), wish=wish, moral="", theme="", language_code="en",
+            length_minutes=5, seed=1,
+        )  # fmt: skip
+        filled |= set(casting.cast(brief).slots)
+    used = {
+        slot
+        for sections in STOCK.values()
+        for section in sections
+        for text in [*section.fields.values(), *(line.text for name in section.bodies for line in section.lines(name))]
+        for slot in re.findall(r"\{(\w+)\}", text)
+    }
+
+    assert set() == used - filled
