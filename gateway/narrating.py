@@ -4,6 +4,7 @@ Each segment is checked, checkpointed, and only then released; what was committe
 the voice service as `spoken_so_far`, so that a narration that goes on is the same narration byte for byte.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -105,7 +106,9 @@ class Narrator:
 
     async def _leg(self, leg_id: str) -> None:
         settings = self._desk.settings
-        call = self._desk.siblings.voice.synthesize(self._requests(leg_id), timeout=settings.run_timeout_seconds)
+        begun = asyncio.Event()
+        requests = self._requests(leg_id, begun)
+        call = self._desk.siblings.voice.synthesize(requests, timeout=settings.run_timeout_seconds)
         announced: common_pb2.Segment | None = None
         data = bytearray()
         try:
@@ -113,6 +116,7 @@ class Narrator:
                 match response.WhichOneof("event"):
                     case "header":
                         await self._begin(response.header)
+                        begun.set()
                     case "segment":
                         announced = self._announced(response.segment, unfinished=announced)
                         data.clear()
@@ -135,7 +139,7 @@ class Narrator:
         finally:
             call.cancel()
 
-    async def _requests(self, leg_id: str) -> AsyncIterator[voice_pb2.SynthesizeSpeechRequest]:
+    async def _requests(self, leg_id: str, begun: asyncio.Event) -> AsyncIterator[voice_pb2.SynthesizeSpeechRequest]:
         board, story = self._desk.board, self._desk.record.story
         held = len(board.segments) if self._holds_present_narration() else 0
         config = voice_pb2.SpeechConfig(
@@ -152,6 +156,9 @@ class Narrator:
         if self._pinned is not None:
             config.pinned.CopyFrom(self._pinned)
         yield voice_pb2.SynthesizeSpeechRequest(config=config)
+        # A client that writes while the server refuses the call gets INTERNAL instead of the server's own words, so
+        # no text is sent before the voice service has said that it will speak.
+        await begun.wait()
         sent = 0
         while True:
             change = board.change()
