@@ -6,11 +6,11 @@ from typing import Final
 import grpc
 import structlog
 
-from gateway.fingerprint import fingerprint
 from gateway.presenting import bare_audio, basic
 from gateway.runs import Runs
 from gateway.siblings import Siblings, classify
 from servicekit.context import current
+from servicekit.fingerprint import fingerprint
 from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2

@@ -11,8 +11,9 @@ from storage_service.audio import AudioLibrary
 from storage_service.clock import SystemClock
 from storage_service.embedded.audio_files import AudioFiles
 from storage_service.embedded.database import Database
+from storage_service.embedded.profile_store import SqliteProfileStore
 from storage_service.embedded.story_store import SqliteStoryStore
-from storage_service.ports import AudioStore, Clock, StoryStore
+from storage_service.ports import AudioStore, Clock, ProfileStore, StoryStore
 from storage_service.profile_servicer import ProfileServicer
 from storage_service.servicer import StorageServicer
 from storage_service.settings import StorageSettings
@@ -30,11 +31,14 @@ _EMBEDDED: Final = status_pb2.EmbeddedPart(
 
 
 class StorageApp(AppBase):
-    """The storage service over two stores that it opens and closes."""
+    """The storage service over its stores. That of the stories opens and closes what that of the profiles shares."""
 
-    def __init__(self, settings: StorageSettings, stories: StoryStore, files: AudioStore) -> None:
+    def __init__(
+        self, settings: StorageSettings, stories: StoryStore, profiles: ProfileStore, files: AudioStore
+    ) -> None:
         self._settings = settings
         self._stories = stories
+        self._profiles = profiles
         self._files = files
         self._audio = AudioLibrary(
             stories, files, max_bytes=settings.audio_max_bytes, idle_seconds=settings.upload_idle_seconds
@@ -43,7 +47,7 @@ class StorageApp(AppBase):
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
         """Adds StorageService and ProfileService."""
         storage_pb2_grpc.add_StorageServiceServicer_to_server(StorageServicer(self._stories, self._audio), server)
-        profile_pb2_grpc.add_ProfileServiceServicer_to_server(ProfileServicer(), server)
+        profile_pb2_grpc.add_ProfileServiceServicer_to_server(ProfileServicer(self._profiles), server)
         return [
             storage_pb2.DESCRIPTOR.services_by_name["StorageService"].full_name,
             profile_pb2.DESCRIPTOR.services_by_name["ProfileService"].full_name,
@@ -72,4 +76,9 @@ def build_app(settings: StorageSettings, *, clock: Clock | None = None) -> Stora
     settings.check()
     time = clock or SystemClock()
     database = Database(settings.folder / "tale.sqlite3", sync=settings.sync, readers=settings.readers)
-    return StorageApp(settings, SqliteStoryStore(database, time), AudioFiles(settings.folder / "audio", time))
+    return StorageApp(
+        settings,
+        SqliteStoryStore(database, time),
+        SqliteProfileStore(database, time),
+        AudioFiles(settings.folder / "audio", time),
+    )

@@ -15,6 +15,26 @@ def story_deleted(story_id: str) -> DomainError:
     return not_found("STORY_DELETED", "The story that this request made was deleted.", story_id=story_id)
 
 
+def child_not_found(child_id: str) -> DomainError:
+    """NOT_FOUND / CHILD_NOT_FOUND: unknown, or somebody else's; nobody learns which."""
+    return not_found("CHILD_NOT_FOUND", "There is no child of that id.", child_id=child_id)
+
+
+def child_deleted(child_id: str) -> DomainError:
+    """NOT_FOUND / CHILD_DELETED: the child that this request made was deleted."""
+    return not_found("CHILD_DELETED", "The child that this request made was deleted.", child_id=child_id)
+
+
+def hero_not_found(hero_id: str) -> DomainError:
+    """NOT_FOUND / HERO_NOT_FOUND: unknown, or somebody else's; nobody learns which."""
+    return not_found("HERO_NOT_FOUND", "There is no hero of that id.", hero_id=hero_id)
+
+
+def hero_deleted(hero_id: str) -> DomainError:
+    """NOT_FOUND / HERO_DELETED: the hero that this request made was deleted."""
+    return not_found("HERO_DELETED", "The hero that this request made was deleted.", hero_id=hero_id)
+
+
 def request_id_reused() -> DomainError:
     """ALREADY_EXISTS / REQUEST_ID_REUSED: the id stands for another request."""
     return DomainError(
@@ -29,7 +49,7 @@ def revision_mismatch(*, expected: int, actual: int) -> DomainError:
     return DomainError(
         grpc.StatusCode.ABORTED,
         "REVISION_MISMATCH",
-        "The story was changed in the meantime; read it again.",
+        "It was changed in the meantime; read it again.",
         metadata={"expected_revision": str(expected), "actual_revision": str(actual)},
     )
 

@@ -14,6 +14,8 @@ from storage_service.records import (
     Lease,
     NewStory,
     Position,
+    Profile,
+    RepeatKey,
     SignedUrl,
 )
 from tale.common.v1 import common_pb2
@@ -95,6 +97,39 @@ class StoryStore(Protocol):
 
     async def audio_keys(self) -> Collection[AudioKey]:
         """Keys of all bytes that stories refer to."""
+
+
+class ProfileStore(Protocol):
+    """Keeps children and heroes: one store for both, told apart by their messages.
+
+    Every method may raise UNAVAILABLE / STORAGE_UNAVAILABLE. Somebody else's profile is as good as none: NOT_FOUND /
+    CHILD_NOT_FOUND or HERO_NOT_FOUND. Each write is one transaction.
+    """
+
+    async def create(self, owner: str, profile: Profile, repeat: RepeatKey | None) -> Profile:
+        """Keeps a profile under an id of the store's making. A request that is known gives the profile it made.
+
+        Raises ALREADY_EXISTS / REQUEST_ID_REUSED and NOT_FOUND / CHILD_DELETED or HERO_DELETED.
+        """
+
+    async def get(self, owner: str, kind: type[Profile], profile_id: str) -> Profile:
+        """A kept profile."""
+
+    async def list_page(
+        self, owner: str, kind: type[Profile], *, limit: int, after: Position | None
+    ) -> Sequence[Profile]:
+        """At most `limit` profiles, newest first (by time, then id), after `after`."""
+
+    async def update(
+        self, owner: str, change: Profile, fields: Collection[str], *, expected_revision: int | None
+    ) -> Profile:
+        """Takes `fields` over from `change`, whose id says which; the profile after it.
+
+        The revision grows where anything differs. Raises ABORTED / REVISION_MISMATCH.
+        """
+
+    async def delete(self, owner: str, kind: type[Profile], profile_id: str) -> None:
+        """Removes a profile and leaves a tombstone. Stories stay."""
 
 
 class Upload(Protocol):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from tale.common.v1 import common_pb2
 
@@ -63,15 +63,18 @@ class Narrate:
     lease: Lease | None = None
 
 
+Profile = TypeVar("Profile", common_pb2.Child, common_pb2.Hero)
+"""Somebody whom stories are told to or about."""
+
 Change: TypeAlias = Rate | Cancel | Retry | Narrate
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a listing goes on: after the story of this time and id."""
+    """Where a listing goes on: after the story, child or hero of this time and id."""
 
     create_time: int
-    story_id: str
+    resource_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
-"""New stories, and requests that come again."""
+"""New stories."""
 
 import sqlite3
 from typing import Final
 
 from storage_service.embedded.leasing import take_lease
-from storage_service.errors import request_id_reused, story_deleted, story_not_found
-from storage_service.records import NewStory, RepeatKey
+from storage_service.embedded.repeating import find_request, is_deleted, keep_request
+from storage_service.errors import story_deleted, story_not_found
+from storage_service.records import NewStory
 from tale.common.v1 import common_pb2
 
 _KEPT_APART: Final = ("voice", "problems", "narrate", "embedded_parts")
@@ -26,41 +27,6 @@ def create_story(connection: sqlite3.Connection, owner: str, new: NewStory, now:
     return new.story_id, True
 
 
-def find_request(
-    connection: sqlite3.Connection, owner: str, rpc: str, repeat: RepeatKey | None, story_id: str | None = None
-) -> str | None:
-    """The story that a request was about when it came before, None if it did not.
-
-    Raises REQUEST_ID_REUSED when the id stood for anything else and STORY_DELETED.
-    """
-    if repeat is None:
-        return None
-    row = connection.execute(
-        "SELECT rpc, fingerprint, story_id FROM requests WHERE owner = ? AND request_id = ?",
-        (owner, repeat.request_id),
-    ).fetchone()
-    if row is None:
-        return None
-    known: str = row["story_id"]
-    if row["rpc"] != rpc or row["fingerprint"] != repeat.fingerprint or story_id not in {None, known}:
-        raise request_id_reused()
-    if _is_deleted(connection, owner, known):
-        raise story_deleted(known)
-    return known
-
-
-def keep_request(
-    connection: sqlite3.Connection, owner: str, rpc: str, repeat: RepeatKey | None, story_id: str, now: int
-) -> None:
-    """Remembers a request that can come again."""
-    if repeat is not None:
-        connection.execute(
-            "INSERT INTO requests (owner, request_id, rpc, fingerprint, story_id, create_time)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (owner, repeat.request_id, rpc, repeat.fingerprint, story_id, now),
-        )
-
-
 def keep_problems(connection: sqlite3.Connection, story_id: str, problems: list[common_pb2.Problem]) -> None:
     """Adds problems that are not kept yet."""
     connection.executemany(
@@ -75,14 +41,9 @@ def _is_known(connection: sqlite3.Connection, owner: str, story_id: str) -> bool
         if row["owner"] != owner:
             raise story_not_found(story_id)
         return True
-    if _is_deleted(connection, owner, story_id):
+    if is_deleted(connection, owner, story_id):
         raise story_deleted(story_id)
     return False
-
-
-def _is_deleted(connection: sqlite3.Connection, owner: str, story_id: str) -> bool:
-    found = connection.execute("SELECT 1 FROM tombstones WHERE story_id = ? AND owner = ?", (story_id, owner))
-    return found.fetchone() is not None
 
 
 def _insert(connection: sqlite3.Connection, owner: str, new: NewStory, now: int) -> None:

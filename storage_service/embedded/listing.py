@@ -23,7 +23,7 @@ def list_stories(
     terms, values = _conditions(chosen)
     if after is not None:
         terms.append("(s.create_time, s.id) < (?, ?)")
-        values += [after.create_time, after.story_id]
+        values += [after.create_time, after.resource_id]
     where = " AND ".join(["s.owner = ?", *terms])
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM stories s LEFT JOIN story_audio a ON a.story_id = s.id"  # noqa: S608 - our own terms

@@ -4,8 +4,8 @@ import sqlite3
 from typing import Final
 
 from storage_service import states
-from storage_service.embedded.creating import find_request, keep_request
 from storage_service.embedded.leasing import take_lease
+from storage_service.embedded.repeating import bury, find_request, keep_request
 from storage_service.embedded.rows import load_facts
 from storage_service.errors import revision_mismatch, story_not_found
 from storage_service.records import AudioKey, Cancel, Change, Deleted, Lease, Narrate, Rate, RepeatKey, Retry
@@ -62,7 +62,7 @@ def delete_story(connection: sqlite3.Connection, owner: str, story_id: str, now:
         for row in connection.execute("SELECT object_id FROM story_audio WHERE story_id = ?", (story_id,))
     ]
     connection.execute("DELETE FROM stories WHERE id = ?", (story_id,))
-    connection.execute("INSERT INTO tombstones (story_id, owner, delete_time) VALUES (?, ?, ?)", (story_id, owner, now))
+    bury(connection, owner, story_id, now)
     return Deleted(hashes, dropped)
 
 

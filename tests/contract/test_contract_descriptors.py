@@ -75,16 +75,6 @@ UNIMPLEMENTED: Final = frozenset(
     {
         "tale.gateway.v1.GatewayService.EraseChild",
         "tale.gateway.v1.GatewayService.ResetCircuit",
-        "tale.profile.v1.ProfileService.CreateChild",
-        "tale.profile.v1.ProfileService.CreateHero",
-        "tale.profile.v1.ProfileService.DeleteChild",
-        "tale.profile.v1.ProfileService.DeleteHero",
-        "tale.profile.v1.ProfileService.GetChild",
-        "tale.profile.v1.ProfileService.GetHero",
-        "tale.profile.v1.ProfileService.ListChildren",
-        "tale.profile.v1.ProfileService.ListHeroes",
-        "tale.profile.v1.ProfileService.UpdateChild",
-        "tale.profile.v1.ProfileService.UpdateHero",
         "tale.voice.v1.VoiceService.Transcribe",
     }
 )
@@ -95,6 +85,8 @@ TAKE_EMPTY: Final = frozenset(
         "tale.common.v1.StatusService.GetStatus",
         "tale.gateway.v1.GatewayService.GetSystemStatus",
         "tale.gateway.v1.GatewayService.ListStories",
+        "tale.profile.v1.ProfileService.ListChildren",
+        "tale.profile.v1.ProfileService.ListHeroes",
         "tale.storage.v1.StorageService.ListStories",
         "tale.story.v1.StoryService.ListModels",
         "tale.voice.v1.VoiceService.ListProviders",

@@ -30,7 +30,6 @@ from storage_service import states
 from storage_service.bootstrap import build_app
 from storage_service.settings import StorageSettings
 from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
-from tale.profile.v1 import profile_pb2
 from tale.storage.v1 import storage_pb2, storage_pb2_grpc
 
 DATA = bytes(range(256)) * 5_000
@@ -652,15 +651,6 @@ async def test_unknown_stories_are_not_found(storage: Storage) -> None:
 
 
 # The rest of the house.
-
-
-async def test_profiles_are_not_offered_yet(storage: Storage) -> None:
-    """Every RPC of ProfileService is there and says that it is not implemented."""
-    (descriptor,) = profile_pb2.DESCRIPTOR.services_by_name.values()
-    for method in descriptor.methods:
-        call = storage.channel.unary_unary(f"/{descriptor.full_name}/{method.name}")(b"")
-        error = await failure(call)
-        assert (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED") == (error.code, error.reason)
 
 
 async def test_the_status_names_what_is_embedded(storage: Storage) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fingerprint import fingerprint
+from servicekit.fingerprint import fingerprint
 from gateway.lease import Lease, LeaseLostError
 from gateway.ledger import Ledger
 from gateway.persistence import Persistence
