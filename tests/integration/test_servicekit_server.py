@@ -1,6 +1,7 @@
 """The life of a server: start, health, reflection, status, drain."""
 
 import asyncio
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -87,10 +88,16 @@ def recorder(behaviour: str) -> Recorder:
     return app
 
 
+def health_stub(channel: grpc.aio.Channel) -> Any:
+    """The library's stub, whose methods its types do not know."""
+    return health_pb2_grpc.HealthStub(channel)
+
+
 async def check(channel: grpc.aio.Channel, service: str = "") -> int:
     """Health of one service."""
-    stub = health_pb2_grpc.HealthStub(channel)
-    response = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10, wait_for_ready=True)
+    response = await health_stub(channel).Check(
+        health_pb2.HealthCheckRequest(service=service), timeout=10, wait_for_ready=True
+    )
     return int(response.status)
 
 
@@ -112,19 +119,23 @@ async def test_not_serving_until_the_app_has_started() -> None:
     server = Server(app, ServiceSettings(drain_seconds=1), service="test")
     start = asyncio.create_task(server.start())
     await asyncio.wait_for(app.starting.wait(), 10)
-    async with (
-        open_channel(server.address, health_checked=False) as channel,
-        ClientSession(f"http://{server.ops_address}") as http,
-    ):
-        early = asyncio.create_task(answer(channel, "UnaryUnary"))
-        before = await check(channel), await check(channel, SERVICE), (await http.get("/readyz")).status
-        alive = (await http.get("/healthz")).status
-        answered_early = early.done()
+    try:
+        async with (
+            open_channel(server.address, health_checked=False) as channel,
+            ClientSession(f"http://{server.ops_address}") as http,
+        ):
+            early = asyncio.create_task(answer(channel, "UnaryUnary"))
+            before = await check(channel), await check(channel, SERVICE), (await http.get("/readyz")).status
+            alive = (await http.get("/healthz")).status
+            answered_early = early.done()
+            app.may_start.set()
+            await start
+            after = await check(channel), await check(channel, SERVICE), (await http.get("/readyz")).status
+            given = await early
+    finally:
         app.may_start.set()
         await start
-        after = await check(channel), await check(channel, SERVICE), (await http.get("/readyz")).status
-        given = await early
-    await server.drain()
+        await server.drain()
 
     assert (NOT_SERVING, NOT_SERVING, 503) == before
     assert 200 == alive
@@ -155,7 +166,7 @@ async def test_a_taken_port_is_one_clear_line(field: str, variable: str, capfd: 
     """A second server on a port fails with one line that names variable, address and mend, and prints nothing."""
     async with running(RawApp(fine)) as service:
         taken = service.address if field == "listen" else service.server.ops_address
-        second = Server(RawApp(fine), ServiceSettings(**{field: taken}), service="second")
+        second = Server(RawApp(fine), ServiceSettings().model_copy(update={field: taken}), service="second")
         capfd.readouterr()
         with pytest.raises(ConfigurationError) as caught:
             await second.start()
@@ -190,7 +201,7 @@ async def test_an_address_of_another_machine_is_one_clear_line() -> None:
 async def test_reflection_lists_every_service() -> None:
     """Reflection names the app's services, status, health and itself, and knows their files."""
     async with running(RawApp(fine)) as service:
-        stub = reflection_pb2_grpc.ServerReflectionStub(service.channel)
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(cast("Any", service.channel))
         requests = [
             reflection_pb2.ServerReflectionRequest(list_services=""),
             reflection_pb2.ServerReflectionRequest(file_containing_symbol=STATUS_SERVICE),
@@ -275,7 +286,7 @@ async def test_a_drain_lets_calls_end() -> None:
     """Drain: health first, then the app ends its streams, then calls end by themselves, then the app closes."""
     app = recorder("until_drain")
     async with running(app, drain_seconds=20) as service:
-        watch = health_pb2_grpc.HealthStub(service.channel).Watch(health_pb2.HealthCheckRequest(), timeout=60)
+        watch = health_stub(service.channel).Watch(health_pb2.HealthCheckRequest(), timeout=60)
         first = (await watch.read()).status
         open_call = asyncio.create_task(answer(service.channel, "UnaryStream"))
         await asyncio.wait_for(app.begun.wait(), 10)
@@ -329,33 +340,34 @@ async def test_a_draining_server_takes_no_new_call() -> None:
 
 async def test_replicas_come_and_go_unnoticed() -> None:
     """Of two replicas under load one drains: no call fails, since the channel watches their health."""
-    first, second = (Server(RawApp(fine), ServiceSettings(drain_seconds=5), service="test") for _ in range(2))
-    await first.start()
-    await second.start()
+    settings = ServiceSettings(drain_seconds=5)
     answered = asyncio.Condition()
     answers: list[bytes] = []
-    target = f"ipv4:{first.address},{second.address}"
-    async with open_channel(target) as channel:
 
-        async def load() -> None:
-            while True:
-                answers.append(await answer(channel, "UnaryUnary", wait_for_ready=True))
-                async with answered:
-                    answered.notify_all()
-
-        async def fifty_more() -> None:
-            enough = len(answers) + 50
+    async def load(channel: grpc.aio.Channel) -> None:
+        while True:
+            answers.append(await answer(channel, "UnaryUnary", wait_for_ready=True))
             async with answered:
-                await answered.wait_for(lambda: len(answers) >= enough)
+                answered.notify_all()
 
-        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-            workers = [group.create_task(load()) for _ in range(4)]
-            await fifty_more()
-            await first.drain()
-            await fifty_more()
-            for worker in workers:
-                worker.cancel()
-    await second.drain()
+    async def fifty_more() -> None:
+        enough = len(answers) + 50
+        async with answered:
+            await answered.wait_for(lambda: len(answers) >= enough)
+
+    async with (
+        Server(RawApp(fine), settings, service="test") as first,
+        Server(RawApp(fine), settings, service="test") as second,
+        open_channel(f"ipv4:{first.address},{second.address}") as channel,
+        asyncio.timeout(30),
+        asyncio.TaskGroup() as group,
+    ):
+        workers = [group.create_task(load(channel)) for _ in range(4)]
+        await fifty_more()
+        await first.drain()
+        await fifty_more()
+        for worker in workers:
+            worker.cancel()
 
     assert {b"fine"} == set(answers)
 
@@ -432,7 +444,7 @@ async def test_uncounted_calls_do_not_hold_up_a_drain() -> None:
     """Health watches and reflection streams stay open; only real calls count as in flight."""
     app = recorder("until_drain")
     async with running(app, drain_seconds=20) as service:
-        watch = health_pb2_grpc.HealthStub(service.channel).Watch(health_pb2.HealthCheckRequest(), timeout=60)
+        watch = health_stub(service.channel).Watch(health_pb2.HealthCheckRequest(), timeout=60)
         await watch.read()
         real = call(service.channel, "UnaryUnary")
         await asyncio.wait_for(app.begun.wait(), 10)

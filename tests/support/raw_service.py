@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 
 import structlog
@@ -22,7 +23,7 @@ async def fail(_: Context) -> bytes:
     # Kept by nobody: its error has no one to go to.
     await asyncio.wait({asyncio.create_task(stray())})
     try:
-        {}[SECRET]
+        os.environ[SECRET]
     except KeyError:
         structlog.stdlib.get_logger("test.ours").exception("ours", story_id="s-1")
         logging.getLogger("aiohttp.test").exception("theirs: %s", "an argument")

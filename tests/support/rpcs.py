@@ -54,17 +54,19 @@ def call(
     wait_for_ready: bool = False,
 ) -> Any:
     """Begins a call of the method named `kind`; gives the call object."""
-    options: dict[str, Any] = {"metadata": tuple(metadata), "timeout": timeout, "wait_for_ready": wait_for_ready}
     method = f"/{SERVICE}/{kind}"
+    multicallable: Any
+    request: Any = b"request"
     match kind:
         case "StreamUnary":
-            return channel.stream_unary(method)(iter([b"request"]), **options)
+            multicallable, request = channel.stream_unary(method), iter([request])
         case "UnaryStream" | "Writer":
-            return channel.unary_stream(method)(b"request", **options)
+            multicallable = channel.unary_stream(method)
         case "StreamStream":
-            return channel.stream_stream(method)(iter([b"request"]), **options)
+            multicallable, request = channel.stream_stream(method), iter([request])
         case _:
-            return channel.unary_unary(method)(b"request", **options)
+            multicallable = channel.unary_unary(method)
+    return multicallable(request, metadata=tuple(metadata), timeout=timeout, wait_for_ready=wait_for_ready)
 
 
 async def answer(channel: grpc.aio.Channel, kind: str, **options: Any) -> bytes:
