@@ -210,12 +210,13 @@ def test_pieces_are_whole_sentences() -> None:
         ("empathy", "stone in|acorns"),
         ("respect", "Please excuse us|flower"),
         ("responsibility", "flame|an egg"),
+        ("telling the truth", "blamed the wind|have been the wind|the crow"),
         ("Sharing is fun!", "Sharing is fun!"),
     ],
 )
 @pytest.mark.parametrize("minutes", [1, 4])
 def test_moral_shapes_the_obstacle(moral: str, scene: str, minutes: int) -> None:
-    """Each has a scene of its own; a moral in free words is found by the child."""
+    """Each has scenes of its own, by whatever name it goes; a moral in free words is found by the child."""
     assert re.search(scene, text(brief(moral=moral, length_minutes=minutes)))
 
 

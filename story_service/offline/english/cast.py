@@ -140,8 +140,9 @@ class Casting:
             morals.setdefault(section.key.partition(".")[0], []).append(section)
         others = morals.pop("other")
         text = clean(brief.moral, limit=120).casefold()
-        if text in morals or not text:
-            return rng.choice(morals[text or rng.choice(sorted(morals))]), ""
+        known = next((key for key, scenes in morals.items() if text in {key, *scenes[0].listed("names")}), "")
+        if known or not text:
+            return rng.choice(morals[known or rng.choice(sorted(morals))]), ""
         return others[0], closed(brief.moral, limit=room.phrase)
 
     def _realm(self, brief: OfflineBrief, rng: random.Random, room: _Room) -> tuple[Section, str]:
