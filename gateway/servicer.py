@@ -10,7 +10,7 @@ from gateway.runs import Runs
 from gateway.siblings import StorageClient
 from gateway.stories import Stories
 from gateway.system import System
-from gateway.validation import check_filter, check_known, check_offsets, check_spec, check_voice
+from gateway.validation import check_filter, check_offsets, check_spec, check_voice
 from gateway.watching import Watching
 from servicekit.context import current
 from servicekit.deadline import remaining
@@ -47,7 +47,6 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         problems.check_token("request_id", request.request_id)
         check_spec(problems, request.spec)
         problems.raise_if_any()
-        check_known(request.spec)
         story = await self._stories.create(request.request_id, request.spec, timeout=_left(context))
         return gateway_pb2.CreateStoryResponse(story=story)
 
@@ -60,7 +59,6 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         check_spec(problems, request.spec)
         check_offsets(problems, request)
         problems.raise_if_any()
-        check_known(request.spec)
         story = await self._stories.create(request.request_id, request.spec, timeout=_left(context))
         async for event in self._watching(story.id, request).events():
             yield gateway_pb2.TellStoryResponse(event=event)

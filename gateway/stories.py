@@ -169,9 +169,11 @@ class Stories:
 
 
 def _opening(spec: common_pb2.StorySpec) -> common_pb2.Story:
-    """The story as it begins: what was asked for, with the defaults filled in."""
+    """The story as it begins: what was asked for, with the defaults filled in. Storage adds a kept child or hero."""
     return common_pb2.Story(
         kind=spec.kind or common_pb2.STORY_KIND_CHILD,
+        child_id=spec.child_id,
+        hero_id=spec.hero_id,
         child=spec.child if spec.HasField("child") else None,
         hero=spec.hero if spec.HasField("hero") else None,
         moral=spec.moral,

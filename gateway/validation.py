@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from servicekit.errors import not_found
 from servicekit.validation import Violations
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
@@ -18,7 +17,7 @@ MAX_ENTRIES: Final = 20
 
 
 def check_spec(problems: Violations, spec: common_pb2.StorySpec, *, path: str = "spec") -> None:
-    """Notes all that is wrong with `spec`. Whether what it names exists is not asked here; see `check_known`."""
+    """Notes all that is wrong with `spec`. Whether what it names exists, storage knows."""
     _check_child(problems, spec, path)
     _check_hero(problems, spec, path)
     problems.text_bounds(f"{path}.wish", spec.wish, most=2000)
@@ -61,16 +60,6 @@ def check_voice(problems: Violations, voice: common_pb2.VoiceSelection, *, path:
         f"{path}.audio_format",
         "must be AUDIO_FORMAT_MP3 (or unset); this version makes no other",
     )
-
-
-def check_known(spec: common_pb2.StorySpec) -> None:
-    """NOT_FOUND for what this version keeps none of: children, heroes, stories to go on from."""
-    if spec.child_id:
-        raise not_found("CHILD_NOT_FOUND", "There is no such child; give the child inline as spec.child.")
-    if spec.hero_id or spec.kind in {common_pb2.STORY_KIND_HERO, common_pb2.STORY_KIND_COMBINED}:
-        raise not_found("HERO_NOT_FOUND", "There is no such hero; this version tells stories about the child alone.")
-    if spec.parent_story_id:
-        raise not_found("STORY_NOT_FOUND", "There is no story to go on from; this version tells no sequels.")
 
 
 def _check_child(problems: Violations, spec: common_pb2.StorySpec, path: str) -> None:
@@ -140,6 +129,7 @@ def check_offsets(problems: Violations, request: gateway_pb2.TellStoryRequest | 
 def check_filter(problems: Violations, wanted: common_pb2.StoryFilter, *, path: str = "filter") -> None:
     """Notes all that is wrong with a filter."""
     problems.check_uuid7(f"{path}.child_id", wanted.child_id, required=False)
+    problems.check_uuid7(f"{path}.hero_id", wanted.hero_id, required=False)
     problems.text_bounds(f"{path}.child_name", wanted.child_name, most=100)
     _check_language(problems, f"{path}.language_code", wanted.language_code)
     problems.check(wanted.kind in common_pb2.StoryKind.values(), f"{path}.kind", "must be a kind of story")

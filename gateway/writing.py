@@ -82,6 +82,8 @@ class Writer:
             child=record.story.child,
             title_so_far=board.title,
             written_so_far=board.text,
+            parent_title=record.parent.title,
+            parent_summary=record.parent.summary,
             spent_usd=self._desk.ledger.usage().cost_usd,
         )
         if record.story.HasField("hero"):

@@ -46,7 +46,10 @@ class StoryStore(Protocol):
     async def create(self, owner: str, new: NewStory) -> tuple[storage_pb2.StoryRecord, bool]:
         """Keeps a story as PENDING; True when it is new. A story or request id that is known gives the kept story.
 
-        Raises ALREADY_EXISTS / REQUEST_ID_REUSED and NOT_FOUND / STORY_DELETED.
+        The child and the hero that it names are taken into it as they are kept now; the store adds itself to its
+        embedded parts where it is one. Raises ALREADY_EXISTS / REQUEST_ID_REUSED, NOT_FOUND / STORY_DELETED,
+        CHILD_NOT_FOUND, HERO_NOT_FOUND or (for its parent) STORY_NOT_FOUND, and WRONG_STATE where the parent's text
+        is not whole.
         """
 
     async def get(self, owner: str, story_id: str, *, full: bool) -> storage_pb2.StoryRecord:

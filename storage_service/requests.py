@@ -50,6 +50,7 @@ def check_list(request: storage_pb2.ListStoriesRequest) -> int:
     found = Violations()
     chosen = request.filter
     found.text_bounds("filter.child_id", chosen.child_id, most=36)
+    found.text_bounds("filter.hero_id", chosen.hero_id, most=36)
     found.text_bounds("filter.child_name", chosen.child_name, most=100)
     found.text_bounds("filter.language_code", chosen.language_code, most=35)
     found.check(chosen.kind in _KINDS, "filter.kind", "must be a known kind")

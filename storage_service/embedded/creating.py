@@ -3,11 +3,16 @@
 import sqlite3
 from typing import Final
 
+from servicekit.errors import wrong_state
 from storage_service.embedded.leasing import take_lease
+from storage_service.embedded.profile_rows import load_profile
 from storage_service.embedded.repeating import find_request, is_deleted, keep_request
 from storage_service.errors import story_deleted, story_not_found
 from storage_service.records import NewStory
 from tale.common.v1 import common_pb2
+
+PART: Final = "store"
+"""What this store is called among the embedded parts of a story."""
 
 _KEPT_APART: Final = ("voice", "problems", "narrate", "embedded_parts")
 """Fields of a new story that have columns or tables of their own."""
@@ -20,8 +25,9 @@ def create_story(connection: sqlite3.Connection, owner: str, new: NewStory, now:
         return known, False
     if _is_known(connection, owner, new.story_id):
         return new.story_id, False
+    story = _resolved(connection, owner, new.story)
     keep_request(connection, owner, "CreateStory", new.repeat, new.story_id, now)
-    _insert(connection, owner, new, now)
+    _insert(connection, owner, new, story, now)
     if new.lease is not None:
         take_lease(connection, new.story_id, new.lease, now)
     return new.story_id, True
@@ -46,8 +52,31 @@ def _is_known(connection: sqlite3.Connection, owner: str, story_id: str) -> bool
     return False
 
 
-def _insert(connection: sqlite3.Connection, owner: str, new: NewStory, now: int) -> None:
-    story = new.story
+def _resolved(connection: sqlite3.Connection, owner: str, story: common_pb2.Story) -> common_pb2.Story:
+    """The story with its child and hero as they are kept now."""
+    resolved = common_pb2.Story()
+    resolved.CopyFrom(story)
+    resolved.kind = story.kind or common_pb2.STORY_KIND_CHILD
+    if story.child_id:
+        resolved.child.CopyFrom(load_profile(connection, owner, common_pb2.Child, story.child_id))
+    if story.hero_id:
+        resolved.hero.CopyFrom(load_profile(connection, owner, common_pb2.Hero, story.hero_id))
+    if story.parent_story_id:
+        _check_parent(connection, owner, story.parent_story_id)
+    return resolved
+
+
+def _check_parent(connection: sqlite3.Connection, owner: str, story_id: str) -> None:
+    row = connection.execute(
+        "SELECT content_complete FROM stories WHERE id = ? AND owner = ?", (story_id, owner)
+    ).fetchone()
+    if row is None:
+        raise story_not_found(story_id)
+    if not row["content_complete"]:
+        raise wrong_state("A story can only go on from one whose text is whole.", parent_story_id=story_id)
+
+
+def _insert(connection: sqlite3.Connection, owner: str, new: NewStory, story: common_pb2.Story, now: int) -> None:
     connection.execute(
         "INSERT INTO stories (id, owner, state, kind, child_id, child_name, hero_id, parent_story_id, language_code,"
         " length_minutes, narrate, embedded_parts, create_time, update_time)"
@@ -56,7 +85,7 @@ def _insert(connection: sqlite3.Connection, owner: str, new: NewStory, now: int)
             new.story_id,
             owner,
             common_pb2.STORY_STATE_PENDING,
-            story.kind or common_pb2.STORY_KIND_CHILD,
+            story.kind,
             story.child_id,
             story.child.name,
             story.hero_id,
@@ -64,14 +93,13 @@ def _insert(connection: sqlite3.Connection, owner: str, new: NewStory, now: int)
             story.language_code,
             story.length_minutes,
             story.narrate,
-            ",".join(story.embedded_parts),
+            ",".join(dict.fromkeys([PART, *story.embedded_parts])),
             now,
             now,
         ),
     )
     begun = common_pb2.Story()
     begun.CopyFrom(story)
-    begun.kind = story.kind or common_pb2.STORY_KIND_CHILD
     for field in _KEPT_APART:
         begun.ClearField(field)
     connection.execute(

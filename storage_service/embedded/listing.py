@@ -36,6 +36,7 @@ def list_stories(
 def _conditions(chosen: common_pb2.StoryFilter) -> tuple[list[str], list[str | int]]:
     asked: list[tuple[object, str, str | int]] = [
         (chosen.child_id, "s.child_id = ?", chosen.child_id),
+        (chosen.hero_id, "s.hero_id = ?", chosen.hero_id),
         (chosen.child_name, "s.child_name = ?", chosen.child_name),
         (chosen.language_code, "s.language_code = ?", chosen.language_code),
         (chosen.kind, "s.kind = ?", chosen.kind),

@@ -12,11 +12,14 @@ from tale.storage.v1 import storage_pb2
 
 _STORY: Final = """
 SELECT s.*, b.spec, b.story, b.voice, g.generation,
-       a.audio, a.audio_id AS kept_audio_id, a.segment_count AS kept_segment_count
+       a.audio, a.audio_id AS kept_audio_id, a.segment_count AS kept_segment_count,
+       p.title AS parent_title, pg.generation AS parent_generation
 FROM stories s
 JOIN story_bodies b ON b.story_id = s.id
 LEFT JOIN story_generations g ON g.story_id = s.id
 LEFT JOIN story_audio a ON a.story_id = s.id
+LEFT JOIN stories p ON p.id = s.parent_story_id AND p.owner = s.owner
+LEFT JOIN story_generations pg ON pg.story_id = p.id
 WHERE s.id = ? AND s.owner = ?
 """
 
@@ -35,6 +38,8 @@ def load_record(connection: sqlite3.Connection, owner: str, story_id: str, *, fu
         raise story_not_found(story_id)
     record = storage_pb2.StoryRecord(owner=owner, story=_story(row), run=_run(row))
     record.spec.ParseFromString(row["spec"])
+    if row["parent_title"] is not None:
+        record.parent.CopyFrom(_parent(row))
     story = record.story
     story.content = load_text(connection, story_id)
     for (problem,) in connection.execute(
@@ -141,6 +146,13 @@ def _story(row: sqlite3.Row) -> common_pb2.Story:
     if row["audio"] is not None:
         story.audio.ParseFromString(row["audio"])
     return story
+
+
+def _parent(row: sqlite3.Row) -> storage_pb2.ParentStory:
+    parent = storage_pb2.ParentStory(title=row["parent_title"])
+    if row["parent_generation"] is not None:
+        parent.summary = storage_pb2.GenerationRecord.FromString(row["parent_generation"]).summary
+    return parent
 
 
 def _run(row: sqlite3.Row) -> storage_pb2.RunRecord:

@@ -2,17 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 from support.storage_kit import FINGERPRINT, ManualClock
+from support.storage_stores import ADAPTERS
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
-from storage_service.embedded.database import Database
-from storage_service.embedded.profile_store import SqliteProfileStore
 from storage_service.ports import ProfileStore
 from storage_service.records import Position, RepeatKey
 from tale.common.v1 import common_pb2
@@ -26,36 +24,17 @@ Given: TypeAlias = Any
 """A Child or a Hero: each test goes over both."""
 
 
-@asynccontextmanager
-async def on_disk(folder: Path, clock: ManualClock) -> AsyncIterator[ProfileStore]:
-    """SQLite in a file."""
-    database = Database(folder / "tale.sqlite3", sync="normal", readers=2)
-    await database.open()
-    yield SqliteProfileStore(database, clock)
-    await database.close()
-
-
-@asynccontextmanager
-async def in_memory(folder: Path, clock: ManualClock) -> AsyncIterator[ProfileStore]:
-    """SQLite in memory."""
-    del folder
-    database = Database(None, sync="full", readers=2)
-    await database.open()
-    yield SqliteProfileStore(database, clock)
-    await database.close()
-
-
 @pytest.fixture
 def clock() -> ManualClock:
     """Storage's clock."""
     return ManualClock()
 
 
-@pytest.fixture(params=[on_disk, in_memory])
+@pytest.fixture(params=ADAPTERS)
 async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[ProfileStore]:
     """Each adapter in turn."""
-    async with request.param(tmp_path, clock) as adapter:
-        yield adapter
+    async with request.param(tmp_path, clock) as stores:
+        yield stores.profiles
 
 
 async def reason_of(call: Awaitable[object]) -> str:

@@ -51,7 +51,7 @@ async def test_a_story_is_told_while_it_is_written_and_kept_as_told(home: House)
     header, data = await home.read_audio(watcher.story_id)
     assert bytes(watcher.audio) == data
     assert (len(data), "audio/mpeg") == (header.size_bytes, header.content_type)
-    assert ["writer"] == list(kept.embedded_parts)
+    assert ["store", "writer"] == list(kept.embedded_parts)
 
 
 async def test_segments_tile_text_and_audio(home: House) -> None:

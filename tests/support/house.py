@@ -12,6 +12,7 @@ import gateway.bootstrap
 import storage_service.bootstrap
 import story_service.bootstrap
 from gateway.settings import GatewaySettings
+from servicekit.app import App
 from servicekit.authentication import Anonymous, Security
 from storage_service.settings import StorageSettings
 from story_service.settings import StorySettings
@@ -84,9 +85,9 @@ def _free(folder: Path) -> dict[str, Any]:
     return {"listen": "127.0.0.1:0", "ops_listen": "127.0.0.1:0", "data_dir": folder, "drain_seconds": 2}
 
 
-def storage_settings(folder: Path) -> StorageSettings:
+def storage_settings(folder: Path, **changes: Any) -> StorageSettings:
     """The settings of a house's storage, to start it alone."""
-    return StorageSettings(**_free(folder))
+    return StorageSettings(**_free(folder), **changes)
 
 
 @asynccontextmanager
@@ -99,17 +100,20 @@ async def house(
     fallback: Sequence[str] = (),
     cuts: Mapping[str, Sequence[int]] | None = None,
     voice: Mapping[str, Any] | None = None,
+    story: App | None = None,
+    storage: Mapping[str, Any] | None = None,
     **gateway_settings: Any,
 ) -> AsyncIterator[House]:
     """A cluster in this process.
 
     `cuts` puts a proxy between the gateway and the services named: connection N breaks after the N-th number of bytes.
+    `story` stands in for the story service; `storage` are settings of the storage service.
     """
     script = MockScript(realtime_factor=realtime_factor, faults=tuple(faults))
     mock = MockVoiceProvider(script)
     free = _free(folder)
-    storage_app = storage_service.bootstrap.build_app(storage_settings(folder))
-    story_app = story_service.bootstrap.build(StorySettings(offline_words_per_second=words_per_second, **free))
+    storage_app = storage_service.bootstrap.build_app(storage_settings(folder, **(storage or {})))
+    story_app = story or story_service.bootstrap.build(StorySettings(offline_words_per_second=words_per_second, **free))
     voice_settings = VoiceServiceSettings(
         default_provider="mock", provider_fallback=tuple(fallback), retry_delay_seconds=0.01, **free, **(voice or {})
     )
@@ -119,7 +123,7 @@ async def house(
             name: await stack.enter_async_context(running(app, service=name, drain_seconds=2))
             for name, app in (("storage", storage_app), ("story", story_app), ("voice", voice_app))
         }
-        targets = {f"{name}_target": f"dns:///{server.address}" for name, server in servers.items()}
+        targets: dict[str, Any] = {f"{name}_target": f"dns:///{server.address}" for name, server in servers.items()}
         proxies: dict[str, CuttingProxy] = {}
         for name, positions in (cuts or {}).items():
             proxy = await stack.enter_async_context(cutting_proxy(servers[name].address, positions))
@@ -140,5 +144,5 @@ async def house(
         )
         servers["gateway"] = door
         stub: Any = gateway_stub(door.channel)
-        storage: Any = storage_pb2_grpc.StorageServiceStub(servers["storage"].channel)
-        yield House(door.channel, stub, storage, mock.journal, servers, proxies)
+        store: Any = storage_pb2_grpc.StorageServiceStub(servers["storage"].channel)
+        yield House(door.channel, stub, store, mock.journal, servers, proxies)

@@ -5,15 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servicekit.fingerprint import fingerprint
 from gateway.lease import Lease, LeaseLostError
 from gateway.ledger import Ledger
 from gateway.persistence import Persistence
 from gateway.presenting import basic
 from gateway.settings import GatewaySettings
 from gateway.siblings import Failure, FailureKind, classify
-from gateway.validation import check_filter, check_known, check_offsets, check_spec
+from gateway.validation import check_filter, check_offsets, check_spec
 from servicekit.errors import DomainError, reconnect
+from servicekit.fingerprint import fingerprint
+from servicekit.ids import new_id
 from servicekit.settings import ConfigurationError, load
 from servicekit.status import to_status
 from servicekit.validation import Violations
@@ -177,20 +178,12 @@ def test_a_hero_story_needs_a_hero() -> None:
     assert violated(Spec(child=Child(name="Mia"), kind=common_pb2.STORY_KIND_HERO)) == ["spec.hero"]
 
 
-@pytest.mark.parametrize(
-    ("spec", "reason"),
-    [
-        (Spec(child_id="c"), "CHILD_NOT_FOUND"),
-        (Spec(hero_id="h"), "HERO_NOT_FOUND"),
-        (Spec(kind=common_pb2.STORY_KIND_COMBINED), "HERO_NOT_FOUND"),
-        (Spec(parent_story_id="p"), "STORY_NOT_FOUND"),
-    ],
-)
-def test_what_this_version_keeps_none_of_is_not_found(spec: common_pb2.StorySpec, reason: str) -> None:
-    """Children, heroes and sequels come later."""
-    with pytest.raises(DomainError) as caught:
-        check_known(spec)
-    assert (grpc.StatusCode.NOT_FOUND, reason) == (caught.value.code, caught.value.reason)
+def test_what_is_kept_is_named_by_ids() -> None:
+    """Whether there is such a child, hero or parent, storage knows."""
+    child_id, hero_id, story_id = new_id(), new_id(), new_id()
+    combined = common_pb2.STORY_KIND_COMBINED
+    assert violated(Spec(child_id=child_id, hero_id=hero_id, kind=combined, parent_story_id=story_id)) == []
+    assert violated(Spec(child_id="c", hero_id="h", kind=combined)) == ["spec.child_id", "spec.hero_id"]
 
 
 def test_offsets_and_filters_are_checked() -> None:
@@ -199,11 +192,16 @@ def test_offsets_and_filters_are_checked() -> None:
     check_offsets(problems, gateway_pb2.WatchStoryRequest(text_offset=-1, audio_offset=5))
     check_filter(
         problems,
-        common_pb2.StoryFilter(child_id="x", min_rating=0, states=[common_pb2.STORY_STATE_UNSPECIFIED]),
+        common_pb2.StoryFilter(child_id="x", hero_id="y", min_rating=0, states=[common_pb2.STORY_STATE_UNSPECIFIED]),
     )
-    assert [
-        violation.field for violation in problems.found
-    ] == ["text_offset", "audio_id", "filter.child_id", "filter.states", "filter.min_rating"]
+    assert [violation.field for violation in problems.found] == [
+        "text_offset",
+        "audio_id",
+        "filter.child_id",
+        "filter.hero_id",
+        "filter.states",
+        "filter.min_rating",
+    ]
 
 
 @given(st.text(max_size=300))

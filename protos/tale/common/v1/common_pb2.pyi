@@ -1374,6 +1374,7 @@ class StoryFilter(_message.Message):
     CREATED_AFTER_FIELD_NUMBER: _builtins.int
     CREATED_BEFORE_FIELD_NUMBER: _builtins.int
     QUERY_FIELD_NUMBER: _builtins.int
+    HERO_ID_FIELD_NUMBER: _builtins.int
     child_id: _builtins.str
     """Kept child."""
     child_name: _builtins.str
@@ -1388,6 +1389,8 @@ class StoryFilter(_message.Message):
     """Rating of at most this, 1 to 10."""
     query: _builtins.str
     """Words to find in title and content."""
+    hero_id: _builtins.str
+    """Kept hero."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___StoryState.ValueType]:
         """Any of these states."""
@@ -1413,10 +1416,11 @@ class StoryFilter(_message.Message):
         created_after: _timestamp_pb2.Timestamp | None = ...,
         created_before: _timestamp_pb2.Timestamp | None = ...,
         query: _builtins.str = ...,
+        hero_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_rating", b"_max_rating", "_min_rating", b"_min_rating", "created_after", b"created_after", "created_before", b"created_before", "max_rating", b"max_rating", "min_rating", b"min_rating"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_rating", b"_max_rating", "_min_rating", b"_min_rating", "child_id", b"child_id", "child_name", b"child_name", "created_after", b"created_after", "created_before", b"created_before", "kind", b"kind", "language_code", b"language_code", "max_rating", b"max_rating", "min_rating", b"min_rating", "query", b"query", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_rating", b"_max_rating", "_min_rating", b"_min_rating", "child_id", b"child_id", "child_name", b"child_name", "created_after", b"created_after", "created_before", b"created_before", "hero_id", b"hero_id", "kind", b"kind", "language_code", b"language_code", "max_rating", b"max_rating", "min_rating", b"min_rating", "query", b"query", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_rating: _TypeAlias = _typing.Literal["max_rating"]  # noqa: Y015
     _WhichOneofArgType__max_rating: _TypeAlias = _typing.Literal["_max_rating", b"_max_rating"]  # noqa: Y015

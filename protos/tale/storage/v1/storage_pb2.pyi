@@ -32,6 +32,7 @@ class StoryRecord(_message.Message):
     SPEC_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     RUN_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
     owner: _builtins.str
     """Whose it is."""
     @_builtins.property
@@ -46,6 +47,10 @@ class StoryRecord(_message.Message):
     def run(self) -> Global___RunRecord:
         """The run that makes it."""
 
+    @_builtins.property
+    def parent(self) -> Global___ParentStory:
+        """The story that it goes on from, as it is now; unset where there is none, or none any more."""
+
     def __init__(
         self,
         *,
@@ -53,14 +58,41 @@ class StoryRecord(_message.Message):
         spec: _common_pb2.StorySpec | None = ...,
         owner: _builtins.str = ...,
         run: Global___RunRecord | None = ...,
+        parent: Global___ParentStory | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run", "spec", b"spec", "story", b"story"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "run", b"run", "spec", b"spec", "story", b"story"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "run", b"run", "spec", b"spec", "story", b"story"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "parent", b"parent", "run", b"run", "spec", b"spec", "story", b"story"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StoryRecord: _TypeAlias = StoryRecord  # noqa: Y015
+
+@_typing.final
+class ParentStory(_message.Message):
+    """What a sequel needs to know of the story that it goes on from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TITLE_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    title: _builtins.str
+    """Its title."""
+    summary: _builtins.str
+    """What happens in it, in a few sentences."""
+    def __init__(
+        self,
+        *,
+        title: _builtins.str = ...,
+        summary: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParentStory: _TypeAlias = ParentStory  # noqa: Y015
 
 @_typing.final
 class RunRecord(_message.Message):

@@ -99,7 +99,8 @@ class StorageServiceServicer(object):
     """
 
     def CreateStory(self, request, context):
-        """Keeps a new story as PENDING. Repeatable by story id and by (owner, request id).
+        """Keeps a new story as PENDING. Repeatable by story id and by (owner, request id). A child, hero or parent that the
+        story names must be kept for the same owner; their snapshots are taken in the same transaction.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,7 +36,9 @@ class StorageServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> StorageServiceAsyncStub: ...
     CreateStory: _grpc.UnaryUnaryMultiCallable[_storage_pb2.CreateStoryRequest, _storage_pb2.CreateStoryResponse]
-    """Keeps a new story as PENDING. Repeatable by story id and by (owner, request id)."""
+    """Keeps a new story as PENDING. Repeatable by story id and by (owner, request id). A child, hero or parent that the
+    story names must be kept for the same owner; their snapshots are taken in the same transaction.
+    """
     GetStory: _grpc.UnaryUnaryMultiCallable[_storage_pb2.GetStoryRequest, _storage_pb2.GetStoryResponse]
     """Gives a kept story."""
     ListStories: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ListStoriesRequest, _storage_pb2.ListStoriesResponse]
@@ -66,7 +68,9 @@ class StorageServiceAsyncStub(StorageServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateStory: _aio.UnaryUnaryMultiCallable[_storage_pb2.CreateStoryRequest, _storage_pb2.CreateStoryResponse]  # type: ignore[assignment]
-    """Keeps a new story as PENDING. Repeatable by story id and by (owner, request id)."""
+    """Keeps a new story as PENDING. Repeatable by story id and by (owner, request id). A child, hero or parent that the
+    story names must be kept for the same owner; their snapshots are taken in the same transaction.
+    """
     GetStory: _aio.UnaryUnaryMultiCallable[_storage_pb2.GetStoryRequest, _storage_pb2.GetStoryResponse]  # type: ignore[assignment]
     """Gives a kept story."""
     ListStories: _aio.UnaryUnaryMultiCallable[_storage_pb2.ListStoriesRequest, _storage_pb2.ListStoriesResponse]  # type: ignore[assignment]
@@ -99,7 +103,9 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.CreateStoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.CreateStoryResponse, _abc.Awaitable[_storage_pb2.CreateStoryResponse]]:
-        """Keeps a new story as PENDING. Repeatable by story id and by (owner, request id)."""
+        """Keeps a new story as PENDING. Repeatable by story id and by (owner, request id). A child, hero or parent that the
+        story names must be kept for the same owner; their snapshots are taken in the same transaction.
+        """
 
     @_abc_1.abstractmethod
     def GetStory(

@@ -1,0 +1,135 @@
+"""Stories for kept children, about kept heroes, and sequels: what is resolved, kept and handed to the writer."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import pytest
+from support.house import House, house
+from support.storage_kit import create_request
+from support.story_scripts import ScriptedStories
+from support.watcher import spec
+
+from servicekit.ids import new_id
+from servicekit.status import from_rpc_error
+from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
+from tale.profile.v1 import profile_pb2, profile_pb2_grpc
+
+COMBINED, HERO = common_pb2.STORY_KIND_COMBINED, common_pb2.STORY_KIND_HERO
+
+
+@dataclass(slots=True)
+class Home:
+    """A cluster, its writer, and the profiles at its gateway."""
+
+    house: House
+    writer: ScriptedStories
+    profiles: Any
+
+    async def child(self, name: str = "Mia") -> common_pb2.Child:
+        """A kept child."""
+        request = profile_pb2.CreateChildRequest(child=common_pb2.Child(name=name, age=6, interests=["dragons"]))
+        answer: profile_pb2.CreateChildResponse = await self.profiles.CreateChild(request, timeout=10)
+        return answer.child
+
+    async def hero(self) -> common_pb2.Hero:
+        """A kept hero."""
+        hero = common_pb2.Hero(name="Captain Fox", appearance="red", strengths=["patience"])
+        answer: profile_pb2.CreateHeroResponse = await self.profiles.CreateHero(
+            profile_pb2.CreateHeroRequest(hero=hero), timeout=10
+        )
+        return answer.hero
+
+
+@pytest.fixture(scope="module")
+async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Home]:
+    """A cluster with a scripted writer."""
+    writer = ScriptedStories("The Owl", "Once there was an owl. It slept.", "An owl slept.")
+    async with house(tmp_path_factory.mktemp("home"), story=writer) as it:
+        yield Home(it, writer, profile_pb2_grpc.ProfileServiceStub(it.channel))
+
+
+async def refused(call: Any) -> tuple[grpc.StatusCode, str]:
+    """Code and reason of a call that fails."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value.code(), from_rpc_error(caught.value).reason
+
+
+def wish(**changes: Any) -> common_pb2.StorySpec:
+    """A wish without narration."""
+    return common_pb2.StorySpec(wish="an owl", length_minutes=1, narrate=False, **changes)
+
+
+async def test_a_story_for_a_kept_child_about_a_kept_hero(home: Home) -> None:
+    """The writer gets both as they are now, the story keeps them as they were, and lists find it by either."""
+    child, hero = await home.child(), await home.hero()
+    watcher = await home.house.tell(wish(child_id=child.id, hero_id=hero.id, kind=COMBINED))
+    asked = home.writer.asked[-1]
+    assert (child, hero, COMBINED) == (asked.child, asked.hero, asked.spec.kind)
+    update = profile_pb2.UpdateChildRequest(child=common_pb2.Child(id=child.id, name="Ada"))
+    await home.profiles.UpdateChild(update, timeout=10)
+    story = await home.house.get(watcher.story_id)
+    assert (child.id, child, hero.id, hero) == (story.child_id, story.child, story.hero_id, story.hero)
+    for chosen in (common_pb2.StoryFilter(child_id=child.id), common_pb2.StoryFilter(hero_id=hero.id)):
+        page = await home.house.stub.ListStories(gateway_pb2.ListStoriesRequest(filter=chosen), timeout=10)
+        assert [(story.id, child.id, hero.id, "Mia")] == [
+            (one.id, one.child_id, one.hero_id, one.child_name) for one in page.stories
+        ]
+
+
+@pytest.mark.parametrize("kind", [HERO, COMBINED])
+async def test_a_hero_given_inline_reaches_the_writer(home: Home, kind: Any) -> None:
+    """No kept hero is needed."""
+    hero = common_pb2.Hero(name="Captain Fox", personality_traits=["patient"])
+    watcher = await home.house.tell(wish(child=common_pb2.Child(name="Mia"), hero=hero, kind=kind))
+    asked = home.writer.asked[-1]
+    assert (hero, common_pb2.Child(name="Mia")) == (asked.hero, asked.child)
+    story = await home.house.get(watcher.story_id)
+    assert (kind, hero, "", "") == (story.kind, story.hero, story.hero_id, story.child_id)
+
+
+async def test_a_sequel_goes_on_from_its_parent(home: Home) -> None:
+    """The writer is told what happened before."""
+    parent = await home.house.tell(spec(1, narrate=False))
+    assert ("", "") == (home.writer.asked[-1].parent_title, home.writer.asked[-1].parent_summary)
+    watcher = await home.house.tell(wish(child=common_pb2.Child(name="Mia"), parent_story_id=parent.story_id))
+    asked = home.writer.asked[-1]
+    assert (watcher.story_id, "The Owl", "An owl slept.") == (asked.story_id, asked.parent_title, asked.parent_summary)
+    assert parent.story_id == (await home.house.get(watcher.story_id)).parent_story_id
+
+
+async def test_what_is_not_kept_is_not_found_and_nothing_is_begun(home: Home) -> None:
+    """Before acceptance, for CreateStory and TellStory alike; the request id stays free."""
+    mia, request_id = common_pb2.Child(name="Mia"), new_id()
+    cases = [
+        (wish(child_id=new_id()), "CHILD_NOT_FOUND"),
+        (wish(child=mia, hero_id=new_id(), kind=HERO), "HERO_NOT_FOUND"),
+        (wish(child=mia, parent_story_id=new_id()), "STORY_NOT_FOUND"),
+    ]
+    asked = len(home.writer.asked)
+    for bad, reason in cases:
+        assert (grpc.StatusCode.NOT_FOUND, reason) == await refused(home.house.create(bad, request_id))
+        assert (grpc.StatusCode.NOT_FOUND, reason) == await refused(home.house.tell(bad, request_id))
+    assert asked == len(home.writer.asked)
+    assert await home.house.create(wish(child=mia), request_id)
+
+
+async def test_a_parent_must_be_whole(home: Home) -> None:
+    """A story that was stopped before its text was whole has no sequel."""
+    begun = await home.house.storage.CreateStory(create_request(), timeout=10)
+    sequel = wish(child=common_pb2.Child(name="Mia"), parent_story_id=begun.record.story.id)
+    cancel = gateway_pb2.CancelStoryRequest(story_id=begun.record.story.id)
+    await home.house.stub.CancelStory(cancel, timeout=10)
+    assert (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE") == await refused(home.house.create(sequel))
+
+
+async def test_a_repeated_request_outlives_its_child(home: Home) -> None:
+    """The same id and wish are the same story, though the child was deleted since; the fingerprint is of the wish."""
+    child, request_id = await home.child(), new_id()
+    first = await home.house.create(wish(child_id=child.id), request_id)
+    await home.profiles.DeleteChild(profile_pb2.DeleteChildRequest(child_id=child.id), timeout=10)
+    assert first.id == (await home.house.create(wish(child_id=child.id), request_id)).id
+    assert (grpc.StatusCode.NOT_FOUND, "CHILD_NOT_FOUND") == await refused(home.house.create(wish(child_id=child.id)))

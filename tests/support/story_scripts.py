@@ -1,0 +1,47 @@
+"""A story service that writes what it is told to and notes what it was asked."""
+
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import grpc
+
+from servicekit.app import AppBase
+from tale.story.v1 import story_pb2, story_pb2_grpc
+
+
+class ScriptedStories(AppBase, story_pb2_grpc.StoryServiceServicer):
+    """Answers every GenerateStory with one title, one text and one summary."""
+
+    def __init__(self, title: str, text: str, summary: str) -> None:
+        self.title = title
+        self.text = text
+        self.summary = summary
+        self.asked: list[story_pb2.GenerateStoryRequest] = []
+
+    def register(self, server: grpc.aio.Server) -> Sequence[str]:
+        """Adds StoryService."""
+        story_pb2_grpc.add_StoryServiceServicer_to_server(self, server)
+        return (story_pb2.DESCRIPTOR.services_by_name["StoryService"].full_name,)
+
+    async def GenerateStory(  # noqa: N802 - the contract's name
+        self, request: story_pb2.GenerateStoryRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> AsyncIterator[story_pb2.GenerateStoryResponse]:
+        """Writes the story."""
+        del context
+        self.asked.append(request)
+        yield story_pb2.GenerateStoryResponse(started=story_pb2.GenerationStarted(model="scripted"))
+        yield story_pb2.GenerateStoryResponse(title=story_pb2.GenerationTitle(title=self.title))
+        yield story_pb2.GenerateStoryResponse(delta=story_pb2.TextDelta(text=self.text))
+        digest = hashlib.sha256(self.text.encode()).digest()
+        complete = story_pb2.GenerationComplete(
+            model="scripted", content_length=len(self.text), content_sha256=digest, summary=self.summary
+        )
+        yield story_pb2.GenerateStoryResponse(complete=complete)
+
+    async def ListModels(  # noqa: N802 - the contract's name
+        self, request: story_pb2.ListModelsRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> story_pb2.ListModelsResponse:
+        """Names none."""
+        del request, context
+        return story_pb2.ListModelsResponse()
