@@ -17,13 +17,16 @@ def build(settings: GatewaySettings) -> GatewayApp:
     storage = open_channel(settings.storage_target)
     story = open_channel(settings.story_target)
     voice = open_channel(settings.voice_target)
+    # Siblings that are starting or going down are asked how they are as well.
+    targets = {"story": settings.story_target, "voice": settings.voice_target, "storage": settings.storage_target}
+    asking = {name: open_channel(target, health_checked=False) for name, target in targets.items()}
     siblings = Siblings(StorageClient(storage), StoryClient(story), VoiceClient(voice))
     runs = Runs(siblings, settings)
     servicer = GatewayServicer(
         Stories(siblings, runs),
         runs,
         siblings.storage,
-        System({"story": story, "voice": voice, "storage": storage}),
+        System(asking),
         heartbeat_seconds=settings.heartbeat_seconds,
     )
     open_door = not is_loopback(settings.listen)
@@ -31,7 +34,7 @@ def build(settings: GatewaySettings) -> GatewayApp:
         servicer,
         ForwardingHandler(storage=storage, voice=voice, story=story),
         runs,
-        (storage, story, voice),
+        (storage, story, voice, *asking.values()),
         warnings=("Anybody who reaches this address can use the gateway: there is no authentication.",)
         if open_door
         else (),

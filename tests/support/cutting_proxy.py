@@ -1,6 +1,7 @@
 """A TCP proxy that cuts connections after given numbers of bytes."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -37,8 +38,10 @@ class CuttingProxy:
                 task.cancel()
             await asyncio.gather(there, back, return_exceptions=True)
             self._tasks -= {there, back}
-            writer.transport.abort()
-            upstream_writer.transport.abort()
+            for end in (writer, upstream_writer):
+                end.transport.abort()
+                with contextlib.suppress(OSError):
+                    await end.wait_closed()
 
     @staticmethod
     async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, allowance: int | None) -> None:
