@@ -80,7 +80,7 @@ locks: setup ## Brings requirements/*.txt up to pyproject.toml; `make locks UPGR
 	$(BIN)/python tools/locks.py $(if $(UPGRADE),--upgrade)
 
 bench: setup ## Prints the benchmark table
-	$(BIN)/python -m benchmarks
+	PYTHONPATH=tests $(BIN)/python -m benchmarks
 
 clean: ## Removes what was set up and made
 	rm -rf .venv .venv-stubs .mypy_cache .ruff_cache .pytest_cache .hypothesis

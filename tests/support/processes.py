@@ -1,6 +1,7 @@
 """The cluster as real processes on free loopback ports, to be killed and started again."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -8,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -67,6 +68,10 @@ class Cluster:
         """A channel to a service."""
         return open_channel(self.addresses[name])
 
+    def pid(self, name: str) -> int:
+        """The process of a service."""
+        return self._processes[name].pid
+
     def log(self, name: str) -> str:
         """What a service has logged so far."""
         return (self._folder / f"{name}.log").read_text()
@@ -83,18 +88,31 @@ class Cluster:
 
     async def serving(self, name: str) -> None:
         """Returns once a service says that it serves."""
-        async with self.channel(name) as channel, asyncio.timeout(START_SECONDS):
-            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True)
+        watching = asyncio.create_task(self._watch_health(name))
+        gone = asyncio.create_task(self._processes[name].wait())
+        await asyncio.wait({watching, gone}, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        served = watching.done() and watching.exception() is None
+        for task in (watching, gone):
+            task.cancel()
+        await asyncio.gather(watching, gone, return_exceptions=True)
+        if not served:
+            log = await asyncio.to_thread(self.log, name)
+            raise AssertionError(f"{name} never served:\n{log}")
+
+    async def _watch_health(self, name: str) -> None:
+        async with self.channel(name) as channel:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            watch = stub.Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True)
             async for answer in watch:
                 if answer.status == health_pb2.HealthCheckResponse.SERVING:
                     watch.cancel()
                     return
-        raise AssertionError(f"{name} never served:\n{self.log(name)}")
 
     async def kill(self, name: str) -> None:
         """SIGKILL, and waits until the process is gone."""
         process = self._processes.pop(name)
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
         await process.wait()
 
     async def terminate(self, name: str) -> int:

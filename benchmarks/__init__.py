@@ -1,0 +1,1 @@
+"""Measures the cluster against stand-in upstreams: `make bench`."""
