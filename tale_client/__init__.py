@@ -8,7 +8,7 @@
         async for event in client.tell(spec):
             print(event.text.delta, end="")
 
-Everything that fails raises `TaleError`.
+`TaleClient` does the same without an event loop. Everything that fails raises `TaleError`.
 """
 
 from importlib import import_module
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from tale_client.client import AsyncTaleClient
     from tale_client.errors import TaleError, Violation
     from tale_client.retry import ReconnectPolicy, RetryPolicy
+    from tale_client.sync import TaleClient
 
-__all__ = ["AsyncTaleClient", "ReconnectPolicy", "RetryPolicy", "TaleError", "Violation"]
+__all__ = ["AsyncTaleClient", "ReconnectPolicy", "RetryPolicy", "TaleClient", "TaleError", "Violation"]
 
 _HOMES: Final = {
     "AsyncTaleClient": "tale_client.client",
     "ReconnectPolicy": "tale_client.retry",
     "RetryPolicy": "tale_client.retry",
+    "TaleClient": "tale_client.sync",
     "TaleError": "tale_client.errors",
     "Violation": "tale_client.errors",
 }

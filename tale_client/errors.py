@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -75,7 +75,17 @@ class TaleError(Exception):
         }
 
 
-def error_from_rpc(error: grpc.aio.AioRpcError) -> TaleError:
+class RpcFailure(Protocol):
+    """What grpc and grpc.aio raise where a call fails."""
+
+    def code(self) -> grpc.StatusCode: ...
+
+    def details(self) -> str | None: ...
+
+    def trailing_metadata(self) -> Any: ...
+
+
+def error_from_rpc(error: RpcFailure) -> TaleError:
     """What a failed call says, with the google.rpc details that it carries."""
     reason, metadata, retry_after = "", dict[str, str](), None
     violations: list[Violation] = []
@@ -100,7 +110,7 @@ def error_from_rpc(error: grpc.aio.AioRpcError) -> TaleError:
     )
 
 
-def _status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
+def _status_of(error: RpcFailure) -> status_pb2.Status:
     status = status_pb2.Status()
     for key, value in error.trailing_metadata() or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):

@@ -1,20 +1,22 @@
 """Files that are either whole or not there."""
 
-import asyncio
 import os
 import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from tale_client.transport import Offload
+
 
 class PartialFile:
     """A file that is written beside its final place and put there when it is whole.
 
-    Every method may be awaited from the event loop; the disk is touched in a thread. OSError as it comes.
+    The disk is touched through `offload`. OSError as it comes.
     """
 
-    def __init__(self, folder: Path, suffix: str = "") -> None:
+    def __init__(self, folder: Path, suffix: str, offload: Offload) -> None:
+        self._offload = offload
         self._folder = folder
         self._suffix = suffix
         self._file: IO[bytes] | None = None
@@ -26,28 +28,28 @@ class PartialFile:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._file is not None:
-            await asyncio.shield(asyncio.to_thread(self._discard, self._file))
+            await self._offload(self._discard, self._file, shielded=True)
             self._file = None
 
     async def write(self, data: bytes) -> None:
         """Appends `data`."""
-        await asyncio.to_thread((await self._opened()).write, data)
+        await self._offload((await self._opened()).write, data)
 
     async def clear(self) -> None:
         """Begins again at byte 0."""
         if self._file is not None:
-            await asyncio.to_thread(self._file.seek, 0)
-            await asyncio.to_thread(self._file.truncate)
+            await self._offload(self._file.seek, 0)
+            await self._offload(self._file.truncate)
 
     async def commit(self, place: Path) -> None:
         """Makes what was written durable and gives it the name `place`, whatever had it before."""
-        await asyncio.to_thread(self._commit, await self._opened(), place)
+        await self._offload(self._commit, await self._opened(), place)
         self._file = None
 
     async def _opened(self) -> IO[bytes]:
         # Only now, so that whoever writes nothing leaves no folder behind.
         if self._file is None:
-            self._file = await asyncio.to_thread(self._open)
+            self._file = await self._offload(self._open)
         return self._file
 
     def _open(self) -> IO[bytes]:

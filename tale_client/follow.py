@@ -11,6 +11,7 @@ import grpc
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client.errors import TaleError
+from tale_client.resume import StreamBrokenError
 
 _WARNINGS_REMEMBERED: Final = 200
 
@@ -18,10 +19,6 @@ Taken: TypeAlias = tuple[list[gateway_pb2.StoryEvent], bool]
 """Events to show, and whether they are anything new."""
 
 _Handler: TypeAlias = Callable[[gateway_pb2.StoryEvent], Taken]
-
-
-class StreamBrokenError(Exception):
-    """The stream does not go on where the caller is. Connecting again from its position mends it."""
 
 
 class Follower:

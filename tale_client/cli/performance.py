@@ -8,6 +8,7 @@ import click
 
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
+from tale_client.aio import in_thread
 from tale_client.cli.facts import as_json, audio_seconds, clock, problem, state_name
 from tale_client.cli.progress import NarrationProgress, narration_progress
 from tale_client.cli.running import FAILED, WITHOUT_AUDIO
@@ -45,7 +46,7 @@ class Performance:
         """Shows `events` to their end, writes the files and gives the story. `written`: code points shown before."""
         self._written = written
         done: common_pb2.Story | None = None
-        async with PartialFile(self._shelf.folder, ".audio") as file, aclosing(events):
+        async with PartialFile(self._shelf.folder, ".audio", in_thread) as file, aclosing(events):
             intake = AudioIntake(file)
             with ExitStack() as stack:
                 async for event in events:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tale.common.v1 import common_pb2
+from tale_client.aio import in_thread
 from tale_client.cli.facts import facts
 from tale_client.cli.terminal import one_line, printable
 from tale_client.files import PartialFile
@@ -57,7 +58,7 @@ class Shelf:
         """Writes the document and gives its place; over that of the same story, never over another one's."""
         place = await asyncio.to_thread(self._reserve, story)
         try:
-            async with PartialFile(self.folder, ".md") as file:
+            async with PartialFile(self.folder, ".md", in_thread) as file:
                 await file.write(markdown(story).encode())
                 await file.commit(place)
         except BaseException:

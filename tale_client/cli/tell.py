@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from tale.common.v1 import common_pb2
+from tale_client.calls import new_request_id
 from tale_client.cli.options import client_of, json_option, target_option, voice_of, voice_options
 from tale_client.cli.performance import Performance, close, goes_on
 from tale_client.cli.running import run
 from tale_client.cli.shelf import Shelf
-from tale_client.connection import new_request_id
 
 GENDERS = {"female": common_pb2.GENDER_FEMALE, "male": common_pb2.GENDER_MALE}
 

@@ -1,0 +1,114 @@
+"""The transport of the asyncio client: grpc.aio."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Generic
+
+import grpc
+
+from tale_client.errors import error_from_rpc
+from tale_client.rpcs import RequestT, ResponseT, Rpc
+from tale_client.transport import CHANNEL_OPTIONS, Metadata, Offload, T, silent, unreachable
+
+
+class AioTransport:
+    """A channel of grpc.aio; see Transport. Opened and closed on the loop that uses it."""
+
+    def __init__(self, target: str, *, credentials: grpc.ChannelCredentials | None, connect_timeout: float) -> None:
+        self._target = target
+        self._credentials = credentials
+        self._connect_timeout = connect_timeout
+        self._channel: grpc.aio.Channel | None = None
+
+    def open(self) -> None:
+        """Makes the channel."""
+        if self._credentials is None:
+            self._channel = grpc.aio.insecure_channel(self._target, options=CHANNEL_OPTIONS)
+        else:
+            self._channel = grpc.aio.secure_channel(self._target, self._credentials, options=CHANNEL_OPTIONS)
+
+    async def close(self) -> None:
+        """Ends the channel and all calls on it."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
+    @property
+    def target(self) -> str:
+        """See Transport."""
+        return self._target
+
+    @property
+    def offload(self) -> Offload:
+        """See Transport."""
+        return in_thread
+
+    def clock(self) -> float:
+        """See Transport."""
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        """See Transport."""
+        await asyncio.sleep(seconds)
+
+    async def ready(self) -> None:
+        """See Transport."""
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                await self._opened().channel_ready()
+        except TimeoutError:
+            raise unreachable(self._target) from None
+
+    async def unary(
+        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, metadata: Metadata
+    ) -> ResponseT:
+        """See Transport."""
+        method = self._opened().unary_unary(
+            rpc.path, request_serializer=rpc.request.SerializeToString, response_deserializer=rpc.response.FromString
+        )
+        try:
+            return await method(request, timeout=timeout, metadata=metadata)
+        except grpc.aio.AioRpcError as error:
+            raise error_from_rpc(error) from None
+
+    def stream(
+        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, metadata: Metadata
+    ) -> "AioStream[ResponseT]":
+        """See Transport."""
+        method = self._opened().unary_stream(
+            rpc.path, request_serializer=rpc.request.SerializeToString, response_deserializer=rpc.response.FromString
+        )
+        return AioStream(method(request, timeout=timeout, metadata=metadata))
+
+    def _opened(self) -> grpc.aio.Channel:
+        if self._channel is None:
+            raise RuntimeError("use the client inside of `async with`")
+        return self._channel
+
+
+class AioStream(Generic[ResponseT]):
+    """See ResponseStream."""
+
+    def __init__(self, call: grpc.aio.UnaryStreamCall[Any, Any]) -> None:
+        self._call = call
+
+    async def next(self, idle: float) -> ResponseT | None:
+        """See ResponseStream."""
+        try:
+            async with asyncio.timeout(idle):
+                message: Any = await self._call.read()
+        except TimeoutError:
+            raise silent(idle) from None
+        except grpc.aio.AioRpcError as error:
+            raise error_from_rpc(error) from None
+        return None if message is grpc.aio.EOF else message
+
+    def cancel(self) -> None:
+        """See ResponseStream."""
+        self._call.cancel()
+
+
+async def in_thread(function: Callable[..., T], *arguments: Any, shielded: bool = False) -> T:
+    """See Offload."""
+    work = asyncio.to_thread(function, *arguments)
+    return await (asyncio.shield(work) if shielded else work)

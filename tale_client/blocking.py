@@ -1,0 +1,203 @@
+"""The transport of the sync client: a plain gRPC channel, waited for in place."""
+
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from typing import Any, Generic, cast
+
+import grpc
+
+from tale_client.errors import RpcFailure, TaleError, error_from_rpc
+from tale_client.rpcs import RequestT, ResponseT, Rpc
+from tale_client.transport import CHANNEL_OPTIONS, Metadata, Offload, T, silent, unreachable
+
+
+class BlockingTransport:
+    """A channel of grpc; see Transport. Its coroutines wait in place and never suspend: `finish` runs them.
+
+    `channel` in place of `target` is used as it is: not waited for and not closed.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        credentials: grpc.ChannelCredentials | None,
+        connect_timeout: float,
+        channel: grpc.Channel | None = None,
+    ) -> None:
+        self._target = target
+        self._connect_timeout = connect_timeout
+        self._own = channel is None
+        # Asking a channel whether it is ready costs a thread; a call that fails tells for nothing.
+        self._connected = not self._own
+        if channel is not None:
+            self._channel = channel
+        elif credentials is None:
+            self._channel = grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
+        else:
+            self._channel = grpc.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
+
+    def close(self) -> None:
+        """Ends the channel, if it is this client's own, and all calls on it."""
+        if self._own:
+            self._channel.close()
+
+    @property
+    def target(self) -> str:
+        """See Transport."""
+        return self._target
+
+    @property
+    def offload(self) -> Offload:
+        """See Transport."""
+        return in_place
+
+    def clock(self) -> float:
+        """See Transport."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """See Transport."""
+        time.sleep(seconds)  # noqa: ASYNC251 - there is no loop here that it could hold up
+
+    async def ready(self) -> None:
+        """See Transport."""
+        if self._connected:
+            return
+        ready = grpc.channel_ready_future(self._channel)
+        try:
+            ready.result(timeout=self._connect_timeout)
+        except grpc.FutureTimeoutError:
+            raise unreachable(self._target) from None
+        finally:
+            ready.cancel()
+        self._connected = True
+
+    async def unary(
+        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, metadata: Metadata
+    ) -> ResponseT:
+        """See Transport."""
+        method: Callable[..., ResponseT] = self._channel.unary_unary(
+            rpc.path, request_serializer=rpc.request.SerializeToString, response_deserializer=rpc.response.FromString
+        )
+        try:
+            return method(request, timeout=timeout, metadata=metadata)
+        except grpc.RpcError as error:
+            raise self.failed(error) from None
+
+    def stream(
+        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, metadata: Metadata
+    ) -> "BlockingStream[ResponseT]":
+        """See Transport."""
+        method: Callable[..., Any] = self._channel.unary_stream(
+            rpc.path, request_serializer=rpc.request.SerializeToString, response_deserializer=rpc.response.FromString
+        )
+        return BlockingStream(method(request, timeout=timeout, metadata=metadata), self.failed)
+
+    def failed(self, error: grpc.RpcError) -> TaleError:
+        """What `error` says; a channel of one's own that lost its connection is waited for before the next call."""
+        # What a call raises is a grpc.Call as well.
+        failure = error_from_rpc(cast("RpcFailure", error))
+        if failure.code is grpc.StatusCode.UNAVAILABLE:
+            self._connected = not self._own
+        return failure
+
+
+class BlockingStream(Generic[ResponseT]):
+    """See ResponseStream."""
+
+    def __init__(self, call: Any, failed: Callable[[grpc.RpcError], TaleError]) -> None:
+        self._call = call
+        self._failed = failed
+        self._watch: IdleWatch | None = None
+
+    async def next(self, idle: float) -> ResponseT | None:
+        """See ResponseStream."""
+        if self._watch is None:
+            self._watch = IdleWatch(idle, self._call.cancel)
+        try:
+            with self._watch:
+                message: ResponseT | None = next(self._call, None)
+        except grpc.RpcError as error:
+            if self._watch.expired:
+                raise silent(idle) from None
+            raise self._failed(error) from None
+        return message
+
+    def cancel(self) -> None:
+        """See ResponseStream."""
+        if self._watch is not None:
+            self._watch.close()
+        self._call.cancel()
+
+
+class IdleWatch:
+    """Calls `expire` once if a `with` on it lasts longer than `seconds`. One thread for any number of them."""
+
+    def __init__(self, seconds: float, expire: Callable[[], object]) -> None:
+        self.expired = False
+        """Whether it did."""
+        self._seconds = seconds
+        self._expire = expire
+        self._since: float | None = None
+        self._closed = threading.Event()
+        threading.Thread(target=self._run, name="tale-idle-watch", daemon=True).start()
+
+    def __enter__(self) -> None:
+        self._since = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self._since = None
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._closed.set()
+
+    def _run(self) -> None:
+        left = self._seconds
+        while not self._closed.wait(left):
+            since = self._since
+            left = self._seconds if since is None else since + self._seconds - time.monotonic()
+            if left <= 0:
+                self.expired = True
+                self._expire()
+                return
+
+
+async def in_place(function: Callable[..., T], *arguments: Any, shielded: bool = False) -> T:
+    """See Offload."""
+    del shielded
+    return function(*arguments)
+
+
+def finish(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine that never suspends to its end."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    work.close()
+    raise RuntimeError("a coroutine over a blocking transport must not suspend")
+
+
+def iterate(items: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+    """The items of an asynchronous generator that never suspends; closing this one closes that one."""
+    try:
+        while True:
+            try:
+                item = finish(_next(items))
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        finish(_close(items))
+
+
+async def _next(items: AsyncGenerator[T, None]) -> T:
+    return await anext(items)
+
+
+async def _close(items: AsyncGenerator[Any, None]) -> None:
+    await items.aclose()

@@ -1,0 +1,164 @@
+"""What can be asked of stories."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+
+import grpc
+
+from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
+from tale_client.audio import AudioDownload
+from tale_client.calls import PAGE_SIZE, Calls, new_request_id, pages
+from tale_client.errors import TaleError
+from tale_client.files import PartialFile
+from tale_client.follow import Follower
+from tale_client.resume import resumed
+from tale_client.rpcs import (
+    CANCEL_STORY,
+    CREATE_STORY,
+    DELETE_STORY,
+    GET_STORY,
+    LIST_STORIES,
+    NARRATE_STORY,
+    RATE_STORY,
+    RETRY_STORY,
+)
+from tale_client.stream import StoryStream
+
+
+class StoryCalls(Calls):
+    """Stories: asked for, followed, read, changed."""
+
+    async def create_story(self, spec: common_pb2.StorySpec, *, request_id: str = "") -> common_pb2.Story:
+        """Asks for a story; it is made whether anybody follows or not."""
+        request = gateway_pb2.CreateStoryRequest(request_id=request_id or new_request_id(), spec=spec)
+        answer = await self._unary(CREATE_STORY, request)
+        return answer.story
+
+    def tell(
+        self, spec: common_pb2.StorySpec, *, request_id: str = "", include_audio: bool = False
+    ) -> AsyncGenerator[gateway_pb2.StoryEvent, None]:
+        """Asks for a story and follows it to its end over any number of lost connections.
+
+        Yields each event once, in order, without gap: text by code points, audio by bytes; an `audio_header` with
+        another `audio_id` than before means that the audio begins again at byte 0. `done` comes last, whatever the
+        story's end was; see its `state` and `problems`.
+        """
+        follower = Follower(include_audio=include_audio)
+        return self._follow(follower, include_audio=include_audio, request_id=request_id or new_request_id(), spec=spec)
+
+    def watch(
+        self,
+        story_id: str,
+        *,
+        include_audio: bool = False,
+        text_offset: int = 0,
+        audio_id: str = "",
+        audio_offset: int = 0,
+    ) -> AsyncGenerator[gateway_pb2.StoryEvent, None]:
+        """Follows a story from where the caller is, as `tell` does."""
+        follower = Follower(
+            include_audio=include_audio,
+            story_id=story_id,
+            text_offset=text_offset,
+            audio_id=audio_id,
+            audio_offset=audio_offset,
+        )
+        return self._follow(follower, include_audio=include_audio)
+
+    async def get_story(self, story_id: str, *, full: bool = False) -> common_pb2.Story:
+        """A kept story; `full` with its ledger, segments and what the model's provider answered."""
+        view = common_pb2.STORY_VIEW_FULL if full else common_pb2.STORY_VIEW_BASIC
+        request = gateway_pb2.GetStoryRequest(story_id=story_id, view=view)
+        answer = await self._unary(GET_STORY, request)
+        return answer.story
+
+    async def list_stories(
+        self, story_filter: common_pb2.StoryFilter | None = None, *, page_size: int = PAGE_SIZE
+    ) -> AsyncGenerator[common_pb2.StorySummary, None]:
+        """Kept stories, newest first, page after page."""
+
+        async def fetch(token: str) -> gateway_pb2.ListStoriesResponse:
+            request = gateway_pb2.ListStoriesRequest(filter=story_filter, page_size=page_size, page_token=token)
+            return await self._unary(LIST_STORIES, request)
+
+        async with aclosing(pages(fetch)) as found:
+            async for page in found:
+                for summary in page.stories:
+                    yield summary
+
+    async def cancel_story(self, story_id: str) -> common_pb2.Story:
+        """Stops a story that is being made. What there is, is kept."""
+        request = gateway_pb2.CancelStoryRequest(story_id=story_id)
+        answer = await self._unary(CANCEL_STORY, request)
+        return answer.story
+
+    async def retry_story(self, story_id: str, *, request_id: str = "") -> common_pb2.Story:
+        """Lets a FAILED story go on from what it has; follow it by `watch`."""
+        request = gateway_pb2.RetryStoryRequest(story_id=story_id, request_id=request_id or new_request_id())
+        answer = await self._unary(RETRY_STORY, request)
+        return answer.story
+
+    async def narrate_story(
+        self, story_id: str, voice: common_pb2.VoiceSelection | None = None, *, request_id: str = ""
+    ) -> common_pb2.Story:
+        """Tells a kept story again, or in another voice; follow it by `watch`. The old audio stays until then."""
+        request = gateway_pb2.NarrateStoryRequest(
+            story_id=story_id, request_id=request_id or new_request_id(), voice=voice
+        )
+        answer = await self._unary(NARRATE_STORY, request)
+        return answer.story
+
+    async def rate_story(self, story_id: str, rating: int, *, expected_revision: int | None = None) -> common_pb2.Story:
+        """Keeps a rating, 1 to 10; with `expected_revision` only while the story has that one."""
+        request = gateway_pb2.RateStoryRequest(story_id=story_id, rating=rating, expected_revision=expected_revision)
+        # Under an expected revision a repetition would meet the revision that the first call made.
+        answer = await self._unary(RATE_STORY, request, repeatable=expected_revision is None)
+        return answer.story
+
+    async def delete_story(self, story_id: str) -> None:
+        """Removes a story with its audio."""
+        request = gateway_pb2.DeleteStoryRequest(story_id=story_id)
+        await self._delete(DELETE_STORY, request)
+
+    async def read_audio(self, story_id: str, *, audio_id: str = "", offset: int = 0) -> AsyncGenerator[bytes, None]:
+        """The kept audio from byte `offset` on, over any number of lost connections.
+
+        TaleError AUDIO_CORRUPT at the end if its size or (from byte 0) its SHA-256 are not the announced ones.
+        """
+        download = AudioDownload(self._transport, self._reconnect, story_id, audio_id=audio_id, offset=offset)
+        async with aclosing(download.chunks()) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def save_audio(self, story_id: str, path: Path | str, *, audio_id: str = "") -> common_pb2.StoryAudio:
+        """Writes the kept audio to `path`, which has it whole and verified or is as it was before. Also OSError."""
+        place = Path(path)
+        download = AudioDownload(self._transport, self._reconnect, story_id, audio_id=audio_id)
+        partial = PartialFile(place.parent, place.suffix, self._transport.offload)
+        async with partial as file, aclosing(download.chunks()) as chunks:
+            async for chunk in chunks:
+                await file.write(chunk)
+            await file.commit(place)
+        if download.header is None:
+            raise TaleError(grpc.StatusCode.DATA_LOSS, "AUDIO_CORRUPT", "The gateway did not describe the audio.")
+        return download.header
+
+    def _follow(
+        self,
+        follower: Follower,
+        *,
+        include_audio: bool,
+        request_id: str = "",
+        spec: common_pb2.StorySpec | None = None,
+    ) -> AsyncGenerator[gateway_pb2.StoryEvent, None]:
+        stream = StoryStream(
+            self._transport,
+            follower,
+            deadline=self._reconnect.stream_deadline,
+            include_audio=include_audio,
+            request_id=request_id,
+            spec=spec,
+        )
+        return resumed(stream, self._transport, self._reconnect)
