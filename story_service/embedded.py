@@ -6,7 +6,7 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from servicekit.ids import new_id
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment
@@ -14,9 +14,6 @@ from story_service.catalogue import OFFLINE
 from story_service.errors import generation_failed, language_unsupported
 from story_service.offline import LanguageUnsupported, OfflineBrief, Piece
 from story_service.ports import CallOutcome, LegEnded, LegItem, LegStarted, LegText, LegTitle, ModelCall
-
-DEFAULT_AGE: Final = 6
-"""Years, for a child whose age was not said; it decides only how the story is worded."""
 
 
 class Engine(Protocol):
@@ -134,7 +131,7 @@ def _brief(assignment: Assignment) -> OfflineBrief:
     child = assignment.child
     return OfflineBrief(
         name=child.name,
-        age=DEFAULT_AGE if child.age is None else child.age,
+        age=child.age,
         gender=child.gender,
         interests=child.interests,
         wish=assignment.wish,

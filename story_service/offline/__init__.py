@@ -4,7 +4,22 @@ A language brings a stock of prose and turns a brief into an arc of blocks; the 
 chooses how much of that arc fits the asked length, and goes on from whatever text is there already.
 """
 
-from story_service.offline.brief import LanguageUnsupported, OfflineBrief, Piece
+from story_service.offline.brief import (
+    LanguageUnsupported,
+    OfflineBrief,
+    OfflineHero,
+    Piece,
+    Sequel,
+    StoryUnsupported,
+)
 from story_service.offline.writer import OfflineWriter
 
-__all__ = ["LanguageUnsupported", "OfflineBrief", "OfflineWriter", "Piece"]
+__all__ = [
+    "LanguageUnsupported",
+    "OfflineBrief",
+    "OfflineHero",
+    "OfflineWriter",
+    "Piece",
+    "Sequel",
+    "StoryUnsupported",
+]

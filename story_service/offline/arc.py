@@ -3,9 +3,9 @@
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from story_service.offline.brief import OfflineBrief
+from story_service.offline.brief import Feature, OfflineBrief
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +74,14 @@ class Language(Protocol):
 
     def bridges(self, brief: OfflineBrief) -> Iterator[str]:
         """Every sentence that a continuation may begin with."""
+        ...
+
+
+@runtime_checkable
+class Versatile(Protocol):
+    """A language that tells more than stories of their own about the child says so; others are not asked for it."""
+
+    @property
+    def features(self) -> frozenset[Feature]:
+        """What a brief may ask of it."""
         ...

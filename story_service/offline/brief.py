@@ -1,7 +1,37 @@
 """What the embedded writer takes in and gives out."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
+
+Gender: TypeAlias = Literal["female", "male", ""]
+"""Empty: the language does without, as English does with the singular they."""
+
+StoryKind: TypeAlias = Literal["child", "hero", "combined"]
+"""About the child; about a hero, for the child to listen to; about both."""
+
+Feature: TypeAlias = Literal["hero", "combined", "sequel"]
+"""What a language may be able to tell beside a story of its own about the child."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfflineHero:
+    """The hero of a story. All of it is free text and untrusted."""
+
+    name: str
+    gender: Gender = ""
+    appearance: str = ""
+    """A sentence or two, or a list: "a tall knight in silver armour", "red cape, green eyes"."""
+    personality_traits: tuple[str, ...] = ()
+    strengths: tuple[str, ...] = ()
+    interests: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequel:
+    """The story that this one goes on from. Free text and untrusted; either may be empty."""
+
+    title: str
+    summary: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -10,10 +40,9 @@ class OfflineBrief:
 
     name: str
     """The child's name."""
-    age: int
-    """Years."""
-    gender: Literal["female", "male", ""]
-    """Empty: pronouns are the singular they."""
+    age: int | None = None
+    """Years. None: nobody said, and so the story does not either."""
+    gender: Gender
     interests: tuple[str, ...]
     """Any phrases; the first five are used."""
     wish: str
@@ -28,6 +57,16 @@ class OfflineBrief:
     """1 to 30, at 150 words a minute."""
     seed: int
     """The same brief with the same seed gives the same story, on every machine."""
+    kind: StoryKind = "child"
+    hero: OfflineHero | None = None
+    """Needed for "hero" and "combined", and not looked at otherwise."""
+    sequel: Sequel | None = None
+
+    @property
+    def features(self) -> frozenset[Feature]:
+        """What a language must be able to tell for this brief."""
+        kind: frozenset[Feature] = frozenset() if self.kind == "child" else frozenset({self.kind})
+        return kind if self.sequel is None else kind | {"sequel"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,4 +86,15 @@ class LanguageUnsupported(ValueError):  # noqa: N818 - named as the wire's reaso
 
     def __init__(self, supported: tuple[str, ...]) -> None:
         super().__init__(f"the embedded writer can write in: {', '.join(supported)}")
+        self.supported = supported
+
+
+class StoryUnsupported(ValueError):  # noqa: N818 - a sibling of LanguageUnsupported
+    """The language can be written, but not this kind of story in it."""
+
+    def __init__(self, language: str, missing: frozenset[Feature], supported: frozenset[Feature]) -> None:
+        told = ", ".join(sorted(supported)) or "stories about the child alone"
+        super().__init__(f"the embedded writer can not tell {', '.join(sorted(missing))} in {language}, only {told}")
+        self.language = language
+        self.missing = missing
         self.supported = supported

@@ -11,6 +11,7 @@ from story_service.offline.stock import Body, Line
 AgeBand = Literal["youngest", "middle", "oldest"]
 
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
+_CONDITION = re.compile(r"@(\w+)\|")
 _SLOT = re.compile(r"\{(\w+)\}")
 _AFTER_STOP = re.compile(r"(?<=[^.]\. )(\u201c?)([a-z])")
 _FIRST = re.compile(r"^(\u201c?)([a-z])")
@@ -19,8 +20,10 @@ _TWO_STOPS = re.compile(r"([!?])\.(?!\w)")
 _NOT_FOR: Mapping[AgeBand, str] = {"youngest": "=>", "middle": "<>", "oldest": "<"}
 
 
-def age_band(age: int) -> AgeBand:
-    """Up to four, five to seven, eight and over."""
+def age_band(age: int | None) -> AgeBand:
+    """Up to four, five to seven, eight and over; where nobody said, the middle one."""
+    if age is None:
+        return "middle"
     if age <= 4:
         return "youngest"
     return "middle" if age <= 7 else "oldest"
@@ -48,7 +51,7 @@ class Realiser:
 
     def text(self, source: str, extra: Mapping[str, str] | None = None) -> str:
         """One line of stock as finished prose."""
-        text = _CHOICE.sub(self._choose, source)
+        text = _CHOICE.sub(lambda match: self._choose(match, extra), source)
         if self._simpler is not None:
             text = self._simpler.sub(self._simplified, text)
             text = _SEMICOLON.sub(lambda match: ". " + match[1].upper(), text)
@@ -80,7 +83,10 @@ class Realiser:
     def _filled(self, slot: str, extra: Mapping[str, str] | None) -> str:
         return extra[slot] if extra is not None and slot in extra else self._slots[slot]
 
-    def _choose(self, match: re.Match[str]) -> str:
+    def _choose(self, match: re.Match[str], extra: Mapping[str, str] | None) -> str:
+        if condition := _CONDITION.match(match[1]):
+            given, _, otherwise = str(match[1])[condition.end() :].partition("|")
+            return given if self._filled(condition[1], extra) else otherwise
         youngest, tilde, others = str(match[1]).partition("~")
         if tilde:
             return youngest if self._band == "youngest" else others

@@ -8,7 +8,8 @@ together) and a blank line ends a paragraph. A unit may be marked at its start:
     <  =  >    for the youngest only, not for the youngest, for the oldest only
 
 and within it `a // b` starts a new paragraph, `[a|b]` is a choice, `[a~b]` is for the youngest or for
-the others, and `{slot}` is filled in. Quotes and apostrophes are typed straight and set here.
+the others, `[@slot|a|b]` is a where the slot has text and b where it is empty, and `{slot}` is filled
+in. Quotes and apostrophes are typed straight and set here.
 """
 
 import re

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
-from story_service.offline.arc import Language
-from story_service.offline.brief import LanguageUnsupported, OfflineBrief, Piece
+from story_service.offline.arc import Language, Versatile
+from story_service.offline.brief import Feature, LanguageUnsupported, OfflineBrief, Piece, StoryUnsupported
 from story_service.offline.english import English
 from story_service.offline.fitting import fit
 from story_service.offline.seeding import random_for
@@ -62,18 +62,21 @@ class OfflineWriter:
         `written_so_far` together with every text piece is the content. Where it is a prefix of this
         writer's own story (or of its own continuation of somebody's text) the result is the same as that
         of an undisturbed run; any other text is taken as somebody else's and brought to a calm end.
-        Raises LanguageUnsupported before anything is written.
+        Raises LanguageUnsupported or StoryUnsupported before anything is written.
         """
         return self._pieces(self._language(brief), brief, title_so_far, written_so_far)
 
     def summary(self, brief: OfflineBrief) -> str:
-        """The story in two or three sentences, for sequels. Raises LanguageUnsupported."""
+        """The story in two or three sentences, for sequels. Raises as `write` does."""
         return self._language(brief).summary(brief)
 
     def _language(self, brief: OfflineBrief) -> Language:
         language = self._languages.get(brief.language_code.replace("_", "-").split("-")[0].casefold())
         if language is None:
             raise LanguageUnsupported(self.languages)
+        features: frozenset[Feature] = language.features if isinstance(language, Versatile) else frozenset()
+        if missing := brief.features - features:
+            raise StoryUnsupported(language.code, missing, features)
         return language
 
     def _pieces(self, language: Language, brief: OfflineBrief, title: str, written: str) -> Iterator[Piece]:

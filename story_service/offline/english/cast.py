@@ -180,12 +180,12 @@ class Casting:
         }
 
 
-def _child(name: str, person: Person, age: int) -> dict[str, str]:
+def _child(name: str, person: Person, age: int | None) -> dict[str, str]:
     they, them, their, themself = _PRONOUNS[person]
     return {
         "c": name, "cs": possessive(name), "they": they, "They": they.capitalize(), "them": them, "their": their,
         "Their": their.capitalize(), "themself": themself, "was": "were" if person == "them" else "was",
-        "childnoun": _NOUNS[person], "aged": years(age),
+        "childnoun": _NOUNS[person], "aged": "" if age is None else years(age),
     }  # fmt: skip
 
 
