@@ -13,8 +13,8 @@ AgeBand = Literal["youngest", "middle", "oldest"]
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _CONDITION = re.compile(r"@(\w+)\|")
 _SLOT = re.compile(r"\{(\w+)\}")
-_AFTER_STOP = re.compile(r"(?<=[^.]\. )(\u201c?)([a-z])")
-_FIRST = re.compile(r"^(\u201c?)([a-z])")
+_AFTER_STOP = re.compile(r"(?<=[^.]\. )([\u201c\u00ab]?)([a-z\u0430-\u044f\u0451])")
+_FIRST = re.compile(r"^((?:\u2014 )?[\u201c\u00ab]?)([a-z\u0430-\u044f\u0451])")
 _SEMICOLON = re.compile(r"; (\w)")
 _TWO_STOPS = re.compile(r"([!?])\.(?!\w)")
 _NOT_FOR: Mapping[AgeBand, str] = {"youngest": "=>", "middle": "<>", "oldest": "<"}

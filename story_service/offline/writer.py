@@ -11,7 +11,9 @@ from story_service.offline.fitting import fit
 from story_service.offline.seeding import random_for
 from story_service.offline.sentences import WORDS_PER_MINUTE, count_words, sentence_keys
 
-_SENTENCE_ENDS = (".", "!", "?", "\u2026", ":", '"', "\u201d", "\u2019", ")")
+_SENTENCE_ENDS = (".", "!", "?", "\u2026", ":", '"', "\u201d", "\u2019", "\u00bb", ")")
+
+_SPEECH = "\u2014 "
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,11 @@ def _laid_out(paragraphs: list[list[str]], *, opening: str = "") -> _Text:
     for paragraph in paragraphs:
         before = ""
         for unit in paragraph:
-            # Who answers somebody, or speaks after a unit of several paragraphs, begins a new one.
-            breaks = not before or "\n\n" in before or (unit.startswith("\u201c") and "\u201d" in before)
+            # Who answers somebody, or speaks after a unit of several paragraphs, begins a new one;
+            # where speech stands after a dash, its paragraph holds nothing else.
+            dashed = unit.startswith(_SPEECH) or before.startswith(_SPEECH)
+            answers = unit.startswith("\u201c") and "\u201d" in before
+            breaks = not before or dashed or answers or "\n\n" in before
             pieces.append(("\n\n" if breaks else " ") + unit)
             before = unit
     if pieces:
