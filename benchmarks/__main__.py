@@ -16,7 +16,7 @@ from pathlib import Path
 
 from support.processes import MODULES, Cluster, cluster
 
-from benchmarks.hearing import Hearing, hear, read_rate
+from benchmarks.hearing import hear, read_rate
 from benchmarks.load import Load, load
 
 OPEN = {"DEFAULT_VOICE_PROVIDER": "mock", "VOICE_CONCURRENCY": "256", "LOG_LEVEL": "WARNING"}
@@ -78,7 +78,13 @@ async def main() -> None:
         show("32 at a time without narration", ">= 60", plain)
     async with fresh(**REAL) as it:
         heard = await hear(it)
-        row("first audio byte at the caller, from the title on", "0.4 s (voice) + 0.3 s", f"{_gap(heard):.2f} s")
+        # The limit: the voice's first byte after 0.4 s, then the title spoken whole, five times faster than it sounds.
+        limit = 0.4 + heard.title_sound / 5
+        row(
+            "first audio byte at the caller, from the title on",
+            f"<= the limit ({limit:.2f} s) + 0.3 s",
+            f"{heard.first_audio - heard.title:.2f} s",
+        )
         row(
             "whole narrated story after its last sentence",
             "the last segment's voice time + 1 s",
@@ -93,10 +99,6 @@ async def main() -> None:
             "< 10 s",
             f"{up + heard.done:.1f} s (start {up:.1f} s, first sound {heard.first_audio:.2f} s after the call)",
         )
-
-
-def _gap(heard: Hearing) -> float:
-    return heard.first_audio - heard.title
 
 
 if __name__ == "__main__":

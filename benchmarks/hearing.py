@@ -19,13 +19,15 @@ class Hearing:
     text_whole: float
     done: float
     story_id: str
+    title_sound: float
+    """How long the spoken title sounds."""
 
 
 async def hear(it: Cluster, *, minutes: int = 5) -> Hearing:
     """Tells one story and listens."""
     began = time.perf_counter()
     title = first = text = done = 0.0
-    story_id = ""
+    story_id, title_sound = "", 0.0
     async with it.channel() as channel:
         request = gateway_pb2.TellStoryRequest(spec=spec(next(SEED), minutes=minutes), include_audio=True)
         async for response in gateway_stub(channel).TellStory(request, timeout=600):
@@ -34,13 +36,15 @@ async def hear(it: Cluster, *, minutes: int = 5) -> Hearing:
             match response.event.WhichOneof("event"):
                 case "title":
                     title = now
+                case "segment" if response.event.segment.segment.index == 0:
+                    title_sound = response.event.segment.segment.duration.ToNanoseconds() / 1e9
                 case "audio":
                     first = first or now
                 case "text":
                     text = now
                 case "done":
                     done = now
-    return Hearing(title, first, text, done, story_id)
+    return Hearing(title, first, text, done, story_id, title_sound)
 
 
 async def read_rate(it: Cluster, story_id: str, *, times: int = 20) -> float:
