@@ -33,9 +33,6 @@ RUN python -c 'import pathlib, tomllib; \
 FROM ${PYTHON_IMAGE}
 ARG SERVICE
 ENV SERVICE=${SERVICE} PATH=/venv/bin:${PATH} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp TALE_DATA_DIR=/data
-# Processes are started by exec alone. gRPC would prepare for forks all the same, and say in lines of its own that it can
-# not.
-ENV GRPC_ENABLE_FORK_SUPPORT=0
 # A new volume that is mounted here takes over owner and mode.
 RUN install -d -m 0700 -o 10001 -g 10001 /data
 COPY --from=build /venv /venv

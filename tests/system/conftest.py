@@ -20,7 +20,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.C
             size = int(await it.run("docker", "image", "inspect", "--format", "{{.Size}}", f"{it.project}-{service}"))
             figures.append(f"image of {service}: {size / 1e6:.0f} MB")
         began = time.monotonic()
-        await it.fresh()
+        await it("up", "--detach", "--wait")
         figures.append(f"start to healthy, all four: {time.monotonic() - began:.1f} s")
         yield it
 

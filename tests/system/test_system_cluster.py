@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from support.compose import ROOT, Compose
+from support.compose import Compose
 from support.processes import MODULES
 from support.watcher import spec
 
@@ -113,6 +113,10 @@ async def test_only_the_gateway_is_published_and_on_loopback(cluster: Compose) -
     port = cluster.target.rpartition(":")[2]
     published = {service: _published(*await cluster.containers(service)) for service in MODULES}
     assert {"gateway": [("50051/tcp", "127.0.0.1", port)], "story": [], "voice": [], "storage": []} == published
+    (door,) = json.loads(await cluster.run("docker", "network", "inspect", f"{cluster.project}_door"))
+    with pytest.raises(OSError):  # noqa: PT011 - refused or out of reach, as the system has it
+        async with asyncio.timeout(5):
+            await asyncio.open_connection(door["IPAM"]["Config"][0]["Gateway"], int(port))
 
 
 async def test_services_meet_in_a_network_that_leads_nowhere(cluster: Compose) -> None:
@@ -139,7 +143,7 @@ async def test_an_image_holds_what_its_service_needs_and_nothing_else(
         " 'cache': os.path.exists('/root/.cache/pip'), 'python': sys.version_info[:2]}))"
     )
     image = json.loads(await cluster.inside(service, program))
-    lock = (ROOT / "requirements" / f"{service}.txt").read_text()
+    lock = await asyncio.to_thread((cluster.folder / "requirements" / f"{service}.txt").read_text)
     info = [name for name in image["app"] if name.startswith("tale_generator-")]
     assert _pins(lock, tuple(image["python"])) == set(image["packages"])
     assert {"tale", "servicekit", package, *info} == set(image["app"])

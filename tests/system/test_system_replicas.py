@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
+import grpc
 import pytest
 import pytest_asyncio
 from support.compose import Compose
@@ -10,6 +12,8 @@ from support.processes import MODULES
 from support.watcher import Watcher, spec
 
 from tale.common.v1 import common_pb2
+from tale.story.v1 import story_pb2, story_pb2_grpc
+from tale.voice.v1 import voice_pb2, voice_pb2_grpc
 from tale_client import AsyncTaleClient
 
 pytestmark = pytest.mark.system
@@ -29,9 +33,9 @@ async def cluster(house: Compose) -> AsyncIterator[Compose]:
 
 async def test_a_killed_replica_of_each_loses_no_story(cluster: Compose) -> None:
     """Stories at both replicas, one of each killed: all READY on streams that never broke, told as they are kept."""
-    await both_replicas_answer(cluster)
     watchers = [Watcher() for _ in range(4)]
     async with cluster.channel() as channel:
+        await both_replicas_answer(cluster, channel)
         telling = [watcher.tell(channel, spec(seed)) for seed, watcher in enumerate(watchers, 10)]
         await asyncio.gather(*(watcher.until(lambda seen: seen.text and seen.segments) for watcher in watchers))
         victims = [(await cluster.containers(service))[0]["Id"] for service in ("story", "voice")]
@@ -92,13 +96,19 @@ async def test_a_stop_drains_and_the_story_goes_on_at_the_next_start(cluster: Co
     assert (story.content, story.audio.sha256) == (heard.text, heard.audio_sha256)
 
 
-async def both_replicas_answer(cluster: Compose) -> None:
-    """Returns once the gateway spreads its calls over two replicas of story and of voice."""
+async def both_replicas_answer(cluster: Compose, channel: grpc.aio.Channel) -> None:
+    """Returns once the gateway spreads its calls over two replicas of story and of voice.
+
+    What it only forwards goes over the same channels as what its stories need.
+    """
     containers = [each["Id"] for service in LEGS for each in await cluster.containers(service)]
     assert 4 == len(containers)
-    async with AsyncTaleClient(cluster.target) as client, asyncio.timeout(60):
+    story: Any = story_pb2_grpc.StoryServiceStub(channel)
+    voice: Any = voice_pb2_grpc.VoiceServiceStub(channel)
+    async with asyncio.timeout(60):
         while True:
-            await client.system_status()
+            await story.ListModels(story_pb2.ListModelsRequest(), timeout=10)
+            await voice.ListProviders(voice_pb2.ListProvidersRequest(), timeout=10)
             logs = [await cluster.run("docker", "logs", each) for each in containers]
-            if all("StatusService/GetStatus" in log for log in logs):
+            if all("/ListModels" in log or "/ListProviders" in log for log in logs):
                 return
