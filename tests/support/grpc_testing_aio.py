@@ -8,7 +8,7 @@ on the way as on the wire.
 
 import asyncio
 import queue
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,16 +40,27 @@ class Outcome:
 class AioContext:
     """What a handler of grpc.aio needs of its context, over a context of grpc_testing."""
 
-    def __init__(self, context: grpc.ServicerContext, write: Callable[[Any], None]) -> None:
+    def __init__(
+        self, context: grpc.ServicerContext, write: Callable[[Any], None], requests: Iterator[Message] | None
+    ) -> None:
         self._context = context
         self._write = write
-        self._code: grpc.StatusCode | int | None = None
+        self._requests = requests
+        self._code: grpc.StatusCode | None = None
         self._details = ""
         self._trailing_metadata: tuple[tuple[str, str | bytes], ...] = ()
 
     async def write(self, message: Any) -> None:
         """Send `message`."""
         self._write(message)
+
+    async def read(self) -> Any:
+        """Give the caller's next message, or EOF after the last."""
+        requests = self._requests
+        if requests is None:
+            raise TypeError("a call of one request has no stream to read from")
+        message = await asyncio.to_thread(lambda: next(requests, None))
+        return grpc.aio.EOF if message is None else message
 
     async def send_initial_metadata(self, metadata: Sequence[tuple[str, str | bytes]]) -> None:
         """Send `metadata` ahead of everything."""
@@ -75,7 +86,7 @@ class AioContext:
         """Note the status."""
         self._code = code
 
-    def code(self) -> grpc.StatusCode | int | None:
+    def code(self) -> grpc.StatusCode | None:
         """Tell the status."""
         return self._code
 
@@ -203,7 +214,7 @@ def _behaviour(
 
     async def run(request: Any, context: AioContext) -> Any:
         intercepted = await _intercepted(handler, method, context, interceptor)
-        answer = _function(intercepted)(_received(request, intercepted, method), context)
+        answer = _function(intercepted)(_received(request, intercepted, context), context)
         if not method.server_streaming:
             return _sent(await answer, context, intercepted, response_class)
         if isinstance(answer, AsyncIterator):
@@ -213,17 +224,20 @@ def _behaviour(
             await answer
         return None
 
+    def requests(request: Any) -> Iterator[Message] | None:
+        return iter(request) if method.client_streaming else None
+
     def parse_written(message: Any) -> Message:
         # A wrapped handler may leave the serialising of a stream's messages to the server.
         return message if isinstance(message, Message) else response_class.FromString(message)
 
     def unary(request: Any, context: grpc.ServicerContext) -> Any:
-        shim = AioContext(context, write=_no_stream)
+        shim = AioContext(context, _no_stream, requests(request))
         return _result(asyncio.run_coroutine_threadsafe(run(request, shim), loop), shim)
 
     def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Message]:
         written: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        shim = AioContext(context, write=written.put)
+        shim = AioContext(context, written.put, requests(request))
         future = asyncio.run_coroutine_threadsafe(run(request, shim), loop)
         future.add_done_callback(lambda _: written.put(_END))
         while (message := written.get(timeout=PATIENCE)) is not _END:
@@ -261,10 +275,10 @@ def _handler(method: MethodDescriptor, behaviour: Callable[..., Any]) -> Any:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _CallDetails:
     method: str
-    invocation_metadata: Sequence[tuple[str, str | bytes]]
+    invocation_metadata: tuple[tuple[str, str | bytes], ...]
 
 
 def _path(method: MethodDescriptor) -> str:
@@ -284,23 +298,21 @@ async def _intercepted(
     return await interceptor.intercept_service(continuation, _CallDetails(_path(method), context.invocation_metadata()))
 
 
-def _function(handler: Any) -> Callable[[Any, AioContext], Awaitable[Any] | AsyncIterator[Any]]:
+def _function(handler: Any) -> Any:
     return handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
 
 
-def _received(request: Any, handler: Any, method: MethodDescriptor) -> Any:
-    """The request as the server would hand it to `handler`: through its bytes."""
+def _received(request: Any, handler: Any, context: AioContext) -> Any:
+    """The request, or the stream of them, as the server would hand it to `handler`: through its bytes."""
     parse = handler.request_deserializer or bytes
-    if not method.client_streaming:
+    if isinstance(request, Message):
         return parse(request.SerializeToString())
-    return _from_thread(request, lambda message: parse(message.SerializeToString()))
+    return _stream(context, parse)
 
 
-async def _from_thread(requests: Iterable[Message], parse: Callable[[Message], Any]) -> AsyncIterator[Any]:
-    """The requests of grpc_testing's blocking iterator."""
-    iterator = iter(requests)
-    while (message := await asyncio.to_thread(next, iterator, _END)) is not _END:
-        yield parse(message)
+async def _stream(context: AioContext, parse: Callable[[bytes], Any]) -> AsyncIterator[Any]:
+    while (message := await context.read()) is not grpc.aio.EOF:
+        yield parse(message.SerializeToString())
 
 
 def _sent(response: Any, context: AioContext, handler: Any, response_class: type[Message]) -> Message | None:
