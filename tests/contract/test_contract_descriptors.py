@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import grpc
 import pytest
@@ -141,8 +141,9 @@ class House:
             folder = self._folder / build.__name__
             app = await self._open.enter_async_context(build(folder))
             recorder = RecordingServer()
-            app.register(recorder)
-            status_pb2_grpc.add_StatusServiceServicer_to_server(StatusServicer(app, "test", lambda: True), recorder)
+            server = cast("grpc.aio.Server", recorder)
+            app.register(server)
+            status_pb2_grpc.add_StatusServiceServicer_to_server(StatusServicer(app, "test", lambda: True), server)
             self._open.push_async_callback(app.stop)
             await app.start()
             self._found[build] = recorder.find

@@ -197,5 +197,5 @@ async def test_streams_both_ways_work(with_kit: bool) -> None:
 
     outcome = await _call(echo, _BOTH, pieces, with_kit=with_kit)
 
-    assert outcome.code is grpc.StatusCode.OK
-    assert [response.chunk.data for response in outcome.responses] == [b"a", b"b"]
+    chunks = [voice_pb2.SynthesizeSpeechResponse(chunk=voice_pb2.AudioChunk(data=data)) for data in (b"a", b"b")]
+    assert (grpc.StatusCode.OK, chunks) == (outcome.code, outcome.responses)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 from support.voice_kit import NamedVoice
@@ -32,12 +33,13 @@ async def provider(request: pytest.FixtureRequest) -> AsyncIterator[VoiceProvide
     await made.aclose()
 
 
-def _request(text: str = TEXT, **more: object) -> SegmentRequest:
-    return SegmentRequest(text=text, language_code="en", **more)  # type: ignore[arg-type]
+def _request(text: str = TEXT, **more: Any) -> SegmentRequest:
+    return SegmentRequest(text=text, language_code="en", **more)
 
 
 async def _spoken(provider: VoiceProvider, request: SegmentRequest) -> tuple[bytes, tuple[WordTiming, ...]]:
-    audio, words = b"", ()
+    audio = b""
+    words: tuple[WordTiming, ...] = ()
     async with aclosing(provider.synthesize(request)) as items:
         async for item in items:
             match item:

@@ -3,9 +3,11 @@
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import grpc
 import pytest
+from google.protobuf.json_format import MessageToDict
 from pydantic import SecretStr
 from support.servers import running
 
@@ -18,7 +20,7 @@ from tale.story.v1 import story_pb2, story_pb2_grpc
 
 _STORY_ID = "01890000-0000-7000-8000-000000000000"
 
-Stub = "story_pb2_grpc.StoryServiceAsyncStub"
+Stub: TypeAlias = "story_pb2_grpc.StoryServiceAsyncStub"
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +31,12 @@ async def stub(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stub]:
         yield story_pb2_grpc.StoryServiceStub(service.channel)
 
 
-def _request(title_so_far: str = "", written_so_far: str = "", **spec: object) -> story_pb2.GenerateStoryRequest:
+def _request(title_so_far: str = "", written_so_far: str = "", **spec: Any) -> story_pb2.GenerateStoryRequest:
+    usual: dict[str, Any] = {"moral": "kindness", "length_minutes": 2}
     return story_pb2.GenerateStoryRequest(
         story_id=_STORY_ID,
         child=common_pb2.Child(name="Mia", age=6, gender=common_pb2.GENDER_FEMALE, interests=["dragons", "the sea"]),
-        spec=common_pb2.StorySpec(**{"moral": "kindness", "length_minutes": 2} | spec),  # type: ignore[arg-type]
+        spec=common_pb2.StorySpec(**usual | spec),
         title_so_far=title_so_far,
         written_so_far=written_so_far,
     )
@@ -67,7 +70,8 @@ async def test_a_story_comes_in_whole_sentences_and_is_verified(stub: Stub) -> N
     assert (True, "offline", "offline") == (complete.embedded, complete.model, complete.provider)
     assert complete.usage == common_pb2.Usage(cost_known=True)
     assert complete.summary
-    assert f"{_title(story)}\n\n{text}" == complete.full_response[0]["choices"][0]["message"]["content"]
+    raw = MessageToDict(complete.full_response[0])
+    assert f"{_title(story)}\n\n{text}" == raw["choices"][0]["message"]["content"]
     assert {"id", "seed", "words", "engine_version"} == set(complete.generation_info)
 
 
@@ -97,7 +101,8 @@ async def test_a_cut_story_goes_on_to_the_same_text(stub: Stub, fraction: float)
 
 async def test_the_seed_decides_and_the_story_id_where_there_is_none(stub: Stub) -> None:
     """The same request is the same story; another seed is another one."""
-    first, again, other = [_text(await _story(stub, _request(**seed))) for seed in ({}, {}, {"seed": 99})]
+    requests = (_request(), _request(), _request(seed=99))
+    first, again, other = [_text(await _story(stub, request)) for request in requests]
 
     assert first == again
     assert first != other

@@ -61,13 +61,13 @@ def installation() -> tuple[Path, Path]:
     return Path(loader.get_library_path()), Path(loader.get_data_path())
 
 
-def asked(text: str, language: str = "en", voice: str = "", **settings: float) -> SegmentRequest:
+def asked(text: str, language: str = "en", voice: str = "", speed: float | None = None) -> SegmentRequest:
     """A request with timings."""
     return SegmentRequest(
         text=text,
         language_code=language,
         voice_id=voice,
-        settings=VoiceSettings(**settings),  # type: ignore[arg-type]
+        settings=VoiceSettings(speed=speed),
         with_timings=True,
     )
 
@@ -100,7 +100,7 @@ async def test_missing_engine_names_the_extra(monkeypatch: pytest.MonkeyPatch) -
     provider = OfflineVoiceProvider()
 
     assert "tale-generator[offline-voice]" in await provider.validate_configuration()
-    assert () == provider.metadata.languages == await provider.list_voices()
+    assert ((), ()) == (provider.metadata.languages, await provider.list_voices())
     with pytest.raises(ProviderError) as caught:
         await spoken(provider, asked("Mia"))
     assert ProviderErrorKind.AUTH == caught.value.kind

@@ -2,9 +2,11 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict
 from support.voice_kit import STORY, NamedVoice, faults, sha256, voice_service
 
 from servicekit.ids import new_id
@@ -57,10 +59,7 @@ async def test_a_narration_is_header_then_segments_with_their_chunks_then_summar
         summary.audio_id, summary.size_bytes, summary.segment_count, summary.cached_segment_count, summary.embedded,
     )  # fmt: skip
     assert samples == _samples(summary.duration)
-    assert {"segments_by_provider": {"mock": len(told.segments)}} == {
-        key: dict(value)
-        for key, value in summary.metadata.items()  # type: ignore[arg-type]
-    }
+    assert {"segments_by_provider": {"mock": len(told.segments)}} == MessageToDict(summary.metadata)
 
 
 async def test_chunks_follow_their_segment_and_are_at_most_64_kib() -> None:
@@ -247,7 +246,7 @@ async def test_audio_starts_while_the_text_is_being_written() -> None:
     """The title and the first sentence sound before the text has ended, and the text is read however it comes."""
     more = asyncio.Event()
 
-    async def requests() -> object:  # an async generator
+    async def requests() -> AsyncIterator[voice_pb2.SynthesizeSpeechRequest]:
         yield voice_pb2.SynthesizeSpeechRequest(config=voice_pb2.SpeechConfig(title="The Fox", language_code="en"))
         yield voice_pb2.SynthesizeSpeechRequest(text=voice_pb2.TextPiece(text=STORY[:200]))
         await more.wait()
@@ -255,7 +254,7 @@ async def test_audio_starts_while_the_text_is_being_written() -> None:
 
     async with voice_service(NamedVoice("mock")) as voice:
         heard = []
-        async for response in voice.stub.SynthesizeSpeech(requests(), timeout=30):  # type: ignore[arg-type]
+        async for response in voice.stub.SynthesizeSpeech(requests(), timeout=30):
             heard.append(response)
             if response.HasField("segment") and response.segment.index == 1:
                 more.set()

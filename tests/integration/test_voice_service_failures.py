@@ -5,6 +5,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.json_format import MessageToDict
 from support.voice_kit import STORY, NamedVoice, faults, reason_of, voice_service
 
 from tale.common.v1 import common_pb2
@@ -79,7 +80,7 @@ async def test_the_next_provider_goes_on_from_the_segment_that_failed() -> None:
     assert walk(told.audio).sample_rate == 44_100
     assert ("one", {"one": handed, "two": len(speakers) - handed}) == (
         told.header.provider,
-        {key: int(count) for key, count in dict(told.summary.metadata)["segments_by_provider"].items()},  # type: ignore[union-attr,attr-defined]
+        MessageToDict(told.summary.metadata)["segments_by_provider"],
     )
 
 

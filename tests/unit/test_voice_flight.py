@@ -134,7 +134,7 @@ async def test_there_are_never_more_flights_than_allowed() -> None:
     await asyncio.sleep(0)
     work.go_on.set()
 
-    assert ["sound", "sound"] == await asyncio.gather(caller, joined)
+    assert ("sound", "sound") == (await caller, await joined)
 
 
 async def test_what_does_not_end_in_time_is_cancelled_when_the_service_stops() -> None:

@@ -100,8 +100,11 @@ async def test_lists_are_in_the_order_of_trying() -> None:
     assert ["two", "offline", "mock"] == [each.metadata.name for each in await registry.list_available_providers()]
 
 
-async def _chosen(registry: ProviderRegistry, language: str, **choice: str) -> tuple[str, str, list[str]]:
-    chain, warnings = await choose(registry, VoiceChoice(**choice), language, pinned=False, strict=False)
+async def _chosen(
+    registry: ProviderRegistry, language: str, provider: str = "", voice_id: str = ""
+) -> tuple[str, str, list[str]]:
+    choice = VoiceChoice(provider=provider, voice_id=voice_id)
+    chain, warnings = await choose(registry, choice, language, pinned=False, strict=False)
     speaker = await chain.take_next()
     assert speaker is not None
     return speaker.provider.metadata.name, speaker.voice_id, [warning.reason for warning in warnings]
