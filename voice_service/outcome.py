@@ -1,4 +1,4 @@
-"""What a caller is told when no provider could speak a segment, and when what was spoken is gone."""
+"""What a caller is told when a provider failed at a segment, and when what was spoken is gone."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import grpc
 
 from servicekit.errors import DomainError
 from voice_service.errors import ProviderErrorKind
+from voice_service.messages import Warned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from voice_service.errors import ProviderError
+    from voice_service.speaker import Speaker
 
 _RETRY_AFTER: Final = 5.0
 
@@ -25,6 +27,28 @@ _ONE_TRIED: Final = {
     ProviderErrorKind.TRANSPORT: (grpc.StatusCode.UNAVAILABLE, "NETWORK_ERROR"),
 }
 _HINTED: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
+
+NOT_KEPT: Final = Warned(
+    reason="CACHE_FAILED",
+    message="A segment could not be kept in the voice cache; a narration that is resumed may have to begin anew.",
+    mend="See that the place of VOICE_CACHE_URL can be written and is not full.",
+)
+
+
+def handed_over(error: ProviderError, following: Speaker, segment_index: int) -> Warned:
+    """Return the warning PROVIDER_FAILED: `following` goes on from a segment that a provider failed at for good."""
+    name = following.provider.metadata.name
+    return Warned(
+        reason="PROVIDER_FAILED",
+        message=f"The voice provider {error.provider} failed ({error.message}); {name} goes on.",
+        mend=f"Look at the provider {error.provider}.",
+        facts={
+            "provider": error.provider,
+            "next": name,
+            "why": error.kind.value,
+            "segment_index": str(segment_index),
+        },
+    )
 
 
 def speech_failed(tried: Sequence[ProviderError], segment_index: int) -> DomainError:
