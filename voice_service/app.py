@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 from servicekit.app import AppBase, Description
 from tale.common.v1 import status_pb2
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from voice_service.servicer import VoiceServicer
     from voice_service.synthesize import SegmentSynthesizer
 
+_log: Final = structlog.stdlib.get_logger(__name__)
+
 _CALLS_SECONDS: Final = 5.0
 """Seconds that calls to providers, which nobody waits for any more, get to end into the cache."""
 
@@ -36,13 +40,20 @@ class VoiceApp(AppBase):
         cache: SegmentCache,
         synthesizer: SegmentSynthesizer,
         warm_up: Callable[[], None],
+        uncalled: Sequence[str],
         closing: Sequence[Callable[[], Awaitable[None]]],
     ) -> None:
+        """`uncalled` are variables that are set for providers that this version does not call."""
         self._servicer = servicer
         self._catalogue = catalogue
         self._cache = cache
         self._synthesizer = synthesizer
         self._warm_up = warm_up
+        self._uncalled = uncalled
+        self._warnings = tuple(
+            f"{variable} is set, but this version does not call that provider: it will not speak."
+            for variable in uncalled
+        )
         self._closing = closing
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
@@ -51,7 +62,12 @@ class VoiceApp(AppBase):
         return (voice_pb2.DESCRIPTOR.services_by_name["VoiceService"].full_name,)
 
     async def start(self) -> None:
-        """Begin to look at the cache and to start the workers; waits for neither."""
+        """Tell the operator what there is to know, begin to look at the cache and to start the workers.
+
+        Waits for neither.
+        """
+        for warning in self._warnings:
+            _log.warning(warning)
         await self._cache.start()
         self._warm_up()
 
@@ -59,13 +75,15 @@ class VoiceApp(AppBase):
         """Tell of the providers, and whether the embedded voice is the one that speaks."""
         facts = await self._catalogue.providers()
         first = next((each for each in facts if each.is_default), None)
-        parts, warnings = [], []
+        parts, warnings = [], [*self._warnings]
         if first is None:
             warnings.append("No voice provider can be called: narration fails.")
         elif first.name == EMBEDDED:
             parts.append(
                 status_pb2.EmbeddedPart(
-                    part="voice", implementation="espeak-ng", environment_variables=BRING_REAL_VOICE
+                    part="voice",
+                    implementation="espeak-ng",
+                    environment_variables=[each for each in BRING_REAL_VOICE if each not in self._uncalled],
                 )
             )
         return Description(embedded_parts=parts, providers=[provider_status(each) for each in facts], warnings=warnings)

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from voice_service.settings import VoiceServiceSettings
 
 _ANNOUNCED: Final = (
-    Announced("elevenlabs", "ElevenLabs", "set ELEVENLABS_API_KEY (this version does not call it yet)"),
-    Announced("speech", "OpenAI-compatible speech", "set SPEECH_BASE_URL (this version does not call it yet)"),
+    ("elevenlabs", "ElevenLabs", "ELEVENLABS_API_KEY"),
+    ("speech", "OpenAI-compatible speech", "SPEECH_BASE_URL"),
 )
+"""Providers that this version does not call yet: name, name to show, the variable that will bring it."""
 _MAX_WORKERS: Final = 8
 _MAX_FLIGHTS: Final = 4_096
 
@@ -83,6 +84,7 @@ def assemble(
         cache=cache,
         synthesizer=synthesizer,
         warm_up=warm_up,
+        uncalled=_uncalled(settings),
         closing=[*(provider.aclose for provider in providers), encoder.aclose, cache.aclose],
     )
 
@@ -91,14 +93,22 @@ def _registry(settings: VoiceServiceSettings, providers: Sequence[VoiceProvider]
     registry = ProviderRegistry(settings.default_provider, settings.provider_fallback)
     for provider in providers:
         registry.register(provider)
-    for announced in _ANNOUNCED:
-        registry.announce(announced)
-    known = ", ".join(sorted({each.metadata.name for each in providers} | {each.name for each in _ANNOUNCED}))
+    uncalled = _uncalled(settings)
+    for name, display_name, variable in _ANNOUNCED:
+        reason = f"{variable} is set, but" if variable in uncalled else f"set {variable};"
+        registry.announce(Announced(name, display_name, f"{reason} this version does not call it yet"))
+    known = ", ".join(sorted({each.metadata.name for each in providers} | {name for name, _, _ in _ANNOUNCED}))
     if not registry.knows(settings.default_provider):
         raise ConfigurationError(f"DEFAULT_VOICE_PROVIDER must be one of {known}")
     if not all(map(registry.knows, settings.provider_fallback)):
         raise ConfigurationError(f"VOICE_PROVIDER_FALLBACK must be a comma-separated list of {known}")
     return registry
+
+
+def _uncalled(settings: VoiceServiceSettings) -> tuple[str, ...]:
+    """Variables that are set for providers that this version does not call."""
+    given = {"ELEVENLABS_API_KEY": settings.elevenlabs_api_key, "SPEECH_BASE_URL": settings.speech_base_url}
+    return tuple(variable for variable, value in given.items() if value)
 
 
 def _calls_at_once(settings: VoiceServiceSettings, metadata: ProviderMetadata) -> int:

@@ -1,6 +1,6 @@
 """Every knob of the voice service."""
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from servicekit.settings import CommaList, Listen, ServiceSettings
 from voice_service.mock.script import MockScript
@@ -23,6 +23,16 @@ class VoiceServiceSettings(ServiceSettings):
         (),
         validation_alias="VOICE_PROVIDER_FALLBACK",
         description="Voice providers that are tried in turn when the first can not speak; `offline` only when named",
+    )
+    elevenlabs_api_key: SecretStr | None = Field(
+        None,
+        validation_alias="ELEVENLABS_API_KEY",
+        description="Key of ElevenLabs; this version does not call it yet, and warns where it is set",
+    )
+    speech_base_url: str = Field(
+        "",
+        validation_alias="SPEECH_BASE_URL",
+        description="Server with OpenAI's /audio/speech; this version does not call it yet, and warns where it is set",
     )
     mock_script: MockScript | None = Field(
         None,

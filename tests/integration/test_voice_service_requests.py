@@ -6,13 +6,16 @@ from typing import Any
 
 import grpc
 import pytest
+from pydantic import SecretStr
 from support.servers import running
 from support.voice_kit import STORY, NamedVoice, faults, reason_of, settings, voice_service
 
+from servicekit.settings import load
 from servicekit.status import from_rpc_error
 from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
 from tale.voice.v1 import voice_pb2
 from voice_service.bootstrap import build
+from voice_service.settings import VoiceServiceSettings
 
 
 async def _refused(call: Any) -> tuple[grpc.StatusCode, str, set[str]]:
@@ -233,6 +236,43 @@ async def test_the_service_says_what_is_embedded(providers: list[str], default: 
     assert parts == [part.part for part in status.embedded_parts]
     assert not parts or ["ELEVENLABS_API_KEY", "SPEECH_BASE_URL"] == status.embedded_parts[0].environment_variables
     assert (default == "elevenlabs" and not parts) is bool(status.warnings)
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({}, []),
+        ({"elevenlabs_api_key": "secret-key"}, ["ELEVENLABS_API_KEY"]),
+        ({"speech_base_url": "http://name:secret-key@speech"}, ["SPEECH_BASE_URL"]),
+        (
+            {"elevenlabs_api_key": "secret-key", "speech_base_url": "http://speech"},
+            ["ELEVENLABS_API_KEY", "SPEECH_BASE_URL"],
+        ),
+    ],
+)
+async def test_the_service_is_honest_about_what_it_does_not_call(given: dict[str, str], names: list[str]) -> None:
+    """A key that brings nothing in this version is warned of, not asked for again, and never shown."""
+    async with voice_service(NamedVoice("offline"), default_provider="elevenlabs", **given) as voice:
+        stub = status_pb2_grpc.StatusServiceStub(voice.service.channel)
+        status = (await stub.GetStatus(status_pb2.GetStatusRequest(), timeout=5)).status
+        listed = await voice.stub.ListProviders(voice_pb2.ListProvidersRequest(), timeout=5)
+
+    assert names == [warning.partition(" is set, but this version does not call")[0] for warning in status.warnings]
+    unset = [name for name in ("ELEVENLABS_API_KEY", "SPEECH_BASE_URL") if name not in names]
+    assert unset == list(status.embedded_parts[0].environment_variables)
+    reasons = [provider.unavailable_reason for provider in listed.providers if not provider.available]
+    assert unset == [reason.removeprefix("set ").partition(";")[0] for reason in reasons if reason.startswith("set ")]
+    assert "secret-key" not in f"{status}{listed}"
+
+
+def test_keys_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the names that operators know, and the key stays out of what is printed."""
+    monkeypatch.setenv("ELEVENLABS_API_KEY", "secret-key")
+    monkeypatch.setenv("SPEECH_BASE_URL", "http://speech:8880/v1")
+    chosen = load(VoiceServiceSettings)
+
+    assert (SecretStr("secret-key"), "http://speech:8880/v1") == (chosen.elevenlabs_api_key, chosen.speech_base_url)
+    assert "secret-key" not in repr(chosen)
 
 
 async def test_the_service_speaks_with_no_key_at_all() -> None:

@@ -144,6 +144,8 @@ def settings(**given: Any) -> VoiceServiceSettings:
             "listen": "127.0.0.1:0",
             "ops_listen": "127.0.0.1:0",
             "cache_url": "memory://",
+            "elevenlabs_api_key": None,
+            "speech_base_url": "",
             "default_provider": "mock",
             "retry_delay_seconds": 0,
             "drain_seconds": 1,
