@@ -1,15 +1,19 @@
 """Settings from the environment: every knob typed, described and named by its variable."""
 
+import re
 import types
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from servicekit.addresses import check_address, is_loopback
+
+_TIME_SPAN: Final = re.compile(r"(\d{1,6})([dhms])")
 
 __all__ = [
     "CommaList",
@@ -18,6 +22,7 @@ __all__ = [
     "LogLevel",
     "ServiceSettings",
     "SettingDescription",
+    "TimeSpan",
     "describe_settings",
     "env_name",
     "is_loopback",
@@ -46,7 +51,18 @@ def _levels(value: object) -> object:
     return {name.strip(): level.strip() for name, _, level in pairs}
 
 
+def _time_span(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    found = _TIME_SPAN.fullmatch(value.strip())
+    if found is None:
+        raise ValueError("must be a whole number and d, h, m or s, such as 90d")
+    return timedelta(seconds=int(found[1]) * {"d": 86_400, "h": 3_600, "m": 60, "s": 1}[found[2]])
+
+
 LogLevel: TypeAlias = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
+TimeSpan: TypeAlias = Annotated[timedelta, BeforeValidator(_time_span)]
+"""A whole number and its unit: "90d", "12h", "30m" or "45s"."""
 Listen: TypeAlias = Annotated[str, AfterValidator(check_address)]
 """An address to bind, "host:port"."""
 CommaList: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -189,7 +205,15 @@ def _type_text(annotation: Any) -> str:
         return " | ".join(_type_text(argument) for argument in arguments if argument is not type(None))
     if origin in {tuple, list, frozenset}:
         return "list"
-    known = {str: "text", int: "integer", float: "number", bool: "boolean", Path: "path", SecretStr: "secret"}
+    known = {
+        timedelta: "time span",
+        str: "text",
+        int: "integer",
+        float: "number",
+        bool: "boolean",
+        Path: "path",
+        SecretStr: "secret",
+    }
     return known.get(annotation, "map" if origin else str(getattr(annotation, "__name__", annotation)))
 
 

@@ -12,7 +12,7 @@ from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from storage_service.errors import UploadStalledError, audio_mismatch, audio_not_found, audio_too_large, field_error
 from storage_service.ports import AudioStore, StoryStore, Upload
-from storage_service.records import AudioKey, Deleted, KeptAudio, SignedUrl
+from storage_service.records import AudioKey, KeptAudio, SignedUrl
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -95,22 +95,16 @@ class AudioLibrary:
         """An address for the audio, for `expiry` microseconds; AUDIO_URL_UNSUPPORTED."""
         return await self._files.url(kept, expiry=expiry)
 
-    async def delete_story(self, owner: str, story_id: str) -> Deleted:
-        """Removes a story, then its bytes."""
-        deleted = await self._stories.delete(owner, story_id)
-        await self._forget(deleted.dropped)
-        return deleted
-
     async def sweep(self, *, grace: int) -> int:
         """Removes bytes older than `grace` microseconds that no story refers to; how many files."""
-        return await self._files.sweep(await self._stories.audio_keys(), grace=grace)
+        return await self._files.sweep(self._stories.known_audio, grace=grace)
 
     async def _forget(self, keys: Sequence[AudioKey]) -> None:
-        """Removes bytes that no story refers to; what stays for now is swept at the next start."""
+        """Removes bytes that no story refers to; what stays for now is swept later."""
         try:
             await self._files.remove(keys)
         except DomainError:
-            _log.warning("audio without a story stays until the next start", files=len(keys))
+            _log.warning("audio without a story stays until it is swept", files=len(keys))
 
     async def _receive(
         self, upload: Upload, pieces: AsyncIterator[storage_pb2.WriteAudioRequest]

@@ -1,27 +1,31 @@
 """The composition root: settings in, a service out."""
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 import grpc
-import structlog
 
 from servicekit.app import AppBase, Description
+from servicekit.failures import log_defect
 from storage_service.audio import AudioLibrary
 from storage_service.clock import SystemClock
 from storage_service.embedded.audio_files import AudioFiles
 from storage_service.embedded.database import Database
 from storage_service.embedded.profile_store import SqliteProfileStore
+from storage_service.embedded.removal_store import SqliteRemovalStore
 from storage_service.embedded.story_store import SqliteStoryStore
-from storage_service.ports import AudioStore, Clock, ProfileStore, StoryStore
+from storage_service.housekeeper import Housekeeper
+from storage_service.ports import AudioStore, Clock, ProfileStore, RemovalStore, StoryStore
 from storage_service.profile_servicer import ProfileServicer
+from storage_service.remover import Remover
 from storage_service.servicer import StorageServicer
 from storage_service.settings import StorageSettings
 from tale.common.v1 import status_pb2
 from tale.profile.v1 import profile_pb2, profile_pb2_grpc
 from tale.storage.v1 import storage_pb2, storage_pb2_grpc
-
-_log: Final = structlog.stdlib.get_logger("storage_service")
 
 _EMBEDDED: Final = status_pb2.EmbeddedPart(
     part="store",
@@ -30,45 +34,73 @@ _EMBEDDED: Final = status_pb2.EmbeddedPart(
 )
 
 
-class StorageApp(AppBase):
-    """The storage service over its stores. That of the stories opens and closes what that of the profiles shares."""
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """All that is kept. That of the stories opens and closes what those of the profiles and removals share."""
 
-    def __init__(
-        self, settings: StorageSettings, stories: StoryStore, profiles: ProfileStore, files: AudioStore
-    ) -> None:
+    stories: StoryStore
+    profiles: ProfileStore
+    removals: RemovalStore
+    files: AudioStore
+
+
+class StorageApp(AppBase):
+    """The storage service over its stores, which it opens and closes."""
+
+    def __init__(self, settings: StorageSettings, stores: Stores, clock: Clock) -> None:
         self._settings = settings
-        self._stories = stories
-        self._profiles = profiles
-        self._files = files
+        self._stores = stores
+        stories, files = stores.stories, stores.files
         self._audio = AudioLibrary(
             stories, files, max_bytes=settings.audio_max_bytes, idle_seconds=settings.upload_idle_seconds
         )
+        self._remover = Remover(stories, stores.removals, files)
+        self.housekeeper = Housekeeper(
+            self._remover,
+            self._audio,
+            clock,
+            retention=settings.story_retention,
+            grace=timedelta(seconds=settings.sweep_grace_seconds),
+        )
+        self._housekeeping: asyncio.Task[None] | None = None
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
         """Adds StorageService and ProfileService."""
-        storage_pb2_grpc.add_StorageServiceServicer_to_server(StorageServicer(self._stories, self._audio), server)
-        profile_pb2_grpc.add_ProfileServiceServicer_to_server(ProfileServicer(self._profiles), server)
+        stories = StorageServicer(self._stores.stories, self._audio, self._remover, self._stores.removals)
+        storage_pb2_grpc.add_StorageServiceServicer_to_server(stories, server)
+        profile_pb2_grpc.add_ProfileServiceServicer_to_server(ProfileServicer(self._stores.profiles), server)
         return [
             storage_pb2.DESCRIPTOR.services_by_name["StorageService"].full_name,
             profile_pb2.DESCRIPTOR.services_by_name["ProfileService"].full_name,
         ]
 
     async def start(self) -> None:
-        """Opens the stores and sweeps what a crash may have left."""
-        await self._stories.open()
-        await self._files.open()
-        swept = await self._audio.sweep(grace=int(self._settings.sweep_grace_seconds * 1_000_000))
-        if swept:
-            _log.info("files without a story were removed", files=swept)
+        """Opens the stores and sweeps what a crash may have left; from then on they are kept in order."""
+        await self._stores.stories.open()
+        await self._stores.files.open()
+        await self.housekeeper.sweep_audio()
+        keeping = self.housekeeper.run(
+            sweep_seconds=self._settings.sweep_interval_seconds, scrub_seconds=self._settings.scrub_interval_seconds
+        )
+        self._housekeeping = asyncio.create_task(keeping, name="housekeeping")
+        self._housekeeping.add_done_callback(_tell_defect)
 
     async def describe(self) -> Description:
         """Says that the store is embedded."""
         return Description(embedded_parts=[_EMBEDDED])
 
     async def stop(self) -> None:
-        """Closes the stores."""
-        await self._files.close()
-        await self._stories.close()
+        """Ends the housekeeping and closes the stores."""
+        if self._housekeeping is not None:
+            self._housekeeping.cancel()
+            await asyncio.wait([self._housekeeping])
+        await self._stores.files.close()
+        await self._stores.stories.close()
+
+
+def _tell_defect(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log_defect(error)
 
 
 def build_app(settings: StorageSettings, *, clock: Clock | None = None) -> StorageApp:
@@ -76,9 +108,10 @@ def build_app(settings: StorageSettings, *, clock: Clock | None = None) -> Stora
     settings.check()
     time = clock or SystemClock()
     database = Database(settings.folder / "tale.sqlite3", sync=settings.sync, readers=settings.readers)
-    return StorageApp(
-        settings,
+    stores = Stores(
         SqliteStoryStore(database, time),
         SqliteProfileStore(database, time),
+        SqliteRemovalStore(database, time),
         AudioFiles(settings.folder / "audio", time),
     )
+    return StorageApp(settings, stores, time)

@@ -1,25 +1,29 @@
 """What the domain needs from the outside. One contract suite holds every adapter to it."""
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from storage_service.records import (
     Attached,
     AudioKey,
     Change,
-    Deleted,
     Digest,
+    Erased,
     KeptAudio,
     Lease,
     NewStory,
     Position,
     Profile,
+    Removed,
     RepeatKey,
     SignedUrl,
 )
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
+
+KnownAudio: TypeAlias = Callable[[Collection[AudioKey]], Awaitable[Collection[AudioKey]]]
+"""Tells which of some bytes are known."""
 
 
 class Clock(Protocol):
@@ -69,8 +73,8 @@ class StoryStore(Protocol):
         ALREADY_EXISTS / REQUEST_ID_REUSED.
         """
 
-    async def delete(self, owner: str, story_id: str) -> Deleted:
-        """Removes a story and leaves a tombstone. The bytes of its audio are the caller's to remove."""
+    async def delete(self, owner: str, story_id: str) -> Removed:
+        """Removes a story and leaves a tombstone. What is left to do about it is remembered: see RemovalStore."""
 
     async def claim(self, lease: Lease, *, most: int, story_ids: Collection[str]) -> Sequence[storage_pb2.ClaimedStory]:
         """Takes the lease of at most `most` unfinished stories that nobody holds, oldest first."""
@@ -98,8 +102,8 @@ class StoryStore(Protocol):
     async def find_audio(self, owner: str, story_id: str) -> KeptAudio | None:
         """The story's audio without segments; None while it has none."""
 
-    async def audio_keys(self) -> Collection[AudioKey]:
-        """Keys of all bytes that stories refer to."""
+    async def known_audio(self, keys: Collection[AudioKey]) -> Collection[AudioKey]:
+        """Of `keys` (at most 500) those that stories refer to."""
 
 
 class ProfileStore(Protocol):
@@ -133,6 +137,43 @@ class ProfileStore(Protocol):
 
     async def delete(self, owner: str, kind: type[Profile], profile_id: str) -> None:
         """Removes a profile and leaves a tombstone. Stories stay."""
+
+
+class RemovalStore(Protocol):
+    """Removes many stories for good and remembers, of every removed story, what is left to do outside the store.
+
+    Every method may raise UNAVAILABLE / STORAGE_UNAVAILABLE. Each write is one transaction.
+    """
+
+    async def erase_child(self, owner: str, child_id: str, *, most: int) -> Erased:
+        """Removes a child and at most `most` of its stories, running ones too, and what requests said of them.
+
+        Also gives the bytes that earlier calls left. NOT_FOUND / CHILD_NOT_FOUND where nothing is left to do.
+        """
+
+    async def expire(self, before: int, *, most: int) -> Sequence[Removed]:
+        """Removes at most `most` stories accepted before a time, oldest first; none that is being made."""
+
+    async def files_to_remove(self, *, most: int) -> Sequence[AudioKey]:
+        """Bytes of removed stories that may still be there."""
+
+    async def files_removed(self, story_ids: Collection[str]) -> None:
+        """Notes that the bytes of removed stories are gone."""
+
+    async def list_forgettable(self, owner: str, child_id: str, *, most: int) -> Sequence[storage_pb2.ForgettableStory]:
+        """Removed stories that caches are to forget now, oldest first; with an empty `child_id` those of all owners.
+
+        One that was being made is listed again 2 minutes after its removal. At most 10,000 hashes in all.
+        """
+
+    async def confirm_forgotten(self, story_ids: Collection[str]) -> None:
+        """Notes that caches have forgotten stories."""
+
+    async def scrub(self) -> None:
+        """Leaves nothing of what was removed in the store's files and logs; does nothing where nothing was.
+
+        May also raise UNAVAILABLE / STORAGE_BUSY.
+        """
 
 
 class Upload(Protocol):
@@ -172,8 +213,11 @@ class AudioStore(Protocol):
     async def remove(self, keys: Collection[AudioKey]) -> None:
         """Removes bytes. Those that are not there are no error."""
 
-    async def sweep(self, kept: Collection[AudioKey], *, grace: int) -> int:
-        """Removes bytes that are not in `kept` and older than `grace` microseconds; how many."""
+    async def sweep(self, known: KnownAudio, *, grace: int) -> int:
+        """Removes bytes that are older than `grace` microseconds and not known; how many.
+
+        `known` is asked for at most 500 keys at a time.
+        """
 
     async def url(self, kept: KeptAudio, *, expiry: int) -> SignedUrl:
         """An address under which the bytes can be fetched; FAILED_PRECONDITION / AUDIO_URL_UNSUPPORTED."""

@@ -102,11 +102,21 @@ class Attached:
 
 
 @dataclass(frozen=True, slots=True)
-class Deleted:
-    """What a deleted story leaves: hashes for caches to forget, bytes to remove."""
+class Removed:
+    """What a removed story leaves: hashes for caches to forget, bytes to remove."""
 
+    story_id: str
     segment_sha256: Sequence[bytes]
     dropped: Sequence[AudioKey]
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """How far a child is erased: stories removed now, bytes to remove, and whether there are more stories."""
+
+    story_count: int
+    dropped: Sequence[AudioKey]
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,13 @@ import grpc
 
 from servicekit.context import current
 from servicekit.errors import DomainError
-from storage_service import requests
+from storage_service import removal_requests, requests
 from storage_service.audio import AudioLibrary
 from storage_service.errors import UploadStalledError, field_error
 from storage_service.paging import from_token, to_token
-from storage_service.ports import StoryStore
+from storage_service.ports import RemovalStore, StoryStore
 from storage_service.records import Cancel, Change, Lease, Narrate, NewStory, Position, Rate, RepeatKey, Retry
+from storage_service.remover import Remover
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2, storage_pb2_grpc
 
@@ -29,9 +30,11 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     CreateStory and UpdateStory answer with the BASIC view.
     """
 
-    def __init__(self, stories: StoryStore, audio: AudioLibrary) -> None:
+    def __init__(self, stories: StoryStore, audio: AudioLibrary, remover: Remover, removals: RemovalStore) -> None:
         self._stories = stories
         self._audio = audio
+        self._remover = remover
+        self._removals = removals
 
     async def CreateStory(  # noqa: N802 - the contract's name
         self, request: storage_pb2.CreateStoryRequest, context: _Context
@@ -97,8 +100,37 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
         """Removes a story."""
         del context
         requests.check_story_id(request.story_id)
-        deleted = await self._audio.delete_story(current().owner, request.story_id)
-        return storage_pb2.DeleteStoryResponse(segment_sha256=deleted.segment_sha256)
+        removed = await self._remover.delete_story(current().owner, request.story_id)
+        return storage_pb2.DeleteStoryResponse(segment_sha256=removed.segment_sha256)
+
+    async def EraseChild(  # noqa: N802 - the contract's name
+        self, request: storage_pb2.EraseChildRequest, context: _Context
+    ) -> storage_pb2.EraseChildResponse:
+        """Removes a child, some of its stories a call."""
+        del context
+        removal_requests.check_erase(request)
+        erasure = await self._remover.erase_child(current().owner, request.child_id)
+        return storage_pb2.EraseChildResponse(
+            story_count=erasure.story_count, audio_count=erasure.audio_count, done=erasure.done
+        )
+
+    async def ListForgettable(  # noqa: N802 - the contract's name
+        self, request: storage_pb2.ListForgettableRequest, context: _Context
+    ) -> storage_pb2.ListForgettableResponse:
+        """Lists what caches must forget."""
+        del context
+        removal_requests.check_list(request)
+        stories = await self._removals.list_forgettable(current().owner, request.child_id, most=request.max_count)
+        return storage_pb2.ListForgettableResponse(stories=stories)
+
+    async def ConfirmForgotten(  # noqa: N802 - the contract's name
+        self, request: storage_pb2.ConfirmForgottenRequest, context: _Context
+    ) -> storage_pb2.ConfirmForgottenResponse:
+        """Notes what caches have forgotten."""
+        del context
+        removal_requests.check_confirm(request)
+        await self._removals.confirm_forgotten(request.story_ids)
+        return storage_pb2.ConfirmForgottenResponse()
 
     async def ClaimStories(  # noqa: N802 - the contract's name
         self, request: storage_pb2.ClaimStoriesRequest, context: _Context

@@ -1,11 +1,12 @@
 """What can be set about the storage service."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from servicekit.settings import ConfigurationError, Listen, ServiceSettings
+from servicekit.settings import ConfigurationError, Listen, ServiceSettings, TimeSpan
 
 
 class StorageSettings(ServiceSettings):
@@ -47,7 +48,27 @@ class StorageSettings(ServiceSettings):
         ge=0,
         le=30 * 86_400,
         validation_alias="AUDIO_SWEEP_GRACE_SECONDS",
-        description="Seconds that a file without a story is left alone before it is swept at start",
+        description="Seconds that a file without a story is left alone before it is swept",
+    )
+    story_retention: TimeSpan | None = Field(
+        None,
+        gt=timedelta(0),
+        validation_alias="STORY_RETENTION",
+        description="How long stories are kept, such as 90d, 12h or 30m; unset: for good",
+    )
+    sweep_interval_seconds: float = Field(
+        3600.0,
+        ge=0.05,
+        le=86_400,
+        validation_alias="STORAGE_SWEEP_INTERVAL_SECONDS",
+        description="Seconds between sweeps of old stories and of files without a story",
+    )
+    scrub_interval_seconds: float = Field(
+        10.0,
+        ge=0.05,
+        le=86_400,
+        validation_alias="STORAGE_SCRUB_INTERVAL_SECONDS",
+        description="Seconds after which the database is written anew where something was deleted",
     )
 
     @property

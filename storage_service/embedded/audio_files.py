@@ -1,7 +1,7 @@
 """The AudioStore in files: `<root>/<last two hex digits of the story>/<story id>.<object id>`."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,13 +12,14 @@ from servicekit.settings import ConfigurationError
 from storage_service.embedded.failures import from_os_error
 from storage_service.embedded.file_parts import PartFile, SourceFile
 from storage_service.errors import audio_corrupt, audio_url_unsupported
-from storage_service.ports import Clock, Upload
+from storage_service.ports import Clock, KnownAudio, Upload
 from storage_service.records import AudioKey, Digest, KeptAudio, SignedUrl
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _PART: Final = ".part"
+_BATCH: Final = 500
 
 
 class AudioFiles:
@@ -79,9 +80,19 @@ class AudioFiles:
         for key in keys:
             await self._run(self._path(key).unlink, missing_ok=True)
 
-    async def sweep(self, kept: Collection[AudioKey], *, grace: int) -> int:
-        """Removes files that nobody knows, and parts that nobody will end."""
-        return await self._run(self._sweep, frozenset(kept), self._clock.now() - grace)
+    async def sweep(self, known: KnownAudio, *, grace: int) -> int:
+        """Removes files that nobody knows, and parts that nobody will end, folder by folder."""
+        newest = self._clock.now() - grace
+        removed = 0
+        for folder in await self._run(lambda: sorted(self._root.glob("??"))):
+            old = await self._run(_old_files, folder, newest)
+            for start in range(0, len(old), _BATCH):
+                batch = {_key_of(path): path for path in old[start : start + _BATCH]}
+                kept = await known(batch.keys())
+                stale = [path for key, path in batch.items() if key not in kept]
+                await self._run(_unlink, stale)
+                removed += len(stale)
+        return removed
 
     async def url(self, kept: KeptAudio, *, expiry: int) -> SignedUrl:
         """There is none."""
@@ -92,15 +103,6 @@ class AudioFiles:
         if not (is_id(key.story_id) and is_id(key.object_id)):
             raise ValueError("audio is named by two UUIDv7")
         return self._root / key.story_id[-2:] / f"{key.story_id}.{key.object_id}"
-
-    def _sweep(self, kept: frozenset[AudioKey], newest: int) -> int:
-        removed = 0
-        for path in self._root.glob("??/*"):
-            story_id, _, object_id = path.name.partition(".")
-            if AudioKey(story_id, object_id) not in kept and path.stat().st_mtime_ns // 1_000 < newest:
-                path.unlink(missing_ok=True)
-                removed += 1
-        return removed
 
     async def _settle(self, close: Callable[[], None]) -> None:
         # A thread may still be at work for a caller who is gone; this waits until it is done.
@@ -133,6 +135,21 @@ class _Upload:
     async def publish(self) -> None:
         """Gives the file its name once it is on the medium."""
         await self._files._run(self._part.publish, self._path)  # noqa: SLF001
+
+
+def _old_files(folder: Path, newest: int) -> list[Path]:
+    return [path for path in folder.iterdir() if path.stat().st_mtime_ns // 1_000 < newest]
+
+
+def _key_of(path: Path) -> AudioKey:
+    # The name of a part says an object that nobody knows.
+    story_id, _, object_id = path.name.partition(".")
+    return AudioKey(story_id, object_id)
+
+
+def _unlink(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _fail(error: OSError) -> NoReturn:

@@ -69,10 +69,14 @@ def find_audio(connection: sqlite3.Connection, owner: str, story_id: str) -> Kep
     return _load(connection, story_id)
 
 
-def audio_keys(connection: sqlite3.Connection) -> Collection[AudioKey]:
-    """Keys of all audio that is referred to."""
-    rows = connection.execute("SELECT story_id, object_id FROM story_audio")
-    return {AudioKey(row["story_id"], row["object_id"]) for row in rows}
+def known_audio(connection: sqlite3.Connection, keys: Collection[AudioKey]) -> Collection[AudioKey]:
+    """Of `keys` those that are referred to."""
+    marks = ",".join("?" * len(keys))
+    rows = connection.execute(
+        f"SELECT story_id, object_id FROM story_audio WHERE object_id IN ({marks})",  # noqa: S608 - marks only
+        [key.object_id for key in keys],
+    )
+    return {AudioKey(row["story_id"], row["object_id"]) for row in rows}.intersection(keys)
 
 
 def _load(connection: sqlite3.Connection, story_id: str) -> KeptAudio | None:

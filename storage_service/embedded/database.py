@@ -13,6 +13,7 @@ from servicekit.errors import unavailable
 from servicekit.settings import ConfigurationError
 from storage_service.embedded.failures import as_domain_error
 from storage_service.embedded.schema import migrate
+from storage_service.embedded.scrubbing import scrub
 
 T = TypeVar("T")
 
@@ -93,6 +94,12 @@ class Database:
                 return await self._run(self._open_writer(), lambda connection: _transact(connection, work, "IMMEDIATE"))
         finally:
             self._waiting -= 1
+
+    async def scrub(self) -> None:
+        """Leaves nothing of what was removed in the file (`scrubbing.scrub`). Writers wait for it, readers do not."""
+        folder = None if self._path is None else self._path.parent
+        async with self._writing:
+            await self._run(self._open_writer(), lambda connection: scrub(connection, folder))
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Runs `work`, which only reads, on one state of the database."""

@@ -7,6 +7,7 @@ from typing import Final
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from storage_service.embedded.repeating import bury, find_request, keep_request
+from storage_service.embedded.scrubbing import note_removal
 from storage_service.errors import child_not_found, hero_not_found, revision_mismatch
 from storage_service.records import Position, Profile, RepeatKey
 from tale.common.v1 import common_pb2
@@ -94,6 +95,7 @@ def delete_profile(connection: sqlite3.Connection, owner: str, kind: type[Profil
     load_profile(connection, owner, kind, profile_id)
     connection.execute("DELETE FROM profiles WHERE id = ?", (profile_id,))
     bury(connection, owner, profile_id, now)
+    note_removal(connection)
 
 
 def _bare(profile: Profile) -> Profile:

@@ -1,12 +1,15 @@
 """Requests that come again, and what is left of things that are gone."""
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from servicekit.errors import DomainError
 from storage_service.errors import child_deleted, hero_deleted, request_id_reused, story_deleted
 from storage_service.records import RepeatKey
+
+FORGOTTEN: Final = bytes(32)
+"""Stands for the fingerprint of a request whose content must not be guessed from its hash."""
 
 _DELETED: Final[Mapping[str, Callable[[str], DomainError]]] = {
     "CreateChild": child_deleted,
@@ -30,7 +33,8 @@ def find_request(
     if row is None:
         return None
     known: str = row["resource_id"]
-    if row["rpc"] != rpc or row["fingerprint"] != repeat.fingerprint or resource_id not in {None, known}:
+    same = row["fingerprint"] in {repeat.fingerprint, FORGOTTEN}
+    if row["rpc"] != rpc or not same or resource_id not in {None, known}:
         raise request_id_reused()
     if is_deleted(connection, owner, known):
         raise _DELETED.get(rpc, story_deleted)(known)
@@ -53,6 +57,14 @@ def bury(connection: sqlite3.Connection, owner: str, resource_id: str, now: int)
     """Leaves a tombstone: an id, whose it was and when it went, and nothing else."""
     connection.execute(
         "INSERT INTO tombstones (resource_id, owner, delete_time) VALUES (?, ?, ?)", (resource_id, owner, now)
+    )
+
+
+def forget_requests(connection: sqlite3.Connection, owner: str, resource_ids: Collection[str]) -> None:
+    """Forgets what requests asked for: a hash of a name and a wish is guessed from a list of names."""
+    connection.executemany(
+        "UPDATE requests SET fingerprint = ? WHERE owner = ? AND resource_id = ?",
+        [(FORGOTTEN, owner, resource_id) for resource_id in resource_ids],
     )
 
 

@@ -3,11 +3,11 @@
 import sqlite3
 from collections.abc import Collection, Sequence
 
-from storage_service.embedded import audio_rows, checkpointing, creating, leasing, listing, updating
+from storage_service.embedded import audio_rows, checkpointing, creating, leasing, listing, removing, updating
 from storage_service.embedded.database import Database
 from storage_service.embedded.rows import load_record
 from storage_service.ports import Clock
-from storage_service.records import Attached, AudioKey, Change, Deleted, KeptAudio, Lease, NewStory, Position
+from storage_service.records import Attached, AudioKey, Change, KeptAudio, Lease, NewStory, Position, Removed
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -63,10 +63,10 @@ class SqliteStoryStore:
 
         return await self._database.write(work)
 
-    async def delete(self, owner: str, story_id: str) -> Deleted:
+    async def delete(self, owner: str, story_id: str) -> Removed:
         """Removes a story."""
         return await self._database.write(
-            lambda connection: updating.delete_story(connection, owner, story_id, self._clock.now())
+            lambda connection: removing.delete_story(connection, owner, story_id, self._clock.now())
         )
 
     async def claim(self, lease: Lease, *, most: int, story_ids: Collection[str]) -> Sequence[storage_pb2.ClaimedStory]:
@@ -107,6 +107,6 @@ class SqliteStoryStore:
         """The audio of a story."""
         return await self._database.read(lambda connection: audio_rows.find_audio(connection, owner, story_id))
 
-    async def audio_keys(self) -> Collection[AudioKey]:
-        """Keys of all audio that is referred to."""
-        return await self._database.read(audio_rows.audio_keys)
+    async def known_audio(self, keys: Collection[AudioKey]) -> Collection[AudioKey]:
+        """Keys of audio that is referred to."""
+        return await self._database.read(lambda connection: audio_rows.known_audio(connection, keys))

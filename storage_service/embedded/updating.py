@@ -1,14 +1,14 @@
-"""Changes by others than the run: ratings, cancelling, trying again, telling again, deleting."""
+"""Changes by others than the run: ratings, cancelling, trying again, telling again."""
 
 import sqlite3
 from typing import Final
 
 from storage_service import states
 from storage_service.embedded.leasing import take_lease
-from storage_service.embedded.repeating import bury, find_request, keep_request
+from storage_service.embedded.repeating import find_request, keep_request
 from storage_service.embedded.rows import load_facts
 from storage_service.errors import revision_mismatch, story_not_found
-from storage_service.records import AudioKey, Cancel, Change, Deleted, Lease, Narrate, Rate, RepeatKey, Retry
+from storage_service.records import Cancel, Change, Lease, Narrate, Rate, RepeatKey, Retry
 from tale.common.v1 import common_pb2
 
 _BEGIN_AGAIN: Final = """
@@ -48,22 +48,6 @@ def update_story(
             _close_book(connection, story_id, voice)
             _take(connection, story_id, lease, now)
     return True
-
-
-def delete_story(connection: sqlite3.Connection, owner: str, story_id: str, now: int) -> Deleted:
-    """Removes a story with all that hangs on it; its run's token is gone with it."""
-    _own(connection, owner, story_id, None)
-    hashes = [
-        row["sha256"]
-        for row in connection.execute("SELECT DISTINCT sha256 FROM story_segments WHERE story_id = ?", (story_id,))
-    ]
-    dropped = [
-        AudioKey(story_id, row["object_id"])
-        for row in connection.execute("SELECT object_id FROM story_audio WHERE story_id = ?", (story_id,))
-    ]
-    connection.execute("DELETE FROM stories WHERE id = ?", (story_id,))
-    bury(connection, owner, story_id, now)
-    return Deleted(hashes, dropped)
 
 
 def _own(connection: sqlite3.Connection, owner: str, story_id: str, change: Change | None) -> sqlite3.Row:

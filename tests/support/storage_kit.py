@@ -8,6 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from servicekit.ids import new_id
 from storage_service.errors import audio_corrupt, audio_url_unsupported
+from storage_service.ports import KnownAudio
 from storage_service.records import AudioKey, Digest, KeptAudio, Lease, NewStory, RepeatKey, SignedUrl
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -66,12 +67,13 @@ class MemoryAudio:
         for key in keys:
             self.kept.pop(key, None)
 
-    async def sweep(self, kept: Collection[AudioKey], *, grace: int) -> int:
+    async def sweep(self, known: KnownAudio, *, grace: int) -> int:
         """Forgets old bytes that nobody refers to."""
         newest = self._clock.now() - grace
-        old = [key for key, (_, time) in self.kept.items() if key not in kept and time < newest]
-        await self.remove(old)
-        return len(old)
+        old = [key for key, (_, time) in self.kept.items() if time < newest]
+        stray = set(old).difference(await known(old))
+        await self.remove(stray)
+        return len(stray)
 
     async def url(self, kept: KeptAudio, *, expiry: int) -> SignedUrl:
         """There is none."""

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from storage_service.embedded.database import Database
 from storage_service.embedded.profile_store import SqliteProfileStore
+from storage_service.embedded.removal_store import SqliteRemovalStore
 from storage_service.embedded.story_store import SqliteStoryStore
-from storage_service.ports import ProfileStore, StoryStore
+from storage_service.ports import ProfileStore, RemovalStore, StoryStore
 from support.storage_kit import ManualClock
 
 
@@ -18,6 +19,8 @@ class Stores:
 
     stories: StoryStore
     profiles: ProfileStore
+    removals: RemovalStore
+    database: Database
 
 
 @asynccontextmanager
@@ -39,8 +42,10 @@ async def in_memory(folder: Path, clock: ManualClock) -> AsyncIterator[Stores]:
 async def _over(database: Database, clock: ManualClock) -> AsyncIterator[Stores]:
     stories = SqliteStoryStore(database, clock)
     await stories.open()
-    yield Stores(stories, SqliteProfileStore(database, clock))
-    await stories.close()
+    try:
+        yield Stores(stories, SqliteProfileStore(database, clock), SqliteRemovalStore(database, clock), database)
+    finally:
+        await stories.close()
 
 
 ADAPTERS = (on_disk, in_memory)

@@ -1,5 +1,6 @@
 """The knobs of the storage service."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -44,4 +45,29 @@ def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, varia
     """The one line at start names what to mend."""
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigurationError, match=variable):
+        load(StorageSettings)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("90d", timedelta(days=90)),
+        ("12h", timedelta(hours=12)),
+        ("30m", timedelta(minutes=30)),
+        ("45s", timedelta(seconds=45)),
+    ],
+)
+def test_a_retention_is_a_number_and_a_unit(monkeypatch: pytest.MonkeyPatch, given: str, expected: timedelta) -> None:
+    """Days, hours, minutes or seconds; unset or empty is for good."""
+    monkeypatch.setenv("STORY_RETENTION", given)
+    assert expected == load(StorageSettings).story_retention
+    monkeypatch.setenv("STORY_RETENTION", "")
+    assert load(StorageSettings).story_retention is None
+
+
+@pytest.mark.parametrize("given", ["90", "d", "-1d", "1.5h", "0d", "90 days"])
+def test_a_retention_that_says_nothing_stops_the_start(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    """The line names the variable."""
+    monkeypatch.setenv("STORY_RETENTION", given)
+    with pytest.raises(ConfigurationError, match="STORY_RETENTION"):
         load(StorageSettings)

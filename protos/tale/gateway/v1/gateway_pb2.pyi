@@ -940,7 +940,7 @@ Global___EraseChildRequest: _TypeAlias = EraseChildRequest  # noqa: Y015
 
 @_typing.final
 class EraseChildResponse(_message.Message):
-    """What was erased."""
+    """What was erased. A call that finishes an earlier one counts what that one could not finish."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -205,7 +205,8 @@ class GatewayServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def EraseChild(self, request, context):
-        """Removes a child with its stories, audio, ledger and cached segments.
+        """Removes a child with its stories, audio, ledger and cached segments. UNAVAILABLE / ERASE_INCOMPLETE where something
+        could not be reached: what is left to do is remembered, and repeating the call finishes it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -61,7 +61,9 @@ class GatewayServiceStub:
     GetAudioUrl: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetAudioUrlRequest, _gateway_pb2.GetAudioUrlResponse]
     """Gives an address under which the kept audio can be fetched for a while."""
     EraseChild: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.EraseChildRequest, _gateway_pb2.EraseChildResponse]
-    """Removes a child with its stories, audio, ledger and cached segments."""
+    """Removes a child with its stories, audio, ledger and cached segments. UNAVAILABLE / ERASE_INCOMPLETE where something
+    could not be reached: what is left to do is remembered, and repeating the call finishes it.
+    """
     GetSystemStatus: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetSystemStatusRequest, _gateway_pb2.GetSystemStatusResponse]
     """Describes the cluster."""
     ResetCircuit: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ResetCircuitRequest, _gateway_pb2.ResetCircuitResponse]
@@ -100,7 +102,9 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     GetAudioUrl: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetAudioUrlRequest, _gateway_pb2.GetAudioUrlResponse]  # type: ignore[assignment]
     """Gives an address under which the kept audio can be fetched for a while."""
     EraseChild: _aio.UnaryUnaryMultiCallable[_gateway_pb2.EraseChildRequest, _gateway_pb2.EraseChildResponse]  # type: ignore[assignment]
-    """Removes a child with its stories, audio, ledger and cached segments."""
+    """Removes a child with its stories, audio, ledger and cached segments. UNAVAILABLE / ERASE_INCOMPLETE where something
+    could not be reached: what is left to do is remembered, and repeating the call finishes it.
+    """
     GetSystemStatus: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetSystemStatusRequest, _gateway_pb2.GetSystemStatusResponse]  # type: ignore[assignment]
     """Describes the cluster."""
     ResetCircuit: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ResetCircuitRequest, _gateway_pb2.ResetCircuitResponse]  # type: ignore[assignment]
@@ -214,7 +218,9 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.EraseChildRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.EraseChildResponse, _abc.Awaitable[_gateway_pb2.EraseChildResponse]]:
-        """Removes a child with its stories, audio, ledger and cached segments."""
+        """Removes a child with its stories, audio, ledger and cached segments. UNAVAILABLE / ERASE_INCOMPLETE where something
+        could not be reached: what is left to do is remembered, and repeating the call finishes it.
+        """
 
     @_abc_1.abstractmethod
     def GetSystemStatus(

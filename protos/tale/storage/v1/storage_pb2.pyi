@@ -581,6 +581,183 @@ class DeleteStoryResponse(_message.Message):
 Global___DeleteStoryResponse: _TypeAlias = DeleteStoryResponse  # noqa: Y015
 
 @_typing.final
+class EraseChildRequest(_message.Message):
+    """Names the child to erase."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHILD_ID_FIELD_NUMBER: _builtins.int
+    child_id: _builtins.str
+    """UUIDv7."""
+    def __init__(
+        self,
+        *,
+        child_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["child_id", b"child_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseChildRequest: _TypeAlias = EraseChildRequest  # noqa: Y015
+
+@_typing.final
+class EraseChildResponse(_message.Message):
+    """How far the child is erased."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STORY_COUNT_FIELD_NUMBER: _builtins.int
+    AUDIO_COUNT_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    story_count: _builtins.int
+    """Stories that this call removed."""
+    audio_count: _builtins.int
+    """Audio files that this call removed."""
+    done: _builtins.bool
+    """True when nothing of the child is left in the store, in freed pages and logs neither; false: call again."""
+    def __init__(
+        self,
+        *,
+        story_count: _builtins.int = ...,
+        audio_count: _builtins.int = ...,
+        done: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_count", b"audio_count", "done", b"done", "story_count", b"story_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseChildResponse: _TypeAlias = EraseChildResponse  # noqa: Y015
+
+@_typing.final
+class ListForgettableRequest(_message.Message):
+    """Asks for stories that caches must forget."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHILD_ID_FIELD_NUMBER: _builtins.int
+    MAX_COUNT_FIELD_NUMBER: _builtins.int
+    child_id: _builtins.str
+    """Only those of this child and of the caller; empty: any."""
+    max_count: _builtins.int
+    """At most this many, 1 to 100."""
+    def __init__(
+        self,
+        *,
+        child_id: _builtins.str = ...,
+        max_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["child_id", b"child_id", "max_count", b"max_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListForgettableRequest: _TypeAlias = ListForgettableRequest  # noqa: Y015
+
+@_typing.final
+class ListForgettableResponse(_message.Message):
+    """Stories that caches must forget."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STORIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def stories(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForgettableStory]:
+        """Oldest first; together they have at most 10,000 segments."""
+
+    def __init__(
+        self,
+        *,
+        stories: _abc.Iterable[Global___ForgettableStory] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["stories", b"stories"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListForgettableResponse: _TypeAlias = ListForgettableResponse  # noqa: Y015
+
+@_typing.final
+class ForgettableStory(_message.Message):
+    """A removed story whose segments caches may still hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STORY_ID_FIELD_NUMBER: _builtins.int
+    SEGMENT_SHA256_FIELD_NUMBER: _builtins.int
+    AUDIO_COUNT_FIELD_NUMBER: _builtins.int
+    story_id: _builtins.str
+    """UUIDv7."""
+    audio_count: _builtins.int
+    """Audio files that it had."""
+    @_builtins.property
+    def segment_sha256(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """SHA-256 of its audio's segments, 32 bytes each, at most 10,000."""
+
+    def __init__(
+        self,
+        *,
+        story_id: _builtins.str = ...,
+        segment_sha256: _abc.Iterable[_builtins.bytes] | None = ...,
+        audio_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_count", b"audio_count", "segment_sha256", b"segment_sha256", "story_id", b"story_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgettableStory: _TypeAlias = ForgettableStory  # noqa: Y015
+
+@_typing.final
+class ConfirmForgottenRequest(_message.Message):
+    """Names stories that caches have forgotten."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STORY_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def story_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """UUIDv7, at most 100."""
+
+    def __init__(
+        self,
+        *,
+        story_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["story_ids", b"story_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmForgottenRequest: _TypeAlias = ConfirmForgottenRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmForgottenResponse(_message.Message):
+    """It is noted. A story that was being made when it was removed is listed once more a while later, since calls that were
+    in flight may have reached a cache after all. Has no fields.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmForgottenResponse: _TypeAlias = ConfirmForgottenResponse  # noqa: Y015
+
+@_typing.final
 class ClaimStoriesRequest(_message.Message):
     """Asks for work."""
 

