@@ -43,6 +43,7 @@ DELETE_STORY: Final = Rpc(f"{_GATEWAY}/DeleteStory", gateway_pb2.DeleteStoryRequ
 READ_STORY_AUDIO: Final = Rpc(
     f"{_GATEWAY}/ReadStoryAudio", gateway_pb2.ReadStoryAudioRequest, gateway_pb2.ReadStoryAudioResponse
 )
+GET_AUDIO_URL: Final = Rpc(f"{_GATEWAY}/GetAudioUrl", gateway_pb2.GetAudioUrlRequest, gateway_pb2.GetAudioUrlResponse)
 ERASE_CHILD: Final = Rpc(f"{_GATEWAY}/EraseChild", gateway_pb2.EraseChildRequest, gateway_pb2.EraseChildResponse)
 GET_SYSTEM_STATUS: Final = Rpc(
     f"{_GATEWAY}/GetSystemStatus", gateway_pb2.GetSystemStatusRequest, gateway_pb2.GetSystemStatusResponse

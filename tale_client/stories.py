@@ -18,6 +18,7 @@ from tale_client.rpcs import (
     CANCEL_STORY,
     CREATE_STORY,
     DELETE_STORY,
+    GET_AUDIO_URL,
     GET_STORY,
     LIST_STORIES,
     NARRATE_STORY,
@@ -121,6 +122,16 @@ class StoryCalls(Calls):
         """Removes a story with its audio."""
         request = gateway_pb2.DeleteStoryRequest(story_id=story_id)
         await self._delete(DELETE_STORY, request)
+
+    async def get_audio_url(self, story_id: str, *, expiry: float | None = None) -> gateway_pb2.GetAudioUrlResponse:
+        """An address of the kept audio that holds for `expiry` seconds (1 to 604,800; None: 3,600), and when it ends.
+
+        TaleError AUDIO_URL_UNSUPPORTED where the store signs none, as the embedded one.
+        """
+        request = gateway_pb2.GetAudioUrlRequest(story_id=story_id)
+        if expiry is not None:
+            request.expiry.FromNanoseconds(round(expiry * 1e9))
+        return await self._unary(GET_AUDIO_URL, request)
 
     async def read_audio(self, story_id: str, *, audio_id: str = "", offset: int = 0) -> AsyncGenerator[bytes, None]:
         """The kept audio from byte `offset` on, over any number of lost connections.

@@ -89,6 +89,7 @@ class TaleClient:
     narrate_story = _answered(TaleCalls.narrate_story)
     rate_story = _answered(TaleCalls.rate_story)
     delete_story = _answered(TaleCalls.delete_story)
+    get_audio_url = _answered(TaleCalls.get_audio_url)
     read_audio = _iterated(TaleCalls.read_audio)
     save_audio = _answered(TaleCalls.save_audio)
 

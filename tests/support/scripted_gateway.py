@@ -5,27 +5,28 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf import any_pb2
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from tale.gateway.v1 import gateway_pb2_grpc
+from tale.gateway.v1 import gateway_pb2
+from tale.profile.v1 import profile_pb2
+from tale.story.v1 import story_pb2
+from tale.voice.v1 import voice_pb2
 
-UNARY = (
-    "CreateStory",
-    "GetStory",
-    "ListStories",
-    "CancelStory",
-    "RetryStory",
-    "NarrateStory",
-    "RateStory",
-    "DeleteStory",
-    "GetSystemStatus",
+SERVICES = (
+    gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"],
+    profile_pb2.DESCRIPTOR.services_by_name["ProfileService"],
+    story_pb2.DESCRIPTOR.services_by_name["StoryService"],
+    voice_pb2.DESCRIPTOR.services_by_name["VoiceService"],
 )
-STREAMS = ("TellStory", "WatchStory", "ReadStoryAudio")
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Failure:
     retry_after: float | None = None
     metadata: dict[str, str] = field(default_factory=dict)
 
-    async def abort(self, context: grpc.aio.ServicerContext) -> None:
+    async def abort(self, context: Context) -> None:
         """Ends the call."""
         if not self.reason:
             await context.abort(self.code, self.message)
@@ -74,7 +75,7 @@ class Hold:
 Step = Message | Failure | Hold
 
 
-class ScriptedGateway(gateway_pb2_grpc.GatewayServiceServicer):
+class ScriptedGateway(grpc.GenericRpcHandler):
     """Answers each call with the next script queued for its method; a call without one fails."""
 
     def __init__(self) -> None:
@@ -83,10 +84,24 @@ class ScriptedGateway(gateway_pb2_grpc.GatewayServiceServicer):
         self.metadata: list[dict[str, str | bytes]] = []
         self._scripts: dict[str, deque[Sequence[Step]]] = {}
         self._answers: dict[str, Callable[[Message], Sequence[Step]]] = {}
-        for name in UNARY:
-            setattr(self, name, self._unary(name))
-        for name in STREAMS:
-            setattr(self, name, self._stream(name))
+        self._methods = {
+            f"/{service.full_name}/{method.name}": method for service in SERVICES for method in service.methods
+        }
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        """The handler of any RPC that a gateway offers."""
+        method = self._methods.get(str(handler_call_details.method))
+        if method is None:
+            return None
+        if method.server_streaming:
+            make, behaviour = grpc.unary_stream_rpc_method_handler, self._stream(method.name)
+        else:
+            make, behaviour = grpc.unary_unary_rpc_method_handler, self._unary(method.name)
+        return make(
+            behaviour,
+            request_deserializer=GetMessageClass(method.input_type).FromString,
+            response_serializer=_serialized,
+        )
 
     def queue(self, method: str, *steps: Step) -> None:
         """The next call of `method` gets these steps: one answer of a unary call, any number of a stream."""
@@ -104,7 +119,7 @@ class ScriptedGateway(gateway_pb2_grpc.GatewayServiceServicer):
         """Scripts that nobody asked for, by method."""
         return {name: len(scripts) for name, scripts in self._scripts.items() if scripts}
 
-    async def _next(self, name: str, request: Message, context: grpc.aio.ServicerContext) -> Sequence[Step]:
+    async def _next(self, name: str, request: Message, context: Context) -> Sequence[Step]:
         self.calls.append((name, request))
         self.metadata.append({str(key): value for key, value in context.invocation_metadata() or ()})
         scripts = self._scripts.get(name)
@@ -115,8 +130,8 @@ class ScriptedGateway(gateway_pb2_grpc.GatewayServiceServicer):
             raise AssertionError("abort returned")
         return scripts.popleft()
 
-    def _unary(self, name: str) -> object:
-        async def answer(request: Message, context: grpc.aio.ServicerContext) -> Message:
+    def _unary(self, name: str) -> Any:
+        async def answer(request: Message, context: Context) -> Message:
             (step,) = await self._next(name, request, context)
             if isinstance(step, Failure):
                 await step.abort(context)
@@ -125,8 +140,8 @@ class ScriptedGateway(gateway_pb2_grpc.GatewayServiceServicer):
 
         return answer
 
-    def _stream(self, name: str) -> object:
-        async def answer(request: Message, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
+    def _stream(self, name: str) -> Any:
+        async def answer(request: Message, context: Context) -> AsyncIterator[Message]:
             for step in await self._next(name, request, context):
                 if isinstance(step, Failure):
                     await step.abort(context)
@@ -139,12 +154,16 @@ class ScriptedGateway(gateway_pb2_grpc.GatewayServiceServicer):
         return answer
 
 
+def _serialized(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
 @asynccontextmanager
 async def scripted_gateway() -> AsyncIterator[ScriptedGateway]:
     """A scripted gateway on a free port; leaving it fails the test if a script was not used."""
     gateway = ScriptedGateway()
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
-    gateway_pb2_grpc.add_GatewayServiceServicer_to_server(gateway, server)
+    server.add_generic_rpc_handlers((gateway,))
     gateway.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
     try:

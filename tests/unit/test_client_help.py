@@ -26,7 +26,7 @@ def test_every_command_explains_itself(name: str) -> None:
     assert result.output.startswith(f"Usage: cli {name} ")
     command = cli.commands.get(name) or cli.get_command(None, name)  # type: ignore[arg-type]
     assert command is not None
-    assert [] == [param.name for param in command.params if param.param_type_name == "option" and not param.help]  # type: ignore[attr-defined]
+    assert [] == [param.name for param in command.params if param.param_type_name == "option" and not param.help]
 
 
 def test_who_only_imports_the_client_or_asks_for_help_does_not_wait_for_grpc() -> None:

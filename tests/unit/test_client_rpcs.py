@@ -1,0 +1,35 @@
+"""The client's table of RPCs against the contracts."""
+
+import pytest
+from google.protobuf.descriptor import ServiceDescriptor
+
+from tale.gateway.v1 import gateway_pb2
+from tale.profile.v1 import profile_pb2
+from tale.story.v1 import story_pb2
+from tale.voice.v1 import voice_pb2
+from tale_client import rpcs
+from tale_client.rpcs import Rpc
+
+SERVICES: tuple[ServiceDescriptor, ...] = (
+    gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"],
+    profile_pb2.DESCRIPTOR.services_by_name["ProfileService"],
+    story_pb2.DESCRIPTOR.services_by_name["StoryService"],
+    voice_pb2.DESCRIPTOR.services_by_name["VoiceService"],
+)
+METHODS = {f"/{service.full_name}/{method.name}": method for service in SERVICES for method in service.methods}
+RPCS = {name: each for name, each in vars(rpcs).items() if isinstance(each, Rpc)}
+
+
+@pytest.mark.parametrize("name", RPCS)
+def test_every_rpc_is_the_one_of_the_contract(name: str) -> None:
+    """Path and both messages."""
+    rpc = RPCS[name]
+    method = METHODS[rpc.path]
+    assert (method.input_type, method.output_type) == (rpc.request.DESCRIPTOR, rpc.response.DESCRIPTOR)
+
+
+def test_all_that_a_person_may_ask_of_a_gateway_is_there() -> None:
+    """But for what operators do, for recordings, and for what only services say to each other."""
+    left_out = {"ResetCircuit", "Transcribe", "GenerateStory", "SynthesizeSpeech", "ForgetSegments"}
+    known = {rpc.path for rpc in RPCS.values()}
+    assert left_out == {method.name for path, method in METHODS.items() if path not in known}
