@@ -19,17 +19,17 @@ help: ## Lists what can be made
 
 setup: .venv/.ready ## Makes .venv with everything at its locked version
 
-# An interrupted set-up leaves no stamp and is done again.
+# An interrupted set-up leaves no stamp and is done again, from the beginning where not even pip is there yet.
 .venv/.ready: requirements/dev.txt pyproject.toml
 	@[[ -n "$(PYTHON)" ]] || { echo "Python 3.11 or newer is needed; name one with make PYTHON=/path/to/python3 setup" >&2; exit 1; }
 	@echo "Setting up .venv (a minute or two, once) …"
-	@[[ -x $(BIN)/python ]] || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv-stubs/.ready: requirements/stubs.txt
-	@[[ -x .venv-stubs/bin/python ]] || $(PYTHON) -m venv .venv-stubs
+	@.venv-stubs/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv-stubs
 	@.venv-stubs/bin/python -m pip install --quiet --require-hashes --requirement requirements/stubs.txt
 	@touch $@
 
