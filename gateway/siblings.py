@@ -111,10 +111,30 @@ class StorageClient:
         )
         return answer
 
+    async def erase_child(self, child_id: str, *, timeout: float) -> storage_pb2.EraseChildResponse:
+        """Removes a child and some of its stories. Repeatable."""
+        answer: storage_pb2.EraseChildResponse = await self._stub.EraseChild(
+            storage_pb2.EraseChildRequest(child_id=child_id), timeout=timeout, metadata=call_metadata()
+        )
+        return answer
+
+    async def list_forgettable(
+        self, request: storage_pb2.ListForgettableRequest
+    ) -> storage_pb2.ListForgettableResponse:
+        """Lists removed stories that caches must forget."""
+        answer: storage_pb2.ListForgettableResponse = await self._stub.ListForgettable(
+            request, timeout=CALL_SECONDS, metadata=call_metadata()
+        )
+        return answer
+
+    async def confirm_forgotten(self, request: storage_pb2.ConfirmForgottenRequest) -> None:
+        """Says that caches have forgotten stories. Repeatable."""
+        await self._stub.ConfirmForgotten(request, timeout=CALL_SECONDS, metadata=call_metadata())
+
     async def claim(self, request: storage_pb2.ClaimStoriesRequest) -> storage_pb2.ClaimStoriesResponse:
         """Takes leases."""
         answer: storage_pb2.ClaimStoriesResponse = await self._stub.ClaimStories(
-            request, timeout=CALL_SECONDS, metadata=call_metadata()
+            request, timeout=CALL_SECONDS, metadata=call_metadata(), wait_for_ready=True
         )
         return answer
 

@@ -58,6 +58,9 @@ class Watching:
                     yield event
                 if board.end is End.HANDED_OVER:
                     raise reconnect()
+                if board.done is not None and self._seen_all(board.done):
+                    yield self._cursor.done(board.done)
+                    return
             record = await self._storage.get_story(self._cursor.story_id, view=common_pb2.STORY_VIEW_FULL)
             ended = record.story.state in ENDED
             async for event in self._kept(record, ended=ended):
@@ -83,6 +86,12 @@ class Watching:
                 return
             if not more and not change.is_set():
                 await self._wait(change)
+
+    def _seen_all(self, story: common_pb2.Story) -> bool:
+        """True when nothing has to be fetched from storage to show the rest."""
+        if not self._include_audio or not story.HasField("audio"):
+            return True
+        return (self._cursor.audio_id, self._cursor.audio_offset) == (story.audio.audio_id, story.audio.size_bytes)
 
     def _released(self, board: Board) -> Iterator[gateway_pb2.StoryEvent]:
         cursor = self._cursor

@@ -34,12 +34,14 @@ class CuttingProxy:
         try:
             await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            # Before anything is awaited, for this may be cancelled while it waits.
+            for end in (writer, upstream_writer):
+                end.transport.abort()
             for task in (there, back):
                 task.cancel()
             await asyncio.gather(there, back, return_exceptions=True)
             self._tasks -= {there, back}
             for end in (writer, upstream_writer):
-                end.transport.abort()
                 with contextlib.suppress(OSError):
                     await end.wait_closed()
 
@@ -60,18 +62,21 @@ async def cutting_proxy(target: str, cuts: Sequence[int], *, port: int = 0) -> A
     """A proxy before `target` ("host:port") on `port`, 0 for a free one."""
     proxy = CuttingProxy(target, cuts)
     connections: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        connections.add(task)
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await proxy.serve(reader, writer)
-        except (asyncio.CancelledError, ConnectionError):
-            # The other side went away, or the test is over: either way this connection is.
+        except ConnectionError:
+            # The other side went away, and so this connection is over.
             writer.transport.abort()
-        finally:
-            connections.discard(task)
+
+    # No coroutine: a connection that comes as the test ends must be known, or nobody would close it.
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        task = asyncio.create_task(serve(reader, writer))
+        connections.add(task)
+        task.add_done_callback(connections.discard)
 
     server = await asyncio.start_server(connected, "127.0.0.1", port)
     proxy.target = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -79,6 +84,11 @@ async def cutting_proxy(target: str, cuts: Sequence[int], *, port: int = 0) -> A
         yield proxy
     finally:
         server.close()
+        await server.wait_closed()
         for task in list(connections):
             task.cancel()
         await asyncio.gather(*connections, return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
