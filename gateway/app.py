@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import grpc
 
+from gateway.forgetting import Forgetting
 from gateway.proxy import SERVICES, ForwardingHandler
 from gateway.runs import Runs
 from gateway.servicer import GatewayServicer
@@ -19,6 +20,7 @@ class GatewayApp(AppBase):
         servicer: GatewayServicer,
         proxy: ForwardingHandler,
         runs: Runs,
+        forgetting: Forgetting,
         channels: Sequence[grpc.aio.Channel],
         *,
         warnings: Sequence[str],
@@ -26,6 +28,7 @@ class GatewayApp(AppBase):
         self._servicer = servicer
         self._proxy = proxy
         self._runs = runs
+        self._forgetting = forgetting
         self._channels = channels
         self._warnings = tuple(warnings)
 
@@ -36,8 +39,9 @@ class GatewayApp(AppBase):
         return (gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].full_name, *SERVICES)
 
     async def start(self) -> None:
-        """Begins to look for stories that nobody makes. Siblings are not waited for."""
+        """Begins to look for stories that nobody makes and for what is to be forgotten. Siblings are not waited for."""
         self._runs.begin()
+        self._forgetting.begin()
 
     async def describe(self) -> Description:
         """Nothing is embedded here."""
@@ -51,5 +55,6 @@ class GatewayApp(AppBase):
         """Ends the look-out and closes the channels."""
         await self._runs.hand_over()
         await self._runs.end()
+        await self._forgetting.end()
         for channel in self._channels:
             await channel.close()

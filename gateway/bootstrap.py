@@ -1,6 +1,8 @@
 """The composition root: settings -> objects -> service."""
 
 from gateway.app import GatewayApp
+from gateway.erasing import Erasing
+from gateway.forgetting import Forgetting
 from gateway.proxy import ForwardingHandler
 from gateway.runs import Runs
 from gateway.servicer import GatewayServicer
@@ -22,8 +24,10 @@ def build(settings: GatewaySettings) -> GatewayApp:
     asking = {name: open_channel(target, health_checked=False) for name, target in targets.items()}
     siblings = Siblings(StorageClient(storage), StoryClient(story), VoiceClient(voice))
     runs = Runs(siblings, settings)
+    forgetting = Forgetting(siblings, interval_seconds=settings.forget_interval_seconds)
     servicer = GatewayServicer(
-        Stories(siblings, runs),
+        Stories(siblings, runs, forgetting),
+        Erasing(siblings.storage, runs, forgetting),
         runs,
         siblings.storage,
         System(asking),
@@ -34,6 +38,7 @@ def build(settings: GatewaySettings) -> GatewayApp:
         servicer,
         ForwardingHandler(storage=storage, voice=voice, story=story),
         runs,
+        forgetting,
         (storage, story, voice, *asking.values()),
         warnings=("Anybody who reaches this address can use the gateway: there is no authentication.",)
         if open_door

@@ -1,7 +1,13 @@
 """Kept records as callers see them."""
 
+from typing import Final
+
+from gateway.ledger import now
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
+
+MAX_BYTES: Final = 1_000_000
+"""Of a story in an answer, so that the answer stays under 1 MiB."""
 
 
 def basic(story: common_pb2.Story) -> common_pb2.Story:
@@ -14,6 +20,22 @@ def basic(story: common_pb2.Story) -> common_pb2.Story:
     del shown.audio.segments[:]
     if not story.HasField("audio"):
         shown.ClearField("audio")
+    return shown
+
+
+def within_bounds(story: common_pb2.Story) -> common_pb2.Story:
+    """The story, or where it is too large for an answer a copy without the raw responses, which says so."""
+    if story.ByteSize() <= MAX_BYTES:
+        return story
+    shown = common_pb2.Story()
+    shown.CopyFrom(story)
+    del shown.full_response[:]
+    shown.problems.add(
+        reason="RESPONSE_TRUNCATED",
+        message="The raw responses of the models are too large for an answer and were left out of this one.",
+        mend="Nothing is lost: text, audio and ledger are whole.",
+        time=now(),
+    )
     return shown
 
 

@@ -6,6 +6,8 @@ from typing import Any, Final
 import grpc
 
 from gateway.cursor import Cursor
+from gateway.erasing import DEFAULT_SECONDS as ERASE_SECONDS
+from gateway.erasing import Erasing
 from gateway.runs import Runs
 from gateway.siblings import StorageClient
 from gateway.stories import Stories
@@ -31,9 +33,17 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     """The gateway's own RPCs."""
 
     def __init__(
-        self, stories: Stories, runs: Runs, storage: StorageClient, system: System, *, heartbeat_seconds: float
+        self,
+        stories: Stories,
+        erasing: Erasing,
+        runs: Runs,
+        storage: StorageClient,
+        system: System,
+        *,
+        heartbeat_seconds: float,
     ) -> None:
         self._stories = stories
+        self._erasing = erasing
         self._runs = runs
         self._storage = storage
         self._system = system
@@ -177,9 +187,11 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     async def EraseChild(  # noqa: N802
         self, request: gateway_pb2.EraseChildRequest, context: Context
     ) -> gateway_pb2.EraseChildResponse:
-        """Not in this version."""
-        del request, context
-        raise unimplemented("This version keeps no children, so it can erase none.")
+        """Erases a child."""
+        problems = Violations()
+        problems.check_uuid7("child_id", request.child_id)
+        problems.raise_if_any()
+        return await self._erasing.erase(request.child_id, timeout=remaining(context, default=ERASE_SECONDS))
 
     async def GetSystemStatus(  # noqa: N802
         self, request: gateway_pb2.GetSystemStatusRequest, context: Context

@@ -70,6 +70,13 @@ class GatewaySettings(ServiceSettings):
         validation_alias="STREAM_IDLE_SECONDS",
         description="Seconds of silence after which a stream of the story or voice service is given up",
     )
+    forget_interval_seconds: float = Field(
+        60.0,
+        ge=0.05,
+        le=86_400,
+        validation_alias="FORGET_INTERVAL_SECONDS",
+        description="Seconds between looks for removed stories that the voice cache has not forgotten yet",
+    )
     heartbeat_seconds: float = Field(
         5.0, ge=0.05, le=60, validation_alias="WATCH_HEARTBEAT_SECONDS", description="Seconds between state events"
     )

@@ -6,7 +6,8 @@ from typing import Final
 import grpc
 import structlog
 
-from gateway.presenting import bare_audio, basic
+from gateway.forgetting import Forgetting
+from gateway.presenting import bare_audio, basic, within_bounds
 from gateway.runs import Runs
 from gateway.siblings import Siblings, classify
 from servicekit.context import current
@@ -15,11 +16,9 @@ from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale.storage.v1 import storage_pb2
-from tale.voice.v1 import voice_pb2
 
 DEFAULT_LANGUAGE: Final = "en"
 DEFAULT_MINUTES: Final = 5
-FORGET_SECONDS: Final = 5.0
 
 _WITHOUT_REQUEST_ID: Final = frozenset({"request_id"})
 
@@ -29,9 +28,10 @@ log = structlog.get_logger(__name__)
 class Stories:
     """The gateway's unary work. Requests are checked already; `timeout` is seconds for the call to storage."""
 
-    def __init__(self, siblings: Siblings, runs: Runs) -> None:
+    def __init__(self, siblings: Siblings, runs: Runs, forgetting: Forgetting) -> None:
         self._siblings = siblings
         self._runs = runs
+        self._forgetting = forgetting
 
     async def create(self, request_id: str, spec: common_pb2.StorySpec, *, timeout: float) -> common_pb2.Story:
         """Keeps a new story and begins to make it; with a request id that is known, the story it named."""
@@ -99,7 +99,7 @@ class Stories:
         """Gives a kept story."""
         wanted = common_pb2.STORY_VIEW_FULL if view == common_pb2.STORY_VIEW_FULL else common_pb2.STORY_VIEW_BASIC
         record = await self._siblings.storage.get_story(story_id, view=wanted, timeout=timeout)
-        return record.story
+        return within_bounds(record.story)
 
     async def list(self, request: gateway_pb2.ListStoriesRequest, *, timeout: float) -> gateway_pb2.ListStoriesResponse:
         """Lists kept stories."""
@@ -113,11 +113,11 @@ class Stories:
         """Removes a story, its audio and its cached segments."""
         await self._runs.stop(story_id, owner=current().owner)
         answer = await self._siblings.storage.delete_story(story_id, timeout=timeout)
-        request = voice_pb2.ForgetSegmentsRequest(story_ids=[story_id], segment_sha256=answer.segment_sha256[:10_000])
+        gone = storage_pb2.ForgettableStory(story_id=story_id, segment_sha256=answer.segment_sha256)
         try:
-            await self._siblings.voice.forget(request, timeout=FORGET_SECONDS)
+            await self._forgetting.forget([gone])
         except grpc.aio.AioRpcError as error:
-            # The story is gone all the same; what is cached falls out of the cache with time.
+            # The story is gone all the same, and storage remembers what is still to be forgotten.
             log.warning("segments_not_forgotten", story_id=story_id, reason=classify(error).error.reason)
 
     async def audio_url(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gateway.lease import Lease, LeaseLostError
 from gateway.ledger import Ledger
 from gateway.persistence import Persistence
-from gateway.presenting import basic
+from gateway.presenting import basic, within_bounds
 from gateway.settings import GatewaySettings
 from gateway.siblings import Failure, FailureKind, classify
 from gateway.validation import check_filter, check_offsets, check_spec
@@ -219,3 +219,21 @@ def test_an_open_door_needs_to_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> 
         load(GatewaySettings)
     monkeypatch.setenv("GATEWAY_ALLOW_ANONYMOUS", "1")
     assert load(GatewaySettings).listen == "0.0.0.0:50051"
+
+
+def test_a_story_too_large_for_an_answer_goes_without_its_raw_responses() -> None:
+    """It says so, in that answer alone; one that fits is as kept."""
+    story = common_pb2.Story(id="s", content="c", problems=[common_pb2.Problem(reason="OTHER")])
+    story.full_response.add().update({"text": "x" * 400_000})
+    assert story == within_bounds(story)
+    story.full_response.add().update({"text": "y" * 700_000})
+    shown = within_bounds(story)
+    assert 1 << 20 > shown.ByteSize()
+    assert ("c", 0, ["OTHER", "RESPONSE_TRUNCATED"]) == (
+        shown.content,
+        len(shown.full_response),
+        [problem.reason for problem in shown.problems],
+    )
+    assert shown.problems[1].message
+    assert shown.problems[1].mend
+    assert (2, 1) == (len(story.full_response), len(story.problems))
