@@ -11,6 +11,7 @@ from servicekit.context import current
 from servicekit.errors import DomainError
 from storage_service import removal_requests, requests
 from storage_service.audio import AudioLibrary
+from storage_service.bounds import within_bounds
 from storage_service.errors import UploadStalledError, field_error
 from storage_service.paging import from_token, to_token
 from storage_service.ports import RemovalStore, StoryStore
@@ -58,7 +59,7 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
         requests.check_get(request)
         full = request.view == common_pb2.STORY_VIEW_FULL
         record = await self._stories.get(current().owner, request.story_id, full=full)
-        return storage_pb2.GetStoryResponse(record=record)
+        return storage_pb2.GetStoryResponse(record=within_bounds(record))
 
     async def ListStories(  # noqa: N802 - the contract's name
         self, request: storage_pb2.ListStoriesRequest, context: _Context

@@ -10,12 +10,14 @@ import grpc
 import pytest
 import pytest_asyncio
 from support.house import House, house
+from support.storage_kit import checkpoint, create_request, lease_request
 from support.watcher import Watcher, spec
 
 from servicekit.ids import new_id
 from servicekit.status import from_rpc_error
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
+from tale.storage.v1 import storage_pb2
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
 
 READY = common_pb2.STORY_STATE_READY
@@ -91,6 +93,29 @@ async def test_the_basic_view_is_readable_and_the_full_view_has_the_books(home: 
         cost_usd=full.usage.cost_usd, cost_known=full.usage.cost_known
     )
     assert 1 == len(full.full_response)
+
+
+async def test_a_full_view_stays_below_a_mebibyte(home: House) -> None:
+    """Raw responses that are too large are left out of the answer, which says so."""
+    record = (await home.storage.CreateStory(create_request(), timeout=10)).record
+    generation = storage_pb2.GenerationRecord(model_used="offline", summary="An owl slept.")
+    for _ in range(2):
+        generation.full_response.add().update({"text": "x" * 700_000})
+    end = checkpoint(
+        record.story.id,
+        text=(0, "Once."),
+        content_complete=True,
+        state=common_pb2.STORY_STATE_READY_WITHOUT_AUDIO,
+        generation=generation,
+    )
+    request = storage_pb2.CheckpointStoriesRequest(lease_duration=lease_request().duration, checkpoints=[end])
+    await home.storage.CheckpointStories(request, timeout=10)
+    story = await home.get(record.story.id)
+    assert (["RESPONSE_TRUNCATED"], 0) == ([problem.reason for problem in story.problems], len(story.full_response))
+    assert ("Once.", "An owl slept.") == (story.content, story.summary)
+    assert 1 << 20 > story.ByteSize()
+    basic = await home.stub.GetStory(gateway_pb2.GetStoryRequest(story_id=record.story.id), timeout=10)
+    assert not basic.story.problems
 
 
 async def test_without_narration_the_text_is_all(home: House) -> None:

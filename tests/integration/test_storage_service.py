@@ -137,6 +137,19 @@ async def test_a_story_goes_from_request_to_audio(storage: Storage) -> None:
     assert (audio_id, []) == (header.audio_id, list(header.segments))
 
 
+async def test_a_record_beyond_what_grpc_carries_is_read_all_the_same(storage: Storage) -> None:
+    """Without its raw responses, and it says so; the kept ones stay what they were."""
+    story_id = await created(storage)
+    for size, expected in ((1_000_000, []), (3_500_000, ["RESPONSE_TRUNCATED"])):
+        generation = storage_pb2.GenerationRecord(model_used="offline")
+        generation.full_response.add().update({"text": "x" * size})
+        await kept(storage, checkpoint(story_id, generation=generation))
+        request = storage_pb2.GetStoryRequest(story_id=story_id, view=common_pb2.STORY_VIEW_FULL)
+        story = (await storage.stub.GetStory(request)).record.story
+        assert expected == [problem.reason for problem in story.problems]
+        assert (not expected, "offline") == (bool(story.full_response), story.model_used)
+
+
 async def test_a_restart_loses_nothing(tmp_path: Path) -> None:
     """A service over the same folder has the same stories."""
     async with service(tmp_path) as storage:
