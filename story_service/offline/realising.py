@@ -55,11 +55,13 @@ class Realiser:
         if self._simpler is not None:
             text = self._simpler.sub(self._simplified, text)
             text = _SEMICOLON.sub(lambda match: ". " + match[1].upper(), text)
-        text = _SLOT.sub(lambda match: self._filled(match[1], extra), text)
+        # Divided before it is filled: what a caller wrote divides nothing.
+        return "\n\n".join(self._paragraph(part, extra) for part in text.split(" // "))
+
+    def _paragraph(self, source: str, extra: Mapping[str, str] | None) -> str:
+        text = _SLOT.sub(lambda match: self._filled(match[1], extra), source)
         text = _TWO_STOPS.sub(r"\1", text.strip())
-        return "\n\n".join(
-            _AFTER_STOP.sub(_upper_second, _FIRST.sub(_upper_second, part.strip())) for part in text.split(" // ")
-        )
+        return _AFTER_STOP.sub(_upper_second, _FIRST.sub(_upper_second, text))
 
     def suits(self, line: Line) -> bool:
         """Whether the line is meant for readers of this age."""

@@ -3,22 +3,23 @@
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
 
-from story_service.offline.brief import OfflineBrief
-from story_service.offline.cleaning import clean, clean_name, closed
+from story_service.offline.brief import OfflineBrief, StoryKind
+from story_service.offline.cleaning import clean, closed
 from story_service.offline.english.interests import Interest, interests
 from story_service.offline.english.lexicon import Lexicon
-from story_service.offline.english.phrases import (
-    Person,
-    article,
-    as_said_by_its_owner,
-    in_person,
-    joined,
-    number,
-    possessive,
-    years,
+from story_service.offline.english.memory import Memory
+from story_service.offline.english.people import (
+    OBJECTS,
+    People,
+    Room,
+    companion_slots,
+    hero_companion,
+    hero_slots,
+    lead_slots,
 )
+from story_service.offline.english.phrases import Person, article, as_said_by_its_owner, in_person, joined, number
+from story_service.offline.english.portrait import Portrait, PortraitReader
 from story_service.offline.english.wish import Helping, Quest, Wish, WishReader
 from story_service.offline.realising import AgeBand, Realiser, age_band
 from story_service.offline.seeding import random_for
@@ -26,39 +27,15 @@ from story_service.offline.stock import Section
 
 Stock = Mapping[str, tuple[Section, ...]]
 
-_PERSONS: Mapping[str, Person] = {"female": "her", "male": "him", "": "them"}
-_PRONOUNS: Mapping[Person, tuple[str, str, str, str]] = {
-    "her": ("she", "her", "her", "herself"),
-    "him": ("he", "him", "his", "himself"),
-    "them": ("they", "them", "their", "themself"),
-}
-_NOUNS: Mapping[Person, str] = {"her": "girl", "him": "boy", "them": "child"}
-_OBJECTS = {"he": ("him", "his"), "she": ("her", "her"), "it": ("it", "its")}
-
-
-@dataclass(frozen=True, slots=True)
-class _Room:
-    """How much of the caller's own words fits in: a story of one minute has 150 for everything."""
-
-    name: int
-    name_words: int
-    phrase: int
-    wish: int
-    interests: int
-
-    @classmethod
-    def of(cls, brief: OfflineBrief) -> Self:
-        """By the length asked for; characters, except where it says words or counts."""
-        if brief.length_minutes <= 1:
-            return cls(name=24, name_words=1, phrase=40, wish=60, interests=3)
-        return cls(name=40, name_words=3, phrase=120, wish=110, interests=5)
-
 
 @dataclass(frozen=True, slots=True)
 class Cast:
     """What the brief decides, before a line of the story is chosen."""
 
+    kind: StoryKind
     name: str
+    """The child's, or in a hero story the hero's."""
+    minutes: int
     band: AgeBand
     wish: Wish
     moral: Section
@@ -69,6 +46,10 @@ class Cast:
     """Likewise for the theme."""
     companion: Section
     interests: tuple[Interest, ...]
+    portrait: Portrait | None
+    """The hero, where there is one."""
+    remembers: bool
+    """Whether there is anything to say of an earlier story."""
     slots: Mapping[str, str]
 
 
@@ -91,6 +72,7 @@ class Casting:
         self._stock = stock
         self._lexicon = lexicon
         self._wishes = WishReader(lexicon)
+        self._portraits = PortraitReader(lexicon)
         self._phrases = {section.key: section.lines() for section in stock["phrases"]}
         simpler = (line.text.partition("=") for line in self._phrases["simple"])
         self._simpler = {word.strip(): simple.strip() for word, _, simple in simpler}
@@ -102,39 +84,108 @@ class Casting:
     def cast(self, brief: OfflineBrief, *, told: str = "") -> Cast:
         """The same for the same brief. A companion whose name is in `told` is somebody else there."""
         rng = random_for(brief, "cast")
-        person = _PERSONS[brief.gender]
-        room = _Room.of(brief)
-        name = " ".join(clean_name(brief.name, limit=room.name).split()[: room.name_words]) or "Little One"
+        room = Room.of(brief)
+        people = People.of(brief, room)
+        solo = brief.kind == "hero"
+        memory = Memory.of(brief.sequel, room)
         band = age_band(brief.age)
-        wish = self._wishes.read(
-            brief.wish if clean(brief.wish, limit=240) else rng.choice(self._phrases["wishes"]).text,
-            name=name, person=person, default_problem=rng.choice(self._phrases["problems"]).text, room=room.wish,
-        )  # fmt: skip
-        moral, moral_quoted = self._moral(brief, rng, room)
-        realm, theme_quoted = self._realm(brief, rng, room)
-        companion = self._companion(realm, rng, avoiding=f"{name} {brief.wish} {told}".casefold())
-        found = interests(brief.interests, self._lexicon, person, most=room.interests)
+        wish = self._wish(brief, people, memory, rng, room)
+        moral, moral_quoted = self._moral(brief, memory, rng, room)
+        realm, theme_quoted = self._realm(brief, memory, rng, room)
+        companion = self._companion(realm, rng, memory, avoiding=f"{people.lead} {brief.wish} {told}".casefold())
+        if brief.kind == "combined":
+            companion = hero_companion(people, self._section("heroes", "companion"))
+        liked = brief.hero.interests if solo and brief.hero is not None else brief.interests
+        found = interests(liked, self._lexicon, people.person, most=room.interests)
         slots = {
-            **_child(name, person, brief.age),
+            **lead_slots(people.lead, people.person, brief.age if room.asides else None, solo=solo),
             **_setting(realm),
-            **_companion(companion),
-            **_wish(wish, person, self._lexicon),
+            **companion_slots(companion, known=memory.has(companion.fields["name"])),
+            **hero_slots(people, people.lead if brief.kind == "combined" else companion.fields["name"]),
+            **memory.slots,
+            **_wish(wish, people.person, self._lexicon),
+            "solo": people.hero if solo else "", "duo": people.hero if brief.kind == "combined" else "",
             "moraltext": moral_quoted,
             "themetext": theme_quoted,
             "telling": found[0].phrase if found else "home",
             **moral.fields,
-        }
+        }  # fmt: skip
         bare = slots["boon"].removeprefix("the ")
         slots["boonas"] = f"{article(bare)} {bare}"
         slots["Boon"] = slots["boon"][:1].upper() + slots["boon"][1:]
-        slots["recap"] = f"of the window and {slots['p']}, of {slots['place']}, and of {slots['boon']}"
+        slots["recap"] = f"of the evening and {slots['p']}, of {slots['place']}, and of {slots['boon']}"
         realiser = Realiser(slots, rng, band, simpler=self._simpler)
         for field in ("glow", "echo", "gist"):
             slots[field] = realiser.text(moral.fields[field])
         slots |= self._written(found, realiser, rng, theme_quoted=theme_quoted)
-        return Cast(name, band, wish, moral, moral_quoted, realm, theme_quoted, companion, found, slots)
+        if not room.asides:
+            slots |= {"loves_tiny": "", "calendar_tiny": ""}
+        portrait = self._portrait(brief, people, room)
+        if portrait is not None:
+            slots["loves_more"] = slots["loves_tiny"] if brief.length_minutes > 1 else ""
+            slots |= self._painted(brief, people, portrait, realiser, rng)
+        return Cast(
+            brief.kind, people.lead, brief.length_minutes, band, wish, moral, moral_quoted, realm, theme_quoted,
+            companion, found, portrait, bool(memory.title or memory.detail), slots,
+        )  # fmt: skip
 
-    def _moral(self, brief: OfflineBrief, rng: random.Random, room: _Room) -> tuple[Section, str]:
+    def _wish(self, brief: OfflineBrief, people: People, memory: Memory, rng: random.Random, room: Room) -> Wish:
+        names = tuple(dict.fromkeys(name for name in (people.lead, people.hero) if name))
+        given = brief.wish if clean(brief.wish, limit=240) and not self._wishes.names_only(brief.wish, names) else ""
+        fresh = [line.text for line in self._phrases["wishes"] if not memory.has(line.text)]
+        return self._wishes.read(
+            given or rng.choice(fresh), names=names, person=people.person,
+            default_problem=rng.choice(self._phrases["problems"]).text, room=room.wish,
+        )  # fmt: skip
+
+    def _portrait(self, brief: OfflineBrief, people: People, room: Room) -> Portrait | None:
+        if brief.kind == "child" or brief.hero is None:
+            return None
+        return self._portraits.read(
+            brief.hero, name=people.hero, person=people.hero_person, room=room.look, most=room.strengths
+        )
+
+    def _painted(
+        self,
+        brief: OfflineBrief,
+        people: People,
+        portrait: Portrait,
+        realiser: Realiser,
+        rng: random.Random,
+    ) -> dict[str, str]:
+        """The sentences about the hero; empty where there is nothing to say."""
+        look, traits, strengths = portrait.look, portrait.traits, portrait.strengths
+        parts = {
+            "look": look.text, "traits": joined(traits) if traits else "",
+            "card": ", ".join(traits), "strengths": joined(strengths) if strengths else "",
+        }  # fmt: skip
+        parts["card"] = parts["card"][:1].upper() + parts["card"][1:]
+        trait_frame = "traits_was" if portrait.adjectives else "traits_card"
+        power_frame = "power_many" if len(strengths) > 1 else "power_one"
+        told = {
+            "look": self._line(f"look_{look.frame}", realiser, rng, parts) if look.text else "",
+            "traits": self._line(trait_frame, realiser, rng, parts) if traits else "",
+            "power": self._line(power_frame, realiser, rng, parts) if strengths else "",
+            "looknp": look.text if look.frame in {"had", "wore"} else "",
+            "known_for": parts["strengths"],
+            "strength": strengths[0] if strengths else "",
+        }
+        intro = f"intro_{look.frame}" if look.text and look.frame != "quoted" else "power_tiny"
+        plain = self._line(f"look_{look.frame}", realiser, rng, parts) if look.text else ""
+        in_one = self._line(intro, realiser, rng, parts) if strengths else ""
+        told["intro"] = in_one if in_one and intro != "power_tiny" else f"{plain} {in_one}".strip()
+        told["traits_more"] = told["traits"] if brief.length_minutes > 1 else ""
+        liked = interests(brief.hero.interests if brief.hero else (), self._lexicon, people.hero_person, most=3)
+        told["hloved"] = joined([one.phrase for one in liked]) if liked and brief.kind == "combined" else ""
+        return told
+
+    def _line(self, key: str, realiser: Realiser, rng: random.Random, parts: Mapping[str, str]) -> str:
+        return realiser.text(rng.choice(self._section("heroes", key).lines()).text, parts)
+
+    def _section(self, file: str, key: str) -> Section:
+        return next(section for section in self._stock[file] if section.key == key)
+
+    def _moral(self, brief: OfflineBrief, memory: Memory, rng: random.Random, room: Room) -> tuple[Section, str]:
         morals: dict[str, list[Section]] = {}
         for section in self._stock["morals"]:
             morals.setdefault(section.key.partition(".")[0], []).append(section)
@@ -142,21 +193,25 @@ class Casting:
         text = clean(brief.moral, limit=120).casefold()
         known = next((key for key, scenes in morals.items() if text in {key, *scenes[0].listed("names")}), "")
         if known or not text:
-            return rng.choice(morals[known or rng.choice(sorted(morals))]), ""
+            scenes = morals[known or rng.choice(sorted(morals))]
+            return rng.choice([scene for scene in scenes if not memory.has(scene.fields["boon"])] or scenes), ""
         return others[0], closed(brief.moral, limit=room.phrase)
 
-    def _realm(self, brief: OfflineBrief, rng: random.Random, room: _Room) -> tuple[Section, str]:
+    def _realm(self, brief: OfflineBrief, memory: Memory, rng: random.Random, room: Room) -> tuple[Section, str]:
         realms = self._stock["themes"]
         text = clean(brief.theme, limit=80)
         if not text:
-            return rng.choice(realms), ""
+            return rng.choice([realm for realm in realms if not memory.has(realm.fields["place"])] or realms), ""
         if text.casefold() in {realm.key for realm in realms}:
             return next(realm for realm in realms if realm.key == text.casefold()), ""
         indoors = tuple(realm for realm in realms if realm.key not in {"school", "pirates"})
         return _named(realms, text) or rng.choice(indoors), closed(brief.theme, limit=room.phrase)
 
-    def _companion(self, realm: Section, rng: random.Random, *, avoiding: str) -> Section:
+    def _companion(self, realm: Section, rng: random.Random, memory: Memory, *, avoiding: str) -> Section:
         known = {section.key: section for section in self._stock["companions"]}
+        friend = next((section for section in known.values() if memory.has(section.fields["name"])), None)
+        if friend is not None and friend.fields["name"].casefold() not in avoiding:
+            return friend
         near = [known[key] for key in realm.listed("pals")]
         everybody = near + [section for key, section in known.items() if key not in realm.listed("pals")]
         free = [
@@ -180,34 +235,14 @@ class Casting:
         }
 
 
-def _child(name: str, person: Person, age: int | None) -> dict[str, str]:
-    they, them, their, themself = _PRONOUNS[person]
-    return {
-        "c": name, "cs": possessive(name), "they": they, "They": they.capitalize(), "them": them, "their": their,
-        "Their": their.capitalize(), "themself": themself, "was": "were" if person == "them" else "was",
-        "childnoun": _NOUNS[person], "aged": "" if age is None else years(age),
-    }  # fmt: skip
-
-
 def _setting(realm: Section) -> dict[str, str]:
     khe = realm.fields["khe"]
-    khim, khis = _OBJECTS[khe]
+    khim, khis = OBJECTS[khe]
     keeper = realm.fields["keeper"]
     names = ("place", "light", "gatea", "gate", "keepera", "smalla", "small", "end")
     kept = {name: realm.fields[name] for name in names}
     capitals = {"Keeper": keeper[:1].upper() + keeper[1:], "Small": kept["small"][:1].upper() + kept["small"][1:]}
     return {**kept, **capitals, "keeper": keeper, "khe": khe, "khim": khim, "khis": khis}
-
-
-def _companion(companion: Section) -> dict[str, str]:
-    he = companion.fields["he"]
-    him, his = _OBJECTS[he]
-    name, kind = companion.fields["name"], companion.fields["kind"]
-    return {
-        "p": name, "ps": possessive(name), "pala": companion.fields["a"], "hello": companion.fields["hello"],
-        "palk": f"{article(kind)} {kind}", "grip": companion.fields["grip"],
-        "he": he, "him": him, "his": his, "He": he.capitalize(),
-    }  # fmt: skip
 
 
 def _wish(wish: Wish, person: Person, lexicon: Lexicon) -> dict[str, str]:
@@ -234,7 +269,8 @@ def _helping(wish: Helping, lexicon: Lexicon) -> dict[str, str]:
         "I": "I", "my": "my", "me": "me", "myself": "myself", "am": "am"}  # fmt: skip
     return {
         "w": who.later, "W": who.later[:1].upper() + who.later[1:], "wit": it, "wits": its,
-        "wwas": "were" if who.plural else "was", "wbare": who.later, "far": who.later,
+        "wwas": "were" if who.plural else "was", "wfullis": f"{who.first}{comma} who {trouble.now}",
+        "wbare": who.later, "far": who.later,
         "wfull": f"{who.first}{comma} who {trouble.past}", "wfullnow": f"{who.later}{comma} who {trouble.now}",
         "vp": trouble.detail, "vpme": as_said_by_its_owner(trouble.detail, plural=who.plural),
         "lost": trouble.detail, "fear": trouble.detail, "adj": trouble.detail, **own,

@@ -1,7 +1,7 @@
 """The scenes of the journey, in the order in which they are met, and what is said between them."""
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from story_service.offline.arc import Block, Paragraphs, Unit
 from story_service.offline.english.cast import Cast, Stock
@@ -10,31 +10,35 @@ from story_service.offline.realising import Realiser
 from story_service.offline.stock import Line, Section
 
 _SCENES_TO_A_REALM = 6
+_OCCASIONAL = ("spot", "Spot", "topic", "strength", "Strength")
 _ANY_INTEREST = ("asked", "memory", "play")
 
 
 class _Occasion(Mapping[str, str]):
-    """Slots of one scene: its topic, and a fresh spot of the realm each time that one is asked for."""
+    """Slots of one scene: what it turns on, and a fresh spot of the realm each time that one is asked for."""
 
     def __init__(self, spots: list[str], topic: str = "") -> None:
         self._spots = spots
         self._topic = topic
 
     def __getitem__(self, slot: str) -> str:
-        if slot == "topic":
+        if slot in {"topic", "strength"}:
             return self._topic
+        if slot == "Strength":
+            quote = self._topic[: self._topic.startswith("\u2018")]
+            return quote + self._topic[len(quote) :][:1].upper() + self._topic[len(quote) + 1 :]
         spot = self._spots.pop(0)
         self._spots.append(spot)
         return spot if slot == "spot" else spot[:1].upper() + spot[1:]
 
     def __contains__(self, slot: object) -> bool:
-        return slot in {"spot", "Spot", "topic"}
+        return slot in _OCCASIONAL
 
     def __iter__(self) -> Iterator[str]:
-        return iter(("spot", "Spot", "topic"))
+        return iter(_OCCASIONAL)
 
     def __len__(self) -> int:
-        return 3
+        return len(_OCCASIONAL)
 
 
 class Journey:
@@ -67,14 +71,33 @@ class Journey:
         sections = {section.key: section for section in self._stock["links"]}
         struck = [self._realiser.unit(line) for line in sections["clock"].lines()]
         lines = [*sections["rest"].lines(), *self._cast.companion.lines()]
-        links = struck + [self._realiser.unit(line) for line in lines]
+        links = struck + [self._realiser.unit(line) for line in lines] + self._about_hero()
         links += [self._realiser.unit(self._rng.choice(sections["far"].lines()))]
+        links = [unit for unit in links if unit.text]
         self._rng.shuffle(links)
         # They are taken from the end; wherever the hours fall, they strike in their order.
         hours = [unit for unit in links if unit in struck]
         for at, hour in zip([links.index(unit) for unit in hours], reversed(struck), strict=True):
             links[at] = hour
         return links
+
+    def _about_hero(self) -> list[Unit]:
+        """What is said on the way of the hero's ways, and in a sequel of the other time."""
+        links: list[Unit] = []
+        if self._cast.portrait is not None:
+            sections = {section.key: section for section in self._stock["heroes"]}
+            links += [self._realiser.unit(line) for line in sections["links"].lines()]
+            if self._cast.portrait.adjectives:
+                ways = list(sections["trait_links"].lines())
+                self._rng.shuffle(ways)
+                traits = self._cast.portrait.traits
+                links += [
+                    self._realiser.unit(line, {"trait": trait}) for line, trait in zip(ways, traits, strict=False)
+                ]
+        if self._cast.remembers:
+            remembering = next(section for section in self._stock["memories"] if section.key == "link")
+            links.append(self._realiser.unit(self._rng.choice(remembering.lines())))
+        return [unit for unit in links if unit.text]
 
     def _scenes(self) -> list[Section]:
         """Scenes that suit any realm, in a random order."""
@@ -85,7 +108,8 @@ class Journey:
         return scenes
 
     def _suits(self, section: Section) -> bool:
-        return self._realiser.suits(Line("", readers=section.fields.get("readers", "")))
+        told_of = section.fields.get("only", self._cast.kind)
+        return told_of == self._cast.kind and self._realiser.suits(Line("", readers=section.fields.get("readers", "")))
 
     def _interest(self, interest: Interest, used: set[str]) -> Section | None:
         scenes = {section.key: section for section in self._stock["interests"]}
@@ -97,6 +121,23 @@ class Journey:
                 used.add(key)
                 return scenes[key]
         return None
+
+    def _power(self, strength: str, used: set[str]) -> Section | None:
+        """A scene in which the hero does just that, or one that suits whatever it is."""
+        words = f" {strength.casefold()} "
+        own = [
+            section for section in self._stock["powers"]
+            if any(f" {name} " in words for name in section.listed("names")) and section.key not in used
+        ]  # fmt: skip
+        any_strength = [
+            section for section in self._stock["powers"]
+            if "names" not in section.fields and section.key not in used
+        ]  # fmt: skip
+        self._rng.shuffle(any_strength)
+        chosen = next(iter([*own, *any_strength]), None)
+        if chosen is not None:
+            used.add(chosen.key)
+        return chosen
 
     def _in_realm(self, realm: Section, at: int, scenes: list[Section]) -> Iterator[Block]:
         own = [
@@ -111,11 +152,11 @@ class Journey:
             spread.insert(self._rng.randint(0, min(2, len(spread))), (section, ""))
         if at == 0:
             used: set[str] = set()
-            places = (0, 2, 5)
-            for place, interest in zip(places, self._cast.interests, strict=False):
-                scene = self._interest(interest, used)
-                if scene is not None:
-                    spread.insert(place, (scene, interest.phrase))
+            loved = [(self._interest(interest, used), interest.phrase) for interest in self._cast.interests]
+            strengths = self._cast.portrait.strengths if self._cast.portrait is not None else ()
+            known = [(self._power(strength, used), strength) for strength in strengths]
+            _insert(spread, loved, (0, 2, 5) if not known else (1, 4, 7))
+            _insert(spread, known, (0, 3, 6))
         spots = list(realm.listed("spots", "|"))
         self._rng.shuffle(spots)
         glimpses = list(realm.lines("glimpses"))
@@ -137,3 +178,11 @@ class Journey:
         if glimpses and (not self._links or self._rng.random() < 0.4):
             return ((self._realiser.unit(glimpses.pop()),),)
         return ((self._links.pop(),),) if self._links else ()
+
+
+def _insert(
+    spread: list[tuple[Section, str]], scenes: Iterable[tuple[Section | None, str]], places: tuple[int, ...]
+) -> None:
+    found = [(scene, topic) for scene, topic in scenes if scene is not None]
+    for place, told in zip(places, found, strict=False):
+        spread.insert(place, told)

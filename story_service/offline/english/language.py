@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from importlib import resources
 
 from story_service.offline.arc import Arc, Block, Paragraphs, Unit
-from story_service.offline.brief import OfflineBrief
+from story_service.offline.brief import Feature, OfflineBrief
 from story_service.offline.english.cast import Cast, Casting
 from story_service.offline.english.journey import Journey
 from story_service.offline.english.lexicon import Lexicon
@@ -19,10 +19,15 @@ _CLOSE_UNDER_WORDS = 70
 """With less than this to go, a text of another hand gets only a calm close."""
 
 
+_WITHOUT_SCENES = 2
+"""A story of so many minutes has no room for a scene in which a strength is seen at work."""
+
+
 class English:
     """Stories for one child, in British English."""
 
     code = "en"
+    features: frozenset[Feature] = frozenset({"hero", "combined", "sequel"})
 
     def __init__(self) -> None:
         self._stock = load(resources.files("story_service.offline.english") / "stock")
@@ -40,7 +45,8 @@ class English:
             extra["wtitle"] = title_case(full if len(full.split()) <= 10 else who.later)
         elif isinstance(cast.wish, Quest):
             extra["qtitle"] = title_case(cast.slots["q"])
-        line = rng.choice(self._section("phrases", f"titles_{kind}").lines())
+        titles = {section.key: section for section in self._stock["phrases"]}
+        line = rng.choice(titles.get(f"titles_{cast.kind}_{kind}", titles[f"titles_{kind}"]).lines())
         return self._casting.realiser(cast, rng).text(line.text, extra)
 
     def summary(self, brief: OfflineBrief) -> str:
@@ -52,9 +58,15 @@ class English:
             aim = f"to help {slots['wfull']}"
         elif isinstance(cast.wish, Quest):
             aim = f"to {slots['q']}"
-        with_whom = f"{slots['p']}, {slots['pala']}"
+        company = f"with {slots['p']}, {cast.companion.fields['a']},"
+        who = cast.name
+        known_for = f", known for {slots['known_for']}," if slots.get("known_for") else ""
+        if cast.kind == "hero":
+            who = f"the hero {cast.name}{known_for}"
+        elif cast.kind == "combined":
+            company = f"with the hero {slots['h']}{known_for or ','}"
         return (
-            f"One night {cast.name} set out through {slots['place']} with {with_whom}, {aim}. {slots['gist']} "
+            f"One night {who} set out through {slots['place']} {company} {aim}. {slots['gist']} "
             f"It all ended well, and {cast.name} came home with {slots['boon']} and fell asleep."
         )
 
@@ -63,10 +75,11 @@ class English:
         cast = self._casting.cast(brief)
         realiser = self._casting.realiser(cast, rng)
         plot = _plot(cast)
-        opening = rng.choice(self._stock["openings"])
-        wish = rng.choice([section for section in self._stock["wishes"] if section.key.startswith(plot)])
+        opening = rng.choice(self._told(cast, "openings"))
+        wish = rng.choice([section for section in self._told(cast, "wishes") if section.key.startswith(plot)])
         before = (
             self._block(realiser, opening, shorten=1, tiny_extra="calendar_tiny"),
+            *self._memory(cast, realiser, rng),
             self._block(realiser, wish, shorten=3),
         )
         departure = self._block(realiser, cast.realm, key="departure", shorten=0, spare=True)
@@ -76,7 +89,7 @@ class English:
         """From a quiet moment that fits any text to the turn and the calm ending; or only the last of these."""
         cast = self._casting.cast(brief, told=told)
         realiser = self._casting.realiser(cast, rng)
-        sections = self._stock["continuations"]
+        sections = self._told(cast, "continuations")
         if budget < _CLOSE_UNDER_WORDS:
             closes = [section for section in sections if section.key.startswith("close")]
             return Arc((self._block(realiser, rng.choice(closes)),))
@@ -84,16 +97,18 @@ class English:
         bridge = self._block(realiser, rng.choice(bridges), shorten=0)
         finish = self._block(realiser, self._section("continuations", "finish"), shorten=3)
         if budget < 2 * _CLOSE_UNDER_WORDS:
-            return Arc((bridge, self._ending(realiser, rng, with_companion=None)))
+            return Arc((bridge, self._ending(cast, realiser, rng, with_companion=None)))
         return Arc((bridge, *self._way(cast, realiser, rng, None, finish), *self._home(cast, realiser, rng)))
 
     def bridges(self, brief: OfflineBrief) -> Iterator[str]:
-        """The first sentence of every continuation."""
+        """How every continuation begins."""
         cast = self._casting.cast(brief)
         realiser = self._casting.realiser(cast, random_for(brief, "bridges"))
-        for section in self._stock["continuations"]:
-            if section.key != "finish":
-                yield realiser.text(section.lines()[0].text)
+        for section in self._told(cast, "continuations"):
+            for body in ("", "tiny"):
+                if section.key != "finish" and section.body(body):
+                    # Whom the continuation brings along depends on the text before it.
+                    yield realiser.text(section.lines(body)[0].text.partition("{")[0])
 
     def _way(
         self, cast: Cast, realiser: Realiser, rng: random.Random, departure: Block | None, arrival: Block | None = None
@@ -110,19 +125,28 @@ class English:
         for at, scene in enumerate(scenes):
             mark = ((realiser.unit(marks.pop()),),) if at % 3 == 1 and marks else ()
             yield _with(scene, mark)
+        if cast.portrait is not None and cast.portrait.strengths and cast.minutes <= _WITHOUT_SCENES:
+            yield self._block(realiser, self._section("heroes", "feat"), spare=True)
         back = self._section("links", "back")
         yield Block(key="back", paragraphs=realiser.paragraphs(back.body()), requires=journey.first_abroad())
         yield self._block(realiser, cast.moral, key="moral", shorten=5)
         yield Block(key="payoff", paragraphs=realiser.paragraphs(device.body("payoff")), requires=third)
+        if cast.kind == "combined":
+            yield self._block(realiser, self._section("heroes", "together"), spare=True)
         yield arrival or self._block(realiser, rng.choice(self._ways_to("resolutions", _outcome(cast))), shorten=4)
 
     def _home(self, cast: Cast, realiser: Realiser, rng: random.Random) -> Iterator[Block]:
         ways = [section for section in self._stock["endings"] if section.key.startswith("homeward")]
         yield self._block(realiser, rng.choice(ways), shorten=0, homeward=True)
-        yield self._ending(realiser, rng, with_companion=cast.companion)
+        yield self._ending(cast, realiser, rng, with_companion=cast.companion)
 
-    def _ending(self, realiser: Realiser, rng: random.Random, *, with_companion: Section | None) -> Block:
-        ending = rng.choice([one for one in self._stock["endings"] if not one.key.startswith("homeward")])
+    def _memory(self, cast: Cast, realiser: Realiser, rng: random.Random) -> Iterator[Block]:
+        if cast.remembers:
+            told = [section for section in self._stock["memories"] if section.fields.get("kind") == _told_as(cast)]
+            yield self._block(realiser, rng.choice(told), shorten=0)
+
+    def _ending(self, cast: Cast, realiser: Realiser, rng: random.Random, *, with_companion: Section | None) -> Block:
+        ending = rng.choice([one for one in self._told(cast, "endings") if not one.key.startswith("homeward")])
         goodbye: Body = with_companion.body("bye") if with_companion is not None else ()
         long = (*ending.body(), *goodbye, *ending.body("after"))
         tiny = realiser.paragraphs(ending.body("tiny"))
@@ -139,6 +163,10 @@ class English:
             key=key or section.key, paragraphs=realiser.paragraphs(section.body()), short=tiny, shorten=shorten,
             homeward=homeward, spare=spare,
         )  # fmt: skip
+
+    def _told(self, cast: Cast, file: str) -> tuple[Section, ...]:
+        """The file as it is for this kind of story, where that differs."""
+        return self._stock.get(f"{cast.kind}_{file}", self._stock[file])
 
     def _ways_to(self, file: str, key: str) -> list[Section]:
         return [section for section in self._stock[file] if section.key.partition(".")[0] == key]
@@ -163,3 +191,7 @@ def _outcome(cast: Cast) -> str:
     if isinstance(cast.wish, Quest):
         return "find" if cast.wish.seen is not None else "do"
     return "note"
+
+
+def _told_as(cast: Cast) -> str:
+    return "hero" if cast.kind == "hero" else "child"

@@ -28,6 +28,12 @@ class Lexicon:
         self.brands = frozenset(words.pop("brands"))
         self.kin = frozenset(words.pop("kin"))
         self.nounish = frozenset(words.pop("nounish"))
+        self.adjectives = frozenset(words.pop("adjectives"))
+        self.things = frozenset(words.pop("things"))
+        self.masses = frozenset(words.pop("masses"))
+        self.thing_plurals = frozenset(map(self.plural, self.things))
+        pairs = (entry.partition("=") for entry in words.pop("traits"))
+        self.adjective_of = {noun: adjective for noun, _, adjective in pairs}
         self.categories = {name: frozenset(entries) for name, entries in words.items()}
         self.plurals = {self.plural(noun): noun for noun in self.animate}
         self.base_of = {progressive(verb): verb for verb in self.verbs}

@@ -56,6 +56,8 @@ def _single(text: str, lexicon: Lexicon, person: Person) -> Subject | None:
     words = core.casefold().split()
     if not 0 < len(words) <= 5 or len(rest.split()) > 10 or _NOT_NOMINAL.intersection(words):
         return None
+    if any(word in lexicon.base_of and word not in lexicon.plurals for word in words[1:-1] if word.endswith("s")):
+        return None
     head = _head(words, lexicon)
     plural = head in lexicon.plurals and head not in lexicon.animate
     noun = lexicon.plurals[head] if plural else head

@@ -71,8 +71,13 @@ def years(age: int) -> str:
 
 
 def title_case(text: str) -> str:
-    """The later part of a title, with capitals for all words but the small ones."""
-    return " ".join(word if word in _SMALL_WORDS else word[:1].upper() + word[1:] for word in text.split())
+    """The later part of a title: capitals for its last word and for all others but the small ones ("who" is none)."""
+    *words, last = text.split() or [""]
+    return " ".join([*(word if word in _SMALL_WORDS else _capital(word) for word in words), _capital(last)])
+
+
+def _capital(word: str) -> str:
+    return word[:1].upper() + word[1:]
 
 
 def progressive(verb: str) -> str:

@@ -70,25 +70,26 @@ class WishReader:
         self._lexicon = lexicon
         self._troubles = TroubleReader(lexicon)
 
-    def read(self, text: str, *, name: str, person: Person, default_problem: str, room: int = 110) -> Wish:
+    def names_only(self, text: str, names: tuple[str, ...]) -> bool:
+        """Whether the wish says no more than who the story is about anyhow."""
+        return _without_names(_rest(text), names).casefold() in {"", *map(str.casefold, names)}
+
+    def read(self, text: str, *, names: tuple[str, ...], person: Person, default_problem: str, room: int = 110) -> Wish:
         """Never fails: what it does not understand becomes a Note.
 
-        `default_problem` is the relative clause of somebody of whom the wish says nothing else; `room` is
-        the number of characters that a wish may take up.
+        `names` are those of the ones who act, `default_problem` is the relative clause of somebody of whom the wish
+        says nothing else, and `room` is the number of characters that a wish may take up.
         """
-        wish = clean(text, limit=240)
-        lead = _LEAD.match(wish)
-        rest = wish[lead.end() :] if lead else _FIRST_PERSON_LEAD.sub("", wish)
-        rest = rest.strip()
+        rest = _without_names(_rest(text), names)
         if rest and len(rest) <= 1.5 * room:
             if self._begins_with_verb(rest):
-                read = self._quest(rest, name, person) or self._helping(rest, name, person, default_problem)
+                read = self._quest(rest, names, person) or self._helping(rest, names, person, default_problem)
             else:
-                read = self._helping(rest, name, person, default_problem) or self._quest(rest, name, person)
+                read = self._helping(rest, names, person, default_problem) or self._quest(rest, names, person)
             if read is not None:
                 return read
             about = self._subject(rest, person)
-            if about is not None:
+            if about is not None and not _is_one_of(about, names):
                 return Quest(f"find {about.first}", about)
         return Note(closed(text, limit=room))
 
@@ -104,22 +105,22 @@ class WishReader:
             return None
         return subject(text, self._lexicon, person)
 
-    def _helping(self, text: str, name: str, person: Person, default_problem: str) -> Helping | None:
+    def _helping(self, text: str, names: tuple[str, ...], person: Person, default_problem: str) -> Helping | None:
         text = re.sub(r"^(?:to )?(?:meet|help|find|see) (?=.+ who )", "", text, flags=re.IGNORECASE)
         named, *clause = _WHO.split(text, maxsplit=1)
         if not clause and (bare := split_bare(text)):
             named, clause = bare[0], [bare[1]]
         who = self._subject(named, person)
-        if who is None or not (who.animate or clause) or (who.proper and who.first.casefold() == name.casefold()):
+        if who is None or not (who.animate or clause) or _is_one_of(who, names):
             return None
         given = clause[0] if clause else default_problem.removeprefix("who ")
         if len(given.split()) > 14 or re.search(r"[!?:;]|\. ", given):
             return None
         return Helping(who, self._troubles.read(given, who))
 
-    def _quest(self, text: str, name: str, person: Person) -> Quest | None:
+    def _quest(self, text: str, names: tuple[str, ...], person: Person) -> Quest | None:
         wanted = re.sub(
-            rf"^(?:{re.escape(name)}|i|we|she|he|they|a (?:girl|boy|child)) (?=\w)",
+            rf"^(?:{_any(names)}|i|we|she|he|they|a (?:girl|boy|child)) (?=\w)",
             "",
             text,
             count=1,
@@ -142,3 +143,24 @@ class WishReader:
             return None
         seen = subject(" ".join(words[1:]), self._lexicon, person) if verb in self._lexicon.seeing else None
         return Quest(" ".join([verb, *words[1:]]), seen)
+
+
+def _rest(text: str) -> str:
+    """What is wished, without "please tell me a story about"."""
+    wish = clean(text, limit=240)
+    lead = _LEAD.match(wish)
+    return (wish[lead.end() :] if lead else _FIRST_PERSON_LEAD.sub("", wish)).strip()
+
+
+def _any(names: tuple[str, ...]) -> str:
+    return "|".join(map(re.escape, names))
+
+
+def _without_names(text: str, names: tuple[str, ...]) -> str:
+    """Who acts needs no mention beside somebody else: "Mia and a dragon" is a wish for a dragon."""
+    text = re.sub(rf"^(?:(?:{_any(names)}),? and )+(?=\w)", "", text, flags=re.IGNORECASE)
+    return re.sub(rf"(?<=\w),? and (?:{_any(names)})$", "", text, flags=re.IGNORECASE)
+
+
+def _is_one_of(who: Subject, names: tuple[str, ...]) -> bool:
+    return who.proper and who.first.casefold() in set(map(str.casefold, names))
