@@ -8,6 +8,7 @@ from story_service.offline.arc import Language, Versatile
 from story_service.offline.brief import Feature, LanguageUnsupported, OfflineBrief, Piece, StoryUnsupported
 from story_service.offline.english import English
 from story_service.offline.fitting import fit
+from story_service.offline.russian import Russian
 from story_service.offline.seeding import random_for
 from story_service.offline.sentences import WORDS_PER_MINUTE, count_words, sentence_keys
 
@@ -54,7 +55,7 @@ class OfflineWriter:
     """Writes stories from a stock of prose. Pure computation, a few milliseconds a story; no state but the stock."""
 
     def __init__(self) -> None:
-        self._languages: dict[str, Language] = {language.code: language for language in (English(),)}
+        self._languages: dict[str, Language] = {language.code: language for language in (English(), Russian())}
 
     @property
     def languages(self) -> tuple[str, ...]:

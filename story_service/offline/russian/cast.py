@@ -1,0 +1,175 @@
+"""Who and what a story is made of: the child, the companion, the place, the moral, and the slots they fill."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from story_service.offline.brief import OfflineBrief
+from story_service.offline.cleaning import clean, clean_name, closed
+from story_service.offline.realising import AgeBand, Realiser, age_band
+from story_service.offline.russian.agreement import Agreement, about, case_slots, listed, to, with_
+from story_service.offline.russian.interests import Interest, InterestReader, loved
+from story_service.offline.russian.morphology import Forms, Gender, Morphology
+from story_service.offline.russian.names import Child, child
+from story_service.offline.russian.nouns import NounReader
+from story_service.offline.russian.numerals import was_years
+from story_service.offline.russian.wish import Helping, Quest, Wish, WishReader
+from story_service.offline.seeding import random_for
+from story_service.offline.stock import Section
+
+Stock = Mapping[str, tuple[Section, ...]]
+
+_CASED = ("gate", "keeper", "small")
+_PLAIN = ("place", "to", "in", "smalla", "keepera", "end_to", "end_in")
+_GENDERS: Mapping[str, Gender] = {"m": "m", "f": "f"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """How much of the caller's own words fits in: a story of one minute has 150 for everything."""
+
+    name: int
+    name_words: int
+    phrase: int
+    wish: int
+    interests: int
+
+    @classmethod
+    def of(cls, brief: OfflineBrief) -> Self:
+        """By the length asked for; characters, except where it says words or counts."""
+        if brief.length_minutes <= 1:
+            return cls(name=24, name_words=1, phrase=40, wish=60, interests=3)
+        return cls(name=40, name_words=3, phrase=120, wish=110, interests=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """What the brief decides, before a line of the story is chosen."""
+
+    child: Child
+    band: AgeBand
+    wish: Wish
+    realm: Section
+    moral: Section
+    companion: Section
+    interests: tuple[Interest, ...]
+    slots: Mapping[str, str]
+
+
+class Casting:
+    """Casts stories from one stock."""
+
+    def __init__(self, stock: Stock, morphology: Morphology) -> None:
+        self._stock = stock
+        self._morphology = morphology
+        self._agreement = Agreement(stock["grammar"])
+        nouns = NounReader(morphology)
+        self._wishes = WishReader(morphology, nouns)
+        self._interests = InterestReader(morphology, nouns, stock["lexicon"])
+        self._phrases = {section.key: section.lines() for section in stock["phrases"]}
+
+    def realiser(self, cast: Cast, rng: random.Random) -> Realiser:
+        """For the lines of one story."""
+        return Realiser(cast.slots, rng, cast.band, simpler={})
+
+    def cast(self, brief: OfflineBrief, *, told: str = "") -> Cast:
+        """The same for the same brief. A companion whose name is in `told` is somebody else there."""
+        rng = random_for(brief, "cast")
+        room = _Room.of(brief)
+        name = " ".join(clean_name(brief.name, limit=room.name).split()[: room.name_words])
+        who = child(name, brief.gender, brief.age, self._morphology)
+        picked = rng.choice(self._phrases["wishes"]).text
+        wish = self._wishes.read(
+            brief.wish if clean(brief.wish, limit=240) else picked, name=who.name, room=room.wish
+        )  # fmt: skip
+        default = rng.choice(self._phrases["problems"]).text
+        moral, moral_quoted = self._moral(brief, rng, room)
+        realm, theme_quoted = self._realm(brief, rng, room)
+        companion = self._companion(realm, rng, avoiding=f"{name} {brief.wish} {told}".casefold())
+        found = self._interests.all(brief.interests, most=room.interests)
+        slots = {
+            **self._child(who, brief),
+            **_setting(realm),
+            **self._cased("p", listed(companion.fields["name"]), _GENDERS[companion.fields["gender"]], "_p"),
+            "who": companion.fields["who"], "hello": companion.fields["hello"],
+            **self._wish(wish, default),
+            **case_slots("boon", listed(moral.fields["boon"])),
+            "moraltext": moral_quoted, "themetext": theme_quoted,
+        }  # fmt: skip
+        realiser = Realiser(slots, rng, age_band(brief.age), simpler={})
+        slots |= {field: realiser.text(moral.fields[field]) for field in ("glow", "echo", "gist")}
+        lines = self._phrases["loves"]
+        slots["loves"] = realiser.text(rng.choice(lines).text, {"loved": loved(found)}) if found else ""
+        slots["loves_tiny"] = realiser.text(lines[0].text, {"loved": loved(found)}) if found else ""
+        slots["calendar"] = realiser.text(self._phrases["calendar"][0].text) if theme_quoted else ""
+        slots["calendar_tiny"] = realiser.text(self._phrases["calendar_tiny"][0].text) if theme_quoted else ""
+        return Cast(who, age_band(brief.age), wish, realm, moral, companion, found, slots)
+
+    def _cased(self, prefix: str, forms: Forms, gender: Gender, suffix: str) -> dict[str, str]:
+        prepositions = {
+            f"with_{prefix}": f"{with_(forms['ins'])} {forms['ins']}",
+            f"to_{prefix}": f"{to(forms['dat'])} {forms['dat']}",
+            f"about_{prefix}": f"{about(forms['loc'])} {forms['loc']}",
+        }
+        return {**case_slots(prefix, forms), **prepositions, **self._agreement.slots(gender, suffix)}
+
+    def _child(self, who: Child, brief: OfflineBrief) -> dict[str, str]:
+        return {
+            **self._cased("c", who.cases, who.gender, ""),
+            **case_slots("kid", who.noun),
+            "name": who.name,
+            "first": who.first,
+            "was_years": "" if brief.age is None else was_years(brief.age),
+        }
+
+    def _moral(self, brief: OfflineBrief, rng: random.Random, room: _Room) -> tuple[Section, str]:
+        morals: dict[str, list[Section]] = {}
+        for section in self._stock["morals"]:
+            morals.setdefault(section.key.partition(".")[0], []).append(section)
+        others = morals.pop("other")
+        text = clean(brief.moral, limit=120).casefold()
+        known = next((key for key, scenes in morals.items() if text in {key, *scenes[0].listed("names")}), "")
+        if known or not text:
+            return rng.choice(morals[known or rng.choice(sorted(morals))]), ""
+        return others[0], closed(brief.moral, limit=room.phrase)
+
+    def _realm(self, brief: OfflineBrief, rng: random.Random, room: _Room) -> tuple[Section, str]:
+        realms = self._stock["themes"]
+        text = clean(brief.theme, limit=80).casefold()
+        if not text:
+            return rng.choice(realms), ""
+        for realm in realms:
+            if text in {realm.key, *realm.listed("exactly")}:
+                return realm, ""
+        lemmas = {word.lemma for part in text.split() for word in self._morphology.words(part)} | {*text.split()}
+        named = [realm for realm in realms if not lemmas.isdisjoint({realm.key, *realm.listed("names")})]
+        anywhere = [realm for realm in realms if realm.key not in {"school", "pirates"}]
+        return (named[0] if named else rng.choice(anywhere)), closed(brief.theme, limit=room.phrase)
+
+    def _companion(self, realm: Section, rng: random.Random, *, avoiding: str) -> Section:
+        known = {section.key: section for section in self._stock["companions"]}
+        free = [one for one in known.values() if not any(word in avoiding for word in one.listed("avoid"))]
+        close = [section for section in free if section.key in realm.listed("pals")]
+        return rng.choice(close or free or list(known.values()))
+
+    def _wish(self, wish: Wish, default: str) -> dict[str, str]:
+        if isinstance(wish, Helping):
+            gender = wish.who.gender
+            slots = self._cased("w", wish.who.forms, gender, "_w")
+            clause = wish.trouble.clause or f"{slots['которому_w']} {default}"
+            return {**slots, "wclause": f", {clause}", "vp": wish.trouble.deed, "far": slots["about_w"]}
+        if isinstance(wish, Quest):
+            slots = {"q": wish.deed, "far": "о заветном желании"}
+            if wish.seen is not None:
+                slots |= self._cased("np", wish.seen.forms, wish.seen.gender, "_s")
+                slots["far"] = slots["about_np"]
+            return slots
+        return {"wishtext": wish.text, "far": "о заветном желании"}
+
+
+def _setting(realm: Section) -> dict[str, str]:
+    slots = {name: realm.fields[name] for name in _PLAIN}
+    for name in _CASED:
+        slots |= case_slots(name, listed(realm.fields[name]))
+    return slots

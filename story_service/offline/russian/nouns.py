@@ -1,0 +1,149 @@
+"""Noun phrases that somebody typed, read in one case and put into all."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from story_service.offline.russian.morphology import CASES, GRAMMEMES, Case, Forms, Gender, Morphology, Word, like
+
+_LONGEST = 8
+_OWN = re.compile(r"^(?:мо(?:й|я|ё|и|его|ей|ему|ю|их|им|ими|ём|ем)|наш\w*)$", re.IGNORECASE)
+_OTHER_GENDERS: Mapping[Gender, tuple[str, ...]] = {
+    "m": ("masc", "sing"), "f": ("femn", "sing"), "n": ("neut", "sing"), "pl": ("plur",),
+}  # fmt: skip
+_COUNTS: Mapping[str, Forms] = {
+    key: dict(zip(CASES, forms, strict=True))
+    for key, forms in {
+        "два": ("два", "двух", "двум", "двух", "двумя", "двух"),
+        "две": ("две", "двух", "двум", "двух", "двумя", "двух"),
+        "три": ("три", "трёх", "трём", "трёх", "тремя", "трёх"),
+        "четыре": ("четыре", "четырёх", "четырём", "четырёх", "четырьмя", "четырёх"),
+    }.items()
+}
+_COUNT_OF = {"двух": "два", "трёх": "три", "трех": "три", "четырёх": "четыре", "четырех": "четыре"} | {
+    key: key for key in _COUNTS
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NounPhrase:
+    """Somebody or something, with all its words."""
+
+    forms: Forms
+    gender: Gender
+    animate: bool
+    lemma: str = ""
+    """Dictionary form of the noun, "" for a name."""
+
+    @property
+    def plural(self) -> bool:
+        """Whether it takes the plural."""
+        return self.gender == "pl"
+
+
+class NounReader:
+    """Reads noun phrases with one dictionary."""
+
+    def __init__(self, morphology: Morphology) -> None:
+        self._morphology = morphology
+
+    def read(self, text: str, case: Case) -> NounPhrase | None:
+        """The phrase "маленького дракона без хвоста" given as an accusative; None where it can not be read so."""
+        parts = re.split(r"\s+и\s+", text.strip())
+        read = [self._one(part.split(), case) for part in parts]
+        known = [one for one in read if one is not None]
+        if len(known) < len(parts) or not 1 <= len(known) <= 2:
+            return None
+        if len(known) == 1:
+            return known[0]
+        forms = {one: " и ".join(phrase.forms[one] for phrase in known) for one in CASES}
+        return NounPhrase(forms, "pl", animate=all(one.animate for one in known))
+
+    def _one(self, words: list[str], case: Case) -> NounPhrase | None:
+        if not 0 < len(words) <= _LONGEST:
+            return None
+        count = _COUNT_OF.get(words[0].casefold())
+        if count is not None:
+            return self._counted(count, words[1:], case)
+        for at in range(min(len(words), 4)):
+            noun = self._noun(words[at], case, [word for word in words[:at] if not _OWN.match(word)])
+            if noun is not None and all(self._may_follow(word) for word in words[at + 1 :]):
+                return self._phrase(words, at, noun)
+            if not _OWN.match(words[at]) and not self._adjective(words[at], case):
+                break
+        return self._proper(words)
+
+    def _noun(self, word: str, case: Case, adjectives: list[str]) -> Word | None:
+        for noun in self._morphology.words(word, "NOUN", GRAMMEMES[case]):
+            agreeing = ("accs",) if case == "acc" else (GRAMMEMES[case],)
+            if all(self._agrees(one, noun, agreeing) for one in adjectives):
+                return noun
+        return None
+
+    def _agrees(self, adjective: str, noun: Word, grammemes: tuple[str, ...]) -> bool:
+        wanted = (*grammemes, *_OTHER_GENDERS[noun.gender])
+        return any("ADJF" in one or "PRTF" in one for one in self._morphology.words(adjective, *wanted))
+
+    def _adjective(self, word: str, case: Case) -> bool:
+        return any("ADJF" in one or "PRTF" in one for one in self._morphology.words(word, GRAMMEMES[case]))
+
+    def _phrase(self, words: list[str], at: int, noun: Word) -> NounPhrase | None:
+        number = "plur" if noun.gender == "pl" else "sing"
+        forms = noun.forms(number)
+        if forms is None:
+            return None
+        before = [word for word in words[:at] if not _OWN.match(word)]
+        told: dict[Case, str] = {}
+        for case in CASES:
+            inner = [self._agreeing(word, case, noun) for word in before]
+            head = words[at] if forms[case] == words[at].casefold() else like(words[at], forms[case])
+            told[case] = " ".join([*inner, head, *words[at + 1 :]])
+        return NounPhrase(told, noun.gender, "anim" in noun, noun.lemma)
+
+    def _agreeing(self, adjective: str, case: Case, noun: Word) -> str:
+        wanted = [GRAMMEMES[case], *_OTHER_GENDERS[noun.gender]]
+        if case == "acc" and noun.gender in {"m", "pl"}:
+            wanted.append("anim" if "anim" in noun else "inan")
+        for reading in self._morphology.words(adjective):
+            if ("ADJF" in reading or "PRTF" in reading) and (form := reading.inflected(*wanted)) is not None:
+                return like(adjective, form)
+        return adjective
+
+    def _counted(self, count: str, words: list[str], case: Case) -> NounPhrase | None:
+        """Two kittens: the nominative takes the genitive singular, the other cases the plural."""
+        if not words or len(words) > 2 or case not in {"nom", "acc", "gen", "loc"}:
+            return None
+        *adjectives, last = words
+        readings = [*self._morphology.words(last, "NOUN", "gent"), *self._morphology.words(last, "NOUN", "loct")]
+        for noun in readings:
+            one, many = noun.forms("sing"), noun.forms("plur")
+            if one is None or many is None:
+                continue
+            feminine = "femn" in noun
+            numeral = _COUNTS["две" if count in {"два", "две"} and feminine else count]
+            told: dict[Case, str] = {}
+            for target in CASES:
+                shown = "gen" if target in {"nom", "acc"} else target
+                inner = [self._plural_adjective(word, shown) for word in adjectives]
+                direct = target == "nom" or (target == "acc" and "anim" not in noun)
+                head = one["gen"] if direct else many["gen" if target == "acc" else target]
+                told[target] = " ".join([numeral["nom"] if direct else numeral[target], *inner, head])
+            return NounPhrase(told, "pl", "anim" in noun, noun.lemma)
+        return None
+
+    def _plural_adjective(self, word: str, case: Case) -> str:
+        for reading in self._morphology.words(word):
+            if "ADJF" in reading and (form := reading.inflected(GRAMMEMES[case], "plur")) is not None:
+                return form
+        return word
+
+    def _may_follow(self, word: str) -> bool:
+        """Modifiers stay as they are, but a verb among them means that this was no noun phrase."""
+        reading = self._morphology.word(word.strip(","))
+        return reading is None or not any(one in reading for one in ("VERB", "INFN", "NPRO", "CONJ"))
+
+    def _proper(self, words: list[str]) -> NounPhrase | None:
+        """A name that the dictionary does not have keeps its form in all cases."""
+        if len(words) == 1 and words[0][:1].isupper() and not self._morphology.knows(words[0]):
+            return NounPhrase(dict.fromkeys(CASES, words[0]), "m", animate=True)
+        return None
