@@ -1,9 +1,12 @@
 """The `tale` command."""
 
 from importlib import import_module
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # Name -> where it is and what `tale --help` says of it. Commands are imported when they are used: gRPC takes a while.
 COMMANDS: Final = {
@@ -17,9 +20,14 @@ COMMANDS: Final = {
     "cancel": ("tale_client.cli.change", "Stop a story that is being made."),
     "rate": ("tale_client.cli.change", "Say how a story was liked, 1 to 10."),
     "delete": ("tale_client.cli.change", "Remove a story with its audio."),
+    "children": ("tale_client.cli.children", "Keep children, and ask for stories by their name."),
+    "heroes": ("tale_client.cli.heroes", "Keep heroes, and let stories be about them."),
+    "voices": ("tale_client.cli.catalogue", "Show who can speak: providers and their voices."),
+    "models": ("tale_client.cli.catalogue", "Show which models can write."),
     "status": ("tale_client.cli.status", "Show every service, what is embedded, and what brings the real parts."),
     "up": ("tale_client.cli.up", "Run the whole cluster in this terminal."),
     "demo": ("tale_client.cli.demo", "Start a cluster, tell one story, and stop the cluster."),
+    "completion": ("tale_client.cli.completion", "Print a script that lets the shell complete `tale`."),
 }
 
 
@@ -35,6 +43,13 @@ class _Commands(click.Group):
         command = getattr(import_module(COMMANDS[cmd_name][0]), f"{cmd_name}_command")
         return command if isinstance(command, click.Command) else None
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list["CompletionItem"]:
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only when a shell asks
+
+        # click would import every command for its help.
+        own = [CompletionItem(name, help=said) for name, (_, said) in COMMANDS.items() if name.startswith(incomplete)]
+        return own + click.Command.shell_complete(self, ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
         with formatter.section("Commands"):
@@ -48,7 +63,7 @@ class _Commands(click.Group):
 )
 @click.version_option(package_name="tale-generator", prog_name="tale")
 def cli() -> None:
-    r"""Bedtime stories for one particular child, written and told aloud.
+    """Bedtime stories for one particular child, written and told aloud.
 
     \b
     Try it at once, with no key and nothing running:
@@ -56,7 +71,7 @@ def cli() -> None:
     Or run a cluster in one terminal and ask it from another:
         tale up
         tale tell --name Mia --age 6 --interest dragons --moral kindness
-    """
+    """  # noqa: D301 - click wants the control character itself
 
 
 def main() -> None:

@@ -2,29 +2,66 @@
 
 from contextlib import aclosing
 from pathlib import Path
+from typing import Final
 
 import click
 
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
+from tale_client.cli.asking import KINDS
 from tale_client.cli.facts import as_json as json_of
 from tale_client.cli.facts import audio_seconds, clock, facts, state_name
+from tale_client.cli.heroes import HEROES
 from tale_client.cli.options import client_of, json_option, story_argument, target_option
+from tale_client.cli.people import is_id
 from tale_client.cli.running import run
 from tale_client.cli.shelf import audio_suffix, slug
 from tale_client.cli.terminal import Wrapper, one_line, printable, width
 
+STATES: Final = {
+    state_name(state).lower().replace("_", "-"): state
+    for state in common_pb2.StoryState.values()
+    if state != common_pb2.STORY_STATE_UNSPECIFIED
+}
+
 
 @click.command("list")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Stories at most.")
-@click.option("--child", "child_name", default="", metavar="NAME", help="Only stories for the child of that name.")
-@click.option("--search", "query", default="", metavar="WORDS", help="Only stories with these words.")
+@click.option("--child", default="", metavar="NAME|ID", help="Only for the child of that name, or the kept one.")
+@click.option("--hero", default="", metavar="NAME|ID", help="Only about that kept hero.")
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice(list(STATES)), help="Only in that state. Repeatable: any."
+)
+@click.option("--kind", type=click.Choice(list(KINDS)), help="Only of that kind.")
+@click.option("--language", default="", metavar="CODE", help="Only in that language, such as en or ru.")
+@click.option("--min-rating", type=int, metavar="1-10", help="Only rated that or better.")
+@click.option("--search", "query", default="", metavar="WORDS", help="Only with these words in title or text.")
 @json_option
 @target_option
-def list_command(*, limit: int, child_name: str, query: str, as_json: bool, target: str) -> None:
-    """List kept stories, newest first."""
-    wanted = common_pb2.StoryFilter(child_name=child_name, query=query)
-    run(_list(wanted, limit=limit, as_json=as_json, target=target))
+def list_command(
+    *,
+    limit: int,
+    child: str,
+    hero: str,
+    states: tuple[str, ...],
+    kind: str | None,
+    language: str,
+    min_rating: int | None,
+    query: str,
+    as_json: bool,
+    target: str,
+) -> None:
+    """List kept stories, newest first; all that is asked for must hold."""
+    wanted = common_pb2.StoryFilter(
+        child_id=child if is_id(child) else "",
+        child_name="" if is_id(child) else child,
+        states=[STATES[state] for state in states],
+        kind=KINDS.get(kind or "", common_pb2.STORY_KIND_UNSPECIFIED),
+        language_code=language,
+        min_rating=min_rating,
+        query=query,
+    )
+    run(_list(wanted, hero=hero, limit=limit, as_json=as_json, target=target))
 
 
 @click.command("show")
@@ -51,17 +88,23 @@ def audio_command(story_id: str, *, out: Path | None, as_json: bool, target: str
     run(_audio(story_id, out=out, as_json=as_json, target=target))
 
 
-async def _list(wanted: common_pb2.StoryFilter, *, limit: int, as_json: bool, target: str) -> int:
+async def _list(wanted: common_pb2.StoryFilter, *, hero: str, limit: int, as_json: bool, target: str) -> int:
     found: list[common_pb2.StorySummary] = []
-    async with client_of(target) as client, aclosing(client.list_stories(wanted, page_size=min(limit, 100))) as all_:
-        async for summary in all_:
-            found.append(summary)
-            if len(found) == limit:
-                break
+    async with client_of(target) as client:
+        if hero:
+            wanted.hero_id = await HEROES.id_of(client, hero)
+        async with aclosing(client.list_stories(wanted, page_size=min(limit, 100))) as all_:
+            async for summary in all_:
+                found.append(summary)
+                if len(found) == limit:
+                    break
     if as_json:
         click.echo(json_of(gateway_pb2.ListStoriesResponse(stories=found)))
     elif not found:
-        click.echo("No stories yet. Tell one: tale tell --name Mia --age 6", err=True)
+        if wanted == common_pb2.StoryFilter():
+            click.echo("No stories yet. Tell one: tale tell --name Mia --age 6", err=True)
+        else:
+            click.echo("No story is like that.", err=True)
     for summary in () if as_json else found:
         sound = summary.audio_duration.ToNanoseconds() / 1e9
         columns = [

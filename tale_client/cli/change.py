@@ -2,9 +2,10 @@
 
 import click
 
+from tale.gateway.v1 import gateway_pb2
 from tale_client.cli.facts import as_json as json_of
 from tale_client.cli.facts import state_name
-from tale_client.cli.options import client_of, json_option, story_argument, target_option
+from tale_client.cli.options import client_of, json_option, story_argument, target_option, yes_option
 from tale_client.cli.running import run
 
 
@@ -29,13 +30,14 @@ def rate_command(story_id: str, rating: int, *, as_json: bool, target: str) -> N
 
 @click.command("delete")
 @story_argument
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
+@json_option
 @target_option
-def delete_command(story_id: str, *, yes: bool, target: str) -> None:
+def delete_command(story_id: str, *, yes: bool, as_json: bool, target: str) -> None:
     """Remove the story ID with its audio. It can not be brought back."""
     if not yes:
         click.confirm(f"Remove the story {story_id} with its audio for good?", abort=True, err=True)
-    run(_delete(story_id, target=target))
+    run(_delete(story_id, as_json=as_json, target=target))
 
 
 async def _cancel(story_id: str, *, as_json: bool, target: str) -> int:
@@ -52,8 +54,8 @@ async def _rate(story_id: str, rating: int, *, as_json: bool, target: str) -> in
     return 0
 
 
-async def _delete(story_id: str, *, target: str) -> int:
+async def _delete(story_id: str, *, as_json: bool, target: str) -> int:
     async with client_of(target) as client:
         await client.delete_story(story_id)
-    click.echo("The story is removed.")
+    click.echo(json_of(gateway_pb2.DeleteStoryResponse()) if as_json else "The story is removed.")
     return 0

@@ -7,11 +7,13 @@ from typing import IO
 import click
 
 from tale.common.v1 import common_pb2
+from tale_client.cli.asking import spec_of
+from tale_client.cli.options import json_option
+from tale_client.cli.people import GENDERS
 from tale_client.cli.performance import Performance, close
 from tale_client.cli.running import run
 from tale_client.cli.shelf import Shelf
 from tale_client.cli.status import embedded
-from tale_client.cli.tell import GENDERS, spec_of
 from tale_client.cli.terminal import printable
 from tale_client.client import AsyncTaleClient
 from tale_client.cluster.layout import GATEWAY, Layout, Service
@@ -44,6 +46,7 @@ LOG_NAME = "demo.log"
     show_envvar=True,
     help="Folder for the files.",
 )
+@json_option
 def demo_command(
     *,
     name: str,
@@ -56,6 +59,7 @@ def demo_command(
     minutes: int,
     language: str,
     out: Path,
+    as_json: bool,
 ) -> None:
     """Start a cluster of its own on free ports, tell one story, and stop the cluster.
 
@@ -75,10 +79,10 @@ def demo_command(
         language=language,
     )
     performances: list[Performance] = []
-    run(_demo(spec, out, performances), interrupted=lambda: _interrupted(performances))
+    run(_demo(spec, out, performances, as_json=as_json), interrupted=lambda: _interrupted(performances))
 
 
-async def _demo(spec: common_pb2.StorySpec, out: Path, performances: list[Performance]) -> int:
+async def _demo(spec: common_pb2.StorySpec, out: Path, performances: list[Performance], *, as_json: bool) -> int:
     data = Path(os.environ.get("TALE_DATA_DIR") or "data")
     layout = Layout.on_free_ports()
     with _open_log(data) as log:
@@ -90,16 +94,16 @@ async def _demo(spec: common_pb2.StorySpec, out: Path, performances: list[Perfor
         async with Supervisor(layout, os.environ, sink=keep, report=_report) as cluster:
             await cluster.start()
             async with AsyncTaleClient(layout[GATEWAY].address) as client:
-                performance = Performance(client, Shelf(out), quiet=False)
+                performance = Performance(client, Shelf(out), quiet=as_json)
                 performances.append(performance)
                 click.echo("", err=True)
                 story = await performance.give(client.tell(spec, include_audio=True))
                 status = await client.system_status()
-            code = close(story, performance.kept, json_too=False)
+            code = close(story, performance.kept, json_too=as_json)
             for line in ("", *embedded(status.embedded_parts), ""):
-                click.echo(line)
+                click.echo(line, err=as_json)
     for line in _next_steps(story, performance.kept, data):
-        click.echo(line)
+        click.echo(line, err=as_json)
     return code
 
 

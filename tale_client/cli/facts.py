@@ -36,6 +36,8 @@ def facts(story: common_pb2.Story) -> list[tuple[str, str]]:
         ("Story", story.id),
         ("State", state_name(story.state)),
         ("For", f"{story.child.name}, {story.child.age}" if story.child.HasField("age") else story.child.name),
+        ("Hero", story.hero.name),
+        ("Sequel to", story.parent_story_id),
         ("Asked for", f"{story.length_minutes} min in {story.language_code}"),
         ("Moral", story.moral),
         ("Theme", story.theme),

@@ -4,23 +4,23 @@ from pathlib import Path
 
 import click
 
-from tale_client.cli.options import client_of, json_option, story_argument, target_option, voice_of, voice_options
+from tale_client.cli.options import (
+    client_of,
+    json_option,
+    out_option,
+    story_argument,
+    target_option,
+    voice_of,
+    voice_options,
+)
 from tale_client.cli.performance import Performance, close, goes_on
 from tale_client.cli.running import run
 from tale_client.cli.shelf import Shelf
 
-_out_option = click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("out"),
-    show_default=True,
-    help="Folder for the files.",
-)
-
 
 @click.command("watch")
 @story_argument
-@_out_option
+@out_option
 @json_option
 @target_option
 def watch_command(story_id: str, *, out: Path, as_json: bool, target: str) -> None:
@@ -31,7 +31,7 @@ def watch_command(story_id: str, *, out: Path, as_json: bool, target: str) -> No
 @click.command("narrate")
 @story_argument
 @voice_options
-@_out_option
+@out_option
 @json_option
 @target_option
 def narrate_command(
@@ -49,7 +49,7 @@ def narrate_command(
 
 @click.command("retry")
 @story_argument
-@_out_option
+@out_option
 @json_option
 @target_option
 def retry_command(story_id: str, *, out: Path, as_json: bool, target: str) -> None:

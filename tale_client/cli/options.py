@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
@@ -27,6 +28,14 @@ json_option: Final = click.option(
     is_flag=True,
     help="Print protobuf JSON (lowerCamelCase names, as `buf curl` prints) and nothing else on standard output.",
 )
+out_option: Final = click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("out"),
+    show_default=True,
+    help="Folder for the files.",
+)
+yes_option: Final = click.option("--yes", is_flag=True, help="Do not ask.")
 story_argument: Final = click.argument("story_id", metavar="ID")
 
 

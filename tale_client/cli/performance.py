@@ -10,7 +10,7 @@ from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client.aio import in_thread
 from tale_client.cli.facts import as_json, audio_seconds, clock, problem, state_name
-from tale_client.cli.progress import NarrationProgress, narration_progress
+from tale_client.cli.progress import Progress, progress
 from tale_client.cli.running import FAILED, WITHOUT_AUDIO
 from tale_client.cli.shelf import AudioIntake, Shelf, audio_suffix
 from tale_client.cli.terminal import Wrapper, one_line, printable, width
@@ -24,7 +24,8 @@ class Performance:
     """One story, from its first event to the files.
 
     The text goes to standard output (nowhere with `quiet`), everything else to standard error. The progress of the
-    narration begins when the text is whole: the text is its own progress until then, and the two never mix.
+    narration begins when the text is whole: the text is its own progress until then, and the two never mix. With
+    `quiet` the writing has a progress of its own, by words.
     """
 
     def __init__(self, client: AsyncTaleClient, shelf: Shelf, *, quiet: bool) -> None:
@@ -39,7 +40,10 @@ class Performance:
         self._written = 0
         self._total: int | None = None
         self._spoken = 0
-        self._progress: NarrationProgress | None = None
+        self._words = 0
+        self._expected = 0
+        self._writing: Progress | None = None
+        self._progress: Progress | None = None
         self._notes: list[str] = []
 
     async def give(self, events: AsyncGenerator[gateway_pb2.StoryEvent, None], *, written: int = 0) -> common_pb2.Story:
@@ -76,6 +80,8 @@ class Performance:
                 self._say(f"{click.style(title, bold=True)}\n{'=' * min(len(title), width())}\n\n")
             case "text":
                 self._written += len(event.text.delta)
+                self._words += len(event.text.delta.split())
+                self._count_words(stack)
                 self._say(self._wrapper.feed(printable(event.text.delta)))
                 self._check_text(stack)
             case "segment":
@@ -83,6 +89,8 @@ class Performance:
                 self._advance()
             case "state":
                 self._spoken = max(self._spoken, event.state.progress.characters_narrated)
+                self._expected = event.state.progress.words_expected
+                self._count_words(stack)
                 if event.state.state == common_pb2.STORY_STATE_NARRATING:
                     self._total = event.state.progress.characters_written
                 self._check_text(stack)
@@ -101,10 +109,17 @@ class Performance:
 
     def _note(self, warning: common_pb2.Problem) -> None:
         # In the middle of the text, or of the bar, it would tear a line apart: then it waits for the end.
-        if self._written or self._progress is not None:
+        if self._written or self._writing is not None or self._progress is not None:
             self._notes.append(problem(warning))
         else:
             click.echo(f"Note: {problem(warning)}", err=True)
+
+    def _count_words(self, stack: ExitStack) -> None:
+        if not self._quiet or not self._expected or self._progress is not None:
+            return
+        if self._writing is None:
+            self._writing = stack.enter_context(progress("Written"))
+        self._writing.show(self._words, self._expected)
 
     def _check_text(self, stack: ExitStack) -> None:
         # The state may be ahead of the text that belongs to it.
@@ -114,7 +129,10 @@ class Performance:
     def _end_text(self, stack: ExitStack) -> None:
         self._finish_line()
         if self._progress is None:
-            self._progress = stack.enter_context(narration_progress())
+            if self._writing is not None:
+                self._writing.show(1, 1)
+                stack.close()
+            self._progress = stack.enter_context(progress("Narrated"))
 
     def _finish_line(self) -> None:
         rest = self._wrapper.flush()

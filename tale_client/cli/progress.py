@@ -1,4 +1,4 @@
-"""How far the narration is: a bar on a terminal, plain lines anywhere else."""
+"""How far the writing or the narration is: a bar on a terminal, plain lines anywhere else."""
 
 import sys
 from types import TracebackType
@@ -9,8 +9,8 @@ import click
 _STEP: Final = 10
 
 
-class NarrationProgress(Protocol):
-    """Shows how much of a text is spoken. Closed by `with`."""
+class Progress(Protocol):
+    """Shows how much of something is done. Closed by `with`."""
 
     def __enter__(self) -> Self: ...
 
@@ -18,15 +18,16 @@ class NarrationProgress(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
 
-    def show(self, spoken: int, total: int) -> None:
-        """`spoken` of `total` code points are."""
+    def show(self, done: int, total: int) -> None:
+        """`done` of `total` are."""
         ...
 
 
 class Lines:
     """One line each ten per cent, on standard error."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
+        self._what = what
         self._shown = -1
 
     def __enter__(self) -> Self:
@@ -37,24 +38,25 @@ class Lines:
     ) -> None:
         pass
 
-    def show(self, spoken: int, total: int) -> None:
-        """See NarrationProgress."""
-        percent = 100 * spoken // total if total else 100
+    def show(self, done: int, total: int) -> None:
+        """See Progress."""
+        percent = min(100, 100 * done // total) if total else 100
         step = percent - percent % _STEP
         if step > self._shown:
             self._shown = step
-            click.echo(f"Narrated {step} %", err=True)
+            click.echo(f"{self._what} {step} %", err=True)
 
 
 class Bar:
     """A bar on standard error."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
         from rich.console import Console  # noqa: PLC0415 - takes a while and is seldom needed
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeElapsedColumn  # noqa: PLC0415
+        from rich.progress import BarColumn, TaskProgressColumn, TimeElapsedColumn  # noqa: PLC0415
+        from rich.progress import Progress as RichProgress  # noqa: PLC0415
 
-        self._bar = Progress(
-            "Narration",
+        self._bar = RichProgress(
+            what,
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),
@@ -72,11 +74,11 @@ class Bar:
     ) -> None:
         self._bar.stop()
 
-    def show(self, spoken: int, total: int) -> None:
-        """See NarrationProgress."""
-        self._bar.update(self._task, completed=spoken if total else 1, total=total or 1)
+    def show(self, done: int, total: int) -> None:
+        """See Progress."""
+        self._bar.update(self._task, completed=done if total else 1, total=total or 1)
 
 
-def narration_progress() -> NarrationProgress:
-    """The one that suits where standard error goes."""
-    return Bar() if sys.stderr.isatty() else Lines()
+def progress(what: str) -> Progress:
+    """The one that suits where standard error goes; `what` is a word such as "Narrated"."""
+    return Bar(what) if sys.stderr.isatty() else Lines(what)
