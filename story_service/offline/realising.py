@@ -16,7 +16,7 @@ _SLOT = re.compile(r"\{(\w+)\}")
 _AFTER_STOP = re.compile(r"(?<=[^.]\. )([\u201c\u00ab]?)([a-z\u0430-\u044f\u0451])")
 _FIRST = re.compile(r"^((?:\u2014 )?[\u201c\u00ab]?)([a-z\u0430-\u044f\u0451])")
 _SEMICOLON = re.compile(r"; (\w)")
-_TWO_STOPS = re.compile(r"([!?])\.(?!\w)")
+_TWO_STOPS = re.compile(r"([!?\u2026])\.(?!\w)")
 _NOT_FOR: Mapping[AgeBand, str] = {"youngest": "=>", "middle": "<>", "oldest": "<"}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from story_service.offline.brief import OfflineBrief, StoryKind
 from story_service.offline.cleaning import clean, closed
 from story_service.offline.english.interests import Interest, interests
+from story_service.offline.english.introduction import introduced
 from story_service.offline.english.lexicon import Lexicon
 from story_service.offline.english.memory import Memory
 from story_service.offline.english.people import (
@@ -95,12 +96,12 @@ class Casting:
         companion = self._companion(realm, rng, memory, avoiding=f"{people.lead} {brief.wish} {told}".casefold())
         if brief.kind == "combined":
             companion = hero_companion(people, self._section("heroes", "companion"))
-        liked = brief.hero.interests if solo and brief.hero is not None else brief.interests
-        found = interests(liked, self._lexicon, people.person, most=room.interests)
+        lead_likes = brief.hero.interests if solo and brief.hero is not None else brief.interests
+        found = interests(lead_likes, self._lexicon, people.person, most=room.interests)
         slots = {
             **lead_slots(people.lead, people.person, brief.age if room.asides else None, solo=solo),
             **_setting(realm),
-            **companion_slots(companion, known=memory.has(companion.fields["name"])),
+            **companion_slots(companion, known=_met(companion, memory)),
             **hero_slots(people, people.lead if brief.kind == "combined" else companion.fields["name"]),
             **memory.slots,
             **_wish(wish, people.person, self._lexicon),
@@ -119,11 +120,17 @@ class Casting:
             slots[field] = realiser.text(moral.fields[field])
         slots |= self._written(found, realiser, rng, theme_quoted=theme_quoted)
         if not room.asides:
-            slots |= {"loves_tiny": "", "calendar_tiny": ""}
+            slots["calendar_tiny"] = ""
+        if room.tight and (theme_quoted or not room.asides or brief.kind == "combined"):
+            slots["loves_tiny"] = ""
         portrait = self._portrait(brief, people, room)
         if portrait is not None:
             slots["loves_more"] = slots["loves_tiny"] if brief.length_minutes > 1 else ""
-            slots |= self._painted(brief, people, portrait, realiser, rng)
+            written = {section.key: section.lines() for section in self._stock["heroes"]}
+            slots |= introduced(portrait, written, realiser, rng, tiny=brief.length_minutes == 1)
+        if brief.kind == "combined" and brief.hero is not None:
+            liked = interests(brief.hero.interests, self._lexicon, people.hero_person, most=3)
+            slots["hloved"] = joined([one.phrase for one in liked]) if liked else ""
         return Cast(
             brief.kind, people.lead, brief.length_minutes, band, wish, moral, moral_quoted, realm, theme_quoted,
             companion, found, portrait, bool(memory.title or memory.detail), slots,
@@ -132,9 +139,9 @@ class Casting:
     def _wish(self, brief: OfflineBrief, people: People, memory: Memory, rng: random.Random, room: Room) -> Wish:
         names = tuple(dict.fromkeys(name for name in (people.lead, people.hero) if name))
         given = brief.wish if clean(brief.wish, limit=240) and not self._wishes.names_only(brief.wish, names) else ""
-        fresh = [line.text for line in self._phrases["wishes"] if not memory.has(line.text)]
+        fresh = [line for line in self._phrases["wishes"] if not memory.has(line.text)]
         return self._wishes.read(
-            given or rng.choice(fresh), names=names, person=people.person,
+            given or rng.choice(fresh or self._phrases["wishes"]).text, names=names, person=people.person,
             default_problem=rng.choice(self._phrases["problems"]).text, room=room.wish,
         )  # fmt: skip
 
@@ -144,43 +151,6 @@ class Casting:
         return self._portraits.read(
             brief.hero, name=people.hero, person=people.hero_person, room=room.look, most=room.strengths
         )
-
-    def _painted(
-        self,
-        brief: OfflineBrief,
-        people: People,
-        portrait: Portrait,
-        realiser: Realiser,
-        rng: random.Random,
-    ) -> dict[str, str]:
-        """The sentences about the hero; empty where there is nothing to say."""
-        look, traits, strengths = portrait.look, portrait.traits, portrait.strengths
-        parts = {
-            "look": look.text, "traits": joined(traits) if traits else "",
-            "card": ", ".join(traits), "strengths": joined(strengths) if strengths else "",
-        }  # fmt: skip
-        parts["card"] = parts["card"][:1].upper() + parts["card"][1:]
-        trait_frame = "traits_was" if portrait.adjectives else "traits_card"
-        power_frame = "power_many" if len(strengths) > 1 else "power_one"
-        told = {
-            "look": self._line(f"look_{look.frame}", realiser, rng, parts) if look.text else "",
-            "traits": self._line(trait_frame, realiser, rng, parts) if traits else "",
-            "power": self._line(power_frame, realiser, rng, parts) if strengths else "",
-            "looknp": look.text if look.frame in {"had", "wore"} else "",
-            "known_for": parts["strengths"],
-            "strength": strengths[0] if strengths else "",
-        }
-        intro = f"intro_{look.frame}" if look.text and look.frame != "quoted" else "power_tiny"
-        plain = self._line(f"look_{look.frame}", realiser, rng, parts) if look.text else ""
-        in_one = self._line(intro, realiser, rng, parts) if strengths else ""
-        told["intro"] = in_one if in_one and intro != "power_tiny" else f"{plain} {in_one}".strip()
-        told["traits_more"] = told["traits"] if brief.length_minutes > 1 else ""
-        liked = interests(brief.hero.interests if brief.hero else (), self._lexicon, people.hero_person, most=3)
-        told["hloved"] = joined([one.phrase for one in liked]) if liked and brief.kind == "combined" else ""
-        return told
-
-    def _line(self, key: str, realiser: Realiser, rng: random.Random, parts: Mapping[str, str]) -> str:
-        return realiser.text(rng.choice(self._section("heroes", key).lines()).text, parts)
 
     def _section(self, file: str, key: str) -> Section:
         return next(section for section in self._stock[file] if section.key == key)
@@ -209,7 +179,7 @@ class Casting:
 
     def _companion(self, realm: Section, rng: random.Random, memory: Memory, *, avoiding: str) -> Section:
         known = {section.key: section for section in self._stock["companions"]}
-        friend = next((section for section in known.values() if memory.has(section.fields["name"])), None)
+        friend = next((section for section in known.values() if _met(section, memory)), None)
         if friend is not None and friend.fields["name"].casefold() not in avoiding:
             return friend
         near = [known[key] for key in realm.listed("pals")]
@@ -233,6 +203,10 @@ class Casting:
             "calendar": realiser.text(self._phrases["calendar"][0].text) if theme_quoted else "",
             "calendar_tiny": realiser.text(self._phrases["calendar_tiny"][0].text) if theme_quoted else "",
         }
+
+
+def _met(companion: Section, memory: Memory) -> bool:
+    return memory.has(companion.fields["name"]) and (companion.key == "hero" or memory.has(companion.fields["kind"]))
 
 
 def _setting(realm: Section) -> dict[str, str]:

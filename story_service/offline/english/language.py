@@ -78,7 +78,14 @@ class English:
         opening = rng.choice(self._told(cast, "openings"))
         wish = rng.choice([section for section in self._told(cast, "wishes") if section.key.startswith(plot)])
         before = (
-            self._block(realiser, opening, shorten=1, tiny_extra="calendar_tiny"),
+            # The hero's coming, or what is remembered, can open a story as well.
+            self._block(
+                realiser,
+                opening,
+                shorten=1,
+                tiny_extra="calendar_tiny",
+                spare=cast.kind != "hero" and cast.remembers,
+            ),
             *self._memory(cast, realiser, rng),
             self._block(realiser, wish, shorten=3),
         )

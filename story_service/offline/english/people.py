@@ -19,6 +19,7 @@ _PRONOUNS: Mapping[Person, tuple[str, str, str, str]] = {
 }
 _NOUNS: Mapping[Person, str] = {"her": "girl", "him": "boy", "them": "child"}
 OBJECTS = {"he": ("him", "his"), "she": ("her", "her"), "it": ("it", "its"), "they": ("them", "their")}
+_BYNAME = re.compile(r"\s+(?:of|from|the|with|and)\s+", re.IGNORECASE)
 _ARTICLE = re.compile(r"^(?:the|an?)\s+(?=\w)", re.IGNORECASE)
 
 
@@ -37,7 +38,9 @@ class Room:
     title: int
     detail: int
     asides: bool
-    """Room for age, interests and calendar beside a hero and an earlier story."""
+    """Room for the age, the calendar and the listener beside everything else."""
+    tight: bool
+    """A hero or an earlier story has to fit into one minute."""
 
     @classmethod
     def of(cls, brief: OfflineBrief) -> Self:
@@ -45,13 +48,13 @@ class Room:
         if brief.length_minutes > 1:
             return cls(
                 name=40, name_words=3, hero_words=4, phrase=120, wish=110, interests=5, look=160, strengths=3,
-                title=90, detail=200, asides=True,
+                title=90, detail=200, asides=True, tight=False,
             )  # fmt: skip
         told_of = len(brief.features)
         return cls(
             name=24, name_words=1, hero_words=2, phrase=(40, 32, 24)[told_of], wish=(60, 40, 40)[told_of],
-            interests=(3, 2, 1)[told_of], look=(40, 40, 24)[told_of], strengths=1, title=40, detail=(45, 45, 28)[told_of],
-            asides=told_of < 2,
+            interests=(3, 2, 1)[told_of], look=(40, 32, 24)[told_of], strengths=1, title=40,
+            detail=(45, 45, 28)[told_of], asides=told_of < 2, tight=told_of > 0,
         )  # fmt: skip
 
 
@@ -75,13 +78,21 @@ class People:
         person = PERSONS[brief.gender]
         if brief.kind == "child" or brief.hero is None:
             return cls(child, person, "", "them", "")
-        given = clean_name(_ARTICLE.sub("", clean_name(brief.hero.name)), limit=room.name)
-        hero = " ".join(given.split()[: room.hero_words]) or "Captain Wonder"
+        given = clean_name(_ARTICLE.sub("", clean_name(brief.hero.name, limit=60)), limit=60)
+        hero = _cut(given, room.hero_words) or "Captain Wonder"
         hero_person = PERSONS[brief.hero.gender]
         same = hero.casefold() == child.casefold()
         if brief.kind == "hero":
-            return cls(hero, hero_person, hero, hero_person, "" if same else child)
+            return cls(hero, hero_person, hero, hero_person, child if room.asides and not same else "")
         return cls(child, person, f"Captain {hero}" if same else hero, hero_person, "")
+
+
+def _cut(name: str, most: int) -> str:
+    """Robin of the Seven Woods is Robin, and the Brave Little Toaster the Little Toaster, where room is scarce."""
+    if len(name.split()) <= most:
+        return name
+    core = _BYNAME.split(name, maxsplit=1)[0]
+    return " ".join(core.split()[-most:])
 
 
 def lead_slots(name: str, person: Person, age: int | None, *, solo: bool) -> dict[str, str]:

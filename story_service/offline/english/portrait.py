@@ -14,9 +14,8 @@ Frame = Literal["was", "had", "wore", "did", "quoted", ""]
 
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+")
 _STRANGE = re.compile(r"[!?.:;\u2026()@$%&/+]")
-_SUBJECT = re.compile(
-    r"^(?:he|she|they|it) (?=\w)|^(?:he|she|it|they)\u2019(?:s|re) (?=(?:an?|very|so)\b)", re.IGNORECASE
-)
+_SUBJECT = re.compile(r"^(?:he|she|they|it) (?=\w)", re.IGNORECASE)
+_SHORT_FORM = re.compile(r"^(he|she|they|it)\u2019(?:s|re) (?=\w)", re.IGNORECASE)
 _FRAMES: tuple[tuple[re.Pattern[str], Frame], ...] = (
     (re.compile(r"^(?:is|are|was|were) (?=\w)", re.IGNORECASE), "was"),
     (re.compile(r"^(?:has|have|had|having|with) (?=\w)", re.IGNORECASE), "had"),
@@ -42,7 +41,10 @@ _ABLE = re.compile(
 )
 _ABSTRACT = re.compile(r"(?:ity|ness|ship|ion|ance|ence|ism|acy|ment|ing|s|th|age|ery|ry)$", re.IGNORECASE)
 _ADJECTIVAL = re.compile(r"^[a-z-]+(?:ful|ous|less|able|ible|ish)$")
+_HABIT = re.compile(r"^(?:always|never|often|does|do|is|has|not|no)\b", re.IGNORECASE)
 _LONGEST = 6
+_READ = 160
+"""Characters of an appearance that are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +87,21 @@ class PortraitReader:
         )
 
     def _look(self, text: str, name: str, room: int) -> Look:
-        first = next((part for part in _SENTENCE.split(text.strip()) if clean(part, limit=room)), "")
-        whole = clean(first, limit=room)
+        first = next((part for part in _SENTENCE.split(text.strip()) if clean(part, limit=_READ)), "")
+        whole = clean(first, limit=_READ)
         if not any(char.isalnum() for char in whole):
             return Look("", "")
         named = re.sub(rf"^{re.escape(name)} (?=\w)", "", whole, flags=re.IGNORECASE)
-        body = _SUBJECT.sub("", named)
-        has_subject = body != whole
-        if len(clean(first, limit=room + 1)) > len(whole) or _STRANGE.search(body):
-            return Look("quoted", whole)
-        return self._predicate(body, has_subject=has_subject) or Look("quoted", whole)
+        body = _SUBJECT.sub("", _SHORT_FORM.sub(r"\1 is ", named))
+        strange = len(clean(first, limit=_READ + 1)) > len(whole) or _STRANGE.search(body)
+        look = None if strange else self._predicate(body, has_subject=body != whole)
+        if look is None:
+            cut = clean(whole, limit=room)
+            return Look("quoted", cut if cut == whole else cut + "\u2026")
+        text = look.text
+        while len(text) > room and (parts := list(_PARTS.finditer(text))):
+            text = text[: parts[-1].start()]
+        return Look(look.frame, text)
 
     def _predicate(self, body: str, *, has_subject: bool) -> Look | None:
         frame: Frame = ""
@@ -150,6 +157,8 @@ class PortraitReader:
                 return None
             bare = head in self._lexicon.things and not re.match(r"(?:an?|the|his|her|their|its|one|no) ", part)
             told.append(f"{article(part)} {part}" if bare else part)
+        if len(told) > 1 and not any("and" in joint for joint in told[1::2]):
+            told[-2] = " and "
         return "".join(told)
 
     def _is_adjective(self, phrase: str) -> bool:
@@ -166,7 +175,8 @@ class PortraitReader:
         phrase = clean(text, limit=room)
         if not any(char.isalnum() for char in phrase):
             return ""
-        if len(phrase.split()) > _LONGEST or _STRANGE.search(phrase):
+        shouted = phrase.isupper() and " " in phrase
+        if len(phrase.split()) > _LONGEST or shouted or _STRANGE.search(phrase) or _HABIT.match(phrase):
             return f"\u2018{phrase}\u2019"
         named = re.sub(rf"^{re.escape(name)} (?=\w)", "", phrase, flags=re.IGNORECASE)
         body = self._lowered(re.sub(r"^(?:he|she|they|it|i) (?=\w)", "", named, flags=re.IGNORECASE))
@@ -196,13 +206,13 @@ class PortraitReader:
         first, _, rest = text.partition(" ")
         if not first[:1].isupper() or (first.isupper() and len(first) > 1):
             return text
-        word = first.casefold()
+        word = first.casefold().rstrip(",")
         known = (
             word in self._lexicon.known | self._lexicon.adjectives | self._lexicon.things | self._lexicon.masses
             or word in {"a", "an", "the", "very", "always", "never", "long", "short", "can", "has", "is", "wears", "to"}
             or _ADJECTIVAL.match(word) or _ABSTRACT.search(word) or word in self._lexicon.adjective_of
         )  # fmt: skip
-        return f"{word} {rest}".rstrip() if known else text
+        return f"{first.casefold()} {rest}".rstrip() if known else text
 
 
 def _then(word: str) -> str:
