@@ -3,15 +3,15 @@
 import asyncio
 import hashlib
 import json
-import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
 import pytest
 from support.scripted_gateway import Failure, Hold, ScriptedGateway, scripted_gateway
+from support.tale_command import SECONDS, start
+from support.tale_command import tale as run
 
 from tale.common.v1 import common_pb2, status_pb2
 from tale.gateway.v1 import gateway_pb2
@@ -21,7 +21,6 @@ OTHER_ID = "0197a5a0-0000-7000-8000-000000000002"
 TITLE = "The Owl & the Moon"
 CONTENT = "Once there was an owl who did not like the dark.\n\nThen the moon came up."
 SOUND = bytes(range(256)) * 10
-SECONDS = 30.0
 
 
 @pytest.fixture
@@ -30,27 +29,9 @@ async def gateway() -> AsyncIterator[ScriptedGateway]:
         yield scripted
 
 
-async def start(target: str, folder: Path, *arguments: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tale_client",
-        *arguments,
-        cwd=folder,
-        env={**os.environ, "GATEWAY_TARGET": target, "PYTHONIOENCODING": "utf-8"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-
-
 async def tale(gateway: ScriptedGateway, folder: Path, *arguments: str) -> tuple[int, str, str]:
     """Exit code, standard output, standard error."""
-    async with asyncio.timeout(SECONDS):
-        process = await start(gateway.target, folder, *arguments)
-        out, err = await process.communicate()
-    assert b"Traceback" not in err
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+    return await run(gateway.target, folder, *arguments)
 
 
 def story_of(
@@ -341,9 +322,40 @@ async def test_list_stops_at_its_limit(gateway: ScriptedGateway, tmp_path: Path)
     assert request == gateway.requests("ListStories")[-1]
 
 
+async def test_list_asks_for_what_its_filters_say(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """Every filter reaches the request; an id is told from a name."""
+    gateway.queue("ListStories", gateway_pb2.ListStoriesResponse())
+    filters = ("--state", "ready", "--state", "ready-without-audio", "--language", "ru", "--min-rating", "7")
+    more = ("--kind", "hero", "--hero", OTHER_ID, "--search", "owl")
+    assert (0, "", "No story is like that.\n") == await tale(gateway, tmp_path, "list", "--child", ID, *filters, *more)
+    wanted = common_pb2.StoryFilter(
+        child_id=ID,
+        hero_id=OTHER_ID,
+        language_code="ru",
+        kind=common_pb2.STORY_KIND_HERO,
+        states=[common_pb2.STORY_STATE_READY, common_pb2.STORY_STATE_READY_WITHOUT_AUDIO],
+        min_rating=7,
+        query="owl",
+    )
+    assert [gateway_pb2.ListStoriesRequest(filter=wanted, page_size=20)] == gateway.requests("ListStories")
+
+
+async def test_tell_with_json_shows_how_far_the_writing_is(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """Where the text is not shown, lines on standard error stand in; standard output has JSON alone."""
+    progress = common_pb2.StoryProgress(words_expected=len(CONTENT.split()))
+    state = gateway_pb2.StateEvent(state=common_pb2.STORY_STATE_WRITING, progress=progress)
+    begun = gateway_pb2.TellStoryResponse(event=gateway_pb2.StoryEvent(story_id=ID, state=state))
+    gateway.queue("TellStory", begun, *told(story_of(), SOUND))
+    code, out, err = await tale(gateway, tmp_path, "tell", "--name", "Mia", "--json")
+    assert (0, ID) == (code, json.loads(out)["id"])
+    lines = [line for line in err.splitlines() if line.endswith("%")]
+    assert ["Written 0 %", "Written 50 %", "Written 100 %", "Narrated 0 %", "Narrated 50 %", "Narrated 100 %"] == lines
+
+
 async def test_the_small_commands_do_what_they_say(gateway: ScriptedGateway, tmp_path: Path) -> None:
     """cancel, rate, delete and retry call their RPC; an error has one line."""
     story = story_of(common_pb2.STORY_STATE_CANCELLED, rating=9)
+    gateway.queue("DeleteStory", gateway_pb2.DeleteStoryResponse())
     gateway.queue("CancelStory", gateway_pb2.CancelStoryResponse(story=story))
     gateway.queue("RateStory", gateway_pb2.RateStoryResponse(story=story))
     gateway.queue("DeleteStory", gateway_pb2.DeleteStoryResponse())
@@ -351,6 +363,7 @@ async def test_the_small_commands_do_what_they_say(gateway: ScriptedGateway, tmp
     assert (0, "The story is CANCELLED.\n", "") == await tale(gateway, tmp_path, "cancel", ID)
     assert (0, "The story is rated 9 of 10.\n", "") == await tale(gateway, tmp_path, "rate", ID, "9")
     assert (0, "The story is removed.\n", "") == await tale(gateway, tmp_path, "delete", ID, "--yes")
+    assert (0, "{}\n", "") == await tale(gateway, tmp_path, "delete", ID, "--yes", "--json")
     assert (1, "", "Error: It has not failed. [WRONG_STATE]\n") == await tale(gateway, tmp_path, "retry", ID)
 
 

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -18,15 +20,36 @@ def test_help_names_every_command() -> None:
     assert list(COMMANDS) == listed
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_explains_itself(name: str) -> None:
-    """Its help begins with a sentence and explains every option."""
-    result = CliRunner().invoke(cli, [name, "--help"])
+def _commands() -> Iterator[tuple[str, ...]]:
+    for name in COMMANDS:
+        yield (name,)
+        command = cli.get_command(click.Context(cli), name)
+        if isinstance(command, click.Group):
+            yield from ((name, each) for each in command.commands)
+
+
+@pytest.mark.parametrize("names", list(_commands()), ids=" ".join)
+def test_every_command_explains_itself(names: tuple[str, ...]) -> None:
+    """Its help begins with its usage and a sentence, and explains every option."""
+    result = CliRunner().invoke(cli, [*names, "--help"])
     assert 0 == result.exit_code
-    assert result.output.startswith(f"Usage: cli {name} ")
-    command = cli.commands.get(name) or cli.get_command(None, name)  # type: ignore[arg-type]
+    assert result.output.startswith(f"Usage: cli {' '.join(names)} ")
+    assert result.output.splitlines()[2].strip()
+    assert "\\b" not in result.output
+    command: click.Command | None = cli
+    for name in names:
+        assert isinstance(command, click.Group)
+        command = command.get_command(click.Context(command), name)
     assert command is not None
-    assert [] == [param.name for param in command.params if param.param_type_name == "option" and not param.help]
+    options = [param for param in command.params if isinstance(param, click.Option)]
+    assert [] == [option.name for option in options if not option.help]
+
+
+@pytest.mark.parametrize("names", list(_commands()), ids=" ".join)
+def test_every_command_that_asks_a_gateway_speaks_json(names: tuple[str, ...]) -> None:
+    """Where there is a target there is --json."""
+    output = CliRunner().invoke(cli, [*names, "--help"]).output
+    assert ("--target" in output) <= ("--json" in output)
 
 
 def test_who_only_imports_the_client_or_asks_for_help_does_not_wait_for_grpc() -> None:

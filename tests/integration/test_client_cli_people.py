@@ -1,0 +1,190 @@
+"""`tale children`, `tale heroes`, and stories told for and about them, against a scripted gateway."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.json_format import Parse
+from support.scripted_gateway import Failure, ScriptedGateway, scripted_gateway
+from support.tale_command import tale
+
+from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
+from tale.profile.v1 import profile_pb2
+
+ID = "0197a5a0-0000-7000-8000-000000000001"
+OTHER_ID = "0197a5a0-0000-7000-8000-000000000002"
+CHILD = common_pb2.Child(id=ID, name="Mia", age=6, gender=common_pb2.GENDER_FEMALE, interests=["dragons", "the sea"])
+HERO = common_pb2.Hero(
+    id=OTHER_ID,
+    name="Captain Wonder",
+    gender=common_pb2.GENDER_MALE,
+    appearance="a blue cape",
+    personality_traits=["brave"],
+    strengths=["flying"],
+    interests=["stars"],
+    language_code="en",
+)
+MIA = f"{ID}  Mia; 6; female; dragons, the sea\n"
+WONDER = f"{OTHER_ID}  Captain Wonder; male; a blue cape; brave; flying; stars; en\n"
+DONE = gateway_pb2.TellStoryResponse(
+    event=gateway_pb2.StoryEvent(
+        story_id=ID,
+        done=gateway_pb2.DoneEvent(story=common_pb2.Story(id=ID, state=common_pb2.STORY_STATE_READY, title="T")),
+    )
+)
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[ScriptedGateway]:
+    async with scripted_gateway() as scripted:
+        yield scripted
+
+
+def children(*listed: common_pb2.Child) -> profile_pb2.ListChildrenResponse:
+    return profile_pb2.ListChildrenResponse(children=listed)
+
+
+async def test_children_are_kept_and_shown(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """add, list and show; with --json the message and nothing else."""
+    gateway.queue("CreateChild", profile_pb2.CreateChildResponse(child=CHILD))
+    options = ("--age", "6", "--gender", "female", "--interest", "dragons", "--interest", "the sea")
+    added = await tale(gateway.target, tmp_path, "children", "add", "--name", "Mia", *options)
+    assert (0, f"Kept: {MIA}", "") == added
+    (request,) = gateway.requests("CreateChild")
+    asked = common_pb2.Child()
+    asked.CopyFrom(CHILD)
+    asked.id = ""
+    assert isinstance(request, profile_pb2.CreateChildRequest)
+    assert asked == request.child
+    assert request.request_id
+    gateway.answer("ListChildren", lambda _: [children(CHILD, common_pb2.Child(id=OTHER_ID, name="Leo"))])
+    assert (0, f"{MIA}{OTHER_ID}  Leo\n", "") == await tale(gateway.target, tmp_path, "children", "list")
+    _, out, _ = await tale(gateway.target, tmp_path, "children", "list", "--json")
+    assert [CHILD.id, OTHER_ID] == [child["id"] for child in json.loads(out)["children"]]
+    # By name, whatever its case, and by id.
+    for name in ("mia", ID):
+        gateway.queue("GetChild", profile_pb2.GetChildResponse(child=CHILD))
+        _, out, _ = await tale(gateway.target, tmp_path, "children", "show", name, "--json")
+        assert CHILD == Parse(out, common_pb2.Child())
+
+
+async def test_a_child_is_changed_removed_and_erased(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """Only what is said is in the mask; removal and erasure ask first, and nobody who answers means no."""
+    gateway.queue("UpdateChild", profile_pb2.UpdateChildResponse(child=CHILD))
+    updated = await tale(gateway.target, tmp_path, "children", "update", ID, "--age", "6", "--clear", "interests")
+    assert (0, f"Kept: {MIA}", "") == updated
+    mask = FieldMask(paths=["age", "interests"])
+    assert [profile_pb2.UpdateChildRequest(child=common_pb2.Child(id=ID, age=6), update_mask=mask)] == gateway.requests(
+        "UpdateChild"
+    )
+    assert 2 == (await tale(gateway.target, tmp_path, "children", "update", ID))[0]
+    assert 2 == (await tale(gateway.target, tmp_path, "children", "update", ID, "--age", "6", "--clear", "age"))[0]
+    code, out, err = await tale(gateway.target, tmp_path, "children", "erase", ID)
+    assert (1, "") == (code, out)
+    assert f"Erase the child {ID} with all stories and audio, for good?" in err
+    gateway.queue("DeleteChild", profile_pb2.DeleteChildResponse())
+    removed = await tale(gateway.target, tmp_path, "children", "remove", ID, "--yes")
+    assert (0, "The child is removed; the stories stay.\n", "") == removed
+    erased = gateway_pb2.EraseChildResponse(story_count=2, audio_count=1, segment_count=40)
+    gateway.queue("EraseChild", erased)
+    _, out, _ = await tale(gateway.target, tmp_path, "children", "erase", ID, "--yes")
+    assert "The child is erased, with stories: 2, audio files: 1, cached segments: 40.\n" == out
+    gateway.queue("EraseChild", erased)
+    _, out, _ = await tale(gateway.target, tmp_path, "children", "erase", ID, "--yes", "--json")
+    assert erased == Parse(out, gateway_pb2.EraseChildResponse())
+
+
+async def test_heroes_are_kept_shown_changed_and_removed(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """The same commands with a hero's options."""
+    gateway.queue("CreateHero", profile_pb2.CreateHeroResponse(hero=HERO))
+    options = ("--gender", "male", "--appearance", "a blue cape", "--trait", "brave", "--strength", "flying")
+    added = await tale(
+        gateway.target,
+        tmp_path,
+        *("heroes", "add", "--name", "Captain Wonder", *options, "--interest", "stars", "--language", "en"),
+    )
+    assert (0, f"Kept: {WONDER}", "") == added
+    asked = common_pb2.Hero()
+    asked.CopyFrom(HERO)
+    asked.id = ""
+    (request,) = gateway.requests("CreateHero")
+    assert isinstance(request, profile_pb2.CreateHeroRequest)
+    assert asked == request.hero
+    gateway.answer("ListHeroes", lambda _: [profile_pb2.ListHeroesResponse(heroes=[HERO])])
+    assert (0, WONDER, "") == await tale(gateway.target, tmp_path, "heroes", "list")
+    gateway.queue("UpdateHero", profile_pb2.UpdateHeroResponse(hero=HERO))
+    await tale(
+        gateway.target, tmp_path, "heroes", "update", "captain wonder", "--trait", "brave", "--clear", "appearance"
+    )
+    changed = common_pb2.Hero(id=OTHER_ID, personality_traits=["brave"])
+    mask = FieldMask(paths=["personality_traits", "appearance"])
+    assert [profile_pb2.UpdateHeroRequest(hero=changed, update_mask=mask)] == gateway.requests("UpdateHero")
+    gateway.queue("DeleteHero", profile_pb2.DeleteHeroResponse())
+    removed = await tale(gateway.target, tmp_path, "heroes", "remove", "Captain Wonder", "--yes", "--json")
+    assert (0, "{}\n", "") == removed
+    assert [profile_pb2.DeleteHeroRequest(hero_id=OTHER_ID)] == gateway.requests("DeleteHero")
+
+
+async def test_a_name_must_mean_one(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """An unknown name and one of two children each have one line of error, and nothing is asked of the story."""
+    twins = [common_pb2.Child(id=ID, name="Mia"), common_pb2.Child(id=OTHER_ID, name="MIA")]
+    gateway.answer("ListChildren", lambda _: [children(*twins)])
+    assert (1, "", "Error: No child is kept under the name Leo: `tale children list`.\n") == await tale(
+        gateway.target, tmp_path, "tell", "--child", "Leo"
+    )
+    assert (1, "", f"Error: More than one child is named Mia; take an id: {ID}, {OTHER_ID}.\n") == await tale(
+        gateway.target, tmp_path, "tell", "--child", "Mia"
+    )
+    assert [] == gateway.requests("TellStory")
+
+
+async def test_a_story_is_told_for_a_kept_child_about_a_kept_hero(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """--child and --hero become ids; with a hero the kind is combined unless it is said."""
+    gateway.queue("ListChildren", children(CHILD))
+    gateway.queue("ListHeroes", profile_pb2.ListHeroesResponse(heroes=[HERO]))
+    gateway.queue("TellStory", DONE)
+    parent = ("--parent", OTHER_ID, "--theme", "the moon")
+    code, _, _ = await tale(gateway.target, tmp_path, "tell", "--child", "Mia", "--hero", "Captain Wonder", *parent)
+    assert 0 == code
+    (request,) = gateway.requests("TellStory")
+    assert isinstance(request, gateway_pb2.TellStoryRequest)
+    combined = common_pb2.STORY_KIND_COMBINED
+    assert (
+        common_pb2.StorySpec(child_id=ID, hero_id=OTHER_ID, kind=combined, parent_story_id=OTHER_ID, theme="the moon")
+        == request.spec
+    )
+
+
+async def test_a_hero_is_described_in_place(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """The options that begin with --hero- make an inline hero; --kind is what it says."""
+    gateway.queue("TellStory", DONE)
+    options = ("--hero-gender", "male", "--hero-appearance", "a blue cape", "--hero-trait", "brave")
+    more = ("--hero-strength", "flying", "--hero-interest", "stars", "--kind", "hero")
+    code, _, _ = await tale(
+        gateway.target, tmp_path, "tell", "--name", "Mia", "--hero-name", "Captain Wonder", *options, *more
+    )
+    assert 0 == code
+    (request,) = gateway.requests("TellStory")
+    assert isinstance(request, gateway_pb2.TellStoryRequest)
+    hero = common_pb2.Hero()
+    hero.CopyFrom(HERO)
+    hero.id = hero.language_code = ""
+    assert (
+        common_pb2.StorySpec(child=common_pb2.Child(name="Mia"), hero=hero, kind=common_pb2.STORY_KIND_HERO)
+        == request.spec
+    )
+
+
+async def test_what_a_server_refuses_is_said_in_the_options_words(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """Fields of profiles have their option, an unknown one a hint."""
+    violations = [("hero.personality_traits[1]", "must be shorter"), ("hero.name", "must be given")]
+    gateway.queue("CreateHero", Failure(grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED", violations=violations))
+    _, _, err = await tale(gateway.target, tmp_path, "heroes", "add", "--name", " ")
+    assert "Error: --trait (hero.personality_traits[1]) must be shorter\nError: --name must be given\n" == err
+    gateway.queue("GetChild", Failure(grpc.StatusCode.NOT_FOUND, "CHILD_NOT_FOUND", "There is no such child."))
+    _, _, err = await tale(gateway.target, tmp_path, "children", "show", ID)
+    assert "Error: There is no such child. [CHILD_NOT_FOUND] `tale children list` shows who is kept.\n" == err
