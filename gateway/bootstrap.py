@@ -7,7 +7,8 @@ from gateway.proxy import ForwardingHandler
 from gateway.runs import Runs
 from gateway.servicer import GatewayServicer
 from gateway.settings import GatewaySettings
-from gateway.siblings import Siblings, StorageClient, StoryClient, VoiceClient
+from gateway.siblings import Siblings, StoryClient, VoiceClient
+from gateway.storage_client import StorageClient
 from gateway.stories import Stories
 from gateway.system import System
 from servicekit.channel import open_channel

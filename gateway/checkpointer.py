@@ -18,13 +18,15 @@ import structlog
 from gateway.lease import Lease, LeaseLostError
 from gateway.siblings import FailureKind, classify
 from servicekit.context import RequestContext, bound
-from servicekit.errors import DomainError
+from servicekit.failures import log_defect
 from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
 MAX_ITEMS: Final = 500
 MAX_BYTES: Final = 1024 * 1024
+MAX_DEFECTS: Final = 4
+"""How often one checkpoint is sent again that storage answered with INTERNAL."""
 CALL_SECONDS: Final = 10.0
 
 log = structlog.get_logger(__name__)
@@ -52,6 +54,7 @@ class _Item:
     checkpoint: storage_pb2.StoryCheckpoint
     lease: Lease
     kept: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    defects: int = 0
 
 
 class Checkpointer:
@@ -87,7 +90,18 @@ class Checkpointer:
                 await self._wake.wait()
                 self._wake.clear()
                 while batch := self._next_batch():
-                    await self._send(batch)
+                    await self._send_or_fail(batch)
+
+    async def _send_or_fail(self, batch: list[_Item]) -> None:
+        """Nothing that goes wrong with one batch may end the checkpoints of all stories."""
+        try:
+            await self._send(batch)
+        except Exception as error:  # noqa: BLE001 - a defect of ours: logged, and told to those who wait
+            log_defect(error)
+            refusal = common_pb2.Problem(reason="INTERNAL", message="The checkpoint could not be sent.")
+            for item in batch:
+                if not item.kept.done():
+                    item.kept.set_exception(CheckpointRefusedError(refusal))
 
     def _next_batch(self) -> list[_Item]:
         """The oldest waiting items, each story once, within the bounds of a message."""
@@ -125,25 +139,23 @@ class Checkpointer:
             except (grpc.aio.AioRpcError, TimeoutError) as error:
                 failure = classify(error)
                 log.warning("checkpoints_failed", items=len(batch), reason=failure.error.reason)
-                if failure.kind is FailureKind.PERMANENT or failure.error.code is grpc.StatusCode.INTERNAL:
-                    await self._send_singly(batch, failure.error)
-                    return
+                final = failure.kind is FailureKind.PERMANENT
+                if final or failure.error.code is grpc.StatusCode.INTERNAL:
+                    if len(batch) > 1:
+                        # One item that storage can not take must not stop the others: find it.
+                        for item in batch:
+                            await self._send([item])
+                        return
+                    batch[0].defects += 1
+                    if final or batch[0].defects > MAX_DEFECTS:
+                        problem = common_pb2.Problem(reason=failure.error.reason, message=failure.error.message)
+                        batch[0].kept.set_exception(CheckpointRefusedError(problem))
+                        return
                 await asyncio.sleep(delay * random.uniform(0.5, 1.0))
                 delay = min(1.0, delay * 2)
                 continue
             self._settle(batch, answer, since)
             return
-
-    async def _send_singly(self, batch: list[_Item], error: DomainError) -> None:
-        """One item that storage can not take must not stop the others: find it."""
-        if len(batch) > 1:
-            for item in batch:
-                await self._send([item])
-            return
-        problem = common_pb2.Problem(reason=error.reason, message=error.message)
-        for item in batch:
-            if not item.kept.done():
-                item.kept.set_exception(CheckpointRefusedError(problem))
 
     def _still_held(self, batch: list[_Item]) -> list[_Item]:
         held: list[_Item] = []

@@ -85,10 +85,11 @@ class Cursor:
             raise _beyond("audio_offset")
 
     def warnings(self, problems: Sequence[common_pb2.Problem]) -> Iterator[gateway_pb2.StoryEvent]:
-        """Warnings that are new."""
-        for problem in problems[len(self._warnings) :]:
-            self._warnings.append(problem)
-            yield self._event(warning=problem)
+        """Warnings that are new, also where another run has begun to count anew."""
+        for problem in problems:
+            if problem not in self._warnings:
+                self._warnings.append(problem)
+                yield self._event(warning=problem)
 
     def done(self, story: common_pb2.Story) -> gateway_pb2.StoryEvent:
         """The end."""

@@ -4,12 +4,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import grpc
+
 from gateway.board import Board
-from gateway.checkpointer import Checkpointer
+from gateway.checkpointer import Checkpointer, CheckpointRefusedError
 from gateway.lease import Lease
 from gateway.ledger import Ledger
 from gateway.settings import GatewaySettings
 from gateway.siblings import Siblings
+from servicekit.errors import DomainError
 from tale.storage.v1 import storage_pb2
 
 
@@ -27,6 +30,19 @@ class Desk:
     clock: Callable[[], float] = field(default=time.monotonic)
 
     async def keep(self, checkpoint: storage_pb2.StoryCheckpoint) -> None:
-        """Makes `checkpoint` durable, the ledger's news with it."""
-        checkpoint.attempts.extend(self.ledger.take_unkept())
-        await self.checkpointer.keep(checkpoint, self.lease)
+        """Makes `checkpoint` durable, the ledger's news with it.
+
+        LeaseLostError when the story may be somebody else's; DomainError when storage refuses the content.
+        """
+        news = self.ledger.take_unkept()
+        checkpoint.attempts.extend(news)
+        try:
+            await self.checkpointer.keep(checkpoint, self.lease)
+        except CheckpointRefusedError as refused:
+            self.ledger.give_back(news)
+            problem = refused.problem
+            raise DomainError(grpc.StatusCode.FAILED_PRECONDITION, problem.reason, problem.message) from refused
+        except BaseException:
+            # Also when the run is being stopped: its last words then carry them. Keeping a line twice changes nothing.
+            self.ledger.give_back(news)
+            raise

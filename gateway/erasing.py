@@ -8,7 +8,8 @@ import structlog
 
 from gateway.forgetting import Forgetting
 from gateway.runs import Runs
-from gateway.siblings import StorageClient, classify
+from gateway.siblings import SIBLING_ERRORS, classify
+from gateway.storage_client import StorageClient
 from servicekit.context import current
 from servicekit.errors import DomainError
 from tale.gateway.v1 import gateway_pb2
@@ -47,7 +48,7 @@ class Erasing:
                 counts.story_count += forgotten.story_count
                 counts.audio_count += forgotten.audio_count
                 counts.segment_count += forgotten.segment_count
-        except grpc.aio.AioRpcError as error:
+        except SIBLING_ERRORS as error:
             log.warning("erase_incomplete", child_id=child_id, reason=classify(error).error.reason)
             raise _incomplete(child_id) from error
         log.info("child_erased", child_id=child_id, stories=counts.story_count, segments=counts.segment_count)

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import grpc
 import structlog
 
-from gateway.siblings import CALL_SECONDS, Siblings, classify
+from gateway.siblings import SIBLING_ERRORS, Siblings, classify
+from gateway.storage_client import CALL_SECONDS
 from servicekit.context import RequestContext, bound
 from servicekit.failures import log_defect
 from servicekit.ids import new_id
@@ -58,7 +58,7 @@ class Forgetting:
         return (await self._siblings.storage.list_forgettable(request)).stories
 
     async def forget(self, stories: Sequence[storage_pb2.ForgettableStory]) -> Forgotten:
-        """Has these forgotten and confirms it; `grpc.aio.AioRpcError` where a service does not do its part."""
+        """Has these forgotten and confirms it; SIBLING_ERRORS where a service does not do its part."""
         ids = [story.story_id for story in stories]
         request = voice_pb2.ForgetSegmentsRequest(
             story_ids=ids, segment_sha256=[sha256 for story in stories for sha256 in story.segment_sha256]
@@ -75,7 +75,7 @@ class Forgetting:
                     while stories := await self.left():
                         forgotten = await self.forget(stories)
                         log.info("segments_forgotten", stories=forgotten.story_count, segments=forgotten.segment_count)
-            except grpc.aio.AioRpcError as error:
+            except SIBLING_ERRORS as error:
                 log.warning("segments_not_forgotten", reason=classify(error).error.reason)
 
 

@@ -66,8 +66,12 @@ class Ledger:
         line.leg_id = leg_id
         self._note(line)
 
+    def give_back(self, lines: Iterable[common_pb2.Attempt]) -> None:
+        """These were not kept after all, or nobody knows: the next checkpoint must carry them."""
+        self._unkept = {line.attempt_id: None for line in lines} | self._unkept
+
     def take_unkept(self) -> list[common_pb2.Attempt]:
-        """The lines that the next checkpoint must carry. They count as kept from now on."""
+        """The lines that the next checkpoint must carry. They count as kept unless they are given back."""
         lines = [self._lines[attempt_id] for attempt_id in self._unkept]
         self._unkept.clear()
         return lines

@@ -13,13 +13,12 @@ import structlog
 from google.protobuf.struct_pb2 import Struct
 
 from gateway.audio_upload import upload
-from gateway.checkpointer import CheckpointRefusedError
 from gateway.desk import Desk
 from gateway.persistence import Persistence
 from gateway.siblings import classify
 from gateway.spool import Spool, SpoolMismatchError
 from gateway.spools import Spools
-from gateway.stream import broken, read_alive
+from gateway.stream import broken, read_owed
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
@@ -28,6 +27,8 @@ from tale.voice.v1 import voice_pb2
 
 PIECE_CHARACTERS: Final = 16_384
 MAX_RESTARTS: Final = 3
+ENOUGH_CHARACTERS: Final = 1_500
+"""Text that is sure to hold a whole segment (600 characters at most) and what has to follow its cut."""
 
 log = structlog.get_logger(__name__)
 
@@ -112,7 +113,9 @@ class Narrator:
         announced: common_pb2.Segment | None = None
         data = bytearray()
         try:
-            async for response in read_alive(call, idle_seconds=settings.stream_idle_seconds):
+            async for response in read_owed(
+                call, idle_seconds=settings.stream_idle_seconds, owing=lambda: self._owed(begun)
+            ):
                 match response.WhichOneof("event"):
                     case "header":
                         await self._begin(response.header)
@@ -171,6 +174,13 @@ class Narrator:
             else:
                 await change.wait()
 
+    def _owed(self, begun: asyncio.Event) -> bool:
+        """True when the voice service has all that it needs to send something. It cuts a segment by what follows it."""
+        board = self._desk.board
+        spoken = board.segments[-1].text.end if board.segments else 0
+        unspoken = len(board.text) - spoken
+        return not begun.is_set() or not board.segments or board.text_complete or unspoken > ENOUGH_CHARACTERS
+
     def _holds_present_narration(self) -> bool:
         header = self._desk.board.header
         return header is not None and header.audio_id == self._audio_id
@@ -185,7 +195,7 @@ class Narrator:
             checkpoint = storage_pb2.StoryCheckpoint(narration=header)
             if header.embedded:
                 checkpoint.embedded_parts.append("voice")
-            await self._keep(checkpoint)
+            await self._desk.keep(checkpoint)
             self._pinned = header
         self._desk.board.begin_audio(header, self._need_spool())
 
@@ -211,22 +221,14 @@ class Narrator:
         except SpoolMismatchError as mismatch:
             raise broken("The voice service's audio is not the one that it announced.") from mismatch
         if segment.index >= len(self._book):
-            await self._keep(storage_pb2.StoryCheckpoint(segments=[segment]))
+            await self._desk.keep(storage_pb2.StoryCheckpoint(segments=[segment]))
             self._book.append(_without_words(segment))
         board.add_segment(segment)
 
     async def _warn(self, problem: common_pb2.Problem) -> None:
         if not problem.reason.startswith("EMBEDDED_"):
-            await self._keep(storage_pb2.StoryCheckpoint(problems=[problem]))
+            await self._desk.keep(storage_pb2.StoryCheckpoint(problems=[problem]))
         self._desk.board.warn(problem)
-
-    async def _keep(self, checkpoint: storage_pb2.StoryCheckpoint) -> None:
-        try:
-            await self._desk.keep(checkpoint)
-        except CheckpointRefusedError as refused:
-            raise DomainError(
-                grpc.StatusCode.FAILED_PRECONDITION, refused.problem.reason, refused.problem.message
-            ) from refused
 
     def _check_whole(self, summary: voice_pb2.SpeechSummary, *, unfinished: common_pb2.Segment | None) -> None:
         board = self._desk.board

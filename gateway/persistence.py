@@ -22,25 +22,31 @@ class Persistence:
         self._wait_seconds = wait_seconds
         self._clock = clock
         self._unreachable_since: float | None = None
-        self._failures = 0
+        self._away = 0
+        self._transient = 0
 
     def progressed(self) -> None:
         """The last leg brought something."""
         self._unreachable_since = None
-        self._failures = 0
+        self._away = 0
+        self._transient = 0
 
     async def after(self, failure: Failure) -> None:
         """Returns when the next leg may start; raises the failure's error when there is to be none."""
-        self._failures += 1
         if failure.kind is FailureKind.PERMANENT:
             raise failure.error
         if failure.kind is FailureKind.UNREACHABLE:
+            self._away += 1
             since = self._unreachable_since = self._unreachable_since or self._clock()
             if self._clock() - since > self._wait_seconds:
                 raise failure.error
-        elif self._failures > MAX_TRANSIENT:
-            raise failure.error
-        backoff = min(2.0, 0.1 * 2 ** min(self._failures, 6)) * random.uniform(0.5, 1.0)
+        else:
+            # It answered, so it is not away any more.
+            self._unreachable_since, self._away = None, 0
+            self._transient += 1
+            if self._transient > MAX_TRANSIENT:
+                raise failure.error
+        backoff = min(2.0, 0.1 * 2 ** min(self._away + self._transient, 6)) * random.uniform(0.5, 1.0)
         await asyncio.sleep(min(MAX_PAUSE_SECONDS, max(backoff, self._hint(failure))))
 
     @staticmethod

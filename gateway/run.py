@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from typing import Final
 
-import grpc
 import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -14,10 +13,12 @@ from gateway.lease import LeaseLostError
 from gateway.ledger import now
 from gateway.narrating import Narrator
 from gateway.problems import abandoned, problem_of
-from gateway.siblings import classify
+from gateway.siblings import SIBLING_ERRORS, classify
 from gateway.spools import Spools
 from gateway.writing import Writer
-from servicekit.errors import DomainError
+from servicekit.context import current
+from servicekit.errors import DomainError, internal
+from servicekit.failures import log_defect
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -120,6 +121,11 @@ class Run:
             await Narrator(self.desk, self._spools).narrate()
         except DomainError as error:
             return problem_of(error, narration=True)
+        except LeaseLostError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever breaks the narration must not take the text with it
+            log_defect(error)
+            return problem_of(internal(current().request_id), narration=True)
         return None
 
     async def _keep_lease(self) -> None:
@@ -128,18 +134,25 @@ class Run:
         while True:
             await asyncio.sleep(interval)
             if self.desk.lease.remaining < 2 * interval:
-                await self.desk.keep(storage_pb2.StoryCheckpoint())
+                try:
+                    await self.desk.keep(storage_pb2.StoryCheckpoint())
+                except DomainError as error:
+                    # The lease runs out if this goes on, and ends the run then.
+                    log.warning("lease_not_renewed", story_id=self.desk.board.story_id, reason=error.reason)
 
     async def _conclude(
         self, state: common_pb2.StoryState.ValueType, problems: list[common_pb2.Problem]
     ) -> common_pb2.Story | None:
         desk = self.desk
+        for leg_id in desk.ledger.open_legs():
+            # A leg that was stopped from within: the text failed under a narration, or the run took too long.
+            desk.ledger.end_leg(leg_id, common_pb2.ATTEMPT_OUTCOME_CANCELLED)
         checkpoint = storage_pb2.StoryCheckpoint(state=state, problems=problems)
         await desk.keep(checkpoint)
         desk.board.set_state(state)
         try:
             record = await desk.siblings.storage.get_story(desk.board.story_id, view=common_pb2.STORY_VIEW_BASIC)
-        except grpc.aio.AioRpcError as error:
+        except SIBLING_ERRORS as error:
             # It is kept; who watches asks storage for it, and waits there if need be.
             log.warning("ended_story_not_read", story_id=desk.board.story_id, reason=classify(error).error.reason)
             return None
@@ -149,7 +162,7 @@ class Run:
         """Notes in the ledger that the calls in flight were stopped, if storage takes it soon."""
         for line in self.desk.ledger.open_legs():
             self.desk.ledger.end_leg(line, common_pb2.ATTEMPT_OUTCOME_CANCELLED)
-        with contextlib.suppress(LeaseLostError, TimeoutError):
+        with contextlib.suppress(LeaseLostError, DomainError, TimeoutError):
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 await self.desk.keep(storage_pb2.StoryCheckpoint())
 

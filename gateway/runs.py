@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import grpc
 import structlog
 
 from gateway.board import Board, End
@@ -15,8 +14,9 @@ from gateway.lease import Lease
 from gateway.ledger import Ledger
 from gateway.run import Run
 from gateway.settings import GatewaySettings
-from gateway.siblings import CALL_SECONDS, Siblings, classify
+from gateway.siblings import SIBLING_ERRORS, Siblings, classify
 from gateway.spools import Spools
+from gateway.storage_client import CALL_SECONDS
 from servicekit.context import RequestContext, bound, current_or_none
 from servicekit.errors import reconnect
 from servicekit.failures import log_defect
@@ -42,6 +42,7 @@ class Runs:
         self._spools = Spools(Path(settings.data_dir) / "spool", max_bytes=settings.spool_max_bytes)
         self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
         self._background: list[asyncio.Task[None]] = []
+        self._shortening: set[asyncio.Task[None]] = set()
         self._draining = False
 
     @property
@@ -58,9 +59,10 @@ class Runs:
 
     async def end(self) -> None:
         """Stops what `begin` started. Runs are ended by `hand_over`."""
-        for task in self._background:
+        tasks = [*self._background, *self._shortening]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def lease_request(self) -> storage_pb2.LeaseRequest | None:
         """The lease to ask for with a new story; None where this gateway has its hands full: it then waits its turn."""
@@ -150,7 +152,7 @@ class Runs:
                     await self._siblings.storage.release(
                         storage_pb2.ReleaseStoriesRequest(leases=leases[first : first + 1000]), timeout=CALL_SECONDS
                     )
-            except grpc.aio.AioRpcError as error:
+            except SIBLING_ERRORS as error:
                 # The leases run out by themselves; the stories only wait longer.
                 log.warning("hand_over_failed", stories=len(leases), reason=classify(error).error.reason)
         log.info("handed_over", stories=len(leases))
@@ -164,8 +166,10 @@ class Runs:
                     with bound(RequestContext(request_id=new_id(), owner="local")):
                         claimed = await self._claim(storage_pb2.ClaimStoriesRequest(max_count=free))
                     free = min(CLAIM_AT_ONCE, self._settings.max_runs - self.count)
-            except grpc.aio.AioRpcError as error:
+            except SIBLING_ERRORS as error:
                 log.warning("pick_up_failed", reason=classify(error).error.reason)
+            except Exception as error:  # noqa: BLE001 - a defect in one round must not end the look-out
+                log_defect(error)
             await asyncio.sleep(self._settings.pickup_interval_seconds)
 
     async def _claim(self, request: storage_pb2.ClaimStoriesRequest) -> int:
@@ -174,11 +178,18 @@ class Runs:
         answer = await self._siblings.storage.claim(request)
         for claimed in answer.stories:
             with bound(RequestContext(request_id=new_id(), owner=claimed.owner)):
-                record = await self._siblings.storage.get_story(claimed.story_id, view=common_pb2.STORY_VIEW_FULL)
-                if record.run.lease_token == claimed.lease_token:
-                    log.info("story_picked_up", story_id=claimed.story_id, pickup_count=claimed.pickup_count)
-                    self.start(record, since=since, pickup_count=claimed.pickup_count)
+                try:
+                    await self._take_up(claimed, since)
+                except SIBLING_ERRORS as error:
+                    # Deleted meanwhile, or storage went away: one story must not keep the others lying.
+                    log.warning("story_not_taken_up", story_id=claimed.story_id, reason=classify(error).error.reason)
         return len(answer.stories)
+
+    async def _take_up(self, claimed: storage_pb2.ClaimedStory, since: float) -> None:
+        record = await self._siblings.storage.get_story(claimed.story_id, view=common_pb2.STORY_VIEW_FULL)
+        if record.run.lease_token == claimed.lease_token:
+            log.info("story_picked_up", story_id=claimed.story_id, pickup_count=claimed.pickup_count)
+            self.start(record, since=since, pickup_count=claimed.pickup_count)
 
     def _lease_request(self) -> storage_pb2.LeaseRequest:
         request = storage_pb2.LeaseRequest(runner=self._settings.advertise or self._settings.listen)
@@ -189,6 +200,25 @@ class Runs:
         if (present := self._runs.get(story_id)) is not None and present[0] is run:
             del self._runs[story_id]
         if not task.cancelled() and (error := task.exception()) is not None:
-            # The lease runs out and the story is picked up again, a bounded number of times.
+            # The lease runs out soon and the story is picked up again, a bounded number of times.
             log.error("run_broke", story_id=story_id)
             log_defect(error)
+            self._shorten(run.desk.lease)
+
+    def _shorten(self, lease: Lease) -> None:
+        """Lets the lease of a broken run end with the next look-out, not only when it would have run out."""
+
+        async def shorten() -> None:
+            request = storage_pb2.CheckpointStoriesRequest()
+            request.checkpoints.add(story_id=lease.story_id, lease_token=lease.token)
+            seconds = min(self._settings.pickup_interval_seconds, self._settings.lease_seconds)
+            request.lease_duration.FromNanoseconds(int(seconds * 1e9))
+            try:
+                with bound(RequestContext(request_id=new_id(), owner="local")):
+                    await self._siblings.storage.checkpoint(request, timeout=CALL_SECONDS)
+            except SIBLING_ERRORS as error:
+                log.warning("lease_not_shortened", story_id=lease.story_id, reason=classify(error).error.reason)
+
+        task = asyncio.create_task(shorten())
+        self._shortening.add(task)
+        task.add_done_callback(self._shortening.discard)

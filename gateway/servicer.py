@@ -9,7 +9,7 @@ from gateway.cursor import Cursor
 from gateway.erasing import DEFAULT_SECONDS as ERASE_SECONDS
 from gateway.erasing import Erasing
 from gateway.runs import Runs
-from gateway.siblings import StorageClient
+from gateway.storage_client import StorageClient
 from gateway.stories import Stories
 from gateway.system import System
 from gateway.validation import check_filter, check_offsets, check_spec, check_voice

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
 import grpc
+import structlog
 
 from servicekit.errors import DomainError
 
 READ_BYTES: Final = 256 * 1024
 
 R = TypeVar("R")
+
+log = structlog.get_logger(__name__)
 
 
 class SpoolBudget:
@@ -94,6 +97,9 @@ class Spool:
         reserved = await budget.reserve(expected_bytes)
         try:
             file = await asyncio.to_thread(_temporary_file, folder)
+        except OSError as error:
+            budget.give_back(reserved)
+            raise _failed(error) from error
         except BaseException:
             budget.give_back(reserved)
             raise
@@ -103,7 +109,7 @@ class Spool:
         """Adds `data`; it can be read when this returns.
 
         SpoolMismatchError, and nothing is added, where its digest is not `sha256`; RESOURCE_EXHAUSTED / SPOOL_FULL
-        beyond the budget.
+        beyond the budget; FAILED_PRECONDITION / SPOOL_FAILED where the disk does not take it.
         """
         over = self.size + len(data) - self._reserved
         if over > 0:
@@ -112,7 +118,10 @@ class Spool:
                     grpc.StatusCode.RESOURCE_EXHAUSTED, "SPOOL_FULL", "There is no room for more audio in progress."
                 )
             self._reserved += over
-        await self._in_thread(partial(self._write, data, self.size, sha256))
+        try:
+            await self._in_thread(partial(self._write, data, self.size, sha256))
+        except OSError as error:
+            raise _failed(error) from error
         self.size += len(data)
 
     async def read(self, offset: int, most: int = READ_BYTES) -> bytes:
@@ -122,7 +131,10 @@ class Spool:
         most = min(most, self.size - offset)
         if most <= 0:
             return b""
-        return await self._in_thread(partial(os.pread, self._file.fileno(), most, offset))
+        try:
+            return await self._in_thread(partial(os.pread, self._file.fileno(), most, offset))
+        except OSError as error:
+            raise _failed(error) from error
 
     def sha256(self) -> bytes:
         """SHA-256 of all bytes so far."""
@@ -160,6 +172,13 @@ class Spool:
             view = view[written:]
             offset += written
         self._hash.update(data)
+
+
+def _failed(error: OSError) -> DomainError:
+    log.error("spool_failed", errno=error.errno, error=os.strerror(error.errno or 0))
+    return DomainError(
+        grpc.StatusCode.FAILED_PRECONDITION, "SPOOL_FAILED", "The gateway can not keep audio in progress on its disk."
+    )
 
 
 def _temporary_file(folder: Path) -> BinaryIO:

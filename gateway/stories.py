@@ -1,15 +1,16 @@
 """What can be asked of stories, apart from watching them."""
 
-from collections.abc import AsyncIterator
-from typing import Final
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import aclosing
+from typing import Any, Final
 
-import grpc
 import structlog
 
 from gateway.forgetting import Forgetting
 from gateway.presenting import bare_audio, basic, within_bounds
 from gateway.runs import Runs
-from gateway.siblings import Siblings, classify
+from gateway.siblings import SIBLING_ERRORS, Siblings, classify
 from servicekit.context import current
 from servicekit.fingerprint import fingerprint
 from servicekit.ids import new_id
@@ -19,6 +20,8 @@ from tale.storage.v1 import storage_pb2
 
 DEFAULT_LANGUAGE: Final = "en"
 DEFAULT_MINUTES: Final = 5
+FIRST_TOKEN: Final = 1
+"""Of a lease that was taken with the story's acceptance, by nobody but who asked for it."""
 
 _WITHOUT_REQUEST_ID: Final = frozenset({"request_id"})
 
@@ -35,6 +38,9 @@ class Stories:
 
     async def create(self, request_id: str, spec: common_pb2.StorySpec, *, timeout: float) -> common_pb2.Story:
         """Keeps a new story and begins to make it; with a request id that is known, the story it named."""
+        return await _to_the_end(self._create(request_id, spec, timeout=timeout))
+
+    async def _create(self, request_id: str, spec: common_pb2.StorySpec, *, timeout: float) -> common_pb2.Story:
         since = self._runs.now()
         request = storage_pb2.CreateStoryRequest(
             story_id=new_id(),
@@ -45,7 +51,9 @@ class Stories:
             lease=self._runs.lease_request(),
         )
         answer = await self._siblings.storage.create_story(request, timeout=timeout)
-        self._begin_if_leased(answer.record, leased=answer.created and request.HasField("lease"), since=since)
+        # Of a call that had to be repeated the answer says that the story was there; its id is nobody else's.
+        ours = answer.record.story.id == request.story_id and answer.record.run.lease_token == FIRST_TOKEN
+        self._begin_if_leased(answer.record, leased=ours and request.HasField("lease"), since=since)
         return answer.record.story
 
     async def retry(self, request: gateway_pb2.RetryStoryRequest, *, timeout: float) -> common_pb2.Story:
@@ -116,7 +124,7 @@ class Stories:
         gone = storage_pb2.ForgettableStory(story_id=story_id, segment_sha256=answer.segment_sha256)
         try:
             await self._forgetting.forget([gone])
-        except grpc.aio.AioRpcError as error:
+        except SIBLING_ERRORS as error:
             # The story is gone all the same, and storage remembers what is still to be forgotten.
             log.warning("segments_not_forgotten", story_id=story_id, reason=classify(error).error.reason)
 
@@ -137,10 +145,9 @@ class Stories:
         wanted = storage_pb2.ReadAudioRequest(
             story_id=request.story_id, audio_id=request.audio_id, offset=request.offset
         )
-        call = self._siblings.storage.read_audio(wanted, timeout=timeout)
         audio_id = ""
-        try:
-            async for response in call:
+        async with aclosing(self._siblings.storage.read_audio(wanted, timeout=timeout)) as responses:
+            async for response in responses:
                 if response.WhichOneof("piece") == "header":
                     audio_id = response.header.audio_id
                     yield gateway_pb2.ReadStoryAudioResponse(header=bare_audio(response.header))
@@ -149,10 +156,13 @@ class Stories:
                     yield gateway_pb2.ReadStoryAudioResponse(
                         chunk=gateway_pb2.AudioEvent(audio_id=audio_id, offset=piece.offset, chunk=piece.data)
                     )
-        finally:
-            call.cancel()
 
     async def _change_and_begin(
+        self, change: storage_pb2.UpdateStoryRequest, *, leased: bool, timeout: float
+    ) -> common_pb2.Story:
+        return await _to_the_end(self._change(change, leased=leased, timeout=timeout))
+
+    async def _change(
         self, change: storage_pb2.UpdateStoryRequest, *, leased: bool, timeout: float
     ) -> common_pb2.Story:
         since = self._runs.now()
@@ -166,6 +176,13 @@ class Stories:
     def _begin_if_leased(self, record: storage_pb2.StoryRecord, *, leased: bool, since: float) -> None:
         if leased:
             self._runs.start(record, since=since)
+
+
+async def _to_the_end(work: Coroutine[Any, Any, common_pb2.Story]) -> common_pb2.Story:
+    """Does `work` even when the caller goes away in the middle: a lease that storage has granted must be used."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return await asyncio.shield(task)
 
 
 def _opening(spec: common_pb2.StorySpec) -> common_pb2.Story:

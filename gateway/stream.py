@@ -1,7 +1,7 @@
 """Reading a sibling's stream without waiting for ever."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import TypeVar
 
 import grpc
@@ -9,6 +9,34 @@ import grpc
 from servicekit.errors import DomainError
 
 T = TypeVar("T")
+
+
+async def read_owed(stream: AsyncIterable[T], *, idle_seconds: float, owing: Callable[[], bool]) -> AsyncIterator[T]:
+    """Like `read_alive`, for a sibling that is rightly silent while we give it nothing to do.
+
+    The silence counts only where `owing` says, when it has lasted, that something is owed.
+    """
+    messages = aiter(stream)
+    while True:
+        reading = asyncio.ensure_future(_next(messages))
+        try:
+            while not (await asyncio.wait({reading}, timeout=idle_seconds))[0]:
+                if owing():
+                    raise TimeoutError
+        finally:
+            if not reading.done():
+                reading.cancel()
+        last, message = reading.result()
+        if last or message is None:
+            return
+        yield message
+
+
+async def _next(messages: AsyncIterator[T]) -> tuple[bool, T | None]:
+    try:
+        return False, await anext(messages)
+    except StopAsyncIteration:
+        return True, None
 
 
 async def read_alive(stream: AsyncIterable[T], *, idle_seconds: float) -> AsyncIterator[T]:

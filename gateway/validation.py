@@ -14,10 +14,13 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 MAX_MODELS: Final = 10
 MAX_ENTRIES: Final = 20
+MAX_SPEC_BYTES: Final = 128 * 1024
+"""Above what all fields at their bounds need; what is more are fields that this version does not know."""
 
 
 def check_spec(problems: Violations, spec: common_pb2.StorySpec, *, path: str = "spec") -> None:
     """Notes all that is wrong with `spec`. Whether what it names exists, storage knows."""
+    problems.check(spec.ByteSize() <= MAX_SPEC_BYTES, path, f"must have at most {MAX_SPEC_BYTES} bytes in all")
     _check_child(problems, spec, path)
     _check_hero(problems, spec, path)
     problems.text_bounds(f"{path}.wish", spec.wish, most=2000)

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from typing import Final
 
 from gateway.board import WORDS_A_MINUTE, Board, End
 from gateway.cursor import Cursor
 from gateway.presenting import basic, header_of
 from gateway.runs import Runs
-from gateway.siblings import StorageClient
+from gateway.storage_client import StorageClient
 from servicekit.errors import reconnect
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
@@ -89,9 +90,11 @@ class Watching:
 
     def _seen_all(self, story: common_pb2.Story) -> bool:
         """True when nothing has to be fetched from storage to show the rest."""
-        if not self._include_audio or not story.HasField("audio"):
+        if not story.HasField("audio"):
             return True
-        return (self._cursor.audio_id, self._cursor.audio_offset) == (story.audio.audio_id, story.audio.size_bytes)
+        # A narration that failed half-way may have been announced last; then the kept one must be.
+        announced = self._cursor.audio_id == story.audio.audio_id
+        return announced and (not self._include_audio or self._cursor.audio_offset == story.audio.size_bytes)
 
     def _released(self, board: Board) -> Iterator[gateway_pb2.StoryEvent]:
         cursor = self._cursor
@@ -136,14 +139,11 @@ class Watching:
         request = storage_pb2.ReadAudioRequest(
             story_id=story.id, audio_id=story.audio.audio_id, offset=cursor.audio_offset
         )
-        call = self._storage.read_audio(request, timeout=None)
-        try:
-            async for response in call:
+        async with aclosing(self._storage.read_audio(request, timeout=None)) as responses:
+            async for response in responses:
                 if response.WhichOneof("piece") == "chunk":
                     for event in cursor.audio(response.chunk.data):
                         yield event
-        finally:
-            call.cancel()
 
     def _beat(self) -> bool:
         """True when a heartbeat is due; the next one then is due later."""

@@ -13,7 +13,6 @@ from typing import Final
 import grpc
 import structlog
 
-from gateway.checkpointer import CheckpointRefusedError
 from gateway.desk import Desk
 from gateway.persistence import Persistence
 from gateway.siblings import classify
@@ -163,12 +162,7 @@ class Writer:
         if complete is not None:
             self._desk.ledger.end_leg(leg_id, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
             self._fill_generation(checkpoint, complete)
-        try:
-            await self._desk.keep(checkpoint)
-        except CheckpointRefusedError as refused:
-            raise DomainError(
-                grpc.StatusCode.FAILED_PRECONDITION, refused.problem.reason, refused.problem.message
-            ) from refused
+        await self._desk.keep(checkpoint)
         if title or text:
             board.add_text(title=title, text=text)
         for problem in problems:

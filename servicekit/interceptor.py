@@ -3,6 +3,7 @@
 It is one since each interceptor in Python costs about a quarter of the throughput of small calls.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Final, Never, TypeAlias
@@ -12,12 +13,15 @@ from google.protobuf.message import DecodeError
 
 from servicekit.authentication import Authenticator
 from servicekit.calls import CallTracker
-from servicekit.errors import FieldViolation, unimplemented, validation_failed
+from servicekit.errors import FieldViolation, reconnect, unimplemented, validation_failed
 from servicekit.runner import CallRunner, Context
 
 # In quotes: the class is generic for type checkers alone.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Behaviour: TypeAlias = Callable[[Any, Context], Any]
+
+# A caller that reads nothing for this long holds a call, and a drain, for nothing; it can come back by offset.
+_STALL_SECONDS: Final = 120.0
 
 _MALFORMED: Final = FieldViolation("request", "must be a well-formed message of the type that the method takes")
 
@@ -89,16 +93,24 @@ def _wrapped(handler: Handler, method: str, runner: CallRunner) -> Handler:
     return grpc.unary_unary_rpc_method_handler(unary)
 
 
+async def _write(response: Any, context: Context) -> None:
+    try:
+        async with asyncio.timeout(_STALL_SECONDS):
+            await context.write(response)
+    except TimeoutError:
+        raise reconnect() from None
+
+
 async def _send(answer: AsyncIterator[Any] | Awaitable[None], context: Context) -> None:
     """Sends what an async generator yields, or awaits a handler that uses `context.write` itself."""
     if isinstance(answer, AsyncGenerator):
         # Closed at once when the call ends early, so that its `finally` blocks do not wait for the collector.
         async with aclosing(answer):
             async for response in answer:
-                await context.write(response)
+                await _write(response, context)
     elif isinstance(answer, AsyncIterator):
         async for response in answer:
-            await context.write(response)
+            await _write(response, context)
     else:
         await answer
 
