@@ -87,6 +87,20 @@ async def test_a_run_that_takes_too_long_ends_with_what_it_has(tmp_path: Path) -
     assert watcher.done.content_complete
 
 
+async def test_a_spool_that_can_not_be_written_costs_the_sound_alone(tmp_path: Path) -> None:
+    """The text is written once and kept; the problem names the spool."""
+    spool = tmp_path / "spool"
+    await asyncio.to_thread(spool.write_text, "in the way")
+    async with house(tmp_path) as home:
+        watcher = await home.tell(spec(8))
+        story = await home.get(watcher.story_id)
+    assert story.state == common_pb2.STORY_STATE_READY_WITHOUT_AUDIO
+    assert [problem.reason for problem in story.problems] == ["SPOOL_FAILED"]
+    assert story.content_complete
+    legs = [line for line in story.attempts if line.kind == common_pb2.ATTEMPT_KIND_WRITING_LEG]
+    assert [line.outcome for line in legs] == [common_pb2.ATTEMPT_OUTCOME_SUCCEEDED]
+
+
 async def test_a_runner_whose_story_was_taken_writes_no_more(tmp_path: Path) -> None:
     """The fence: a cancel from elsewhere takes the lease, the run ends, its watcher sees the kept end."""
     async with house(tmp_path, words_per_second=100) as home:

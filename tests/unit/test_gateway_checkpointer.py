@@ -168,6 +168,28 @@ async def test_a_batch_that_storage_can_not_take_is_sent_item_by_item() -> None:
     assert storage.batches == [["first"], ["a", "b"], ["a"], ["b"]]
 
 
+async def test_one_defect_of_storage_is_not_taken_for_a_refusal() -> None:
+    """A checkpoint may be repeated, so a single INTERNAL is; a lasting one is told to who waits."""
+    clock, storage = Clock(), Storage()
+    storage.failures = [failed(grpc.StatusCode.INTERNAL)]
+    async with running(storage, clock) as checkpointer:
+        await checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("s", clock))
+        assert [["s"]] * 2 == storage.batches
+        storage.failures = [failed(grpc.StatusCode.INTERNAL)] * 5
+        with pytest.raises(CheckpointRefusedError):
+            await checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("s", clock))
+
+
+async def test_a_defect_with_one_batch_does_not_end_all_checkpoints() -> None:
+    """An answer that makes no sense fails those that it is about; the next batch goes as ever."""
+    clock, storage = Clock(), Storage()
+    storage.failures = [ValueError("nonsense")]
+    async with running(storage, clock) as checkpointer:
+        with pytest.raises(CheckpointRefusedError):
+            await checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("s", clock))
+        await checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("s", clock))
+
+
 async def test_an_expired_lease_is_refused_without_a_call() -> None:
     """Nothing is sent under a lease that has run out."""
     clock, storage = Clock(), Storage()

@@ -91,6 +91,15 @@ def test_a_state_is_shown_when_it_changes_and_as_the_heartbeat() -> None:
     assert counts == [1, 0, 1, 1]
 
 
+def test_a_warning_is_shown_once_though_another_run_counts_anew() -> None:
+    """By what it says, not by its place."""
+    watcher = cursor()
+    one, other = common_pb2.Problem(reason="A"), common_pb2.Problem(reason="B")
+    assert [one] == [event.warning for event in watcher.warnings([one])]
+    assert [other] == [event.warning for event in watcher.warnings([other])]
+    assert [] == list(watcher.warnings([one, other]))
+
+
 def test_the_end_is_the_whole_story() -> None:
     """`done` carries it."""
     story = common_pb2.Story(id="s", content="c")

@@ -1,5 +1,7 @@
 """The gateway's small parts: fingerprints, ledger, lease, persistence, what callers are shown, what is well formed."""
 
+import contextlib
+
 import grpc
 import pytest
 from hypothesis import given
@@ -110,6 +112,33 @@ async def test_persistence_ends_with_the_error_that_was_last() -> None:
     moment = 12.0
     with pytest.raises(DomainError):
         await persistence.after(Failure(FailureKind.UNREACHABLE, error))
+
+
+async def test_a_sibling_that_was_away_gets_all_its_tries_when_it_is_back() -> None:
+    """Absences and answers of "not now" are counted apart."""
+    error = DomainError(grpc.StatusCode.UNAVAILABLE, "X", "x", retry_after=0.0)
+    persistence = Persistence(wait_seconds=1000, clock=lambda: 1.0)
+    away, not_now = Failure(FailureKind.UNREACHABLE, error), Failure(FailureKind.TRANSIENT, error)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(pytest.MonkeyPatch.context()).setattr("gateway.persistence.asyncio.sleep", _no_sleep)
+        for failure in (away, away, away, away, away, not_now, not_now, not_now):
+            await persistence.after(failure)
+        with pytest.raises(DomainError):
+            await persistence.after(not_now)
+
+
+async def _no_sleep(seconds: float) -> None:
+    assert seconds >= 0
+
+
+def test_lines_that_were_not_kept_after_all_are_carried_again() -> None:
+    """Before those that came since."""
+    ledger = Ledger()
+    first = ledger.begin_leg(common_pb2.ATTEMPT_KIND_WRITING_LEG, provider="story", model="m")
+    lost = ledger.take_unkept()
+    second = ledger.begin_leg(common_pb2.ATTEMPT_KIND_NARRATION_LEG, provider="voice", model="m")
+    ledger.give_back(lost)
+    assert [first, second] == [line.attempt_id for line in ledger.take_unkept()]
 
 
 def test_the_basic_view_leaves_out_what_only_the_full_view_has() -> None:

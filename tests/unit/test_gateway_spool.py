@@ -63,6 +63,15 @@ async def test_a_waiter_that_gives_up_takes_nothing_along(tmp_path: Path) -> Non
     assert impatient.cancelled()
 
 
+async def test_a_disk_that_does_not_take_it_is_a_problem_in_words(tmp_path: Path) -> None:
+    """Typed, and the room goes back to the budget."""
+    budget, file = SpoolBudget(100), tmp_path / "file"
+    await asyncio.to_thread(file.touch)
+    with pytest.raises(DomainError, match="SPOOL_FAILED"):
+        await Spool.open(file / "spool", budget, expected_bytes=100)
+    assert budget.extend(100)
+
+
 async def test_a_closed_spool_says_so_and_leaves_no_file(tmp_path: Path) -> None:
     """Its file never had a name, so a killed process leaves nothing either."""
     spool = await Spool.open(tmp_path, SpoolBudget(100), expected_bytes=10)
