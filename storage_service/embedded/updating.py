@@ -71,10 +71,15 @@ def _rate(connection: sqlite3.Connection, story_id: str, rating: int, before: in
 
 
 def _cancel(connection: sqlite3.Connection, story_id: str, now: int) -> None:
+    # A finished story that is only being told again goes back to what it was: its text and its audio are kept.
+    told = connection.execute(
+        "SELECT 1 FROM stories JOIN story_audio ON story_audio.story_id = stories.id WHERE id = ? AND state = ?",
+        (story_id, states.NARRATING),
+    ).fetchone()
     connection.execute(
         "UPDATE stories SET state = ?, revision = revision + 1, update_time = ?, end_time = ?,"
         " lease_token = lease_token + 1, lease_expire_time = NULL, runner = '' WHERE id = ?",
-        (states.CANCELLED, now, now, story_id),
+        (states.READY if told else states.CANCELLED, now, now, story_id),
     )
 
 

@@ -320,6 +320,19 @@ async def test_a_voice_that_can_not_be_had_leaves_the_old_audio(home: House) -> 
     assert watcher.audio == again.audio
 
 
+async def test_cancelling_a_retelling_keeps_what_was_told(tmp_path: Path) -> None:
+    """The story goes back to READY with its old audio; it is no dead end."""
+    async with house(tmp_path, realtime_factor=60) as home:
+        watcher = await home.tell(spec(23))
+        voice = common_pb2.VoiceSelection(provider="mock", settings=common_pb2.VoiceSettings(speed=1.5))
+        again = gateway_pb2.NarrateStoryRequest(story_id=watcher.story_id, voice=voice)
+        await home.stub.NarrateStory(again, timeout=10)
+        answer = await home.stub.CancelStory(gateway_pb2.CancelStoryRequest(story_id=watcher.story_id), timeout=10)
+        assert (READY, watcher.audio_id) == (answer.story.state, answer.story.audio.audio_id)
+        assert bytes(watcher.audio) == (await home.read_audio(watcher.story_id))[1]
+        await home.stub.NarrateStory(again, timeout=10)
+
+
 async def test_stories_are_listed_newest_first_in_pages(home: House) -> None:
     """Each once, by the token of the page before."""
     wish = spec(20, narrate=False)
