@@ -3,13 +3,16 @@
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from typing import Any, Generic, cast
+from typing import Any, Final, Generic, cast
 
 import grpc
 
 from tale_client.errors import RpcFailure, TaleError, error_from_rpc
 from tale_client.rpcs import RequestT, ResponseT, Rpc
 from tale_client.transport import CHANNEL_OPTIONS, Metadata, Offload, T, silent, unreachable
+
+_HEALTH: Final = "/grpc.health.v1.Health/Check"
+_PROBE_PAUSE: Final = 0.1
 
 
 class BlockingTransport:
@@ -29,7 +32,7 @@ class BlockingTransport:
         self._target = target
         self._connect_timeout = connect_timeout
         self._own = channel is None
-        # Asking a channel whether it is ready costs a thread; a call that fails tells for nothing.
+        # Asking costs a round trip; a call that fails tells for nothing.
         self._connected = not self._own
         if channel is not None:
             self._channel = channel
@@ -65,14 +68,22 @@ class BlockingTransport:
         """See Transport."""
         if self._connected:
             return
-        ready = grpc.channel_ready_future(self._channel)
-        try:
-            ready.result(timeout=self._connect_timeout)
-        except grpc.FutureTimeoutError:
-            raise unreachable(self._target) from None
-        finally:
-            ready.cancel()
-        self._connected = True
+        # Not grpc.channel_ready_future: its thread fails when the channel is closed while it still asks.
+        probe: Callable[..., bytes] = self._channel.unary_unary(_HEALTH)
+        end = self.clock() + self._connect_timeout
+        while (left := end - self.clock()) > 0:
+            try:
+                probe(b"", timeout=left, wait_for_ready=True)
+            except grpc.RpcError as error:
+                if self.failed(error).code is grpc.StatusCode.UNAVAILABLE:
+                    await self.sleep(min(left, _PROBE_PAUSE))
+                    continue
+                if self.failed(error).code is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    break
+                # Any other answer is one.
+            self._connected = True
+            return
+        raise unreachable(self._target)
 
     async def unary(
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, metadata: Metadata

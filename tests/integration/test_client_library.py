@@ -4,13 +4,13 @@ import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import grpc
 import pytest
 from google.protobuf.message import Message
-from support.cutting_proxy import cutting_proxy
+from support.cutting_proxy import cutting_proxy, refusing
 from support.scripted_gateway import Failure, Hold, ScriptedGateway, scripted_gateway
 
 from tale.common.v1 import common_pb2
@@ -203,18 +203,11 @@ async def test_a_gateway_that_is_not_there_is_named() -> None:
 async def test_a_gateway_that_is_starting_is_waited_for(gateway: ScriptedGateway) -> None:
     """A call made before the gateway listens succeeds once it does."""
     gateway.queue("GetStory", gateway_pb2.GetStoryResponse(story=common_pb2.Story(id=ID)))
-    gate = asyncio.Event()
-
-    async def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        gate.set()
-        writer.transport.abort()
-
-    closed = await asyncio.start_server(connected, "127.0.0.1", 0)
-    port = closed.sockets[0].getsockname()[1]
-    async with AsyncTaleClient(f"127.0.0.1:{port}") as client:
-        call = asyncio.create_task(client.get_story(ID))
-        await gate.wait()
-        closed.close()
+    async with AsyncExitStack() as stack:
+        async with refusing() as (port, tried):
+            client = await stack.enter_async_context(AsyncTaleClient(f"127.0.0.1:{port}"))
+            call = asyncio.create_task(client.get_story(ID))
+            await tried.wait()
         async with cutting_proxy(gateway.target, [], port=port):
             assert ID == (await call).id
 

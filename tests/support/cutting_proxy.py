@@ -92,3 +92,16 @@ async def cutting_proxy(target: str, cuts: Sequence[int], *, port: int = 0) -> A
             writer.transport.abort()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+
+
+@asynccontextmanager
+async def refusing() -> AsyncIterator[tuple[int, asyncio.Event]]:
+    """A port whose connections are reset at once, and an event that the first of them sets."""
+    tried = asyncio.Event()
+
+    async def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tried.set()
+        writer.transport.abort()
+
+    async with await asyncio.start_server(connected, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1], tried

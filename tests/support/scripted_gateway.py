@@ -67,9 +67,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class Hold:
-    """A stream that says nothing more until its caller goes away; `reached` is set when it begins."""
+    """A call that says nothing more until its caller goes away; `reached` is set when it begins."""
 
     reached: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def hold(self) -> None:
+        """Waits for the end of the call."""
+        self.reached.set()
+        await asyncio.get_running_loop().create_future()
 
 
 Step = Message | Failure | Hold
@@ -135,6 +140,8 @@ class ScriptedGateway(grpc.GenericRpcHandler):
             (step,) = await self._next(name, request, context)
             if isinstance(step, Failure):
                 await step.abort(context)
+            if isinstance(step, Hold):
+                await step.hold()
             assert isinstance(step, Message)
             return step
 
@@ -146,8 +153,7 @@ class ScriptedGateway(grpc.GenericRpcHandler):
                 if isinstance(step, Failure):
                     await step.abort(context)
                 elif isinstance(step, Hold):
-                    step.reached.set()
-                    await asyncio.get_running_loop().create_future()
+                    await step.hold()
                 else:
                     yield step
 
