@@ -24,16 +24,44 @@ class Listener:
     interests: tuple[str, ...] = ()
 
 
+Kind: TypeAlias = Literal["child", "hero", "combined"]
+"""Whom a story is about: the child, a hero, or both."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protagonist:
+    """The hero of a story."""
+
+    name: str
+    gender: Gender = ""
+    appearance: str = ""
+    personality_traits: tuple[str, ...] = ()
+    strengths: tuple[str, ...] = ()
+    interests: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """The story that this one goes on from. Either may be empty, but not both."""
+
+    title: str
+    summary: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
     """One story to write, or to go on with: validated, and free of control characters where it came from people.
 
     `written_so_far` is content that is already out (the answer goes on behind its last code point) and then
-    `title_so_far` is not empty. `temperature` from 0 to 2, money in US dollars, None where nothing was said.
+    `title_so_far` is not empty. `hero` is set for the kinds "hero" and "combined". `temperature` from 0 to 2, money in
+    US dollars, None where nothing was said.
     """
 
     story_id: str
     child: Listener
+    kind: Kind = "child"
+    hero: Protagonist | None = None
+    parent: Parent | None = None
     wish: str = ""
     moral: str = ""
     theme: str = ""

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from servicekit.ids import new_id
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment
 from story_service.catalogue import OFFLINE
-from story_service.errors import generation_failed, language_unsupported
-from story_service.offline import LanguageUnsupported, OfflineBrief, Piece
+from story_service.errors import generation_failed, language_unsupported, story_unsupported
+from story_service.offline import LanguageUnsupported, OfflineBrief, OfflineHero, Piece, Sequel, StoryUnsupported
 from story_service.ports import CallOutcome, LegEnded, LegItem, LegStarted, LegText, LegTitle, ModelCall
 
 
@@ -98,6 +98,8 @@ class EmbeddedWriter:
                 return await asyncio.to_thread(self._draft, brief, assignment, stop)
         except LanguageUnsupported as error:
             raise language_unsupported(tuple(error.supported)) from None
+        except StoryUnsupported as error:
+            raise story_unsupported(error.language, error.missing, error.supported) from None
         except TimeoutError:
             raise generation_failed("TIMEOUT", "The embedded writer did not answer in time.") from None
         finally:
@@ -128,7 +130,7 @@ def seed_of(assignment: Assignment) -> int:
 
 
 def _brief(assignment: Assignment) -> OfflineBrief:
-    child = assignment.child
+    child, hero, parent = assignment.child, assignment.hero, assignment.parent
     return OfflineBrief(
         name=child.name,
         age=child.age,
@@ -140,6 +142,18 @@ def _brief(assignment: Assignment) -> OfflineBrief:
         language_code=assignment.language_code,
         length_minutes=assignment.length_minutes,
         seed=seed_of(assignment),
+        kind=assignment.kind,
+        hero=None
+        if hero is None
+        else OfflineHero(
+            name=hero.name,
+            gender=hero.gender,
+            appearance=hero.appearance,
+            personality_traits=hero.personality_traits,
+            strengths=hero.strengths,
+            interests=hero.interests,
+        ),
+        sequel=None if parent is None else Sequel(title=parent.title, summary=parent.summary),
     )
 
 

@@ -1,6 +1,6 @@
 """The failures of the service, as its callers see them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import grpc
 
@@ -41,6 +41,21 @@ def language_unsupported(supported: Sequence[str]) -> DomainError:
         "LANGUAGE_UNSUPPORTED",
         f"The embedded writer can not write this language. It can write: {codes}.",
         metadata={"supported_languages": codes},
+    )
+
+
+def story_unsupported(language: str, missing: Collection[str], supported: Collection[str]) -> DomainError:
+    """FAILED_PRECONDITION / LANGUAGE_UNSUPPORTED: the language can be written, but not `missing` in it.
+
+    Both are of "hero", "combined" and "sequel".
+    """
+    told = ", ".join(["child", *sorted(supported)])
+    return DomainError(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "LANGUAGE_UNSUPPORTED",
+        f"The embedded writer can not write stories of the kind {', '.join(sorted(missing))} in this language. "
+        f"In it, it can write: {told}.",
+        metadata={"language": language, "supported_kinds": told},
     )
 
 

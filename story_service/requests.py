@@ -4,9 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from servicekit.errors import unimplemented
 from servicekit.validation import Violations
-from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Gender, Listener
+from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Gender, Kind, Listener, Parent, Protagonist
 from story_service.catalogue import MAX_MODEL_ID_LENGTH
 from story_service.cleaning import clean
 from story_service.titles import MAX_TITLE_LENGTH
@@ -22,27 +21,35 @@ _GENDERS: Final[dict["common_pb2.Gender.ValueType", Gender]] = {
     common_pb2.GENDER_FEMALE: "female",
     common_pb2.GENDER_MALE: "male",
 }
-_OTHER_KINDS: Final = {common_pb2.STORY_KIND_HERO, common_pb2.STORY_KIND_COMBINED}
+_KINDS: Final[dict["common_pb2.StoryKind.ValueType", Kind]] = {
+    common_pb2.STORY_KIND_HERO: "hero",
+    common_pb2.STORY_KIND_COMBINED: "combined",
+}
+"""Every other is a story about the child."""
 
 
 def read_request(request: story_pb2.GenerateStoryRequest) -> Assignment:
     """The assignment in `request`.
 
-    Raises INVALID_ARGUMENT with all violations, and UNIMPLEMENTED for heroes and sequels. The child is `child`, or
-    else the one given inline in `spec`.
+    Raises INVALID_ARGUMENT with all violations. The child is `child`, or else the one given inline in `spec`; the hero
+    likewise, and it is passed over where the story is about the child alone.
     """
     violations = Violations()
     spec = request.spec
     violations.check_uuid7("story_id", request.story_id)
     inline = spec.WhichOneof("listener") == "child" and not request.HasField("child")
     child = _read_child(spec.child if inline else request.child, "spec.child" if inline else "child", violations)
+    kind = _KINDS.get(spec.kind, "child")
+    hero = _read_hero(request, kind, violations)
     _check_spec(spec, violations)
     _check_progress(request, violations)
     violations.raise_if_any()
-    _refuse_what_is_to_come(request)
     return Assignment(
         story_id=request.story_id,
         child=child,
+        kind=kind,
+        hero=hero,
+        parent=_read_parent(request),
         wish=clean(spec.wish),
         moral=clean(spec.moral),
         theme=clean(spec.theme),
@@ -75,8 +82,40 @@ def _read_child(child: common_pb2.Child, path: str, violations: Violations) -> L
     )
 
 
+def _read_hero(request: story_pb2.GenerateStoryRequest, kind: Kind, violations: Violations) -> Protagonist | None:
+    inline = request.spec.WhichOneof("protagonist") == "hero" and not request.HasField("hero")
+    if kind == "child" and not inline and not request.HasField("hero"):
+        return None
+    hero, path = (request.spec.hero, "spec.hero") if inline else (request.hero, "hero")
+    name = clean(hero.name)
+    if violations.text_bounds(f"{path}.name", hero.name, least=1, most=100):
+        violations.check(name, f"{path}.name", "must have a character that can be seen")
+    _check_enum(f"{path}.gender", hero.gender, common_pb2.Gender.values(), violations)
+    violations.text_bounds(f"{path}.appearance", hero.appearance, most=1_000)
+    _check_list(f"{path}.personality_traits", hero.personality_traits, violations)
+    _check_list(f"{path}.strengths", hero.strengths, violations)
+    _check_list(f"{path}.interests", hero.interests, violations)
+    if kind == "child":
+        return None
+    return Protagonist(
+        name=name,
+        gender=_GENDERS.get(hero.gender, ""),
+        appearance=clean(hero.appearance),
+        personality_traits=tuple(filter(None, map(clean, hero.personality_traits))),
+        strengths=tuple(filter(None, map(clean, hero.strengths))),
+        interests=tuple(filter(None, map(clean, hero.interests))),
+    )
+
+
+def _read_parent(request: story_pb2.GenerateStoryRequest) -> Parent | None:
+    """None as well where the earlier story is gone and nothing is known of it any more."""
+    title, summary = clean(request.parent_title), clean(request.parent_summary)
+    return Parent(title=title, summary=summary) if title or summary else None
+
+
 def _check_spec(spec: common_pb2.StorySpec, violations: Violations) -> None:
     violations.text_bounds("spec.wish", spec.wish, most=2_000)
+    violations.check_uuid7("spec.parent_story_id", spec.parent_story_id, required=False)
     _check_enum("spec.kind", spec.kind, common_pb2.StoryKind.values(), violations)
     if spec.language_code:
         violations.check(
@@ -108,15 +147,9 @@ def _check_progress(request: story_pb2.GenerateStoryRequest, violations: Violati
         request.title_so_far or not request.written_so_far, "title_so_far", "must be given with written_so_far"
     )
     violations.text_bounds("written_so_far", request.written_so_far, most=MAX_CONTENT_LENGTH)
+    violations.text_bounds("parent_title", request.parent_title, most=MAX_TITLE_LENGTH)
+    violations.text_bounds("parent_summary", request.parent_summary, most=MAX_CONTENT_LENGTH)
     violations.check(0 <= request.spent_usd < float("inf"), "spent_usd", "must be 0 or more")
-
-
-def _refuse_what_is_to_come(request: story_pb2.GenerateStoryRequest) -> None:
-    spec = request.spec
-    if spec.kind in _OTHER_KINDS or spec.WhichOneof("protagonist") or request.HasField("hero"):
-        raise unimplemented("Stories about a hero can not be written yet; ask for one about the child.")
-    if spec.parent_story_id or request.parent_summary or request.parent_title:
-        raise unimplemented("Sequels can not be written yet; ask for a story of its own.")
 
 
 def _check_enum(path: str, value: int, known: Sequence[int], violations: Violations) -> None:

@@ -62,6 +62,12 @@ class OfflineBrief:
     """Needed for "hero" and "combined", and not looked at otherwise."""
     sequel: Sequel | None = None
 
+    def __post_init__(self) -> None:
+        """Raises ValueError where a hero is needed and missing."""
+        if self.kind != "child" and self.hero is None:
+            msg = f"a story of the kind {self.kind} needs a hero"
+            raise ValueError(msg)
+
     @property
     def features(self) -> frozenset[Feature]:
         """What a language must be able to tell for this brief."""

@@ -5,14 +5,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import aclosing
 from itertools import repeat
 
+import grpc
 import pytest
 from support.story_writers import MOMENT
 
 from servicekit.errors import DomainError
 from servicekit.ids import is_id
-from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Listener
+from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Listener, Parent, Protagonist
 from story_service.embedded import EmbeddedWriter, seed_of
-from story_service.offline import LanguageUnsupported, OfflineBrief, Piece
+from story_service.offline import LanguageUnsupported, OfflineBrief, OfflineHero, Piece, Sequel, StoryUnsupported
 from story_service.ports import LegEnded, LegItem, LegStarted, LegText, LegTitle, ModelCall
 
 _ASSIGNMENT = Assignment(
@@ -146,6 +147,59 @@ async def test_the_engine_gets_every_wish_and_what_is_out() -> None:
         seed=7,
     )
     assert [(brief, "Mia", "Once.")] == engine.asked
+
+
+async def test_the_engine_gets_hero_and_parent() -> None:
+    """And no age where nobody said one."""
+    engine = _Engine()
+    await _leg(
+        _writer(engine),
+        Assignment(
+            story_id="id",
+            child=Listener(name="Mia"),
+            kind="combined",
+            hero=Protagonist(
+                name="Robin",
+                gender="male",
+                appearance="red cape",
+                personality_traits=("brave",),
+                strengths=("flying",),
+                interests=("pancakes",),
+            ),
+            parent=Parent(title="The Owl", summary="It slept."),
+            seed=7,
+        ),
+    )
+
+    ((brief, _, _),) = engine.asked
+    assert (None, "combined") == (brief.age, brief.kind)
+    assert (
+        OfflineHero(
+            name="Robin",
+            gender="male",
+            appearance="red cape",
+            personality_traits=("brave",),
+            strengths=("flying",),
+            interests=("pancakes",),
+        )
+        == brief.hero
+    )
+    assert Sequel(title="The Owl", summary="It slept.") == brief.sequel
+
+
+async def test_a_kind_that_the_language_does_not_tell_is_refused_with_those_that_it_does() -> None:
+    """The engine's own refusal becomes LANGUAGE_UNSUPPORTED too, and says what can be had."""
+
+    def refuse() -> Iterator[Piece]:
+        yield from ()
+        raise StoryUnsupported("xx", frozenset({"hero"}), frozenset({"sequel"}))
+
+    with pytest.raises(DomainError) as caught:
+        await _leg(_writer(_Engine(refuse())))
+
+    assert caught.value.code == grpc.StatusCode.FAILED_PRECONDITION
+    assert caught.value.reason == "LANGUAGE_UNSUPPORTED"
+    assert caught.value.metadata == {"language": "xx", "supported_kinds": "child, sequel"}
 
 
 async def test_the_engine_runs_off_the_event_loop() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
-from story_service.assignment import Assignment, Listener
+from story_service.assignment import Assignment, Listener, Parent, Protagonist
 from story_service.requests import read_request
 from tale.common.v1 import common_pb2
 from tale.story.v1 import story_pb2
@@ -161,22 +161,119 @@ def test_each_bound_is_held(change: Callable[[Request], None], path: str) -> Non
     assert [path] == list(_violations(request))
 
 
+@pytest.mark.parametrize("kind", [common_pb2.STORY_KIND_HERO, common_pb2.STORY_KIND_COMBINED])
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_hero_is_read_in_full(kind: "common_pb2.StoryKind.ValueType", *, inline: bool) -> None:
+    """Beside the spec or inline in it, cleaned where it is free text."""
+    hero = common_pb2.Hero(
+        name=" Robin\n",
+        gender=common_pb2.GENDER_MALE,
+        appearance="red\tcape",
+        personality_traits=["brave", "\u200b"],
+        strengths=["flying"],
+        interests=["pancakes"],
+    )
+    request = _request()
+    request.spec.kind = kind
+    (request.spec if inline else request).hero.CopyFrom(hero)
+
+    read = read_request(request)
+
+    assert ("hero" if kind == common_pb2.STORY_KIND_HERO else "combined") == read.kind
+    assert (
+        Protagonist(
+            name="Robin",
+            gender="male",
+            appearance="red cape",
+            personality_traits=("brave",),
+            strengths=("flying",),
+            interests=("pancakes",),
+        )
+        == read.hero
+    )
+
+
+def test_the_hero_beside_the_spec_wins() -> None:
+    """It is the newer of the two."""
+    request = _request()
+    request.spec.kind = common_pb2.STORY_KIND_HERO
+    request.spec.hero.name = "Old Robin"
+    request.hero.name = "Robin"
+
+    assert Protagonist(name="Robin") == read_request(request).hero
+
+
+@pytest.mark.parametrize("kind", [common_pb2.STORY_KIND_UNSPECIFIED, common_pb2.STORY_KIND_CHILD])
+def test_a_story_about_the_child_passes_over_a_hero(kind: "common_pb2.StoryKind.ValueType") -> None:
+    """A hero that was given all the same is checked and left out."""
+    request = _request()
+    request.spec.kind = kind
+    request.hero.name = "Robin"
+
+    assert ("child", None) == (read_request(request).kind, read_request(request).hero)
+
+    request.hero.name = ""
+    assert _violations(request) == {"hero.name": "must be given"}
+
+
+@pytest.mark.parametrize("kind", [common_pb2.STORY_KIND_HERO, common_pb2.STORY_KIND_COMBINED])
+def test_a_story_about_a_hero_needs_one(kind: "common_pb2.StoryKind.ValueType") -> None:
+    """An id alone is not enough: nothing is looked up here; what else is wrong is told beside it."""
+    request = _request()
+    request.spec.kind = kind
+    request.spec.hero_id = new_id()
+    request.spec.length_minutes = 31
+
+    assert {"hero.name", "spec.length_minutes"} == set(_violations(request))
+
+
+def test_all_that_is_wrong_with_a_hero_is_told_at_once() -> None:
+    """Each field by its path."""
+    request = _request()
+    request.spec.kind = common_pb2.STORY_KIND_COMBINED
+    request.spec.hero.CopyFrom(
+        common_pb2.Hero(
+            name="\u200b",
+            gender=7,  # type: ignore[arg-type]
+            appearance="a" * 1001,
+            personality_traits=["x"] * 21,
+            strengths=["s" * 101],
+            interests=[""],
+        )
+    )
+
+    assert {
+        "spec.hero.name",
+        "spec.hero.gender",
+        "spec.hero.appearance",
+        "spec.hero.personality_traits",
+        "spec.hero.strengths[0]",
+        "spec.hero.interests[0]",
+    } == set(_violations(request))
+
+
+def test_a_sequel_knows_its_parent() -> None:
+    """Title and summary arrive, cleaned; a parent of which nothing is left makes no sequel."""
+    request = _request()
+    request.spec.parent_story_id = new_id()
+    assert read_request(request).parent is None
+
+    request.parent_title = "The\tOwl"
+    request.parent_summary = "It\nslept."
+    assert Parent(title="The Owl", summary="It slept.") == read_request(request).parent
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("change", "path"),
     [
-        lambda r: setattr(r.spec, "kind", common_pb2.STORY_KIND_HERO),
-        lambda r: setattr(r.spec, "kind", common_pb2.STORY_KIND_COMBINED),
-        lambda r: setattr(r.spec, "hero_id", new_id()),
-        lambda r: setattr(r.hero, "name", "Robin"),
-        lambda r: setattr(r.spec, "parent_story_id", new_id()),
-        lambda r: setattr(r, "parent_summary", "They slept."),
+        (lambda r: setattr(r, "parent_title", "t" * 201), "parent_title"),
+        (lambda r: setattr(r, "parent_summary", "s" * 65_537), "parent_summary"),
+        (lambda r: setattr(r.spec, "parent_story_id", "x"), "spec.parent_story_id"),
     ],
 )
-def test_what_is_still_to_come_is_refused_in_words(change: Callable[[Request], None]) -> None:
-    """Heroes and sequels are UNIMPLEMENTED rather than left out of the story without a word."""
+def test_what_is_told_of_a_parent_is_bounded(change: Callable[[Request], None], path: str) -> None:
+    """As every text is."""
     request = _request()
     change(request)
 
-    with pytest.raises(DomainError) as caught:
-        read_request(request)
-    assert caught.value.code == grpc.StatusCode.UNIMPLEMENTED
+    assert [path] == list(_violations(request))

@@ -126,6 +126,8 @@ class Casting:
         portrait = self._portrait(brief, people, room)
         if portrait is not None:
             slots["loves_more"] = slots["loves_tiny"] if brief.length_minutes > 1 else ""
+            if room.tight and portrait.look.frame == "quoted":
+                slots["calendar_tiny"] = ""
             written = {section.key: section.lines() for section in self._stock["heroes"]}
             slots |= introduced(portrait, written, realiser, rng, tiny=brief.length_minutes == 1)
         if brief.kind == "combined" and brief.hero is not None:
@@ -216,7 +218,16 @@ def _setting(realm: Section) -> dict[str, str]:
     names = ("place", "light", "gatea", "gate", "keepera", "smalla", "small", "end")
     kept = {name: realm.fields[name] for name in names}
     capitals = {"Keeper": keeper[:1].upper() + keeper[1:], "Small": kept["small"][:1].upper() + kept["small"][1:]}
-    return {**kept, **capitals, "keeper": keeper, "khe": khe, "khim": khim, "khis": khis}
+    bare = kept["small"].removeprefix("the ")
+    return {
+        **kept,
+        **capitals,
+        "smallas": f"{article(bare)} {bare}",
+        "keeper": keeper,
+        "khe": khe,
+        "khim": khim,
+        "khis": khis,
+    }
 
 
 def _wish(wish: Wish, person: Person, lexicon: Lexicon) -> dict[str, str]:
