@@ -99,6 +99,24 @@ async def test_a_cut_story_goes_on_to_the_same_text(stub: Stub, fraction: float)
     assert whole[-1].complete.content_length == rest[-1].complete.content_length
 
 
+@pytest.mark.parametrize("kind", [common_pb2.STORY_KIND_HERO, common_pb2.STORY_KIND_COMBINED])
+async def test_a_hero_and_an_earlier_story_are_told_of(stub: Stub, kind: "common_pb2.StoryKind.ValueType") -> None:
+    """What the caller said of both is in the text, and a cut one goes on to the same text."""
+    request = _request(kind=kind, length_minutes=3)
+    request.hero.CopyFrom(common_pb2.Hero(name="Robin", appearance="red cape", strengths=["flying"]))
+    request.parent_title, request.parent_summary = "The Owl", "Mia found a blue feather."
+    whole = await _story(stub, request)
+    text = _text(whole)
+
+    for part in ("Mia", "Robin", "red cape", "flying", "The Owl", "Mia found a blue feather"):
+        assert part in text
+    assert "Robin" in _title(whole)
+    assert "Robin" in whole[-1].complete.summary
+
+    request.title_so_far, request.written_so_far = _title(whole), text[: len(text) // 2]
+    assert text == request.written_so_far + _text(await _story(stub, request))
+
+
 async def test_the_seed_decides_and_the_story_id_where_there_is_none(stub: Stub) -> None:
     """The same request is the same story; another seed is another one."""
     requests = (_request(), _request(), _request(seed=99))
