@@ -75,9 +75,13 @@ class StorageClient:
         return answer
 
     async def erase_child(self, child_id: str, *, timeout: float) -> storage_pb2.EraseChildResponse:
-        """Removes a child and some of its stories. Repeatable."""
+        """Removes a child and some of its stories. Repeatable, and long: at its end storage writes its file anew."""
         answer: storage_pb2.EraseChildResponse = await self._ask(
-            self._stub.EraseChild, storage_pb2.EraseChildRequest(child_id=child_id), timeout=timeout, repeatable=True
+            self._stub.EraseChild,
+            storage_pb2.EraseChildRequest(child_id=child_id),
+            timeout=timeout,
+            repeatable=True,
+            most=timeout,
         )
         return answer
 
@@ -148,8 +152,10 @@ class StorageClient:
         )
         return answer
 
-    async def _ask(self, call: Any, request: Message, *, timeout: float, repeatable: bool) -> Any:
-        longest = min(timeout, CALL_SECONDS)
+    async def _ask(
+        self, call: Any, request: Message, *, timeout: float, repeatable: bool, most: float = CALL_SECONDS
+    ) -> Any:
+        longest = min(timeout, most)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + longest
         attempts = AsyncRetrying(
