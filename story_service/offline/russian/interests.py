@@ -77,9 +77,10 @@ class InterestReader:
         # A capital that a form or a phone put there; names of one's own keep theirs.
         named = self._morphology.word(words[-1], "Name") or self._morphology.word(words[-1], "Geox")
         lowered = phrase if named is not None or phrase.isupper() else words[0].casefold() + phrase[len(words[0]) :]
-        read = self._nouns.read(lowered, "nom")
+        read = self._nouns.read(lowered, "nom", somebody=False)
         if read is None:
-            return None
+            # "Люблю кошек": the case that it takes here is there already.
+            return lowered if self._nouns.read(lowered, "acc") is not None else None
         if mine:
             own: Mapping[str, str] = {"f": "свою", "n": "своё", "m": "своего" if read.animate else "свой"}
             return f"{own.get(read.gender, 'своих' if read.animate else 'свои')} {read.forms['acc']}"

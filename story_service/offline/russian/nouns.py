@@ -47,10 +47,14 @@ class NounReader:
     def __init__(self, morphology: Morphology) -> None:
         self._morphology = morphology
 
-    def read(self, text: str, case: Case) -> NounPhrase | None:
-        """The phrase "маленького дракона без хвоста" given as an accusative; None where it can not be read so."""
+    def read(self, text: str, case: Case, *, somebody: bool = True) -> NounPhrase | None:
+        """The phrase "маленького дракона без хвоста" given as an accusative; None where it can not be read so.
+
+        With `somebody` a word is rather taken for somebody than for something: stories are told of mice, not of
+        armpits (мышка is both).
+        """
         parts = re.split(r"\s+и\s+", text.strip())
-        read = [self._one(part.split(), case) for part in parts]
+        read = [self._one(part.split(), case, somebody=somebody) for part in parts]
         known = [one for one in read if one is not None]
         if len(known) < len(parts) or not 1 <= len(known) <= 2:
             return None
@@ -59,33 +63,32 @@ class NounReader:
         forms = {one: " и ".join(phrase.forms[one] for phrase in known) for one in CASES}
         return NounPhrase(forms, "pl", animate=all(one.animate for one in known))
 
-    def _one(self, words: list[str], case: Case) -> NounPhrase | None:
+    def _one(self, words: list[str], case: Case, *, somebody: bool) -> NounPhrase | None:
         if not 0 < len(words) <= _LONGEST:
             return None
         count = _COUNT_OF.get(words[0].casefold())
         if count is not None:
             return self._counted(count, words[1:], case)
-        for at in range(min(len(words), 4)):
-            noun = self._noun(words[at], case, [word for word in words[:at] if not _OWN.match(word)])
+        # The last word that can be the noun is: an adjective may be one as well.
+        for at in reversed(range(min(len(words), 4))):
+            noun = self._noun(words[at], case, [word for word in words[:at] if not _OWN.match(word)], somebody=somebody)
             if noun is not None and all(self._may_follow(word) for word in words[at + 1 :]):
                 return self._phrase(words, at, noun)
-            if not _OWN.match(words[at]) and not self._adjective(words[at], case):
-                break
         return self._proper(words)
 
-    def _noun(self, word: str, case: Case, adjectives: list[str]) -> Word | None:
-        for noun in self._morphology.words(word, "NOUN", GRAMMEMES[case]):
-            agreeing = ("accs",) if case == "acc" else (GRAMMEMES[case],)
-            if all(self._agrees(one, noun, agreeing) for one in adjectives):
-                return noun
-        return None
+    def _noun(self, word: str, case: Case, adjectives: list[str], *, somebody: bool) -> Word | None:
+        readings = [
+            noun
+            for noun in self._morphology.words(word, "NOUN", GRAMMEMES[case])
+            if not ("Surn" in noun or "Patr" in noun)
+            and all(self._agrees(one, noun, (GRAMMEMES[case],)) for one in adjectives)
+        ]
+        living = [noun for noun in readings if "anim" in noun] if somebody else []
+        return next(iter(living or readings), None)
 
     def _agrees(self, adjective: str, noun: Word, grammemes: tuple[str, ...]) -> bool:
         wanted = (*grammemes, *_OTHER_GENDERS[noun.gender])
         return any("ADJF" in one or "PRTF" in one for one in self._morphology.words(adjective, *wanted))
-
-    def _adjective(self, word: str, case: Case) -> bool:
-        return any("ADJF" in one or "PRTF" in one for one in self._morphology.words(word, GRAMMEMES[case]))
 
     def _phrase(self, words: list[str], at: int, noun: Word) -> NounPhrase | None:
         number = "plur" if noun.gender == "pl" else "sing"

@@ -1,0 +1,215 @@
+"""Russian grammar of the embedded writer: wishes read, interests made lovable, numbers agreeing."""
+
+import re
+from collections import Counter
+from importlib import resources
+
+import pytest
+
+from story_service.offline import OfflineBrief
+from story_service.offline.russian.agreement import Agreement
+from story_service.offline.russian.cast import Casting
+from story_service.offline.russian.interests import InterestReader, loved
+from story_service.offline.russian.morphology import CASES, Morphology
+from story_service.offline.russian.nouns import NounReader
+from story_service.offline.russian.numerals import was_years, years
+from story_service.offline.russian.wish import Helping, Note, Quest, WishReader
+from story_service.offline.sentences import sentence_keys
+from story_service.offline.stock import load
+
+STOCK = load(resources.files("story_service.offline.russian") / "stock")
+MORPHOLOGY = Morphology()
+NOUNS = NounReader(MORPHOLOGY)
+WISHES = WishReader(MORPHOLOGY, NOUNS)
+INTERESTS = InterestReader(MORPHOLOGY, NOUNS, STOCK["lexicon"])
+
+
+@pytest.mark.parametrize(
+    ("age", "said"),
+    [
+        (0, "ещё не было и года"),
+        (1, "был один год"),
+        (2, "было два года"),
+        (4, "было четыре года"),
+        (5, "было пять лет"),
+        (11, "было одиннадцать лет"),
+        (14, "было четырнадцать лет"),
+        (21, "был 21 год"),
+        (22, "было 22 года"),
+        (112, "было 112 лет"),
+    ],
+)
+def test_age_agrees(age: int, said: str) -> None:
+    """Год, года, лет, and the verb before them."""
+    assert said == was_years(age)
+    assert age == 0 or said.endswith(years(age))
+
+
+@pytest.mark.parametrize(
+    ("given", "phrase", "category"),
+    [
+        ("динозавры", "динозавров", "dinosaurs"),
+        ("динозавр", "динозавров", "dinosaurs"),
+        ("Кошки", "кошек", "animals"),
+        ("море", "море", "sea"),
+        ("рисовать", "рисовать", "art"),
+        ("рисование", "рисование", "art"),
+        ("играть в футбол", "играть в футбол", "sport"),
+        ("машина", "машины", "vehicles"),
+        ("моя кошка", "свою кошку", "animals"),
+        ("мой щенок", "своего щенка", "animals"),
+        ("большие машины", "большие машины", "vehicles"),
+        ("люблю поезда", "поезда", "vehicles"),
+        ("я люблю кошек", "кошек", "animals"),
+        ("звёзды", "звёзды", "space"),
+        ("музыка", "музыку", "music"),
+        ("LEGO", "«LEGO»", "building"),
+        ("Paw Patrol", "«Paw Patrol»", ""),
+        ("кошки & мышки!", "«кошки & мышки»", "animals"),
+        ("смешарики-кукарики", "«смешарики-кукарики»", ""),
+    ],
+)
+def test_interest_can_stand_after_love(given: str, phrase: str, category: str) -> None:
+    """As an accusative or an infinitive; what is not known keeps its form in guillemets."""
+    found = INTERESTS.read(given)
+
+    assert found is not None
+    assert (phrase, category) == (found.phrase, found.category)
+
+
+def test_things_and_deeds_are_listed_apart() -> None:
+    """A noun and an infinitive make no pair."""
+    found = INTERESTS.all(("рисовать", "море", "кошки", "🦄", "Море", "петь"), most=5)
+
+    assert "море и кошек, а ещё рисовать и петь" == loved(found)
+
+
+@pytest.mark.parametrize(
+    ("wish", "who", "kind", "clause"),
+    [
+        ("история про дракона, который не может уснуть", "дракон", "sleep", "который не может уснуть"),
+        ("Расскажи сказку о драконе, который не может уснуть!", "дракон", "sleep", "который не может уснуть"),
+        ("про медведя, у которого нет друзей", "медведь", "lonely", "у которого нет друзей"),
+        ("про двух котят, которые потеряли варежки", "два котёнка", "lost", "которые потеряли варежки"),
+        ("о трёх медвежатах, которые ищут луну", "три медвежонка", "lost", "которые ищут луну"),
+        ("про сову, которая боится высоты", "сова", "afraid", "которая боится высоты"),
+        ("про рыбку, которая не умеет плавать", "рыбка", "cannot", "которая не умеет плавать"),
+        ("про кита, который мечтает увидеть горы", "кит", "wants", "который мечтает увидеть горы"),
+        ("маленький ёжик, который очень добрый", "маленький ёжик", "trait", "который очень добрый"),
+        ("про маленькую храбрую мышку", "маленькая храбрая мышка", "sleep", ""),
+        ("про динозавров", "динозавры", "sleep", ""),
+        ("про кота и собаку", "кот и собака", "sleep", ""),
+        ("про Чиполлино", "Чиполлино", "sleep", ""),
+        ("про щенка без хвоста", "щенок без хвоста", "sleep", ""),
+    ],
+)
+def test_wish_about_somebody_is_read(wish: str, who: str, kind: str, clause: str) -> None:
+    """Who it is, in the nominative, and what troubles them."""
+    found = WISHES.read(wish, name="Маша")
+
+    assert isinstance(found, Helping)
+    assert (who, kind, clause) == (found.who.forms["nom"], found.trouble.kind, found.trouble.clause)
+
+
+@pytest.mark.parametrize(
+    ("wish", "deed", "seen"),
+    [
+        ("найти луну", "найти луну", "луна"),
+        ("Хочу полететь на Марс", "полететь на Марс", None),
+        ("я хочу найти мою собаку", "найти свою собаку", "собака"),
+        ("хочу научиться плавать", "научиться плавать", None),
+        ("про замок в облаках", "увидеть замок в облаках", "замок в облаках"),
+        ("увидеть северное сияние", "увидеть северное сияние", "северное сияние"),
+    ],
+)
+def test_wish_to_do_something_is_read(wish: str, deed: str, seen: str | None) -> None:
+    """An infinitive, and what there is to be seen."""
+    found = WISHES.read(wish, name="Маша")
+
+    assert isinstance(found, Quest)
+    assert (deed, seen) == (found.deed, found.seen.forms["nom"] if found.seen else None)
+
+
+@pytest.mark.parametrize(
+    ("wish", "text"),
+    [
+        ("как появились звёзды?", "как появились звёзды?"),
+        ("Я не хочу спать!", "Я не хочу спать!"),
+        ("a story about a dragon", "a story about a dragon."),
+        ("про Машу", "про Машу."),
+        ("<b>ку{ку}</b>", "ку ку."),
+    ],
+)
+def test_any_other_wish_keeps_its_words(wish: str, text: str) -> None:
+    """Cleaned, and closed as a sentence."""
+    assert Note(text) == WISHES.read(wish, name="Маша")
+
+
+@pytest.mark.parametrize(
+    ("text", "forms"),
+    [
+        ("серого кота", "серый кот|серого кота|серому коту|серого кота|серым котом|сером коте"),
+        ("старую лодку", "старая лодка|старой лодки|старой лодке|старую лодку|старой лодкой|старой лодке"),
+        ("двух котят", "два котёнка|двух котят|двум котятам|двух котят|двумя котятами|двух котятах"),
+        ("облако", "облако|облака|облаку|облако|облаком|облаке"),
+    ],
+)
+def test_noun_phrase_is_declined(text: str, forms: str) -> None:
+    """Adjectives and numerals agree."""
+    read = NOUNS.read(text, "acc")
+
+    assert read is not None
+    assert forms.split("|") == [read.forms[case] for case in CASES]
+
+
+def test_endings_have_a_form_for_every_gender() -> None:
+    """Сказал, сказала, сказало, сказали."""
+    agreement = Agreement(STOCK["grammar"])
+
+    assert ["", "а", "о", "и"] == [agreement.slots(gender)["а"] for gender in ("m", "f", "n", "pl")]
+    assert {"он_p": "она"}.items() <= agreement.slots("f", "_p").items()
+
+
+def test_no_two_scenes_share_a_sentence() -> None:
+    """Scenes can be told in one story, so none may say what another one says."""
+    counts = Counter(
+        key
+        for file in ("stations", "interests", "links", "companions")
+        for section in STOCK[file]
+        for line in section.lines()
+        for key in sentence_keys(line.text)
+    )
+
+    assert [] == [key for key, count in counts.items() if count > 1]
+
+
+def test_every_slot_of_the_stock_can_be_filled() -> None:
+    """Whatever section is chosen, nothing in it is unknown to the casting."""
+    casting = Casting(STOCK, MORPHOLOGY)
+    filled = {"spot", "Spot", "topic", "loved"}
+    for wish in ("про дракона, который не может уснуть", "найти луну", "почему?"):
+        brief = OfflineBrief(
+            name="Маша", age=6, gender="", interests=(), wish=wish, moral="", theme="", language_code="ru",
+            length_minutes=5, seed=1,
+        )  # fmt: skip
+        filled |= set(casting.cast(brief).slots)
+    used = {
+        slot
+        for sections in STOCK.values()
+        for section in sections
+        for text in [*section.fields.values(), *(line.text for name in section.bodies for line in section.lines(name))]
+        for slot in re.findall(r"\{(\w+)\}", text)
+    }
+
+    assert set() == used - filled
+
+
+def test_stock_is_typeset() -> None:
+    """Guillemets in pairs, dashes for speech, and no straight or English quotes."""
+    prose = [sections for file, sections in STOCK.items() if file != "lexicon"]
+    sections = [section for part in prose for section in part]
+    lines = [line.text for section in sections for name in section.bodies for line in section.lines(name)]
+    wrong = re.compile(r"[\"“”'’]|(?<=\s)-(?=\s)|\.\.\.|[a-z]")
+
+    assert [] == [line for line in lines if line.count("«") != line.count("»")]
+    assert [] == [line for line in lines if wrong.search(re.sub(r"\{\w+\}|@\w+", "", line))]
