@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from google.protobuf.json_format import Parse
 from support.cutting_proxy import cutting_proxy
 
 from tale.common.v1 import common_pb2
@@ -54,6 +55,18 @@ async def test_the_demo_tells_a_story_with_no_key_at_all(tmp_path: Path) -> None
     # A minute at 128 kbit/s, give or take.
     assert 400_000 < sound.stat().st_size < 2_500_000
     assert "serving" in (tmp_path / "data" / "demo.log").read_text()
+
+
+async def test_the_demo_with_json_prints_the_story_alone(tmp_path: Path) -> None:
+    """Standard output is protobuf JSON; progress, notes and what was embedded go to standard error."""
+    async with asyncio.timeout(SECONDS):
+        process = await start(tmp_path, environment(), "demo", "--minutes", "1", "--json")
+        out, err = await process.communicate()
+    assert 0 == process.returncode
+    story = Parse(out, common_pb2.Story())
+    assert common_pb2.STORY_STATE_READY == story.state
+    for said in ("Written 100 %", "Narrated 100 %", "OPENROUTER_API_KEY"):
+        assert said in err.decode()
 
 
 async def test_up_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
