@@ -11,6 +11,8 @@ from story_service.offline.stock import Line, Section
 
 _SCENES_TO_A_REALM = 6
 _OCCASIONAL = ("spot", "Spot", "topic", "strength", "Strength")
+_FEAT_OF_ITS_OWN = 4
+"""Up to so many minutes a hero's strength is seen at work even where there is no room for a journey."""
 _ANY_INTEREST = ("asked", "memory", "play")
 
 
@@ -51,11 +53,25 @@ class Journey:
         self._rng = rng
         self._realms = self._travelled()
         self._links = self._between()
+        self._strengths = list(cast.portrait.strengths) if cast.portrait is not None else []
+        self._used: set[str] = set()
+        self._feat: tuple[Section | None, str] = (None, "")
+        if self._strengths and cast.minutes <= _FEAT_OF_ITS_OWN:
+            strength = self._strengths.pop(0)
+            self._feat = (self._power(strength, self._used), strength)
 
     def blocks(self) -> tuple[Block, ...]:
         """Every scene that this journey could have; the engine takes the first few or many."""
         scenes = self._scenes()
         return tuple(block for at, realm in enumerate(self._realms) for block in self._in_realm(realm, at, scenes))
+
+    def feat(self) -> Paragraphs:
+        """The scene of the first strength, for a story too short to leave it to the length; empty without one."""
+        scene, strength = self._feat
+        if scene is None:
+            return ()
+        spots = list(self._cast.realm.listed("spots", "|"))
+        return self._realiser.paragraphs(scene.body(), _Occasion(spots[-1:], strength))
 
     def first_abroad(self) -> str:
         """Key of the first scene in a second realm: once it is told, the way has to bend back."""
@@ -151,10 +167,8 @@ class Journey:
         for section in own:
             spread.insert(self._rng.randint(0, min(2, len(spread))), (section, ""))
         if at == 0:
-            used: set[str] = set()
-            loved = [(self._interest(interest, used), interest.phrase) for interest in self._cast.interests]
-            strengths = self._cast.portrait.strengths if self._cast.portrait is not None else ()
-            known = [(self._power(strength, used), strength) for strength in strengths]
+            loved = [(self._interest(interest, self._used), interest.phrase) for interest in self._cast.interests]
+            known = [(self._power(strength, self._used), strength) for strength in self._strengths]
             _insert(spread, loved, (0, 2, 5) if not known else (1, 4, 7))
             _insert(spread, known, (0, 3, 6))
         spots = list(realm.listed("spots", "|"))

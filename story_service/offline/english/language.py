@@ -19,10 +19,6 @@ _CLOSE_UNDER_WORDS = 70
 """With less than this to go, a text of another hand gets only a calm close."""
 
 
-_WITHOUT_SCENES = 2
-"""A story of so many minutes has no room for a scene in which a strength is seen at work."""
-
-
 class English:
     """Stories for one child, in British English."""
 
@@ -129,11 +125,12 @@ class English:
         yield Block(key="device", paragraphs=realiser.paragraphs(device.body()), requires=first)
         if departure is not None:
             yield departure
+        if feat := journey.feat():
+            at_least = realiser.paragraphs(self._section("heroes", "feat").body())
+            yield Block(key="feat", paragraphs=feat, short=at_least, shorten=6, spare=True)
         for at, scene in enumerate(scenes):
             mark = ((realiser.unit(marks.pop()),),) if at % 3 == 1 and marks else ()
             yield _with(scene, mark)
-        if cast.portrait is not None and cast.portrait.strengths and cast.minutes <= _WITHOUT_SCENES:
-            yield self._block(realiser, self._section("heroes", "feat"), spare=True)
         back = self._section("links", "back")
         yield Block(key="back", paragraphs=realiser.paragraphs(back.body()), requires=journey.first_abroad())
         yield self._block(realiser, cast.moral, key="moral", shorten=5)
