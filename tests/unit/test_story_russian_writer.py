@@ -183,8 +183,7 @@ def test_seeds_give_different_stories() -> None:
         (
             "Саша",
             "",
-            r"(?<!по имени )\bСаша (?:\w+ )?\w+(?:лась|лся|[аие]л|[аие]ла|шёл|шла)\b"
-            r"|[Мм]алыш (?:\w+ )?\w+(?:ла|лась)\b",
+            r"(?:(?<!по имени )\bСаша (?:\w+ )?\w+(?:ась|ся|[аие]ла?|шёл|шла)|[Мм]алыш (?:\w+ )?\w+(?:ла|лась))\b",
         ),
     ],
 )
@@ -266,7 +265,7 @@ def test_free_words_are_carried_as_they_are(minutes: int) -> None:
     story = text(brief(wish="как появились звёзды?", theme="подводные царства", length_minutes=minutes))
 
     assert "«как появились звёзды?»" in story
-    assert "«подводные царства.»" in story
+    assert "«подводные царства»." in story
 
 
 def test_age_that_nobody_said_is_not_told() -> None:

@@ -53,3 +53,8 @@ def to(phrase: str) -> str:
 def about(phrase: str) -> str:
     """О or об: об Арсении, о Маше."""
     return "об" if _VOWEL.match(phrase) else "о"
+
+
+def quoted(sentence: str) -> str:
+    """A closed sentence in guillemets: «Ура!», but «Делиться весело»., for a full stop stands behind them."""
+    return f"«{sentence.removesuffix('.')}»." if sentence.endswith(".") else f"«{sentence}»"

@@ -8,7 +8,7 @@ from typing import Self
 from story_service.offline.brief import OfflineBrief
 from story_service.offline.cleaning import clean, clean_name, closed
 from story_service.offline.realising import AgeBand, Realiser, age_band
-from story_service.offline.russian.agreement import Agreement, about, case_slots, listed, to, with_
+from story_service.offline.russian.agreement import Agreement, about, case_slots, listed, quoted, to, with_
 from story_service.offline.russian.interests import Interest, InterestReader, loved
 from story_service.offline.russian.morphology import Forms, Gender, Morphology
 from story_service.offline.russian.names import Child, child
@@ -95,7 +95,7 @@ class Casting:
             "who": companion.fields["who"], "hello": companion.fields["hello"],
             **self._wish(wish, default),
             **case_slots("boon", listed(moral.fields["boon"])),
-            "moraltext": moral_quoted, "themetext": theme_quoted,
+            "moraltext": quoted(moral_quoted), "themetext": quoted(theme_quoted),
         }  # fmt: skip
         realiser = Realiser(slots, rng, age_band(brief.age), simpler={})
         slots |= {field: realiser.text(moral.fields[field]) for field in ("glow", "echo", "gist")}
@@ -165,7 +165,7 @@ class Casting:
                 slots |= self._cased("np", wish.seen.forms, wish.seen.gender, "_s")
                 slots["far"] = slots["about_np"]
             return slots
-        return {"wishtext": wish.text, "far": "о заветном желании"}
+        return {"wishtext": quoted(wish.text), "far": "о заветном желании"}
 
 
 def _setting(realm: Section) -> dict[str, str]:

@@ -15,6 +15,7 @@ _LIKES = re.compile(
     r"^(?:я |он |она |мы )?(?:очень )?(?:люб(?:лю|ит|им)|обожа(?:ю|ет|ем)|нрав(?:ится|ятся)) ", re.IGNORECASE
 )
 _LONGEST = 5
+_LIFELESS = frozenset({"space", "building"})
 _MINE = {"мою": "свою", "моего": "своего", "моих": "своих", "мои": "свои", "мой": "свой", "моё": "своё", "мое": "своё"}
 
 
@@ -55,7 +56,7 @@ class InterestReader:
         if self._morphology.word(first, "INFN") is not None and self._known(words):
             own = [_MINE.get(word.casefold(), word) for word in words[1:]]
             return Interest(" ".join([first, *own]), category, verbal=True)
-        return Interest(self._accusative(phrase) or f"«{phrase}»", category)
+        return Interest(self._accusative(phrase, category) or f"«{phrase}»", category)
 
     def all(self, texts: tuple[str, ...], *, most: int) -> tuple[Interest, ...]:
         """The first few that say something, none twice."""
@@ -69,7 +70,7 @@ class InterestReader:
     def _known(self, words: list[str]) -> bool:
         return all(self._morphology.knows(word) for word in words)
 
-    def _accusative(self, phrase: str) -> str | None:
+    def _accusative(self, phrase: str, category: str) -> str | None:
         words = phrase.split()
         if not self._known(words):
             return None
@@ -77,7 +78,7 @@ class InterestReader:
         # A capital that a form or a phone put there; names of one's own keep theirs.
         named = self._morphology.word(words[-1], "Name") or self._morphology.word(words[-1], "Geox")
         lowered = phrase if named is not None or phrase.isupper() else words[0].casefold() + phrase[len(words[0]) :]
-        read = self._nouns.read(lowered, "nom", somebody=False)
+        read = self._nouns.read(lowered, "nom", somebody=False if category in _LIFELESS else None)
         if read is None:
             # "Люблю кошек": the case that it takes here is there already.
             return lowered if self._nouns.read(lowered, "acc") is not None else None

@@ -47,11 +47,11 @@ class NounReader:
     def __init__(self, morphology: Morphology) -> None:
         self._morphology = morphology
 
-    def read(self, text: str, case: Case, *, somebody: bool = True) -> NounPhrase | None:
+    def read(self, text: str, case: Case, *, somebody: bool | None = True) -> NounPhrase | None:
         """The phrase "маленького дракона без хвоста" given as an accusative; None where it can not be read so.
 
-        With `somebody` a word is rather taken for somebody than for something: stories are told of mice, not of
-        armpits (мышка is both).
+        With `somebody` a word is rather taken for somebody than for something (True; stories are told of mice, not
+        of armpits: мышка is both), the other way round (False), or as it is commonest (None).
         """
         parts = re.split(r"\s+и\s+", text.strip())
         read = [self._one(part.split(), case, somebody=somebody) for part in parts]
@@ -63,7 +63,7 @@ class NounReader:
         forms = {one: " и ".join(phrase.forms[one] for phrase in known) for one in CASES}
         return NounPhrase(forms, "pl", animate=all(one.animate for one in known))
 
-    def _one(self, words: list[str], case: Case, *, somebody: bool) -> NounPhrase | None:
+    def _one(self, words: list[str], case: Case, *, somebody: bool | None) -> NounPhrase | None:
         if not 0 < len(words) <= _LONGEST:
             return None
         count = _COUNT_OF.get(words[0].casefold())
@@ -76,15 +76,15 @@ class NounReader:
                 return self._phrase(words, at, noun)
         return self._proper(words)
 
-    def _noun(self, word: str, case: Case, adjectives: list[str], *, somebody: bool) -> Word | None:
+    def _noun(self, word: str, case: Case, adjectives: list[str], *, somebody: bool | None) -> Word | None:
         readings = [
             noun
             for noun in self._morphology.words(word, "NOUN", GRAMMEMES[case])
             if not ("Surn" in noun or "Patr" in noun)
             and all(self._agrees(one, noun, (GRAMMEMES[case],)) for one in adjectives)
         ]
-        living = [noun for noun in readings if "anim" in noun] if somebody else []
-        return next(iter(living or readings), None)
+        rather = [noun for noun in readings if ("anim" in noun) is somebody]
+        return next(iter(rather or readings), None)
 
     def _agrees(self, adjective: str, noun: Word, grammemes: tuple[str, ...]) -> bool:
         wanted = (*grammemes, *_OTHER_GENDERS[noun.gender])
