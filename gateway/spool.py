@@ -95,12 +95,15 @@ class Spool:
     async def open(cls, folder: Path, budget: SpoolBudget, *, expected_bytes: int) -> "Spool":
         """A new spool in `folder`, once the budget has room for `expected_bytes`."""
         reserved = await budget.reserve(expected_bytes)
+        opening = asyncio.ensure_future(asyncio.to_thread(_temporary_file, folder))
         try:
-            file = await asyncio.to_thread(_temporary_file, folder)
+            file = await asyncio.shield(opening)
         except OSError as error:
             budget.give_back(reserved)
             raise _failed(error) from error
         except BaseException:
+            # The thread goes on without us; what it opens has to be closed all the same.
+            opening.add_done_callback(_close)
             budget.give_back(reserved)
             raise
         return cls(file, budget, reserved)
@@ -172,6 +175,11 @@ class Spool:
             view = view[written:]
             offset += written
         self._hash.update(data)
+
+
+def _close(opening: "asyncio.Future[BinaryIO]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 def _failed(error: OSError) -> DomainError:

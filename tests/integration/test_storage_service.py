@@ -206,7 +206,8 @@ async def test_changes_arrive_as_they_were_asked_for(storage: Storage) -> None:
         record.story.audio.audio_id,
     )
     cancelled = await update(storage_pb2.UpdateStoryRequest(story_id=story_id, cancel=storage_pb2.CancelChange()))
-    assert states.CANCELLED == cancelled.record.story.state
+    # Its old audio is kept, so it goes back to what it was.
+    assert states.READY == cancelled.record.story.state
     retry = storage_pb2.UpdateStoryRequest(story_id=story_id, retry=storage_pb2.RetryChange())
     error = await failure(update(retry))
     assert (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE") == (error.code, error.reason)
