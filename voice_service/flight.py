@@ -26,6 +26,8 @@ class Flight(Generic[T]):
     def __init__(self) -> None:
         self.task: asyncio.Task[T] | None = None
         self.waiters = 0
+        self.askers: set[str] = set()
+        """All who asked for it, also those who are gone."""
         self._committed = 0
 
     @contextmanager
@@ -56,17 +58,18 @@ class FlightTable(Generic[T]):
         self._flights: dict[str, Flight[T]] = {}
         self._tasks: set[asyncio.Task[T]] = set()
 
-    async def run(self, key: str, work: Callable[[Flight[T]], Awaitable[T]]) -> T:
+    async def run(self, key: str, work: Callable[[Flight[T]], Awaitable[T]], asker: str = "") -> T:
         """Join the flight of `key`, or start `work` as one; returns what it returns and raises what it raises.
 
-        A waiter that is cancelled leaves the others alone. When the last one leaves, the flight is cancelled, unless
-        it is committed: then it goes on to the end of that block. Raises FlightsFull.
+        `asker` is noted in the flight. A waiter that is cancelled leaves the others alone. When the last one leaves,
+        the flight is cancelled, unless it is committed: then it goes on to the end of that block. Raises FlightsFull.
         """
         flight = self._flights.get(key)
         if flight is None or flight.task is None or flight.task.done():
             flight = self._start(key, work)
         task = flight.task
         assert task is not None  # noqa: S101 - set where the flight is made
+        flight.askers.add(asker)
         flight.waiters += 1
         try:
             return await asyncio.shield(task)

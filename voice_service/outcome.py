@@ -87,6 +87,16 @@ def segment_lost(index: int, why: str) -> DomainError:
     )
 
 
+def cache_away() -> DomainError:
+    """Return UNAVAILABLE / UPSTREAM_UNAVAILABLE: the cache did not answer, and may a little later."""
+    return DomainError(
+        grpc.StatusCode.UNAVAILABLE,
+        "UPSTREAM_UNAVAILABLE",
+        "The voice cache does not answer.",
+        retry_after=_RETRY_AFTER,
+    )
+
+
 def empty_text() -> DomainError:
     """Return INVALID_ARGUMENT / EMPTY_TEXT."""
     return DomainError(

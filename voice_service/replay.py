@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from servicekit.errors import DomainError
-from voice_service.outcome import segment_lost
+from voice_service.cache.ports import CacheError
+from voice_service.outcome import cache_away, segment_lost
 from voice_service.speakable import speakable
 from voice_service.synthesize import Spoken
 
@@ -30,7 +31,8 @@ class Replay:
         """Return the segment as it was; None where the caller has it.
 
         `speaker` lends settings and language. Raises FAILED_PRECONDITION / SEGMENT_LOST where the text is cut
-        otherwise now, or the cache does not hold that very audio.
+        otherwise now, or the cache does not hold that very audio; UNAVAILABLE / UPSTREAM_UNAVAILABLE where the cache
+        does not say.
         """
         before = self._request.spoken[segment.index]
         if (segment.start, segment.end) != (before.text_start, before.text_end):
@@ -43,7 +45,10 @@ class Replay:
             raise segment_lost(segment.index, "is of a provider that is gone") from error
         who = replace(speaker, provider=provider, voice_id=before.voice_id, model_id=before.model_id)
         request = who.request(speakable(segment.text).text, segment.previous)
-        kept = await self._synthesizer.recall(provider.metadata, request, self._request.story_id)
+        try:
+            kept = await self._synthesizer.recall(provider.metadata, request, self._request.story_id)
+        except CacheError as error:
+            raise cache_away() from error
         if kept is None:
             raise segment_lost(segment.index, "is no longer in the cache")
         if kept.sha256 != before.sha256:

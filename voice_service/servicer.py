@@ -15,6 +15,7 @@ from servicekit.validation import MAX_PAGE_SIZE, Violations
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
 from voice_service.cache.ports import CacheError
 from voice_service.catalogue_responses import providers_response, voices_response
+from voice_service.outcome import cache_away
 from voice_service.requests import check_language, check_provider, narration_request
 from voice_service.responses import speech_response
 
@@ -145,9 +146,7 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
         try:
             forgotten = await self._cache.forget(request.story_ids, request.segment_sha256)
         except CacheError as error:
-            raise DomainError(
-                grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE", "The voice cache does not answer.", retry_after=5.0
-            ) from error
+            raise cache_away() from error
         return voice_pb2.ForgetSegmentsResponse(forgotten_count=forgotten)
 
 

@@ -19,7 +19,7 @@ from voice_service.ledger import CallOutcome, CallRecord, OpenCall
 from voice_service.ports import MP3_44100_128
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from voice_service.audio.encoder import Mp3Encoder
     from voice_service.audio.finish import SegmentFinisher
@@ -62,6 +62,8 @@ class _Made:
     error: ProviderError | None = None
     calls: list[CallRecord] = field(default_factory=list)
     kept: bool = True
+    noted: frozenset[str] = frozenset()
+    """Stories that the cache was told of."""
 
     def take_calls(self) -> tuple[CallRecord, ...]:
         calls = tuple(self.calls)
@@ -99,9 +101,6 @@ class SegmentSynthesizer:
         Calls that end when this was cancelled and nobody else waits for them are told to `late`.
         """
         key = segment_key(request, provider.metadata, MP3_44100_128)
-        segment = await self._cached(key, story_id)
-        if segment is not None:
-            return Spoken(segment, cached=True)
 
         async def make(flight: Flight[_Made]) -> _Made:
             made = await self._make(flight, key, provider, request, story_id)
@@ -111,18 +110,22 @@ class SegmentSynthesizer:
             return made
 
         try:
-            made = await self._flights.run(key, make)
+            made = await self._flights.run(key, make, story_id)
         except FlightsFull:
+            segment = await self._cached(key, story_id)
+            if segment is not None:
+                return Spoken(segment, cached=True)
             name = provider.metadata.name
             error = ProviderError(ProviderErrorKind.CONCURRENCY, "too many segments are being made", provider=name)
             raise SpeechError(error, ()) from None
         calls = made.take_calls()
         if made.segment is None:
             raise SpeechError(made.error or _lost(provider.metadata), calls)
-        if not calls:
-            # Somebody else's flight: this story's use of the segment is still to be noted.
-            await self._cached(key, story_id)
-        return Spoken(made.segment, cached=not calls, calls=calls, kept=made.kept)
+        kept = made.kept
+        if story_id not in made.noted and await self._cached(key, story_id) is None:
+            # It was kept for others, and forgotten with them.
+            kept = await self._keep(key, made.segment, {story_id})
+        return Spoken(made.segment, cached=not calls, calls=calls, kept=kept)
 
     async def pause(self, metadata: ProviderMetadata, request: SegmentRequest, story_id: str) -> Spoken:
         """Return silence for a text without anything to say; kept under its key like any segment."""
@@ -141,11 +144,11 @@ class SegmentSynthesizer:
             voice_id=request.voice_id,
             model_id=request.model_id,
         )
-        return Spoken(segment, cached=False, kept=await self._keep(key, segment, story_id))
+        return Spoken(segment, cached=False, kept=await self._keep(key, segment, {story_id}))
 
     async def recall(self, metadata: ProviderMetadata, request: SegmentRequest, story_id: str) -> CachedSegment | None:
-        """Return the segment if it is in the cache; calls nobody."""
-        return await self._cached(segment_key(request, metadata, MP3_44100_128), story_id)
+        """Return the segment if it is in the cache; calls nobody. Raises CacheError: then it may be there or not."""
+        return await self._cache.get(segment_key(request, metadata, MP3_44100_128), story_id)
 
     async def drain(self, timeout: float) -> None:
         """Let calls that were sent end into the cache, for `timeout` seconds."""
@@ -154,8 +157,7 @@ class SegmentSynthesizer:
     async def _make(
         self, flight: Flight[_Made], key: str, provider: VoiceProvider, request: SegmentRequest, story_id: str
     ) -> _Made:
-        made = _Made()
-        # Another flight may have landed since this one's caller looked.
+        made = _Made(noted=frozenset({story_id}))
         made.segment = await self._cached(key, story_id)
         if made.segment is not None:
             return made
@@ -165,7 +167,8 @@ class SegmentSynthesizer:
                     async with self._slots.of(provider.metadata):
                         with flight.committed():
                             made.segment = await self._call(provider, request, made.calls)
-                            made.kept = await self._keep(key, made.segment, story_id)
+                            made.noted = frozenset(flight.askers)
+                            made.kept = await self._keep(key, made.segment, made.noted)
         except ProviderError as error:
             made.error = error
         return made
@@ -208,9 +211,9 @@ class SegmentSynthesizer:
             _log.warning("voice cache failed", why=str(error))
             return None
 
-    async def _keep(self, key: str, segment: CachedSegment, story_id: str) -> bool:
+    async def _keep(self, key: str, segment: CachedSegment, story_ids: Collection[str]) -> bool:
         try:
-            await self._cache.put(key, segment, story_id)
+            await self._cache.put(key, segment, story_ids)
         except CacheError as error:
             # What was paid for is spoken all the same; a resumed narration will find it missing and say so.
             _log.error("voice cache failed", why=str(error))

@@ -1,5 +1,6 @@
 """The voice cache, in files and in memory."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ async def test_what_was_not_put_is_missing(store: Store) -> None:
 async def test_a_damaged_segment_is_missing_and_is_removed(store: Store, damage: str) -> None:
     """Whatever happened to its bytes, they are not played."""
     cache = ObjectCache(store, 10_000)
-    await cache.put(ONE, _segment(), new_id())
+    await cache.put(ONE, _segment(), [new_id()])
     data = bytes(store.get(f"segments/{ONE}").bytes())
     spoilt = {
         "cut": data[:-1],
@@ -81,9 +82,9 @@ async def test_the_longest_unused_segments_go_when_there_is_no_room(store: Store
     """A read counts as a use; marks go along."""
     cache = ObjectCache(store, 2_700)
     for key, audio in ((ONE, b"1"), (TWO, b"2")):
-        await cache.put(key, _segment(audio * 1_000), new_id())
+        await cache.put(key, _segment(audio * 1_000), [new_id()])
     await cache.get(ONE)
-    await cache.put(THREE, _segment(b"3" * 1_000), new_id())
+    await cache.put(THREE, _segment(b"3" * 1_000), [new_id()])
 
     assert [True, False, True] == [await cache.get(key) is not None for key in (ONE, TWO, THREE)]
     assert not [path for path in _paths(store) if TWO in path]
@@ -93,7 +94,7 @@ async def test_a_new_process_keeps_to_the_limit_too(store: Store) -> None:
     """What was there at the start counts."""
     before = ObjectCache(store, 10_000)
     for key, audio in ((ONE, b"1"), (TWO, b"2"), (THREE, b"3")):
-        await before.put(key, _segment(audio * 1_000), new_id())
+        await before.put(key, _segment(audio * 1_000), [new_id()])
     cache = ObjectCache(store, 2_700)
     await cache.start()
     await cache.surveyed()
@@ -118,14 +119,50 @@ async def test_a_story_is_forgotten_with_all_that_it_used(store: Store) -> None:
     """Also by another process, and also what the story only read."""
     first, second = new_id(), new_id()
     cache = ObjectCache(store, 10_000)
-    await cache.put(ONE, _segment(b"one"), first)
-    await cache.put(TWO, _segment(b"two"), second)
-    await cache.put(THREE, _segment(b"three"), second)
+    await cache.put(ONE, _segment(b"one"), [first])
+    await cache.put(TWO, _segment(b"two"), [second])
+    await cache.put(THREE, _segment(b"three"), [second])
     await cache.get(TWO, first)
 
     assert 2 == await ObjectCache(store, 10_000).forget([first], [])
     assert [False, False, True] == [await cache.get(key) is not None for key in (ONE, TWO, THREE)]
     assert 0 == await cache.forget([first], [])
+
+
+async def test_what_lands_for_a_forgotten_story_is_not_kept(store: Store) -> None:
+    """Neither the segment nor a mark; what another story or nobody's asked for too stays, and without its mark."""
+    first, second = new_id(), new_id()
+    cache = ObjectCache(store, 10_000)
+    await cache.forget([first], [])
+    await cache.put(ONE, _segment(b"one"), [first])
+    await cache.put(TWO, _segment(b"two"), [first, second])
+    await cache.put(THREE, _segment(b"three"), [first, ""])
+    await cache.get(THREE, first)
+
+    assert [False, True, True] == [await cache.get(key) is not None for key in (ONE, TWO, THREE)]
+    assert [f"by-story/{second}/{TWO}"] == [path for path in _paths(store) if "by-story" in path]
+    assert not [path for path in _paths(store) if ONE in path]
+
+
+class _Overtaken(ObjectCache):
+    """Where a story is forgotten at the last moment: after its mark was written, before the segment is there."""
+
+    async def _write(self, path: str, data: bytes) -> None:
+        if path.startswith("segments/"):
+            for story in [item.split("/")[1] for item in _paths(self._store) if item.startswith("by-story/")][:1]:
+                await self.forget([story], [])
+        await super()._write(path, data)
+
+
+async def test_a_story_forgotten_while_its_segment_is_written_leaves_nothing(store: Store) -> None:
+    """The segment was not there yet to be removed; one that it shares stays."""
+    await _Overtaken(store, 10_000).put(ONE, _segment(), [new_id()])
+    assert [] == _paths(store)
+
+    first, second = sorted([new_id(), new_id()])
+    await _Overtaken(store, 10_000).put(TWO, _segment(), [first, second])
+    assert f"segments/{TWO}" in _paths(store)
+    assert not [path for path in _paths(store) if first in path]
 
 
 async def test_a_segment_is_forgotten_by_the_checksum_of_its_audio(store: Store) -> None:
@@ -159,6 +196,19 @@ async def test_files_appear_under_the_data_folder(tmp_path: Path) -> None:
         await open_cache(url, tmp_path / "data", 10_000).put(ONE, _segment())
 
         assert (folder / "segments" / ONE).is_file()
+
+
+@pytest.mark.parametrize("way", ["by-story", "by-audio"])
+async def test_what_a_read_does_besides_does_not_spoil_it(tmp_path: Path, way: str) -> None:
+    """A hit whose use can not be noted is a hit; damage that can not be cleared away is a miss."""
+    cache = ObjectCache(LocalStore(tmp_path), 10_000)
+    await cache.put(ONE, _segment(), [new_id()])
+    if way == "by-audio":
+        (tmp_path / "segments" / ONE).write_bytes(b"damaged")
+    shutil.rmtree(tmp_path / way)
+    (tmp_path / way).write_text("in the way")
+
+    assert (_segment() if way == "by-story" else None) == await cache.get(ONE, new_id())
 
 
 @pytest.mark.parametrize(

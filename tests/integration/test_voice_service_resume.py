@@ -1,14 +1,19 @@
 """A narration that goes on where it was: byte for byte the same, or not at all."""
 
+import asyncio
+from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from obstore.store import LocalStore
 from support.voice_kit import STORY, NamedVoice, Told, Voice, faults, reason_of, voice_service
 
 from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2
+from voice_service.ports import SegmentRequest, SpeechItem
 
 
 def _resumed(told: Told, spoken: int, skip: int, **more: Any) -> dict[str, Any]:
@@ -153,3 +158,49 @@ async def test_a_story_that_is_forgotten_leaves_nothing_to_give_again() -> None:
     assert len(whole.segments) == answer.forgotten_count
     assert "SEGMENT_LOST" == reason_of(told.error)[1]
     assert ([False], [True]) == ([each.cached for each in other.segments], [each.cached for each in kept.segments])
+
+
+class _Held(NamedVoice):
+    """Speaks when it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__("mock")
+        self.go_on = asyncio.Event()
+
+    async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
+        self.called.set()
+        await self.go_on.wait()
+        async for item in super().synthesize(request):
+            yield item
+
+
+async def test_calls_under_way_for_a_forgotten_story_leave_nothing(tmp_path: Path) -> None:
+    """They end after the story was forgotten, and into nothing."""
+    mock, story = _Held(), new_id()
+    async with voice_service(mock, cache_url=tmp_path.as_uri()) as voice:
+        telling = asyncio.create_task(voice.tell(STORY, story_id=story))
+        await mock.called.wait()
+        telling.cancel()
+        await asyncio.wait([telling])
+        answer = await voice.stub.ForgetSegments(voice_pb2.ForgetSegmentsRequest(story_ids=[story]), timeout=5)
+        mock.go_on.set()
+
+    assert (0, True) == (answer.forgotten_count, mock.journal.finished > 0)
+    assert [] == [item["path"] for batch in LocalStore(tmp_path).list() for item in batch]
+
+
+async def test_a_cache_that_does_not_answer_for_a_moment_loses_nothing(tmp_path: Path) -> None:
+    """UNAVAILABLE, to be asked again; then the narration goes on as it was."""
+    async with voice_service(NamedVoice("mock"), cache_url=tmp_path.as_uri()) as voice:
+        whole = await _whole(voice)
+        folder = tmp_path / "segments"
+        folder.rename(tmp_path / "aside")
+        folder.symlink_to(folder)
+        away = await voice.tell(STORY, **_resumed(whole, 4, 0))
+        folder.unlink()
+        (tmp_path / "aside").rename(folder)
+        told = await voice.tell(STORY, **_resumed(whole, 4, 0))
+
+    assert (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE") == reason_of(away.error)[:2]
+    assert b"" == away.audio
+    assert (None, whole.audio) == (told.error, told.audio)

@@ -1,6 +1,8 @@
 """One segment: from the cache, or from a provider and then in the cache."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from dataclasses import replace
 
 import pytest
 from support.voice_kit import NamedVoice, faults, sha256
@@ -11,10 +13,10 @@ from voice_service.cache.ports import CachedSegment, CacheError, CacheStats
 from voice_service.collect import Timers
 from voice_service.errors import ProviderErrorKind
 from voice_service.ledger import CallOutcome, CallRecord
-from voice_service.ports import SegmentRequest
+from voice_service.ports import SegmentRequest, SpeechItem
 from voice_service.retry import RetryPolicy
 from voice_service.slots import ProviderSlots
-from voice_service.synthesize import SegmentSynthesizer, SpeechError
+from voice_service.synthesize import SegmentSynthesizer, SpeechError, Spoken
 
 REQUEST = SegmentRequest(text="Good night, fox.", language_code="en", voice_id="one", model_id="one-1")
 KEPT = CachedSegment(
@@ -34,6 +36,7 @@ class _Cache:
     def __init__(self, *answers: CachedSegment | CacheError | None) -> None:
         self._answers = list(answers)
         self.kept: list[CachedSegment] = []
+        self.stories: list[set[str]] = []
 
     async def get(self, key: str, story_id: str = "") -> CachedSegment | None:
         del key, story_id
@@ -42,9 +45,10 @@ class _Cache:
             raise answer
         return answer
 
-    async def put(self, key: str, segment: CachedSegment, story_id: str = "") -> None:
-        del key, story_id
+    async def put(self, key: str, segment: CachedSegment, story_ids: Collection[str] = ()) -> None:
+        del key
         self.kept.append(segment)
+        self.stories.append(set(story_ids))
 
     async def forget(self, story_ids: Sequence[str], segment_sha256: Sequence[bytes]) -> int:
         del story_ids, segment_sha256
@@ -96,12 +100,72 @@ async def test_what_was_made_is_kept_before_it_is_given(encoder: Mp3Encoder) -> 
     assert ([CallOutcome.SUCCEEDED], False) == ([call.outcome for call in spoken.calls], spoken.cached)
 
 
-async def test_what_another_flight_has_made_meanwhile_is_not_paid_for_again(encoder: Mp3Encoder) -> None:
-    """The flight looks once more before it calls."""
+async def test_what_is_in_the_cache_is_not_paid_for_again(encoder: Mp3Encoder) -> None:
+    """One look, no call."""
     voice = NamedVoice("one")
-    spoken = await _synthesizer(_Cache(None, KEPT), encoder).speak(voice, REQUEST, "", _nobody)
+    spoken = await _synthesizer(_Cache(KEPT), encoder).speak(voice, REQUEST, "", _nobody)
 
     assert (KEPT, True, 0) == (spoken.segment, spoken.cached, voice.journal.calls)
+
+
+class _Held(NamedVoice):
+    """Speaks when it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__("one")
+        self.go_on = asyncio.Event()
+
+    async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
+        self.called.set()
+        await self.go_on.wait()
+        async for item in super().synthesize(request):
+            yield item
+
+
+async def test_a_segment_is_kept_for_all_the_stories_that_asked_for_it(encoder: Mp3Encoder) -> None:
+    """One call, and one write that names them."""
+    cache, voice = _Cache(), _Held()
+    synthesizer = _synthesizer(cache, encoder)
+    speaking = [asyncio.create_task(synthesizer.speak(voice, REQUEST, story, lambda _: None)) for story in "ab"]
+    await voice.called.wait()
+    voice.go_on.set()
+    await asyncio.gather(*speaking)
+
+    assert ([{"a", "b"}], 1) == (cache.stories, voice.journal.calls)
+
+
+async def test_a_segment_that_was_forgotten_with_another_story_is_kept_again(encoder: Mp3Encoder) -> None:
+    """For who came while it was being written, and waits for it."""
+    voice = NamedVoice("one")
+
+    class Late(_Cache):
+        async def put(self, key: str, segment: CachedSegment, story_ids: Collection[str] = ()) -> None:
+            await super().put(key, segment, story_ids)
+            if len(self.stories) == 1:
+                joining.append(asyncio.create_task(synthesizer.speak(voice, REQUEST, "b", _nobody)))
+                await asyncio.sleep(0)
+
+    cache, joining = Late(), list[asyncio.Task[Spoken]]()
+    synthesizer = _synthesizer(cache, encoder)
+    await synthesizer.speak(voice, REQUEST, "a", _nobody)
+    spoken = await joining[0]
+
+    assert ([{"a"}, {"b"}], True) == (cache.stories, spoken.kept)
+
+
+async def test_what_is_in_the_cache_is_given_though_no_more_can_be_made(encoder: Mp3Encoder) -> None:
+    """As many flights as are allowed stop calls, not reading."""
+    voice = _Held()
+    synthesizer = _synthesizer(_Cache(None, KEPT), encoder)
+    speaking = asyncio.create_task(synthesizer.speak(voice, REQUEST, "", _nobody))
+    await voice.called.wait()
+    spoken = await synthesizer.speak(voice, replace(REQUEST, text="Good night, owl."), "", _nobody)
+    with pytest.raises(SpeechError):
+        await synthesizer.speak(voice, replace(REQUEST, text="Good night, wolf."), "", _nobody)
+    voice.go_on.set()
+    await speaking
+
+    assert (KEPT, True) == (spoken.segment, spoken.cached)
 
 
 async def test_a_cache_that_does_not_answer_is_a_miss(encoder: Mp3Encoder) -> None:

@@ -18,11 +18,13 @@ import structlog
 from obstore.exceptions import BaseError
 
 from voice_service.cache.entry import decode, encode
+from voice_service.cache.forgotten import ForgottenStories
 from voice_service.cache.index import MAX_STORIES, IndexEntry, LruIndex
+from voice_service.cache.paths import audio_mark, segment_path, story_mark
 from voice_service.cache.ports import CacheError, CacheStats
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Sequence
 
     from obstore.store import LocalStore, MemoryStore
 
@@ -35,11 +37,17 @@ _TIMEOUT: Final = 20.0
 
 
 class ObjectCache:
-    """A SegmentCache of at most `max_bytes` on `store`; the longest unused segments go first."""
+    """A SegmentCache of at most `max_bytes` on `store`; the longest unused segments go first.
 
-    def __init__(self, store: LocalStore | MemoryStore, max_bytes: int) -> None:
+    `forgotten` remembers the stories that this process was told to forget.
+    """
+
+    def __init__(
+        self, store: LocalStore | MemoryStore, max_bytes: int, forgotten: ForgottenStories | None = None
+    ) -> None:
         self._store = store
         self._max_bytes = max_bytes
+        self._forgotten = ForgottenStories() if forgotten is None else forgotten
         self._index = LruIndex()
         self._evicting = asyncio.Lock()
         self._survey: asyncio.Task[None] | None = None
@@ -62,36 +70,48 @@ class ObjectCache:
 
     async def get(self, key: str, story_id: str = "") -> CachedSegment | None:
         """See SegmentCache."""
-        data = await self._read(_segment(key))
+        data = await self._read(segment_path(key))
         segment = None if data is None else decode(data)
         if segment is None or data is None:
             self._misses += 1
             if data is not None:
                 self._corrupt += 1
                 _log.warning("cached segment is damaged and will be made again", key=key[:12])
-                await self._remove(key)
+                await self._try(self._remove(key))
             return None
         self._hits += 1
         entry = self._index.used(key, len(data))
         entry.audio = segment.sha256.hex()
-        await self._mark(key, entry, story_id)
+        # Without its mark the segment is still forgotten by its checksum.
+        await self._try(self._mark(key, entry, story_id))
         return segment
 
-    async def put(self, key: str, segment: CachedSegment, story_id: str = "") -> None:
+    async def put(self, key: str, segment: CachedSegment, story_ids: Collection[str] = ()) -> None:
         """See SegmentCache."""
+        if self._all_forgotten(story_ids):
+            return
         data = encode(segment)
         marks = IndexEntry()
         marks.audio = segment.sha256.hex()
-        await self._write(_audio_mark(marks.audio, key), b"")
-        await self._mark(key, marks, story_id)
-        await self._write(_segment(key), data)
+        await self._write(audio_mark(marks.audio, key), b"")
+        for story_id in story_ids:
+            await self._mark(key, marks, story_id)
+        await self._write(segment_path(key), data)
         entry = self._index.used(key, len(data))
         entry.audio = marks.audio
         entry.stories |= marks.stories
+        # A story that was forgotten meanwhile may have been looked for before its mark was there.
+        if self._all_forgotten(story_ids):
+            await self._remove(key)
+            return
+        late = [story_id for story_id in marks.stories if story_id in self._forgotten]
+        entry.stories.difference_update(late)
+        await self._delete(story_mark(story_id, key) for story_id in late)
         await self._evict()
 
     async def forget(self, story_ids: Sequence[str], segment_sha256: Sequence[bytes]) -> int:
         """See SegmentCache."""
+        self._forgotten.add(story_ids)
         folders = [f"by-story/{story_id}" for story_id in story_ids]
         folders += [f"by-audio/{sha256.hex()}" for sha256 in segment_sha256]
         keys: dict[str, None] = {}
@@ -115,10 +135,22 @@ class ObjectCache:
             bytes=self._index.bytes,
         )
 
+    async def _try(self, step: Awaitable[object]) -> None:
+        """Do what a read does besides; the read stands where it fails."""
+        try:
+            await step
+        except CacheError as error:
+            _log.warning("voice cache failed", why=str(error))
+
     async def _mark(self, key: str, entry: IndexEntry, story_id: str) -> None:
-        if story_id and story_id not in entry.stories and len(entry.stories) < MAX_STORIES:
-            await self._write(_story_mark(story_id, key), b"")
+        if not story_id or story_id in entry.stories or story_id in self._forgotten:
+            return
+        if len(entry.stories) < MAX_STORIES:
+            await self._write(story_mark(story_id, key), b"")
             entry.stories.add(story_id)
+
+    def _all_forgotten(self, story_ids: Collection[str]) -> bool:
+        return bool(story_ids) and all(story_id in self._forgotten for story_id in story_ids)
 
     async def _evict(self) -> None:
         async with self._evicting:
@@ -129,10 +161,10 @@ class ObjectCache:
     async def _remove(self, key: str) -> bool:
         """Remove the segment of `key` with its marks; tells whether there was one."""
         entry = self._index.drop(key)
-        removed = await self._delete([_segment(key)])
-        marks = [_story_mark(story_id, key) for story_id in entry.stories]
+        removed = await self._delete([segment_path(key)])
+        marks = [story_mark(story_id, key) for story_id in entry.stories]
         if entry.audio:
-            marks.append(_audio_mark(entry.audio, key))
+            marks.append(audio_mark(entry.audio, key))
         await self._delete(marks)
         return removed > 0
 
@@ -169,7 +201,7 @@ class ObjectCache:
     async def _exists(self, key: str) -> bool:
         try:
             async with asyncio.timeout(_TIMEOUT):
-                await self._store.head_async(_segment(key))
+                await self._store.head_async(segment_path(key))
         except FileNotFoundError:
             return False
         except _FAILURES as error:
@@ -214,15 +246,3 @@ class ObjectCache:
                     yield item
         except _FAILURES as error:
             raise CacheError("the voice cache can not be listed") from error
-
-
-def _segment(key: str) -> str:
-    return f"segments/{key}"
-
-
-def _story_mark(story_id: str, key: str) -> str:
-    return f"by-story/{story_id}/{key}"
-
-
-def _audio_mark(sha256: str, key: str) -> str:
-    return f"by-audio/{sha256}/{key}"

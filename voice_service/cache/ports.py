@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from voice_service.ports import WordTiming
 
@@ -54,11 +54,18 @@ class SegmentCache(Protocol):
         Raises CacheError.
         """
 
-    async def put(self, key: str, segment: CachedSegment, story_id: str = "") -> None:
-        """Keep the segment: when this returns it survives the death of the process. Raises CacheError."""
+    async def put(self, key: str, segment: CachedSegment, story_ids: Collection[str] = ()) -> None:
+        """Keep the segment: when this returns it survives the death of the process. Raises CacheError.
+
+        `story_ids` are the stories that asked for it, "" standing for whoever asked for no story. Where all of them
+        were forgotten, also while this goes on, nothing is kept.
+        """
 
     async def forget(self, story_ids: Sequence[str], segment_sha256: Sequence[bytes]) -> int:
-        """Remove what was used for any of the stories or has any of the checksums; returns how many segments."""
+        """Remove what was used for any of the stories or has any of the checksums; returns how many segments.
+
+        The stories are remembered for as long as anything can be under way for them. Raises CacheError.
+        """
 
     async def stats(self) -> CacheStats:
         """Tell how the cache does."""
