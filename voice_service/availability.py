@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from voice_service.errors import ProviderError, ProviderErrorKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from voice_service.ports import VoiceInfo, VoiceProvider
 
@@ -46,9 +47,21 @@ class Availability:
 
 async def voices_of(provider: VoiceProvider, language_code: str | None = None) -> Sequence[VoiceInfo]:
     """List the voices of a provider. Raises ProviderError, TIMEOUT after ten seconds."""
+    async with _in_time(provider):
+        return await provider.list_voices(language_code)
+
+
+async def knows_voice(provider: VoiceProvider, voice_id: str, language_code: str) -> bool:
+    """Tell whether a provider has a voice for a language. Raises ProviderError, TIMEOUT after ten seconds."""
+    async with _in_time(provider):
+        return await provider.knows_voice(voice_id, language_code)
+
+
+@asynccontextmanager
+async def _in_time(provider: VoiceProvider) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(_TIMEOUT):
-            return await provider.list_voices(language_code)
+            yield
     except TimeoutError:
         name = provider.metadata.name
         raise ProviderError(ProviderErrorKind.TIMEOUT, "the voices did not come in time", provider=name) from None

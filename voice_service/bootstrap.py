@@ -35,6 +35,8 @@ _ANNOUNCED: Final = (
 """Providers that this version does not call yet: name, name to show, the variable that will bring it."""
 _MAX_WORKERS: Final = 8
 _MAX_FLIGHTS: Final = 4_096
+_LANDING_SECONDS: Final = 120.0
+"""Seconds within which the audio of a call is encoded and in the cache."""
 
 
 def build(settings: VoiceServiceSettings) -> VoiceApp:
@@ -52,7 +54,13 @@ def assemble(
 ) -> VoiceApp:
     """Put the service together around these providers. Raises ConfigurationError."""
     registry = _registry(settings, providers)
-    cache = open_cache(settings.cache_url, settings.data_dir, settings.cache_max_bytes)
+    cache = open_cache(
+        settings.cache_url,
+        settings.data_dir,
+        settings.cache_max_bytes,
+        # What a narration asked for may end in the cache after the narration.
+        forgotten_seconds=settings.narration_seconds + settings.segment_seconds + _LANDING_SECONDS,
+    )
     encoder = Mp3Encoder(os.cpu_count() or 1)
     synthesizer = SegmentSynthesizer(
         cache=cache,
@@ -95,8 +103,9 @@ def _registry(settings: VoiceServiceSettings, providers: Sequence[VoiceProvider]
         registry.register(provider)
     uncalled = _uncalled(settings)
     for name, display_name, variable in _ANNOUNCED:
-        reason = f"{variable} is set, but" if variable in uncalled else f"set {variable};"
-        registry.announce(Announced(name, display_name, f"{reason} this version does not call it yet"))
+        unset = f"this version does not call it; a later one does when {variable} is set"
+        reason = f"{variable} is set, but this version does not call it yet" if variable in uncalled else unset
+        registry.announce(Announced(name, display_name, reason))
     known = ", ".join(sorted({each.metadata.name for each in providers} | {name for name, _, _ in _ANNOUNCED}))
     if not registry.knows(settings.default_provider):
         raise ConfigurationError(f"DEFAULT_VOICE_PROVIDER must be one of {known}")

@@ -146,5 +146,11 @@ class VoiceProvider(Protocol):
     async def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
         """List the voices, of one language (BCP-47) or all. Raises ProviderError."""
 
+    async def knows_voice(self, voice_id: str, language_code: str) -> bool:
+        """Tell whether the voice can be asked for to read that language (BCP-47), listed or not.
+
+        Raises ProviderError.
+        """
+
     async def aclose(self) -> None:
         """Let go of connections and processes. The provider is not used after it."""

@@ -172,12 +172,12 @@ class ProviderRegistry:
 
 
 def invalid_configuration(skipped: Sequence[Skipped]) -> DomainError:
-    """FAILED_PRECONDITION / INVALID_CONFIGURATION: what was asked for is not set up."""
+    """FAILED_PRECONDITION / INVALID_CONFIGURATION: what was asked for can not be called as things are set up."""
     why = "; ".join(f"{each.name}: {each.reason}" for each in skipped)
     return DomainError(
         grpc.StatusCode.FAILED_PRECONDITION,
         "INVALID_CONFIGURATION",
-        f"The voice provider is not set up ({why}).",
+        f"The voice provider can not be called ({why}).",
         metadata={each.name: each.reason for each in skipped},
     )
 

@@ -9,7 +9,7 @@ import grpc
 import structlog
 
 from servicekit.errors import DomainError, not_found
-from voice_service.availability import voices_of
+from voice_service.availability import knows_voice, voices_of
 from voice_service.errors import ProviderError
 from voice_service.language import speaks
 from voice_service.messages import Warned
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _log: Final = structlog.stdlib.get_logger(__name__)
 
 BRING_REAL_VOICE: Final = ("ELEVENLABS_API_KEY", "SPEECH_BASE_URL")
-"""Variables that bring a provider other than the embedded one."""
+"""Variables that bring a provider other than the embedded one to a later version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,7 @@ async def choose(
             Warned(
                 reason="LANGUAGE_UNSUPPORTED",
                 message="No voice that can be called speaks this language; the first one reads it.",
-                mend="Configure a provider that speaks it, or ask for strict_language.",
+                mend="`tale voices` lists what languages each voice speaks.",
                 facts={"language_code": language_code},
             )
         )
@@ -124,12 +124,10 @@ async def _voice(provider: VoiceProvider, asked: str, language_code: str) -> str
     metadata = provider.metadata
     try:
         if asked:
-            known = {voice.voice_id for voice in await voices_of(provider)}
-            # espeak-ng lists a few of its variants ("en+f2") and takes all.
-            if known and asked not in known and asked.partition("+")[0] not in known:
+            if not await knows_voice(provider, asked, language_code):
                 raise not_found(
                     "VOICE_NOT_FOUND",
-                    "The provider has no voice of that id; ListVoices tells them.",
+                    "The provider has no voice of that id; `tale voices` lists them.",
                     provider=metadata.name,
                 )
             return asked
@@ -148,15 +146,15 @@ def _passed_over(chain: Chain, expected: str) -> list[Warned]:
         return [
             Warned(
                 reason="EMBEDDED_VOICE",
-                message="No voice provider is configured, so the embedded voice speaks.",
-                mend=f"Set {' or '.join(BRING_REAL_VOICE)}.",
+                message="No other voice can be called, so the embedded voice speaks.",
+                mend=f"A later version speaks with another one when {' or '.join(BRING_REAL_VOICE)} is set.",
                 facts={"provider": EMBEDDED},
             )
         ]
     return [
         Warned(
             reason="INVALID_CONFIGURATION",
-            message=f"The voice provider {passed.name} is not set up, so another one speaks.",
+            message=f"The voice provider {passed.name} can not be called, so another one speaks.",
             mend=f"{passed.reason[:1].upper()}{passed.reason[1:]}.",
             facts={"provider": passed.name},
         )

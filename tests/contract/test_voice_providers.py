@@ -109,6 +109,18 @@ async def test_voices_are_listed_by_language(provider: VoiceProvider) -> None:
     assert (await _finished(provider, _request(voice_id=english[0]))).duration > 2.5
 
 
+async def test_it_knows_its_voices(provider: VoiceProvider) -> None:
+    """Those that it lists and its default, for any language; nobody else's."""
+    default = provider.metadata.default_voice
+    listed = [voice.voice_id for voice in await provider.list_voices("en")]
+
+    for voice_id in (default, *listed):
+        assert await provider.knows_voice(voice_id, "en")
+        assert await provider.knows_voice(voice_id, "tlh")
+    for voice_id in ("xx", f"{default}zzz", f"{default}+zzz", "+zzz", "../../etc"):
+        assert not await provider.knows_voice(voice_id, "en")
+
+
 @pytest.mark.parametrize("text", ["", "  \n"])
 async def test_an_empty_text_is_refused(provider: VoiceProvider, text: str) -> None:
     """INVALID_INPUT, by a typed error that names the provider."""

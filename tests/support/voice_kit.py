@@ -63,6 +63,10 @@ class NamedVoice:
     async def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
         return [replace(voice, voice_id=self._name) for voice in await self.mock.list_voices(language_code)]
 
+    async def knows_voice(self, voice_id: str, language_code: str) -> bool:
+        del language_code
+        return voice_id == self._name
+
     async def aclose(self) -> None:
         await self.mock.aclose()
 

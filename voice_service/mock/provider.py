@@ -79,6 +79,11 @@ class MockVoiceProvider:
             return ()
         return (VoiceInfo(voice_id="mock", display_name="Mock", language_codes=languages),)
 
+    async def knows_voice(self, voice_id: str, language_code: str) -> bool:
+        """Know the one voice, for every language."""
+        del language_code
+        return voice_id == self._metadata.default_voice
+
     async def aclose(self) -> None:
         """Nothing is held."""
 

@@ -31,6 +31,8 @@ _VOLUME: Final = 80
 # Of the female variants that stay clear of the limit f2 and f4 have the lowest spectral centroid (920 Hz; f3 998, f5
 # 1106), and of the two f2 has the livelier pitch.
 _DEFAULT_VARIANT: Final = "f2"
+_DEFAULT_VOICE: Final = f"en-gb+{_DEFAULT_VARIANT}"
+"""Reads what no voice speaks."""
 _LISTED_VARIANTS: Final = (_DEFAULT_VARIANT, "f4", "", "m3")
 _MAX_TEXT_LENGTH: Final = 4_000
 _MAX_PCM_BYTES: Final = 64 << 20
@@ -74,7 +76,7 @@ class OfflineVoiceProvider:
             languages=self._catalog.languages if self._catalog else (),
             paid=False,
             takes_previous_text=False,
-            default_voice=f"+{_DEFAULT_VARIANT}",
+            default_voice=_DEFAULT_VOICE,
             default_model="espeak-ng",
         )
 
@@ -115,6 +117,16 @@ class OfflineVoiceProvider:
             for variant in _LISTED_VARIANTS
         )
 
+    async def knows_voice(self, voice_id: str, language_code: str) -> bool:
+        """Tell whether there are such a voice and such a variant; "+f2" alone is of a voice of the language."""
+        if self._catalog is None:
+            return False
+        try:
+            self._catalog.resolve(voice_id, language_code)
+        except UnknownVoiceError:
+            return False
+        return True
+
     async def aclose(self) -> None:
         """End the workers."""
         if self._pool is not None:
@@ -134,7 +146,7 @@ class OfflineVoiceProvider:
         if len(request.text) > _MAX_TEXT_LENGTH:
             raise _error(ProviderErrorKind.INVALID_INPUT, f"the text is longer than {_MAX_TEXT_LENGTH} characters")
         try:
-            voice = self._catalog.resolve(request.voice_id or self._metadata.default_voice, request.language_code)
+            voice = self._catalog.resolve(request.voice_id or f"+{_DEFAULT_VARIANT}", request.language_code)
             speech = await self._pool.speak(_worker_request(request, voice))
         except UnknownVoiceError as error:
             raise _error(ProviderErrorKind.UNSUPPORTED, str(error)) from error
