@@ -55,13 +55,13 @@ class ModelSelector:
         if self._key_set:
             return Notice(
                 reason="EMBEDDED_WRITER",
-                message="The embedded writer writes this story: this version of the story service has no other.",
+                message="The embedded writer writes this story: this version has no other.",
                 mend='Ask for the model "offline" if that is what you want.',
                 metadata={"model": model},
             )
         return Notice(
             reason="EMBEDDED_WRITER",
-            message="The embedded writer writes this story: OPENROUTER_API_KEY is not set on the story service.",
-            mend="Set OPENROUTER_API_KEY to have stories written by a language model.",
+            message="The embedded writer writes this story: this version has no other.",
+            mend="A later version writes with a language model when OPENROUTER_API_KEY is set.",
             metadata={"model": model, "environment_variable": "OPENROUTER_API_KEY"},
         )
