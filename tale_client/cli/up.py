@@ -6,6 +6,7 @@ from typing import Final
 
 import click
 
+from tale.gateway.v1 import gateway_pb2
 from tale_client.cli.running import run
 from tale_client.cli.status import embedded
 from tale_client.cli.terminal import printable
@@ -14,6 +15,8 @@ from tale_client.cluster.layout import GATEWAY, SERVICES, STORAGE, STORY, VOICE,
 from tale_client.cluster.supervisor import Supervisor
 from tale_client.errors import TaleError
 
+_SETTLE_TRIES: Final = 50
+_SETTLE_PAUSE: Final = 0.1
 _COLOURS: Final = {GATEWAY: "cyan", STORY: "green", VOICE: "magenta", STORAGE: "yellow"}
 
 
@@ -60,7 +63,7 @@ async def _announce(layout: Layout) -> None:
     target = layout[GATEWAY].address
     try:
         async with AsyncTaleClient(target) as client:
-            status = await client.system_status()
+            status = await _settled(client)
     except TaleError as error:
         _report(f"Its status can not be read: {printable(error.message)}")
     else:
@@ -69,6 +72,20 @@ async def _announce(layout: Layout) -> None:
     here = "" if target == "127.0.0.1:50051" else f" --target {target}"
     _report(f"Tell a story from another terminal: tale tell{here} --name Mia --age 6")
     _report("Stop: Ctrl-C")
+
+
+async def _settled(client: AsyncTaleClient) -> gateway_pb2.GetSystemStatusResponse:
+    """The status once the gateway sees every service; as it is where that takes long.
+
+    A channel that was tried before its service listened waits for up to a second before it tries again.
+    """
+    status = await client.system_status()
+    for _ in range(_SETTLE_TRIES):
+        if status.healthy:
+            break
+        await asyncio.sleep(_SETTLE_PAUSE)
+        status = await client.system_status()
+    return status
 
 
 def _log(service: Service, line: str) -> None:
