@@ -62,6 +62,7 @@ def test_age_agrees(age: int, said: str) -> None:
         ("люблю поезда", "поезда", "vehicles"),
         ("я люблю кошек", "кошек", "animals"),
         ("звёзды", "звёзды", "space"),
+        ("цветы", "цветы", "nature"),
         ("музыка", "музыку", "music"),
         ("LEGO", "«LEGO»", "building"),
         ("Paw Patrol", "«Paw Patrol»", ""),
@@ -186,7 +187,7 @@ def test_no_two_scenes_share_a_sentence() -> None:
 def test_every_slot_of_the_stock_can_be_filled() -> None:
     """Whatever section is chosen, nothing in it is unknown to the casting."""
     casting = Casting(STOCK, MORPHOLOGY)
-    filled = {"spot", "Spot", "topic", "loved"}
+    filled = {"spot", "Spot", "topic", "loved", "previous"}
     for wish in ("про дракона, который не может уснуть", "найти луну", "почему?"):
         brief = OfflineBrief(
             name="Маша", age=6, gender="", interests=(), wish=wish, moral="", theme="", language_code="ru",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from story_service.offline import OfflineBrief, OfflineHero, OfflineWriter, StoryUnsupported
+from story_service.offline import OfflineBrief, OfflineHero, OfflineWriter, Sequel, StoryUnsupported
 from story_service.offline.sentences import sentence_keys
 
 WRITER = OfflineWriter()
@@ -309,8 +309,26 @@ def test_any_text_is_taken(asked: OfflineBrief) -> None:
     assert WRITER.summary(asked)
 
 
+@pytest.mark.parametrize("minutes", [1, 5])
+def test_sequel_goes_on_with_the_same_companion(minutes: int) -> None:
+    """It names the story before, and whoever went along then comes back."""
+    before = brief(length_minutes=minutes, seed=4)
+    title = next(WRITER.write(before)).text
+    companion = next(name for name in ("Дуня", "Рыжик", "Тимошка", "Марфа Ильинична") if name in WRITER.summary(before))
+    for seed in range(5):
+        asked = brief(
+            length_minutes=minutes, seed=seed, sequel=Sequel(title=title, summary=WRITER.summary(before)), wish="",
+        )  # fmt: skip
+        story = text(asked)
+
+        assert f"«{title}»" in story
+        assert companion in story
+        assert 0.85 <= len(story.split()) / (150 * minutes) <= 1.15
+        assert_well_formed(story)
+
+
 def test_story_about_a_hero_is_refused_before_anything_is_written() -> None:
-    """Russian tells stories of their own about the child."""
+    """Russian tells stories about the child."""
     with pytest.raises(StoryUnsupported, match="can not tell hero in ru"):
         WRITER.write(brief(kind="hero", hero=OfflineHero(name="Рыцарь")))
 

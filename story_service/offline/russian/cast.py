@@ -86,13 +86,16 @@ class Casting:
         default = rng.choice(self._phrases["problems"]).text
         moral, moral_quoted = self._moral(brief, rng, room)
         realm, theme_quoted = self._realm(brief, rng, room)
-        companion = self._companion(realm, rng, avoiding=f"{name} {brief.wish} {told}".casefold())
+        before = f"{brief.sequel.title} {brief.sequel.summary}" if brief.sequel else ""
+        met = self._met(before)
+        companion = met or self._companion(realm, rng, avoiding=f"{name} {brief.wish} {told}".casefold())
         found = self._interests.all(brief.interests, most=room.interests)
         slots = {
             **self._child(who, brief),
             **_setting(realm),
             **self._cased("p", listed(companion.fields["name"]), _GENDERS[companion.fields["gender"]], "_p"),
-            "who": companion.fields["who"], "hello": companion.fields["hello"],
+            "who": companion.fields["who"],
+            "hello": self._phrases["again"][0].text if met else companion.fields["hello"],
             **self._wish(wish, default),
             **case_slots("boon", listed(moral.fields["boon"])),
             "moraltext": quoted(moral_quoted), "themetext": quoted(theme_quoted),
@@ -102,6 +105,11 @@ class Casting:
         lines = self._phrases["loves"]
         slots["loves"] = realiser.text(rng.choice(lines).text, {"loved": loved(found)}) if found else ""
         slots["loves_tiny"] = realiser.text(lines[0].text, {"loved": loved(found)}) if found else ""
+        previous = clean(brief.sequel.title, limit=room.phrase) if brief.sequel else ""
+        for slot in ("sequel", "sequel_tiny"):
+            titled, untitled = self._phrases[slot]
+            line = (titled if previous else untitled).text if brief.sequel else ""
+            slots[slot] = realiser.text(line, {"previous": previous})
         slots["calendar"] = realiser.text(self._phrases["calendar"][0].text) if theme_quoted else ""
         slots["calendar_tiny"] = realiser.text(self._phrases["calendar_tiny"][0].text) if theme_quoted else ""
         return Cast(who, age_band(brief.age), wish, realm, moral, companion, found, slots)
@@ -152,6 +160,12 @@ class Casting:
         free = [one for one in known.values() if not any(word in avoiding for word in one.listed("avoid"))]
         close = [section for section in free if section.key in realm.listed("pals")]
         return rng.choice(close or free or list(known.values()))
+
+    def _met(self, before: str) -> Section | None:
+        """Who went along in the story before comes along in its sequel."""
+        return next(
+            (one for one in self._stock["companions"] if before and listed(one.fields["name"])["nom"] in before), None
+        )
 
     def _wish(self, wish: Wish, default: str) -> dict[str, str]:
         if isinstance(wish, Helping):

@@ -21,10 +21,10 @@ _LONGEST_TITLE = 11
 
 
 class Russian:
-    """Stories for one child."""
+    """Stories for one child, and sequels to them."""
 
     code = "ru"
-    features: frozenset[Feature] = frozenset()
+    features: frozenset[Feature] = frozenset({"sequel"})
 
     def __init__(self) -> None:
         self._stock = load(resources.files("story_service.offline.russian") / "stock")

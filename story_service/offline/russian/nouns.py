@@ -73,7 +73,7 @@ class NounReader:
         for at in reversed(range(min(len(words), 4))):
             noun = self._noun(words[at], case, [word for word in words[:at] if not _OWN.match(word)], somebody=somebody)
             if noun is not None and all(self._may_follow(word) for word in words[at + 1 :]):
-                return self._phrase(words, at, noun)
+                return self._phrase(words, at, noun, case)
         return self._proper(words)
 
     def _noun(self, word: str, case: Case, adjectives: list[str], *, somebody: bool | None) -> Word | None:
@@ -90,7 +90,7 @@ class NounReader:
         wanted = (*grammemes, *_OTHER_GENDERS[noun.gender])
         return any("ADJF" in one or "PRTF" in one for one in self._morphology.words(adjective, *wanted))
 
-    def _phrase(self, words: list[str], at: int, noun: Word) -> NounPhrase | None:
+    def _phrase(self, words: list[str], at: int, noun: Word, given: Case) -> NounPhrase | None:
         number = "plur" if noun.gender == "pl" else "sing"
         forms = noun.forms(number)
         if forms is None:
@@ -99,7 +99,10 @@ class NounReader:
         told: dict[Case, str] = {}
         for case in CASES:
             inner = [self._agreeing(word, case, noun) for word in before]
-            head = words[at] if forms[case] == words[at].casefold() else like(words[at], forms[case])
+            # Цветы are цветки to the dictionary: what was typed stays where it can.
+            direct = case in {"nom", "acc"} and given in {"nom", "acc"} and "anim" not in noun and noun.gender != "f"
+            typed = direct or forms[case] == words[at].casefold()
+            head = words[at] if typed else like(words[at], forms[case])
             told[case] = " ".join([*inner, head, *words[at + 1 :]])
         return NounPhrase(told, noun.gender, "anim" in noun, noun.lemma)
 
