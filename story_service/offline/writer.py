@@ -1,6 +1,6 @@
 """The writer: a whole story is decided by its brief, so that any prefix of it can be gone on from exactly."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -54,8 +54,10 @@ def _laid_out(paragraphs: list[list[str]], *, opening: str = "") -> _Text:
 class OfflineWriter:
     """Writes stories from a stock of prose. Pure computation, a few milliseconds a story; no state but the stock."""
 
-    def __init__(self) -> None:
-        self._languages: dict[str, Language] = {language.code: language for language in (English(), Russian())}
+    def __init__(self, languages: Iterable[Language] | None = None) -> None:
+        """With all languages that there are, or those given."""
+        known = (English(), Russian()) if languages is None else languages
+        self._languages: dict[str, Language] = {language.code: language for language in known}
 
     @property
     def languages(self) -> tuple[str, ...]:

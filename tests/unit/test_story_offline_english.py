@@ -1,12 +1,13 @@
 """English grammar of the embedded writer: wishes read, interests made lovable, words joined."""
 
+import itertools
 import re
 from collections import Counter
 from importlib import resources
 
 import pytest
+from support.offline_briefs import HERO, SEQUEL, brief
 
-from story_service.offline import OfflineBrief
 from story_service.offline.cleaning import clean, clean_name, closed
 from story_service.offline.english.cast import Casting
 from story_service.offline.english.interests import interests
@@ -17,13 +18,20 @@ from story_service.offline.sentences import sentence_keys
 from story_service.offline.stock import load, parse, typeset
 
 STOCK = load(resources.files("story_service.offline.english") / "stock")
+SLOT = re.compile(r"^\{\w+\}$")
+FAMILIES = {
+    f"{kind}_{file}": file
+    for kind in ("hero", "combined")
+    for file in ("openings", "wishes", "endings", "continuations")
+}
+"""Files of which a story has only one."""
 LEXICON = Lexicon(STOCK["lexicon"])
 READER = WishReader(LEXICON)
 
 
 def read(wish: str) -> Helping | Quest | Note:
     """As Mia's wish."""
-    return READER.read(wish, name="Mia", person="her", default_problem="who could not sleep")
+    return READER.read(wish, names=("Mia", "Robin"), person="her", default_problem="who could not sleep")
 
 
 @pytest.mark.parametrize(
@@ -44,6 +52,8 @@ def read(wish: str) -> Helping | Quest | Note:
         ("Zorro", "Zorro", "sleep", "could not sleep"),
         ("help the dragon who cannot sleep", "the dragon", "sleep", "could not sleep"),
         ("a bedtime story for my son about trains", "some trains", "sleep", "could not sleep"),
+        ("Mia and a dragon", "a dragon", "sleep", "could not sleep"),
+        ("a dragon and Robin", "a dragon", "sleep", "could not sleep"),
     ],
 )
 def test_wish_about_somebody_is_read(wish: str, first: str, kind: str, past: str) -> None:
@@ -67,6 +77,8 @@ def test_wish_about_somebody_is_read(wish: str, first: str, kind: str, past: str
         ("a trip to the sea", "go on a trip to the sea", None),
         ("a castle in the clouds", "find a castle in the clouds", "a castle in the clouds"),
         ("meet a unicorn", "meet a unicorn", "a unicorn"),
+        ("Mia and Robin meet a unicorn", "meet a unicorn", "a unicorn"),
+        ("Robin saves the city", "save the city", None),
     ],
 )
 def test_wish_to_do_something_is_read(wish: str, verb_phrase: str, seen: str | None) -> None:
@@ -116,6 +128,13 @@ def test_interest_becomes_a_noun_phrase(given: str, phrase: str, category: str) 
     assert (phrase, category) == (found.phrase, found.category)
 
 
+@pytest.mark.parametrize("wish", ["Mia", "a story about Mia", "Mia and Robin", "please tell me a story about robin!"])
+def test_wish_for_the_one_it_is_about_anyhow_says_nothing(wish: str) -> None:
+    """The child does not go out to look for itself."""
+    assert READER.names_only(wish, ("Mia", "Robin"))
+    assert not READER.names_only(wish + " and a cat", ("Mia", "Robin"))
+
+
 def test_interests_without_a_letter_and_those_named_twice_are_left_out() -> None:
     """Nothing remains of an emoji that could be said."""
     assert ("dragons",) == tuple(
@@ -147,6 +166,8 @@ def test_small_grammar() -> None:
     assert "a, b and c" == joined(["a", "b", "c"])
     assert ["one year old", "six years old"] == [years(1), years(6)]
     assert "the Dragon Who Lost Its Hat in the Sea" == title_case("the dragon who lost its hat in the sea")
+    assert "the Bear Who Had Nobody to Say Good Night To" == title_case("the bear who had nobody to say good night to")
+    assert "the Hat That Was Lost, Which Is Sad" == title_case("the hat that was lost, which is sad")
     assert ["riding", "swimming", "drawing", "playing", "seeing", "being", "tying"] == [
         progressive(verb) for verb in ("ride", "swim", "draw", "play", "see", "be", "tie")
     ]
@@ -205,16 +226,28 @@ def test_no_two_scenes_share_a_sentence() -> None:
     assert [] == [key for key, count in counts.items() if count > 1]
 
 
+def test_no_scene_shares_a_sentence_with_the_rest_of_the_stock() -> None:
+    """Nor with what every story has: its opening, its gate, its arrival, its end."""
+    where: dict[str, set[str]] = {}
+    for file in sorted(STOCK.keys() - {"lexicon", "phrases"}):
+        for section in STOCK[file]:
+            for name in section.bodies:
+                for line in section.lines(name):
+                    for key in sentence_keys(line.text):
+                        where.setdefault(SLOT.sub("", key), set()).add(FAMILIES.get(file, file))
+
+    assert {} == {key: files for key, files in where.items() if len(files) > 1 and len(key) > 3}
+
+
 def test_every_slot_of_the_stock_can_be_filled() -> None:
     """Whatever section is chosen, nothing in it is unknown to the casting."""
     casting = Casting(STOCK, LEXICON)
-    filled = {"spot", "Spot", "topic", "loved", "count", "wtitle", "qtitle"}
-    for wish in ("a dragon who cannot sleep", "to find the moon", "how, though?"):
-        brief = OfflineBrief(
-            name="Mia", age=6, gender="", interests=(), wish=wish, moral="", theme="", language_code="en",
-            length_minutes=5, seed=1,
-        )  # fmt: skip
-        filled |= set(casting.cast(brief).slots)
+    filled = {"spot", "Spot", "topic", "strength", "Strength", "trait", "traits", "card", "strengths"}
+    filled |= {"loved", "count", "wtitle", "qtitle"}
+    for kind, wish in itertools.product(
+        ("child", "hero", "combined"), ("a dragon who cannot sleep", "to find the moon", "how, though?")
+    ):
+        filled |= set(casting.cast(brief(kind=kind, hero=HERO, sequel=SEQUEL, wish=wish)).slots)
     used = {
         slot
         for sections in STOCK.values()

@@ -6,63 +6,19 @@ from collections import Counter
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.offline_briefs import MORALS, THEMES, any_briefs, brief, briefs
 
 from story_service.offline import LanguageUnsupported, OfflineBrief, OfflineWriter, Piece
 from story_service.offline.sentences import sentence_keys
 
 WRITER = OfflineWriter()
-MORALS = ("kindness", "honesty", "bravery", "friendship", "perseverance", "empathy", "respect", "responsibility")
-THEMES = ("forest", "sea", "space", "winter", "pirates", "school", "magic", "garden", "night")
-WISHES = (
-    "a story about a dragon who cannot sleep",
-    "to find the moon",
-    "two kittens who lost their mittens",
-    "fly to Mars",
-    "a bear who has no friends",
-    "an owl scared of heights",
-    "a whale who dreams of flying",
-    "a cloud who is sad",
-    "a unicorn who lives in a teapot",
-    "a fish that cannot swim",
-    "how the stars were made, and why!",
-    "Zorro",
-    "",
-)
-INTERESTS = ("dragons", "the sea", "LEGO", "playing football", "drawing", "a piano", "my cat", "sky & stars?!", "space")
-OWN_SEAMS = ("{", "}", "[", "]", "  ", " ,", " .", "..", "“”", ",,", "\t")
+OWN_SEAMS = ("{", "}", "[", "]", "  ", " ,", " .", "..", "\u201c\u201d", ",,", "\t", "|", "@")
+LENIENT = [HealthCheck.too_slow]
 
-quick = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-briefs = st.builds(
-    OfflineBrief,
-    name=st.sampled_from(["Mia", "Thomas", "robin", "Anna Maria", "Jean-Luc"]),
-    age=st.integers(0, 14),
-    gender=st.sampled_from(["female", "male", ""]),
-    interests=st.lists(st.sampled_from(INTERESTS), max_size=5).map(tuple),
-    wish=st.sampled_from(WISHES),
-    moral=st.sampled_from([*MORALS, "", "sharing is fun", "Brush your teeth!"]),
-    theme=st.sampled_from([*THEMES, "", "underwater kingdoms"]),
-    language_code=st.sampled_from(["en", "en-GB", "EN_us"]),
-    length_minutes=st.integers(1, 30),
-    seed=st.integers(0, 10_000),
-)
-
-
-def brief(**changes: object) -> OfflineBrief:
-    """Mia's brief of three minutes, changed."""
-    fields: dict[str, object] = {
-        "name": "Mia",
-        "age": 6,
-        "gender": "female",
-        "interests": ("dragons", "the sea", "playing football"),
-        "wish": "a story about a dragon who cannot sleep",
-        "moral": "kindness",
-        "theme": "forest",
-        "language_code": "en",
-        "length_minutes": 3,
-        "seed": 1,
-    }
-    return OfflineBrief(**(fields | changes))  # type: ignore[arg-type] # the tests change fields by name
+# The same examples in every run, so that a run says something about the change and not about its luck; the long
+# tests look further, each time elsewhere.
+quick = settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=LENIENT)
+thorough = settings(max_examples=400, deadline=None, suppress_health_check=LENIENT)
 
 
 def text(asked: OfflineBrief, written_so_far: str = "") -> str:
@@ -81,66 +37,71 @@ def assert_well_formed(story: str) -> None:
         assert first == first.upper(), paragraph
 
 
+def assert_sound(asked: OfflineBrief, *, slack: float = 0.15) -> None:
+    """Of the asked length, no sentence twice, nothing of the machinery showing, articles that fit."""
+    story = text(asked)
+    ratio = len(story.split()) / (150 * asked.length_minutes)
+    counts = Counter(sentence_keys(story))
+
+    assert 1 - slack <= ratio <= 1 + slack
+    assert {} == {sentence: count for sentence, count in counts.items() if count > 1}
+    assert_well_formed(story)
+    assert_articles_fit(story)
+
+
+def assert_articles_fit(story: str) -> None:
+    """No "a owl" and no "an dragon", wherever the noun comes from."""
+    assert [] == re.findall(
+        r"\b[Aa] (?!and\b)(?:[aeio]\w+|un(?!i)\w+|hour\w*|honest\w*)", re.sub(r"\b[Aa] on\w+", "", story)
+    )
+    assert [] == re.findall(r"\b[Aa]n (?![aeiouAEIOUhH8x])\w+", story)
+
+
 @quick
 @given(briefs)
-def test_length_is_within_fifteen_percent(asked: OfflineBrief) -> None:
-    """A minute is 150 words, at every length."""
-    ratio = len(text(asked).split()) / (150 * asked.length_minutes)
-
-    assert 0.85 <= ratio <= 1.15
+def test_story_is_sound(asked: OfflineBrief) -> None:
+    """Whatever is asked for, of any kind and length."""
+    assert_sound(asked)
 
 
+@pytest.mark.long
+@thorough
+@given(briefs)
+def test_many_stories_are_sound(asked: OfflineBrief) -> None:
+    """The same, of as many as one has patience for."""
+    assert_sound(asked)
+
+
+@pytest.mark.parametrize("minutes", range(1, 31))
+def test_length_is_right(minutes: int) -> None:
+    """Each minute from 1 to 30, with one moral and theme after the other."""
+    moral, theme = MORALS[minutes % len(MORALS)], THEMES[minutes % len(THEMES)]
+
+    assert_sound(brief(length_minutes=minutes, moral=moral, theme=theme, seed=minutes))
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("minutes", range(1, 31))
 def test_length_is_right_for_every_moral(minutes: int) -> None:
     """Each minute from 1 to 30 with each moral."""
     for seed, moral in enumerate(MORALS):
-        words = len(text(brief(length_minutes=minutes, moral=moral, theme=THEMES[seed], seed=seed)).split())
-
-        assert 0.85 <= words / (150 * minutes) <= 1.15
+        assert_sound(brief(length_minutes=minutes, moral=moral, theme=THEMES[seed], seed=seed))
 
 
-@quick
-@given(briefs)
-def test_no_sentence_comes_twice(asked: OfflineBrief) -> None:
-    """Not even in half an hour, and not even the words that report a question."""
-    counts = Counter(sentence_keys(text(asked)))
-
-    assert {} == {sentence: count for sentence, count in counts.items() if count > 1}
-
-
-@quick
-@given(briefs)
-def test_prose_is_well_formed(asked: OfflineBrief) -> None:
-    """Nothing of the machinery shows."""
-    assert_well_formed(text(asked))
-
-
-@quick
-@given(briefs)
-def test_articles_fit_the_next_word(asked: OfflineBrief) -> None:
-    """No "a owl" and no "an dragon", wherever the noun comes from."""
-    story = text(asked)
-
-    assert [] == re.findall(
-        r"\b[Aa] (?!and\b)(?:[aeio]\w+|un(?!i)\w+|hour\w*|honest\w*)", re.sub(r"\b[Aa] on\w+", "", story)
-    )
-    assert [] == re.findall(r"\b[Aa]n (?![aeiouAEIOUhH8])\w+", story)
-
-
-@settings(max_examples=8, deadline=None)
+@settings(quick, max_examples=6)
 @given(briefs)
 def test_going_on_from_any_sentence_changes_nothing(asked: OfflineBrief) -> None:
     """Every prefix that ends with a piece gives the rest of the same story, byte for byte."""
     pieces = [piece.text for piece in WRITER.write(asked, title_so_far="T")]
     whole = "".join(pieces)
-    for count in range(0, len(pieces) + 1, max(1, len(pieces) // 12)):
+    for count in range(0, len(pieces) + 1, max(1, len(pieces) // 6)):
         written = "".join(pieces[:count])
 
         assert whole == written + text(asked, written)
 
 
 @quick
-@given(briefs.filter(lambda asked: asked.length_minutes < 6), st.floats(0, 1))
+@given(briefs.filter(lambda asked: asked.length_minutes < 8), st.floats(0, 1))
 def test_going_on_from_the_middle_of_a_word_changes_nothing(asked: OfflineBrief, where: float) -> None:
     """A prefix need not end anywhere in particular."""
     whole = text(asked)
@@ -170,15 +131,15 @@ def test_story_is_the_one_that_other_machines_write() -> None:
 
 
 def test_seeds_give_different_stories() -> None:
-    """Ten stories of one brief do not begin alike and share few sentences."""
-    stories = [text(brief(length_minutes=5, seed=seed)) for seed in range(10)]
+    """Six stories of one brief do not begin alike and share few sentences."""
+    stories = [text(brief(length_minutes=5, seed=seed)) for seed in range(6)]
     shared = [
         len(set(sentence_keys(one)) & set(sentence_keys(other))) / len(sentence_keys(one))
         for at, one in enumerate(stories)
         for other in stories[at + 1 :]
     ]
 
-    assert 10 == len(set(stories))
+    assert 6 == len(set(stories))
     assert sum(shared) / len(shared) < 0.6
 
 
@@ -251,6 +212,15 @@ def test_wish_that_cannot_be_read_is_carried_as_it_is(minutes: int) -> None:
     assert "“how the stars were made.”" in text(brief(wish="how the stars were made", length_minutes=minutes))
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_age_that_nobody_said_is_not_told(seed: int) -> None:
+    """Not as a number, and no gap is left where it would have stood."""
+    story = text(brief(age=None, length_minutes=1 + seed % 4, seed=seed))
+
+    assert not re.search(r"years? old|None", story)
+    assert_well_formed(story)
+
+
 @pytest.mark.parametrize(("gender", "pronouns"), [("female", {"she"}), ("male", {"he"}), ("", {"they"})])
 def test_pronouns_follow_the_gender(gender: str, pronouns: set[str]) -> None:
     """In the sentence that is told right after the bed is reached, only the child is there."""
@@ -266,7 +236,7 @@ def test_youngest_get_shorter_sentences() -> None:
     def mean(age: int) -> float:
         lengths = [
             len(sentence.split())
-            for seed in range(6)
+            for seed in range(4)
             for sentence in sentence_keys(text(brief(age=age, length_minutes=8, seed=seed)))
         ]
         return sum(lengths) / len(lengths)
@@ -275,30 +245,29 @@ def test_youngest_get_shorter_sentences() -> None:
 
 
 @quick
-@given(
-    st.builds(
-        OfflineBrief,
-        name=st.text(max_size=60),
-        age=st.integers(-3, 200),
-        gender=st.sampled_from(["female", "male", ""]),
-        interests=st.lists(st.text(max_size=80), max_size=8).map(tuple),
-        wish=st.text(max_size=300),
-        moral=st.text(max_size=200),
-        theme=st.text(max_size=200),
-        language_code=st.just("en"),
-        length_minutes=st.integers(1, 6),
-        seed=st.integers(-(2**63), 2**63),
-    )
-)
+@given(any_briefs)
 def test_any_text_is_taken(asked: OfflineBrief) -> None:
-    """Whatever stands in the fields, a story of the right length comes of it."""
+    """Whatever stands in the fields, a story of about the right length comes of it."""
+    assert_takes(asked)
+
+
+@pytest.mark.long
+@thorough
+@given(any_briefs)
+def test_any_text_is_taken_any_number_of_times(asked: OfflineBrief) -> None:
+    """The same, of as many as one has patience for."""
+    assert_takes(asked)
+
+
+def assert_takes(asked: OfflineBrief) -> None:
+    """A title of one line, no trace of a template, a summary, and a length that is near enough."""
     title, *pieces = WRITER.write(asked)
     story = "".join(piece.text for piece in pieces)
 
     assert title.text
     assert title.text == " ".join(title.text.split())
     assert [] == [seam for seam in ("{", "}", "  ", "..", "\t", "<", "*", "#") if seam in story + title.text]
-    assert 0.8 <= len(story.split()) / (150 * asked.length_minutes) <= 1.2
+    assert 0.8 <= len(story.split()) / (150 * asked.length_minutes) <= 1.25
     assert WRITER.summary(asked)
 
 

@@ -1,0 +1,299 @@
+"""Hero stories, stories about child and hero, and sequels of the embedded writer."""
+
+import random
+import re
+from collections.abc import Iterator
+from importlib import resources
+
+import pytest
+from support.offline_briefs import HERO, SEQUEL, brief
+
+from story_service.offline import OfflineBrief, OfflineHero, OfflineWriter, Sequel, StoryUnsupported
+from story_service.offline.arc import Arc, Block, Unit
+from story_service.offline.brief import Feature
+from story_service.offline.english.lexicon import Lexicon
+from story_service.offline.english.memory import Memory
+from story_service.offline.english.people import People, Room
+from story_service.offline.english.portrait import PortraitReader
+from story_service.offline.stock import load
+
+WRITER = OfflineWriter()
+STOCK = load(resources.files("story_service.offline.english") / "stock")
+PORTRAITS = PortraitReader(Lexicon(STOCK["lexicon"]))
+
+
+def told(asked: OfflineBrief) -> tuple[str, str]:
+    """Title and text."""
+    title, *pieces = WRITER.write(asked)
+    return title.text, "".join(piece.text for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    ("given", "frame", "text"),
+    [
+        ("red cape and silver boots", "had", "a red cape and silver boots"),
+        ("Green skin, three eyes", "had", "green skin and three eyes"),
+        ("He wears a mask. He is old.", "wore", "a mask"),
+        ("She is tall and has green eyes.", "was", "tall and had green eyes"),
+        ("He's very tall", "was", "very tall"),
+        ("a small blue robot with one wheel", "was", "a small blue robot with one wheel"),
+        ("girl in a silver suit", "was", "a girl in a silver suit"),
+        ("Tall with red hair", "was", "tall with red hair"),
+        ("carries a lantern", "quoted", "carries a lantern"),
+        ("He carries a lantern", "did", "carried a lantern"),
+        ("a friend whom nobody who is asked knows", "quoted", "a friend whom nobody who is asked knows"),
+        ("\N{UNICORN FACE}", "", ""),
+    ],
+)
+def test_appearance_is_read(given: str, frame: str, text: str) -> None:
+    """Into something that can stand behind a verb, or else into a quotation."""
+    look = PORTRAITS.read(
+        OfflineHero(name="Robin", appearance=given), name="Robin", person="him", room=160, most=3
+    ).look
+
+    assert (frame, text) == (look.frame, look.text)
+
+
+def test_appearance_that_is_too_long_is_cut_where_it_can_be() -> None:
+    """Between its parts, or with a mark that there was more."""
+
+    def look(appearance: str) -> str:
+        hero = OfflineHero(name="Robin", appearance=appearance)
+        return PORTRAITS.read(hero, name="Robin", person="him", room=24, most=3).look.text
+
+    assert "a red cape" == look("red cape and very shiny silver boots")
+    assert "like nobody whom one has\u2026" == look("like nobody whom one has ever seen before")
+
+
+@pytest.mark.parametrize(
+    ("given", "known_for"),
+    [
+        ("can fly", "flying"),
+        ("flying", "flying"),
+        ("Talks to animals", "talking to animals"),
+        ("he can see in the dark", "seeing in the dark"),
+        ("can teleport", "teleporting"),
+        ("the power of friendship", "friendship"),
+        ("super strength", "super strength"),
+        ("magic sword", "a magic sword"),
+        ("very fast", "being very fast"),
+        ("ALWAYS WINS!!", "\u2018ALWAYS WINS\u2019"),
+        ("never gives up", "\u2018never gives up\u2019"),
+        ("zoggle", "\u2018zoggle\u2019"),
+    ],
+)
+def test_strength_can_stand_after_known_for(given: str, known_for: str) -> None:
+    """A noun or an -ing form; what is neither is quoted."""
+    hero = OfflineHero(name="Robin", strengths=(given,))
+
+    assert (known_for,) == PORTRAITS.read(hero, name="Robin", person="him", room=160, most=3).strengths
+
+
+@pytest.mark.parametrize(
+    ("given", "traits", "adjectives"),
+    [
+        (("Brave", "bravery", "a bit clumsy"), ("brave", "a bit clumsy"), True),
+        (("kind", "never gives up"), ("kind", "never gives up"), False),
+    ],
+)
+def test_traits_are_adjectives_or_stand_on_a_card(
+    given: tuple[str, ...], traits: tuple[str, ...], *, adjectives: bool
+) -> None:
+    """None twice, and said of the hero only where all of them can be."""
+    hero = OfflineHero(name="Robin", personality_traits=given)
+    read = PORTRAITS.read(hero, name="Robin", person="him", room=160, most=3)
+
+    assert (traits, adjectives) == (read.traits, read.adjectives)
+
+
+@pytest.mark.parametrize(
+    ("kind", "child", "hero", "minutes", "names"),
+    [
+        ("hero", "Mia", "Robin", 3, ("Robin", "Robin", "Mia")),
+        ("hero", "Mia", "mia", 3, ("Mia", "Mia", "")),
+        ("combined", "Mia", "mia", 3, ("Mia", "Captain Mia", "")),
+        ("combined", "Mia", "the Brave Little Toaster", 3, ("Mia", "Brave Little Toaster", "")),
+        ("combined", "Mia", "the Brave Little Toaster", 1, ("Mia", "Little Toaster", "")),
+        ("combined", "Mia", "Robin of the Seven Woods", 1, ("Mia", "Robin", "")),
+        ("hero", "Mia", "\N{UNICORN FACE}", 3, ("Captain Wonder", "Captain Wonder", "Mia")),
+    ],
+)
+def test_names_can_be_told_apart(kind: str, child: str, hero: str, minutes: int, names: tuple[str, str, str]) -> None:
+    """Who leads, who is the hero, and who listens."""
+    asked = brief(kind=kind, name=child, hero=OfflineHero(name=hero), length_minutes=minutes)
+    people = People.of(asked, Room.of(asked))
+
+    assert names == (people.lead, people.hero, people.listener)
+
+
+@pytest.mark.parametrize("minutes", [1, 2, 3, 5, 10])
+def test_hero_story_is_about_the_hero_alone(minutes: int) -> None:
+    """The child is named in the frame and nowhere else; look and strength are told."""
+    title, text = told(brief(kind="hero", hero=HERO, length_minutes=minutes))
+    first, *_, last = text.split("\n\n")
+    middle = text[len(first) : -len(last)]
+
+    assert "Robin and the Dragon Who Could Not Sleep" == title
+    assert "Mia" in first or "Mia" in last
+    assert "Mia" not in middle
+    for part in ("a red cape and silver boots", "flying", "dragon"):
+        assert part in text
+
+
+@pytest.mark.parametrize("minutes", [3, 5, 10])
+def test_hero_is_described_in_full_where_there_is_room(minutes: int) -> None:
+    """Traits, every strength and every interest."""
+    _, text = told(brief(kind="hero", hero=HERO, length_minutes=minutes))
+
+    for part in ("brave and kind", "flying and talking to animals", "pancakes and music"):
+        assert part in text
+
+
+@pytest.mark.parametrize("kind", ["hero", "combined"])
+@pytest.mark.parametrize("minutes", [3, 4, 6, 12])
+def test_strength_is_seen_at_work(kind: str, minutes: int) -> None:
+    """In a scene of its own, and somebody else has a part in it."""
+    _, text = told(brief(kind=kind, hero=HERO, length_minutes=minutes))
+
+    assert "You lean on the air as you would lean on a friend,\u201d said Robin" in text
+    assert re.search(r"[;,] and \w+(?: \w+)? stood below with both arms out", text)
+
+
+@pytest.mark.parametrize("minutes", [1, 3, 5, 10])
+def test_child_and_hero_meet_and_both_act(minutes: int) -> None:
+    """Each is named often, and the child's interests are there beside the hero's look."""
+    title, text = told(brief(kind="combined", hero=HERO, length_minutes=minutes))
+
+    assert "Mia, Robin and the Dragon Who Could Not Sleep" == title
+    assert text.count("Mia") >= 3
+    assert text.count("Robin") >= 2
+    assert "a red cape and silver boots" in text
+    if minutes > 1:
+        assert "dragons, the sea and playing football" in text
+
+
+@pytest.mark.parametrize("kind", ["child", "hero", "combined"])
+@pytest.mark.parametrize("minutes", [1, 3, 10])
+def test_sequel_remembers_its_parent(kind: str, minutes: int) -> None:
+    """By its title and by a detail, in quotation marks."""
+    _, text = told(brief(kind=kind, hero=HERO, sequel=SEQUEL, length_minutes=minutes))
+
+    assert "\u201cMia and the Owl Who Could Not Sleep" in text
+    assert "\u201cOne night Mia set out" in text
+
+
+def test_sequel_is_an_adventure_of_its_own() -> None:
+    """What the writer chooses by itself, it chooses anew; a companion comes back."""
+    parent = brief(wish="", theme="", moral="")
+    summary = WRITER.summary(parent)
+    sequel = Sequel(title=told(parent)[0], summary=summary)
+    again = brief(wish="", theme="", moral="", sequel=sequel)
+    place, pal = re.findall(r"through (.+?) with (.+?), ", summary)[0]
+
+    assert told(parent)[0] != told(again)[0]
+    assert f"through {place} with" not in WRITER.summary(again)
+    assert f"with {pal}, " in WRITER.summary(again)
+
+
+@pytest.mark.parametrize(
+    ("title", "summary", "title_told", "detail", "other"),
+    [
+        ("The Owl", "It slept. It woke! And now?", "The Owl", "It slept.", "It woke!"),
+        ("The \u201cOwl\u201d", "<b>it</b> slept", "The Owl", "It slept.", ""),
+        ("", "\u2026 ?? !", "", "", ""),
+        ("", "Same. Same.", "", "Same.", ""),
+    ],
+)
+def test_memory_can_be_quoted(title: str, summary: str, title_told: str, detail: str, other: str) -> None:
+    """Sentences of the summary, cleaned and closed; none twice."""
+    memory = Memory.of(Sequel(title=title, summary=summary), Room.of(brief()))
+
+    assert (title_told, detail, other) == (memory.title, memory.detail, memory.other_detail)
+
+
+def test_long_memory_trails_off() -> None:
+    """Cut at a word."""
+    memory = Memory.of(Sequel(title="", summary="word " * 300), Room.of(brief()))
+
+    assert memory.detail.endswith("word\u2026")
+    assert len(memory.detail) <= 201
+
+
+def test_parent_of_which_nothing_is_known_is_not_mentioned() -> None:
+    """Such a sequel is told as a story of its own."""
+    _, text = told(brief(sequel=Sequel(title="\u2026", summary=" ")))
+
+    assert not re.search("last story|other night|\u201c\u201d", text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "begin"),
+    [
+        (
+            "hero",
+            "One night the hero Robin, known for flying and talking to animals, set out through the Whispering Wood",
+        ),
+        ("combined", "One night Mia set out through the Whispering Wood with the hero Robin, known for flying"),
+    ],
+)
+def test_summary_says_whose_story_it_was(kind: str, begin: str) -> None:
+    """So that the next sequel knows."""
+    summary = WRITER.summary(brief(kind=kind, hero=HERO, sequel=SEQUEL))
+
+    assert summary.startswith(begin)
+    assert "to help a dragon who could not sleep" in summary
+
+
+@pytest.mark.parametrize("kind", ["hero", "combined"])
+def test_brief_about_a_hero_needs_one(kind: str) -> None:
+    """A caller's mistake is found before anything is written."""
+    with pytest.raises(ValueError, match=f"{kind} needs a hero"):
+        brief(kind=kind)
+
+
+class _Plain:
+    """A language that has said nothing of heroes and sequels."""
+
+    code = "xx"
+
+    def title(self, brief: OfflineBrief) -> str:
+        return brief.name
+
+    def summary(self, brief: OfflineBrief) -> str:
+        return brief.name
+
+    def story(self, brief: OfflineBrief, rng: random.Random) -> Arc:
+        del rng
+        return Arc((Block(key="all", paragraphs=((Unit(f"{brief.name} slept."),),)),))
+
+    def continuation(self, brief: OfflineBrief, rng: random.Random, *, told: str, budget: int) -> Arc:
+        del told, budget
+        return self.story(brief, rng)
+
+    def bridges(self, brief: OfflineBrief) -> Iterator[str]:
+        yield brief.name
+
+
+@pytest.mark.parametrize(
+    ("changes", "missing"),
+    [
+        ({"kind": "hero", "hero": HERO}, {"hero"}),
+        ({"kind": "combined", "hero": HERO, "sequel": SEQUEL}, {"combined", "sequel"}),
+        ({"sequel": SEQUEL}, {"sequel"}),
+    ],
+)
+def test_language_is_only_asked_for_what_it_tells(changes: dict[str, object], missing: set[Feature]) -> None:
+    """Anything else is refused before a word is written, with what was missing."""
+    writer = OfflineWriter([_Plain()])
+    asked = brief(language_code="xx", **changes)
+
+    with pytest.raises(StoryUnsupported, match="only stories about the child alone") as refused:
+        writer.write(asked)
+    assert "xx" == refused.value.language
+    assert missing == refused.value.missing
+    assert not refused.value.supported
+    with pytest.raises(StoryUnsupported):
+        writer.summary(asked)
+    assert "Mia slept." == "".join(
+        piece.text for piece in writer.write(brief(language_code="xx")) if piece.kind == "text"
+    )
