@@ -154,9 +154,13 @@ async def test_a_restart_loses_nothing(tmp_path: Path) -> None:
     """A service over the same folder has the same stories."""
     async with service(tmp_path) as storage:
         story_id, _ = await narrated(storage)
-        before = await storage.stub.GetStory(storage_pb2.GetStoryRequest(story_id=story_id, view=2))
+        before = await storage.stub.GetStory(
+            storage_pb2.GetStoryRequest(story_id=story_id, view=common_pb2.STORY_VIEW_FULL)
+        )
     async with service(tmp_path) as storage:
-        assert before == await storage.stub.GetStory(storage_pb2.GetStoryRequest(story_id=story_id, view=2))
+        assert before == await storage.stub.GetStory(
+            storage_pb2.GetStoryRequest(story_id=story_id, view=common_pb2.STORY_VIEW_FULL)
+        )
         assert DATA == (await read(storage, story_id))[1]
 
 
@@ -527,11 +531,11 @@ def invalid() -> list[tuple[str, Any, set[str]]]:
                 page_token="x" * 513,
                 filter=common_pb2.StoryFilter(
                     child_name="x" * 101,
-                    kind=9,
-                    states=[0],
+                    kind=9,  # type: ignore[arg-type]
+                    states=[common_pb2.STORY_STATE_UNSPECIFIED],
                     min_rating=11,
                     max_rating=0,
-                    query="dragon",  # type: ignore[arg-type,list-item]
+                    query="dragon",
                 ),
             ),
             {

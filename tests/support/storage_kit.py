@@ -154,7 +154,7 @@ def lease_request(runner: str = "gateway-1:50051", seconds: int = 30) -> storage
     return storage_pb2.LeaseRequest(runner=runner, duration=Duration(seconds=seconds))
 
 
-def checkpoint(story_id: str, token: int = 1, **changes: object) -> storage_pb2.StoryCheckpoint:
+def checkpoint(story_id: str, token: int = 1, **changes: Any) -> storage_pb2.StoryCheckpoint:
     """A checkpoint with the fields given."""
     text = changes.pop("text", None)
     if isinstance(text, tuple):
