@@ -91,7 +91,7 @@ async def narrated(storage: Storage, data: bytes = DATA) -> tuple[str, str]:
     """A READY story with audio: its id and the audio's."""
     story_id, audio_id = await created(storage), new_id()
     header = common_pb2.NarrationHeader(audio_id=audio_id)
-    text = {"text": (0, "Once upon a time."), "content_complete": True}
+    text: dict[str, Any] = {"text": (0, "Once upon a time."), "content_complete": True}
     await kept(storage, checkpoint(story_id, state=states.NARRATING, narration=header, segments=[segment(0)], **text))
     await storage.stub.WriteAudio(iter(audio_messages(story_id, 1, audio_id, data)))
     await kept(storage, checkpoint(story_id, state=states.READY))

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -159,7 +160,7 @@ def checkpoint(story_id: str, token: int = 1, **changes: Any) -> storage_pb2.Sto
     text = changes.pop("text", None)
     if isinstance(text, tuple):
         changes["text"] = storage_pb2.TextAppend(offset=text[0], text=text[1])
-    return storage_pb2.StoryCheckpoint(story_id=story_id, lease_token=token, **changes)  # type: ignore[arg-type]
+    return storage_pb2.StoryCheckpoint(story_id=story_id, lease_token=token, **changes)
 
 
 def segment(index: int, seed: str = "") -> common_pb2.Segment:
