@@ -79,6 +79,7 @@ def test_wish_about_somebody_is_read(wish: str, first: str, kind: str, past: str
         ("meet a unicorn", "meet a unicorn", "a unicorn"),
         ("Mia and Robin meet a unicorn", "meet a unicorn", "a unicorn"),
         ("Robin saves the city", "save the city", None),
+        ("Mia looks for her lost dog", "find my lost dog", "her lost dog"),
     ],
 )
 def test_wish_to_do_something_is_read(wish: str, verb_phrase: str, seen: str | None) -> None:

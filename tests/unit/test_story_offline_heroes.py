@@ -78,7 +78,8 @@ def test_appearance_that_is_too_long_is_cut_where_it_can_be() -> None:
         ("magic sword", "a magic sword"),
         ("very fast", "being very fast"),
         ("ALWAYS WINS!!", "\u2018ALWAYS WINS\u2019"),
-        ("never gives up", "\u2018never gives up\u2019"),
+        ("never gives up", "never giving up"),
+        ("always the first", "\u2018always the first\u2019"),
         ("zoggle", "\u2018zoggle\u2019"),
     ],
 )

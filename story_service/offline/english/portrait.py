@@ -175,12 +175,22 @@ class PortraitReader:
         phrase = clean(text, limit=room)
         if not any(char.isalnum() for char in phrase):
             return ""
+        if habit := self._habit(phrase):
+            return in_person(habit, person)
         shouted = phrase.isupper() and " " in phrase
         if len(phrase.split()) > _LONGEST or shouted or _STRANGE.search(phrase) or _HABIT.match(phrase):
             return f"\u2018{phrase}\u2019"
         named = re.sub(rf"^{re.escape(name)} (?=\w)", "", phrase, flags=re.IGNORECASE)
         body = self._lowered(re.sub(r"^(?:he|she|they|it|i) (?=\w)", "", named, flags=re.IGNORECASE))
         return in_person(self._known_for(body, able=_ABLE.match(body)) or f"\u2018{phrase}\u2019", person)
+
+    def _habit(self, phrase: str) -> str:
+        """Never giving up, always helping others; "" for any other phrase."""
+        adverb, *rest = phrase.split()
+        base = self._lexicon.base_of.get(rest[0].casefold()) if rest else None
+        if adverb.casefold() not in {"always", "never", "often"} or base is None:
+            return ""
+        return " ".join([adverb.casefold(), progressive(base), *rest[1:]])
 
     def _known_for(self, body: str, *, able: re.Match[str] | None) -> str:
         words = (body[able.end() :] if able else body.removeprefix("to ")).split()

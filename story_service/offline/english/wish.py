@@ -32,6 +32,7 @@ _WANTED = re.compile(
     r"^(?:(?:wants?|wanted|goes|going|gets?|would like|am going|could|can|were able|was able) )?(?:to )?", re.IGNORECASE
 )
 _TRIP = re.compile(r"^an? (?=(?:trip|journey|voyage|expedition|ride|picnic|holiday)\b)", re.IGNORECASE)
+_SEEKING = frozenset({"look", "search", "hunt"})
 _HAD = re.compile(r"^had (?=\w)", re.IGNORECASE)
 
 
@@ -127,6 +128,8 @@ class WishReader:
             flags=re.IGNORECASE,
         )
         wanted = _HAD.sub("have ", _TRIP.sub("go on a ", wanted))
+        if wanted != text:
+            wanted = _own(wanted, person)
         plainer = _WANTED.sub("", wanted)
         return self._to_do(wanted.removeprefix("to "), wanted != text, person) or self._to_do(
             plainer, plainer != text, person
@@ -138,6 +141,8 @@ class WishReader:
         if not words or len(words) > 14 or _FINITE.search(wanted) or _NEGATION.search(wanted):
             return None
         first = words[0].casefold()
+        if len(words) > 2 and words[1].casefold() == "for" and self._lexicon.base_of.get(first, first) in _SEEKING:
+            first, words = "find", ["find", *words[2:]]
         verb = first if first in self._lexicon.verbs else self._lexicon.base_of.get(first, "")
         if not verb or (first in self._lexicon.nounish and not clearly):
             return None
@@ -150,6 +155,13 @@ def _rest(text: str) -> str:
     wish = clean(text, limit=240)
     lead = _LEAD.match(wish)
     return (wish[lead.end() :] if lead else _FIRST_PERSON_LEAD.sub("", wish)).strip()
+
+
+def _own(wanted: str, person: Person) -> str:
+    """What is said of the child close to the verb, as the child says it: "finds her dog" is "finds my dog"."""
+    whose = {"her": "her", "him": "his", "them": "their"}.get(person, "")
+    words = wanted.split()
+    return " ".join("my" if word == whose and at in range(1, 4) else word for at, word in enumerate(words))
 
 
 def _any(names: tuple[str, ...]) -> str:
