@@ -327,6 +327,22 @@ def test_sequel_goes_on_with_the_same_companion(minutes: int) -> None:
         assert_well_formed(story)
 
 
+@pytest.mark.parametrize("gender", ["female", "male", ""])
+@pytest.mark.parametrize("name", ["Капитан Лис", "Zorro", "Илья", "?!"])
+def test_hero_goes_along_with_the_child(name: str, gender: str) -> None:
+    """By name in the title, with looks and qualities in their own words, at every length."""
+    hero = OfflineHero(name=name, gender=gender, appearance="красный плащ", strengths=("летает",))  # type: ignore[arg-type]
+    for minutes in (1, 2, 5, 10):
+        asked = brief(kind="combined", hero=hero, length_minutes=minutes, seed=minutes)
+        title, *pieces = WRITER.write(asked)
+        story = "".join(piece.text for piece in pieces)
+
+        assert 0.85 <= len(story.split()) / (150 * minutes) <= 1.15
+        assert name == "?!" or (name in title.text and name in story)
+        assert minutes < 5 or ("«красный плащ»" in story and "«летает»" in story)
+        assert_well_formed(story)
+
+
 def test_story_about_a_hero_is_refused_before_anything_is_written() -> None:
     """Russian tells stories about the child."""
     with pytest.raises(StoryUnsupported, match="can not tell hero in ru"):

@@ -9,6 +9,7 @@ from story_service.offline.brief import OfflineBrief
 from story_service.offline.cleaning import clean, clean_name, closed
 from story_service.offline.realising import AgeBand, Realiser, age_band
 from story_service.offline.russian.agreement import Agreement, about, case_slots, listed, quoted, to, with_
+from story_service.offline.russian.heroes import HeroCast, cast_hero
 from story_service.offline.russian.interests import Interest, InterestReader, loved
 from story_service.offline.russian.morphology import Forms, Gender, Morphology
 from story_service.offline.russian.names import Child, child
@@ -88,14 +89,19 @@ class Casting:
         realm, theme_quoted = self._realm(brief, rng, room)
         before = f"{brief.sequel.title} {brief.sequel.summary}" if brief.sequel else ""
         met = self._met(before)
-        companion = met or self._companion(realm, rng, avoiding=f"{name} {brief.wish} {told}".casefold())
+        hero = self._hero(brief, room)
+        companion = (hero.companion if hero else met) or self._companion(
+            realm, rng, avoiding=f"{name} {brief.wish} {told}".casefold()
+        )
         found = self._interests.all(brief.interests, most=room.interests)
         slots = {
             **self._child(who, brief),
             **_setting(realm),
             **self._cased("p", listed(companion.fields["name"]), _GENDERS[companion.fields["gender"]], "_p"),
             "who": companion.fields["who"],
-            "hello": self._phrases["again"][0].text if met else companion.fields["hello"],
+            "pfirst": companion.fields.get("first") or listed(companion.fields["name"])["nom"],
+            "hello": self._phrases["again"][0].text if met and not hero else companion.fields["hello"],
+            **(hero.slots if hero else {"hero": "", "looks": "", "qualities": ""}),
             **self._wish(wish, default),
             **case_slots("boon", listed(moral.fields["boon"])),
             "moraltext": quoted(moral_quoted), "themetext": quoted(theme_quoted),
@@ -160,6 +166,13 @@ class Casting:
         free = [one for one in known.values() if not any(word in avoiding for word in one.listed("avoid"))]
         close = [section for section in free if section.key in realm.listed("pals")]
         return rng.choice(close or free or list(known.values()))
+
+    def _hero(self, brief: OfflineBrief, room: _Room) -> HeroCast | None:
+        """Child and hero go together: the hero takes the companion's place."""
+        if brief.kind != "combined" or brief.hero is None:
+            return None
+        template = next(section for section in self._stock["heroes"] if section.key == "with_child")
+        return cast_hero(brief.hero, template, self._morphology, room=room.name, words=room.name_words + 1)
 
     def _met(self, before: str) -> Section | None:
         """Who went along in the story before comes along in its sequel."""

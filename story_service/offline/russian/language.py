@@ -21,10 +21,10 @@ _LONGEST_TITLE = 11
 
 
 class Russian:
-    """Stories for one child, and sequels to them."""
+    """Stories about one child, alone or with a hero, and sequels to them."""
 
     code = "ru"
-    features: frozenset[Feature] = frozenset({"sequel"})
+    features: frozenset[Feature] = frozenset({"combined", "sequel"})
 
     def __init__(self) -> None:
         self._stock = load(resources.files("story_service.offline.russian") / "stock")
@@ -35,7 +35,8 @@ class Russian:
         cast = self._casting.cast(brief)
         rng = random_for(brief, "title")
         realiser = self._casting.realiser(cast, rng)
-        line = rng.choice(self._section("phrases", f"titles_{_plot(cast)}").lines())
+        file = "heroes" if cast.slots["hero"] else "phrases"
+        line = rng.choice(self._section(file, f"titles_{_plot(cast)}").lines())
         title = realiser.text(line.text)
         if isinstance(cast.wish, Helping) and len(title.split()) > _LONGEST_TITLE:
             title = realiser.text(line.text, {"wclause": ""})
@@ -56,6 +57,7 @@ class Russian:
         before = (
             self._block(realiser, opening, shorten=1, tiny_extra="calendar_tiny"),
             self._block(realiser, wish, shorten=3),
+            Block(key="portrait", paragraphs=realiser.paragraphs(cast.companion.body("portrait")), short=(), shorten=0),
         )
         departure = self._block(realiser, cast.realm, key="departure", shorten=0, spare=True)
         return Arc((*before, *self._way(cast, realiser, rng, departure), *self._home(cast, realiser, rng)))
