@@ -66,7 +66,7 @@ def _(event: Header) -> voice_pb2.SynthesizeSpeechResponse:
 
 @_response.register
 def _(event: SpokenSegment) -> voice_pb2.SynthesizeSpeechResponse:
-    return voice_pb2.SynthesizeSpeechResponse(
+    response = voice_pb2.SynthesizeSpeechResponse(
         segment=common_pb2.Segment(
             index=event.index,
             text=common_pb2.Span(start=event.text_start, end=event.text_end),
@@ -78,9 +78,12 @@ def _(event: SpokenSegment) -> voice_pb2.SynthesizeSpeechResponse:
             duration=_of_samples(event.samples),
             start=_of_samples(event.start),
             cached=event.cached,
-            words=[_word(word) for word in event.words],
         )
     )
+    # Written in place: a story has some thousand words, and messages that are made to be copied take twice the time.
+    for word in event.words:
+        _write_word(word, response.segment.words.add())
+    return response
 
 
 @_response.register
@@ -133,12 +136,10 @@ def _(event: Summary) -> voice_pb2.SynthesizeSpeechResponse:
     )
 
 
-def _word(word: WordHeard) -> common_pb2.WordTiming:
-    return common_pb2.WordTiming(
-        text=common_pb2.Span(start=word.text_start, end=word.text_end),
-        start=_of_seconds(word.start),
-        end=_of_seconds(word.end),
-    )
+def _write_word(word: WordHeard, message: common_pb2.WordTiming) -> None:
+    message.text.start, message.text.end = word.text_start, word.text_end
+    _write_seconds(word.start, message.start)
+    _write_seconds(word.end, message.end)
 
 
 def _of_samples(samples: int) -> Duration:
@@ -146,9 +147,9 @@ def _of_samples(samples: int) -> Duration:
     return Duration(seconds=seconds, nanos=rest * 1_000_000_000 // MP3_44100_128.sample_rate)
 
 
-def _of_seconds(seconds: float) -> Duration:
-    milliseconds = round(seconds * 1_000)
-    return Duration(seconds=milliseconds // 1_000, nanos=milliseconds % 1_000 * 1_000_000)
+def _write_seconds(seconds: float, duration: Duration) -> None:
+    whole, milliseconds = divmod(round(seconds * 1_000), 1_000)
+    duration.seconds, duration.nanos = whole, milliseconds * 1_000_000
 
 
 def _timestamp(nanoseconds: int) -> Timestamp:
