@@ -101,7 +101,7 @@ class Casting:
         slots = {
             **lead_slots(people.lead, people.person, brief.age if room.asides else None, solo=solo),
             **_setting(realm),
-            **companion_slots(companion, known=_met(companion, memory)),
+            **companion_slots(companion, known=_met(companion, memory) and not room.tight),
             **hero_slots(people, people.lead if brief.kind == "combined" else companion.fields["name"]),
             **memory.slots,
             **_wish(wish, people.person, self._lexicon),
@@ -141,10 +141,11 @@ class Casting:
     def _wish(self, brief: OfflineBrief, people: People, memory: Memory, rng: random.Random, room: Room) -> Wish:
         names = tuple(dict.fromkeys(name for name in (people.lead, people.hero) if name))
         given = brief.wish if clean(brief.wish, limit=240) and not self._wishes.names_only(brief.wish, names) else ""
+        problems = [line.text for line in self._phrases["problems"]]
         fresh = [line for line in self._phrases["wishes"] if not memory.has(line.text)]
         return self._wishes.read(
             given or rng.choice(fresh or self._phrases["wishes"]).text, names=names, person=people.person,
-            default_problem=rng.choice(self._phrases["problems"]).text, room=room.wish,
+            default_problem=rng.choice(problems[:1] if room.tight else problems), room=room.wish,
         )  # fmt: skip
 
     def _portrait(self, brief: OfflineBrief, people: People, room: Room) -> Portrait | None:
