@@ -7,7 +7,7 @@ from importlib import resources
 import pytest
 
 from story_service.offline import OfflineBrief
-from story_service.offline.russian.agreement import Agreement
+from story_service.offline.russian.agreement import Agreement, listed
 from story_service.offline.russian.cast import Casting
 from story_service.offline.russian.interests import InterestReader, loved
 from story_service.offline.russian.morphology import CASES, Morphology
@@ -19,7 +19,8 @@ from story_service.offline.stock import load
 
 STOCK = load(resources.files("story_service.offline.russian") / "stock")
 MORPHOLOGY = Morphology()
-NOUNS = NounReader(MORPHOLOGY)
+CHARACTERS = next(section for section in STOCK["grammar"] if section.key == "characters")
+NOUNS = NounReader(MORPHOLOGY, [listed(line.text) for line in CHARACTERS.lines()])
 WISHES = WishReader(MORPHOLOGY, NOUNS)
 INTERESTS = InterestReader(MORPHOLOGY, NOUNS, STOCK["lexicon"])
 
@@ -101,6 +102,12 @@ def test_things_and_deeds_are_listed_apart() -> None:
         ("про динозавров", "динозавры", "sleep", ""),
         ("про кота и собаку", "кот и собака", "sleep", ""),
         ("про Чиполлино", "Чиполлино", "sleep", ""),
+        ("про дракончика, который боится темноты", "дракончик", "afraid", "который боится темноты"),
+        ("о весёлом черепашонке", "весёлый черепашонок", "sleep", ""),
+        ("про зебрят", "зебрята", "sleep", ""),
+        ("про старого паровозика", "старый паровозик", "sleep", ""),
+        ("про Деда Мороза, который заблудился", "Дед Мороз", "lost", "который заблудился"),
+        ("Зюзюка", "Зюзюка", "sleep", ""),
         ("про щенка без хвоста", "щенок без хвоста", "sleep", ""),
     ],
 )
@@ -110,6 +117,13 @@ def test_wish_about_somebody_is_read(wish: str, who: str, kind: str, clause: str
 
     assert isinstance(found, Helping)
     assert (who, kind, clause) == (found.who.forms["nom"], found.trouble.kind, found.trouble.clause)
+
+
+def test_every_wish_of_the_stock_is_understood() -> None:
+    """A child that wishes for nothing gets a story about somebody."""
+    (wishes,) = (section for section in STOCK["phrases"] if section.key == "wishes")
+
+    assert {Helping} == {type(WISHES.read(line.text, name="Маша")) for line in wishes.lines()}
 
 
 @pytest.mark.parametrize(
@@ -138,6 +152,7 @@ def test_wish_to_do_something_is_read(wish: str, deed: str, seen: str | None) ->
         ("Я не хочу спать!", "Я не хочу спать!"),
         ("a story about a dragon", "a story about a dragon."),
         ("про Машу", "про Машу."),
+        ("про Зюзюку", "про Зюзюку."),
         ("<b>ку{ку}</b>", "ку ку."),
     ],
 )

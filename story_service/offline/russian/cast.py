@@ -65,7 +65,8 @@ class Casting:
         self._stock = stock
         self._morphology = morphology
         self._agreement = Agreement(stock["grammar"])
-        nouns = NounReader(morphology)
+        characters = next(section for section in stock["grammar"] if section.key == "characters")
+        nouns = NounReader(morphology, [listed(line.text) for line in characters.lines()])
         self._wishes = WishReader(morphology, nouns)
         self._interests = InterestReader(morphology, nouns, stock["lexicon"])
         self._phrases = {section.key: section.lines() for section in stock["phrases"]}

@@ -1,12 +1,13 @@
 """Noun phrases that somebody typed, read in one case and put into all."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from story_service.offline.russian.morphology import CASES, GRAMMEMES, Case, Forms, Gender, Morphology, Word, like
 
 _LONGEST = 8
+_NEVER_DECLINED = re.compile(r"[оеиэё]$|[a-z]$", re.IGNORECASE)
 _OWN = re.compile(r"^(?:мо(?:й|я|ё|и|его|ей|ему|ю|их|им|ими|ём|ем)|наш\w*)$", re.IGNORECASE)
 _OTHER_GENDERS: Mapping[Gender, tuple[str, ...]] = {
     "m": ("masc", "sing"), "f": ("femn", "sing"), "n": ("neut", "sing"), "pl": ("plur",),
@@ -23,6 +24,11 @@ _COUNTS: Mapping[str, Forms] = {
 _COUNT_OF = {"двух": "два", "трёх": "три", "трех": "три", "четырёх": "четыре", "четырех": "четыре"} | {
     key: key for key in _COUNTS
 }
+_DIMINUTIVES: Mapping[str, re.Pattern[str]] = {
+    "слон": re.compile(r"(\w{2,})(ик\w{0,3}|[её]н(?:ок|к\w{1,2})|ят\w{0,3})$"),
+    "мыш": re.compile(r"(\w+[шчщж])(он(?:ок|к\w{1,2})|ат\w{0,3})$"),
+}
+"""A word of the dictionary by its stem, and the words that are declined alike: their stem and the rest of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +50,10 @@ class NounPhrase:
 class NounReader:
     """Reads noun phrases with one dictionary."""
 
-    def __init__(self, morphology: Morphology) -> None:
+    def __init__(self, morphology: Morphology, characters: Iterable[Forms] = ()) -> None:
+        """`characters` are well-known names that only as a whole have cases, like Дед Мороз; all are masculine."""
         self._morphology = morphology
+        self._characters = tuple(characters)
 
     def read(self, text: str, case: Case, *, somebody: bool | None = True) -> NounPhrase | None:
         """The phrase "маленького дракона без хвоста" given as an accusative; None where it can not be read so.
@@ -66,15 +74,47 @@ class NounReader:
     def _one(self, words: list[str], case: Case, *, somebody: bool | None) -> NounPhrase | None:
         if not 0 < len(words) <= _LONGEST:
             return None
+        text = " ".join(words).casefold()
+        for forms in self._characters:
+            if text == forms[case].casefold():
+                return NounPhrase(forms, "m", animate=True)
         count = _COUNT_OF.get(words[0].casefold())
         if count is not None:
             return self._counted(count, words[1:], case)
+        return (
+            self._known(words, case, somebody=somebody)
+            or self._diminutive(words, case)
+            or (self._personified(words, case) if somebody else None)
+            or self._proper(words, case)
+        )
+
+    def _known(self, words: list[str], case: Case, *, somebody: bool | None) -> NounPhrase | None:
         # The last word that can be the noun is: an adjective may be one as well.
         for at in reversed(range(min(len(words), 4))):
             noun = self._noun(words[at], case, [word for word in words[:at] if not _OWN.match(word)], somebody=somebody)
             if noun is not None and all(self._may_follow(word) for word in words[at + 1 :]):
                 return self._phrase(words, at, noun, case)
-        return self._proper(words)
+        return None
+
+    def _diminutive(self, words: list[str], case: Case) -> NounPhrase | None:
+        """Дракончик, зебрёнок: few of them are in the dictionary, and all are declined as its слоник and мышонок."""
+        for at, word in enumerate(words[:4]):
+            if self._morphology.knows(word) or word.isupper():
+                continue
+            for model, pattern in _DIMINUTIVES.items():
+                if found := pattern.match(word.casefold()):
+                    read = self._known([*words[:at], model + found[2], *words[at + 1 :]], case, somebody=True)
+                    if read is not None:
+                        forms = {one: text.replace(model, found[1], 1) for one, text in read.forms.items()}
+                        return NounPhrase(forms, read.gender, animate=True)
+        return None
+
+    def _personified(self, words: list[str], case: Case) -> NounPhrase | None:
+        """To whom a thing is somebody ("про паровозика"), it has the accusative of somebody."""
+        read = self._known(words, "gen", somebody=None) if case == "acc" else None
+        if read is None or read.gender != "m" or read.animate:
+            return None
+        return NounPhrase({**read.forms, "acc": read.forms["gen"]}, "m", animate=True, lemma=read.lemma)
 
     def _noun(self, word: str, case: Case, adjectives: list[str], *, somebody: bool | None) -> Word | None:
         readings = [
@@ -148,8 +188,10 @@ class NounReader:
         reading = self._morphology.word(word.strip(","))
         return reading is None or not any(one in reading for one in ("VERB", "INFN", "NPRO", "CONJ"))
 
-    def _proper(self, words: list[str]) -> NounPhrase | None:
-        """A name that the dictionary does not have keeps its form in all cases."""
-        if len(words) == 1 and words[0][:1].isupper() and not self._morphology.knows(words[0]):
+    def _proper(self, words: list[str], case: Case) -> NounPhrase | None:
+        """A name that the dictionary does not have keeps its form in all cases, unless that may be another one."""
+        if len(words) != 1 or not words[0][:1].isupper() or self._morphology.knows(words[0]):
+            return None
+        if case == "nom" or _NEVER_DECLINED.search(words[0]):
             return NounPhrase(dict.fromkeys(CASES, words[0]), "m", animate=True)
         return None
