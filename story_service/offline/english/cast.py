@@ -11,7 +11,6 @@ from story_service.offline.english.introduction import introduced
 from story_service.offline.english.lexicon import Lexicon
 from story_service.offline.english.memory import Memory
 from story_service.offline.english.people import (
-    OBJECTS,
     People,
     Room,
     companion_slots,
@@ -19,9 +18,10 @@ from story_service.offline.english.people import (
     hero_slots,
     lead_slots,
 )
-from story_service.offline.english.phrases import Person, article, as_said_by_its_owner, in_person, joined, number
+from story_service.offline.english.phrases import article, joined, number
 from story_service.offline.english.portrait import Portrait, PortraitReader
-from story_service.offline.english.wish import Helping, Quest, Wish, WishReader
+from story_service.offline.english.slots import setting_slots, wish_slots
+from story_service.offline.english.wish import Wish, WishReader
 from story_service.offline.realising import AgeBand, Realiser, age_band
 from story_service.offline.seeding import random_for
 from story_service.offline.stock import Section
@@ -100,11 +100,11 @@ class Casting:
         found = interests(lead_likes, self._lexicon, people.person, most=room.interests)
         slots = {
             **lead_slots(people.lead, people.person, brief.age if room.asides else None, solo=solo),
-            **_setting(realm),
+            **setting_slots(realm),
             **companion_slots(companion, known=_met(companion, memory) and not room.tight),
             **hero_slots(people, people.lead if brief.kind == "combined" else companion.fields["name"]),
             **memory.slots,
-            **_wish(wish, people.person, self._lexicon),
+            **wish_slots(wish, people.person, self._lexicon),
             "solo": people.hero if solo else "", "duo": people.hero if brief.kind == "combined" else "",
             "moraltext": moral_quoted,
             "themetext": theme_quoted,
@@ -210,54 +210,3 @@ class Casting:
 
 def _met(companion: Section, memory: Memory) -> bool:
     return memory.has(companion.fields["name"]) and (companion.key == "hero" or memory.has(companion.fields["kind"]))
-
-
-def _setting(realm: Section) -> dict[str, str]:
-    khe = realm.fields["khe"]
-    khim, khis = OBJECTS[khe]
-    keeper = realm.fields["keeper"]
-    names = ("place", "light", "gatea", "gate", "keepera", "smalla", "small", "end")
-    kept = {name: realm.fields[name] for name in names}
-    capitals = {"Keeper": keeper[:1].upper() + keeper[1:], "Small": kept["small"][:1].upper() + kept["small"][1:]}
-    bare = kept["small"].removeprefix("the ")
-    return {
-        **kept,
-        **capitals,
-        "smallas": f"{article(bare)} {bare}",
-        "keeper": keeper,
-        "khe": khe,
-        "khim": khim,
-        "khis": khis,
-    }
-
-
-def _wish(wish: Wish, person: Person, lexicon: Lexicon) -> dict[str, str]:
-    if isinstance(wish, Helping):
-        return _helping(wish, lexicon)
-    if isinstance(wish, Quest):
-        slots = {"q": in_person(wish.verb_phrase, person), "qd": in_person(wish.verb_phrase, "you"),
-                 "qme": wish.verb_phrase, "far": "the wish"}  # fmt: skip
-        if wish.seen is not None:
-            slots |= {
-                "np": wish.seen.first, "npwas": "were" if wish.seen.plural else "was",
-                "Npit": "They" if wish.seen.plural else "It", "npobj": "them" if wish.seen.plural else "it",
-                "far": wish.seen.later,
-            }  # fmt: skip
-        return slots
-    return {"wishtext": wish.text, "far": "the wish"}
-
-
-def _helping(wish: Helping, lexicon: Lexicon) -> dict[str, str]:
-    who, trouble = wish.who, wish.trouble
-    it, _, its = who.pronoun(lexicon)
-    comma = "," if who.proper else ""
-    own = {"I": "we", "my": "our", "me": "us", "myself": "ourselves", "am": "are"} if who.plural else {
-        "I": "I", "my": "my", "me": "me", "myself": "myself", "am": "am"}  # fmt: skip
-    return {
-        "w": who.later, "W": who.later[:1].upper() + who.later[1:], "wit": it, "wits": its,
-        "wwas": "were" if who.plural else "was", "wfullis": f"{who.first}{comma} who {trouble.now}",
-        "wbare": who.later, "far": who.later,
-        "wfull": f"{who.first}{comma} who {trouble.past}", "wfullnow": f"{who.later}{comma} who {trouble.now}",
-        "vp": trouble.detail, "vpme": as_said_by_its_owner(trouble.detail, plural=who.plural),
-        "lost": trouble.detail, "fear": trouble.detail, "adj": trouble.detail, **own,
-    }  # fmt: skip

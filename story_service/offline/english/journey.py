@@ -54,6 +54,9 @@ class Journey:
         self._realms = self._travelled()
         self._links = self._between()
         self._strengths = list(cast.portrait.strengths) if cast.portrait is not None else []
+        if cast.remembers:
+            # What the last story began with, this one does not.
+            self._strengths = self._strengths[1:] + self._strengths[:1]
         self._used: set[str] = set()
         self._feat: tuple[Section | None, str] = (None, "")
         if self._strengths and cast.minutes <= _FEAT_OF_ITS_OWN:
