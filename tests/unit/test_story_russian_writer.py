@@ -30,7 +30,7 @@ WISHES = (
 )
 INTERESTS = ("динозавры", "море", "LEGO", "играть в футбол", "рисовать", "моя кошка", "небо & звёзды?!", "музыка")
 SEAMS = ("{", "}", "[", "]", "@", "  ", " ,", " .", "..", "«»", ",,", "\t", "“", "”", '"', " - ", ",.", "|", "~", " !")
-quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 briefs = st.builds(
     OfflineBrief,

@@ -93,8 +93,24 @@ class NounReader:
         for at in reversed(range(min(len(words), 4))):
             noun = self._noun(words[at], case, [word for word in words[:at] if not _OWN.match(word)], somebody=somebody)
             if noun is not None and all(self._may_follow(word) for word in words[at + 1 :]):
-                return self._phrase(words, at, noun, case)
+                phrase = self._phrase(words[: at + 1], at, noun, case)
+                return None if phrase is None else self._followed(phrase, words[at + 1 :], case)
         return None
+
+    def _followed(self, phrase: NounPhrase, rest: list[str], case: Case) -> NounPhrase | None:
+        """With what comes after the noun: a name in the same case is declined along, all else stays as it is."""
+        if not rest:
+            return phrase
+        named = rest[0][:1].isupper() and self._morphology.knows(rest[0])
+        name = self._morphology.word(rest[0], "Name", GRAMMEMES[case], "sing") if named else None
+        forms = name.forms("sing") if name is not None else None
+        if named and forms is None:
+            return None
+        told: dict[Case, str] = {}
+        for one in CASES:
+            first = like(rest[0], forms[one]) if forms is not None else rest[0]
+            told[one] = " ".join([phrase.forms[one], first, *rest[1:]])
+        return NounPhrase(told, phrase.gender, phrase.animate, phrase.lemma)
 
     def _diminutive(self, words: list[str], case: Case) -> NounPhrase | None:
         """Дракончик, зебрёнок: few of them are in the dictionary, and all are declined as its слоник and мышонок."""
