@@ -37,5 +37,5 @@ def _warnings(settings: StorySettings, *, key_set: bool) -> tuple[str, ...]:
     if key_set:
         return ("OPENROUTER_API_KEY is set, but this version has only the embedded writer: no model will be called.",)
     if settings.model != OFFLINE:
-        return ("OPENROUTER_API_KEY is not set, so the embedded writer writes every story.",)
+        return ("The embedded writer writes every story; a later version asks models when OPENROUTER_API_KEY is set.",)
     return ()

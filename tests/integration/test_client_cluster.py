@@ -209,5 +209,5 @@ asyncio.run(main())
         with contextlib.suppress(OSError):
             await writer.wait_closed()
         # The port closes with the process, a moment after the connection at the latest.
-        while await listens(host, int(port)):
+        while await listens(host, int(port)):  # noqa: ASYNC110 - a port tells nobody when it closes
             await asyncio.sleep(0.01)
