@@ -148,7 +148,7 @@ async def test_the_embedded_writer_is_listed(stub: Stub) -> None:
 @pytest.mark.parametrize(
     ("key", "model", "warnings", "variables"),
     [
-        (None, "openai/gpt-4o-mini", ["OPENROUTER_API_KEY is not set"], ["OPENROUTER_API_KEY"]),
+        (None, "openai/gpt-4o-mini", ["when OPENROUTER_API_KEY is set"], ["OPENROUTER_API_KEY"]),
         (None, "offline", [], ["OPENROUTER_API_KEY"]),
         ("secret-key", "openai/gpt-4o-mini", ["this version has only the embedded writer"], []),
     ],
