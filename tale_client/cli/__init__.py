@@ -59,7 +59,8 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the story is there but its audio is not, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or a refused value, 3 the story is there but the audio asked"
+    " for is not, 130 interrupted.",
 )
 @click.version_option(package_name="tale-generator", prog_name="tale")
 def cli() -> None:

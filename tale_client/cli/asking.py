@@ -20,6 +20,8 @@ _HERO: Final = "hero_"
 
 def check_people(asked: Mapping[str, Any]) -> None:
     """UsageError unless there is one listener and at most one hero, each by name and options or as a kept one."""
+    if asked["name"] and not asked["name"].strip():
+        raise click.UsageError("--name is empty: give a name.")
     if bool(asked["name"]) == bool(asked["child"]):
         raise click.UsageError("Say for whom: --name NAME, or --child NAME|ID for a kept child.")
     if asked["child"] and any(asked[name] not in {None, ()} for name in ("age", "gender", "interests")):

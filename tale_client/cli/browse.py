@@ -1,5 +1,7 @@
 """Commands that read what is kept: `tale list`, `tale show`, `tale audio`."""
 
+import asyncio
+import sys
 from contextlib import aclosing
 from pathlib import Path
 from typing import Final
@@ -9,20 +11,27 @@ import click
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client.cli.asking import KINDS
+from tale_client.cli.ending import cancelled
 from tale_client.cli.facts import as_json as json_of
 from tale_client.cli.facts import audio_seconds, clock, facts, state_name
 from tale_client.cli.heroes import HEROES
 from tale_client.cli.options import client_of, json_option, story_argument, target_option
 from tale_client.cli.people import is_id
+from tale_client.cli.places import check_folder
 from tale_client.cli.running import run
 from tale_client.cli.shelf import audio_suffix, slug
 from tale_client.cli.terminal import Wrapper, one_line, printable, width
+from tale_client.cli.wording import typed
 
 STATES: Final = {
     state_name(state).lower().replace("_", "-"): state
     for state in common_pb2.StoryState.values()
     if state != common_pb2.STORY_STATE_UNSPECIFIED
 }
+
+
+_FOLDER: Final = Path("out")
+_STANDARD_OUTPUT: Final = Path("-")
 
 
 @click.command("list")
@@ -35,7 +44,9 @@ STATES: Final = {
 @click.option("--kind", type=click.Choice(list(KINDS)), help="Only of that kind.")
 @click.option("--language", default="", metavar="CODE", help="Only in that language, such as en or ru.")
 @click.option("--min-rating", type=int, metavar="1-10", help="Only rated that or better.")
-@click.option("--search", "query", default="", metavar="WORDS", help="Only with these words in title or text.")
+@click.option(
+    "--search", "query", default="", metavar="WORDS", hidden=True, help="Only with these words in title or text."
+)
 @json_option
 @target_option
 def list_command(
@@ -78,14 +89,19 @@ def show_command(story_id: str, *, full: bool, as_json: bool, target: str) -> No
 @story_argument
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write, replaced if it is there.  [default: a name made of the title, here]",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="File to write, replaced if it is there; - is standard output.  [default: out/ and a name made of the title]",
 )
 @json_option
 @target_option
 def audio_command(story_id: str, *, out: Path | None, as_json: bool, target: str) -> None:
     """Write the audio of the kept story ID to a file, checked against its checksum."""
-    run(_audio(story_id, out=out, as_json=as_json, target=target))
+    if out == _STANDARD_OUTPUT:
+        if as_json:
+            raise click.UsageError("--json and --out - both want standard output: take one.")
+        run(_pour(story_id, target=target))
+    check_folder(_FOLDER if out is None else out.parent, "--out")
+    run(_audio(story_id, out=out, as_json=as_json, target=target), followed=lambda: story_id)
 
 
 async def _list(wanted: common_pb2.StoryFilter, *, hero: str, limit: int, as_json: bool, target: str) -> int:
@@ -102,9 +118,9 @@ async def _list(wanted: common_pb2.StoryFilter, *, hero: str, limit: int, as_jso
         click.echo(json_of(gateway_pb2.ListStoriesResponse(stories=found)))
     elif not found:
         if wanted == common_pb2.StoryFilter():
-            click.echo("No stories yet. Tell one: tale tell --name Mia --age 6", err=True)
+            click.echo(typed("No stories yet. Tell one: tale tell --name Mia --age 6"), err=True)
         else:
-            click.echo("No story is like that.", err=True)
+            click.echo("No stories match.", err=True)
     for summary in () if as_json else found:
         sound = summary.audio_duration.ToNanoseconds() / 1e9
         columns = [
@@ -129,7 +145,18 @@ async def _show(story_id: str, *, full: bool, as_json: bool, target: str) -> int
     click.echo(f"{click.style(title, bold=True)}\n{'=' * min(len(title), width())}\n")
     click.echo(f"{wrapper.feed(printable(story.content).strip())}{wrapper.flush()}\n")
     for label, value in facts(story):
-        click.echo(f"{label + ':':11}{value}")
+        click.echo(f"{label + ':':11}{typed(value) if label == 'Problem' else value}")
+    if story.state == common_pb2.STORY_STATE_CANCELLED:
+        click.echo(typed(cancelled(story)))
+    return 0
+
+
+async def _pour(story_id: str, *, target: str) -> int:
+    output = sys.stdout.buffer
+    async with client_of(target) as client, aclosing(client.read_audio(story_id)) as chunks:
+        async for chunk in chunks:
+            await asyncio.to_thread(output.write, chunk)
+        await asyncio.to_thread(output.flush)
     return 0
 
 
@@ -137,7 +164,7 @@ async def _audio(story_id: str, *, out: Path | None, as_json: bool, target: str)
     async with client_of(target) as client:
         if out is None:
             story = await client.get_story(story_id)
-            out = Path(slug(story) + audio_suffix(story.audio))
+            out = _FOLDER / (slug(story) + audio_suffix(story.audio))
         audio = await client.save_audio(story_id, out)
     said = f"Wrote {out} ({clock(audio_seconds(audio))} minutes, {audio.size_bytes:,} bytes)."
     click.echo(json_of(audio) if as_json else said)

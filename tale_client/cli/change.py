@@ -3,10 +3,12 @@
 import click
 
 from tale.gateway.v1 import gateway_pb2
+from tale_client.cli.ending import standing
 from tale_client.cli.facts import as_json as json_of
-from tale_client.cli.facts import state_name
 from tale_client.cli.options import client_of, json_option, story_argument, target_option, yes_option
-from tale_client.cli.running import run
+from tale_client.cli.running import perform, run
+from tale_client.cli.terminal import one_line
+from tale_client.cli.wording import typed
 
 
 @click.command("cancel")
@@ -36,14 +38,20 @@ def rate_command(story_id: str, rating: int, *, as_json: bool, target: str) -> N
 def delete_command(story_id: str, *, yes: bool, as_json: bool, target: str) -> None:
     """Remove the story ID with its audio. It can not be brought back."""
     if not yes:
-        click.confirm(f"Remove the story {story_id} with its audio for good?", abort=True, err=True)
+        title = perform(_title(story_id, target))
+        click.confirm(f"Remove the story {story_id} ({title}) with its audio for good?", abort=True, err=True)
     run(_delete(story_id, as_json=as_json, target=target))
+
+
+async def _title(story_id: str, target: str) -> str:
+    async with client_of(target) as client:
+        return one_line((await client.get_story(story_id)).title) or "no title yet"
 
 
 async def _cancel(story_id: str, *, as_json: bool, target: str) -> int:
     async with client_of(target) as client:
         story = await client.cancel_story(story_id)
-    click.echo(json_of(story) if as_json else f"The story is {state_name(story.state)}.")
+    click.echo(json_of(story) if as_json else typed(standing(story)))
     return 0
 
 

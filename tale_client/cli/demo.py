@@ -2,29 +2,40 @@
 
 import os
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 import click
 
 from tale.common.v1 import common_pb2
 from tale_client.cli.asking import spec_of
-from tale_client.cli.options import json_option
+from tale_client.cli.ending import close
+from tale_client.cli.options import check_out, json_option
 from tale_client.cli.people import GENDERS
-from tale_client.cli.performance import Performance, close
+from tale_client.cli.performance import Performance
+from tale_client.cli.places import data_folder
 from tale_client.cli.running import run
 from tale_client.cli.shelf import Shelf
 from tale_client.cli.status import embedded
 from tale_client.cli.terminal import printable
+from tale_client.cli.wording import typed
 from tale_client.client import AsyncTaleClient
 from tale_client.cluster.layout import GATEWAY, Layout, Service
 from tale_client.cluster.supervisor import Supervisor
 
 LOG_NAME = "demo.log"
+_MIA: Final = "Mia"
 
 
 @click.command("demo", context_settings={"auto_envvar_prefix": "TALE_DEMO"})
-@click.option("--name", default="Mia", show_default=True, show_envvar=True, help="The child's first name.")
-@click.option("--age", type=int, default=6, show_default=True, show_envvar=True, help="The child's age in years.")
+@click.option("--name", default=_MIA, show_default=True, show_envvar=True, help="The child's first name.")
+@click.option(
+    "--age",
+    type=click.IntRange(1, 18),
+    default=6,
+    show_default=True,
+    show_envvar=True,
+    help="The child's age in years.",
+)
 @click.option("--gender", type=click.Choice(list(GENDERS)), show_envvar=True, help="How the story speaks of the child.")
 @click.option(
     "--interests",
@@ -36,7 +47,14 @@ LOG_NAME = "demo.log"
 @click.option("--moral", default="kindness", show_default=True, show_envvar=True, help="What the story shows.")
 @click.option("--theme", default="", show_envvar=True, help="Where or among what it plays.")
 @click.option("--wish", default="", show_envvar=True, help="What it should be about.")
-@click.option("--minutes", type=int, default=3, show_default=True, show_envvar=True, help="Length in minutes, 1 to 30.")
+@click.option(
+    "--minutes",
+    type=click.IntRange(1, 30),
+    default=3,
+    show_default=True,
+    show_envvar=True,
+    help="Length in minutes, 1 to 30.",
+)
 @click.option("--language", default="en", show_default=True, show_envvar=True, help="Language of the story.")
 @click.option(
     "--out",
@@ -67,10 +85,14 @@ def demo_command(
     used instead of the embedded ones. Stories are kept in TALE_DATA_DIR (./data); the services' logs go to demo.log
     there. Exit codes as of `tale tell`.
     """
+    if not name.strip():
+        raise click.UsageError("--name is empty: give a name.")
+    check_out(out)
+    data = data_folder(os.environ)
     spec = spec_of(
         name=name,
         age=age,
-        gender=gender,
+        gender=gender or ("female" if name == _MIA else None),
         interests=tuple(part.strip() for part in interests.split(",") if part.strip()),
         moral=moral,
         theme=theme,
@@ -79,11 +101,16 @@ def demo_command(
         language=language,
     )
     performances: list[Performance] = []
-    run(_demo(spec, out, performances, as_json=as_json), interrupted=lambda: _interrupted(performances))
+    run(
+        _demo(spec, out, data, performances, as_json=as_json),
+        interrupted=lambda: _interrupted(performances),
+        followed=lambda: performances[0].story_id if performances else "",
+    )
 
 
-async def _demo(spec: common_pb2.StorySpec, out: Path, performances: list[Performance], *, as_json: bool) -> int:
-    data = Path(os.environ.get("TALE_DATA_DIR") or "data")
+async def _demo(
+    spec: common_pb2.StorySpec, out: Path, data: Path, performances: list[Performance], *, as_json: bool
+) -> int:
     layout = Layout.on_free_ports()
     with _open_log(data) as log:
 
@@ -103,7 +130,7 @@ async def _demo(spec: common_pb2.StorySpec, out: Path, performances: list[Perfor
             for line in ("", *embedded(status.embedded_parts), ""):
                 click.echo(line, err=as_json)
     for line in _next_steps(story, performance.kept, data):
-        click.echo(line, err=as_json)
+        click.echo(typed(line), err=as_json)
     return code
 
 

@@ -5,6 +5,7 @@ from google.protobuf.message import Message
 
 from tale.common.v1 import common_pb2
 from tale_client.cli.terminal import one_line
+from tale_client.cli.wording import for_people
 
 
 def state_name(state: common_pb2.StoryState.ValueType) -> str:
@@ -48,14 +49,15 @@ def facts(story: common_pb2.Story) -> list[tuple[str, str]]:
         ("Rating", str(story.rating) if story.HasField("rating") else ""),
         ("Asked at", story.create_time.ToJsonString() if story.HasField("create_time") else ""),
         ("Embedded", ", ".join(story.embedded_parts)),
-        *(("Problem", problem(each)) for each in story.problems),
+        *(("Problem", problem(each, story.id)) for each in story.problems),
     ]
     return [(label, one_line(value)) for label, value in lines if value]
 
 
-def problem(each: common_pb2.Problem) -> str:
+def problem(each: common_pb2.Problem, story_id: str) -> str:
     """What failed, and what to do about it."""
-    return one_line(" ".join(part for part in (each.message, each.mend, f"[{each.reason}]") if part))
+    said = " ".join(part for part in (each.message, each.mend, f"[{each.reason}]") if part)
+    return one_line(for_people(said, story_id))
 
 
 def as_json(message: Message) -> str:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 
+from tale_client.cli.ending import close, goes_on
 from tale_client.cli.options import (
+    check_out,
     client_of,
     json_option,
     out_option,
@@ -13,7 +15,7 @@ from tale_client.cli.options import (
     voice_of,
     voice_options,
 )
-from tale_client.cli.performance import Performance, close, goes_on
+from tale_client.cli.performance import Performance
 from tale_client.cli.running import run
 from tale_client.cli.shelf import Shelf
 
@@ -25,7 +27,9 @@ from tale_client.cli.shelf import Shelf
 @target_option
 def watch_command(story_id: str, *, out: Path, as_json: bool, target: str) -> None:
     """Follow the story ID from its beginning to its end, and write its files as `tale tell` does."""
-    run(_watch(story_id, out=out, as_json=as_json, target=target), interrupted=lambda: goes_on(story_id))
+    check_out(out)
+    work = _watch(story_id, out=out, as_json=as_json, target=target)
+    run(work, interrupted=lambda: goes_on(story_id), followed=lambda: story_id)
 
 
 @click.command("narrate")
@@ -39,11 +43,13 @@ def narrate_command(
 ) -> None:
     """Tell the kept story ID aloud again, or in another voice, and write its files.
 
-    The audio that it has stays until the new one is whole.
+    The audio that it has stays until the new one is whole; where that fails the exit code is 3.
     """
+    check_out(out)
     run(
         _narrate(story_id, voice_provider, voice_id, out=out, as_json=as_json, target=target),
         interrupted=lambda: goes_on(story_id),
+        followed=lambda: story_id,
     )
 
 
@@ -54,7 +60,9 @@ def narrate_command(
 @target_option
 def retry_command(story_id: str, *, out: Path, as_json: bool, target: str) -> None:
     """Let the FAILED story ID go on from what it has, and follow it."""
-    run(_retry(story_id, out=out, as_json=as_json, target=target), interrupted=lambda: goes_on(story_id))
+    check_out(out)
+    work = _retry(story_id, out=out, as_json=as_json, target=target)
+    run(work, interrupted=lambda: goes_on(story_id), followed=lambda: story_id)
 
 
 async def _watch(story_id: str, *, out: Path, as_json: bool, target: str) -> int:
@@ -66,17 +74,18 @@ async def _watch(story_id: str, *, out: Path, as_json: bool, target: str) -> int
 
 async def _narrate(story_id: str, provider: str, voice_id: str, *, out: Path, as_json: bool, target: str) -> int:
     async with client_of(target) as client:
-        written = len((await client.narrate_story(story_id, voice_of(provider, voice_id))).content)
-        performance = Performance(client, Shelf(out), quiet=as_json)
+        before = await client.narrate_story(story_id, voice_of(provider, voice_id))
+        written = len(before.content)
+        performance = Performance(client, Shelf(out), quiet=as_json, before=before)
         # The text is known and whole: only its telling is new.
         events = client.watch(story_id, include_audio=True, text_offset=written)
         story = await performance.give(events, written=written)
-    return close(story, performance.kept, json_too=as_json)
+    return close(story, performance.kept, json_too=as_json, before=before)
 
 
 async def _retry(story_id: str, *, out: Path, as_json: bool, target: str) -> int:
     async with client_of(target) as client:
-        await client.retry_story(story_id)
-        performance = Performance(client, Shelf(out), quiet=as_json)
+        before = await client.retry_story(story_id)
+        performance = Performance(client, Shelf(out), quiet=as_json, before=before)
         story = await performance.give(client.watch(story_id, include_audio=True))
-    return close(story, performance.kept, json_too=as_json)
+    return close(story, performance.kept, json_too=as_json, before=before)

@@ -13,6 +13,7 @@ from tale_client.cli.options import client_of, json_option, target_option, yes_o
 from tale_client.cli.people import ProfileT, described, is_id
 from tale_client.cli.running import run
 from tale_client.cli.terminal import one_line
+from tale_client.cli.wording import typed
 from tale_client.client import AsyncTaleClient
 
 profile_argument = click.argument("given", metavar="NAME|ID")
@@ -52,7 +53,8 @@ class Keeping(Generic[ProfileT]):
             found = [profile.id async for profile in profiles if profile.name.casefold() == given.casefold()]
         name = one_line(given)
         if not found:
-            raise click.ClickException(f"No {self.what} is kept under the name {name}: `tale {self.command} list`.")
+            said = f"No {self.what} is kept under the name {name}: `tale {self.command} list`."
+            raise click.ClickException(typed(said))
         if len(found) > 1:
             raise click.ClickException(f"More than one {self.what} is named {name}; take an id: {', '.join(found)}.")
         return found[0]

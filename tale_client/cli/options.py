@@ -7,6 +7,10 @@ from typing import Any, Final, TypeVar
 import click
 
 from tale.common.v1 import common_pb2
+from tale_client.cli.people import is_id
+from tale_client.cli.places import check_folder
+from tale_client.cli.terminal import one_line
+from tale_client.cli.wording import typed
 from tale_client.client import AsyncTaleClient
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
@@ -36,7 +40,21 @@ out_option: Final = click.option(
     help="Folder for the files.",
 )
 yes_option: Final = click.option("--yes", is_flag=True, help="Do not ask.")
-story_argument: Final = click.argument("story_id", metavar="ID")
+
+
+def _story_id(ctx: click.Context, param: click.Parameter, given: str) -> str:
+    del ctx, param
+    if not is_id(given):
+        raise click.UsageError(typed(f"{one_line(given)} is no story's id: take an id from `tale list`."))
+    return given
+
+
+story_argument: Final = click.argument("story_id", metavar="ID", callback=_story_id)
+
+
+def check_out(folder: Path) -> None:
+    """UsageError unless `--out` can be written to: better now than when the story is told."""
+    check_folder(folder, "--out")
 
 
 def voice_options(command: CommandT) -> CommandT:

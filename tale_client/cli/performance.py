@@ -1,5 +1,7 @@
 """Shows a story while it is told, and puts it on the shelf when it is done."""
 
+import os
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
 from pathlib import Path
@@ -9,11 +11,12 @@ import click
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client.aio import in_thread
-from tale_client.cli.facts import as_json, audio_seconds, clock, problem, state_name
+from tale_client.cli.ending import has_new_audio
+from tale_client.cli.facts import problem
 from tale_client.cli.progress import Progress, progress
-from tale_client.cli.running import FAILED, WITHOUT_AUDIO
 from tale_client.cli.shelf import AudioIntake, Shelf, audio_suffix
 from tale_client.cli.terminal import Wrapper, one_line, printable, width
+from tale_client.cli.wording import typed
 from tale_client.client import AsyncTaleClient
 from tale_client.files import PartialFile
 
@@ -25,10 +28,12 @@ class Performance:
 
     The text goes to standard output (nowhere with `quiet`), everything else to standard error. The progress of the
     narration begins when the text is whole: the text is its own progress until then, and the two never mix. With
-    `quiet` the writing has a progress of its own, by words.
+    `quiet` the writing has a progress of its own, by words. `before`: the story as it was before this telling.
     """
 
-    def __init__(self, client: AsyncTaleClient, shelf: Shelf, *, quiet: bool) -> None:
+    def __init__(
+        self, client: AsyncTaleClient, shelf: Shelf, *, quiet: bool, before: common_pb2.Story | None = None
+    ) -> None:
         self.story_id = ""
         """Known with the first event."""
         self.kept: list[Path] = []
@@ -36,6 +41,8 @@ class Performance:
         self._client = client
         self._shelf = shelf
         self._quiet = quiet
+        self._mute = quiet
+        self._before = before
         self._wrapper = Wrapper(width())
         self._written = 0
         self._total: int | None = None
@@ -60,7 +67,7 @@ class Performance:
                     if event.HasField("done"):
                         done = event.done.story
             for note in self._notes:
-                click.echo(f"Note: {note}", err=True)
+                click.echo(f"Note: {typed(note)}", err=True)
             if done is None:
                 raise RuntimeError("a followed story ends with `done`")
             await self._keep(done, intake)
@@ -99,7 +106,7 @@ class Performance:
                 self._note(event.warning)
             case "done":
                 story = event.done.story
-                if story.state in _TEXT_IS_WHOLE and story.HasField("audio"):
+                if story.state in _TEXT_IS_WHOLE and has_new_audio(story, self._before):
                     self._end_text(stack)
                     self._spoken = self._written
                     self._advance()
@@ -110,9 +117,9 @@ class Performance:
     def _note(self, warning: common_pb2.Problem) -> None:
         # In the middle of the text, or of the bar, it would tear a line apart: then it waits for the end.
         if self._written or self._writing is not None or self._progress is not None:
-            self._notes.append(problem(warning))
+            self._notes.append(problem(warning, self.story_id))
         else:
-            click.echo(f"Note: {problem(warning)}", err=True)
+            click.echo(f"Note: {typed(problem(warning, self.story_id))}", err=True)
 
     def _count_words(self, stack: ExitStack) -> None:
         if not self._quiet or not self._expected or self._progress is not None:
@@ -143,15 +150,21 @@ class Performance:
             self._progress.show(min(self._spoken, self._written), self._written)
 
     def _say(self, text: str) -> None:
-        if text and not self._quiet:
+        if not text or self._mute:
+            return
+        try:
             click.echo(text, nl=False)
+        except BrokenPipeError:
+            # `| head` has seen enough; the files are still wanted.
+            self._mute = True
+            leave_output()
 
     async def _keep(self, story: common_pb2.Story, intake: AudioIntake) -> None:
         if not story.title and not story.content:
             return
         document = await self._shelf.put_text(story)
         self.kept.append(document)
-        if story.HasField("audio"):
+        if has_new_audio(story, self._before):
             place = document.with_suffix(audio_suffix(story.audio))
 
             async def fetch(to: Path) -> common_pb2.StoryAudio:
@@ -161,43 +174,8 @@ class Performance:
             self.kept.append(place)
 
 
-def close(story: common_pb2.Story, kept: list[Path], *, json_too: bool) -> int:
-    """Says how a story ended, where it is and what can be done next; the exit code."""
-    if json_too:
-        click.echo(as_json(story))
-    click.echo("", err=True)
-    for place in kept:
-        click.echo(f"Wrote {place}", err=True)
-    if story.HasField("audio"):
-        click.echo(f"The audio is {clock(audio_seconds(story.audio))} minutes long.", err=True)
-    for each in story.problems:
-        click.echo(f"Problem: {problem(each)}", err=True)
-    match story.state:
-        case common_pb2.STORY_STATE_READY:
-            return 0
-        case common_pb2.STORY_STATE_READY_WITHOUT_AUDIO:
-            said = f"The text is kept, but it could not be told aloud. Try again: tale narrate {story.id}"
-            code = WITHOUT_AUDIO
-        case common_pb2.STORY_STATE_FAILED:
-            said = f"The story FAILED; what there is of it is kept. Go on with it: tale retry {story.id}"
-            code = FAILED
-        case _:
-            said, code = f"The story is {state_name(story.state)}; what there is of it is kept.", FAILED
-    click.echo(said, err=True)
-    return code
-
-
-def goes_on(story_id: str, request_id: str = "") -> list[str]:
-    """What to tell somebody who stopped listening."""
-    if story_id:
-        return [
-            "",
-            f"The story goes on without you. Follow it: tale watch {story_id}",
-            f"Stop it: tale cancel {story_id}",
-        ]
-    if request_id:
-        return [
-            "",
-            f"Interrupted. If the story was accepted, the same command with --request-id {request_id} finds it.",
-        ]
-    return ["", "Interrupted."]
+def leave_output() -> None:
+    """Sends what still comes to standard output nowhere, once nobody reads it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

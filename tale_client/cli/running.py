@@ -4,15 +4,19 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from typing import IO, Any, Final, NoReturn
+from typing import IO, Any, Final, NoReturn, TypeVar
 
 import click
 
 from tale_client.cli.terminal import one_line, printable
+from tale_client.cli.wording import for_people, typed
 from tale_client.cluster.supervisor import ClusterError
-from tale_client.errors import TaleError
+from tale_client.errors import TaleError, Violation
+
+T = TypeVar("T")
 
 FAILED: Final = 1
+WRONG_USAGE: Final = 2
 WITHOUT_AUDIO: Final = 3
 
 _OPTIONS: Final = {
@@ -94,47 +98,90 @@ class _Lines(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         for line in self.lines:
-            click.echo(f"Error: {one_line(line)}", err=file is None, file=file)
+            click.echo(f"Error: {typed(one_line(line))}", err=file is None, file=file)
         for line in self.evidence:
             click.echo(f"  {printable(line)}", err=file is None, file=file)
 
 
-def run(work: Coroutine[Any, Any, int], *, interrupted: Callable[[], Sequence[str]] = tuple) -> NoReturn:
-    """Runs `work` and exits with the code that it gives; on SIGINT and SIGTERM cancels it and says `interrupted()`."""
+class _Refused(_Lines):
+    exit_code = WRONG_USAGE
+
+
+def run(
+    work: Coroutine[Any, Any, int],
+    *,
+    interrupted: Callable[[], Sequence[str]] = tuple,
+    followed: Callable[[], str] = str,
+) -> NoReturn:
+    """Exits with the code that `perform` gives."""
+    sys.exit(perform(work, interrupted=interrupted, followed=followed))
+
+
+def perform(
+    work: Coroutine[Any, Any, T],
+    *,
+    interrupted: Callable[[], Sequence[str]] = tuple,
+    followed: Callable[[], str] = str,
+) -> T:
+    """What `work` gives; on SIGINT and SIGTERM cancels it and says `interrupted()`.
+
+    `followed()` is the id of the story that is on its way, if there is one: whatever goes wrong here, it is kept.
+    """
     signals: list[signal.Signals] = []
     try:
-        code = asyncio.run(_cancellable(work, signals))
+        return asyncio.run(_cancellable(work, signals))
     except asyncio.CancelledError:
         for line in interrupted():
-            click.echo(line, err=True)
+            click.echo(typed(line), err=True)
         sys.exit(128 + signals[0])
     except TaleError as error:
-        raise _Lines(explain(error)) from None
+        raise (_Refused if error.violations else _Lines)(explain(error, followed())) from None
     except ClusterError as error:
         raise _Lines(error.message.splitlines(), error.tail) from None
     except BrokenPipeError:
         raise  # click ends quietly
     except OSError as error:
-        raise _Lines([f"{error.filename or 'The file'}: {error.strerror or error}."]) from None
-    sys.exit(code)
+        lines = [f"{error.filename or 'The file'}: {error.strerror or error}."]
+        if story_id := followed():
+            lines.append(
+                f"The story is kept: `tale show {story_id}` shows it, `tale audio {story_id} --out F` writes F."
+            )
+        raise _Lines(lines) from None
 
 
-def explain(error: TaleError) -> list[str]:
-    """What went wrong and what to do about it, one line each; every field that was refused has its own."""
+def explain(error: TaleError, story_id: str = "") -> list[str]:
+    """What went wrong and what to do about it, one line each; every field that was refused has its own.
+
+    `story_id`: the story that was followed, if that is known.
+    """
     if error.reason == "GATEWAY_UNREACHABLE":
-        return [f"No gateway at {error.metadata['target']}: start one with `tale up`, or set GATEWAY_TARGET."]
+        target = error.metadata["target"]
+        if story_id:
+            return [f"The gateway at {target} is gone.", _kept(story_id)]
+        return [f"No gateway at {target}: start one with `tale up`, or set GATEWAY_TARGET."]
     if error.violations:
-        return [f"{_option(each.field)} {each.description}" for each in error.violations]
-    said = error.message.rstrip(". ") + "."
+        return [_refused(each) for each in error.violations]
+    said = for_people(error.message, story_id).rstrip(". ") + "."
     if error.reason and error.reason != "STREAM_INCOMPLETE":
         said += f" [{error.reason}]"
     if error.retry_after:
         said += f" Try again in {error.retry_after:.0f} s."
     if correlation := error.metadata.get("correlation_id"):
         said += f" The log of the services knows it as {correlation}."
+    if story_id and error.connection_lost:
+        return [said, _kept(story_id)]
     if hint := _HINTS.get(error.reason):
         said += f" {hint}"
     return [said]
+
+
+def _kept(story_id: str) -> str:
+    return f"The story is kept and goes on as soon as the cluster does: `tale watch {story_id}` follows it."
+
+
+def _refused(violation: Violation) -> str:
+    hint = ": take an id from `tale list`" if violation.field == "story_id" else ""
+    return f"{_option(violation.field)} {violation.description}{hint}"
 
 
 def _option(field: str) -> str:
@@ -143,7 +190,7 @@ def _option(field: str) -> str:
     return f"{option} ({field})" if option and bracket and rest else option or field
 
 
-async def _cancellable(work: Coroutine[Any, Any, int], signals: list[signal.Signals]) -> int:
+async def _cancellable(work: Coroutine[Any, Any, T], signals: list[signal.Signals]) -> T:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
     def received(number: signal.Signals) -> None:

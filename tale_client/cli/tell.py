@@ -9,10 +9,11 @@ from tale.common.v1 import common_pb2
 from tale_client.calls import new_request_id
 from tale_client.cli.asking import KINDS, check_people, inline_hero, spec_of
 from tale_client.cli.children import CHILDREN
+from tale_client.cli.ending import close, goes_on
 from tale_client.cli.heroes import HEROES
-from tale_client.cli.options import client_of, json_option, out_option, target_option, voice_options
+from tale_client.cli.options import check_out, client_of, json_option, out_option, target_option, voice_options
 from tale_client.cli.people import child_options, hero_options
-from tale_client.cli.performance import Performance, close, goes_on
+from tale_client.cli.performance import Performance
 from tale_client.cli.running import run
 from tale_client.cli.shelf import Shelf
 
@@ -66,7 +67,7 @@ def tell_command(
     Exit codes:
         0  the story is ready
         1  it FAILED or was cancelled, or nobody could be asked
-        2  wrong usage
+        2  wrong usage, or something was asked for that can not be
         3  the text is kept, but the narration failed (`tale narrate ID` tries again)
       130  interrupted; the story goes on in the cluster
 
@@ -76,6 +77,7 @@ def tell_command(
         tale tell --child Mia --hero-name "Captain Wonder" --hero-trait brave --theme "the moon"
     """  # noqa: D301 - click wants the control character itself
     check_people({**asked, "child": child, "hero": hero})
+    check_out(out)
     request_id = request_id or new_request_id()
     described = {name: value for name, value in asked.items() if not name.startswith("hero_")}
     if hero or asked["hero_name"]:
@@ -94,6 +96,7 @@ def tell_command(
             performances=performances,
         ),
         interrupted=lambda: goes_on(performances[0].story_id if performances else "", request_id),
+        followed=lambda: performances[0].story_id if performances else "",
     )
 
 

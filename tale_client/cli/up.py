@@ -7,9 +7,11 @@ from typing import Final
 import click
 
 from tale.gateway.v1 import gateway_pb2
+from tale_client.cli.places import data_folder
 from tale_client.cli.running import run
 from tale_client.cli.status import embedded
 from tale_client.cli.terminal import printable
+from tale_client.cli.wording import typed
 from tale_client.client import AsyncTaleClient
 from tale_client.cluster.layout import GATEWAY, SERVICES, STORAGE, STORY, VOICE, Layout, Service
 from tale_client.cluster.supervisor import Supervisor
@@ -17,6 +19,8 @@ from tale_client.errors import TaleError
 
 _SETTLE_TRIES: Final = 50
 _SETTLE_PAUSE: Final = 0.1
+_QUIET: Final = "servicekit.access=WARNING"
+"""No line for each call: what a terminal shows is what somebody may have to act on."""
 _COLOURS: Final = {GATEWAY: "cyan", STORY: "green", VOICE: "magenta", STORAGE: "yellow"}
 
 
@@ -31,14 +35,17 @@ def up_command(*, wait: float) -> None:
 
     A service that dies is started again, sooner first and later with longer waits; after five deaths in a row, or when
     one does not start at all, everything is stopped (exit code 1). Ctrl-C lets calls in flight end; a second one does
-    not wait.
+    not wait. Calls are logged where LOG_LEVEL or LOG_LEVELS is set: LOG_LEVEL=INFO shows all of them.
     """
+    data_folder(os.environ)
     run(_up(wait))
 
 
 async def _up(wait: float) -> int:
     environ = dict(os.environ)
     environ.setdefault("LOG_FORMAT", "console")
+    if not environ.get("LOG_LEVEL") and not environ.get("LOG_LEVELS"):
+        environ["LOG_LEVELS"] = _QUIET
     layout = Layout.from_environment(environ)
     cluster = Supervisor(layout, environ, sink=_log, report=_report, start_timeout=wait)
     try:
@@ -70,7 +77,7 @@ async def _announce(layout: Layout) -> None:
         for line in embedded(status.embedded_parts):
             _report(line)
     here = "" if target == "127.0.0.1:50051" else f" --target {target}"
-    _report(f"Tell a story from another terminal: tale tell{here} --name Mia --age 6")
+    _report(typed(f"Tell a story from another terminal: tale tell{here} --name Mia --age 6"))
     _report("Stop: Ctrl-C")
 
 

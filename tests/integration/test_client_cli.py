@@ -3,14 +3,16 @@
 import asyncio
 import hashlib
 import json
+import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
 import pytest
 from support.scripted_gateway import Failure, Hold, ScriptedGateway, scripted_gateway
-from support.tale_command import SECONDS, start
+from support.tale_command import SECONDS, environment, start
 from support.tale_command import tale as run
 
 from tale.common.v1 import common_pb2, status_pb2
@@ -221,7 +223,7 @@ async def test_every_refused_field_has_a_line(gateway: ScriptedGateway, tmp_path
         ),
     )
     code, out, err = await tale(gateway, tmp_path, "tell", "--name", "Mia", "--age", "99")
-    assert (1, "") == (code, out)
+    assert (2, "") == (code, out)
     assert (
         "Error: --age must be from 1 to 18\n"
         "Error: --interest (spec.child.interests[3]) must be shorter\n"
@@ -273,7 +275,9 @@ async def test_watch_and_narrate_follow_a_story(gateway: ScriptedGateway, tmp_pa
     gateway.queue("WatchStory", *watched(story_of(), SOUND))
     code, out, _ = await tale(gateway, tmp_path, "watch", ID)
     assert (0, True) == (code, CONTENT in out)
-    gateway.queue("NarrateStory", gateway_pb2.NarrateStoryResponse(story=story_of()))
+    before = story_of()
+    before.audio.audio_id = "earlier"
+    gateway.queue("NarrateStory", gateway_pb2.NarrateStoryResponse(story=before))
     other = b"other" * 100
     events = [event for event in watched(story_of(sound=other), other) if not event.event.HasField("text")]
     gateway.queue("WatchStory", *events)
@@ -284,6 +288,41 @@ async def test_watch_and_narrate_follow_a_story(gateway: ScriptedGateway, tmp_pa
     assert isinstance(narrate, gateway_pb2.NarrateStoryRequest)
     assert common_pb2.VoiceSelection(provider="offline", voice_id="v") == narrate.voice
     assert gateway_pb2.WatchStoryRequest(story_id=ID, include_audio=True, text_offset=len(CONTENT)) == watch
+
+
+async def test_a_narration_that_fails_is_no_success(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """The earlier audio is not written again, and only the problem that is new is said."""
+    old, new = (common_pb2.Problem(reason="SOMETHING", message=f"{word} trouble.") for word in ("Old", "New"))
+    gateway.queue("NarrateStory", gateway_pb2.NarrateStoryResponse(story=story_of(problems=[old])))
+    events = watched(story_of(problems=[old, new]), SOUND)
+    gateway.queue("WatchStory", *(each for each in events if each.event.WhichOneof("event") not in {"text", "state"}))
+    code, _, err = await tale(gateway, tmp_path, "narrate", ID)
+    assert 3 == code
+    assert (
+        f"\nWrote {Path('out', 'the-owl-the-moon.md')}\n"
+        "Problem: New trouble. [SOMETHING]\n"
+        "The new narration failed; the earlier audio is kept.\n"
+    ) == err
+    assert not (tmp_path / "out" / "the-owl-the-moon.mp3").exists()
+
+
+async def test_who_stops_reading_gets_the_files(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """A closed standard output, as of `| head`, ends the showing alone."""
+    gateway.queue("TellStory", *told(story_of(), SOUND))
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tale_client", "tell", "--name", "Mia"),
+        cwd=tmp_path,
+        env=environment(gateway.target),
+        stdout=writer,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(writer)
+    async with asyncio.timeout(SECONDS):
+        _, err = await process.communicate()
+    assert (0, False) == (process.returncode, b"rror" in err)
+    assert SOUND == (tmp_path / "out" / "the-owl-the-moon.mp3").read_bytes()
 
 
 async def test_show_never_steers_the_terminal(gateway: ScriptedGateway, tmp_path: Path) -> None:
@@ -298,14 +337,17 @@ async def test_show_never_steers_the_terminal(gateway: ScriptedGateway, tmp_path
 
 
 async def test_audio_is_written_where_it_is_wanted(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """--out names the file; without it the title does."""
+    """--out names the file, "-" standard output; without it the title does."""
     gateway.queue("ReadStoryAudio", *audio_pieces(SOUND))
     code, out, _ = await tale(gateway, tmp_path, "audio", ID, "--out", "x.mp3")
     assert (0, "Wrote x.mp3 (1:07 minutes, 2,560 bytes).\n") == (code, out)
     gateway.queue("GetStory", gateway_pb2.GetStoryResponse(story=story_of()))
     gateway.queue("ReadStoryAudio", *audio_pieces(SOUND))
     await tale(gateway, tmp_path, "audio", ID)
-    assert SOUND == (tmp_path / "x.mp3").read_bytes() == (tmp_path / "the-owl-the-moon.mp3").read_bytes()
+    assert SOUND == (tmp_path / "x.mp3").read_bytes() == (tmp_path / "out" / "the-owl-the-moon.mp3").read_bytes()
+    gateway.queue("ReadStoryAudio", *audio_pieces(SOUND))
+    process = await start(gateway.target, tmp_path, "audio", ID, "--out", "-")
+    assert (SOUND, b"") == await process.communicate()
 
 
 async def test_list_stops_at_its_limit(gateway: ScriptedGateway, tmp_path: Path) -> None:
@@ -327,7 +369,7 @@ async def test_list_asks_for_what_its_filters_say(gateway: ScriptedGateway, tmp_
     gateway.queue("ListStories", gateway_pb2.ListStoriesResponse())
     filters = ("--state", "ready", "--state", "ready-without-audio", "--language", "ru", "--min-rating", "7")
     more = ("--kind", "hero", "--hero", OTHER_ID, "--search", "owl")
-    assert (0, "", "No story is like that.\n") == await tale(gateway, tmp_path, "list", "--child", ID, *filters, *more)
+    assert (0, "", "No stories match.\n") == await tale(gateway, tmp_path, "list", "--child", ID, *filters, *more)
     wanted = common_pb2.StoryFilter(
         child_id=ID,
         hero_id=OTHER_ID,
@@ -360,7 +402,9 @@ async def test_the_small_commands_do_what_they_say(gateway: ScriptedGateway, tmp
     gateway.queue("RateStory", gateway_pb2.RateStoryResponse(story=story))
     gateway.queue("DeleteStory", gateway_pb2.DeleteStoryResponse())
     gateway.queue("RetryStory", Failure(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE", "It has not failed."))
-    assert (0, "The story is CANCELLED.\n", "") == await tale(gateway, tmp_path, "cancel", ID)
+    code, out, _ = await tale(gateway, tmp_path, "cancel", ID)
+    assert (0, True) == (code, out.startswith("The story is CANCELLED; what there is of it is kept."))
+    assert f"tale show {ID}" in out
     assert (0, "The story is rated 9 of 10.\n", "") == await tale(gateway, tmp_path, "rate", ID, "9")
     assert (0, "The story is removed.\n", "") == await tale(gateway, tmp_path, "delete", ID, "--yes")
     assert (0, "{}\n", "") == await tale(gateway, tmp_path, "delete", ID, "--yes", "--json")
