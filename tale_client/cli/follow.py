@@ -78,7 +78,13 @@ async def _narrate(story_id: str, provider: str, voice_id: str, *, out: Path, as
         written = len(before.content)
         performance = Performance(client, Shelf(out), quiet=as_json, before=before)
         # The text is known and whole: only its telling is new.
-        events = client.watch(story_id, include_audio=True, text_offset=written)
+        events = client.watch(
+            story_id,
+            include_audio=True,
+            text_offset=written,
+            audio_id=before.audio.audio_id,
+            audio_offset=before.audio.size_bytes,
+        )
         story = await performance.give(events, written=written)
     return close(story, performance.kept, json_too=as_json, before=before)
 

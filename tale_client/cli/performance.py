@@ -43,6 +43,7 @@ class Performance:
         self._quiet = quiet
         self._mute = quiet
         self._before = before
+        self._old_audio_id = before.audio.audio_id if before is not None and before.HasField("audio") else None
         self._wrapper = Wrapper(width())
         self._written = 0
         self._total: int | None = None
@@ -91,7 +92,7 @@ class Performance:
                 self._count_words(stack)
                 self._say(self._wrapper.feed(printable(event.text.delta)))
                 self._check_text(stack)
-            case "segment":
+            case "segment" if event.segment.audio_id != self._old_audio_id:
                 self._spoken = max(self._spoken, event.segment.segment.text.end)
                 self._advance()
             case "state":

@@ -19,7 +19,7 @@ from tale_client.errors import TaleError
 
 _SETTLE_TRIES: Final = 50
 _SETTLE_PAUSE: Final = 0.1
-_QUIET: Final = "servicekit.access=WARNING"
+_QUIET: Final = "servicekit.access=WARNING,voice_service.servicer=WARNING"
 """No line for each call: what a terminal shows is what somebody may have to act on."""
 _COLOURS: Final = {GATEWAY: "cyan", STORY: "green", VOICE: "magenta", STORAGE: "yellow"}
 

@@ -17,6 +17,7 @@ _HERE: Final = {
     "RetryStory": "`tale retry {id}`",
     "WatchStory": "`tale watch {id}`",
     "max_cost_usd": "--max-cost",
+    "fallback_models": "--fallback-model",
 }
 _NAMED: Final = re.compile(rf"\b(?:{'|'.join(_HERE)})\b")
 _COMMAND: Final = re.compile(rf"\btale(?= (?:{'|'.join(COMMANDS)})\b)")
