@@ -117,6 +117,7 @@ def test_traits_are_adjectives_or_stand_on_a_card(
         ("combined", "Mia", "the Brave Little Toaster", 3, ("Mia", "Brave Little Toaster", "")),
         ("combined", "Mia", "the Brave Little Toaster", 1, ("Mia", "Little Toaster", "")),
         ("combined", "Mia", "Robin of the Seven Woods", 1, ("Mia", "Robin", "")),
+        ("combined", "Mia", "Great Super-Max 3000", 1, ("Mia", "Great Super-Max", "")),
         ("hero", "Mia", "\N{UNICORN FACE}", 3, ("Captain Wonder", "Captain Wonder", "Mia")),
     ],
 )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from story_service.offline.brief import OfflineBrief, StoryKind
-from story_service.offline.cleaning import clean, closed
+from story_service.offline.cleaning import clean, clean_name, closed
 from story_service.offline.english.interests import Interest, interests
 from story_service.offline.english.introduction import introduced
 from story_service.offline.english.lexicon import Lexicon
@@ -139,7 +139,8 @@ class Casting:
         )  # fmt: skip
 
     def _wish(self, brief: OfflineBrief, people: People, memory: Memory, rng: random.Random, room: Room) -> Wish:
-        names = tuple(dict.fromkeys(name for name in (people.lead, people.hero) if name))
+        told_to = " ".join(clean_name(brief.name).split())
+        names = tuple(dict.fromkeys(name for name in (people.lead, people.hero, told_to) if name))
         given = brief.wish if clean(brief.wish, limit=240) and not self._wishes.names_only(brief.wish, names) else ""
         problems = [line.text for line in self._phrases["problems"]]
         fresh = [line for line in self._phrases["wishes"] if not memory.has(line.text)]

@@ -52,8 +52,8 @@ class Room:
             )  # fmt: skip
         told_of = len(brief.features)
         return cls(
-            name=24, name_words=1, hero_words=2, phrase=(40, 32, 24)[told_of], wish=(60, 40, 40)[told_of],
-            interests=(3, 2, 1)[told_of], look=(40, 32, 24)[told_of], strengths=1, title=40,
+            name=24, name_words=1, hero_words=(2, 2, 1)[told_of], phrase=(40, 32, 24)[told_of],
+            wish=(60, 40, 40)[told_of], interests=(3, 2, 1)[told_of], look=(40, 32, 24)[told_of], strengths=1, title=40,
             detail=(45, 45, 28)[told_of], asides=told_of < 2, tight=told_of > 0,
         )  # fmt: skip
 
@@ -92,7 +92,8 @@ def _cut(name: str, most: int) -> str:
     if len(name.split()) <= most:
         return name
     core = _BYNAME.split(name, maxsplit=1)[0]
-    return " ".join(core.split()[-most:])
+    words = [word for word in core.split() if not word[:1].isdigit()] or core.split()
+    return " ".join(words[-most:])
 
 
 def lead_slots(name: str, person: Person, age: int | None, *, solo: bool) -> dict[str, str]:
