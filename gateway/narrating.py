@@ -18,7 +18,7 @@ from gateway.persistence import Persistence
 from gateway.siblings import classify
 from gateway.spool import Spool, SpoolMismatchError
 from gateway.spools import Spools
-from gateway.stream import broken, read_owed
+from gateway.stream import broken, either, read_owed
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
@@ -107,8 +107,8 @@ class Narrator:
 
     async def _leg(self, leg_id: str) -> None:
         settings = self._desk.settings
-        begun = asyncio.Event()
-        requests = self._requests(leg_id, begun)
+        begun, over = asyncio.Event(), asyncio.Event()
+        requests = self._requests(leg_id, begun, over)
         call = self._desk.siblings.voice.synthesize(requests, timeout=settings.run_timeout_seconds)
         announced: common_pb2.Segment | None = None
         data = bytearray()
@@ -140,9 +140,13 @@ class Narrator:
                     announced = None
             raise broken("The voice service ended its stream before the narration was complete.")
         finally:
+            # gRPC leaves who feeds a call that has ended by itself waiting for ever.
+            over.set()
             call.cancel()
 
-    async def _requests(self, leg_id: str, begun: asyncio.Event) -> AsyncIterator[voice_pb2.SynthesizeSpeechRequest]:
+    async def _requests(
+        self, leg_id: str, begun: asyncio.Event, over: asyncio.Event
+    ) -> AsyncIterator[voice_pb2.SynthesizeSpeechRequest]:
         board, story = self._desk.board, self._desk.record.story
         held = len(board.segments) if self._holds_present_narration() else 0
         config = voice_pb2.SpeechConfig(
@@ -161,9 +165,9 @@ class Narrator:
         yield voice_pb2.SynthesizeSpeechRequest(config=config)
         # A client that writes while the server refuses the call gets INTERNAL instead of the server's own words, so
         # no text is sent before the voice service has said that it will speak.
-        await begun.wait()
+        await either(begun, over)
         sent = 0
-        while True:
+        while not over.is_set():
             change = board.change()
             piece = board.text[sent : sent + PIECE_CHARACTERS]
             if piece:
@@ -172,7 +176,7 @@ class Narrator:
             elif board.text_complete:
                 return
             else:
-                await change.wait()
+                await either(change, over)
 
     def _owed(self, begun: asyncio.Event) -> bool:
         """True when the voice service has all that it needs to send something. It cuts a segment by what follows it."""

@@ -51,6 +51,16 @@ async def read_alive(stream: AsyncIterable[T], *, idle_seconds: float) -> AsyncI
         yield message
 
 
+async def either(one: asyncio.Event, other: asyncio.Event) -> None:
+    """Returns once one of the two is set."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in (one, other)]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()
+
+
 def broken(what: str) -> DomainError:
     """A sibling's stream is not what it says of itself. The leg failed; what is durable stands."""
     return DomainError(grpc.StatusCode.UNAVAILABLE, "STREAM_BROKEN", what, retry_after=0.2)

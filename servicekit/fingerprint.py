@@ -3,8 +3,10 @@
 import hashlib
 import json
 
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.json_format import MessageToDict, SerializeToJsonError
 from google.protobuf.message import Message
+
+from servicekit.errors import FieldViolation, validation_failed
 
 
 def fingerprint(message: Message, *, without: frozenset[str] = frozenset()) -> bytes:
@@ -12,7 +14,11 @@ def fingerprint(message: Message, *, without: frozenset[str] = frozenset()) -> b
 
     `without` names top-level fields that do not count, such as `request_id`.
     """
-    said = MessageToDict(message, preserving_proto_field_name=True)
+    try:
+        said = MessageToDict(message, preserving_proto_field_name=True)
+    except (SerializeToJsonError, ValueError):
+        # Times and numbers that JSON knows no form of: no field that is used takes them.
+        raise validation_failed([FieldViolation("request", "must hold no time or number out of range")]) from None
     kept = {name: value for name, value in said.items() if name not in without}
     canonical = json.dumps(kept, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).digest()
