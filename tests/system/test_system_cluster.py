@@ -140,7 +140,7 @@ async def test_an_image_holds_what_its_service_needs_and_nothing_else(
         " for each in m.distributions(path=[site])),"
         " 'app': sorted(os.listdir('/app')),"
         " 'tools': [each for each in ('cc', 'gcc', 'make') if shutil.which(each)],"
-        " 'cache': os.path.exists('/root/.cache/pip'), 'python': sys.version_info[:2]}))"
+        " 'cache': os.path.exists(os.path.expanduser('~root/.cache/pip')), 'python': sys.version_info[:2]}))"
     )
     image = json.loads(await cluster.inside(service, program))
     lock = await asyncio.to_thread((cluster.folder / "requirements" / f"{service}.txt").read_text)
