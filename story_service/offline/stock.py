@@ -15,7 +15,7 @@ in. Quotes and apostrophes are typed straight and set here.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.abc import Traversable
+from importlib.resources.abc import Traversable
 from types import MappingProxyType
 
 _MARKS = re.compile(r"^(\+{0,2})([<=>]?) (?=\S)")
