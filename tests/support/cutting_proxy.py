@@ -84,7 +84,6 @@ async def cutting_proxy(target: str, cuts: Sequence[int], *, port: int = 0) -> A
         yield proxy
     finally:
         server.close()
-        await server.wait_closed()
         for task in list(connections):
             task.cancel()
         await asyncio.gather(*connections, return_exceptions=True)
