@@ -100,13 +100,22 @@ class Cluster:
             raise AssertionError(f"{name} never served:\n{log}")
 
     async def _watch_health(self, name: str) -> None:
+        while not await self._serves(name):  # noqa: ASYNC110 - a process that starts tells nobody
+            # The connection broke before there was an answer; whether the process is gone is watched elsewhere.
+            await asyncio.sleep(0.05)
+
+    async def _serves(self, name: str) -> bool:
         async with self.channel(name) as channel:
             stub: Any = health_pb2_grpc.HealthStub(channel)
             watch = stub.Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True)
-            async for answer in watch:
-                if answer.status == health_pb2.HealthCheckResponse.SERVING:
-                    watch.cancel()
-                    return
+            try:
+                async for answer in watch:
+                    if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                        watch.cancel()
+                        return True
+            except grpc.aio.AioRpcError:
+                return False
+        return False
 
     async def kill(self, name: str) -> None:
         """SIGKILL, and waits until the process is gone."""
