@@ -6,7 +6,7 @@ the voice service as `spoken_so_far`, so that a narration that goes on is the sa
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 
 import grpc
 import structlog
@@ -263,7 +263,7 @@ class Narrator:
         audio.duration.CopyFrom(self._desk.board.progress().audio_duration)
         return audio
 
-    def _need_spool(self) -> Any:
+    def _need_spool(self) -> Spool:
         if self._spool is None:
             raise broken("There is no audio in progress.")
         return self._spool

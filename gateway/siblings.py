@@ -10,7 +10,7 @@ import grpc
 from gateway.storage_client import StorageClient
 from servicekit.channel import call_metadata
 from servicekit.errors import DomainError
-from servicekit.status import from_rpc_error
+from servicekit.status import connection_broke, from_rpc_error
 from tale.story.v1 import story_pb2, story_pb2_grpc
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
 
@@ -45,8 +45,7 @@ def classify(error: grpc.aio.AioRpcError | DomainError | TimeoutError) -> Failur
         return Failure(FailureKind.TRANSIENT, silent)
     if isinstance(error, grpc.aio.AioRpcError):
         known = from_rpc_error(error)
-        answered = any(key == "grpc-status-details-bin" for key, _ in error.trailing_metadata() or ())
-        if known.reason == "RECONNECT" or (not answered and error.code() is grpc.StatusCode.UNAVAILABLE):
+        if known.reason == "RECONNECT" or connection_broke(error):
             return Failure(FailureKind.UNREACHABLE, known)
     else:
         known = error

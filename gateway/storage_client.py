@@ -11,7 +11,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_before_delay, wait_
 from gateway.stream import read_alive
 from servicekit.channel import call_metadata
 from servicekit.errors import DomainError, unavailable
-from servicekit.status import DETAILS_KEY
+from servicekit.status import connection_broke
 from tale.storage.v1 import storage_pb2, storage_pb2_grpc
 
 CALL_SECONDS: Final = 10.0
@@ -159,7 +159,9 @@ class StorageClient:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + longest
         attempts = AsyncRetrying(
-            retry=retry_if_exception(lambda error: repeatable and _connection_broke(error)),
+            retry=retry_if_exception(
+                lambda error: repeatable and isinstance(error, grpc.aio.AioRpcError) and connection_broke(error)
+            ),
             wait=wait_random_exponential(multiplier=0.05, max=1.0),
             stop=stop_before_delay(longest),
             reraise=True,
@@ -174,15 +176,6 @@ class StorageClient:
                 raise _away() from error
             raise
         raise AssertionError("unreachable: the last attempt returns or raises")
-
-
-def _connection_broke(error: BaseException) -> bool:
-    """True for a call that the transport failed, not storage."""
-    return (
-        isinstance(error, grpc.aio.AioRpcError)
-        and error.code() is grpc.StatusCode.UNAVAILABLE
-        and not any(key == DETAILS_KEY for key, _ in error.trailing_metadata() or ())
-    )
 
 
 def _away() -> DomainError:

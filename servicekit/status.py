@@ -71,6 +71,13 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> DomainError:
     return DomainError(grpc.StatusCode.INTERNAL, "INTERNAL", "Internal error.")
 
 
+def connection_broke(error: grpc.aio.AioRpcError) -> bool:
+    """True where the transport failed the call: a sibling that answers UNAVAILABLE itself says why in its details."""
+    return error.code() is grpc.StatusCode.UNAVAILABLE and not any(
+        key == DETAILS_KEY for key, _ in error.trailing_metadata() or ()
+    )
+
+
 def _rich_status(error: grpc.aio.AioRpcError) -> DomainError | None:
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_KEY:
