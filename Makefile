@@ -17,15 +17,22 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## Lists what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-setup: .venv/.ready ## Makes .venv with everything at its locked version
+setup: .venv/.ready-dev ## Makes .venv with everything at its locked version
 
 # An interrupted set-up leaves no stamp and is done again, from the beginning where not even pip is there yet.
-.venv/.ready: requirements/dev.txt pyproject.toml
+.venv/.ready: requirements/cluster.txt pyproject.toml
 	@[[ -n "$(PYTHON)" ]] || { echo "Python 3.11 or newer is needed; name one with make PYTHON=/path/to/python3 setup" >&2; exit 1; }
 	@echo "Setting up .venv (a minute or two, once) …"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/cluster.txt
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The tests want more: checkers, and Node for the servers that stand in for the paid APIs.
+.venv/.ready-dev: .venv/.ready requirements/dev.txt tests/upstreams/package-lock.json
+	@echo "Adding what the tests need (a minute or two, once) …"
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --prefix tests/upstreams
 	@touch $@
 
 .venv-stubs/.ready: requirements/stubs.txt
@@ -36,7 +43,7 @@ setup: .venv/.ready ## Makes .venv with everything at its locked version
 # Only what stands on the command line counts: NAME and the like are often set in an environment for other ends.
 given = $(if $(filter command line,$(origin $(1))),$(2) '$(subst ','\'',$($(1)))')
 
-demo: setup ## Tells one story: make demo NAME=Mia AGE=6 INTERESTS="dragons, the sea" MORAL=kindness MINUTES=3
+demo: .venv/.ready ## Tells one story: make demo NAME=Mia AGE=6 INTERESTS="dragons, the sea" MORAL=kindness MINUTES=3
 	@$(BIN)/tale demo $(call given,NAME,--name) $(call given,AGE,--age) $(call given,GENDER,--gender) \
 		$(call given,INTERESTS,--interests) $(call given,WISH,--wish) $(call given,MORAL,--moral) \
 		$(call given,THEME,--theme) $(call given,MINUTES,--minutes) $(call given,OUT,--out)
