@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from servicekit.errors import DomainError
+from servicekit.resilience.errors import ProviderError
 from voice_service.availability import voices_of
-from voice_service.errors import ProviderError
 from voice_service.outcome import speech_failed
 from voice_service.registry import EMBEDDED, Announced
 

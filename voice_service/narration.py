@@ -22,7 +22,7 @@ from voice_service.tally import Tally
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from voice_service.errors import ProviderError
+    from servicekit.resilience.errors import ProviderError
     from voice_service.messages import Event, NarrationRequest, Warned
     from voice_service.pipeline import SegmentJob
     from voice_service.registry import ProviderRegistry

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 import grpc
 
 from servicekit.errors import DomainError
-from voice_service.errors import ProviderErrorKind
+from servicekit.resilience.errors import ProviderErrorKind
 from voice_service.messages import Warned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from voice_service.errors import ProviderError
+    from servicekit.resilience.errors import ProviderError
     from voice_service.speaker import Speaker
 
 _RETRY_AFTER: Final = 5.0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from voice_service.errors import ProviderError
+from servicekit.resilience.errors import ProviderError
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState

@@ -9,8 +9,8 @@ import grpc
 import structlog
 
 from servicekit.errors import DomainError, not_found
+from servicekit.resilience.errors import ProviderError
 from voice_service.availability import knows_voice, voices_of
-from voice_service.errors import ProviderError
 from voice_service.language import speaks
 from voice_service.messages import Warned
 from voice_service.ports import SegmentRequest

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.mp3 import walk
 from voice_service.cache.ports import CachedSegment, CacheError
 from voice_service.collect import collect
-from voice_service.errors import ProviderError, ProviderErrorKind
 from voice_service.flight import Flight, FlightsFull, FlightTable
 from voice_service.key import segment_key
 from voice_service.ledger import CallOutcome, CallRecord, OpenCall

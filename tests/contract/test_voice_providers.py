@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from support.voice_kit import NamedVoice
 
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.encoder import Mp3Encoder
 from voice_service.audio.finish import SegmentFinisher
 from voice_service.audio.verify import VerifiedSegment
-from voice_service.errors import ProviderError, ProviderErrorKind
 from voice_service.mock.provider import MockVoiceProvider
 from voice_service.offline.provider import OfflineVoiceProvider
 from voice_service.ports import AudioChunk, SegmentRequest, Timings, VoiceProvider, VoiceSettings, WordTiming

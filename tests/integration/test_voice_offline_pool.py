@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.voice_processes import gone, scripted_worker
 
-from voice_service.errors import ProviderError, ProviderErrorKind
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.offline.pool import WorkerPool
 from voice_service.offline.process import WorkerRefusedError
 

@@ -17,10 +17,10 @@ import pytest
 from support.voice_processes import gone
 from support.voice_samples import ENGLISH, GERMAN, RUSSIAN, decode
 
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.encoder import Mp3Encoder
 from voice_service.audio.finish import SegmentFinisher
 from voice_service.audio.verify import verify_pcm
-from voice_service.errors import ProviderError, ProviderErrorKind
 from voice_service.mock.provider import MockVoiceProvider
 from voice_service.offline.provider import OfflineVoiceProvider, worker_command
 from voice_service.offline.voices import UnknownVoiceError, VoiceCatalog

@@ -7,10 +7,10 @@ import asyncio
 import numpy as np
 import pytest
 
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.encoder import Mp3Encoder, encode_mp3
 from voice_service.audio.finish import SegmentFinisher
 from voice_service.audio.mp3 import walk
-from voice_service.errors import ProviderError, ProviderErrorKind
 from voice_service.mock.provider import MockVoiceProvider
 from voice_service.offline.provider import OfflineVoiceProvider
 from voice_service.ports import SegmentRequest

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from support.voice_samples import ENGLISH
 
+from servicekit.resilience.errors import TREATMENTS, ProviderError, ProviderErrorKind
 from voice_service.audio.mp3 import Mp3Error, Mp3Fault, walk
 from voice_service.audio.verify import verify_segment
-from voice_service.errors import RETRYABLE, ProviderError, ProviderErrorKind
 from voice_service.mock.frames import frames_for, silent_mp3
 from voice_service.mock.provider import MockVoiceProvider
 from voice_service.mock.script import MockScript
@@ -164,7 +164,7 @@ async def test_scripted_error_is_raised_once(kind: ProviderErrorKind) -> None:
     came, error = await sound_before_error(provider, request())
 
     assert (b"", kind, 2.5) == (came, error.kind, error.retry_after)
-    assert (kind in RETRYABLE) is error.retryable
+    assert TREATMENTS[kind].retry is error.retryable
     assert walk(await sound(provider, request())).frames > 0
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from support.voice_samples import ENGLISH
 
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.plausibility import duration_bounds
 from voice_service.audio.verify import verify_pcm, verify_segment
 from voice_service.audio.words import word_spans
-from voice_service.errors import ProviderError, ProviderErrorKind
 from voice_service.mock.frames import frames_for, silent_mp3
 
 SECONDS = len(ENGLISH) / 15

@@ -7,8 +7,8 @@ from contextlib import suppress
 import pytest
 from support.voice_kit import NamedVoice
 
+from servicekit.resilience.errors import TREATMENTS, ProviderError, ProviderErrorKind
 from voice_service.collect import MAX_BYTES, Timers, collect
-from voice_service.errors import RETRYABLE, ProviderError, ProviderErrorKind
 from voice_service.ports import AudioChunk, SegmentRequest, SpeechItem
 from voice_service.retry import RetryPolicy
 
@@ -41,7 +41,7 @@ async def test_only_what_may_succeed_is_tried_again(kind: ProviderErrorKind) -> 
     """By the kind of the error, twice at most."""
     tried, _ = await _tries(RetryPolicy(), *[_error(kind)] * 5)
 
-    assert (3 if kind in RETRYABLE else 1) == tried
+    assert (3 if TREATMENTS[kind].retry else 1) == tried
 
 
 async def test_waits_are_drawn_from_a_range_that_doubles() -> None:

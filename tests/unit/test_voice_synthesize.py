@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from support.voice_kit import NamedVoice, faults, sha256
 
+from servicekit.resilience.errors import ProviderErrorKind
 from voice_service.audio.encoder import Mp3Encoder
 from voice_service.audio.finish import SegmentFinisher
 from voice_service.cache.ports import CachedSegment, CacheError, CacheStats
 from voice_service.collect import Timers
-from voice_service.errors import ProviderErrorKind
 from voice_service.ledger import CallOutcome, CallRecord
 from voice_service.ports import SegmentRequest, SpeechItem
 from voice_service.retry import RetryPolicy

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.mp3 import Mp3Error, walk
 from voice_service.audio.plausibility import duration_bounds
-from voice_service.errors import ProviderError, ProviderErrorKind
 from voice_service.ports import MP3_44100_128
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.words import word_spans
-from voice_service.errors import ProviderError, ProviderErrorKind
 from voice_service.mock.frames import frames_for, silent_mp3
 from voice_service.mock.journal import MockJournal
 from voice_service.mock.script import MockScript, StreamFault

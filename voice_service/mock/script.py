@@ -14,7 +14,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
-from voice_service.errors import ProviderErrorKind
+from servicekit.resilience.errors import ProviderErrorKind
 
 
 class StreamFault(Enum):

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from voice_service.errors import ProviderError, ProviderErrorKind
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.offline.process import WorkerFailedError, WorkerProcess, WorkerRefusedError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from voice_service.errors import ProviderError, ProviderErrorKind
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.offline.pool import WorkerPool
 from voice_service.offline.process import WorkerRefusedError
 from voice_service.offline.timings import word_timings
