@@ -1,0 +1,67 @@
+"""Keys from the environment, or from files that are read again when they change."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic import SecretStr
+
+_log: Final = structlog.stdlib.get_logger(__name__)
+
+_LOOK_SECONDS: Final = 5.0
+_MAX_BYTES: Final = 16_384
+
+
+class SecretSource:
+    """A key that may rotate: the file's content where a file is named, else the value that was given at start.
+
+    The file is looked at every five seconds at most. While it can not be read or is empty, the last good key stays.
+    """
+
+    def __init__(
+        self,
+        value: SecretStr | None,
+        file: Path | None = None,
+        *,
+        name: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`name` is the variable of the key, for the log."""
+        self._value = value.get_secret_value().strip() if value is not None else ""
+        self._file = file
+        self._name = name
+        self._clock = clock
+        self._seen: tuple[int, int, int] | None = None
+        self._look_at = float("-inf")
+
+    def get(self) -> str:
+        """The key now; "" where none is set. A glance at a small local file: quick enough for the event loop."""
+        if self._file is not None and self._clock() >= self._look_at:
+            self._look_at = self._clock() + _LOOK_SECONDS
+            self._reread(self._file)
+        return self._value
+
+    def _reread(self, file: Path) -> None:
+        try:
+            state = file.stat()
+            seen = (state.st_mtime_ns, state.st_size, state.st_ino)
+            if seen == self._seen:
+                return
+            with file.open("rb") as opened:
+                value = opened.read(_MAX_BYTES).decode().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            _log.warning("key file can not be read", variable=f"{self._name}_FILE", why=type(error).__name__)
+            return
+        if not value:
+            _log.warning("key file is empty", variable=f"{self._name}_FILE")
+            return
+        if self._seen is not None:
+            _log.info("key was read anew", variable=f"{self._name}_FILE")
+        self._seen, self._value = seen, value

@@ -1,0 +1,101 @@
+"""Keys that rotate, and addresses that a key may be sent to."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from servicekit.endpoints import check_base_url
+from servicekit.secrets import SecretSource
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_value_from_the_environment_is_the_key() -> None:
+    """Without the blanks around it."""
+    assert "key" == SecretSource(SecretStr(" key\n"), name="A_KEY").get()
+    assert "" == SecretSource(None, name="A_KEY").get()
+
+
+def test_a_key_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
+    """The file comes before the value, and a new content counts after five seconds at most."""
+    clock, file = _Clock(), tmp_path / "key"
+    file.write_text("first\n")
+    source = SecretSource(SecretStr("given"), file, name="A_KEY", clock=clock)
+    assert "first" == source.get()
+
+    file.write_text("second, which is longer")
+    assert "first" == source.get()
+    clock.now = 5.0
+    assert "second, which is longer" == source.get()
+
+
+def test_a_key_file_that_is_replaced_is_read_again(tmp_path: Path) -> None:
+    """Also where size and time are the same, as a new file put in place of the old one has."""
+    clock, file, other = _Clock(), tmp_path / "key", tmp_path / "other"
+    file.write_text("one")
+    other.write_text("two")
+    for each in (file, other):
+        os.utime(each, ns=(1, 1))
+    source = SecretSource(None, file, name="A_KEY", clock=clock)
+    assert "one" == source.get()
+
+    other.replace(file)
+    clock.now = 5.0
+    assert "two" == source.get()
+
+
+@pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff\xfe"])
+def test_the_last_good_key_stays_while_its_file_is_no_good(tmp_path: Path, content: bytes | None) -> None:
+    """A file that is gone, empty or not text changes nothing."""
+    clock, file = _Clock(), tmp_path / "key"
+    file.write_text("good")
+    source = SecretSource(None, file, name="A_KEY", clock=clock)
+    assert "good" == source.get()
+
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    clock.now = 5.0
+    assert "good" == source.get()
+
+
+@pytest.mark.parametrize(
+    "url", ["https://host.example/v1", "http://127.0.0.1:8080", "http://localhost/v1", "http://[::1]:1/v1"]
+)
+def test_upstreams_over_tls_or_on_this_machine_are_fine(url: str) -> None:
+    """A trailing slash goes."""
+    assert url == check_base_url(url + "/")
+
+
+@pytest.mark.parametrize(
+    ("url", "mend"),
+    [
+        ("http://host.example/v1", "must be https"),
+        ("http://127.0.0.1.example", "must be https"),
+        ("ftp://host.example", "must be a URL"),
+        ("host.example", "must be a URL"),
+        ("", "must be a URL"),
+        ("https://", "must be a URL"),
+        ("https://host.example:99999", "must be a URL"),
+        ("https://host.example/?key=1", "must be a URL"),
+        ("https://user:secret@host.example", "must hold no user"),
+    ],
+)
+def test_upstreams_that_would_leak_or_can_not_be_called_are_refused(url: str, mend: str) -> None:
+    """With the mend, and without the address, which may hold a secret."""
+    with pytest.raises(ValueError, match=mend) as caught:
+        check_base_url(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_plain_http_can_be_allowed() -> None:
+    """For a network that is trusted, such as one of containers."""
+    assert "http://kokoro:8880/v1" == check_base_url("http://kokoro:8880/v1", allow_plain_http=True)
