@@ -30,3 +30,7 @@ def check_base_url(url: str, *, allow_plain_http: bool = False) -> str:
     ):
         raise ValueError("must be https, or set UPSTREAM_ALLOW_PLAIN_HTTP=1 where the network is trusted")
     return url.rstrip("/")
+
+
+def _is_here(host: str) -> bool:
+    return is_loopback(f"[{host}]:80" if ":" in host else f"{host}:80")
