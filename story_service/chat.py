@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from story_service.ports import Spending
-
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
+
+    from story_service.ports import Spending
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 """Who says a message."""
