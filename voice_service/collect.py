@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.ports import AudioChunk
+from voice_service.ports import AudioChunk, CallFacts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from voice_service.ports import SegmentRequest, VoiceProvider, WordTiming
 
 MAX_BYTES: Final = 64 * 1024 * 1024
@@ -26,10 +28,23 @@ class Timers:
     total: float = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """All audio bytes of a segment, and its word timings where there are any."""
+
+    audio: bytes
+    words: tuple[WordTiming, ...]
+
+
 async def collect(
-    provider: VoiceProvider, request: SegmentRequest, timers: Timers
-) -> tuple[bytes, tuple[WordTiming, ...]]:
-    """Return all audio bytes of the segment, and its word timings where there are any.
+    provider: VoiceProvider,
+    request: SegmentRequest,
+    timers: Timers,
+    *,
+    on_facts: Callable[[CallFacts], None],
+    on_first_byte: Callable[[], None],
+) -> Collected:
+    """Return the segment. What the provider says of its call goes to `on_facts`, also where it fails later.
 
     Raises ProviderError; TIMEOUT where a timer ran out.
     """
@@ -48,12 +63,17 @@ async def collect(
                 raise ProviderError(
                     ProviderErrorKind.TIMEOUT, _late(audio, over=loop.time() >= end), provider=name
                 ) from None
-            if item is None:
-                return bytes(audio), words
-            if not isinstance(item, AudioChunk):
-                words = item.words
-                continue
-            audio += item.data
+            match item:
+                case None:
+                    return Collected(bytes(audio), words)
+                case AudioChunk(data):
+                    if data and not audio:
+                        on_first_byte()
+                    audio += data
+                case CallFacts():
+                    on_facts(item)
+                case _:
+                    words = item.words
             if len(audio) > MAX_BYTES:
                 raise ProviderError(ProviderErrorKind.TRUNCATED, "the audio does not end", provider=name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -32,6 +32,8 @@ class NativeFormat(StrEnum):
 
     MP3_44100_128 = "mp3_44100_128"
     """MPEG-1 Layer III at 44.1 kHz and 128 kbit/s; passed through frame by frame."""
+    MP3 = "mp3"
+    """Layer III of any rate and number of channels, whole frames; decoded and encoded anew."""
     PCM_S16LE = "pcm_s16le"
     """Signed 16-bit little-endian samples at `ProviderMetadata.sample_rate`; resampled and encoded by us."""
 
@@ -91,7 +93,18 @@ class Timings:
     words: tuple[WordTiming, ...]
 
 
-SpeechItem = AudioChunk | Timings
+@dataclass(frozen=True, slots=True)
+class CallFacts:
+    """What the provider says of its call: the id that it knows it by, and the characters that it bills for it.
+
+    Empty and None where it does not say. Comes at any place of the stream, once or more often; the last one counts.
+    """
+
+    request_id: str = ""
+    characters_billed: int | None = None
+
+
+SpeechItem = AudioChunk | Timings | CallFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +112,8 @@ class ProviderMetadata:
     """What a provider is and can do.
 
     `max_text_length` in code points; `sample_rate` in Hz; `languages` as BCP-47 codes ("en", "pt-BR"), a bare
-    language standing for its regions too.
+    language standing for its regions too. `formats` are what it can be asked for in its own naming, for callers to
+    see; empty: the native format alone.
     """
 
     name: str
@@ -113,6 +127,7 @@ class ProviderMetadata:
     takes_previous_text: bool
     default_voice: str
     default_model: str
+    formats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,3 +169,22 @@ class VoiceProvider(Protocol):
 
     async def aclose(self) -> None:
         """Let go of connections and processes. The provider is not used after it."""
+
+
+@runtime_checkable
+class Probing(Protocol):
+    """A provider that can be asked cheaply whether it is well again; one that can not is asked for one short word."""
+
+    async def probe(self) -> None:
+        """Ask the provider for something that costs nothing and carries no text: its models, say.
+
+        Called once a window while the provider's circuit is open. Raises ProviderError while it is not well.
+        """
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A provider whose account has so many characters."""
+
+    async def remaining_characters(self) -> int | None:
+        """Return the characters that the account has left; None where there is no limit. Raises ProviderError."""

@@ -102,7 +102,7 @@ def _(event: CallMade) -> voice_pb2.SynthesizeSpeechResponse:
             cost_known=record.cost_known,
             characters=record.characters,
             segment_index=event.segment_index,
-            metadata={"voice_id": record.voice_id},
+            metadata={"voice_id": record.voice_id, **({"request_id": record.request_id} if record.request_id else {})},
         )
     )
 

@@ -183,8 +183,8 @@ class SegmentSynthesizer:
             paid=metadata.paid,
         )
         try:
-            audio, words = await collect(provider, request, self._timers)
-            verified = await self._finisher.finish(audio, request=request, metadata=metadata)
+            got = await collect(provider, request, self._timers, on_facts=call.note, on_first_byte=lambda: None)
+            verified = await self._finisher.finish(got.audio, request=request, metadata=metadata)
         except ProviderError as error:
             calls.append(call.ended(CallOutcome.FAILED, error.kind.value))
             _log.warning("speech call failed", provider=metadata.name, kind=error.kind.value)
@@ -201,7 +201,7 @@ class SegmentSynthesizer:
             provider=metadata.name,
             voice_id=request.voice_id,
             model_id=request.model_id,
-            words=words,
+            words=got.words,
         )
 
     async def _cached(self, key: str, story_id: str) -> CachedSegment | None:

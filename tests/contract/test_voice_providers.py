@@ -13,7 +13,7 @@ from voice_service.audio.finish import SegmentFinisher
 from voice_service.audio.verify import VerifiedSegment
 from voice_service.mock.provider import MockVoiceProvider
 from voice_service.offline.provider import OfflineVoiceProvider
-from voice_service.ports import AudioChunk, SegmentRequest, Timings, VoiceProvider, VoiceSettings, WordTiming
+from voice_service.ports import AudioChunk, Probing, SegmentRequest, Timings, VoiceProvider, VoiceSettings, WordTiming
 
 TEXT = "The fox ran home, and she was very tired. Then she slept until the morning came."
 
@@ -136,6 +136,12 @@ async def test_a_text_beyond_its_limit_is_refused(provider: VoiceProvider) -> No
         await _spoken(provider, _request("a " * provider.metadata.max_text_length))
 
     assert (ProviderErrorKind.INVALID_INPUT, False) == (caught.value.kind, caught.value.retryable)
+
+
+async def test_it_can_be_asked_whether_it_is_well(provider: VoiceProvider) -> None:
+    """Cheaply and without any text: where it is, nothing is raised."""
+    if isinstance(provider, Probing):
+        await provider.probe()
 
 
 async def test_a_stream_that_is_left_early_harms_nothing(provider: VoiceProvider) -> None:

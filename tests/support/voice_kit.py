@@ -50,15 +50,19 @@ class NamedVoice:
     async def validate_configuration(self) -> str:
         return await self.mock.validate_configuration()
 
+    async def probe(self) -> None:
+        try:
+            await self.mock.probe()
+        except ProviderError as error:
+            raise self._own(error) from error
+
     async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
         self.called.set()
         try:
             async for item in self.mock.synthesize(request):
                 yield item
         except ProviderError as error:
-            raise ProviderError(
-                error.kind, error.message, provider=self._name, retry_after=error.retry_after
-            ) from error
+            raise self._own(error) from error
 
     async def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
         return [replace(voice, voice_id=self._name) for voice in await self.mock.list_voices(language_code)]
@@ -69,6 +73,9 @@ class NamedVoice:
 
     async def aclose(self) -> None:
         await self.mock.aclose()
+
+    def _own(self, error: ProviderError) -> ProviderError:
+        return ProviderError(error.kind, error.message, provider=self._name, retry_after=error.retry_after)
 
 
 @dataclass(slots=True)

@@ -14,12 +14,14 @@ _KEPT_REQUESTS: Final = 10_000
 class MockJournal:
     """Counts every call, and keeps the last 10,000 requests.
 
-    `calls` were begun, `finished` ended whole; `characters` are code points of all that were begun.
+    `calls` were begun, `finished` ended whole; `characters` are code points of all that were begun; `probes` are
+    questions whether it is well.
     """
 
     def __init__(self) -> None:
         self.calls = 0
         self.finished = 0
+        self.probes = 0
         self.characters = 0
         self.requests: deque[SegmentRequest] = deque(maxlen=_KEPT_REQUESTS)
 

@@ -72,6 +72,12 @@ class MockVoiceProvider:
         """Say "" unless the script has `configured: false`."""
         return "" if self._script.configured else "set `configured` to true in VOICE_MOCK_SCRIPT"
 
+    async def probe(self) -> None:
+        """Be well, unless the script has a `probe_fault`. Raises ProviderError."""
+        self.journal.probes += 1
+        if self._script.probe_fault is not None:
+            raise ProviderError(self._script.probe_fault, "scripted fault", provider=_NAME)
+
     async def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
         """List the one voice, for the languages that the script names."""
         languages = self._script.languages

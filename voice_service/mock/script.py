@@ -101,5 +101,7 @@ class MockScript(BaseModel):
     """True: the provider counts as one that bills."""
     languages: tuple[str, ...] = Field(default=("en", "de", "es", "fr", "ru"), min_length=1)
     """Languages that it claims to speak (BCP-47); it reads any."""
+    probe_fault: ProviderErrorKind | None = None
+    """Kind of error that probes of an open circuit get; null: they find it well."""
     faults: tuple[MockFault, ...] = ()
     """Faults; of those that fit a call the first strikes."""

@@ -100,6 +100,12 @@ class OfflineVoiceProvider:
             return f"espeak-ng is installed but does not start: {error.message}"
         return ""
 
+    async def probe(self) -> None:
+        """Make sure that a worker starts. Raises ProviderError."""
+        if self._pool is None:
+            raise _error(ProviderErrorKind.AUTH, _NOT_INSTALLED)
+        await self._pool.check()
+
     async def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
         """List voices, the best of a language first, each in a few variants. Any other variant's name works too."""
         if self._catalog is None:
