@@ -1,5 +1,6 @@
 """The embedded writer in Russian, as its callers see it."""
 
+import itertools
 import re
 from collections import Counter
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from story_service.offline import OfflineBrief, OfflineHero, OfflineWriter, Sequel, StoryUnsupported
+from story_service.offline import OfflineBrief, OfflineHero, OfflineWriter, Sequel
 from story_service.offline.sentences import sentence_keys
 
 WRITER = OfflineWriter()
@@ -32,6 +33,15 @@ INTERESTS = ("динозавры", "море", "LEGO", "играть в футб
 SEAMS = ("{", "}", "[", "]", "@", "  ", " ,", " .", "..", "«»", ",,", "\t", "“", "”", '"', " - ", ",.", "|", "~", " !")
 quick = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
+heroes = st.builds(
+    OfflineHero,
+    name=st.sampled_from(["Капитан Лис", "Варвара", "zorro", "Отважный Маленький Тостер", "Маша"]),
+    gender=st.sampled_from(["female", "male", ""]),
+    appearance=st.sampled_from(["", "красный плащ и серебряные сапоги", "Она высокая. Глаза зелёные!"]),
+    personality_traits=st.lists(st.sampled_from(["смелый", "Добрая?!", "никогда не сдаётся"]), max_size=3).map(tuple),
+    strengths=st.lists(st.sampled_from(["летает", "СИЛА", "разговаривает с животными"]), max_size=3).map(tuple),
+    interests=st.lists(st.sampled_from(INTERESTS), max_size=4).map(tuple),
+)
 briefs = st.builds(
     OfflineBrief,
     name=st.sampled_from(["Маша", "Лев", "саша", "Анна Мария", "Диего", "Mia", "Женя"]),
@@ -44,6 +54,8 @@ briefs = st.builds(
     language_code=st.sampled_from(["ru", "ru-RU", "RU_ru"]),
     length_minutes=st.integers(1, 30),
     seed=st.integers(0, 10_000),
+    kind=st.sampled_from(["child", "hero", "combined"]),
+    hero=heroes,
 )
 
 
@@ -343,10 +355,49 @@ def test_hero_goes_along_with_the_child(name: str, gender: str) -> None:
         assert_well_formed(story)
 
 
-def test_story_about_a_hero_is_refused_before_anything_is_written() -> None:
-    """Russian tells stories about the child."""
-    with pytest.raises(StoryUnsupported, match="can not tell hero in ru"):
-        WRITER.write(brief(kind="hero", hero=OfflineHero(name="Рыцарь")))
+@pytest.mark.parametrize("gender", ["female", "male", ""])
+@pytest.mark.parametrize("name", ["Капитан Лис", "Варвара", "Zorro", "?!"])
+def test_story_about_a_hero_is_told_to_the_child(name: str, gender: str) -> None:
+    """The hero stands in the title and does what is done, and the child is spoken to, at every length."""
+    hero = OfflineHero(
+        name=name,
+        gender=gender,  # type: ignore[arg-type] # parametrised
+        appearance="красный плащ",
+        strengths=("летает",),
+        interests=("звёзды",),
+    )
+    for minutes, seed in itertools.product((1, 2, 5, 10), range(3)):
+        asked = brief(kind="hero", hero=hero, length_minutes=minutes, seed=seed)
+        title, *pieces = WRITER.write(asked)
+        story = "".join(piece.text for piece in pieces)
+
+        assert 0.85 <= len(story.split()) / (150 * minutes) <= 1.15
+        assert name == "?!" or (name in title.text and name in story)
+        assert asked.name in story
+        assert asked.name not in title.text
+        assert minutes < 5 or ("«красный плащ»" in story and "«летает»" in story)
+        assert_well_formed(story)
+
+
+def test_hero_of_the_child_s_name_is_not_told_of_himself() -> None:
+    """Nobody is spoken to then, since that would be the hero."""
+    hero = OfflineHero(name="Маша", gender="female")
+    for seed in range(8):
+        story = text(brief(name="маша", kind="hero", hero=hero, seed=seed))
+
+        assert "Слушай" not in story
+        assert "очередь" not in story
+
+
+@pytest.mark.parametrize("previous", ["Капитан Лис и море", ""])
+def test_sequel_about_a_hero_remembers_the_adventure(previous: str) -> None:
+    """By its title where there is one; the child was not part of it."""
+    hero = OfflineHero(name="Капитан Лис", gender="male")
+    sequel = Sequel(title=previous, summary="Однажды ночью Капитан Лис отправился в море.")
+    story = text(brief(kind="hero", hero=hero, length_minutes=5, sequel=sequel))
+
+    assert (f"«{previous}»" in story) is bool(previous)
+    assert "иключение" in story
 
 
 @pytest.mark.long

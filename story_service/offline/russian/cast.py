@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from story_service.offline.brief import OfflineBrief
+from story_service.offline.brief import OfflineBrief, StoryKind
 from story_service.offline.cleaning import clean, clean_name, closed
 from story_service.offline.realising import AgeBand, Realiser, age_band
 from story_service.offline.russian.agreement import Agreement, about, case_slots, listed, quoted, to, with_
-from story_service.offline.russian.heroes import HeroCast, cast_hero
+from story_service.offline.russian.heroes import HeroCast, cast_hero, lead
 from story_service.offline.russian.interests import Interest, InterestReader, loved
 from story_service.offline.russian.morphology import Forms, Gender, Morphology
 from story_service.offline.russian.names import Child, child
@@ -48,7 +48,9 @@ class _Room:
 class Cast:
     """What the brief decides, before a line of the story is chosen."""
 
+    kind: StoryKind
     child: Child
+    """Whom the story is about: in a story of a hero, the hero."""
     band: AgeBand
     wish: Wish
     realm: Section
@@ -80,7 +82,11 @@ class Casting:
         rng = random_for(brief, "cast")
         room = _Room.of(brief)
         name = " ".join(clean_name(brief.name, limit=room.name).split()[: room.name_words])
-        who = child(name, brief.gender, brief.age, self._morphology)
+        solo = brief.hero if brief.kind == "hero" else None
+        who, portrait = child(name, brief.gender, brief.age, self._morphology), {"looks": "", "qualities": ""}
+        if solo is not None:
+            who, described = lead(solo, self._morphology, room=room.name, words=room.name_words + 1)
+            portrait |= described
         picked = rng.choice(self._phrases["wishes"]).text
         wish = self._wishes.read(
             brief.wish if clean(brief.wish, limit=240) else picked, name=who.name, room=room.wish
@@ -92,17 +98,19 @@ class Casting:
         met = self._met(before)
         hero = self._hero(brief, room)
         companion = (hero.companion if hero else met) or self._companion(
-            realm, rng, avoiding=f"{name} {brief.wish} {told}".casefold()
+            realm, rng, avoiding=f"{who.name} {brief.wish} {told}".casefold()
         )
-        found = self._interests.all(brief.interests, most=room.interests)
+        found = self._interests.all(brief.interests if solo is None else solo.interests, most=room.interests)
         slots = {
-            **self._child(who, brief),
+            **self._lead(who, None if solo else brief.age),
+            # Spoken to in the nominative, which every name has; not where the hero is called the same.
+            "l": name if solo and name.casefold() != who.name.casefold() else "",
             **_setting(realm),
             **self._cased("p", listed(companion.fields["name"]), _GENDERS[companion.fields["gender"]], "_p"),
             "who": companion.fields["who"],
             "pfirst": companion.fields.get("first") or listed(companion.fields["name"])["nom"],
             "hello": self._phrases["again"][0].text if met and not hero else companion.fields["hello"],
-            **(hero.slots if hero else {"hero": "", "looks": "", "qualities": ""}),
+            **(hero.slots if hero else {"hero": "", **portrait}),
             **self._wish(wish, default),
             **case_slots("boon", listed(moral.fields["boon"])),
             "moraltext": quoted(moral_quoted), "themetext": quoted(theme_quoted),
@@ -113,13 +121,14 @@ class Casting:
         slots["loves"] = realiser.text(rng.choice(lines).text, {"loved": loved(found)}) if found else ""
         slots["loves_tiny"] = realiser.text(lines[0].text, {"loved": loved(found)}) if found else ""
         previous = clean(brief.sequel.title, limit=room.phrase) if brief.sequel else ""
+        remembered = {section.key: section.lines() for section in self._stock["heroes"]} if solo else self._phrases
         for slot in ("sequel", "sequel_tiny"):
-            titled, untitled = self._phrases[slot]
+            titled, untitled = remembered[f"solo_{slot}" if solo else slot]
             line = (titled if previous else untitled).text if brief.sequel else ""
             slots[slot] = realiser.text(line, {"previous": previous})
         slots["calendar"] = realiser.text(self._phrases["calendar"][0].text) if theme_quoted else ""
         slots["calendar_tiny"] = realiser.text(self._phrases["calendar_tiny"][0].text) if theme_quoted else ""
-        return Cast(who, age_band(brief.age), wish, realm, moral, companion, found, slots)
+        return Cast(brief.kind, who, age_band(brief.age), wish, realm, moral, companion, found, slots)
 
     def _cased(self, prefix: str, forms: Forms, gender: Gender, suffix: str) -> dict[str, str]:
         prepositions = {
@@ -129,13 +138,13 @@ class Casting:
         }
         return {**case_slots(prefix, forms), **prepositions, **self._agreement.slots(gender, suffix)}
 
-    def _child(self, who: Child, brief: OfflineBrief) -> dict[str, str]:
+    def _lead(self, who: Child, age: int | None) -> dict[str, str]:
         return {
             **self._cased("c", who.cases, who.gender, ""),
             **case_slots("kid", who.noun),
             "name": who.name,
             "first": who.first,
-            "was_years": "" if brief.age is None else was_years(brief.age),
+            "was_years": "" if age is None else was_years(age),
         }
 
     def _moral(self, brief: OfflineBrief, rng: random.Random, room: _Room) -> tuple[Section, str]:

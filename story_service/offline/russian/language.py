@@ -21,10 +21,10 @@ _LONGEST_TITLE = 11
 
 
 class Russian:
-    """Stories about one child, alone or with a hero, and sequels to them."""
+    """Stories about a child, about a hero, about both, and sequels to them."""
 
     code = "ru"
-    features: frozenset[Feature] = frozenset({"combined", "sequel"})
+    features: frozenset[Feature] = frozenset({"hero", "combined", "sequel"})
 
     def __init__(self) -> None:
         self._stock = load(resources.files("story_service.offline.russian") / "stock")
@@ -35,8 +35,7 @@ class Russian:
         cast = self._casting.cast(brief)
         rng = random_for(brief, "title")
         realiser = self._casting.realiser(cast, rng)
-        file = "heroes" if cast.slots["hero"] else "phrases"
-        line = rng.choice(self._section(file, f"titles_{_plot(cast)}").lines())
+        line = rng.choice(self._about(cast, "titles").lines())
         title = realiser.text(line.text)
         if isinstance(cast.wish, Helping) and len(title.split()) > _LONGEST_TITLE:
             title = realiser.text(line.text, {"wclause": ""})
@@ -46,14 +45,14 @@ class Russian:
         """Who went where with whom and why; what happened at the gate; that it ended well."""
         cast = self._casting.cast(brief)
         realiser = self._casting.realiser(cast, random_for(brief, "summary"))
-        return " ".join(realiser.text(line.text) for line in self._section("phrases", f"summary_{_plot(cast)}").lines())
+        return " ".join(realiser.text(line.text) for line in self._about(cast, "summary").lines())
 
     def story(self, brief: OfflineBrief, rng: random.Random) -> Arc:
         """Opening, wish, departure, journey, obstacle, attempts and turn, arrival, way home, calm ending."""
         cast = self._casting.cast(brief)
         realiser = self._casting.realiser(cast, rng)
-        opening = rng.choice(self._stock["openings"])
-        wish = rng.choice([section for section in self._stock["wishes"] if section.key.startswith(_plot(cast))])
+        opening = rng.choice(self._told(cast, "openings"))
+        wish = rng.choice([section for section in self._told(cast, "wishes") if section.key.startswith(_plot(cast))])
         before = (
             self._block(realiser, opening, shorten=1, tiny_extra="calendar_tiny"),
             self._block(realiser, wish, shorten=3),
@@ -74,7 +73,7 @@ class Russian:
         bridge = self._block(realiser, rng.choice(bridges), shorten=0)
         finish = self._block(realiser, self._section("continuations", "finish"), shorten=3)
         if budget < 2 * _CLOSE_UNDER_WORDS:
-            return Arc((bridge, self._ending(realiser, rng, with_companion=None)))
+            return Arc((bridge, self._ending(cast, realiser, rng, with_companion=None)))
         return Arc((bridge, *self._way(cast, realiser, rng, None, finish), *self._home(cast, realiser, rng)))
 
     def bridges(self, brief: OfflineBrief) -> Iterator[str]:
@@ -110,10 +109,10 @@ class Russian:
     def _home(self, cast: Cast, realiser: Realiser, rng: random.Random) -> Iterator[Block]:
         ways = [section for section in self._stock["endings"] if section.key.startswith("homeward")]
         yield self._block(realiser, rng.choice(ways), shorten=0, homeward=True)
-        yield self._ending(realiser, rng, with_companion=cast.companion)
+        yield self._ending(cast, realiser, rng, with_companion=cast.companion)
 
-    def _ending(self, realiser: Realiser, rng: random.Random, *, with_companion: Section | None) -> Block:
-        ending = rng.choice([one for one in self._stock["endings"] if not one.key.startswith("homeward")])
+    def _ending(self, cast: Cast, realiser: Realiser, rng: random.Random, *, with_companion: Section | None) -> Block:
+        ending = rng.choice([one for one in self._told(cast, "endings") if not one.key.startswith("homeward")])
         goodbye: Body = with_companion.body("bye") if with_companion is not None else ()
         long = (*ending.body(), *goodbye, *ending.body("after"))
         tiny = realiser.paragraphs(ending.body("tiny"))
@@ -130,6 +129,17 @@ class Russian:
             key=key or section.key, paragraphs=realiser.paragraphs(section.body()), short=tiny, shorten=shorten,
             homeward=homeward, spare=spare,
         )  # fmt: skip
+
+    def _told(self, cast: Cast, file: str) -> tuple[Section, ...]:
+        """The file as it is for this kind of story, where that differs."""
+        return self._stock.get(f"{cast.kind}_{file}", self._stock[file])
+
+    def _about(self, cast: Cast, what: str) -> Section:
+        """Titles or summaries for the plot, as they are for this kind of story where that differs."""
+        key = f"{what}_{_plot(cast)}"
+        heroes = {section.key: section for section in self._stock["heroes"]}
+        own = {"hero": heroes.get(f"solo_{key}"), "combined": heroes.get(key)}.get(cast.kind)
+        return own or self._section("phrases", key)
 
     def _section(self, file: str, key: str) -> Section:
         return next(section for section in self._stock[file] if section.key == key)
