@@ -1,13 +1,14 @@
 """What the service says, as messages."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from story_service.catalogue import ModelInfo, Page
+from story_service.catalogue import ListedModel, Page
 from story_service.generation import Completed, Delta, StoryItem, Title
 from story_service.ports import CallOutcome, LegStarted, ModelCall, Spending
 from story_service.selection import Notice
@@ -43,7 +44,9 @@ def story_response(item: StoryItem, now: Callable[[], datetime]) -> story_pb2.Ge
 
 def models_response(page: Page) -> story_pb2.ListModelsResponse:
     """A page of the catalogue."""
-    return story_pb2.ListModelsResponse(models=map(_model, page.models), next_page_token=page.next_token)
+    return story_pb2.ListModelsResponse(
+        models=map(_model, page.models), next_page_token=page.next_token, stale=page.stale
+    )
 
 
 def _attempt(call: ModelCall) -> common_pb2.Attempt:
@@ -98,20 +101,25 @@ def _problem(notice: Notice, time: datetime) -> common_pb2.Problem:
     )
 
 
-def _model(model: ModelInfo) -> story_pb2.Model:
+def _model(listed: ListedModel) -> story_pb2.Model:
+    model, facts = listed.info, listed.facts
     return story_pb2.Model(
         id=model.id,
+        aliases=model.aliases,
         display_name=model.display_name,
         provider=model.provider,
         description=model.description,
         prompt_usd_per_million_tokens=model.prompt_usd_per_million_tokens,
         completion_usd_per_million_tokens=model.completion_usd_per_million_tokens,
+        context_length=model.context_length,
         language_codes=model.language_codes,
-        available=True,
+        available=facts.available,
+        unavailable_reason=facts.unavailable_reason,
         is_default=model.is_default,
         fallback_position=model.fallback_position,
-        circuit_state="closed",
+        circuit_state=facts.circuit_state,
         embedded=model.embedded,
+        typical_duration=None if facts.typical_seconds is None else _duration(facts.typical_seconds),
     )
 
 
@@ -119,6 +127,12 @@ def _struct(content: Mapping[str, Any]) -> Struct:
     struct = Struct()
     struct.update(content)
     return struct
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromTimedelta(timedelta(seconds=seconds))
+    return duration
 
 
 def _timestamp(time: datetime) -> Timestamp:
