@@ -1,0 +1,72 @@
+"""How long a story is to be, in words and in tokens, and when it can not be the whole one."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from story_service.assignment import WORDS_PER_MINUTE
+
+if TYPE_CHECKING:
+    from story_service.assignment import Assignment
+
+_LEAST_WORDS_LEFT: Final = 60
+"""A story that is as long as was asked, but not at its end, needs some words to come to it."""
+
+_SHORTEST_SHARE: Final = 0.2
+"""Models write half of what is asked now and then; a fifth is no story of that length."""
+
+_TOKENS_PER_WORD: Final = {"en": 1.4, "ru": 3.0, "zh": 2.5, "ja": 3.0, "ko": 3.5}
+"""On the high side of the tokenizers of the known models; a Chinese or Japanese word is two characters."""
+_OTHER_TOKENS_PER_WORD: Final = 3.5
+_ROOM: Final = 1.75
+"""Writers who go over by half still come to their end."""
+_FRAME_TOKENS: Final = 400
+"""For the title and the summary."""
+_CHARACTERS_PER_TOKEN: Final = 2.5
+_LEAST_TOKENS: Final = 256
+
+# Written without blanks: Chinese and Japanese, two characters a word; Thai, Lao, Burmese and Khmer, five.
+_IDEOGRAPH: Final = re.compile(r"[\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]")
+_UNBROKEN: Final = re.compile(r"[\u0e01-\u0e5b\u0e81-\u0edf\u1000-\u109f\u1780-\u17dd]")
+
+
+def count_words(text: str) -> int:
+    """Words of `text`, as white space divides them; characters stand for words in scripts that have no blanks."""
+    ideographs = len(_IDEOGRAPH.findall(text))
+    unbroken = len(_UNBROKEN.findall(text))
+    rest = _UNBROKEN.sub(" ", _IDEOGRAPH.sub(" ", text)) if ideographs or unbroken else text
+    return sum(1 for word in rest.split() if any(map(str.isalnum, word))) + ideographs // 2 + unbroken // 5
+
+
+def words_asked(assignment: Assignment) -> int:
+    """Words of the whole story: 150 for a minute."""
+    return assignment.length_minutes * WORDS_PER_MINUTE
+
+
+def words_left(assignment: Assignment) -> int:
+    """Words that are still to be written, at least as many as an ending needs."""
+    return max(words_asked(assignment) - count_words(assignment.written_so_far), _LEAST_WORDS_LEFT)
+
+
+def max_tokens(
+    assignment: Assignment, *, prompt_characters: int = 0, context_length: int = 0, max_completion_tokens: int = 0
+) -> int:
+    """Tokens that the answer may have, with room to spare: for where nobody set a number.
+
+    It stays within `max_completion_tokens` and within what `context_length` leaves behind a prompt of
+    `prompt_characters` (code points); 0 where one is not known.
+    """
+    language = assignment.language_code.partition("-")[0].lower()
+    per_word = _TOKENS_PER_WORD.get(language, _OTHER_TOKENS_PER_WORD)
+    tokens = int(words_left(assignment) * per_word * _ROOM) + _FRAME_TOKENS
+    if max_completion_tokens:
+        tokens = min(tokens, max_completion_tokens)
+    if context_length:
+        tokens = min(tokens, max(context_length - int(prompt_characters / _CHARACTERS_PER_TOKEN), _LEAST_TOKENS))
+    return tokens
+
+
+def too_short(assignment: Assignment, words_total: int) -> bool:
+    """True where `words_total` words can not be the whole story that was asked for."""
+    return words_total < words_asked(assignment) * _SHORTEST_SHARE
