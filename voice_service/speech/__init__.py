@@ -1,0 +1,1 @@
+"""The `speech` provider: any server with OpenAI's `/audio/speech`."""
