@@ -26,7 +26,8 @@ def introduced(
     }
 
     def line(key: str, *, given: object) -> str:
-        return realiser.text(rng.choice(stock[key]).text, parts) if given else ""
+        # The first is the shortest.
+        return realiser.text((stock[key][0] if tiny else rng.choice(stock[key])).text, parts) if given else ""
 
     traits = line("traits_was" if portrait.adjectives else "traits_card", given=portrait.traits)
     seen = line(f"look_{look.frame}_tiny" if look.frame == "quoted" and tiny else f"look_{look.frame}", given=look.text)

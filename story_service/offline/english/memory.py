@@ -29,8 +29,12 @@ class Memory:
             return cls()
         kept = (_quoted(part, room.detail) for part in _SENTENCE.split(sequel.summary[:4000]))
         details = [*dict.fromkeys(part for part in kept if part), "", ""]
+        title = clean(sequel.title, limit=room.title)
+        if room.tight and title and details[0].endswith("\u2026"):
+            # A few words that trail off tell nothing that the title does not, and the story needs their room.
+            details[0] = ""
         return cls(
-            title=clean(sequel.title, limit=room.title),
+            title=title,
             detail=details[0],
             other_detail=details[1],
             source=f"{sequel.title} {sequel.summary}".casefold(),
