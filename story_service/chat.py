@@ -114,7 +114,8 @@ class ChatModel(Protocol):
     def stream(self, request: ChatRequest, timers: ChatTimers) -> AsyncGenerator[ChatEvent, None]:
         """Ask: ChatStarted, ChatDelta…, and ChatEnded last, only after a proper end (`finish_reason` "stop").
 
-        Close the generator (`contextlib.aclosing`) when it is left early; that ends the call upstream. Raises
+        ChatStarted is missing where not even an id came; it is the way to what a call cost that failed later. Close
+        the generator (`contextlib.aclosing`) when it is left early; that ends the call upstream. Raises
         ProviderError: TIMEOUT when a timer runs out, TRUNCATED for an answer that is cut, empty or too long,
         CONTENT_POLICY where a filter ended it, TRANSPORT for what can not be read, and the kinds of the provider's
         own errors, before the first text or after it.
@@ -124,7 +125,7 @@ class ChatModel(Protocol):
         """What the provider tells of a generation: JSON such as total_cost, native tokens and provider_name.
 
         It is asked for again while the provider does not know it yet, at most `timeout` seconds in all. Raises
-        ProviderError: TIMEOUT when it is not there by then, UNSUPPORTED where the provider has no such thing.
+        ProviderError: TIMEOUT when it is not there by then, UNSUPPORTED for an id that can be none (such as "").
         """
 
     async def models(self, *, timeout: float) -> Sequence[UpstreamModel]:

@@ -1,0 +1,68 @@
+"""What can be set about OpenRouter, and what makes a key or a header unfit to be sent."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+OPENROUTER_URL: Final = "https://openrouter.ai/api/v1"
+
+_OPENROUTER_HOST: Final = "openrouter.ai"
+_KEY_PREFIX: Final = "sk-or-"
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,1024}")
+_HEADER: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,198}[\x21-\x7e])?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderRouting:
+    """Which companies may run a model: OpenRouter's `provider` object (openrouter.ai/docs, Provider Routing).
+
+    `data_collection` "deny" keeps what is written about a child from those that store or train on it. `order` are tried
+    first, `only` at all; prices in US dollars for a million tokens; `zdr` True asks for zero data retention. None and
+    empty leave it to OpenRouter.
+    """
+
+    data_collection: Literal["deny", "allow"] = "deny"
+    order: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    max_prompt_price: float | None = None
+    max_completion_price: float | None = None
+    zdr: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRouterOptions:
+    """Where OpenRouter is and how it is asked.
+
+    `title` and `referer` are how OpenRouter's own statistics name the caller (X-Title, HTTP-Referer); empty: nameless.
+    `max_connections` bounds the calls in flight of this process.
+    """
+
+    base_url: str = OPENROUTER_URL
+    title: str = ""
+    referer: str = ""
+    routing: ProviderRouting = field(default_factory=ProviderRouting)
+    max_connections: int = 1024
+
+
+def check_key_format(key: str, *, base_url: str = OPENROUTER_URL) -> str:
+    """`key`, if it can be one. Raises ValueError with the mend, and without the key, else.
+
+    A key is of printable ASCII without blanks; one for OpenRouter's own host begins with "sk-or-".
+    """
+    if not key:
+        raise ValueError("must not be empty")
+    if _KEY.fullmatch(key) is None:
+        raise ValueError("must be one word of printable ASCII: no blanks, line breaks or other characters")
+    host = urlsplit(base_url).hostname or ""
+    ours = host == _OPENROUTER_HOST or host.endswith(f".{_OPENROUTER_HOST}")
+    if ours and (not key.startswith(_KEY_PREFIX) or key == _KEY_PREFIX):
+        raise ValueError(f'must begin with "{_KEY_PREFIX}": keys are made at https://openrouter.ai/keys')
+    return key
+
+
+def check_header_value(value: str) -> str:
+    """`value`, if it can be sent as a header (or is empty). Raises ValueError with the mend else."""
+    if value and _HEADER.fullmatch(value) is None:
+        raise ValueError("must be at most 200 characters of printable ASCII, with no blanks around them")
+    return value

@@ -1,0 +1,62 @@
+"""The timers of a streamed answer."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, TypeVar
+
+from servicekit.resilience.errors import ProviderErrorKind
+from story_service.chat import ChatTimers
+from story_service.openrouter.failures import failure
+
+T = TypeVar("T")
+
+_LAST_WORDS_SECONDS: Final = 5.0
+
+
+class Watch:
+    """Counts from its making. Only text stops a timer, and none runs while the reader of the answer is busy."""
+
+    def __init__(self, timers: ChatTimers, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` is that of the running event loop."""
+        self._clock = clock
+        self._idle = timers.idle
+        now = clock()
+        self._end = now + timers.total
+        self._next = now + timers.first_token
+        self._whole = False
+        self._waiting_for = "no text came in time"
+
+    async def within(self, answer: Awaitable[T]) -> T:
+        """Wait for `answer` as long as the timers let. Raises ProviderError TIMEOUT."""
+        try:
+            async with asyncio.timeout_at(min(self._next, self._end)):
+                return await answer
+        except TimeoutError:
+            late = self._end <= self._next
+            raise failure(
+                ProviderErrorKind.TIMEOUT, "the answer took too long" if late else self._waiting_for
+            ) from None
+
+    def heard(self) -> None:
+        """Text has come: from now on the next is waited for."""
+        self._next = self._clock() + self._idle
+        self._waiting_for = "no more text came in time"
+
+    def finishing(self) -> None:
+        """The text is whole: only what it cost is waited for, and that not for long."""
+        if not self._whole:
+            self._whole = True
+            self._next = self._clock() + min(self._idle, _LAST_WORDS_SECONDS)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop the timers meanwhile."""
+        began = self._clock()
+        try:
+            yield
+        finally:
+            pause = self._clock() - began
+            self._next += pause
+            self._end += pause
