@@ -1,0 +1,197 @@
+"""A server with OpenAI's `/audio/speech`, `/audio/voices` and `/audio/transcriptions` that fails as a test has written.
+
+    async with speech_fake() as server:
+        server.script(Reply(status=429, headers={"Retry-After": "7"}))
+        ...  # a client with base_url=server.url
+        assert 1 == len(server.speeches)
+
+It speaks tones: 15 characters a second, other tones for other texts and voices.
+"""
+
+import asyncio
+import hashlib
+import io
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import soundfile  # type: ignore[import-untyped]
+from aiohttp import web
+
+CHARACTERS_PER_SECOND: Final = 15
+_CHUNK: Final = 4_096
+_MEDIA_TYPES: Final = {
+    "pcm": "audio/pcm",
+    "wav": "audio/wav",
+    "mp3": "audio/mpeg",
+    "flac": "audio/flac",
+    "opus": "audio/ogg",
+}
+_SUBTYPES: Final = {"wav": ("WAV", "PCM_16"), "mp3": ("MP3", None), "flac": ("FLAC", None), "opus": ("OGG", "OPUS")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """How one call is answered; what is None is as it always is.
+
+    `cut_after` bytes the connection breaks, with the length announced if `sized`, else in the middle of chunks.
+    `hold` keeps the answer from beginning, `pause` from going on after its first bytes, until they are set.
+    """
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    content_type: str | None = None
+    cut_after: int | None = None
+    sized: bool = True
+    hold: asyncio.Event | None = None
+    pause: asyncio.Event | None = None
+
+
+@dataclass(frozen=True)
+class Speech:
+    """A call of /audio/speech."""
+
+    headers: Mapping[str, str]
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A call of /audio/transcriptions: its fields, and the file with its name and media type."""
+
+    headers: Mapping[str, str]
+    fields: Mapping[str, str]
+    file: bytes
+    file_name: str
+    content_type: str
+
+
+class SpeechFake:
+    """What the server does, and what it was asked."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        """Base URL, with /v1."""
+        self.sample_rate = 24_000
+        self.channels = 1
+        self.sends: str | None = None
+        """Format that it sends whatever it is asked for."""
+        self.media_type: str | None = None
+        """Content-Type that it says in place of the right one."""
+        self.voices: Any = None
+        """Answer of /audio/voices; None: there is no such thing."""
+        self.models: Any = {"data": []}
+        """Answer of /models."""
+        self.transcript: Any = {"text": "A story about a dragon who cannot sleep."}
+        self.speeches: list[Speech] = []
+        self.uploads: list[Upload] = []
+        self.asked: list[str] = []
+        """Paths of the calls that are no speech and no transcription."""
+        self._replies: deque[Reply] = deque()
+
+    def script(self, *replies: Reply) -> None:
+        """The next calls, whatever they ask for, are answered so."""
+        self._replies.extend(replies)
+
+    def unused(self) -> int:
+        """Replies that nobody asked for."""
+        return len(self._replies)
+
+    def app(self) -> web.Application:
+        """The server."""
+        app = web.Application(client_max_size=64 << 20)
+        app.router.add_post("/v1/audio/speech", self._speak)
+        app.router.add_post("/v1/audio/transcriptions", self._transcribe)
+        app.router.add_get("/v1/audio/voices", self._voices)
+        app.router.add_get("/v1/models", self._models)
+        return app
+
+    async def _speak(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.speeches.append(Speech(dict(request.headers), body))
+        form = self.sends or body["response_format"]
+        return await self._answer(
+            request, self.sound(body, form), self.media_type or _MEDIA_TYPES[form], {"X-Request-Id": "call-1"}
+        )
+
+    async def _transcribe(self, request: web.Request) -> web.StreamResponse:
+        fields: dict[str, str] = {}
+        file, name, media_type = b"", "", ""
+        async for part in await request.multipart():
+            assert part is not None
+            if getattr(part, "name", None) == "file":
+                file, name = bytes(await part.read()), part.filename or ""  # type: ignore[union-attr]
+                media_type = part.headers.get("Content-Type", "")
+            else:
+                fields[str(part.name)] = await part.text()  # type: ignore[union-attr]
+        self.uploads.append(Upload(dict(request.headers), fields, file, name, media_type))
+        return await self._answer(request, web.json_response(self.transcript).body, "application/json", {})
+
+    async def _voices(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(request.path)
+        if self.voices is None and not self._replies:
+            raise web.HTTPNotFound
+        return await self._answer(request, web.json_response(self.voices).body, "application/json", {})
+
+    async def _models(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(request.path)
+        return await self._answer(request, web.json_response(self.models).body, "application/json", {})
+
+    def sound(self, body: Mapping[str, Any], form: str) -> bytes:
+        """What is spoken for the body of a request."""
+        seconds = max(0.4, len(body["input"]) / CHARACTERS_PER_SECOND / body.get("speed", 1.0))
+        tone = 200 + hashlib.sha256(f"{body['voice']}\0{body['input']}".encode()).digest()[0]
+        times = np.arange(round(seconds * self.sample_rate)) / self.sample_rate
+        samples = (np.sin(2 * np.pi * tone * times) * 8_000).astype("<i2")
+        samples = np.repeat(samples[:, None], self.channels, axis=1)
+        if form == "pcm":
+            return samples.tobytes()
+        file = io.BytesIO()
+        container, subtype = _SUBTYPES[form]
+        soundfile.write(file, samples, self.sample_rate, format=container, subtype=subtype)
+        return file.getvalue()
+
+    async def _answer(
+        self, request: web.Request, body: Any, media_type: str, headers: Mapping[str, str]
+    ) -> web.StreamResponse:
+        reply = self._replies.popleft() if self._replies else Reply()
+        if reply.hold is not None:
+            await reply.hold.wait()
+        body = body if reply.body is None else reply.body
+        response = web.StreamResponse(status=reply.status, headers={**headers, **reply.headers})
+        response.headers["Content-Type"] = reply.content_type or media_type
+        if reply.sized:
+            response.content_length = len(body)
+        await response.prepare(request)
+        sent = body if reply.cut_after is None else body[: reply.cut_after]
+        for start in range(0, len(sent), _CHUNK):
+            await response.write(sent[start : start + _CHUNK])
+            if reply.pause is not None:
+                await reply.pause.wait()
+        if reply.cut_after is not None:
+            assert request.transport is not None
+            request.transport.close()
+            return response
+        await response.write_eof()
+        return response
+
+
+@asynccontextmanager
+async def speech_fake() -> AsyncIterator[SpeechFake]:
+    """Run one on a free loopback port; leaving it fails the test if a reply was not used."""
+    fake = SpeechFake()
+    runner = web.AppRunner(fake.app(), access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    fake.url = f"http://{host}:{port}/v1"
+    try:
+        yield fake
+    finally:
+        await runner.cleanup()
+    assert 0 == fake.unused()

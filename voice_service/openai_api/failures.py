@@ -1,0 +1,152 @@
+"""What the SDK raises and what servers answer, as ProviderErrors.
+
+Nothing that a server says in words is repeated. Statuses are read as OpenAI and OpenRouter document them; codes in the
+body come first, since OpenAI answers 429 where credits are used up and OpenRouter 403 where a filter refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from servicekit.resilience import retry_after
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_KINDS_BY_WORD: Final = {
+    "content_filter": ProviderErrorKind.CONTENT_POLICY,
+    "content_policy": ProviderErrorKind.CONTENT_POLICY,
+    "content_policy_violation": ProviderErrorKind.CONTENT_POLICY,
+    "moderation_blocked": ProviderErrorKind.CONTENT_POLICY,
+    "billing_hard_limit_reached": ProviderErrorKind.QUOTA,
+    "insufficient_credits": ProviderErrorKind.QUOTA,
+    "insufficient_quota": ProviderErrorKind.QUOTA,
+    "quota_exceeded": ProviderErrorKind.QUOTA,
+    "invalid_api_key": ProviderErrorKind.AUTH,
+    "rate_limit_exceeded": ProviderErrorKind.RATE,
+    "invalid_model": ProviderErrorKind.UNSUPPORTED,
+    "model_not_found": ProviderErrorKind.UNSUPPORTED,
+    "voice_not_found": ProviderErrorKind.UNSUPPORTED,
+}
+_KINDS_BY_STATUS: Final = {
+    401: ProviderErrorKind.AUTH,
+    402: ProviderErrorKind.QUOTA,
+    403: ProviderErrorKind.AUTH,
+    404: ProviderErrorKind.UNSUPPORTED,
+    405: ProviderErrorKind.UNSUPPORTED,
+    408: ProviderErrorKind.TIMEOUT,
+    429: ProviderErrorKind.RATE,
+    501: ProviderErrorKind.UNSUPPORTED,
+}
+_SAID: Final = {
+    ProviderErrorKind.INVALID_INPUT: "it refuses the request",
+    ProviderErrorKind.UNSUPPORTED: "it does not know the model, the voice or the address",
+    ProviderErrorKind.AUTH: "it does not accept the key",
+    ProviderErrorKind.QUOTA: "its credits are used up",
+    ProviderErrorKind.RATE: "it asks for fewer calls",
+    ProviderErrorKind.OVERLOAD: "it is out of order or too busy",
+    ProviderErrorKind.TIMEOUT: "it gave up waiting",
+    ProviderErrorKind.TRANSPORT: "it said what can not be read",
+    ProviderErrorKind.CONTENT_POLICY: "its content filter refused the text",
+}
+_REQUEST_IDS: Final = ("x-request-id", "x-generation-id")
+_LONGEST_ID: Final = 128
+
+
+class Progress:
+    """How far an answer has come: `received` is set with its first byte."""
+
+    def __init__(self) -> None:
+        self.received = False
+
+
+@contextmanager
+def told(provider: str, progress: Progress | None = None) -> Iterator[None]:
+    """Raise ProviderError of `provider` for what the SDK, or the client below it, raises in the body.
+
+    A connection that breaks is TRANSPORT before the first byte of `progress` and TRUNCATED after it.
+    """
+    import httpx2  # noqa: PLC0415 - comes with the SDK, which is loaded where it raises
+    import openai  # noqa: PLC0415 - likewise
+
+    try:
+        yield
+    except openai.APIStatusError as error:
+        raise from_status(error.response.status_code, error.body, error.response.headers, provider=provider) from error
+    except (openai.APITimeoutError, httpx2.TimeoutException) as error:
+        raise ProviderError(ProviderErrorKind.TIMEOUT, "no answer came in time", provider=provider) from error
+    except openai.APIConnectionError as error:
+        raise ProviderError(ProviderErrorKind.TRANSPORT, "it can not be reached", provider=provider) from error
+    except (openai.APIError, httpx2.HTTPError) as error:
+        kind = ProviderErrorKind.TRANSPORT
+        message = "its answer can not be read"
+        if progress is not None and progress.received:
+            kind, message = ProviderErrorKind.TRUNCATED, "its answer broke off"
+        raise ProviderError(kind, message, provider=provider) from error
+
+
+def from_status(status: int, body: object, headers: Mapping[str, str], *, provider: str) -> ProviderError:
+    """Return the error for an answer with the HTTP `status`; `body` is its JSON, or anything else."""
+    kind = _kind(status, body)
+    return ProviderError(
+        kind,
+        f"{_SAID[kind]} (HTTP {status})",
+        provider=provider,
+        retry_after=retry_after.parse(headers),
+        status=status,
+        request_id=request_id(headers),
+    )
+
+
+def from_answer(answer: object, headers: Mapping[str, str], *, provider: str) -> ProviderError:
+    """Return the error for JSON that came with HTTP 200 in place of what was asked for."""
+    error = answer.get("error") if isinstance(answer, Mapping) else None
+    code = error.get("code") if isinstance(error, Mapping) else None
+    if isinstance(code, int) and 400 <= code <= 599:
+        return from_status(code, answer, headers, provider=provider)
+    kind = _by_word(answer) or ProviderErrorKind.TRANSPORT
+    return ProviderError(
+        kind, f"{_SAID[kind]} (HTTP 200)", provider=provider, status=200, request_id=request_id(headers)
+    )
+
+
+def request_id(headers: Mapping[str, str]) -> str:
+    """Return the server's id of the call; "" where it gives none that can be shown."""
+    found = next((headers[name] for name in _REQUEST_IDS if headers.get(name)), "")
+    return found if found.isascii() and found.isprintable() and len(found) <= _LONGEST_ID else ""
+
+
+def _kind(status: int, body: object) -> ProviderErrorKind:
+    named = _by_word(body)
+    if named is not None:
+        return named
+    if status in _KINDS_BY_STATUS:
+        return _KINDS_BY_STATUS[status]
+    if status >= 500:
+        return ProviderErrorKind.OVERLOAD
+    # Below 400 it is a redirect, which is not followed.
+    return ProviderErrorKind.INVALID_INPUT if status >= 400 else ProviderErrorKind.UNSUPPORTED
+
+
+def _by_word(body: object) -> ProviderErrorKind | None:
+    """The kind that a code in `body` names: of OpenAI ("code", "type"), of FastAPI ("detail"), of OpenRouter."""
+    for part in _parts(body):
+        metadata = part.get("metadata")
+        if isinstance(metadata, Mapping) and {"reasons", "flagged_input"} & metadata.keys():
+            return ProviderErrorKind.CONTENT_POLICY
+        for key in ("code", "type", "error"):
+            word = part.get(key)
+            if isinstance(word, str) and word in _KINDS_BY_WORD:
+                return _KINDS_BY_WORD[word]
+    return None
+
+
+def _parts(body: object) -> Iterator[Mapping[str, Any]]:
+    if isinstance(body, Mapping):
+        yield body
+        for key in ("error", "detail"):
+            if isinstance(part := body.get(key), Mapping):
+                yield part

@@ -1,0 +1,113 @@
+"""Audio files to samples, with the checks that decoders leave out: they all decode what is left of a file that was cut.
+
+Blocks for a few milliseconds for each minute of sound.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import soundfile  # type: ignore[import-untyped]
+import soxr  # type: ignore[import-untyped]
+
+from voice_service.audio.mp3 import Mp3Error, walk
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_RIFF_HEADER_BYTES: Final = 12
+_CHUNK_HEADER_BYTES: Final = 8
+_PLACEHOLDER: Final = 1 << 30
+"""Sizes from here on stand for "not known yet" in files that are streamed: 0xFFFFFFFF, 0x7FFFFFFF, 2,000,000,000 are
+in use (and 0)."""
+_OGG_HEADER_BYTES: Final = 27
+_OGG_LAST_PAGE: Final = 0x04
+_MP3_PADDING: Final = 4 * 1_152
+"""Samples that decoders may leave out at both ends, by the tag of the encoder."""
+_MOST_SAMPLES: Final = 32 << 20
+"""Most samples of one answer, 64 MiB of 16 bits: a small file may decode to a very long sound."""
+
+
+class ContainerError(ValueError):
+    """An audio file that can not be decoded, or not to its end."""
+
+
+def is_container(head: bytes) -> bool:
+    """Tell whether a file begins with `head` (12 bytes) that says so itself. MP3 without a tag does not."""
+    return head[:4] in {b"fLaC", b"OggS"} or head[:3] == b"ID3" or (head[:4] == b"RIFF" and head[8:12] == b"WAVE")
+
+
+def decode(data: bytes, sample_rate: int) -> bytes:
+    """Decode a WAVE, FLAC, Ogg or MP3 file to mono s16le at `sample_rate` Hz. Raises ContainerError."""
+    least: int | None = None
+    if data[:4] == b"RIFF":
+        data = _whole_wave(data)
+    elif data[:4] == b"OggS":
+        _check_ogg(data)
+    elif data[:4] != b"fLaC":
+        least = _least_samples(data)
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            # Whole numbers would be read from files of floating point without being scaled.
+            samples = file.read(_MOST_SAMPLES // file.channels, dtype="float32", always_2d=True)
+            if len(samples) < (file.frames if least is None else least):
+                raise ContainerError("it does not decode to its end")
+            rate = file.samplerate
+    except soundfile.LibsndfileError as error:
+        raise ContainerError("it can not be decoded") from error
+    mono = samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
+    if rate != sample_rate:
+        mono = soxr.resample(mono, rate, sample_rate, quality="HQ")
+    return _s16le(mono * 32_768)
+
+
+def resample(pcm: bytes, channels: int, rate: int, sample_rate: int) -> bytes:
+    """Bring s16le `pcm` of `channels` at `rate` Hz to mono at `sample_rate` Hz. Raises ContainerError."""
+    if len(pcm) % (2 * channels):
+        raise ContainerError("it ends within a sample")
+    samples = np.frombuffer(pcm, dtype="<i2").reshape(-1, channels).mean(axis=1, dtype="float32")
+    resampled = soxr.resample(samples, rate, sample_rate, quality="HQ") if rate != sample_rate else samples
+    return _s16le(resampled)
+
+
+def _s16le(samples: NDArray[np.float32]) -> bytes:
+    return np.clip(np.rint(samples), -32_768, 32_767).astype("<i2").tobytes()
+
+
+def _whole_wave(data: bytes) -> bytes:
+    """Return the file with the size of its samples made true. Raises ContainerError where some are missing."""
+    place = _RIFF_HEADER_BYTES
+    while place + _CHUNK_HEADER_BYTES <= len(data):
+        name, size = struct.unpack_from("<4sI", data, place)
+        begin = place + _CHUNK_HEADER_BYTES
+        if name == b"data":
+            there = len(data) - begin
+            if there < size < _PLACEHOLDER:
+                raise ContainerError("it is shorter than it says")
+            if 0 < size <= there:
+                return data
+            return data[: place + 4] + struct.pack("<I", there) + data[begin:]
+        place = begin + size + size % 2
+    raise ContainerError("it holds no samples")
+
+
+def _check_ogg(data: bytes) -> None:
+    """Raise ContainerError unless the last page is whole and marked as the last (RFC 3533, section 6)."""
+    place = data.rfind(b"OggS")
+    page = data[place:]
+    if len(page) > _OGG_HEADER_BYTES:
+        table = page[_OGG_HEADER_BYTES : _OGG_HEADER_BYTES + page[26]]
+        if page[5] & _OGG_LAST_PAGE and len(page) == _OGG_HEADER_BYTES + len(table) + sum(table):
+            return
+    raise ContainerError("its last page is missing")
+
+
+def _least_samples(mp3: bytes) -> int:
+    """Samples that its frames hold at least, the silence that encoders add put aside."""
+    try:
+        return walk(mp3).samples - _MP3_PADDING
+    except Mp3Error as error:
+        raise ContainerError(str(error)) from error

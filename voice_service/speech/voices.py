@@ -1,0 +1,105 @@
+"""The voices of a server: those that the operator names, and those that it lists itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from voice_service.ports import VoiceInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from voice_service.speech.config import SpeechConfig
+
+_MAX_LISTED: Final = 2_000
+_MAX_ID: Final = 200
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
+_KOKORO: Final = re.compile(r"([abefhijpz])([fm])_\w+")
+_KOKORO_LANGUAGES: Final = {
+    "a": "en-US",
+    "b": "en-GB",
+    "e": "es",
+    "f": "fr",
+    "h": "hi",
+    "i": "it",
+    "j": "ja",
+    "p": "pt-BR",
+    "z": "zh",
+}
+"""First letter of a voice of Kokoro; the second one is f or m."""
+_GENDERS: Final = {"female": "female", "f": "female", "male": "male", "m": "male"}
+
+
+def configured(config: SpeechConfig) -> tuple[VoiceInfo, ...]:
+    """Return the voices that the operator names, those of `voices` first.
+
+    The default voice has the languages of the model that no other voice is set for.
+    """
+    languages: dict[str, list[str]] = {}
+    for language, ids in config.voices.items():
+        for voice_id in ids:
+            languages.setdefault(voice_id, []).append(language)
+    if config.default_voice:
+        own = languages.setdefault(config.default_voice, [])
+        own += [language for language in config.spoken_languages if language not in config.voices]
+    return tuple(
+        VoiceInfo(
+            voice_id=voice_id, display_name=voice_id, language_codes=tuple(spoken), gender=_gender(voice_id, None)
+        )
+        for voice_id, spoken in languages.items()
+    )
+
+
+def listed(answer: object) -> tuple[VoiceInfo, ...]:
+    """Return the voices in what a server answers to GET /audio/voices; none where it can not be read.
+
+    `voices` (Kokoro-FastAPI, speaches), `data`, or the list itself, of ids or of objects with `id`, `voice_id` or
+    `name`, and `language` and `gender` where they are known.
+    """
+    found: dict[str, VoiceInfo] = {}
+    for entry in _entries(answer):
+        voice = _voice(entry)
+        if voice is not None:
+            found.setdefault(voice.voice_id, voice)
+        if len(found) == _MAX_LISTED:
+            break
+    return tuple(found.values())
+
+
+def _entries(answer: object) -> Iterator[object]:
+    if isinstance(answer, Mapping):
+        answer = answer.get("voices", answer.get("data"))
+    if isinstance(answer, list):
+        yield from answer
+
+
+def _voice(entry: object) -> VoiceInfo | None:
+    given: Mapping[str, Any] = entry if isinstance(entry, Mapping) else {"id": entry}
+    voice_id = next((given[key] for key in ("id", "voice_id", "name") if given.get(key)), None)
+    if not isinstance(voice_id, str) or len(voice_id) > _MAX_ID or not voice_id.isprintable():
+        return None
+    name = given.get("name")
+    shown = isinstance(name, str) and name.isprintable() and 0 < len(name) <= _MAX_ID
+    return VoiceInfo(
+        voice_id=voice_id,
+        display_name=str(name) if shown else voice_id,
+        language_codes=_languages(voice_id, given.get("language")),
+        gender=_gender(voice_id, given.get("gender")),
+    )
+
+
+def _languages(voice_id: str, given: object) -> tuple[str, ...]:
+    code = given.replace("_", "-") if isinstance(given, str) else ""
+    if _LANGUAGE.fullmatch(code):
+        first, *rest = code.split("-")
+        return ("-".join([first.lower(), *(part.upper() if len(part) == 2 else part for part in rest)]),)
+    kokoro = _KOKORO.fullmatch(voice_id)
+    return (_KOKORO_LANGUAGES[kokoro[1]],) if kokoro else ()
+
+
+def _gender(voice_id: str, given: object) -> str:
+    kokoro = _KOKORO.fullmatch(voice_id)
+    word = given.lower() if isinstance(given, str) else kokoro[2] if kokoro else ""
+    return _GENDERS.get(word, "")
