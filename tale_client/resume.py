@@ -1,7 +1,8 @@
 """Reads a stream over as many connections as it takes."""
 
+import logging
 from collections.abc import AsyncGenerator, Sequence
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -9,6 +10,8 @@ from google.protobuf.message import Message
 from tale_client.errors import TaleError
 from tale_client.retry import ReconnectPolicy, Reconnects
 from tale_client.transport import ResponseStream, Transport
+
+_log: Final = logging.getLogger("tale_client")
 
 AnswerT = TypeVar("AnswerT", bound=Message)
 ItemT = TypeVar("ItemT")
@@ -67,7 +70,11 @@ async def resumed(
         finally:
             if stream is not None:
                 stream.cancel()
-        await transport.sleep(reconnects.lost(error))
+        wait = reconnects.lost(error)
+        # One that is mended at once, as when a gateway drains, is nobody's business.
+        level = logging.WARNING if reconnects.fruitless > 1 else logging.INFO
+        _log.log(level, "The connection to the gateway is lost; trying again in %.1f s.", wait)
+        await transport.sleep(wait)
 
 
 def _loss(failed: StreamBrokenError | TaleError, *, reached: bool) -> TaleError:

@@ -61,6 +61,11 @@ class Reconnects:
         self._fruitless = 0
         self._since = 0.0
 
+    @property
+    def fruitless(self) -> int:
+        """Connections in a row that brought nothing new."""
+        return self._fruitless
+
     def progressed(self) -> None:
         """Something new came."""
         self._fruitless = 0

@@ -11,6 +11,7 @@ from tale_client.cli.keeping import Keeping, profile_argument
 from tale_client.cli.options import client_of, json_option, target_option, yes_option
 from tale_client.cli.people import child_options, gender_of
 from tale_client.cli.running import run
+from tale_client.cli.terminal import one_line
 from tale_client.client import AsyncTaleClient
 
 CHILDREN: Final[Keeping[common_pb2.Child]] = Keeping(
@@ -75,7 +76,9 @@ def update_command(
 def erase_command(given: str, *, yes: bool, as_json: bool, target: str) -> None:
     """Remove a kept child with all its stories, their audio and what was noted of them. There is no way back."""
     if not yes:
-        click.confirm(f"Erase the child {given} with all stories and audio, for good?", abort=True, err=True)
+        found = CHILDREN.found(given, target)
+        click.confirm(f"Erase the child {one_line(given)} with all stories and audio, for good?", abort=True, err=True)
+        given = found
     run(_erase(given, as_json=as_json, target=target))
 
 

@@ -19,6 +19,8 @@ _BEYOND_RETRY: Final = frozenset(
         "PROVIDER_NOT_FOUND",
         "VOICE_NOT_FOUND",
         "INVALID_CONFIGURATION",
+        "UPSTREAM_AUTH",
+        "QUOTA_EXCEEDED",
         "COST_LIMIT",
         "CONTENT_REFUSED",
         "TEXT_TOO_LONG",
@@ -60,15 +62,21 @@ def _ending(
             how = "failed" if problems else "was stopped"
             return WITHOUT_AUDIO, f"The new narration {how}; the earlier audio is kept."
         case common_pb2.STORY_STATE_READY_WITHOUT_AUDIO:
-            said = f"The text is kept, but it could not be told aloud. Try again: tale narrate {story.id}"
+            again = "Once that is mended" if _stays(problems) else "Try again"
+            said = f"The text is kept, but it could not be told aloud. {again}: tale narrate {story.id}"
             return WITHOUT_AUDIO, said
         case common_pb2.STORY_STATE_FAILED:
             said = "The story FAILED; what there is of it is kept."
-            if not problems or problems[-1].reason not in _BEYOND_RETRY:
+            if not _stays(problems):
                 said += f" Go on with it: tale retry {story.id}"
             return FAILED, said
         case _:
             return FAILED, standing(story)
+
+
+def _stays(problems: Sequence[common_pb2.Problem]) -> bool:
+    """Whether the same would fail again until somebody changes something."""
+    return bool(problems) and problems[-1].reason in _BEYOND_RETRY
 
 
 def standing(story: common_pb2.Story) -> str:

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from tale_client.cli.facts import as_json as json_of
 from tale_client.cli.options import client_of, json_option, target_option, yes_option
 from tale_client.cli.people import ProfileT, described, is_id
-from tale_client.cli.running import run
+from tale_client.cli.running import perform, run
 from tale_client.cli.terminal import one_line
 from tale_client.cli.wording import typed
 from tale_client.client import AsyncTaleClient
@@ -44,6 +44,15 @@ class Keeping(Generic[ProfileT]):
     """A list's answer with these in it."""
     removed: Message
     """A removal's answer."""
+
+    def found(self, given: str, target: str) -> str:
+        """The same over a client of its own, for a command that asks back before it acts."""
+
+        async def work() -> str:
+            async with client_of(target) as client:
+                return await self.id_of(client, given)
+
+        return perform(work())
 
     async def id_of(self, client: AsyncTaleClient, given: str) -> str:
         """The id of the one that was named by id or by name; ClickException if it is not just one."""
@@ -111,7 +120,10 @@ class Keeping(Generic[ProfileT]):
         @target_option
         def remove_command(given: str, *, yes: bool, as_json: bool, target: str) -> None:
             if not yes:
-                click.confirm(f"Remove the {self.what} {given}? The stories stay.", abort=True, err=True)
+                # Looked up first: nobody should agree to what can not be done.
+                found = self.found(given, target)
+                click.confirm(f"Remove the {self.what} {one_line(given)}? The stories stay.", abort=True, err=True)
+                given = found
             run(self._remove(given, as_json=as_json, target=target))
 
         return group

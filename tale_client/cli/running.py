@@ -1,9 +1,11 @@
 """Runs the asyncio part of a command and turns what goes wrong into lines that a person can act on."""
 
 import asyncio
+import logging
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import IO, Any, Final, NoReturn, TypeVar
 
 import click
@@ -129,7 +131,8 @@ def perform(
     """
     signals: list[signal.Signals] = []
     try:
-        return asyncio.run(_cancellable(work, signals))
+        with _notices():
+            return asyncio.run(_cancellable(work, signals))
     except asyncio.CancelledError:
         for line in interrupted():
             click.echo(typed(line), err=True)
@@ -147,6 +150,22 @@ def perform(
                 f"The story is kept: `tale show {story_id}` shows it, `tale audio {story_id} --out F` writes F."
             )
         raise _Lines(lines) from None
+
+
+class _Notices(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"\n{record.getMessage()}", err=True)
+
+
+@contextmanager
+def _notices() -> Iterator[None]:
+    """Shows what the client library warns of: a silence without a word would look like a hang."""
+    handler, log = _Notices(logging.WARNING), logging.getLogger("tale_client")
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def explain(error: TaleError, story_id: str = "") -> list[str]:

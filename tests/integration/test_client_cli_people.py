@@ -98,6 +98,17 @@ async def test_a_child_is_changed_removed_and_erased(gateway: ScriptedGateway, t
     assert erased == Parse(out, gateway_pb2.EraseChildResponse())
 
 
+async def test_nobody_is_asked_to_agree_to_what_can_not_be_done(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """A name that nobody has is said before the question."""
+    gateway.answer("ListChildren", lambda _: [children()])
+    for command in ("remove", "erase"):
+        code, _, err = await tale(gateway.target, tmp_path, "children", command, "Leo")
+        assert 1 == code
+        assert "No child is kept under the name Leo" in err
+        assert "for good" not in err
+        assert "The stories stay" not in err
+
+
 async def test_heroes_are_kept_shown_changed_and_removed(gateway: ScriptedGateway, tmp_path: Path) -> None:
     """The same commands with a hero's options."""
     gateway.queue("CreateHero", profile_pb2.CreateHeroResponse(hero=HERO))

@@ -302,6 +302,20 @@ async def test_a_stream_that_brings_nothing_is_given_up(gateway: ScriptedGateway
     assert grpc.StatusCode.UNAVAILABLE == caught.value.code
 
 
+async def test_a_loss_that_lasts_is_told_in_the_log(
+    gateway: ScriptedGateway, client: AsyncTaleClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A reconnection that works at once is no warning; from the second fruitless one on there is one each."""
+    gateway.queue("WatchStory", watched(text(0, "One. ")), RECONNECT)
+    gateway.queue("WatchStory", LOST)
+    gateway.queue("WatchStory", watched(done("One. ")))
+    _ = [event async for event in client.watch(ID)]
+
+    said = [record for record in caplog.records if record.name == "tale_client"]
+    assert ["WARNING"] == [record.levelname for record in said if record.levelname != "INFO"]
+    assert "connection to the gateway is lost; trying again" in said[-1].getMessage()
+
+
 async def test_a_silent_stream_counts_as_lost(gateway: ScriptedGateway) -> None:
     """A connection without heartbeats is replaced."""
     gateway.queue("WatchStory", watched(text(0, "One. ")), Hold())

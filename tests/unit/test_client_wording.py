@@ -52,6 +52,19 @@ def test_a_retry_is_advised_where_it_can_help(reason: str, hinted: bool, capsys:
     assert hinted == (f"tale retry {ID}" in capsys.readouterr().err)
 
 
+@pytest.mark.parametrize(
+    ("reason", "said"), [("NETWORK_ERROR", "Try again: "), ("UPSTREAM_AUTH", "Once that is mended: ")]
+)
+def test_a_narration_that_failed_is_tried_again_when_it_can_help(
+    reason: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At once where that may do, and otherwise after somebody has mended what stands in the way."""
+    problem = common_pb2.Problem(reason=reason, message="No.")
+    story = common_pb2.Story(id=ID, state=common_pb2.STORY_STATE_READY_WITHOUT_AUDIO, problems=[problem])
+    assert 3 == close(story, [], json_too=False)
+    assert f"{said}tale narrate {ID}" in capsys.readouterr().err
+
+
 def test_a_gateway_that_goes_away_leaves_the_way_back_to_the_story() -> None:
     """Whoever followed a story hears how to follow it on; anybody else how to get a gateway."""
     gone = TaleError(grpc.StatusCode.UNAVAILABLE, "GATEWAY_UNREACHABLE", "x", metadata={"target": "t:1"})
