@@ -62,7 +62,12 @@ class StoryStore(Protocol):
     async def list_page(
         self, owner: str, chosen: common_pb2.StoryFilter, *, limit: int, after: Position | None
     ) -> Sequence[common_pb2.StorySummary]:
-        """At most `limit` stories, newest first (by time, then id), after `after`."""
+        """At most `limit` stories, newest first (by time, then id), after `after`.
+
+        A query are words of title and content, in any case and order, all of which must be there; "several words" in
+        quotes stand together, and a word after "-" must not be there. It finds stories whose text is whole or whose
+        run has ended.
+        """
 
     async def update(
         self, owner: str, story_id: str, change: Change, *, expected_revision: int | None

@@ -68,7 +68,7 @@ def check_list(request: storage_pb2.ListStoriesRequest) -> int:
         _check_time(found, "filter.created_after", chosen.created_after)
     if chosen.HasField("created_before"):
         _check_time(found, "filter.created_before", chosen.created_before)
-    found.check(not chosen.query, "filter.query", "is not supported in this version yet")
+    found.text_bounds("filter.query", chosen.query, most=200)
     size = found.page_size(request.page_size)
     found.text_bounds("page_token", request.page_token, most=512)
     found.raise_if_any()

@@ -7,6 +7,7 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from storage_service.embedded.rows import to_summary
+from storage_service.errors import field_error
 from storage_service.records import Position
 from tale.common.v1 import common_pb2
 
@@ -20,6 +21,8 @@ def list_stories(
     connection: sqlite3.Connection, owner: str, chosen: common_pb2.StoryFilter, limit: int, after: Position | None
 ) -> Sequence[common_pb2.StorySummary]:
     """At most `limit` summaries, newest first, from the one behind `after` on."""
+    if chosen.query:
+        raise field_error("filter.query", "is not supported by the embedded store in this version yet")
     terms, values = _conditions(chosen)
     if after is not None:
         terms.append("(s.create_time, s.id) < (?, ?)")

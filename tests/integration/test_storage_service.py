@@ -535,7 +535,7 @@ def invalid() -> list[tuple[str, Any, set[str]]]:
                     states=[common_pb2.STORY_STATE_UNSPECIFIED],
                     min_rating=11,
                     max_rating=0,
-                    query="dragon",
+                    query="x" * 201,
                 ),
             ),
             {
