@@ -1,0 +1,17 @@
+-- The private bucket `tales`; a file is `stories/<story_id>/<object_id>`. A plain PostgreSQL has no storage.
+do $$
+begin
+  if to_regclass('storage.buckets') is not null then
+    insert into storage.buckets (id, name, public) values ('tales', 'tales', false)
+      on conflict (id) do update set public = false;
+  end if;
+end
+$$;
+
+-- What the service asks at its start; each migration that the service needs raises it.
+create function tales.schema_version() returns integer
+  language sql immutable
+  return 1;
+
+revoke all on function tales.schema_version() from public, anon, authenticated;
+grant execute on function tales.schema_version() to service_role;
