@@ -1,18 +1,40 @@
-"""What a service tells the kit about itself."""
+"""What a service tells the kit about itself.
 
-from collections.abc import Sequence
+Every server has /metrics and /metrics/circuit-breakers on the operators' port. A service that counts things of its own
+or calls providers makes the objects in its bootstrap and gives them to its app::
+
+    metrics = Metrics()
+    circuits = BreakerManager(config_of, metrics=metrics)
+    ...
+    self.metrics, self.circuits = metrics, circuits      # in the app's __init__
+
+Then StatusService tells of the circuits and resets them too.
+"""
+
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import grpc
+from servicekit.resilience.manager import circuit_not_found
 
-from servicekit.errors import not_found
-from tale.common.v1 import status_pb2
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import grpc
+    from aiohttp.web import AbstractRouteDef
+
+    from servicekit.metrics import Metrics
+    from servicekit.resilience.manager import BreakerManager
+    from tale.common.v1 import status_pb2
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a service says of itself in StatusService.GetStatus, beside what the kit knows."""
+    """What a service says of itself in StatusService.GetStatus, beside what the kit knows.
+
+    `circuits` is for what is no BreakerManager: those of `App.circuits` are told of without being named here.
+    """
 
     embedded_parts: Sequence[status_pb2.EmbeddedPart] = ()
     providers: Sequence[status_pb2.ProviderStatus] = ()
@@ -22,6 +44,17 @@ class Description:
 
 class App(Protocol):
     """A service as the kit runs it. The methods are called in the order in which they stand here."""
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """What it counts; None: the server makes the object for what every server counts. Read once, at first."""
+
+    @property
+    def circuits(self) -> BreakerManager | None:
+        """Its circuit breakers, if it has any. Read once, at first."""
+
+    def ops_routes(self) -> Sequence[AbstractRouteDef]:
+        """Routes of its own for the operators' port. Asked for once, at first."""
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
         """Adds the servicers and returns the full names of their services, for health and reflection."""
@@ -43,7 +76,14 @@ class App(Protocol):
 
 
 class AppBase:
-    """An App that needs nothing; services override what they need."""
+    """An App that needs nothing; services override or set what they need."""
+
+    metrics: Metrics | None = None
+    circuits: BreakerManager | None = None
+
+    def ops_routes(self) -> Sequence[AbstractRouteDef]:
+        """No routes."""
+        return ()
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
         """No services."""
@@ -58,9 +98,10 @@ class AppBase:
         return Description()
 
     async def reset_circuit(self, name: str) -> status_pb2.CircuitStatus:
-        """No circuits."""
-        del name
-        raise not_found("CIRCUIT_NOT_FOUND", "This service has no circuit of that name; GetStatus lists them.")
+        """Resets the one of `circuits`."""
+        if self.circuits is None:
+            raise circuit_not_found()
+        return self.circuits.reset(name)
 
     async def begin_drain(self) -> None:
         """Nothing to end."""

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from servicekit.authentication import Authenticator
 from servicekit.calls import CallTracker
 from servicekit.errors import FieldViolation, reconnect, unimplemented, validation_failed
+from servicekit.metrics import Metrics
 from servicekit.runner import CallRunner, Context
 
 # In quotes: the class is generic for type checkers alone.
@@ -33,8 +34,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     without serializers. An unknown method is UNIMPLEMENTED with a rich status like any other failure.
     """
 
-    def __init__(self, tracker: CallTracker, authenticator: Authenticator) -> None:
-        self._runner = CallRunner(tracker, authenticator)
+    def __init__(self, tracker: CallTracker, authenticator: Authenticator, metrics: Metrics | None = None) -> None:
+        self._runner = CallRunner(tracker, authenticator, metrics)
 
     async def intercept_service(
         self,
@@ -42,13 +43,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "Handler | None":
         """The call's handler, wrapped."""
+        known = True
         try:
             handler = await continuation(handler_call_details)
         except Exception as error:  # noqa: BLE001 - finding a handler runs code of the services, too
-            handler = _failing(error)
+            handler, known = _failing(error), False
         if handler is None:
-            handler = _failing(unimplemented("This server has no such method."))
-        return _wrapped(handler, handler_call_details.method, self._runner)
+            handler, known = _failing(unimplemented("This server has no such method.")), False
+        return _wrapped(handler, handler_call_details.method, self._runner, known=known)
 
 
 def _failing(error: Exception) -> Handler:
@@ -61,7 +63,7 @@ def _failing(error: Exception) -> Handler:
     return grpc.stream_stream_rpc_method_handler(fail)
 
 
-def _wrapped(handler: Handler, method: str, runner: CallRunner) -> Handler:
+def _wrapped(handler: Handler, method: str, runner: CallRunner, *, known: bool) -> Handler:
     decode = _checked(handler.request_deserializer)
     encode = handler.response_serializer
 
@@ -70,13 +72,13 @@ def _wrapped(handler: Handler, method: str, runner: CallRunner) -> Handler:
             response = await behaviour(request if handler.request_streaming else decode(request), context)
             return response if encode is None else encode(response)
 
-        return await runner.run(method, context, body, streamed=handler.request_streaming)
+        return await runner.run(method, context, body, streamed=handler.request_streaming, known=known)
 
     async def stream(request: Any, context: Context) -> None:
         async def body() -> None:
             await _send(behaviour(request if handler.request_streaming else decode(request), context), context)
 
-        await runner.run(method, context, body, streamed=handler.request_streaming)
+        await runner.run(method, context, body, streamed=handler.request_streaming, known=known)
 
     # Unary messages are coded within the wrapper, so that malformed ones are errors like any other.
     behaviour: Behaviour

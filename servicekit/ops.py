@@ -11,7 +11,10 @@ _SHUTDOWN_SECONDS: Final = 1.0
 
 
 class OpsServer:
-    """`/healthz` (the process lives), `/readyz` (it takes calls), and the routes that others add."""
+    """`/healthz` (the process lives), `/readyz` (it takes calls), and the routes that others add.
+
+    A `Server` adds `/metrics` (Prometheus), `/metrics/circuit-breakers` (JSON) and those of its app.
+    """
 
     def __init__(self, ready: Callable[[], bool], routes: Sequence[web.AbstractRouteDef] = ()) -> None:
         app = web.Application()

@@ -17,6 +17,7 @@ from servicekit.context import LOCAL_OWNER, REQUEST_ID_KEY, RequestContext, bind
 from servicekit.errors import DomainError, reconnect
 from servicekit.failures import abort_within, to_domain_error
 from servicekit.ids import is_token, new_id
+from servicekit.metrics import Metrics
 from servicekit.status import to_grpc_status
 
 _log: Final = structlog.stdlib.get_logger("servicekit.access")
@@ -49,14 +50,15 @@ class _Call:
 class CallRunner:
     """Runs calls so that nothing a handler raises reaches its caller but DomainErrors, as rich statuses."""
 
-    def __init__(self, tracker: CallTracker, authenticator: Authenticator) -> None:
+    def __init__(self, tracker: CallTracker, authenticator: Authenticator, metrics: Metrics | None = None) -> None:
         self._tracker = tracker
         self._authenticator = authenticator
+        self._metrics = metrics
 
-    async def run(self, method: str, context: Context, body: Body, *, streamed: bool) -> Any:
+    async def run(self, method: str, context: Context, body: Body, *, streamed: bool, known: bool = True) -> Any:
         """Awaits `body` as the answer to a call of `method`, once the service has started and the caller is known.
 
-        `streamed` says that requests come as a stream.
+        `streamed` says that requests come as a stream, `known` that the server has the method.
 
         Raises grpc.aio.AbortError when a status was sent, CancelledError when the caller is gone.
         """
@@ -76,12 +78,15 @@ class CallRunner:
         finally:
             if counted:
                 self._tracker.leave(task)
+            seconds = time.monotonic() - began
+            if self._metrics is not None:
+                self._metrics.rpc(method, call.code, seconds, known=known)
             _log.log(
                 logging.DEBUG if quiet else logging.INFO,
                 "call",
                 method=method,
                 code=call.code,
-                duration_ms=round((time.monotonic() - began) * 1000, 3),
+                duration_ms=round(seconds * 1000, 3),
                 **({} if call.reason is None else {"reason": call.reason}),
             )
 

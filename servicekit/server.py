@@ -18,7 +18,9 @@ from servicekit.authentication import Security
 from servicekit.calls import CallTracker
 from servicekit.health import Health
 from servicekit.interceptor import CallInterceptor
+from servicekit.metrics import Metrics
 from servicekit.ops import OpsServer
+from servicekit.resilience.manager import BreakerManager
 from servicekit.settings import ConfigurationError, ServiceSettings, env_name
 from servicekit.status_service import NAME, StatusServicer
 from tale.common.v1 import status_pb2_grpc
@@ -65,9 +67,12 @@ class Server:
         self._security = security or Security()
         self._tracker = CallTracker()
         self._health = Health()
-        self._ops = OpsServer(lambda: self.serving, ops_routes)
+        metrics = app.metrics or Metrics()
+        circuits = app.circuits or BreakerManager()
+        routes = (metrics.route(), circuits.route(), *app.ops_routes(), *ops_routes)
+        self._ops = OpsServer(lambda: self.serving, routes)
         self._grpc = grpc.aio.server(
-            interceptors=[CallInterceptor(self._tracker, self._security.authenticator)],
+            interceptors=[CallInterceptor(self._tracker, self._security.authenticator, metrics)],
             options=_OPTIONS,
             maximum_concurrent_rpcs=_MOST_CALLS,
         )

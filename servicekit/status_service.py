@@ -38,13 +38,14 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         """Describes this server."""
         del request, context
         description = await self._app.describe()
+        circuits = self._app.circuits
         status = status_pb2.ServiceStatus(
             service=self._service,
             version=self._version,
             health=(status_pb2.SERVICE_HEALTH_SERVING if self._serving() else status_pb2.SERVICE_HEALTH_NOT_SERVING),
             embedded_parts=description.embedded_parts,
             providers=description.providers,
-            circuits=description.circuits,
+            circuits=[*description.circuits, *(circuits.statuses() if circuits is not None else ())],
             warnings=description.warnings,
         )
         status.start_time.FromNanoseconds(self._start_time_ns)

@@ -1,0 +1,114 @@
+"""What a process counts, for Prometheus: a registry of its own, labels with bounds, /metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+from prometheus_client.exposition import choose_encoder
+
+from servicekit.circuit_metrics import CircuitCollector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from servicekit.resilience.snapshot import BreakerSnapshot
+
+PATH: Final = "/metrics"
+OTHER: Final = "other"
+"""The label of whatever is not told apart."""
+
+_MOST_METHODS: Final = 200
+_RPC_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_RPC_LABELS: Final = ("grpc_service", "grpc_method", "grpc_code")
+
+
+class Labels:
+    """The values of one label: the first `most` are themselves, all others "other"."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: set[str] = set()
+
+    def of(self, value: str) -> str:
+        """The label for `value`."""
+        if value not in self._known:
+            if len(self._known) >= self._most:
+                return OTHER
+            self._known.add(value)
+        return value
+
+
+class Metrics:
+    """The metrics of one process; one object a server.
+
+    It has the process, the Python runtime and the RPCs. A service adds its own by `counter`, `histogram` and `gauge`,
+    and takes label values that come from outside through `labels`, so that nobody can fill the memory with them.
+    """
+
+    def __init__(self) -> None:
+        self.registry: Final = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._calls = self.counter("grpc_server_handled", "RPCs that ended, by method and code", _RPC_LABELS)
+        self._seconds = self.histogram(
+            "grpc_server_handling_seconds", "Seconds that RPCs took to their end", _RPC_LABELS, buckets=_RPC_SECONDS
+        )
+        self._methods = self.labels(_MOST_METHODS)
+        self._children: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
+
+    def counter(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
+        """A counter; it is shown as `name`_total."""
+        return Counter(name, documentation, labels, registry=self.registry)
+
+    def histogram(
+        self, name: str, documentation: str, labels: Sequence[str] = (), *, buckets: Sequence[float]
+    ) -> Histogram:
+        """A histogram with the upper bounds given."""
+        return Histogram(name, documentation, labels, registry=self.registry, buckets=buckets)
+
+    def gauge(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
+        """A gauge."""
+        return Gauge(name, documentation, labels, registry=self.registry)
+
+    def labels(self, most: int) -> Labels:
+        """The values of a label that come from outside, at most so many."""
+        return Labels(most)
+
+    def show_circuits(self, snapshots: Callable[[], Sequence[BreakerSnapshot]]) -> None:
+        """Shows the state, the calls and the transitions of circuit breakers, read at each scrape. Once a process."""
+        self.registry.register(CircuitCollector(snapshots))
+
+    def rpc(self, method: str, code: str, seconds: float, *, known: bool) -> None:
+        """An RPC has ended.
+
+        `method` is "/package.Service/Method"; where the server has no such one, `known` is False and it is "other".
+        """
+        label = self._methods.of(method) if known else OTHER
+        pair = self._children.get((label, code))
+        if pair is None:
+            service, _, name = label.strip("/").rpartition("/")
+            values = (service or OTHER, name, code)
+            pair = self._calls.labels(*values), self._seconds.labels(*values)
+            self._children[label, code] = pair
+        pair[0].inc()
+        pair[1].observe(seconds)
+
+    def route(self) -> web.RouteDef:
+        """/metrics, in the format that the scraper asks for."""
+
+        async def show(request: web.Request) -> web.Response:
+            encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+            return web.Response(body=encode(self.registry), headers={"Content-Type": content_type})
+
+        return web.get(PATH, show)

@@ -1,0 +1,265 @@
+"""A circuit breaker: stops asking a provider that fails, and finds out with one call at a time when it is back."""
+
+from __future__ import annotations
+
+import random as randomness
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, Self
+
+from servicekit.resilience.config import BreakerConfig, Outcome
+from servicekit.resilience.errors import CircuitOpenError
+from servicekit.resilience.snapshot import BreakerSnapshot, State
+from servicekit.resilience.window import SlidingWindow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+__all__ = ["BreakerConfig", "BreakerSnapshot", "Call", "CircuitBreaker", "Outcome", "State"]
+
+_PROBE_SECONDS: Final = 1.0
+"""When to ask again while a probe is out: nobody knows how long it takes."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class CircuitBreaker:
+    """One circuit. For one event loop; nothing here waits.
+
+    Closed, it counts. Open, it lets nothing through until its time is over. Half-open, it lets one call through at a
+    time: success closes it, failure (or a slow answer) opens it for longer, and a call that says nothing about the
+    provider makes room for the next. Calls that began in an earlier state are counted, but no longer decide anything.
+
+    `clock` gives seconds that never go back, `now` the time of day in UTC, `random` numbers from 0 to 1; `on_change`
+    is told of each change of state, with the state before and after.
+    """
+
+    def __init__(
+        self,
+        config: BreakerConfig,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = _utc_now,
+        random: Callable[[], float] = randomness.random,
+        on_change: Callable[[CircuitBreaker, State, State], None] | None = None,
+    ) -> None:
+        self.config: Final = config
+        self._clock = clock
+        self._now = now
+        self._random = random
+        self._on_change = on_change
+        self._state: State = "closed"
+        self._epoch = 0
+        self._until = 0.0
+        self._failed_probes = 0
+        self._probe: Call | None = None
+        self._in_a_row = 0
+        self._window = SlidingWindow(config.window_seconds)
+        self._outcomes: Counter[Outcome] = Counter()
+        self._total = self._rejected = self._slow = self._fallbacks = 0
+        self._transitions: Counter[State] = Counter()
+        self._last: dict[Outcome, datetime] = {}
+
+    @property
+    def name(self) -> str:
+        """Its name, unique within the service."""
+        return self.config.name
+
+    @property
+    def state(self) -> State:
+        """How it is now; an open circuit whose time is over is half-open."""
+        self._advance()
+        return self._state
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds until a call may be let through; 0 where one would be now."""
+        self._advance()
+        if self._state == "open":
+            return self._until - self._clock()
+        return _PROBE_SECONDS if self._state == "half_open" and self._probe is not None else 0.0
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that were let through and have not ended."""
+        return self._total - self._outcomes.total()
+
+    def call(self) -> Call:
+        """One call to the provider, as a context manager (`with` and `async with`); see `Call`."""
+        return Call(self)
+
+    def open_until(self, seconds: float) -> None:
+        """Lets nothing through for `seconds`, since the provider asked for it; never shortens an earlier time."""
+        # Written so that a NaN opens nothing.
+        if not seconds > 0:
+            return
+        self._advance()
+        until = self._clock() + min(seconds, self.config.longest_cooldown)
+        if self._state == "open":
+            self._until = max(self._until, until)
+        else:
+            self._until = until
+            self._change("open")
+
+    def reset(self) -> None:
+        """Closes it by hand and forgets what spoke against the provider; the counts stay."""
+        self._advance()
+        self._failed_probes = 0
+        if self._state == "closed":
+            self._begin_anew()
+        else:
+            self._change("closed")
+
+    def count_fallback(self) -> None:
+        """Counts a call that was answered from a cache, by another provider or by a fixed answer."""
+        self._fallbacks += 1
+
+    def snapshot(self) -> BreakerSnapshot:
+        """State and counts, now."""
+        state, retry_after = self.state, self.retry_after
+        return BreakerSnapshot(
+            name=self.config.name,
+            provider=self.config.provider,
+            state=state,
+            total_calls=self._total,
+            successful_calls=self._outcomes[Outcome.SUCCESS],
+            failed_calls=self._outcomes[Outcome.FAILURE],
+            ignored_calls=self._outcomes[Outcome.IGNORED],
+            rejected_calls=self._rejected,
+            slow_calls=self._slow,
+            fallback_calls=self._fallbacks,
+            in_flight=self.in_flight,
+            consecutive_failures=self._in_a_row,
+            transitions=dict(self._transitions),
+            last_failure_time=self._last.get(Outcome.FAILURE),
+            last_success_time=self._last.get(Outcome.SUCCESS),
+            retry_time=self._now() + timedelta(seconds=retry_after) if state == "open" else None,
+            retry_after=retry_after,
+        )
+
+    def _admit(self, call: Call) -> tuple[int, float]:
+        """Lets `call` through or raises CircuitOpenError; gives the epoch and the time in which it began."""
+        self._advance()
+        if self._state == "open" or (self._state == "half_open" and self._probe is not None):
+            self._rejected += 1
+            raise CircuitOpenError(self.name, provider=self.config.provider or self.name, retry_after=self.retry_after)
+        if self._state == "half_open":
+            self._probe = call
+        self._total += 1
+        return self._epoch, self._clock()
+
+    def _ended(self, call: Call, error: BaseException | None) -> None:
+        now = self._clock()
+        outcome = self.config.outcome(error)
+        slow = self._counts_as_slow(call, outcome, now)
+        self._outcomes[outcome] += 1
+        self._slow += slow
+        if outcome is not Outcome.IGNORED:
+            self._last[outcome] = self._now()
+        # Freed here and not with the state, so that two probes are never out at the same time.
+        if self._probe is call:
+            self._probe = None
+        self._advance()
+        if call.epoch == self._epoch and outcome is not Outcome.IGNORED:
+            self._decide(now, failed=outcome is Outcome.FAILURE, slow=slow)
+        cooldown = self.config.cooldown(error)
+        if cooldown is not None:
+            self.open_until(cooldown)
+
+    def _counts_as_slow(self, call: Call, outcome: Outcome, now: float) -> bool:
+        limit = self.config.slow_call_seconds
+        if limit is None or outcome is Outcome.IGNORED:
+            return False
+        return (now if call.answered_at is None else call.answered_at) - call.began >= limit
+
+    def _decide(self, now: float, *, failed: bool, slow: bool) -> None:
+        self._in_a_row = self._in_a_row + 1 if failed else 0
+        if self._state == "half_open":
+            if failed or slow:
+                self._failed_probes += 1
+                self._open(now)
+            else:
+                self._failed_probes = 0
+                self._change("closed")
+            return
+        self._window.add(now, failed=failed, slow=slow)
+        if self._in_a_row >= self.config.failure_threshold or self._rate_is_reached(now):
+            self._open(now)
+
+    def _rate_is_reached(self, now: float) -> bool:
+        seen = self._window.total(now)
+        return seen.calls >= self.config.minimum_calls and (
+            seen.failures >= self.config.failure_rate * seen.calls
+            or (self.config.slow_call_seconds is not None and seen.slow >= self.config.slow_call_rate * seen.calls)
+        )
+
+    def _open(self, now: float) -> None:
+        config = self.config
+        # Bounded before the power, which would overflow after a long outage.
+        grown = config.recovery_timeout * config.recovery_growth ** min(self._failed_probes, 64)
+        wait = min(grown, config.max_recovery_timeout) * (1 + config.jitter * self._random())
+        self._until = now + wait
+        self._change("open")
+
+    def _advance(self) -> None:
+        """The time of an open circuit may be over."""
+        if self._state == "open" and self._clock() >= self._until:
+            self._change("half_open")
+
+    def _change(self, state: State) -> None:
+        before, self._state = self._state, state
+        self._epoch += 1
+        self._transitions[state] += 1
+        if state == "closed":
+            self._begin_anew()
+        if self._on_change is not None:
+            self._on_change(self, before, state)
+
+    def _begin_anew(self) -> None:
+        self._in_a_row = 0
+        self._window.clear()
+        # What is in flight was sent before, and is no news.
+        self._epoch += 1
+
+
+class Call:
+    """One call to a provider, from entering the block to leaving it.
+
+    Entering raises CircuitOpenError where the circuit lets none through. `answered()` marks the first token or byte:
+    how slow a call is, is measured to there, or to its end. What leaves the block decides: nothing is a success; an
+    exception that speaks against the provider a failure; any other, and a cancellation, nothing at all.
+    """
+
+    def __init__(self, breaker: CircuitBreaker) -> None:
+        self._breaker = breaker
+        self.epoch = -1
+        self.began = 0.0
+        self.answered_at: float | None = None
+
+    def answered(self) -> None:
+        """The first token or byte has come; later ones change nothing."""
+        if self.answered_at is None:
+            self.answered_at = self._breaker._clock()  # noqa: SLF001 - two halves of one thing
+
+    def __enter__(self) -> Self:
+        if self.epoch != -1:
+            raise RuntimeError("a call is made once: ask the breaker for another")
+        self.epoch, self.began = self._breaker._admit(self)  # noqa: SLF001 - two halves of one thing
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._breaker._ended(self, error)  # noqa: SLF001 - two halves of one thing
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)

@@ -1,0 +1,111 @@
+"""How one circuit breaker is set up, and what an exception says about the provider behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, Literal, TypeAlias, final
+
+from servicekit.resilience.errors import ProviderError
+
+ExceptionTypes: TypeAlias = type[Exception] | tuple[type[Exception], ...]
+
+
+@final
+class Unset(Enum):
+    """Says that no fallback is given: None may be one."""
+
+    UNSET = "unset"
+
+
+UNSET: Final = Unset.UNSET
+NoFallback: TypeAlias = Literal[Unset.UNSET]
+
+
+@final
+class Outcome(Enum):
+    """What a call says about the provider's health."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    IGNORED = "ignored"
+    """Nothing: the caller's fault, or the caller's wish."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerConfig:
+    """One circuit breaker. Times are in seconds, rates are fractions.
+
+    It opens after `failure_threshold` failures in a row, or when, of at least `minimum_calls` calls within the last
+    `window_seconds`, the part that failed reaches `failure_rate` or the part that took `slow_call_seconds` or longer
+    to its first token or byte reaches `slow_call_rate` (`slow_call_seconds` None: nothing is slow). It lets a probe
+    through after `recovery_timeout`, which grows `recovery_growth` times with each probe that fails, up to
+    `max_recovery_timeout`, and is lengthened by a random part of up to `jitter`. `longest_cooldown` bounds what a
+    provider can ask for by Retry-After.
+
+    `expected_exception` are the exceptions that may speak against the provider (a ProviderError does where its
+    treatment says so); `exclude_exceptions` never do. The rest is for read-only calls under
+    `BreakerManager.protect`: `max_retries` after the first attempt; `cache_on_failure` serves the last good answer
+    for `cache_ttl`; `fallback_result` is the answer when there is none.
+    """
+
+    name: str
+    provider: str = ""
+    failure_threshold: int = 5
+    recovery_timeout: float = 60.0
+    max_recovery_timeout: float = 600.0
+    recovery_growth: float = 2.0
+    jitter: float = 0.1
+    failure_rate: float = 0.5
+    slow_call_rate: float = 0.8
+    slow_call_seconds: float | None = None
+    window_seconds: float = 60.0
+    minimum_calls: int = 20
+    longest_cooldown: float = 3600.0
+    expected_exception: ExceptionTypes = (ProviderError, TimeoutError, ConnectionError)
+    exclude_exceptions: ExceptionTypes = ()
+    max_retries: int = 0
+    cache_on_failure: bool = False
+    cache_ttl: float = 300.0
+    fallback_result: Any | NoFallback = UNSET
+
+    def __post_init__(self) -> None:
+        """Holds the numbers to what they can mean; ValueError names the one that is wrong."""
+        good = {
+            "name": bool(self.name),
+            "failure_threshold": self.failure_threshold >= 1,
+            "recovery_timeout": self.recovery_timeout > 0,
+            "max_recovery_timeout": self.recovery_timeout <= self.max_recovery_timeout,
+            "recovery_growth": self.recovery_growth >= 1,
+            "jitter": 0 <= self.jitter <= 1,
+            "failure_rate": 0 < self.failure_rate <= 1,
+            "slow_call_rate": 0 < self.slow_call_rate <= 1,
+            "slow_call_seconds": self.slow_call_seconds is None or self.slow_call_seconds > 0,
+            "window_seconds": self.window_seconds > 0,
+            "minimum_calls": self.minimum_calls >= 1,
+            "longest_cooldown": self.longest_cooldown > 0,
+            "max_retries": self.max_retries >= 0,
+            "cache_ttl": self.cache_ttl >= 0,
+        }
+        wrong = [field for field, fits in good.items() if not fits]
+        if wrong:
+            raise ValueError(f"a circuit breaker can not have this: {', '.join(wrong)}")
+
+    def outcome(self, error: BaseException | None) -> Outcome:
+        """What a call that ended with `error` says; a group of errors speaks against the provider if one of it does."""
+        if error is None:
+            return Outcome.SUCCESS
+        if isinstance(error, BaseExceptionGroup):
+            against = any(self.outcome(member) is Outcome.FAILURE for member in error.exceptions)
+        elif isinstance(error, self.exclude_exceptions) or not isinstance(error, self.expected_exception):
+            against = False
+        else:
+            against = error.counts_for_breaker if isinstance(error, ProviderError) else True
+        return Outcome.FAILURE if against else Outcome.IGNORED
+
+    def cooldown(self, error: BaseException | None) -> float | None:
+        """Seconds that the provider asked to be left alone for, where it did."""
+        if isinstance(error, BaseExceptionGroup):
+            asked = [each for member in error.exceptions if (each := self.cooldown(member)) is not None]
+            return max(asked, default=None)
+        return error.retry_after if isinstance(error, ProviderError) and error.treatment.cool_down else None

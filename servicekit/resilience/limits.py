@@ -1,0 +1,145 @@
+"""How much is asked of a provider at once, and in a minute."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from aiolimiter import AsyncLimiter
+
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+_SETTLE_SECONDS: Final = 1.0
+"""Calls that were sent together are refused together: that is one sign, not many."""
+
+
+class ProviderLimits:
+    """The limits of one provider, over all calls to it. For one event loop.
+
+    At most `concurrency` calls at once. Each `told_too_many` halves that, and each call that succeeds gives a little
+    back, so that about as many successes as the limit is high raise it by one, up to `concurrency` again.
+
+    `requests_per_minute` (None: any number) holds for every span of a minute: a tenth of it may come at once, the
+    rest is spread evenly. `most_waiting` bounds who may queue.
+    """
+
+    def __init__(
+        self,
+        concurrency: int,
+        requests_per_minute: float | None = None,
+        provider: str = "",
+        *,
+        most_waiting: int = 4096,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if concurrency < 1 or (requests_per_minute is not None and requests_per_minute <= 0):
+            raise ValueError("concurrency must be at least 1 and requests_per_minute above 0")
+        self.provider: Final = provider
+        self._ceiling = concurrency
+        self._limit = float(concurrency)
+        self._most_waiting = most_waiting
+        self._clock = clock
+        self._lowered_at = float("-inf")
+        self._in_use = 0
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._rate = None if requests_per_minute is None else _rate(requests_per_minute)
+        # aiolimiter serves whoever comes while others wait; the lock keeps the order.
+        self._rate_turn = asyncio.Lock()
+
+    @property
+    def limit(self) -> int:
+        """Calls that may be made at once, now."""
+        return int(self._limit)
+
+    @property
+    def in_use(self) -> int:
+        """Calls that are being made."""
+        return self._in_use
+
+    @property
+    def waiting(self) -> int:
+        """Those that wait for a slot."""
+        return sum(not waiter.done() for waiter in self._waiters)
+
+    def told_too_many(self) -> None:
+        """The provider said that there are too many calls at once."""
+        now = self._clock()
+        if now - self._lowered_at >= _SETTLE_SECONDS:
+            self._lowered_at = now
+            self._limit = max(1.0, self.limit / 2)
+
+    @asynccontextmanager
+    async def slot(self, deadline: float | None = None) -> AsyncIterator[None]:
+        """Makes room for one call, in the order in which it was asked for.
+
+        ProviderError CONCURRENCY where there is none by `deadline` (the loop's clock), or too many wait already. An
+        exception within does not count as a success.
+        """
+        try:
+            async with asyncio.timeout_at(deadline) as limit:
+                await self._enter()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise self._no_room() from None
+        try:
+            yield
+            self._limit = min(float(self._ceiling), self._limit + 1 / self._limit)
+        finally:
+            self._leave()
+
+    async def _enter(self) -> None:
+        await self._take()
+        if self._rate is None:
+            return
+        try:
+            async with self._rate_turn:
+                await self._rate.acquire()
+        except BaseException:
+            self._leave()
+            raise
+
+    async def _take(self) -> None:
+        if self._in_use < self.limit and not self._waiters:
+            self._in_use += 1
+            return
+        if len(self._waiters) >= self._most_waiting:
+            raise self._no_room()
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        except BaseException:
+            if waiter.done() and not waiter.cancelled():
+                # Its turn came just as it gave up.
+                self._leave()
+            elif waiter in self._waiters:
+                self._waiters.remove(waiter)
+            raise
+
+    def _leave(self) -> None:
+        self._in_use -= 1
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiters and self._in_use < self.limit:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                self._in_use += 1
+                waiter.set_result(None)
+
+    def _no_room(self) -> ProviderError:
+        return ProviderError(ProviderErrorKind.CONCURRENCY, "too many calls are waiting for it", provider=self.provider)
+
+
+def _rate(per_minute: float) -> AsyncLimiter:
+    """A leaky bucket that never lets more than `per_minute` through in any 60 s: what may burst comes off the rest."""
+    burst = max(1.0, per_minute // 10)
+    steady = per_minute - burst if per_minute >= 2 else per_minute
+    return AsyncLimiter(burst, burst * 60 / steady)

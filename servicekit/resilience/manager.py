@@ -1,0 +1,153 @@
+"""The circuit breakers of a service, by name.
+
+Streams and calls that change something use a breaker directly::
+
+    with breakers.get("openrouter:openai/gpt-4o-mini", provider="openrouter").call() as call:
+        async for event in stream:
+            call.answered()
+
+Read-only calls are protected, so that they may be repeated, or answered by what was good before::
+
+    @breakers.protect("openrouter:models")
+    async def models() -> list[Model]: ...
+
+    answer = await models()            # an Answer: value, stale, age
+"""
+
+from __future__ import annotations
+
+import random as randomness
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import structlog
+from aiohttp import web
+
+from servicekit.errors import not_found
+from servicekit.resilience.breaker import BreakerConfig, BreakerSnapshot, CircuitBreaker, State
+from servicekit.resilience.snapshot import report, to_message
+
+if TYPE_CHECKING:
+    from servicekit.metrics import Metrics
+    from servicekit.resilience.protect import Protected
+    from servicekit.resilience.retry import RetryPolicy
+    from tale.common.v1 import status_pb2
+
+_log: Final = structlog.stdlib.get_logger("servicekit.circuits")
+
+PATH: Final = "/metrics/circuit-breakers"
+
+Configs: TypeAlias = Callable[[str], BreakerConfig] | Mapping[str, BreakerConfig]
+
+
+def _default(name: str) -> BreakerConfig:
+    return BreakerConfig(name=name)
+
+
+class BreakerManager:
+    """Makes breakers by name and keeps them, at most `most` of them.
+
+    `configs` is the configuration by name, or what makes one from a name; a name that the mapping does not hold gets
+    the defaults of BreakerConfig. A breaker too many takes the place of one that is closed and unused, the one that
+    was asked for longest ago first; its counts go with it.
+    """
+
+    def __init__(
+        self,
+        configs: Configs = _default,
+        *,
+        metrics: Metrics | None = None,
+        most: int = 256,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        random: Callable[[], float] = randomness.random,
+    ) -> None:
+        self._configs = configs
+        self._most = most
+        self._clock = clock
+        self._now = now
+        self._random = random
+        self._breakers: dict[str, CircuitBreaker] = {}
+        if metrics is not None:
+            metrics.show_circuits(self.snapshots)
+
+    def get(self, name: str, *, provider: str = "") -> CircuitBreaker:
+        """The breaker of that name; made where there is none yet."""
+        breaker = self._breakers.pop(name, None)
+        if breaker is None:
+            self._make_room()
+            breaker = CircuitBreaker(
+                self._config(name, provider),
+                clock=self._clock,
+                now=self._now,
+                random=self._random,
+                on_change=_log_change,
+            )
+        # Last in the order is who was asked for last.
+        self._breakers[name] = breaker
+        return breaker
+
+    def protect(self, name: str, *, provider: str = "", retry: RetryPolicy | None = None) -> Protected:
+        """Runs read-only calls under the breaker of that name, as its configuration says: see `Protected`."""
+        from servicekit.resilience.protect import Protected  # noqa: PLC0415 - most services have no such call
+
+        return Protected(lambda: self.get(name, provider=provider), retry=retry, clock=self._clock)
+
+    def snapshots(self) -> list[BreakerSnapshot]:
+        """All breakers, by name."""
+        return [self._breakers[name].snapshot() for name in sorted(self._breakers)]
+
+    def statuses(self) -> list[status_pb2.CircuitStatus]:
+        """All breakers as StatusService tells of them, by name."""
+        return [to_message(snapshot) for snapshot in self.snapshots()]
+
+    def reset(self, name: str) -> status_pb2.CircuitStatus:
+        """Closes a breaker by hand and says how it is then; NOT_FOUND / CIRCUIT_NOT_FOUND."""
+        breaker = self._breakers.get(name)
+        if breaker is None:
+            raise circuit_not_found()
+        breaker.reset()
+        _log.info("circuit reset by hand", circuit=name)
+        return to_message(breaker.snapshot())
+
+    def route(self) -> web.RouteDef:
+        """/metrics/circuit-breakers. The server has it for every app that gives its `circuits`."""
+
+        async def show(request: web.Request) -> web.Response:
+            del request
+            return web.json_response(report(self.snapshots()))
+
+        return web.get(PATH, show)
+
+    def _config(self, name: str, provider: str) -> BreakerConfig:
+        if isinstance(self._configs, Mapping):
+            config = self._configs.get(name) or _default(name)
+        else:
+            config = self._configs(name)
+        return replace(config, name=name, provider=provider or config.provider)
+
+    def _make_room(self) -> None:
+        if len(self._breakers) < self._most:
+            return
+        idle = (name for name, each in self._breakers.items() if each.state == "closed" and not each.in_flight)
+        del self._breakers[next(idle, None) or next(iter(self._breakers))]
+
+
+def circuit_not_found() -> Exception:
+    """NOT_FOUND / CIRCUIT_NOT_FOUND."""
+    return not_found("CIRCUIT_NOT_FOUND", "This service has no circuit of that name; GetStatus lists them.")
+
+
+def _log_change(breaker: CircuitBreaker, before: State, after: State) -> None:
+    log = _log.warning if after == "open" else _log.info
+    log(
+        "circuit changed",
+        circuit=breaker.name,
+        provider=breaker.config.provider,
+        before=before,
+        after=after,
+        retry_after=round(breaker.retry_after, 3),
+    )

@@ -1,0 +1,129 @@
+"""Read-only calls under a circuit breaker: repeated, answered from the last good answer, or by a fixed one."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar
+
+import structlog
+
+from servicekit.resilience.config import UNSET
+from servicekit.resilience.errors import CircuitOpenError, ProviderError
+from servicekit.resilience.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable
+
+    from servicekit.resilience.breaker import CircuitBreaker
+
+_log: Final = structlog.stdlib.get_logger("servicekit.circuits")
+
+_MOST_KEPT: Final = 64
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """What a protected call gave.
+
+    `stale` is True where the provider did not answer now: then `value` is its last good answer, `age` seconds old, or
+    the fixed fallback, whose age is None.
+    """
+
+    value: T
+    stale: bool = False
+    age: float | None = 0.0
+
+
+class Protected:
+    """Calls to one operation of a provider that change nothing, and so may be made twice or not at all.
+
+    Each attempt counts for the breaker. When the attempts have failed, or the circuit lets none through, the answer
+    is the last good one to the same arguments where the breaker's configuration has `cache_on_failure` and it is not
+    older than `cache_ttl`; else its `fallback_result`; else the error is raised. Errors of the request or of our key
+    are always raised. The last good answers to 64 different arguments are kept.
+
+    Never for the text of a story: what was written for one child must not be told to another.
+    """
+
+    def __init__(
+        self,
+        breaker: Callable[[], CircuitBreaker],
+        *,
+        retry: RetryPolicy | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._breaker = breaker
+        self._retry = retry
+        self._clock = clock
+        self._good: OrderedDict[Hashable, tuple[float, Any]] = OrderedDict()
+
+    def __call__(self, call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[Answer[T]]]:
+        """As a decorator: the coroutine function gives an Answer. Its arguments must be hashable."""
+
+        @functools.wraps(call)
+        async def protected(*args: P.args, **kwargs: P.kwargs) -> Answer[T]:
+            key = (args, tuple(sorted(kwargs.items())))
+            return await self.run(lambda: call(*args, **kwargs), key=key)
+
+        return protected
+
+    async def run(
+        self, call: Callable[[], Awaitable[T]], *, key: Hashable = None, deadline: float | None = None
+    ) -> Answer[T]:
+        """Used directly: `key` tells answers apart; no wait goes past `deadline` (the loop's clock)."""
+        breaker = self._breaker()
+        config = breaker.config
+
+        async def attempt() -> T:
+            async with breaker.call() as marked:
+                value = await call()
+                marked.answered()
+                return value
+
+        policy = self._retry or RetryPolicy(retries=config.max_retries, delay=0.5, longest_wait=5.0)
+        try:
+            value: T = await policy.attempts(deadline=deadline)(attempt)
+        except config.expected_exception as error:
+            return self._instead(breaker, key, error)
+        except CircuitOpenError as error:
+            return self._instead(breaker, key, error)
+        if config.cache_on_failure:
+            self._keep(key, value)
+        return Answer(value)
+
+    def _keep(self, key: Hashable, value: object) -> None:
+        self._good[key] = (self._clock(), value)
+        self._good.move_to_end(key)
+        if len(self._good) > _MOST_KEPT:
+            self._good.popitem(last=False)
+
+    def _instead(self, breaker: CircuitBreaker, key: Hashable, error: Exception) -> Answer[Any]:
+        config = breaker.config
+        if not _passing(error) or isinstance(error, config.exclude_exceptions):
+            raise error
+        kept = self._good.get(key) if config.cache_on_failure else None
+        age = None if kept is None else self._clock() - kept[0]
+        answer: Answer[Any]
+        if kept is not None and age is not None and age <= config.cache_ttl:
+            answer = Answer(kept[1], stale=True, age=age)
+        elif config.fallback_result is not UNSET:
+            answer = Answer(config.fallback_result, stale=True, age=None)
+        else:
+            raise error
+        breaker.count_fallback()
+        kind = error.kind.value if isinstance(error, ProviderError) else type(error).__name__
+        _log.warning("answered by a fallback", circuit=breaker.name, kind=kind, age=age)
+        return answer
+
+
+def _passing(error: Exception) -> bool:
+    """True where the provider, and not the request or our key, is what failed."""
+    if isinstance(error, ProviderError) and not isinstance(error, CircuitOpenError):
+        return error.treatment.retry or error.treatment.cool_down
+    return True

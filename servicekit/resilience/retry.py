@@ -1,0 +1,143 @@
+"""When a call to a provider is made again: the one layer that does it; the SDKs' own retries are off."""
+
+from __future__ import annotations
+
+import asyncio
+import random as randomness
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tenacity import AsyncRetrying, retry_if_exception
+
+from servicekit.resilience.errors import ProviderError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tenacity import RetryCallState
+
+_MOST_DOUBLINGS = 32
+
+
+class RetryBudget:
+    """How many calls to one provider may be repeats: a token bucket, so that retries can not multiply an outage.
+
+    Each request earns `ratio` tokens and each second `minimum_per_second`; each retry spends one. It begins full, with
+    `cap` tokens. `clock` gives seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        ratio: float = 0.2,
+        minimum_per_second: float = 1.0,
+        cap: float = 50.0,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ratio = ratio
+        self._per_second = minimum_per_second
+        self._cap = cap
+        self._clock = clock
+        self._tokens = cap
+        self._filled_at = clock()
+
+    @property
+    def tokens(self) -> float:
+        """What is left."""
+        self._fill()
+        return self._tokens
+
+    def earn(self) -> None:
+        """A request is made for the first time."""
+        self._fill()
+        self._tokens = min(self._cap, self._tokens + self._ratio)
+
+    def spend(self) -> bool:
+        """Takes a token for a retry; False where there is none."""
+        self._fill()
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def _fill(self) -> None:
+        now = self._clock()
+        self._tokens = min(self._cap, self._tokens + (now - self._filled_at) * self._per_second)
+        self._filled_at = now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """At most `retries` more attempts after the first.
+
+    The n-th wait is drawn from 0 to `delay * backoff ** (n - 1)` seconds (full jitter), and never above
+    `longest_wait`. A provider that asks for a wait gets just that; where it asks for more than `longest_wait`, it is
+    not asked again.
+    """
+
+    retries: int = 3
+    delay: float = 1.0
+    backoff: float = 2.0
+    longest_wait: float = 30.0
+
+    def attempts(
+        self,
+        *,
+        budget: RetryBudget | None = None,
+        deadline: float | None = None,
+        on_retry: Callable[[ProviderError, int, float], None] | None = None,
+        may_wait: Callable[[ProviderError], bool] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        random: Callable[[], float] = randomness.random,
+    ) -> AsyncRetrying:
+        """The attempts at one request: `await attempts(call)`, or `async for attempt in attempts: with attempt: …`.
+
+        The last error is raised as it is: when it is not retryable, when the attempts or the `budget` are used up,
+        when the wait would end past `deadline` (the loop's clock), or when `may_wait` says no to the error.
+        `on_retry` is told the error, the number of the attempt that failed (from 1) and the wait in seconds.
+        """
+        if budget is not None:
+            budget.earn()
+
+        def again(error: BaseException) -> bool:
+            return (
+                isinstance(error, ProviderError)
+                and error.retryable
+                and (error.retry_after or 0.0) <= self.longest_wait
+                and (may_wait is None or may_wait(error))
+            )
+
+        def wait(state: RetryCallState) -> float:
+            asked = _error(state).retry_after
+            if asked is not None:
+                return max(0.0, asked)
+            longest = self.delay * self.backoff ** min(state.attempt_number - 1, _MOST_DOUBLINGS)
+            return min(longest, self.longest_wait) * random()
+
+        def stop(state: RetryCallState) -> bool:
+            if state.attempt_number > self.retries:
+                return True
+            if deadline is not None and asyncio.get_running_loop().time() + state.upcoming_sleep >= deadline:
+                return True
+            return budget is not None and not budget.spend()
+
+        def before_sleep(state: RetryCallState) -> None:
+            if on_retry is not None:
+                on_retry(_error(state), state.attempt_number, state.upcoming_sleep)
+
+        return AsyncRetrying(
+            stop=stop,
+            retry=retry_if_exception(again),
+            wait=wait,
+            before_sleep=before_sleep,
+            sleep=sleep,
+            reraise=True,
+        )
+
+
+def _error(state: RetryCallState) -> ProviderError:
+    error = state.outcome.exception() if state.outcome is not None else None
+    if not isinstance(error, ProviderError):
+        raise TypeError("only errors of providers are retried")
+    return error
