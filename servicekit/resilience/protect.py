@@ -81,7 +81,8 @@ class Protected:
         config = breaker.config
 
         async def attempt() -> T:
-            async with breaker.call() as marked:
+            with breaker.call() as marked:
+                _log.debug("attempt", circuit=breaker.name)
                 value = await call()
                 marked.answered()
                 return value
@@ -115,11 +116,15 @@ class Protected:
         elif config.fallback_result is not UNSET:
             answer = Answer(config.fallback_result, stale=True, age=None)
         else:
+            _log.error("all attempts failed", circuit=breaker.name, kind=_kind(error))
             raise error
         breaker.count_fallback()
-        kind = error.kind.value if isinstance(error, ProviderError) else type(error).__name__
-        _log.warning("answered by a fallback", circuit=breaker.name, kind=kind, age=age)
+        _log.warning("answered by a fallback", circuit=breaker.name, kind=_kind(error), age=answer.age)
         return answer
+
+
+def _kind(error: Exception) -> str:
+    return error.kind.value if isinstance(error, ProviderError) else type(error).__name__
 
 
 def _passing(error: Exception) -> bool:

@@ -6,8 +6,9 @@ import asyncio
 import random as randomness
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+import structlog
 from tenacity import AsyncRetrying, retry_if_exception
 
 from servicekit.resilience.errors import ProviderError
@@ -17,7 +18,16 @@ if TYPE_CHECKING:
 
     from tenacity import RetryCallState
 
-_MOST_DOUBLINGS = 32
+_log: Final = structlog.stdlib.get_logger("servicekit.retry")
+
+_MOST_DOUBLINGS: Final = 32
+
+
+def log_retry(error: ProviderError, attempt: int, wait: float) -> None:
+    """Warns that a call is made again, after `wait` seconds."""
+    _log.warning(
+        "call is retried", provider=error.provider, kind=error.kind.value, attempt=attempt, wait_seconds=round(wait, 3)
+    )
 
 
 class RetryBudget:
@@ -86,7 +96,7 @@ class RetryPolicy:
         *,
         budget: RetryBudget | None = None,
         deadline: float | None = None,
-        on_retry: Callable[[ProviderError, int, float], None] | None = None,
+        on_retry: Callable[[ProviderError, int, float], None] | None = log_retry,
         may_wait: Callable[[ProviderError], bool] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = randomness.random,
@@ -95,7 +105,8 @@ class RetryPolicy:
 
         The last error is raised as it is: when it is not retryable, when the attempts or the `budget` are used up,
         when the wait would end past `deadline` (the loop's clock), or when `may_wait` says no to the error.
-        `on_retry` is told the error, the number of the attempt that failed (from 1) and the wait in seconds.
+        `on_retry` is told the error, the number of the attempt that failed (from 1) and the wait in seconds; by
+        default that is logged as a warning.
         """
         if budget is not None:
             budget.earn()

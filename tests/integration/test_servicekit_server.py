@@ -427,17 +427,17 @@ async def test_an_app_that_fails_to_drain_is_closed_all_the_same() -> None:
 
 
 async def test_operators_routes_can_be_added() -> None:
-    """The HTTP port takes further routes, for metrics to come."""
+    """The HTTP port takes further routes."""
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(text="up 1")
 
-    routes = [web.get("/metrics", metrics)]
+    routes = [web.get("/numbers", metrics)]
     async with (
         Server(RawApp(fine), ServiceSettings(drain_seconds=1), service="test", ops_routes=routes) as server,
         ClientSession(f"http://{server.ops_address}") as http,
     ):
-        assert "up 1" == await (await http.get("/metrics")).text()
+        assert "up 1" == await (await http.get("/numbers")).text()
 
 
 async def test_uncounted_calls_do_not_hold_up_a_drain() -> None:
