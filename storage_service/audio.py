@@ -44,7 +44,7 @@ class AudioLibrary:
         """
         await self._stories.check_lease(header.story_id, header.lease_token)
         key = AudioKey(header.story_id, new_id())
-        async with self._files.upload(key) as upload:
+        async with self._files.upload(key, content_type=header.audio.content_type) as upload:
             commit = await self._receive(upload, pieces)
             digest = await upload.digest()
             if (digest.size, digest.sha256) != (commit.size_bytes, commit.sha256):

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from storage_service.records import (
     Attached,
@@ -22,6 +22,8 @@ from storage_service.records import (
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
+ANY_BYTES: Final = "application/octet-stream"
+
 KnownAudio: TypeAlias = Callable[[Collection[AudioKey]], Awaitable[Collection[AudioKey]]]
 """Tells which of some bytes are known."""
 
@@ -36,8 +38,10 @@ class Clock(Protocol):
 class StoryStore(Protocol):
     """Keeps stories, their runs and what is known of their audio.
 
-    Every method may raise UNAVAILABLE / STORAGE_UNAVAILABLE. Where an owner is given, somebody else's story is as
-    good as none: NOT_FOUND / STORY_NOT_FOUND. Each write is one transaction; it also completes when the caller
+    Every method may raise UNAVAILABLE / STORAGE_UNAVAILABLE; a store behind a network also UNAVAILABLE with the reason
+    of a provider, ABORTED / STORAGE_CONFLICT, and FAILED_PRECONDITION / UPSTREAM_AUTH or INVALID_CONFIGURATION. So may
+    those of the other stores. Where an owner is given, somebody else's story is as good as none: NOT_FOUND /
+    STORY_NOT_FOUND. Each write is one transaction; it also completes when the caller
     goes away, and repeating it is harmless.
     """
 
@@ -206,8 +210,11 @@ class AudioStore(Protocol):
     async def close(self) -> None:
         """Gives up what `open` took."""
 
-    def upload(self, key: AudioKey) -> AbstractAsyncContextManager[Upload]:
-        """Takes bytes in; what is not published by the end of the block is thrown away."""
+    def upload(self, key: AudioKey, *, content_type: str = ANY_BYTES) -> AbstractAsyncContextManager[Upload]:
+        """Takes bytes in; what is not published by the end of the block is thrown away.
+
+        `content_type` is the media type that an address of the bytes will answer with.
+        """
 
     def read(self, kept: KeptAudio, *, offset: int, limit: int | None) -> AsyncGenerator[bytes, None]:
         """The bytes from `offset`, at most `limit`, in blocks of any size.

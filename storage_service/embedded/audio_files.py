@@ -12,7 +12,7 @@ from servicekit.settings import ConfigurationError
 from storage_service.embedded.failures import from_os_error
 from storage_service.embedded.file_parts import PartFile, SourceFile
 from storage_service.errors import audio_corrupt, audio_url_unsupported
-from storage_service.ports import Clock, KnownAudio, Upload
+from storage_service.ports import ANY_BYTES, Clock, KnownAudio, Upload
 from storage_service.records import AudioKey, Digest, KeptAudio, SignedUrl
 
 P = ParamSpec("P")
@@ -47,8 +47,9 @@ class AudioFiles:
         await asyncio.to_thread(self._threads.shutdown)
 
     @asynccontextmanager
-    async def upload(self, key: AudioKey) -> AsyncGenerator[Upload, None]:
+    async def upload(self, key: AudioKey, *, content_type: str = ANY_BYTES) -> AsyncGenerator[Upload, None]:
         """Takes a file in."""
+        del content_type
         path = self._path(key)
         part = PartFile(path.with_name(path.name + _PART))
         try:

@@ -9,7 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from servicekit.ids import new_id
 from storage_service.errors import audio_corrupt, audio_url_unsupported
-from storage_service.ports import KnownAudio
+from storage_service.ports import ANY_BYTES, KnownAudio
 from storage_service.records import AudioKey, Digest, KeptAudio, Lease, NewStory, RepeatKey, SignedUrl
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -49,8 +49,9 @@ class MemoryAudio:
         """Nothing to close."""
 
     @asynccontextmanager
-    async def upload(self, key: AudioKey) -> AsyncIterator["MemoryUpload"]:
+    async def upload(self, key: AudioKey, *, content_type: str = ANY_BYTES) -> AsyncIterator["MemoryUpload"]:
         """Takes bytes in."""
+        del content_type
         yield MemoryUpload(self, key)
 
     async def read(self, kept: KeptAudio, *, offset: int, limit: int | None) -> AsyncGenerator[bytes, None]:
