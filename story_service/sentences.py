@@ -1,0 +1,97 @@
+"""Cuts text that is still being written into sentences, each as soon as it is certain that it has ended."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from sentencex import get_sentence_boundaries  # type: ignore[import-untyped]  # an extension module
+
+LOOK_AHEAD: Final = 32
+"""Code points beyond a candidate that an end is decided on: a word or two tell an abbreviation from an end."""
+LOOK_BACK: Final = 400
+"""Code points before a candidate that an end is decided on: a quotation that is open for longer binds nothing."""
+MAX_HELD: Final = 1_000
+"""Code points without an end of a sentence after which the text goes out at a word."""
+
+# Marks that could be taken for others by eye are written as escapes.
+_STOPS: Final = ".!?\u2026\u061f\u06d4\u0964\u0965"
+_WIDE_STOPS: Final = "\u3002\uff01\uff1f\uff61"
+_CLOSERS: Final = "\"'»”\u2019\u203a)]}」』\uff09】"
+_CLOSER: Final = re.escape(_CLOSERS)
+_END: Final = re.compile(
+    rf"(?<![{_STOPS}])[{_STOPS}]++(?P<closed>[{_CLOSER}]*+)(?=(?P<gap>\s+)\S)"
+    rf"|(?<![{_WIDE_STOPS}])[{_WIDE_STOPS}]++(?P<wide>[{_CLOSER}]*+)(?=(?P<wide_gap>\s*)\S)"
+)
+
+
+class SentenceCutter:
+    """Takes the text of one paragraph after the other and gives its sentences.
+
+    However the text is cut into pieces, the sentences are the same: whether one ends at a candidate is decided on
+    exactly the window from the last end (or `LOOK_BACK` before the candidate) to `LOOK_AHEAD` code points beyond the
+    candidate or to the end of the paragraph, and never revised.
+    """
+
+    def __init__(self, language_code: str) -> None:
+        self._language = language_code.partition("-")[0].lower() or "en"
+        self._pending = ""
+        self._scanned = 0
+
+    def feed(self, text: str) -> list[str]:
+        """Take more of the paragraph; returns its sentences, each with the white space before it."""
+        self._pending += text
+        return self._decide(ended=False)
+
+    def close(self) -> list[str]:
+        """The paragraph has ended; returns what is left of it."""
+        sentences = self._decide(ended=True)
+        rest = self._pending.rstrip()
+        self._pending = ""
+        self._scanned = 0
+        return [*sentences, rest] if rest else sentences
+
+    def _decide(self, *, ended: bool) -> list[str]:
+        sentences = []
+        while (end := self._next_end(ended=ended)) is not None:
+            sentences.append(self._pending[:end])
+            self._pending = self._pending[end:]
+            self._scanned = 0
+        return sentences
+
+    def _next_end(self, *, ended: bool) -> int | None:
+        pending = self._pending
+        while (candidate := _END.search(pending, self._scanned)) is not None:
+            end = candidate.end()
+            if end > MAX_HELD:
+                break
+            following = max(candidate.end("gap"), candidate.end("wide_gap"))
+            beyond = following + LOOK_AHEAD
+            if not ended and len(pending) < beyond:
+                return None
+            self._scanned = end
+            if self._ends_sentence(candidate, following, beyond):
+                return end
+        if len(pending) > MAX_HELD + LOOK_AHEAD:
+            return _forced_end(pending)
+        if candidate is None:
+            # What the very end may begin, more text may make a candidate of.
+            tail = pending.rstrip().rstrip(_CLOSERS).rstrip(_STOPS + _WIDE_STOPS)
+            self._scanned = max(self._scanned, len(tail))
+        return None
+
+    def _ends_sentence(self, candidate: re.Match[str], following: int, beyond: int) -> bool:
+        stop = candidate.start("closed" if candidate["closed"] is not None else "wide")
+        back = max(stop - LOOK_BACK, 0)
+        starts: list[int] = [
+            back + each["start_index"] for each in get_sentence_boundaries(self._language, self._pending[back:beyond])
+        ]
+        return any(stop <= start <= following for start in starts)
+
+
+def _forced_end(text: str) -> int:
+    """An end for what has none: at the last word that fits."""
+    for end in range(MAX_HELD, MAX_HELD // 2, -1):
+        if text[end].isspace() and not text[end - 1].isspace():
+            return end
+    return MAX_HELD

@@ -1,0 +1,335 @@
+"""Answers as models stream them, dressed in every way, and what is left of them."""
+
+import itertools
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from story_service.answer import MAX_SUMMARY_LENGTH, Answer, AnswerItem, AnswerReader
+from story_service.ports import LegText, LegTitle
+from story_service.sentences import MAX_HELD
+from story_service.titles import normalise_title
+
+_STORY = (
+    "Mia and the Sea\n\n"
+    "Once upon a time, Mia met Mr. Bear at 3 p.m. by the sea. “Hello! Who are you?” she asked. He only smiled.\n\n"
+    "Then they slept.\n\n"
+    "===\n"
+    "Mia met a bear by the sea. They fell asleep.\n"
+)
+_SENTENCES = [
+    "Once upon a time, Mia met Mr. Bear at 3 p.m. by the sea.",
+    " “Hello! Who are you?” she asked.",
+    " He only smiled.",
+    "\n\nThen they slept.",
+]
+_SUMMARY = "Mia met a bear by the sea. They fell asleep."
+
+
+def _read(
+    answer: str, *, cuts: Sequence[int] = (), title_wanted: bool = True, language_code: str = "en"
+) -> tuple[list[AnswerItem], Answer]:
+    """All items of an answer that comes in pieces, cut at `cuts`, and the end of it."""
+    reader = AnswerReader(title_wanted, language_code=language_code)
+    bounds = [0, *sorted(cut % (len(answer) + 1) for cut in cuts), len(answer)]
+    items = [item for start, end in itertools.pairwise(bounds) for item in reader.feed(answer[start:end])]
+    end = reader.finish()
+    return [*items, *end.items], end
+
+
+def _text(answer: str) -> str:
+    return _read(answer)[1].text
+
+
+def test_an_answer_is_a_title_sentences_and_a_summary() -> None:
+    """The title line, each sentence with the white space before it, and what stands behind `===`."""
+    items, answer = _read(_STORY)
+
+    assert [LegTitle("Mia and the Sea"), *map(LegText, _SENTENCES)] == items
+    assert ("".join(_SENTENCES), _SUMMARY) == (answer.text, answer.summary)
+
+
+_PIECES = st.lists(
+    st.sampled_from(
+        [
+            "Mia slept. ",
+            "Mr. Bear said: ",
+            "“Good night.",
+            "” ",
+            "\n",
+            "\n\n",
+            "\r\n",
+            "\r",
+            "===",
+            "=",
+            "---\n",
+            "***",
+            "*",
+            "**",
+            "_",
+            "# ",
+            "## Mia\n",
+            "```\n",
+            "Summary: ",
+            "**Summary:**",
+            "Summ",
+            "Краткое содержание:",
+            "Он жил в г. Москве. ",  # noqa: RUF001 - Russian
+            "<think>",
+            "</think>",
+            "<th",
+            "ink>",
+            "<",
+            "Sure! Here is a story:\n",
+            "…",
+            "?! ",
+            "。",
+            "> ",
+            " ",
+            "\ud83d",
+            "\ude00",
+            "\u200b",
+            "x" * 70,
+            "word " * 60,
+        ]
+    )
+    | st.text(max_size=12),
+    max_size=40,
+)
+
+
+@given(pieces=_PIECES, cuts=st.lists(st.integers(0, 4_000), max_size=30), title_wanted=st.booleans())
+def test_it_does_not_matter_how_an_answer_is_cut(pieces: list[str], cuts: list[int], *, title_wanted: bool) -> None:
+    """Any chopping of one answer gives the same items, text and summary."""
+    answer = "".join(pieces)
+    items, end = _read(answer, cuts=cuts, title_wanted=title_wanted)
+    whole_items, whole = _read(answer, title_wanted=title_wanted)
+    single_items, single = _read(answer, cuts=range(len(answer)), title_wanted=title_wanted)
+
+    assert whole_items == items == single_items
+    assert (whole.text, whole.summary) == (end.text, end.summary) == (single.text, single.summary)
+
+
+@given(pieces=_PIECES, title_wanted=st.booleans())
+def test_the_items_joined_are_the_text(pieces: list[str], *, title_wanted: bool) -> None:
+    """Nothing given is taken back; no text has white space around it, control characters or asterisks."""
+    items, answer = _read("".join(pieces), title_wanted=title_wanted)
+    texts = [item.text for item in items if isinstance(item, LegText)]
+
+    assert answer.text == "".join(texts)
+    assert all(texts)
+    assert answer.text == answer.text.strip()
+    assert not set(answer.text) & set("*_`\r\x00\t=" if "===" in answer.text else "*_`\r\x00\t")
+    assert len([item for item in items if isinstance(item, LegTitle)]) <= 1
+    answer.text.encode()
+
+
+@given(cut=st.integers(0, len(_STORY)))
+def test_a_cut_answer_gives_a_beginning_in_whole_sentences(cut: int) -> None:
+    """Wherever it breaks off, what is out is the first sentences of the whole one, and no half title."""
+    items = AnswerReader(title_wanted=True).feed(_STORY[:cut])
+    whole, _ = _read(_STORY)
+
+    assert whole[: len(items)] == items
+    assert bool(items) is (cut > len("Mia and the Sea"))
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_sentences_leave_as_soon_as_they_are_certain(count: int) -> None:
+    """With a few words beyond its end, a sentence is out."""
+    sentence = "The small grey mouse looked up at the moon."
+    items = AnswerReader(title_wanted=True).feed(
+        "T\n\n" + " ".join([sentence] * count) + " And then, after a long while, she "
+    )
+
+    assert 1 + count == len(items)
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        "# Mia and the Sea\n\n",
+        "**Mia and the Sea**\n",
+        "\n\nTitle: Mia and the Sea\n\n",
+        "**Title:**\nMia and the Sea\n\n",
+        "Mia and the Sea\n===============\n\n",
+        "Sure! Here is a bedtime story for Mia:\n\nMia and the Sea\n\n",
+        "Here's a story for you!\n\n---\n\nMia and the Sea\n\n",
+        "Of course!\n\nMia and the Sea\n\n",
+        "Конечно! Вот сказка для Мии:\n\nMia and the Sea\n\n",
+        "```\nMia and the Sea\n\n",
+        "```markdown\n# Mia and the Sea\n\n",
+        "<think>A sea. A child.\n\nTitle: X\n</think>\n\nMia and the Sea\n\n",
+        "A child, a sea.</think>\nMia and the Sea\n\n",
+        "Mia and the Sea\n\n# Mia and the Sea\n\n",
+        "Mia and the Sea\n\n**Title: Mia and the Sea**\n\n",
+        "\ufeffMia and the Sea\r\n\r\n",
+    ],
+)
+def test_the_title_is_found_in_whatever_dress(opening: str) -> None:
+    """Headings, labels, chatter, fences, thoughts and a title that is said twice are not the text."""
+    items, answer = _read(opening + "She swam. She slept.")
+
+    assert isinstance(items[0], LegTitle)
+    assert normalise_title(items[0].title) == "Mia and the Sea"
+    assert answer.text == "She swam. She slept."
+
+
+@pytest.mark.parametrize(
+    "title", ["Here Is the Moon", "Sure, Said the Moon", "Let Me Sleep!", "Да здравствует солнце!"]
+)
+def test_a_title_that_sounds_like_chatter_stays(title: str) -> None:
+    """Only what ends like an announcement is one."""
+    assert LegTitle(title) == _read(f"{title}\n\nShe swam.")[0][0]
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "\n\n===\nThey slept.",
+        "\n===\n\nThey slept.\n===\n",
+        "\n\n=====\nThey slept.\n",
+        "\n\n===\n**Summary:** They slept.",
+        "\n\n===\nSummary:\nThey slept.",
+        "\n\n=== Summary ===\nThey slept.",
+        " === They slept.",
+        "\n\n---\nSummary: They slept.",
+        "\n\n---\n\n**Summary**\n\nThey slept.",
+        "\n\n**Summary:** They slept.",
+        "\n\n## Summary\nThey slept.",
+        "\n\n*Summary: They slept.*",
+        "\n\nSUMMARY: They slept.\n```",
+        "\n\nTwo-sentence summary: They slept.",
+        "\n\n**Краткое содержание:** They slept.",
+        "\r\n\r\nКраткое содержание\r\nThey slept.",  # noqa: RUF001 - Russian
+        "\n\nZusammenfassung: They slept.",
+        "\n\n摘要：They slept.",  # noqa: RUF001 - Chinese
+    ],
+)
+def test_the_summary_never_leaks_into_the_text(ending: str) -> None:
+    """Every way that models mark it is understood, to the last character of the text before it."""
+    answer = _read("Mia\n\nShe swam." + ending)[1]
+
+    assert ("She swam.", "They slept.") == (answer.text, answer.summary)
+
+
+def test_an_answer_without_a_summary_has_none() -> None:
+    """Then it is for the caller to derive one."""
+    assert _read("Mia\n\nShe swam.")[1].summary == ""
+
+
+def test_a_story_that_goes_on_behind_a_rule_is_text() -> None:
+    """What is far too long for a summary is the story; the real summary behind it is found."""
+    part = "She swam on and on. " * 100
+    answer = _read(f"Mia\n\nShe swam.\n\n===\n{part}\n\n===\nThey slept.")[1]
+
+    assert f"She swam.\n\n{part.strip()}" == answer.text
+    assert answer.summary == "They slept."
+
+
+def test_a_long_summary_behind_a_label_is_cut_and_no_text() -> None:
+    """A label is certain, so nothing behind it is spoken."""
+    answer = _read(f"Mia\n\nShe swam.\n\nSummary: {'They slept. ' * 500}")[1]
+
+    assert answer.text == "She swam."
+    assert MAX_SUMMARY_LENGTH - 12 < len(answer.summary) <= MAX_SUMMARY_LENGTH
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ("She **really** swam, *far* and `fast`.", "She really swam, far and fast."),
+        ("## Chapter One\n\nShe swam.", "Chapter One\n\nShe swam."),
+        ("She swam.\n\n* * *\n\nShe slept.", "She swam.\n\nShe slept."),
+        ("She swam.\n---\nShe slept.", "She swam.\n\nShe slept."),
+        ("She swam.\n\n\n\n   \nShe slept.", "She swam.\n\nShe slept."),
+        ("> She swam.\n> She slept.", "She swam.\nShe slept."),
+        ("Twinkle, star,\nhow I wonder.\nSleep.", "Twinkle, star,\nhow I wonder.\nSleep."),
+        ("She   swam.\tShe\u00a0slept.  ", "She swam. She slept."),
+        ("She swam.\r\n\r\nShe slept.\r", "She swam.\n\nShe slept."),
+        ("- Sleep, said Mia.\n- No.", "- Sleep, said Mia.\n- No."),
+        ("Two < three, and 1 = 1.", "Two < three, and 1 = 1."),
+        ("The summary of it all: she swam.", "The summary of it all: she swam."),
+        ("Summaries are dull, said Mia.", "Summaries are dull, said Mia."),
+        ("She \ud83d\ude00 swam.", "She \U0001f600 swam."),
+        ("She <think>hm, a sea</think>swam.", "She swam."),
+    ],
+)
+def test_text_is_plain(body: str, text: str) -> None:
+    """Markdown goes, paragraphs and lines stay, and what only looks like markup stays too."""
+    assert text == _text(f"Mia\n\n{body}")
+
+
+def test_a_missing_title_is_told_by_an_empty_one() -> None:
+    """A first line as long as a paragraph is the text; none of it is lost."""
+    paragraph = "The small grey mouse looked up at the moon and thought of home. " * 8
+    items, answer = _read(f"{paragraph}\n\nShe slept.")
+
+    assert LegTitle("") == items[0]
+    assert f"{paragraph.strip()}\n\nShe slept." == answer.text
+
+
+@pytest.mark.parametrize("answer", ["", "\n\n", "Mia and the Sea", "<think>never ends"])
+def test_a_title_line_that_never_ended_is_no_title(answer: str) -> None:
+    """Nothing is given then, and the text is empty."""
+    assert ([], "") == (_read(answer)[0], _text(answer))
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "opens"),
+    [
+        ("She slept. Good night.", "She slept. Good night.", False),
+        (" She slept.", "She slept.", False),
+        ("\n\nShe slept.", "She slept.", True),
+        ("Here is the rest of the story:\n\nShe slept.", "She slept.", True),
+        ("# Mia and the Sea\n\nShe slept.\n\n===\nThey slept.", "She slept.", True),
+        ("Title: Mia and the Sea\nShe slept.", "She slept.", False),
+    ],
+)
+def test_a_leg_that_goes_on_has_no_title(answer: str, text: str, *, opens: bool) -> None:
+    """A title that is said again and chatter are left out; whether a new line came first is told."""
+    reader = AnswerReader(title_wanted=False, title="Mia and the Sea")
+    items = [*reader.feed(answer), *reader.finish().items]
+
+    assert text == "".join(item.text for item in items if isinstance(item, LegText))
+    assert not any(isinstance(item, LegTitle) for item in items)
+    assert opens is reader.opens_paragraph
+
+
+@pytest.mark.parametrize(
+    ("language", "body", "sentences"),
+    [
+        ("en", "Dr. Fox met Mr. Bear. He ran.", ["Dr. Fox met Mr. Bear.", " He ran."]),
+        (
+            "ru",
+            "Он жил в г. Москве, на ул. Ленина. Потом уехал.",  # noqa: RUF001 - Russian
+            ["Он жил в г. Москве, на ул. Ленина.", " Потом уехал."],  # noqa: RUF001 - Russian
+        ),
+        ("ru-RU", "— Спи, — сказала мама. И он уснул.", ["— Спи, — сказала мама.", " И он уснул."]),
+        ("de", "Es war am 3. Mai. Alle schliefen.", ["Es war am 3. Mai.", " Alle schliefen."]),
+        ("ja", "猫がいた。空は青い。", ["猫がいた。", "空は青い。"]),
+        ("xx", "Abra cadabra. Bim bom!", ["Abra cadabra.", " Bim bom!"]),
+    ],
+)
+def test_sentences_end_as_their_language_ends_them(language: str, body: str, sentences: list[str]) -> None:
+    """Abbreviations end nothing, in any language."""
+    items, _ = _read(f"T\n\n{body}", language_code=language)
+
+    assert sentences == [item.text for item in items if isinstance(item, LegText)]
+
+
+@pytest.mark.parametrize("piece", [". ", "x", "word ", "“Hi. ", "<", "=x", "?!”"])
+def test_text_without_ends_is_not_held_for_ever(piece: str) -> None:
+    """At most a thousand characters and a little are held back, and nothing is lost."""
+    answer = "T\n\n" + piece * (20_000 // len(piece))
+    reader = AnswerReader(title_wanted=True)
+    given = held = 0
+    for start in range(0, len(answer), 50):
+        given += sum(len(item.text) for item in reader.feed(answer[start : start + 50]) if isinstance(item, LegText))
+        held = max(held, start - given)
+    text = reader.finish().text
+
+    assert held < MAX_HELD + 250
+    assert (piece * (20_000 // len(piece))).strip() == text
