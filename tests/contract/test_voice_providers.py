@@ -5,6 +5,7 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
+from support.elevenlabs_fake import elevenlabs_provider
 from support.voice_kit import NamedVoice
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
@@ -18,10 +19,14 @@ from voice_service.ports import AudioChunk, Probing, SegmentRequest, Timings, Vo
 TEXT = "The fox ran home, and she was very tired. Then she slept until the morning came."
 
 
-@pytest.fixture(scope="module", params=["mock", "named", "offline"])
+@pytest.fixture(scope="module", params=["mock", "named", "elevenlabs", "offline"])
 async def provider(request: pytest.FixtureRequest) -> AsyncIterator[VoiceProvider]:
     """Each provider that works without a network."""
     made: VoiceProvider
+    if request.param == "elevenlabs":
+        async with elevenlabs_provider() as made:
+            yield made
+        return
     match request.param:
         case "mock":
             made = MockVoiceProvider()

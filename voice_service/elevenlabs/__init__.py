@@ -1,0 +1,1 @@
+"""The voices of ElevenLabs, through their own SDK."""

@@ -1,0 +1,137 @@
+"""What ElevenLabs says when it does not speak, in our own terms.
+
+An error is `{"detail": {"type", "code", "status", "message", "request_id"}}`, where `status` is the older name of
+`code` (https://elevenlabs.io/docs/eleven-api/resources/errors); 422 has a list, and some have a bare text. The code
+counts more than the HTTP status: 401 may be a used-up quota, 429 one of three things. Nothing of what the message says
+is passed on, since it may repeat the text.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from servicekit.resilience import retry_after
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from voice_service.elevenlabs.config import NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_Known = tuple[ProviderErrorKind, str]
+
+
+class KeyRefusedError(ProviderError):
+    """The key is wrong, whatever it is used for; not so where it merely has no right to one thing."""
+
+
+_QUOTA: Final = (ProviderErrorKind.QUOTA, "the characters of the plan are used up")
+_CONCURRENCY: Final = (ProviderErrorKind.CONCURRENCY, "more calls at a time than the plan allows")
+_RATE: Final = (ProviderErrorKind.RATE, "too many calls in a time")
+_BUSY: Final = (ProviderErrorKind.OVERLOAD, "it is busy or failing")
+_KEY: Final = (ProviderErrorKind.AUTH, "the key is refused; see ELEVENLABS_API_KEY")
+_RIGHTS: Final = (ProviderErrorKind.AUTH, "the key is not allowed to do this")
+_PLAN: Final = (ProviderErrorKind.UNSUPPORTED, "the plan does not include this voice or format")
+_VOICE: Final = (ProviderErrorKind.UNSUPPORTED, "it does not know this voice")
+_MODEL: Final = (ProviderErrorKind.UNSUPPORTED, "it does not know this model, or the model can not do this")
+_LONG: Final = (ProviderErrorKind.INVALID_INPUT, "the text is too long for the model")
+_POLICY: Final = (ProviderErrorKind.CONTENT_POLICY, "its content filter refuses the text")
+_REFUSED: Final = (ProviderErrorKind.INVALID_INPUT, "it refuses the text or a setting")
+_LOST: Final = (ProviderErrorKind.UNSUPPORTED, "there is nothing at this address; see ELEVENLABS_BASE_URL")
+_LATE: Final = (ProviderErrorKind.TIMEOUT, "it gave up waiting")
+_STRANGE: Final = (ProviderErrorKind.TRANSPORT, "the answer can not be read; see ELEVENLABS_BASE_URL")
+_BROKEN_OFF: Final = (ProviderErrorKind.TRUNCATED, "it broke the stream off with an error")
+
+_CODES: Final[Mapping[str, _Known]] = {
+    "quota_exceeded": _QUOTA,
+    "insufficient_credits": _QUOTA,
+    "too_many_concurrent_requests": _CONCURRENCY,
+    "concurrent_limit_exceeded": _CONCURRENCY,
+    "system_busy": _BUSY,
+    "rate_limit_exceeded": _RATE,
+    "too_many_requests": _RATE,
+    "invalid_api_key": _KEY,
+    "needs_authorization": _KEY,
+    "detected_unusual_activity": _RIGHTS,
+    "missing_permissions": _RIGHTS,
+    "paid_plan_required": _PLAN,
+    "output_format_not_allowed": _PLAN,
+    "voice_not_found": _VOICE,
+    "voice_does_not_exist": _VOICE,
+    "voice_access_denied": _VOICE,
+    "voice_not_fine_tuned": _VOICE,
+    "invalid_uid": _VOICE,
+    "model_not_found": _MODEL,
+    "invalid_model_id": _MODEL,
+    "model_access_denied": _MODEL,
+    "model_can_not_do_text_to_speech": _MODEL,
+    "unsupported_model": _MODEL,
+    "unsupported_language": _MODEL,
+    "max_character_limit_exceeded": _LONG,
+    "text_too_long": _LONG,
+    "content_policy_violation": _POLICY,
+    "content_against_policy": _POLICY,
+}
+"""Checked in this order, and before `_STATUSES`."""
+_STATUSES: Final[Mapping[int, _Known]] = {
+    401: _KEY,
+    402: _QUOTA,
+    403: _RIGHTS,
+    404: _LOST,
+    408: _LATE,
+    409: _BUSY,
+    425: _BUSY,
+    429: _RATE,
+}
+
+
+def error_of_answer(status: int, headers: Mapping[str, str], body: Any) -> ProviderError:
+    """Return the error for an HTTP answer; names of `headers` in lower case, `body` as JSON or text."""
+    codes, request_id = _codes(body)
+    known = kind, message = _by_code(codes) or _by_status(status)
+    made = KeyRefusedError if known == _KEY else ProviderError
+    return made(
+        kind,
+        message,
+        provider=NAME,
+        retry_after=retry_after.parse(headers),
+        status=status,
+        request_id=headers.get("request-id", "") or request_id,
+    )
+
+
+def error_in_answer(said: Mapping[str, Any]) -> ProviderError | None:
+    """Return the error that an object in the midst of an answer of status 200 is; None where it is none."""
+    codes, request_id = _codes(said)
+    if not codes and not {"detail", "error", "message"} & said.keys():
+        return None
+    kind, message = _by_code(codes) or _BROKEN_OFF
+    return ProviderError(kind, message, provider=NAME, status=200, request_id=request_id)
+
+
+def _by_code(codes: set[str]) -> _Known | None:
+    return next((known for code, known in _CODES.items() if code in codes), None)
+
+
+def _by_status(status: int) -> _Known:
+    known = _STATUSES.get(status)
+    if known is not None:
+        return known
+    if 400 <= status < 500:
+        return _REFUSED
+    if 300 <= status < 400:
+        return _LOST
+    return _BUSY if status >= 500 else _STRANGE
+
+
+def _codes(body: Any) -> tuple[set[str], str]:
+    """Return all that may be a code, and the id of the request."""
+    codes: set[str] = set()
+    request_id = ""
+    if isinstance(body, dict):
+        for told in (body, body.get("detail"), body.get("error")):
+            if not isinstance(told, dict):
+                continue
+            codes |= {told[key].lower() for key in ("code", "status", "type") if isinstance(told.get(key), str)}
+            if isinstance(told.get("request_id"), str):
+                request_id = told["request_id"]
+    return codes, request_id

@@ -1,0 +1,123 @@
+"""A list that is fetched when it is needed, and kept when it can not be fetched again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+import structlog
+
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+_log: Final = structlog.stdlib.get_logger(__name__)
+_AGAIN_SECONDS: Final = 30.0
+"""Time after a failure in which nobody is asked again."""
+
+T = TypeVar("T")
+
+
+class KeptList(Generic[T]):
+    """What `fetch` returns, good for `seconds`.
+
+    An old value is given at once, and renewed behind the caller's back. Only where there is none does a caller wait,
+    together with all others. After a failure nothing is fetched for half a minute.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], Awaitable[T]],
+        *,
+        name: str,
+        provider: str,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`name` is for the log, `provider` for errors."""
+        self._fetch = fetch
+        self._name = name
+        self._provider = provider
+        self._seconds = seconds
+        self._clock = clock
+        self._value: T | None = None
+        self._error: ProviderError | None = None
+        self._due = float("-inf")
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def value(self) -> T | None:
+        """What there is, however old; None where nothing was fetched yet."""
+        return self._value
+
+    @property
+    def stale(self) -> bool:
+        """Whether the value could not be renewed when it was time, or there is none."""
+        return self._value is None or self._error is not None
+
+    @property
+    def error(self) -> ProviderError | None:
+        """How the last fetch failed; None where it did not."""
+        return self._error
+
+    async def get(self) -> T:
+        """Return the value. Raises ProviderError where there is none and none can be fetched."""
+        self.renew()
+        if self._value is None and (task := self._task) is not None:
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.result()
+        if self._value is not None:
+            return self._value
+        error = self._error
+        if error is None:
+            raise ProviderError(ProviderErrorKind.CANCELLED, "it is being closed", provider=self._provider)
+        raise ProviderError(
+            error.kind,
+            error.message,
+            provider=error.provider,
+            retry_after=error.retry_after,
+            status=error.status,
+            request_id=error.request_id,
+        ) from error
+
+    def renew(self) -> None:
+        """Fetch in the background, unless what there is will do or failed a moment ago. Needs a running loop."""
+        if self._task is None and self._clock() >= self._due:
+            self._task = asyncio.create_task(self._renew(), name=f"{self._provider} {self._name}")
+
+    def expire(self) -> None:
+        """Have the next call fetch anew, also where the last fetch failed a moment ago."""
+        self._due = float("-inf")
+
+    async def settled(self) -> None:
+        """Wait for the fetch that is under way, if there is one."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def aclose(self) -> None:
+        """End the fetch that is under way, and begin no other."""
+        self._due = float("inf")
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _renew(self) -> None:
+        try:
+            self._value = await self._fetch()
+            self._error = None
+            self._due = self._clock() + self._seconds
+        except ProviderError as error:
+            self._error = error
+            self._due = self._clock() + min(_AGAIN_SECONDS, self._seconds)
+            _log.warning(
+                "list can not be fetched",
+                provider=self._provider,
+                list=self._name,
+                kind=error.kind.value,
+                kept=self._value is not None,
+            )
+        finally:
+            self._task = None
