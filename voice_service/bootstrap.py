@@ -20,6 +20,9 @@ from voice_service.retry import RetryPolicy
 from voice_service.servicer import VoiceServicer
 from voice_service.slots import ProviderSlots
 from voice_service.synthesize import SegmentSynthesizer
+from voice_service.transcribe_servicer import TranscribeHandler
+from voice_service.transcription.config import transcription_config
+from voice_service.transcription.openai_transcriber import OpenAITranscriber
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from voice_service.messages import NarrationRequest
     from voice_service.ports import ProviderMetadata, VoiceProvider
     from voice_service.settings import VoiceServiceSettings
+    from voice_service.transcription.config import TranscriptionConfig
 
 _ANNOUNCED: Final = (
     ("elevenlabs", "ElevenLabs", "ELEVENLABS_API_KEY"),
@@ -83,8 +87,15 @@ def assemble(
         return Narration(request, registry=registry, synthesizer=synthesizer, policy=policy)
 
     catalogue = VoiceCatalogue(registry)
+    transcriber = OpenAITranscriber(_transcription(settings))
     servicer = VoiceServicer(
-        narrate=narrate, catalogue=catalogue, cache=cache, narration_seconds=settings.narration_seconds
+        narrate=narrate,
+        catalogue=catalogue,
+        cache=cache,
+        transcription=TranscribeHandler(
+            transcriber, max_bytes=settings.transcribe_max_bytes, seconds=settings.transcribe_seconds
+        ),
+        narration_seconds=settings.narration_seconds,
     )
     return VoiceApp(
         servicer,
@@ -93,7 +104,18 @@ def assemble(
         synthesizer=synthesizer,
         warm_up=warm_up,
         uncalled=_uncalled(settings),
-        closing=[*(provider.aclose for provider in providers), encoder.aclose, cache.aclose],
+        closing=[*(provider.aclose for provider in providers), transcriber.aclose, encoder.aclose, cache.aclose],
+    )
+
+
+def _transcription(settings: VoiceServiceSettings) -> TranscriptionConfig:
+    return transcription_config(
+        base_url=settings.transcribe_base_url,
+        api_key=settings.transcribe_api_key,
+        api_key_file=settings.transcribe_api_key_file,
+        openai_api_key=settings.openai_api_key,
+        openai_api_key_file=settings.openai_api_key_file,
+        model=settings.transcribe_model,
     )
 
 

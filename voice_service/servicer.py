@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final, Never
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import structlog
 
-from servicekit.errors import DomainError, FieldViolation, unimplemented, validation_failed
+from servicekit.errors import DomainError, FieldViolation, validation_failed
 from servicekit.validation import MAX_PAGE_SIZE, Violations
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
 from voice_service.cache.ports import CacheError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from voice_service.catalogue import VoiceCatalogue
     from voice_service.messages import NarrationRequest
     from voice_service.narration import Narration
+    from voice_service.transcribe_servicer import TranscribeHandler
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 
@@ -45,11 +46,13 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
         narrate: Callable[[NarrationRequest], Narration],
         catalogue: VoiceCatalogue,
         cache: SegmentCache,
+        transcription: TranscribeHandler,
         narration_seconds: float,
     ) -> None:
         self._narrate = narrate
         self._catalogue = catalogue
         self._cache = cache
+        self._transcription = transcription
         self._narration_seconds = narration_seconds
 
     async def SynthesizeSpeech(  # type: ignore[override] # noqa: N802 - gRPC's name; it does the sending itself
@@ -116,12 +119,12 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
             ) from None
         return voices_response(page)
 
-    async def Transcribe(  # noqa: N802 - gRPC's name; not there yet
+    async def Transcribe(  # noqa: N802 - gRPC's name
         self, request_iterator: AsyncIterator[voice_pb2.TranscribeRequest], context: Context
-    ) -> Never:
-        """Write down what is said in a recording: not yet."""
-        del request_iterator, context
-        raise unimplemented("This version can not write down what is said.")
+    ) -> voice_pb2.TranscribeResponse:
+        """Write down what is said in a recording."""
+        del context
+        return await self._transcription.handle(request_iterator)
 
     async def ForgetSegments(  # noqa: N802 - gRPC's name
         self, request: voice_pb2.ForgetSegmentsRequest, context: Context

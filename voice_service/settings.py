@@ -1,5 +1,7 @@
 """Every knob of the voice service."""
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr
 
 from servicekit.settings import CommaList, Listen, ServiceSettings
@@ -33,6 +35,47 @@ class VoiceServiceSettings(ServiceSettings):
         "",
         validation_alias="SPEECH_BASE_URL",
         description="Server with OpenAI's /audio/speech; this version does not call it yet, and warns where it is set",
+    )
+    transcribe_base_url: str = Field(
+        "",
+        validation_alias="TRANSCRIBE_BASE_URL",
+        description="Server with OpenAI's /audio/transcriptions, such as http://127.0.0.1:8000/v1; unset: OpenAI's own",
+    )
+    transcribe_api_key: SecretStr | None = Field(
+        None,
+        validation_alias="TRANSCRIBE_API_KEY",
+        description="Key of TRANSCRIBE_BASE_URL; unset: OPENAI_API_KEY",
+    )
+    transcribe_api_key_file: Path | None = Field(
+        None, validation_alias="TRANSCRIBE_API_KEY_FILE", description="File with that key; read again when it changes"
+    )
+    openai_api_key: SecretStr | None = Field(
+        None,
+        validation_alias="OPENAI_API_KEY",
+        description="Key for writing down recordings where TRANSCRIBE_API_KEY is unset; used for nothing else",
+    )
+    openai_api_key_file: Path | None = Field(
+        None, validation_alias="OPENAI_API_KEY_FILE", description="File with that key; read again when it changes"
+    )
+    transcribe_model: str = Field(
+        "whisper-1",
+        min_length=1,
+        validation_alias="TRANSCRIBE_MODEL",
+        description="Model that writes down recordings",
+    )
+    transcribe_max_bytes: int = Field(
+        25 << 20,
+        ge=1,
+        le=1 << 30,
+        validation_alias="TRANSCRIBE_MAX_BYTES",
+        description="Most bytes of a recording; eight are held in memory at most",
+    )
+    transcribe_seconds: float = Field(
+        120.0,
+        gt=0,
+        le=3600,
+        validation_alias="TRANSCRIBE_SECONDS",
+        description="Seconds from the first byte of a recording to its text, upload and retries included",
     )
     mock_script: MockScript | None = Field(
         None,
