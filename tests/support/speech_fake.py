@@ -9,6 +9,7 @@ It speaks tones: 15 characters a second, other tones for other texts and voices.
 """
 
 import asyncio
+import base64
 import hashlib
 import io
 from collections import deque
@@ -20,6 +21,12 @@ from typing import Any, Final
 import numpy as np
 import soundfile  # type: ignore[import-untyped]
 from aiohttp import web
+from pydantic import SecretStr
+
+from servicekit.secrets import SecretSource
+from support.aimock import AIMock, aimock
+from voice_service.speech.config import SpeechConfig
+from voice_service.speech.provider import SpeechProvider
 
 CHARACTERS_PER_SECOND: Final = 15
 _CHUNK: Final = 4_096
@@ -195,3 +202,34 @@ async def speech_fake() -> AsyncIterator[SpeechFake]:
     finally:
         await runner.cleanup()
     assert 0 == fake.unused()
+
+
+def speech_config(base_url: str, key: str = "secret-key", **given: Any) -> SpeechConfig:
+    """What a provider has to know of a server."""
+    secret = SecretSource(SecretStr(key) if key else None, name="SPEECH_API_KEY")
+    return SpeechConfig(**{"base_url": base_url, "key": secret, "model": "kokoro", "voice": "af_heart", **given})
+
+
+@asynccontextmanager
+async def speech_provider(**given: Any) -> AsyncIterator[tuple[SpeechProvider, SpeechFake]]:
+    """A provider on a server of its own; `given` goes into its configuration."""
+    async with speech_fake() as server:
+        provider = SpeechProvider(speech_config(server.url, **given))
+        try:
+            yield provider, server
+        finally:
+            await provider.aclose()
+
+
+@asynccontextmanager
+async def aimock_speech_provider(**given: Any) -> AsyncIterator[tuple[SpeechProvider, AIMock]]:
+    """A provider on aimock, which says the same four seconds of a tone to everything."""
+    tone = SpeechFake().sound({"input": "a" * 4 * CHARACTERS_PER_SECOND, "voice": "tone"}, "pcm")
+    async with aimock() as upstream:
+        response = {"audio": base64.b64encode(tone).decode(), "format": "pcm"}
+        await upstream.add({"match": {"endpoint": "speech"}, "response": response})
+        provider = SpeechProvider(speech_config(upstream.openai_url, **given))
+        try:
+            yield provider, upstream
+        finally:
+            await provider.aclose()
