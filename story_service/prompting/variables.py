@@ -1,0 +1,100 @@
+"""Assignment -> the variables that a template gets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from story_service.prompting.data import Data
+from story_service.prompting.length import words_asked, words_left
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from story_service.assignment import Assignment, Listener, Parent, Protagonist
+
+_NAME: Final = 100
+_LINE: Final = 200
+_TEXT: Final = 2_000
+_MOST_ENTRIES: Final = 20
+_FIRST: Final = 4_000
+_LAST: Final = 16_000
+_WORDS_PER_PARAGRAPH: Final = 70
+
+_MORALS: Final = {
+    "kindness": ("доброта",),
+    "honesty": ("честность", "правдивость"),
+    "bravery": ("courage", "смелость", "храбрость"),
+    "friendship": ("дружба",),
+    "perseverance": ("упорство", "настойчивость"),
+    "empathy": ("сочувствие", "эмпатия", "сопереживание"),
+    "respect": ("уважение",),
+    "responsibility": ("ответственность",),
+}
+_MORAL_KEYS: Final = {name: key for key, names in _MORALS.items() for name in (key, *names)}
+
+
+def variables(assignment: Assignment, *, folder: str, continuing: bool) -> dict[str, Any]:
+    """The variables, as docs/prompts.md lists them. What people wrote is `Data`; `folder` is that of the templates."""
+    words = words_asked(assignment)
+    return {
+        "folder": folder,
+        "kind": assignment.kind,
+        "child": _child(assignment.child),
+        "hero": None if assignment.hero is None else _hero(assignment.hero),
+        "parent": None if assignment.parent is None else _parent(assignment.parent),
+        "wish": Data(assignment.wish, limit=_TEXT),
+        "moral": Data(assignment.moral, limit=_LINE),
+        "moral_key": _MORAL_KEYS.get(assignment.moral.strip(" .!").casefold(), ""),
+        "theme": Data(assignment.theme, limit=_LINE),
+        "language_code": Data(assignment.language_code, limit=_NAME),
+        "regional": "-" in assignment.language_code,
+        "age_group": age_group(assignment.child.age),
+        "length_minutes": assignment.length_minutes,
+        "words": words,
+        "words_left": words_left(assignment),
+        "paragraphs": max(words // _WORDS_PER_PARAGRAPH, 2),
+        "continuing": continuing,
+        "title_so_far": Data(assignment.title_so_far, limit=_LINE),
+        "written_so_far": Data.of_lines(assignment.written_so_far, first=_FIRST, last=_LAST),
+    }
+
+
+def age_group(age: int | None) -> str:
+    """For whom the words are chosen: "toddler" (to 3), "preschool" (to 6), "school" (to 9), "preteen" (to 12), "teen".
+
+    "" where nobody said.
+    """
+    if age is None:
+        return ""
+    for most, group in ((3, "toddler"), (6, "preschool"), (9, "school"), (12, "preteen")):
+        if age <= most:
+            return group
+    return "teen"
+
+
+def _child(child: Listener) -> dict[str, Any]:
+    return {
+        "name": Data(child.name, limit=_NAME),
+        "age": child.age,
+        "gender": child.gender,
+        "interests": _entries(child.interests),
+    }
+
+
+def _hero(hero: Protagonist) -> dict[str, Any]:
+    return {
+        "name": Data(hero.name, limit=_NAME),
+        "gender": hero.gender,
+        "appearance": Data(hero.appearance, limit=_TEXT),
+        "personality_traits": _entries(hero.personality_traits),
+        "strengths": _entries(hero.strengths),
+        "interests": _entries(hero.interests),
+    }
+
+
+def _parent(parent: Parent) -> dict[str, Any]:
+    return {"title": Data(parent.title, limit=_LINE), "summary": Data(parent.summary, limit=_TEXT)}
+
+
+def _entries(texts: Iterable[str]) -> list[Data]:
+    return [entry for entry in (Data(text, limit=_NAME) for text in texts) if entry][:_MOST_ENTRIES]
