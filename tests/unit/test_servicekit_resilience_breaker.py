@@ -1,0 +1,450 @@
+"""A circuit breaker, step by step."""
+
+import asyncio
+from contextlib import ExitStack, suppress
+from datetime import timedelta
+from math import inf, nan
+
+import pytest
+from support.circuits import BEGIN, Bench, provider_error
+
+from servicekit.resilience.breaker import BreakerConfig, Call
+from servicekit.resilience.errors import TREATMENTS, CircuitOpenError, ProviderErrorKind
+from servicekit.resilience.window import SlidingWindow
+
+
+def test_it_opens_on_failures_in_a_row() -> None:
+    """The fifth failure opens it, and the next call is not made."""
+    bench = Bench(failure_threshold=5)
+    bench.fail(4)
+    assert "closed" == bench.breaker.state
+    bench.fail()
+    with pytest.raises(CircuitOpenError) as caught:
+        bench.call()
+
+    assert ("open", "demo", "demo", 60.0) == (
+        bench.breaker.state,
+        caught.value.name,
+        caught.value.provider,
+        caught.value.retry_after,
+    )
+    assert (5, 5, 1) == (
+        bench.breaker.snapshot().total_calls,
+        bench.breaker.snapshot().failed_calls,
+        bench.breaker.snapshot().rejected_calls,
+    )
+
+
+def test_a_success_between_failures_begins_the_row_anew() -> None:
+    """Five failures with a success among them do not open it."""
+    bench = Bench(failure_threshold=5)
+    bench.fail(4)
+    bench.call()
+    bench.fail(4)
+
+    assert "closed" == bench.breaker.state
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ProviderErrorKind if not TREATMENTS[kind].break_circuit])
+def test_errors_that_are_no_fault_of_the_provider_never_open_it(kind: ProviderErrorKind) -> None:
+    """A wrong key, a refused text, a client error: a hundred of them say nothing, and do not end a row of failures."""
+    bench = Bench(failure_threshold=2)
+    bench.fail()
+    for _ in range(100):
+        bench.call(provider_error(kind))
+    assert ("closed", 100) == (bench.breaker.state, bench.breaker.snapshot().ignored_calls)
+    bench.fail()
+
+    assert "open" == bench.breaker.state
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ProviderErrorKind if TREATMENTS[kind].break_circuit])
+def test_errors_that_speak_against_the_provider_open_it(kind: ProviderErrorKind) -> None:
+    """Whatever the table of treatments counts."""
+    bench = Bench(failure_threshold=2)
+    bench.call(provider_error(kind))
+    bench.call(provider_error(kind))
+
+    assert "open" == bench.breaker.state
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), GeneratorExit(), KeyboardInterrupt(), ValueError("ours")])
+def test_cancellations_and_our_own_mistakes_never_open_it(error: BaseException) -> None:
+    """Who goes away says nothing of the provider; neither does a defect of ours."""
+    bench = Bench(failure_threshold=1, minimum_calls=1)
+    for _ in range(10):
+        bench.call(error)
+
+    assert ("closed", 10, 0) == (
+        bench.breaker.state,
+        bench.breaker.snapshot().ignored_calls,
+        bench.breaker.snapshot().failed_calls,
+    )
+
+
+def test_which_exceptions_count_is_configurable() -> None:
+    """`expected_exception` is what counts, `exclude_exceptions` is taken out of it."""
+    bench = Bench(failure_threshold=1, expected_exception=OSError, exclude_exceptions=(FileNotFoundError,))
+    bench.call(ValueError())
+    bench.call(FileNotFoundError())
+    bench.call(provider_error())
+    assert "closed" == bench.breaker.state
+    bench.call(PermissionError())
+
+    assert [("closed", "open")] == bench.changes
+
+
+def test_a_group_of_errors_counts_once() -> None:
+    """A task group's error speaks against the provider where one of its members does."""
+    bench = Bench(failure_threshold=2)
+    bench.call(BaseExceptionGroup("", [ValueError(), asyncio.CancelledError()]))
+    bench.call(ExceptionGroup("", [provider_error(), provider_error()]))
+    assert ("closed", 1) == (bench.breaker.state, bench.breaker.snapshot().failed_calls)
+    bench.call(ExceptionGroup("", [provider_error(ProviderErrorKind.RATE, retry_after=7), ValueError()]))
+
+    assert ("open", 7.0) == (bench.breaker.state, bench.breaker.retry_after)
+
+
+def test_a_burst_on_a_half_open_circuit_gets_one_call_through() -> None:
+    """Of fifty calls at once one is admitted; the others are told when to come back."""
+    bench = Bench(failure_threshold=1)
+    bench.fail()
+    bench.clock.advance(60)
+    admitted, refused = [], []
+    with ExitStack() as stack:
+        for _ in range(50):
+            try:
+                admitted.append(stack.enter_context(bench.breaker.call()))
+            except CircuitOpenError as error:
+                refused.append(error.retry_after)
+        assert "half_open" == bench.breaker.state
+    assert (1, [1.0] * 49) == (len(admitted), refused)
+    assert [("closed", "open"), ("open", "half_open"), ("half_open", "closed")] == bench.changes
+
+
+@pytest.mark.parametrize(
+    "error", [asyncio.CancelledError(), GeneratorExit(), provider_error(ProviderErrorKind.INVALID_INPUT)]
+)
+def test_an_ignored_probe_makes_room_for_the_next(error: BaseException) -> None:
+    """A probe that is cancelled, or refused for its text, neither closes nor opens the circuit."""
+    bench = Bench(failure_threshold=1)
+    bench.fail()
+    bench.clock.advance(60)
+    bench.call(error)
+    assert ("half_open", 0.0) == (bench.breaker.state, bench.breaker.retry_after)
+    bench.call()
+
+    assert "closed" == bench.breaker.state
+
+
+def test_recovery_grows_with_each_probe_that_fails() -> None:
+    """60, 120, 240, 480 and never more than 600 seconds; a success begins anew."""
+    bench = Bench(failure_threshold=1)
+    bench.fail()
+    waits = []
+    for _ in range(6):
+        waits.append(bench.breaker.retry_after)
+        bench.clock.advance(waits[-1])
+        bench.fail()
+    bench.clock.advance(600)
+    bench.call()
+    bench.fail()
+
+    assert [60.0, 120.0, 240.0, 480.0, 600.0, 600.0] == waits
+    assert 60.0 == bench.breaker.retry_after
+
+
+def test_recovery_is_jittered() -> None:
+    """Replicas do not all come back at the same moment."""
+    bench = Bench(failure_threshold=1, jitter=0.1, random=0.5)
+    bench.fail()
+
+    assert pytest.approx(63.0) == bench.breaker.retry_after
+
+
+def test_a_thousand_failed_probes_do_not_overflow() -> None:
+    """Growth stays within its bound however long an outage takes."""
+    bench = Bench(failure_threshold=1, recovery_growth=10.0)
+    for _ in range(1000):
+        bench.fail()
+        bench.clock.advance(600)
+
+    assert "half_open" == bench.breaker.state
+
+
+def test_it_opens_on_a_failure_rate() -> None:
+    """Half of twenty calls failed, never two in a row."""
+    bench = Bench(failure_threshold=5, minimum_calls=20)
+    for _ in range(9):
+        bench.fail()
+        bench.call()
+    bench.fail()
+    assert "closed" == bench.breaker.state
+    bench.call()
+
+    assert [("closed", "open")] == bench.changes
+
+
+def test_the_rate_is_of_the_last_minute() -> None:
+    """What failed before the window says nothing any more."""
+    bench = Bench(failure_threshold=50, minimum_calls=20, window_seconds=60)
+    bench.fail(19)
+    bench.clock.advance(61)
+    bench.fail()
+
+    assert "closed" == bench.breaker.state
+
+
+def test_it_opens_on_slow_calls() -> None:
+    """Sixteen of twenty successes took two seconds to their first token."""
+    bench = Bench(slow_call_seconds=2.0, minimum_calls=20)
+    for _ in range(4):
+        bench.call(first_token=0.1, end=0.2)
+    for _ in range(15):
+        bench.call(first_token=2.0, end=2.0)
+    assert "closed" == bench.breaker.state
+    bench.call(first_token=2.0, end=2.0)
+
+    assert ("open", 16, 20) == (
+        bench.breaker.state,
+        bench.breaker.snapshot().slow_calls,
+        bench.breaker.snapshot().successful_calls,
+    )
+
+
+def test_a_long_stream_is_not_slow() -> None:
+    """Slow is measured to the first token, not to the end; to the end where no token was marked."""
+    bench = Bench(slow_call_seconds=2.0, window_seconds=6000)
+    for _ in range(30):
+        bench.call(first_token=0.5, end=60.0)
+    assert ("closed", 0) == (bench.breaker.state, bench.breaker.snapshot().slow_calls)
+    bench.call(end=2.5)
+
+    assert 1 == bench.breaker.snapshot().slow_calls
+
+
+def test_a_later_token_is_not_the_first() -> None:
+    """Only the first mark counts."""
+    bench = Bench(slow_call_seconds=2.0)
+    with bench.breaker.call() as call:
+        call.answered()
+        bench.clock.advance(5)
+        call.answered()
+
+    assert 0 == bench.breaker.snapshot().slow_calls
+
+
+def test_a_slow_probe_opens_it_again() -> None:
+    """A provider that is back but slow is not back."""
+    bench = Bench(failure_threshold=1, slow_call_seconds=2.0)
+    bench.fail()
+    bench.clock.advance(60)
+    bench.call(first_token=3.0, end=3.0)
+
+    assert ("open", 120.0) == (bench.breaker.state, bench.breaker.retry_after)
+
+
+def test_it_stays_open_as_long_as_the_provider_asks() -> None:
+    """A 429 with Retry-After opens a closed circuit for just that long."""
+    bench = Bench()
+    bench.call(provider_error(ProviderErrorKind.RATE, retry_after=30))
+    assert ("open", 30.0, 0) == (
+        bench.breaker.state,
+        bench.breaker.retry_after,
+        bench.breaker.snapshot().failed_calls,
+    )
+    bench.clock.advance(30)
+
+    assert "half_open" == bench.breaker.state
+
+
+def test_a_shorter_cooldown_never_shortens_a_longer_one() -> None:
+    """Neither a later Retry-After nor a late failure lets calls through earlier."""
+    bench = Bench(failure_threshold=1)
+    late = bench.begin()
+    bench.breaker.open_until(300)
+    bench.breaker.open_until(10)
+    bench.end(late, TimeoutError())
+    assert 300.0 == bench.breaker.retry_after
+    bench.breaker.open_until(400)
+
+    assert 400.0 == bench.breaker.retry_after
+
+
+def test_a_failure_that_names_a_wait_waits_for_the_longer_of_the_two() -> None:
+    """An overloaded provider that says 5 s is left alone for the recovery time once it has failed often enough."""
+    bench = Bench(failure_threshold=2)
+    bench.call(provider_error(ProviderErrorKind.OVERLOAD, retry_after=5))
+    assert 5.0 == bench.breaker.retry_after
+    bench.clock.advance(5)
+    bench.call(provider_error(ProviderErrorKind.OVERLOAD, retry_after=5))
+
+    assert 120.0 == bench.breaker.retry_after
+
+
+@pytest.mark.parametrize("seconds", [0, -1, nan, -inf])
+def test_a_wait_that_is_none_opens_nothing(seconds: float) -> None:
+    """Retry-After: 0 lets the next call through."""
+    bench = Bench()
+    bench.breaker.open_until(seconds)
+
+    assert "closed" == bench.breaker.state
+
+
+def test_a_provider_can_not_close_itself_off_for_ever() -> None:
+    """An endless Retry-After is cut to an hour."""
+    bench = Bench()
+    bench.breaker.open_until(inf)
+
+    assert 3600.0 == bench.breaker.retry_after
+
+
+def test_calls_from_before_do_not_decide() -> None:
+    """What was sent while the circuit was closed neither closes nor opens a half-open one; it is only counted."""
+    bench = Bench(failure_threshold=1)
+    good, bad = bench.begin(), bench.begin()
+    bench.fail()
+    bench.clock.advance(60)
+    assert "half_open" == bench.breaker.state
+    bench.end(bad, TimeoutError())
+    bench.end(good)
+
+    assert ("half_open", 1, 2) == (
+        bench.breaker.state,
+        bench.breaker.snapshot().successful_calls,
+        bench.breaker.snapshot().failed_calls,
+    )
+
+
+def test_a_probe_that_outlives_its_time_keeps_the_permit() -> None:
+    """Cooled down while the probe is out, the circuit sends no second one before the first has ended."""
+    bench = Bench(failure_threshold=1)
+    bench.fail()
+    bench.clock.advance(60)
+    with bench.breaker.call():
+        bench.breaker.open_until(10)
+        bench.clock.advance(10)
+        assert ("half_open", False) == (bench.breaker.state, bench.admits())
+    assert ("half_open", True) == (bench.breaker.state, bench.admits())
+
+
+@pytest.mark.parametrize("waited", [0, 60])
+def test_it_is_reset_by_hand(waited: float) -> None:
+    """Open or half-open, it closes at once and forgets the row; the counts stay."""
+    bench = Bench(failure_threshold=2)
+    bench.fail(2)
+    bench.clock.advance(waited)
+    assert "closed" != bench.breaker.state
+    bench.breaker.reset()
+    bench.fail()
+
+    assert ("closed", 3, 1) == (
+        bench.breaker.state,
+        bench.breaker.snapshot().failed_calls,
+        bench.breaker.snapshot().consecutive_failures,
+    )
+
+
+def test_a_reset_forgets_what_a_closed_circuit_held_against_the_provider() -> None:
+    """The row begins anew, and calls that were in flight say nothing any more."""
+    bench = Bench(failure_threshold=2)
+    bench.fail()
+    before = bench.begin()
+    bench.breaker.reset()
+    bench.end(before, TimeoutError())
+    bench.fail()
+
+    assert ("closed", 1) == (bench.breaker.state, bench.breaker.snapshot().consecutive_failures)
+
+
+def test_a_snapshot_tells_all() -> None:
+    """Counts, times, rate and when a probe may come."""
+    bench = Bench(failure_threshold=2)
+    bench.call()
+    bench.clock.advance(5)
+    bench.fail(2)
+    bench.breaker.count_fallback()
+    told = bench.breaker.snapshot()
+
+    assert ("open", 3, 1, 2, 1, 1, 0) == (
+        told.state,
+        told.total_calls,
+        told.successful_calls,
+        told.failed_calls,
+        told.fallback_calls,
+        told.state_changes,
+        told.in_flight,
+    )
+    assert pytest.approx(1 / 3) == told.success_rate
+    assert (BEGIN, BEGIN + timedelta(seconds=5), BEGIN + timedelta(seconds=65)) == (
+        told.last_success_time,
+        told.last_failure_time,
+        told.retry_time,
+    )
+
+
+async def test_it_works_under_async_with() -> None:
+    """The same, for who prefers it so."""
+    bench = Bench(failure_threshold=1)
+    async with bench.breaker.call() as call:
+        call.answered()
+    with suppress(TimeoutError):
+        async with bench.breaker.call():
+            raise TimeoutError
+    with pytest.raises(CircuitOpenError):
+        async with bench.breaker.call():
+            pytest.fail("the circuit is open")
+
+    assert "open" == bench.breaker.state
+
+
+async def test_a_stream_whose_reader_leaves_releases_the_probe() -> None:
+    """Closing the generator around a call counts as a cancellation."""
+    bench = Bench(failure_threshold=1)
+    bench.fail()
+    bench.clock.advance(60)
+
+    async def words() -> object:
+        with bench.breaker.call() as call:
+            while True:
+                call.answered()
+                yield "word"
+
+    stream = words()
+    assert "word" == await anext(stream)  # type: ignore[call-overload]
+    assert not bench.admits()
+    await stream.aclose()  # type: ignore[attr-defined]
+
+    assert bench.admits()
+
+
+def test_a_call_is_made_once() -> None:
+    """Entering the same call again is a mistake, not a second permit."""
+    bench = Bench()
+    call = bench.breaker.call()
+    with call:
+        pass
+    with pytest.raises(RuntimeError, match="once"), call:
+        pass
+
+    assert (1, Call) == (bench.breaker.snapshot().total_calls, type(call))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"name": ""}, {"failure_threshold": 0}, {"recovery_timeout": 700.0}, {"failure_rate": 1.5}, {"jitter": -1}],
+)
+def test_a_configuration_without_sense_is_refused(wrong: dict[str, object]) -> None:
+    """The field that is wrong is named."""
+    with pytest.raises(ValueError, match=r"name|failure_threshold|max_recovery_timeout|failure_rate|jitter"):
+        BreakerConfig(**{"name": "demo", **wrong})  # type: ignore[arg-type]
+
+
+def test_the_window_takes_the_same_memory_whatever_comes() -> None:
+    """A hundred thousand calls are a handful of sums."""
+    window = SlidingWindow(60)
+    for each in range(100_000):
+        window.add(each / 100, failed=each % 2 == 0, slow=False)
+
+    assert 10 == len(window._slices)
+    assert 0.5 == window.total(999.99).failures / window.total(999.99).calls
