@@ -199,10 +199,11 @@ class CircuitBreaker:
 
     def _open(self, now: float) -> None:
         config = self.config
-        # Bounded before the power, which would overflow after a long outage.
-        grown = config.recovery_timeout * config.recovery_growth ** min(self._failed_probes, 64)
-        wait = min(grown, config.max_recovery_timeout) * (1 + config.jitter * self._random())
-        self._until = now + wait
+        try:
+            grown = config.recovery_timeout * config.recovery_growth**self._failed_probes
+        except OverflowError:
+            grown = config.max_recovery_timeout
+        self._until = now + min(grown, config.max_recovery_timeout) * (1 + config.jitter * self._random())
         self._change("open")
 
     def _advance(self) -> None:

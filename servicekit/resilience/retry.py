@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 _log: Final = structlog.stdlib.get_logger("servicekit.retry")
 
-_MOST_DOUBLINGS: Final = 32
-
 
 def log_retry(error: ProviderError, attempt: int, wait: float) -> None:
     """Warns that a call is made again, after `wait` seconds."""
@@ -123,8 +121,7 @@ class RetryPolicy:
             asked = _error(state).retry_after
             if asked is not None:
                 return max(0.0, asked)
-            longest = self.delay * self.backoff ** min(state.attempt_number - 1, _MOST_DOUBLINGS)
-            return min(longest, self.longest_wait) * random()
+            return self._longest(state.attempt_number) * random()
 
         def stop(state: RetryCallState) -> bool:
             if state.attempt_number > self.retries:
@@ -145,6 +142,12 @@ class RetryPolicy:
             sleep=sleep,
             reraise=True,
         )
+
+    def _longest(self, attempt: int) -> float:
+        try:
+            return min(self.delay * self.backoff ** (attempt - 1), self.longest_wait)
+        except OverflowError:
+            return self.longest_wait
 
 
 def _error(state: RetryCallState) -> ProviderError:
