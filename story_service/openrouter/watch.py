@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from servicekit.resilience.errors import ProviderErrorKind
@@ -25,6 +24,7 @@ class Watch:
         now = clock()
         self._end = now + timers.total
         self._next = now + timers.first_token
+        self._paused = now
         self._whole = False
         self._waiting_for = "no text came in time"
 
@@ -39,24 +39,23 @@ class Watch:
                 ProviderErrorKind.TIMEOUT, "the answer took too long" if late else self._waiting_for
             ) from None
 
-    def heard(self) -> None:
-        """Text has come: from now on the next is waited for."""
-        self._next = self._clock() + self._idle
-        self._waiting_for = "no more text came in time"
-
     def finishing(self) -> None:
         """The text is whole: only what it cost is waited for, and that not for long."""
         if not self._whole:
             self._whole = True
             self._next = self._clock() + min(self._idle, _LAST_WORDS_SECONDS)
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Stop the timers meanwhile."""
-        began = self._clock()
-        try:
-            yield
-        finally:
-            pause = self._clock() - began
+    def pause(self) -> None:
+        """Stop the timers: something is handed to the reader."""
+        self._paused = self._clock()
+
+    def go_on(self, *, heard: bool) -> None:
+        """Let the timers go on; with `heard` it was text, and from now on the next is waited for."""
+        now = self._clock()
+        pause = now - self._paused
+        self._end += pause
+        if heard and not self._whole:
+            self._next = now + self._idle
+            self._waiting_for = "no more text came in time"
+        else:
             self._next += pause
-            self._end += pause
