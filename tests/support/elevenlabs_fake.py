@@ -142,6 +142,10 @@ class ElevenLabsFake:
         self.pace = 1.0
         """Times are told so many times too long."""
         self.journal: list[Call] = []
+        self.hold: asyncio.Event | None = None
+        """No call is answered until it is set."""
+        self.called = asyncio.Event()
+        """Set when a call has come in."""
         self.stalled = asyncio.Event()
         """Set when a stream stands still."""
         self._faults: list[list[Any]] = []
@@ -207,6 +211,9 @@ class ElevenLabsFake:
         body = await request.json() if request.method == "POST" else None
         key = request.headers.get("xi-api-key", "")
         self.journal.append(Call(request.method, request.path, dict(request.query), key, body))
+        self.called.set()
+        if self.hold is not None:
+            await self.hold.wait()
         for entry in self._faults:
             path, fault, left = entry
             if left and request.path.endswith(path):
@@ -303,7 +310,7 @@ class ElevenLabsFake:
 async def elevenlabs_fake() -> AsyncIterator[ElevenLabsFake]:
     """Run one on a free loopback port; leaving it fails the test if a fault struck nobody."""
     fake = ElevenLabsFake()
-    runner = web.AppRunner(fake.app(), access_log=None, shutdown_timeout=0.1)
+    runner = web.AppRunner(fake.app(), access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0][:2]
@@ -315,9 +322,9 @@ async def elevenlabs_fake() -> AsyncIterator[ElevenLabsFake]:
     assert [] == fake.unused()
 
 
-def elevenlabs_config(url: str, key: str = KEY, **more: Any) -> ElevenLabsConfig:
+def elevenlabs_config(url: str, key: str | SecretSource = KEY, **more: Any) -> ElevenLabsConfig:
     """How to call what runs at `url`."""
-    secret = SecretSource(SecretStr(key), name="ELEVENLABS_API_KEY")
+    secret = SecretSource(SecretStr(key), name="ELEVENLABS_API_KEY") if isinstance(key, str) else key
     return ElevenLabsConfig(**{"key": secret, "base_url": url, **more})
 
 

@@ -37,11 +37,12 @@ class Endpoint(StrEnum):
 class ElevenLabsConfig:
     """How to call ElevenLabs.
 
-    `key` is asked for before each call, so it may rotate. `settings` are for requests that leave theirs open. Times
-    in seconds: `connect_seconds` and `read_seconds` (between two pieces of an answer) hold for every call,
-    `list_seconds` is the whole time of a call for voices, models or the subscription, whose answers are good for
-    `list_cache_seconds`. `connections` bounds the calls at a time. `zero_retention` asks ElevenLabs to keep neither
-    text nor audio, which needs an enterprise plan. Raises ValueError.
+    `key` is asked for before each call, so it may rotate. `settings` are for requests that leave theirs open.
+    `list_cache_seconds` is how long lists of voices and models are good. `connections` bounds the calls at a time.
+    `zero_retention` asks ElevenLabs to keep neither text nor audio, which needs an enterprise plan.
+
+    Deadlines, in seconds: `connect_seconds`, `pool_seconds` to get a connection, `read_seconds` between two pieces of
+    an answer; `list_seconds` for the whole of a call for voices, models or the subscription. Raises ValueError.
     """
 
     key: SecretSource
@@ -57,6 +58,7 @@ class ElevenLabsConfig:
     list_seconds: float = 5.0
     connect_seconds: float = 5.0
     read_seconds: float = 30.0
+    pool_seconds: float = 10.0
     connections: int = 64
     zero_retention: bool = False
 

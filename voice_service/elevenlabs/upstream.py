@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import httpx
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 _KEY_HEADER: Final = "xi-api-key"
 _KEEPALIVE_SECONDS: Final = 60.0
-_POOL_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class Upstream:
     def __init__(self, config: ElevenLabsConfig, observe: Callable[[str, str, float], None]) -> None:
         """`observe` is told endpoint, status and seconds of each call that is no speech."""
         self._observe = observe
-        timeout = httpx.Timeout(config.read_seconds, connect=config.connect_seconds, pool=_POOL_SECONDS)
+        timeout = httpx.Timeout(config.read_seconds, connect=config.connect_seconds, pool=config.pool_seconds)
         self._list_seconds = config.list_seconds
         self._http = httpx.AsyncClient(
             timeout=timeout,
@@ -84,16 +83,12 @@ class Upstream:
     @asynccontextmanager
     async def speech(self, call: SpeechCall, key: str) -> AsyncGenerator[Answer, None]:
         """Ask for speech and give the answer while it comes. Raises ProviderError, also from its body."""
+        # What is given as None would be sent as null.
+        told = {name: value for name, value in asdict(call.settings).items() if value is not None}
         arguments: dict[str, Any] = {
             "text": call.text,
             "model_id": call.model_id,
-            "voice_settings": VoiceSettings(
-                stability=call.settings.stability,
-                similarity_boost=call.settings.similarity_boost,
-                style=call.settings.style,
-                use_speaker_boost=call.settings.use_speaker_boost,
-                speed=call.settings.speed,
-            ),
+            "voice_settings": VoiceSettings(**told),
             "output_format": call.output_format,
             "enable_logging": call.enable_logging,
             "request_options": _options(key),
