@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import structlog
 
+from gateway.cursor import CHUNK_BYTES
 from gateway.forgetting import Forgetting
 from gateway.presenting import bare_audio, basic, within_bounds
 from gateway.runs import Runs
@@ -152,10 +153,12 @@ class Stories:
                     audio_id = response.header.audio_id
                     yield gateway_pb2.ReadStoryAudioResponse(header=bare_audio(response.header))
                 else:
-                    piece = response.chunk
-                    yield gateway_pb2.ReadStoryAudioResponse(
-                        chunk=gateway_pb2.AudioEvent(audio_id=audio_id, offset=piece.offset, chunk=piece.data)
-                    )
+                    offset, data = response.chunk.offset, response.chunk.data
+                    for start in range(0, len(data), CHUNK_BYTES):
+                        chunk = data[start : start + CHUNK_BYTES]
+                        yield gateway_pb2.ReadStoryAudioResponse(
+                            chunk=gateway_pb2.AudioEvent(audio_id=audio_id, offset=offset + start, chunk=chunk)
+                        )
 
     async def _change_and_begin(
         self, change: storage_pb2.UpdateStoryRequest, *, leased: bool, timeout: float

@@ -108,7 +108,7 @@ async def read(storage: Storage, story_id: str, **changes: Any) -> tuple[common_
             header = response.header
         else:
             assert request.offset + len(data) == response.chunk.offset
-            assert len(response.chunk.data) <= 65_536
+            assert len(response.chunk.data) <= 1_048_576
             data += response.chunk.data
     assert header is not None
     return header, data

@@ -203,7 +203,7 @@ Global___SynthesizeSpeechResponse: _TypeAlias = SynthesizeSpeechResponse  # noqa
 
 @_typing.final
 class AudioChunk(_message.Message):
-    """Some bytes of audio, at most 64 KiB."""
+    """Some bytes of audio, at most 1 MiB."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
