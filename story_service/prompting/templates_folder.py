@@ -72,7 +72,15 @@ class Templates:
         except TemplateSyntaxError as error:
             path = self._sources[error.name][1] if error.name in self._sources else error.name
             raise _unusable(f"{path}, line {error.lineno}", error.message or "a mistake") from None
-        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        except (
+            TemplateError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            LookupError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             said = str(error) if isinstance(error, TemplateError) else type(error).__name__
             raise _unusable(self._place_of(error), said) from None
 
