@@ -16,27 +16,41 @@ async def read_owed(stream: AsyncIterable[T], *, idle_seconds: float, owing: Cal
 
     The silence counts only where `owing` says, when it has lasted, that something is owed.
     """
-    messages = aiter(stream)
+    messages, loop = aiter(stream), asyncio.get_running_loop()
     while True:
-        reading = asyncio.ensure_future(_next(messages))
         try:
-            while not (await asyncio.wait({reading}, timeout=idle_seconds))[0]:
-                if owing():
-                    raise TimeoutError
-        finally:
-            if not reading.done():
-                reading.cancel()
-        last, message = reading.result()
-        if last or message is None:
+            async with asyncio.timeout(None) as limit:
+                watch = _Watch(loop, limit, idle_seconds, owing)
+                try:
+                    message = await anext(messages)
+                finally:
+                    watch.stop()
+        except StopAsyncIteration:
             return
         yield message
 
 
-async def _next(messages: AsyncIterator[T]) -> tuple[bool, T | None]:
-    try:
-        return False, await anext(messages)
-    except StopAsyncIteration:
-        return True, None
+class _Watch:
+    """Ends `limit` once a silence has lasted while something was owed. No task of its own: messages are many."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, limit: asyncio.Timeout, seconds: float, owing: Callable[[], bool]
+    ) -> None:
+        self._loop = loop
+        self._limit = limit
+        self._seconds = seconds
+        self._owing = owing
+        self._timer = loop.call_later(seconds, self._look)
+
+    def stop(self) -> None:
+        """The silence is over."""
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        if self._owing():
+            self._limit.reschedule(self._loop.time())
+        else:
+            self._timer = self._loop.call_later(self._seconds, self._look)
 
 
 async def read_alive(stream: AsyncIterable[T], *, idle_seconds: float) -> AsyncIterator[T]:
