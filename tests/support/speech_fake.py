@@ -204,9 +204,9 @@ async def speech_fake() -> AsyncIterator[SpeechFake]:
     assert 0 == fake.unused()
 
 
-def speech_config(base_url: str, key: str = "secret-key", **given: Any) -> SpeechConfig:
+def speech_config(base_url: str, key: str | SecretSource = "secret-key", **given: Any) -> SpeechConfig:
     """What a provider has to know of a server."""
-    secret = SecretSource(SecretStr(key) if key else None, name="SPEECH_API_KEY")
+    secret = SecretSource(SecretStr(key), name="SPEECH_API_KEY") if isinstance(key, str) else key
     return SpeechConfig(**{"base_url": base_url, "key": secret, "model": "kokoro", "voice": "af_heart", **given})
 
 

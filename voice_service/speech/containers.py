@@ -13,7 +13,7 @@ import numpy as np
 import soundfile  # type: ignore[import-untyped]
 import soxr  # type: ignore[import-untyped]
 
-from voice_service.audio.mp3 import Mp3Error, walk
+from voice_service.audio.mp3 import Mp3Error, parse_header, walk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +25,7 @@ _PLACEHOLDER: Final = 1 << 30
 in use (and 0)."""
 _OGG_HEADER_BYTES: Final = 27
 _OGG_LAST_PAGE: Final = 0x04
+_ID3_HEADER_BYTES: Final = 10
 _MP3_PADDING: Final = 4 * 1_152
 """Samples that decoders may leave out at both ends, by the tag of the encoder."""
 _MOST_SAMPLES: Final = 32 << 20
@@ -108,6 +109,24 @@ def _check_ogg(data: bytes) -> None:
 def _least_samples(mp3: bytes) -> int:
     """Samples that its frames hold at least, the silence that encoders add put aside."""
     try:
-        return walk(mp3).samples - _MP3_PADDING
+        walked = walk(mp3)
     except Mp3Error as error:
         raise ContainerError(str(error)) from error
+    if walked.frames < _stated_frames(mp3) - 1:
+        raise ContainerError("it is shorter than it says")
+    return walked.samples - _MP3_PADDING
+
+
+def _stated_frames(mp3: bytes) -> int:
+    """Frames that the tag of the encoder (Xing or Info, in the first frame) counts; 0 where it does not."""
+    begin = 0
+    if mp3[:3] == b"ID3":
+        # Four times seven bits: ID3v2.4, section 3.1.
+        begin = _ID3_HEADER_BYTES + sum(byte << 7 * (3 - index) for index, byte in enumerate(mp3[6:10]))
+    header = parse_header(mp3[begin : begin + 4])
+    if header is None:
+        return 0
+    tag = mp3[begin + header.tag_offset : begin + header.tag_offset + 12]
+    if tag[:4] not in {b"Xing", b"Info"} or not tag[7] & 1:
+        return 0
+    return int.from_bytes(tag[8:12], "big")

@@ -1,0 +1,531 @@
+"""The `speech` provider against a server that fails as told: every failure has its kind, and no rate is wrong."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import SecretStr
+from support.speech_fake import Reply, SpeechFake, aimock_speech_provider, speech_config, speech_provider
+
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from servicekit.secrets import SecretSource
+from voice_service.audio.verify import verify_pcm
+from voice_service.collect import Timers, collect
+from voice_service.ports import AudioChunk, CallFacts, SegmentRequest, VoiceSettings
+from voice_service.speech.provider import SpeechProvider
+
+TEXT = "The fox ran home, and she was very tired."
+SECONDS = len(TEXT) / 15
+KIND = ProviderErrorKind
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[tuple[SpeechProvider, SpeechFake]]:
+    async with speech_provider() as made:
+        yield made
+
+
+def request(text: str = TEXT, **given: Any) -> SegmentRequest:
+    return SegmentRequest(**{"text": text, "language_code": "en", **given})
+
+
+async def spoken(provider: SpeechProvider, **given: Any) -> bytes:
+    """The samples of a segment."""
+    async with aclosing(provider.synthesize(request(**given))) as items:
+        return b"".join([item.data async for item in items if isinstance(item, AudioChunk)])
+
+
+async def failure(provider: SpeechProvider, **given: Any) -> ProviderError:
+    """The error of a segment that must fail."""
+    with pytest.raises(ProviderError) as caught:
+        await spoken(provider, **given)
+    assert provider.metadata.name == caught.value.provider
+    return caught.value
+
+
+def tone(pcm: bytes, sample_rate: int = 24_000) -> float:
+    """The loudest frequency, in Hz."""
+    samples = np.frombuffer(pcm, dtype="<i2").astype("float64")
+    return float(np.argmax(np.abs(np.fft.rfft(samples)))) * sample_rate / len(samples)
+
+
+async def test_it_asks_for_what_the_segment_wants(pair: tuple[SpeechProvider, SpeechFake]) -> None:
+    """Text, model, voice, format and pace, under the key; nothing that was not said."""
+    provider, server = pair
+    await spoken(provider)
+    await spoken(provider, voice_id="am_adam", model_id="other", settings=VoiceSettings(speed=0.8, stability=0.5))
+
+    first, second = server.speeches
+    assert {"input": TEXT, "model": "kokoro", "voice": "af_heart", "response_format": "pcm"} == first.body
+    assert {"input": TEXT, "model": "other", "voice": "am_adam", "response_format": "pcm", "speed": 0.8} == second.body
+    assert "Bearer secret-key" == first.headers["Authorization"]
+
+
+async def test_extra_fields_are_sent_along() -> None:
+    """What the operator adds to every request."""
+    async with speech_provider(extra={"provider": {"data_collection": "deny"}}) as (provider, server):
+        await spoken(provider)
+
+    assert {"data_collection": "deny"} == server.speeches[0].body["provider"]
+
+
+async def test_the_voice_is_of_the_language() -> None:
+    """The first that is set for it, else the default; the default where it is among them."""
+    voices = {"en": ("en-1", "en-2"), "ru": ("ru-1", "home")}
+    async with speech_provider(voice="home", voices=voices) as (provider, server):
+        for language_code in ("en-GB", "ru", "sv"):
+            await spoken(provider, language_code=language_code)
+
+    assert ["en-1", "home", "home"] == [speech.body["voice"] for speech in server.speeches]
+
+
+async def test_a_server_without_a_key_gets_none() -> None:
+    """No header with nothing in it, whatever the environment of the SDK says."""
+    async with speech_provider(key="") as (provider, server):
+        await spoken(provider)
+
+    assert "Authorization" not in server.speeches[0].headers
+
+
+async def test_a_key_that_rotates_is_used_at_once(tmp_path: Path) -> None:
+    """The next call has the new one."""
+    file, now = tmp_path / "key", [0.0]
+    file.write_text("old-key")
+    key = SecretSource(None, file, name="SPEECH_API_KEY", clock=lambda: now[0])
+    async with speech_provider(key=key) as (provider, server):
+        await spoken(provider)
+        file.write_text("a-newer-key")
+        now[0] += 60
+        await spoken(provider)
+
+    assert ["Bearer old-key", "Bearer a-newer-key"] == [call.headers["Authorization"] for call in server.speeches]
+
+
+@pytest.mark.parametrize("key", ["two\nlines", "schlüssel", "with blank"])
+async def test_a_key_that_is_none_never_leaves(key: str) -> None:
+    """AUTH, and the key is not in the error."""
+    async with speech_provider(key=key) as (provider, server):
+        error = await failure(provider)
+
+    assert KIND.AUTH is error.kind
+    assert key not in repr(error)
+    assert [] == server.speeches
+
+
+async def test_samples_stream_as_they_come(pair: tuple[SpeechProvider, SpeechFake]) -> None:
+    """The first of them are there while the server still speaks."""
+    provider, server = pair
+    go_on = asyncio.Event()
+    server.script(Reply(pause=go_on))
+    pcm = b""
+    async with aclosing(provider.synthesize(request())) as items:
+        async for item in items:
+            if isinstance(item, AudioChunk):
+                pcm += item.data
+                go_on.set()
+
+    assert server.sound(server.speeches[0].body, "pcm") == pcm
+
+
+async def test_the_servers_id_of_a_call_is_told(pair: tuple[SpeechProvider, SpeechFake]) -> None:
+    """OpenAI's header, or OpenRouter's; none that could be more than an id."""
+    provider, server = pair
+    server.script(
+        Reply(),
+        Reply(headers={"X-Request-Id": "", "X-Generation-Id": "gen-tts-1"}),
+        Reply(headers={"X-Request-Id": "i" * 200}),
+    )
+    found = []
+    for _ in range(3):
+        async with aclosing(provider.synthesize(request())) as items:
+            found += [item.request_id async for item in items if isinstance(item, CallFacts)]
+
+    assert ["call-1", "gen-tts-1", ""] == found
+
+
+@pytest.mark.parametrize(
+    ("form", "sample_rate", "channels"),
+    [("wav", 22_050, 1), ("wav", 44_100, 2), ("mp3", 44_100, 2), ("flac", 16_000, 1), ("opus", 48_000, 1)],
+)
+@pytest.mark.parametrize("media_type", [None, "application/octet-stream"])
+async def test_a_file_is_decoded_at_its_own_rate(
+    form: str, sample_rate: int, channels: int, media_type: str | None
+) -> None:
+    """Whatever its rate and channels: the right length and the right pitch at the rate that is declared."""
+    async with speech_provider(response_format=form) as (provider, server):
+        server.sample_rate, server.channels, server.media_type = sample_rate, channels, media_type
+        pcm = await spoken(provider)
+        assert form == server.speeches[0].body["response_format"]
+        original = server.sound(server.speeches[0].body, "pcm")
+
+    assert len(pcm) / 2 / 24_000 == pytest.approx(SECONDS, abs=0.05)
+    assert tone(pcm) == pytest.approx(
+        tone(original[::channels] if channels == 1 else _left(original), sample_rate), 0.02
+    )
+
+
+def _left(pcm: bytes) -> bytes:
+    return np.frombuffer(pcm, dtype="<i2").reshape(-1, 2)[:, 0].tobytes()
+
+
+@pytest.mark.parametrize("form", ["wav", "mp3", "flac"])
+async def test_a_server_that_ignores_the_format_is_understood(form: str) -> None:
+    """It was asked for samples and sends a file at another rate."""
+    async with speech_provider() as (provider, server):
+        server.sends, server.sample_rate = form, 16_000
+        pcm = await spoken(provider)
+
+    assert len(pcm) / 2 / 24_000 == pytest.approx(SECONDS, abs=0.1)
+
+
+@pytest.mark.parametrize(("stated", "channels"), [("rate=16000", 1), ("rate=48000;channels=2", 2)])
+async def test_a_stated_rate_is_believed(pair: tuple[SpeechProvider, SpeechFake], stated: str, channels: int) -> None:
+    """OpenRouter's `audio/pcm;rate=…;channels=…` where it differs from what is declared."""
+    provider, server = pair
+    server.sample_rate, server.channels = int(stated[5:10]), channels
+    server.media_type = f"audio/pcm;{stated}"
+    pcm = await spoken(provider)
+
+    assert len(pcm) / 2 / 24_000 == pytest.approx(SECONDS, abs=0.05)
+
+
+@pytest.mark.parametrize("stated", ["rate=0", "rate=1e9", "rate=24000;channels=0", "rate=24000;channels=99"])
+async def test_a_rate_that_is_none_is_refused(pair: tuple[SpeechProvider, SpeechFake], stated: str) -> None:
+    """TRANSPORT, in place of sound at a rate that was guessed."""
+    provider, server = pair
+    server.media_type = f"audio/pcm;{stated}"
+
+    assert KIND.TRANSPORT is (await failure(provider)).kind
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (302, KIND.UNSUPPORTED),
+        (400, KIND.INVALID_INPUT),
+        (401, KIND.AUTH),
+        (402, KIND.QUOTA),
+        (403, KIND.AUTH),
+        (404, KIND.UNSUPPORTED),
+        (405, KIND.UNSUPPORTED),
+        (408, KIND.TIMEOUT),
+        (413, KIND.INVALID_INPUT),
+        (422, KIND.INVALID_INPUT),
+        (429, KIND.RATE),
+        (500, KIND.OVERLOAD),
+        (501, KIND.UNSUPPORTED),
+        (502, KIND.OVERLOAD),
+        (503, KIND.OVERLOAD),
+        (529, KIND.OVERLOAD),
+    ],
+)
+async def test_a_status_has_its_kind(
+    pair: tuple[SpeechProvider, SpeechFake], status: int, kind: ProviderErrorKind
+) -> None:
+    """One call each, since the SDK's own retries are off; a redirect is not followed."""
+    provider, server = pair
+    headers = {"Retry-After": "7", "Location": "/v1/models"}
+    server.script(Reply(status=status, headers=headers, body=b"secret words", content_type="text/plain"))
+    error = await failure(provider)
+
+    assert (kind, status, 7.0, "call-1") == (error.kind, error.status, error.retry_after, error.request_id)
+    assert "secret words" not in str(error)
+    assert (1, []) == (len(server.speeches), server.asked)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (429, b'{"error": {"code": "insufficient_quota"}}', KIND.QUOTA),
+        (400, b'{"error": {"code": "content_policy_violation"}}', KIND.CONTENT_POLICY),
+        (403, b'{"error": {"code": 403, "metadata": {"reasons": ["violence"]}}}', KIND.CONTENT_POLICY),
+        (400, b'{"error": {"code": null, "type": "invalid_request_error"}}', KIND.INVALID_INPUT),
+        (400, b'{"detail": {"error": "invalid_model", "message": "no"}}', KIND.UNSUPPORTED),
+        (500, b"[1, 2]", KIND.OVERLOAD),
+    ],
+)  # fmt: skip
+async def test_a_code_in_the_body_goes_before_the_status(
+    pair: tuple[SpeechProvider, SpeechFake], status: int, body: bytes, kind: ProviderErrorKind
+) -> None:
+    """As OpenAI, OpenRouter and Kokoro-FastAPI send them."""
+    provider, server = pair
+    server.script(Reply(status=status, body=body, content_type="application/json"))
+
+    assert kind is (await failure(provider)).kind
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "audio/pcm", "application/octet-stream"])
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b'{"error": {"code": 429, "message": "secret words"}}', KIND.RATE, 429),
+        (b'{"error": {"code": "insufficient_quota"}}', KIND.QUOTA, 200),
+        (b'{"error": {"message": "secret words"}}', KIND.TRANSPORT, 200),
+        (b'{"error": "secret words, cut off', KIND.TRANSPORT, 0),
+    ],
+)
+async def test_an_error_in_a_200_is_one(
+    pair: tuple[SpeechProvider, SpeechFake], content_type: str, body: bytes, kind: ProviderErrorKind, status: int
+) -> None:
+    """Whatever the server calls it."""
+    provider, server = pair
+    server.script(Reply(body=body, content_type=content_type))
+    error = await failure(provider)
+
+    assert (kind, status) == (error.kind, error.status)
+    assert "secret" not in str(error)
+
+
+@pytest.mark.parametrize("sized", [True, False])
+@pytest.mark.parametrize("form", ["pcm", "wav"])
+async def test_a_connection_that_breaks_off_is_no_end(form: str, sized: bool) -> None:
+    """TRUNCATED after some of the sound, with the length announced or in the middle of chunks."""
+    async with speech_provider(response_format=form) as (provider, server):
+        server.script(Reply(cut_after=20_000, sized=sized))
+        error = await failure(provider)
+
+    assert (KIND.TRUNCATED, True) == (error.kind, error.retryable)
+
+
+@pytest.mark.parametrize("sized", [True, False])
+async def test_a_connection_that_breaks_before_the_sound_is_told_apart(
+    pair: tuple[SpeechProvider, SpeechFake], sized: bool
+) -> None:
+    """TRANSPORT."""
+    provider, server = pair
+    server.script(Reply(cut_after=0, sized=sized))
+
+    assert KIND.TRANSPORT is (await failure(provider)).kind
+
+
+async def test_a_server_that_is_away_is_told_so() -> None:
+    """TRANSPORT on a refused connection."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        provider = SpeechProvider(speech_config(f"http://127.0.0.1:{unused.getsockname()[1]}/v1"))
+        error = await failure(provider)
+        with pytest.raises(ProviderError) as caught:
+            await provider.probe()
+        voices = await provider.list_voices()
+        await provider.aclose()
+
+    assert (KIND.TRANSPORT, KIND.TRANSPORT) == (error.kind, caught.value.kind)
+    assert ["af_heart"] == [voice.voice_id for voice in voices]
+
+
+async def test_a_server_that_stalls_runs_into_the_timers(pair: tuple[SpeechProvider, SpeechFake]) -> None:
+    """TIMEOUT before the first byte, and between two of them; the call is given up."""
+    provider, server = pair
+    never = asyncio.Event()
+    for reply, timers in (
+        (Reply(hold=never), Timers(first_byte=0.05)),
+        (Reply(pause=never), Timers(first_byte=20, idle=0.05)),
+    ):
+        server.script(reply)
+        with pytest.raises(ProviderError) as caught:
+            await collect(provider, request(), timers, on_facts=lambda _: None, on_first_byte=lambda: None)
+        assert KIND.TIMEOUT is caught.value.kind
+
+
+@pytest.mark.parametrize("form", ["pcm", "wav"])
+async def test_an_empty_answer_is_no_silence(form: str) -> None:
+    """TRUNCATED."""
+    async with speech_provider(response_format=form) as (provider, server):
+        server.script(Reply(body=b""))
+
+        assert KIND.TRUNCATED is (await failure(provider)).kind
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "text/event-stream", "audio/l16", "image/png"])
+async def test_what_is_no_audio_is_refused(pair: tuple[SpeechProvider, SpeechFake], content_type: str) -> None:
+    """TRANSPORT."""
+    provider, server = pair
+    server.script(Reply(body=b"<html>502 Bad Gateway</html>", content_type=content_type))
+
+    assert KIND.TRANSPORT is (await failure(provider)).kind
+
+
+@pytest.mark.parametrize("form", ["wav", "mp3", "flac", "opus"])
+async def test_a_file_that_is_not_whole_is_refused(form: str) -> None:
+    """TRUNCATED though HTTP was fine: a proxy or the server itself has lost the end."""
+    async with speech_provider(response_format=form) as (provider, server):
+        server.sample_rate = 48_000 if form == "opus" else 24_000
+        body = {"input": TEXT, "voice": "af_heart", "response_format": form}
+        whole = server.sound(body, form)
+        for lost in (1, len(whole) // 2):
+            server.script(Reply(body=whole[:-lost]))
+            assert KIND.TRUNCATED is (await failure(provider)).kind
+
+
+@pytest.mark.parametrize("form", ["wav", "mp3", "flac", "opus"])
+async def test_garbage_under_the_name_of_a_file_is_refused(form: str) -> None:
+    """TRUNCATED: there is nothing to hear."""
+    async with speech_provider(response_format=form) as (provider, server):
+        server.script(Reply(body=b"\x00\x01\x02" * 5_000))
+
+        assert KIND.TRUNCATED is (await failure(provider)).kind
+
+
+async def test_half_a_sample_is_found_before_it_is_spoken(pair: tuple[SpeechProvider, SpeechFake]) -> None:
+    """Raw samples pass through; the check of the segment sees that they do not end."""
+    provider, server = pair
+    server.script(Reply(body=bytes(100_001)))
+    pcm = await spoken(provider)
+
+    with pytest.raises(ProviderError) as caught:
+        verify_pcm(pcm, sample_rate=24_000, text=TEXT, speed=None, provider="speech")
+    assert KIND.TRUNCATED is caught.value.kind
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"base_url": ""}, "SPEECH_BASE_URL"),
+        ({"model": ""}, "SPEECH_MODEL"),
+        ({"voice": ""}, "SPEECH_VOICE"),
+        ({"key": "", "key_variable": "KOKORO_KEY"}, "KOKORO_KEY"),
+    ],
+)
+async def test_what_is_not_set_up_says_what_to_set(given: dict[str, Any], named: str) -> None:
+    """The variable is named, and no call is made."""
+    provider = SpeechProvider(speech_config(**{"base_url": "http://127.0.0.1:1/v1", **given}))
+
+    assert named in await provider.validate_configuration()
+    error = await failure(provider)
+    assert KIND.AUTH is error.kind
+    assert named in error.message
+    await provider.list_voices()
+    await provider.aclose()
+
+
+async def test_no_model_of_openai_is_a_default() -> None:
+    """They end in January 2027: a model has to be given."""
+    config = speech_config("https://api.openai.com/v1", model="")
+
+    assert "SPEECH_MODEL" in config.missing()
+
+
+KOKORO_OLD = {"voices": ["af_heart", "bm_george", "ef_dora"]}
+KOKORO_NEW = {"voices": [{"id": "af_heart", "name": "af_heart"}, {"id": "bm_george"}, {"id": "ef_dora"}]}
+SPEACHES = {
+    "voices": [
+        {"name": "af_heart", "language": "en-us", "gender": "female", "id": "af_heart"},
+        {"name": "bm_george", "language": "en-gb", "gender": "male", "id": "bm_george"},
+        {"name": "ef_dora", "language": "es", "gender": "female", "id": "ef_dora"},
+    ],
+    "object": "list",
+}
+
+
+DATA = {"data": KOKORO_NEW["voices"]}
+BARE = ["bm_george", "ef_dora"]
+
+
+@pytest.mark.parametrize("answer", [KOKORO_OLD, KOKORO_NEW, SPEACHES, DATA, BARE])
+async def test_the_servers_own_voices_are_listed(pair: tuple[SpeechProvider, SpeechFake], answer: Any) -> None:
+    """Behind those of the settings, with the languages that they say or that Kokoro's names tell."""
+    provider, server = pair
+    server.voices = answer
+    everything = {voice.voice_id: (voice.language_codes, voice.gender) for voice in await provider.list_voices()}
+
+    assert {
+        "af_heart": (("en",), "female"),
+        "bm_george": (("en-GB",), "male"),
+        "ef_dora": (("es",), "female"),
+    } == everything
+    assert ["ef_dora"] == [voice.voice_id for voice in await provider.list_voices("es-ES")]
+    assert await provider.knows_voice("bm_george", "tlh")
+    assert not await provider.knows_voice("bm_nobody", "en")
+    assert ["/v1/audio/voices"] == server.asked
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"voices": None}, "no", {"voices": [1, {}, {"id": 3}, {"id": "a\nb"}, "x" * 300]}]
+)
+async def test_a_list_that_can_not_be_read_is_none(pair: tuple[SpeechProvider, SpeechFake], answer: Any) -> None:
+    """The voices of the settings remain."""
+    provider, server = pair
+    server.voices = answer
+
+    assert ["af_heart"] == [voice.voice_id for voice in await provider.list_voices()]
+
+
+async def test_the_list_is_asked_for_again_when_it_is_old() -> None:
+    """Ten minutes when it came, one when it failed; what was known stays, and nobody waits for the new one."""
+    now = [0.0]
+    async with speech_provider() as (provider, server):
+        provider._list._clock = lambda: now[0]
+        server.voices = ["bm_george"]
+        assert await provider.knows_voice("bm_george", "en")
+        now[0] = 599.0
+        assert await provider.knows_voice("bm_george", "en")
+        assert 1 == len(server.asked)
+        now[0], server.voices = 601.0, ["ef_dora"]
+        server.script(Reply(status=500))
+        assert await provider.knows_voice("bm_george", "en")
+        await _settled(provider)
+        now[0] = 660.0
+        assert await provider.knows_voice("bm_george", "en")
+        assert 2 == len(server.asked)
+        now[0] = 662.0
+        assert await provider.knows_voice("bm_george", "en")
+        await _settled(provider)
+        assert await provider.knows_voice("ef_dora", "en")
+        assert 3 == len(server.asked)
+
+
+async def _settled(provider: SpeechProvider) -> None:
+    asking = provider._list._asking
+    if asking is not None:
+        await asking
+
+
+async def test_a_probe_asks_for_the_models_alone(pair: tuple[SpeechProvider, SpeechFake]) -> None:
+    """No text and no cost; a server without such a list is there all the same, one that is busy is not."""
+    provider, server = pair
+    await provider.probe()
+    server.script(Reply(status=404))
+    await provider.probe()
+    for status, kind in ((503, KIND.OVERLOAD), (401, KIND.AUTH), (429, KIND.RATE)):
+        server.script(Reply(status=status))
+        with pytest.raises(ProviderError) as caught:
+            await provider.probe()
+        assert kind is caught.value.kind
+
+    assert (["/v1/models"] * 5, []) == (server.asked, server.speeches)
+
+
+@pytest.mark.parametrize(
+    ("rates", "kind"),
+    [
+        ({"dropRate": 1.0}, KIND.OVERLOAD),
+        ({"rateLimitRate": 1.0}, KIND.RATE),
+        ({"disconnectRate": 1.0}, KIND.TRANSPORT),
+        ({"malformedRate": 1.0}, KIND.TRANSPORT),
+    ],
+)
+async def test_aimocks_faults_have_their_kinds(rates: dict[str, float], kind: ProviderErrorKind) -> None:
+    """A stand-in that others keep true breaks in ways that we did not write."""
+    async with aimock_speech_provider() as (provider, upstream):
+        await upstream.chaos(**rates)
+        error = await failure(provider)
+        calls = await upstream.calls("/audio/speech")
+
+    assert kind is error.kind
+    assert 1 == len(calls)
+
+
+async def test_the_environment_of_the_sdk_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither another address nor a key of OpenAI's goes to the server."""
+    monkeypatch.setenv("OPENAI_API_KEY", "openai-key")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
+    key = SecretSource(SecretStr(""), name="SPEECH_API_KEY")
+    async with speech_provider(key=key) as (provider, server):
+        await spoken(provider)
+
+    assert "openai-key" not in str(server.speeches[0].headers)
