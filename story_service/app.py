@@ -1,16 +1,27 @@
 """The story service as the kit runs it."""
 
-from collections.abc import Sequence
-from typing import Final
+from __future__ import annotations
 
-import grpc
+from typing import TYPE_CHECKING, Final
+
 import structlog
 
 from servicekit.app import AppBase, Description
 from story_service.catalogue import OFFLINE
-from story_service.servicer import StoryServicer
+from story_service.facts import KEY_REFUSED
 from tale.common.v1 import status_pb2
 from tale.story.v1 import story_pb2, story_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import grpc
+
+    from servicekit.metrics import Metrics
+    from servicekit.resilience.manager import BreakerManager
+    from story_service.generations import Generations
+    from story_service.servicer import StoryServicer
+    from story_service.upkeep import Upkeep
 
 _log: Final = structlog.stdlib.get_logger("story_service")
 
@@ -18,13 +29,27 @@ OPENROUTER: Final = "openrouter"
 
 
 class StoryApp(AppBase):
-    """Registers the servicer and says what is embedded. Nothing is opened, so there is nothing to close."""
+    """Registers the servicer, looks after the provider in the background, and says what is embedded."""
 
-    def __init__(self, servicer: StoryServicer, *, key_set: bool, warnings: Sequence[str]) -> None:
-        """`warnings` is what an operator should know; `key_set` whether OPENROUTER_API_KEY is."""
+    def __init__(
+        self,
+        servicer: StoryServicer,
+        *,
+        default_model: str,
+        warnings: Sequence[str],
+        upkeep: Upkeep | None = None,
+        generations: Generations | None = None,
+        metrics: Metrics | None = None,
+        circuits: BreakerManager | None = None,
+    ) -> None:
+        """`upkeep` is None where there is no key; `warnings` is what an operator should know."""
         self._servicer = servicer
-        self._key_set = key_set
+        self._default_model = default_model
         self._warnings = tuple(warnings)
+        self._upkeep = upkeep
+        self._generations = generations
+        self.metrics = metrics
+        self.circuits = circuits
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
         """Add StoryService."""
@@ -32,29 +57,43 @@ class StoryApp(AppBase):
         return (story_pb2.DESCRIPTOR.services_by_name["StoryService"].full_name,)
 
     async def start(self) -> None:
-        """Tell the operator what there is to know."""
+        """Tell the operator what there is to know, and begin what nothing waits for."""
         for warning in self._warnings:
             _log.warning(warning)
+        if self._upkeep is not None:
+            self._upkeep.start()
+
+    async def stop(self) -> None:
+        """End what goes on in the background, and close the connections."""
+        if self._generations is not None:
+            await self._generations.aclose()
+        if self._upkeep is not None:
+            await self._upkeep.stop()
 
     async def describe(self) -> Description:
-        """Say that the writer is embedded, and why."""
+        """Say who writes, which providers there are, and what an operator should know."""
+        embedded = self._upkeep is None or self._default_model == OFFLINE
+        refused = self._upkeep is not None and self._upkeep.key_refused
         return Description(
-            embedded_parts=(
-                status_pb2.EmbeddedPart(
-                    part="writer",
-                    implementation=OFFLINE,
-                    environment_variables=() if self._key_set else ("OPENROUTER_API_KEY",),
-                ),
-            ),
+            embedded_parts=(self._embedded_writer(),) if embedded else (),
             providers=(
-                status_pb2.ProviderStatus(name=OFFLINE, configured=True, available=True, is_default=True),
                 status_pb2.ProviderStatus(
                     name=OPENROUTER,
-                    configured=self._key_set,
-                    unavailable_reason="This version of the story service has only the embedded writer."
-                    if self._key_set
-                    else "OPENROUTER_API_KEY is not set.",
+                    configured=self._upkeep is not None,
+                    available=self._upkeep is not None and not refused,
+                    unavailable_reason=self._why_not(refused=refused),
+                    is_default=not embedded,
                 ),
+                status_pb2.ProviderStatus(name=OFFLINE, configured=True, available=True, is_default=embedded),
             ),
-            warnings=self._warnings,
+            warnings=(*self._warnings, *((KEY_REFUSED,) if refused else ())),
         )
+
+    def _embedded_writer(self) -> status_pb2.EmbeddedPart:
+        variables = ("OPENROUTER_API_KEY",) if self._upkeep is None else ("STORY_MODEL",)
+        return status_pb2.EmbeddedPart(part="writer", implementation=OFFLINE, environment_variables=variables)
+
+    def _why_not(self, *, refused: bool) -> str:
+        if self._upkeep is None:
+            return "OPENROUTER_API_KEY is not set."
+        return KEY_REFUSED if refused else ""

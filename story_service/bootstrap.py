@@ -1,41 +1,196 @@
 """The composition root: settings -> objects -> service."""
 
+from dataclasses import dataclass
+from typing import Final
+
+from servicekit.metrics import Metrics
+from servicekit.resilience.audit import AuditLog
+from servicekit.resilience.breaker import BreakerConfig
+from servicekit.resilience.limits import ProviderLimits
+from servicekit.resilience.manager import BreakerManager
+from servicekit.resilience.retry import RetryBudget, RetryPolicy
 from servicekit.status_service import package_version
-from story_service.app import StoryApp
-from story_service.catalogue import OFFLINE, Catalogue, embedded_model
+from story_service.app import OPENROUTER, StoryApp
+from story_service.asking import Asking, AskingSettings
+from story_service.catalogue import OFFLINE, Catalogue, listed_models
+from story_service.chat_writer import ChatWriter
 from story_service.embedded import EmbeddedWriter
+from story_service.facts import ModelsNow
 from story_service.generation import StoryGenerator
+from story_service.generations import ENDPOINT as GENERATION
+from story_service.generations import Generations
+from story_service.metrics import StoryMetrics
 from story_service.offline import OfflineWriter
+from story_service.openrouter import OpenRouterChatModel, OpenRouterOptions, ProviderRouting
+from story_service.pace import Paces
+from story_service.prompting import PromptBuilder
 from story_service.selection import ModelSelector
 from story_service.servicer import StoryServicer
 from story_service.settings import StorySettings
+from story_service.upkeep import Provider, Upkeep
+
+_READ_ONLY: Final = frozenset({f"{OPENROUTER}:key", f"{OPENROUTER}:models"})
+_SLOW_SHARE: Final = 0.5
+"""Of the time that a model has for its first text: from there on it counts as slow."""
+_SPARE_CONNECTIONS: Final = 32
+"""For what is asked beside the stories."""
 
 
-def build(settings: StorySettings) -> StoryApp:
-    """Put the service together. Opens nothing."""
+@dataclass(frozen=True, slots=True)
+class _Paid:
+    """What there is where a key is set."""
+
+    writer: ChatWriter
+    generations: Generations
+    upkeep: Upkeep
+
+
+def build(settings: StorySettings, *, provider: Provider | None = None) -> StoryApp:
+    """Put the service together. Opens nothing; reads the templates.
+
+    `provider` stands in for OpenRouter, in tests. Raises ConfigurationError for templates that can not be used.
+    """
     engine = OfflineWriter()
-    key_set = settings.openrouter_api_key is not None
-    writer = EmbeddedWriter(
+    key_set = provider is not None or bool(settings.openrouter_key().get())
+    models = listed_models(
+        default_model=settings.model,
+        fallback_models=settings.fallback_models,
+        language_codes=engine.languages,
+        key_set=key_set,
+    )
+    catalogue = Catalogue(models, key_set=key_set)
+    metrics = Metrics()
+    story_metrics = StoryMetrics(metrics, models=[model.id for model in models])
+    breakers = BreakerManager(lambda name: _breaker(name, settings), metrics=metrics)
+    paces = Paces()
+    paid: _Paid | None = None
+    if key_set:
+        paid = _paid(
+            provider or _openrouter(settings),
+            settings=settings,
+            catalogue=catalogue,
+            breakers=breakers,
+            paces=paces,
+            audit=AuditLog(metrics, prefix="openai"),
+            metrics=story_metrics,
+        )
+    generator = StoryGenerator(
+        selector=ModelSelector(default_model=settings.model, fallback_models=settings.fallback_models, key_set=key_set),
+        writers={OFFLINE: _embedded_writer(engine, settings)},
+        chat_writer=paid.writer if paid is not None else None,
+        policy=RetryPolicy(
+            retries=settings.max_retries, delay=settings.retry_delay_seconds, backoff=settings.retry_backoff
+        ),
+        budget=RetryBudget(),
+        generations=paid.generations if paid is not None else None,
+        metrics=story_metrics,
+        generation_info_wait=settings.generation_info_wait_seconds,
+    )
+    now = ModelsNow(
+        provider=OPENROUTER,
+        models=[model.id for model in models if not model.embedded],
+        breakers=breakers,
+        paces=paces,
+        upkeep=paid.upkeep if paid is not None else None,
+    )
+    servicer = StoryServicer(
+        generator=generator, catalogue=catalogue, total_timeout=settings.total_timeout_seconds, facts=now.facts
+    )
+    return StoryApp(
+        servicer,
+        default_model=settings.model,
+        warnings=_warnings(settings, key_set=key_set),
+        upkeep=paid.upkeep if paid is not None else None,
+        generations=paid.generations if paid is not None else None,
+        metrics=metrics,
+        circuits=breakers,
+    )
+
+
+def _paid(
+    provider: Provider,
+    *,
+    settings: StorySettings,
+    catalogue: Catalogue,
+    breakers: BreakerManager,
+    paces: Paces,
+    audit: AuditLog,
+    metrics: StoryMetrics,
+) -> _Paid:
+    generations = Generations(provider, breakers=breakers, audit=audit, metrics=metrics)
+    writer = ChatWriter(
+        provider,
+        asking=Asking(
+            prompts=PromptBuilder(settings.prompts_dir),
+            catalogue=catalogue,
+            settings=AskingSettings(
+                temperature=settings.temperature,
+                max_tokens=settings.max_tokens,
+                first_token_timeout=settings.first_token_timeout_seconds,
+                idle_timeout=settings.idle_timeout_seconds,
+                leg_timeout=settings.leg_timeout_seconds,
+                leg_timeout_per_minute=settings.leg_timeout_per_minute_seconds,
+            ),
+        ),
+        breakers=breakers,
+        limits=ProviderLimits(settings.concurrency, settings.requests_per_minute, OPENROUTER),
+        generations=generations,
+        audit=audit,
+        metrics=metrics,
+        paces=paces,
+    )
+    upkeep = Upkeep(
+        provider, catalogue=catalogue, breakers=breakers, audit=audit, interval=settings.models_refresh_seconds
+    )
+    return _Paid(writer, generations, upkeep)
+
+
+def _openrouter(settings: StorySettings) -> OpenRouterChatModel:
+    prompt_price, completion_price = settings.openrouter_max_price or (None, None)
+    return OpenRouterChatModel(
+        OpenRouterOptions(
+            base_url=settings.openrouter_base_url,
+            title=settings.openrouter_title,
+            referer=settings.openrouter_referer,
+            routing=ProviderRouting(
+                data_collection=settings.openrouter_data_collection,
+                order=settings.openrouter_provider_order,
+                only=settings.openrouter_provider_only,
+                max_prompt_price=prompt_price,
+                max_completion_price=completion_price,
+                zdr=settings.openrouter_zdr,
+            ),
+            max_connections=settings.concurrency + _SPARE_CONNECTIONS,
+        ),
+        settings.openrouter_key(),
+    )
+
+
+def _embedded_writer(engine: OfflineWriter, settings: StorySettings) -> EmbeddedWriter:
+    return EmbeddedWriter(
         engine,
         engine_version=package_version(),
         idle_timeout=settings.idle_timeout_seconds,
         words_per_second=settings.offline_words_per_second,
     )
-    selector = ModelSelector(default_model=settings.model, fallback_models=settings.fallback_models, key_set=key_set)
-    servicer = StoryServicer(
-        generator=StoryGenerator(selector=selector, writers={OFFLINE: writer}),
-        catalogue=Catalogue(
-            [embedded_model(language_codes=engine.languages, fallback_models=settings.fallback_models)]
-        ),
-        total_timeout=settings.total_timeout_seconds,
-    )
-    return StoryApp(servicer, key_set=key_set, warnings=_warnings(settings, key_set=key_set))
+
+
+def _breaker(name: str, settings: StorySettings) -> BreakerConfig:
+    """Five failures in a row, or half of a minute's calls, leave a model alone for a minute."""
+    if name in _READ_ONLY:
+        return BreakerConfig(name=name, max_retries=2, cache_on_failure=True, cache_ttl=300.0)
+    if name == f"{OPENROUTER}:{GENERATION}":
+        return BreakerConfig(name=name)
+    return BreakerConfig(name=name, slow_call_seconds=_SLOW_SHARE * settings.first_token_timeout_seconds)
 
 
 def _warnings(settings: StorySettings, *, key_set: bool) -> tuple[str, ...]:
     """What an operator should know, one sentence each."""
-    if key_set:
-        return ("OPENROUTER_API_KEY is set, but this version has only the embedded writer: no model will be called.",)
-    if settings.model != OFFLINE:
-        return ("The embedded writer writes every story; a later version asks models when OPENROUTER_API_KEY is set.",)
-    return ()
+    found: list[str] = []
+    if not key_set and settings.model != OFFLINE:
+        found.append("The embedded writer writes every story: a language model does when OPENROUTER_API_KEY is set.")
+    if key_set and settings.openrouter_data_collection == "allow":
+        found.append(
+            "OPENROUTER_DATA_COLLECTION is allow: companies that keep what is written about a child may run a model."
+        )
+    return tuple(found)

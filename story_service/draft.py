@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Final
 
-from story_service.assignment import Assignment
+from story_service.assignment import MAX_CONTENT_LENGTH, Assignment
+from story_service.errors import text_too_long
 from story_service.joint import Joint
 from story_service.prompting.length import count_words, too_short, words_asked
 from story_service.repetition import RepetitionGuard
@@ -31,6 +32,7 @@ class Draft:
         self._joint = Joint(written)
         self._guard = RepetitionGuard(written)
         self._words = count_words(written)
+        self._room = MAX_CONTENT_LENGTH - len(written)
         self._least = 0 if written.strip() else min(_FIRST_WORDS, words_asked(assignment) // 5)
         self._held: list[str] = []
         self._out: list[str] = []
@@ -43,7 +45,8 @@ class Draft:
     def feed(self, text: str, *, new_paragraph: bool = False) -> list[str]:
         """What may be let out now that whole sentences have come; `new_paragraph` says that the leg began one.
 
-        Raises StartedOverError and RepeatedError; what came with them never goes out.
+        Raises StartedOverError, RepeatedError, and FAILED_PRECONDITION / TEXT_TOO_LONG where the story would pass its
+        bound; what came with them never goes out.
         """
         new = self._joint.feed(text, new_paragraph=new_paragraph)
         return self._let_out(self._guard.feed(new)) if new else []
@@ -64,6 +67,9 @@ class Draft:
     def _hold(self, sentences: Iterable[str]) -> None:
         for sentence in sentences:
             self._words += count_words(sentence)
+            self._room -= len(sentence)
+            if self._room < 0:
+                raise text_too_long()
             self._held.append(sentence)
 
     def _let_out(self, sentences: Iterable[str]) -> list[str]:

@@ -1,11 +1,27 @@
 """The failures of the service, as its callers see them."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import grpc
 
 from servicekit.errors import DomainError, not_found, unavailable
+from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind, to_domain_error
 from story_service.assignment import MAX_CONTENT_LENGTH
+
+_OF_THE_KEY: Final = frozenset({"UPSTREAM_AUTH", "QUOTA_EXCEEDED"})
+_PASSING: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
+_MOST_TOLD: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A model that failed for good: with what, and after how many calls."""
+
+    model: str
+    error: ProviderError | DomainError
+    calls: int
 
 
 def model_not_found(model: str) -> DomainError:
@@ -17,17 +33,12 @@ def model_not_found(model: str) -> DomainError:
     )
 
 
-def model_not_configured(model: str, *, key_set: bool) -> DomainError:
+def model_not_configured(model: str) -> DomainError:
     """FAILED_PRECONDITION / INVALID_CONFIGURATION: a paid model was asked for that this server can not call."""
-    why = (
-        "this version of the story service has only the embedded writer, although OPENROUTER_API_KEY is set"
-        if key_set
-        else "OPENROUTER_API_KEY is not set on the story service"
-    )
     return DomainError(
         grpc.StatusCode.FAILED_PRECONDITION,
         "INVALID_CONFIGURATION",
-        f"The model that was asked for can not be called: {why}. "
+        "The model that was asked for can not be called: OPENROUTER_API_KEY is not set on the story service. "
         'Ask for the model "offline", or name "offline" in fallback_models.',
         metadata={"model": model, "environment_variable": "OPENROUTER_API_KEY"},
     )
@@ -73,3 +84,96 @@ def generation_failed(kind: str, message: str) -> DomainError:
     """UNAVAILABLE / UPSTREAM_UNAVAILABLE: the model's answer can not be used. `kind` says why, for programs."""
     error = unavailable("UPSTREAM_UNAVAILABLE", message)
     return DomainError(error.code, error.reason, error.message, metadata={"kind": kind}, retry_after=error.retry_after)
+
+
+def cost_limit_reached(model: str, *, limit: float, spent: float, most: float) -> DomainError:
+    """FAILED_PRECONDITION / COST_LIMIT: the call might bring the story over `max_cost_usd`. In US dollars."""
+    return DomainError(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "COST_LIMIT",
+        f"The story may cost {limit:.6g} US dollars; {spent:.6g} are spent, and the next call may take {most:.6g}. "
+        "Raise max_cost_usd, ask for fewer minutes, or for a cheaper model.",
+        metadata={
+            "model": model,
+            "max_cost_usd": f"{limit:.6g}",
+            "spent_usd": f"{spent:.6g}",
+            "call_usd": f"{most:.6g}",
+        },
+    )
+
+
+def cost_unknown(model: str) -> DomainError:
+    """FAILED_PRECONDITION / COST_LIMIT: `max_cost_usd` can not be held, since the model's price is not known."""
+    return DomainError(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "COST_LIMIT",
+        "The price of the model is not known, so that max_cost_usd can not be held. "
+        "Ask for a model whose price ListModels gives, or leave max_cost_usd out.",
+        metadata={"model": model, "call_usd": "unknown"},
+    )
+
+
+def why(error: ProviderError | DomainError) -> str:
+    """Why a model failed, for programs: a kind of the kit, CIRCUIT_OPEN, or a reason of ours."""
+    if isinstance(error, DomainError):
+        return error.reason
+    return error.treatment.reason if isinstance(error, CircuitOpenError) else error.kind.name
+
+
+def all_failed(tried: Sequence[Tried]) -> DomainError:
+    """What the caller is told when nothing is left to try. Its metadata say what was tried, and why it failed.
+
+    What the key failed for decides (UPSTREAM_AUTH, QUOTA_EXCEEDED), since that is what has to be mended. What all
+    failed for is told as it is. Where they differ it is UNAVAILABLE / FALLBACK_FAILURE if any may do better later,
+    and else what the first failed for.
+    """
+    if not tried:
+        return generation_failed("TRUNCATED", "No model was asked.")
+    only = tried[0].error if len(tried) == 1 else None
+    if isinstance(only, DomainError):
+        return only
+    failures = [_domain_error(each) for each in tried]
+    chosen = next((failure for failure in failures if failure.reason in _OF_THE_KEY), failures[0])
+    if chosen.reason not in _OF_THE_KEY and any(failure.reason != chosen.reason for failure in failures):
+        passing = [failure for failure in failures if failure.code in _PASSING]
+        if passing:
+            chosen = unavailable(
+                "FALLBACK_FAILURE",
+                "None of the models could write the story.",
+                min(failure.retry_after or 5.0 for failure in passing),
+            )
+    story = "; ".join(f"{each.model}: {why(each.error)} after {_calls(each.calls)}" for each in tried)
+    shown = story if len(story) <= _MOST_TOLD else f"{story[:_MOST_TOLD]}…"
+    return DomainError(
+        chosen.code,
+        chosen.reason,
+        chosen.message if len(tried) == 1 and tried[0].calls <= 1 else f"{chosen.message} Tried: {shown}.",
+        metadata={**chosen.metadata, "tried": shown},
+        violations=chosen.violations,
+        retry_after=chosen.retry_after,
+    )
+
+
+def _domain_error(tried: Tried) -> DomainError:
+    error = tried.error
+    if isinstance(error, DomainError):
+        return error
+    if error.kind is ProviderErrorKind.UNSUPPORTED:
+        return not_found(
+            "MODEL_NOT_FOUND",
+            f"{error.provider} has no such model now: ask for one that ListModels gives.",
+            model=tried.model,
+            provider=error.provider,
+        )
+    known = to_domain_error(error)
+    return DomainError(
+        known.code,
+        known.reason,
+        known.message,
+        metadata={**known.metadata, "model": tried.model},
+        retry_after=known.retry_after,
+    )
+
+
+def _calls(number: int) -> str:
+    return "1 call" if number == 1 else f"{number} calls"

@@ -1,47 +1,29 @@
-"""Writes one story: the chosen model's leg, checked while it streams and before it is called whole."""
+"""Writes one story: the models in their order, each going on where the one before it was cut."""
 
-import hashlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-from story_service.assignment import MAX_CONTENT_LENGTH, Assignment
-from story_service.errors import generation_failed, text_too_long
-from story_service.ports import (
-    LegEnded,
-    LegStarted,
-    LegText,
-    LegTitle,
-    ModelCall,
-    ModelWriter,
-    Spending,
-)
+from servicekit.resilience.retry import RetryBudget, RetryPolicy
+from story_service.accounting import Books
+from story_service.assignment import Assignment
+from story_service.content import FALLBACK_TITLE, Content, Delta, Title
+from story_service.generations import Generations
+from story_service.metrics import StoryMetrics
+from story_service.ports import LegStarted, ModelCall, ModelWriter, Spending
+from story_service.relay import Relay
 from story_service.selection import ModelSelector, Notice
-from story_service.titles import normalise_title
 
-FALLBACK_TITLE: Final = "A Bedtime Story"
-"""For a model whose title line holds no title."""
-
-
-@dataclass(frozen=True, slots=True)
-class Title:
-    """The title, normalised."""
-
-    title: str
-
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """Whole sentences; `offset` is in code points of the content, what was written before included."""
-
-    offset: int
-    text: str
+__all__ = ["FALLBACK_TITLE", "Completed", "Delta", "StoryGenerator", "StoryItem", "Title"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """The text is whole and verified. `content_length` in code points, `content_sha256` of the content in UTF-8."""
+    """The text is whole and verified. `content_length` in code points, `content_sha256` of the content in UTF-8.
+
+    `model` and `provider` brought it to its end; `embedded` says whether the embedded writer wrote any of it.
+    """
 
     model: str
     provider: str
@@ -57,101 +39,76 @@ class Completed:
 StoryItem: TypeAlias = LegStarted | Notice | Title | Delta | ModelCall | Completed
 
 
-@dataclass(slots=True)
-class _Content:
-    """What is out: `written` holds the pieces of this call alone."""
-
-    titled: bool
-    length: int
-    digest: Any
-    written: list[str] = field(default_factory=list)
-    spending: Spending = field(default_factory=Spending)
-    started: LegStarted | None = None
-
-    @classmethod
-    def of(cls, assignment: Assignment) -> "_Content":
-        so_far = assignment.written_so_far
-        return cls(bool(assignment.title_so_far), len(so_far), hashlib.sha256(so_far.encode()))
-
-    def append(self, text: str) -> Delta:
-        delta = Delta(self.length, text)
-        self.length += len(text)
-        if self.length > MAX_CONTENT_LENGTH:
-            raise text_too_long()
-        self.digest.update(text.encode())
-        self.written.append(text)
-        return delta
-
-
 class StoryGenerator:
     """Writes stories with the writers that it is given."""
 
-    def __init__(self, *, selector: ModelSelector, writers: Mapping[str, ModelWriter]) -> None:
-        """`writers` has a writer for every model that `selector` may choose."""
+    def __init__(
+        self,
+        *,
+        selector: ModelSelector,
+        writers: Mapping[str, ModelWriter],
+        chat_writer: ModelWriter | None = None,
+        policy: RetryPolicy | None = None,
+        budget: RetryBudget | None = None,
+        generations: Generations | None = None,
+        metrics: StoryMetrics | None = None,
+        generation_info_wait: float = 3.0,
+    ) -> None:
+        """`writers` is by model; `chat_writer` has every other that `selector` may choose.
+
+        `policy` and `budget` are for calls to the same model again; `generation_info_wait` is how long the end of a
+        story waits for what providers tell of it, in seconds.
+        """
         self._selector = selector
         self._writers = dict(writers)
+        self._chat_writer = chat_writer
+        self._policy = policy or RetryPolicy()
+        self._budget = budget
+        self._generations = generations
+        self._metrics = metrics
+        self._wait = generation_info_wait
 
-    async def generate(self, assignment: Assignment) -> AsyncGenerator[StoryItem, None]:
+    async def generate(
+        self, assignment: Assignment, *, deadline: float | None = None
+    ) -> AsyncGenerator[StoryItem, None]:
         """Write: LegStarted, notices, the title unless it is out, deltas, calls, and Completed last.
 
-        Raises DomainError: MODEL_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED, TEXT_TOO_LONG, and
-        UPSTREAM_UNAVAILABLE for an answer that is empty, cut, or not what was streamed.
+        A ModelCall may come twice: the later one knows more. `deadline` is on the loop's clock. Raises DomainError:
+        MODEL_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED, TEXT_TOO_LONG, COST_LIMIT, and what became of
+        the models when the last has failed (story_service.errors.all_failed).
         """
         selection = self._selector.select(assignment)
-        content = _Content.of(assignment)
-        ended: LegEnded | None = None
-        leg = self._writers[selection.model].write(assignment, model=selection.model)
-        async with aclosing(leg):
-            async for item in leg:
-                if isinstance(item, LegEnded):
-                    ended = item
-                    break
-                for told in _told(item, content):
-                    yield told
-                if isinstance(item, LegStarted):
-                    for notice in selection.notices:
-                        yield notice
-        yield _verified(content, ended)
+        content, books = Content(assignment), Books(self._generations, wait=self._wait)
+        relay = Relay(
+            selection,
+            content=content,
+            books=books,
+            writer_of=self._writer_of,
+            policy=self._policy,
+            budget=self._budget,
+            metrics=self._metrics,
+            deadline=deadline,
+        )
+        async with aclosing(relay.run()) as items:
+            async for item in items:
+                yield item
+        for call in await books.settle():
+            yield call
+        started, ended = relay.outcome()
+        yield Completed(
+            model=started.model,
+            provider=started.provider,
+            embedded=relay.embedded,
+            content_length=content.length,
+            content_sha256=content.sha256,
+            spending=books.spending,
+            summary=ended.summary,
+            completions=books.completions,
+            generation_info=books.generation_info(ended.generation_info),
+        )
 
-
-def _told(item: LegStarted | LegTitle | LegText | ModelCall, content: _Content) -> tuple[StoryItem, ...]:
-    """What the caller is told of `item`; notes it in `content`."""
-    match item:
-        case LegStarted():
-            content.started = item
-            return (item,)
-        case ModelCall():
-            content.spending += item.spending
-            return (item,)
-        case LegTitle() if content.titled:
-            return ()
-        case LegTitle():
-            content.titled = True
-            return (Title(normalise_title(item.title) or FALLBACK_TITLE),)
-        case LegText() if not item.text:
-            return ()
-        case LegText() if not content.titled:
-            raise generation_failed("TRUNCATED", "The model gave text before a title.")
-        case LegText():
-            return (content.append(item.text),)
-
-
-def _verified(content: _Content, ended: LegEnded | None) -> Completed:
-    """Call the text whole, or raise: it is there, it was finished, and it is what went out."""
-    if ended is None or content.started is None:
-        raise generation_failed("TRUNCATED", "The model's answer broke off.")
-    if not content.length:
-        raise generation_failed("TRUNCATED", "The model's answer was empty.")
-    if ended.text != "".join(content.written):
-        raise generation_failed("TRUNCATED", "The model's answer was not what it had streamed.")
-    return Completed(
-        model=content.started.model,
-        provider=content.started.provider,
-        embedded=content.started.embedded,
-        content_length=content.length,
-        content_sha256=content.digest.digest(),
-        spending=content.spending,
-        summary=ended.summary,
-        completions=(ended.completion,),
-        generation_info=ended.generation_info,
-    )
+    def _writer_of(self, model: str) -> ModelWriter:
+        writer = self._writers.get(model, self._chat_writer)
+        if writer is None:
+            raise LookupError("a model was chosen that nobody writes with")
+        return writer

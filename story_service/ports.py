@@ -64,7 +64,11 @@ class Spending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCall:
-    """One call to a model has ended: a line of the ledger. `call_id` is a UUIDv7, times are in UTC."""
+    """One call to a model has ended: a line of the ledger. `call_id` is a UUIDv7, times are in UTC.
+
+    A later line with the same `call_id` replaces an earlier one. `generation_id` is the provider's own id of what it
+    was paid for, "" where it gave none: then nothing more is to be learned.
+    """
 
     call_id: str
     provider: str
@@ -75,6 +79,14 @@ class ModelCall:
     reason: str = ""
     spending: Spending = field(default_factory=Spending)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    generation_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegCut:
+    """The leg began and failed: what there is of its chat completion, JSON. A failure follows."""
+
+    completion: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +103,7 @@ class LegEnded:
     generation_info: Mapping[str, Any] = field(default_factory=dict)
 
 
-LegItem: TypeAlias = LegStarted | LegTitle | LegText | ModelCall | LegEnded
+LegItem: TypeAlias = LegStarted | LegTitle | LegText | ModelCall | LegCut | LegEnded
 
 
 class ModelWriter(Protocol):
@@ -102,5 +114,6 @@ class ModelWriter(Protocol):
 
         A stream that ends without LegEnded is incomplete. Every wait for an upstream is bounded by the writer's own
         timers. Close the generator (`contextlib.aclosing`) when it is left early; that stops the upstream call.
-        Raises DomainError, after the ModelCall of the call that failed.
+        It is one call upstream at most: who reads it tries again. Raises ProviderError or DomainError, after the
+        ModelCall (and the LegCut) of the call that failed; without a ModelCall no call was made.
         """

@@ -1,10 +1,10 @@
-"""Which model writes, and what the caller has to be told about it."""
+"""Which models write, in which order, and what the caller has to be told about it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from story_service.assignment import Assignment
-from story_service.catalogue import OFFLINE, is_model_id
+from story_service.catalogue import OFFLINE, resolve
 from story_service.errors import model_not_configured, model_not_found
 
 
@@ -20,17 +20,21 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The model to write with, and the notices that belong to the choice."""
+    """The models to write with, one after the other until one has brought the story to its end; at least one.
 
-    model: str
+    `notices` belong to the choice.
+    """
+
+    models: tuple[str, ...]
     notices: tuple[Notice, ...] = ()
 
 
 class ModelSelector:
     """Chooses among what was asked for, what is configured and what can be called.
 
-    The embedded writer stands in for a paid model only where the caller named none, or where `offline` is in the
-    list of fallbacks; never silently.
+    With a key: the request's model (or the configured one), the request's fallbacks, the configured ones, each once.
+    The embedded writer comes last, and only where it is named: in the request's fallbacks, or in the configured ones
+    where the request has none. Without a key it stands in for the default model, or for another where it is named.
     """
 
     def __init__(self, *, default_model: str, fallback_models: Sequence[str], key_set: bool) -> None:
@@ -39,29 +43,50 @@ class ModelSelector:
         self._key_set = key_set
 
     def select(self, assignment: Assignment) -> Selection:
-        """Choose the model. Raises MODEL_NOT_FOUND or INVALID_CONFIGURATION."""
-        for name in (assignment.model or self._default_model, *assignment.fallback_models):
-            if not is_model_id(name):
-                raise model_not_found(name)
-        if (assignment.model or self._default_model) == OFFLINE:
-            return Selection(OFFLINE)
-        if not assignment.model:
-            return Selection(OFFLINE, (self._notice(self._default_model),))
-        if OFFLINE in (assignment.fallback_models or self._fallback_models):
-            return Selection(OFFLINE, (self._notice(assignment.model),))
-        raise model_not_configured(assignment.model, key_set=self._key_set)
-
-    def _notice(self, model: str) -> Notice:
+        """Choose the models. Raises MODEL_NOT_FOUND or INVALID_CONFIGURATION."""
+        model = _resolved(assignment.model or self._default_model)
+        asked = tuple(map(_resolved, assignment.fallback_models))
+        offline = OFFLINE in (asked or self._fallback_models)
+        if model == OFFLINE:
+            return Selection((OFFLINE,))
         if self._key_set:
-            return Notice(
-                reason="EMBEDDED_WRITER",
-                message="The embedded writer writes this story: this version has no other.",
-                mend='Ask for the model "offline" if that is what you want.',
-                metadata={"model": model},
-            )
+            paid = [name for name in (model, *asked, *self._fallback_models) if name != OFFLINE]
+            return Selection(tuple(dict.fromkeys((*paid, *((OFFLINE,) if offline else ())))))
+        if not assignment.model or offline:
+            return Selection((OFFLINE,), (embedded_for_want_of_a_key(model),))
+        raise model_not_configured(model)
+
+
+def embedded_for_want_of_a_key(model: str) -> Notice:
+    """The embedded writer writes instead of `model`, which needs a key."""
+    return Notice(
+        reason="EMBEDDED_WRITER",
+        message="The embedded writer writes this story: no language model can be called without a key.",
+        mend="Set OPENROUTER_API_KEY on the story service to have a language model write.",
+        metadata={"model": model, "environment_variable": "OPENROUTER_API_KEY"},
+    )
+
+
+def gone_on_with(model: str, *, failed: str, reason: str) -> Notice:
+    """`model` writes, or goes on, since `failed` failed for `reason`: one of the kit's kinds, or of our own reasons."""
+    metadata = {"model": model, "failed_model": failed, "why": reason}
+    if model == OFFLINE:
         return Notice(
             reason="EMBEDDED_WRITER",
-            message="The embedded writer writes this story: this version has no other.",
-            mend="A later version writes with a language model when OPENROUTER_API_KEY is set.",
-            metadata={"model": model, "environment_variable": "OPENROUTER_API_KEY"},
+            message="The embedded writer writes in place of the language model that failed.",
+            mend="Nothing has to be done; leave offline out of the fallback models to get an error instead.",
+            metadata=metadata,
         )
+    return Notice(
+        reason="MODEL_FALLBACK",
+        message=f"{model} writes in place of {failed}, which failed.",
+        mend="Nothing has to be done; if it happens often, ask for another model first.",
+        metadata=metadata,
+    )
+
+
+def _resolved(name: str) -> str:
+    try:
+        return resolve(name)
+    except ValueError:
+        raise model_not_found(name) from None

@@ -38,7 +38,7 @@ async def _story_service(
         total_timeout=total_timeout,
         now=lambda: MOMENT,
     )
-    app = StoryApp(servicer, key_set=False, warnings=["No key."])
+    app = StoryApp(servicer, default_model="openai/gpt-4o-mini", warnings=["No key."])
     async with running(app, service="story", drain_seconds=drain_seconds) as service:
         yield story_pb2_grpc.StoryServiceStub(service.channel), service
 
@@ -204,5 +204,5 @@ async def test_the_status_says_that_the_writer_is_embedded() -> None:
     assert [
         status_pb2.EmbeddedPart(part="writer", implementation="offline", environment_variables=["OPENROUTER_API_KEY"])
     ] == list(status.embedded_parts)
-    assert [(p.name, p.available) for p in status.providers] == [("offline", True), ("openrouter", False)]
+    assert [(p.name, p.available) for p in status.providers] == [("openrouter", False), ("offline", True)]
     assert list(status.warnings) == ["No key."]

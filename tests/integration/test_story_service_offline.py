@@ -137,10 +137,12 @@ async def test_another_language_is_refused_with_what_it_can_write(stub: Stub) ->
 
 
 async def test_the_embedded_writer_is_listed(stub: Stub) -> None:
-    """ListModels has one model: embedded, free, available, the default."""
-    (model,) = (await stub.ListModels(story_pb2.ListModelsRequest(), timeout=10)).models
+    """ListModels has it first: embedded, free, available, the default; the others need a key and say so."""
+    model, *others = (await stub.ListModels(story_pb2.ListModelsRequest(), timeout=10)).models
 
     assert ("offline", True, True, True) == (model.id, model.embedded, model.available, model.is_default)
+    assert {(False, False)} == {(other.available, other.is_default) for other in others}
+    assert all("OPENROUTER_API_KEY" in other.unavailable_reason for other in others)
     assert "en" in model.language_codes
     assert model.HasField("completion_usd_per_million_tokens")
 
@@ -150,21 +152,28 @@ async def test_the_embedded_writer_is_listed(stub: Stub) -> None:
     [
         (None, "openai/gpt-4o-mini", ["when OPENROUTER_API_KEY is set"], ["OPENROUTER_API_KEY"]),
         (None, "offline", [], ["OPENROUTER_API_KEY"]),
-        ("secret-key", "openai/gpt-4o-mini", ["this version has only the embedded writer"], []),
+        ("secret-key", "openai/gpt-4o-mini", [], []),
+        ("secret-key", "offline", [], ["STORY_MODEL"]),
     ],
 )
 async def test_the_status_is_honest_about_the_key(
     key: str | None, model: str, warnings: Sequence[str], variables: Sequence[str], tmp_path: Path
 ) -> None:
-    """What an operator set, and what it does not bring in this version; the key itself never shows."""
-    settings = StorySettings(openrouter_api_key=None if key is None else SecretStr(key), model=model, data_dir=tmp_path)
+    """What is embedded, and which variable replaces it; the key itself never shows."""
+    settings = StorySettings(
+        openrouter_base_url="http://127.0.0.1:9",
+        openrouter_api_key=None if key is None else SecretStr(key),
+        model=model,
+        data_dir=tmp_path,
+    )
     async with running(build(settings), service="story") as service:
         stub = status_pb2_grpc.StatusServiceStub(service.channel)
         status = (await stub.GetStatus(status_pb2.GetStatusRequest(), timeout=10)).status
 
     assert len(warnings) == len(status.warnings)
     assert all(part in said for part, said in zip(warnings, status.warnings, strict=True))
-    assert variables == list(status.embedded_parts[0].environment_variables)
+    assert variables == [variable for part in status.embedded_parts for variable in part.environment_variables]
+    assert ["offline" if variables else "openrouter"] == [each.name for each in status.providers if each.is_default]
     assert "secret-key" not in str(status)
 
 
@@ -185,7 +194,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     for variable, value in {
         "STORY_LISTEN": "127.0.0.1:1",
         "STORY_OPS_LISTEN": "127.0.0.1:2",
-        "OPENROUTER_API_KEY": "secret-key",
+        "OPENROUTER_API_KEY": "sk-or-secret-key",
         "STORY_MODEL": "offline",
         "STORY_FALLBACK_MODELS": "openai/gpt-4o, offline",
         "STORY_OFFLINE_WORDS_PER_SECOND": "2.5",
@@ -195,7 +204,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     settings = load(StorySettings)
 
     assert ("127.0.0.1:1", "127.0.0.1:2") == (settings.listen, settings.ops_listen)
-    assert settings.openrouter_api_key == SecretStr("secret-key")
+    assert settings.openrouter_api_key == SecretStr("sk-or-secret-key")
     assert ("offline", ("openai/gpt-4o", "offline")) == (settings.model, settings.fallback_models)
     assert (2.5, 3.0) == (settings.offline_words_per_second, settings.drain_seconds)
     assert "secret-key" not in repr(settings)

@@ -1,0 +1,73 @@
+"""What the story service counts, for Prometheus. A model that nobody configured or listed is "other"."""
+
+from collections.abc import Collection
+from typing import Final
+
+from servicekit.metrics import OTHER, Metrics
+from story_service.ports import Spending
+
+_SECONDS: Final = (1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+_FIRST_TOKEN_SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
+_RETRIES: Final = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0)
+
+
+class StoryMetrics:
+    """Tokens, money and times by model. The calls themselves are counted where they are audited."""
+
+    def __init__(self, metrics: Metrics, *, models: Collection[str]) -> None:
+        """`models` are the ids that get a label of their own."""
+        self._models = frozenset(models)
+        self._tokens = metrics.counter(
+            "openai_tokens_used", "Tokens read (prompt) and written (completion)", ("model", "type")
+        )
+        self._cost = metrics.counter("story_cost_usd", "US dollars billed, where the cost is known", ("model",))
+        self._unknown = metrics.counter(
+            "story_cost_unknown_calls", "Calls whose cost could not be learned in time", ("model",)
+        )
+        self._duration = metrics.histogram(
+            "story_generation_duration_seconds",
+            "Seconds that successful legs took, time spent downstream included",
+            ("model",),
+            buckets=_SECONDS,
+        )
+        self._first_token = metrics.histogram(
+            "story_time_to_first_token_seconds",
+            "Seconds from a call to its first text",
+            ("model",),
+            buckets=_FIRST_TOKEN_SECONDS,
+        )
+        self._retries = metrics.histogram(
+            "story_retries_per_request", "Calls to the same model after the first, in one request", buckets=_RETRIES
+        )
+        self._fallbacks = metrics.counter(
+            "story_fallbacks", "Stories that went on to another model, by the one that failed", ("model", "reason")
+        )
+
+    def settled(self, model: str, spending: Spending) -> None:
+        """What there is to be known of a call's price is known. Once for each call that was made."""
+        label = self._label(model)
+        self._tokens.labels(label, "prompt").inc(spending.prompt_tokens)
+        self._tokens.labels(label, "completion").inc(spending.completion_tokens)
+        if spending.cost_known:
+            self._cost.labels(label).inc(spending.cost_usd)
+        else:
+            self._unknown.labels(label).inc()
+
+    def leg_ended(self, model: str, seconds: float) -> None:
+        """A leg has brought a story to its end."""
+        self._duration.labels(self._label(model)).observe(seconds)
+
+    def first_token(self, model: str, seconds: float) -> None:
+        """A model has begun to speak."""
+        self._first_token.labels(self._label(model)).observe(seconds)
+
+    def request_ended(self, retries: int) -> None:
+        """A request has ended, well or not."""
+        self._retries.observe(retries)
+
+    def fell_back(self, model: str, reason: str) -> None:
+        """Another model takes over from `model`; `reason` is one of the kit's kinds or of our own reasons."""
+        self._fallbacks.labels(self._label(model), reason).inc()
+
+    def _label(self, model: str) -> str:
+        return model if model in self._models else OTHER

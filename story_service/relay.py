@@ -1,0 +1,212 @@
+"""Hands a story from leg to leg until one has brought it to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import structlog
+
+from servicekit.errors import DomainError
+from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
+from story_service.catalogue import OFFLINE
+from story_service.errors import Tried, all_failed, generation_failed, why
+from story_service.ports import LegCut, LegEnded, LegStarted, LegText, LegTitle, ModelCall, ModelWriter
+from story_service.selection import Notice, Selection, gone_on_with
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+
+    from servicekit.resilience.retry import RetryBudget, RetryPolicy
+    from story_service.accounting import Books
+    from story_service.content import Content, Delta, Title
+    from story_service.metrics import StoryMetrics
+
+RelayItem: TypeAlias = "LegStarted | Notice | Title | Delta | ModelCall"
+
+_log: Final = structlog.stdlib.get_logger("story_service.relay")
+
+_OF_THE_KEY: Final = frozenset({ProviderErrorKind.AUTH, ProviderErrorKind.QUOTA})
+"""What no other model behind the same key can do better."""
+_OF_THE_PACE: Final = frozenset({ProviderErrorKind.RATE, ProviderErrorKind.CONCURRENCY})
+_LEAST_WAIT: Final = 0.05
+_OF_THE_STORY: Final = "TEXT_TOO_LONG"
+"""No other leg can mend it: what is out is out."""
+
+
+class Relay:
+    """One story on its way through the models of its selection.
+
+    A model that fails is asked again as the retry policy says, from where the story stands then. The next one takes
+    over when that is of no use, and at once where this one has too much to do or had begun to speak.
+    """
+
+    def __init__(
+        self,
+        selection: Selection,
+        *,
+        content: Content,
+        books: Books,
+        writer_of: Callable[[str], ModelWriter],
+        policy: RetryPolicy,
+        budget: RetryBudget | None = None,
+        metrics: StoryMetrics | None = None,
+        deadline: float | None = None,
+        patience: float = 10.0,
+    ) -> None:
+        """`deadline` is on the loop's clock; `patience` is for a circuit that is the last hope, in seconds."""
+        self._models = list(selection.models)
+        self._notices = list(selection.notices)
+        self._content = content
+        self._books = books
+        self._writer_of = writer_of
+        self._policy = policy
+        self._budget = budget
+        self._metrics = metrics
+        self._deadline = deadline
+        self._patience = patience
+        self._tried: list[Tried] = []
+        self._attempts = 0
+        self._retries = 0
+        self._waiting = 0.0
+        self._started: LegStarted | None = None
+        self._ended: LegEnded | None = None
+        self.embedded = False
+        """True where the embedded writer wrote any of it."""
+
+    def outcome(self) -> tuple[LegStarted, LegEnded]:
+        """Who brought the story to its end, and what was said of it. Raises DomainError where nobody did."""
+        if self._started is None or self._ended is None:
+            failure = all_failed(self._tried)
+            _log.error("all models failed", reason=failure.reason, models=len(self._tried), attempts=self._attempts)
+            raise failure
+        return self._started, self._ended
+
+    async def run(self) -> AsyncGenerator[RelayItem, None]:
+        """Write, with whichever models it takes. Raises DomainError where no other could mend it."""
+        try:
+            while self._models and self._ended is None:
+                model = self._models.pop(0)
+                async with aclosing(self._model(model)) as items:
+                    async for item in items:
+                        yield item
+                if self._waiting:
+                    await asyncio.sleep(self._waiting)
+                    self._waiting = 0.0
+        finally:
+            if self._metrics is not None:
+                self._metrics.request_ended(self._retries)
+
+    async def _model(self, model: str) -> AsyncGenerator[RelayItem, None]:
+        """All legs of one model."""
+        attempts = self._policy.attempts(
+            budget=self._budget if model != OFFLINE else None,
+            deadline=self._deadline,
+            on_retry=lambda error, number, wait: self._retried(model, error, number, wait),
+            may_wait=self._may_wait,
+        )
+        before = self._attempts
+        try:
+            async for attempt in attempts:
+                failure: ProviderError | DomainError | None = None
+                try:
+                    async with aclosing(self._leg(model)) as items:
+                        async for item in items:
+                            yield item
+                except (ProviderError, DomainError) as error:
+                    if isinstance(error, DomainError) and error.reason == _OF_THE_STORY:
+                        raise
+                    failure = error
+                # Nothing is yielded inside: tenacity would take a reader who leaves for a failure.
+                with attempt:
+                    if failure is not None:
+                        raise failure
+        except (ProviderError, DomainError) as error:
+            if isinstance(error, DomainError) and error.reason == _OF_THE_STORY:
+                raise
+            self._failed(model, error, self._attempts - before)
+
+    async def _leg(self, model: str) -> AsyncGenerator[RelayItem, None]:
+        assignment = self._content.begin_leg(self._books.spending)
+        ended: LegEnded | None = None
+        async with aclosing(self._writer_of(model).write(assignment, model=model)) as leg:
+            async for item in leg:
+                match item:
+                    case LegStarted():
+                        async for told in self._begun(item):
+                            yield told
+                    case LegTitle() | LegText():
+                        piece = self._content.tell(item)
+                        if piece is not None:
+                            self.embedded = self.embedded or self._speaks_embedded()
+                            yield piece
+                    case ModelCall():
+                        self._books.note(item)
+                        yield item
+                    case LegCut():
+                        self._books.add(item.completion)
+                    case LegEnded():
+                        ended = item
+                        break
+        self._close(ended)
+
+    async def _begun(self, started: LegStarted) -> AsyncIterator[RelayItem]:
+        self._attempts += 1
+        # Who is asked again has been announced already.
+        if self._started != started:
+            self._started = started
+            yield started
+        notices, self._notices = self._notices, []
+        for notice in notices:
+            yield notice
+
+    def _speaks_embedded(self) -> bool:
+        return self._started is not None and self._started.embedded
+
+    def _close(self, ended: LegEnded | None) -> None:
+        if self._started is None:
+            raise generation_failed("TRUNCATED", "The model's answer broke off.")
+        self._ended = self._content.verify(ended)
+        self._books.add(self._ended.completion)
+        self.embedded = self.embedded or self._speaks_embedded()
+        _log.info(
+            "story written",
+            model=self._started.model,
+            characters=self._content.length,
+            attempts=self._attempts,
+            models_failed=len(self._tried),
+        )
+
+    def _may_wait(self, error: ProviderError) -> bool:
+        """Whether the same model is worth waiting for, where the table says that it may be asked again."""
+        if error.kind in _OF_THE_PACE:
+            return not self._models
+        return not (self._content.leg_has_text and any(model != OFFLINE for model in self._models))
+
+    def _retried(self, model: str, error: ProviderError, number: int, wait: float) -> None:
+        self._retries += 1
+        _log.warning("model is asked again", model=model, kind=error.kind.value, attempt=number, wait=round(wait, 3))
+
+    def _failed(self, model: str, error: ProviderError | DomainError, attempts: int) -> None:
+        wait = error.retry_after or 0.0 if isinstance(error, CircuitOpenError) else math.inf
+        if not self._models and wait <= self._patience:
+            # Others probe it, or it is to be left alone for a moment only: nothing was asked, and nothing else is left.
+            self._waiting = max(wait, _LEAST_WAIT)
+            self._patience -= self._waiting
+            self._models = [model]
+            return
+        self._tried.append(Tried(model, error, attempts))
+        if isinstance(error, ProviderError):
+            if error.kind in _OF_THE_KEY:
+                self._models = [name for name in self._models if name == OFFLINE]
+            elif not error.treatment.fail_over:
+                self._models = []
+        if not self._models:
+            return
+        following, reason = self._models[0], why(error)
+        _log.warning("another model goes on", model=following, failed_model=model, reason=reason, attempts=attempts)
+        if self._metrics is not None:
+            self._metrics.fell_back(model, reason)
+        self._notices.append(gone_on_with(following, failed=model, reason=reason))
