@@ -27,6 +27,8 @@ from servicekit.secrets import SecretSource
 from support.aimock import AIMock, aimock
 from voice_service.speech.config import SpeechConfig
 from voice_service.speech.provider import SpeechProvider
+from voice_service.transcription.config import TranscriptionConfig
+from voice_service.transcription.openai_transcriber import OpenAITranscriber
 
 CHARACTERS_PER_SECOND: Final = 15
 _CHUNK: Final = 4_096
@@ -233,3 +235,9 @@ async def aimock_speech_provider(**given: Any) -> AsyncIterator[tuple[SpeechProv
             yield provider, upstream
         finally:
             await provider.aclose()
+
+
+def transcriber_of(base_url: str, key: str = "secret-key", **given: Any) -> OpenAITranscriber:
+    """A transcriber that asks a server."""
+    secret = SecretSource(SecretStr(key) if key else None, name="TRANSCRIBE_API_KEY")
+    return OpenAITranscriber(TranscriptionConfig(base_url=base_url, key=secret, **given))

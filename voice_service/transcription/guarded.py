@@ -9,7 +9,6 @@ from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.resilience.retry import RetryBudget
 
 if TYPE_CHECKING:
-    from servicekit.resilience.audit import AuditLog
     from servicekit.resilience.manager import BreakerManager
     from servicekit.resilience.retry import RetryPolicy
     from voice_service.metrics import VoiceMetrics
@@ -28,14 +27,12 @@ class GuardedTranscriber:
         breakers: BreakerManager,
         retry: RetryPolicy,
         metrics: VoiceMetrics,
-        audit: AuditLog,
     ) -> None:
         self._inner = inner
         self._breakers = breakers
         self._retry = retry
         self._budget = RetryBudget()
         self._metrics = metrics
-        self._audit = audit
 
     @property
     def name(self) -> str:
@@ -67,11 +64,15 @@ class GuardedTranscriber:
             transcript = await self._inner.transcribe(recording, deadline=deadline)
             status, request_id = "success", transcript.request_id
         except ProviderError as error:
-            status, request_id = error.kind.value, error.request_id
-            http_status = str(error.status or "")
+            status, request_id, http_status = error.kind.value, error.request_id, str(error.status or "")
             raise
         finally:
-            seconds = time.monotonic() - began
-            self._metrics.call_ended(self.name, ENDPOINT, status, seconds)
-            self._audit.record(self.name, ENDPOINT, status, seconds, request_id=request_id, http_status=http_status)
+            self._metrics.call_ended(
+                self.name,
+                ENDPOINT,
+                status,
+                time.monotonic() - began,
+                request_id=request_id,
+                http_status=http_status,
+            )
         return transcript
