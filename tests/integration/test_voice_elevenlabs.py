@@ -4,7 +4,7 @@ import asyncio
 import base64
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,13 @@ async def provider(fake: ElevenLabsFake) -> AsyncIterator[ElevenLabsProvider]:
 
 
 @asynccontextmanager
-async def _provider(url: str, clock: Clock | None = None, **more: Any) -> AsyncIterator[ElevenLabsProvider]:
-    made = ElevenLabsProvider(elevenlabs_config(url, **more), clock=clock or Clock())
+async def _provider(
+    url: str,
+    clock: Clock | None = None,
+    observe: Callable[[str, str, float], None] = lambda _endpoint, _status, _seconds: None,
+    **more: Any,
+) -> AsyncIterator[ElevenLabsProvider]:
+    made = ElevenLabsProvider(elevenlabs_config(url, **more), observe=observe, clock=clock or Clock())
     try:
         yield made
     finally:
@@ -234,7 +239,7 @@ async def test_a_stream_that_stands_still_times_out(fake: ElevenLabsFake) -> Non
     async with _provider(fake.url, read_seconds=0.2) as provider:
         error = await _failure(provider, _request(with_timings=True))
 
-    assert (ProviderErrorKind.TIMEOUT, True) == (error.kind, fake.stalled.is_set())
+    assert (ProviderErrorKind.TIMEOUT, 1) == (error.kind, len(fake.speeches))
 
 
 async def test_a_server_that_is_not_there_is_a_transport_error() -> None:
@@ -529,17 +534,55 @@ async def test_the_plan_says_what_it_has_left(fake: ElevenLabsFake, provider: El
 async def test_no_list_waits_forever(fake: ElevenLabsFake) -> None:
     """TIMEOUT; whoever watches is told of the call."""
     seen: list[tuple[str, str]] = []
-    hold = fake.hold = asyncio.Event()
-    config = elevenlabs_config(fake.url, list_seconds=0.1)
-    provider = ElevenLabsProvider(config, observe=lambda endpoint, status, _: seen.append((endpoint, status)))
-    with pytest.raises(ProviderError) as caught:
-        await provider.remaining_characters()
-    hold.set()
-    await provider.remaining_characters()
-    await provider.aclose()
+
+    def observe(endpoint: str, status: str, _: float) -> None:
+        seen.append((endpoint, status))
+
+    async with _provider(fake.url, observe=observe) as patient:
+        await patient.remaining_characters()
+    fake.hold = asyncio.Event()
+    async with _provider(fake.url, observe=observe, list_seconds=0.1) as hasty:
+        with pytest.raises(ProviderError) as caught:
+            await hasty.remaining_characters()
 
     assert ProviderErrorKind.TIMEOUT == caught.value.kind
-    assert [("subscription", "timeout"), ("subscription", "success")] == seen
+    assert [("subscription", "success"), ("subscription", "timeout")] == seen
+
+
+@pytest.mark.parametrize("answer", [{}, None, "<html>", {"voices": None}, 7, [7]])
+@pytest.mark.parametrize("path", ["/v1/voices", "/v1/models", "/v1/user/subscription", f"/v1/voices/{UNLISTED}"])
+async def test_an_answer_that_can_not_be_read_is_an_error(
+    fake: ElevenLabsFake, provider: ElevenLabsProvider, path: str, answer: Any
+) -> None:
+    """TRANSPORT, whatever came under status 200."""
+    ask: Mapping[str, Callable[[], Awaitable[object]]] = {
+        "/v1/voices": provider.list_voices,
+        "/v1/models": provider.probe,
+        "/v1/user/subscription": provider.remaining_characters,
+        f"/v1/voices/{UNLISTED}": lambda: provider.knows_voice(UNLISTED, "en"),
+    }
+    fake.fail(path, Fault(body=answer, sends=True))
+
+    with pytest.raises(ProviderError) as caught:
+        await ask[path]()
+
+    assert ProviderErrorKind.TRANSPORT == caught.value.kind
+
+
+async def test_voices_and_models_of_which_little_is_told_are_listed(
+    fake: ElevenLabsFake, provider: ElevenLabsProvider
+) -> None:
+    """What is of no use is passed over."""
+    odd = {"voice_id": "OddVoice000000000001", "labels": {"gender": 1, "language": None}, "verified_languages": [1, {}]}
+    fake.voices = [odd, {"name": "no id"}, {"voice_id": 3}, listed_voice(RACHEL, "Rachel")]
+    fake.models = [{"model_id": "eleven_multilingual_v2", "languages": [{}, {"language_id": None}]}, {}]
+
+    await provider.probe()
+    voices = await provider.list_voices()
+
+    assert {"OddVoice000000000001": (), RACHEL: ("en",)} == {each.voice_id: each.language_codes for each in voices}
+    assert 10_000 == provider.metadata.max_text_length
+    assert "de" in provider.metadata.languages
 
 
 async def test_a_probe_asks_for_models_and_carries_no_text(fake: ElevenLabsFake, provider: ElevenLabsProvider) -> None:

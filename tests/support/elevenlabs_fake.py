@@ -60,13 +60,14 @@ class Break(Enum):
 class Fault:
     """What is answered in place of what was asked for.
 
-    An HTTP error of `status` with `code`, or `body` as it is; or, where `breaks` is set, status 200 and a broken
-    stream. `times` is how many calls it strikes.
+    An HTTP error of `status` with `code`, or with `body` where it is given or `sends` is set; or, where `breaks` is
+    set, status 200 and a broken stream. `times` is how many calls it strikes.
     """
 
     status: int = 200
     code: str = ""
     body: Any = None
+    sends: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
     breaks: Break | None = None
     times: int = 1
@@ -346,7 +347,7 @@ def _pieces(sound: bytes) -> list[bytes]:
 def _error(fault: Fault) -> web.Response:
     if isinstance(fault.body, str):
         return web.Response(status=fault.status, text=fault.body, content_type="text/html", headers=fault.headers)
-    body = _detail(fault.code) if fault.body is None else fault.body
+    body = _detail(fault.code) if fault.body is None and not fault.sends else fault.body
     return web.json_response(body, status=fault.status, headers=fault.headers)
 
 

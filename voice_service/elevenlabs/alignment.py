@@ -2,86 +2,79 @@
 
 from __future__ import annotations
 
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Final
 
 from voice_service.audio.words import word_spans
 from voice_service.ports import WordTiming
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from voice_service.elevenlabs.lines import TimedCharacters
 
-_LOOK_AHEAD: Final = 24
-"""Most code points of the text that are passed over to find the next character that was spoken."""
 _MISSING: Final = 3
 """So many letters or digits without a time at the end of a text are not an oddity of the alignment."""
+_LONGEST_COMPARED: Final = 2_000
+"""Most code points that are compared with the text where they are not the text; it takes some milliseconds."""
 
 
 class Alignment:
-    """Lays characters with times, as they come, along the text that they belong to.
+    """Lays characters with times along the text that they belong to.
 
-    White space counts for nothing, since ElevenLabs puts spaces of its own before sentences. A character that is not
-    found a little further on in the text is left out.
+    White space counts for nothing, since ElevenLabs puts spaces of its own before sentences, nor does case.
     """
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._at = 0
-        self._starts: dict[int, float] = {}
-        self._ends: dict[int, float] = {}
-        self._strays = 0
+        self._places = [place for place, character in enumerate(text) if not character.isspace()]
+        self._letters = [text[place].casefold() for place in self._places]
+        self._spoken: list[str] = []
+        self._times: list[tuple[float, float]] = []
 
     def add(self, timed: TimedCharacters) -> None:
         """Take up more characters, which follow those before."""
         for characters, start, end in zip(timed.characters, timed.starts, timed.ends, strict=True):
             for character in characters:
-                self._add(character, start, end)
+                if not character.isspace():
+                    self._spoken.append(character.casefold())
+                    self._times.append((start, end))
 
     @property
     def stops_early(self) -> bool:
-        """Whether the characters follow the text without a stray one and end before it does."""
-        missing = sum(map(str.isalnum, self._text[self._at :]))
-        return bool(self._starts) and not self._strays and missing >= _MISSING
+        """Whether the characters are the beginning of the text and not all of it."""
+        count = len(self._spoken)
+        if not count or self._spoken != self._letters[:count]:
+            return False
+        return sum(letter.isalnum() for letter in self._letters[count:]) >= _MISSING
 
     @property
     def end(self) -> float:
         """Second at which the last character ends; 0 where there is none."""
-        return max(self._ends.values(), default=0.0)
+        return max((end for _, end in self._times), default=0.0)
 
     def words(self) -> tuple[WordTiming, ...]:
-        """Return the words whose characters have times, in order and without overlap."""
+        """Return the words of whose characters half have times at least, in order and without overlap."""
+        times = dict(self._matched())
         words: list[WordTiming] = []
         before = 0.0
         for first, last in word_spans(self._text):
-            places = [place for place in range(first, last) if place in self._starts]
-            if not places:
+            heard = [times[place] for place in range(first, last) if place in times]
+            if 2 * len(heard) < last - first:
                 continue
-            start = max(before, min(self._starts[place] for place in places))
-            end = max(start, *(self._ends[place] for place in places))
-            words.append(WordTiming(first, last, start, end))
-            before = end
+            start = max(before, min(start for start, _ in heard))
+            before = max(start, *(end for _, end in heard))
+            words.append(WordTiming(first, last, start, before))
         return tuple(words)
 
-    def _add(self, character: str, start: float, end: float) -> None:
-        if character.isspace():
+    def _matched(self) -> Iterator[tuple[int, tuple[float, float]]]:
+        """Give the place in the text of each character that is found in it, with its times."""
+        count = len(self._spoken)
+        if self._spoken == self._letters[:count]:
+            yield from zip(self._places, self._times, strict=False)
             return
-        place = self._find(character)
-        if place is None:
-            self._strays += 1
+        if max(count, len(self._letters)) > _LONGEST_COMPARED:
             return
-        self._starts[place] = start
-        self._ends[place] = end
-        self._at = place + 1
-
-    def _find(self, character: str) -> int | None:
-        folded = character.casefold()
-        seen = 0
-        for place in range(self._at, len(self._text)):
-            here = self._text[place]
-            if here.isspace():
-                continue
-            if here == character or here.casefold() == folded:
-                return place
-            seen += 1
-            if seen >= _LOOK_AHEAD:
-                break
-        return None
+        for block in SequenceMatcher(None, self._spoken, self._letters, autojunk=False).get_matching_blocks():
+            for offset in range(block.size):
+                yield self._places[block.b + offset], self._times[block.a + offset]

@@ -68,7 +68,7 @@ def bare(language_code: str) -> str:
 
 
 def tag(code: str) -> str:
-    """Return a code as BCP-47 has it: "pt-BR" of "pt_br"; one without a region as it is."""
+    """Return a code as BCP-47 has it: "pt-BR" of "pt_br"; one without a region as it is, "" of ""."""
     first, _, rest = code.replace("_", "-").partition("-")
     region = rest.partition("-")[0]
     return f"{bare(first)}-{region.upper() if len(region) == 2 else region.title()}" if region else bare(first)

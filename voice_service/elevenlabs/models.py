@@ -73,9 +73,12 @@ def listed_models(models: Sequence[Model]) -> dict[str, ModelFacts]:
 
 
 def _facts(model: Model) -> ModelFacts:
+    """Read a model, of which the SDK has checked nothing but that it has an id."""
     known = BUILT_IN.get(model.model_id, _UNKNOWN)
     longest = model.maximum_text_length_per_request
-    languages = tuple(dict.fromkeys(bare(each.language_id) for each in model.languages or ()))
+    listed: Sequence[object] = model.languages if isinstance(model.languages, list) else ()
+    codes = (getattr(each, "language_id", None) for each in listed)
+    languages = tuple(dict.fromkeys(bare(code) for code in codes if isinstance(code, str) and code))
     return ModelFacts(
-        longest if longest is not None and longest > 0 else known.max_characters, languages or known.languages
+        longest if isinstance(longest, int) and longest > 0 else known.max_characters, languages or known.languages
     )

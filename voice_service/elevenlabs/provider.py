@@ -119,8 +119,7 @@ class ElevenLabsProvider:
         """Return the characters (credits) of the plan that are left in this period. Raises ProviderError."""
         upstream = await self._opened()
         with self._key.used() as key:
-            subscription = await upstream.subscription(key)
-        return max(0, subscription.character_limit - subscription.character_count)
+            return max(0, await upstream.remaining_characters(key))
 
     async def aclose(self) -> None:
         """End what is under way and close all connections."""

@@ -9,13 +9,13 @@ import asyncio
 import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import httpx
 from elevenlabs.client import AsyncElevenLabs
 from elevenlabs.core.api_error import ApiError
 from elevenlabs.core.parse_error import ParsingError
-from elevenlabs.types import VoiceSettings
+from elevenlabs.types import Model, Voice, VoiceSettings
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.elevenlabs.config import NAME, Endpoint
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from elevenlabs.core.request_options import RequestOptions
     from elevenlabs.models.client import AsyncModelsClient
     from elevenlabs.text_to_speech.raw_client import AsyncRawTextToSpeechClient
-    from elevenlabs.types import Model, Subscription, Voice
     from elevenlabs.user.subscription.client import AsyncSubscriptionClient
     from elevenlabs.voices.client import AsyncVoicesClient
 
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
     from voice_service.elevenlabs.request import SpeechCall
 
 _KEY_HEADER: Final = "xi-api-key"
+T = TypeVar("T")
+
 _KEEPALIVE_SECONDS: Final = 60.0
 
 
@@ -112,22 +113,28 @@ class Upstream:
     async def voices(self, key: str) -> list[Voice]:
         """List all voices of the account, those of older models too."""
         async with self._in_time("voices"):
-            return (await self._voices.get_all(show_legacy=True, request_options=_options(key))).voices
+            answer = await self._voices.get_all(show_legacy=True, request_options=_options(key))
+            return _listed(getattr(answer, "voices", None), Voice, "voice_id")
 
     async def voice(self, voice_id: str, key: str) -> Voice:
         """Return a voice, listed or not."""
         async with self._in_time("voice"):
-            return await self._voices.get(voice_id, request_options=_options(key))
+            answer = await self._voices.get(voice_id, request_options=_options(key))
+            return _listed([answer], Voice, "voice_id", least=1)[0]
 
     async def models(self, key: str) -> list[Model]:
         """List all models."""
         async with self._in_time("models"):
-            return await self._models.list(request_options=_options(key))
+            return _listed(await self._models.list(request_options=_options(key)), Model, "model_id")
 
-    async def subscription(self, key: str) -> Subscription:
-        """Return what the account has and has used."""
+    async def remaining_characters(self, key: str) -> int:
+        """Return what the account has not used of what it has; below zero where it may use more."""
         async with self._in_time("subscription"):
-            return await self._subscription.get(request_options=_options(key))
+            answer = await self._subscription.get(request_options=_options(key))
+            limit, used = (getattr(answer, name, None) for name in ("character_limit", "character_count"))
+            if not isinstance(limit, int) or not isinstance(used, int):
+                raise _unreadable()
+            return limit - used
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -147,6 +154,10 @@ class Upstream:
         except ProviderError as error:
             status = error.kind.value
             raise
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            # So the SDK trips over JSON of another shape than it expects.
+            status = ProviderErrorKind.TRANSPORT.value
+            raise _unreadable() from error
         finally:
             self._observe(endpoint, status, time.monotonic() - began)
 
@@ -172,7 +183,7 @@ def _typed(begun: _Begun) -> Iterator[None]:
         headers = {name.lower(): value for name, value in (error.headers or {}).items()}
         raise error_of_answer(error.status_code or 0, headers, error.body) from error
     except ParsingError as error:
-        raise _error(ProviderErrorKind.TRANSPORT, "the answer can not be read") from error
+        raise _unreadable() from error
     except httpx.PoolTimeout as error:
         raise _error(ProviderErrorKind.CONCURRENCY, "all connections are in use") from error
     except httpx.TimeoutException as error:
@@ -183,6 +194,16 @@ def _typed(begun: _Begun) -> Iterator[None]:
         raise _error(ProviderErrorKind.TRANSPORT, "it can not be reached, or broke the connection") from error
 
 
+def _listed(values: object, kind: type[T], name: str, *, least: int = 0) -> list[T]:
+    """Return those of `values` that are of a kind and have an id; the SDK checks neither."""
+    if not isinstance(values, list):
+        raise _unreadable()
+    found = [value for value in values if isinstance(value, kind) and isinstance(getattr(value, name, None), str)]
+    if len(found) < least:
+        raise _unreadable()
+    return found
+
+
 def _options(key: str) -> RequestOptions:
     # The wait between retries is not the SDK's to choose; and speech it would not retry at all.
     return {"max_retries": 0, "additional_headers": {_KEY_HEADER: key}}
@@ -190,3 +211,7 @@ def _options(key: str) -> RequestOptions:
 
 def _error(kind: ProviderErrorKind, message: str) -> ProviderError:
     return ProviderError(kind, message, provider=NAME)
+
+
+def _unreadable() -> ProviderError:
+    return _error(ProviderErrorKind.TRANSPORT, "the answer can not be read")

@@ -50,24 +50,29 @@ class ListedVoice:
 
 
 def listed_voice(voice: Voice) -> ListedVoice:
-    """Return what matters of a voice."""
-    labels = voice.labels or {}
-    gender = (labels.get("gender") or "").lower()
+    """Return what matters of a voice. The SDK has checked nothing but that it has an id."""
+    labels = voice.labels if isinstance(voice.labels, dict) else {}
+    gender = _text(labels.get("gender")).lower()
     verified = tuple(
-        Verified(bare(each.language), tag(each.locale) if each.locale else "", each.model_id)
-        for each in voice.verified_languages or ()
-        if each.language
+        Verified(
+            bare(_text(getattr(each, "language", ""))),
+            tag(_text(getattr(each, "locale", ""))),
+            _text(getattr(each, "model_id", "")),
+        )
+        for each in _list(voice.verified_languages)
+        if _text(getattr(each, "language", ""))
     )
-    labelled = _codes(labels.get(key) for key in _LABELS)
+    labelled = _codes(_text(labels.get(key)) for key in _LABELS)
     if voice.voice_id == RACHEL and not verified and not labelled:
         labelled = ("en",)  # an older voice, whose language no label tells
+    name = _text(voice.name)
     return ListedVoice(
         voice_id=voice.voice_id,
-        name=voice.name or voice.voice_id,
+        name=name or voice.voice_id,
         gender=gender if gender in _GENDERS else "",
         verified=verified,
         labelled=labelled,
-        named=names_in(voice.name or ""),
+        named=names_in(name),
     )
 
 
@@ -109,6 +114,14 @@ def _rank(voice: ListedVoice, language_code: str, model_id: str) -> tuple[int, b
     return (2, False, False) if wanted in voice.named else None
 
 
-def _codes(values: Iterable[str | None]) -> tuple[str, ...]:
-    codes = (named(part) for value in values if value for part in value.replace(";", ",").split(","))
+def _codes(values: Iterable[str]) -> tuple[str, ...]:
+    codes = (named(part) for value in values for part in value.replace(";", ",").split(","))
     return tuple(dict.fromkeys(code for code in codes if code is not None))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []

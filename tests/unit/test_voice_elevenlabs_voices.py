@@ -1,0 +1,121 @@
+"""Which ElevenLabs voice is taken for which language."""
+
+from typing import Any
+
+import pytest
+from elevenlabs.core.unchecked_base_model import construct_type
+from elevenlabs.types import Voice
+
+from voice_service.elevenlabs.config import RACHEL
+from voice_service.elevenlabs.languages import bare, named, names_in, tag
+from voice_service.elevenlabs.voices import ListedVoice, choose_voice, listed_voice, speaking
+
+MODEL = "eleven_multilingual_v2"
+
+
+def _voice(voice_id: str, **told: Any) -> ListedVoice:
+    voice: Any = construct_type(type_=Voice, object_={"voice_id": voice_id, "name": voice_id, **told})
+    return listed_voice(voice)
+
+
+def _verified(*entries: tuple[str, str, str]) -> list[dict[str, str]]:
+    return [{"language": language, "locale": locale, "model_id": model} for language, locale, model in entries]
+
+
+def _choice(language_code: str, *voices: ListedVoice, default: str = RACHEL) -> str:
+    return choose_voice(voices, language_code, model_id=MODEL, default_voice=default)
+
+
+def test_verified_goes_before_labelled_before_named() -> None:
+    """However they are listed."""
+    name = _voice("name", name="Anna - German")
+    label = _voice("label", labels={"language": "de"})
+    verified = _voice("verified", verified_languages=_verified(("de", "de-DE", MODEL)))
+
+    assert ["verified", "label", "name"] == [
+        each.voice_id for each in speaking([name, label, verified], "de", model_id=MODEL, default_voice=RACHEL)
+    ]
+    assert "label" == _choice("de", name, label)
+    assert "name" == _choice("de", name)
+    assert RACHEL == _choice("de")
+
+
+def test_this_model_and_this_region_go_before_others() -> None:
+    """Among voices verified in the language."""
+    other = _voice("other", verified_languages=_verified(("pt", "pt-PT", MODEL)))
+    model = _voice("model", verified_languages=_verified(("pt", "pt-BR", "eleven_v3")))
+    right = _voice("right", verified_languages=_verified(("pt", "pt-PT", MODEL), ("pt", "pt-BR", MODEL)))
+
+    assert "right" == _choice("pt-BR", other, model, right)
+    assert "model" == _choice("pt-BR", other, model)
+    assert "other" == _choice("pt", model, other)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"gender": "female", "description": "gentle", "accent": "transatlantic"},
+        {"accent": "English with an accent"},
+        {"use_case": "en"},
+        {"language": "french"},
+        {"language": "eng-lish"},
+        {"language": ""},
+    ],
+)
+def test_a_label_counts_only_where_it_says_the_language(labels: dict[str, str]) -> None:
+    """Whole, under a name for languages: "en" stands in "gender", "gentle" and "french" too."""
+    assert "other" == _choice("en", _voice("gentle", labels=labels), default="other")
+
+
+@pytest.mark.parametrize("label", ["en", "EN", "English", "en-GB", "en_US", "German, English", "german;english"])
+def test_a_label_may_be_a_code_or_a_name(label: str) -> None:
+    """Or several of them."""
+    assert "voice" == _choice("en", _voice("voice", labels={"language": label}), default="other")
+
+
+@pytest.mark.parametrize("name", ["Engelbert", "Frenchy", "Germanicus", "It", "No", "De la Mare", "Polished"])
+def test_a_name_counts_only_where_a_language_is_a_word_of_it(name: str) -> None:
+    """Parts of words are no languages, nor are codes that are words."""
+    assert () == _voice("voice", name=name).named
+
+
+def test_the_default_speaks_wherever_it_suits() -> None:
+    """Also where others suit better, and wherever nobody suits."""
+    default = _voice("mine", labels={"language": "de"})
+    better = _voice("better", verified_languages=_verified(("de", "de-DE", MODEL)))
+
+    assert "mine" == _choice("de", better, default, default="mine")
+    assert "mine" == _choice("fi", better, default, default="mine")
+
+
+def test_rachel_is_english_where_nothing_is_told_of_her() -> None:
+    """Older voices have no label for it."""
+    assert ("en",) == _voice(RACHEL).info().language_codes
+    assert ("ru",) == _voice(RACHEL, labels={"language": "ru"}).info().language_codes
+
+
+def test_callers_see_the_languages_of_a_voice() -> None:
+    """With regions where they are known, each once."""
+    voice = _voice(
+        "voice",
+        name="Anna (German)",
+        labels={"gender": "Female", "language": "de"},
+        verified_languages=_verified(("de", "de-DE", MODEL), ("fr", "", MODEL), ("de", "de-DE", "eleven_v3")),
+    )
+
+    assert (("de-DE", "fr", "de"), "female") == (voice.info().language_codes, voice.info().gender)
+
+
+@pytest.mark.parametrize(
+    ("code", "of_elevenlabs", "written"),
+    [("pt-BR", "pt", "pt-BR"), ("pt_br", "pt", "pt-BR"), ("nb-NO", "no", "no-NO"), ("zh-Hant-TW", "zh", "zh-Hant")],
+)
+def test_codes_are_read_as_elevenlabs_writes_them(code: str, of_elevenlabs: str, written: str) -> None:
+    """A language alone, or with its region."""
+    assert (of_elevenlabs, written) == (bare(code), tag(code))
+
+
+def test_names_of_languages_are_words() -> None:
+    """In their own language too."""
+    assert ("de", "ru") == names_in("Ганс: Deutsch und Русский")
+    assert ("de", None) == (named(" German "), named("Klingon"))
