@@ -1,0 +1,256 @@
+"""Recordings on their way through the gateway: forwarded as they come, bounded, and ended with their call."""
+
+import asyncio
+import hashlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import pytest
+from support.servers import running
+
+from gateway.proxy import ForwardingHandler
+from servicekit.app import AppBase
+from servicekit.channel import open_channel
+from servicekit.errors import DomainError
+from servicekit.status import from_rpc_error
+from tale.voice.v1 import voice_pb2, voice_pb2_grpc
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Behaviour = Callable[[AsyncIterator[voice_pb2.TranscribeRequest], Context], Awaitable[voice_pb2.TranscribeResponse]]
+SERVICE = "tale.voice.v1.VoiceService"
+PIECE = 64 * 1024
+CONFIG = voice_pb2.TranscribeRequest(config=voice_pb2.TranscribeConfig(content_type="audio/wav"))
+
+
+class VoiceApp(AppBase):
+    """A voice service whose Transcribe does what a test says."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self._behaviour = behaviour
+
+    def register(self, server: grpc.aio.Server) -> Sequence[str]:
+        """Adds the one RPC."""
+        handler = grpc.stream_unary_rpc_method_handler(
+            self._behaviour,
+            request_deserializer=voice_pb2.TranscribeRequest.FromString,
+            response_serializer=voice_pb2.TranscribeResponse.SerializeToString,
+        )
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Transcribe": handler}),))
+        return (SERVICE,)
+
+
+class DoorApp(AppBase):
+    """A gateway of which only the proxy is there."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._handler = ForwardingHandler(storage=channel, voice=channel, story=channel)
+
+    def register(self, server: grpc.aio.Server) -> Sequence[str]:
+        """Adds the proxy."""
+        server.add_generic_rpc_handlers((self._handler,))
+        return (SERVICE,)
+
+
+@dataclass(frozen=True)
+class Door:
+    """The stub of the gateway."""
+
+    stub: Any
+
+
+@asynccontextmanager
+async def door(behaviour: Behaviour) -> AsyncIterator[Door]:
+    """The proxy before a voice service that does as told."""
+    async with AsyncExitStack() as stack:
+        voice = await stack.enter_async_context(running(VoiceApp(behaviour), service="voice"))
+        channel = await stack.enter_async_context(open_channel(voice.address, health_checked=False))
+        gateway = await stack.enter_async_context(running(DoorApp(channel), service="gateway"))
+        yield Door(voice_pb2_grpc.VoiceServiceStub(gateway.channel))
+
+
+def piece(data: bytes) -> voice_pb2.TranscribeRequest:
+    return voice_pb2.TranscribeRequest(chunk=data)
+
+
+async def failure(call: Any) -> DomainError:
+    """The error of a call that must fail."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return from_rpc_error(caught.value)
+
+
+async def test_every_byte_arrives_in_order() -> None:
+    """A long recording, its pieces as they were cut; the answer comes back as it was made."""
+    data = random.Random(7).randbytes(12 << 20)
+    sizes: list[int] = []
+    digest = hashlib.sha256()
+
+    async def listen(requests: AsyncIterator[voice_pb2.TranscribeRequest], _: Context) -> voice_pb2.TranscribeResponse:
+        first = await anext(aiter(requests))
+        async for request in requests:
+            digest.update(request.chunk)
+            sizes.append(len(request.chunk))
+        return voice_pb2.TranscribeResponse(text="done", model=first.config.content_type)
+
+    async def recording() -> AsyncIterator[voice_pb2.TranscribeRequest]:
+        yield CONFIG
+        for start in range(0, len(data), PIECE):
+            yield piece(data[start : start + PIECE])
+
+    async with door(listen) as gateway:
+        answer = await gateway.stub.Transcribe(recording(), timeout=30)
+
+    assert voice_pb2.TranscribeResponse(text="done", model="audio/wav") == answer
+    assert hashlib.sha256(data).digest() == digest.digest()
+    assert [PIECE] * (len(data) // PIECE) == sizes
+
+
+async def test_a_voice_service_that_reads_slowly_holds_the_caller_back() -> None:
+    """What is on its way is bounded by flow control, far below the recording."""
+    go_on = asyncio.Event()
+    sent = 0
+
+    async def listen(requests: AsyncIterator[voice_pb2.TranscribeRequest], _: Context) -> voice_pb2.TranscribeResponse:
+        await anext(aiter(requests))
+        await go_on.wait()
+        count = [len(request.chunk) async for request in requests]
+        return voice_pb2.TranscribeResponse(text=str(sum(count)))
+
+    async def recording() -> AsyncIterator[voice_pb2.TranscribeRequest]:
+        nonlocal sent
+        yield CONFIG
+        for _ in range(800):
+            yield piece(bytes(PIECE))
+            sent += 1
+
+    async with door(listen) as gateway:
+        call = asyncio.ensure_future(gateway.stub.Transcribe(recording(), timeout=60))
+        stood_at = await _stands_still(lambda: sent)
+        assert 0 < stood_at < 400
+        go_on.set()
+        answer = await call
+
+    assert str(800 * PIECE) == answer.text
+
+
+async def _stands_still(count: Callable[[], int]) -> int:
+    """The count, once it has not changed over twenty looks at it."""
+    seen, same = -1, 0
+    async with asyncio.timeout(30):
+        while same < 20 or seen < 1:
+            await asyncio.sleep(0.01)
+            same = same + 1 if count() == seen else 0
+            seen = count()
+    return seen
+
+
+async def test_a_refusal_comes_before_the_end_of_the_recording() -> None:
+    """The rich error, while the caller still has more to send; it is not asked for the rest."""
+    never = asyncio.Event()
+
+    async def refuse(requests: AsyncIterator[voice_pb2.TranscribeRequest], _: Context) -> voice_pb2.TranscribeResponse:
+        await anext(aiter(requests))
+        raise DomainError(
+            grpc.StatusCode.FAILED_PRECONDITION, "INVALID_CONFIGURATION", "Set it up.", metadata={"transcribe": "x"}
+        )
+
+    async def recording() -> AsyncIterator[voice_pb2.TranscribeRequest]:
+        yield CONFIG
+        await never.wait()
+
+    async with door(refuse) as gateway:
+        error = await failure(gateway.stub.Transcribe(recording(), timeout=30))
+
+    assert (grpc.StatusCode.FAILED_PRECONDITION, "INVALID_CONFIGURATION") == (error.code, error.reason)
+    assert {"transcribe": "x"} == error.metadata
+
+
+async def test_a_caller_that_goes_away_ends_the_call_behind_the_gateway() -> None:
+    """Nobody goes on to listen."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def listen(requests: AsyncIterator[voice_pb2.TranscribeRequest], _: Context) -> voice_pb2.TranscribeResponse:
+        try:
+            await anext(aiter(requests))
+            begun.set()
+            async for _request in requests:
+                pass
+        finally:
+            ended.set()
+        return voice_pb2.TranscribeResponse()
+
+    async def recording() -> AsyncIterator[voice_pb2.TranscribeRequest]:
+        yield CONFIG
+        await asyncio.Event().wait()
+
+    async with door(listen) as gateway:
+        call = gateway.stub.Transcribe(recording(), timeout=30)
+        await begun.wait()
+        call.cancel()
+        async with asyncio.timeout(10):
+            await ended.wait()
+
+
+async def test_the_callers_deadline_is_passed_on() -> None:
+    """Less a reserve, so that an answer still gets back."""
+    left: list[float | None] = []
+
+    async def listen(
+        requests: AsyncIterator[voice_pb2.TranscribeRequest], context: Context
+    ) -> voice_pb2.TranscribeResponse:
+        left.append(context.time_remaining())
+        async for _ in requests:
+            pass
+        return voice_pb2.TranscribeResponse()
+
+    async def recording() -> AsyncIterator[voice_pb2.TranscribeRequest]:
+        yield CONFIG
+
+    async with door(listen) as gateway:
+        await gateway.stub.Transcribe(recording(), timeout=40)
+        await gateway.stub.Transcribe(recording())
+
+    assert left[0] is not None
+    assert left[1] is not None
+    assert 20 < left[0] < 40
+    assert 100 < left[1] <= 130
+
+
+async def test_a_voice_service_that_is_away_is_told_so() -> None:
+    """UNAVAILABLE with the time to wait, in the middle of a recording too."""
+    async with AsyncExitStack() as stack:
+        channel = await stack.enter_async_context(open_channel("127.0.0.1:1", health_checked=False))
+        gateway = await stack.enter_async_context(running(DoorApp(channel), service="gateway"))
+        stub: Any = voice_pb2_grpc.VoiceServiceStub(gateway.channel)
+
+        async def recording() -> AsyncIterator[voice_pb2.TranscribeRequest]:
+            yield CONFIG
+            yield piece(bytes(PIECE))
+
+        error = await failure(stub.Transcribe(recording(), timeout=10))
+
+    assert (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE") == (error.code, error.reason)
+    assert error.retry_after
+
+
+@pytest.mark.parametrize("name", ["SynthesizeSpeech", "ForgetSegments"])
+async def test_what_is_not_on_the_list_is_not_forwarded(name: str) -> None:
+    """Nobody speaks or forgets past the gateway's books."""
+
+    async def never(requests: AsyncIterator[voice_pb2.TranscribeRequest], _: Context) -> voice_pb2.TranscribeResponse:
+        del requests
+        raise AssertionError("called")
+
+    async with door(never) as gateway:
+        call = (
+            gateway.stub.SynthesizeSpeech(iter([voice_pb2.SynthesizeSpeechRequest()]), timeout=10).read()
+            if name == "SynthesizeSpeech"
+            else gateway.stub.ForgetSegments(voice_pb2.ForgetSegmentsRequest(), timeout=10)
+        )
+        error = await failure(call)
+
+    assert grpc.StatusCode.UNIMPLEMENTED is error.code
