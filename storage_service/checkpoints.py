@@ -1,6 +1,6 @@
 """Judges what a run wants kept against what is kept: what is new in it, or why it is refused."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -10,6 +10,15 @@ from tale.storage.v1 import storage_pb2
 
 MAX_CONTENT: Final = 65_536
 """Code points of the longest story."""
+
+MENDS: Final[Mapping[str, str]] = {
+    "STORY_NOT_FOUND": "Stop the run.",
+    "LEASE_LOST": "Stop the run; another one has the story.",
+    "WRONG_STATE": "Read the story again.",
+    "CHECKPOINT_CONFLICT": "Read the story again and go on from what is kept.",
+    "TEXT_TOO_LONG": "Ask for a shorter story.",
+}
+"""What a run does about each reason why a checkpoint was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +155,7 @@ def _new_text(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint, pieces: 
     if facts.content_complete:
         raise _conflict("The text is whole already.")
     if end > MAX_CONTENT:
-        raise CheckpointRefused(
-            "TEXT_TOO_LONG", f"The text would be longer than {MAX_CONTENT} characters.", "Ask for a shorter story."
-        )
+        raise _refused("TEXT_TOO_LONG", f"The text would be longer than {MAX_CONTENT} characters.")
     return text[overlap:]
 
 
@@ -185,14 +192,16 @@ def _new_segments(
 
 
 def _lease_lost() -> CheckpointRefused:
-    return CheckpointRefused(
-        "LEASE_LOST", "The lease token is not the one that holds the story.", "Stop the run; another one has the story."
-    )
+    return _refused("LEASE_LOST", "The lease token is not the one that holds the story.")
 
 
 def _wrong_state(message: str) -> CheckpointRefused:
-    return CheckpointRefused("WRONG_STATE", message, "Read the story again.")
+    return _refused("WRONG_STATE", message)
 
 
 def _conflict(message: str) -> CheckpointRefused:
-    return CheckpointRefused("CHECKPOINT_CONFLICT", message, "Read the story again and go on from what is kept.")
+    return _refused("CHECKPOINT_CONFLICT", message)
+
+
+def _refused(reason: str, message: str) -> CheckpointRefused:
+    return CheckpointRefused(reason, message, MENDS[reason])

@@ -72,7 +72,7 @@ create function tales.lease_refusal(p_story tales.stories, p_lease_token bigint)
 
 -- Keeps what runs have made, all in one transaction; one verdict for each item, in order: {id, refused, message,
 -- lease_expires_at}. An item is {id, lease_token} and, of what is new, state, title, text {offset, text},
--- content_complete, generation, narration {audio_id, header}, segments [{index, sha256, segment}], attempts, problems,
+-- content_complete, generation {record}, narration {audio_id, header}, segments [{index, sha256, segment}], attempts, problems,
 -- embedded_parts. What is kept already and agrees is passed over, so a batch can be repeated.
 create function tales.checkpoint_stories(p_lease_us bigint, p_items jsonb, p_now timestamptz default null)
   returns jsonb
@@ -281,7 +281,7 @@ begin
       title = case when v_title <> '' then v_title else title end,
       content = content || v_text,
       content_complete = v_complete,
-      generation = coalesce(tales.to_bytes(p_item ->> 'generation'), generation),
+      generation = coalesce(tales.to_bytes(p_item -> 'generation' ->> 'record'), generation),
       embedded_parts = embedded_parts || array(
         select part from jsonb_array_elements_text(coalesce(p_item -> 'embedded_parts', '[]'))
           with ordinality as given (part, place)

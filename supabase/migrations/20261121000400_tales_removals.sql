@@ -122,9 +122,10 @@ as $$
   delete from tales.removals where story_id = any (p_story_ids) and forgotten and again_at is null;
 $$;
 
--- Removed stories that caches are to forget now, oldest first: of one child, or with null of anybody.
+-- Removed stories that caches are to forget now, oldest first: of one child, or with null of anybody; together they
+-- have at most `p_most_hashes` segments.
 create function tales.list_forgettable(
-  p_owner text, p_child_id uuid, p_most integer, p_now timestamptz default null
+  p_owner text, p_child_id uuid, p_most integer, p_most_hashes integer, p_now timestamptz default null
 ) returns jsonb
   language sql stable
 as $$
@@ -135,12 +136,15 @@ as $$
       ) order by story_id
     ), '[]'
   ) from (
-    select * from tales.removals
-    where (not forgotten or again_at <= coalesce(p_now, clock_timestamp()))
-      and (p_child_id is null or (owner = p_owner and child_id = p_child_id))
-    order by story_id
-    limit p_most
+    select *, sum(octet_length(segment_sha256)) over (order by story_id) as bytes from (
+      select story_id, segment_sha256, audio_count from tales.removals
+      where (not forgotten or again_at <= coalesce(p_now, clock_timestamp()))
+        and (p_child_id is null or (owner = p_owner and child_id = p_child_id))
+      order by story_id
+      limit p_most
+    ) as oldest
   ) as page
+  where bytes <= 32 * p_most_hashes
 $$;
 
 -- Notes that caches have forgotten stories.

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import pytest
 from support.storage_kit import FINGERPRINT, ManualClock
-from support.storage_stores import ADAPTERS
+from support.storage_stores import ADAPTERS, adapter_of
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
@@ -33,7 +33,7 @@ def clock() -> ManualClock:
 @pytest.fixture(params=ADAPTERS)
 async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[ProfileStore]:
     """Each adapter in turn."""
-    async with request.param(tmp_path, clock) as stores:
+    async with adapter_of(request)(tmp_path, clock) as stores:
         yield stores.profiles
 
 

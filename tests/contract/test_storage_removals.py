@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from support.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, new_story, segment
-from support.storage_stores import ADAPTERS, Stores
+from support.storage_stores import ADAPTERS, Stores, adapter_of, on_disk, over_sqlite
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from storage_service import states
+from storage_service.embedded.database import Database
 from storage_service.records import AudioKey, RepeatKey
 from tale.common.v1 import common_pb2
 
@@ -28,7 +29,7 @@ def clock() -> ManualClock:
 @pytest.fixture(params=ADAPTERS)
 async def stores(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Stores]:
     """Each adapter in turn."""
-    async with request.param(tmp_path, clock) as adapter:
+    async with adapter_of(request)(tmp_path, clock) as adapter:
         yield adapter
 
 
@@ -115,8 +116,11 @@ async def test_erasing_ends_when_nothing_is_left_to_do(stores: Stores) -> None:
     await stores.removals.erase_child(ME, mia, most=10)
     assert 0 == (await stores.removals.erase_child(ME, mia, most=10)).story_count
     await stores.removals.files_removed([story_id])
-    await stores.removals.confirm_forgotten([story_id])
     assert 0 == (await stores.removals.erase_child(ME, mia, most=10)).story_count
+    await stores.removals.confirm_forgotten([story_id])
+    if stores.embedded:
+        # Its file holds traces until it is written anew; a database of others clears its own.
+        assert 0 == (await stores.removals.erase_child(ME, mia, most=10)).story_count
     await stores.removals.scrub()
     assert "CHILD_NOT_FOUND" == await reason_of(stores.removals.erase_child(ME, mia, most=10))
 
@@ -143,10 +147,7 @@ async def test_requests_for_what_was_erased_keep_their_id_alone(stores: Stores) 
     mia = await child(stores, repeat=RepeatKey("r-1", FINGERPRINT))
     await ready(stores, mia, request_id="r-2")
     await stores.removals.erase_child(ME, mia, most=10)
-    kept = await stores.database.read(
-        lambda connection: [row["fingerprint"] for row in connection.execute("SELECT fingerprint FROM requests")]
-    )
-    assert [bytes(32)] * 2 == kept
+    assert [bytes(32)] * 2 == await stores.fingerprints()
     gone = common_pb2.Child(name=NAME)
     assert "CHILD_DELETED" == await reason_of(stores.profiles.create(ME, gone, RepeatKey("r-1", FINGERPRINT)))
     assert "STORY_DELETED" == await reason_of(stores.stories.create(ME, new_story(request_id="r-2")))
@@ -201,7 +202,8 @@ async def test_lists_for_caches_are_bounded(stores: Stores, monkeypatch: pytest.
     for story_id in stories:
         await stores.stories.delete(ME, story_id)
     assert stories[:3] == await forgettable(stores, most=3)
-    monkeypatch.setattr("storage_service.embedded.removing.MAX_HASHES", 5)
+    for adapter in ("embedded.removing", "supabase.removals"):
+        monkeypatch.setattr(f"storage_service.{adapter}.MAX_HASHES", 5)
     assert stories[:2] == await forgettable(stores)
     await stores.removals.confirm_forgotten(stories[:2])
     assert stories[2:] == await forgettable(stores)
@@ -265,7 +267,7 @@ def traces(folder: Path, *words: str) -> dict[str, int]:
 async def test_nothing_is_left_in_the_file(tmp_path: Path, clock: ManualClock, seed: int) -> None:
     """Rows that were moved from page to page leave copies behind; not even these are found once it is scrubbed."""
     chance = random.Random(seed)
-    async with ADAPTERS[0](tmp_path, clock) as stores:
+    async with on_disk(tmp_path, clock) as stores:
         mia, ada = await child(stores), await stores.profiles.create(ME, common_pb2.Child(name="Ada"), None)
         stories = {}
         for number in range(12):
@@ -290,12 +292,17 @@ async def test_nothing_is_left_in_the_file(tmp_path: Path, clock: ManualClock, s
             assert stories[summary.id][1] == len(story.content)
 
 
-async def test_a_scrub_without_a_removal_does_nothing(stores: Stores) -> None:
+async def test_a_scrub_without_a_removal_does_nothing(tmp_path: Path, clock: ManualClock) -> None:
     """And a second one neither."""
-    versions = []
-    for _ in range(2):
-        await stores.removals.scrub()
-        versions.append(
-            await stores.database.read(lambda connection: connection.execute("PRAGMA schema_version").fetchone()[0])
-        )
-    assert 1 == len(set(versions))
+    for database in (
+        Database(tmp_path / "tale.sqlite3", sync="normal", readers=1),
+        Database(None, sync="full", readers=1),
+    ):
+        async with over_sqlite(database, clock) as stores:
+            versions = []
+            for _ in range(2):
+                await stores.removals.scrub()
+                versions.append(
+                    await database.read(lambda connection: connection.execute("PRAGMA schema_version").fetchone()[0])
+                )
+            assert 1 == len(set(versions))

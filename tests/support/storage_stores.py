@@ -1,32 +1,48 @@
 """Every adapter of the stores, for the suites that hold them to their ports."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
+
+import pytest
 
 from storage_service.embedded.database import Database
 from storage_service.embedded.profile_store import SqliteProfileStore
 from storage_service.embedded.removal_store import SqliteRemovalStore
 from storage_service.embedded.story_store import SqliteStoryStore
 from storage_service.ports import ProfileStore, RemovalStore, StoryStore
+from storage_service.supabase.connection import Connection
+from storage_service.supabase.profile_store import SupabaseProfileStore
+from storage_service.supabase.removals import SupabaseRemovalStore
+from storage_service.supabase.story_store import SupabaseStoryStore
 from support.storage_kit import ManualClock
+from support.supabase_lite import Lite
 
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Stores that know of each other's things."""
+    """Stores that know of each other's things.
+
+    `embedded` are those that name themselves among a story's embedded parts; `fingerprints` gives what is kept of the
+    requests.
+    """
 
     stories: StoryStore
     profiles: ProfileStore
     removals: RemovalStore
-    database: Database
+    embedded: bool
+    fingerprints: Callable[[], Awaitable[list[bytes]]]
+
+
+Adapter: TypeAlias = Callable[[Path, ManualClock], AbstractAsyncContextManager[Stores]]
 
 
 @asynccontextmanager
 async def on_disk(folder: Path, clock: ManualClock) -> AsyncIterator[Stores]:
     """SQLite in a file."""
-    async with _over(Database(folder / "tale.sqlite3", sync="normal", readers=2), clock) as stores:
+    async with over_sqlite(Database(folder / "tale.sqlite3", sync="normal", readers=2), clock) as stores:
         yield stores
 
 
@@ -34,18 +50,70 @@ async def on_disk(folder: Path, clock: ManualClock) -> AsyncIterator[Stores]:
 async def in_memory(folder: Path, clock: ManualClock) -> AsyncIterator[Stores]:
     """SQLite in memory."""
     del folder
-    async with _over(Database(None, sync="full", readers=2), clock) as stores:
+    async with over_sqlite(Database(None, sync="full", readers=2), clock) as stores:
         yield stores
 
 
 @asynccontextmanager
-async def _over(database: Database, clock: ManualClock) -> AsyncIterator[Stores]:
+async def over_sqlite(database: Database, clock: ManualClock) -> AsyncIterator[Stores]:
+    """The embedded stores over a database."""
+
+    async def fingerprints() -> list[bytes]:
+        return await database.read(
+            lambda connection: [row["fingerprint"] for row in connection.execute("SELECT fingerprint FROM requests")]
+        )
+
     stories = SqliteStoryStore(database, clock)
     await stories.open()
     try:
-        yield Stores(stories, SqliteProfileStore(database, clock), SqliteRemovalStore(database, clock), database)
+        yield Stores(
+            stories,
+            SqliteProfileStore(database, clock),
+            SqliteRemovalStore(database, clock),
+            embedded=True,
+            fingerprints=fingerprints,
+        )
     finally:
         await stories.close()
 
 
-ADAPTERS = (on_disk, in_memory)
+@asynccontextmanager
+async def over_supabase(lite: Lite, clock: ManualClock) -> AsyncIterator[Stores]:
+    """Supabase, emptied."""
+    connection = Connection(lite.config(), clock=clock)
+    client = await connection.client()
+    await client.rpc("empty", {})
+
+    async def fingerprints() -> list[bytes]:
+        return [bytes.fromhex(one) for one in await client.rpc("fingerprints", {})]
+
+    try:
+        yield Stores(
+            SupabaseStoryStore(connection),
+            SupabaseProfileStore(connection),
+            SupabaseRemovalStore(connection),
+            embedded=False,
+            fingerprints=fingerprints,
+        )
+    finally:
+        await connection.close()
+
+
+SUPABASE = "supabase"
+EMBEDDED = (on_disk, in_memory)
+ADAPTERS = (*EMBEDDED, SUPABASE)
+"""Parameters of a fixture that asks `adapter_of` for its stores."""
+
+
+def adapter_of(request: pytest.FixtureRequest) -> Adapter:
+    """The adapter that a fixture is parametrised with; Supabase is started where it is asked for."""
+    if request.param != SUPABASE:
+        adapter: Adapter = request.param
+        return adapter
+    lite: Lite = request.getfixturevalue("supabase_lite")
+
+    def on_supabase(folder: Path, clock: ManualClock) -> AbstractAsyncContextManager[Stores]:
+        del folder
+        return over_supabase(lite, clock)
+
+    return on_supabase

@@ -1,0 +1,1 @@
+"""The store in Supabase: PostgREST for what is known, Storage for the bytes of audio."""

@@ -1,0 +1,49 @@
+"""Checkpoints as the schema takes them, and its verdicts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from storage_service.checkpoints import MENDS
+from storage_service.supabase.rows import STATE, encoded, from_attempts, from_problems
+from storage_service.supabase.wire import to_base64, to_timestamp
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+
+
+def to_item(checkpoint: storage_pb2.StoryCheckpoint) -> dict[str, Any]:
+    """One item of `tales.checkpoint_stories`, with what the checkpoint brings and nothing else."""
+    state, text, narration = checkpoint.state, checkpoint.text, checkpoint.narration
+    brought: dict[str, Any] = {
+        "state": common_pb2.StoryState.Name(state).removeprefix(STATE) if state else None,
+        "title": checkpoint.title,
+        "text": {"offset": text.offset, "text": text.text} if checkpoint.HasField("text") else None,
+        "content_complete": checkpoint.content_complete,
+        "generation": {"record": encoded(checkpoint.generation)} if checkpoint.HasField("generation") else None,
+        "narration": {"audio_id": narration.audio_id, "header": encoded(narration)} if narration.audio_id else None,
+        "segments": [
+            {"index": segment.index, "sha256": to_base64(segment.sha256), "segment": encoded(segment)}
+            for segment in checkpoint.segments
+        ],
+        "attempts": from_attempts(checkpoint.attempts),
+        "problems": from_problems(checkpoint.problems),
+        "embedded_parts": list(checkpoint.embedded_parts),
+    }
+    given = {name: value for name, value in brought.items() if value}
+    return {"id": checkpoint.story_id, "lease_token": checkpoint.lease_token, **given}
+
+
+def to_result(verdict: Mapping[str, Any]) -> storage_pb2.CheckpointResult:
+    """How one item went."""
+    result = storage_pb2.CheckpointResult(story_id=verdict["id"])
+    if verdict.get("refused") is not None:
+        now = Timestamp()
+        now.GetCurrentTime()
+        reason = verdict["refused"]
+        result.error.CopyFrom(
+            common_pb2.Problem(reason=reason, message=verdict["message"], mend=MENDS[reason], time=now)
+        )
+    if verdict.get("lease_expires_at") is not None:
+        result.lease_expire_time.CopyFrom(to_timestamp(verdict["lease_expires_at"]))
+    return result

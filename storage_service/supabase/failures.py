@@ -1,0 +1,172 @@
+"""How Supabase fails: told apart by status and code, with what can be done about each.
+
+Codes: https://docs.postgrest.org/en/stable/references/errors.html (PGRST…, SQLSTATE) and
+https://supabase.com/docs/guides/storage/debugging/error-codes (Storage says its status in the body too).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind, Treatment
+from servicekit.resilience.retry_after import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROVIDER: Final = "supabase"
+
+MIGRATE: Final = "run `python -m storage_service migrate`, and expose the schema `tales` in the API settings"
+
+_NOTHING: Final = Treatment(
+    retry=False, fail_over=False, break_circuit=False, cool_down=False, code=grpc.StatusCode.INTERNAL, reason="INTERNAL"
+)
+_SCHEMA_CODES: Final = frozenset(
+    {"PGRST106", "PGRST202", "PGRST203", "PGRST204", "PGRST205", "3F000", "42P01", "42703", "42883"}
+)
+_AUTH_CODES: Final = frozenset({"PGRST300", "PGRST301", "PGRST302", "PGRST303", "42501"})
+_UNDONE_CONFLICTS: Final = frozenset({"40001", "40P01", "55P03"})
+_AWAY_CODES: Final = ("PGRST000", "PGRST001", "PGRST002", "PGRST003", "08", "53", "57P")
+_SERVER: Final = 500
+_CANCELED: Final = "57014"
+_BUCKET_CODES: Final = frozenset({"Bucket not found", "NoSuchBucket"})
+_CODE: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
+
+
+class SupabaseError(ProviderError):
+    """Supabase did not do what was asked. `undone`: for sure nothing was changed, so any call can be made again."""
+
+    def __init__(
+        self,
+        kind: ProviderErrorKind,
+        message: str,
+        *,
+        undone: bool,
+        retry_after: float | None = None,
+        status: int = 0,
+    ) -> None:
+        super().__init__(kind, message, provider=PROVIDER, retry_after=retry_after, status=status)
+        self.undone = undone
+
+
+class SchemaMismatchError(SupabaseError):
+    """The schema or the bucket is not there, or not the one that this program knows: to be migrated."""
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(ProviderErrorKind.AUTH, message, undone=True, status=status)
+
+    @property
+    def treatment(self) -> Treatment:
+        """Nothing but a mend helps."""
+        return replace(_NOTHING, code=grpc.StatusCode.FAILED_PRECONDITION, reason="INVALID_CONFIGURATION")
+
+
+class ConflictError(SupabaseError):
+    """Something else happened to the same thing at the same time."""
+
+    def __init__(self, *, undone: bool, status: int) -> None:
+        super().__init__(
+            ProviderErrorKind.OVERLOAD, "the same was changed at the same time", undone=undone, status=status
+        )
+
+    @property
+    def treatment(self) -> Treatment:
+        """To be tried again where it was rolled back; nothing against Supabase's health."""
+        return replace(_NOTHING, retry=self.undone, code=grpc.StatusCode.ABORTED, reason="STORAGE_CONFLICT")
+
+
+class MissingError(SupabaseError):
+    """What was asked for is not there."""
+
+    def __init__(self, *, status: int) -> None:
+        super().__init__(ProviderErrorKind.INVALID_INPUT, "there is no such thing", undone=True, status=status)
+
+    @property
+    def treatment(self) -> Treatment:
+        """An answer, not a failure."""
+        return replace(_NOTHING, code=grpc.StatusCode.NOT_FOUND, reason="NOT_FOUND")
+
+
+class TooLargeError(SupabaseError):
+    """A file is larger than the project takes."""
+
+    def __init__(self, *, status: int) -> None:
+        super().__init__(
+            ProviderErrorKind.INVALID_INPUT, "the file is larger than the project takes", undone=True, status=status
+        )
+
+    @property
+    def treatment(self) -> Treatment:
+        """A setting of the project."""
+        return replace(_NOTHING, code=grpc.StatusCode.FAILED_PRECONDITION, reason="AUDIO_TOO_LARGE")
+
+
+class SupabaseDefectError(Exception):
+    """Supabase refused what this program should not have asked; `code` says why, and no text of its answer is kept."""
+
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(f"HTTP {status}, {code or 'no code'}")
+        self.status = status
+        self.code = code
+
+
+def from_answer(status: int, body: object, headers: Mapping[str, str]) -> Exception:
+    """What an answer that is no success means; `body` is its JSON, or None where it is none."""
+    said = body if isinstance(body, dict) else {}
+    code = str(said.get("code") or said.get("error") or "")
+    # Storage answers 400 and says in the body what it means.
+    inner = str(said.get("statusCode") or "")
+    status = int(inner) if inner.isdigit() and status < _SERVER else status
+    # A code says that the database has judged, and has undone what it refuses.
+    found = _by_code(status, code) or _by_status(status, parse(headers), undone=bool(said.get("code")))
+    return found or SupabaseDefectError(status, code if _CODE.fullmatch(code) else "")
+
+
+def _by_code(status: int, code: str) -> SupabaseError | None:
+    if code in _SCHEMA_CODES or code in _BUCKET_CODES:
+        what = "the bucket `tales`" if code in _BUCKET_CODES else "the schema `tales`, or a part of it,"
+        return SchemaMismatchError(f"{what} is not there; {MIGRATE}", status=status)
+    if code in _AUTH_CODES:
+        return _auth(status)
+    if code in _UNDONE_CONFLICTS:
+        return ConflictError(undone=True, status=status)
+    if code == _CANCELED:
+        return SupabaseError(ProviderErrorKind.TIMEOUT, "the database took too long", undone=True, status=status)
+    if code.startswith(_AWAY_CODES):
+        return SupabaseError(ProviderErrorKind.OVERLOAD, "the database is not there", undone=False, status=status)
+    return None
+
+
+def _by_status(status: int, retry_after: float | None, *, undone: bool) -> SupabaseError | None:
+    match status:
+        case 401 | 403:
+            found = _auth(status)
+        case 404:
+            found = MissingError(status=status)
+        case 409:
+            found = ConflictError(undone=False, status=status)
+        case 413:
+            found = TooLargeError(status=status)
+        case 429:
+            found = SupabaseError(
+                ProviderErrorKind.RATE, "too many calls", undone=True, retry_after=retry_after, status=status
+            )
+        case 408 | 504:
+            found = SupabaseError(ProviderErrorKind.TIMEOUT, "it took too long", undone=undone, status=status)
+        case _ if status >= _SERVER:
+            what = "it failed on its own side"
+            found = SupabaseError(
+                ProviderErrorKind.OVERLOAD, what, undone=undone, retry_after=retry_after, status=status
+            )
+        case _:
+            return None
+    return found
+
+
+def _auth(status: int) -> SupabaseError:
+    message = "the key is not accepted; set SUPABASE_KEY to a secret key (service role) of the project"
+    return SupabaseError(ProviderErrorKind.AUTH, message, undone=True, status=status)

@@ -1,0 +1,162 @@
+"""Rows of the schema as messages, and messages as rows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from google.protobuf.message import Message
+
+from storage_service.records import Lease, RepeatKey
+from storage_service.supabase.profile_rows import to_profile
+from storage_service.supabase.wire import from_base64, to_base64, to_name, to_text, to_timestamp
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+
+STATE: Final = "STORY_STATE_"
+KIND: Final = "STORY_KIND_"
+
+_TIMES: Final = {"create_time": "created_at", "update_time": "updated_at", "end_time": "ended_at"}
+
+
+def to_record(row: Mapping[str, Any]) -> storage_pb2.StoryRecord:
+    """A story as `tales.story_record` gives it."""
+    record = storage_pb2.StoryRecord(owner=row["owner"], story=_to_story(row), run=_to_run(row))
+    record.spec.ParseFromString(from_base64(row["spec"]))
+    parent = row["parent"]
+    if parent is not None:
+        record.parent.title = parent["title"]
+        record.parent.summary = _generation(parent["generation"]).summary
+    return record
+
+
+def to_state(name: str) -> common_pb2.StoryState.ValueType:
+    """A state from its name."""
+    return common_pb2.StoryState.Value(STATE + name)
+
+
+def to_summary(row: Mapping[str, Any]) -> common_pb2.StorySummary:
+    """A row of `tales.list_stories`."""
+    summary = common_pb2.StorySummary(
+        id=row["id"],
+        state=to_state(row["state"]),
+        title=row["title"],
+        kind=common_pb2.StoryKind.Value(KIND + row["kind"]),
+        child_id=row["child_id"] or "",
+        hero_id=row["hero_id"] or "",
+        child_name=row["child_name"],
+        language_code=row["language_code"],
+        length_minutes=row["length_minutes"],
+        rating=row["rating"],
+        create_time=to_timestamp(row["created_at"]),
+        update_time=to_timestamp(row["updated_at"]),
+        revision=row["revision"],
+    )
+    if row["duration_us"] is not None:
+        summary.audio_duration.FromMicroseconds(row["duration_us"])
+    return summary
+
+
+def from_repeat(rpc: str, repeat: RepeatKey | None) -> dict[str, str] | None:
+    """The key of a request that can come again."""
+    if repeat is None:
+        return None
+    return {"rpc": rpc, "id": repeat.request_id, "fingerprint": to_base64(repeat.fingerprint)}
+
+
+def from_lease(lease: Lease | None) -> dict[str, Any] | None:
+    """A lease that is asked for."""
+    return None if lease is None else {"runner": lease.runner, "duration_us": lease.duration}
+
+
+def from_problems(problems: Sequence[common_pb2.Problem]) -> list[dict[str, str]]:
+    """Problems to keep; the same one is the same row."""
+    return [
+        {"reason": to_text(problem.reason), "problem": to_base64(problem.SerializeToString(deterministic=True))}
+        for problem in problems
+    ]
+
+
+def from_attempts(attempts: Sequence[common_pb2.Attempt]) -> list[dict[str, Any]]:
+    """Lines of the ledger."""
+    return [
+        {
+            "attempt_id": attempt.attempt_id,
+            "kind": to_name(common_pb2.AttemptKind.Name, attempt.kind, "ATTEMPT_KIND_"),
+            "provider": to_text(attempt.provider),
+            "model": to_text(attempt.model),
+            "outcome": to_name(common_pb2.AttemptOutcome.Name, attempt.outcome, "ATTEMPT_OUTCOME_"),
+            "reason": to_text(attempt.reason),
+            "cost_usd": attempt.cost_usd,
+            "cost_known": attempt.cost_known,
+            "started_at": attempt.start_time.ToJsonString() if attempt.HasField("start_time") else None,
+            "ended_at": attempt.end_time.ToJsonString() if attempt.HasField("end_time") else None,
+            "attempt": encoded(attempt),
+        }
+        for attempt in attempts
+    ]
+
+
+def encoded(message: Message) -> str:
+    """A message, for a column of type bytea."""
+    return to_base64(message.SerializeToString())
+
+
+def _to_story(row: Mapping[str, Any]) -> common_pb2.Story:
+    story = common_pb2.Story.FromString(from_base64(row["story"]))
+    story.id, story.title, story.content = row["id"], row["title"], row["content"]
+    story.state = to_state(row["state"])
+    story.kind = common_pb2.StoryKind.Value(KIND + row["kind"])
+    story.revision, story.narrate, story.content_complete = row["revision"], row["narrate"], row["content_complete"]
+    if row["child"] is not None:
+        story.child.CopyFrom(to_profile(common_pb2.Child, row["child"]))
+    if row["hero"] is not None:
+        story.hero.CopyFrom(to_profile(common_pb2.Hero, row["hero"]))
+    if row["voice"]:
+        story.voice.ParseFromString(from_base64(row["voice"]))
+    for field, column in _TIMES.items():
+        if row[column] is not None:
+            getattr(story, field).CopyFrom(to_timestamp(row[column]))
+    story.embedded_parts.extend(row["embedded_parts"])
+    if row["rating"] is not None:
+        story.rating = row["rating"]
+    if row["audio"] is not None:
+        story.audio.ParseFromString(from_base64(row["audio"]))
+        story.audio.segments.extend(_segments(row.get("audio_segments", ())))
+    story.problems.extend(common_pb2.Problem.FromString(from_base64(one)) for one in row["problems"])
+    story.attempts.extend(common_pb2.Attempt.FromString(from_base64(one)) for one in row.get("attempts", ()))
+    if row["generation"] is not None:
+        _add_generation(story, _generation(row["generation"]), full="attempts" in row)
+    return story
+
+
+def _to_run(row: Mapping[str, Any]) -> storage_pb2.RunRecord:
+    run = storage_pb2.RunRecord(
+        lease_token=row["lease_token"],
+        runner=row["runner"],
+        pickup_count=row["pickup_count"],
+        segments=_segments(row["segments"]),
+    )
+    if row["lease_expires_at"] is not None:
+        run.lease_expire_time.CopyFrom(to_timestamp(row["lease_expires_at"]))
+    if row["started_at"] is not None:
+        run.start_time.CopyFrom(to_timestamp(row["started_at"]))
+    if row["narration"] is not None:
+        run.narration.ParseFromString(from_base64(row["narration"]))
+    return run
+
+
+def _segments(encoded_segments: Sequence[str]) -> list[common_pb2.Segment]:
+    return [common_pb2.Segment.FromString(from_base64(one)) for one in encoded_segments]
+
+
+def _generation(text: str | None) -> storage_pb2.GenerationRecord:
+    return storage_pb2.GenerationRecord.FromString(from_base64(text))
+
+
+def _add_generation(story: common_pb2.Story, generation: storage_pb2.GenerationRecord, *, full: bool) -> None:
+    story.model_used, story.summary = generation.model_used, generation.summary
+    if generation.HasField("usage"):
+        story.usage.CopyFrom(generation.usage)
+    if full:
+        story.full_response.extend(generation.full_response)
+        if generation.HasField("generation_info"):
+            story.generation_info.CopyFrom(generation.generation_info)

@@ -1,0 +1,61 @@
+"""New stories and their audio, as the schema takes them."""
+
+from typing import Any, Final
+
+from storage_service.records import AudioKey, NewStory
+from storage_service.supabase.rows import KIND, encoded
+from storage_service.supabase.wire import to_base64
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+
+_KEPT_APART: Final = ("voice", "problems", "narrate", "embedded_parts")
+"""Fields of a new story that have columns or tables of their own."""
+
+
+def from_new(new: NewStory) -> dict[str, Any]:
+    """The columns of a new story. The kept child and hero are put in by the database."""
+    story = new.story
+    begun = common_pb2.Story()
+    begun.CopyFrom(story)
+    for field in _KEPT_APART:
+        begun.ClearField(field)
+    if story.child_id:
+        begun.ClearField("child")
+    if story.hero_id:
+        begun.ClearField("hero")
+    return {
+        "id": new.story_id,
+        "kind": common_pb2.StoryKind.Name(story.kind or common_pb2.STORY_KIND_CHILD).removeprefix(KIND),
+        "child_id": story.child_id or None,
+        "child_name": story.child.name,
+        "hero_id": story.hero_id or None,
+        "parent_story_id": story.parent_story_id or None,
+        "language_code": story.language_code,
+        "length_minutes": story.length_minutes,
+        "narrate": story.narrate,
+        "embedded_parts": list(dict.fromkeys(story.embedded_parts)),
+        "spec": encoded(new.spec),
+        "story": encoded(begun),
+        "voice": encoded(story.voice),
+    }
+
+
+def created_by(record: storage_pb2.StoryRecord, new: NewStory) -> bool:
+    """True where a record is just what this call would have made."""
+    run, lease = record.run, new.lease
+    untouched = record.story.state == common_pb2.STORY_STATE_PENDING and record.story.revision == 1
+    token, runner = (0, "") if lease is None else (1, lease.runner)
+    return record.story.id == new.story_id and untouched and (run.lease_token, run.runner) == (token, runner)
+
+
+def from_audio(audio: common_pb2.StoryAudio, key: AudioKey) -> dict[str, Any]:
+    """The columns of a story's audio."""
+    return {
+        "audio_id": audio.audio_id,
+        "object_id": key.object_id,
+        "sha256": to_base64(audio.sha256),
+        "size_bytes": audio.size_bytes,
+        "content_type": audio.content_type.replace("\0", ""),
+        "duration_us": audio.duration.ToMicroseconds(),
+        "audio": encoded(audio),
+    }

@@ -1,0 +1,189 @@
+"""The StoryStore in Supabase: a function of the schema for each method, so that each is one transaction."""
+
+from collections.abc import Collection, Sequence
+
+from servicekit.ids import is_id
+from storage_service import states
+from storage_service.records import (
+    Attached,
+    AudioKey,
+    Cancel,
+    Change,
+    KeptAudio,
+    Lease,
+    Narrate,
+    NewStory,
+    Position,
+    Rate,
+    Removed,
+    RepeatKey,
+    Retry,
+)
+from storage_service.supabase import refusals, rows
+from storage_service.supabase.checkpointing import to_item, to_result
+from storage_service.supabase.connection import Connection
+from storage_service.supabase.filters import from_filter, from_position
+from storage_service.supabase.removals import to_removed
+from storage_service.supabase.stories import created_by, from_audio, from_new
+from storage_service.supabase.wire import from_base64
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+
+
+class SupabaseStoryStore:
+    """Keeps stories in the schema `tales`; see StoryStore for the methods."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def open(self) -> None:
+        """Builds the client; nothing is asked of Supabase yet (see `checking`)."""
+        await self._connection.client()
+
+    async def close(self) -> None:
+        """Closes the client."""
+        await self._connection.close()
+
+    async def create(self, owner: str, new: NewStory) -> tuple[storage_pb2.StoryRecord, bool]:
+        """Keeps a new story, or finds the kept one."""
+        repeated = []
+        answer = await self._connection.rpc(
+            "create_story",
+            owner=owner,
+            story=from_new(new),
+            problems=rows.from_problems(new.story.problems),
+            request=rows.from_repeat("CreateStory", new.repeat),
+            lease=rows.from_lease(new.lease),
+            now=self._connection.now(),
+            on_retry=lambda: repeated.append(True),
+        )
+        refusals.check(answer, new.story.parent_story_id or new.story_id)
+        record = rows.to_record(answer["record"])
+        # The first try may have made it, and its answer was lost.
+        return record, answer["created"] or (bool(repeated) and created_by(record, new))
+
+    async def get(self, owner: str, story_id: str, *, full: bool) -> storage_pb2.StoryRecord:
+        """A story."""
+        answer = await self._connection.rpc("get_story", owner=owner, story_id=story_id, full=full)
+        refusals.check(answer, story_id)
+        return rows.to_record(answer)
+
+    async def list_page(
+        self, owner: str, chosen: common_pb2.StoryFilter, *, limit: int, after: Position | None
+    ) -> Sequence[common_pb2.StorySummary]:
+        """A page of stories."""
+        if not all(is_id(given) for given in (chosen.child_id, chosen.hero_id) if given):
+            return []
+        page = await self._connection.rpc(
+            "list_stories", owner=owner, filter=from_filter(chosen), limit=limit, after=from_position(after)
+        )
+        return [rows.to_summary(row) for row in page]
+
+    async def update(
+        self, owner: str, story_id: str, change: Change, *, expected_revision: int | None
+    ) -> tuple[storage_pb2.StoryRecord, bool]:
+        """Makes a change."""
+        given: dict[str, object] = {"kind": type(change).__name__}
+        repeat: RepeatKey | None = None
+        lease: Lease | None = None
+        match change:
+            case Rate(rating):
+                given["rating"] = rating
+            case Narrate(voice, repeat, lease):
+                given["voice"] = rows.encoded(voice)
+            case Retry(repeat, lease):
+                pass
+        answer = await self._connection.rpc(
+            "update_story",
+            # A repeated Cancel or Rate finds what it wants; a Retry would find it done by somebody.
+            safe=isinstance(change, Cancel | Rate) and expected_revision is None,
+            owner=owner,
+            story_id=story_id,
+            change=given,
+            request=rows.from_repeat(type(change).__name__, repeat),
+            lease=rows.from_lease(lease),
+            expected_revision=expected_revision,
+            now=self._connection.now(),
+        )
+        if answer.get("refused") == "WRONG_STATE":
+            states.check_change(change, rows.to_state(answer["detail"]["state"]))
+        refusals.check(answer, story_id)
+        return rows.to_record(answer["record"]), answer["changed"]
+
+    async def delete(self, owner: str, story_id: str) -> Removed:
+        """Removes a story."""
+        answer = await self._connection.rpc(
+            "delete_story", safe=False, owner=owner, story_id=story_id, now=self._connection.now()
+        )
+        refusals.check(answer, story_id)
+        return to_removed(answer)
+
+    async def claim(self, lease: Lease, *, most: int, story_ids: Collection[str]) -> Sequence[storage_pb2.ClaimedStory]:
+        """Takes leases. Not repeated where it may have been done: the leases that were taken then just run out."""
+        claimed = await self._connection.rpc(
+            "claim_stories",
+            safe=False,
+            runner=lease.runner,
+            duration_us=lease.duration,
+            most=most,
+            story_ids=sorted(story_ids) or None,
+            now=self._connection.now(),
+        )
+        return [
+            storage_pb2.ClaimedStory(
+                story_id=row["id"], owner=row["owner"], lease_token=row["lease_token"], pickup_count=row["pickup_count"]
+            )
+            for row in claimed
+        ]
+
+    async def checkpoint(
+        self, lease_duration: int, checkpoints: Sequence[storage_pb2.StoryCheckpoint]
+    ) -> Sequence[storage_pb2.CheckpointResult]:
+        """Keeps what runs have made."""
+        verdicts = await self._connection.rpc(
+            "checkpoint_stories",
+            lease_us=lease_duration,
+            items=[to_item(checkpoint) for checkpoint in checkpoints],
+            now=self._connection.now(),
+        )
+        return [to_result(verdict) for verdict in verdicts]
+
+    async def release(self, leases: Sequence[storage_pb2.HeldLease]) -> int:
+        """Gives leases back."""
+        given = [{"id": lease.story_id, "lease_token": lease.lease_token} for lease in leases]
+        return int(await self._connection.rpc("release_stories", leases=given))
+
+    async def check_lease(self, story_id: str, lease_token: int) -> None:
+        """Asks whether a run holds a story."""
+        refusals.check(await self._connection.rpc("check_lease", story_id=story_id, lease_token=lease_token), story_id)
+
+    async def attach_audio(
+        self, story_id: str, lease_token: int, audio: common_pb2.StoryAudio, key: AudioKey
+    ) -> Attached:
+        """Gives a story its audio."""
+        answer = await self._connection.rpc(
+            "attach_audio",
+            story_id=story_id,
+            lease_token=lease_token,
+            audio=from_audio(audio, key),
+            now=self._connection.now(),
+        )
+        refusals.check(answer, story_id)
+        dropped = answer["dropped"]
+        kept = common_pb2.StoryAudio.FromString(from_base64(answer["audio"]))
+        return Attached(kept, [] if dropped is None else [AudioKey(story_id, dropped)])
+
+    async def find_audio(self, owner: str, story_id: str) -> KeptAudio | None:
+        """The audio of a story."""
+        answer = await self._connection.rpc("find_audio", owner=owner, story_id=story_id)
+        refusals.check(answer, story_id)
+        if not answer:
+            return None
+        audio = common_pb2.StoryAudio.FromString(from_base64(answer["audio"]))
+        return KeptAudio(audio, AudioKey(story_id, answer["object_id"]))
+
+    async def known_audio(self, keys: Collection[AudioKey]) -> Collection[AudioKey]:
+        """Keys of audio that is referred to."""
+        object_ids = [key.object_id for key in keys]
+        known = await self._connection.rpc("known_audio", object_ids=object_ids)
+        return {AudioKey(row["story_id"], row["object_id"]) for row in known}.intersection(keys)
