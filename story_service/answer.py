@@ -33,6 +33,7 @@ _MAX_TITLE_LINE: Final = MAX_TITLE_LENGTH + 40
 _MAX_FIRST_LINE: Final = 120
 _MAX_TAIL: Final = 1_500
 """What goes on for longer behind `===` is no summary: it is the story, behind a rule."""
+_ENDS: Final = (".", "!", "?", "\u2026", "\u3002", "\uff01", "\uff1f")
 _MAX_CHATTER: Final = 3
 
 
@@ -104,11 +105,11 @@ class AnswerReader:
         return Answer(tuple(given), "".join(self._text), self._summary())
 
     def _read(self, text: str) -> None:
-        if RESTART in text:
-            before, _, text = text.rpartition(RESTART)
-            self._lines(before.replace(RESTART, ""))
+        first, *others = text.split(RESTART)
+        self._lines(first)
+        for other in others:
             self._forget_thoughts()
-        self._lines(text)
+            self._lines(other)
 
     @property
     def _behind_text(self) -> bool:
@@ -260,12 +261,13 @@ class AnswerReader:
         return whole
 
     def _summary(self) -> str:
-        """The first paragraph or paragraphs behind the text, on one line."""
+        """What stands behind the text up to the end of the paragraph with the second sentence, on one line."""
         lines = without_label("".join(self._tail))[0].splitlines()
         told: list[str] = []
         for each in lines:
             line = read_line(each.strip(), whole=True)
-            if line.kind is LineKind.SEPARATOR and told:
+            ends = sum(word.endswith(_ENDS) for word in told)
+            if told and (line.kind is LineKind.SEPARATOR or (line.kind is LineKind.BREAK and ends >= 2)):
                 break
             if line.kind in {LineKind.TEXT, LineKind.SUMMARY}:
                 told += without_emphasis(line.text).split()

@@ -10,25 +10,17 @@ from typing import Final
 LINE_HEAD: Final = 64
 """Code points of a line that tell what the line is."""
 
-_LABELS: Final = (
-    # English, Russian, and the words that models use when they write in other languages.
-    "summary",
-    "story summary",
-    "short summary",
-    "brief summary",
-    "two-sentence summary",
-    "summary of the story",
-    "summary for a sequel",
-    "summary for sequels",
-    "summary for the sequel",
-    "synopsis",
-    "краткое содержание",
-    "краткое содержание сказки",
-    "краткое содержание истории",
-    "краткий пересказ",
-    "краткое изложение",
-    "содержание",
-    "резюме",
+_DRESS: Final = r"[\s#*_>`=~-]*"
+# English, Russian, and what models say that write in other languages.
+_ENGLISH: Final = (
+    r"(?:(?:a |the )?(?:short |brief |quick |final )?(?:(?:two|2)[- ]sentence )?(?:story |plot |sequel )?"
+    r"(?:summary|synopsis|recap)|tl;dr)"
+)
+_RUSSIAN: Final = (
+    r"(?:(?:краткое |короткое )?(?:содержание|изложение|резюме)|краткое описание|краткая сводка"
+    r"|(?:краткий |короткий )?(?:пересказ|итог))"
+)
+_OTHERS: Final = (
     "стислий зміст",
     "короткий зміст",
     "zusammenfassung",
@@ -54,10 +46,33 @@ _LABELS: Final = (
     "תקציר",
     "सारांश",
 )
-_DRESS: Final = r"[\s#*_>`=~-]*"
-_ANY_LABEL: Final = "|".join(sorted(map(re.escape, _LABELS), key=len, reverse=True))
+_STARTS: Final = (
+    *(
+        "a ",
+        "the ",
+        "short ",
+        "brief ",
+        "quick ",
+        "final ",
+        "two",
+        "2",
+        "story",
+        "plot",
+        "sequel",
+        "summary",
+        "synopsis",
+    ),
+    *("recap", "tl;dr", "кратк", "коротк", "содержание", "изложение", "резюме", "пересказ", "итог"),
+    *_OTHERS,
+)
+_OF_WHAT: Final = (
+    r"(?: (?:of|for|in) (?:[\w-]+ ){0,3}(?:story|tale|sequels?|writers?|sentences)"
+    r"| (?:сказки|истории|рассказа|для (?:[\w-]+ )?(?:продолжения|сказки|истории)|в двух предложениях)"
+    r"|\s?\([^:)\n]{1,40}\))?"
+)
 _LABEL: Final = re.compile(
-    rf"{_DRESS}(?:{_ANY_LABEL})[\s*_`]*(?:[:\uff1a][\s*_`]*|[=-]*\Z)",
+    rf"{_DRESS}(?:{_ENGLISH}|{_RUSSIAN}|{'|'.join(map(re.escape, _OTHERS))})"
+    rf"(?:{_OF_WHAT}[\s*_`]*[:\uff1a][\s*_`]*|[\s*_`]*[=-]*\Z)",
     re.IGNORECASE,
 )
 _FENCE: Final = re.compile(r"(?:`{3,}|~{3,})\s*\w*\s*\Z")
@@ -111,7 +126,7 @@ def is_open(head: str) -> bool:
     if not head or head[0] in _MARKS:
         return True
     bare = head.lstrip(_BARE).casefold()
-    return any(label.startswith(bare) or bare.startswith(label) for label in _LABELS)
+    return any(start.startswith(bare) or bare.startswith(start) for start in _STARTS)
 
 
 def bounded(head: str) -> str:
@@ -132,7 +147,7 @@ def read_line(head: str, *, whole: bool) -> Line:
             return Line(LineKind.BREAK)
         if _SEPARATOR.match(head):
             return Line(LineKind.SEPARATOR)
-    label = _LABEL.match(head)
+    label = _LABEL.match(head[:LINE_HEAD])
     if label is not None:
         return Line(LineKind.SUMMARY, head[label.end() :])
     if whole and _RULE.match(head):
@@ -153,7 +168,7 @@ def without_emphasis(text: str) -> str:
 def without_label(text: str) -> tuple[str, bool]:
     """`text` without the label of a summary at its beginning, and whether there was one."""
     first, newline, rest = text.lstrip().partition("\n")
-    label = _LABEL.match(first)
+    label = _LABEL.match(first[:LINE_HEAD])
     if label is None:
         return text, False
     return first[label.end() :] + newline + rest, True

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from story_service.answer import MAX_SUMMARY_LENGTH, Answer, AnswerItem, AnswerReader
@@ -75,6 +75,10 @@ _PIECES = st.lists(
             "Summary: ",
             "**Summary:**",
             "Summ",
+            "Short summary of ",
+            "the very long and winding ",
+            "story: ",
+            "Кратк",
             "Краткое содержание:",
             "Он жил в г. Москве. ",  # noqa: RUF001 - Russian
             "<think>",
@@ -100,6 +104,7 @@ _PIECES = st.lists(
 )
 
 
+@example(pieces=[*["Mia slept. "] * 10, "</think>", "Mia slept. ", "</think>"], cuts=[], title_wanted=False)
 @given(pieces=_PIECES, cuts=st.lists(st.integers(0, 4_000), max_size=30), title_wanted=st.booleans())
 def test_it_does_not_matter_how_an_answer_is_cut(pieces: list[str], cuts: list[int], *, title_wanted: bool) -> None:
     """Any chopping of one answer gives the same items, text and summary."""
@@ -202,6 +207,12 @@ def test_a_title_that_sounds_like_chatter_stays(title: str) -> None:
         "\n\n*Summary: They slept.*",
         "\n\nSUMMARY: They slept.\n```",
         "\n\nTwo-sentence summary: They slept.",
+        "\n\n**Story Summary (for a sequel):** They slept.",
+        "\n\nSummary for sequels: They slept.",
+        "\n\n### A short summary of the story:\nThey slept.",
+        "\n\nTL;DR: They slept.",
+        "\n\n**Краткое содержание для продолжения:** They slept.",
+        "\n\nКраткий пересказ сказки: They slept.",  # noqa: RUF001 - Russian
         "\n\n**Краткое содержание:** They slept.",
         "\r\n\r\nКраткое содержание\r\nThey slept.",  # noqa: RUF001 - Russian
         "\n\nZusammenfassung: They slept.",
@@ -213,6 +224,13 @@ def test_the_summary_never_leaks_into_the_text(ending: str) -> None:
     answer = _read("Mia\n\nShe swam." + ending)[1]
 
     assert ("She swam.", "They slept.") == (answer.text, answer.summary)
+
+
+def test_what_a_model_says_behind_the_summary_is_left_out() -> None:
+    """Two sentences are what was asked for; offers behind them are not for a sequel."""
+    answer = _read("Mia\n\nShe swam.\n\n===\nMia swam.\n\nThey slept.\n\nWould you like another story?")[1]
+
+    assert ("She swam.", "Mia swam. They slept.") == (answer.text, answer.summary)
 
 
 def test_an_answer_without_a_summary_has_none() -> None:
@@ -253,6 +271,8 @@ def test_a_long_summary_behind_a_label_is_cut_and_no_text() -> None:
         ("Two < three, and 1 = 1.", "Two < three, and 1 = 1."),
         ("The summary of it all: she swam.", "The summary of it all: she swam."),
         ("Summaries are dull, said Mia.", "Summaries are dull, said Mia."),
+        ("A story: that was her wish.", "A story: that was her wish."),
+        ("Содержание письма было таким: спи.", "Содержание письма было таким: спи."),
         ("She \ud83d\ude00 swam.", "She \U0001f600 swam."),
         ("She <think>hm, a sea</think>swam.", "She swam."),
     ],
