@@ -26,7 +26,8 @@ class EventLines:
         lines = (bytes(self._rest) + head).split(b"\n")
         self._rest.clear()
         self._keep(tail)
-        return [line[len(_DATA) :].strip() for line in lines if line.startswith(_DATA)]
+        payloads = [line[len(_DATA) :].strip() for line in lines if line.startswith(_DATA)]
+        return [payload for payload in payloads if payload]
 
     def end(self) -> list[bytes]:
         """The event of a last line without a line break."""

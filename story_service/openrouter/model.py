@@ -61,7 +61,12 @@ class OpenRouterChatModel:
         async with AsyncExitStack() as stack:
             call = upstream.chat(request_body(request, self._options.routing))
             reply = await watch.within(stack.enter_async_context(call))
-            payloads, answer, started = Payloads(reply), Answer(request.model, reply.headers), False
+            payloads, answer = Payloads(reply), Answer(request.model, reply.headers)
+            started = payloads.streamed and bool(answer.generation_id)
+            if started:
+                watch.pause()
+                yield answer.started
+                watch.go_on(heard=False)
             while not payloads.ended:
                 for payload in await _read(payloads, answer, watch):
                     text = answer.feed(payload)

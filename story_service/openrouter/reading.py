@@ -20,7 +20,8 @@ class Payloads:
 
     def __init__(self, reply: "Reply") -> None:
         self._reply = reply
-        self._streamed = reply.headers.get("content-type", "").lower().startswith("text/event-stream")
+        self.streamed = reply.headers.get("content-type", "").lower().startswith("text/event-stream")
+        """True for events, False for one body."""
         self._lines = EventLines()
         self._body = bytearray()
         self.ended = False
@@ -29,7 +30,7 @@ class Payloads:
     async def read(self) -> list[bytes]:
         """Those that came with the next bytes, perhaps none. Raises ProviderError TRANSPORT."""
         chunk = await self._reply.read()
-        if not self._streamed:
+        if not self.streamed:
             return self._whole(chunk)
         payloads = self._lines.feed(chunk) if chunk else self._lines.end()
         if _DONE in payloads:

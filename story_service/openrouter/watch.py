@@ -28,10 +28,15 @@ class Watch:
         self._whole = False
         self._waiting_for = "no text came in time"
 
+    @property
+    def deadline(self) -> float:
+        """Until when is waited, on the clock."""
+        return min(self._next, self._end)
+
     async def within(self, answer: Awaitable[T]) -> T:
         """Wait for `answer` as long as the timers let. Raises ProviderError TIMEOUT."""
         try:
-            async with asyncio.timeout_at(min(self._next, self._end)):
+            async with asyncio.timeout_at(self.deadline):
                 return await answer
         except TimeoutError:
             late = self._end <= self._next

@@ -54,6 +54,13 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Says nothing for some seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Cut:
     """Breaks the connection."""
 
@@ -73,7 +80,7 @@ class Usage:
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
-Step: TypeAlias = Text | Event | Raw | Wait | Cut | Finish | Usage
+Step: TypeAlias = Text | Event | Raw | Wait | Pause | Cut | Finish | Usage
 
 DONE: Final = Raw(b"data: [DONE]\n\n")
 
@@ -87,6 +94,8 @@ class Answer:
     steps: Sequence[Step] = ()
     body: bytes | None = None
     content_type: str = "application/json"
+    hold: asyncio.Event | None = None
+    """Wait for it before a byte is sent."""
     cut: bool = False
     """Break the connection before a byte is sent."""
     header_id: bool = True
@@ -232,6 +241,8 @@ class OpenRouterFake:
             answer = self._scripted.popleft()
         else:
             answer = self.default(call) if self.default is not None else error(500)
+        if answer.hold is not None:
+            await answer.hold.wait()
         if answer.cut:
             return _broken(request, web.Response())
         headers = {**answer.headers, **({"X-Generation-Id": call.generation_id} if answer.header_id else {})}
@@ -293,6 +304,8 @@ async def _step(response: web.StreamResponse, step: Step, call: Call) -> None:
     match step:
         case Raw(data):
             await response.write(data)
+        case Pause(seconds):
+            await asyncio.sleep(seconds)
         case Wait(until, None):
             await until.wait()
         case Wait(until, float() as every):

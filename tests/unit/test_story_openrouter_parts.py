@@ -1,0 +1,208 @@
+"""The parts of OpenRouter's adapter that need no network."""
+
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from story_service.chat import ChatRequest, ChatTimers, Message
+from story_service.openrouter import OpenRouterOptions, ProviderRouting, check_header_value, check_key_format
+from story_service.openrouter.body import request_body
+from story_service.openrouter.lines import EventLines
+from story_service.openrouter.usage import spending_of
+from story_service.openrouter.watch import Watch
+
+STREAM: Final = (
+    b': OPENROUTER PROCESSING\r\n\r\nevent: message\ndata: {"text": "\xf0\x9f\xa6\x8a"}\n\ndata:{"x": 1}\r\n\r\n'
+    b"data:\n\nid: 3\ndata: [DONE]"
+)
+PAYLOADS: Final = [b'{"text": "\xf0\x9f\xa6\x8a"}', b'{"x": 1}', b"[DONE]"]
+
+
+@given(st.lists(st.integers(0, len(STREAM)), max_size=20))
+def test_events_do_not_depend_on_where_the_stream_is_cut(cuts: list[int]) -> None:
+    """Every way of chopping the same bytes gives the same events."""
+    lines, payloads, start = EventLines(), list[bytes](), 0
+    for cut in (*sorted(cuts), len(STREAM)):
+        payloads += lines.feed(STREAM[start:cut])
+        start = cut
+    payloads += lines.end()
+
+    assert payloads == PAYLOADS
+
+
+def test_a_line_has_a_bound() -> None:
+    """TRANSPORT, however slowly it grows."""
+    lines = EventLines()
+    for _ in range(262):
+        lines.feed(b"x" * 1_000)
+
+    with pytest.raises(ProviderError) as caught:
+        lines.feed(b"x" * 1_000)
+
+    assert ProviderErrorKind.TRANSPORT == caught.value.kind
+
+
+@pytest.mark.parametrize("key", ["sk-or-v1-0123456789abcdef", "sk-or-x"])
+def test_keys_of_openrouter(key: str) -> None:
+    """Are taken as they are."""
+    assert key == check_key_format(key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        " ",
+        "sk-or",
+        "sk-proj-abc",
+        '"sk-or-v1-a"',
+        "sk-or-v1 a",
+        "sk-or-v1-a\n",
+        "sk-or-ключ",
+        "sk-or-\x00",
+        "k" * 2_000,
+    ],
+)
+def test_malformed_keys_are_refused_untold(key: str) -> None:
+    """With a mend that does not hold them."""
+    with pytest.raises(ValueError, match="must") as caught:
+        check_key_format(key)
+
+    assert len(key) < 7 or key not in str(caught.value)
+
+
+def test_the_beginning_alone_is_no_key() -> None:
+    """It is what stands in examples."""
+    with pytest.raises(ValueError, match="begin"):
+        check_key_format("sk-or-")
+
+
+def test_keys_of_other_servers_may_look_otherwise() -> None:
+    """Only OpenRouter's own hosts give keys that begin alike."""
+    assert "local" == check_key_format("local", base_url="http://127.0.0.1:8080/v1")
+    for host in ("openrouter.ai", "eu.openrouter.ai"):
+        with pytest.raises(ValueError, match="sk-or-"):
+            check_key_format("local", base_url=f"https://{host}/api/v1")
+
+
+@pytest.mark.parametrize("value", ["Tales", "", "https://tales.example/", "x" * 200])
+def test_headers_that_can_be_sent(value: str) -> None:
+    """Printable ASCII, or nothing."""
+    assert value == check_header_value(value)
+
+
+@pytest.mark.parametrize("value", ["a\r\nX: y", "Сказки", " a", "a ", "x" * 201])
+def test_headers_that_can_not_be_sent(value: str) -> None:
+    """Are refused where they are set."""
+    with pytest.raises(ValueError, match="must"):
+        check_header_value(value)
+
+
+def test_a_prefill_ends_without_white_space() -> None:
+    """Models that take one refuse it else; no other message is touched."""
+    messages = (Message("user", "Go on. "), Message("assistant", "Once there was \n"))
+
+    told = request_body(ChatRequest(model="a/b", messages=messages, prefill=True), ProviderRouting())
+    kept = request_body(ChatRequest(model="a/b", messages=messages), ProviderRouting())
+
+    assert ["Go on. ", "Once there was"] == [message["content"] for message in told["messages"]]
+    assert ["Go on. ", "Once there was \n"] == [message["content"] for message in kept["messages"]]
+
+
+def test_what_is_not_set_is_not_said() -> None:
+    """OpenRouter decides then; but nobody may keep what is asked."""
+    body = request_body(ChatRequest(model="a/b", messages=()), OpenRouterOptions().routing)
+
+    assert {"model", "messages", "stream", "stream_options", "usage", "provider"} == set(body)
+    assert {"data_collection": "deny"} == body["provider"]
+
+
+@pytest.mark.parametrize(
+    ("usage", "cost", "known"),
+    [
+        ({"cost": 0.5}, 0.5, True),
+        ({"cost": 0}, 0.0, True),
+        ({}, 0.0, False),
+        ({"cost": -1}, 0.0, False),
+        ({"cost": "0.5"}, 0.0, False),
+        ({"cost": True}, 0.0, False),
+        ({"cost": float("inf")}, 0.0, False),
+        ({"cost": 0.5, "cost_details": {"upstream_inference_cost": 2}}, 0.5, True),
+        ({"cost": 0.5, "is_byok": True, "cost_details": {"upstream_inference_cost": 2}}, 2.5, True),
+    ],
+)
+def test_costs_are_known_or_not(usage: dict[str, object], cost: float, *, known: bool) -> None:
+    """What is no amount of money is not taken for one."""
+    spending = spending_of(usage)
+
+    assert (cost, known) == (spending.cost_usd, spending.cost_known)
+
+
+def test_tokens_that_are_none_are_not_counted() -> None:
+    """Nor do they pass what a message can hold."""
+    spending = spending_of({"prompt_tokens": -3, "completion_tokens": 10**12})
+
+    assert (0, 2**31 - 1) == (spending.prompt_tokens, spending.completion_tokens)
+
+
+class Clock:
+    """Time that goes on by hand."""
+
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _watch() -> tuple[Watch, Clock]:
+    clock = Clock()
+    return Watch(ChatTimers(total=100, first_token=30, idle=10), clock=clock), clock
+
+
+def test_the_first_text_has_a_time_of_its_own() -> None:
+    """From the call on."""
+    watch, _ = _watch()
+
+    assert 1_030 == watch.deadline
+
+
+def test_text_starts_the_idle_time_anew() -> None:
+    """When the reader comes back, and the total with it."""
+    watch, clock = _watch()
+    clock.now += 5
+    watch.pause()
+    clock.now += 1_000
+    watch.go_on(heard=True)
+
+    assert clock.now + 10 == watch.deadline
+    for _ in range(11):
+        clock.now += 8
+        watch.pause()
+        watch.go_on(heard=True)
+    assert 2_100 == watch.deadline
+
+
+def test_what_is_no_text_starts_nothing_anew() -> None:
+    """The time for the first text runs on behind it."""
+    watch, clock = _watch()
+    clock.now += 20
+    watch.pause()
+    clock.now += 100
+    watch.go_on(heard=False)
+
+    assert 1_130 == watch.deadline
+
+
+def test_the_cost_is_not_waited_for_longer_than_the_text() -> None:
+    """Five seconds, counted once."""
+    watch, clock = _watch()
+    watch.finishing()
+    clock.now += 3
+    watch.finishing()
+    watch.pause()
+    watch.go_on(heard=True)
+
+    assert 1_005 == watch.deadline
