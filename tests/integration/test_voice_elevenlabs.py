@@ -614,6 +614,21 @@ async def test_a_key_that_is_none_is_told_without_a_call(fake: ElevenLabsFake, k
     assert not key or key not in reason
 
 
+async def test_a_default_voice_that_is_a_name_is_told(fake: ElevenLabsFake) -> None:
+    """ELEVENLABS_VOICE wants an id."""
+    async with _provider(fake.url, default_voice="Rachel") as provider:
+        assert (await provider.validate_configuration()).startswith("ELEVENLABS_VOICE must be the id of a voice")
+        assert not await provider.knows_voice("Rachel", "en")
+
+
+async def test_an_address_may_end_with_the_version(fake: ElevenLabsFake) -> None:
+    """As addresses of other providers do."""
+    async with _provider(f"{fake.url}/v1") as provider:
+        await _items(provider, _request())
+
+    assert [f"/v1/text-to-speech/{RACHEL}/stream"] == [call.path for call in fake.speeches]
+
+
 async def test_a_refused_key_is_remembered_until_another_comes(fake: ElevenLabsFake, tmp_path: Path) -> None:
     """It rotates by its file, without a restart; the refused one is tried by lists alone, in the background."""
     clock = Clock()

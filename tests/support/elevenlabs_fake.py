@@ -150,6 +150,8 @@ class ElevenLabsFake:
         self.stalled = asyncio.Event()
         """Set when a stream stands still."""
         self._faults: list[list[Any]] = []
+        self._regular: Fault | None = None
+        self._regular_calls = 0
 
     @property
     def speeches(self) -> list[Call]:
@@ -163,6 +165,11 @@ class ElevenLabsFake:
     def fail(self, path: str, fault: Fault) -> None:
         """Let the next calls whose path ends with `path` fail."""
         self._faults.append([path, fault, fault.times])
+
+    def fail_every_other(self, fault: Fault) -> None:
+        """Let every first, third, fifth call for speech from now on fail."""
+        self._regular = fault
+        self._regular_calls = 0
 
     def unused(self) -> list[str]:
         """Paths of faults that struck fewer calls than they should."""
@@ -221,6 +228,10 @@ class ElevenLabsFake:
                 entry[2] -= 1
                 assert isinstance(fault, Fault)
                 return fault
+        if self._regular is not None and request.method == "POST":
+            self._regular_calls += 1
+            if self._regular_calls % 2:
+                return self._regular
         return None if key in self.keys else Fault(status=401, code="invalid_api_key")
 
     async def _speak(self, request: web.Request) -> web.StreamResponse:

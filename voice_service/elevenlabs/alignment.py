@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _MISSING: Final = 3
 """So many letters or digits without a time at the end of a text are not an oddity of the alignment."""
-_LONGEST_COMPARED: Final = 2_000
-"""Most code points that are compared with the text where they are not the text; it takes some milliseconds."""
+_LONGEST_COMPARED: Final = 1_000
+"""Most code points that are compared with the text where they are not the text; it takes up to 50 ms."""
 
 
 class Alignment:
@@ -41,12 +41,15 @@ class Alignment:
                     self._times.append((start, end))
 
     @property
+    def is_exact(self) -> bool:
+        """Whether the characters are those of the text, or of its beginning. Else `words` takes its time."""
+        return self._spoken == self._letters[: len(self._spoken)]
+
+    @property
     def stops_early(self) -> bool:
         """Whether the characters are the beginning of the text and not all of it."""
-        count = len(self._spoken)
-        if not count or self._spoken != self._letters[:count]:
-            return False
-        return sum(letter.isalnum() for letter in self._letters[count:]) >= _MISSING
+        missing = self._letters[len(self._spoken) :]
+        return bool(self._spoken) and self.is_exact and sum(map(str.isalnum, missing)) >= _MISSING
 
     @property
     def end(self) -> float:
@@ -69,11 +72,10 @@ class Alignment:
 
     def _matched(self) -> Iterator[tuple[int, tuple[float, float]]]:
         """Give the place in the text of each character that is found in it, with its times."""
-        count = len(self._spoken)
-        if self._spoken == self._letters[:count]:
+        if self.is_exact:
             yield from zip(self._places, self._times, strict=False)
             return
-        if max(count, len(self._letters)) > _LONGEST_COMPARED:
+        if max(len(self._spoken), len(self._letters)) > _LONGEST_COMPARED:
             return
         for block in SequenceMatcher(None, self._spoken, self._letters, autojunk=False).get_matching_blocks():
             for offset in range(block.size):

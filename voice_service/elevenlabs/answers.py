@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Final
 
@@ -64,7 +65,7 @@ async def timed_audio(
     # A tag of v3 ("[laughs]") is a text that is not spoken.
     if last_is_timed and alignment.stops_early and "[" not in call.text:
         raise _lost("the stream ends before the text does")
-    words = alignment.words()
+    words = alignment.words() if alignment.is_exact else await asyncio.to_thread(alignment.words)
     if words and alignment.end <= received / bytes_per_second + _MAX_OVERHANG_SECONDS:
         yield Timings(words)
 

@@ -74,10 +74,10 @@ class Catalog:
 
     async def knows(self, voice_id: str) -> bool:
         """Tell whether there is such a voice, in the list or not. Raises ProviderError."""
-        if voice_id == self._config.default_voice:
-            return True
         if not is_voice_id(voice_id):
             return False
+        if voice_id == self._config.default_voice:
+            return True
         if any(voice.voice_id == voice_id for voice in await self._listed()):
             return True
         known, until = self._asked_for.get(voice_id, (False, float("-inf")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.elevenlabs.answers import call_facts, plain_audio, timed_audio
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from voice_service.elevenlabs.config import ElevenLabsConfig
     from voice_service.elevenlabs.upstream import Upstream
     from voice_service.ports import SegmentRequest, SpeechItem, VoiceInfo
+
+
+_NO_VOICE: Final = "ELEVENLABS_VOICE must be the id of a voice, 20 letters and digits, and not its name"
 
 
 class ElevenLabsProvider:
@@ -82,14 +85,14 @@ class ElevenLabsProvider:
             self._catalog.voices.renew()
 
     async def validate_configuration(self) -> str:
-        """Say what is wrong with the key, as far as it is known; "" where nothing is. Waits for nobody.
+        """Say what is wrong with key and voice, as far as it is known; "" where nothing is. Waits for nobody.
 
         While the key was refused, or the list of models is old, ElevenLabs is asked for that list in the background,
         twice a minute at most.
         """
         if self._key.is_sane():
             self._catalog.models.renew()
-        return self._key.trouble()
+        return self._key.trouble() or ("" if is_voice_id(self._config.default_voice) else _NO_VOICE)
 
     async def probe(self) -> None:
         """Ask for the list of models, which costs nothing. Raises ProviderError where ElevenLabs is not well."""

@@ -68,7 +68,8 @@ class Upstream:
             follow_redirects=False,
         )
         client = AsyncElevenLabs(
-            base_url=config.base_url,
+            # Its paths begin with the version.
+            base_url=config.base_url.removesuffix("/v1"),
             # Else it takes what the environment had when it was imported; ours goes with each call.
             api_key=None,
             # It gives this to httpx as it is, in place of the client's own.

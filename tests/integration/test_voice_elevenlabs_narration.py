@@ -1,0 +1,90 @@
+"""Narrations that ElevenLabs speaks, whole however its streams break."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+from support.elevenlabs_fake import KEY, RACHEL, Break, ElevenLabsFake, Fault, elevenlabs_config, elevenlabs_fake
+from support.voice_kit import STORY, Voice, voice_service
+
+from tale.common.v1 import common_pb2
+from voice_service.audio.mp3 import walk
+from voice_service.elevenlabs.provider import ElevenLabsProvider
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[ElevenLabsFake]:
+    """An ElevenLabs."""
+    async with elevenlabs_fake() as running:
+        yield running
+
+
+@pytest.fixture
+async def voice(fake: ElevenLabsFake) -> AsyncIterator[Voice]:
+    """A voice service that speaks with it alone."""
+    provider = ElevenLabsProvider(elevenlabs_config(fake.url))
+    async with voice_service(provider, default_provider="elevenlabs", segment_words=40, segments_ahead=0) as running:
+        yield running
+
+
+def _expected(fake: ElevenLabsFake) -> bytes:
+    """What ElevenLabs makes of the texts that it was asked for, one after the other, each once."""
+    bodies = {call.body["text"]: call.body for call in fake.speeches if call.body is not None}
+    return b"".join(fake.sound(body, RACHEL) for body in bodies.values())
+
+
+async def test_a_story_is_told_by_elevenlabs(fake: ElevenLabsFake, voice: Voice) -> None:
+    """Each segment once, with the text before it, and written down with what ElevenLabs calls it and bills for it."""
+    told = await voice.tell()
+
+    assert told.error is None
+    assert told.header is not None
+    assert ("elevenlabs", RACHEL, "eleven_multilingual_v2") == (
+        told.header.provider,
+        told.header.voice_id,
+        told.header.model_id,
+    )
+    bodies = [call.body for call in fake.speeches if call.body is not None]
+    assert len(told.segments) == len(bodies)
+    assert _expected(fake) == told.audio
+    assert [None, *(body["text"] for body in bodies[:-1])] == [body.get("previous_text") for body in bodies]
+    assert {f"req-{number}" for number in range(1, len(bodies) + 1)} == {
+        attempt.metadata["request_id"] for attempt in told.attempts
+    }
+    assert sum(len(body["text"]) for body in bodies) == sum(attempt.characters for attempt in told.attempts)
+
+
+async def test_word_timings_of_all_segments_are_told(fake: ElevenLabsFake, voice: Voice) -> None:
+    """Every word of the story once, at times that grow."""
+    told = await voice.tell(word_timings=True)
+    words = [word for segment in told.segments for word in segment.words]
+
+    assert fake.speeches
+    assert ["Once", "there", "was", "a", "small", "fox"] == [
+        STORY[word.text.start : word.text.end] for word in words[:6]
+    ]
+    starts = [word.text.start for word in words]
+    assert sorted(set(starts)) == starts
+
+
+@pytest.mark.parametrize("breaks", [Break.CUT, Break.NULL_AUDIO, Break.END, Break.BAD_LINE, Break.ERROR_LINE])
+async def test_a_stream_that_breaks_in_every_segment_costs_calls_and_nothing_else(
+    fake: ElevenLabsFake, voice: Voice, breaks: Break
+) -> None:
+    """Exact audio, no word twice and none missing: each segment is asked for again, and only that one."""
+    whole = await voice.tell()
+    undisturbed = len(fake.speeches)
+    texts = [call.body["text"] for call in fake.speeches if call.body is not None]
+    fake.journal.clear()
+    fake.fail_every_other(Fault(breaks=breaks, code="system_busy"))
+
+    told = await voice.tell(voice=common_pb2.VoiceSelection(settings={"stability": 0.4}))
+
+    assert told.error is None
+    assert 2 * undisturbed == len(fake.speeches)
+    assert Counter({text: 2 for text in texts}) == Counter(
+        call.body["text"] for call in fake.speeches if call.body is not None
+    )
+    assert walk(whole.audio).samples == walk(told.audio).samples
+    assert _expected(fake) == told.audio
+    assert {KEY} == {call.key for call in fake.speeches}
