@@ -16,7 +16,6 @@ from gateway.validation import check_filter, check_offsets, check_spec, check_vo
 from gateway.watching import Watching
 from servicekit.context import current
 from servicekit.deadline import remaining
-from servicekit.errors import unimplemented
 from servicekit.validation import Violations
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2, gateway_pb2_grpc
@@ -203,9 +202,21 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     async def ResetCircuit(  # noqa: N802
         self, request: gateway_pb2.ResetCircuitRequest, context: Context
     ) -> gateway_pb2.ResetCircuitResponse:
-        """Not in this version."""
-        del request, context
-        raise unimplemented("This version has no circuit breakers.")
+        """Closes a circuit breaker of any service; without a service, of the one that has a circuit of that name.
+
+        It is for operators. Whoever may call the gateway may call it, until there is authentication and, with it, a
+        way to tell operators from other callers.
+        """
+        problems = Violations()
+        problems.check(bool(request.name), "name", "must be given")
+        problems.check(
+            not request.service or request.service in self._system.services,
+            "service",
+            f"must be one of {', '.join(self._system.services)}, or empty",
+        )
+        problems.raise_if_any()
+        circuit = await self._system.reset_circuit(request.service, request.name, timeout=_left(context))
+        return gateway_pb2.ResetCircuitResponse(circuit=circuit)
 
     def _watching(
         self, story_id: str, request: gateway_pb2.TellStoryRequest | gateway_pb2.WatchStoryRequest

@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from servicekit.channel import call_metadata
+from servicekit.errors import FieldViolation, not_found, unavailable, validation_failed
 from servicekit.status_service import package_version
 from tale.common.v1 import status_pb2, status_pb2_grpc
 from tale.gateway.v1 import gateway_pb2
@@ -39,6 +40,48 @@ class System:
             running_stories=running_stories,
         )
 
+    @property
+    def services(self) -> Sequence[str]:
+        """Names of the services that may have circuits."""
+        return tuple(self._stubs)
+
+    async def reset_circuit(self, service: str, name: str, *, timeout: float) -> status_pb2.CircuitStatus:
+        """Closes a circuit by hand and says how it is then.
+
+        `service` empty: of the one that has a circuit of that name; INVALID_ARGUMENT where several have. NOT_FOUND /
+        CIRCUIT_NOT_FOUND where none has; UNAVAILABLE where none that answers has, but not all answer. Of replicas it
+        is the one that the call reaches.
+        """
+        stub = self._stubs[service or await self._having(name)]
+        request = status_pb2.ResetCircuitRequest(name=name)
+        try:
+            answer: status_pb2.ResetCircuitResponse = await stub.ResetCircuit(
+                request, timeout=timeout, metadata=call_metadata()
+            )
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                raise _unknown_circuit() from None
+            raise
+        return answer.circuit
+
+    async def _having(self, circuit: str) -> str:
+        answers = await asyncio.gather(*(self._ask(name, stub) for name, stub in self._stubs.items()))
+        told = dict(zip(self._stubs, answers, strict=True))
+        having = [name for name, status in told.items() if circuit in {each.name for each in status.circuits}]
+        if len(having) > 1:
+            raise validation_failed(
+                [FieldViolation("service", f"must be given: {', '.join(having)} have a circuit of that name")]
+            )
+        if having:
+            return having[0]
+        silent = [name for name, status in told.items() if status.health == status_pb2.SERVICE_HEALTH_UNREACHABLE]
+        if silent:
+            raise unavailable(
+                "UPSTREAM_UNAVAILABLE",
+                f"No service that answers has a circuit of that name; these do not answer: {', '.join(silent)}.",
+            )
+        raise _unknown_circuit()
+
     async def _ask(self, name: str, stub: Any) -> status_pb2.ServiceStatus:
         try:
             answer: status_pb2.GetStatusResponse = await stub.GetStatus(
@@ -60,3 +103,7 @@ class System:
         )
         status.uptime.FromNanoseconds(int((time.monotonic() - self._started) * 1e9))
         return status
+
+
+def _unknown_circuit() -> Exception:
+    return not_found("CIRCUIT_NOT_FOUND", "No circuit has that name; GetSystemStatus lists them.")

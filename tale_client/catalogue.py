@@ -1,12 +1,13 @@
-"""What can be asked of the cluster: providers, voices, models, status."""
+"""What can be asked of the cluster: providers, voices, models, status, circuits."""
 
 from contextlib import aclosing
 
+from tale.common.v1 import status_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale.story.v1 import story_pb2
 from tale.voice.v1 import voice_pb2
 from tale_client.calls import PAGE_SIZE, Calls, pages
-from tale_client.rpcs import GET_SYSTEM_STATUS, LIST_MODELS, LIST_PROVIDERS, LIST_VOICES
+from tale_client.rpcs import GET_SYSTEM_STATUS, LIST_MODELS, LIST_PROVIDERS, LIST_VOICES, RESET_CIRCUIT
 
 
 class CatalogueCalls(Calls):
@@ -48,3 +49,12 @@ class CatalogueCalls(Calls):
     async def system_status(self) -> gateway_pb2.GetSystemStatusResponse:
         """Every service of the cluster, and what is embedded."""
         return await self._unary(GET_SYSTEM_STATUS, gateway_pb2.GetSystemStatusRequest())
+
+    async def reset_circuit(self, name: str, *, service: str = "") -> status_pb2.CircuitStatus:
+        """Closes a circuit breaker by hand and gives it as it is then; `system_status` has the circuits of services.
+
+        `service` is needed only where several services have a circuit of that name. Of replicas it is the one that the
+        call reaches.
+        """
+        response = await self._unary(RESET_CIRCUIT, gateway_pb2.ResetCircuitRequest(service=service, name=name))
+        return response.circuit

@@ -48,6 +48,9 @@ ERASE_CHILD: Final = Rpc(f"{_GATEWAY}/EraseChild", gateway_pb2.EraseChildRequest
 GET_SYSTEM_STATUS: Final = Rpc(
     f"{_GATEWAY}/GetSystemStatus", gateway_pb2.GetSystemStatusRequest, gateway_pb2.GetSystemStatusResponse
 )
+RESET_CIRCUIT: Final = Rpc(
+    f"{_GATEWAY}/ResetCircuit", gateway_pb2.ResetCircuitRequest, gateway_pb2.ResetCircuitResponse
+)
 
 CREATE_CHILD: Final = Rpc(f"{_PROFILE}/CreateChild", profile_pb2.CreateChildRequest, profile_pb2.CreateChildResponse)
 GET_CHILD: Final = Rpc(f"{_PROFILE}/GetChild", profile_pb2.GetChildRequest, profile_pb2.GetChildResponse)

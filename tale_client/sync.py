@@ -109,3 +109,4 @@ class TaleClient:
     list_voices = _answered(TaleCalls.list_voices)
     list_models = _answered(TaleCalls.list_models)
     system_status = _answered(TaleCalls.system_status)
+    reset_circuit = _answered(TaleCalls.reset_circuit)

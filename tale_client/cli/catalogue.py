@@ -45,10 +45,10 @@ async def _voices(*, language: str, provider: str, as_json: bool, target: str) -
         click.echo(json.dumps(both, ensure_ascii=False, indent=2))
         return 0
     rows = [(each.provider_name, _standing(each), _languages(each.language_codes)) for each in providers.providers]
-    _print(("PROVIDER", "", "LANGUAGES"), rows)
+    print_table(("PROVIDER", "", "LANGUAGES"), rows)
     click.echo("")
     genders = {value: name for name, value in GENDERS.items()}
-    _print(
+    print_table(
         ("VOICE", "PROVIDER", "LANGUAGES", "", "NAME"),
         [
             (
@@ -72,7 +72,7 @@ async def _models(*, as_json: bool, target: str) -> int:
         click.echo(json_of(models))
         return 0
     rows = [(each.id, _standing(each), _languages(each.language_codes), _price(each)) for each in models.models]
-    _print(("MODEL", "", "LANGUAGES", "US DOLLARS A MILLION TOKENS, READ / WRITTEN"), rows)
+    print_table(("MODEL", "", "LANGUAGES", "US DOLLARS A MILLION TOKENS, READ / WRITTEN"), rows)
     _note_stale(stale=models.stale)
     return 0
 
@@ -101,7 +101,8 @@ def _price(model: story_pb2.Model) -> str:
     return f"{model.prompt_usd_per_million_tokens:.2f} / {model.completion_usd_per_million_tokens:.2f}"
 
 
-def _print(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints columns as wide as what is in them."""
     table = [header, *([one_line(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     for row in table:

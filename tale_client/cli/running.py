@@ -69,6 +69,7 @@ _OPTIONS: Final = {
     "filter.min_rating": "--min-rating",
     "filter.query": "--search",
     "provider": "--provider",
+    "service": "--service",
     "language_code": "--language",
     "child_id": "the child's ID",
     "hero_id": "the hero's ID",

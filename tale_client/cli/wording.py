@@ -10,6 +10,7 @@ from tale_client.cli import COMMANDS
 
 # What a server's sentence names -> what it is here.
 _HERE: Final = {
+    "GetSystemStatus": "`tale circuits`",
     "ListModels": "`tale models`",
     "ListProviders": "`tale voices`",
     "ListVoices": "`tale voices`",

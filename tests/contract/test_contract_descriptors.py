@@ -73,7 +73,6 @@ SERVED_BY: Final[Mapping[str, Callable[[Path], AbstractAsyncContextManager[App]]
 
 UNIMPLEMENTED: Final = frozenset(
     {
-        "tale.gateway.v1.GatewayService.ResetCircuit",
         "tale.voice.v1.VoiceService.Transcribe",
     }
 )

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from support.cutting_proxy import cutting_proxy, refusing
 from support.scripted_gateway import Failure, Hold, ScriptedGateway, scripted_gateway
 
-from tale.common.v1 import common_pb2
+from tale.common.v1 import common_pb2, status_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client import AsyncTaleClient, ReconnectPolicy, RetryPolicy, TaleError, Violation
 from tale_client.retry import Backoff
@@ -171,22 +171,26 @@ async def test_every_page_is_listed(gateway: ScriptedGateway, client: AsyncTaleC
 
 
 async def test_the_other_calls_carry_what_they_were_given(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
-    """Cancel, retry, narrate and status reach their RPCs."""
+    """Cancel, retry, narrate, status and the reset of a circuit reach their RPCs."""
     story = common_pb2.Story(id=ID)
     voice = common_pb2.VoiceSelection(provider="mock")
     gateway.queue("CancelStory", gateway_pb2.CancelStoryResponse(story=story))
     gateway.queue("RetryStory", gateway_pb2.RetryStoryResponse(story=story))
     gateway.queue("NarrateStory", gateway_pb2.NarrateStoryResponse(story=story))
     gateway.queue("GetSystemStatus", gateway_pb2.GetSystemStatusResponse(healthy=True))
+    circuit = status_pb2.CircuitStatus(name="models")
+    gateway.queue("ResetCircuit", gateway_pb2.ResetCircuitResponse(circuit=circuit))
     assert story == await client.cancel_story(ID)
     assert story == await client.retry_story(ID, request_id="r")
     assert story == await client.narrate_story(ID, voice, request_id="n")
     assert (await client.system_status()).healthy
+    assert "models" == (await client.reset_circuit("models")).name
     assert [
         gateway_pb2.CancelStoryRequest(story_id=ID),
         gateway_pb2.RetryStoryRequest(story_id=ID, request_id="r"),
         gateway_pb2.NarrateStoryRequest(story_id=ID, request_id="n", voice=voice),
         gateway_pb2.GetSystemStatusRequest(),
+        gateway_pb2.ResetCircuitRequest(name="models"),
     ] == [request for _, request in gateway.calls]
 
 

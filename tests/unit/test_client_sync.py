@@ -22,6 +22,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from tale.common.v1 import common_pb2
+from tale.common.v1 import status_pb2 as circuits_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale.profile.v1 import profile_pb2
 from tale.story.v1 import story_pb2
@@ -156,7 +157,7 @@ def announced(data: bytes) -> gateway_pb2.ReadStoryAudioResponse:
 def test_both_clients_can_do_the_same() -> None:
     """Every method of one is a method of the other, with the same parameters."""
     methods = {name for name, each in inspect.getmembers(TaleCalls, inspect.isfunction) if not name.startswith("_")}
-    assert 28 == len(methods)
+    assert 29 == len(methods)
     for name in methods:
         assert inspect.signature(getattr(AsyncTaleClient, name)).parameters.keys() == (
             inspect.signature(getattr(TaleClient, name)).parameters.keys()
@@ -296,6 +297,13 @@ CALLS: list[tuple[str, Callable[[TaleClient], object], Message, Message, object]
         gateway_pb2.GetSystemStatusRequest(),
         gateway_pb2.GetSystemStatusResponse(healthy=True),
         True,
+    ),
+    (
+        "ResetCircuit",
+        lambda client: client.reset_circuit("models", service="story").name,
+        gateway_pb2.ResetCircuitRequest(service="story", name="models"),
+        gateway_pb2.ResetCircuitResponse(circuit=circuits_pb2.CircuitStatus(name="models")),
+        "models",
     ),
 ]
 
