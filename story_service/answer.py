@@ -15,25 +15,19 @@ from story_service.markup import (
     is_rule_so_far,
     read_line,
     without_emphasis,
-    without_label,
 )
 from story_service.ports import LegText, LegTitle
 from story_service.sentences import SentenceCutter
 from story_service.stream_text import RESTART, StreamText
+from story_service.tail import Tail
 from story_service.titles import MAX_TITLE_LENGTH, normalise_title
 
 AnswerItem: TypeAlias = LegTitle | LegText
 """What leaves the reader as soon as it is certain."""
 
-MAX_SUMMARY_LENGTH: Final = 1_000
-"""Most code points of a summary."""
-
 _MAX_TITLE_LINE: Final = MAX_TITLE_LENGTH + 40
 """A first line that is longer is text: the model left the title out."""
 _MAX_FIRST_LINE: Final = 120
-_MAX_TAIL: Final = 1_500
-"""What goes on for longer behind `===` is no summary: it is the story, behind a rule."""
-_ENDS: Final = (".", "!", "?", "\u2026", "\u3002", "\uff01", "\uff1f")
 _MAX_CHATTER: Final = 3
 
 
@@ -52,8 +46,7 @@ class _Part(Enum):
     """Behind the title, or at the start of a leg that goes on: nothing of the text has come."""
     TEXT = auto()
     TAIL = auto()
-    """Behind `===`."""
-    SUMMARY = auto()
+    """Behind `===` or a label."""
 
 
 class AnswerReader:
@@ -75,14 +68,14 @@ class AnswerReader:
         self._head = ""
         self._plain = False
         self._chatter = 0
+        self._skipped = False
         self._between = ""
         self._lead = ""
         self._breaks = 0
         self._opens_paragraph = False
         self._given: list[AnswerItem] = []
         self._text: list[str] = []
-        self._tail: list[str] = []
-        self._tail_length = 0
+        self._tail = Tail()
 
     @property
     def opens_paragraph(self) -> bool:
@@ -102,7 +95,7 @@ class AnswerReader:
             self._line_ended()
         self._close_paragraph()
         given, self._given = self._given, []
-        return Answer(tuple(given), "".join(self._text), self._summary())
+        return Answer(tuple(given), "".join(self._text), self._tail.summary)
 
     def _read(self, text: str) -> None:
         first, *others = text.split(RESTART)
@@ -113,7 +106,7 @@ class AnswerReader:
 
     @property
     def _behind_text(self) -> bool:
-        return self._part in {_Part.TAIL, _Part.SUMMARY}
+        return self._part is _Part.TAIL
 
     def _lines(self, text: str) -> None:
         start = 0
@@ -158,7 +151,7 @@ class AnswerReader:
         elif self._part is _Part.TITLE:
             self._read_title()
         elif self._part is _Part.OPENING and self._to_be_skipped():
-            pass
+            self._skipped = True
         else:
             self._begin_line(whole=True)
             self._between = "\n" if self._plain else ""
@@ -179,21 +172,33 @@ class AnswerReader:
             case LineKind.BREAK:
                 self._breaks += 1
                 self._close_paragraph()
-            case LineKind.SEPARATOR if self._part is _Part.TEXT:
+            case LineKind.SEPARATOR if self._part is _Part.TEXT or self._adds_nothing:
                 self._close_paragraph()
                 self._part = _Part.TAIL
+                self._tail = Tail()
             case LineKind.SEPARATOR:
                 # It underlines the title.
                 self._breaks += 1
             case LineKind.SUMMARY:
                 self._close_paragraph()
-                self._part = _Part.SUMMARY
-                self._collect(line.text + ("\n" if whole else ""))
+                self._part = _Part.TAIL
+                self._tail = Tail(labelled=True)
+                self._tail.feed(line.text + ("\n" if whole else ""))
         self._head = ""
+
+    @property
+    def _adds_nothing(self) -> bool:
+        """A leg that goes on may find the text whole, and then begins with what stands behind it."""
+        return self._part is _Part.OPENING and not self._title_wanted and not self._skipped
 
     def _read_title(self) -> None:
         line = self._head
-        if not normalise_title(line) or read_line(line, whole=True).kind is not LineKind.TEXT or self._is_chatter(line):
+        if (
+            not line
+            or not normalise_title(line)
+            or read_line(line, whole=True).kind is not LineKind.TEXT
+            or self._is_chatter(line)
+        ):
             return
         self._give_title(line.strip())
 
@@ -204,6 +209,8 @@ class AnswerReader:
 
     def _to_be_skipped(self) -> bool:
         """Whether the first line behind the title, or of a leg that goes on, is no text."""
+        if not self._head:
+            return False
         again = bool(self._title) and normalise_title(self._head).casefold() == self._title
         return again or self._is_chatter(self._head)
 
@@ -240,41 +247,10 @@ class AnswerReader:
 
     def _collect(self, text: str) -> str:
         """Keep what stands behind the text; returns what turned out to be text."""
-        if self._part is _Part.SUMMARY:
-            self._tail.append(text[: _MAX_TAIL - self._tail_length])
-            self._tail_length += len(self._tail[-1])
-            return ""
-        self._tail.append(text)
-        self._tail_length += len(text)
-        if self._tail_length <= _MAX_TAIL:
-            return ""
-        whole = "".join(self._tail)
-        unlabelled, labelled = without_label(whole)
-        if labelled:
-            self._part = _Part.SUMMARY
-            self._tail = [unlabelled[:_MAX_TAIL]]
-            self._tail_length = _MAX_TAIL
-            return ""
-        self._tail = []
-        self._tail_length = 0
-        self._part = _Part.TEXT
-        return whole
-
-    def _summary(self) -> str:
-        """What stands behind the text up to the end of the paragraph with the second sentence, on one line."""
-        lines = without_label("".join(self._tail))[0].splitlines()
-        told: list[str] = []
-        for each in lines:
-            line = read_line(each.strip(), whole=True)
-            ends = sum(word.endswith(_ENDS) for word in told)
-            if told and (line.kind is LineKind.SEPARATOR or (line.kind is LineKind.BREAK and ends >= 2)):
-                break
-            if line.kind in {LineKind.TEXT, LineKind.SUMMARY}:
-                told += without_emphasis(line.text).split()
-        summary = " ".join(told)
-        if len(summary) <= MAX_SUMMARY_LENGTH:
-            return summary
-        return summary[: MAX_SUMMARY_LENGTH + 1].rpartition(" ")[0] or summary[:MAX_SUMMARY_LENGTH]
+        text = self._tail.feed(text)
+        if text:
+            self._part = _Part.TEXT
+        return text
 
     def _forget_thoughts(self) -> None:
         """Drop what has not been given: it was thought. The title stays once it is out."""
@@ -285,6 +261,5 @@ class AnswerReader:
         self._head = ""
         self._plain = False
         self._between = ""
-        self._tail = []
-        self._tail_length = 0
+        self._tail = Tail()
         self._cutter = SentenceCutter(self._language_code)

@@ -88,14 +88,13 @@ _YES: Final = (
     r"sure(?: thing)?|certainly|of course|absolutely|gladly|okay|ok|with pleasure|understood|here you go"
     "|конечно|разумеется|хорошо|отлично|с удовольствием|с радостью|держите"  # noqa: RUF001 - Russian
 )
-_ANNOUNCEMENT: Final = (
-    r"here(?:['\u2019]s| is| it is| comes)|below is|i['\u2019]d be (?:happy|glad|delighted)|i['\u2019]ll|let me"
-    "|the story continues|continuing|вот|ниже|да|продолжаю|продолжение|сказка продолжается"
-)
+_HERE: Final = r"here(?:['\u2019]s| is| it is| comes)|below is|i['\u2019]d be (?:happy|glad|delighted)|i['\u2019]ll"
+_ANNOUNCEMENT: Final = "let me|the story continues|continuing|вот|ниже|да|продолжаю|продолжение|сказка продолжается"
 _WORK: Final = r"\b(?:story|tale|continuation|сказк\w*|истори\w*|продолжени\w*)\b"
+# Without the colon some of these could as well begin a title.
 _CHATTER: Final = re.compile(
-    rf"{_DRESS}(?:{_YES}|{_ANNOUNCEMENT})\b[^\n]*:[\s*_]*\Z"
-    rf"|{_DRESS}(?:{_YES}|{_ANNOUNCEMENT})\b[^\n]*{_WORK}[^\n]*[.!\u2026][\s*_]*\Z"
+    rf"{_DRESS}(?:{_YES}|{_HERE}|{_ANNOUNCEMENT})\b[^\n]*:[\s*_]*\Z"
+    rf"|{_DRESS}(?:{_YES}|{_HERE})\b[^\n]*{_WORK}[^\n]*[.!\u2026][\s*_]*\Z"
     rf"|{_DRESS}(?:{_YES})[\s*_]*[.!\u2026,][\s*_]*\Z",
     re.IGNORECASE,
 )

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from story_service.answer import MAX_SUMMARY_LENGTH, Answer, AnswerItem, AnswerReader
+from story_service.answer import Answer, AnswerItem, AnswerReader
 from story_service.ports import LegText, LegTitle
 from story_service.sentences import MAX_HELD
+from story_service.tail import MAX_SUMMARY_LENGTH
 from story_service.titles import normalise_title
 
 _STORY = (
@@ -183,7 +184,14 @@ def test_the_title_is_found_in_whatever_dress(opening: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "title", ["Here Is the Moon", "Sure, Said the Moon", "Let Me Sleep!", "Да здравствует солнце!"]
+    "title",
+    [
+        "Here Is the Moon",
+        "Sure, Said the Moon",
+        "Let Me Tell You a Story!",
+        "Вот так история!",
+        "Да здравствует солнце!",
+    ],
 )
 def test_a_title_that_sounds_like_chatter_stays(title: str) -> None:
     """Only what ends like an announcement is one."""
