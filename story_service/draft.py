@@ -11,7 +11,7 @@ from story_service.repetition import RepetitionGuard
 
 _FIRST_WORDS: Final = 25
 """A refusal is shorter, and a story that is asked for longer."""
-_NOTHING_MISSING: Final = 0.6
+_NOTHING_MISSING: Final = 0.8
 """A leg that adds nothing is believed from this share of the asked words on."""
 
 

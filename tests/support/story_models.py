@@ -1,0 +1,180 @@
+"""The story service in the test's own process, over a small OpenRouter, as its caller sees it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+
+from servicekit.errors import DomainError
+from servicekit.ids import new_id
+from servicekit.status import from_rpc_error
+from story_service.bootstrap import build
+from story_service.settings import StorySettings
+from support.openrouter_fake import KEY, Answer, Call, OpenRouterFake, openrouter_fake, story
+from support.servers import Running, running
+from tale.common.v1 import common_pb2
+from tale.story.v1 import story_pb2, story_pb2_grpc
+
+TITLE: Final = "The Lantern of the Small Owl"
+
+SENTENCES: Final = (
+    "Once upon a time a small owl named Ula lived in the hollow of an old oak.",
+    "Every evening she lit a lantern, so that nobody in the wood would lose the way home.",
+    "\n\nOne night the wind was wild and blew the little flame out.",
+    '"Oh dear!" cried Ula, and she flew from branch to branch in the dark.',
+    "At the edge of the pond she met a frog who hummed to himself.",
+    '"I can not see you," said the frog, "but I can hear that you are sad."',
+    "\n\nUla told him about the lantern, and he listened until the very end.",
+    "Then he called the fireflies, one after the other, by their names.",
+    "They came out of the reeds like sparks and settled on the empty lantern.",
+    "\n\nNow it shone softer than ever before, green and gold at once.",
+    "A lost hedgehog saw it from afar and found the path to his nest.",
+    "A tired mouse saw it too and was no longer afraid.",
+    "\n\nUla thanked the frog and each of the fireflies.",
+    "The wind grew quiet and lay down in the grass.",
+    "Leaf by leaf the old oak stopped its rustling.",
+    "\n\nThe small owl tucked her head beneath her wing.",
+    "And in the soft light of her friends she slept until the morning.",
+)
+
+
+def joined(count: int) -> str:
+    """The text's first sentences, as many as `count`."""
+    return "".join(s if s.startswith("\n") or not n else " " + s for n, s in enumerate(SENTENCES[:count]))
+
+
+TEXT: Final = joined(len(SENTENCES))
+SUMMARY: Final = "Ula's lantern goes out in a storm, and the fireflies come to light it."
+WHOLE: Final = f"{TITLE}\n\n{TEXT}\n\n===\n{SUMMARY}"
+"""What a model answers that does all as it was asked."""
+
+
+def rest(written: str) -> str:
+    """What a model answers that goes on behind `written`."""
+    assert TEXT.startswith(written)
+    return f"{TEXT[len(written) :].lstrip(' ')}\n\n===\n{SUMMARY}"
+
+
+@dataclass(slots=True)
+class Telling:
+    """What a caller was told: the events in order, and what was gathered from them."""
+
+    events: list[str] = field(default_factory=list)
+    started: list[str] = field(default_factory=list)
+    title: str = ""
+    text: str = ""
+    attempts: dict[str, common_pb2.Attempt] = field(default_factory=dict)
+    warnings: list[common_pb2.Problem] = field(default_factory=list)
+    complete: story_pb2.GenerationComplete | None = None
+    error: DomainError | None = None
+
+    def take(self, response: story_pb2.GenerateStoryResponse) -> None:
+        """Note a piece of the answer; what was told never changes."""
+        self.events.append(response.WhichOneof("event") or "")
+        match self.events[-1]:
+            case "started":
+                self.started.append(response.started.model)
+            case "title":
+                assert "" == self.title
+                self.title = response.title.title
+            case "delta":
+                assert response.delta.offset == len(self.text)
+                self.text += response.delta.text
+            case "attempt":
+                self.attempts[response.attempt.attempt_id] = response.attempt
+            case "warning":
+                self.warnings.append(response.warning)
+            case "complete":
+                self.complete = response.complete
+
+    @property
+    def whole(self) -> story_pb2.GenerationComplete:
+        """The end of a story that succeeded."""
+        assert self.error is None, self.error
+        assert self.complete is not None
+        return self.complete
+
+    @property
+    def failure(self) -> DomainError:
+        """What the call ended with that failed."""
+        assert self.error is not None
+        assert self.complete is None
+        return self.error
+
+    @property
+    def outcomes(self) -> list[tuple[str, str]]:
+        """Model and reason of each attempt; no reason where it succeeded."""
+        return [(attempt.model, attempt.reason) for attempt in self.attempts.values()]
+
+    @property
+    def cost(self) -> float:
+        """What all attempts cost."""
+        return sum(attempt.cost_usd for attempt in self.attempts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A running story service and its upstream."""
+
+    upstream: OpenRouterFake
+    service: Running
+    stub: "story_pb2_grpc.StoryServiceAsyncStub"
+
+    async def tell(self, written: str = "", *, timeout: float = 30, spent_usd: float = 0, **spec: Any) -> Telling:
+        """Have a story written, or gone on with behind `written`."""
+        request = story_pb2.GenerateStoryRequest(
+            story_id=new_id(),
+            child=common_pb2.Child(name="Mia", age=6),
+            spec=common_pb2.StorySpec(**{"length_minutes": 1, **spec}),
+            title_so_far=TITLE if written else "",
+            written_so_far=written,
+            spent_usd=spent_usd,
+        )
+        telling = Telling(text=written)
+        try:
+            async for response in self.stub.GenerateStory(request, timeout=timeout):
+                telling.take(response)
+        except grpc.aio.AioRpcError as error:
+            telling.error = from_rpc_error(error)
+        return telling
+
+
+@asynccontextmanager
+async def desk(folder: Path, **changes: Any) -> AsyncIterator[Desk]:
+    """A story service over a small OpenRouter; `changes` are settings. It waits for nothing longer than it must."""
+    async with openrouter_fake() as upstream:
+        settings = StorySettings(
+            **{
+                "listen": "127.0.0.1:0",
+                "ops_listen": "127.0.0.1:0",
+                "data_dir": folder,
+                "openrouter_base_url": upstream.base_url,
+                "openrouter_api_key": KEY,
+                "model": "a/first",
+                "retry_delay_seconds": 0.01,
+                "drain_seconds": 1,
+                **changes,
+            }
+        )
+        async with running(build(settings), service="story", settings=settings) as service:
+            yield Desk(upstream, service, story_pb2_grpc.StoryServiceStub(service.channel))
+
+
+def told_before(call: Call) -> int:
+    """How many sentences are out already, as the prompt of `call` gives them."""
+    prompt = "\n".join(message["content"] for message in call.body["messages"])
+    return next((count for count in range(len(SENTENCES), 0, -1) if joined(count) in prompt), 0)
+
+
+def goes_on(call: Call, *, overlap: int = 0) -> Answer:
+    """The answer of a model that goes on rightly, or begins where nothing is out.
+
+    It says the last `overlap` sentences once more, but not the one with which the story begins.
+    """
+    told = told_before(call)
+    if not told:
+        return story(WHOLE)
+    return story(f"{TEXT[len(joined(min(told, max(told - overlap, 1)))) :].lstrip(' ')}\n\n===\n{SUMMARY}")
