@@ -12,6 +12,7 @@ from story_service.assignment import Assignment, Gender, Kind, Listener, Parent,
 from story_service.chat import Message
 from story_service.prompting import PromptBuilder
 from story_service.prompting.length import count_words, max_tokens, too_short, words_left
+from story_service.prompting.variables import variables
 
 _BUILDER = PromptBuilder()
 _CHILD = Listener(name="Mia-Sofie", age=7, gender="female", interests=("sea snails", "kites"))
@@ -317,6 +318,15 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     """It is named, with the mend."""
     with pytest.raises(ConfigurationError, match=r"nowhere is not there: make it"):
         PromptBuilder(tmp_path / "nowhere")
+
+
+def test_the_documentation_names_every_variable() -> None:
+    """And says what each is."""
+    documented = (Path(__file__).parents[2] / "docs" / "prompts.md").read_text(encoding="utf-8")
+    given = variables(_assignment("combined"), folder="en", continuing=False)
+
+    assert [] == [name for name in given if f"`{name}`" not in documented]
+    assert [] == [name for part in ("child", "hero", "parent") for name in given[part] if f"`{name}`" not in documented]
 
 
 @pytest.mark.parametrize(
