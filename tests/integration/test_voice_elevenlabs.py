@@ -265,6 +265,25 @@ async def test_no_call_waits_for_a_connection_forever(fake: ElevenLabsFake) -> N
     assert (ProviderErrorKind.CONCURRENCY, 1) == (error.kind, len(fake.speeches))
 
 
+@pytest.mark.parametrize("timed", [True, False])
+async def test_a_stream_that_is_left_gives_its_connection_back(fake: ElevenLabsFake, timed: bool) -> None:
+    """With one connection in all, the next call gets it."""
+    request = _request(TEXT * 9, with_timings=timed)
+    async with _provider(fake.url, connections=1, pool_seconds=0.5) as provider:
+        for _ in range(3):
+            async with aclosing(provider.synthesize(request)) as items:
+                await anext(items)
+                await anext(items)
+        assert _audio(await _items(provider, request))
+
+
+async def test_half_a_character_is_refused(fake: ElevenLabsFake, provider: ElevenLabsProvider) -> None:
+    """What has no UTF-8 can not be sent."""
+    error = await _failure(provider, _request("Oh \ud83d"))
+
+    assert (ProviderErrorKind.INVALID_INPUT, []) == (error.kind, fake.speeches)
+
+
 @pytest.mark.parametrize("voice_id", ["../../v1/user", "x", f"{RACHEL}?a=b", f"{RACHEL}\n", "Ünicode0000000000000"])
 async def test_a_voice_id_of_another_form_never_becomes_part_of_an_address(
     fake: ElevenLabsFake, provider: ElevenLabsProvider, voice_id: str
@@ -519,6 +538,9 @@ async def test_limits_and_languages_come_from_the_list_of_models(
     await provider.probe()
 
     assert (700, ("en", "de")) == (provider.metadata.max_text_length, provider.metadata.languages)
+    fake.models[0] = listed_model("eleven_multilingual_v2", 700, "no")
+    await provider.probe()
+    assert ("no", "nb", "nn") == provider.metadata.languages
     error = await _failure(provider, _request("a" * 701))
     assert (ProviderErrorKind.INVALID_INPUT, []) == (error.kind, fake.speeches)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from voice_service.elevenlabs.request import SpeechCall
     from voice_service.elevenlabs.upstream import Answer
+    from voice_service.ports import SpeechItem
 
 _NO_AUDIO: Final = ("application/json", "text/")
 _MAX_ERROR_BYTES: Final = 65_536
@@ -31,7 +33,7 @@ def call_facts(headers: Mapping[str, str]) -> CallFacts:
     return CallFacts(headers.get("request-id", ""), int(cost) if cost.isascii() and cost.isdigit() else None)
 
 
-async def plain_audio(answer: Answer) -> AsyncGenerator[AudioChunk, None]:
+async def plain_audio(answer: Answer) -> AsyncGenerator[SpeechItem, None]:
     """Give the body as audio. Raises ProviderError where it is none: an error under status 200, or nothing."""
     if answer.headers.get("content-type", "").lower().startswith(_NO_AUDIO):
         raise await _no_audio(answer.body)
@@ -45,7 +47,7 @@ async def plain_audio(answer: Answer) -> AsyncGenerator[AudioChunk, None]:
 
 async def timed_audio(
     body: AsyncIterator[bytes], call: SpeechCall, *, bytes_per_second: float
-) -> AsyncGenerator[AudioChunk | Timings, None]:
+) -> AsyncGenerator[SpeechItem, None]:
     """Give the audio of a stream with timestamps, and then the timings of the words as far as they are plausible.
 
     Raises ProviderError: TRUNCATED where audio is missing.
@@ -53,13 +55,14 @@ async def timed_audio(
     alignment = Alignment(call.text)
     received = 0
     last_is_timed = False
-    async for line in speech_lines(body):
-        if line.timed is not None:
-            alignment.add(line.timed)
-        if line.audio:
-            received += len(line.audio)
-            last_is_timed = line.timed is not None
-            yield AudioChunk(line.audio)
+    async with aclosing(speech_lines(body)) as lines:
+        async for line in lines:
+            if line.timed is not None:
+                alignment.add(line.timed)
+            if line.audio:
+                received += len(line.audio)
+                last_is_timed = line.timed is not None
+                yield AudioChunk(line.audio)
     if not received:
         raise _lost("no audio came")
     # A tag of v3 ("[laughs]") is a text that is not spoken.

@@ -67,6 +67,11 @@ def bare(language_code: str) -> str:
     return _ALIASES.get(first, first)
 
 
+def with_aliases(languages: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the languages with the other codes that callers may call them by: "nb" and "nn" beside "no"."""
+    return (*languages, *(alias for alias, code in _ALIASES.items() if code in languages))
+
+
 def tag(code: str) -> str:
     """Return a code as BCP-47 has it: "pt-BR" of "pt_br"; one without a region as it is, "" of ""."""
     first, _, rest = code.replace("_", "-").partition("-")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
@@ -12,6 +13,7 @@ from voice_service.elevenlabs.catalog import Catalog
 from voice_service.elevenlabs.config import FORMATS, NAME, Endpoint
 from voice_service.elevenlabs.errors import KeyRefusedError
 from voice_service.elevenlabs.key import ApiKey
+from voice_service.elevenlabs.languages import with_aliases
 from voice_service.elevenlabs.models import takes_previous_text
 from voice_service.elevenlabs.request import is_voice_id, speech_call
 from voice_service.ports import ProviderMetadata
@@ -64,7 +66,7 @@ class ElevenLabsProvider:
             native_format=self._config.native_format,
             sample_rate=self._config.sample_rate,
             max_text_length=model.max_characters,
-            languages=model.languages,
+            languages=with_aliases(model.languages),
             paid=True,
             takes_previous_text=takes_previous_text(self._config.default_model),
             default_voice=self._config.default_voice,
@@ -154,12 +156,14 @@ class ElevenLabsProvider:
             with self._key.used() as key:
                 async with upstream.speech(call, key) as answer:
                     yield call_facts(answer.headers)
+                    audio: AsyncGenerator[SpeechItem, None]
                     if call.endpoint is Endpoint.TIMESTAMPS:
                         audio = timed_audio(answer.body, call, bytes_per_second=self._config.bytes_per_second)
                     else:
                         audio = plain_audio(answer)
-                    async for item in audio:
-                        yield item
+                    async with aclosing(audio):
+                        async for item in audio:
+                            yield item
         except KeyRefusedError:
             self._catalog.models.expire()
             raise

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from voice_service.elevenlabs.config import ElevenLabsConfig
     from voice_service.elevenlabs.request import SpeechCall
 
-_KEY_HEADER: Final = "xi-api-key"
 T = TypeVar("T")
 
+_KEY_HEADER: Final = "xi-api-key"
 _KEEPALIVE_SECONDS: Final = 60.0
 
 
@@ -109,7 +109,8 @@ class Upstream:
             async with methods[call.endpoint](call.voice_id, **arguments) as wrapped:
                 # What the SDK makes of the body loses lines; the answer itself is what it has no public name for.
                 response: httpx.Response = wrapped._response  # noqa: SLF001 - see above
-                yield Answer(response.headers, _counted(response, begun))
+                async with aclosing(_counted(response, begun)) as body:
+                    yield Answer(response.headers, body)
 
     async def voices(self, key: str) -> list[Voice]:
         """List all voices of the account, those of older models too."""
@@ -171,9 +172,13 @@ class _Begun:
 
 
 async def _counted(response: httpx.Response, begun: _Begun) -> AsyncGenerator[bytes, None]:
-    async for piece in response.aiter_bytes():
-        begun.yes = True
-        yield piece
+    pieces = response.aiter_bytes()
+    try:
+        async for piece in pieces:
+            begun.yes = True
+            yield piece
+    finally:
+        await cast("AsyncGenerator[bytes, None]", pieces).aclose()
 
 
 @contextmanager
@@ -185,6 +190,8 @@ def _typed(begun: _Begun) -> Iterator[None]:
         raise error_of_answer(error.status_code or 0, headers, error.body) from error
     except ParsingError as error:
         raise _unreadable() from error
+    except UnicodeEncodeError as error:
+        raise _error(ProviderErrorKind.INVALID_INPUT, "the text has half a character") from error
     except httpx.PoolTimeout as error:
         raise _error(ProviderErrorKind.CONCURRENCY, "all connections are in use") from error
     except httpx.TimeoutException as error:
