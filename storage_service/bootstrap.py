@@ -2,59 +2,45 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 import grpc
+import structlog
 
 from servicekit.app import AppBase, Description
+from servicekit.errors import DomainError
 from servicekit.failures import log_defect
+from servicekit.metrics import Metrics
 from storage_service.audio import AudioLibrary
+from storage_service.backends import Backend, make_backend
 from storage_service.clock import SystemClock
-from storage_service.embedded.audio_files import AudioFiles
-from storage_service.embedded.database import Database
-from storage_service.embedded.profile_store import SqliteProfileStore
-from storage_service.embedded.removal_store import SqliteRemovalStore
-from storage_service.embedded.story_store import SqliteStoryStore
 from storage_service.housekeeper import Housekeeper
-from storage_service.ports import AudioStore, Clock, ProfileStore, RemovalStore, StoryStore
+from storage_service.ports import Clock
 from storage_service.profile_servicer import ProfileServicer
 from storage_service.remover import Remover
 from storage_service.servicer import StorageServicer
 from storage_service.settings import StorageSettings
-from tale.common.v1 import status_pb2
 from tale.profile.v1 import profile_pb2, profile_pb2_grpc
 from tale.storage.v1 import storage_pb2, storage_pb2_grpc
 
-_EMBEDDED: Final = status_pb2.EmbeddedPart(
-    part="store",
-    implementation="sqlite",
-    environment_variables=["STORAGE_BACKEND", "SUPABASE_URL", "SUPABASE_KEY"],
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """All that is kept. That of the stories opens and closes what those of the profiles and removals share."""
-
-    stories: StoryStore
-    profiles: ProfileStore
-    removals: RemovalStore
-    files: AudioStore
+_log: Final = structlog.stdlib.get_logger("storage_service")
 
 
 class StorageApp(AppBase):
     """The storage service over its stores, which it opens and closes."""
 
-    def __init__(self, settings: StorageSettings, stores: Stores, clock: Clock) -> None:
+    def __init__(self, settings: StorageSettings, backend: Backend, clock: Clock, metrics: Metrics) -> None:
+        self.metrics = metrics
+        self.circuits = backend.circuits
         self._settings = settings
-        self._stores = stores
-        stories, files = stores.stories, stores.files
+        self._backend = backend
+        self._stores = backend.stores
+        stories, files = self._stores.stories, self._stores.files
         self._audio = AudioLibrary(
             stories, files, max_bytes=settings.audio_max_bytes, idle_seconds=settings.upload_idle_seconds
         )
-        self._remover = Remover(stories, stores.removals, files)
+        self._remover = Remover(stories, self._stores.removals, files)
         self.housekeeper = Housekeeper(
             self._remover,
             self._audio,
@@ -78,7 +64,10 @@ class StorageApp(AppBase):
         """Opens the stores and sweeps what a crash may have left; from then on they are kept in order."""
         await self._stores.stories.open()
         await self._stores.files.open()
-        await self.housekeeper.sweep_audio()
+        try:
+            await self.housekeeper.sweep_audio()
+        except DomainError as error:
+            _log.warning("housekeeping waits", reason=error.reason)
         keeping = self.housekeeper.run(
             sweep_seconds=self._settings.sweep_interval_seconds, scrub_seconds=self._settings.scrub_interval_seconds
         )
@@ -86,8 +75,8 @@ class StorageApp(AppBase):
         self._housekeeping.add_done_callback(_tell_defect)
 
     async def describe(self) -> Description:
-        """Says that the store is embedded."""
-        return Description(embedded_parts=[_EMBEDDED])
+        """Says what the store is."""
+        return self._backend.describe()
 
     async def stop(self) -> None:
         """Ends the housekeeping and closes the stores."""
@@ -105,13 +94,5 @@ def _tell_defect(task: "asyncio.Task[None]") -> None:
 
 def build_app(settings: StorageSettings, *, clock: Clock | None = None) -> StorageApp:
     """The service as it is set up; ConfigurationError for a backend that can not be had."""
-    settings.check()
-    time = clock or SystemClock()
-    database = Database(settings.folder / "tale.sqlite3", sync=settings.sync, readers=settings.readers)
-    stores = Stores(
-        SqliteStoryStore(database, time),
-        SqliteProfileStore(database, time),
-        SqliteRemovalStore(database, time),
-        AudioFiles(settings.folder / "audio", time),
-    )
-    return StorageApp(settings, stores, time)
+    time, metrics = clock or SystemClock(), Metrics()
+    return StorageApp(settings, make_backend(settings, time, metrics), time, metrics)

@@ -4,9 +4,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
-from servicekit.settings import ConfigurationError, Listen, ServiceSettings, TimeSpan
+from servicekit.settings import Listen, ServiceSettings, TimeSpan
 
 
 class StorageSettings(ServiceSettings):
@@ -71,14 +71,34 @@ class StorageSettings(ServiceSettings):
         description="Seconds after which the database is written anew where something was deleted",
     )
 
+    supabase_url: str | None = Field(
+        None, validation_alias="SUPABASE_URL", description="Address of the project, such as https://abc.supabase.co"
+    )
+    supabase_key: SecretStr | None = Field(
+        None, validation_alias="SUPABASE_KEY", description="A secret key of the project (service role)"
+    )
+    supabase_key_file: Path | None = Field(
+        None, validation_alias="SUPABASE_KEY_FILE", description="File with that key; read again when it changes"
+    )
+    supabase_db_url: SecretStr | None = Field(
+        None,
+        validation_alias="SUPABASE_DB_URL",
+        description="Connection string of the project's database, for `python -m storage_service migrate` alone",
+    )
+    supabase_timeout_seconds: float = Field(
+        10.0,
+        gt=0,
+        le=600,
+        validation_alias="SUPABASE_TIMEOUT_SECONDS",
+        description="Seconds that Supabase has to answer, and to take or give the next bytes of a file",
+    )
+    upstream_allow_plain_http: bool = Field(
+        default=False,
+        validation_alias="UPSTREAM_ALLOW_PLAIN_HTTP",
+        description="Lets keys and stories travel over plain http to hosts other than this one",
+    )
+
     @property
     def folder(self) -> Path:
         """Where the embedded store lives."""
         return self.data_dir / "storage"
-
-    def check(self) -> None:
-        """Raises ConfigurationError for what is well-formed but can not be had."""
-        if self.backend != "embedded":
-            raise ConfigurationError(
-                f"STORAGE_BACKEND={self.backend} is not available in this version yet: set it to embedded"
-            )

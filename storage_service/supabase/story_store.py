@@ -1,6 +1,9 @@
 """The StoryStore in Supabase: a function of the schema for each method, so that each is one transaction."""
 
 from collections.abc import Collection, Sequence
+from typing import Final
+
+import structlog
 
 from servicekit.ids import is_id
 from storage_service import states
@@ -20,14 +23,18 @@ from storage_service.records import (
     Retry,
 )
 from storage_service.supabase import refusals, rows
+from storage_service.supabase.checking import check
 from storage_service.supabase.checkpointing import to_item, to_result
 from storage_service.supabase.connection import Connection
+from storage_service.supabase.failures import SupabaseError
 from storage_service.supabase.filters import from_filter, from_position
 from storage_service.supabase.removals import to_removed
 from storage_service.supabase.stories import created_by, from_audio, from_new
 from storage_service.supabase.wire import from_base64
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
+
+_log: Final = structlog.stdlib.get_logger("storage_service.supabase")
 
 
 class SupabaseStoryStore:
@@ -37,8 +44,14 @@ class SupabaseStoryStore:
         self._connection = connection
 
     async def open(self) -> None:
-        """Builds the client; nothing is asked of Supabase yet (see `checking`)."""
-        await self._connection.client()
+        """Builds the client and sees to it that schema and bucket are there; ConfigurationError with the mend.
+
+        Where Supabase does not answer, the service begins without it: it may be there later.
+        """
+        try:
+            await check(await self._connection.client())
+        except SupabaseError as error:
+            _log.warning("Supabase does not answer yet", kind=error.kind.value, status=error.status)
 
     async def close(self) -> None:
         """Closes the client."""

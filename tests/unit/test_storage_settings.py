@@ -1,9 +1,13 @@
 """The knobs of the storage service."""
 
+import base64
+import json
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from servicekit.settings import ConfigurationError, load
 from storage_service.bootstrap import build_app
@@ -24,10 +28,52 @@ def test_without_any_variable_the_store_is_embedded(monkeypatch: pytest.MonkeyPa
     )
 
 
-def test_a_backend_that_is_not_there_yet_is_refused_at_start() -> None:
-    """Supabase is named in one line, and nothing pretends to be it."""
-    with pytest.raises(ConfigurationError, match="STORAGE_BACKEND=supabase is not available in this version yet"):
-        build_app(StorageSettings(backend="supabase"))
+def supabase(**changes: Any) -> StorageSettings:
+    """Settings that are enough for Supabase, but for the changes."""
+    fields = {"supabase_url": "https://abc.supabase.co", "supabase_key": SecretStr("sb_secret_1234"), **changes}
+    return StorageSettings(backend="supabase", **fields)
+
+
+async def test_supabase_is_set_up_by_its_address_and_a_key() -> None:
+    """Nothing is asked of it before the service starts; the status names no embedded part."""
+    app = build_app(supabase(supabase_url="https://abc.supabase.co/"))
+    told = await app.describe()
+    assert ([], ["supabase"]) == (list(told.embedded_parts), [provider.name for provider in told.providers])
+    assert app.circuits is not None
+    await app.stop()
+
+
+def jwt(role: str) -> str:
+    """A key of the older kind."""
+    return f"e30.{base64.urlsafe_b64encode(json.dumps({'role': role}).encode()).decode().rstrip('=')}.c2ln"
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"supabase_url": None}, "SUPABASE_URL must be set"),
+        ({"supabase_url": "abc.supabase.co"}, "SUPABASE_URL must be a URL such as"),
+        ({"supabase_url": "http://abc.supabase.co"}, "SUPABASE_URL must be https"),
+        ({"supabase_url": "https://me:secret@abc.supabase.co"}, "SUPABASE_URL must hold no user"),
+        ({"supabase_key": None}, "SUPABASE_KEY, or a file named by SUPABASE_KEY_FILE, must hold"),
+        ({"supabase_key": None, "supabase_key_file": Path("/nowhere/key")}, "SUPABASE_KEY_FILE"),
+        ({"supabase_key": SecretStr("sb_secret with blanks")}, "SUPABASE_KEY must be a key as Supabase shows it"),
+        ({"supabase_key": SecretStr("sb_publishable_1234")}, "SUPABASE_KEY must be a secret key"),
+        ({"supabase_key": SecretStr(jwt("anon"))}, "SUPABASE_KEY must be a secret key"),
+    ],
+)
+def test_what_supabase_lacks_is_said_in_one_line(changes: dict[str, Any], line: str) -> None:
+    """The variable, and the mend; never the key."""
+    with pytest.raises(ConfigurationError, match=line) as caught:
+        build_app(supabase(**changes))
+    assert "\n" not in str(caught.value)
+    assert "secret with" not in str(caught.value)
+
+
+def test_older_keys_and_plain_http_in_a_trusted_network_are_fine() -> None:
+    """A key may be a JWT of the service role; http needs to be allowed."""
+    build_app(supabase(supabase_key=SecretStr(jwt("service_role"))))
+    build_app(supabase(supabase_url="http://kong:8000", upstream_allow_plain_http=True))
 
 
 @pytest.mark.parametrize(
@@ -39,6 +85,7 @@ def test_a_backend_that_is_not_there_yet_is_refused_at_start() -> None:
         ("AUDIO_MAX_BYTES", "many"),
         ("STORAGE_UPLOAD_IDLE_SECONDS", "0"),
         ("AUDIO_SWEEP_GRACE_SECONDS", "-1"),
+        ("SUPABASE_TIMEOUT_SECONDS", "0"),
     ],
 )
 def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:

@@ -1,0 +1,101 @@
+"""Brings a database to the present schema, as `supabase db push` does, with nothing but its connection string."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import re
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from servicekit.settings import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import psycopg
+
+_NAME: Final = re.compile(r"(\d{14})_(\w+)\.sql")
+_LOCK: Final = 7_310_579_002_116
+_CONNECT_SECONDS: Final = 10
+# The table of the Supabase CLI.
+_HISTORY: Final = """
+create schema if not exists supabase_migrations;
+create table if not exists supabase_migrations.schema_migrations (
+  version text primary key, statements text[], name text
+);
+"""
+_DONE: Final = "select version from supabase_migrations.schema_migrations"
+
+
+class Migration(NamedTuple):
+    """A file of `supabase/migrations`: 14 digits, a name, SQL."""
+
+    version: str
+    name: str
+    sql: str
+
+
+def migrations() -> list[Migration]:
+    """All that this program knows, in order; ConfigurationError where they were not installed with it."""
+    for folder in _folders():
+        named = [(_NAME.fullmatch(file.name), file) for file in sorted(folder.glob("*.sql"))]
+        if found := [Migration(match[1], match[2], file.read_text("utf-8")) for match, file in named if match]:
+            return found
+    raise ConfigurationError("the migrations are not installed: run this where the folder supabase/migrations is")
+
+
+async def migrate(url: str, tell: Callable[[str], None]) -> int:
+    """Applies what is missing, each migration in a transaction, and notes it; how many.
+
+    `url` is the connection string of the database; `tell` is given a line for each. Two at once wait for each other.
+    ConfigurationError where the database can not be reached, or does not take a migration.
+    """
+    known = migrations()
+    # It loads libpq.
+    await asyncio.to_thread(importlib.import_module, "psycopg")
+    return await asyncio.to_thread(_migrate, url, known, tell)
+
+
+def _migrate(url: str, known: Sequence[Migration], tell: Callable[[str], None]) -> int:
+    import psycopg  # noqa: PLC0415 - who only serves needs none
+
+    try:
+        with psycopg.connect(url, autocommit=True, connect_timeout=_CONNECT_SECONDS) as connection:
+            connection.execute("select pg_advisory_lock(%s)", [_LOCK])
+            connection.execute(_HISTORY)
+            done = {version for (version,) in connection.execute(_DONE)}
+            pending = [migration for migration in known if migration.version not in done]
+            for migration in pending:
+                _apply(connection, migration)
+                tell(f"applied {migration.version}_{migration.name}")
+            if pending:
+                # PostgREST learns of the new functions at once.
+                connection.execute("notify pgrst, 'reload schema'")
+            return len(pending)
+    except psycopg.OperationalError as error:
+        raise ConfigurationError(
+            "SUPABASE_DB_URL must be the connection string of a database that can be reached"
+            f" (Project Settings, Database): {type(error).__name__}"
+        ) from None
+    except psycopg.Error as error:
+        raise ConfigurationError(
+            f"SUPABASE_DB_URL: the database refuses a migration ({error.sqlstate}): {error.diag.message_primary}"
+        ) from error
+
+
+def _apply(connection: psycopg.Connection, migration: Migration) -> None:
+    with connection.transaction():
+        connection.execute(migration.sql.encode())
+        connection.execute(
+            "insert into supabase_migrations.schema_migrations (version, statements, name) values (%s, %s, %s)",
+            [migration.version, [migration.sql], migration.name],
+        )
+
+
+def _folders() -> list[Path]:
+    # Installed from a wheel they are beside this module; in a checkout and in the image, beside the package.
+    installed = resources.files("storage_service.supabase") / "migrations"
+    beside = Path(__file__).resolve().parents[2] / "supabase" / "migrations"
+    return [folder for folder in (Path(str(installed)), beside) if folder.is_dir()]
