@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import asyncio
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import structlog
 
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from servicekit.metrics import Metrics
+    from servicekit.resilience.manager import BreakerManager
+    from voice_service.account import AccountWatch
     from voice_service.cache.ports import SegmentCache
-    from voice_service.catalogue import VoiceCatalogue
+    from voice_service.catalogue import ProviderFacts, VoiceCatalogue
+    from voice_service.ports import VoiceProvider
     from voice_service.servicer import VoiceServicer
     from voice_service.synthesize import SegmentSynthesizer
 
@@ -27,6 +32,11 @@ _log: Final = structlog.stdlib.get_logger(__name__)
 
 _CALLS_SECONDS: Final = 5.0
 """Seconds that calls to providers, which nobody waits for any more, get to end into the cache."""
+
+
+@runtime_checkable
+class _Warmable(Protocol):
+    def warm_up(self) -> None: ...
 
 
 class VoiceApp(AppBase):
@@ -39,22 +49,22 @@ class VoiceApp(AppBase):
         catalogue: VoiceCatalogue,
         cache: SegmentCache,
         synthesizer: SegmentSynthesizer,
-        warm_up: Callable[[], None],
-        uncalled: Sequence[str],
+        providers: Sequence[VoiceProvider],
+        account: AccountWatch,
+        metrics: Metrics,
+        circuits: BreakerManager,
         closing: Sequence[Callable[[], Awaitable[None]]],
     ) -> None:
-        """`uncalled` are variables that are set for providers that this version does not call."""
         self._servicer = servicer
         self._catalogue = catalogue
         self._cache = cache
         self._synthesizer = synthesizer
-        self._warm_up = warm_up
-        self._uncalled = uncalled
-        self._warnings = tuple(
-            f"{variable} is set, but this version does not call that provider: it will not speak."
-            for variable in uncalled
-        )
+        self._providers = providers
+        self._account = account
         self._closing = closing
+        self._warming: asyncio.Task[None] | None = None
+        self.metrics = metrics
+        self.circuits = circuits
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
         """Add the servicer."""
@@ -62,34 +72,48 @@ class VoiceApp(AppBase):
         return (voice_pb2.DESCRIPTOR.services_by_name["VoiceService"].full_name,)
 
     async def start(self) -> None:
-        """Tell the operator what there is to know, begin to look at the cache and to start the workers.
-
-        Waits for neither.
-        """
-        for warning in self._warnings:
-            _log.warning(warning)
+        """Begin to look at the cache; the rest begins once the server is up. Waits for nothing."""
         await self._cache.start()
-        self._warm_up()
+        self._warming = asyncio.create_task(self._warm_up(), name="warm up")
 
     async def describe(self) -> Description:
         """Tell of the providers, and whether the embedded voice is the one that speaks."""
         facts = await self._catalogue.providers()
         first = next((each for each in facts if each.is_default), None)
-        parts, warnings = [], [*self._warnings]
+        parts, warnings = [], _warnings(facts)
         if first is None:
             warnings.append("No voice provider can be called: narration fails.")
         elif first.name == EMBEDDED:
             parts.append(
                 status_pb2.EmbeddedPart(
-                    part="voice",
-                    implementation="espeak-ng",
-                    environment_variables=[each for each in BRING_REAL_VOICE if each not in self._uncalled],
+                    part="voice", implementation="espeak-ng", environment_variables=BRING_REAL_VOICE
                 )
             )
         return Description(embedded_parts=parts, providers=[provider_status(each) for each in facts], warnings=warnings)
 
     async def stop(self) -> None:
         """Let calls that were sent end, then close everything."""
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.wait([self._warming])
         await self._synthesizer.drain(_CALLS_SECONDS)
         for close in self._closing:
             await close()
+
+    async def _warm_up(self) -> None:
+        """Have SDKs loaded, in threads of their own, and workers started; then tell what is not as it should be."""
+        for provider in self._providers:
+            if isinstance(provider, _Warmable):
+                provider.warm_up()
+        self._account.start()
+        for warning in _warnings(await self._catalogue.providers()):
+            _log.warning(warning)
+
+
+def _warnings(facts: Sequence[ProviderFacts]) -> list[str]:
+    """Name what an operator asked for and does not get: what is set up in part, or is to fall back and can not."""
+    return [
+        f"The voice provider {each.name} is not used: {each.unavailable_reason}."
+        for each in facts
+        if each.unavailable_reason and (each.metadata is not None or each.fallback_position)
+    ]

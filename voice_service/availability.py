@@ -45,22 +45,24 @@ class Availability:
             return "it does not answer"
 
 
-async def voices_of(provider: VoiceProvider, language_code: str | None = None) -> Sequence[VoiceInfo]:
-    """List the voices of a provider. Raises ProviderError, TIMEOUT after ten seconds."""
-    async with _in_time(provider):
+async def voices_of(
+    provider: VoiceProvider, language_code: str | None = None, *, within: float = _TIMEOUT
+) -> Sequence[VoiceInfo]:
+    """List the voices of a provider. Raises ProviderError, TIMEOUT after `within` seconds."""
+    async with _in_time(provider, within):
         return await provider.list_voices(language_code)
 
 
-async def knows_voice(provider: VoiceProvider, voice_id: str, language_code: str) -> bool:
-    """Tell whether a provider has a voice for a language. Raises ProviderError, TIMEOUT after ten seconds."""
-    async with _in_time(provider):
+async def knows_voice(provider: VoiceProvider, voice_id: str, language_code: str, *, within: float = _TIMEOUT) -> bool:
+    """Tell whether a provider has a voice for a language. Raises ProviderError, TIMEOUT after `within` seconds."""
+    async with _in_time(provider, within):
         return await provider.knows_voice(voice_id, language_code)
 
 
 @asynccontextmanager
-async def _in_time(provider: VoiceProvider) -> AsyncIterator[None]:
+async def _in_time(provider: VoiceProvider, seconds: float) -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(_TIMEOUT):
+        async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
         name = provider.metadata.name

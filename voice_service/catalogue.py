@@ -17,6 +17,8 @@ from voice_service.outcome import speech_failed
 from voice_service.registry import EMBEDDED, Announced
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from voice_service.ports import ProviderMetadata, VoiceInfo, VoiceProvider
     from voice_service.registry import ProviderRegistry
 
@@ -25,11 +27,17 @@ _log: Final = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderFacts:
-    """A provider as callers see it; `metadata` is None for one that is only announced."""
+    """A provider as callers see it; `metadata` is None for one that is only announced.
+
+    `configured` where everything it needs is set; `unavailable_reason` is "" where a call would be tried now.
+    `circuit_state` is "closed", "open" or "half_open".
+    """
 
     name: str
     display_name: str
     metadata: ProviderMetadata | None
+    configured: bool
+    circuit_state: str
     unavailable_reason: str
     is_default: bool
     fallback_position: int
@@ -46,10 +54,11 @@ class VoicePage:
 
 
 class VoiceCatalogue:
-    """Providers and voices, from a registry."""
+    """Providers and voices, from a registry; `circuit_state` tells a circuit's state by the provider's name."""
 
-    def __init__(self, registry: ProviderRegistry) -> None:
+    def __init__(self, registry: ProviderRegistry, circuit_state: Callable[[str], str] = lambda _: "closed") -> None:
         self._registry = registry
+        self._circuit_state = circuit_state
 
     async def providers(self) -> list[ProviderFacts]:
         """All providers, in the order in which they would be tried."""
@@ -59,12 +68,15 @@ class VoiceCatalogue:
         for listed in self._registry.list_providers():
             announced = isinstance(listed, Announced)
             name = listed.name if isinstance(listed, Announced) else listed.metadata.name
+            missing = await self._registry.missing_reason(name)
             facts.append(
                 ProviderFacts(
                     name=name,
                     display_name=listed.display_name if isinstance(listed, Announced) else listed.metadata.display_name,
                     metadata=None if isinstance(listed, Announced) else listed.metadata,
-                    unavailable_reason=await self._registry.unavailable_reason(name),
+                    configured=not missing,
+                    circuit_state=self._circuit_state(name),
+                    unavailable_reason=missing or self._registry.closed_reason(name),
                     is_default=name == default and not announced,
                     fallback_position=fallback.index(name) + 1 if name in fallback else 0,
                     embedded=name == EMBEDDED,
@@ -104,7 +116,7 @@ class VoiceCatalogue:
     async def _first(self) -> str:
         """Name of the provider that would be tried first; "" where there is none."""
         try:
-            chain = await self._registry.get_provider_with_fallback()
+            chain = await self._registry.candidates()
         except DomainError:
             return ""
         return chain.providers[0].metadata.name

@@ -24,7 +24,7 @@ def provider_status(facts: ProviderFacts) -> status_pb2.ProviderStatus:
     """Return what GetStatus tells of a provider."""
     return status_pb2.ProviderStatus(
         name=facts.name,
-        configured=not facts.unavailable_reason,
+        configured=facts.configured,
         available=not facts.unavailable_reason,
         unavailable_reason=facts.unavailable_reason,
         is_default=facts.is_default,
@@ -54,18 +54,18 @@ def _provider(facts: ProviderFacts) -> voice_pb2.Provider:
     provider = voice_pb2.Provider(
         provider_name=facts.name,
         display_name=facts.display_name,
-        configured=available,
+        configured=facts.configured,
         available=available,
         unavailable_reason=facts.unavailable_reason,
         is_default=facts.is_default,
         fallback_position=facts.fallback_position,
-        circuit_state="closed",
+        circuit_state=facts.circuit_state,
         embedded=facts.embedded,
     )
     metadata = facts.metadata
     if metadata is not None:
         provider.supports_streaming = metadata.supports_streaming
         provider.max_text_length = metadata.max_text_length
-        provider.supported_formats.append(metadata.native_format.value)
+        provider.supported_formats.extend(metadata.formats or (metadata.native_format.value,))
         provider.language_codes.extend(metadata.languages)
     return provider

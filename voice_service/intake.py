@@ -26,19 +26,24 @@ _SLICE: Final = 2_048
 
 @dataclass(frozen=True, slots=True)
 class TextSegment:
-    """A segment of text: its place in the narration, its span in the content, and what was said before it."""
+    """A segment of text: its place in the narration, its span in the content, and what was said before it.
+
+    `last` is told by the text alone: of a text with any words in it the last segment has it, a title never does.
+    """
 
     index: int
     start: int
     end: int
     text: str
     previous: str
+    last: bool = False
 
 
 class TextIntake:
     """Reads pieces of text in a task of its own. The text is bounded, so it is never held back."""
 
-    def __init__(self, title: str, target_words: int) -> None:
+    def __init__(self, title: str, target_words: int, most_characters: int = MAX_TEXT) -> None:
+        self._most_characters = min(most_characters, MAX_TEXT)
         self._target_words = target_words
         self._ready: deque[TextSegment] = deque()
         self._sample = ""
@@ -70,6 +75,15 @@ class TextIntake:
         self._waiting.clear()
         if self._read_all:
             self._finish()
+
+    async def peek(self) -> TextSegment | None:
+        """Wait for the next segment and leave it there; None where there is none. Raises what reading raised."""
+        while not self._ready and not self.ended:
+            self.raise_error()
+            self.changed.clear()
+            await self.changed.wait()
+        self.raise_error()
+        return self._ready[0] if self._ready else None
 
     def next(self) -> TextSegment | None:
         """Take the next segment; None while there is none. Raises what reading raised."""
@@ -105,8 +119,8 @@ class TextIntake:
 
     def _count_in(self, piece: str) -> None:
         self._length += len(piece)
-        if self._length > MAX_TEXT:
-            raise _too_long()
+        if self._length > self._most_characters:
+            raise text_too_long(self._most_characters)
 
     def _push(self, piece: str) -> None:
         if len(self._sample) < SAMPLE:
@@ -126,19 +140,20 @@ class TextIntake:
 
     def _take(self, cuts: Iterable[Cut]) -> None:
         for cut in cuts:
-            self._add(cut.start, cut.end, cut.text)
+            self._add(cut.start, cut.end, cut.text, last=cut.last)
 
-    def _add(self, start: int, end: int, text: str) -> None:
-        self._ready.append(TextSegment(self._count, start, end, text, self._previous))
+    def _add(self, start: int, end: int, text: str, *, last: bool = False) -> None:
+        self._ready.append(TextSegment(self._count, start, end, text, self._previous, last))
         self._count += 1
         self._previous = text
         self.changed.set()
 
 
-def _too_long() -> DomainError:
+def text_too_long(most: int) -> DomainError:
+    """Return FAILED_PRECONDITION / TEXT_TOO_LONG: more text, or more sound of it, than can be kept as one file."""
     return DomainError(
         grpc.StatusCode.FAILED_PRECONDITION,
         "TEXT_TOO_LONG",
-        f"The text is longer than {MAX_TEXT} characters; narrate it in parts.",
-        metadata={"max_characters": str(MAX_TEXT)},
+        f"The text is longer than {most} characters; narrate it in parts.",
+        metadata={"max_characters": str(most)},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from voice_service.ports import VoiceSettings
+from voice_service.ports import MP3_44100_128, StoryFormat, VoiceSettings
 
 if TYPE_CHECKING:
     from voice_service.ledger import CallRecord
@@ -23,7 +23,7 @@ class VoiceChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpokenSegment:
-    """A segment of the narration. Audio positions are bytes; `start` and `samples` count samples."""
+    """A segment of the narration. Audio positions are bytes; `start` and `samples` count samples of `sample_rate`."""
 
     index: int
     text_start: int
@@ -36,6 +36,7 @@ class SpokenSegment:
     sha256: bytes
     start: int
     samples: int
+    sample_rate: int
     cached: bool = False
     words: tuple[WordHeard, ...] = ()
 
@@ -62,6 +63,7 @@ class NarrationRequest:
     story_id: str = ""
     voice: VoiceChoice = field(default_factory=VoiceChoice)
     language_code: str = ""
+    story_format: StoryFormat = MP3_44100_128
     title: str = ""
     pinned: VoiceChoice | None = None
     spoken: tuple[SpokenSegment, ...] = ()
@@ -80,6 +82,7 @@ class Header:
     model_id: str
     settings: VoiceSettings
     language_code: str
+    story_format: StoryFormat
     embedded: bool
 
 
@@ -111,11 +114,12 @@ class Warned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """The narration is whole. `samples` of the story's rate."""
+    """The narration is whole. `samples` of `sample_rate`, the story's."""
 
     audio_id: str
     size: int
     samples: int
+    sample_rate: int
     segments: int
     cached_segments: int
     characters: int

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from voice_service.assembly import Assembly
-from voice_service.intake import TextIntake
-from voice_service.language import language_of
+from voice_service.casting import Casting
+from voice_service.intake import TextIntake, text_too_long
 from voice_service.messages import CallMade, Header, VoiceChoice
 from voice_service.outcome import NOT_KEPT, empty_text, handed_over, segment_lost, speech_failed
 from voice_service.pipeline import SegmentPipeline
@@ -23,22 +23,32 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from servicekit.resilience.errors import ProviderError
+    from voice_service.language import LanguageDetector
     from voice_service.messages import Event, NarrationRequest, Warned
+    from voice_service.metrics import VoiceMetrics
     from voice_service.pipeline import SegmentJob
     from voice_service.registry import ProviderRegistry
     from voice_service.speaker import Speaker
     from voice_service.synthesize import SegmentSynthesizer, Spoken
 
+_CHARACTERS_PER_SECOND: Final = 13
+"""Of a voice at its own pace; espeak-ng and most others read 13 to 16."""
 CHUNK: Final = 64 * 1024
 """Most bytes of audio in one event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NarrationPolicy:
-    """How segments are cut and how many are made ahead of the one that goes out."""
+    """How segments are cut, how many are made ahead of the one that goes out, and how big the file may be."""
 
     segment_words: int = 60
     segments_ahead: int = 3
+    max_audio_bytes: int = 512 << 20
+
+    def most_characters(self, request: NarrationRequest) -> int:
+        """Return how many code points' sound fits the file."""
+        pace = max(request.voice.settings.speed or 1.0, 0.5)
+        return int(self.max_audio_bytes * _CHARACTERS_PER_SECOND * pace / request.story_format.bytes_per_second)
 
 
 class Narration:
@@ -53,11 +63,23 @@ class Narration:
         *,
         registry: ProviderRegistry,
         synthesizer: SegmentSynthesizer,
+        detector: LanguageDetector,
+        metrics: VoiceMetrics,
         policy: NarrationPolicy,
+        deadline: float | None = None,
     ) -> None:
+        """`deadline` in seconds of the loop's clock: no call starts, and nothing is waited for, beyond it."""
         self._request = request
         self._registry = registry
-        self._intake = TextIntake(request.title, policy.segment_words)
+        self._detector = detector
+        self._metrics = metrics
+        self._max_audio_bytes = policy.max_audio_bytes
+        self._most_characters = policy.most_characters(request)
+        self._intake = TextIntake(request.title, policy.segment_words, self._most_characters)
+        self._casting = Casting(
+            request, intake=self._intake, synthesizer=synthesizer, closed_reason=registry.closed_reason
+        )
+        self._synthesizer = synthesizer
         self._replay = Replay(request, registry, synthesizer)
         self._pipeline = SegmentPipeline(
             request,
@@ -65,8 +87,9 @@ class Narration:
             replay=self._replay,
             synthesizer=synthesizer,
             segments_ahead=policy.segments_ahead,
+            deadline=deadline,
         )
-        self._assembly = Assembly(word_timings=request.word_timings)
+        self._assembly = Assembly(request.story_format, word_timings=request.word_timings)
         self._tally = Tally()
         self._provider = ""
 
@@ -85,12 +108,13 @@ class Narration:
         try:
             language = await self._language()
             chain, warnings = await self._choose(language)
-            speaker = await chain.take_next()
-            assert speaker is not None  # noqa: S101 - a chain begins with somebody
-            yield self._header(speaker, language)
-            for warning in warnings:
-                yield warning
             self._intake.cut_for(language)
+            speaker, more = await self._casting.first(chain)
+            for passed in self._casting.passed:
+                self._metrics.fallback(passed, speaker.provider.metadata.name, "circuit_open")
+            yield self._header(speaker, language)
+            for warning in (*warnings, *more):
+                yield warning
             async with aclosing(self._narrate(chain, speaker)) as events:
                 async for event in events:
                     yield event
@@ -101,8 +125,7 @@ class Narration:
     async def _language(self) -> str:
         if self._request.language_code:
             return self._request.language_code
-        title = self._request.title
-        return language_of(title if any(map(str.isalpha, title)) else await self._intake.sample())
+        return await self._detector.detect(f"{self._request.title}\n{await self._intake.sample()}")
 
     async def _choose(self, language: str) -> tuple[SpeakerChain, list[Warned]]:
         request = self._request
@@ -128,6 +151,7 @@ class Narration:
             model_id=pinned.model_id if pinned else speaker.model_id,
             settings=speaker.settings,
             language_code=language,
+            story_format=self._request.story_format,
             embedded=provider == EMBEDDED,
         )
 
@@ -143,6 +167,9 @@ class Narration:
                 following = await chain.take_next()
                 if following is None:
                     raise speech_failed(tried, job.segment.index) from failure
+                self._metrics.fallback(
+                    failure.error.provider, following.provider.metadata.name, failure.error.kind.value
+                )
                 yield handed_over(failure.error, following, job.segment.index)
                 speaker = following
                 self._provider = speaker.provider.metadata.name
@@ -150,8 +177,10 @@ class Narration:
                 continue
             # The next ones are made while this one goes out.
             self._pipeline.fill(speaker)
-            for event in self._commit(job, spoken):
+            for event in await self._commit(job, spoken):
                 yield event
+            if self._assembly.size > self._max_audio_bytes:
+                raise text_too_long(self._most_characters)
         if self._intake.count < len(self._request.spoken):
             raise segment_lost(self._intake.count, "is not in this text")
         if not self._intake.count:
@@ -159,7 +188,7 @@ class Narration:
         for late in self._pipeline.late:
             yield self._tally.call(late)
 
-    def _commit(self, job: SegmentJob, spoken: Spoken | None) -> list[Event]:
+    async def _commit(self, job: SegmentJob, spoken: Spoken | None) -> list[Event]:
         if spoken is None:
             before = self._request.spoken[job.segment.index]
             self._assembly.skip(before)
@@ -168,10 +197,12 @@ class Narration:
         events: list[Event] = [self._tally.call(CallMade(job.segment.index, call)) for call in spoken.calls]
         if not spoken.kept:
             events.append(NOT_KEPT)
-        segment = self._assembly.place(job.segment, spoken)
+        placed = self._assembly.place(job.segment, spoken)
+        segment = placed.segment
         self._replay.check(segment)
+        await self._synthesizer.given_as(spoken, segment.sha256)
         self._tally.segment(segment.provider, cached=spoken.cached)
-        return [*events, segment, *self._assembly.chunks(segment, spoken, CHUNK)]
+        return [*events, segment, *placed.chunks(CHUNK)]
 
     async def _stop(self, reading: asyncio.Task[None]) -> None:
         tasks: list[asyncio.Task[object]] = [reading, *self._pipeline.tasks]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import grpc
 
 from servicekit.errors import DomainError
-from servicekit.resilience.errors import ProviderErrorKind
+from servicekit.resilience.errors import CircuitOpenError, ProviderErrorKind
 from voice_service.messages import Warned
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def speech_failed(tried: Sequence[ProviderError], segment_index: int) -> DomainE
     code, reason = grpc.StatusCode.UNAVAILABLE, "AUDIO_GENERATION_FAILED"
     if len(tried) > 1:
         reason = "FALLBACK_FAILURE"
+    elif tried and isinstance(tried[0], CircuitOpenError):
+        reason = "CIRCUIT_OPEN"
     elif tried:
         code, reason = _ONE_TRIED.get(tried[0].kind, (code, reason))
     why = "; ".join(f"{error.provider}: {error.message}" for error in tried)

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from voice_service.calls import Order
 from voice_service.messages import CallMade
 from voice_service.speakable import speakable
 
@@ -40,7 +41,10 @@ class SegmentPipeline:
         replay: Replay,
         synthesizer: SegmentSynthesizer,
         segments_ahead: int,
+        deadline: float | None = None,
     ) -> None:
+        """`deadline` of the narration in seconds of the loop's clock."""
+        self._deadline = deadline
         self._request = request
         self._intake = intake
         self._replay = replay
@@ -101,12 +105,20 @@ class SegmentPipeline:
         spoken_text = speakable(segment.text)
         request = speaker.request(spoken_text.text, segment.previous)
         if not spoken_text.audible:
-            return await self._synthesizer.pause(speaker.provider.metadata, request, self._request.story_id)
+            return await self._synthesizer.pause(
+                speaker.provider.metadata, request, self._request.story_format, self._request.story_id
+            )
 
         def late(call: CallRecord) -> None:
             self._late.append(CallMade(segment.index, call))
 
-        return await self._synthesizer.speak(speaker.provider, request, self._request.story_id, late)
+        order = Order(
+            provider=speaker.provider,
+            request=request,
+            story_format=self._request.story_format,
+            deadline=self._deadline,
+        )
+        return await self._synthesizer.speak(order, self._request.story_id, late)
 
     async def _first_is_done(self) -> bool:
         """Wait until the first job is done, or until there is more to start."""

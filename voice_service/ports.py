@@ -10,21 +10,61 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
 
-@dataclass(frozen=True, slots=True)
+class Codec(StrEnum):
+    """How the sound of a story is coded."""
+
+    MP3 = "mp3"
+    WAV = "wav"
+    OPUS = "opus"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoryFormat:
-    """A format in which stories are kept. `sample_rate` in Hz, `bit_rate` in bits per second."""
+    """A format in which stories are kept.
+
+    `sample_rate` in Hz, `bit_rate` in bits per second, 0 where it varies; `bytes_per_second` about what a second takes.
+    `name` is part of the key of every cached segment.
+    """
 
     name: str
+    codec: Codec
     content_type: str
     sample_rate: int
     channels: int
     bit_rate: int
+    bytes_per_second: int
 
 
 MP3_44100_128: Final = StoryFormat(
-    name="mp3_44100_128", content_type="audio/mpeg", sample_rate=44_100, channels=1, bit_rate=128_000
+    name="mp3_44100_128",
+    codec=Codec.MP3,
+    content_type="audio/mpeg",
+    sample_rate=44_100,
+    channels=1,
+    bit_rate=128_000,
+    bytes_per_second=16_000,
 )
-"""The default of every story. Wave and Ogg Opus will stand beside it."""
+"""The default of every story."""
+WAV_44100: Final = StoryFormat(
+    name="wav_44100",
+    codec=Codec.WAV,
+    content_type="audio/wav",
+    sample_rate=44_100,
+    channels=1,
+    bit_rate=705_600,
+    bytes_per_second=88_200,
+)
+"""16-bit PCM in WAV."""
+OGG_OPUS_48000: Final = StoryFormat(
+    name="ogg_opus_48000",
+    codec=Codec.OPUS,
+    content_type="audio/ogg",
+    sample_rate=48_000,
+    channels=1,
+    bit_rate=0,
+    bytes_per_second=8_000,
+)
+"""Opus in Ogg, about 60 kbit/s."""
 
 
 class NativeFormat(StrEnum):

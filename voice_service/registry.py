@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -11,7 +11,7 @@ from servicekit.errors import DomainError, not_found
 from voice_service.availability import Availability
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from voice_service.ports import VoiceProvider
 
@@ -40,22 +40,32 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Providers that can be called, in the order in which to try them, and those that were passed over."""
+    """Providers in the order in which to try them, and those that were passed over.
+
+    `unwell` are names of providers that are set up, but whose circuit is not closed.
+    """
 
     providers: tuple[VoiceProvider, ...]
     skipped: tuple[Skipped, ...]
     stand_in: bool = False
     """True when nothing is configured and the embedded voice stands in for everything."""
+    unwell: frozenset[str] = frozenset()
 
 
 class ProviderRegistry:
-    """Providers by name, with a default and an order of fallback."""
+    """Providers by name, with a default and an order of fallback.
 
-    def __init__(self, default: str, fallback: Sequence[str] = ()) -> None:
+    `closed_reason` tells by a provider's name why it is not called now though it is set up, "" where it is.
+    """
+
+    def __init__(
+        self, default: str, fallback: Sequence[str] = (), *, closed_reason: Callable[[str], str] = lambda _: ""
+    ) -> None:
         self._providers: dict[str, VoiceProvider] = {}
         self._availability: dict[str, Availability] = {}
         self._announced: dict[str, Announced] = {}
         self._default = default
+        self._closed_reason = closed_reason
         self.fallback = tuple(dict.fromkeys(fallback))
 
     def register(self, provider: VoiceProvider) -> None:
@@ -77,6 +87,11 @@ class ProviderRegistry:
         provider = self.get_provider(name)
         del self._providers[name], self._availability[name]
         return provider
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All that are registered or announced."""
+        return frozenset({*self._providers, *self._announced})
 
     def knows(self, name: str) -> bool:
         """Whether the name is registered or announced."""
@@ -103,7 +118,7 @@ class ProviderRegistry:
         return [everything[name] for name in dict.fromkeys((*first, *sorted(everything)))]
 
     async def list_available_providers(self) -> list[VoiceProvider]:
-        """All that can be called, in the same order."""
+        """All that are set up and well, in the same order."""
         listed = [provider for provider in self.list_providers() if not isinstance(provider, Announced)]
         return [provider for provider in listed if not await self.unavailable_reason(provider.metadata.name)]
 
@@ -117,16 +132,33 @@ class ProviderRegistry:
             raise self._not_found(name)
         self._default = name
 
-    async def unavailable_reason(self, name: str) -> str:
-        """Why the provider can not be called now; "" where it can."""
+    async def missing_reason(self, name: str) -> str:
+        """What a provider lacks to be called, and how to mend it; "" where it is set up."""
         announced = self._announced.get(name)
         if announced is not None:
             return announced.reason
         self.get_provider(name)
         return await self._availability[name].reason()
 
+    async def unavailable_reason(self, name: str) -> str:
+        """Why the provider is not called now; "" where it is."""
+        return await self.missing_reason(name) or self._closed_reason(name)
+
     async def get_provider_with_fallback(self, requested: str = "") -> Chain:
-        """Requested, default, fallbacks, in this order: those that can be called.
+        """Requested, default, fallbacks, in this order: those that are set up and well.
+
+        Raises what `candidates` raises, and UNAVAILABLE / NO_PROVIDERS_AVAILABLE where all that are set up are unwell.
+        """
+        chain = await self.candidates(requested)
+        well = tuple(each for each in chain.providers if each.metadata.name not in chain.unwell)
+        unwell = (Skipped(name, self._closed_reason(name)) for name in sorted(chain.unwell))
+        skipped = (*chain.skipped, *unwell)
+        if not well:
+            raise no_providers_available(skipped)
+        return replace(chain, providers=well, skipped=skipped)
+
+    async def candidates(self, requested: str = "") -> Chain:
+        """Requested, default, fallbacks, in this order: those that are set up, also those that are not well.
 
         The embedded voice is among them only where it is asked for, is in the order of fallback, or is the default
         with nothing else asked for; and where neither a default, nor a fallback, nor one of `PREFERRED` is configured
@@ -150,14 +182,19 @@ class ProviderRegistry:
             stand_in = bool(providers)
         if not providers:
             raise invalid_configuration(skipped) if requested else no_providers_available(skipped)
-        return Chain(tuple(providers), tuple(skipped), stand_in)
+        unwell = frozenset(each.metadata.name for each in providers if self._closed_reason(each.metadata.name))
+        return Chain(tuple(providers), tuple(skipped), stand_in, unwell)
+
+    def closed_reason(self, name: str) -> str:
+        """Why the provider, though set up, is not called now; "" where it is."""
+        return self._closed_reason(name)
 
     async def _configured(self, names: Sequence[str]) -> tuple[list[VoiceProvider], list[Skipped]]:
         providers, skipped = [], []
         for name in dict.fromkeys(names):
             if not self.knows(name):
                 continue
-            reason = await self.unavailable_reason(name)
+            reason = await self.missing_reason(name)
             if reason:
                 skipped.append(Skipped(name, reason))
             else:
@@ -173,22 +210,24 @@ class ProviderRegistry:
 
 def invalid_configuration(skipped: Sequence[Skipped]) -> DomainError:
     """FAILED_PRECONDITION / INVALID_CONFIGURATION: what was asked for can not be called as things are set up."""
-    why = "; ".join(f"{each.name}: {each.reason}" for each in skipped)
     return DomainError(
         grpc.StatusCode.FAILED_PRECONDITION,
         "INVALID_CONFIGURATION",
-        f"The voice provider can not be called ({why}).",
+        f"The voice provider can not be called ({_why(skipped)}).",
         metadata={each.name: each.reason for each in skipped},
     )
 
 
 def no_providers_available(skipped: Sequence[Skipped]) -> DomainError:
     """UNAVAILABLE / NO_PROVIDERS_AVAILABLE: nothing can be called."""
-    why = "; ".join(f"{each.name}: {each.reason}" for each in skipped)
     return DomainError(
         grpc.StatusCode.UNAVAILABLE,
         "NO_PROVIDERS_AVAILABLE",
-        f"No voice provider can be called ({why}).",
+        f"No voice provider can be called ({_why(skipped)}).",
         metadata={each.name: each.reason for each in skipped},
         retry_after=30.0,
     )
+
+
+def _why(skipped: Sequence[Skipped]) -> str:
+    return "; ".join(f"{each.name}: {each.reason}" for each in skipped)

@@ -9,7 +9,7 @@ from servicekit.ids import new_id
 from servicekit.validation import Violations
 from tale.common.v1 import common_pb2
 from voice_service.messages import NarrationRequest, SpokenSegment, VoiceChoice
-from voice_service.ports import MP3_44100_128, VoiceSettings
+from voice_service.ports import MP3_44100_128, OGG_OPUS_48000, WAV_44100, VoiceSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 _MAX_TITLE: Final = 200
 _MAX_NAME: Final = 200
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,5}")
-_FORMATS: Final = {common_pb2.AUDIO_FORMAT_UNSPECIFIED, common_pb2.AUDIO_FORMAT_MP3}
+_FORMATS: Final = {
+    common_pb2.AUDIO_FORMAT_UNSPECIFIED: MP3_44100_128,
+    common_pb2.AUDIO_FORMAT_MP3: MP3_44100_128,
+    common_pb2.AUDIO_FORMAT_WAV: WAV_44100,
+    common_pb2.AUDIO_FORMAT_OGG_OPUS: OGG_OPUS_48000,
+}
 _SHA256_BYTES: Final = 32
 _UNIT_SETTINGS: Final = ("stability", "similarity_boost", "style")
 
@@ -47,14 +52,16 @@ def narration_request(config: voice_pb2.SpeechConfig) -> NarrationRequest:
     _check_spoken(violations, config.spoken_so_far)
     violations.in_range("config.skip_segments", config.skip_segments, 0, len(config.spoken_so_far))
     violations.raise_if_any()
+    story_format = _FORMATS[(voice if pinned is None else pinned).audio_format]
     return NarrationRequest(
         audio_id=config.audio_id or (pinned.audio_id if pinned else "") or new_id(),
         story_id=config.story_id,
         voice=_choice(voice),
         language_code=(pinned.language_code if pinned else "") or config.language_code,
+        story_format=story_format,
         title=config.title if config.title.strip() else "",
         pinned=_choice(pinned) if pinned else None,
-        spoken=_spoken(config.spoken_so_far),
+        spoken=_spoken(config.spoken_so_far, story_format.sample_rate),
         skip=config.skip_segments,
         word_timings=config.word_timings,
         strict_language=config.strict_language,
@@ -78,7 +85,9 @@ def _check_voice(
     violations.text_bounds(f"{field}.voice_id", voice.voice_id, most=_MAX_NAME)
     violations.text_bounds(f"{field}.model_id", voice.model_id, most=_MAX_NAME)
     violations.check(
-        voice.audio_format in _FORMATS, f"{field}.audio_format", "must be AUDIO_FORMAT_MP3, the only one so far"
+        voice.audio_format in _FORMATS,
+        f"{field}.audio_format",
+        "must be AUDIO_FORMAT_MP3, AUDIO_FORMAT_WAV or AUDIO_FORMAT_OGG_OPUS",
     )
     for name in _UNIT_SETTINGS:
         if voice.settings.HasField(name):
@@ -117,11 +126,11 @@ def _settings(settings: common_pb2.VoiceSettings) -> VoiceSettings:
     return VoiceSettings(**given)
 
 
-def _spoken(segments: Sequence[common_pb2.Segment]) -> tuple[SpokenSegment, ...]:
+def _spoken(segments: Sequence[common_pb2.Segment], sample_rate: int) -> tuple[SpokenSegment, ...]:
     spoken: list[SpokenSegment] = []
     start = 0
     for segment in segments:
-        samples = _samples(segment.duration)
+        samples = _samples(segment.duration, sample_rate)
         spoken.append(
             SpokenSegment(
                 index=segment.index,
@@ -135,11 +144,12 @@ def _spoken(segments: Sequence[common_pb2.Segment]) -> tuple[SpokenSegment, ...]
                 sha256=segment.sha256,
                 start=start,
                 samples=samples,
+                sample_rate=sample_rate,
             )
         )
         start += samples
     return tuple(spoken)
 
 
-def _samples(duration: Duration) -> int:
-    return round(duration.ToNanoseconds() * MP3_44100_128.sample_rate / 1_000_000_000)
+def _samples(duration: Duration, sample_rate: int) -> int:
+    return round(duration.ToNanoseconds() * sample_rate / 1_000_000_000)

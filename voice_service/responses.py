@@ -14,7 +14,7 @@ from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2
 from voice_service.ledger import CallOutcome
 from voice_service.messages import CallMade, Chunk, Header, SpokenSegment, Summary, Warned
-from voice_service.ports import MP3_44100_128
+from voice_service.ports import Codec
 
 if TYPE_CHECKING:
     from voice_service.messages import Event, WordHeard
@@ -23,6 +23,11 @@ _OUTCOMES: Final = {
     CallOutcome.SUCCEEDED: common_pb2.ATTEMPT_OUTCOME_SUCCEEDED,
     CallOutcome.FAILED: common_pb2.ATTEMPT_OUTCOME_FAILED,
     CallOutcome.CANCELLED: common_pb2.ATTEMPT_OUTCOME_CANCELLED,
+}
+_FORMATS: Final = {
+    Codec.MP3: common_pb2.AUDIO_FORMAT_MP3,
+    Codec.WAV: common_pb2.AUDIO_FORMAT_WAV,
+    Codec.OPUS: common_pb2.AUDIO_FORMAT_OGG_OPUS,
 }
 
 
@@ -54,10 +59,10 @@ def _(event: Header) -> voice_pb2.SynthesizeSpeechResponse:
             voice_id=event.voice_id,
             model_id=event.model_id,
             settings=common_pb2.VoiceSettings(**settings),
-            audio_format=common_pb2.AUDIO_FORMAT_MP3,
-            content_type=MP3_44100_128.content_type,
-            sample_rate=MP3_44100_128.sample_rate,
-            bit_rate=MP3_44100_128.bit_rate,
+            audio_format=_FORMATS[event.story_format.codec],
+            content_type=event.story_format.content_type,
+            sample_rate=event.story_format.sample_rate,
+            bit_rate=event.story_format.bit_rate,
             language_code=event.language_code,
             embedded=event.embedded,
         )
@@ -75,8 +80,8 @@ def _(event: SpokenSegment) -> voice_pb2.SynthesizeSpeechResponse:
             voice_id=event.voice_id,
             model_id=event.model_id,
             sha256=event.sha256,
-            duration=_of_samples(event.samples),
-            start=_of_samples(event.start),
+            duration=_of_samples(event.samples, event.sample_rate),
+            start=_of_samples(event.start, event.sample_rate),
             cached=event.cached,
         )
     )
@@ -126,7 +131,7 @@ def _(event: Summary) -> voice_pb2.SynthesizeSpeechResponse:
         summary=voice_pb2.SpeechSummary(
             audio_id=event.audio_id,
             size_bytes=event.size,
-            duration=_of_samples(event.samples),
+            duration=_of_samples(event.samples, event.sample_rate),
             segment_count=event.segments,
             cached_segment_count=event.cached_segments,
             characters=event.characters,
@@ -142,9 +147,9 @@ def _write_word(word: WordHeard, message: common_pb2.WordTiming) -> None:
     _write_seconds(word.end, message.end)
 
 
-def _of_samples(samples: int) -> Duration:
-    seconds, rest = divmod(samples, MP3_44100_128.sample_rate)
-    return Duration(seconds=seconds, nanos=rest * 1_000_000_000 // MP3_44100_128.sample_rate)
+def _of_samples(samples: int, sample_rate: int) -> Duration:
+    seconds, rest = divmod(samples, sample_rate)
+    return Duration(seconds=seconds, nanos=rest * 1_000_000_000 // sample_rate)
 
 
 def _write_seconds(seconds: float, duration: Duration) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sentencex import get_sentence_boundaries  # type: ignore[import-untyped]  # an extension module
@@ -40,11 +40,12 @@ _JOINERS: Final = "\u200d\ufe0e\ufe0f"
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A segment: code points [start, end) of the whole text, and what stands there."""
+    """A segment: code points [start, end) of the whole text, and what stands there; `last` where none follows."""
 
     start: int
     end: int
     text: str
+    last: bool = False
 
 
 class Segmenter:
@@ -83,6 +84,8 @@ class Segmenter:
         cuts = self._decide(ended=True)
         if self._pending and not self._pending.isspace():
             cuts.append(self._cut(len(self._pending)))
+        if cuts:
+            cuts[-1] = replace(cuts[-1], last=True)
         return cuts
 
     def _decide(self, *, ended: bool) -> list[Cut]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
-import structlog
 
 from servicekit.errors import DomainError, FieldViolation, validation_failed
 from servicekit.validation import MAX_PAGE_SIZE, Violations
@@ -16,6 +14,7 @@ from tale.voice.v1 import voice_pb2, voice_pb2_grpc
 from voice_service.cache.ports import CacheError
 from voice_service.catalogue_responses import providers_response, voices_response
 from voice_service.outcome import cache_away
+from voice_service.report import NarrationReport
 from voice_service.requests import check_language, check_provider, narration_request
 from voice_service.responses import speech_response
 
@@ -25,10 +24,9 @@ if TYPE_CHECKING:
     from voice_service.cache.ports import SegmentCache
     from voice_service.catalogue import VoiceCatalogue
     from voice_service.messages import NarrationRequest
+    from voice_service.metrics import VoiceMetrics
     from voice_service.narration import Narration
     from voice_service.transcribe_servicer import TranscribeHandler
-
-_log: Final = structlog.stdlib.get_logger(__name__)
 
 _MAX_FORGOTTEN_STORIES: Final = 1_000
 _MAX_FORGOTTEN_SEGMENTS: Final = 10_000
@@ -43,12 +41,15 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
     def __init__(
         self,
         *,
-        narrate: Callable[[NarrationRequest], Narration],
+        narrate: Callable[[NarrationRequest, float], Narration],
         catalogue: VoiceCatalogue,
         cache: SegmentCache,
         transcription: TranscribeHandler,
+        metrics: VoiceMetrics,
         narration_seconds: float,
     ) -> None:
+        """`narrate` makes the narration of a request, given its deadline in seconds of the loop's clock."""
+        self._metrics = metrics
         self._narrate = narrate
         self._catalogue = catalogue
         self._cache = cache
@@ -74,22 +75,17 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
             raise validation_failed([FieldViolation("config", "must be the first message")])
         leg_id = first.config.leg_id
         request = narration_request(first.config)
-        narration = self._narrate(request)
-        began = time.monotonic()
-        success = False
-        try:
+        narration = self._narrate(request, self._deadline(context))
+        with NarrationReport(request, narration, self._metrics) as report:
             async with aclosing(narration.events(_texts(requests))) as events:
                 async for event in events:
                     await context.write(speech_response(event, leg_id))
-            success = True
-        finally:
-            _log.info(
-                "narration",
-                audio_id=request.audio_id,
-                provider=narration.provider,
-                success=success,
-                generation_time=round(time.monotonic() - began, 3),
-            )
+                    report.sent(event)
+
+    def _deadline(self, context: Context) -> float:
+        remaining = context.time_remaining()
+        seconds = self._narration_seconds if remaining is None else min(remaining, self._narration_seconds)
+        return asyncio.get_running_loop().time() + seconds
 
     async def ListProviders(  # noqa: N802 - gRPC's name
         self, request: voice_pb2.ListProvidersRequest, context: Context

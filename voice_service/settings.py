@@ -1,14 +1,13 @@
 """Every knob of the voice service."""
 
-from pathlib import Path
+from pydantic import Field
 
-from pydantic import Field, SecretStr
-
-from servicekit.settings import CommaList, Listen, ServiceSettings
+from servicekit.settings import CommaList, Listen
 from voice_service.mock.script import MockScript
+from voice_service.provider_settings import ProviderSettings
 
 
-class VoiceServiceSettings(ServiceSettings):
+class VoiceServiceSettings(ProviderSettings):
     """Settings of the voice service, from the environment."""
 
     listen: Listen = Field("127.0.0.1:50053", validation_alias="VOICE_LISTEN", description="gRPC bind address")
@@ -19,63 +18,12 @@ class VoiceServiceSettings(ServiceSettings):
         "elevenlabs",
         min_length=1,
         validation_alias="DEFAULT_VOICE_PROVIDER",
-        description="Voice provider that is tried first: elevenlabs, speech, offline or mock",
+        description="Voice provider that is tried first: elevenlabs, speech, offline, mock or one that was added",
     )
     provider_fallback: CommaList = Field(
         (),
         validation_alias="VOICE_PROVIDER_FALLBACK",
         description="Voice providers that are tried in turn when the first can not speak; `offline` only when named",
-    )
-    elevenlabs_api_key: SecretStr | None = Field(
-        None,
-        validation_alias="ELEVENLABS_API_KEY",
-        description="Key of ElevenLabs; this version does not call it yet, and warns where it is set",
-    )
-    speech_base_url: str = Field(
-        "",
-        validation_alias="SPEECH_BASE_URL",
-        description="Server with OpenAI's /audio/speech; this version does not call it yet, and warns where it is set",
-    )
-    transcribe_base_url: str = Field(
-        "",
-        validation_alias="TRANSCRIBE_BASE_URL",
-        description="Server with OpenAI's /audio/transcriptions, such as http://127.0.0.1:8000/v1; unset: OpenAI's own",
-    )
-    transcribe_api_key: SecretStr | None = Field(
-        None,
-        validation_alias="TRANSCRIBE_API_KEY",
-        description="Key of TRANSCRIBE_BASE_URL; unset: OPENAI_API_KEY",
-    )
-    transcribe_api_key_file: Path | None = Field(
-        None, validation_alias="TRANSCRIBE_API_KEY_FILE", description="File with that key; read again when it changes"
-    )
-    openai_api_key: SecretStr | None = Field(
-        None,
-        validation_alias="OPENAI_API_KEY",
-        description="Key for writing down recordings where TRANSCRIBE_API_KEY is unset; used for nothing else",
-    )
-    openai_api_key_file: Path | None = Field(
-        None, validation_alias="OPENAI_API_KEY_FILE", description="File with that key; read again when it changes"
-    )
-    transcribe_model: str = Field(
-        "whisper-1",
-        min_length=1,
-        validation_alias="TRANSCRIBE_MODEL",
-        description="Model that writes down recordings",
-    )
-    transcribe_max_bytes: int = Field(
-        25 << 20,
-        ge=1,
-        le=1 << 30,
-        validation_alias="TRANSCRIBE_MAX_BYTES",
-        description="Most bytes of a recording; eight are held in memory at most",
-    )
-    transcribe_seconds: float = Field(
-        120.0,
-        gt=0,
-        le=3600,
-        validation_alias="TRANSCRIBE_SECONDS",
-        description="Seconds from the first byte of a recording to its text, upload and retries included",
     )
     mock_script: MockScript | None = Field(
         None,
@@ -85,7 +33,8 @@ class VoiceServiceSettings(ServiceSettings):
     cache_url: str = Field(
         "",
         validation_alias="VOICE_CACHE_URL",
-        description="Where verified segments are kept: file:///path or memory://; unset: voice-cache in TALE_DATA_DIR",
+        description="Where verified segments are kept: file:///path, s3://bucket/prefix or memory://; unset: "
+        "voice-cache in TALE_DATA_DIR. Replicas must share it",
     )
     cache_max_bytes: int = Field(
         1 << 30,
@@ -162,6 +111,41 @@ class VoiceServiceSettings(ServiceSettings):
         le=4096,
         validation_alias="VOICE_PAID_CONCURRENCY",
         description="Calls at once to a provider that bills",
+    )
+    requests_per_minute: float | None = Field(
+        None,
+        gt=0,
+        le=1_000_000,
+        validation_alias="VOICE_REQUESTS_PER_MINUTE",
+        description="Most calls a minute to a provider that bills; unset: no limit",
+    )
+    breaker_failures: int = Field(
+        3,
+        ge=1,
+        le=1000,
+        validation_alias="VOICE_BREAKER_FAILURES",
+        description="Failures in a row after which a provider is not called for a while",
+    )
+    breaker_seconds: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        validation_alias="VOICE_BREAKER_SECONDS",
+        description="Seconds after which a provider that failed is asked, without any text, whether it is well",
+    )
+    breaker_most_seconds: float = Field(
+        600.0,
+        gt=0,
+        le=86_400,
+        validation_alias="VOICE_BREAKER_MAX_SECONDS",
+        description="Most seconds between two such questions; the time between them doubles while it is not well",
+    )
+    max_audio_bytes: int = Field(
+        512 << 20,
+        ge=1 << 20,
+        le=8 << 30,
+        validation_alias="AUDIO_MAX_BYTES",
+        description="Bytes of one story's audio at most, as in the storage service: what would not fit is not spoken",
     )
     offline_workers: int = Field(
         0,

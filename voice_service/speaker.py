@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 _log: Final = structlog.stdlib.get_logger(__name__)
 
 BRING_REAL_VOICE: Final = ("ELEVENLABS_API_KEY", "SPEECH_BASE_URL")
-"""Variables that bring a provider other than the embedded one to a later version."""
+"""Variables that bring a provider other than the embedded one."""
+_IN_TIME: Final = 10.0
+_AT_ONCE: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,18 +59,23 @@ class Speaker:
 class SpeakerChain:
     """The speakers of one narration: the present one and those who would take over.
 
-    Those who speak the language come first, unless the narration is `pinned` to the first of the chain.
+    Those who speak the language come first, unless the narration is `pinned` to the first of the chain; with `strict`
+    nobody else is in it.
     """
 
-    def __init__(self, chain: Chain, choice: VoiceChoice, language_code: str, *, pinned: bool) -> None:
+    def __init__(
+        self, chain: Chain, choice: VoiceChoice, language_code: str, *, pinned: bool, strict: bool = False
+    ) -> None:
         self._choice = choice
         self._language = language_code
+        self._unwell = chain.unwell
         # A voice that is asked for without a provider is one of the provider that is tried first.
         self._asked = choice.provider or chain.providers[0].metadata.name
         speaking = [each for each in chain.providers if speaks(each.metadata.languages, language_code)]
-        others = [each for each in chain.providers if each not in speaking]
+        others = [] if strict else [each for each in chain.providers if each not in speaking]
         self._rest = list(chain.providers) if pinned else [*speaking, *others]
         self.speaks_language = bool(speaking)
+        self.skipped = chain.skipped
 
     async def take_next(self) -> Speaker | None:
         """Return the next speaker, with the voice that suits the language; None where there is none.
@@ -78,12 +85,15 @@ class SpeakerChain:
         if not self._rest:
             return None
         provider = self._rest.pop(0)
-        asked = provider.metadata.name == self._asked
+        name = provider.metadata.name
+        asked = name == self._asked
         voice = self._choice.voice_id if asked else ""
         model = self._choice.model_id if asked else ""
+        # One that is not well is not waited for: what it said of its voices before is there at once.
+        within = _AT_ONCE if name in self._unwell else _IN_TIME
         return Speaker(
             provider=provider,
-            voice_id=await _voice(provider, voice, self._language),
+            voice_id=await _voice(provider, voice, self._language, within),
             model_id=model or provider.metadata.default_model,
             settings=self._choice.settings,
             language_code=self._language,
@@ -95,43 +105,45 @@ async def choose(
 ) -> tuple[SpeakerChain, list[Warned]]:
     """Return who may speak `language_code` as `choice` asks, and what the caller should know of it.
 
-    Raises what `get_provider_with_fallback` raises, and FAILED_PRECONDITION / LANGUAGE_UNSUPPORTED where `strict` and
+    Raises what `ProviderRegistry.candidates` raises, and FAILED_PRECONDITION / LANGUAGE_UNSUPPORTED where `strict` and
     no provider speaks the language.
     """
-    chain = await registry.get_provider_with_fallback(choice.provider)
-    speakers = SpeakerChain(chain, choice, language_code, pinned=pinned)
-    warnings = _passed_over(chain, choice.provider or registry.get_default_provider_name())
-    if not speakers.speaks_language:
-        if strict:
-            raise DomainError(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                "LANGUAGE_UNSUPPORTED",
-                "No voice that can be called speaks this language.",
-                metadata={"language_code": language_code},
-            )
-        warnings.append(
-            Warned(
-                reason="LANGUAGE_UNSUPPORTED",
-                message="No voice that can be called speaks this language; the first one reads it.",
-                mend="`tale voices` lists what languages each voice speaks.",
-                facts={"language_code": language_code},
-            )
+    chain = await registry.candidates(choice.provider)
+    speakers = SpeakerChain(chain, choice, language_code, pinned=pinned, strict=strict)
+    if strict and not speakers.speaks_language:
+        raise DomainError(
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "LANGUAGE_UNSUPPORTED",
+            "No voice that can be called speaks this language.",
+            metadata={"language_code": language_code},
         )
-    return speakers, warnings
+    return speakers, _passed_over(chain, choice.provider or registry.get_default_provider_name())
 
 
-async def _voice(provider: VoiceProvider, asked: str, language_code: str) -> str:
+def foreign(speaker: Speaker) -> Warned | None:
+    """Return the warning LANGUAGE_UNSUPPORTED where `speaker` reads a language that its provider does not speak."""
+    if speaks(speaker.provider.metadata.languages, speaker.language_code):
+        return None
+    return Warned(
+        reason="LANGUAGE_UNSUPPORTED",
+        message="No voice that can be called speaks this language; the first one reads it.",
+        mend="`tale voices` lists what languages each voice speaks.",
+        facts={"language_code": speaker.language_code, "provider": speaker.provider.metadata.name},
+    )
+
+
+async def _voice(provider: VoiceProvider, asked: str, language_code: str, within: float) -> str:
     metadata = provider.metadata
     try:
         if asked:
-            if not await knows_voice(provider, asked, language_code):
+            if not await knows_voice(provider, asked, language_code, within=within):
                 raise not_found(
                     "VOICE_NOT_FOUND",
                     "The provider has no voice of that id; `tale voices` lists them.",
                     provider=metadata.name,
                 )
             return asked
-        fitting = [voice.voice_id for voice in await voices_of(provider, language_code)]
+        fitting = [voice.voice_id for voice in await voices_of(provider, language_code, within=within)]
     except ProviderError as error:
         # The call itself will tell whether the voice is there.
         _log.warning("voices can not be listed", provider=metadata.name, kind=error.kind.value)
@@ -147,7 +159,7 @@ def _passed_over(chain: Chain, expected: str) -> list[Warned]:
             Warned(
                 reason="EMBEDDED_VOICE",
                 message="No other voice can be called, so the embedded voice speaks.",
-                mend=f"A later version speaks with another one when {' or '.join(BRING_REAL_VOICE)} is set.",
+                mend=f"Set {' or '.join(BRING_REAL_VOICE)} to have another one.",
                 facts={"provider": EMBEDDED},
             )
         ]

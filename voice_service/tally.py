@@ -37,6 +37,7 @@ class Tally:
             audio_id=audio_id,
             size=assembly.size,
             samples=assembly.samples,
+            sample_rate=assembly.sample_rate,
             segments=self._providers.total(),
             cached_segments=self._cached,
             characters=self._characters,

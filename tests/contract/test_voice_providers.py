@@ -10,9 +10,8 @@ from support.speech_fake import aimock_speech_provider, speech_provider
 from support.voice_kit import NamedVoice
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.audio.encoder import Mp3Encoder
+from voice_service.audio.encoder import AudioEncoder, Sound
 from voice_service.audio.finish import SegmentFinisher
-from voice_service.audio.verify import VerifiedSegment
 from voice_service.mock.provider import MockVoiceProvider
 from voice_service.offline.provider import OfflineVoiceProvider
 from voice_service.ports import AudioChunk, Probing, SegmentRequest, Timings, VoiceProvider, VoiceSettings, WordTiming
@@ -70,8 +69,8 @@ async def _spoken(provider: VoiceProvider, request: SegmentRequest) -> tuple[byt
     return audio, words
 
 
-async def _finished(provider: VoiceProvider, request: SegmentRequest) -> VerifiedSegment:
-    encoder = Mp3Encoder(1)
+async def _finished(provider: VoiceProvider, request: SegmentRequest) -> Sound:
+    encoder = AudioEncoder(1)
     try:
         audio, _ = await _spoken(provider, request)
         return await SegmentFinisher(encoder).finish(audio, request=request, metadata=provider.metadata)

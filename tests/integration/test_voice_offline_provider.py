@@ -18,7 +18,7 @@ from support.voice_processes import gone
 from support.voice_samples import ENGLISH, GERMAN, RUSSIAN, decode
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.audio.encoder import Mp3Encoder
+from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.finish import SegmentFinisher
 from voice_service.audio.verify import verify_pcm
 from voice_service.mock.provider import MockVoiceProvider
@@ -78,7 +78,7 @@ async def spoken(provider: VoiceProvider, request: SegmentRequest) -> tuple[byte
     async for item in provider.synthesize(request):
         if isinstance(item, AudioChunk):
             data += item.data
-        else:
+        elif isinstance(item, Timings):
             timings = item
     return data, timings
 
@@ -377,7 +377,7 @@ async def test_voices_of_a_language_come_best_first(provider: OfflineVoiceProvid
 
 async def test_joined_segments_decode_without_a_word(provider: OfflineVoiceProvider) -> None:
     """Segments of two providers, joined, play in ffmpeg: no complaint, and exactly as many samples as frames hold."""
-    encoder = Mp3Encoder(threads=2)
+    encoder = AudioEncoder(threads=2)
     finisher = SegmentFinisher(encoder)
     mock = MockVoiceProvider()
     segments = []

@@ -217,15 +217,26 @@ async def test_a_title_alone_is_a_narration() -> None:
     assert (1, None) == (told.summary.segment_count, told.error)
 
 
-async def test_the_language_is_told_by_the_letters_where_it_is_not_given() -> None:
-    """By the title where it has letters, else by the first eighty characters."""
+@pytest.mark.parametrize(
+    ("title", "text", "language"),
+    [
+        ("", STORY, "en"),
+        ("Der Fuchs", "Es war einmal ein kleiner Fuchs, der nicht schlafen konnte.", "de"),
+        ("", "Жила-была лиса. Она не могла уснуть.", "ru"),
+        ("", "Había una vez un pequeño zorro que no podía dormir.", "es"),
+        ("Лиса", [], "ru"),
+        ("…", [], "en"),
+    ],
+)
+async def test_the_language_is_told_from_the_text_where_it_is_not_given(
+    title: str, text: str | list[str], language: str
+) -> None:
+    """By the title and the first sentence; where they are too short by their letters, else it is English."""
     async with voice_service(NamedVoice("mock")) as voice:
-        by_title = await voice.tell(STORY, title="Лиса", language_code="")
-        by_text = await voice.tell("Жила-была лиса. Она не могла уснуть.", language_code="")
+        told = await voice.tell(text, title=title, language_code="")
 
-    assert by_title.header is not None
-    assert by_text.header is not None
-    assert ("ru", "ru") == (by_title.header.language_code, by_text.header.language_code)
+    assert told.header is not None
+    assert language == told.header.language_code
 
 
 async def test_no_further_call_starts_for_a_caller_that_is_gone() -> None:

@@ -32,7 +32,7 @@ async def test_everything_that_is_wrong_with_a_config_is_told_at_once() -> None:
         provider="no name",
         voice_id="v" * 201,
         settings=common_pb2.VoiceSettings(stability=1.5, speed=9),
-        audio_format=common_pb2.AUDIO_FORMAT_WAV,
+        audio_format=7,  # type: ignore[arg-type] # no such format
     )
     spoken = common_pb2.Segment(index=3, audio=common_pb2.Span(start=1, end=1))
     async with voice_service(mock) as voice:
@@ -215,14 +215,6 @@ async def test_bad_requests_to_forget_are_refused(request_: voice_pb2.ForgetSegm
         )
 
 
-async def test_transcribing_is_not_there_yet() -> None:
-    """UNIMPLEMENTED."""
-    async with voice_service(NamedVoice("mock")) as voice:
-        call = voice.stub.Transcribe(iter([voice_pb2.TranscribeRequest()]), timeout=5)
-
-        assert (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED", set()) == await _refused(call)
-
-
 @pytest.mark.parametrize(
     ("providers", "default", "parts"),
     [(["offline"], "elevenlabs", ["voice"]), (["offline", "mock"], "mock", []), (["mock"], "elevenlabs", [])],
@@ -236,36 +228,6 @@ async def test_the_service_says_what_is_embedded(providers: list[str], default: 
     assert parts == [part.part for part in status.embedded_parts]
     assert not parts or ["ELEVENLABS_API_KEY", "SPEECH_BASE_URL"] == status.embedded_parts[0].environment_variables
     assert (default == "elevenlabs" and not parts) is bool(status.warnings)
-
-
-@pytest.mark.parametrize(
-    ("given", "names"),
-    [
-        ({}, []),
-        ({"elevenlabs_api_key": "secret-key"}, ["ELEVENLABS_API_KEY"]),
-        ({"speech_base_url": "http://name:secret-key@speech"}, ["SPEECH_BASE_URL"]),
-        (
-            {"elevenlabs_api_key": "secret-key", "speech_base_url": "http://speech"},
-            ["ELEVENLABS_API_KEY", "SPEECH_BASE_URL"],
-        ),
-    ],
-)
-async def test_the_service_is_honest_about_what_it_does_not_call(given: dict[str, str], names: list[str]) -> None:
-    """A key that brings nothing in this version is warned of, not asked for again, and never shown."""
-    async with voice_service(NamedVoice("offline"), default_provider="elevenlabs", **given) as voice:
-        stub = status_pb2_grpc.StatusServiceStub(voice.service.channel)
-        status = (await stub.GetStatus(status_pb2.GetStatusRequest(), timeout=5)).status
-        listed = await voice.stub.ListProviders(voice_pb2.ListProvidersRequest(), timeout=5)
-
-    assert names == [warning.partition(" is set, but this version does not call")[0] for warning in status.warnings]
-    unset = [name for name in ("ELEVENLABS_API_KEY", "SPEECH_BASE_URL") if name not in names]
-    assert unset == list(status.embedded_parts[0].environment_variables)
-    reasons = {each.unavailable_reason for each in listed.providers if not each.available}
-    assert reasons == {
-        *(f"this version does not call it; a later one does when {variable} is set" for variable in unset),
-        *(f"{variable} is set, but this version does not call it yet" for variable in names),
-    }
-    assert "secret-key" not in f"{status}{listed}"
 
 
 def test_keys_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.audio.encoder import Mp3Encoder, encode_mp3
+from voice_service.audio.encoder import AudioEncoder, encode_mp3
 from voice_service.audio.finish import SegmentFinisher
 from voice_service.audio.mp3 import walk
 from voice_service.mock.provider import MockVoiceProvider
@@ -53,10 +53,10 @@ def test_one_sample_can_be_encoded() -> None:
 
 async def test_encoder_works_off_the_loop_in_order() -> None:
     """Encodings beside each other give what one by one gives."""
-    encoder = Mp3Encoder(threads=2)
+    encoder = AudioEncoder(threads=2)
     sounds = [tone(0.1 * number, 22_050) for number in range(1, 6)]
 
-    encoded = await asyncio.gather(*(encoder.encode(sound, 22_050) for sound in sounds))
+    encoded = [each.data for each in await asyncio.gather(*(encoder.encode(sound, 22_050) for sound in sounds))]
 
     assert [encode_mp3(sound, 22_050) for sound in sounds] == encoded
     await encoder.aclose()
@@ -64,7 +64,7 @@ async def test_encoder_works_off_the_loop_in_order() -> None:
 
 async def test_finisher_encodes_pcm_and_passes_mp3_through() -> None:
     """PCM is brought into the story's format; MP3 in that format is left as it is."""
-    encoder = Mp3Encoder(threads=1)
+    encoder = AudioEncoder(threads=1)
     finisher = SegmentFinisher(encoder)
     request = SegmentRequest(text="Good night, Mia.", language_code="en")
     pcm = tone(1.5, 22_050)
@@ -79,7 +79,7 @@ async def test_finisher_encodes_pcm_and_passes_mp3_through() -> None:
 
 async def test_finisher_refuses_pcm_that_is_too_short() -> None:
     """PCM is held against its text before it is encoded, in the name of its provider."""
-    encoder = Mp3Encoder(threads=1)
+    encoder = AudioEncoder(threads=1)
     request = SegmentRequest(text="Good night, Mia. " * 10, language_code="en")
 
     with pytest.raises(ProviderError) as caught:

@@ -30,7 +30,7 @@ async def test_the_title_is_the_first_segment_with_an_empty_span() -> None:
     assert [
         TextSegment(0, 0, 0, "The Fox", ""),
         TextSegment(1, 0, 9, "She ran. ", "The Fox"),
-        TextSegment(2, 9, 24, "Then she slept.", "She ran. "),
+        TextSegment(2, 9, 24, "Then she slept.", "She ran. ", last=True),
     ] == _taken(intake)
     assert (True, 3) == (intake.ended, intake.count)
 
@@ -46,18 +46,18 @@ async def test_text_that_came_before_the_language_was_known_is_cut_once_it_is() 
     assert intake.ended
 
 
-async def test_eighty_characters_are_enough_of_a_sample() -> None:
+async def test_a_hundred_and_twenty_characters_are_enough_of_a_sample() -> None:
     """The language is told before the text has ended; of a shorter text when it has."""
     more = asyncio.Event()
 
     async def pieces() -> AsyncIterator[str]:
-        yield "a" * 50
+        yield "a" * 100
         yield "b" * 50
         await more.wait()
 
     intake = TextIntake("", 60)
     reading = asyncio.create_task(intake.read(pieces()))
-    assert "a" * 50 + "b" * 30 == await intake.sample()
+    assert "a" * 100 + "b" * 20 == await intake.sample()
     more.set()
     await reading
     short = TextIntake("", 60)

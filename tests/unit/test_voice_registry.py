@@ -8,7 +8,7 @@ from servicekit.errors import DomainError
 from voice_service.availability import Availability
 from voice_service.messages import VoiceChoice
 from voice_service.registry import Announced, ProviderRegistry
-from voice_service.speaker import choose
+from voice_service.speaker import choose, foreign
 
 
 def _registry(
@@ -107,7 +107,9 @@ async def _chosen(
     chain, warnings = await choose(registry, choice, language, pinned=False, strict=False)
     speaker = await chain.take_next()
     assert speaker is not None
-    return speaker.provider.metadata.name, speaker.voice_id, [warning.reason for warning in warnings]
+    strange = foreign(speaker)
+    told = [*warnings, strange] if strange else warnings
+    return speaker.provider.metadata.name, speaker.voice_id, [warning.reason for warning in told]
 
 
 async def test_who_speaks_the_language_comes_first() -> None:

@@ -7,15 +7,20 @@ from dataclasses import replace
 import pytest
 from support.voice_kit import NamedVoice, faults, sha256
 
+from servicekit.metrics import Metrics
 from servicekit.resilience.errors import ProviderErrorKind
-from voice_service.audio.encoder import Mp3Encoder
+from servicekit.resilience.manager import BreakerManager
+from servicekit.resilience.retry import RetryPolicy
+from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.finish import SegmentFinisher
 from voice_service.cache.ports import CachedSegment, CacheError, CacheStats
+from voice_service.calls import Order, ProviderCalls
 from voice_service.collect import Timers
+from voice_service.gates import Allowance, ProviderGates
 from voice_service.ledger import CallOutcome, CallRecord
-from voice_service.ports import SegmentRequest, SpeechItem
-from voice_service.retry import RetryPolicy
-from voice_service.slots import ProviderSlots
+from voice_service.metrics import VoiceMetrics
+from voice_service.ports import MP3_44100_128, SegmentRequest, SpeechItem, VoiceProvider
+from voice_service.prober import Prober
 from voice_service.synthesize import SegmentSynthesizer, SpeechError, Spoken
 
 REQUEST = SegmentRequest(text="Good night, fox.", language_code="en", voice_id="one", model_id="one-1")
@@ -50,12 +55,15 @@ class _Cache:
         self.kept.append(segment)
         self.stories.append(set(story_ids))
 
+    async def note_audio(self, key: str, sha256: bytes) -> None:
+        raise AssertionError((key, sha256))
+
     async def forget(self, story_ids: Sequence[str], segment_sha256: Sequence[bytes]) -> int:
         del story_ids, segment_sha256
         return 0
 
-    async def stats(self) -> CacheStats:
-        return CacheStats(0, 0, 0, 0, 0, 0)
+    def stats(self) -> CacheStats:
+        return CacheStats(0, 0, 0, 0, 0, 0, 0)
 
     async def start(self) -> None:
         """Nothing to look at."""
@@ -65,33 +73,39 @@ class _Cache:
 
 
 @pytest.fixture(scope="module")
-async def encoder() -> AsyncIterator[Mp3Encoder]:
+async def encoder() -> AsyncIterator[AudioEncoder]:
     """One thread that encodes."""
-    made = Mp3Encoder(1)
+    made = AudioEncoder(1)
     yield made
     await made.aclose()
 
 
-def _synthesizer(cache: _Cache, encoder: Mp3Encoder) -> SegmentSynthesizer:
-    return SegmentSynthesizer(
-        cache=cache,
+def _synthesizer(cache: _Cache, encoder: AudioEncoder) -> SegmentSynthesizer:
+    gates = ProviderGates(BreakerManager(), lambda _: Allowance(concurrency=1))
+    metrics = VoiceMetrics(Metrics())
+    calls = ProviderCalls(
+        gates=gates,
+        prober=Prober(gates, metrics),
         finisher=SegmentFinisher(encoder),
-        encoder=encoder,
-        slots=ProviderSlots(lambda _: 1),
         timers=Timers(),
         retry=RetryPolicy(retries=1, delay=0),
-        max_flights=1,
+        metrics=metrics,
     )
+    return SegmentSynthesizer(cache=cache, calls=calls, encoder=encoder, max_flights=1)
+
+
+def _order(provider: VoiceProvider, request: SegmentRequest = REQUEST) -> Order:
+    return Order(provider=provider, request=request, story_format=MP3_44100_128)
 
 
 def _nobody(call: CallRecord) -> None:
     raise AssertionError(call)
 
 
-async def test_what_was_made_is_kept_before_it_is_given(encoder: Mp3Encoder) -> None:
+async def test_what_was_made_is_kept_before_it_is_given(encoder: AudioEncoder) -> None:
     """Verified audio, its checksum and who spoke it."""
     cache, voice = _Cache(), NamedVoice("one")
-    spoken = await _synthesizer(cache, encoder).speak(voice, REQUEST, "", _nobody)
+    spoken = await _synthesizer(cache, encoder).speak(_order(voice), "", _nobody)
 
     assert [spoken.segment] == cache.kept
     assert (sha256(spoken.segment.audio), "one", "one", "one-1") == (
@@ -100,10 +114,10 @@ async def test_what_was_made_is_kept_before_it_is_given(encoder: Mp3Encoder) -> 
     assert ([CallOutcome.SUCCEEDED], False) == ([call.outcome for call in spoken.calls], spoken.cached)
 
 
-async def test_what_is_in_the_cache_is_not_paid_for_again(encoder: Mp3Encoder) -> None:
+async def test_what_is_in_the_cache_is_not_paid_for_again(encoder: AudioEncoder) -> None:
     """One look, no call."""
     voice = NamedVoice("one")
-    spoken = await _synthesizer(_Cache(KEPT), encoder).speak(voice, REQUEST, "", _nobody)
+    spoken = await _synthesizer(_Cache(KEPT), encoder).speak(_order(voice), "", _nobody)
 
     assert (KEPT, True, 0) == (spoken.segment, spoken.cached, voice.journal.calls)
 
@@ -122,11 +136,11 @@ class _Held(NamedVoice):
             yield item
 
 
-async def test_a_segment_is_kept_for_all_the_stories_that_asked_for_it(encoder: Mp3Encoder) -> None:
+async def test_a_segment_is_kept_for_all_the_stories_that_asked_for_it(encoder: AudioEncoder) -> None:
     """One call, and one write that names them."""
     cache, voice = _Cache(), _Held()
     synthesizer = _synthesizer(cache, encoder)
-    speaking = [asyncio.create_task(synthesizer.speak(voice, REQUEST, story, lambda _: None)) for story in "ab"]
+    speaking = [asyncio.create_task(synthesizer.speak(_order(voice), story, lambda _: None)) for story in "ab"]
     await voice.called.wait()
     voice.go_on.set()
     await asyncio.gather(*speaking)
@@ -134,7 +148,7 @@ async def test_a_segment_is_kept_for_all_the_stories_that_asked_for_it(encoder: 
     assert ([{"a", "b"}], 1) == (cache.stories, voice.journal.calls)
 
 
-async def test_a_segment_that_was_forgotten_with_another_story_is_kept_again(encoder: Mp3Encoder) -> None:
+async def test_a_segment_that_was_forgotten_with_another_story_is_kept_again(encoder: AudioEncoder) -> None:
     """For who came while it was being written, and waits for it."""
     voice = NamedVoice("one")
 
@@ -142,57 +156,57 @@ async def test_a_segment_that_was_forgotten_with_another_story_is_kept_again(enc
         async def put(self, key: str, segment: CachedSegment, story_ids: Collection[str] = ()) -> None:
             await super().put(key, segment, story_ids)
             if len(self.stories) == 1:
-                joining.append(asyncio.create_task(synthesizer.speak(voice, REQUEST, "b", _nobody)))
+                joining.append(asyncio.create_task(synthesizer.speak(_order(voice), "b", _nobody)))
                 await asyncio.sleep(0)
 
     cache, joining = Late(), list[asyncio.Task[Spoken]]()
     synthesizer = _synthesizer(cache, encoder)
-    await synthesizer.speak(voice, REQUEST, "a", _nobody)
+    await synthesizer.speak(_order(voice), "a", _nobody)
     spoken = await joining[0]
 
     assert ([{"a"}, {"b"}], True) == (cache.stories, spoken.kept)
 
 
-async def test_what_is_in_the_cache_is_given_though_no_more_can_be_made(encoder: Mp3Encoder) -> None:
+async def test_what_is_in_the_cache_is_given_though_no_more_can_be_made(encoder: AudioEncoder) -> None:
     """As many flights as are allowed stop calls, not reading."""
     voice = _Held()
     synthesizer = _synthesizer(_Cache(None, KEPT), encoder)
-    speaking = asyncio.create_task(synthesizer.speak(voice, REQUEST, "", _nobody))
+    speaking = asyncio.create_task(synthesizer.speak(_order(voice), "", _nobody))
     await voice.called.wait()
-    spoken = await synthesizer.speak(voice, replace(REQUEST, text="Good night, owl."), "", _nobody)
+    spoken = await synthesizer.speak(_order(voice, replace(REQUEST, text="Good night, owl.")), "", _nobody)
     with pytest.raises(SpeechError):
-        await synthesizer.speak(voice, replace(REQUEST, text="Good night, wolf."), "", _nobody)
+        await synthesizer.speak(_order(voice, replace(REQUEST, text="Good night, wolf.")), "", _nobody)
     voice.go_on.set()
     await speaking
 
     assert (KEPT, True) == (spoken.segment, spoken.cached)
 
 
-async def test_a_cache_that_does_not_answer_is_a_miss(encoder: Mp3Encoder) -> None:
+async def test_a_cache_that_does_not_answer_is_a_miss(encoder: AudioEncoder) -> None:
     """The segment is made."""
     voice = NamedVoice("one")
-    spoken = await _synthesizer(_Cache(CacheError("down")), encoder).speak(voice, REQUEST, "", _nobody)
+    spoken = await _synthesizer(_Cache(CacheError("down")), encoder).speak(_order(voice), "", _nobody)
 
     assert (1, False) == (voice.journal.calls, spoken.cached)
 
 
-async def test_a_failure_tells_every_call_and_keeps_nothing(encoder: Mp3Encoder) -> None:
+async def test_a_failure_tells_every_call_and_keeps_nothing(encoder: AudioEncoder) -> None:
     """With its reason."""
     cache, voice = _Cache(), NamedVoice("one", faults({"kind": "garbage", "times": None}))
     with pytest.raises(SpeechError) as caught:
-        await _synthesizer(cache, encoder).speak(voice, REQUEST, "", _nobody)
+        await _synthesizer(cache, encoder).speak(_order(voice), "", _nobody)
 
     assert ProviderErrorKind.TRUNCATED is caught.value.error.kind
     assert [(CallOutcome.FAILED, "truncated")] * 2 == [(call.outcome, call.reason) for call in caught.value.calls]
     assert [] == cache.kept
 
 
-async def test_a_pause_is_the_same_silence_each_time(encoder: Mp3Encoder) -> None:
+async def test_a_pause_is_the_same_silence_each_time(encoder: AudioEncoder) -> None:
     """So that a narration with one can be resumed."""
     cache = _Cache()
     synthesizer = _synthesizer(cache, encoder)
-    first = await synthesizer.pause(NamedVoice("one").metadata, REQUEST, "")
-    second = await synthesizer.pause(NamedVoice("one").metadata, REQUEST, "")
+    first = await synthesizer.pause(NamedVoice("one").metadata, REQUEST, MP3_44100_128, "")
+    second = await synthesizer.pause(NamedVoice("one").metadata, REQUEST, MP3_44100_128, "")
 
     assert first.segment == second.segment == cache.kept[0]
     assert 0.4 <= first.segment.samples / first.segment.sample_rate < 0.6

@@ -4,27 +4,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voice_service.audio.verify import VerifiedSegment, verify_pcm, verify_segment
-from voice_service.ports import NativeFormat
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from voice_service.audio.encoder import Sound
+from voice_service.audio.verify import is_of, verify_mp3, verify_pcm, verify_segment
+from voice_service.ports import MP3_44100_128, Codec, NativeFormat
 
 if TYPE_CHECKING:
-    from voice_service.audio.encoder import Mp3Encoder
-    from voice_service.ports import ProviderMetadata, SegmentRequest
+    from voice_service.audio.encoder import AudioEncoder
+    from voice_service.ports import ProviderMetadata, SegmentRequest, StoryFormat
 
 
 class SegmentFinisher:
     """Checks a provider's bytes and brings them into the story's format."""
 
-    def __init__(self, encoder: Mp3Encoder) -> None:
+    def __init__(self, encoder: AudioEncoder) -> None:
         self._encoder = encoder
 
-    async def finish(self, data: bytes, *, request: SegmentRequest, metadata: ProviderMetadata) -> VerifiedSegment:
+    async def finish(
+        self,
+        data: bytes,
+        *,
+        request: SegmentRequest,
+        metadata: ProviderMetadata,
+        story_format: StoryFormat = MP3_44100_128,
+    ) -> Sound:
         """Return the whole segment that `metadata`'s provider made for `request`.
 
-        Raises ProviderError as `verify_segment` and `verify_pcm` do.
+        Raises ProviderError as `verify_segment` and `verify_pcm` do; TRUNCATED where the audio can not be decoded.
         """
-        speed = request.settings.speed
+        text, speed, name = request.text, request.settings.speed, metadata.name
         if metadata.native_format is NativeFormat.PCM_S16LE:
-            verify_pcm(data, sample_rate=metadata.sample_rate, text=request.text, speed=speed, provider=metadata.name)
-            data = await self._encoder.encode(data, metadata.sample_rate)
-        return verify_segment(data, text=request.text, speed=speed, provider=metadata.name)
+            verify_pcm(data, sample_rate=metadata.sample_rate, text=text, speed=speed, provider=name)
+            return await self._encoder.encode(data, metadata.sample_rate, story_format)
+        if metadata.native_format is NativeFormat.MP3_44100_128:
+            walked = verify_segment(data, text=text, speed=speed, provider=name)
+        else:
+            walked = verify_mp3(data, text=text, speed=speed, provider=name)
+        if story_format.codec is Codec.MP3 and is_of(walked, story_format):
+            return Sound(walked.data, walked.samples, walked.sample_rate)
+        try:
+            return await self._encoder.transcode_mp3(walked.data, story_format)
+        except ValueError as error:
+            raise ProviderError(ProviderErrorKind.TRUNCATED, "the audio can not be decoded", provider=name) from error

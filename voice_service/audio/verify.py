@@ -5,7 +5,6 @@ Frames are walked and the length is held against the text; nothing is decoded an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
@@ -14,24 +13,10 @@ from voice_service.audio.plausibility import duration_bounds
 from voice_service.ports import MP3_44100_128
 
 if TYPE_CHECKING:
+    from voice_service.audio.mp3 import Walk
     from voice_service.ports import StoryFormat
 
 _SAMPLE_BYTES: Final = 2
-
-
-@dataclass(frozen=True, slots=True)
-class VerifiedSegment:
-    """A whole segment in the story's format: `data` is frames alone, `samples` per channel, `sample_rate` in Hz."""
-
-    data: bytes
-    frames: int
-    samples: int
-    sample_rate: int
-
-    @property
-    def duration(self) -> float:
-        """Seconds, exact to a frame."""
-        return self.samples / self.sample_rate
 
 
 def verify_segment(
@@ -41,26 +26,35 @@ def verify_segment(
     speed: float | None,
     provider: str,
     story_format: StoryFormat = MP3_44100_128,
-) -> VerifiedSegment:
+) -> Walk:
     """Strip tags from the MP3 `data` and check that it is whole frames of `story_format`, as long as `text` needs.
 
     Raises ProviderError of `provider`: TRUNCATED (retryable) where bytes are cut, damaged or implausibly few or many;
     UNSUPPORTED where the frames are whole but of another format.
     """
-    try:
-        walked = walk(data)
-    except Mp3Error as error:
-        message = f"the audio is not whole: {error}"
-        raise ProviderError(ProviderErrorKind.TRUNCATED, message, provider=provider) from error
-    asked = (story_format.sample_rate, story_format.channels, story_format.bit_rate)
-    if (walked.sample_rate, walked.channels, walked.bit_rate) != asked:
+    walked = _walk(data, provider)
+    if not is_of(walked, story_format):
         message = (
             f"the audio has {walked.sample_rate} Hz, {walked.channels} channel(s) and "
-            f"{walked.bit_rate or 'varying'} bit/s where the story has {asked[0]} Hz, {asked[1]} and {asked[2]}"
+            f"{walked.bit_rate or 'varying'} bit/s where the story has {story_format.sample_rate} Hz, "
+            f"{story_format.channels} and {story_format.bit_rate}"
         )
         raise ProviderError(ProviderErrorKind.UNSUPPORTED, message, provider=provider)
     _check_duration(walked.duration, text=text, speed=speed, provider=provider)
-    return VerifiedSegment(walked.data, walked.frames, walked.samples, walked.sample_rate)
+    return walked
+
+
+def verify_mp3(data: bytes, *, text: str, speed: float | None, provider: str) -> Walk:
+    """Do as `verify_segment` does with frames of any one format. Raises ProviderError with TRUNCATED (retryable)."""
+    walked = _walk(data, provider)
+    _check_duration(walked.duration, text=text, speed=speed, provider=provider)
+    return walked
+
+
+def is_of(walked: Walk, story_format: StoryFormat) -> bool:
+    """Tell whether the frames may stand in a story of that format as they are."""
+    shape = (walked.sample_rate, walked.channels, walked.bit_rate)
+    return shape == (story_format.sample_rate, story_format.channels, story_format.bit_rate)
 
 
 def verify_pcm(pcm: bytes, *, sample_rate: int, text: str, speed: float | None, provider: str) -> None:
@@ -72,6 +66,14 @@ def verify_pcm(pcm: bytes, *, sample_rate: int, text: str, speed: float | None, 
         message = f"the audio is not whole: {len(pcm)} bytes of 16-bit samples"
         raise ProviderError(ProviderErrorKind.TRUNCATED, message, provider=provider)
     _check_duration(len(pcm) / _SAMPLE_BYTES / sample_rate, text=text, speed=speed, provider=provider)
+
+
+def _walk(data: bytes, provider: str) -> Walk:
+    try:
+        return walk(data)
+    except Mp3Error as error:
+        message = f"the audio is not whole: {error}"
+        raise ProviderError(ProviderErrorKind.TRUNCATED, message, provider=provider) from error
 
 
 def _check_duration(duration: float, *, text: str, speed: float | None, provider: str) -> None:

@@ -6,16 +6,18 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
+MAX_AUDIOS: Final = 1_000
+"""Checksums noted for one segment: where a file's bytes depend on the place, each place has its own."""
 MAX_STORIES: Final = 1_000
 """Stories noted for one segment. A segment that more use (a title, a formula) says nothing about any of them."""
 
 
 @dataclass(slots=True)
 class IndexEntry:
-    """A cached object: its size in bytes, the checksum of its audio in hexadecimal, and the stories that used it."""
+    """A cached object: its size in bytes, checksums of its audio in hexadecimal, and the stories that used it."""
 
     size: int = 0
-    audio: str = ""
+    audios: set[str] = field(default_factory=set)
     stories: set[str] = field(default_factory=set)
 
 
@@ -45,11 +47,15 @@ class LruIndex:
         known = self._entries.get(key)
         if known is not None:
             known.stories |= entry.stories
-            known.audio = known.audio or entry.audio
+            known.audios |= entry.audios
             return
         self._entries[key] = entry
         self._entries.move_to_end(key, last=False)
         self.bytes += entry.size
+
+    def known(self, key: str) -> IndexEntry | None:
+        """Return the object of `key`; None where it is not known."""
+        return self._entries.get(key)
 
     def drop(self, key: str) -> IndexEntry:
         """Take the object of `key` out; an empty entry where it is not known."""

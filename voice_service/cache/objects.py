@@ -1,4 +1,4 @@
-"""The cache on an object store: files or memory, one object a segment.
+"""The cache on an object store: files, S3 or memory, one object a segment.
 
     segments/<key>                 the segment (voice_service.cache.entry)
     by-story/<story id>/<key>      empty: the story used the segment
@@ -19,14 +19,14 @@ from obstore.exceptions import BaseError
 
 from voice_service.cache.entry import decode, encode
 from voice_service.cache.forgotten import ForgottenStories
-from voice_service.cache.index import MAX_STORIES, IndexEntry, LruIndex
+from voice_service.cache.index import MAX_AUDIOS, MAX_STORIES, IndexEntry, LruIndex
 from voice_service.cache.paths import audio_mark, segment_path, story_mark
 from voice_service.cache.ports import CacheError, CacheStats
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Sequence
 
-    from obstore.store import LocalStore, MemoryStore
+    from obstore.store import LocalStore, MemoryStore, S3Store
 
     from voice_service.cache.ports import CachedSegment
 
@@ -43,7 +43,7 @@ class ObjectCache:
     """
 
     def __init__(
-        self, store: LocalStore | MemoryStore, max_bytes: int, forgotten: ForgottenStories | None = None
+        self, store: LocalStore | MemoryStore | S3Store, max_bytes: int, forgotten: ForgottenStories | None = None
     ) -> None:
         self._store = store
         self._max_bytes = max_bytes
@@ -51,7 +51,7 @@ class ObjectCache:
         self._index = LruIndex()
         self._evicting = asyncio.Lock()
         self._survey: asyncio.Task[None] | None = None
-        self._hits = self._misses = self._corrupt = self._evicted = 0
+        self._hits = self._hit_bytes = self._misses = self._corrupt = self._evicted = 0
 
     async def start(self) -> None:
         """Begin to list what the store holds."""
@@ -80,8 +80,9 @@ class ObjectCache:
                 await self._try(self._remove(key))
             return None
         self._hits += 1
+        self._hit_bytes += len(segment.audio)
         entry = self._index.used(key, len(data))
-        entry.audio = segment.sha256.hex()
+        entry.audios.add(segment.sha256.hex())
         # Without its mark the segment is still forgotten by its checksum.
         await self._try(self._mark(key, entry, story_id))
         return segment
@@ -92,13 +93,13 @@ class ObjectCache:
             return
         data = encode(segment)
         marks = IndexEntry()
-        marks.audio = segment.sha256.hex()
-        await self._write(audio_mark(marks.audio, key), b"")
+        marks.audios.add(segment.sha256.hex())
+        await self._write(audio_mark(segment.sha256.hex(), key), b"")
         for story_id in story_ids:
             await self._mark(key, marks, story_id)
         await self._write(segment_path(key), data)
         entry = self._index.used(key, len(data))
-        entry.audio = marks.audio
+        entry.audios |= marks.audios
         entry.stories |= marks.stories
         # A story that was forgotten meanwhile may have been looked for before its mark was there.
         if self._all_forgotten(story_ids):
@@ -124,10 +125,20 @@ class ObjectCache:
         await self._delete(marks)
         return forgotten
 
-    async def stats(self) -> CacheStats:
+    async def note_audio(self, key: str, sha256: bytes) -> None:
+        """See SegmentCache."""
+        entry = self._index.known(key)
+        checksum = sha256.hex()
+        if entry is None or checksum in entry.audios or len(entry.audios) >= MAX_AUDIOS:
+            return
+        await self._write(audio_mark(checksum, key), b"")
+        entry.audios.add(checksum)
+
+    def stats(self) -> CacheStats:
         """See SegmentCache."""
         return CacheStats(
             hits=self._hits,
+            hit_bytes=self._hit_bytes,
             misses=self._misses,
             corrupt=self._corrupt,
             evicted=self._evicted,
@@ -163,8 +174,7 @@ class ObjectCache:
         entry = self._index.drop(key)
         removed = await self._delete([segment_path(key)])
         marks = [story_mark(story_id, key) for story_id in entry.stories]
-        if entry.audio:
-            marks.append(audio_mark(entry.audio, key))
+        marks += [audio_mark(checksum, key) for checksum in entry.audios]
         await self._delete(marks)
         return removed > 0
 
@@ -194,7 +204,7 @@ class ObjectCache:
                     if key not in self._index and not await self._exists(key):
                         yield item["path"]
                 elif folder == "by-audio":
-                    entry.audio = name
+                    entry.audios.add(name)
                 else:
                     entry.stories.add(name)
 

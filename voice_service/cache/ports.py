@@ -34,6 +34,7 @@ class CacheStats:
     """How the cache did since the process began; `entries` and `bytes` as far as the cache has looked at its store."""
 
     hits: int
+    hit_bytes: int
     misses: int
     corrupt: int
     evicted: int
@@ -67,7 +68,10 @@ class SegmentCache(Protocol):
         The stories are remembered for as long as anything can be under way for them. Raises CacheError.
         """
 
-    async def stats(self) -> CacheStats:
+    async def note_audio(self, key: str, sha256: bytes) -> None:
+        """Note that the segment was given out in bytes of that checksum too, for `forget`. Raises CacheError."""
+
+    def stats(self) -> CacheStats:
         """Tell how the cache does."""
 
     async def start(self) -> None:

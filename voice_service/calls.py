@@ -1,0 +1,210 @@
+"""One call to a provider: in its turn, on its timers, written into the books, and whole before anybody gets it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
+from voice_service.collect import collect
+from voice_service.ledger import CallOutcome, OpenCall
+from voice_service.metrics import SUCCESS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from servicekit.resilience.breaker import Call
+    from servicekit.resilience.retry import RetryPolicy
+    from voice_service.audio.encoder import Sound
+    from voice_service.audio.finish import SegmentFinisher
+    from voice_service.collect import Timers
+    from voice_service.gates import Gate, ProviderGates
+    from voice_service.ledger import CallRecord
+    from voice_service.metrics import VoiceMetrics
+    from voice_service.ports import SegmentRequest, StoryFormat, VoiceProvider, WordTiming
+    from voice_service.prober import Prober
+
+T = TypeVar("T")
+
+ENDPOINT: Final = "text_to_speech"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is wanted of a provider; `deadline` in seconds of the loop's clock, None for none."""
+
+    provider: VoiceProvider
+    request: SegmentRequest
+    story_format: StoryFormat
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A whole segment in the story's format, and when its words sound."""
+
+    sound: Sound
+    words: tuple[WordTiming, ...]
+
+
+class _ShortWaitError(ProviderError):
+    """Stands for an error that asks for a wait short enough to sit out: that is no reason to open the circuit."""
+
+    def __init__(self, error: ProviderError) -> None:
+        super().__init__(error.kind, error.message, provider=error.provider)
+        self.error = error
+
+
+class ProviderCalls:
+    """Makes calls, again where that may help, through the gate of each provider."""
+
+    def __init__(
+        self,
+        *,
+        gates: ProviderGates,
+        prober: Prober,
+        finisher: SegmentFinisher,
+        timers: Timers,
+        retry: RetryPolicy,
+        metrics: VoiceMetrics,
+    ) -> None:
+        self._gates = gates
+        self._prober = prober
+        self._finisher = finisher
+        self._timers = timers
+        self._retry = retry
+        self._metrics = metrics
+
+    async def fetch(
+        self,
+        order: Order,
+        calls: list[CallRecord],
+        *,
+        committed: Callable[[], AbstractContextManager[None]],
+        keep: Callable[[Delivery], Awaitable[T]],
+    ) -> T:
+        """Return what `keep` makes of the segment; every call is added to `calls`, also when this raises ProviderError.
+
+        From the moment that a call is sent until its audio is kept, `committed()` is entered. Where the circuit is not
+        closed, CircuitOpenError at once, and nobody is called.
+        """
+        gate = self._gates.of(order.provider.metadata)
+        failed: ProviderError | None = None
+        try:
+            async for attempt in self._retry.attempts(budget=gate.budget, deadline=order.deadline):
+                with attempt, ExitStack() as sent:
+
+                    def send(sent: ExitStack = sent) -> None:
+                        sent.enter_context(committed())
+
+                    try:
+                        return await keep(await self._through(gate, order, calls, send))
+                    except CircuitOpenError:
+                        raise
+                    except ProviderError as error:
+                        failed = error
+                        raise
+        except CircuitOpenError as closed:
+            # What this segment itself failed at says more than that its provider is not asked any more.
+            raise (failed or closed) from None
+        raise AssertionError("attempts end with a result or an error")
+
+    def _refuse_unless_closed(self, order: Order, gate: Gate) -> None:
+        """Raise CircuitOpenError where the circuit is not closed: calls with a text are never its probe."""
+        if gate.breaker.state != "closed":
+            self._prober.watch(order.provider)
+            name = order.provider.metadata.name
+            raise CircuitOpenError(gate.breaker.name, provider=name, retry_after=gate.breaker.retry_after)
+
+    async def _through(self, gate: Gate, order: Order, calls: list[CallRecord], send: Callable[[], None]) -> Delivery:
+        self._refuse_unless_closed(order, gate)
+        try:
+            with gate.breaker.call() as passage:
+                try:
+                    return await self._call(gate, order, _OpenPassage(calls, passage, send))
+                except ProviderError as error:
+                    if error.kind is ProviderErrorKind.CONCURRENCY:
+                        gate.limits.told_too_many()
+                    if error.retry_after is not None and error.retry_after <= self._retry.longest_wait:
+                        raise _ShortWaitError(error) from error
+                    raise
+        except _ShortWaitError as short:
+            raise short.error from None
+        finally:
+            self._prober.watch(order.provider)
+
+    async def _call(self, gate: Gate, order: Order, passage: _OpenPassage) -> Delivery:
+        metadata, request = order.provider.metadata, order.request
+        async with AsyncExitStack() as turn:
+            await turn.enter_async_context(gate.limits.slot(order.deadline))
+            # It may have opened while this call waited for its turn.
+            self._refuse_unless_closed(order, gate)
+            passage.send()
+            with self._booked(order, passage.calls) as call:
+                got = await collect(
+                    order.provider,
+                    request,
+                    self._timers,
+                    on_facts=call.note,
+                    on_first_byte=lambda: self._first_byte(metadata.name, call, passage),
+                )
+                # Encoding needs no slot of the provider's.
+                await turn.aclose()
+                sound = await self._finisher.finish(
+                    got.audio, request=request, metadata=metadata, story_format=order.story_format
+                )
+        return Delivery(sound, got.words)
+
+    def _first_byte(self, provider: str, call: OpenCall, passage: _OpenPassage) -> None:
+        passage.passage.answered()
+        self._metrics.first_byte(provider, (time.time_ns() - call.started_ns) / 1e9)
+
+    @contextmanager
+    def _booked(self, order: Order, calls: list[CallRecord]) -> Iterator[OpenCall]:
+        """Write the call into the books, however it ends."""
+        metadata, request = order.provider.metadata, order.request
+        call = OpenCall(
+            provider=metadata.name,
+            voice_id=request.voice_id,
+            model_id=request.model_id,
+            characters=len(request.text),
+            paid=metadata.paid,
+        )
+        began, status = time.monotonic(), 0
+        outcome, reason = CallOutcome.CANCELLED, ProviderErrorKind.CANCELLED.value
+        try:
+            yield call
+            outcome, reason = CallOutcome.SUCCEEDED, ""
+        except ProviderError as error:
+            outcome, reason, status = CallOutcome.FAILED, error.kind.value, error.status
+            call.request_id = call.request_id or error.request_id
+            raise
+        finally:
+            record = call.ended(outcome, reason)
+            calls.append(record)
+            self._tell(record, status, time.monotonic() - began)
+
+    def _tell(self, record: CallRecord, http_status: int, seconds: float) -> None:
+        self._metrics.call_ended(
+            record.provider,
+            ENDPOINT,
+            record.reason or SUCCESS,
+            seconds,
+            request_id=record.request_id,
+            model=record.model_id,
+            voice=record.voice_id,
+            http_status=str(http_status or ""),
+        )
+        self._metrics.characters(record.provider, record.characters)
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenPassage:
+    """What one attempt carries with it: the books, its passage through the breaker, and what to do as it is sent."""
+
+    calls: list[CallRecord]
+    passage: Call
+    send: Callable[[], None]

@@ -1,0 +1,78 @@
+"""Who speaks a narration from its first word on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from voice_service.cache.ports import CacheError
+from voice_service.messages import Warned
+from voice_service.registry import Skipped, no_providers_available
+from voice_service.speakable import speakable
+from voice_service.speaker import foreign
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from voice_service.intake import TextIntake
+    from voice_service.messages import NarrationRequest
+    from voice_service.speaker import Speaker, SpeakerChain
+    from voice_service.synthesize import SegmentSynthesizer
+
+
+class Casting:
+    """Takes the first speaker who is well, or whose voice has said the beginning before."""
+
+    def __init__(
+        self,
+        request: NarrationRequest,
+        *,
+        intake: TextIntake,
+        synthesizer: SegmentSynthesizer,
+        closed_reason: Callable[[str], str],
+    ) -> None:
+        self._request = request
+        self._intake = intake
+        self._synthesizer = synthesizer
+        self._closed_reason = closed_reason
+        self._passed: list[Skipped] = []
+
+    @property
+    def passed(self) -> tuple[str, ...]:
+        """Names of those that are set up, and were passed over since they are not well."""
+        return tuple(each.name for each in self._passed)
+
+    async def first(self, chain: SpeakerChain) -> tuple[Speaker, list[Warned]]:
+        """Return who begins, and what the caller should know of that.
+
+        Raises UNAVAILABLE / NO_PROVIDERS_AVAILABLE where nobody is well, and what `SpeakerChain.take_next` raises.
+        """
+        while (speaker := await chain.take_next()) is not None:
+            name = speaker.provider.metadata.name
+            reason = self._closed_reason(name)
+            if not reason or self._request.pinned is not None or await self._is_kept(speaker):
+                strange = foreign(speaker)
+                return speaker, [*(_replaced(each, name) for each in self._passed), *([strange] if strange else [])]
+            self._passed.append(Skipped(name, reason))
+        raise no_providers_available([*chain.skipped, *self._passed])
+
+    async def _is_kept(self, speaker: Speaker) -> bool:
+        """Tell whether the beginning is in the cache: who told a story before can tell it again, well or not."""
+        first = await self._intake.peek()
+        if first is None:
+            return False
+        spoken_text = speakable(first.text)
+        request = speaker.request(spoken_text.text, first.previous)
+        try:
+            metadata, story_format = speaker.provider.metadata, self._request.story_format
+            return await self._synthesizer.recall(metadata, request, story_format, self._request.story_id) is not None
+        except CacheError:
+            return False
+
+
+def _replaced(passed: Skipped, following: str) -> Warned:
+    return Warned(
+        reason="CIRCUIT_OPEN",
+        message=f"The voice provider {passed.name} is not called now ({passed.reason}), so {following} speaks.",
+        mend=f"Look at the provider {passed.name}.",
+        facts={"provider": passed.name, "next": following},
+    )

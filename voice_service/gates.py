@@ -1,0 +1,72 @@
+"""What stands before each provider: its circuit breaker, its limits and its budget of retries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from servicekit.resilience.limits import ProviderLimits
+from servicekit.resilience.retry import RetryBudget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from servicekit.resilience.breaker import CircuitBreaker
+    from servicekit.resilience.manager import BreakerManager
+    from voice_service.ports import ProviderMetadata
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """How much a provider is asked at a time: calls at once, and calls a minute (None: no limit)."""
+
+    concurrency: int
+    requests_per_minute: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """What a call to one provider passes."""
+
+    breaker: CircuitBreaker
+    limits: ProviderLimits
+    budget: RetryBudget
+
+    def closed_reason(self) -> str:
+        """Why no call is let through now; "" where calls are. Calls are never the probe of an open circuit."""
+        if self.breaker.state == "closed":
+            return ""
+        seconds = self.breaker.retry_after
+        soon = f"in {seconds:.0f} s" if seconds >= 1 else "shortly"
+        return f"it failed too often; it is asked again {soon}"
+
+
+class ProviderGates:
+    """A gate for each provider, made when it is first needed."""
+
+    def __init__(self, breakers: BreakerManager, allowance: Callable[[ProviderMetadata], Allowance]) -> None:
+        self._breakers = breakers
+        self._allowance = allowance
+        self._gates: dict[str, Gate] = {}
+
+    def of(self, metadata: ProviderMetadata) -> Gate:
+        """Return the gate of the provider."""
+        gate = self._gates.get(metadata.name)
+        if gate is None:
+            allowed = self._allowance(metadata)
+            gate = self._gates[metadata.name] = Gate(
+                breaker=self._breakers.get(metadata.name, provider=metadata.name),
+                limits=ProviderLimits(allowed.concurrency, allowed.requests_per_minute, provider=metadata.name),
+                budget=RetryBudget(),
+            )
+        return gate
+
+    def closed_reason(self, name: str) -> str:
+        """Why the provider is not called now, though it is set up; "" where it is, or was never called."""
+        gate = self._gates.get(name)
+        return "" if gate is None else gate.closed_reason()
+
+    def state(self, name: str) -> str:
+        """State of the provider's circuit: "closed", "open" or "half_open"."""
+        gate = self._gates.get(name)
+        return "closed" if gate is None else gate.breaker.state

@@ -1,0 +1,146 @@
+"""What operators see of the voice service under /metrics, beside what every server shows."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from servicekit.resilience.audit import AuditLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from prometheus_client import Metric
+
+    from servicekit.metrics import Metrics
+    from voice_service.cache.ports import CacheStats
+
+_CALL_SECONDS: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 30.0, 60.0)
+_NARRATION_SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
+_NO_PREFIX: Final = re.compile(r"[^a-zA-Z0-9_]")
+SUCCESS: Final = "success"
+"""Status of a call and outcome of a narration that went well."""
+
+
+class VoiceMetrics:
+    """The service's own series. Labels are names of providers, endpoints, kinds and reasons, never text.
+
+    Calls are counted for each provider apart, by `<provider>_api_calls_total{endpoint,status}` and
+    `<provider>_api_duration_seconds{endpoint}`, each with an audit line; `status` is "success", "cancelled" or the kind
+    of the failure.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._audits: dict[str, AuditLog] = {}
+        self._first_byte = metrics.histogram(
+            "voice_provider_first_byte_seconds",
+            "Seconds until the first byte of a segment came from a provider",
+            ("provider",),
+            buckets=_CALL_SECONDS,
+        )
+        self._characters = metrics.counter(
+            "voice_characters", "Characters that were sent to providers, or that they say they bill", ("provider",)
+        )
+        self._remaining = metrics.gauge(
+            "voice_remaining_characters", "Characters that the plan of a provider has left", ("provider",)
+        )
+        self._narrations = metrics.counter(
+            "voice_narrations", "Narrations that ended", ("provider", "outcome", "reason")
+        )
+        self._narration_seconds = metrics.histogram(
+            "voice_narration_duration_seconds",
+            "Seconds that narrations took",
+            ("provider", "outcome"),
+            buckets=_NARRATION_SECONDS,
+        )
+        self._narration_first_byte = metrics.histogram(
+            "voice_narration_first_byte_seconds",
+            "Seconds from the call to the first byte of audio",
+            ("provider",),
+            buckets=_CALL_SECONDS,
+        )
+        self._fallbacks = metrics.counter(
+            "voice_fallbacks",
+            "Times that another provider spoke in the place of one",
+            ("provider", "next_provider", "reason"),
+        )
+        self._probes = metrics.counter(
+            "voice_probes", "Questions to providers with an open circuit whether they are well", ("provider", "answer")
+        )
+
+    def know(self, provider: str) -> None:
+        """Have the series of a provider from the start."""
+        self._audit(provider)
+
+    def call_ended(self, provider: str, endpoint: str, status: str, seconds: float, **ids: str) -> None:
+        """Count a call and write its audit line."""
+        self._audit(provider).record(provider, endpoint, status, seconds, **ids)
+
+    def probed(self, provider: str, *, well: bool) -> None:
+        """Count a question to a provider with an open circuit whether it is well."""
+        self._probes.labels(provider, "well" if well else "not_well").inc()
+
+    def first_byte(self, provider: str, seconds: float) -> None:
+        """Note how long the first byte of a segment took."""
+        self._first_byte.labels(provider).observe(seconds)
+
+    def characters(self, provider: str, count: int) -> None:
+        """Count characters that were sent, or billed."""
+        self._characters.labels(provider).inc(count)
+
+    def remaining(self, provider: str, count: int | None) -> None:
+        """Set what the plan has left; None is no limit."""
+        self._remaining.labels(provider).set(float("inf") if count is None else count)
+
+    def narration_ended(self, provider: str, *, outcome: str, reason: str, seconds: float) -> None:
+        """Count a narration: `outcome` is "success", "failure" or "cancelled", `reason` why it failed, else ""."""
+        self._narrations.labels(provider, outcome, reason).inc()
+        self._narration_seconds.labels(provider, outcome).observe(seconds)
+
+    def narration_began_to_sound(self, provider: str, seconds: float) -> None:
+        """Note how long the first byte of a narration took."""
+        self._narration_first_byte.labels(provider).observe(seconds)
+
+    def fallback(self, provider: str, following: str, reason: str) -> None:
+        """Count that `following` speaks where `provider` should have, because of `reason`."""
+        self._fallbacks.labels(provider, following, reason).inc()
+
+    def show_cache(self, stats: Callable[[], CacheStats]) -> None:
+        """Show how the cache does, as it is when somebody looks."""
+        self._metrics.registry.register(_CacheCollector(stats))
+
+    def _audit(self, provider: str) -> AuditLog:
+        prefix = _NO_PREFIX.sub("_", provider)
+        audit = self._audits.get(prefix)
+        if audit is None:
+            audit = self._audits[prefix] = AuditLog(self._metrics, prefix=prefix)
+        return audit
+
+
+class _CacheCollector(Collector):
+    """Reads the cache's own counts, so that nothing is counted twice."""
+
+    def __init__(self, stats: Callable[[], CacheStats]) -> None:
+        self._stats = stats
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: the names are known without asking the cache."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Give the counts."""
+        stats = self._stats()
+        for name, meaning, count in (
+            ("voice_cache_hits", "Segments that came from the cache", stats.hits),
+            ("voice_cache_hit_bytes", "Bytes of segments that came from the cache", stats.hit_bytes),
+            ("voice_cache_misses", "Segments that the cache did not have", stats.misses),
+            ("voice_cache_corrupt", "Cached segments that were damaged and are made again", stats.corrupt),
+            ("voice_cache_evicted", "Cached segments that made room", stats.evicted),
+        ):
+            yield CounterMetricFamily(name, meaning, count)
+        yield GaugeMetricFamily("voice_cache_entries", "Segments in the cache", stats.entries)
+        yield GaugeMetricFamily("voice_cache_bytes", "Bytes of the segments in the cache", stats.bytes)

@@ -1,0 +1,92 @@
+"""Finds out when a provider whose circuit is open is well again, without a word of anybody's story."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final
+
+from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
+from voice_service.ports import AudioChunk, Probing, SegmentRequest
+
+if TYPE_CHECKING:
+    from voice_service.gates import ProviderGates
+    from voice_service.metrics import VoiceMetrics
+    from voice_service.ports import VoiceProvider
+
+_SECONDS: Final = 10.0
+_SHORTEST_WAIT: Final = 0.01
+_WORD: Final = "Hello."
+_ANSWERS: Final = frozenset(
+    {
+        ProviderErrorKind.AUTH,
+        ProviderErrorKind.INVALID_INPUT,
+        ProviderErrorKind.UNSUPPORTED,
+        ProviderErrorKind.CONTENT_POLICY,
+    }
+)
+"""Failures of a provider that is up: what is wrong with the call, the next call will tell."""
+
+
+class Prober:
+    """Asks each provider whose circuit is open once a window, until it is closed. Calls of narrations never do."""
+
+    def __init__(self, gates: ProviderGates, metrics: VoiceMetrics) -> None:
+        self._gates = gates
+        self._metrics = metrics
+        self._watches: dict[str, asyncio.Task[None]] = {}
+
+    def watch(self, provider: VoiceProvider) -> None:
+        """See to it that the provider is asked as long as its circuit is not closed."""
+        name = provider.metadata.name
+        if name not in self._watches and self._gates.state(name) != "closed":
+            self._watches[name] = task = asyncio.create_task(self._watch(provider), name=f"probe {name}")
+            task.add_done_callback(lambda _: self._watches.pop(name, None))
+
+    async def aclose(self) -> None:
+        """Stop asking."""
+        watches = list(self._watches.values())
+        for task in watches:
+            task.cancel()
+        if watches:
+            await asyncio.wait(watches)
+
+    async def _watch(self, provider: VoiceProvider) -> None:
+        breaker = self._gates.of(provider.metadata).breaker
+        while breaker.state != "closed":
+            await asyncio.sleep(max(_SHORTEST_WAIT, breaker.retry_after))
+            try:
+                with breaker.call():
+                    await self._ask(provider)
+            except CircuitOpenError:
+                continue
+            except ProviderError:
+                self._metrics.probed(provider.metadata.name, well=False)
+            else:
+                self._metrics.probed(provider.metadata.name, well=True)
+
+    async def _ask(self, provider: VoiceProvider) -> None:
+        """Ask once. Raises ProviderError, of a kind that speaks against its health, where it is not well."""
+        name = provider.metadata.name
+        try:
+            async with asyncio.timeout(_SECONDS):
+                await (provider.probe() if isinstance(provider, Probing) else _say_a_word(provider))
+        except TimeoutError:
+            raise ProviderError(ProviderErrorKind.TIMEOUT, "it does not answer", provider=name) from None
+        except ProviderError as error:
+            if error.kind not in _ANSWERS:
+                raise ProviderError(
+                    ProviderErrorKind.OVERLOAD, "it is not well", provider=name, retry_after=error.retry_after
+                ) from error
+
+
+async def _say_a_word(provider: VoiceProvider) -> None:
+    metadata = provider.metadata
+    request = SegmentRequest(
+        text=_WORD, language_code="en", voice_id=metadata.default_voice, model_id=metadata.default_model
+    )
+    async with aclosing(provider.synthesize(request)) as items:
+        async for item in items:
+            if isinstance(item, AudioChunk) and item.data:
+                return
+    raise ProviderError(ProviderErrorKind.TRUNCATED, "it says nothing", provider=metadata.name)
