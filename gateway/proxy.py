@@ -6,8 +6,10 @@ from typing import Any, Final
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
+from gateway.relay import WRITE_FAILED, Relay
 from servicekit.channel import call_metadata
 from servicekit.deadline import remaining
+from servicekit.errors import unavailable
 from tale.profile.v1 import profile_pb2
 from tale.story.v1 import story_pb2
 from tale.voice.v1 import voice_pb2
@@ -68,7 +70,15 @@ def _forward_upload(channel: grpc.aio.Channel, path: str) -> Any:
 
     async def handle(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
         timeout = remaining(context, default=UPLOAD_SECONDS)
-        answer: bytes = await forward(requests, timeout=timeout, metadata=call_metadata())
+        call = forward(timeout=timeout, metadata=call_metadata())
+        async with Relay(requests, call) as relay:
+            try:
+                answer: bytes = await call
+            except grpc.aio.AioRpcError as error:
+                await relay.read_away()
+                if error.code() is grpc.StatusCode.INTERNAL and error.details() == WRITE_FAILED:
+                    raise unavailable("UPSTREAM_UNAVAILABLE", "A service that this call needs was lost.") from error
+                raise
         return answer
 
     return handle

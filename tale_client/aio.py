@@ -1,7 +1,7 @@
 """The transport of the asyncio client: grpc.aio."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic
 
 import grpc
@@ -68,6 +68,18 @@ class AioTransport:
         )
         try:
             return await method(request, timeout=timeout, metadata=metadata)
+        except grpc.aio.AioRpcError as error:
+            raise error_from_rpc(error) from None
+
+    async def upload(
+        self, rpc: Rpc[RequestT, ResponseT], requests: Sequence[RequestT], *, timeout: float, metadata: Metadata
+    ) -> ResponseT:
+        """See Transport."""
+        method = self._opened().stream_unary(
+            rpc.path, request_serializer=rpc.request.SerializeToString, response_deserializer=rpc.response.FromString
+        )
+        try:
+            return await method(iter(requests), timeout=timeout, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             raise error_from_rpc(error) from None
 

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from typing import Any, Final, Generic, cast
 
 import grpc
@@ -94,6 +94,18 @@ class BlockingTransport:
         )
         try:
             return method(request, timeout=timeout, metadata=metadata)
+        except grpc.RpcError as error:
+            raise self.failed(error) from None
+
+    async def upload(
+        self, rpc: Rpc[RequestT, ResponseT], requests: Sequence[RequestT], *, timeout: float, metadata: Metadata
+    ) -> ResponseT:
+        """See Transport."""
+        method: Callable[..., ResponseT] = self._channel.stream_unary(
+            rpc.path, request_serializer=rpc.request.SerializeToString, response_deserializer=rpc.response.FromString
+        )
+        try:
+            return method(iter(requests), timeout=timeout, metadata=metadata)
         except grpc.RpcError as error:
             raise self.failed(error) from None
 

@@ -1,6 +1,6 @@
 """Makes unary calls: under a deadline and a request id, and again where that may help."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Final, Protocol, TypeVar
 
 import grpc
@@ -9,9 +9,11 @@ import uuid_utils
 from tale_client.errors import TaleError
 from tale_client.retry import ReconnectPolicy, RetryPolicy
 from tale_client.rpcs import RequestT, ResponseT, Rpc
-from tale_client.transport import Metadata, Transport
+from tale_client.transport import Metadata, T, Transport
 
 PAGE_SIZE: Final = 100
+_NOT_BEGUN: Final = frozenset({"", "RECONNECT", "STARTING"})
+"""Reasons that say that nobody has begun to work; "" is the connection itself."""
 
 
 class Page(Protocol):
@@ -52,21 +54,48 @@ class Calls:
 
     async def _unary(self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, repeatable: bool = True) -> ResponseT:
         """Makes a call, again on UNAVAILABLE if it is `repeatable`, all within the timeout; TaleError."""
-        transport = self._transport
-        end = transport.clock() + self._timeout
         metadata = correlation(getattr(request, "request_id", ""))
+
+        async def call(left: float) -> ResponseT:
+            return await self._transport.unary(rpc, request, timeout=left, metadata=metadata)
+
+        return await self._repeated(
+            call, lambda error: repeatable and error.code is grpc.StatusCode.UNAVAILABLE, timeout=self._timeout
+        )
+
+    async def _upload(
+        self, rpc: Rpc[RequestT, ResponseT], requests: Sequence[RequestT], *, timeout: float
+    ) -> ResponseT:
+        """Makes a call with a stream of requests, again where the cluster was not reached or was going down.
+
+        What the cluster reports of a provider is not asked for again: it has tried that itself, and each try may bill.
+        """
+        metadata = correlation()
+
+        async def call(left: float) -> ResponseT:
+            return await self._transport.upload(rpc, requests, timeout=left, metadata=metadata)
+
+        def not_begun(error: TaleError) -> bool:
+            return error.connection_lost and error.reason in _NOT_BEGUN
+
+        return await self._repeated(call, not_begun, timeout=timeout)
+
+    async def _repeated(
+        self, call: Callable[[float], Awaitable[T]], again: Callable[[TaleError], bool], *, timeout: float
+    ) -> T:
+        """Makes `call`, given the seconds that are left, until it succeeds, `again` says no, or the policy does."""
+        transport = self._transport
+        end = transport.clock() + timeout
         attempt = 1
         await transport.ready()
         while True:
-            left = max(0.001, end - transport.clock())
             try:
-                return await transport.unary(rpc, request, timeout=left, metadata=metadata)
+                return await call(max(0.001, end - transport.clock()))
             except TaleError as failed:
                 error = failed
                 error.attempts = attempt
             delay = self._retry.backoff.delay(attempt, error.retry_after)
-            repeatable = repeatable and error.code is grpc.StatusCode.UNAVAILABLE
-            if not repeatable or attempt >= self._retry.attempts or transport.clock() + delay >= end:
+            if not again(error) or attempt >= self._retry.attempts or transport.clock() + delay >= end:
                 raise error
             attempt += 1
             await transport.sleep(delay)

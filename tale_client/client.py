@@ -8,12 +8,13 @@ import grpc
 from tale_client.aio import AioTransport
 from tale_client.catalogue import CatalogueCalls
 from tale_client.profiles import ProfileCalls
+from tale_client.recordings import RecordingCalls
 from tale_client.retry import ReconnectPolicy, RetryPolicy
 from tale_client.stories import StoryCalls
 from tale_client.transport import resolve_target
 
 
-class TaleCalls(StoryCalls, ProfileCalls, CatalogueCalls):
+class TaleCalls(StoryCalls, ProfileCalls, CatalogueCalls, RecordingCalls):
     """All that can be asked of a gateway, over any transport."""
 
 

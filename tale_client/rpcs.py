@@ -67,4 +67,5 @@ DELETE_HERO: Final = Rpc(f"{_PROFILE}/DeleteHero", profile_pb2.DeleteHeroRequest
 
 LIST_MODELS: Final = Rpc(f"{_STORY}/ListModels", story_pb2.ListModelsRequest, story_pb2.ListModelsResponse)
 LIST_PROVIDERS: Final = Rpc(f"{_VOICE}/ListProviders", voice_pb2.ListProvidersRequest, voice_pb2.ListProvidersResponse)
+TRANSCRIBE: Final = Rpc(f"{_VOICE}/Transcribe", voice_pb2.TranscribeRequest, voice_pb2.TranscribeResponse)
 LIST_VOICES: Final = Rpc(f"{_VOICE}/ListVoices", voice_pb2.ListVoicesRequest, voice_pb2.ListVoicesResponse)

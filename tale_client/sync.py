@@ -105,6 +105,8 @@ class TaleClient:
     update_hero = _answered(TaleCalls.update_hero)
     delete_hero = _answered(TaleCalls.delete_hero)
 
+    transcribe = _answered(TaleCalls.transcribe)
+
     list_providers = _answered(TaleCalls.list_providers)
     list_voices = _answered(TaleCalls.list_voices)
     list_models = _answered(TaleCalls.list_models)

@@ -86,6 +86,12 @@ class Transport(Protocol):
         """Makes a call with one answer, once; `timeout` in seconds."""
         ...
 
+    async def upload(
+        self, rpc: Rpc[RequestT, ResponseT], requests: Sequence[RequestT], *, timeout: float, metadata: Metadata
+    ) -> ResponseT:
+        """Makes a call with a stream of requests and one answer, once; `timeout` in seconds."""
+        ...
+
     def stream(
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, metadata: Metadata
     ) -> ResponseStream[ResponseT]:

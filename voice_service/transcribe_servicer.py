@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -13,7 +13,7 @@ from servicekit.resilience.errors import ProviderError, to_domain_error
 from servicekit.validation import Violations
 from tale.voice.v1 import voice_pb2
 from voice_service.requests import check_language
-from voice_service.transcription.media import KNOWN, is_known
+from voice_service.transcription.media import KNOWN, is_known, media_type
 from voice_service.transcription.ports import Recording
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ MAX_BYTES: Final = 25 << 20
 _MOST_AT_ONCE: Final = 8
 """Recordings that are held in memory at a time; the next ones wait to be read."""
 _WAIT_SECONDS: Final = 10.0
+_QUIET_SECONDS: Final = 0.5
+_LONGEST_REST_SECONDS: Final = 10.0
 _MAX_CONTENT_TYPE: Final = 200
 
 
@@ -46,23 +48,28 @@ class TranscribeHandler:
         and NO_SPEECH where no words are in it; RESOURCE_EXHAUSTED / RATE_LIMITED where too many others are being read;
         DEADLINE_EXCEEDED / TIMEOUT; and what a ProviderError stands for.
         """
-        deadline = asyncio.get_running_loop().time() + self._seconds
         pieces = aiter(requests)
         try:
-            async with asyncio.timeout_at(deadline):
-                config = _config(await anext(pieces, None))
-                self._check_set_up()
-                async with self._slot():
-                    data = await self._read(pieces)
-                    recording = Recording(data, config.content_type, config.language_code)
-                    transcript = await self._transcriber.transcribe(recording, deadline=deadline)
+            async with asyncio.timeout(self._seconds):
+                return await self._answer(pieces, asyncio.get_running_loop().time() + self._seconds)
         except TimeoutError:
             raise DomainError(
                 grpc.StatusCode.DEADLINE_EXCEEDED, "TIMEOUT", "The recording took longer than one call may take."
             ) from None
         except ProviderError as error:
             raise to_domain_error(error) from error
-        return _response(transcript)
+        except DomainError:
+            await _read_away(pieces)
+            raise
+
+    async def _answer(
+        self, pieces: AsyncIterator[voice_pb2.TranscribeRequest], deadline: float
+    ) -> voice_pb2.TranscribeResponse:
+        config = _config(await anext(pieces, None))
+        self._check_set_up()
+        async with self._slot():
+            recording = Recording(await self._read(pieces), media_type(config.content_type), config.language_code)
+            return _response(await self._transcriber.transcribe(recording, deadline=deadline))
 
     def _check_set_up(self) -> None:
         missing = self._transcriber.missing()
@@ -111,6 +118,20 @@ class TranscribeHandler:
         if not data:
             raise validation_failed([FieldViolation("chunk", "must be given: the recording is empty")])
         return bytes(data)
+
+
+async def _read_away(pieces: AsyncIterator[voice_pb2.TranscribeRequest]) -> None:
+    """Read what still comes, until it ends or pauses.
+
+    A caller whose stream is closed while it still writes may never see why: grpc.aio puts an error of its own over the
+    status that came (grpc/grpc#36066).
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LONGEST_REST_SECONDS):
+            while True:
+                async with asyncio.timeout(_QUIET_SECONDS):
+                    if await anext(pieces, None) is None:
+                        return
 
 
 def _config(first: voice_pb2.TranscribeRequest | None) -> voice_pb2.TranscribeConfig:

@@ -68,6 +68,9 @@ _OPTIONS: Final = {
     "filter.language_code": "--language",
     "filter.min_rating": "--min-rating",
     "filter.query": "--search",
+    "config.content_type": "--ask",
+    "config.language_code": "--language",
+    "chunk": "--ask",
     "provider": "--provider",
     "service": "--service",
     "language_code": "--language",
@@ -87,6 +90,7 @@ _HINTS: Final = {
     "MODEL_NOT_FOUND": "`tale models` shows who can write.",
     "STORY_DELETED": "It was deleted; ask again under another --request-id.",
     "REQUEST_ID_REUSED": "Another story was asked for under this --request-id; take a new one.",
+    "NO_SPEECH": "Record it again, closer, or say it in words: --wish TEXT.",
     "STREAM_INCOMPLETE": "The story may still go on: `tale list` shows it, `tale watch ID` follows it.",
 }
 

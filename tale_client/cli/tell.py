@@ -11,6 +11,7 @@ from tale_client.cli.asking import KINDS, check_people, inline_hero, spec_of
 from tale_client.cli.children import CHILDREN
 from tale_client.cli.ending import close, goes_on
 from tale_client.cli.heroes import HEROES
+from tale_client.cli.listening import check_recording, listen
 from tale_client.cli.options import check_out, client_of, json_option, out_option, target_option, voice_options
 from tale_client.cli.people import child_options, hero_options
 from tale_client.cli.performance import Performance
@@ -31,6 +32,14 @@ from tale_client.cli.shelf import Shelf
     help="Whom it is about; combined: the child meets the hero.  [default: combined with a hero, else child]",
 )
 @click.option("--wish", default="", help='What it should be about: "a dragon who cannot sleep".')
+@click.option(
+    "--ask",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    callback=check_recording,
+    help="A recording that says it in place of --wish (wav, mp3, m4a, ogg, webm, flac). Without --language the story is"
+    " in the language that was heard.",
+)
 @click.option(
     "--moral",
     default="",
@@ -55,7 +64,7 @@ from tale_client.cli.shelf import Shelf
 @json_option
 @target_option
 def tell_command(
-    *, child: str, hero: str, target: str, out: Path, request_id: str, as_json: bool, **asked: Any
+    *, child: str, hero: str, ask: Path | None, target: str, out: Path, request_id: str, as_json: bool, **asked: Any
 ) -> None:
     """Tell a new story.
 
@@ -75,8 +84,11 @@ def tell_command(
     Examples:
         tale tell --name Mia --age 6 --gender female --interest dragons --interest "the sea" --moral kindness
         tale tell --child Mia --hero-name "Captain Wonder" --hero-trait brave --theme "the moon"
+        tale tell --child Mia --ask prompt.wav
     """  # noqa: D301 - click wants the control character itself
     check_people({**asked, "child": child, "hero": hero})
+    if ask and asked["wish"]:
+        raise click.UsageError("Say the wish once: --wish TEXT, or --ask FILE for a recording of it.")
     check_out(out)
     request_id = request_id or new_request_id()
     described = {name: value for name, value in asked.items() if not name.startswith("hero_")}
@@ -89,6 +101,7 @@ def tell_command(
             spec,
             child=child,
             hero=hero,
+            ask=ask,
             target=target,
             out=out,
             request_id=request_id,
@@ -105,6 +118,7 @@ async def _tell(
     *,
     child: str,
     hero: str,
+    ask: Path | None,
     target: str,
     out: Path,
     request_id: str,
@@ -116,6 +130,8 @@ async def _tell(
             spec.child_id = await CHILDREN.id_of(client, child)
         if hero:
             spec.hero_id = await HEROES.id_of(client, hero)
+        if ask:
+            await listen(client, ask, spec)
         performance = Performance(client, Shelf(out), quiet=as_json)
         performances.append(performance)
         story = await performance.give(client.tell(spec, request_id=request_id, include_audio=True))

@@ -98,8 +98,11 @@ class ScriptedGateway(grpc.GenericRpcHandler):
         method = self._methods.get(str(handler_call_details.method))
         if method is None:
             return None
+        make: Callable[..., grpc.RpcMethodHandler[Any, Any]]
         if method.server_streaming:
             make, behaviour = grpc.unary_stream_rpc_method_handler, self._stream(method.name)
+        elif method.client_streaming:
+            make, behaviour = grpc.stream_unary_rpc_method_handler, self._upload(method.name)
         else:
             make, behaviour = grpc.unary_unary_rpc_method_handler, self._unary(method.name)
         return make(
@@ -142,6 +145,19 @@ class ScriptedGateway(grpc.GenericRpcHandler):
                 await step.abort(context)
             if isinstance(step, Hold):
                 await step.hold()
+            assert isinstance(step, Message)
+            return step
+
+        return answer
+
+    def _upload(self, name: str) -> Any:
+        async def answer(requests: AsyncIterator[Message], context: Context) -> Message:
+            """The first request picks the script; those behind it are noted when they have come."""
+            (step,) = await self._next(name, await anext(aiter(requests)), context)
+            # All of it before the answer, as the services do: a caller that still writes would miss a refusal.
+            self.calls += [(name, request) async for request in requests]
+            if isinstance(step, Failure):
+                await step.abort(context)
             assert isinstance(step, Message)
             return step
 

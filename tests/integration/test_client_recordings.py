@@ -1,0 +1,222 @@
+"""Recordings: what the client library sends of them, and `tale tell --ask`, against a scripted gateway."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from support.scripted_gateway import Failure, ScriptedGateway, scripted_gateway
+from support.tale_command import tale
+
+from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
+from tale.voice.v1 import voice_pb2
+from tale_client import AsyncTaleClient, RetryPolicy, TaleClient, TaleError
+from tale_client.retry import Backoff
+
+ID = "0197a5a0-0000-7000-8000-000000000001"
+SOUND = bytes(range(256)) * 600
+HEARD = voice_pb2.TranscribeResponse(text="A dragon\nwho cannot sleep.", language_code="de", model="whisper-1")
+STORY = common_pb2.Story(id=ID, state=common_pb2.STORY_STATE_READY, title="The Owl", content="Once.")
+TOLD = gateway_pb2.TellStoryResponse(event=gateway_pb2.StoryEvent(story_id=ID, done=gateway_pb2.DoneEvent(story=STORY)))
+AGAIN = RetryPolicy(attempts=3, backoff=Backoff(first=0.0))
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[ScriptedGateway]:
+    async with scripted_gateway() as scripted:
+        yield scripted
+
+
+@pytest.fixture(params=["asyncio", "sync"])
+async def transcribe(request: pytest.FixtureRequest, gateway: ScriptedGateway) -> AsyncIterator[Any]:
+    """The method of each of the two clients, to be awaited."""
+    if request.param == "asyncio":
+        async with AsyncTaleClient(gateway.target, retry=AGAIN) as client:
+            yield client.transcribe
+        return
+    with TaleClient(gateway.target, retry=AGAIN) as blocking:
+
+        async def in_thread(*arguments: Any, **named: Any) -> Any:
+            return await asyncio.to_thread(blocking.transcribe, *arguments, **named)
+
+        yield in_thread
+
+
+def sent(gateway: ScriptedGateway) -> tuple[list[voice_pb2.TranscribeConfig], bytes]:
+    """What was said of recordings, and all bytes of them."""
+    requests = [
+        request for request in gateway.requests("Transcribe") if isinstance(request, voice_pb2.TranscribeRequest)
+    ]
+    configs = [request.config for request in requests if request.HasField("config")]
+    return configs, b"".join(request.chunk for request in requests)
+
+
+async def test_a_recording_goes_out_in_pieces(gateway: ScriptedGateway, transcribe: Any) -> None:
+    """The config first, then every byte in order, each message far below gRPC's limit."""
+    gateway.queue("Transcribe", HEARD)
+
+    assert HEARD == await transcribe(SOUND, content_type="audio/webm", language_code="de")
+    configs, data = sent(gateway)
+    assert [voice_pb2.TranscribeConfig(content_type="audio/webm", language_code="de")] == configs
+    assert SOUND == data
+    assert max(request.ByteSize() for request in gateway.requests("Transcribe")) < 70_000
+
+
+@pytest.mark.parametrize(("name", "content_type"), [("a.WAV", "audio/wav"), ("b.m4a", "audio/mp4")])
+async def test_a_file_tells_what_it_is(
+    gateway: ScriptedGateway, transcribe: Any, tmp_path: Path, name: str, content_type: str
+) -> None:
+    """By its suffix, as a path or as text."""
+    (tmp_path / name).write_bytes(SOUND)
+    for place in (tmp_path / name, str(tmp_path / name)):
+        gateway.queue("Transcribe", HEARD)
+        await transcribe(place)
+    configs, data = sent(gateway)
+
+    assert [content_type, content_type] == [config.content_type for config in configs]
+    assert SOUND * 2 == data
+
+
+async def test_what_can_not_be_sent_is_refused_here(gateway: ScriptedGateway, transcribe: Any, tmp_path: Path) -> None:
+    """A type that nobody knows, and a file that is not there; the gateway is not asked."""
+    (tmp_path / "a.txt").write_bytes(SOUND)
+    for recording in (SOUND, tmp_path / "a.txt"):
+        with pytest.raises(TaleError) as caught:
+            await transcribe(recording)
+        assert ["config.content_type"] == [violation.field for violation in caught.value.violations]
+    with pytest.raises(FileNotFoundError):
+        await transcribe(tmp_path / "none.wav")
+
+    assert [] == gateway.calls
+
+
+@pytest.mark.parametrize("reason", ["", "RECONNECT"])
+async def test_a_call_that_nobody_began_is_made_again(gateway: ScriptedGateway, transcribe: Any, reason: str) -> None:
+    """The whole recording, to another replica or to the one that comes up."""
+    gateway.queue("Transcribe", Failure(grpc.StatusCode.UNAVAILABLE, reason))
+    gateway.queue("Transcribe", HEARD)
+
+    assert HEARD == await transcribe(SOUND, content_type="audio/wav")
+    assert 2 == len(sent(gateway)[0])
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, "CIRCUIT_OPEN"),
+        (grpc.StatusCode.UNAVAILABLE, "NETWORK_ERROR"),
+        (grpc.StatusCode.FAILED_PRECONDITION, "INVALID_CONFIGURATION"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
+    ],
+)
+async def test_what_the_cluster_has_tried_is_not_tried_again(
+    gateway: ScriptedGateway, transcribe: Any, code: grpc.StatusCode, reason: str
+) -> None:
+    """Each try may bill."""
+    gateway.queue("Transcribe", Failure(code, reason, retry_after=1))
+    with pytest.raises(TaleError) as caught:
+        await transcribe(SOUND, content_type="audio/wav")
+
+    assert (code, reason, 1) == (caught.value.code, caught.value.reason, caught.value.attempts)
+
+
+async def test_a_story_can_be_asked_for_by_voice(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """What was understood is shown in one line, and is the wish; the story is in the language that was heard."""
+    (tmp_path / "prompt.wav").write_bytes(SOUND)
+    gateway.queue("Transcribe", HEARD)
+    gateway.queue("TellStory", TOLD)
+    code, out, err = await tale(gateway.target, tmp_path, "tell", "--name", "Mia", "--ask", "prompt.wav", "--json")
+
+    assert 0 == code, err
+    assert 'Understood: "A dragon who cannot sleep."\n' in err
+    assert ID == json.loads(out)["id"]
+    assert ([voice_pb2.TranscribeConfig(content_type="audio/wav")], SOUND) == sent(gateway)
+    (request,) = gateway.requests("TellStory")
+    assert isinstance(request, gateway_pb2.TellStoryRequest)
+    expected = common_pb2.StorySpec(
+        child=common_pb2.Child(name="Mia"), wish="A dragon\nwho cannot sleep.", language_code="de"
+    )
+    assert expected == request.spec
+
+
+async def test_the_language_that_is_asked_for_is_listened_for(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """--language is what is spoken, and what the story is in."""
+    (tmp_path / "prompt.ogg").write_bytes(SOUND)
+    gateway.queue("Transcribe", HEARD)
+    gateway.queue("TellStory", TOLD)
+    arguments = ("tell", "--name", "Mia", "--ask", "prompt.ogg", "--language", "ru")
+    code, _, err = await tale(gateway.target, tmp_path, *arguments)
+
+    assert 0 == code, err
+    assert [voice_pb2.TranscribeConfig(content_type="audio/ogg", language_code="ru")] == sent(gateway)[0]
+    (request,) = gateway.requests("TellStory")
+    assert isinstance(request, gateway_pb2.TellStoryRequest)
+    assert "ru" == request.spec.language_code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--ask", "prompt.wav", "--wish", "w"], "Say the wish once: --wish TEXT, or --ask FILE"),
+        (["--ask", "none.wav"], "'none.wav' does not exist"),
+        (["--ask", "notes.txt"], "the name of a recording ends with one of .wav, .mp3"),
+        (["--ask", "."], "is a directory"),
+    ],
+)
+async def test_wrong_usage_of_ask_is_told_before_anything_is_sent(
+    gateway: ScriptedGateway, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    """Exit code 2."""
+    for name in ("prompt.wav", "notes.txt"):
+        (tmp_path / name).write_bytes(SOUND)
+    code, _, err = await tale(gateway.target, tmp_path, "tell", "--name", "Mia", *arguments)
+
+    assert 2 == code
+    assert said in " ".join(err.split())
+    assert [] == gateway.calls
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "said"),
+    [
+        (
+            Failure(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "INVALID_CONFIGURATION",
+                "Recordings can not be written down as things are set up: set OPENAI_API_KEY.",
+            ),
+            1,
+            "set OPENAI_API_KEY. [INVALID_CONFIGURATION]",
+        ),
+        (
+            Failure(grpc.StatusCode.FAILED_PRECONDITION, "NO_SPEECH", "No words were heard in the recording."),
+            1,
+            "in the recording. [NO_SPEECH] Record it again, closer, or say it in words: --wish TEXT.",
+        ),
+        (
+            Failure(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                "VALIDATION_FAILED",
+                violations=[("config.content_type", "must be one of audio/wav")],
+            ),
+            2,
+            "Error: --ask must be one of audio/wav",
+        ),
+    ],
+)
+async def test_a_recording_that_is_not_understood_is_one_clear_line(
+    gateway: ScriptedGateway, tmp_path: Path, failure: Failure, code: int, said: str
+) -> None:
+    """No story is asked for."""
+    (tmp_path / "prompt.wav").write_bytes(SOUND)
+    gateway.queue("Transcribe", failure)
+    got, out, err = await tale(gateway.target, tmp_path, "tell", "--name", "Mia", "--ask", "prompt.wav")
+
+    assert (code, "") == (got, out)
+    assert said in err
+    assert 1 == len(err.splitlines())
+    assert [] == gateway.requests("TellStory")
