@@ -1,5 +1,7 @@
 """A small ElevenLabs: what aimock does not have of it (streams, timestamps, voices, models, subscription), and faults.
 
+`elevenlabs_on_aimock` has conversions answered by aimock.
+
     async with elevenlabs_fake() as upstream:
         upstream.fail("stream/with-timestamps", Fault(status=429, code="system_busy"))
         ...  # a provider with base_url=upstream.url
@@ -18,11 +20,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
+import aiohttp
 from aiohttp import web
 from pydantic import SecretStr
 
 from servicekit.secrets import SecretSource
-from voice_service.elevenlabs.config import ElevenLabsConfig
+from support.aimock import aimock
+from voice_service.elevenlabs.config import ElevenLabsConfig, Endpoint
 from voice_service.elevenlabs.provider import ElevenLabsProvider
 from voice_service.mock.frames import frames_for, silent_mp3
 
@@ -142,6 +146,8 @@ class ElevenLabsFake:
         """Whether the last line has audio without times."""
         self.pace = 1.0
         """Times are told so many times too long."""
+        self.conversions = ""
+        """Base URL of whoever answers conversions; "": the fake."""
         self.journal: list[Call] = []
         self.hold: asyncio.Event | None = None
         """No call is answered until it is set."""
@@ -182,7 +188,7 @@ class ElevenLabsFake:
         app.router.add_get("/v1/voices/{voice}", self._voice)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/v1/user/subscription", self._subscription)
-        app.router.add_post("/v1/text-to-speech/{voice}", self._speak)
+        app.router.add_post("/v1/text-to-speech/{voice}", self._convert)
         app.router.add_post("/v1/text-to-speech/{voice}/stream", self._speak)
         app.router.add_post("/v1/text-to-speech/{voice}/stream/with-timestamps", self._speak)
         return app
@@ -233,6 +239,16 @@ class ElevenLabsFake:
             if self._regular_calls % 2:
                 return self._regular
         return None if key in self.keys else Fault(status=401, code="invalid_api_key")
+
+    async def _convert(self, request: web.Request) -> web.StreamResponse:
+        if not self.conversions:
+            return await self._speak(request)
+        body = await request.read()
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{self.conversions}{request.path_qs}", data=body, headers=request.headers) as answer,
+        ):
+            return web.Response(status=answer.status, body=await answer.read(), content_type=answer.content_type)
 
     async def _speak(self, request: web.Request) -> web.StreamResponse:
         fault = await self._begin(request)
@@ -345,6 +361,21 @@ async def elevenlabs_provider() -> AsyncIterator[ElevenLabsProvider]:
     """A provider with a fake of its own."""
     async with elevenlabs_fake() as fake:
         provider = ElevenLabsProvider(elevenlabs_config(fake.url))
+        try:
+            yield provider
+        finally:
+            await provider.aclose()
+
+
+@asynccontextmanager
+async def elevenlabs_on_aimock() -> AsyncIterator[ElevenLabsProvider]:
+    """A provider whose speech is aimock's, five seconds of silence for everything; lists are a fake's."""
+    async with elevenlabs_fake() as fake, aimock() as upstream:
+        sound = silent_mp3(b"aimock", frames_for(5.0))
+        response = {"audio": base64.b64encode(sound).decode()}
+        await upstream.add({"match": {"endpoint": "elevenlabs-tts"}, "response": response})
+        fake.conversions = upstream.url
+        provider = ElevenLabsProvider(elevenlabs_config(fake.url, endpoint=Endpoint.CONVERT))
         try:
             yield provider
         finally:
