@@ -13,6 +13,7 @@ _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 MAX_MODELS: Final = 10
+MAX_TOKENS: Final = 131_072
 MAX_ENTRIES: Final = 20
 MAX_SPEC_BYTES: Final = 128 * 1024
 """Above what all fields at their bounds need; what is more are fields that this version does not know."""
@@ -44,6 +45,8 @@ def check_spec(problems: Violations, spec: common_pb2.StorySpec, *, path: str = 
         problems.in_range(f"{path}.temperature", spec.temperature, 0, 2)
     if spec.HasField("max_cost_usd"):
         problems.in_range(f"{path}.max_cost_usd", spec.max_cost_usd, 0, 1000)
+    if spec.HasField("max_tokens"):
+        problems.in_range(f"{path}.max_tokens", spec.max_tokens, 1, MAX_TOKENS)
     check_voice(problems, spec.voice, path=f"{path}.voice")
 
 

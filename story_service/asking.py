@@ -48,7 +48,8 @@ class Asking:
             model=model,
             messages=messages,
             temperature=self._settings.temperature if assignment.temperature is None else assignment.temperature,
-            max_tokens=self._settings.max_tokens
+            max_tokens=assignment.max_tokens
+            or self._settings.max_tokens
             or max_tokens(
                 assignment,
                 prompt_characters=sum(len(message.content) for message in messages),

@@ -71,6 +71,7 @@ class Assignment:
     fallback_models: tuple[str, ...] = ()
     temperature: float | None = None
     seed: int | None = None
+    max_tokens: int | None = None
     max_cost_usd: float | None = None
     spent_usd: float = 0.0
     title_so_far: str = ""

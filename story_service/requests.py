@@ -13,6 +13,7 @@ from tale.common.v1 import common_pb2
 from tale.story.v1 import story_pb2
 
 MAX_FALLBACK_MODELS: Final = 10
+MAX_TOKENS: Final = 131_072
 DEFAULT_LENGTH_MINUTES: Final = 5
 DEFAULT_LANGUAGE: Final = "en"
 
@@ -59,6 +60,7 @@ def read_request(request: story_pb2.GenerateStoryRequest) -> Assignment:
         fallback_models=tuple(spec.fallback_models),
         temperature=spec.temperature if spec.HasField("temperature") else None,
         seed=spec.seed if spec.HasField("seed") else None,
+        max_tokens=spec.max_tokens if spec.HasField("max_tokens") else None,
         max_cost_usd=spec.max_cost_usd if spec.HasField("max_cost_usd") else None,
         spent_usd=request.spent_usd,
         title_so_far=request.title_so_far,
@@ -137,6 +139,8 @@ def _check_spec(spec: common_pb2.StorySpec, violations: Violations) -> None:
         violations.text_bounds(f"spec.fallback_models[{index}]", model, least=1, most=MAX_MODEL_ID_LENGTH)
     if spec.HasField("temperature"):
         violations.in_range("spec.temperature", spec.temperature, 0, 2)
+    if spec.HasField("max_tokens"):
+        violations.in_range("spec.max_tokens", spec.max_tokens, 1, MAX_TOKENS)
     if spec.HasField("max_cost_usd"):
         violations.check(0 <= spec.max_cost_usd < float("inf"), "spec.max_cost_usd", "must be 0 or more")
 

@@ -171,6 +171,7 @@ def test_all_that_is_wrong_with_a_spec_is_said_at_once() -> None:
         fallback_models=["ok/fine", ""],
         temperature=3,
         max_cost_usd=-1,
+        max_tokens=0,
         voice=common_pb2.VoiceSelection(
             provider="../x", settings=common_pb2.VoiceSettings(speed=9), audio_format=common_pb2.AUDIO_FORMAT_WAV
         ),
@@ -190,6 +191,7 @@ def test_all_that_is_wrong_with_a_spec_is_said_at_once() -> None:
         "spec.fallback_models[1]",
         "spec.temperature",
         "spec.max_cost_usd",
+        "spec.max_tokens",
         "spec.voice.provider",
         "spec.voice.settings.speed",
         "spec.voice.audio_format",

@@ -485,6 +485,7 @@ class StorySpec(_message.Message):
     MAX_COST_USD_FIELD_NUMBER: _builtins.int
     NARRATE_FIELD_NUMBER: _builtins.int
     VOICE_FIELD_NUMBER: _builtins.int
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
     child_id: _builtins.str
     """Id of a kept child."""
     wish: _builtins.str
@@ -515,6 +516,10 @@ class StorySpec(_message.Message):
     """Most that the story's text may cost in US dollars; unset: no limit."""
     narrate: _builtins.bool
     """Whether to tell it aloud; unset: true."""
+    max_tokens: _builtins.int
+    """Most tokens that one answer of a model may have, 1 to 131,072; unset: the server's setting, or else enough for the
+    length asked for. An answer that reaches it counts as cut off and is gone on with.
+    """
     @_builtins.property
     def child(self) -> Global___Child:
         """A child given inline; `name` is needed."""
@@ -552,15 +557,18 @@ class StorySpec(_message.Message):
         max_cost_usd: _builtins.float | None = ...,
         narrate: _builtins.bool | None = ...,
         voice: Global___VoiceSelection | None = ...,
+        max_tokens: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_length_minutes", b"_length_minutes", "_max_cost_usd", b"_max_cost_usd", "_narrate", b"_narrate", "_seed", b"_seed", "_temperature", b"_temperature", "child", b"child", "child_id", b"child_id", "hero", b"hero", "hero_id", b"hero_id", "length_minutes", b"length_minutes", "listener", b"listener", "max_cost_usd", b"max_cost_usd", "narrate", b"narrate", "protagonist", b"protagonist", "seed", b"seed", "temperature", b"temperature", "voice", b"voice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_length_minutes", b"_length_minutes", "_max_cost_usd", b"_max_cost_usd", "_max_tokens", b"_max_tokens", "_narrate", b"_narrate", "_seed", b"_seed", "_temperature", b"_temperature", "child", b"child", "child_id", b"child_id", "hero", b"hero", "hero_id", b"hero_id", "length_minutes", b"length_minutes", "listener", b"listener", "max_cost_usd", b"max_cost_usd", "max_tokens", b"max_tokens", "narrate", b"narrate", "protagonist", b"protagonist", "seed", b"seed", "temperature", b"temperature", "voice", b"voice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_length_minutes", b"_length_minutes", "_max_cost_usd", b"_max_cost_usd", "_narrate", b"_narrate", "_seed", b"_seed", "_temperature", b"_temperature", "child", b"child", "child_id", b"child_id", "fallback_models", b"fallback_models", "hero", b"hero", "hero_id", b"hero_id", "kind", b"kind", "language_code", b"language_code", "length_minutes", b"length_minutes", "listener", b"listener", "max_cost_usd", b"max_cost_usd", "model", b"model", "moral", b"moral", "narrate", b"narrate", "parent_story_id", b"parent_story_id", "protagonist", b"protagonist", "seed", b"seed", "temperature", b"temperature", "theme", b"theme", "voice", b"voice", "wish", b"wish"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_length_minutes", b"_length_minutes", "_max_cost_usd", b"_max_cost_usd", "_max_tokens", b"_max_tokens", "_narrate", b"_narrate", "_seed", b"_seed", "_temperature", b"_temperature", "child", b"child", "child_id", b"child_id", "fallback_models", b"fallback_models", "hero", b"hero", "hero_id", b"hero_id", "kind", b"kind", "language_code", b"language_code", "length_minutes", b"length_minutes", "listener", b"listener", "max_cost_usd", b"max_cost_usd", "max_tokens", b"max_tokens", "model", b"model", "moral", b"moral", "narrate", b"narrate", "parent_story_id", b"parent_story_id", "protagonist", b"protagonist", "seed", b"seed", "temperature", b"temperature", "theme", b"theme", "voice", b"voice", "wish", b"wish"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__length_minutes: _TypeAlias = _typing.Literal["length_minutes"]  # noqa: Y015
     _WhichOneofArgType__length_minutes: _TypeAlias = _typing.Literal["_length_minutes", b"_length_minutes"]  # noqa: Y015
     _WhichOneofReturnType__max_cost_usd: _TypeAlias = _typing.Literal["max_cost_usd"]  # noqa: Y015
     _WhichOneofArgType__max_cost_usd: _TypeAlias = _typing.Literal["_max_cost_usd", b"_max_cost_usd"]  # noqa: Y015
+    _WhichOneofReturnType__max_tokens: _TypeAlias = _typing.Literal["max_tokens"]  # noqa: Y015
+    _WhichOneofArgType__max_tokens: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens"]  # noqa: Y015
     _WhichOneofReturnType__narrate: _TypeAlias = _typing.Literal["narrate"]  # noqa: Y015
     _WhichOneofArgType__narrate: _TypeAlias = _typing.Literal["_narrate", b"_narrate"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
@@ -575,6 +583,8 @@ class StorySpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__length_minutes) -> _WhichOneofReturnType__length_minutes | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost_usd) -> _WhichOneofReturnType__max_cost_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_tokens) -> _WhichOneofReturnType__max_tokens | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__narrate) -> _WhichOneofReturnType__narrate | None: ...
     @_typing.overload
