@@ -54,8 +54,10 @@ class Books:
             return []
         await asyncio.wait(self._asked.values(), timeout=self._wait)
         changed: list[ModelCall] = []
-        for call_id, task in self._asked.items():
-            if not task.done() or task.cancelled():
+        done = [call_id for call_id, task in self._asked.items() if task.done()]
+        for call_id in done:
+            task = self._asked.pop(call_id)
+            if task.cancelled():
                 continue
             told = task.result()
             if told.info:
@@ -63,7 +65,6 @@ class Books:
             if told.call != self._calls[call_id]:
                 self._calls[call_id] = told.call
                 changed.append(told.call)
-        self._asked.clear()
         return changed
 
     def generation_info(self, own: Mapping[str, Any]) -> dict[str, Any]:

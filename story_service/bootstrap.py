@@ -45,10 +45,11 @@ class _Paid:
     upkeep: Upkeep
 
 
-def build(settings: StorySettings, *, provider: Provider | None = None) -> StoryApp:
+def build(settings: StorySettings, *, provider: Provider | None = None, budget: RetryBudget | None = None) -> StoryApp:
     """Put the service together. Opens nothing; reads the templates.
 
-    `provider` stands in for OpenRouter, in tests. Raises ConfigurationError for templates that can not be used.
+    `provider` stands in for OpenRouter, and `budget` for the usual bound on retries. Raises ConfigurationError for
+    templates that can not be used.
     """
     engine = OfflineWriter()
     key_set = provider is not None or bool(settings.openrouter_key().get())
@@ -81,7 +82,7 @@ def build(settings: StorySettings, *, provider: Provider | None = None) -> Story
         policy=RetryPolicy(
             retries=settings.max_retries, delay=settings.retry_delay_seconds, backoff=settings.retry_backoff
         ),
-        budget=RetryBudget(),
+        budget=budget or RetryBudget(),
         generations=paid.generations if paid is not None else None,
         metrics=story_metrics,
         generation_info_wait=settings.generation_info_wait_seconds,

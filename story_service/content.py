@@ -45,6 +45,11 @@ class Content:
         """Of the whole content in UTF-8."""
         return self._digest.digest()
 
+    @property
+    def may_cost_only_so_much(self) -> bool:
+        """True where the price of a leg has to be known before the next begins."""
+        return self._assignment.max_cost_usd is not None
+
     def begin_leg(self, spent: Spending) -> Assignment:
         """What the next leg is to write, `spent` being what this request has cost so far."""
         self._pieces = ["".join(self._pieces)]

@@ -129,6 +129,9 @@ class Relay:
             self._failed(model, error, self._attempts - before)
 
     async def _leg(self, model: str) -> AsyncGenerator[RelayItem, None]:
+        if self._content.may_cost_only_so_much:
+            for call in await self._books.settle():
+                yield call
         assignment = self._content.begin_leg(self._books.spending)
         ended: LegEnded | None = None
         async with aclosing(self._writer_of(model).write(assignment, model=model)) as leg:

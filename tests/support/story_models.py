@@ -1,5 +1,6 @@
 """The story service in the test's own process, over a small OpenRouter, as its caller sees it."""
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -7,9 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc
+from google.protobuf import json_format
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
+from servicekit.resilience.retry import RetryBudget
 from servicekit.status import from_rpc_error
 from story_service.bootstrap import build
 from story_service.settings import StorySettings
@@ -110,6 +113,16 @@ class Telling:
         return [(attempt.model, attempt.reason) for attempt in self.attempts.values()]
 
     @property
+    def completions(self) -> list[dict[str, Any]]:
+        """The completions of the legs."""
+        return [json_format.MessageToDict(each) for each in self.whole.full_response]
+
+    @property
+    def generation_info(self) -> dict[str, Any]:
+        """What the provider told."""
+        return json_format.MessageToDict(self.whole.generation_info)
+
+    @property
     def cost(self) -> float:
         """What all attempts cost."""
         return sum(attempt.cost_usd for attempt in self.attempts.values())
@@ -123,8 +136,8 @@ class Desk:
     service: Running
     stub: "story_pb2_grpc.StoryServiceAsyncStub"
 
-    async def tell(self, written: str = "", *, timeout: float = 30, spent_usd: float = 0, **spec: Any) -> Telling:
-        """Have a story written, or gone on with behind `written`."""
+    def begin(self, written: str = "", *, timeout: float = 30, spent_usd: float = 0, **spec: Any) -> Any:
+        """Ask for a story, or for one to be gone on with behind `written`: the call."""
         request = story_pb2.GenerateStoryRequest(
             story_id=new_id(),
             child=common_pb2.Child(name="Mia", age=6),
@@ -133,9 +146,13 @@ class Desk:
             written_so_far=written,
             spent_usd=spent_usd,
         )
+        return self.stub.GenerateStory(request, timeout=timeout)
+
+    async def tell(self, written: str = "", *, timeout: float = 30, spent_usd: float = 0, **spec: Any) -> Telling:
+        """Have a story written, or gone on with behind `written`, to its end."""
         telling = Telling(text=written)
         try:
-            async for response in self.stub.GenerateStory(request, timeout=timeout):
+            async for response in self.begin(written, timeout=timeout, spent_usd=spent_usd, **spec):
                 telling.take(response)
         except grpc.aio.AioRpcError as error:
             telling.error = from_rpc_error(error)
@@ -144,7 +161,7 @@ class Desk:
 
 @asynccontextmanager
 async def desk(folder: Path, **changes: Any) -> AsyncIterator[Desk]:
-    """A story service over a small OpenRouter; `changes` are settings. It waits for nothing longer than it must."""
+    """A story service over a small OpenRouter; `changes` are settings. It waits briefly, and may retry at will."""
     async with openrouter_fake() as upstream:
         settings = StorySettings(
             **{
@@ -159,7 +176,8 @@ async def desk(folder: Path, **changes: Any) -> AsyncIterator[Desk]:
                 **changes,
             }
         )
-        async with running(build(settings), service="story", settings=settings) as service:
+        app = build(settings, budget=RetryBudget(cap=math.inf))
+        async with running(app, service="story", settings=settings) as service:
             yield Desk(upstream, service, story_pb2_grpc.StoryServiceStub(service.channel))
 
 
