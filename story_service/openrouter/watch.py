@@ -1,7 +1,6 @@
 """The timers of a streamed answer."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -17,11 +16,11 @@ _LAST_WORDS_SECONDS: Final = 5.0
 class Watch:
     """Counts from its making. Only text stops a timer, and none runs while the reader of the answer is busy."""
 
-    def __init__(self, timers: ChatTimers, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` is that of the running event loop."""
-        self._clock = clock
+    def __init__(self, timers: ChatTimers, *, clock: Callable[[], float] | None = None) -> None:
+        """`clock` is that of the running event loop, in seconds."""
+        self._clock = clock or asyncio.get_running_loop().time
         self._idle = timers.idle
-        now = clock()
+        now = self._clock()
         self._end = now + timers.total
         self._next = now + timers.first_token
         self._paused = now

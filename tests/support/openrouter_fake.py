@@ -181,6 +181,10 @@ class OpenRouterFake:
 
     def __init__(self) -> None:
         self.base_url = ""
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget script and journal."""
         self.calls: list[Call] = []
         """Calls of `/chat/completions`, the oldest first."""
         self.looks: list[str] = []
@@ -196,6 +200,10 @@ class OpenRouterFake:
         self.keys: list[str] = []
         """The keys that came, of every call."""
         self._scripted: deque[Answer] = deque()
+
+    def verify(self) -> None:
+        """Fail where a scripted answer was not asked for."""
+        assert 0 == self.unused, f"{self.unused} scripted answers were not asked for"
 
     def answer(self, *answers: Answer) -> None:
         """Add answers, one for each call."""
@@ -369,7 +377,7 @@ async def openrouter_fake(*, ended: Callable[[], Awaitable[None]] | None = None)
         host, port = runner.addresses[0][:2]
         fake.base_url = f"http://{host}:{port}/api/v1"
         yield fake
-        assert 0 == fake.unused, f"{fake.unused} scripted answers were not asked for"
+        fake.verify()
     finally:
         if ended is not None:
             await ended()
