@@ -136,23 +136,25 @@ class Desk:
     service: Running
     stub: "story_pb2_grpc.StoryServiceAsyncStub"
 
-    def begin(self, written: str = "", *, timeout: float = 30, spent_usd: float = 0, **spec: Any) -> Any:
+    def begin(
+        self, written: str = "", *, title: str = "", timeout: float = 30, spent_usd: float = 0, **spec: Any
+    ) -> Any:
         """Ask for a story, or for one to be gone on with behind `written`: the call."""
         request = story_pb2.GenerateStoryRequest(
             story_id=new_id(),
             child=common_pb2.Child(name="Mia", age=6),
             spec=common_pb2.StorySpec(**{"length_minutes": 1, **spec}),
-            title_so_far=TITLE if written else "",
+            title_so_far=title or (TITLE if written else ""),
             written_so_far=written,
             spent_usd=spent_usd,
         )
         return self.stub.GenerateStory(request, timeout=timeout)
 
-    async def tell(self, written: str = "", *, timeout: float = 30, spent_usd: float = 0, **spec: Any) -> Telling:
-        """Have a story written, or gone on with behind `written`, to its end."""
+    async def tell(self, written: str = "", **how: Any) -> Telling:
+        """Have a story written, or gone on with behind `written`, to its end; see `begin`."""
         telling = Telling(text=written)
         try:
-            async for response in self.begin(written, timeout=timeout, spent_usd=spent_usd, **spec):
+            async for response in self.begin(written, **how):
                 telling.take(response)
         except grpc.aio.AioRpcError as error:
             telling.error = from_rpc_error(error)
