@@ -345,6 +345,18 @@ def test_it_is_reset_by_hand(waited: float) -> None:
     )
 
 
+def test_a_reset_begins_the_growth_anew() -> None:
+    """After failed probes and a reset the first wait is the shortest again."""
+    bench = Bench(failure_threshold=1)
+    for _ in range(4):
+        bench.fail()
+        bench.clock.advance(600)
+    bench.breaker.reset()
+    bench.fail()
+
+    assert 60.0 == bench.breaker.retry_after
+
+
 def test_a_reset_forgets_what_a_closed_circuit_held_against_the_provider() -> None:
     """The row begins anew, and calls that were in flight say nothing any more."""
     bench = Bench(failure_threshold=2)
