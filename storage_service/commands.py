@@ -33,7 +33,7 @@ def run_command(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"storage: {error}\n")
         return BAD_CONFIGURATION
     except ProviderError as error:
-        sys.stderr.write(f"storage: {error}\n")
+        sys.stderr.write(f"storage: SUPABASE_URL can not be used at the moment: {error.message}\n")
         return _FAILED
     return 0
 

@@ -7,6 +7,7 @@ success becomes a SupabaseError (or a SupabaseDefectError) here, before the SDK 
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +29,10 @@ __all__ = ["PROVIDER", "Client", "build"]
 
 _BLOCK: Final = 1 << 20
 _PARTIAL: Final = 206
+
+# It would log the address of every request. LOG_LEVELS may say so.
+if not logging.getLogger("httpx").level:
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 async def build(config: SupabaseConfig) -> Client:

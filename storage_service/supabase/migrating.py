@@ -74,12 +74,13 @@ def _migrate(url: str, known: Sequence[Migration], tell: Callable[[str], None]) 
                 # PostgREST learns of the new functions at once.
                 connection.execute("notify pgrst, 'reload schema'")
             return len(pending)
-    except psycopg.OperationalError as error:
-        raise ConfigurationError(
-            "SUPABASE_DB_URL must be the connection string of a database that can be reached"
-            f" (Project Settings, Database): {type(error).__name__}"
-        ) from None
     except psycopg.Error as error:
+        if error.sqlstate is None or isinstance(error, psycopg.OperationalError):
+            # Its text has the connection string in it, or a part of it.
+            raise ConfigurationError(
+                "SUPABASE_DB_URL must be the connection string of a database that can be reached"
+                " (Project Settings, Database)"
+            ) from None
         raise ConfigurationError(
             f"SUPABASE_DB_URL: the database refuses a migration ({error.sqlstate}): {error.diag.message_primary}"
         ) from error
