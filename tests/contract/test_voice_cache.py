@@ -1,6 +1,7 @@
 """The voice cache, in files and in memory."""
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -108,11 +109,22 @@ async def test_marks_without_a_segment_are_swept_at_the_start(store: Store) -> N
     """A kill between a mark and its segment leaves nothing for ever."""
     await ObjectCache(store, 10_000).put(ONE, _segment())
     store.put(f"by-story/{new_id()}/{TWO}", b"")
-    cache = ObjectCache(store, 10_000)
+    cache = ObjectCache(store, 10_000, orphan_age=timedelta(0))
     await cache.start()
     await cache.surveyed()
 
     assert [f"by-audio/{sha256(b'sound').hex()}/{ONE}", f"segments/{ONE}"] == _paths(store)
+
+
+async def test_marks_whose_segment_is_being_written_stay(store: Store) -> None:
+    """By this process or by another one that shares the store: they come first."""
+    mark = f"by-story/{new_id()}/{TWO}"
+    store.put(mark, b"")
+    cache = ObjectCache(store, 10_000)
+    await cache.start()
+    await cache.surveyed()
+
+    assert [mark] == _paths(store)
 
 
 async def test_a_story_is_forgotten_with_all_that_it_used(store: Store) -> None:

@@ -25,9 +25,9 @@ GERMAN: Final = (
 )
 
 
-def decode(mp3: bytes) -> tuple[int, str]:
+def decode(audio: bytes, container: str = "mp3") -> tuple[int, str]:
     """Decode with ffmpeg, which stops at the first error: the number of samples, and whatever it complained of."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "warning", "-xerror", "-f", "mp3", "-i", "-", "-f", "s16le", "-"]
-    done = subprocess.run(command, input=mp3, capture_output=True, check=False, timeout=60)
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "warning", "-xerror", "-f", container, "-i", "-", "-f", "s16le"]
+    done = subprocess.run([*command, "-"], input=audio, capture_output=True, check=False, timeout=60)
     complaint = done.stderr.decode() or (f"exit {done.returncode}" if done.returncode else "")
     return len(done.stdout) // 2, complaint

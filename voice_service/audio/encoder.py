@@ -19,7 +19,7 @@ import numpy as np
 import soxr  # type: ignore[import-untyped]
 
 from voice_service.audio.mp3 import walk
-from voice_service.audio.opus import PACKET_SAMPLES, pack, packets_of
+from voice_service.audio.opus import pack, packets_of, samples_of
 from voice_service.ports import MP3_44100_128, Codec
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _opus(samples: NDArray[Any], sample_rate: int) -> Sound:
     file = io.BytesIO()
     soundfile.write(file, samples, sample_rate, format="OGG", subtype="OPUS")
     packets = packets_of(file.getvalue())
-    return Sound(pack(packets), len(packets) * PACKET_SAMPLES, sample_rate)
+    return Sound(pack(packets), samples_of(packets), sample_rate)
 
 
 class AudioEncoder:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-PACKET_SAMPLES: Final = 960
-"""Samples of a packet: 20 ms at 48 kHz."""
+_PACKET_SAMPLES: Final = 960
+"""Samples of a packet: 20 ms at 48 kHz; of the last one of a segment, less."""
 _PAGE_PACKETS: Final = 40
 """A packet of one frame has 1,275 bytes at most, so this many never need more than the 255 lacing values of a page."""
 _PAGE: Final = struct.Struct("<4sBBqIIIB")
@@ -51,9 +51,15 @@ def packets_of(data: bytes) -> list[bytes]:
     if open_packet or len(packets) < 3 or not packets[0].startswith(b"OpusHead"):
         raise OggError("no whole Opus stream")
     audio = packets[2:]
-    if any(_samples(packet) != PACKET_SAMPLES for packet in audio):
+    whole, last = audio[:-1], audio[-1]
+    if any(_samples(packet) != _PACKET_SAMPLES for packet in whole) or not 0 < _samples(last) <= _PACKET_SAMPLES:
         raise OggError("packets of another length than 20 ms")
     return audio
+
+
+def samples_of(packets: Sequence[bytes]) -> int:
+    """Return how many samples the packets of a segment hold, at 48 kHz."""
+    return (len(packets) - 1) * _PACKET_SAMPLES + _samples(packets[-1])
 
 
 def pack(packets: Sequence[bytes]) -> bytes:
@@ -74,7 +80,7 @@ def unpack(data: bytes) -> list[bytes]:
 
 def page_count(samples: int) -> int:
     """Return how many pages hold a segment of `samples`."""
-    return -(-samples // (PACKET_SAMPLES * _PAGE_PACKETS))
+    return -(-samples // (_PACKET_SAMPLES * _PAGE_PACKETS))
 
 
 def header_pages(channels: int, sample_rate: int) -> bytes:
@@ -92,7 +98,7 @@ def audio_pages(packets: Sequence[bytes], *, page: int, samples: int, last: bool
     laid: list[bytes] = []
     for begin in range(0, len(packets), _PAGE_PACKETS):
         some = packets[begin : begin + _PAGE_PACKETS]
-        samples += len(some) * PACKET_SAMPLES
+        samples += samples_of(some)
         ends = last and begin + _PAGE_PACKETS >= len(packets)
         laid.append(_page(_LAST if ends else 0, samples, page + len(laid), some))
     return b"".join(laid)

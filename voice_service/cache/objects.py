@@ -12,6 +12,7 @@ checksum. Recency of use is known to the running process alone; at its start the
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -34,17 +35,25 @@ _log: Final = structlog.stdlib.get_logger(__name__)
 
 _FAILURES: Final = (BaseError, OSError)
 _TIMEOUT: Final = 20.0
+_ORPHAN_AGE: Final = timedelta(minutes=10)
 
 
 class ObjectCache:
     """A SegmentCache of at most `max_bytes` on `store`; the longest unused segments go first.
 
-    `forgotten` remembers the stories that this process was told to forget.
+    `forgotten` remembers the stories that this process was told to forget. Marks of no segment are swept at the start
+    once they are `orphan_age` old.
     """
 
     def __init__(
-        self, store: LocalStore | MemoryStore | S3Store, max_bytes: int, forgotten: ForgottenStories | None = None
+        self,
+        store: LocalStore | MemoryStore | S3Store,
+        max_bytes: int,
+        forgotten: ForgottenStories | None = None,
+        *,
+        orphan_age: timedelta = _ORPHAN_AGE,
     ) -> None:
+        self._orphan_age = orphan_age
         self._store = store
         self._max_bytes = max_bytes
         self._forgotten = ForgottenStories() if forgotten is None else forgotten
@@ -200,8 +209,9 @@ class ObjectCache:
                 _, name, key = item["path"].rsplit("/", 2)
                 entry = found.get(key)
                 if entry is None:
-                    # A segment that was put since the listing has its marks here and itself in the index.
-                    if key not in self._index and not await self._exists(key):
+                    # Marks come before their segment, here and in other replicas: a young one may wait for it.
+                    old = datetime.now(UTC) - item["last_modified"] >= self._orphan_age
+                    if old and key not in self._index and not await self._exists(key):
                         yield item["path"]
                 elif folder == "by-audio":
                     entry.audios.add(name)
