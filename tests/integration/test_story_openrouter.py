@@ -45,7 +45,8 @@ from story_service.openrouter import OpenRouterChatModel, OpenRouterOptions, Pro
 MODEL: Final = "openai/gpt-4o-mini"
 SECRET: Final = "Mia's secret story"  # noqa: S105 - what must not get out
 LONG: Final = ChatTimers(total=30, first_token=20, idle=20)
-SHORT: Final = ChatTimers(total=600, first_token=0.2, idle=0.2)
+UNBEGUN: Final = ChatTimers(total=600, first_token=0.5, idle=20)
+BROKEN_OFF: Final = ChatTimers(total=600, first_token=20, idle=0.5)
 BEGUN: Final = "Once there was a fox. "
 NEVER: Final = asyncio.Event()
 K: Final = ProviderErrorKind
@@ -236,7 +237,7 @@ async def test_an_answer_that_breaks_off(upstream: OpenRouterFake, model: OpenRo
     answer, kind = BREAKS[name]
     upstream.answer(answer)
 
-    outcome = await _ask(model, SHORT if kind is K.TIMEOUT else LONG)
+    outcome = await _ask(model, BROKEN_OFF if kind is K.TIMEOUT else LONG)
 
     assert (kind, "gen-1") == (outcome.failure.kind, outcome.failure.request_id)
     assert BEGUN == outcome.said
@@ -268,7 +269,7 @@ async def test_an_answer_without_text(upstream: OpenRouterFake, model: OpenRoute
     answer, kind = VOIDS[name]
     upstream.answer(answer)
 
-    outcome = await _ask(model, SHORT if kind is K.TIMEOUT else LONG)
+    outcome = await _ask(model, UNBEGUN if kind is K.TIMEOUT else LONG)
 
     assert (kind, "gen-1") == (outcome.failure.kind, outcome.failure.request_id)
     assert "" == outcome.said.strip()
@@ -280,7 +281,7 @@ async def test_an_answer_that_never_begins(upstream: OpenRouterFake, model: Open
     """No header within the time of the first text is TIMEOUT, and the call upstream is ended."""
     upstream.answer(Answer(hold=NEVER))
 
-    outcome = await _ask(model, SHORT)
+    outcome = await _ask(model, UNBEGUN)
 
     assert (K.TIMEOUT, ()) == (outcome.failure.kind, outcome.events)
     await upstream.calls[0].ended.wait()
@@ -303,7 +304,7 @@ async def test_an_answer_that_takes_too_long(upstream: OpenRouterFake, model: Op
     lively: list[Step] = [Text("on "), Pause(0.02)]
     upstream.answer(stream(*lively * 1_000, Finish()))
 
-    outcome = await _ask(model, ChatTimers(total=0.3))
+    outcome = await _ask(model, ChatTimers(total=1))
 
     assert K.TIMEOUT == outcome.failure.kind
     assert outcome.said.startswith("on on ")
@@ -367,7 +368,7 @@ async def test_a_whole_text_whose_cost_does_not_come(
     """What was paid for is kept; only its cost is not known."""
     upstream.answer(stream(Text(BEGUN), Finish(), *rest))
 
-    outcome = await _ask(model, SHORT)
+    outcome = await _ask(model, BROKEN_OFF)
 
     assert (BEGUN, False, "gen-1") == (
         outcome.said,
@@ -387,7 +388,7 @@ async def test_a_key_of_ones_own_is_counted(upstream: OpenRouterFake, model: Ope
 async def test_the_readers_time_is_not_counted(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
     """Who takes longer over a piece of text than any timer still gets the rest."""
     upstream.answer(story(BEGUN * 4))
-    timers = ChatTimers(total=0.5, first_token=0.5, idle=0.2)
+    timers = ChatTimers(total=20, first_token=20, idle=0.4)
     said, slow = "", True
 
     async with aclosing(model.stream(_request(), timers)) as answer:
@@ -542,7 +543,7 @@ async def test_a_generation_that_never_gets_known() -> None:
     async with openrouter_fake() as upstream:
         model = _model(upstream)
         with pytest.raises(ProviderError) as caught:
-            await model.generation_info("gen-1", timeout=0.5)
+            await model.generation_info("gen-1", timeout=1)
         await model.aclose()
 
         assert K.TIMEOUT == caught.value.kind
