@@ -71,11 +71,7 @@ SERVED_BY: Final[Mapping[str, Callable[[Path], AbstractAsyncContextManager[App]]
 }
 """Which app serves a service. A new service in the protos fails until it stands here."""
 
-UNIMPLEMENTED: Final = frozenset(
-    {
-        "tale.voice.v1.VoiceService.Transcribe",
-    }
-)
+UNIMPLEMENTED: Final[frozenset[str]] = frozenset()
 """RPCs of a later version. One that is implemented must leave this table."""
 
 TAKE_EMPTY: Final = frozenset(

@@ -17,14 +17,15 @@ from support.tale_command import SECONDS, environment
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale.profile.v1 import profile_pb2
+from tale.voice.v1 import voice_pb2
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 EXAMPLES = sorted(place.name for place in (DOCS / "examples").glob("*.py"))
 TEXT = (DOCS / "client.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
-# What only a story in another state, or a writer of hero stories, can answer.
-SCRIPTED = [line for line in COMMANDS if re.match(r"tale (cancel|retry)|tale tell .*--hero", line)]
+# What only a story in another state, a writer of hero stories, or somebody who listens can answer.
+SCRIPTED = [line for line in COMMANDS if re.match(r"tale (cancel|retry)|tale tell .*--(hero|ask)", line)]
 SERVED = [line for line in COMMANDS if line not in SCRIPTED]
 ID = "0197a5a0-0000-7000-8000-000000000001"
 STORY = common_pb2.Story(id=ID, state=common_pb2.STORY_STATE_READY, title="The Owl")
@@ -91,11 +92,13 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 async def test_the_other_commands_ask_for_what_they_say(tmp_path: Path) -> None:
-    """Hero stories, sequels, cancelling and retrying reach the gateway."""
+    """Hero stories, wishes that are spoken, sequels, cancelling and retrying reach the gateway."""
+    (tmp_path / "prompt.wav").write_bytes(b"RIFF")
     done = gateway_pb2.StoryEvent(story_id=ID, done=gateway_pb2.DoneEvent(story=STORY))
     answers: dict[str, Message] = {
         "ListChildren": profile_pb2.ListChildrenResponse(children=[common_pb2.Child(id=ID, name="Mia")]),
         "ListHeroes": profile_pb2.ListHeroesResponse(heroes=[common_pb2.Hero(id=ID, name="Captain Wonder")]),
+        "Transcribe": voice_pb2.TranscribeResponse(text="A story about dragons.", language_code="en"),
         "TellStory": gateway_pb2.TellStoryResponse(event=done),
         "WatchStory": gateway_pb2.WatchStoryResponse(event=done),
         "CancelStory": gateway_pb2.CancelStoryResponse(story=STORY),
@@ -106,10 +109,12 @@ async def test_the_other_commands_ask_for_what_they_say(tmp_path: Path) -> None:
             gateway.answer(name, _always(answer))
         for line in SCRIPTED:
             await run("bash", "-c", line.replace(" ID", f" {ID}"), folder=tmp_path, target=gateway.target)
-    assert ["ListChildren", "ListHeroes", "TellStory", "TellStory", "CancelStory", "RetryStory", "WatchStory"] == [
+    hero, spoken = ["ListChildren", "ListHeroes", "TellStory"], ["ListChildren", *["Transcribe"] * 2, "TellStory"]
+    assert [*hero, *spoken, "TellStory", "CancelStory", "RetryStory", "WatchStory"] == [
         name for name, _ in gateway.calls
     ]
-    kept, sequel = (_spec(request) for request in gateway.requests("TellStory"))
+    kept, heard, sequel = (_spec(request) for request in gateway.requests("TellStory"))
+    assert ("A story about dragons.", "en") == (heard.wish, heard.language_code)
     assert (ID, ID, common_pb2.STORY_KIND_COMBINED) == (kept.child_id, kept.hero_id, kept.kind)
     assert (ID, "Robo Rex", common_pb2.STORY_KIND_HERO) == (sequel.parent_story_id, sequel.hero.name, sequel.kind)
 
