@@ -1032,7 +1032,7 @@ class ResetCircuitRequest(_message.Message):
     SERVICE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     service: _builtins.str
-    """Service that has it: "story", "voice" or "storage"."""
+    """Service that has it: "story", "voice" or "storage"; empty: the one service that has a circuit of that name."""
     name: _builtins.str
     """Its name."""
     def __init__(
