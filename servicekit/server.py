@@ -31,7 +31,7 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     # Otherwise a second server on the port would silently succeed.
     ("grpc.so_reuseport", 0),
     # Clients look for new replicas only when they connect anew. The grace outlasts every stream: a run is 45 min.
-    ("grpc.max_connection_age_ms", 300_000),
+    ("grpc.max_connection_age_ms", 60_000),
     ("grpc.max_connection_age_grace_ms", 3_600_000),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
