@@ -13,9 +13,9 @@ from servicekit.resilience.errors import ProviderErrorKind
 from storage_service.errors import audio_corrupt
 from storage_service.ports import ANY_BYTES, Clock, KnownAudio, Upload
 from storage_service.records import AudioKey, Digest, KeptAudio, SignedUrl
+from storage_service.spool import Spool
 from storage_service.supabase.connection import FILES, Connection
 from storage_service.supabase.failures import SupabaseError
-from storage_service.supabase.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection

@@ -1,4 +1,4 @@
-"""Bytes on their way to Storage: in memory while they are few, then in a temporary file."""
+"""Bytes on their way to a store behind a network: in memory while they are few, then in a temporary file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Spool:
         return Digest(self._size, self._sha256.digest())
 
     def source(self) -> bytes | io.BufferedReader[Any]:
-        """All of it, from the start: what the SDK takes. A reader is the caller's to close."""
+        """All of it, from the start. A reader is the caller's to close."""
         if self._size <= _IN_MEMORY:
             self._file.seek(0)
             return self._file.read()
