@@ -64,11 +64,13 @@ def build(settings: StorySettings, *, provider: Provider | None = None, budget: 
     story_metrics = StoryMetrics(metrics, models=[model.id for model in models])
     breakers = BreakerManager(lambda name: _breaker(name, settings), metrics=metrics)
     paces = Paces()
+    prompts = PromptBuilder(settings.prompts_dir)
     paid: _Paid | None = None
     if key_set:
         paid = _paid(
             provider or _openrouter(settings),
             settings=settings,
+            prompts=prompts,
             catalogue=catalogue,
             breakers=breakers,
             paces=paces,
@@ -112,6 +114,7 @@ def _paid(
     provider: Provider,
     *,
     settings: StorySettings,
+    prompts: PromptBuilder,
     catalogue: Catalogue,
     breakers: BreakerManager,
     paces: Paces,
@@ -122,7 +125,7 @@ def _paid(
     writer = ChatWriter(
         provider,
         asking=Asking(
-            prompts=PromptBuilder(settings.prompts_dir),
+            prompts=prompts,
             catalogue=catalogue,
             settings=AskingSettings(
                 temperature=settings.temperature,

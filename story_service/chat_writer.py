@@ -28,6 +28,9 @@ _log: Final = structlog.stdlib.get_logger("story_service.writing")
 ENDPOINT: Final = "chat/completions"
 """Name of the operation in audit log and metrics."""
 
+_LONGEST_QUEUE: Final = 100.0
+"""Seconds. Who reads the story takes a silence of two minutes for death."""
+
 
 class ChatWriter:
     """Writes legs with the models of one provider, each behind a circuit breaker of its own."""
@@ -61,13 +64,13 @@ class ChatWriter:
         Raises FAILED_PRECONDITION / COST_LIMIT or TEXT_TOO_LONG, and ProviderError for all else.
 
         TRUNCATED is also an answer that starts over, repeats itself or is too short; CONCURRENCY also when all slots
-        are taken for as long as the leg might have lasted; and CircuitOpenError where the model is left alone for now.
+        stay taken; and CircuitOpenError where the model is left alone for now.
         """
         request, timers = self._asking.request(assignment, model), self._asking.timers(assignment)
         breaker = self._breakers.get(circuit_of(self._chat.provider, model), provider=self._chat.provider)
         leg: Leg | None = None
         try:
-            async with self._limits.slot(asyncio.get_running_loop().time() + timers.total):
+            async with self._limits.slot(asyncio.get_running_loop().time() + min(timers.total, _LONGEST_QUEUE)):
                 with breaker.call() as call:
                     yield LegStarted(model=model, provider=self._chat.provider)
                     leg = Leg(assignment, model=model, provider=self._chat.provider, start_time=self._now())

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import structlog
 
+from servicekit.failures import log_defect
 from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.errors import CircuitOpenError, ProviderError
 from servicekit.resilience.manager import BreakerManager
@@ -77,6 +78,8 @@ class Generations:
             info = await self._info(call)
         except ProviderError as error:
             _log.info("nothing was told of a generation", model=call.model, kind=error.kind.value)
+        except Exception as error:  # noqa: BLE001 - a story does not fail for want of a receipt
+            log_defect(error)
         told = Told(completed(call, info), info)
         self._metrics.settled(call.model, told.call.spending)
         return told

@@ -93,8 +93,9 @@ class Leg:
     ) -> ModelCall:
         """The line of the ledger. `estimate` stands in for a cost, in US dollars, that is not known yet."""
         upstream = error if isinstance(error, ProviderError) else None
+        generation_id = self.generation_id or _generation_id(upstream)
         metadata = {
-            "generation_id": self.generation_id,
+            "generation_id": generation_id,
             "provider_name": self._ended.provider_name if self._ended is not None else "",
             "upstream_request_id": upstream.request_id if upstream is not None else "",
             "http_status": str(upstream.status) if upstream is not None and upstream.status else "",
@@ -109,7 +110,7 @@ class Leg:
             reason="" if error is None else why(error),
             spending=self._spending(upstream, estimate),
             metadata={key: value for key, value in metadata.items() if value},
-            generation_id=self.generation_id,
+            generation_id=generation_id,
         )
 
     def ended(self) -> LegEnded:
@@ -192,6 +193,11 @@ class Leg:
         return ProviderError(
             ProviderErrorKind.TRUNCATED, message, provider=self._provider, request_id=self.generation_id
         )
+
+
+def _generation_id(error: ProviderError | None) -> str:
+    """The id of a generation that failed before its first event; with a status, the id is that of a refusal."""
+    return error.request_id if error is not None and not error.status else ""
 
 
 def _maybe_taken(error: ProviderError) -> bool:

@@ -17,7 +17,7 @@ from story_service.ports import LegCut, LegEnded, LegStarted, LegText, LegTitle,
 from story_service.selection import Notice, Selection, gone_on_with
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable, Iterator
 
     from servicekit.resilience.retry import RetryBudget, RetryPolicy
     from story_service.accounting import Books
@@ -68,6 +68,7 @@ class Relay:
         self._deadline = deadline
         self._patience = patience
         self._tried: list[Tried] = []
+        self._began = asyncio.get_running_loop().time()
         self._attempts = 0
         self._retries = 0
         self._waiting = 0.0
@@ -136,34 +137,37 @@ class Relay:
         ended: LegEnded | None = None
         async with aclosing(self._writer_of(model).write(assignment, model=model)) as leg:
             async for item in leg:
-                match item:
-                    case LegStarted():
-                        async for told in self._begun(item):
-                            yield told
-                    case LegTitle() | LegText():
-                        piece = self._content.tell(item)
-                        if piece is not None:
-                            self.embedded = self.embedded or self._speaks_embedded()
-                            yield piece
-                    case ModelCall():
-                        self._books.note(item)
-                        yield item
-                    case LegCut():
-                        self._books.add(item.completion)
-                    case LegEnded():
-                        ended = item
-                        break
+                if isinstance(item, LegEnded):
+                    ended = item
+                    break
+                for told in self._told(item):
+                    yield told
         self._close(ended)
 
-    async def _begun(self, started: LegStarted) -> AsyncIterator[RelayItem]:
+    def _told(self, item: LegStarted | LegTitle | LegText | ModelCall | LegCut) -> Iterator[RelayItem]:
+        """What the caller is told of `item`."""
+        match item:
+            case LegStarted():
+                yield from self._begun(item)
+            case LegTitle() | LegText():
+                piece = self._content.tell(item)
+                if piece is not None:
+                    self.embedded = self.embedded or self._speaks_embedded()
+                    yield piece
+            case ModelCall():
+                self._books.note(item)
+                yield item
+            case LegCut():
+                self._books.add(item.completion)
+
+    def _begun(self, started: LegStarted) -> Iterator[RelayItem]:
         self._attempts += 1
         # Who is asked again has been announced already.
         if self._started != started:
             self._started = started
             yield started
         notices, self._notices = self._notices, []
-        for notice in notices:
-            yield notice
+        yield from notices
 
     def _speaks_embedded(self) -> bool:
         return self._started is not None and self._started.embedded
@@ -178,6 +182,7 @@ class Relay:
             "story written",
             model=self._started.model,
             characters=self._content.length,
+            seconds=round(asyncio.get_running_loop().time() - self._began, 3),
             attempts=self._attempts,
             models_failed=len(self._tried),
         )

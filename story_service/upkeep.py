@@ -6,6 +6,7 @@ from typing import Final, Protocol, TypeVar
 
 import structlog
 
+from servicekit.failures import log_defect
 from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager
@@ -62,10 +63,13 @@ class Upkeep:
         await self._provider.aclose()
 
     async def _run(self) -> None:
-        await self._provider.warm_up()
-        while True:
-            well = await self._look()
-            await asyncio.sleep(self._interval if well else min(self._interval, _SOONER))
+        try:
+            await self._provider.warm_up()
+            while True:
+                well = await self._look()
+                await asyncio.sleep(self._interval if well else min(self._interval, _SOONER))
+        except Exception as error:  # noqa: BLE001 - stories go on without it, and the operator learns of it
+            log_defect(error)
 
     async def _look(self) -> bool:
         """One round; True where all is well."""
