@@ -154,7 +154,11 @@ class ProviderCalls:
                 # Encoding needs no slot of the provider's.
                 await turn.aclose()
                 sound = await self._finisher.finish(
-                    got.audio, request=request, metadata=metadata, story_format=order.story_format
+                    got.audio,
+                    request=request,
+                    metadata=metadata,
+                    words=got.words,
+                    story_format=order.story_format,
                 )
         return Delivery(sound, got.words)
 

@@ -7,9 +7,10 @@ from support.voice_samples import ENGLISH
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.plausibility import duration_bounds
-from voice_service.audio.verify import verify_pcm, verify_segment
+from voice_service.audio.verify import verify_pcm, verify_segment, verify_words
 from voice_service.audio.words import word_spans
 from voice_service.mock.frames import frames_for, silent_mp3
+from voice_service.ports import WordTiming
 
 SECONDS = len(ENGLISH) / 15
 
@@ -142,3 +143,15 @@ def test_speed_of_zero_is_a_mistake() -> None:
 def test_words_stand_without_their_punctuation(text: str, words: list[str]) -> None:
     """A span holds a word and nothing around it."""
     assert words == [text[start:end] for start, end in word_spans(text)]
+
+
+def test_words_beyond_the_end_of_the_sound_tell_that_it_was_cut() -> None:
+    """Of a short text the length alone does not: half of it may be a fast reading."""
+    words = (WordTiming(0, 4, 0.0, 0.4), WordTiming(5, 10, 0.4, 0.9))
+
+    verify_words(words, duration=0.7, provider="mock")
+    verify_words((), duration=0.1, provider="mock")
+    with pytest.raises(ProviderError) as caught:
+        verify_words(words, duration=0.5, provider="mock")
+
+    assert (ProviderErrorKind.TRUNCATED, True) == (caught.value.kind, caught.value.retryable)

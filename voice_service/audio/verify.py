@@ -13,10 +13,14 @@ from voice_service.audio.plausibility import duration_bounds
 from voice_service.ports import MP3_44100_128
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from voice_service.audio.mp3 import Walk
-    from voice_service.ports import StoryFormat
+    from voice_service.ports import StoryFormat, WordTiming
 
 _SAMPLE_BYTES: Final = 2
+_LATE_SECONDS: Final = 0.3
+"""How far a provider may be off about its last word."""
 
 
 def verify_segment(
@@ -66,6 +70,17 @@ def verify_pcm(pcm: bytes, *, sample_rate: int, text: str, speed: float | None, 
         message = f"the audio is not whole: {len(pcm)} bytes of 16-bit samples"
         raise ProviderError(ProviderErrorKind.TRUNCATED, message, provider=provider)
     _check_duration(len(pcm) / _SAMPLE_BYTES / sample_rate, text=text, speed=speed, provider=provider)
+
+
+def verify_words(words: Sequence[WordTiming], *, duration: float, provider: str) -> None:
+    """Check that no word sounds beyond the end of `duration` seconds of sound: that tells of audio that was lost.
+
+    Raises ProviderError of `provider` with TRUNCATED (retryable).
+    """
+    end = words[-1].end if words else 0.0
+    if end > duration + _LATE_SECONDS:
+        message = f"the audio lasts {duration:.2f} s where its last word ends at {end:.2f} s"
+        raise ProviderError(ProviderErrorKind.TRUNCATED, message, provider=provider)
 
 
 def _walk(data: bytes, provider: str) -> Walk:
