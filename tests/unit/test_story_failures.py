@@ -1,0 +1,123 @@
+"""What the caller is told when nothing is left to try, and what is asked of a model."""
+
+from collections.abc import Sequence
+
+import grpc
+import pytest
+
+from servicekit.errors import DomainError
+from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
+from story_service.asking import Asking, AskingSettings, prompt_tokens
+from story_service.assignment import Assignment, Listener
+from story_service.catalogue import Catalogue
+from story_service.errors import Tried, all_failed, language_unsupported
+from story_service.prompting import PromptBuilder
+
+_KIND = ProviderErrorKind
+_UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
+_PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
+
+
+def _tried(*errors: ProviderError | DomainError) -> list[Tried]:
+    return [Tried(f"a/m{number}", error, number) for number, error in enumerate(errors, start=1)]
+
+
+def _error(kind: ProviderErrorKind, retry_after: float | None = None) -> ProviderError:
+    return ProviderError(kind, "it failed", provider="fake", retry_after=retry_after)
+
+
+_OPEN = CircuitOpenError("fake:a/m", provider="fake", retry_after=42)
+
+
+@pytest.mark.parametrize(
+    ("errors", "code", "reason", "retry_after"),
+    [
+        ([_error(_KIND.AUTH)], _PRECONDITION, "UPSTREAM_AUTH", None),
+        ([_error(_KIND.RATE, 9)], grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED", 9),
+        ([_error(_KIND.UNSUPPORTED)], grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND", None),
+        ([_error(_KIND.CONTENT_POLICY)] * 2, _PRECONDITION, "CONTENT_REFUSED", None),
+        ([_OPEN], _UNAVAILABLE, "CIRCUIT_OPEN", 42),
+        ([_OPEN, _OPEN], _UNAVAILABLE, "CIRCUIT_OPEN", 42),
+        ([_error(_KIND.TIMEOUT), _error(_KIND.TRANSPORT)], _UNAVAILABLE, "NETWORK_ERROR", 5),
+        ([_error(_KIND.TIMEOUT), _error(_KIND.OVERLOAD, 2)], _UNAVAILABLE, "FALLBACK_FAILURE", 2),
+        ([_error(_KIND.INVALID_INPUT), _error(_KIND.OVERLOAD)], _UNAVAILABLE, "FALLBACK_FAILURE", 5),
+        ([_error(_KIND.CONTENT_POLICY), _error(_KIND.UNSUPPORTED)], _PRECONDITION, "CONTENT_REFUSED", None),
+        ([_error(_KIND.OVERLOAD), _error(_KIND.QUOTA)], grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED", 5),
+        ([_error(_KIND.AUTH), language_unsupported(["en"])], _PRECONDITION, "UPSTREAM_AUTH", None),
+        ([language_unsupported(["en"])], _PRECONDITION, "LANGUAGE_UNSUPPORTED", None),
+        ([], _UNAVAILABLE, "UPSTREAM_UNAVAILABLE", 1),
+    ],
+)  # fmt: skip
+def test_the_failure_is_the_one_that_has_to_be_mended(
+    errors: Sequence[ProviderError | DomainError], code: grpc.StatusCode, reason: str, retry_after: float | None
+) -> None:
+    """The key's first, then what all failed for, then whether it may pass."""
+    failure = all_failed(_tried(*errors))
+
+    assert (code, reason, retry_after) == (failure.code, failure.reason, failure.retry_after)
+
+
+def test_all_that_was_tried_is_told() -> None:
+    """Each model, why it failed, and after how many calls."""
+    failure = all_failed(_tried(_error(_KIND.TIMEOUT), _OPEN))
+
+    assert "a/m1: TIMEOUT after 1 call; a/m2: CIRCUIT_OPEN after 2 calls" == failure.metadata["tried"]
+
+
+def test_what_was_tried_is_told_within_bounds() -> None:
+    """A status travels in headers of a few kilobytes."""
+    failure = all_failed([Tried("a/" + "m" * 190, _error(_KIND.TIMEOUT), 4)] * 20)
+
+    assert 1_001 >= len(failure.metadata["tried"])
+
+
+def _asking(**settings: float) -> Asking:
+    return Asking(prompts=PromptBuilder(), catalogue=Catalogue([]), settings=AskingSettings(**settings))  # type: ignore[arg-type]
+
+
+def _assignment(**changes: float | str) -> Assignment:
+    return Assignment(**{"story_id": "id", "child": Listener(name="Mia"), **changes})  # type: ignore[arg-type]
+
+
+def test_the_price_of_a_leg_is_estimated_from_the_catalogue() -> None:
+    """What it may cost at most is prompt and most tokens; just that may be paid, and a little less may not."""
+    asking = _asking(max_tokens=1000)
+    request = asking.request(_assignment(), "openai/gpt-4o")
+    price = Catalogue([]).price_of("openai/gpt-4o")
+    assert price is not None
+    most = (price.prompt * prompt_tokens(request) + price.completion * 1000) / 1e6
+
+    assert request == asking.request(_assignment(max_cost_usd=most * 1.001), "openai/gpt-4o")
+    with pytest.raises(DomainError) as caught:
+        asking.request(_assignment(max_cost_usd=most * 1.001, spent_usd=most * 0.01), "openai/gpt-4o")
+    assert (_PRECONDITION, "COST_LIMIT") == (caught.value.code, caught.value.reason)
+
+
+def test_without_a_price_a_limit_can_not_be_held() -> None:
+    """It is refused rather than hoped for; without a limit it is asked."""
+    asking = _asking()
+    with pytest.raises(DomainError) as caught:
+        asking.request(_assignment(max_cost_usd=100.0), "nobody/knows")
+
+    assert ("COST_LIMIT", "unknown") == (caught.value.reason, caught.value.metadata["call_usd"])
+    assert "nobody/knows" == asking.request(_assignment(), "nobody/knows").model
+    assert 0 == asking.estimated_cost(asking.request(_assignment(), "nobody/knows"), "text")
+
+
+def test_what_the_request_says_wins_over_what_is_set() -> None:
+    """Temperature, even 0, and seed; tokens by the setting, or else by the length."""
+    request = _asking(temperature=0.9, max_tokens=50).request(_assignment(temperature=0.0, seed=7), "a/b")
+    default = _asking(temperature=0.9).request(_assignment(), "a/b")
+    longer = _asking().request(_assignment(length_minutes=30), "a/b")
+
+    assert (0.0, 7, 50) == (request.temperature, request.seed, request.max_tokens)
+    assert (0.9, None) == (default.temperature, default.seed)
+    assert (longer.max_tokens or 0) > (default.max_tokens or 0) > 750
+
+
+def test_a_longer_story_gets_more_time() -> None:
+    """The whole answer by its length, the first text and the next one not."""
+    asking = _asking(first_token_timeout=1, idle_timeout=2, leg_timeout=3, leg_timeout_per_minute=10)
+    timers = asking.timers(_assignment(length_minutes=30))
+
+    assert (1, 2, 303) == (timers.first_token, timers.idle, timers.total)
