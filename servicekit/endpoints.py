@@ -23,11 +23,7 @@ def check_base_url(url: str, *, allow_plain_http: bool = False) -> str:
         raise ValueError("must be a URL such as https://host/v1")
     if parts.username is not None or parts.password is not None:
         raise ValueError("must hold no user and no password: keys have variables of their own")
-    if (
-        parts.scheme == "http"
-        and not allow_plain_http
-        and not is_loopback(f"[{host}]:80" if ":" in host else f"{host}:80")
-    ):
+    if parts.scheme == "http" and not allow_plain_http and not _is_here(host):
         raise ValueError("must be https, or set UPSTREAM_ALLOW_PLAIN_HTTP=1 where the network is trusted")
     return url.rstrip("/")
 

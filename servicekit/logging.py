@@ -16,6 +16,9 @@ Event = MutableMapping[str, Any]
 
 _HANDLER: Final = "servicekit"
 
+_HTTP_CLIENTS: Final = ("httpx", "httpx2", "httpcore", "httpcore2", "hpack", "openai", "elevenlabs")
+"""Libraries that say at INFO what our audit lines say, and at DEBUG what was sent: keys, prompts, names."""
+
 
 def configure(
     service: str,
@@ -29,7 +32,8 @@ def configure(
 
     Every line carries `service`, `event`, `level`, `logger`, `timestamp` (UTC) and, within a call, `request_id`.
     Exceptions are logged by type and stack frames, never by text, since that may carry what users wrote. `levels` are
-    for single loggers by name. Lines go to standard error unless `stream` is given.
+    for single loggers by name. Libraries that call providers log from WARNING on, and never more than INFO. Lines go to
+    standard error unless `stream` is given.
     """
     out = stream or sys.stderr
     console = log_format == "console" or (log_format == "auto" and out.isatty())
@@ -53,8 +57,10 @@ def configure(
     root = logging.getLogger()
     root.handlers = [other for other in root.handlers if other.get_name() != _HANDLER] + [handler]
     root.setLevel(level)
+    for name in _HTTP_CLIENTS:
+        logging.getLogger(name).setLevel(logging.WARNING)
     for name, single in (levels or {}).items():
-        logging.getLogger(name).setLevel(single)
+        logging.getLogger(name).setLevel(_bounded(name, single))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -65,6 +71,11 @@ def configure(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _bounded(name: str, level: str) -> int:
+    number = logging.getLevelNamesMapping()[level]
+    return max(number, logging.INFO) if name.partition(".")[0] in _HTTP_CLIENTS else number
 
 
 class _Identity:

@@ -220,11 +220,13 @@ def _logging_as_it_was() -> Iterator[None]:
     """Takes back what a test sets up for the whole process."""
     root = logging.getLogger()
     level, handlers, config = root.level, list(root.handlers), structlog.get_config()
+    names = ("test.quiet", "test.loud", "httpx", "httpx2", "httpcore", "httpcore2", "hpack", "openai", "elevenlabs")
+    levels = {name: logging.getLogger(name).level for name in names}
     yield
     root.setLevel(level)
     root.handlers = handlers
-    for name in ("test.quiet", "test.loud"):
-        logging.getLogger(name).setLevel(logging.NOTSET)
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
     structlog.configure(**config)
 
 
@@ -246,4 +248,21 @@ def test_levels_are_set_for_each_logger() -> None:
         *[(name, event) for name in ("test.loud", "test.loud.library") for event in ("debug", "info", "error")],
         *[(name, "error") for name in ("test.quiet", "test.quiet.library")],
         *[(name, event) for name in ("test.other", "test.other.library") for event in ("info", "error")],
+    ] == said
+
+
+@pytest.mark.usefixtures("_logging_as_it_was")
+def test_libraries_that_call_providers_never_log_what_they_send() -> None:
+    """At DEBUG they would; they warn by default, and tell no more than INFO when asked for more."""
+    stream = io.StringIO()
+    configure("test", level="DEBUG", levels={"openai": "DEBUG"}, log_format="json", stream=stream)
+    for name in ("openai._base_client", "httpx2", "httpcore.http11", "elevenlabs"):
+        logging.getLogger(name).debug("a prompt")
+        logging.getLogger(name).info("a call")
+        logging.getLogger(name).warning("a warning")
+    said = [(line["logger"], line["event"]) for line in map(json.loads, stream.getvalue().splitlines())]
+
+    assert [
+        ("openai._base_client", "a call"),
+        *((name, "a warning") for name in ("openai._base_client", "httpx2", "httpcore.http11", "elevenlabs")),
     ] == said
