@@ -72,7 +72,11 @@ class Client:
         """What a function of the schema answers."""
         with _typed():
             async with asyncio.timeout(self._timeout):
-                return (await self.sdk.rpc(function, params).execute()).data
+                data = (await self.sdk.rpc(function, params).execute()).data
+            if isinstance(data, str):
+                # What is no JSON comes out as text; no function of ours answers with text.
+                raise ValueError("no JSON")
+        return data
 
     async def bucket(self) -> dict[str, Any]:
         """What Storage says of the bucket."""
