@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from servicekit.resilience.errors import CircuitOpenError
 from voice_service.assembly import Assembly
 from voice_service.casting import Casting
 from voice_service.intake import TextIntake, text_too_long
@@ -163,14 +164,13 @@ class Narration:
             except SpeechError as failure:
                 for call in failure.calls:
                     yield self._tally.call(CallMade(job.segment.index, call))
-                tried.append(failure.error)
+                error = self._cause(failure.error)
+                tried.append(error)
                 following = await chain.take_next()
                 if following is None:
                     raise speech_failed(tried, job.segment.index) from failure
-                self._metrics.fallback(
-                    failure.error.provider, following.provider.metadata.name, failure.error.kind.value
-                )
-                yield handed_over(failure.error, following, job.segment.index)
+                self._metrics.fallback(error.provider, following.provider.metadata.name, error.kind.value)
+                yield handed_over(error, following, job.segment.index)
                 speaker = following
                 self._provider = speaker.provider.metadata.name
                 self._pipeline.start_again(job, speaker)
@@ -187,6 +187,12 @@ class Narration:
             raise empty_text()
         for late in self._pipeline.late:
             yield self._tally.call(late)
+
+    def _cause(self, error: ProviderError) -> ProviderError:
+        """What opened the circuit says more than that it is open."""
+        if isinstance(error, CircuitOpenError):
+            return self._pipeline.known_failure(error.provider) or error
+        return error
 
     async def _commit(self, job: SegmentJob, spoken: Spoken | None) -> list[Event]:
         if spoken is None:

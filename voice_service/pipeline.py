@@ -7,13 +7,16 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from servicekit.resilience.errors import CircuitOpenError
 from voice_service.calls import Order
 from voice_service.messages import CallMade
 from voice_service.speakable import speakable
+from voice_service.synthesize import SpeechError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from servicekit.resilience.errors import ProviderError
     from voice_service.intake import TextIntake, TextSegment
     from voice_service.ledger import CallRecord
     from voice_service.messages import NarrationRequest
@@ -79,6 +82,15 @@ class SegmentPipeline:
                 return None
             else:
                 await self._intake.changed.wait()
+
+    def known_failure(self, provider: str) -> ProviderError | None:
+        """Return what the provider failed at in a segment that was made ahead; None where it did not."""
+        for job in self._jobs:
+            failure = job.task.exception() if job.task.done() and not job.task.cancelled() else None
+            error = failure.error if isinstance(failure, SpeechError) else None
+            if error is not None and error.provider == provider and not isinstance(error, CircuitOpenError):
+                return error
+        return None
 
     def fill(self, speaker: Speaker) -> None:
         """Start segments until enough are in the making. Raises what reading the text raised."""

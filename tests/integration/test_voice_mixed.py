@@ -1,0 +1,134 @@
+"""One story by several providers: one file that plays, and a list of who said what."""
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from google.protobuf.json_format import MessageToDict
+from support.servers import running
+from support.voice_kit import STORY, NamedVoice, Voice, faults, settings, voice_service
+from support.voice_samples import decode
+
+from tale.common.v1 import common_pb2
+from voice_service.audio.encoder import encode_mp3
+from voice_service.audio.mp3 import walk
+from voice_service.bootstrap import assemble
+from voice_service.offline.pool import WorkerPool
+from voice_service.offline.provider import OfflineVoiceProvider
+from voice_service.ports import AudioChunk, NativeFormat, ProviderMetadata, SegmentRequest, SpeechItem
+
+TONE_SECONDS_PER_CHARACTER = 1 / 15
+
+
+class Humming(NamedVoice):
+    """Hums instead of speaking, in a native format and at a rate of its own."""
+
+    def __init__(self, name: str, native: NativeFormat, sample_rate: int, *given: dict[str, Any]) -> None:
+        super().__init__(name, faults(*given))
+        self._native, self._rate = native, sample_rate
+
+    @property
+    def metadata(self) -> ProviderMetadata:
+        return replace(super().metadata, native_format=self._native, sample_rate=self._rate)
+
+    async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
+        # What the script has to say of this call, without the sound.
+        async for item in super().synthesize(request):
+            if not isinstance(item, AudioChunk):
+                yield item
+        moments = np.arange(round(len(request.text) * TONE_SECONDS_PER_CHARACTER * self._rate)) / self._rate
+        pcm = (np.sin(2 * np.pi * 330 * moments) * 6000).astype("<i2").tobytes()
+        yield AudioChunk(pcm if self._native is NativeFormat.PCM_S16LE else encode_mp3(pcm, self._rate))
+
+
+def _gives_up(before: str) -> dict[str, Any]:
+    return {"kind": "auth", "match": before, "times": None}
+
+
+def _voices() -> Sequence[Any]:
+    """Five that hand over to each other in the middle of the story."""
+    return (
+        NamedVoice("first", faults(_gives_up("She counted"))),
+        Humming("second", NativeFormat.PCM_S16LE, 24_000, _gives_up("Then the wind")),
+        Humming("third", NativeFormat.MP3, 16_000, _gives_up("One eye closed")),
+        OfflineVoiceProvider(workers=1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("audio_format", "container", "sample_rate"),
+    [(common_pb2.AUDIO_FORMAT_MP3, "mp3", 44_100), (common_pb2.AUDIO_FORMAT_OGG_OPUS, "ogg", 48_000)],
+)
+async def test_a_story_of_many_voices_is_one_file(
+    audio_format: common_pb2.AudioFormat.ValueType, container: str, sample_rate: int
+) -> None:
+    """One sampling rate, ffmpeg plays it without a word and finds the samples told, each segment says who spoke it."""
+    async with voice_service(
+        *_voices(), default_provider="first", provider_fallback=("second", "third", "offline"), segment_words=20
+    ) as voice:
+        told = await voice.tell(
+            STORY, title="The Fox", voice=common_pb2.VoiceSelection(audio_format=audio_format), word_timings=True
+        )
+
+    assert told.error is None
+    assert told.summary is not None
+    speakers = [segment.provider for segment in told.segments]
+    assert ["first", "second", "third", "offline"] == list(dict.fromkeys(speakers))
+    assert ["first", "second", "third"] == [warning.metadata["provider"] for warning in told.warnings]
+    assert dict(Counter(speakers)) == MessageToDict(told.summary.metadata)["segments_by_provider"]
+    assert {(each.provider, each.voice_id) for each in told.segments} == {
+        ("first", "first"), ("second", "second"), ("third", "third"), ("offline", "en-gb+f2"),
+    }  # fmt: skip
+    samples, complaint = await asyncio.to_thread(decode, told.audio, container)
+    assert ("", samples) == (complaint, round(told.summary.duration.ToNanoseconds() * sample_rate / 1e9))
+    assert len(STORY) == told.segments[-1].text.end
+    if container == "mp3":
+        assert (44_100, 1, 128_000) == (
+            walk(told.audio).sample_rate,
+            walk(told.audio).channels,
+            walk(told.audio).bit_rate,
+        )
+
+
+async def test_a_worker_killed_in_mid_sentence_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """kill -9 of espeak-ng while it speaks, twice in a story: only that sentence is asked for again."""
+    killed: list[int] = []
+    speak = WorkerPool._take_worker
+
+    async def take(self: WorkerPool) -> Any:
+        worker = await speak(self)
+        if len(killed) < 2 and worker.pid not in killed:
+            killed.append(worker.pid)
+            said = worker.speak
+
+            async def say(request: dict[str, Any]) -> Any:
+                speaking = asyncio.ensure_future(said(request))
+                # Its request is written; the process group is the worker and the fork that speaks.
+                await asyncio.sleep(0)
+                os.killpg(worker.pid, signal.SIGKILL)
+                return await speaking
+
+            worker.speak = say  # type: ignore[method-assign]
+        return worker
+
+    espeak = OfflineVoiceProvider(workers=1)
+    chosen = settings(default_provider="offline", segments_ahead=0)
+    async with running(
+        assemble(chosen, [OfflineVoiceProvider(workers=1)]), settings=chosen, service="voice"
+    ) as service:
+        expected = await Voice(service).tell(STORY, word_timings=True)
+    monkeypatch.setattr(WorkerPool, "_take_worker", take)
+    async with running(assemble(chosen, [espeak]), settings=chosen, service="voice") as service:
+        told = await Voice(service).tell(STORY, word_timings=True)
+
+    assert told.error is None
+    assert 2 == len(killed)
+    assert ["TRANSPORT", "TRANSPORT"] == [each.reason for each in told.attempts if each.reason]
+    assert expected.audio == told.audio
+    assert [*expected.segments] == [*told.segments]
