@@ -1,7 +1,8 @@
 """What the service can keep its things in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from servicekit.app import Description
@@ -12,6 +13,11 @@ from storage_service.embedded.database import Database
 from storage_service.embedded.profile_store import SqliteProfileStore
 from storage_service.embedded.removal_store import SqliteRemovalStore
 from storage_service.embedded.story_store import SqliteStoryStore
+from storage_service.object_store import failures as object_store
+from storage_service.object_store.audio_objects import AudioObjects
+from storage_service.object_store.bucket import Bucket
+from storage_service.object_store.config import BucketConfig
+from storage_service.object_store.setup import place_of
 from storage_service.ports import AudioStore, Clock, ProfileStore, RemovalStore, StoryStore
 from storage_service.settings import StorageSettings
 from storage_service.supabase.audio_bucket import AudioBucket
@@ -51,41 +57,60 @@ class Backend:
 
 def make_backend(settings: StorageSettings, clock: Clock, metrics: Metrics) -> Backend:
     """The backend that is set; ConfigurationError where it can not be had."""
-    if settings.backend == "supabase":
-        return _supabase(settings, clock, metrics)
-    return _embedded(settings, clock)
+    place = place_of(settings)
+    circuits = BreakerManager(breaker_config, metrics=metrics)
+    files = _files_elsewhere(place, clock, circuits)
+    stores = (_supabase if settings.backend == "supabase" else _embedded)(settings, clock, circuits, files)
+    providers = [PROVIDER] if settings.backend == "supabase" else []
+    if isinstance(place, BucketConfig):
+        providers.append(object_store.PROVIDER)
+    parts = [_EMBEDDED] if settings.backend == "embedded" else []
+    return Backend(stores, lambda: _description(parts, providers, circuits), circuits if providers else None)
 
 
-def _embedded(settings: StorageSettings, clock: Clock) -> Backend:
+def _files_elsewhere(place: Path | BucketConfig | None, clock: Clock, circuits: BreakerManager) -> AudioStore | None:
+    match place:
+        case None:
+            return None
+        case BucketConfig():
+            return AudioObjects(Bucket(place, circuits), clock)
+        case folder:
+            return AudioFiles(folder, clock, variable="AUDIO_STORE_URL")
+
+
+def _embedded(settings: StorageSettings, clock: Clock, circuits: BreakerManager, files: AudioStore | None) -> Stores:
+    del circuits
     database = Database(settings.folder / "tale.sqlite3", sync=settings.sync, readers=settings.readers)
-    stores = Stores(
+    return Stores(
         SqliteStoryStore(database, clock),
         SqliteProfileStore(database, clock),
         SqliteRemovalStore(database, clock),
-        AudioFiles(settings.folder / "audio", clock),
+        files or AudioFiles(settings.folder / "audio", clock),
     )
-    return Backend(stores, lambda: Description(embedded_parts=[_EMBEDDED]))
 
 
-def _supabase(settings: StorageSettings, clock: Clock, metrics: Metrics) -> Backend:
-    circuits = BreakerManager(breaker_config, metrics=metrics)
+def _supabase(settings: StorageSettings, clock: Clock, circuits: BreakerManager, files: AudioStore | None) -> Stores:
     connection = Connection(config_of(settings), circuits)
-    stores = Stores(
+    return Stores(
         SupabaseStoryStore(connection),
         SupabaseProfileStore(connection),
         SupabaseRemovalStore(connection),
-        AudioBucket(connection, clock),
+        files or AudioBucket(connection, clock),
     )
-    return Backend(stores, lambda: _supabase_status(circuits), circuits)
 
 
-def _supabase_status(circuits: BreakerManager) -> Description:
-    open_ones = [snapshot.name for snapshot in circuits.snapshots() if snapshot.state == "open"]
-    status = status_pb2.ProviderStatus(
-        name=PROVIDER,
-        configured=True,
-        available=not open_ones,
-        unavailable_reason="CIRCUIT_OPEN" if open_ones else "",
-        is_default=True,
-    )
-    return Description(providers=[status])
+def _description(
+    parts: Sequence[status_pb2.EmbeddedPart], providers: Sequence[str], circuits: BreakerManager
+) -> Description:
+    open_for = {snapshot.provider for snapshot in circuits.snapshots() if snapshot.state == "open"}
+    statuses = [
+        status_pb2.ProviderStatus(
+            name=name,
+            configured=True,
+            available=name not in open_for,
+            unavailable_reason="CIRCUIT_OPEN" if name in open_for else "",
+            is_default=True,
+        )
+        for name in providers
+    ]
+    return Description(embedded_parts=parts, providers=statuses)

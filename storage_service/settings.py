@@ -71,6 +71,60 @@ class StorageSettings(ServiceSettings):
         description="Seconds after which the database is written anew where something was deleted",
     )
 
+    audio_store_url: str | None = Field(
+        None,
+        validation_alias="AUDIO_STORE_URL",
+        description="Where audio is kept: file:///path or s3://bucket/prefix; unset: with the stories",
+    )
+    audio_store_endpoint: str | None = Field(
+        None,
+        validation_alias="AUDIO_STORE_ENDPOINT",
+        description="Address of the S3 server where it is not Amazon's; before AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL",
+    )
+    audio_store_encryption: Literal["AES256", "none"] = Field(
+        "AES256",
+        validation_alias="AUDIO_STORE_ENCRYPTION",
+        description="Encryption that S3 is asked for; none is for a server that encrypts without being asked",
+    )
+    audio_store_kms_key_id: str = Field(
+        "",
+        validation_alias="AUDIO_STORE_KMS_KEY_ID",
+        description="Key of AWS KMS to encrypt audio with in place of S3's own",
+    )
+    audio_store_instance_role: bool = Field(
+        default=False,
+        validation_alias="AUDIO_STORE_INSTANCE_ROLE",
+        description="Takes credentials for S3 from the role of the EC2 machine where no key is set",
+    )
+    audio_store_timeout_seconds: float = Field(
+        10.0,
+        gt=0,
+        le=600,
+        validation_alias="AUDIO_STORE_TIMEOUT_SECONDS",
+        description="Seconds that S3 has to answer, and to take or give each 8 MiB of a file",
+    )
+    aws_access_key_id: str | None = Field(
+        None, validation_alias="AWS_ACCESS_KEY_ID", description="Id of the key for S3"
+    )
+    aws_secret_access_key: SecretStr | None = Field(
+        None, validation_alias="AWS_SECRET_ACCESS_KEY", description="Secret of the key for S3"
+    )
+    aws_session_token: SecretStr | None = Field(
+        None, validation_alias="AWS_SESSION_TOKEN", description="Token of a temporary key for S3"
+    )
+    aws_region: str | None = Field(
+        None, validation_alias="AWS_REGION", description="Region of the bucket; unset: AWS_DEFAULT_REGION, or us-east-1"
+    )
+    aws_default_region: str | None = Field(
+        None, validation_alias="AWS_DEFAULT_REGION", description="Region of the bucket where AWS_REGION is not set"
+    )
+    aws_endpoint_url_s3: str | None = Field(
+        None, validation_alias="AWS_ENDPOINT_URL_S3", description="Address of S3 where AUDIO_STORE_ENDPOINT is not set"
+    )
+    aws_endpoint_url: str | None = Field(
+        None, validation_alias="AWS_ENDPOINT_URL", description="Address of S3 where none of the others is set"
+    )
+
     supabase_url: str | None = Field(
         None, validation_alias="SUPABASE_URL", description="Address of the project, such as https://abc.supabase.co"
     )

@@ -26,10 +26,12 @@ class AudioFiles:
     """Keeps audio in files under `root`, for their owner alone; see AudioStore for the methods.
 
     A file gets its name only when it is whole and on the medium. All work on files happens on `threads` threads.
+    `variable` is what an operator sets to choose the folder.
     """
 
-    def __init__(self, root: Path, clock: Clock, *, threads: int = 4) -> None:
+    def __init__(self, root: Path, clock: Clock, *, threads: int = 4, variable: str = "TALE_DATA_DIR") -> None:
         self._root = root
+        self._variable = variable
         self._clock = clock
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="audio-files")
 
@@ -39,7 +41,7 @@ class AudioFiles:
             await asyncio.to_thread(self._root.mkdir, mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(
-                f"TALE_DATA_DIR must be a folder that the service can write to ({error.strerror}: {self._root})"
+                f"{self._variable} must be a folder that the service can write to ({error.strerror}: {self._root})"
             ) from error
 
     async def close(self) -> None:

@@ -6,12 +6,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from support.moto_s3 import S3
 from support.storage_kit import SECOND, ManualClock, MemoryAudio
 from support.supabase_lite import Lite
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from storage_service.embedded.audio_files import AudioFiles
+from storage_service.object_store.audio_objects import AudioObjects
+from storage_service.object_store.bucket import Bucket
 from storage_service.ports import AudioStore
 from storage_service.records import AudioKey, KeptAudio
 from storage_service.supabase.audio_bucket import AudioBucket
@@ -44,19 +47,28 @@ async def in_supabase(lite: Lite, clock: ManualClock) -> AsyncIterator[AudioStor
         await connection.close()
 
 
+@asynccontextmanager
+async def in_s3(server: S3, clock: ManualClock) -> AsyncIterator[AudioStore]:
+    """A bucket of an object store."""
+    yield AudioObjects(Bucket(server.config(await server.make_bucket())), clock)
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     """The clock that says how old something is."""
     return ManualClock()
 
 
-@pytest.fixture(params=[in_files, in_memory, in_supabase])
+@pytest.fixture(params=[in_files, in_memory, in_supabase, in_s3])
 async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[AudioStore]:
     """Each adapter in turn."""
     async with AsyncExitStack() as stack:
         if request.param is in_supabase:
             lite: Lite = request.getfixturevalue("supabase_lite")
             adapter = await stack.enter_async_context(in_supabase(lite, clock))
+        elif request.param is in_s3:
+            server: S3 = request.getfixturevalue("moto_s3")
+            adapter = await stack.enter_async_context(in_s3(server, clock))
         else:
             adapter = request.param(tmp_path, clock)
         await adapter.open()

@@ -1,0 +1,1 @@
+"""Audio in an object store: any that speaks S3."""
