@@ -14,6 +14,7 @@ from servicekit.errors import DomainError
 from servicekit.resilience.errors import ProviderError
 from voice_service.availability import voices_of
 from voice_service.outcome import speech_failed
+from voice_service.ports import Remembering
 from voice_service.registry import EMBEDDED, Announced
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class ProviderFacts:
 
 @dataclass(frozen=True, slots=True)
 class VoicePage:
-    """Voices with the provider of each; `stale` where a provider's list could not be had."""
+    """Voices with the provider of each; `stale` where a provider's list could not be had, or is an old one."""
 
     voices: tuple[tuple[str, VoiceInfo], ...]
     next_page_token: str
@@ -102,6 +103,7 @@ class VoiceCatalogue:
                 _log.warning("voices can not be listed", provider=each.metadata.name, kind=error.kind.value)
                 stale = True
                 continue
+            stale = stale or (isinstance(each, Remembering) and each.voices_are_stale)
             everything += [(each.metadata.name, voice) for voice in found]
         page = everything[offset : offset + page_size]
         end = offset + len(page)

@@ -228,3 +228,12 @@ class Metered(Protocol):
 
     async def remaining_characters(self) -> int | None:
         """Return the characters that the account has left; None where there is no limit. Raises ProviderError."""
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A provider that goes on with the voices that it knew when it can not ask for them."""
+
+    @property
+    def voices_are_stale(self) -> bool:
+        """Whether the voices could not be asked for when it was time."""

@@ -444,14 +444,14 @@ async def test_lists_are_fetched_once_and_kept_when_they_can_not_be_fetched_agai
         await asyncio.gather(*(provider.list_voices("de") for _ in range(20)))
         await provider.probe()
         assert 1 == len(fake.calls("/v1/voices"))
-        stale = [provider.lists_are_stale]
+        stale = [provider.voices_are_stale]
 
         fake.fail("/v1/voices", Fault(status=503))
         fake.voices.clear()
         clock.now += 601
         assert before == await provider.list_voices()
         await provider._catalog.voices.settled()
-        stale.append(provider.lists_are_stale)
+        stale.append(provider.voices_are_stale)
         assert before == await provider.list_voices()
         assert 2 == len(fake.calls("/v1/voices"))
 
@@ -459,7 +459,7 @@ async def test_lists_are_fetched_once_and_kept_when_they_can_not_be_fetched_agai
         await provider.list_voices()
         await provider._catalog.voices.settled()
         assert [] == list(await provider.list_voices())
-        assert [False, True, False] == [*stale, provider.lists_are_stale]
+        assert [False, True, False] == [*stale, provider.voices_are_stale]
 
 
 async def test_the_first_list_that_can_not_be_had_is_an_error_told_again(fake: ElevenLabsFake) -> None:
@@ -703,7 +703,7 @@ async def test_warming_up_loads_the_lists(fake: ElevenLabsFake, provider: Eleven
     await asyncio.gather(provider._catalog.models.settled(), provider._catalog.voices.settled())
 
     assert {"/v1/models", "/v1/voices"} == {call.path for call in fake.journal}
-    assert not provider.lists_are_stale
+    assert not provider.voices_are_stale
 
 
 async def test_closing_ends_what_is_under_way(fake: ElevenLabsFake) -> None:

@@ -8,6 +8,7 @@ from support.elevenlabs_fake import KEY, RACHEL, Break, ElevenLabsFake, Fault, e
 from support.voice_kit import STORY, Voice, voice_service
 
 from tale.common.v1 import common_pb2
+from tale.voice.v1 import voice_pb2
 from voice_service.audio.mp3 import walk
 from voice_service.elevenlabs.provider import ElevenLabsProvider
 
@@ -67,6 +68,23 @@ async def test_word_timings_of_all_segments_are_told(fake: ElevenLabsFake, voice
     assert sorted(set(starts)) == starts
 
 
+async def test_voices_that_could_not_be_listed_anew_are_called_stale(fake: ElevenLabsFake) -> None:
+    """They are listed all the same."""
+    seconds = [0.0]
+    provider = ElevenLabsProvider(elevenlabs_config(fake.url), clock=lambda: seconds[0])
+    request = voice_pb2.ListVoicesRequest(provider="elevenlabs", language_code="en")
+    answers = []
+    async with voice_service(provider, default_provider="elevenlabs") as running:
+        for seconds[0] in (0.0, 601.0, 602.0):
+            answers.append(await running.stub.ListVoices(request, timeout=10))
+            if len(answers) == 1:
+                fake.fail("/v1/voices", Fault(status=503))
+            await provider._catalog.voices.settled()
+
+    assert [False, False, True] == [answer.stale for answer in answers]
+    assert [[RACHEL]] * 3 == [[voice.voice_id for voice in answer.voices] for answer in answers]
+
+
 @pytest.mark.parametrize("breaks", [Break.CUT, Break.NULL_AUDIO, Break.END, Break.BAD_LINE, Break.ERROR_LINE])
 async def test_a_stream_that_breaks_in_every_segment_costs_calls_and_nothing_else(
     fake: ElevenLabsFake, voice: Voice, breaks: Break
@@ -78,11 +96,11 @@ async def test_a_stream_that_breaks_in_every_segment_costs_calls_and_nothing_els
     fake.journal.clear()
     fake.fail_every_other(Fault(breaks=breaks, code="system_busy"))
 
-    told = await voice.tell(voice=common_pb2.VoiceSelection(settings={"stability": 0.4}))
+    told = await voice.tell(voice=common_pb2.VoiceSelection(settings=common_pb2.VoiceSettings(stability=0.4)))
 
     assert told.error is None
     assert 2 * undisturbed == len(fake.speeches)
-    assert Counter({text: 2 for text in texts}) == Counter(
+    assert Counter(dict.fromkeys(texts, 2)) == Counter(
         call.body["text"] for call in fake.speeches if call.body is not None
     )
     assert walk(whole.audio).samples == walk(told.audio).samples

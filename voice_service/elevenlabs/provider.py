@@ -75,9 +75,9 @@ class ElevenLabsProvider:
         )
 
     @property
-    def lists_are_stale(self) -> bool:
-        """Whether voices or models could not be fetched when it was time; what there was is used on."""
-        return self._catalog.voices.stale or self._catalog.models.stale
+    def voices_are_stale(self) -> bool:
+        """Whether the voices could not be listed when it was time, or never were; what there was is used on."""
+        return self._catalog.voices.stale
 
     def warm_up(self) -> None:
         """Load the SDK and fetch the lists in the background. Needs a running event loop."""
