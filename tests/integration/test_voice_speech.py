@@ -1,8 +1,9 @@
 """The `speech` provider against a server that fails as told: every failure has its kind, and no rate is wrong."""
 
 import asyncio
+import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 from support.speech_fake import Reply, SpeechFake, aimock_speech_provider, speech_config, speech_provider
+from support.voice_kit import STORY, voice_service
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource
@@ -24,8 +26,23 @@ SECONDS = len(TEXT) / 15
 KIND = ProviderErrorKind
 
 
+@pytest.fixture(scope="module")
+async def shared() -> AsyncIterator[tuple[SpeechProvider, SpeechFake]]:
+    async with speech_provider() as made:
+        yield made
+
+
 @pytest.fixture
-async def pair() -> AsyncIterator[tuple[SpeechProvider, SpeechFake]]:
+def pair(shared: tuple[SpeechProvider, SpeechFake]) -> Iterator[tuple[SpeechProvider, SpeechFake]]:
+    """A provider and its server, as at the beginning."""
+    shared[1].reset()
+    yield shared
+    assert 0 == shared[1].unused()
+
+
+@pytest.fixture
+async def fresh() -> AsyncIterator[tuple[SpeechProvider, SpeechFake]]:
+    """A provider that does not know its server's voices yet."""
     async with speech_provider() as made:
         yield made
 
@@ -330,6 +347,63 @@ async def test_a_server_that_stalls_runs_into_the_timers(pair: tuple[SpeechProvi
         with pytest.raises(ProviderError) as caught:
             await collect(provider, request(), timers, on_facts=lambda _: None, on_first_byte=lambda: None)
         assert KIND.TIMEOUT is caught.value.kind
+        # On a busy machine the time may be up before the server has heard of the call.
+        server.forget()
+
+
+async def test_a_segment_that_is_left_early_gives_its_connection_back(
+    pair: tuple[SpeechProvider, SpeechFake],
+) -> None:
+    """The server may stop; none stays open behind it."""
+    provider, server = pair
+    never = asyncio.Event()
+    for _ in range(3):
+        server.script(Reply(pause=never))
+        async with aclosing(provider.synthesize(request())) as items:
+            async for item in items:
+                if isinstance(item, AudioChunk):
+                    break
+    client: Any = await provider._client.get()
+
+    assert [] == client._client._transport._pool.connections
+
+
+async def test_no_log_of_any_library_has_the_text_or_the_key(
+    pair: tuple[SpeechProvider, SpeechFake], caplog: pytest.LogCaptureFixture
+) -> None:
+    """At DEBUG either, whether it goes well or not."""
+    provider, server = pair
+    server.script(Reply(), Reply(status=400, body=b"The fox"), Reply(cut_after=9))
+    with caplog.at_level(logging.DEBUG):
+        await spoken(provider)
+        await failure(provider)
+        await failure(provider)
+
+    assert "httpcore2" in caplog.text or "openai" in caplog.text
+    assert "The fox" not in caplog.text
+    assert "secret-key" not in caplog.text
+
+
+async def test_a_story_is_whole_though_the_server_breaks_off() -> None:
+    """Only the segment that was cut is asked for again: the same segments and lengths, every word once."""
+    told, asked = [], []
+    for replies in ((), (Reply(), Reply(cut_after=30_000), Reply(status=503))):
+        async with speech_provider() as (provider, server):
+            # Otherwise the narration would ask for it and get the first reply.
+            await provider.list_voices()
+            server.script(*replies)
+            async with voice_service(provider, default_provider="speech", segments_ahead=0) as voice:
+                told.append(await voice.tell(STORY))
+            asked.append([speech.body["input"] for speech in server.speeches])
+
+    whole, mended = told
+    assert mended.error is None
+    assert [
+        (each.text.start, each.text.end, each.audio.end, each.duration.ToNanoseconds()) for each in whole.segments
+    ] == [(each.text.start, each.text.end, each.audio.end, each.duration.ToNanoseconds()) for each in mended.segments]
+    assert len(STORY) == mended.segments[-1].text.end
+    assert {"speech"} == {segment.provider for segment in mended.segments}
+    assert [asked[0][0], *[asked[0][1]] * 3, *asked[0][2:]] == asked[1]
 
 
 @pytest.mark.parametrize("form", ["pcm", "wav"])
@@ -427,9 +501,9 @@ BARE = ["bm_george", "ef_dora"]
 
 
 @pytest.mark.parametrize("answer", [KOKORO_OLD, KOKORO_NEW, SPEACHES, DATA, BARE])
-async def test_the_servers_own_voices_are_listed(pair: tuple[SpeechProvider, SpeechFake], answer: Any) -> None:
+async def test_the_servers_own_voices_are_listed(fresh: tuple[SpeechProvider, SpeechFake], answer: Any) -> None:
     """Behind those of the settings, with the languages that they say or that Kokoro's names tell."""
-    provider, server = pair
+    provider, server = fresh
     server.voices = answer
     everything = {voice.voice_id: (voice.language_codes, voice.gender) for voice in await provider.list_voices()}
 
@@ -447,9 +521,9 @@ async def test_the_servers_own_voices_are_listed(pair: tuple[SpeechProvider, Spe
 @pytest.mark.parametrize(
     "answer", [{}, {"voices": None}, "no", {"voices": [1, {}, {"id": 3}, {"id": "a\nb"}, "x" * 300]}]
 )
-async def test_a_list_that_can_not_be_read_is_none(pair: tuple[SpeechProvider, SpeechFake], answer: Any) -> None:
+async def test_a_list_that_can_not_be_read_is_none(fresh: tuple[SpeechProvider, SpeechFake], answer: Any) -> None:
     """The voices of the settings remain."""
-    provider, server = pair
+    provider, server = fresh
     server.voices = answer
 
     assert ["af_heart"] == [voice.voice_id for voice in await provider.list_voices()]

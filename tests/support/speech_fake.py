@@ -10,6 +10,7 @@ It speaks tones: 15 characters a second, other tones for other texts and voices.
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import io
 from collections import deque
@@ -85,6 +86,10 @@ class SpeechFake:
     def __init__(self) -> None:
         self.url = ""
         """Base URL, with /v1."""
+        self.reset()
+
+    def reset(self) -> None:
+        """Be as at the beginning."""
         self.sample_rate = 24_000
         self.channels = 1
         self.sends: str | None = None
@@ -105,6 +110,10 @@ class SpeechFake:
     def script(self, *replies: Reply) -> None:
         """The next calls, whatever they ask for, are answered so."""
         self._replies.extend(replies)
+
+    def forget(self) -> None:
+        """Drop the replies that nobody asked for."""
+        self._replies.clear()
 
     def unused(self) -> int:
         """Replies that nobody asked for."""
@@ -177,15 +186,16 @@ class SpeechFake:
             response.content_length = len(body)
         await response.prepare(request)
         sent = body if reply.cut_after is None else body[: reply.cut_after]
-        for start in range(0, len(sent), _CHUNK):
-            await response.write(sent[start : start + _CHUNK])
-            if reply.pause is not None:
-                await reply.pause.wait()
-        if reply.cut_after is not None:
-            assert request.transport is not None
-            request.transport.close()
-            return response
-        await response.write_eof()
+        # A caller may leave early.
+        with contextlib.suppress(ConnectionResetError):
+            for start in range(0, len(sent), _CHUNK):
+                await response.write(sent[start : start + _CHUNK])
+                if reply.pause is not None:
+                    await reply.pause.wait()
+            if reply.cut_after is None:
+                await response.write_eof()
+            elif request.transport is not None:
+                request.transport.close()
         return response
 
 
