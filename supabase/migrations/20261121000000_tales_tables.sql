@@ -239,6 +239,9 @@ create index stories_by_owner on tales.stories (owner, created_at desc, id desc)
 create index stories_by_child on tales.stories (owner, child_id, created_at desc, id desc) where child_id is not null;
 create index stories_by_hero on tales.stories (owner, hero_id, created_at desc, id desc) where hero_id is not null;
 create index stories_by_child_name on tales.stories (owner, child_name, created_at desc, id desc);
+create index stories_by_state on tales.stories (owner, state, created_at desc, id desc);
+create index stories_by_language on tales.stories (owner, language_code, created_at desc, id desc);
+create index stories_by_rating on tales.stories (owner, rating, created_at desc, id desc) where rating is not null;
 create index stories_by_search on tales.stories using gin (search);
 create index story_attempts_in_order on tales.story_attempts (story_id, sequence);
 create index story_problems_in_order on tales.story_problems (story_id, sequence);

@@ -49,7 +49,8 @@ declare
 begin
   with given as (
     select s.id from tales.stories s
-    join jsonb_to_recordset(p_leases) as g (id uuid, lease_token bigint) on g.id = s.id and g.lease_token = s.lease_token
+    join jsonb_to_recordset(p_leases) as g (id uuid, lease_token bigint)
+      on g.id = s.id and g.lease_token = s.lease_token
     where s.lease_expires_at is not null
     order by s.id
     for update of s
@@ -72,8 +73,8 @@ create function tales.lease_refusal(p_story tales.stories, p_lease_token bigint)
 
 -- Keeps what runs have made, all in one transaction; one verdict for each item, in order: {id, refused, message,
 -- lease_expires_at}. An item is {id, lease_token} and, of what is new, state, title, text {offset, text},
--- content_complete, generation {record}, narration {audio_id, header}, segments [{index, sha256, segment}], attempts, problems,
--- embedded_parts. What is kept already and agrees is passed over, so a batch can be repeated.
+-- content_complete, generation {record}, narration {audio_id, header}, segments [{index, sha256, segment}], attempts,
+-- problems, embedded_parts. What is kept already and agrees is passed over, so a batch can be repeated.
 create function tales.checkpoint_stories(p_lease_us bigint, p_items jsonb, p_now timestamptz default null)
   returns jsonb
   language plpgsql
