@@ -237,3 +237,11 @@ class Remembering(Protocol):
     @property
     def voices_are_stale(self) -> bool:
         """Whether the voices could not be asked for when it was time."""
+
+
+@runtime_checkable
+class Continuing(Protocol):
+    """A provider some of whose models take the text before, and some do not."""
+
+    def takes_previous_text(self, model_id: str) -> bool:
+        """Tell whether the model may be given the text before."""

@@ -13,7 +13,7 @@ from servicekit.resilience.errors import ProviderError
 from voice_service.availability import knows_voice, voices_of
 from voice_service.language import speaks
 from voice_service.messages import Warned
-from voice_service.ports import SegmentRequest
+from voice_service.ports import Continuing, SegmentRequest
 from voice_service.registry import EMBEDDED
 from voice_service.speakable import speakable
 
@@ -51,9 +51,15 @@ class Speaker:
             voice_id=self.voice_id,
             model_id=self.model_id,
             settings=self.settings,
-            previous_text=speakable(previous).text if self.provider.metadata.takes_previous_text else "",
+            previous_text=speakable(previous).text if self._takes_previous_text else "",
             with_timings=True,
         )
+
+    @property
+    def _takes_previous_text(self) -> bool:
+        if isinstance(self.provider, Continuing):
+            return self.provider.takes_previous_text(self.model_id)
+        return self.provider.metadata.takes_previous_text
 
 
 class SpeakerChain:

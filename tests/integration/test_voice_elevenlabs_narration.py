@@ -55,6 +55,20 @@ async def test_a_story_is_told_by_elevenlabs(fake: ElevenLabsFake, voice: Voice)
     assert sum(len(body["text"]) for body in bodies) == sum(attempt.characters for attempt in told.attempts)
 
 
+@pytest.mark.parametrize(("model_id", "calls"), [("eleven_multilingual_v2", 4), ("eleven_v3", 3)])
+async def test_the_text_before_makes_another_segment_only_for_models_that_take_it(
+    fake: ElevenLabsFake, voice: Voice, model_id: str, calls: int
+) -> None:
+    """For others the same words come from the cache whatever stood before them."""
+    rest = " Then all of them went home, and slept until the morning came."
+    for first in ("A fox came by.", "An owl flew in."):
+        told = await voice.tell(first + rest, voice=common_pb2.VoiceSelection(model_id=model_id))
+        assert 2 == len(told.segments)
+
+    assert calls == len(fake.speeches)
+    assert (4 == calls) == any("previous_text" in call.body for call in fake.speeches if call.body is not None)
+
+
 async def test_word_timings_of_all_segments_are_told(fake: ElevenLabsFake, voice: Voice) -> None:
     """Every word of the story once, at times that grow."""
     told = await voice.tell(word_timings=True)

@@ -68,7 +68,7 @@ class ElevenLabsProvider:
             max_text_length=model.max_characters,
             languages=with_aliases(model.languages),
             paid=True,
-            takes_previous_text=takes_previous_text(self._config.default_model),
+            takes_previous_text=True,
             default_voice=self._config.default_voice,
             default_model=self._config.default_model,
             formats=FORMATS,
@@ -78,6 +78,10 @@ class ElevenLabsProvider:
     def voices_are_stale(self) -> bool:
         """Whether the voices could not be listed when it was time, or never were; what there was is used on."""
         return self._catalog.voices.stale
+
+    def takes_previous_text(self, model_id: str) -> bool:
+        """Tell whether the model may be given the text before; those from v3 on may not."""
+        return takes_previous_text(model_id)
 
     def warm_up(self) -> None:
         """Load the SDK and fetch the lists in the background. Needs a running event loop."""
