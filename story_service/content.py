@@ -2,15 +2,11 @@
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Final
 
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment
 from story_service.errors import generation_failed, text_too_long
 from story_service.ports import LegEnded, LegText, LegTitle, Spending
-from story_service.titles import normalise_title
-
-FALLBACK_TITLE: Final = "A Bedtime Story"
-"""For a model whose title line holds no title."""
+from story_service.titles import fallback_title, normalise_title
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +71,7 @@ class Content:
         if isinstance(item, LegTitle):
             if self._title:
                 return None
-            self._title = normalise_title(item.title) or FALLBACK_TITLE
+            self._title = normalise_title(item.title) or fallback_title(self._assignment.language_code)
             return Title(self._title)
         if not item.text:
             return None

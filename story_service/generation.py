@@ -8,14 +8,14 @@ from typing import Any, TypeAlias
 from servicekit.resilience.retry import RetryBudget, RetryPolicy
 from story_service.accounting import Books
 from story_service.assignment import Assignment
-from story_service.content import FALLBACK_TITLE, Content, Delta, Title
+from story_service.content import Content, Delta, Title
 from story_service.generations import Generations
 from story_service.metrics import StoryMetrics
 from story_service.ports import LegStarted, ModelCall, ModelWriter, Spending
 from story_service.relay import Relay
 from story_service.selection import ModelSelector, Notice
 
-__all__ = ["FALLBACK_TITLE", "Completed", "Delta", "StoryGenerator", "StoryItem", "Title"]
+__all__ = ["Completed", "Delta", "StoryGenerator", "StoryItem", "Title"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

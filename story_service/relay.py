@@ -70,6 +70,7 @@ class Relay:
         self._tried: list[Tried] = []
         self._began = asyncio.get_running_loop().time()
         self._attempts = 0
+        self._called = False
         self._retries = 0
         self._waiting = 0.0
         self._started: LegStarted | None = None
@@ -130,6 +131,7 @@ class Relay:
             self._failed(model, error, self._attempts - before)
 
     async def _leg(self, model: str) -> AsyncGenerator[RelayItem, None]:
+        self._called = False
         if self._content.may_cost_only_so_much:
             for call in await self._books.settle():
                 yield call
@@ -161,6 +163,7 @@ class Relay:
                 self._books.add(item.completion)
 
     def _begun(self, started: LegStarted) -> Iterator[RelayItem]:
+        self._called = True
         self._attempts += 1
         # Who is asked again has been announced already.
         if self._started != started:
@@ -189,6 +192,9 @@ class Relay:
 
     def _may_wait(self, error: ProviderError) -> bool:
         """Whether the same model is worth waiting for, where the table says that it may be asked again."""
+        if not self._called:
+            # It was waited for already: there was no room for the call.
+            return False
         if error.kind in _OF_THE_PACE:
             return not self._models
         return not (self._content.leg_has_text and any(model != OFFLINE for model in self._models))

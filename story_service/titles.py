@@ -20,6 +20,22 @@ _QUOTES: Final = (
 )
 
 
+_FALLBACKS: Final = {
+    "de": "Eine Gutenachtgeschichte",
+    "es": "Un cuento para dormir",
+    "fr": "Une histoire du soir",
+    "it": "Una storia della buonanotte",
+    "pt": "Uma história para dormir",
+    "ru": "Сказка на ночь",
+    "uk": "Казка на ніч",
+}
+
+
+def fallback_title(language_code: str) -> str:
+    """The title of a story whose model gave none, in the language of the story where it is known, else in English."""
+    return _FALLBACKS.get(language_code.partition("-")[0].lower(), "A Bedtime Story")
+
+
 def normalise_title(line: str) -> str:
     """The title in a model's title line: without `#`, `**`, "Title:", quotation marks around it and blanks.
 

@@ -26,7 +26,7 @@ from support.openrouter_fake import (
     story,
     stream,
 )
-from support.story_models import SENTENCES, SUMMARY, TEXT, TITLE, WHOLE, Desk, desk, goes_on
+from support.story_models import SENTENCES, SUMMARY, TEXT, TITLE, WHOLE, Desk, desk, goes_on, joined
 
 from tale.common.v1 import common_pb2
 
@@ -428,6 +428,19 @@ async def test_the_legs_of_a_story_share_what_it_may_cost(writing: Desk) -> None
     assert telling.text
     assert 1 == len(writing.upstream.calls)
     assert "COST_LIMIT" in telling.failure.metadata["tried"]
+
+
+async def test_a_model_that_takes_a_beginning_gets_it(writing: Desk) -> None:
+    """Where the catalogue says so, the answer is begun for it; every other model is told to go on."""
+    written = joined(5)
+    for model, role in (("CLAUDE_3_HAIKU", "assistant"), ("GPT_4O", "user")):
+        writing.upstream.answer(story(TEXT[len(written) :]))
+        telling = await writing.tell(written, model=model)
+        last = writing.upstream.calls[-1].body["messages"][-1]
+
+        assert TEXT == telling.text
+        assert (role, True) == (last["role"], written in last["content"])
+        assert (role == "assistant") == last["content"].endswith(written)
 
 
 async def test_the_calls_say_what_was_set(writing: Desk, model: str) -> None:

@@ -104,6 +104,10 @@ async def test_notices_follow_the_start() -> None:
 async def test_a_title_line_without_a_title_gets_one() -> None:
     """A title is never empty."""
     assert Title("A Bedtime Story") in await _all(leg("##", "Once."))
+    assert Title("Eine Gutenachtgeschichte") in await _all(
+        leg("##", "Once."),
+        Assignment(story_id="id", child=Listener(name="Mia"), language_code="de-AT", model="offline"),
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,227 @@
+"""Who writes when somebody fails: the order of the models, retries, and what is not tried."""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+
+import pytest
+from support.story_writers import CALL, leg
+
+from servicekit.errors import DomainError
+from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
+from servicekit.resilience.retry import RetryPolicy
+from story_service.assignment import Assignment, Listener
+from story_service.errors import cost_unknown
+from story_service.generation import Completed, Delta, StoryGenerator, StoryItem, Title
+from story_service.ports import CallOutcome, LegCut, LegItem, LegStarted, LegText, LegTitle, ModelCall
+from story_service.selection import ModelSelector, Notice
+
+_KIND = ProviderErrorKind
+
+
+class _Writer:
+    """Plays one script after the other: items, and perhaps an error behind them."""
+
+    def __init__(self, *scripts: tuple[Sequence[LegItem], Exception | None]) -> None:
+        self._scripts = list(scripts)
+        self.asked: list[tuple[str, Assignment]] = []
+
+    async def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[LegItem, None]:
+        self.asked.append((model, assignment))
+        items, failure = self._scripts.pop(0)
+        for item in items:
+            yield item
+        if failure is not None:
+            raise failure
+
+    @property
+    def models(self) -> list[str]:
+        return [model for model, _ in self.asked]
+
+
+def _error(kind: ProviderErrorKind, retry_after: float | None = None) -> ProviderError:
+    return ProviderError(kind, "it failed", provider="fake", retry_after=retry_after)
+
+
+def _started(model: str, *, embedded: bool = False) -> LegStarted:
+    return LegStarted(model=model, provider="fake", embedded=embedded)
+
+
+def _call(call_id: str, *, failed: bool = True) -> ModelCall:
+    return replace(CALL, call_id=call_id, outcome=CallOutcome.FAILED if failed else CallOutcome.SUCCEEDED)
+
+
+def _failing(model: str, error: Exception, *said: LegItem, call_id: str = "f") -> tuple[Sequence[LegItem], Exception]:
+    return [_started(model), *said, _call(f"{call_id}{model}")], error
+
+
+def _good(model: str, *sentences: str, titled: bool = True) -> tuple[Sequence[LegItem], None]:
+    _, *rest = leg("Mia" if titled else "", *sentences)
+    return [_started(model, embedded=model == "offline"), *rest], None
+
+
+def _generator(writer: _Writer, *models: str, retries: int = 3) -> StoryGenerator:
+    return StoryGenerator(
+        selector=ModelSelector(default_model=models[0], fallback_models=models[1:], key_set=True),
+        writers={"offline": writer},
+        chat_writer=writer,
+        policy=RetryPolicy(retries=retries, delay=0.001),
+    )
+
+
+_ASSIGNMENT = Assignment(story_id="id", child=Listener(name="Mia"), spent_usd=1.0)
+
+
+async def _told(writer: _Writer, *models: str, retries: int = 3) -> list[StoryItem]:
+    return [item async for item in _generator(writer, *models, retries=retries).generate(_ASSIGNMENT)]
+
+
+async def _failure(writer: _Writer, *models: str, retries: int = 3) -> DomainError:
+    with pytest.raises(DomainError) as caught:
+        await _told(writer, *models, retries=retries)
+    return caught.value
+
+
+def _completed(items: Sequence[StoryItem]) -> Completed:
+    assert isinstance(items[-1], Completed)
+    return items[-1]
+
+
+async def test_the_next_leg_gets_what_is_out_and_what_was_spent() -> None:
+    """Title, text and cost of the first are the second's beginning; both calls and both completions are kept."""
+    cut = LegCut(completion={"id": "cut"})
+    writer = _Writer(
+        _failing("a/one", _error(_KIND.TRANSPORT), LegTitle("Mia"), LegText("Once."), cut),
+        _good("a/two", " Twice.", titled=False),
+    )
+    told = await _told(writer, "a/one", "a/two")
+    first, second = (assignment for _, assignment in writer.asked)
+
+    assert ("", "", 1.0) == (first.title_so_far, first.written_so_far, first.spent_usd)
+    assert ("Mia", "Once.", 1.25) == (second.title_so_far, second.written_so_far, second.spent_usd)
+    assert [Title("Mia"), Delta(0, "Once."), Delta(5, " Twice.")] == [
+        item for item in told if isinstance(item, Title | Delta)
+    ]
+    completed = _completed(told)
+    assert ("a/two", 12, ({"id": "cut"}, {"id": "1"})) == (
+        completed.model,
+        completed.content_length,
+        completed.completions,
+    )
+    assert 0.5 == completed.spending.cost_usd
+
+
+async def test_each_fallback_is_told_behind_the_start_of_the_next() -> None:
+    """Who failed, why, and who goes on."""
+    writer = _Writer(
+        _failing("a/one", _error(_KIND.INVALID_INPUT)),
+        _failing("a/two", _error(_KIND.CONTENT_POLICY)),
+        _good("a/three", "Once."),
+    )
+    told = await _told(writer, "a/one", "a/two", "a/three")
+    notices = [item for item in told if isinstance(item, Notice)]
+
+    assert [("a/one", "a/two", "INVALID_INPUT"), ("a/two", "a/three", "CONTENT_POLICY")] == [
+        (notice.metadata["failed_model"], notice.metadata["model"], notice.metadata["why"]) for notice in notices
+    ]
+    assert [_started("a/two"), notices[0]] == told[told.index(_started("a/two")) :][:2]
+
+
+async def test_a_model_is_asked_again_before_the_next_one() -> None:
+    """While nothing of its leg is out: as often as is set, and announced once."""
+    writer = _Writer(*[_failing("a/one", _error(_KIND.OVERLOAD))] * 3, _good("a/two", "Once."))
+    told = await _told(writer, "a/one", "a/two", retries=2)
+
+    assert ["a/one"] * 3 + ["a/two"] == writer.models
+    assert [_started("a/one"), _started("a/two")] == [item for item in told if isinstance(item, LegStarted)]
+
+
+@pytest.mark.parametrize("kind", [_KIND.RATE, _KIND.CONCURRENCY])
+async def test_who_has_too_much_to_do_is_left_for_the_next(kind: ProviderErrorKind) -> None:
+    """At once, be it the embedded writer; who is alone is waited for."""
+    writer = _Writer(_failing("a/one", _error(kind)), _good("offline", "Once."))
+    await _told(writer, "a/one", "offline")
+    alone = _Writer(_failing("a/one", _error(kind)), _good("a/one", "Once."))
+    await _told(alone, "a/one")
+
+    assert ["a/one", "offline"] == writer.models
+    assert ["a/one", "a/one"] == alone.models
+
+
+async def test_a_model_that_spoke_goes_on_itself_before_the_embedded_writer_does() -> None:
+    """Another paid model would be next at once; the embedded one is the last resort."""
+    said = (LegTitle("Mia"), LegText("Once."))
+    writer = _Writer(
+        _failing("a/one", _error(_KIND.TRUNCATED), *said),
+        _failing("a/one", _error(_KIND.TRUNCATED)),
+        _good("offline", " Twice.", titled=False),
+    )
+    told = await _told(writer, "a/one", "offline", retries=1)
+
+    assert ["a/one", "a/one", "offline"] == writer.models
+    assert (True, "offline") == (_completed(told).embedded, _completed(told).model)
+    assert ["EMBEDDED_WRITER"] == [item.reason for item in told if isinstance(item, Notice)]
+
+
+@pytest.mark.parametrize("kind", [_KIND.AUTH, _KIND.QUOTA])
+async def test_the_key_fails_once_for_all_models(kind: ProviderErrorKind) -> None:
+    """One call, and then the embedded writer where it is named, or nobody."""
+    alone = _Writer(_failing("a/one", _error(kind)))
+    await _failure(alone, "a/one", "a/two")
+    writer = _Writer(_failing("a/one", _error(kind)), _good("offline", "Once."))
+    await _told(writer, "a/one", "a/two", "offline")
+
+    assert ["a/one"] == alone.models
+    assert ["a/one", "offline"] == writer.models
+
+
+async def test_what_is_given_up_is_given_up() -> None:
+    """A call that our own side ended is no reason to ask another model."""
+    writer = _Writer(_failing("a/one", _error(_KIND.CANCELLED)))
+
+    assert "CANCELLED" == (await _failure(writer, "a/one", "a/two")).reason
+
+
+async def test_what_may_not_be_paid_for_goes_to_the_next() -> None:
+    """A leg that does not start is no call; a cheaper model may write."""
+    writer = _Writer(([], cost_unknown("a/one")), _good("a/two", "Once."))
+    told = await _told(writer, "a/one", "a/two")
+
+    assert "Once." == "".join(item.text for item in told if isinstance(item, Delta))
+    assert ["COST_LIMIT"] == [item.metadata["why"] for item in told if isinstance(item, Notice)]
+
+
+async def test_a_call_for_which_there_was_no_room_is_not_waited_for_twice() -> None:
+    """It was waited for already when it failed without having been made."""
+    writer = _Writer(([], _error(_KIND.CONCURRENCY)))
+
+    assert "RATE_LIMITED" == (await _failure(writer, "a/one")).reason
+    assert 1 == len(writer.asked)
+
+
+async def test_the_last_hope_is_waited_for_a_moment() -> None:
+    """A circuit that may let calls through soon, where nothing else is left; not one that is open for long."""
+    soon = CircuitOpenError("a/one", provider="fake", retry_after=0.01)
+    patient = _Writer(([], soon), ([], soon), _good("a/one", "Once."))
+    await _told(patient, "a/one")
+    later = CircuitOpenError("a/one", provider="fake", retry_after=42)
+    hopeless = _Writer(([], later))
+
+    assert 3 == len(patient.asked)
+    assert "CIRCUIT_OPEN" == (await _failure(hopeless, "a/one")).reason
+    assert 1 == len(hopeless.asked)
+
+
+async def test_a_circuit_that_is_open_is_no_wait_where_others_write() -> None:
+    """The next model begins at once."""
+    soon = CircuitOpenError("a/one", provider="fake", retry_after=0.01)
+    writer = _Writer(([], soon), _good("a/two", "Once."))
+    await _told(writer, "a/one", "a/two")
+
+    assert ["a/one", "a/two"] == writer.models
+
+
+async def test_a_defect_is_no_failure_of_a_model() -> None:
+    """What is nobody's typed failure goes up as it is, and no other model hides it."""
+    writer = _Writer(_failing("a/one", ValueError("a defect")))
+    with pytest.raises(ValueError, match="a defect"):
+        await _told(writer, "a/one", "a/two")

@@ -1,0 +1,135 @@
+"""The settings of the story service: what is understood, and what is refused with its mend."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from servicekit.settings import ConfigurationError, load
+from story_service.settings import StorySettings
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in tuple(os.environ):
+        if variable.startswith(("STORY_", "OPENROUTER_", "UPSTREAM_")):
+            monkeypatch.delenv(variable)
+
+
+def test_the_defaults_are_those_that_are_documented() -> None:
+    """What nobody set."""
+    settings = load(StorySettings)
+
+    assert ("openai/gpt-4o-mini", (), 0.7, None) == (
+        settings.model,
+        settings.fallback_models,
+        settings.temperature,
+        settings.max_tokens,
+    )
+    assert (3, 1.0, 2.0) == (settings.max_retries, settings.retry_delay_seconds, settings.retry_backoff)
+    assert (30, 30) == (settings.first_token_timeout_seconds, settings.idle_timeout_seconds)
+    assert (64, None) == (settings.concurrency, settings.requests_per_minute)
+    assert ("deny", "https://openrouter.ai/api/v1") == (
+        settings.openrouter_data_collection,
+        settings.openrouter_base_url,
+    )
+    assert "" == settings.openrouter_key().get()
+
+
+def test_what_is_set_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of models become ids, prices a pair, lists lists."""
+    for variable, value in {
+        "STORY_MODEL": "CLAUDE_3_5_SONNET",
+        "STORY_FALLBACK_MODELS": "gpt_4o_mini, any/other:free, offline",
+        "STORY_TEMPERATURE": "0",
+        "STORY_MAX_TOKENS": "4000",
+        "STORY_RETRY_DELAY": "0.5",
+        "STORY_CONCURRENCY": "8",
+        "STORY_REQUESTS_PER_MINUTE": "20",
+        "OPENROUTER_PROVIDER_ORDER": "Anthropic, Azure",
+        "OPENROUTER_PROVIDER_ONLY": "Anthropic",
+        "OPENROUTER_MAX_PRICE": "0.5,2",
+        "OPENROUTER_ZDR": "1",
+        "OPENROUTER_TITLE": "Tales",
+        "OPENROUTER_REFERER": "https://example.org",
+        "OPENROUTER_BASE_URL": "http://127.0.0.1:8080/api/v1/",
+        "OPENROUTER_API_KEY": "anything",
+    }.items():
+        monkeypatch.setenv(variable, value)
+    settings = load(StorySettings)
+
+    assert "anthropic/claude-3.5-sonnet" == settings.model
+    assert ("openai/gpt-4o-mini", "any/other:free", "offline") == settings.fallback_models
+    assert (0, 4000, 0.5, 8, 20) == (
+        settings.temperature,
+        settings.max_tokens,
+        settings.retry_delay_seconds,
+        settings.concurrency,
+        settings.requests_per_minute,
+    )
+    assert (("Anthropic", "Azure"), ("Anthropic",)) == (
+        settings.openrouter_provider_order,
+        settings.openrouter_provider_only,
+    )
+    assert ((0.5, 2.0), True) == (settings.openrouter_max_price, settings.openrouter_zdr)
+    assert ("Tales", "https://example.org") == (settings.openrouter_title, settings.openrouter_referer)
+    assert "http://127.0.0.1:8080/api/v1" == settings.openrouter_base_url
+    assert "anything" == settings.openrouter_key().get()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "mend"),
+    [
+        ("OPENROUTER_API_KEY", "your-key-here", 'must begin with "sk-or-"'),
+        ("OPENROUTER_API_KEY", "sk-or-v1 with blanks", "must be one word"),
+        ("OPENROUTER_API_KEY", "sk-or-v1-ключ", "must be one word"),
+        ("OPENROUTER_BASE_URL", "http://models.example.org/v1", "must be https"),
+        ("OPENROUTER_BASE_URL", "models.example.org", "must be a URL"),
+        ("OPENROUTER_BASE_URL", "https://user:secret@models.example.org", "must hold no user"),
+        ("OPENROUTER_MAX_PRICE", "1", "must be two prices"),
+        ("OPENROUTER_MAX_PRICE", "0,2", "must be two prices above 0"),
+        ("OPENROUTER_MAX_PRICE", "nan,2", "must be two prices above 0"),
+        ("OPENROUTER_TITLE", "Geschichten für Kinder", "must be at most 200 characters of printable ASCII"),
+        ("OPENROUTER_DATA_COLLECTION", "perhaps", "must be"),
+        ("OPENROUTER_API_KEY_FILE", "/nonexistent/key", "must name a file"),
+        ("STORY_MODEL", "gpt-9", "must be"),
+        ("STORY_FALLBACK_MODELS", "GPT_4O,gpt-9", "must be"),
+        ("STORY_TEMPERATURE", "2.1", "must be less than or equal to 2"),
+        ("STORY_MAX_RETRIES", "-1", "must be greater than or equal to 0"),
+    ],
+)
+def test_what_can_not_be_used_is_refused_at_start(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, mend: str
+) -> None:
+    """One line that names the variable and the mend, and never the value."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as caught:
+        load(StorySettings)
+
+    assert str(caught.value).startswith(variable)
+    assert mend in str(caught.value)
+    assert value not in str(caught.value)
+
+
+def test_plain_http_is_for_those_who_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """UPSTREAM_ALLOW_PLAIN_HTTP lets keys travel on a trusted network."""
+    monkeypatch.setenv("UPSTREAM_ALLOW_PLAIN_HTTP", "1")
+    monkeypatch.setenv("OPENROUTER_BASE_URL", "http://models.example.org/v1")
+
+    assert "http://models.example.org/v1" == load(StorySettings).openrouter_base_url
+
+
+def test_a_key_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It wins over the variable; what is no key in it is refused without being shown."""
+    file = tmp_path / "key"
+    file.write_text("sk-or-v1-file\n")
+    monkeypatch.setenv("OPENROUTER_API_KEY", "sk-or-v1-variable")
+    monkeypatch.setenv("OPENROUTER_API_KEY_FILE", str(file))
+    assert "sk-or-v1-file" == load(StorySettings).openrouter_key().get()
+
+    file.write_text("no key of theirs")
+    with pytest.raises(
+        ConfigurationError, match=r"^OPENROUTER_API_KEY_FILE holds no key: it must be one word"
+    ) as caught:
+        load(StorySettings)
+    assert "theirs" not in str(caught.value)
