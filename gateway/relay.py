@@ -35,7 +35,7 @@ class Relay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._task.cancel()
-        await asyncio.wait([self._task])
+        await asyncio.gather(self._task, return_exceptions=True)
 
     async def read_away(self) -> None:
         """Returns when the caller has said all, has fallen silent for half a second, or after ten seconds."""
@@ -47,11 +47,16 @@ class Relay:
 
     async def _run(self) -> None:
         taken = True
-        async for request in self._requests:
-            self._heard += 1
-            taken = taken and await self._write(request)
-        if taken and not self._call.done():
-            await self._call.done_writing()
+        try:
+            async for request in self._requests:
+                self._heard += 1
+                taken = taken and await self._write(request)
+            if taken and not self._call.done():
+                await self._call.done_writing()
+        except BaseException:
+            # What came can not be the whole: the sibling must not take it for that, nor wait for more.
+            self._call.cancel()
+            raise
 
     async def _write(self, request: bytes) -> bool:
         try:

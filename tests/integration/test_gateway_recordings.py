@@ -237,6 +237,31 @@ async def test_a_voice_service_that_is_away_is_told_so() -> None:
     assert error.retry_after
 
 
+async def test_a_piece_that_is_too_large_ends_the_call_on_both_sides() -> None:
+    """gRPC's 4 MiB: the caller is told, and the voice service is not left waiting for more."""
+    ended = asyncio.Event()
+
+    async def listen(requests: AsyncIterator[voice_pb2.TranscribeRequest], _: Context) -> voice_pb2.TranscribeResponse:
+        try:
+            async for request in requests:
+                assert len(request.chunk) <= PIECE
+        finally:
+            ended.set()
+        return voice_pb2.TranscribeResponse()
+
+    async def recording() -> AsyncIterator[voice_pb2.TranscribeRequest]:
+        yield CONFIG
+        yield piece(bytes(PIECE))
+        yield piece(bytes(5 << 20))
+
+    async with door(listen) as gateway:
+        error = await failure(gateway.stub.Transcribe(recording(), timeout=20))
+        async with asyncio.timeout(10):
+            await ended.wait()
+
+    assert grpc.StatusCode.OK is not error.code
+
+
 @pytest.mark.parametrize("name", ["SynthesizeSpeech", "ForgetSegments"])
 async def test_what_is_not_on_the_list_is_not_forwarded(name: str) -> None:
     """Nobody speaks or forgets past the gateway's books."""

@@ -529,6 +529,50 @@ async def test_a_list_that_can_not_be_read_is_none(fresh: tuple[SpeechProvider, 
     assert ["af_heart"] == [voice.voice_id for voice in await provider.list_voices()]
 
 
+async def test_a_voice_is_not_unknown_while_the_list_can_not_be_had(fresh: tuple[SpeechProvider, SpeechFake]) -> None:
+    """A story that goes on in such a voice is not refused: the call itself will tell."""
+    provider, server = fresh
+    server.voices = ["bm_george"]
+    server.script(Reply(status=503))
+    assert await provider.knows_voice("af_heart", "en")
+    for _ in range(2):
+        with pytest.raises(ProviderError) as caught:
+            await provider.knows_voice("bm_george", "en")
+        assert (KIND.OVERLOAD, 503) == (caught.value.kind, caught.value.status)
+
+    assert ["af_heart"] == [voice.voice_id for voice in await provider.list_voices()]
+    assert 1 == len(server.asked)
+
+
+async def test_the_list_is_there_before_it_is_needed(fresh: tuple[SpeechProvider, SpeechFake]) -> None:
+    """A service that starts loads the SDK and the voices in the background; one that is not set up asks nobody."""
+    provider, server = fresh
+    server.voices = ["bm_george"]
+    provider.warm_up()
+    await _settled(provider)
+    assert ["/v1/audio/voices"] == server.asked
+    assert await provider.knows_voice("bm_george", "en")
+    assert 1 == len(server.asked)
+    unset = SpeechProvider(speech_config("", model=""))
+    unset.warm_up()
+    with pytest.raises(ProviderError) as caught:
+        await unset.probe()
+    await unset.aclose()
+
+    assert KIND.AUTH is caught.value.kind
+
+
+@pytest.mark.parametrize(("status", "wait"), [(429, 9.0), (503, None)])
+async def test_the_end_of_a_rate_limit_matters_where_it_is_reached(
+    pair: tuple[SpeechProvider, SpeechFake], status: int, wait: float | None
+) -> None:
+    """X-RateLimit-Reset comes with every answer of some servers."""
+    provider, server = pair
+    server.script(Reply(status=status, headers={"X-RateLimit-Reset": "9"}))
+
+    assert wait == (await failure(provider)).retry_after
+
+
 async def test_the_list_is_asked_for_again_when_it_is_old() -> None:
     """Ten minutes when it came, one when it failed; what was known stays, and nobody waits for the new one."""
     now = [0.0]

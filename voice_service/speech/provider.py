@@ -62,9 +62,9 @@ class SpeechProvider:
         return self._metadata
 
     def warm_up(self) -> None:
-        """Load the SDK in the background. Needs a running event loop."""
+        """Load the SDK and the server's voices in the background. Needs a running event loop."""
         if not self._config.missing():
-            self._client.warm_up()
+            self._list.refresh()
 
     async def validate_configuration(self) -> str:
         """Say what is not set, or ""; the server is not asked."""
@@ -72,6 +72,7 @@ class SpeechProvider:
 
     async def probe(self) -> None:
         """Ask for the server's models; no text leaves. Raises ProviderError unless it answers."""
+        self._check_set_up()
         client = await self._client.get()
         options: Any = {"timeout": _PROBE_SECONDS, "headers": self._client.headers()}
         try:
@@ -93,11 +94,19 @@ class SpeechProvider:
         return [voice for voice in voices if speaks(voice.language_codes, language_code)]
 
     async def knows_voice(self, voice_id: str, language_code: str) -> bool:
-        """Know the voices of the settings and those that the server lists, for every language."""
+        """Know the voices of the settings and those that the server lists, for every language.
+
+        Raises ProviderError on another one while the server's list was never to be had.
+        """
         del language_code
         if any(voice_id == voice.voice_id for voice in self._configured):
             return True
-        return any(voice_id == voice.voice_id for voice in await self._listed())
+        if any(voice_id == voice.voice_id for voice in await self._listed()):
+            return True
+        failed = self._list.failure
+        if failed is not None:
+            raise ProviderError(failed.kind, failed.message, provider=failed.provider, status=failed.status)
+        return False
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -138,10 +147,13 @@ class SpeechProvider:
                 )
                 yield AudioChunk(await self._samples(answer, whole, response.headers))
 
-    def _check(self, request: SegmentRequest) -> None:
+    def _check_set_up(self) -> None:
         missing = self._config.missing()
         if missing:
             raise self._error(ProviderErrorKind.AUTH, missing)
+
+    def _check(self, request: SegmentRequest) -> None:
+        self._check_set_up()
         if not request.text.strip():
             raise self._error(ProviderErrorKind.INVALID_INPUT, "the text is empty")
         if len(request.text) > self._config.max_text_length:

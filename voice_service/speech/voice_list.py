@@ -36,14 +36,24 @@ class VoiceList:
         self._provider = provider
         self._clock = clock
         self._voices: tuple[VoiceInfo, ...] = ()
+        self._failure: ProviderError | None = None
         self._asked = False
         self._until = float("-inf")
         self._asking: asyncio.Task[None] | None = None
 
-    async def get(self) -> tuple[VoiceInfo, ...]:
-        """Return the voices that the server lists, as far as they are known; waits 3 s at most, and once."""
+    @property
+    def failure(self) -> ProviderError | None:
+        """Why nothing is known of the server's voices; None where something is, and where it has no list."""
+        return self._failure
+
+    def refresh(self) -> None:
+        """Begin to ask where that is due. Needs a running event loop."""
         if self._clock() >= self._until and self._asking is None:
             self._asking = asyncio.create_task(self._ask(), name=f"voices-of-{self._provider}")
+
+    async def get(self) -> tuple[VoiceInfo, ...]:
+        """Return the voices that the server lists, as far as they are known; waits 3 s at most, and once."""
+        self.refresh()
         if not self._asked and self._asking is not None:
             await asyncio.shield(self._asking)
         return self._voices
@@ -58,9 +68,11 @@ class VoiceList:
         seconds = _GOOD_SECONDS
         try:
             self._voices = await self._fetch()
+            self._failure = None
         except ProviderError as error:
             if error.kind is not ProviderErrorKind.UNSUPPORTED:
                 seconds = _BAD_SECONDS
+                self._failure = None if self._voices else error
                 _log.warning("voices can not be listed", provider=self._provider, kind=error.kind.value)
         finally:
             self._until = self._clock() + seconds

@@ -72,7 +72,9 @@ class OpenAITranscriber:
 
     def _options(self, recording: Recording) -> dict[str, Any]:
         # Language and duration are told by Whisper alone; OpenAI's later models refuse the format.
-        options: dict[str, Any] = {"response_format": "verbose_json" if "whisper" in self._config.model else "json"}
+        options: dict[str, Any] = {
+            "response_format": "verbose_json" if "whisper" in self._config.model.lower() else "json"
+        }
         if recording.language_code:
             options["language"] = recording.language_code.partition("-")[0].lower()
         return options
