@@ -1,11 +1,11 @@
 """A real S3 for the tests: moto's server in a process of its own, and a door before it that watches and misbehaves."""
 
-import asyncio
+import io
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,8 +115,8 @@ class Seen:
     size: int
 
 
-Fault: TypeAlias = Callable[[Seen], web.Response | float | None]
-"""What to do with a request: answer this, let it wait so many seconds first, or (None) pass it on."""
+Fault: TypeAlias = Callable[[Seen], web.Response | Awaitable[object] | None]
+"""What to do with a request: answer this, let it wait for that first, or (None) pass it on."""
 
 
 @dataclass
@@ -150,10 +150,10 @@ async def door(server: S3) -> AsyncIterator[Door]:
         if isinstance(fault, web.Response):
             return fault
         if fault is not None:
-            await asyncio.sleep(fault)
+            await fault
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
         url = f"{server.url}{request.raw_path}"
-        async with session.request(request.method, url, data=body, headers=headers) as answer:
+        async with session.request(request.method, url, data=io.BytesIO(body), headers=headers) as answer:
             kept = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP}
             if request.method == "HEAD":
                 response = web.StreamResponse(status=answer.status, headers=kept)
