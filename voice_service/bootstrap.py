@@ -76,6 +76,7 @@ def assemble(
         settings.cache_max_bytes,
         # What a narration asked for may end in the cache after the narration.
         forgotten_seconds=settings.narration_seconds + settings.segment_seconds + _LANDING_SECONDS,
+        endpoint=settings.cache_endpoint,
         allow_plain_http=settings.upstream_allow_plain_http,
     )
     voice_metrics.show_cache(cache.stats)

@@ -36,6 +36,11 @@ class VoiceServiceSettings(ProviderSettings):
         description="Where verified segments are kept: file:///path, s3://bucket/prefix or memory://; unset: "
         "voice-cache in TALE_DATA_DIR. Replicas must share it",
     )
+    cache_endpoint: str = Field(
+        "",
+        validation_alias="VOICE_CACHE_ENDPOINT",
+        description="Address of the S3-compatible store of VOICE_CACHE_URL; unset: Amazon's own",
+    )
     cache_max_bytes: int = Field(
         1 << 30,
         ge=0,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from obstore.store import LocalStore, MemoryStore, S3Store
+from support.moto_s3 import ACCESS_KEY_ID, S3, SECRET
 from support.voice_kit import sha256
 
 from servicekit.ids import new_id
@@ -35,10 +36,18 @@ def _segment(audio: bytes = b"sound") -> CachedSegment:
 Store = LocalStore | MemoryStore | S3Store
 
 
-@pytest.fixture(params=["file", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """A store in files, or one in memory."""
-    return LocalStore(tmp_path, automatic_cleanup=True) if request.param == "file" else MemoryStore()
+@pytest.fixture(params=["file", "memory", "s3"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A store in files, one in memory, and one that speaks S3."""
+    if request.param == "memory":
+        return MemoryStore()
+    if request.param == "file":
+        return LocalStore(tmp_path, automatic_cleanup=True)
+    server: S3 = request.getfixturevalue("moto_s3")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    url = f"s3://{await server.make_bucket()}/voice/cache"
+    return open_cache(url, tmp_path, 10_000, endpoint=server.url)._store
 
 
 def _paths(store: Store) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from obstore.exceptions import BaseError
@@ -15,8 +16,11 @@ from servicekit.settings import ConfigurationError
 from voice_service.cache.forgotten import FORGOTTEN_SECONDS, ForgottenStories
 from voice_service.cache.objects import ObjectCache
 
+if TYPE_CHECKING:
+    from obstore.store import S3Config
+
 _LOCAL: Final = {"", "localhost"}
-_ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_TIMEOUT: Final = timedelta(seconds=10)
 
 
 def open_cache(
@@ -25,12 +29,13 @@ def open_cache(
     max_bytes: int,
     *,
     forgotten_seconds: float = FORGOTTEN_SECONDS,
+    endpoint: str = "",
     allow_plain_http: bool = False,
 ) -> ObjectCache:
     """Return the cache at `url` ("file:///path", "s3://bucket/prefix", "memory://", or "" for a folder of `data_dir`).
 
-    Keys, region and endpoint of S3 are those of the AWS_* variables. Stories that are forgotten stay so for
-    `forgotten_seconds`, whatever is under way for them. Raises ConfigurationError.
+    `endpoint` is that of an S3-compatible store; keys and region are those of the AWS_* variables. Stories that are
+    forgotten stay so for `forgotten_seconds`, whatever is under way for them. Raises ConfigurationError.
     """
     parts = urlsplit(url)
     forgotten = ForgottenStories(forgotten_seconds)
@@ -41,7 +46,7 @@ def open_cache(
     if parts.scheme == "memory":
         return ObjectCache(MemoryStore(), max_bytes, forgotten)
     if parts.scheme == "s3" and parts.netloc and not parts.query:
-        return ObjectCache(_bucket(parts, allow_plain_http=allow_plain_http), max_bytes, forgotten)
+        return ObjectCache(_bucket(parts, endpoint, allow_plain_http=allow_plain_http), max_bytes, forgotten)
     raise ConfigurationError(
         "VOICE_CACHE_URL must be file:///path (three slashes, an absolute path), s3://bucket/prefix or memory://"
     )
@@ -57,20 +62,28 @@ def _folder(folder: Path) -> LocalStore:
         ) from None
 
 
-def _bucket(parts: SplitResult, *, allow_plain_http: bool) -> S3Store:
-    variable = next((name for name in _ENDPOINTS if os.environ.get(name)), "")
-    endpoint = os.environ.get(variable, "")
-    try:
-        if variable:
+def _bucket(parts: SplitResult, endpoint: str, *, allow_plain_http: bool) -> S3Store:
+    """A bucket, or a folder of one; its keys are found by the client itself. What is kept is encrypted at rest."""
+    options: S3Config = {
+        "region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+        "server_side_encryption": "AES256",
+        "virtual_hosted_style_request": False,
+    }
+    if endpoint:
+        try:
             endpoint = check_base_url(endpoint, allow_plain_http=allow_plain_http)
+        except ValueError as error:
+            raise ConfigurationError(f"VOICE_CACHE_ENDPOINT {error}") from None
+        # The one that goes before all others, also those that the client finds in the environment.
+        options["aws_endpoint_url_s3"] = endpoint
+    try:
         return S3Store(
             parts.netloc,
             prefix=unquote(parts.path).strip("/") or None,
-            config={"endpoint": endpoint} if endpoint else None,
-            client_options={"allow_http": endpoint.startswith("http://")},
+            config=options,
+            client_options={"allow_http": endpoint.startswith("http://"), "timeout": _TIMEOUT},
+            retry_config={"max_retries": 2, "retry_timeout": _TIMEOUT},
         )
-    except ValueError as error:
-        raise ConfigurationError(f"{variable} {error}") from None
     except BaseError:
         raise ConfigurationError(
             "VOICE_CACHE_URL: the bucket can not be used; see AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
