@@ -1,0 +1,333 @@
+"""OpenRouter and ElevenLabs as one light process: `python -m benchmarks.upstreams ['{"words": 750, …}']`.
+
+It prints its address and serves until it is ended. `PUT /script` changes how it answers (`Script`, JSON), `GET
+/journal` tells what it was asked, what it said and what that cost, `DELETE /journal` forgets it. Stories and speech
+are made up (`support.made_up`): a story by the seed of its request, speech by the length of its text.
+"""
+
+import asyncio
+import json
+import random
+import signal
+import sys
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict
+from support.made_up import blocks, made_up_frames, made_up_silence, made_up_speech, made_up_story
+
+from benchmarks.timed_lines import timed_lines
+
+MODEL: Final = "bench/writer"
+VOICE: Final = "21m00Tcm4TlvDq8ikWAM"
+PROMPT_TOKENS: Final = 300
+COST_OF_A_WORD: Final = 0.00001
+_PIECE_BYTES: Final = 65_536
+_TOO_MANY: Final = ("too_many_concurrent_requests", "rate_limit_exceeded", "system_busy")
+
+Fault = Literal["500", "429", "cut", "malformed", "stall"]
+
+
+class Script(BaseModel):
+    """How the stand-in answers. Times in seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    words: int = 750
+    """Words of a story."""
+    events: int = 75
+    """Events in which a story comes."""
+    first_token: float = 0.0
+    writing: float = 0.0
+    """From a story's first event to its last."""
+    first_byte: float = 0.0
+    pace: float = 0.0
+    """How many times faster than it sounds speech is made; 0: at once."""
+    distinct: bool = False
+    """Whether each text has a sound of its own, which costs more."""
+    fault_rate: float = 0.0
+    """Share of the calls that write or speak that fail, in all ways of `faults` alike."""
+    faults: tuple[Fault, ...] = ("500", "429", "cut", "malformed", "stall")
+    retry_after: str = "0"
+    """What 429 asks to wait."""
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class Told:
+    """A call that writes: what it said, whether that was all, and what it cost."""
+
+    id: str
+    seed: int
+    model: str
+    fault: str = ""
+    words: int = 0
+    whole: bool = False
+    left: bool = False
+    """The caller went away."""
+
+    @property
+    def cost(self) -> float:
+        """US dollars, for what was said."""
+        return round(self.words * COST_OF_A_WORD, 9)
+
+
+@dataclass(slots=True)
+class Spoken:
+    """A call that speaks; `billed` characters, `bytes` of sound that went out."""
+
+    text: str
+    fault: str = ""
+    billed: int = 0
+    bytes: int = 0
+    whole: bool = False
+    left: bool = False
+
+
+@dataclass(slots=True)
+class Journal:
+    """All calls, the oldest first."""
+
+    told: list[Told] = field(default_factory=list)
+    spoken: list[Spoken] = field(default_factory=list)
+    in_flight: int = 0
+    most_in_flight: int = 0
+
+
+class Upstreams:
+    """Both servers."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._random = random.Random(script.seed)
+        self._journal = Journal()
+        self._generations: dict[str, Told] = {}
+
+    def app(self) -> web.Application:
+        """What is served."""
+        app = web.Application(client_max_size=4 << 20)
+        app.add_routes(
+            [
+                web.post("/api/v1/chat/completions", self._counted(self._write)),
+                web.get("/api/v1/generation", self._generation),
+                web.get("/api/v1/models", self._models),
+                web.get("/api/v1/key", self._key),
+                web.post("/v1/text-to-speech/{voice}/stream", self._counted(self._speak)),
+                web.post("/v1/text-to-speech/{voice}/stream/with-timestamps", self._counted(self._speak)),
+                web.get("/v1/voices", self._voices),
+                web.get("/v1/models", self._speech_models),
+                web.get("/v1/user/subscription", self._subscription),
+                web.put("/script", self._change),
+                web.get("/journal", self._tell_journal),
+                web.delete("/journal", self._forget),
+            ]
+        )
+        return app
+
+    def _counted(self, handler: Any) -> Any:
+        async def counting(request: web.Request) -> web.StreamResponse:
+            journal = self._journal
+            journal.in_flight += 1
+            journal.most_in_flight = max(journal.most_in_flight, journal.in_flight)
+            try:
+                answer: web.StreamResponse = await handler(request)
+                return answer
+            finally:
+                journal.in_flight -= 1
+
+        return counting
+
+    def _fault(self) -> str:
+        script = self._script
+        return self._random.choice(script.faults) if self._random.random() < script.fault_rate else ""
+
+    async def _write(self, request: web.Request) -> web.StreamResponse:
+        body, script = await request.json(), self._script
+        number = len(self._generations) + 1
+        call = Told(f"gen-{number}", int(body.get("seed") or 0), str(body["model"]), self._fault())
+        self._journal.told.append(call)
+        self._generations[call.id] = call
+        if call.fault in {"500", "429"}:
+            return self._refused(call.fault, {"error": {"code": int(call.fault), "message": "not now"}})
+        story = made_up_story(call.seed, script.words)
+        text = story.answer(story.told_in("\n".join(message["content"] for message in body["messages"])))
+        size = -(-len(text) // script.events)
+        pieces = [text[start : start + size] for start in range(0, len(text), size)]
+        breaks_at = self._random.randrange(1, len(pieces)) if call.fault else len(pieces)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Generation-Id": call.id})
+        try:
+            await asyncio.sleep(script.first_token)
+            await response.prepare(request)
+            pace = _Pace(script.writing / max(1, len(pieces) - 1))
+            for piece in pieces[:breaks_at]:
+                await pace.next()
+                await response.write(_event(call, [{"index": 0, "delta": {"role": "assistant", "content": piece}}]))
+                call.words += len(piece.split())
+            if call.fault:
+                return await self._broken(request, response, call.fault, b'data: {"id": "gen')
+            await response.write(_event(call, [{"index": 0, "delta": {}, "finish_reason": "stop"}]))
+            usage = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": call.words, "cost": call.cost}
+            await response.write(_event(call, [], usage) + b"data: [DONE]\n\n")
+            await response.write_eof()
+        except (ConnectionError, asyncio.CancelledError):
+            call.left = True
+            raise
+        call.whole = True
+        return response
+
+    async def _speak(self, request: web.Request) -> web.StreamResponse:
+        body, script = await request.json(), self._script
+        text = str(body["text"])
+        call = Spoken(text, self._fault())
+        self._journal.spoken.append(call)
+        if call.fault in {"500", "429"}:
+            code = self._random.choice(_TOO_MANY) if call.fault == "429" else "internal_server_error"
+            return self._refused(call.fault, {"detail": {"status": code, "message": "not now"}})
+        call.billed = len(text)
+        timed = request.path.endswith("with-timestamps")
+        speech = made_up_speech(text) if script.distinct else made_up_silence(made_up_frames(text))
+        pieces = list(timed_lines(text, distinct=script.distinct) if timed else blocks(speech))
+        breaks_at = self._random.randrange(len(pieces)) if call.fault else len(pieces)
+        headers = {
+            "Content-Type": "application/json" if timed else "audio/mpeg",
+            "request-id": f"req-{len(self._journal.spoken)}",
+            "character-cost": str(len(text)),
+        }
+        response = web.StreamResponse(headers=headers)
+        try:
+            await asyncio.sleep(script.first_byte)
+            await response.prepare(request)
+            if script.pace:
+                pace = _Pace(len(speech) / 16_000 / script.pace / len(pieces))
+                for piece in pieces[:breaks_at]:
+                    await response.write(piece)
+                    await pace.next()
+            else:
+                whole = b"".join(pieces[:breaks_at])
+                for start in range(0, len(whole), _PIECE_BYTES):
+                    await response.write(whole[start : start + _PIECE_BYTES])
+            if call.fault:
+                return await self._broken(request, response, call.fault, pieces[breaks_at][:-9] + b"\n")
+            await response.write_eof()
+        except (ConnectionError, asyncio.CancelledError):
+            call.left = True
+            raise
+        call.bytes, call.whole = len(speech), True
+        return response
+
+    def _refused(self, fault: str, body: Any) -> web.Response:
+        headers = {"Retry-After": self._script.retry_after} if fault == "429" else {}
+        return web.json_response(body, status=int(fault), headers=headers)
+
+    async def _broken(
+        self, request: web.Request, response: web.StreamResponse, fault: str, garbage: bytes
+    ) -> web.StreamResponse:
+        """End what has begun in the way of the fault."""
+        match fault:
+            case "stall":
+                await asyncio.Event().wait()
+            case "malformed":
+                await response.write(garbage)
+            case _ if self._random.random() < 0.5 and request.transport is not None:
+                request.transport.abort()
+                return response
+        # As if all were well.
+        await response.write_eof()
+        return response
+
+    async def _generation(self, request: web.Request) -> web.Response:
+        call = self._generations.get(request.query.get("id", ""))
+        if call is None:
+            return web.json_response({"error": {"code": 404, "message": "not found"}}, status=404)
+        tokens = {f"{kind}tokens_{of}": n for kind in ("", "native_") for of, n in _tokens(call).items()}
+        data = {"id": call.id, "model": call.model, "provider_name": "Bench", "total_cost": call.cost, **tokens}
+        return web.json_response({"data": data})
+
+    async def _models(self, _: web.Request) -> web.Response:
+        price = {"prompt": "0.0000001", "completion": "0.0000004"}
+        model = {"id": MODEL, "name": MODEL, "pricing": price, "context_length": 128_000}
+        return web.json_response({"data": [model]})
+
+    async def _key(self, _: web.Request) -> web.Response:
+        return web.json_response({"data": {"label": "bench"}})
+
+    async def _voices(self, _: web.Request) -> web.Response:
+        language = {"language": "en", "locale": "en-US", "model_id": "eleven_multilingual_v2"}
+        voice = {"voice_id": VOICE, "name": "Rachel", "category": "premade", "verified_languages": [language]}
+        return web.json_response({"voices": [voice]})
+
+    async def _speech_models(self, _: web.Request) -> web.Response:
+        model = {
+            "model_id": "eleven_multilingual_v2",
+            "name": "bench",
+            "can_do_text_to_speech": True,
+            "maximum_text_length_per_request": 10_000,
+            "languages": [{"language_id": "en", "name": "English"}],
+        }
+        return web.json_response([model])
+
+    async def _subscription(self, _: web.Request) -> web.Response:
+        return web.json_response({"tier": "creator", "character_count": 0, "character_limit": 10**9})
+
+    async def _change(self, request: web.Request) -> web.Response:
+        self._script = Script.model_validate_json(await request.read())
+        self._random = random.Random(self._script.seed)
+        return web.Response(status=204)
+
+    async def _tell_journal(self, _: web.Request) -> web.Response:
+        return web.json_response(asdict(self._journal))
+
+    async def _forget(self, _: web.Request) -> web.Response:
+        # A generation is asked for after the journal was forgotten.
+        self._journal = Journal(in_flight=self._journal.in_flight)
+        return web.Response(status=204)
+
+
+class _Pace:
+    """Even steps, the first at once; what comes late is caught up."""
+
+    def __init__(self, gap: float) -> None:
+        self._gap = gap
+        self._due = asyncio.get_running_loop().time()
+
+    async def next(self) -> None:
+        """Return when the next step is due."""
+        wait = self._due - asyncio.get_running_loop().time()
+        self._due += self._gap
+        if wait > 0:
+            await asyncio.sleep(wait)
+
+
+def _tokens(call: Told) -> dict[str, int]:
+    return {"prompt": PROMPT_TOKENS, "completion": call.words}
+
+
+def _event(call: Told, choices: list[Any], usage: object = None) -> bytes:
+    event = {
+        "id": call.id,
+        "provider": "Bench",
+        "model": call.model,
+        "object": "chat.completion.chunk",
+        "created": 1_790_000_000,
+        "choices": choices,
+        **({} if usage is None else {"usage": usage}),
+    }
+    return b"data: " + json.dumps(event).encode() + b"\n\n"
+
+
+async def serve(script: Script) -> None:
+    """Serve on a free loopback port, print the address, and end with SIGTERM."""
+    over = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
+    runner = web.AppRunner(Upstreams(script).app(), access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
+    host, port = runner.addresses[0][:2]
+    print(f"http://{host}:{port}", flush=True)
+    await over.wait()
+    await runner.cleanup()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Script.model_validate_json(sys.argv[1] if len(sys.argv) > 1 else "{}")))

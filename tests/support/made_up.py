@@ -1,0 +1,105 @@
+"""Stories and speech that are made up: the same for the same seed or text, and cheap enough for load.
+
+A story has sentences of ten words, five to a paragraph. Speech is silence that lasts as long as its text needs at 14
+characters a second, as valid MP3 frames that differ from text to text.
+"""
+
+import hashlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from voice_service.mock.frames import frames_for, silent_mp3
+
+CHARACTERS_PER_SECOND: Final = 14
+BLOCK_FRAMES: Final = 49
+"""Frames of 128 kbit/s whose bytes come out even."""
+BLOCK_BYTES: Final = 20_480
+BLOCK_SECONDS: Final = 1.28
+_SHORTEST_SECONDS: Final = 0.2
+_SENTENCE_WORDS: Final = 10
+_PARAGRAPH_SENTENCES: Final = 5
+_LONGEST_BLOCKS: Final = 200
+_WORDS: Final = (
+    "acorn ant apple badger barley basket bay bee beetle bell berry birch boat branch breeze bright brook calm candle "
+    "cat cherry cloud clover cradle crown dapple dawn dew dewdrop doe dove dream drowsy duck dusk elf elm ember "
+    "falcon far fawn fern fig fox friend frost garden gentle glade golden hare hat hazel hedge hen honey hum hush ink "
+    "island ivory ivy jam kettle kite kitten ladder lamb lamp lantern lark leaf lemon lilac lime linen little maple "
+    "marble meadow mill moon morning moss moth music nap nectar nest oak oar ocean old olive otter owl pea pear "
+    "pebble petal pie pillow pine plum pond pony poppy pup quilt rabbit rain red ribbon river robin rose rosy rye "
+    "sailor sea shadow shy silver sky sleepy snow soft song sparrow star stream sun swan tea tiny tree tulip twig "
+    "valley velvet warm water willow wind window winter wren"
+)
+_VOCABULARY: Final = tuple(_WORDS.split())
+
+
+@dataclass(frozen=True, slots=True)
+class MadeUpStory:
+    """A story: its title, and its sentences, each with the white space before it."""
+
+    title: str
+    sentences: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """All of it, without the title."""
+        return "".join(self.sentences)
+
+    @property
+    def summary(self) -> str:
+        """A sentence about it."""
+        return f"A made-up story of {len(self.sentences)} sentences about {self.title.lower()}."
+
+    def answer(self, told: int = 0) -> str:
+        """What a model says that does as it was asked: all of it, or what follows the first `told` sentences."""
+        rest = "".join(self.sentences[told:]).lstrip(" ") or self.sentences[-1].strip()
+        return f"{rest}\n\n===\n{self.summary}" if told else f"{self.title}\n\n{rest}\n\n===\n{self.summary}"
+
+    def told_in(self, prompt: str) -> int:
+        """How many of its sentences stand in `prompt`, from the first on."""
+        if self.sentences[0] not in prompt:
+            return 0
+        told, text = 1, self.sentences[0]
+        while told < len(self.sentences) and (text := text + self.sentences[told]) in prompt:
+            told += 1
+        return told
+
+
+@lru_cache(maxsize=64)
+def made_up_story(seed: int, words: int) -> MadeUpStory:
+    """The story of that seed, of about `words` words."""
+    chance = random.Random(seed)
+    title = " ".join(word.capitalize() for word in chance.sample(_VOCABULARY, 4))
+    sentences = []
+    for number in range(max(1, words // _SENTENCE_WORDS)):
+        before = "" if not number else " " if number % _PARAGRAPH_SENTENCES else "\n\n"
+        sentences.append(f"{before}{' '.join(chance.sample(_VOCABULARY, _SENTENCE_WORDS)).capitalize()}.")
+    return MadeUpStory(title, tuple(sentences))
+
+
+def made_up_frames(text: str) -> int:
+    """How many MP3 frames the speech of `text` has."""
+    return frames_for(max(_SHORTEST_SECONDS, len(text) / CHARACTERS_PER_SECOND))
+
+
+def made_up_speech(text: str) -> bytes:
+    """The speech of `text`, which no other text has."""
+    return silent_mp3(hashlib.sha256(text.encode()).digest(), made_up_frames(text))
+
+
+def made_up_silence(frames: int) -> bytes:
+    """The first `frames` frames of one and the same silence."""
+    whole, over = divmod(frames, BLOCK_FRAMES)
+    return _silence()[: whole * BLOCK_BYTES + over * BLOCK_BYTES // BLOCK_FRAMES]
+
+
+def blocks(speech: bytes) -> Iterator[bytes]:
+    """Speech in pieces of 1.28 s, each of whole frames."""
+    return (speech[start : start + BLOCK_BYTES] for start in range(0, len(speech), BLOCK_BYTES))
+
+
+@lru_cache(maxsize=1)
+def _silence() -> bytes:
+    return silent_mp3(b"made up", BLOCK_FRAMES * _LONGEST_BLOCKS)
