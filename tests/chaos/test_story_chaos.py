@@ -81,7 +81,7 @@ def _passing(failure: DomainError) -> bool:
 
 async def _storm(folder: Path, *, stories: int, seed: int) -> None:
     weather, limit = _Weather(seed), asyncio.Semaphore(32)
-    async with desk(folder, idle_timeout_seconds=0.5, first_token_timeout_seconds=2, max_retries=3) as writing:
+    async with desk(folder, idle_timeout_seconds=1, first_token_timeout_seconds=5) as writing:
         writing.upstream.default = weather.answer
         all_told = await asyncio.gather(*(_written(writing, limit) for _ in range(stories)))
         upstream = writing.upstream

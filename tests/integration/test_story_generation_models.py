@@ -39,12 +39,15 @@ _WAITING: Final = asyncio.Event()
 @pytest.fixture(scope="module")
 async def writing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
     """One story service for all; each test asks for models of its own, whose circuits are closed."""
-    async with desk(
-        tmp_path_factory.mktemp("data"),
-        first_token_timeout_seconds=0.3,
-        idle_timeout_seconds=0.3,
-        generation_info_wait_seconds=2,
-    ) as running:
+    async with desk(tmp_path_factory.mktemp("data"), generation_info_wait_seconds=20) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def hasty(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+    """One that waits for no text longer than a second, and asks again once."""
+    timers = {"first_token_timeout_seconds": 1, "idle_timeout_seconds": 1}
+    async with desk(tmp_path_factory.mktemp("data"), max_retries=1, **timers) as running:
         yield running
 
 
@@ -97,8 +100,6 @@ _PASSING: Final = [
     (stream(Text("  \n"), Finish(), Usage(), DONE), "UPSTREAM_UNAVAILABLE"),
     (stream(Text("x"), Finish("length"), Usage(), DONE), "UPSTREAM_UNAVAILABLE"),
     (stream(Event({"error": error_object(502, "no")})), "UPSTREAM_UNAVAILABLE"),
-    (stream(Wait(_WAITING, keep_alive=0.05)), "NETWORK_ERROR"),
-    (stream(Wait(_WAITING)), "NETWORK_ERROR"),
     (story(_SHORT), "UPSTREAM_UNAVAILABLE"),
     (story("I am sorry, but I can not write that."), "UPSTREAM_UNAVAILABLE"),
     (story(f"{TITLE}\n\n" + "The owl was very quiet and very tired. " * 40), "UPSTREAM_UNAVAILABLE"),
@@ -231,8 +232,6 @@ async def test_no_wait_goes_past_the_callers_deadline(writing: Desk, model: str)
         stream(*pieces(_HALF), Finish("error"), DONE),
         stream(*pieces(_HALF), Finish("content_filter"), Usage(), DONE),
         stream(*pieces(_HALF), Raw(b"data: {broken\n\n")),
-        stream(*pieces(_HALF), Wait(_WAITING, keep_alive=0.05)),
-        stream(*pieces(_HALF), Wait(_WAITING)),
     ],
 )
 async def test_what_breaks_in_the_middle_is_gone_on_with(writing: Desk, model: str, answer: Answer) -> None:
@@ -254,6 +253,34 @@ async def test_what_breaks_in_the_middle_is_gone_on_with(writing: Desk, model: s
     assert "gen-2" == telling.generation_info["id"]
     assert ["gen-1"] == [earlier["id"] for earlier in telling.generation_info["earlier_generations"]]
     assert ["Fake", "Fake"] == [attempt.metadata["provider_name"] for attempt in telling.attempts.values()]
+
+
+async def test_a_model_that_never_begins_is_given_up(hasty: Desk, model: str) -> None:
+    """Comments that keep the line open are no text: twice asked, twice given up, and typed."""
+    before = len(hasty.upstream.calls)
+    hasty.upstream.answer(*[stream(Wait(_WAITING, keep_alive=0.05))] * 2)
+    telling = await hasty.tell(model=model)
+
+    assert (grpc.StatusCode.UNAVAILABLE, "NETWORK_ERROR") == (telling.failure.code, telling.failure.reason)
+    assert [(model, "TIMEOUT")] * 2 == telling.outcomes
+    calls = hasty.upstream.calls[before:]
+    assert [True, True] == [call.left for call in calls]
+    assert [call.generation_id for call in calls] == [
+        attempt.metadata["generation_id"] for attempt in telling.attempts.values()
+    ]
+
+
+@pytest.mark.parametrize("keep_alive", [None, 0.05])
+async def test_a_model_that_falls_silent_is_gone_on_from(hasty: Desk, model: str, keep_alive: float | None) -> None:
+    """With or without comments in between: the next model says the rest."""
+    hasty.upstream.answer(stream(*pieces(_HALF), Wait(_WAITING, keep_alive)))
+    hasty.upstream.default = goes_on
+    telling = await hasty.tell(model=model, fallback_models=[f"{model}-other"])
+    hasty.upstream.default = None
+
+    assert TEXT == telling.text
+    assert (model, "TIMEOUT") == telling.outcomes[0]
+    assert telling.whole.usage.cost_known
 
 
 async def test_the_only_model_goes_on_with_its_own_text(writing: Desk, model: str) -> None:
