@@ -94,10 +94,20 @@ async def test_what_can_not_be_sent_is_refused_here(gateway: ScriptedGateway, tr
     assert [] == gateway.calls
 
 
-@pytest.mark.parametrize("reason", ["", "RECONNECT"])
-async def test_a_call_that_nobody_began_is_made_again(gateway: ScriptedGateway, transcribe: Any, reason: str) -> None:
-    """The whole recording, to another replica or to the one that comes up."""
-    gateway.queue("Transcribe", Failure(grpc.StatusCode.UNAVAILABLE, reason))
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, ""),
+        (grpc.StatusCode.UNAVAILABLE, "RECONNECT"),
+        (grpc.StatusCode.UNAVAILABLE, "STARTING"),
+        (grpc.StatusCode.INTERNAL, ""),
+    ],
+)
+async def test_a_call_that_nobody_began_is_made_again(
+    gateway: ScriptedGateway, transcribe: Any, code: grpc.StatusCode, reason: str
+) -> None:
+    """The whole recording, to another replica or to the one that comes up; bare INTERNAL is a stream that broke."""
+    gateway.queue("Transcribe", Failure(code, reason))
     gateway.queue("Transcribe", HEARD)
 
     assert HEARD == await transcribe(SOUND, content_type="audio/wav")

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+)
 
 from servicekit.endpoints import check_base_url
 from servicekit.secrets import SecretSource
@@ -22,6 +32,7 @@ OWN_FIELDS: Final = frozenset({"input", "model", "voice", "response_format", "sp
 """What the adapter itself puts into a request, so that `extra` can not."""
 
 _MAX_PROVIDERS: Final = 32
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,5}")
 
 
 def _voices(value: object) -> object:
@@ -31,7 +42,13 @@ def _voices(value: object) -> object:
     return value
 
 
-Language: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,5}$")]
+def _language(value: str) -> str:
+    if not _LANGUAGE.fullmatch(value):
+        raise ValueError("must be by language, such as en or pt-BR")
+    return value
+
+
+Language: TypeAlias = Annotated[str, AfterValidator(_language)]
 VoiceId: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
 VoiceMap: TypeAlias = Annotated[
     dict[Language, Annotated[tuple[VoiceId, ...], Field(min_length=1, max_length=100)]], BeforeValidator(_voices)
@@ -158,7 +175,7 @@ def _one_line(error: ValidationError) -> str:
     location, kind = problem["loc"], problem["type"]
     if kind == "json_invalid" or not location:
         return f"{VARIABLE} must be a JSON list, such as {_EXAMPLE}"
-    if kind == "string_pattern_mismatch":
+    if kind in {"string_pattern_mismatch", "value_error"}:
         # The key of a map is followed by "[key]".
         field = next((part for part in location if part in _PATTERNS), "")
         place = "".join(_step(part) for part in location[: location.index(field) + 1]) if field else ""
