@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind, Treatment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -101,6 +103,24 @@ class UpstreamModel:
     max_completion_tokens: int | None = None
 
 
+class OutOfTokensError(ProviderError):
+    """The answer reached the tokens that it may have: it is cut, and the model that wrote it is well.
+
+    `spending` is what the provider said of its price.
+    """
+
+    def __init__(self, *, provider: str, request_id: str, spending: Spending) -> None:
+        super().__init__(
+            ProviderErrorKind.TRUNCATED, "the answer was cut at its bound", provider=provider, request_id=request_id
+        )
+        self.spending = spending
+
+    @property
+    def treatment(self) -> Treatment:
+        """That of a cut answer, but it does not speak against the provider's health."""
+        return replace(super().treatment, break_circuit=False)
+
+
 class ChatModel(Protocol):
     """Chat models behind one key. Each method is one call upstream at most, but for `generation_info`; none retries.
 
@@ -116,7 +136,8 @@ class ChatModel(Protocol):
 
         ChatStarted is missing where not even an id came; it is the way to what a call cost that failed later. Close
         the generator (`contextlib.aclosing`) when it is left early; that ends the call upstream. Raises
-        ProviderError: TIMEOUT when a timer runs out, TRUNCATED for an answer that is cut, empty or too long,
+        ProviderError: TIMEOUT when a timer runs out, TRUNCATED for an answer that is cut, empty or too long
+        (OutOfTokensError where it came to its `max_tokens`),
         CONTENT_POLICY where a filter ended it, TRANSPORT for what can not be read, and the kinds of the provider's
         own errors, before the first text or after it.
         """

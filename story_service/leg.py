@@ -10,7 +10,7 @@ from servicekit.ids import new_id
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from story_service.answer import Answer, AnswerItem, AnswerReader
 from story_service.assignment import Assignment
-from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatStarted
+from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatStarted, OutOfTokensError
 from story_service.draft import Draft, TooShortError
 from story_service.errors import why
 from story_service.joint import StartedOverError
@@ -156,6 +156,8 @@ class Leg:
     def _spending(self, error: ProviderError | None, estimate: float) -> Spending:
         if self._ended is not None:
             spending = self._ended.spending
+        elif isinstance(error, OutOfTokensError):
+            spending = error.spending
         elif error is not None and not self.generation_id and not _maybe_taken(error):
             return Spending()
         else:

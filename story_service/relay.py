@@ -12,6 +12,7 @@ import structlog
 from servicekit.errors import DomainError
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from story_service.catalogue import OFFLINE
+from story_service.chat import OutOfTokensError
 from story_service.errors import Tried, all_failed, generation_failed, why
 from story_service.ports import LegCut, LegEnded, LegStarted, LegText, LegTitle, ModelCall, ModelWriter
 from story_service.selection import Notice, Selection, gone_on_with
@@ -195,6 +196,9 @@ class Relay:
         if not self._called:
             # It was waited for already: there was no room for the call.
             return False
+        if isinstance(error, OutOfTokensError):
+            # It wrote as much as one answer may have, and goes on with the next.
+            return True
         if error.kind in _OF_THE_PACE:
             return not self._models
         return not (self._content.leg_has_text and any(model != OFFLINE for model in self._models))

@@ -6,14 +6,15 @@ from typing import Any, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from story_service.assignment import MAX_CONTENT_LENGTH
-from story_service.chat import ChatEnded, ChatStarted
-from story_service.openrouter.failures import failure, object_failure, safe_id
+from story_service.chat import ChatEnded, ChatStarted, OutOfTokensError
+from story_service.openrouter.failures import PROVIDER, failure, object_failure, safe_id
 from story_service.openrouter.usage import spending_of
 
 MAX_ANSWER_LENGTH: Final = MAX_CONTENT_LENGTH + 8_192
 """Most code points of an answer: a story at its longest, and what stands around it."""
 
 _PROPER: Final = frozenset({"stop", "end_turn", "eos", "stop_sequence"})
+_OUT_OF_TOKENS: Final = frozenset({"length", "max_tokens", "max_output_tokens"})
 _IMPROPER: Final[Mapping[str, ProviderErrorKind]] = {
     "content_filter": ProviderErrorKind.CONTENT_POLICY,
     "error": ProviderErrorKind.OVERLOAD,
@@ -78,6 +79,8 @@ class Answer:
         """The end of a whole answer. Raises ProviderError for one that is cut, empty, or ended by something else."""
         if not self.finish_reason:
             raise self.failure(ProviderErrorKind.TRUNCATED, "the answer broke off")
+        if self.finish_reason in _OUT_OF_TOKENS:
+            raise OutOfTokensError(provider=PROVIDER, request_id=self.generation_id, spending=spending_of(self._usage))
         if self.finish_reason not in _PROPER:
             raise self.failure(_IMPROPER.get(self.finish_reason, ProviderErrorKind.TRUNCATED))
         if self._half:

@@ -28,7 +28,7 @@ from support.openrouter_fake import (
 )
 from support.story_models import SENTENCES, SUMMARY, TEXT, TITLE, WHOLE, Desk, desk, goes_on, joined
 
-from tale.common.v1 import common_pb2
+from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
 
 _NUMBERS: Final = count()
 _HALF: Final = WHOLE[: len(WHOLE) // 2]
@@ -228,7 +228,6 @@ async def test_no_wait_goes_past_the_callers_deadline(writing: Desk, model: str)
         broken_off(_HALF, 502),
         stream(*pieces(_HALF)),
         stream(*pieces(_HALF), Cut()),
-        stream(*pieces(_HALF), Finish("length"), Usage(), DONE),
         stream(*pieces(_HALF), Finish("error"), DONE),
         stream(*pieces(_HALF), Finish("content_filter"), Usage(), DONE),
         stream(*pieces(_HALF), Raw(b"data: {broken\n\n")),
@@ -281,6 +280,23 @@ async def test_a_model_that_falls_silent_is_gone_on_from(hasty: Desk, model: str
     assert TEXT == telling.text
     assert (model, "TIMEOUT") == telling.outcomes[0]
     assert telling.whole.usage.cost_known
+
+
+async def test_a_model_whose_answer_is_full_goes_on_itself(writing: Desk, model: str) -> None:
+    """It is well, so its circuit counts no failure, and no other model is asked."""
+    writing.upstream.answer(stream(*pieces(_HALF), Finish("length"), Usage(), DONE))
+    writing.upstream.default = goes_on
+    telling = await writing.tell(model=model, fallback_models=[f"{model}-other"])
+    status = status_pb2_grpc.StatusServiceStub(writing.service.channel)
+    circuits = (await status.GetStatus(status_pb2.GetStatusRequest(), timeout=10)).status.circuits
+
+    assert TEXT == telling.text
+    assert [model] == telling.started
+    assert [(model, "TRUNCATED"), (model, "")] == telling.outcomes
+    assert pytest.approx(writing.upstream.total_cost) == telling.whole.usage.cost_usd
+    assert [(1, 0)] == [
+        (each.successful_calls, each.failed_calls) for each in circuits if each.name == f"openrouter:{model}"
+    ]
 
 
 async def test_the_only_model_goes_on_with_its_own_text(writing: Desk, model: str) -> None:
