@@ -15,7 +15,7 @@ import httpx
 from pydantic import ValidationError
 
 from servicekit.resilience.errors import ProviderErrorKind
-from storage_service.supabase.failures import PROVIDER, SupabaseError, from_answer
+from storage_service.supabase.failures import MissingError, SupabaseDefectError, SupabaseError, from_answer
 from supabase import AsyncClientOptions, acreate_client
 
 if TYPE_CHECKING:
@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     from storage_service.supabase.config import SupabaseConfig
     from supabase import AsyncClient
 
-__all__ = ["PROVIDER", "Client", "build"]
-
 _BLOCK: Final = 1 << 20
 _PARTIAL: Final = 206
+_BAD_REQUEST: Final = 400
 
 # It would log the address of every request. LOG_LEVELS may say so.
 if not logging.getLogger("httpx").level:
@@ -75,7 +74,7 @@ class Client:
                 data = (await self.sdk.rpc(function, params).execute()).data
             if isinstance(data, str):
                 # What is no JSON comes out as text; no function of ours answers with text.
-                raise ValueError("no JSON")
+                raise SupabaseError(ProviderErrorKind.TRANSPORT, "the answer can not be read", undone=False)
         return data
 
     async def bucket(self) -> dict[str, Any]:
@@ -101,10 +100,18 @@ class Client:
             )
 
     async def size(self, path: str) -> int | None:
-        """Bytes of a file; None where Storage does not say."""
-        with _typed():
-            async with asyncio.timeout(self._timeout):
-                answer = await self._session.head(self._url("object", self._bucket, path))
+        """Bytes of a file, 0 for one that is not there; None where Storage does not say."""
+        try:
+            with _typed():
+                async with asyncio.timeout(self._timeout):
+                    answer = await self._session.head(self._url("object", self._bucket, path))
+        except MissingError:
+            return 0
+        except SupabaseDefectError as error:
+            # It says 400 for what is not there, and to HEAD it says no more.
+            if error.status == _BAD_REQUEST:
+                return 0
+            raise
         length = answer.headers.get("content-length", "")
         return int(length) if length.isdigit() and "content-encoding" not in answer.headers else None
 

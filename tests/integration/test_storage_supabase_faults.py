@@ -335,6 +335,8 @@ async def test_audio_survives_an_upload_that_is_cut(store: Store, faults: Proxy)
         Fault("halve", at="/object/tales/"),
         Fault("reset", at="/object/tales/", late=True),
         Fault("answer", at="/object/tales/", status=500, body={"statusCode": "500", "error": "Internal"}),
+        # What Storage answers to HEAD where there is no such file.
+        Fault("answer", at="/object/tales/", method="HEAD", status=400, body=""),
     ):
         story_id = await store.story()
         faults.plan(fault)
