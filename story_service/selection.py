@@ -34,7 +34,8 @@ class ModelSelector:
 
     With a key: the request's model (or the configured one), the request's fallbacks, the configured ones, each once.
     The embedded writer comes last, and only where it is named: in the request's fallbacks, or in the configured ones
-    where the request has none. Without a key it stands in for the default model, or for another where it is named.
+    where the request has none. Where it is asked first, only what is named with it is tried behind it. Without a key it
+    stands in for the default model, or for another where it is named.
     """
 
     def __init__(self, *, default_model: str, fallback_models: Sequence[str], key_set: bool) -> None:
@@ -48,7 +49,9 @@ class ModelSelector:
         asked = tuple(map(_resolved, assignment.fallback_models))
         offline = OFFLINE in (asked or self._fallback_models)
         if model == OFFLINE:
-            return Selection((OFFLINE,))
+            # Who asks for what costs nothing pays for nothing else but what is named beside it.
+            named = asked or (() if assignment.model else self._fallback_models)
+            return Selection(tuple(dict.fromkeys((OFFLINE, *(named if self._key_set else ())))))
         if self._key_set:
             paid = [name for name in (model, *asked, *self._fallback_models) if name != OFFLINE]
             return Selection(tuple(dict.fromkeys((*paid, *((OFFLINE,) if offline else ())))))

@@ -100,7 +100,8 @@ def test_any_id_of_openrouters_form_passes(model: str) -> None:
         ("a/one", ("offline",), ("a/two", "a/three"), ("a/two", "a/three")),
         ("a/one", (), ("a/two", "offline", "a/three"), ("a/two", "a/three", "offline")),
         ("a/one", ("a/two",), ("offline",), ("offline",)),
-        ("offline", ("a/two",), ("",), ("offline",)),
+        ("offline", ("a/two",), ("",), ("offline", "a/two")),
+        ("a/one", ("a/two",), ("offline", "a/three"), ("offline", "a/three")),
         ("a/one", ("openai/gpt-4o",), ("GPT_4O", "gpt_4o_mini"), ("openai/gpt-4o", "openai/gpt-4o-mini")),
     ],
 )
