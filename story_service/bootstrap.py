@@ -9,6 +9,7 @@ from servicekit.resilience.breaker import BreakerConfig
 from servicekit.resilience.limits import ProviderLimits
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryBudget, RetryPolicy
+from servicekit.settings import ConfigurationError, env_name
 from servicekit.status_service import package_version
 from story_service.app import OPENROUTER, StoryApp
 from story_service.asking import Asking, AskingSettings
@@ -64,7 +65,7 @@ def build(settings: StorySettings, *, provider: Provider | None = None, budget: 
     story_metrics = StoryMetrics(metrics, models=[model.id for model in models])
     breakers = BreakerManager(lambda name: _breaker(name, settings), metrics=metrics)
     paces = Paces()
-    prompts = PromptBuilder(settings.prompts_dir)
+    prompts = _prompts(settings)
     paid: _Paid | None = None
     if key_set:
         paid = _paid(
@@ -168,6 +169,13 @@ def _openrouter(settings: StorySettings) -> OpenRouterChatModel:
         ),
         settings.openrouter_key(),
     )
+
+
+def _prompts(settings: StorySettings) -> PromptBuilder:
+    try:
+        return PromptBuilder(settings.prompts_dir)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{env_name(StorySettings, 'prompts_dir')}: {error}") from None
 
 
 def _embedded_writer(engine: OfflineWriter, settings: StorySettings) -> EmbeddedWriter:

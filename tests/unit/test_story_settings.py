@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from servicekit.settings import ConfigurationError, load
+from story_service.bootstrap import build
 from story_service.settings import StorySettings
 
 
@@ -133,3 +134,9 @@ def test_a_key_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     ) as caught:
         load(StorySettings)
     assert "theirs" not in str(caught.value)
+
+
+def test_templates_that_can_not_be_used_stop_the_start(tmp_path: Path) -> None:
+    """The line names the variable; with or without a key."""
+    with pytest.raises(ConfigurationError, match=r"^STORY_PROMPTS_DIR: "):
+        build(StorySettings(prompts_dir=tmp_path / "nothing"))
