@@ -1,0 +1,202 @@
+"""Many at once over the functions of the schema, on a PostgreSQL with many connections."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from support.postgres_store import over_postgres
+from support.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, new_story
+
+from servicekit.errors import DomainError
+from servicekit.ids import new_id
+from storage_service import states
+from storage_service.records import AudioKey, Cancel, Narrate, RepeatKey, Retry
+from storage_service.supabase.connection import Connection
+from storage_service.supabase.migrating import migrate
+from storage_service.supabase.profile_store import SupabaseProfileStore
+from storage_service.supabase.removals import SupabaseRemovalStore
+from storage_service.supabase.story_store import SupabaseStoryStore
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+
+ME = "mia"
+AT_ONCE = 16
+
+
+@pytest.fixture
+async def connection(database: str) -> AsyncIterator[Connection]:
+    """A database of its own, and a connection with many sessions to it."""
+    await migrate(database, lambda _: None)
+    async with over_postgres(database, ManualClock()) as it:
+        yield it
+
+
+@pytest.fixture
+def stories(connection: Connection) -> SupabaseStoryStore:
+    """The store of the stories."""
+    return SupabaseStoryStore(connection)
+
+
+async def outcomes(*calls: Awaitable[object]) -> list[str]:
+    """How calls end that are made at once: "", or the reason."""
+
+    async def one(call: Awaitable[object]) -> str:
+        try:
+            await call
+        except DomainError as error:
+            return error.reason
+        return ""
+
+    return await asyncio.gather(*(one(call) for call in calls))
+
+
+async def test_racing_creates_with_a_request_id_make_one_story(stories: SupabaseStoryStore) -> None:
+    """Each caller gets it, and one of them is told that it is new; another request under that id is refused."""
+    for number in range(10):
+        new = [new_story(request_id=f"r-{number}", lease=LEASE) for _ in range(AT_ONCE)]
+        answers = await asyncio.gather(*(stories.create(ME, one) for one in new))
+        assert 1 == sum(created for _, created in answers)
+        (kept,) = {record.story.id for record, _ in answers}
+        assert {1} == {record.run.lease_token for record, _ in answers}
+        page = await stories.list_page(ME, common_pb2.StoryFilter(), limit=100, after=None)
+        assert kept == page[0].id or kept in {summary.id for summary in page}
+        assert number + 1 == len(page)
+    other = new_story(request_id="r-0", fingerprint=b"x" * 32)
+    assert ["REQUEST_ID_REUSED"] == await outcomes(stories.create(ME, other))
+
+
+async def test_racing_creates_of_different_requests_under_one_id_let_one_win(stories: SupabaseStoryStore) -> None:
+    """The others are refused, and leave no story."""
+    new = [new_story(request_id="r-1", fingerprint=bytes([number]) * 32) for number in range(AT_ONCE)]
+    reasons = await outcomes(*(stories.create(ME, one) for one in new))
+    assert ["", *["REQUEST_ID_REUSED"] * (AT_ONCE - 1)] == sorted(reasons)
+    assert 1 == len(await stories.list_page(ME, common_pb2.StoryFilter(), limit=100, after=None))
+
+
+async def test_racing_creates_with_a_story_id_make_one_story(stories: SupabaseStoryStore) -> None:
+    """The id is the caller's, and may come twice."""
+    new = new_story(lease=LEASE)
+    answers = await asyncio.gather(*(stories.create(ME, new) for _ in range(AT_ONCE)))
+    assert 1 == sum(created for _, created in answers)
+    assert {1} == {record.run.lease_token for record, _ in answers}
+
+
+async def test_racing_creates_make_one_child(connection: Connection) -> None:
+    """Uniqueness is (owner, request id)."""
+    profiles = SupabaseProfileStore(connection)
+    repeat = RepeatKey("r-1", FINGERPRINT)
+    made = await asyncio.gather(*(profiles.create(ME, common_pb2.Child(name="Mia"), repeat) for _ in range(AT_ONCE)))
+    assert 1 == len({child.id for child in made})
+    assert 1 == len(await profiles.list_page(ME, common_pb2.Child, limit=100, after=None))
+
+
+async def test_of_racing_changes_on_one_revision_one_wins(connection: Connection) -> None:
+    """The others learn that they lost."""
+    profiles = SupabaseProfileStore(connection)
+    mia = await profiles.create(ME, common_pb2.Child(name="Mia"), None)
+    names = [f"Mia {number}" for number in range(AT_ONCE)]
+    reasons = await outcomes(
+        *(profiles.update(ME, common_pb2.Child(id=mia.id, name=name), {"name"}, expected_revision=1) for name in names)
+    )
+    assert ["", *["REVISION_MISMATCH"] * (AT_ONCE - 1)] == sorted(reasons)
+    assert 2 == (await profiles.get(ME, common_pb2.Child, mia.id)).revision
+
+
+@pytest.mark.parametrize("again", [Retry, lambda repeat, lease: Narrate(common_pb2.VoiceSelection(), repeat, lease)])
+async def test_a_request_to_go_on_that_comes_twice_at_once_is_one(
+    stories: SupabaseStoryStore, again: Callable[..., Retry | Narrate]
+) -> None:
+    """The second finds what the first did."""
+    new = new_story(lease=LEASE, narrate=False)
+    await stories.create(ME, new)
+    change = again(RepeatKey("r-1", FINGERPRINT), LEASE)
+    ended = states.FAILED if isinstance(change, Retry) else states.READY
+    end = checkpoint(new.story_id, state=ended, text=(0, "Once."), content_complete=True)
+    await stories.checkpoint(LEASE.duration, [end])
+    answers = await asyncio.gather(
+        *(stories.update(ME, new.story_id, change, expected_revision=None) for _ in range(AT_ONCE))
+    )
+    assert 1 == sum(changed for _, changed in answers)
+    assert {(2, 2)} == {(record.story.revision, record.run.lease_token) for record, _ in answers}
+
+
+async def test_batches_that_name_the_same_stories_never_wait_for_each_other_for_good(
+    stories: SupabaseStoryStore,
+) -> None:
+    """Whatever order they name them in; each holds, since each says the same."""
+    new = [new_story(lease=LEASE) for _ in range(20)]
+    for one in new:
+        await stories.create(ME, one)
+    text = ""
+    for _ in range(5):
+        batch = [checkpoint(one.story_id, text=(len(text), "Once upon ")) for one in new]
+        text += "Once upon "
+        orders = [batch, batch[::-1], batch[10:] + batch[:10], batch[::2] + batch[1::2]]
+        answers = await asyncio.gather(*(stories.checkpoint(LEASE.duration, order) for order in orders))
+        assert {""} == {result.error.reason for answer in answers for result in answer}
+    assert {text} == {(await stories.get(ME, one.story_id, full=False)).story.content for one in new}
+
+
+async def test_a_run_that_is_cancelled_while_it_writes_stays_cancelled(stories: SupabaseStoryStore) -> None:
+    """Whichever comes first, what comes after it is refused or harmless."""
+    for _ in range(20):
+        new = new_story(lease=LEASE)
+        await stories.create(ME, new)
+        writes = [
+            stories.checkpoint(LEASE.duration, [checkpoint(new.story_id, text=(0, "Once upon a time."[:length]))])
+            for length in (4, 9, 17)
+        ]
+        reasons = await outcomes(*writes, stories.update(ME, new.story_id, Cancel(), expected_revision=None))
+        assert [""] * 4 == reasons
+        record = await stories.get(ME, new.story_id, full=False)
+        assert (states.CANCELLED, 2) == (record.story.state, record.run.lease_token)
+        assert "Once upon a time.".startswith(record.story.content)
+
+
+async def test_deleting_while_audio_is_attached_loses_no_file(
+    connection: Connection, stories: SupabaseStoryStore
+) -> None:
+    """Either the story had it, and it is told to be removed, or attaching is refused."""
+    for _ in range(20):
+        new = new_story(lease=LEASE)
+        await stories.create(ME, new)
+        key = AudioKey(new.story_id, new_id())
+        audio = common_pb2.StoryAudio(audio_id=new_id(), sha256=b"1" * 32)
+        attached, deleted = await outcomes(
+            stories.attach_audio(new.story_id, 1, audio, key), stories.delete(ME, new.story_id)
+        )
+        assert "" == deleted
+        left = await SupabaseRemovalStore(connection).files_to_remove(most=100)
+        assert attached in {"", "STORY_NOT_FOUND"}
+        assert (attached == "") == (key in left)
+
+
+async def test_a_child_that_is_erased_while_stories_are_asked_for_is_gone(connection: Connection) -> None:
+    """No story of it is left behind, or the next call finds it."""
+    stories, profiles, removals = (
+        SupabaseStoryStore(connection),
+        SupabaseProfileStore(connection),
+        SupabaseRemovalStore(connection),
+    )
+    for _ in range(10):
+        mia = await profiles.create(ME, common_pb2.Child(name="Mia"), None)
+        new = [new_story(child_id=mia.id) for _ in range(6)]
+        await outcomes(*(stories.create(ME, one) for one in new), removals.erase_child(ME, mia.id, most=100))
+        await outcomes(removals.erase_child(ME, mia.id, most=100))
+        assert [] == list(await stories.list_page(ME, common_pb2.StoryFilter(child_id=mia.id), limit=10, after=None))
+        assert ["CHILD_NOT_FOUND"] == await outcomes(stories.create(ME, new_story(child_id=mia.id)))
+
+
+async def test_released_leases_go_to_one_claimer_each(stories: SupabaseStoryStore) -> None:
+    """Giving back and claiming at once."""
+    new = [new_story() for _ in range(40)]
+    for one in new:
+        await stories.create(ME, one)
+    held = await stories.claim(LEASE, most=40, story_ids=())
+    leases = [storage_pb2.HeldLease(story_id=one.story_id, lease_token=one.lease_token) for one in held]
+    claiming = [asyncio.create_task(stories.claim(LEASE, most=7, story_ids=())) for _ in range(8)]
+    released = await stories.release(leases)
+    claims = await asyncio.gather(*claiming)
+    later = [await stories.claim(LEASE, most=40, story_ids=())]
+    claimed = [one.story_id for claim in [*claims, *later] for one in claim]
+    assert (40, 40, {one.story_id for one in new}) == (released, len(claimed), set(claimed))
