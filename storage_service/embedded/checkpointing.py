@@ -7,6 +7,7 @@ from typing import Final
 from storage_service import states
 from storage_service.checkpoints import Advance, CheckpointRefused, RunFacts, judge
 from storage_service.embedded.creating import keep_problems
+from storage_service.embedded.indexing import enter, is_found, leave
 from storage_service.embedded.rows import load_facts, split_parts, timestamp
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -151,6 +152,11 @@ def _advance(
     now: int,
 ) -> None:
     narration = advance.narration
+    was = is_found(facts.state, content_complete=facts.content_complete)
+    will_be = is_found(advance.state, content_complete=advance.content_complete)
+    renamed = advance.title not in {"", facts.title}
+    if was and (renamed or not will_be):
+        leave(connection, checkpoint.story_id)
     connection.execute(
         _ADVANCE,
         {
@@ -169,6 +175,8 @@ def _advance(
             "lease_expire_time": expire_time,
         },
     )
+    if will_be and (renamed or not was):
+        enter(connection, checkpoint.story_id)
 
 
 def _audio_id(facts: RunFacts, narration: common_pb2.NarrationHeader | None) -> str:

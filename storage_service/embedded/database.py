@@ -63,6 +63,7 @@ class Database:
             if self._path is not None:
                 await asyncio.to_thread(_create_file, self._path)
             writer = await self._connect()
+            await writer.run(_check_modules)
             await writer.run(migrate)
             for _ in range(self._reader_count):
                 reader = await self._connect()
@@ -153,6 +154,11 @@ def _transact(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection
             connection.execute("ROLLBACK")
         raise
     return result
+
+
+def _check_modules(connection: sqlite3.Connection) -> None:
+    if not connection.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchone():
+        raise ConfigurationError("STORAGE_BACKEND=embedded needs SQLite with FTS5, which this Python's has not")
 
 
 def _forbid_writing(connection: sqlite3.Connection) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from storage_service.embedded.rows import to_summary
-from storage_service.errors import field_error
+from storage_service.embedded.searching import to_expression
 from storage_service.records import Position
 from tale.common.v1 import common_pb2
 
@@ -15,25 +15,57 @@ _COLUMNS: Final = """
 s.id, s.state, s.title, s.kind, s.child_id, s.hero_id, s.child_name, s.language_code, s.length_minutes, s.rating,
 s.create_time, s.update_time, s.revision, a.duration
 """
+_LATEST: Final = (1 << 63) - 1
 
 
 def list_stories(
     connection: sqlite3.Connection, owner: str, chosen: common_pb2.StoryFilter, limit: int, after: Position | None
 ) -> Sequence[common_pb2.StorySummary]:
     """At most `limit` summaries, newest first, from the one behind `after` on."""
-    if chosen.query:
-        raise field_error("filter.query", "is not supported by the embedded store in this version yet")
     terms, values = _conditions(chosen)
     if after is not None:
         terms.append("(s.create_time, s.id) < (?, ?)")
         values += [after.create_time, after.resource_id]
     where = " AND ".join(["s.owner = ?", *terms])
+    if chosen.query:
+        expression = to_expression(owner, chosen.query)
+        return [] if expression is None else _search(connection, expression, where, (owner, *values), limit, after)
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM stories s LEFT JOIN story_audio a ON a.story_id = s.id"  # noqa: S608 - our own terms
         f" WHERE {where} ORDER BY s.create_time DESC, s.id DESC LIMIT ?",
         (owner, *values, limit),
     )
     return [to_summary(row) for row in rows]
+
+
+def _search(
+    connection: sqlite3.Connection,
+    expression: str,
+    where: str,
+    values: Sequence[str | int],
+    limit: int,
+    after: Position | None,
+) -> Sequence[common_pb2.StorySummary]:
+    """A page of what matches. The index gives it by time, and those of one moment in any order."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM story_search CROSS JOIN stories s ON s.search_id = story_search.rowid"  # noqa: S608
+        " LEFT JOIN story_audio a ON a.story_id = s.id"
+        f" WHERE story_search MATCH ? AND story_search.rowid <= ? AND {where} ORDER BY story_search.rowid DESC",
+        (expression, _LATEST if after is None else last_search_id(after.create_time), *values),
+    )
+    found: list[sqlite3.Row] = []
+    for row in rows:
+        if len(found) >= limit and row["create_time"] != found[-1]["create_time"]:
+            break
+        found.append(row)
+    rows.close()
+    found.sort(key=lambda row: (row["create_time"], row["id"]), reverse=True)
+    return [to_summary(row) for row in found[:limit]]
+
+
+def last_search_id(create_time: int) -> int:
+    """The last `search_id` that a story of that time can have."""
+    return min(create_time * 1024 + 1023, _LATEST)
 
 
 def _conditions(chosen: common_pb2.StoryFilter) -> tuple[list[str], list[str | int]]:

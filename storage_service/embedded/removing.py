@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from storage_service import states
+from storage_service.embedded.indexing import leave
 from storage_service.embedded.repeating import bury, forget_requests, is_deleted
 from storage_service.embedded.scrubbing import note_removal, removed_count
 from storage_service.errors import child_not_found, story_not_found
@@ -135,6 +136,7 @@ def _remove(connection: sqlite3.Connection, row: sqlite3.Row, now: int) -> Remov
     ]
     # A run may have stopped (or been stopped) a moment ago with calls in flight.
     lately = not states.is_final(row["state"]) or (row["end_time"] or 0) > now - _IN_FLIGHT
+    leave(connection, story_id)
     connection.execute("DELETE FROM stories WHERE id = ?", (story_id,))
     bury(connection, row["owner"], story_id, now)
     connection.execute(

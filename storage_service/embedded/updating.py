@@ -4,6 +4,7 @@ import sqlite3
 from typing import Final
 
 from storage_service import states
+from storage_service.embedded.indexing import enter, leave
 from storage_service.embedded.leasing import take_lease
 from storage_service.embedded.repeating import find_request, keep_request
 from storage_service.embedded.rows import load_facts
@@ -40,7 +41,10 @@ def update_story(
             _cancel(connection, story_id, now)
         case Retry(repeat, lease):
             keep_request(connection, owner, "Retry", repeat, story_id, now)
+            # One whose text is not whole is not found until it is.
+            leave(connection, story_id)
             connection.execute(_BEGIN_AGAIN, (states.PENDING, now, story_id))
+            enter(connection, story_id)
             _take(connection, story_id, lease, now)
         case Narrate(voice, repeat, lease):
             keep_request(connection, owner, "Narrate", repeat, story_id, now)
@@ -76,11 +80,13 @@ def _cancel(connection: sqlite3.Connection, story_id: str, now: int) -> None:
         "SELECT 1 FROM stories JOIN story_audio ON story_audio.story_id = stories.id WHERE id = ? AND state = ?",
         (story_id, states.NARRATING),
     ).fetchone()
+    leave(connection, story_id)
     connection.execute(
         "UPDATE stories SET state = ?, revision = revision + 1, update_time = ?, end_time = ?,"
         " lease_token = lease_token + 1, lease_expire_time = NULL, runner = '' WHERE id = ?",
         (states.READY if told else states.CANCELLED, now, now, story_id),
     )
+    enter(connection, story_id)
 
 
 def _close_book(connection: sqlite3.Connection, story_id: str, voice: common_pb2.VoiceSelection) -> None:

@@ -1,0 +1,112 @@
+"""The index of words in the embedded store: old databases get it, and nothing that is gone stays in it."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from support.storage_kit import LEASE, ManualClock, checkpoint, new_story
+
+from servicekit.errors import DomainError
+from storage_service import states
+from storage_service.embedded import indexing
+from storage_service.embedded.database import Database
+from storage_service.embedded.removal_store import SqliteRemovalStore
+from storage_service.embedded.schema import migrations
+from storage_service.embedded.story_store import SqliteStoryStore
+from storage_service.records import Cancel, Retry
+from tale.common.v1 import common_pb2
+
+ME = "mia"
+SECRET_WORD = "zyxwinabolt"  # noqa: S105 - a word that is its own stem
+
+IN_INDEX = SECRET_WORD[1:]
+"""The index keeps a word less the letters that it shares with the one before."""
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    """An empty store in a file."""
+    it = Database(tmp_path / "data" / "tale.sqlite3", sync="normal", readers=2)
+    await it.open()
+    yield it
+    await it.close()
+
+
+async def told(store: SqliteStoryStore, text: str, **changes: object) -> str:
+    """Id of a story of that text."""
+    record, _ = await store.create(ME, new_story(lease=LEASE, narrate=False, **changes))  # type: ignore[arg-type]
+    end = checkpoint(record.story.id, state=states.READY, title="T", text=(0, text), content_complete=True)
+    await store.checkpoint(LEASE.duration, [end])
+    return record.story.id
+
+
+async def ids(store: SqliteStoryStore, query: str) -> list[str]:
+    """What is found."""
+    page = await store.list_page(ME, common_pb2.StoryFilter(query=query), limit=10, after=None)
+    return [one.id for one in page]
+
+
+def files_with(folder: Path, word: str) -> list[str]:
+    """The files that a word is in."""
+    return [path.name for path in folder.rglob("*") if path.is_file() and word.encode() in path.read_bytes()]
+
+
+async def test_an_older_store_gets_its_index(tmp_path: Path) -> None:
+    """Stories that were kept before there was one are found, in order, several of one moment too."""
+    path = tmp_path / "tale.sqlite3"
+    connection = sqlite3.connect(path, isolation_level=None)
+    for step in migrations()[:3]:
+        connection.executescript(step.sql)
+    connection.execute("PRAGMA user_version = 3")
+    for name, time, state in (("a", 5, 4), ("b", 5, 6), ("c", 7, 4), ("d", 8, 2)):
+        connection.execute(
+            "INSERT INTO stories (id, owner, state, kind, language_code, length_minutes, narrate, title,"
+            " content_complete, create_time, update_time) VALUES (?, ?, ?, 1, 'en', 5, 0, 'T', ?, ?, 0)",
+            (name, ME, state, state == 4, time),
+        )
+        connection.executemany("INSERT INTO story_texts VALUES (?, ?, ?)", [(name, 5, "gon."), (name, 0, "A dra")])
+    connection.close()
+    store = SqliteStoryStore(database := Database(path, sync="normal", readers=1), ManualClock())
+    await store.open()
+    assert ["c", "b", "a"] == await ids(store, "dragon")
+    await database.write(indexing.check)
+    await store.close()
+
+
+async def test_the_index_is_in_step_with_the_stories(database: Database) -> None:
+    """After all that can happen to a story, SQLite's own check finds no difference."""
+    store = SqliteStoryStore(database, ManualClock())
+    kept, gone = await told(store, "A dragon."), await told(store, "An owl.")
+    await store.delete(ME, gone)
+    record, _ = await store.create(ME, new_story(lease=LEASE))
+    tried = record.story.id
+    await store.checkpoint(LEASE.duration, [checkpoint(tried, state=states.FAILED, text=(0, "A fox."))])
+    await store.update(ME, tried, Retry(lease=LEASE), expected_revision=None)
+    await store.checkpoint(LEASE.duration, [checkpoint(tried, 2, title="Fox", text=(6, " A dragon."))])
+    await store.update(ME, tried, Cancel(), expected_revision=None)
+    await database.write(indexing.check)
+    assert [tried, kept] == await ids(store, "dragon")
+
+
+async def test_a_difference_would_be_found(database: Database) -> None:
+    """The check is not one that always holds."""
+    store = SqliteStoryStore(database, ManualClock())
+    await told(store, "A dragon.")
+    await database.write(lambda connection: connection.execute("UPDATE story_texts SET text = 'An owl.'").close())
+    with pytest.raises(DomainError, match="STORAGE_UNAVAILABLE"):
+        await database.write(indexing.check)
+
+
+async def test_words_of_what_was_removed_are_nowhere(database: Database, tmp_path: Path) -> None:
+    """Deleted words stand in the index as such until it is merged; after the scrub they are in no file."""
+    store, removals = SqliteStoryStore(database, ManualClock()), SqliteRemovalStore(database, ManualClock())
+    others = [await told(store, f"A dragon and number{number}.") for number in range(50)]
+    gone = await told(store, f"Once {SECRET_WORD} met a dragon.")
+    assert [gone] == await ids(store, SECRET_WORD)
+    await store.delete(ME, gone)
+    assert ["tale.sqlite3-wal"] == files_with(tmp_path, IN_INDEX)
+    await removals.scrub()
+    assert [] == files_with(tmp_path, IN_INDEX)
+    assert [others[20]] == await ids(store, "number20")
+    await database.write(indexing.check)
