@@ -252,7 +252,11 @@ begin
   if p_filter ? 'language_code' then v_terms := v_terms || ' and s.language_code = $2 ->> ''language_code'''; end if;
   if p_filter ? 'kind' then v_terms := v_terms || ' and s.kind = $2 ->> ''kind'''; end if;
   if p_filter ? 'states' then
-    v_terms := v_terms || ' and s.state in (select jsonb_array_elements_text($2 -> ''states''))';
+    -- Spelt out, so that the planner knows which states are rare.
+    v_terms := v_terms || format(
+      ' and s.state in (%s)',
+      (select string_agg(quote_literal(one), ', ') from jsonb_array_elements_text(p_filter -> 'states') as one)
+    );
   end if;
   if p_filter ? 'min_rating' then v_terms := v_terms || ' and s.rating >= ($2 ->> ''min_rating'')::integer'; end if;
   if p_filter ? 'max_rating' then v_terms := v_terms || ' and s.rating <= ($2 ->> ''max_rating'')::integer'; end if;
