@@ -19,6 +19,9 @@ WORKDIR /app
 COPY protos/ ./
 COPY servicekit/ servicekit/
 COPY ${SERVICE}/ ${SERVICE}/
+# The schema goes along with the service that can apply it (`python -m storage_service migrate`).
+RUN --mount=type=bind,source=supabase/migrations,target=/migrations \
+    if [ "$SERVICE" = storage_service ]; then cp -r /migrations storage_service/supabase/migrations; fi
 # The service asks its distribution for its version.
 COPY pyproject.toml LICENSE NOTICE /licences/
 RUN python -c 'import pathlib, tomllib; \

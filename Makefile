@@ -52,10 +52,10 @@ test: setup ## Runs all tests that pip alone can bring
 	$(BIN)/python -m pytest -m "not long and not system" -n 2 --dist loadfile
 
 test-long: setup ## Runs soaks and large volumes
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m long --timeout 1800
 
 test-system: setup ## Runs what needs Docker or Debian packages
-	$(BIN)/python -m pytest -m system
+	$(BIN)/python -m pytest -m system --timeout 900
 
 lint: setup ## Checks style and contracts
 	$(BIN)/ruff check $(CODE)
