@@ -104,9 +104,6 @@ EMBEDDED = (on_disk, in_memory)
 ADAPTERS = (*EMBEDDED, SUPABASE)
 """Parameters of a fixture that asks `adapter_of` for its stores."""
 
-SEARCHING = (SUPABASE,)
-"""Of them those that find stories by words."""
-
 
 def adapter_of(request: pytest.FixtureRequest) -> Adapter:
     """The adapter that a fixture is parametrised with; Supabase is started where it is asked for."""
