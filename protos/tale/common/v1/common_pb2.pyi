@@ -751,7 +751,7 @@ class Attempt(_message.Message):
     reason: _builtins.str
     """Why it failed: a reason as in ErrorInfo, or a kind of provider error."""
     cost_usd: _builtins.float
-    """Cost in US dollars."""
+    """Cost in US dollars; about how much, where `cost_known` is false."""
     cost_known: _builtins.bool
     """True when `cost_usd` is what was billed."""
     prompt_tokens: _builtins.int

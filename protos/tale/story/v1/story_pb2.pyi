@@ -107,7 +107,7 @@ class GenerateStoryResponse(_message.Message):
 
     @_builtins.property
     def attempt(self) -> _common_pb2.Attempt:
-        """One call to a model has ended."""
+        """One call to a model has ended. Comes again with the same id when more is known of it."""
 
     @_builtins.property
     def complete(self) -> Global___GenerationComplete:
@@ -252,7 +252,7 @@ class GenerationComplete(_message.Message):
 
     @_builtins.property
     def generation_info(self) -> _struct_pb2.Struct:
-        """What the model's provider tells of the generation."""
+        """What the model's provider tells of the generation; of earlier ones within this call under "earlier_generations"."""
 
     def __init__(
         self,
