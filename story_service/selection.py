@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from story_service.assignment import Assignment
 from story_service.catalogue import OFFLINE, resolve
 from story_service.errors import model_not_configured, model_not_found
+
+_FALLBACK: Final = "MODEL_FALLBACK"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +78,13 @@ def gone_on_with(model: str, *, failed: str, reason: str) -> Notice:
     metadata = {"model": model, "failed_model": failed, "why": reason}
     if model == OFFLINE:
         return Notice(
-            reason="EMBEDDED_WRITER",
-            message="The embedded writer writes in place of the language model that failed.",
+            reason=_FALLBACK,
+            message=f"The embedded writer writes in place of {failed}, which failed.",
             mend="Nothing has to be done; leave offline out of the fallback models to get an error instead.",
             metadata=metadata,
         )
     return Notice(
-        reason="MODEL_FALLBACK",
+        reason=_FALLBACK,
         message=f"{model} writes in place of {failed}, which failed.",
         mend="Nothing has to be done; if it happens often, ask for another model first.",
         metadata=metadata,

@@ -190,7 +190,9 @@ async def test_the_embedded_writer_stands_in_for_a_refused_key_where_it_is_named
 
     assert [model, "offline"] == telling.started
     assert (True, "offline") == (telling.whole.embedded, telling.whole.model)
-    assert ["EMBEDDED_WRITER"] == [warning.reason for warning in telling.warnings]
+    assert [("MODEL_FALLBACK", "offline", "AUTH")] == [
+        (warning.reason, warning.metadata["model"], warning.metadata["why"]) for warning in telling.warnings
+    ]
     assert 1 == len(writing.upstream.calls)
 
 

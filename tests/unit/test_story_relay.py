@@ -159,7 +159,7 @@ async def test_a_model_that_spoke_goes_on_itself_before_the_embedded_writer_does
 
     assert ["a/one", "a/one", "offline"] == writer.models
     assert (True, "offline") == (_completed(told).embedded, _completed(told).model)
-    assert ["EMBEDDED_WRITER"] == [item.reason for item in told if isinstance(item, Notice)]
+    assert ["MODEL_FALLBACK"] == [item.reason for item in told if isinstance(item, Notice)]
 
 
 @pytest.mark.parametrize("kind", [_KIND.AUTH, _KIND.QUOTA])
