@@ -11,6 +11,7 @@ from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryPolicy
 from servicekit.settings import ConfigurationError
 from voice_service.account import AccountWatch
+from voice_service.ahead import WorkAhead
 from voice_service.app import VoiceApp
 from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.finish import SegmentFinisher
@@ -99,11 +100,8 @@ def assemble(
         metrics=voice_metrics,
     )
     synthesizer = SegmentSynthesizer(cache=cache, calls=calls, encoder=encoder, max_flights=_MAX_FLIGHTS)
-    policy = NarrationPolicy(
-        segment_words=settings.segment_words,
-        segments_ahead=settings.segments_ahead,
-        max_audio_bytes=settings.max_audio_bytes,
-    )
+    policy = NarrationPolicy(segment_words=settings.segment_words, max_audio_bytes=settings.max_audio_bytes)
+    ahead = WorkAhead(settings.segments_ahead, settings.segments_ahead_total)
     detector = LanguageDetector()
 
     def narrate(request: NarrationRequest, deadline: float) -> Narration:
@@ -114,6 +112,7 @@ def assemble(
             detector=detector,
             metrics=voice_metrics,
             policy=policy,
+            ahead=ahead,
             deadline=deadline,
         )
 

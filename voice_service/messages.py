@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from voice_service.ports import MP3_44100_128, StoryFormat, VoiceSettings
 
@@ -41,8 +41,7 @@ class SpokenSegment:
     words: tuple[WordHeard, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class WordHeard:
+class WordHeard(NamedTuple):
     """A word: code points of the content (of the title in its segment), and when it sounds, in seconds of the audio."""
 
     text_start: int

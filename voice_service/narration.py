@@ -21,9 +21,11 @@ from voice_service.synthesize import SpeechError
 from voice_service.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from servicekit.resilience.errors import ProviderError
+    from voice_service.ahead import WorkAhead
+    from voice_service.assembly import Placed
     from voice_service.language import LanguageDetector
     from voice_service.messages import Event, NarrationRequest, Warned
     from voice_service.metrics import VoiceMetrics
@@ -40,10 +42,9 @@ CHUNK: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NarrationPolicy:
-    """How segments are cut, how many are made ahead of the one that goes out, and how big the file may be."""
+    """How segments are cut, and how big the file may be."""
 
     segment_words: int = 60
-    segments_ahead: int = 3
     max_audio_bytes: int = 512 << 20
 
     def most_characters(self, request: NarrationRequest) -> int:
@@ -55,7 +56,8 @@ class NarrationPolicy:
 class Narration:
     """Speaks one text. Make one for each call; `events` runs once.
 
-    Memory is bounded by the text (65,536 code points) and the audio of `segments_ahead` + 1 segments.
+    Memory is bounded by the text (65,536 code points) and the audio of the segment that goes out and of those that are
+    made ahead.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Narration:
         detector: LanguageDetector,
         metrics: VoiceMetrics,
         policy: NarrationPolicy,
+        ahead: WorkAhead,
         deadline: float | None = None,
     ) -> None:
         """`deadline` in seconds of the loop's clock: no call starts, and nothing is waited for, beyond it."""
@@ -81,13 +84,14 @@ class Narration:
             request, intake=self._intake, synthesizer=synthesizer, closed_reason=registry.closed_reason
         )
         self._synthesizer = synthesizer
+        self._ahead = ahead
         self._replay = Replay(request, registry, synthesizer)
         self._pipeline = SegmentPipeline(
             request,
             intake=self._intake,
             replay=self._replay,
             synthesizer=synthesizer,
-            segments_ahead=policy.segments_ahead,
+            ahead=ahead,
             deadline=deadline,
         )
         self._assembly = Assembly(request.story_format, word_timings=request.word_timings)
@@ -116,9 +120,10 @@ class Narration:
             yield self._header(speaker, language)
             for warning in (*warnings, *more):
                 yield warning
-            async with aclosing(self._narrate(chain, speaker)) as events:
-                async for event in events:
-                    yield event
+            with self._ahead.narration():
+                async with aclosing(self._narrate(chain, speaker)) as events:
+                    async for event in events:
+                        yield event
             yield self._tally.summary(self._request.audio_id, self._assembly)
         finally:
             await self._stop(reading)
@@ -164,29 +169,41 @@ class Narration:
             except SpeechError as failure:
                 for call in failure.calls:
                     yield self._tally.call(CallMade(job.segment.index, call))
-                error = self._cause(failure.error)
-                tried.append(error)
-                following = await chain.take_next()
-                if following is None:
-                    raise speech_failed(tried, job.segment.index) from failure
-                self._metrics.fallback(error.provider, following.provider.metadata.name, error.kind.value)
-                yield handed_over(error, following, job.segment.index)
-                speaker = following
-                self._provider = speaker.provider.metadata.name
-                self._pipeline.start_again(job, speaker)
+                tried.append(self._cause(failure.error))
+                speaker, warning = await self._hand_over(chain, tried, job)
+                yield warning
                 continue
             # The next ones are made while this one goes out.
             self._pipeline.fill(speaker)
-            for event in await self._commit(job, spoken):
+            placed, events = await self._commit(job, spoken)
+            # One that is slow to take its audio holds it once: chunks are cut as they leave.
+            del job, spoken
+            for event in events:
                 yield event
-            if self._assembly.size > self._max_audio_bytes:
-                raise text_too_long(self._most_characters)
+            for chunk in () if placed is None else placed.chunks(CHUNK):
+                yield chunk
+            del placed
+        self._check_end()
+        for late in self._pipeline.late:
+            yield self._tally.call(late)
+
+    async def _hand_over(
+        self, chain: SpeakerChain, tried: Sequence[ProviderError], job: SegmentJob
+    ) -> tuple[Speaker, Warned]:
+        """Have the next speaker go on from the segment that failed; raises the failure where there is none."""
+        following = await chain.take_next()
+        if following is None:
+            raise speech_failed(tried, job.segment.index) from tried[-1]
+        self._provider = following.provider.metadata.name
+        self._metrics.fallback(tried[-1].provider, self._provider, tried[-1].kind.value)
+        self._pipeline.start_again(job, following)
+        return following, handed_over(tried[-1], following, job.segment.index)
+
+    def _check_end(self) -> None:
         if self._intake.count < len(self._request.spoken):
             raise segment_lost(self._intake.count, "is not in this text")
         if not self._intake.count:
             raise empty_text()
-        for late in self._pipeline.late:
-            yield self._tally.call(late)
 
     def _cause(self, error: ProviderError) -> ProviderError:
         """What opened the circuit says more than that it is open."""
@@ -194,12 +211,12 @@ class Narration:
             return self._pipeline.known_failure(error.provider) or error
         return error
 
-    async def _commit(self, job: SegmentJob, spoken: Spoken | None) -> list[Event]:
+    async def _commit(self, job: SegmentJob, spoken: Spoken | None) -> tuple[Placed | None, list[Event]]:
         if spoken is None:
             before = self._request.spoken[job.segment.index]
             self._assembly.skip(before)
             self._tally.segment(before.provider, cached=True)
-            return []
+            return None, []
         events: list[Event] = [self._tally.call(CallMade(job.segment.index, call)) for call in spoken.calls]
         if not spoken.kept:
             events.append(NOT_KEPT)
@@ -208,7 +225,9 @@ class Narration:
         self._replay.check(segment)
         await self._synthesizer.given_as(spoken, segment.sha256)
         self._tally.segment(segment.provider, cached=spoken.cached)
-        return [*events, segment, *placed.chunks(CHUNK)]
+        if self._assembly.size > self._max_audio_bytes:
+            raise text_too_long(self._most_characters)
+        return placed, [*events, segment]
 
     async def _stop(self, reading: asyncio.Task[None]) -> None:
         tasks: list[asyncio.Task[object]] = [reading, *self._pipeline.tasks]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from servicekit.resilience.errors import ProviderError
+    from voice_service.ahead import WorkAhead
     from voice_service.intake import TextIntake, TextSegment
     from voice_service.ledger import CallRecord
     from voice_service.messages import NarrationRequest
@@ -34,7 +35,7 @@ class SegmentJob:
 
 
 class SegmentPipeline:
-    """The jobs of one narration, at most `segments_ahead` + 1 at a time."""
+    """The jobs of one narration, as many at a time as `ahead` allows and one more."""
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class SegmentPipeline:
         intake: TextIntake,
         replay: Replay,
         synthesizer: SegmentSynthesizer,
-        segments_ahead: int,
+        ahead: WorkAhead,
         deadline: float | None = None,
     ) -> None:
         """`deadline` of the narration in seconds of the loop's clock."""
@@ -52,7 +53,7 @@ class SegmentPipeline:
         self._intake = intake
         self._replay = replay
         self._synthesizer = synthesizer
-        self._segments_ahead = segments_ahead
+        self._ahead = ahead
         self._jobs: deque[SegmentJob] = deque()
         self._discarded: list[asyncio.Task[Spoken | None]] = []
         self._late: list[CallMade] = []
@@ -94,7 +95,7 @@ class SegmentPipeline:
 
     def fill(self, speaker: Speaker) -> None:
         """Start segments until enough are in the making. Raises what reading the text raised."""
-        while len(self._jobs) < 1 + self._segments_ahead and (segment := self._intake.next()) is not None:
+        while len(self._jobs) < 1 + self._ahead.segments() and (segment := self._intake.next()) is not None:
             self._jobs.append(self._start(segment, speaker))
 
     def start_again(self, failed: SegmentJob, speaker: Speaker) -> None:
@@ -137,7 +138,7 @@ class SegmentPipeline:
         task = self._jobs[0].task
         if task.done():
             return True
-        if len(self._jobs) > self._segments_ahead or self._intake.ended:
+        if len(self._jobs) > self._ahead.segments() or self._intake.ended:
             await asyncio.wait([task])
             return True
         changed = asyncio.create_task(self._intake.changed.wait())

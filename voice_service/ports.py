@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -109,8 +109,7 @@ class SegmentRequest:
     with_timings: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class WordTiming:
+class WordTiming(NamedTuple):
     """When a word sounds: code points [text_start, text_end) of the request's text, seconds from its start."""
 
     text_start: int

@@ -61,6 +61,13 @@ class VoiceServiceSettings(ProviderSettings):
         validation_alias="VOICE_SEGMENTS_AHEAD",
         description="Segments of a narration that are made ahead of the one that goes out",
     )
+    segments_ahead_total: int = Field(
+        96,
+        ge=1,
+        le=10_000,
+        validation_alias="VOICE_SEGMENTS_AHEAD_TOTAL",
+        description="Segments that all narrations together make ahead, one each at least; bounds the memory",
+    )
     first_byte_seconds: float = Field(
         30.0,
         gt=0,

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _LINK: Final = re.compile(r"!?\[(?P<label>[^\[\]\n]{0,400})\]\([^()\s]{0,400}\)")
 _MARKS: Final = re.compile(
@@ -13,6 +16,8 @@ _MARKS: Final = re.compile(
     r"|\*+|`+|~~+|(?<!\w)_+|_+(?!\w)",
     re.MULTILINE,
 )
+_ODD: Final = re.compile(r"[^ -~\xa1-\u218f]|[\xad\u20e3]|[#*`~_\[\]]|[^\S ]|  |^[->+=]")
+"""Found in whatever may need cleaning; most of a story goes by without."""
 _FIRST_SYMBOL: Final = 0x2190
 """Symbols before the arrows (degree, trade mark, …) are read aloud."""
 _VARIATION: Final = frozenset("\ufe0e\ufe0f\u20e3")
@@ -23,7 +28,7 @@ class SpokenText:
     """`text` as a provider gets it; `positions[i]` is where its code point i stands in the text that it came from."""
 
     text: str
-    positions: tuple[int, ...]
+    positions: Sequence[int]
 
     @property
     def audible(self) -> bool:
@@ -43,6 +48,14 @@ def speakable(text: str) -> SpokenText:
 
     Numbers and abbreviations are left to the provider.
     """
+    plain = text.strip()
+    if not _ODD.search(plain):
+        start = len(text) - len(text.lstrip())
+        return SpokenText(plain, range(start, start + len(plain)))
+    return _cleaned(text)
+
+
+def _cleaned(text: str) -> SpokenText:
     silent = bytearray(len(text))
     for link in _LINK.finditer(text):
         for part in ((link.start(), link.start("label")), (link.end("label"), link.end())):

@@ -40,7 +40,7 @@ async def test_only_the_segment_that_failed_is_asked_for_again(kind: str) -> Non
 async def test_a_provider_that_never_begins_is_given_up_by_the_timer() -> None:
     """First byte."""
     mock = NamedVoice("mock", faults({"kind": "stall", "at": 0, "times": None}))
-    async with voice_service(mock, first_byte_seconds=0.05, retries=1) as voice:
+    async with voice_service(mock, first_byte_seconds=0.05, retries=1, segments_ahead=0) as voice:
         told = await voice.tell(STORY)
 
     assert (grpc.StatusCode.UNAVAILABLE, "NETWORK_ERROR") == reason_of(told.error)[:2]
@@ -60,7 +60,9 @@ async def test_the_next_provider_goes_on_from_the_segment_that_failed() -> None:
     """What was spoken stays; each segment says who spoke it; the file has one shape; a warning tells."""
     one = NamedVoice("one", faults({"kind": "overload", "match": "Then the wind", "times": None}))
     two = NamedVoice("two")
-    async with voice_service(one, two, default_provider="one", provider_fallback=("two",)) as voice:
+    async with voice_service(
+        one, two, default_provider="one", provider_fallback=("two",), breaker_failures=100
+    ) as voice:
         told = await voice.tell(STORY, title="The Fox")
 
     assert told.error is None

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voice_service.language import language_of, speaks
-from voice_service.speakable import speakable
+from voice_service.speakable import _cleaned, speakable
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,11 @@ def test_letters_tell_the_language(sample: str, language: str) -> None:
 def test_a_bare_language_stands_for_its_regions(wanted: str, spoken: bool) -> None:
     """A voice of "en" reads any English; one of "pt-BR" reads "pt" but not "pt-PT"."""
     assert spoken is speaks(("en", "pt-BR"), wanted)
+
+
+@given(st.text(st.sampled_from("ab Z9.,!-+=>*_#`[]()~\n\t é’—я世🌙\u200d\ufe0f\u20e3\xa0\xad"), max_size=30))
+def test_the_short_way_is_the_long_way(text: str) -> None:
+    """What passes for plain comes out as if it had been looked at character by character."""
+    short, long = speakable(text), _cleaned(text)
+
+    assert (long.text, list(long.positions)) == (short.text, list(short.positions))

@@ -1,0 +1,219 @@
+"""The voice service alone, as a process: `python -m benchmarks.voice`.
+
+The provider is the mock voice (valid MP3 of the length that its text needs); espeak-ng where it says so. The load
+generator shares the machine. `measure` prints rows for the table of `make bench` too.
+"""
+
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psutil
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.processes import free_ports
+
+from servicekit.channel import open_channel
+from tale.common.v1 import common_pb2
+from tale.voice.v1 import voice_pb2, voice_pb2_grpc
+
+Row = Callable[[str, str, str], None]
+
+_SENTENCE = "The fox walked on, past the mill and over the bridge, and counted {} stars above the quiet river. "
+_CHARACTERS = 4_700
+"""Of a text that sounds for five minutes and takes 5 MB."""
+_OPEN = {"DEFAULT_VOICE_PROVIDER": "mock", "VOICE_CONCURRENCY": "256", "LOG_LEVEL": "WARNING"}
+
+
+def text(number: int, characters: int = _CHARACTERS) -> str:
+    """A text that no other number has."""
+    sentences, size = [f"Story {number}. "], 0
+    while size < characters:
+        sentences.append(_SENTENCE.format(number * 1_000 + len(sentences)))
+        size += len(sentences[-1])
+    return "".join(sentences)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One narration: seconds to the first byte and to the end, bytes."""
+
+    first: float
+    whole: float
+    size: int
+
+
+class Service:
+    """A running voice service."""
+
+    def __init__(self, address: str, process: psutil.Process) -> None:
+        self.address = address
+        self.process = process
+
+    def cpu(self) -> float:
+        """Seconds of CPU that the process itself has used."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+    async def hear(self, channel: grpc.aio.Channel, story: str, **config: Any) -> Heard:
+        """Narrate and read everything."""
+        began, first, size = time.perf_counter(), 0.0, 0
+
+        async def requests() -> AsyncIterator[voice_pb2.SynthesizeSpeechRequest]:
+            yield voice_pb2.SynthesizeSpeechRequest(
+                config=voice_pb2.SpeechConfig(language_code="en", word_timings=True, **config)
+            )
+            yield voice_pb2.SynthesizeSpeechRequest(text=voice_pb2.TextPiece(text=story))
+
+        async for response in voice_pb2_grpc.VoiceServiceStub(channel).SynthesizeSpeech(requests(), timeout=600):
+            if response.HasField("chunk"):
+                first = first or time.perf_counter() - began
+                size += len(response.chunk.data)
+        return Heard(first, time.perf_counter() - began, size)
+
+
+@asynccontextmanager
+async def service(**environment: str) -> AsyncIterator[Service]:
+    """A voice service over an empty folder."""
+    listen, ops = (f"127.0.0.1:{port}" for port in free_ports(2))
+    with tempfile.TemporaryDirectory() as folder:
+        log = (Path(folder) / "log").open("wb")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "voice_service", stdout=log, stderr=log,
+            env={"PATH": "/usr/bin:/bin", "VOICE_LISTEN": listen, "VOICE_OPS_LISTEN": ops, "TALE_DATA_DIR": folder,
+                 **environment},
+        )  # fmt: skip
+        try:
+            async with open_channel(listen, health_checked=False) as channel:
+                request = health_pb2.HealthCheckRequest(service="tale.voice.v1.VoiceService")
+                stub: Any = health_pb2_grpc.HealthStub(channel)
+                async for answer in stub.Watch(request, wait_for_ready=True, timeout=30):
+                    if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                        break
+            yield Service(listen, psutil.Process(process.pid))
+        finally:
+            process.kill()
+            await process.wait()
+            log.close()
+
+
+async def load(it: Service, numbers: range, at_once: int, **config: Any) -> tuple[list[Heard], float]:
+    """Narrate a text for each number, and say how many a second."""
+    places = asyncio.Semaphore(at_once)
+    async with open_channel(it.address, health_checked=False) as channel:
+
+        async def one(number: int) -> Heard:
+            async with places:
+                return await it.hear(channel, text(number), **config)
+
+        began = time.perf_counter()
+        heard = await asyncio.gather(*(one(number) for number in numbers))
+    return heard, len(heard) / (time.perf_counter() - began)
+
+
+async def watch_health(it: Service, times: list[float]) -> None:
+    """Ask for health over and over."""
+    async with open_channel(it.address, health_checked=False) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        while True:
+            began = time.perf_counter()
+            await stub.Check(health_pb2.HealthCheckRequest(service=""), timeout=30)
+            times.append(time.perf_counter() - began)
+            await asyncio.sleep(0.02)
+
+
+async def watch_memory(it: Service, sizes: list[float]) -> None:
+    """Look at the memory of the process over and over; in MB."""
+    while True:
+        sizes.append(it.process.memory_info().rss / 1e6)
+        await asyncio.sleep(0.05)
+
+
+async def measure(row: Row) -> None:
+    """Measure everything that is about the voice service alone."""
+    await _first_bytes(row)
+    async with service(**_OPEN, VOICE_MOCK_SCRIPT='{"first_byte_seconds": 0.05}') as it:
+        await load(it, range(8), 8)
+        cpu = it.cpu()
+        heard, rate = await load(it, range(100, 196), 32)
+        row(
+            "voice: narrations of 5 MB, 32 at a time",
+            "CPU ms a narration is what counts",
+            f"{rate:.1f} a second, {(it.cpu() - cpu) * 1000 / len(heard):.0f} ms of CPU each,"
+            f" {rate * heard[0].size / 2**20:.0f} MiB/s",
+        )
+        cpu = it.cpu()
+        again, rate = await load(it, range(100, 196), 32)
+        spent = (it.cpu() - cpu) * 1000 / len(again)
+        row("the same again, from the cache", "", f"{rate:.1f} a second, {spent:.0f} ms of CPU each")
+    await _memory(row)
+    await _espeak(row)
+
+
+async def _first_bytes(row: Row) -> None:
+    for delay, name in ((0.0, "0 ms"), (0.4, "400 ms")):
+        async with service(**_OPEN, VOICE_MOCK_SCRIPT=json.dumps({"first_byte_seconds": delay})) as it:
+            await load(it, range(3), 1)
+            heard, _ = await load(it, range(10, 40), 1, title="A Fox")
+        added = statistics.median(each.first for each in heard) - delay
+        row(f"voice: first byte, provider's at {name}", "+ 50 ms at most", f"+ {added * 1000:.1f} ms")
+    # Every call to the first provider fails; `offline` stands in.
+    dead = json.dumps({"paid": True, "faults": [{"kind": "overload", "times": None}], "probe_fault": "overload"})
+    async with service(**_OPEN, VOICE_PROVIDER_FALLBACK="offline", VOICE_MOCK_SCRIPT=dead) as it:
+        own, _ = await load(it, range(40, 50), 1, title="A", voice=common_pb2.VoiceSelection(provider="offline"))
+        await load(it, range(50, 51), 1, title="B")
+        heard, _ = await load(it, range(60, 70), 1, title="C")
+    added = statistics.median(each.first for each in heard) - statistics.median(each.first for each in own)
+    row("voice: first byte of the fallback while the circuit is open", "+ 50 ms at most", f"+ {added * 1000:.1f} ms")
+
+
+async def _memory(row: Row) -> None:
+    async with service(**_OPEN, VOICE_MOCK_SCRIPT='{"realtime_factor": 60}') as it:
+        await load(it, range(4), 4)
+        before = it.process.memory_info().rss / 1e6
+        sizes: list[float] = []
+        watching = asyncio.create_task(watch_memory(it, sizes))
+        heard, _ = await load(it, range(1_000, 1_128), 128)
+        watching.cancel()
+    row(
+        "voice: memory, 128 narrations of 5 MB at a time",
+        "< 200 MB",
+        f"peak {max(sizes):.0f} MB ({before:.0f} before), {sum(each.size for each in heard) / 2**20:.0f} MiB made",
+    )
+
+
+async def _espeak(row: Row) -> None:
+    async with service(**{**_OPEN, "DEFAULT_VOICE_PROVIDER": "offline"}) as it:
+        await load(it, range(2), 2)
+        times: list[float] = []
+        watching = asyncio.create_task(watch_health(it, times))
+        heard, rate = await load(it, range(10, 74), 64)
+        watching.cancel()
+    whole = statistics.median(each.whole for each in heard)
+    row(
+        "voice: health while 64 stories are told by espeak-ng",
+        "< 100 ms",
+        f"p50 {statistics.median(times) * 1000:.1f} ms, p99 {_percentile(times, 99) * 1000:.0f} ms, max"
+        f" {max(times) * 1000:.0f} ms; {rate:.2f} stories/s, median {whole:.1f} s",
+    )
+
+
+def _percentile(times: list[float], share: int) -> float:
+    return statistics.quantiles(times, n=100, method="inclusive")[share - 1]
+
+
+def _print_row(what: str, target: str, measured: str) -> None:
+    print(f"| {what} | {target} | {measured} |", flush=True)
+
+
+if __name__ == "__main__":
+    print("| what | target | measured |\n|---|---|---|")
+    asyncio.run(measure(_print_row))
