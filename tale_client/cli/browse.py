@@ -44,9 +44,7 @@ _STANDARD_OUTPUT: Final = Path("-")
 @click.option("--kind", type=click.Choice(list(KINDS)), help="Only of that kind.")
 @click.option("--language", default="", metavar="CODE", help="Only in that language, such as en or ru.")
 @click.option("--min-rating", type=int, metavar="1-10", help="Only rated that or better.")
-@click.option(
-    "--search", "query", default="", metavar="WORDS", hidden=True, help="Only with these words in title or text."
-)
+@click.option("--search", "query", default="", metavar="WORDS", help="Only with these words in title or text.")
 @json_option
 @target_option
 def list_command(

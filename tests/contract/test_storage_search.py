@@ -53,6 +53,8 @@ ODD = (
     "dragon AND",
     "NOT dragon",
     "NEAR(dragon cave)",
+    "NEAR(x",
+    "a OR b",
     "title:dragon",
     "{title}: x",
     "dragon*",
@@ -166,6 +168,27 @@ async def test_accents_do_not_matter(embedded: StoryStore, text: str, query: str
     """People leave them out."""
     story_id = await told(embedded, text, language_code="ru")
     assert [story_id] == await found(embedded, query)
+
+
+async def test_the_newest_is_found_first(store: StoryStore, clock: ManualClock) -> None:
+    """In title and text alike."""
+    fox = await told(store, "A fox met a dragon by the sea.", "Captain Fox")
+    clock.advance(1)
+    owl = await told(store, "An owl watched the dragon sleep.", "The Owl")
+    expected = {"dragon": [owl, fox], "DRAGON Sea": [fox], "captain dragon": [fox], "owl": [owl], "fox owl": []}
+    assert expected == {query: await found(store, query) for query in expected}
+
+
+async def test_words_of_other_languages_are_found(store: StoryStore) -> None:
+    """Whatever they are written in, and also where the list is bound to one language."""
+    russian = await told(store, "Сова и дракон жили возле моря.", "Сова", language_code="ru")
+    german = await told(store, "Eine Eule träumte von der Höhle.", "Die Eule", language_code="de")
+    assert [[russian], [russian], [german], []] == [
+        await found(store, "дракон"),
+        await found(store, "ДРАКОН", language_code="ru"),
+        await found(store, "höhle"),
+        await found(store, "дракон", language_code="de"),
+    ]
 
 
 async def test_no_query_is_an_error(store: StoryStore) -> None:
