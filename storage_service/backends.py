@@ -3,16 +3,18 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from servicekit.app import Description
 from servicekit.metrics import Metrics
 from servicekit.resilience.manager import BreakerManager
 from storage_service.embedded.audio_files import AudioFiles
 from storage_service.embedded.database import Database
+from storage_service.embedded.exchange_store import SqliteExchangeStore
 from storage_service.embedded.profile_store import SqliteProfileStore
 from storage_service.embedded.removal_store import SqliteRemovalStore
 from storage_service.embedded.story_store import SqliteStoryStore
+from storage_service.exchange.ports import ExchangeStore
 from storage_service.object_store import failures as object_store
 from storage_service.object_store.audio_objects import AudioObjects
 from storage_service.object_store.bucket import Bucket
@@ -48,11 +50,15 @@ class Stores:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Stores, what is told of them, and their circuit breakers if they have any."""
+    """Stores, what is told of them, their circuit breakers if they have any, and what export and import go by."""
 
     stores: Stores
     describe: Callable[[], Description]
     circuits: BreakerManager | None = None
+    exchange: ExchangeStore | None = None
+
+
+_Kept: TypeAlias = tuple[Stores, ExchangeStore | None]
 
 
 def make_backend(settings: StorageSettings, clock: Clock, metrics: Metrics) -> Backend:
@@ -60,12 +66,12 @@ def make_backend(settings: StorageSettings, clock: Clock, metrics: Metrics) -> B
     place = place_of(settings)
     circuits = BreakerManager(breaker_config, metrics=metrics)
     files = _files_elsewhere(place, clock, circuits)
-    stores = (_supabase if settings.backend == "supabase" else _embedded)(settings, clock, circuits, files)
+    stores, exchange = (_supabase if settings.backend == "supabase" else _embedded)(settings, clock, circuits, files)
     providers = [PROVIDER] if settings.backend == "supabase" else []
     if isinstance(place, BucketConfig):
         providers.append(object_store.PROVIDER)
     parts = [_EMBEDDED] if settings.backend == "embedded" else []
-    return Backend(stores, lambda: _description(parts, providers, circuits), circuits if providers else None)
+    return Backend(stores, lambda: _description(parts, providers, circuits), circuits if providers else None, exchange)
 
 
 def _files_elsewhere(place: Path | BucketConfig | None, clock: Clock, circuits: BreakerManager) -> AudioStore | None:
@@ -78,25 +84,27 @@ def _files_elsewhere(place: Path | BucketConfig | None, clock: Clock, circuits: 
             return AudioFiles(folder, clock, variable="AUDIO_STORE_URL")
 
 
-def _embedded(settings: StorageSettings, clock: Clock, circuits: BreakerManager, files: AudioStore | None) -> Stores:
+def _embedded(settings: StorageSettings, clock: Clock, circuits: BreakerManager, files: AudioStore | None) -> _Kept:
     del circuits
     database = Database(settings.folder / "tale.sqlite3", sync=settings.sync, readers=settings.readers)
-    return Stores(
+    stores = Stores(
         SqliteStoryStore(database, clock),
         SqliteProfileStore(database, clock),
         SqliteRemovalStore(database, clock),
         files or AudioFiles(settings.folder / "audio", clock),
     )
+    return stores, SqliteExchangeStore(database)
 
 
-def _supabase(settings: StorageSettings, clock: Clock, circuits: BreakerManager, files: AudioStore | None) -> Stores:
+def _supabase(settings: StorageSettings, clock: Clock, circuits: BreakerManager, files: AudioStore | None) -> _Kept:
     connection = Connection(config_of(settings), circuits)
-    return Stores(
+    stores = Stores(
         SupabaseStoryStore(connection),
         SupabaseProfileStore(connection),
         SupabaseRemovalStore(connection),
         files or AudioBucket(connection, clock),
     )
+    return stores, None
 
 
 def _description(

@@ -2,17 +2,30 @@
 
 python -m storage_service check      is everything there that the service needs?
 python -m storage_service migrate    bring the database of Supabase to the present schema
+python -m storage_service export FILE.tar    write all that is kept into a file
+python -m storage_service import FILE.tar    keep what is in such a file, in this or another set-up
 """
 
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from servicekit.errors import DomainError
 from servicekit.main import BAD_CONFIGURATION
+from servicekit.metrics import Metrics
 from servicekit.resilience.errors import ProviderError
 from servicekit.settings import ConfigurationError, load
+from storage_service.backends import Backend, make_backend
+from storage_service.clock import SystemClock
+from storage_service.exchange.errors import ExchangeError
+from storage_service.exchange.exporting import export_to
+from storage_service.exchange.importing import import_from
+from storage_service.exchange.lines import Counts
+from storage_service.exchange.ports import ExchangeStore
 from storage_service.settings import StorageSettings
 from storage_service.supabase.checking import check
 from storage_service.supabase.connection import Connection
@@ -32,6 +45,12 @@ def run_command(arguments: Sequence[str]) -> int:
     except ConfigurationError as error:
         sys.stderr.write(f"storage: {error}\n")
         return BAD_CONFIGURATION
+    except ExchangeError as error:
+        sys.stderr.write(f"storage: {error}\n")
+        return _FAILED
+    except DomainError as error:
+        sys.stderr.write(f"storage: {error.message} ({error.reason})\n")
+        return _FAILED
     except ProviderError as error:
         sys.stderr.write(f"storage: SUPABASE_URL can not be used at the moment: {error.message}\n")
         return _FAILED
@@ -61,11 +80,54 @@ async def _migrate(settings: StorageSettings, given: argparse.Namespace) -> None
     _tell(f"{count} migrations were applied" if count else "nothing to do: the schema is up to date")
 
 
+async def _export(settings: StorageSettings, given: argparse.Namespace) -> None:
+    async with _opened(settings) as (backend, store):
+        counts = await export_to(given.file, store, backend.stores.files, skip_damaged=given.skip_damaged, tell=_warn)
+    _tell(f"exported {_in_words(counts)} to {given.file}")
+
+
+async def _import(settings: StorageSettings, given: argparse.Namespace) -> None:
+    async with _opened(settings) as (backend, store):
+        counts = await import_from(given.file, store, backend.stores.files)
+    _tell(f"imported {_in_words(counts)}; the rest was there or was deleted before")
+
+
+@asynccontextmanager
+async def _opened(settings: StorageSettings) -> AsyncIterator[tuple[Backend, ExchangeStore]]:
+    backend = make_backend(settings, SystemClock(), Metrics())
+    if backend.exchange is None:
+        raise ConfigurationError("STORAGE_BACKEND=supabase can not be exported or imported by this version")
+    stores = backend.stores
+    try:
+        await stores.stories.open()
+        await stores.files.open()
+        yield backend, backend.exchange
+    finally:
+        await stores.files.close()
+        await stores.stories.close()
+
+
+def _in_words(counts: Counts) -> str:
+    return (
+        f"{counts.stories} stories, {counts.audio} audio files ({counts.audio_bytes} bytes)"
+        f" and {counts.records} other records"
+    )
+
+
+def _warn(line: str) -> None:
+    sys.stderr.write(f"storage: {line}\n")
+
+
 def _tell(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
-_COMMANDS: Final[Mapping[str, Command]] = {"check": _check, "migrate": _migrate}
+_COMMANDS: Final[Mapping[str, Command]] = {
+    "check": _check,
+    "migrate": _migrate,
+    "export": _export,
+    "import": _import,
+}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,4 +135,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("check", help="is everything there that the service needs?")
     commands.add_parser("migrate", help="bring the database of Supabase to the present schema (SUPABASE_DB_URL)")
+    exporting = commands.add_parser("export", help="write all that is kept into a file")
+    exporting.add_argument("--skip-damaged", action="store_true", help="leave audio out that is missing or damaged")
+    importing = commands.add_parser("import", help="keep what an exported file holds, in this or another set-up")
+    for command in (exporting, importing):
+        command.add_argument("file", type=Path, metavar="FILE.tar")
     return parser

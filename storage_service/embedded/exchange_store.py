@@ -1,0 +1,84 @@
+"""The ExchangeStore in SQLite."""
+
+import sqlite3
+from collections.abc import AsyncGenerator, Collection, Sequence
+from typing import Final
+
+from servicekit.errors import DomainError
+from storage_service.embedded.audio_rows import find_audio
+from storage_service.embedded.database import Database
+from storage_service.embedded.exchange_rows import TABLES, keep_line, page_of
+from storage_service.embedded.exchange_stories import keep_story
+from storage_service.embedded.rows import load_record
+from storage_service.exchange.ports import Line
+from storage_service.records import AudioKey
+from tale.storage.v1 import storage_pb2
+
+_PAGE: Final = 500
+
+
+class SqliteExchangeStore:
+    """Carries over what a database of SQLite keeps; see ExchangeStore for the methods."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def lines(self) -> AsyncGenerator[Sequence[Line], None]:
+        """All but stories."""
+        for table in TABLES:
+            after: sqlite3.Row | None = None
+            while page := await self._database.read(
+                lambda connection, table=table, after=after: page_of(connection, table, after, _PAGE)  # type: ignore[misc]
+            ):
+                yield [table.to_line(row) for row in page]
+                after = page[-1]
+
+    async def stories(self) -> AsyncGenerator[tuple[storage_pb2.StoryRecord, AudioKey | None], None]:
+        """All stories, by id."""
+        after = ""
+        while page := await self._database.read(lambda connection, after=after: _owners(connection, after)):  # type: ignore[misc]
+            for story_id, owner in page:
+                try:
+                    yield await self._database.read(
+                        lambda connection, story_id=story_id, owner=owner: _whole(connection, owner, story_id)  # type: ignore[misc]
+                    )
+                except DomainError as error:
+                    # It was deleted meanwhile.
+                    if error.reason != "STORY_NOT_FOUND":
+                        raise
+            after = page[-1][0]
+
+    async def keep_lines(self, lines: Sequence[Line]) -> int:
+        """Keeps what is new."""
+        return await self._database.write(lambda connection: sum(keep_line(connection, line) for line in lines))
+
+    async def missing(self, story_ids: Collection[str]) -> Collection[str]:
+        """Those that are neither kept nor deleted."""
+        return await self._database.read(lambda connection: _missing(connection, story_ids))
+
+    async def keep_story(self, record: storage_pb2.StoryRecord, key: AudioKey | None) -> bool:
+        """Keeps a story."""
+        return await self._database.write(lambda connection: keep_story(connection, record, key))
+
+
+def _owners(connection: sqlite3.Connection, after: str) -> list[tuple[str, str]]:
+    rows = connection.execute("SELECT id, owner FROM stories WHERE id > ? ORDER BY id LIMIT ?", (after, _PAGE))
+    return [(row["id"], row["owner"]) for row in rows]
+
+
+def _whole(
+    connection: sqlite3.Connection, owner: str, story_id: str
+) -> tuple[storage_pb2.StoryRecord, AudioKey | None]:
+    record = load_record(connection, owner, story_id, full=True)
+    kept = find_audio(connection, owner, story_id)
+    return record, None if kept is None else kept.key
+
+
+def _missing(connection: sqlite3.Connection, story_ids: Collection[str]) -> set[str]:
+    marks = ", ".join("?" * len(story_ids))
+    known = connection.execute(
+        f"SELECT id FROM stories WHERE id IN ({marks}) UNION"  # noqa: S608 - marks only
+        f" SELECT resource_id FROM tombstones WHERE resource_id IN ({marks})",
+        [*story_ids, *story_ids],
+    )
+    return set(story_ids).difference(row["id"] for row in known)

@@ -1,0 +1,1 @@
+"""Carries all that is kept from one set-up to another, by way of a file."""

@@ -1,0 +1,163 @@
+"""The file: a tar of JSON lines and audio, written and read piece by piece.
+
+Everything here blocks: call it on a thread.
+
+tale-export.json        {"format": "tale-export", "version": 1}
+records/000001.jsonl    children, heroes, requests, tombstones, removals
+stories/000001.jsonl    some stories, each a StoryRecord of tale.storage.v1 as JSON
+audio/<story id>        their audio, in the same order
+end.json                how many of each there are: without it the file is cut
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+
+from storage_service.exchange.errors import ExchangeError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAD: Final = "tale-export.json"
+END: Final = "end.json"
+FORMAT: Final[dict[str, Any]] = {"format": "tale-export", "version": 1}
+
+_MAX_MEMBER: Final = 64 << 20
+"""Bytes of a member that is read as a whole."""
+
+
+class ArchiveWriter:
+    """Writes an archive. It has its name only once it is whole and on the medium."""
+
+    def __init__(self, path: Path) -> None:
+        """ExchangeError where the file can not be made."""
+        self._path = path
+        self._part = path.with_name(f"{path.name}.part")
+        try:
+            self._file: IO[bytes] = os.fdopen(os.open(self._part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb")
+        except OSError as error:
+            raise ExchangeError(f"{path} can not be written: {error.strerror}") from error
+        self._left = 0
+        self._padding = 0
+        self.add(HEAD, json.dumps(FORMAT).encode())
+
+    def add(self, name: str, data: bytes) -> None:
+        """A member that is there as a whole."""
+        self.begin(name, len(data))
+        self.write(data)
+
+    def begin(self, name: str, size: int) -> None:
+        """A member of `size` bytes, which `write` brings."""
+        if self._left:
+            raise ExchangeError(f"{self._path}: the member before {name} is not whole")
+        info = tarfile.TarInfo(name)
+        info.size, info.mode = size, 0o600
+        self._put(info.tobuf(tarfile.PAX_FORMAT))
+        self._left, self._padding = size, -size % tarfile.BLOCKSIZE
+
+    def write(self, data: bytes) -> None:
+        """More bytes of the member that was begun."""
+        self._left -= len(data)
+        if self._left < 0:
+            raise ExchangeError(f"{self._path}: a member is longer than it was said to be")
+        self._put(data)
+        if not self._left:
+            self._put(bytes(self._padding))
+            self._padding = 0
+
+    def finish(self, counts: dict[str, int]) -> None:
+        """Ends the archive and gives it its name."""
+        self.add(END, json.dumps(counts).encode())
+        self._put(bytes(2 * tarfile.BLOCKSIZE))
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._part.replace(self._path)
+        except OSError as error:
+            raise ExchangeError(f"{self._path} can not be written: {error.strerror}") from error
+
+    def abandon(self) -> None:
+        """Leaves nothing of an archive that was not finished."""
+        self._file.close()
+        self._part.unlink(missing_ok=True)
+
+    def _put(self, data: bytes) -> None:
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise ExchangeError(f"{self._path} can not be written: {error.strerror}") from error
+
+
+class Member(NamedTuple):
+    """Something in an archive."""
+
+    name: str
+    size: int
+
+
+class ArchiveReader:
+    """Reads an archive from its start; ExchangeError where it is none, or cut."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._tar = tarfile.open(path, "r:")  # noqa: SIM115 - see close
+        except OSError as error:
+            raise ExchangeError(f"{path} can not be read: {error.strerror}") from error
+        except tarfile.TarError as error:
+            raise self._damaged("is no export of this service") from error
+        self._open: IO[bytes] | None = None
+        try:
+            self._check_head()
+        except BaseException:
+            self.close()
+            raise
+
+    def next(self) -> Member | None:
+        """The next member, None after the last."""
+        try:
+            info = self._tar.next()
+            # What was read is not remembered: an archive may have any number of members.
+            self._tar.members.clear()  # type: ignore[attr-defined]  # typeshed leaves it out
+            self._open = None if info is None else self._tar.extractfile(info)
+        except (tarfile.TarError, OSError) as error:
+            raise self._damaged("is cut or damaged") from error
+        return None if info is None else Member(info.name, info.size)
+
+    def read(self, most: int) -> bytes:
+        """At most so many bytes of the present member; none at its end."""
+        try:
+            return b"" if self._open is None else self._open.read(most)
+        except (tarfile.TarError, OSError) as error:
+            raise self._damaged("is cut or damaged") from error
+
+    def read_all(self, member: Member) -> bytes:
+        """The present member as a whole."""
+        if member.size > _MAX_MEMBER:
+            raise self._damaged(f"has a member that is too large ({member.name})")
+        data = self.read(member.size)
+        if len(data) != member.size:
+            raise self._damaged("is cut")
+        return data
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._tar.close()
+
+    def _check_head(self) -> None:
+        head = self.next()
+        try:
+            said = json.loads(self.read_all(head)) if head is not None and head.name == HEAD else None
+        except ValueError:
+            said = None
+        if not isinstance(said, dict) or said.get("format") != FORMAT["format"]:
+            raise self._damaged("is no export of this service")
+        if said.get("version") != FORMAT["version"]:
+            raise self._damaged("was exported by a newer version; import it with that one")
+
+    def _damaged(self, what: str) -> ExchangeError:
+        return ExchangeError(f"{self._path} {what}")

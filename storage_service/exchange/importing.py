@@ -1,0 +1,131 @@
+"""From a file into a store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Final
+
+from servicekit.ids import is_id, new_id
+from storage_service.exchange.archive import END, ArchiveReader, Member
+from storage_service.exchange.errors import ExchangeError
+from storage_service.exchange.lines import Counts, to_lines, to_stories
+from storage_service.records import AudioKey
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from storage_service.exchange.ports import ExchangeStore
+    from storage_service.ports import AudioStore
+    from tale.storage.v1 import storage_pb2
+
+_BLOCK: Final = 1 << 20
+_BATCH: Final = 500
+
+
+async def import_from(path: Path, store: ExchangeStore, files: AudioStore) -> Counts:
+    """Keeps what `path` holds and the store does not; what was new.
+
+    What the store keeps or has deleted stays as it is, so an import can be repeated, also one that broke off. Raises
+    ExchangeError where the file is cut or its audio is not what its record says; what came before it is kept then.
+    """
+    reader = await asyncio.to_thread(ArchiveReader, path)
+    try:
+        return await _Import(reader, store, files).run()
+    finally:
+        await asyncio.to_thread(reader.close)
+
+
+class _Import:
+    def __init__(self, reader: ArchiveReader, store: ExchangeStore, files: AudioStore) -> None:
+        self._reader = reader
+        self._store = store
+        self._files = files
+        self._seen = Counts()
+        self._new = Counts()
+        self._waiting: dict[str, storage_pb2.StoryRecord] = {}
+        """Stories whose audio follows."""
+        self._known: set[str] = set()
+        """Stories of the present batch that need nothing; their audio is passed over."""
+
+    async def run(self) -> Counts:
+        while (member := await asyncio.to_thread(self._reader.next)) is not None:
+            folder, _, name = member.name.partition("/")
+            match folder:
+                case "records":
+                    await self._take_lines(member)
+                case "stories":
+                    self._check_nothing_waits()
+                    await self._take_stories(member)
+                case "audio":
+                    await self._take_audio(member, name)
+                case _ if member.name == END:
+                    self._check_nothing_waits()
+                    return await self._end(member)
+                case _:
+                    raise ExchangeError(f"the file has a member that this version does not know ({member.name})")
+        raise ExchangeError("the file is cut: its end is missing; what it had was imported")
+
+    async def _take_lines(self, member: Member) -> None:
+        lines = to_lines(await asyncio.to_thread(self._reader.read_all, member), member.name)
+        for start in range(0, len(lines), _BATCH):
+            new = await self._store.keep_lines(lines[start : start + _BATCH])
+            self._new = self._new.plus(records=new)
+        self._seen = self._seen.plus(records=len(lines))
+
+    async def _take_stories(self, member: Member) -> None:
+        data = await asyncio.to_thread(self._reader.read_all, member)
+        records = to_stories(data, member.name)
+        if not all(is_id(record.story.id) and record.owner for record in records):
+            raise ExchangeError(f"{member.name} has a story without an id or an owner")
+        missing: set[str] = set()
+        for start in range(0, len(records), _BATCH):
+            missing |= set(await self._store.missing([one.story.id for one in records[start : start + _BATCH]]))
+        self._known = {record.story.id for record in records} - missing
+        self._seen = self._seen.plus(stories=len(records))
+        for record in records:
+            if record.story.id in missing:
+                if record.story.HasField("audio"):
+                    self._waiting[record.story.id] = record
+                else:
+                    await self._keep(record, None)
+
+    async def _take_audio(self, member: Member, story_id: str) -> None:
+        self._seen = self._seen.plus(audio=1, audio_bytes=member.size)
+        record = self._waiting.pop(story_id, None)
+        if record is None:
+            if story_id not in self._known:
+                raise ExchangeError(f"{member.name} belongs to no story before it")
+            return
+        audio = record.story.audio
+        key = AudioKey(story_id, new_id())
+        async with self._files.upload(key, content_type=audio.content_type) as upload:
+            while block := await asyncio.to_thread(self._reader.read, _BLOCK):
+                await upload.write(block)
+            digest = await upload.digest()
+            if (digest.size, digest.sha256) != (audio.size_bytes, audio.sha256):
+                raise ExchangeError(f"{member.name} does not have the size and SHA-256 that its story says")
+            await upload.publish()
+        await self._keep(record, key)
+
+    async def _keep(self, record: storage_pb2.StoryRecord, key: AudioKey | None) -> None:
+        new = await self._store.keep_story(record, key)
+        if new:
+            size = record.story.audio.size_bytes if key else 0
+            self._new = self._new.plus(stories=1, audio=int(key is not None), audio_bytes=size)
+        elif key is not None:
+            await self._files.remove([key])
+
+    async def _end(self, member: Member) -> Counts:
+        data = await asyncio.to_thread(self._reader.read_all, member)
+        try:
+            said = json.loads(data)
+        except ValueError:
+            said = None
+        if said != self._seen._asdict():
+            raise ExchangeError("the file does not hold what its end says; what it had was imported")
+        return self._new
+
+    def _check_nothing_waits(self) -> None:
+        if self._waiting:
+            raise ExchangeError(f"the audio of story {next(iter(self._waiting))} is missing in the file")
