@@ -47,10 +47,12 @@ class SupabaseRemovalStore:
 
     async def list_forgettable(self, owner: str, child_id: str, *, most: int) -> Sequence[storage_pb2.ForgettableStory]:
         """Removed stories that caches are to forget."""
+        if child_id and not is_id(child_id):
+            return []
         listed = await self._connection.rpc(
             "list_forgettable",
             owner=owner,
-            child_id=child_id if is_id(child_id) else None,
+            child_id=child_id or None,
             most=most,
             most_hashes=MAX_HASHES,
             now=self._connection.now(),

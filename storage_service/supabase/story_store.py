@@ -10,7 +10,6 @@ from storage_service import states
 from storage_service.records import (
     Attached,
     AudioKey,
-    Cancel,
     Change,
     KeptAudio,
     Lease,
@@ -108,8 +107,8 @@ class SupabaseStoryStore:
                 pass
         answer = await self._connection.rpc(
             "update_story",
-            # A repeated Cancel or Rate finds what it wants; a Retry would find it done by somebody.
-            safe=isinstance(change, Cancel | Rate) and expected_revision is None,
+            # Repeated, any other change would find the story in another state and be refused.
+            safe=isinstance(change, Rate) and expected_revision is None,
             owner=owner,
             story_id=story_id,
             change=given,

@@ -404,16 +404,17 @@ as $$
     on conflict (object_id) do nothing
 $$;
 
--- At most `p_most` files that were noted longer than `p_grace_us` ago, oldest first, from the one behind `p_after`
--- ({created_at, object_id} or null) on.
+-- At most `p_most` files that no story refers to and that were noted longer than `p_grace_us` ago, oldest first, from
+-- the one behind `p_after` ({created_at, object_id} or null) on.
 create function tales.list_audio_objects(
   p_grace_us bigint, p_after jsonb, p_most integer, p_now timestamptz default null
 ) returns jsonb
   language sql stable
 as $$
   select coalesce(jsonb_agg(to_jsonb(page) order by page.created_at, page.object_id), '[]') from (
-    select object_id, story_id, created_at from tales.audio_objects
+    select object_id, story_id, created_at from tales.audio_objects o
     where created_at < coalesce(p_now, clock_timestamp()) - p_grace_us * interval '1 microsecond'
+      and not exists (select from tales.story_audio a where a.object_id = o.object_id)
       and (
         p_after is null
         or (created_at, object_id) > ((p_after ->> 'created_at')::timestamptz, (p_after ->> 'object_id')::uuid)

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -137,6 +139,41 @@ def test_the_service_role_can_do_its_work(connection: psycopg.Connection[Any]) -
     row = made.fetchone()
     assert row is not None
     assert ("Mia", 1) == (row[0]["name"], row[0]["revision"])
+
+
+ACROSS_OWNERS = {
+    "claim_stories",
+    "checkpoint_stories",
+    "release_stories",
+    "check_lease",
+    "attach_audio",
+    "known_audio",
+    "note_audio_object",
+    "list_audio_objects",
+    "forget_audio_objects",
+    "expire_stories",
+    "files_to_remove",
+    "files_removed",
+    "confirm_forgotten",
+    "schema_version",
+}
+"""What runs and housekeeping call; neither gives anything of a story to a caller."""
+
+
+def called() -> set[str]:
+    """The functions of the schema that the program calls."""
+    folder = Path(migrating.__file__).parent
+    text = "".join(file.read_text() for file in folder.glob("*.py"))
+    return set(re.findall(r"rpc\(\s*\"(\w+)\"", text))
+
+
+def test_no_query_of_a_caller_runs_without_an_owner(connection: psycopg.Connection[Any]) -> None:
+    """Each function that the program calls takes the owner, but for those of runs and of housekeeping."""
+    rows = connection.execute(
+        "select proname from pg_proc where pronamespace = 'tales'::regnamespace and 'p_owner' = any (proargnames)"
+    ).fetchall()
+    assert called() - ACROSS_OWNERS == called() & {name for (name,) in rows}
+    assert ACROSS_OWNERS <= called()
 
 
 # The rules.
