@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import random
 import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +15,10 @@ from support.storage_kit import audio_messages, checkpoint, create_request, segm
 
 from servicekit.ids import new_id
 from storage_service import states
+from storage_service.embedded import indexing
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2, storage_pb2_grpc
 
-KILLS = 10
 WRITERS = 4
 SENTENCE = "The dragon closed one eye. "
 AUDIO = bytes(range(256)) * 1_000
@@ -35,11 +36,12 @@ class Acknowledged:
 class Gateway:
     """Writes stories as fast as it can and notes what was acknowledged."""
 
-    def __init__(self, channel: grpc.aio.Channel, stories: dict[str, Acknowledged]) -> None:
+    def __init__(self, channel: grpc.aio.Channel, stories: dict[str, Acknowledged], answers: int) -> None:
         self._stub = storage_pb2_grpc.StorageServiceStub(channel)
         self._stories = stories
-        self.answers = asyncio.Event()
-        self._count = 0
+        self._left = answers
+        self.answered = asyncio.Event()
+        """Set after so many answers."""
 
     async def write(self) -> None:
         """Tells story after story until the service is gone."""
@@ -72,18 +74,18 @@ class Gateway:
             kept.attempts.add(attempt.attempt_id)
         await self._stub.WriteAudio(iter(audio_messages(response.record.story.id, 1, audio_id, AUDIO)))
         kept.audio_id = audio_id
-        self._answered()
+        self._count()
 
     async def _checkpoint(self, made: storage_pb2.StoryCheckpoint) -> None:
         request = storage_pb2.CheckpointStoriesRequest(lease_duration=Duration(seconds=30), checkpoints=[made])
         (result,) = (await self._stub.CheckpointStories(request)).results
         assert "" == result.error.reason
-        self._answered()
+        self._count()
 
-    def _answered(self) -> None:
-        self._count += 1
-        if self._count >= 30:
-            self.answers.set()
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left <= 0:
+            self.answered.set()
 
 
 async def check(stub: "storage_pb2_grpc.StorageServiceAsyncStub", story_id: str, kept: Acknowledged) -> None:
@@ -100,26 +102,44 @@ async def check(stub: "storage_pb2_grpc.StorageServiceAsyncStub", story_id: str,
         assert hashlib.sha256(AUDIO).digest() == hashlib.sha256(b"".join(read)).digest()
 
 
-async def test_what_was_acknowledged_survives_kills(tmp_path: Path) -> None:
-    """After each kill -9 in the middle of writes every acknowledged one is there, and the database is sound."""
+def check_files(folder: Path) -> None:
+    """The database is sound, and its index of words in step with the stories."""
+    connection = sqlite3.connect(folder / "tale.sqlite3")
+    assert [("ok",)] == connection.execute("PRAGMA integrity_check").fetchall()
+    assert [] == connection.execute("PRAGMA foreign_key_check").fetchall()
+    indexing.check(connection)
+    connection.close()
+
+
+def strays(folder: Path) -> set[str]:
+    """Files of audio that no story refers to, and uploads that never ended."""
+    connection = sqlite3.connect(folder / "tale.sqlite3")
+    known = {".".join(row) for row in connection.execute("SELECT story_id, object_id FROM story_audio")}
+    connection.close()
+    return {path.name for path in (folder / "audio").glob("*/*")} - known
+
+
+async def kill_and_check(tmp_path: Path, *, sync: str, kills: int, seed: int) -> None:
+    """Kills the service in the middle of writes, again and again, and looks at what is left."""
     stories: dict[str, Acknowledged] = {}
-    cluster = Cluster(tmp_path, {"LOG_LEVEL": "WARNING"})
-    database = tmp_path / "data" / "storage" / "tale.sqlite3"
+    # What is swept at a start may have been left by the kill before it.
+    cluster = Cluster(tmp_path, {"LOG_LEVEL": "WARNING", "STORAGE_SYNC": sync, "AUDIO_SWEEP_GRACE_SECONDS": "0"})
+    folder, dice = tmp_path / "data" / "storage", random.Random(seed)
+    left = 0
     try:
-        for _ in range(KILLS):
+        for _ in range(kills):
             await cluster.start("storage")
             async with cluster.channel("storage") as channel:
-                gateway = Gateway(channel, stories)
+                gateway = Gateway(channel, stories, answers=dice.randint(5, 60))
                 async with asyncio.timeout(60), asyncio.TaskGroup() as group:
                     for _ in range(WRITERS):
                         group.create_task(gateway.write())
-                    await gateway.answers.wait()
+                    await gateway.answered.wait()
                     await cluster.kill("storage")
-            connection = sqlite3.connect(database)
-            assert [("ok",)] == connection.execute("PRAGMA integrity_check").fetchall()
-            assert [] == connection.execute("PRAGMA foreign_key_check").fetchall()
-            connection.close()
+            await asyncio.to_thread(check_files, folder)
+            left += len(await asyncio.to_thread(strays, folder))
         await cluster.start("storage")
+        assert set() == await asyncio.to_thread(strays, folder)
         async with cluster.channel("storage") as channel:
             stub = storage_pb2_grpc.StorageServiceStub(channel)
             for story_id, kept in stories.items():
@@ -128,3 +148,19 @@ async def test_what_was_acknowledged_survives_kills(tmp_path: Path) -> None:
         await cluster.close()
     if not any(kept.audio_id for kept in stories.values()):
         pytest.fail("no story got as far as its audio: the test shows less than it says")
+    if kills >= 50 and not left:
+        pytest.fail("no kill left anything to sweep: the test shows less than it says")
+
+
+@pytest.mark.parametrize("sync", ["normal", "full"])
+async def test_what_was_acknowledged_survives_kills(tmp_path: Path, sync: str) -> None:
+    """After each kill -9 in the middle of writes every acknowledged one is there, and the database is sound."""
+    await kill_and_check(tmp_path, sync=sync, kills=5, seed=1)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("sync", "kills"), [("normal", 200), ("full", 50)])
+async def test_what_was_acknowledged_survives_hundreds_of_kills(tmp_path: Path, sync: str, kills: int) -> None:
+    """The same, 200 times over one growing store, and 50 times with every write brought to the medium."""
+    await kill_and_check(tmp_path, sync=sync, kills=kills, seed=2)

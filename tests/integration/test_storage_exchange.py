@@ -1,0 +1,408 @@
+"""Export and import: all that is kept goes from one set-up to another, and a file that is damaged does no harm."""
+
+import asyncio
+import hashlib
+import io
+import json
+import re
+import tarfile
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from pydantic import SecretStr
+from support.moto_s3 import ACCESS_KEY_ID, S3, SECRET
+from support.storage_kit import FINGERPRINT, LEASE, SECOND, ManualClock, checkpoint, new_story, segment
+
+from servicekit.errors import DomainError
+from servicekit.ids import new_id
+from servicekit.metrics import Metrics
+from storage_service import states
+from storage_service.backends import Backend, make_backend
+from storage_service.commands import run_command
+from storage_service.exchange.errors import ExchangeError
+from storage_service.exchange.exporting import export_to
+from storage_service.exchange.importing import import_from
+from storage_service.exchange.lines import Counts
+from storage_service.exchange.ports import ExchangeStore
+from storage_service.records import AudioKey, Cancel, Lease, Rate, RepeatKey
+from storage_service.settings import StorageSettings
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+
+ME, OTHER = "mia", "ben"
+AUDIO = bytes(range(256)) * 8_000
+
+SetUp: TypeAlias = Callable[[pytest.FixtureRequest, Path], Awaitable[StorageSettings]]
+
+
+async def embedded(request: pytest.FixtureRequest, folder: Path) -> StorageSettings:
+    """SQLite and files."""
+    del request
+    return StorageSettings(data_dir=folder)
+
+
+async def embedded_with_s3(request: pytest.FixtureRequest, folder: Path) -> StorageSettings:
+    """SQLite, and audio in an object store."""
+    server: S3 = request.getfixturevalue("moto_s3")
+    return StorageSettings(
+        data_dir=folder,
+        audio_store_url=f"s3://{await server.make_bucket()}/tales",
+        audio_store_endpoint=server.url,
+        aws_access_key_id=ACCESS_KEY_ID,
+        aws_secret_access_key=SecretStr(SECRET),
+    )
+
+
+@asynccontextmanager
+async def opened(settings: StorageSettings, clock: ManualClock | None = None) -> AsyncIterator[Backend]:
+    """A backend that is open."""
+    backend = make_backend(settings, clock or ManualClock(), Metrics())
+    await backend.stores.stories.open()
+    await backend.stores.files.open()
+    try:
+        yield backend
+    finally:
+        await backend.stores.files.close()
+        await backend.stores.stories.close()
+
+
+def exchange(backend: Backend) -> ExchangeStore:
+    """What export and import go by."""
+    assert backend.exchange is not None
+    return backend.exchange
+
+
+async def keep_audio(backend: Backend, story_id: str, audio_id: str, data: bytes = AUDIO) -> AudioKey:
+    """Gives a story its audio."""
+    key = AudioKey(story_id, new_id())
+    async with backend.stores.files.upload(key, content_type="audio/mpeg") as upload:
+        await upload.write(data)
+        await upload.publish()
+    audio = common_pb2.StoryAudio(
+        audio_id=audio_id, content_type="audio/mpeg", size_bytes=len(data), sha256=hashlib.sha256(data).digest()
+    )
+    audio.duration.FromSeconds(7)
+    audio.metadata.update({"bit_rate": 128, "names": ["a", None, 0.1]})
+    await backend.stores.stories.attach_audio(story_id, 1, audio, key)
+    return key
+
+
+async def checked(backend: Backend, made: storage_pb2.StoryCheckpoint) -> None:
+    """A checkpoint that holds."""
+    (result,) = await backend.stores.stories.checkpoint(LEASE.duration, [made])
+    assert "" == result.error.reason
+
+
+async def told(backend: Backend, owner: str = ME, **changes: object) -> str:
+    """A story with everything that a story can have."""
+    record, _ = await backend.stores.stories.create(owner, new_story(lease=LEASE, **changes))  # type: ignore[arg-type]
+    story_id, audio_id = record.story.id, new_id()
+    generation = storage_pb2.GenerationRecord(model_used="offline", summary="A dragon sleeps.")
+    generation.usage.CopyFrom(common_pb2.Usage(prompt_tokens=3, completion_tokens=7, cost_usd=0.1 + 0.2))
+    generation.full_response.add().update({"id": "gen-1", "n": 1e-7})
+    generation.generation_info.update({"latency": 12})
+    attempt = common_pb2.Attempt(attempt_id=new_id(), provider="offline", cost_usd=1 / 3)
+    await checked(
+        backend,
+        checkpoint(
+            story_id,
+            state=states.NARRATING,
+            title="The Lighthouse",
+            text=(0, "Once upon 🐉 a\u2028time.\n"),
+            content_complete=True,
+            generation=generation,
+            narration=common_pb2.NarrationHeader(audio_id=audio_id, provider="offline"),
+            segments=[segment(0), segment(1)],
+            attempts=[attempt],
+            problems=[common_pb2.Problem(reason="VOICE_SLOW", metadata={"a": "1"})],
+            embedded_parts=["writer"],
+        ),
+    )
+    await keep_audio(backend, story_id, audio_id)
+    await checked(backend, checkpoint(story_id, state=states.READY))
+    await backend.stores.stories.update(owner, story_id, Rate(9), expected_revision=None)
+    return story_id
+
+
+async def fill(backend: Backend, clock: ManualClock) -> dict[str, str]:
+    """Things of every kind, by name."""
+    stores, stories = backend.stores, backend.stores.stories
+    child = await stores.profiles.create(ME, common_pb2.Child(name="Mia", age=6), RepeatKey("c-1", FINGERPRINT))
+    hero = await stores.profiles.create(OTHER, common_pb2.Hero(name="Cat", strengths=["brave"]), None)
+    gone_child = await stores.profiles.create(ME, common_pb2.Child(name="Zoe", age=6), None)
+    ids = {"child": child.id, "hero": hero.id, "gone child": gone_child.id}
+    ids["ready"] = await told(backend, child_id=child.id, request_id="r-1")
+    clock.advance(1)
+    ids["of ben"] = await told(backend, OTHER, hero_id=hero.id)
+    ids["sequel"] = (await stories.create(ME, new_story(parent_story_id=ids["ready"])))[0].story.id
+    running, _ = await stories.create(ME, new_story(lease=LEASE))
+    ids["running"] = running.story.id
+    await checked(backend, checkpoint(ids["running"], state=states.WRITING, title="T", text=(0, "A fox ")))
+    cancelled, _ = await stories.create(ME, new_story())
+    await stories.update(ME, cancelled.story.id, Cancel(), expected_revision=None)
+    ids["cancelled"] = cancelled.story.id
+    ids["gone"] = await told(backend, request_id="r-2")
+    await stories.delete(ME, ids["gone"])
+    await told(backend, child_id=gone_child.id)
+    await stores.removals.erase_child(ME, gone_child.id, most=10)
+    clock.advance(1)
+    return ids
+
+
+async def everything(backend: Backend) -> tuple[list[Any], list[storage_pb2.StoryRecord]]:
+    """All that is kept, less what a move changes: who held which lease."""
+    lines = [line async for page in exchange(backend).lines() for line in page]
+    records = []
+    async for record, _ in exchange(backend).stories():
+        record.run.ClearField("lease_expire_time")
+        record.run.ClearField("runner")
+        records.append(record)
+    return lines, records
+
+
+@pytest.mark.parametrize("target", [embedded, embedded_with_s3])
+@pytest.mark.parametrize("source", [embedded, embedded_with_s3])
+async def test_all_that_is_kept_arrives(
+    request: pytest.FixtureRequest, tmp_path: Path, source: SetUp, target: SetUp
+) -> None:
+    """Of every owner, with audio, ledger, books, requests and tombstones; a second import changes nothing."""
+    clock, file = ManualClock(), tmp_path / "tales.tar"
+    there = await target(request, tmp_path / "b")
+    async with opened(await source(request, tmp_path / "a"), clock) as old:
+        ids = await fill(old, clock)
+        expected = await everything(old)
+        exported = await export_to(file, exchange(old), old.stores.files)
+    async with opened(there, clock) as new:
+        assert exported == await import_from(file, exchange(new), new.stores.files)
+        assert Counts() == await import_from(file, exchange(new), new.stores.files)
+        assert expected == await everything(new)
+        kept = await new.stores.stories.find_audio(ME, ids["ready"])
+        assert kept is not None
+        assert AUDIO == b"".join([block async for block in new.stores.files.read(kept, offset=0, limit=None)])
+    assert (5, 2, 2 * len(AUDIO)) == (exported.stories, exported.audio, exported.audio_bytes)
+    assert [] == leftovers(tmp_path)
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Archives that were not finished."""
+    return [path.name for path in folder.rglob("*.part")]
+
+
+def damage(folder: Path) -> None:
+    """Changes the one file of audio."""
+    (audio,) = (folder / "audio").glob("*/*")
+    audio.write_bytes(AUDIO[:-1] + b"?")
+
+
+async def reason_of(call: Awaitable[object]) -> str:
+    """The reason that a call fails with."""
+    with pytest.raises(DomainError) as caught:
+        await call
+    return caught.value.reason
+
+
+async def test_life_goes_on_after_a_move(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Runs are picked up at once, requests are known, deleted stays deleted, words are found, caches still forget."""
+    clock, file = ManualClock(), tmp_path / "tales.tar"
+    async with opened(await embedded(request, tmp_path / "a"), clock) as old:
+        ids = await fill(old, clock)
+        await export_to(file, exchange(old), old.stores.files)
+    async with opened(await embedded(request, tmp_path / "b"), clock) as new:
+        await import_from(file, exchange(new), new.stores.files)
+        stories, removals = new.stores.stories, new.stores.removals
+        claimed = {one.story_id: one for one in await stories.claim(Lease("b:1", SECOND), most=10, story_ids=())}
+        assert {ids["running"]: (2, 0), ids["sequel"]: (1, 0)} == {
+            story_id: (one.lease_token, one.pickup_count) for story_id, one in claimed.items()
+        }
+        await checked(new, checkpoint(ids["running"], 2, text=(6, "slept."), content_complete=True))
+        assert [ids["running"]] == [
+            one.id
+            for one in await stories.list_page(ME, common_pb2.StoryFilter(query="fox slept"), limit=9, after=None)
+        ]
+        again, is_new = await stories.create(ME, new_story(request_id="r-1"))
+        assert (ids["ready"], False) == (again.story.id, is_new)
+        assert "STORY_DELETED" == await reason_of(stories.create(ME, new_story(request_id="r-2")))
+        assert "CHILD_NOT_FOUND" == await reason_of(new.stores.profiles.get(ME, common_pb2.Child, ids["gone child"]))
+        forgettable = await removals.list_forgettable(ME, ids["gone child"], most=10)
+        assert [{segment(0).sha256, segment(1).sha256}] == [set(one.segment_sha256) for one in forgettable]
+        for name in ("ready", "running"):
+            await stories.delete(ME, ids[name])
+
+
+async def test_what_is_there_or_was_deleted_stays_as_it_is(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """An old export neither brings back what was deleted since nor takes back what was changed."""
+    file, clock = tmp_path / "tales.tar", ManualClock()
+    async with opened(await embedded(request, tmp_path / "a"), clock) as home:
+        ids = await fill(home, clock)
+        await export_to(file, exchange(home), home.stores.files)
+        await home.stores.stories.update(ME, ids["ready"], Rate(1), expected_revision=None)
+        await home.stores.stories.delete(OTHER, ids["of ben"])
+        await home.stores.profiles.delete(ME, common_pb2.Child, ids["child"])
+        expected = await everything(home)
+        assert Counts() == await import_from(file, exchange(home), home.stores.files)
+        assert expected == await everything(home)
+
+
+# Files that are not what they should be.
+
+
+@pytest.fixture
+async def exported(request: pytest.FixtureRequest, tmp_path: Path) -> bytes:
+    """An export of one told story and a child."""
+    file = tmp_path / "good.tar"
+    async with opened(await embedded(request, tmp_path / "source")) as old:
+        await old.stores.profiles.create(ME, common_pb2.Child(name="Mia", age=6), None)
+        await told(old)
+        await export_to(file, exchange(old), old.stores.files)
+    return await asyncio.to_thread(file.read_bytes)
+
+
+def changed(data: bytes, change: Callable[[tarfile.TarInfo, bytes], tuple[str, bytes] | None]) -> bytes:
+    """The archive with its members as `change` makes them; None leaves one out."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(data)) as old, tarfile.open(fileobj=made, mode="w") as new:
+        for info in old:
+            source = old.extractfile(info)
+            assert source is not None
+            result = change(info, source.read())
+            if result is not None:
+                member = tarfile.TarInfo(result[0])
+                member.size = len(result[1])
+                new.addfile(member, io.BytesIO(result[1]))
+    return made.getvalue()
+
+
+async def failed_import(backend: Backend, file: Path, data: bytes) -> str:
+    """What an import of `data` says."""
+    await asyncio.to_thread(file.write_bytes, data)
+    with pytest.raises(ExchangeError) as caught:
+        await import_from(file, exchange(backend), backend.stores.files)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+async def test_a_file_that_is_cut_is_told_and_can_be_had_again(
+    request: pytest.FixtureRequest, tmp_path: Path, exported: bytes
+) -> None:
+    """Wherever it is cut: no half of a story, and the whole file makes it good."""
+    file = tmp_path / "cut.tar"
+    async with opened(await embedded(request, tmp_path / "b")) as new:
+        for length in (*range(0, 12_000, 1_337), len(exported) // 2, len(exported) - 12_000, len(exported) - 10_300):
+            assert str(await failed_import(new, file, exported[:length]))
+            async for record, key in exchange(new).stories():
+                assert (key is not None) == record.story.HasField("audio")
+        await asyncio.to_thread(file.write_bytes, exported)
+        await import_from(file, exchange(new), new.stores.files)
+        assert 1 == len((await everything(new))[1])
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda i, d: (i.name, d[:-1] + b"?" if i.name.startswith("audio/") else d), "does not have the size and SHA"),
+        (lambda i, d: None if i.name.startswith("audio/") else (i.name, d), "the audio of story .* is missing"),
+        (lambda i, d: None if i.name.startswith("stories/") else (i.name, d), "belongs to no story before it"),
+        (lambda i, d: None if i.name.startswith("records/") else (i.name, d), "does not hold what its end says"),
+        (lambda i, d: None if i.name == "end.json" else (i.name, d), "the file is cut"),
+        (lambda i, d: None if i.name == "tale-export.json" else (i.name, d), "is no export of this service"),
+        (lambda i, d: (i.name, d.replace(b'"version": 1', b'"version": 2')), "exported by a newer version"),
+        (lambda i, d: (i.name.replace("end.json", "odd.json"), d), "does not know .odd.json."),
+        (lambda i, d: (i.name, d.replace(b'"kind":"child"', b'"kind":"dog"')), "a kind that this version does not"),
+        (lambda i, d: (i.name, d.replace(b'{"kind"', b'{kind"')), "a line that is no JSON"),
+        (lambda i, d: (i.name, b"[]\n" if i.name.startswith("stories/") else d), "a line that is no record"),
+        (lambda i, d: (i.name, d.replace(b'"lease_token":', b'"leese_token":')), "a story that this version can not"),
+        (lambda i, d: (i.name, d.replace(b'"owner":"mia","run"', b'"run"')), "a story without an id or an owner"),
+    ],
+)
+async def test_a_file_that_was_changed_is_refused(
+    request: pytest.FixtureRequest, tmp_path: Path, exported: bytes, change: Any, line: str
+) -> None:
+    """In one line that says what is wrong; nothing of the story is kept."""
+    async with opened(await embedded(request, tmp_path / "b")) as new:
+        said = await failed_import(new, tmp_path / "bad.tar", changed(exported, change))
+        assert re.search(line, said)
+        assert all([key is not None async for _, key in exchange(new).stories()])
+
+
+async def test_a_file_of_another_kind_is_no_export(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Nothing, text, and a file that is not there."""
+    async with opened(await embedded(request, tmp_path / "b")) as new:
+        for data in (b"", b"this is no archive" * 100):
+            assert "is no export" in await failed_import(new, tmp_path / "x.tar", data)
+        with pytest.raises(ExchangeError, match="can not be read: No such file"):
+            await import_from(tmp_path / "missing.tar", exchange(new), new.stores.files)
+
+
+async def test_damaged_audio_is_told_or_left_out(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """An export is whole or it is none, unless the operator says that stories may go without it."""
+    file, settings = tmp_path / "tales.tar", await embedded(request, tmp_path / "a")
+    async with opened(settings) as old:
+        story_id = await told(old)
+        await asyncio.to_thread(damage, settings.folder)
+        with pytest.raises(ExchangeError, match=f"story {story_id}: its audio is missing or damaged.*--skip-damaged"):
+            await export_to(file, exchange(old), old.stores.files)
+        assert (False, []) == (file.exists(), leftovers(tmp_path))
+        said: list[str] = []
+        counts = await export_to(file, exchange(old), old.stores.files, skip_damaged=True, tell=said.append)
+        assert ((1, 0), [f"story {story_id}: its audio is damaged and is left out"]) == (
+            (counts.stories, counts.audio),
+            said,
+        )
+    async with opened(await embedded(request, tmp_path / "b")) as new:
+        assert 1 == (await import_from(file, exchange(new), new.stores.files)).stories
+        assert None is await new.stores.stories.find_audio(ME, story_id)
+
+
+async def test_a_file_that_can_not_be_made_is_told(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Before anything is read."""
+    async with opened(await embedded(request, tmp_path / "a")) as old:
+        with pytest.raises(ExchangeError, match="can not be written: No such file"):
+            await export_to(tmp_path / "no" / "x.tar", exchange(old), old.stores.files)
+
+
+async def test_memory_stays_flat(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """A file of audio goes through in pieces, whatever its size."""
+    file, size = tmp_path / "tales.tar", 48 << 20
+    async with opened(await embedded(request, tmp_path / "a")) as old:
+        record, _ = await old.stores.stories.create(ME, new_story(lease=LEASE))
+        await keep_audio(old, record.story.id, new_id(), bytes(size))
+        async with opened(await embedded(request, tmp_path / "b")) as new:
+            tracemalloc.start()
+            await export_to(file, exchange(old), old.stores.files)
+            await import_from(file, exchange(new), new.stores.files)
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+    assert size < file.stat().st_size
+    assert peak < 16 << 20
+
+
+async def test_the_commands_do_it(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a service that runs; the exit code and one line say how it went."""
+    async with opened(await embedded(request, tmp_path / "a")) as old:
+        await told(old)
+    for name in ("AUDIO_STORE_URL", "STORAGE_BACKEND"):
+        monkeypatch.delenv(name, raising=False)
+    file = str(tmp_path / "tales.tar")
+    for folder, command, expected in (
+        ("a", ["export", file], (0, f"exported 1 stories, 1 audio files ({len(AUDIO)} bytes) and 0 other records")),
+        ("b", ["import", file], (0, f"imported 1 stories, 1 audio files ({len(AUDIO)} bytes) and 0 other records;")),
+        ("b", ["import", f"{file}.not"], (1, f"storage: {file}.not can not be read: No such file")),
+    ):
+        monkeypatch.setenv("TALE_DATA_DIR", str(tmp_path / folder))
+        code = await asyncio.to_thread(run_command, command)
+        captured = capsys.readouterr()
+        assert expected[0] == code
+        assert (captured.out + captured.err).startswith(expected[1])
+    with tarfile.open(file) as archive:
+        assert ["tale-export.json", "stories", "audio", "end.json"] == [
+            name.partition("/")[0] for name in archive.getnames()
+        ]
+        head = archive.extractfile("tale-export.json")
+        assert head is not None
+        assert {"format": "tale-export", "version": 1} == json.load(head)
