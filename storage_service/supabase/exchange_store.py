@@ -1,0 +1,79 @@
+"""The ExchangeStore in Supabase."""
+
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from typing import Any, Final
+
+from servicekit.errors import DomainError
+from storage_service.exchange.ports import Line
+from storage_service.records import AudioKey
+from storage_service.supabase import refusals
+from storage_service.supabase.connection import Connection
+from storage_service.supabase.exchange_lines import from_line, to_line
+from storage_service.supabase.exchange_stories import from_record, segments_of
+from storage_service.supabase.rows import from_attempts, from_problems, to_record
+from storage_service.supabase.stories import from_audio
+from tale.storage.v1 import storage_pb2
+
+_TABLES: Final = ("children", "heroes", "requests", "tombstones", "removals")
+_PAGE: Final = 500
+
+
+class SupabaseExchangeStore:
+    """Carries over what the schema `tales` keeps; see ExchangeStore for the methods."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def lines(self) -> AsyncGenerator[Sequence[Line], None]:
+        """All but stories."""
+        for table in _TABLES:
+            after: Mapping[str, Any] | None = None
+            while page := await self._connection.rpc("export_rows", table=table, after=after, most=_PAGE):
+                yield [to_line(table, row) for row in page]
+                after = page[-1]
+
+    async def stories(self) -> AsyncGenerator[tuple[storage_pb2.StoryRecord, AudioKey | None], None]:
+        """All stories, by id."""
+        after: str | None = None
+        while page := await self._connection.rpc("export_story_ids", after=after, most=_PAGE):
+            for story in page:
+                try:
+                    yield await self._whole(story["owner"], story["id"])
+                except DomainError as error:
+                    # It was deleted meanwhile.
+                    if error.reason != "STORY_NOT_FOUND":
+                        raise
+            after = page[-1]["id"]
+
+    async def keep_lines(self, lines: Sequence[Line]) -> int:
+        """Keeps what is new."""
+        return int(await self._connection.rpc("import_rows", rows=[from_line(line) for line in lines]))
+
+    async def missing(self, story_ids: Collection[str]) -> Collection[str]:
+        """Those that are neither kept nor deleted."""
+        return set(await self._connection.rpc("missing_stories", story_ids=sorted(story_ids)))
+
+    async def keep_story(self, record: storage_pb2.StoryRecord, key: AudioKey | None) -> bool:
+        """Keeps a story."""
+        repeated: list[bool] = []
+        again: Callable[[], None] = lambda: repeated.append(True)  # noqa: E731
+        audio = None
+        if key is not None:
+            audio = {**from_audio(record.story.audio, key), "segment_count": len(record.story.audio.segments)}
+        kept = await self._connection.rpc(
+            "import_story",
+            on_retry=again,
+            story=from_record(record),
+            segments=segments_of(record),
+            attempts=from_attempts(record.story.attempts),
+            problems=from_problems(record.story.problems),
+            audio=audio,
+        )
+        # The first try may have kept it, and its answer was lost.
+        return bool(kept) or bool(repeated)
+
+    async def _whole(self, owner: str, story_id: str) -> tuple[storage_pb2.StoryRecord, AudioKey | None]:
+        row = await self._connection.rpc("export_story", owner=owner, story_id=story_id)
+        refusals.check(row, story_id)
+        object_id = row["object_id"]
+        return to_record(row), None if object_id is None else AudioKey(story_id, object_id)
