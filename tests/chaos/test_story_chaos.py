@@ -25,6 +25,7 @@ from support.openrouter_fake import (
 from support.story_models import TEXT, TITLE, Desk, Telling, desk, goes_on
 
 from servicekit.errors import DomainError
+from tale.common.v1 import status_pb2, status_pb2_grpc
 
 _MODELS: Final = ["chaos/one", "chaos/two", "chaos/three"]
 _NEVER: Final = asyncio.Event()
@@ -69,10 +70,20 @@ async def _written(writing: Desk, limit: asyncio.Semaphore) -> list[Telling]:
             text = tellings[-1].text if tellings else ""
             if tellings:
                 assert _passing(tellings[-1].failure)
+                await _let_time_pass(writing)
             tellings.append(
                 await writing.tell(text, title=title, timeout=100, model=_MODELS[0], fallback_models=_MODELS[1:])
             )
     return tellings
+
+
+async def _let_time_pass(writing: Desk) -> None:
+    """A model that failed too often is asked again after a minute; here somebody resets its circuit instead."""
+    stub = status_pb2_grpc.StatusServiceStub(writing.service.channel)
+    status = (await stub.GetStatus(status_pb2.GetStatusRequest(), timeout=60)).status
+    for circuit in status.circuits:
+        if circuit.state == status_pb2.CIRCUIT_STATE_OPEN:
+            await stub.ResetCircuit(status_pb2.ResetCircuitRequest(name=circuit.name), timeout=60)
 
 
 def _passing(failure: DomainError) -> bool:
@@ -81,7 +92,7 @@ def _passing(failure: DomainError) -> bool:
 
 async def _storm(folder: Path, *, stories: int, seed: int) -> None:
     weather, limit = _Weather(seed), asyncio.Semaphore(32)
-    async with desk(folder, idle_timeout_seconds=1, first_token_timeout_seconds=5) as writing:
+    async with desk(folder, idle_timeout_seconds=4, first_token_timeout_seconds=20) as writing:
         writing.upstream.default = weather.answer
         all_told = await asyncio.gather(*(_written(writing, limit) for _ in range(stories)))
         upstream = writing.upstream
