@@ -24,6 +24,7 @@ from storage_service.ports import AudioStore, Clock, ProfileStore, RemovalStore,
 from storage_service.settings import StorageSettings
 from storage_service.supabase.audio_bucket import AudioBucket
 from storage_service.supabase.connection import Connection, breaker_config
+from storage_service.supabase.exchange_store import SupabaseExchangeStore
 from storage_service.supabase.failures import PROVIDER
 from storage_service.supabase.profile_store import SupabaseProfileStore
 from storage_service.supabase.removals import SupabaseRemovalStore
@@ -104,7 +105,7 @@ def _supabase(settings: StorageSettings, clock: Clock, circuits: BreakerManager,
         SupabaseRemovalStore(connection),
         files or AudioBucket(connection, clock),
     )
-    return stores, None
+    return stores, SupabaseExchangeStore(connection)
 
 
 def _description(

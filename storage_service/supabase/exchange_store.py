@@ -1,6 +1,6 @@
 """The ExchangeStore in Supabase."""
 
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from servicekit.errors import DomainError
@@ -12,6 +12,7 @@ from storage_service.supabase.exchange_lines import from_line, to_line
 from storage_service.supabase.exchange_stories import from_record, segments_of
 from storage_service.supabase.rows import from_attempts, from_problems, to_record
 from storage_service.supabase.stories import from_audio
+from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
 _TABLES: Final = ("children", "heroes", "requests", "tombstones", "removals")
@@ -56,18 +57,14 @@ class SupabaseExchangeStore:
     async def keep_story(self, record: storage_pb2.StoryRecord, key: AudioKey | None) -> bool:
         """Keeps a story."""
         repeated: list[bool] = []
-        again: Callable[[], None] = lambda: repeated.append(True)  # noqa: E731
-        audio = None
-        if key is not None:
-            audio = {**from_audio(record.story.audio, key), "segment_count": len(record.story.audio.segments)}
         kept = await self._connection.rpc(
             "import_story",
-            on_retry=again,
+            on_retry=lambda: repeated.append(True),
             story=from_record(record),
             segments=segments_of(record),
             attempts=from_attempts(record.story.attempts),
             problems=from_problems(record.story.problems),
-            audio=audio,
+            audio=None if key is None else _audio(record.story.audio, key),
         )
         # The first try may have kept it, and its answer was lost.
         return bool(kept) or bool(repeated)
@@ -77,3 +74,10 @@ class SupabaseExchangeStore:
         refusals.check(row, story_id)
         object_id = row["object_id"]
         return to_record(row), None if object_id is None else AudioKey(story_id, object_id)
+
+
+def _audio(audio: common_pb2.StoryAudio, key: AudioKey) -> dict[str, Any]:
+    bare = common_pb2.StoryAudio()
+    bare.CopyFrom(audio)
+    bare.ClearField("segments")
+    return {**from_audio(bare, key), "segment_count": len(audio.segments)}

@@ -10,7 +10,7 @@ import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from pydantic import SecretStr
@@ -30,8 +30,12 @@ from storage_service.exchange.lines import Counts
 from storage_service.exchange.ports import ExchangeStore
 from storage_service.records import AudioKey, Cancel, Lease, Rate, RepeatKey
 from storage_service.settings import StorageSettings
+from storage_service.supabase.connection import Connection
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
+
+if TYPE_CHECKING:
+    from support.supabase_lite import Lite
 
 ME, OTHER = "mia", "ben"
 AUDIO = bytes(range(256)) * 8_000
@@ -55,6 +59,16 @@ async def embedded_with_s3(request: pytest.FixtureRequest, folder: Path) -> Stor
         aws_access_key_id=ACCESS_KEY_ID,
         aws_secret_access_key=SecretStr(SECRET),
     )
+
+
+async def in_supabase(request: pytest.FixtureRequest, folder: Path) -> StorageSettings:
+    """A Supabase that is empty."""
+    del folder
+    lite: Lite = request.getfixturevalue("supabase_lite")
+    connection = Connection(lite.config())
+    await (await connection.client()).rpc("empty", {})
+    await connection.close()
+    return StorageSettings(backend="supabase", supabase_url=lite.url, supabase_key=SecretStr(lite.key))
 
 
 @asynccontextmanager
@@ -164,8 +178,16 @@ async def everything(backend: Backend) -> tuple[list[Any], list[storage_pb2.Stor
     return lines, records
 
 
-@pytest.mark.parametrize("target", [embedded, embedded_with_s3])
-@pytest.mark.parametrize("source", [embedded, embedded_with_s3])
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        (source, target)
+        for source in (embedded, embedded_with_s3, in_supabase)
+        for target in (embedded, embedded_with_s3, in_supabase)
+        # There is one Supabase.
+        if (source, target) != (in_supabase, in_supabase)
+    ],
+)
 async def test_all_that_is_kept_arrives(
     request: pytest.FixtureRequest, tmp_path: Path, source: SetUp, target: SetUp
 ) -> None:
