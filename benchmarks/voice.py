@@ -30,12 +30,14 @@ Row = Callable[[str, str, str], None]
 _SENTENCE = "The fox walked on, past the mill and over the bridge, and counted {} stars above the quiet river. "
 _CHARACTERS = 4_700
 """Of a text that sounds for five minutes and takes 5 MB."""
+_SHORT = 300
 _OPEN = {"DEFAULT_VOICE_PROVIDER": "mock", "VOICE_CONCURRENCY": "256", "LOG_LEVEL": "WARNING"}
 
 
 def text(number: int, characters: int = _CHARACTERS) -> str:
     """A text that no other number has."""
-    sentences, size = [f"Story {number}. "], 0
+    # A first sentence as a story has it: who speaks it has the first byte of it later than that of two words.
+    sentences, size = [f"Once upon a time there was a small fox who had {number} sisters and brothers. "], 0
     while size < characters:
         sentences.append(_SENTENCE.format(number * 1_000 + len(sentences)))
         size += len(sentences[-1])
@@ -105,14 +107,16 @@ async def service(**environment: str) -> AsyncIterator[Service]:
             log.close()
 
 
-async def load(it: Service, numbers: range, at_once: int, **config: Any) -> tuple[list[Heard], float]:
+async def load(
+    it: Service, numbers: range, at_once: int, *, characters: int = _CHARACTERS, **config: Any
+) -> tuple[list[Heard], float]:
     """Narrate a text for each number, and say how many a second."""
     places = asyncio.Semaphore(at_once)
     async with open_channel(it.address, health_checked=False) as channel:
 
         async def one(number: int) -> Heard:
             async with places:
-                return await it.hear(channel, text(number), **config)
+                return await it.hear(channel, text(number, characters), **config)
 
         began = time.perf_counter()
         heard = await asyncio.gather(*(one(number) for number in numbers))
@@ -161,16 +165,18 @@ async def measure(row: Row) -> None:
 async def _first_bytes(row: Row) -> None:
     for delay, name in ((0.0, "0 ms"), (0.4, "400 ms")):
         async with service(**_OPEN, VOICE_MOCK_SCRIPT=json.dumps({"first_byte_seconds": delay})) as it:
-            await load(it, range(3), 1)
-            heard, _ = await load(it, range(10, 40), 1, title="A Fox")
+            await load(it, range(3), 1, characters=_SHORT)
+            heard, _ = await load(it, range(10, 30), 1, characters=_SHORT)
         added = statistics.median(each.first for each in heard) - delay
         row(f"voice: first byte, provider's at {name}", "+ 50 ms at most", f"+ {added * 1000:.1f} ms")
     # Every call to the first provider fails; `offline` stands in.
     dead = json.dumps({"paid": True, "faults": [{"kind": "overload", "times": None}], "probe_fault": "overload"})
     async with service(**_OPEN, VOICE_PROVIDER_FALLBACK="offline", VOICE_MOCK_SCRIPT=dead) as it:
-        own, _ = await load(it, range(40, 50), 1, title="A", voice=common_pb2.VoiceSelection(provider="offline"))
-        await load(it, range(50, 51), 1, title="B")
-        heard, _ = await load(it, range(60, 70), 1, title="C")
+        own, _ = await load(
+            it, range(40, 50), 1, characters=_SHORT, voice=common_pb2.VoiceSelection(provider="offline")
+        )
+        await load(it, range(50, 51), 1, characters=_SHORT)
+        heard, _ = await load(it, range(60, 70), 1, characters=_SHORT)
     added = statistics.median(each.first for each in heard) - statistics.median(each.first for each in own)
     row("voice: first byte of the fallback while the circuit is open", "+ 50 ms at most", f"+ {added * 1000:.1f} ms")
 

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
 
 class WorkAhead:
-    """Each narration makes `each` segments ahead, fewer where many narrations share `total`, but one at least."""
+    """Each narration makes `each` segments ahead, fewer where many narrations share `total`.
+
+    Where it is none, the next segment is still made while one goes out.
+    """
 
     def __init__(self, each: int, total: int) -> None:
         self._each = each
@@ -28,4 +31,4 @@ class WorkAhead:
 
     def segments(self) -> int:
         """Return how many segments a narration may make ahead now."""
-        return min(self._each, max(1, self._total // max(1, self._active)))
+        return min(self._each, self._total // max(1, self._active))

@@ -66,7 +66,7 @@ class VoiceServiceSettings(ProviderSettings):
         ge=1,
         le=10_000,
         validation_alias="VOICE_SEGMENTS_AHEAD_TOTAL",
-        description="Segments that all narrations together make ahead, one each at least; bounds the memory",
+        description="Segments that all narrations together make ahead; bounds the memory of many at a time",
     )
     first_byte_seconds: float = Field(
         30.0,

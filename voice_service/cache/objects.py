@@ -35,6 +35,8 @@ _log: Final = structlog.stdlib.get_logger(__name__)
 
 _FAILURES: Final = (BaseError, OSError)
 _TIMEOUT: Final = 20.0
+_WRITES: Final = 16
+"""Segments that are written at a time: each is held a second time while it is."""
 _ORPHAN_AGE: Final = timedelta(minutes=10)
 
 
@@ -59,6 +61,7 @@ class ObjectCache:
         self._forgotten = ForgottenStories() if forgotten is None else forgotten
         self._index = LruIndex()
         self._evicting = asyncio.Lock()
+        self._writing = asyncio.Semaphore(_WRITES)
         self._survey: asyncio.Task[None] | None = None
         self._hits = self._hit_bytes = self._misses = self._corrupt = self._evicted = 0
 
@@ -100,6 +103,10 @@ class ObjectCache:
         """See SegmentCache."""
         if self._all_forgotten(story_ids):
             return
+        async with self._writing:
+            await self._put(key, segment, story_ids)
+
+    async def _put(self, key: str, segment: CachedSegment, story_ids: Collection[str]) -> None:
         data = encode(segment)
         marks = IndexEntry()
         marks.audios.add(segment.sha256.hex())

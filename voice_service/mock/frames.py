@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from itertools import pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _FRAMES: Final = 49
 _BLOCK_BYTES: Final = 20_480
@@ -36,16 +39,20 @@ def silent_mp3(seed: bytes, frames: int) -> bytes:
 
     Each run of 49 frames carries its own number, so runs that are lost, repeated or swapped show in the bytes.
     """
+    return b"".join(silent_runs(seed, frames))
+
+
+def silent_runs(seed: bytes, frames: int) -> Iterator[bytes]:
+    """Make the same run by run, so that nobody need hold all of it."""
     filler = hashlib.shake_128(seed).digest(_BLOCK_BYTES).translate(_NO_SYNC)
     block = b"".join(_frame(filler, start, end) for start, end in pairwise(_FRAME_STARTS))
     rest = block[_PREFIX_BYTES + _STAMP_BYTES :]
     prefix = block[:_PREFIX_BYTES]
     whole, over = divmod(frames, _FRAMES)
-    blocks: list[bytes] = []
     for number in range(whole + (over > 0)):
         stamp = hashlib.sha256(seed + number.to_bytes(4, "big")).hexdigest().encode()
-        blocks += (prefix, stamp, rest)
-    return b"".join(blocks)[: whole * _BLOCK_BYTES + _FRAME_STARTS[over]]
+        run = b"".join((prefix, stamp, rest))
+        yield run if number < whole else run[: _FRAME_STARTS[over]]
 
 
 def _frame(filler: bytes, start: int, end: int) -> bytes:

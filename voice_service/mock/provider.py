@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.words import word_spans
-from voice_service.mock.frames import frames_for, silent_mp3
+from voice_service.mock.frames import frames_for, silent_runs
 from voice_service.mock.journal import MockJournal
 from voice_service.mock.script import MockScript, StreamFault
 from voice_service.ports import (
@@ -26,7 +26,7 @@ from voice_service.ports import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Sequence
 
     from voice_service.mock.script import MockFault
     from voice_service.ports import SegmentRequest, SpeechItem
@@ -108,9 +108,10 @@ class MockVoiceProvider:
             raise ProviderError(fault.kind, "scripted fault", provider=_NAME, retry_after=fault.retry_after)
         seconds = len(request.text) / _CHARACTERS_PER_SECOND / (request.settings.speed or 1.0)
         frames = frames_for(max(_SHORTEST_SECONDS, seconds))
-        whole = silent_mp3(_seed(request, self._metadata), frames)
-        data = whole if fault is None else _spoil(whole, fault)
-        async for chunk in self._paced(data):
+        runs = silent_runs(_seed(request, self._metadata), frames)
+        if fault is not None:
+            runs = iter((_spoil(b"".join(runs), fault),))
+        async for chunk in self._paced(runs):
             yield chunk
         if fault is not None and fault.kind is StreamFault.STALL:
             await asyncio.Event().wait()
@@ -145,14 +146,14 @@ class MockVoiceProvider:
                 return fault
         return None
 
-    async def _paced(self, data: bytes) -> AsyncGenerator[AudioChunk, None]:
-        """Cut `data` into chunks, each given when a voice of the scripted speed would have it done."""
+    async def _paced(self, runs: Iterator[bytes]) -> AsyncGenerator[AudioChunk, None]:
+        """Cut the sound into chunks, each given when a voice of the scripted speed would have it done."""
         loop = asyncio.get_running_loop()
-        started = loop.time()
-        for start in range(0, len(data), self._script.chunk_bytes):
-            chunk = data[start : start + self._script.chunk_bytes]
+        started, given = loop.time(), 0
+        for chunk in _chunked(runs, self._script.chunk_bytes):
+            given += len(chunk)
             if self._script.realtime_factor:
-                spoken = (start + len(chunk)) / _BYTES_PER_SECOND
+                spoken = given / _BYTES_PER_SECOND
                 await asyncio.sleep(started + spoken / self._script.realtime_factor - loop.time())
             yield AudioChunk(chunk)
 
@@ -162,6 +163,17 @@ def _seed(request: SegmentRequest, metadata: ProviderMetadata) -> bytes:
     model = request.model_id or metadata.default_model
     asked = json.dumps([request.text, voice, model, asdict(request.settings)], sort_keys=True)
     return hashlib.sha256(asked.encode()).digest()
+
+
+def _chunked(runs: Iterator[bytes], size: int) -> Iterator[bytes]:
+    rest = b""
+    for run in runs:
+        rest += run
+        while len(rest) >= size:
+            yield rest[:size]
+            rest = rest[size:]
+    if rest:
+        yield rest
 
 
 def _spoil(whole: bytes, fault: MockFault) -> bytes:
