@@ -16,7 +16,7 @@ PROVIDER: Final = "openrouter"
 _MESSAGES: Final[Mapping[ProviderErrorKind, str]] = {
     ProviderErrorKind.INVALID_INPUT: "the request was refused as it is",
     ProviderErrorKind.UNSUPPORTED: "there is no such model, or nobody who may run it",
-    ProviderErrorKind.AUTH: "the key was refused",
+    ProviderErrorKind.AUTH: "the key was refused; see OPENROUTER_API_KEY",
     ProviderErrorKind.QUOTA: "the credits are used up",
     ProviderErrorKind.CONCURRENCY: "too many calls are in flight",
     ProviderErrorKind.RATE: "too many calls were made",

@@ -101,13 +101,15 @@ async def house(
     cuts: Mapping[str, Sequence[int]] | None = None,
     voice: Mapping[str, Any] | None = None,
     story: App | None = None,
+    speech: App | None = None,
     storage: Mapping[str, Any] | None = None,
     **gateway_settings: Any,
 ) -> AsyncIterator[House]:
     """A cluster in this process.
 
     `cuts` puts a proxy between the gateway and the services named: connection N breaks after the N-th number of bytes.
-    `story` stands in for the story service; `storage` are settings of the storage service.
+    `story` stands in for the story service and `speech` for the voice service; `storage` are settings of the storage
+    service.
     """
     script = MockScript(realtime_factor=realtime_factor, faults=tuple(faults))
     mock = MockVoiceProvider(script)
@@ -117,7 +119,7 @@ async def house(
     voice_settings = VoiceServiceSettings(
         default_provider="mock", provider_fallback=tuple(fallback), retry_delay_seconds=0.01, **free, **(voice or {})
     )
-    voice_app = assemble(voice_settings, [mock])
+    voice_app = speech or assemble(voice_settings, [mock])
     async with AsyncExitStack() as stack:
         servers = {
             name: await stack.enter_async_context(running(app, service=name, drain_seconds=2))
