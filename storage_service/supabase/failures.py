@@ -33,6 +33,9 @@ _UNDONE_CONFLICTS: Final = frozenset({"40001", "40P01", "55P03"})
 _AWAY_CODES: Final = ("PGRST000", "PGRST001", "PGRST002", "PGRST003", "08", "53", "57P")
 _SERVER: Final = 500
 _CANCELED: Final = "57014"
+_CHECK_VIOLATION: Final = "23514"
+_DATA_CODES: Final = "22"
+_SQLSTATE: Final = 5
 _BUCKET_CODES: Final = frozenset({"Bucket not found", "NoSuchBucket"})
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
 
@@ -105,6 +108,20 @@ class TooLargeError(SupabaseError):
         return replace(_NOTHING, code=grpc.StatusCode.FAILED_PRECONDITION, reason="AUDIO_TOO_LARGE")
 
 
+class RuleError(SupabaseError):
+    """A value breaks a rule of the schema, or is none that PostgreSQL can keep."""
+
+    def __init__(self, *, status: int) -> None:
+        super().__init__(
+            ProviderErrorKind.INVALID_INPUT, "a value breaks a rule of the schema", undone=True, status=status
+        )
+
+    @property
+    def treatment(self) -> Treatment:
+        """The caller's to mend."""
+        return replace(_NOTHING, code=grpc.StatusCode.INVALID_ARGUMENT, reason="VALIDATION_FAILED")
+
+
 class SupabaseDefectError(Exception):
     """Supabase refused what this program should not have asked; `code` says why, and no text of its answer is kept."""
 
@@ -127,18 +144,21 @@ def from_answer(status: int, body: object, headers: Mapping[str, str]) -> Except
 
 
 def _by_code(status: int, code: str) -> SupabaseError | None:
+    found: SupabaseError | None = None
     if code in _SCHEMA_CODES or code in _BUCKET_CODES:
         what = "the bucket `tales`" if code in _BUCKET_CODES else "the schema `tales`, or a part of it,"
-        return SchemaMismatchError(f"{what} is not there; {MIGRATE}", status=status)
-    if code in _AUTH_CODES:
-        return _auth(status)
-    if code in _UNDONE_CONFLICTS:
-        return ConflictError(undone=True, status=status)
-    if code == _CANCELED:
-        return SupabaseError(ProviderErrorKind.TIMEOUT, "the database took too long", undone=True, status=status)
-    if code.startswith(_AWAY_CODES):
-        return SupabaseError(ProviderErrorKind.OVERLOAD, "the database is not there", undone=False, status=status)
-    return None
+        found = SchemaMismatchError(f"{what} is not there; {MIGRATE}", status=status)
+    elif code in _AUTH_CODES:
+        found = _auth(status)
+    elif code in _UNDONE_CONFLICTS:
+        found = ConflictError(undone=True, status=status)
+    elif code == _CANCELED:
+        found = SupabaseError(ProviderErrorKind.TIMEOUT, "the database took too long", undone=True, status=status)
+    elif code == _CHECK_VIOLATION or (len(code) == _SQLSTATE and code.startswith(_DATA_CODES)):
+        found = RuleError(status=status)
+    elif code.startswith(_AWAY_CODES):
+        found = SupabaseError(ProviderErrorKind.OVERLOAD, "the database is not there", undone=False, status=status)
+    return found
 
 
 def _by_status(status: int, retry_after: float | None, *, undone: bool) -> SupabaseError | None:

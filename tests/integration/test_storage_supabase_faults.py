@@ -256,6 +256,11 @@ async def test_a_write_goes_on_when_its_caller_goes_away(store: Store, faults: P
             EVERY_TRY,
         ),
         (
+            Fault("answer", status=400, body={"code": "23514", "message": "secret words"}),
+            (grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED"),
+            1,
+        ),
+        (
             Fault("answer", status=500, body={"code": "57014", "message": "canceling statement"}),
             (grpc.StatusCode.UNAVAILABLE, "NETWORK_ERROR"),
             EVERY_TRY,
@@ -318,10 +323,10 @@ async def test_a_missing_schema_is_said_with_its_mend(store: Store, faults: Prox
 
 async def test_our_own_defect_stays_one(store: Store, faults: Proxy) -> None:
     """What should not have been asked is neither repeated nor blamed on Supabase."""
-    faults.plan(Fault("answer", status=400, body={"code": "22P02", "message": "invalid input: a child's name"}))
+    faults.plan(Fault("answer", status=400, body={"code": "42601", "message": "syntax error at a child's name"}))
     with pytest.raises(SupabaseDefectError) as caught:
         await store.stories.find_audio(ME, new_id())
-    assert "HTTP 400, 22P02" == str(caught.value)
+    assert "HTTP 400, 42601" == str(caught.value)
     assert 0 == store.circuits.get(DATABASE).snapshot().failed_calls
 
 
