@@ -77,6 +77,7 @@ class Told:
 class Spoken:
     """A call that speaks; `billed` characters, `bytes` of sound that went out."""
 
+    id: str
     text: str
     fault: str = ""
     billed: int = 0
@@ -179,7 +180,7 @@ class Upstreams:
     async def _speak(self, request: web.Request) -> web.StreamResponse:
         body, script = await request.json(), self._script
         text = str(body["text"])
-        call = Spoken(text, self._fault())
+        call = Spoken(f"req-{len(self._journal.spoken) + 1}", text, self._fault())
         self._journal.spoken.append(call)
         if call.fault in {"500", "429"}:
             code = self._random.choice(_TOO_MANY) if call.fault == "429" else "internal_server_error"
@@ -191,7 +192,7 @@ class Upstreams:
         breaks_at = self._random.randrange(len(pieces)) if call.fault else len(pieces)
         headers = {
             "Content-Type": "application/json" if timed else "audio/mpeg",
-            "request-id": f"req-{len(self._journal.spoken)}",
+            "request-id": call.id,
             "character-cost": str(len(text)),
         }
         response = web.StreamResponse(headers=headers)

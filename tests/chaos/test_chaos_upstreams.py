@@ -1,0 +1,136 @@
+"""A fifth of all calls to the paid upstreams fails: no story is lost, none is wrong, and the books agree."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from support.house import House, house
+from support.made_up import MadeUpStory, made_up_speech, made_up_story
+from support.paid_upstreams import ELEVENLABS_KEY, FALLBACK_MODEL, MODEL, OPENROUTER_KEY, PaidUpstreams, paid_upstreams
+from support.watcher import Watcher, spec
+
+import story_service.bootstrap
+import voice_service.bootstrap
+from story_service.settings import StorySettings
+from tale.common.v1 import common_pb2
+from voice_service.settings import VoiceServiceSettings
+
+WORDS: Final = 150
+FAULT_RATE: Final = 0.2
+_AT_ONCE: Final = 32
+
+
+def _story_settings(folder: Path, upstreams: PaidUpstreams) -> StorySettings:
+    return StorySettings(
+        **_free(folder),
+        openrouter_base_url=upstreams.openrouter_url,
+        openrouter_api_key=OPENROUTER_KEY,
+        model=MODEL,
+        fallback_models=(FALLBACK_MODEL,),
+        retry_delay_seconds=0.01,
+        first_token_timeout_seconds=5,
+        idle_timeout_seconds=1,
+        generation_info_wait_seconds=20,
+    )
+
+
+def _voice_settings(folder: Path, upstreams: PaidUpstreams) -> VoiceServiceSettings:
+    return VoiceServiceSettings(
+        **_free(folder),
+        elevenlabs_base_url=upstreams.url,
+        elevenlabs_api_key=ELEVENLABS_KEY,
+        retry_delay_seconds=0.01,
+        first_byte_seconds=5,
+        idle_seconds=1,
+        breaker_seconds=0.1,
+        breaker_most_seconds=0.2,
+        paid_concurrency=16,
+    )
+
+
+def _free(folder: Path) -> dict[str, Any]:
+    return {"listen": "127.0.0.1:0", "ops_listen": "127.0.0.1:0", "data_dir": folder, "drain_seconds": 1}
+
+
+async def _told(home: House, seed: int, places: asyncio.Semaphore) -> common_pb2.Story:
+    """A story as kept, which its watcher heard in just that way."""
+    async with places:
+        watcher = Watcher()
+        await watcher.tell(home.channel, spec(seed), f"storm-{seed}")
+        story = await home.get(watcher.story_id)
+    assert watcher.error is None, watcher.error
+    assert common_pb2.STORY_STATE_READY == story.state, story.problems
+    assert (story.title, story.content) == (watcher.title, watcher.text)
+    assert story.audio.sha256 == watcher.audio_sha256
+    return story
+
+
+def _check_whole(story: common_pb2.Story, made: MadeUpStory, asked: Mapping[str, str]) -> None:
+    """Every sentence once, and of each segment the whole sound that the upstream makes for its text.
+
+    `asked` are texts as they were sent, by their words.
+    """
+    assert (made.title, made.text) == (story.title, story.content)
+    spoken, sizes = 0, 0
+    for segment in story.audio.segments:
+        text = story.content[segment.text.start : segment.text.end] if segment.index else story.title
+        sound = made_up_speech(asked[" ".join(text.split())])
+        assert (spoken, sizes) == (segment.text.start, segment.audio.start)
+        assert sha256(sound).digest() == segment.sha256, (segment.index, len(sound), segment.audio)
+        spoken, sizes = segment.text.end, segment.audio.end
+    assert (len(made.text), story.audio.size_bytes) == (spoken, sizes)
+
+
+def _check_books(stories: list[common_pb2.Story], journal: dict[str, Any]) -> None:
+    """The ledgers of all stories together say what the upstreams say."""
+    attempts = [attempt for story in stories for attempt in story.attempts]
+    models = [attempt for attempt in attempts if attempt.kind == common_pb2.ATTEMPT_KIND_MODEL_CALL]
+    voices = [attempt for attempt in attempts if attempt.kind == common_pb2.ATTEMPT_KIND_SPEECH_CALL]
+    told, spoken = journal["told"], journal["spoken"]
+    assert len(told) == len(models)
+    assert len(spoken) == len(voices)
+    assert pytest.approx(sum(0.00001 * call["words"] for call in told)) == sum(each.cost_usd for each in models)
+    assert all(each.cost_known for each in models)
+    # A call that was refused bills nothing; what the ledger says of it is what was sent.
+    billed = {call["id"] for call in spoken if call["billed"]}
+    assert sum(call["billed"] for call in spoken) == sum(
+        each.characters for each in voices if each.metadata["request_id"] in billed
+    )
+    # Nothing that came whole was asked for again.
+    assert {1} == set(Counter(call["text"] for call in spoken if call["whole"]).values())
+    assert {1} == set(Counter(call["seed"] for call in told if call["whole"]).values())
+
+
+async def _storm(folder: Path, *, stories: int, seed: int) -> None:
+    async with paid_upstreams() as upstreams:
+        await upstreams.script(words=WORDS, events=15, distinct=True, fault_rate=FAULT_RATE, seed=seed)
+        story = story_service.bootstrap.build(_story_settings(folder, upstreams))
+        voice = voice_service.bootstrap.build(_voice_settings(folder, upstreams))
+        async with house(folder, story=story, speech=voice) as home:
+            places = asyncio.Semaphore(_AT_ONCE)
+            told = await asyncio.gather(*(_told(home, seed * 10_000 + n, places) for n in range(stories)))
+            journal = await upstreams.journal()
+    assert stories == len({each.id for each in told})
+    asked = {" ".join(call["text"].split()): call["text"] for call in journal["spoken"]}
+    for number, each in enumerate(told):
+        _check_whole(each, made_up_story(seed * 10_000 + number, WORDS), asked)
+    struck = Counter(call["fault"] for call in [*journal["told"], *journal["spoken"]] if call["fault"])
+    assert 5 == len(struck)
+    assert struck.total() > FAULT_RATE / 2 * (len(journal["told"]) + len(journal["spoken"]))
+    _check_books(told, journal)
+
+
+async def test_a_fifth_of_the_calls_fails(tmp_path: Path) -> None:
+    """Fifteen stories; refusals, limits, cuts, garbage and silence alike."""
+    await _storm(tmp_path, stories=15, seed=1)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_a_fifth_of_the_calls_fails_for_long(tmp_path: Path) -> None:
+    """Five hundred stories."""
+    await _storm(tmp_path, stories=500, seed=2)
