@@ -26,6 +26,11 @@ from storage_service.exchange.exporting import export_to
 from storage_service.exchange.importing import import_from
 from storage_service.exchange.lines import Counts
 from storage_service.exchange.ports import ExchangeStore
+from storage_service.object_store import failures as object_store
+from storage_service.object_store.bucket import Bucket
+from storage_service.object_store.checking import try_out
+from storage_service.object_store.config import BucketConfig
+from storage_service.object_store.setup import place_of
 from storage_service.settings import StorageSettings
 from storage_service.supabase.checking import check
 from storage_service.supabase.connection import Connection
@@ -52,13 +57,18 @@ def run_command(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"storage: {error.message} ({error.reason})\n")
         return _FAILED
     except ProviderError as error:
-        sys.stderr.write(f"storage: SUPABASE_URL can not be used at the moment: {error.message}\n")
+        variable = "AUDIO_STORE_URL" if error.provider == object_store.PROVIDER else "SUPABASE_URL"
+        sys.stderr.write(f"storage: {variable} can not be used at the moment: {error.message}\n")
         return _FAILED
     return 0
 
 
 async def _check(settings: StorageSettings, given: argparse.Namespace) -> None:
     del given
+    place = place_of(settings)
+    if isinstance(place, BucketConfig):
+        await try_out(Bucket(place))
+        _tell(f"the bucket is ready: {place.bucket} can be listed, written, read and cleared (AUDIO_STORE_URL)")
     if settings.backend == "embedded":
         _tell("the store is embedded: there is nothing to check (STORAGE_BACKEND)")
         return

@@ -10,10 +10,9 @@ import structlog
 
 from servicekit.errors import DomainError, unavailable
 from servicekit.ids import is_id
-from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from servicekit.settings import ConfigurationError
+from servicekit.resilience.errors import ProviderError
 from storage_service.errors import audio_corrupt
-from storage_service.object_store.failures import BucketMismatchError
+from storage_service.object_store.checking import check_bucket
 from storage_service.ports import ANY_BYTES, Clock, KnownAudio, Upload
 from storage_service.records import AudioKey, Digest, KeptAudio, SignedUrl
 from storage_service.spool import Spool
@@ -48,12 +47,8 @@ class AudioObjects:
         Where the store does not answer, the service begins without it: it may be there later.
         """
         try:
-            await self._bucket.probe()
-        except BucketMismatchError as error:
-            raise ConfigurationError(f"AUDIO_STORE_URL: {error.message}") from error
+            await check_bucket(self._bucket)
         except ProviderError as error:
-            if error.kind is ProviderErrorKind.AUTH:
-                raise ConfigurationError(f"AUDIO_STORE_URL: {error.message}") from error
             _log.warning("the store of audio does not answer yet", kind=error.kind.value, status=error.status)
 
     async def close(self) -> None:

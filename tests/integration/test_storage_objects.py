@@ -23,6 +23,7 @@ from servicekit.settings import ConfigurationError
 from servicekit.status import from_rpc_error
 from storage_service import states
 from storage_service.bootstrap import build_app
+from storage_service.commands import run_command
 from storage_service.object_store.audio_objects import AudioObjects
 from storage_service.object_store.bucket import Bucket
 from storage_service.object_store.config import BucketConfig
@@ -266,6 +267,43 @@ async def test_the_start_sees_to_the_bucket(moto_s3: S3, entry: Door, place: Buc
     with pytest.raises(ConfigurationError, match="AUDIO_STORE_URL: access is denied"):
         await store_at(place).open()
     await store_at(replace(place, endpoint="http://127.0.0.1:9")).open()
+
+
+@pytest.mark.parametrize(
+    ("refused", "code", "line"),
+    [
+        (None, 0, "the bucket is ready: "),
+        ("PUT", 2, "storage: AUDIO_STORE_URL: writing, reading and removing must be allowed there"),
+        ("GET", 2, "storage: AUDIO_STORE_URL: access is denied"),
+        ("down", 1, "storage: AUDIO_STORE_URL can not be used at the moment: the connection failed"),
+    ],
+)
+async def test_the_check_tries_it_out(
+    moto_s3: S3,
+    entry: Door,
+    place: BucketConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    refused: str | None,
+    code: int,
+    line: str,
+) -> None:
+    """`python -m storage_service check` does all that the service will do, and leaves nothing."""
+    entry.refuse(403, "AccessDenied", when=lambda seen: seen.method == refused)
+    environment = {
+        **moto_s3.environment(place.bucket),
+        "AUDIO_STORE_ENDPOINT": entry.url,
+        "TALE_DATA_DIR": str(tmp_path),
+    }
+    if refused == "down":
+        environment["AUDIO_STORE_ENDPOINT"] = "http://127.0.0.1:9"
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert code == await asyncio.to_thread(run_command, ["check"])
+    captured = capsys.readouterr()
+    assert (captured.out + captured.err).startswith(line)
+    assert [] == await moto_s3.names(place.bucket)
 
 
 # The service, and the whole cluster.
