@@ -1,105 +1,76 @@
-"""Prints the table of what was measured: `make bench`.
+"""Prints the table of what was measured: `make bench`, or `python -m benchmarks [PART …]`.
 
-The upstreams are stand-ins: the embedded writer at a set pace, the mock voice (valid MP3 of the length that its text
-needs) with set latency. Load generator, stand-ins and cluster share one machine. Everything is durable
-(STORAGE_SYNC=normal).
+The adapters to OpenRouter and ElevenLabs are the real ones; the upstreams are stand-ins in a process of their own
+(`benchmarks.upstreams`). Load generator, stand-ins and cluster share one machine. Everything is durable
+(STORAGE_SYNC=normal). docs/benchmarks.md says what each row is.
 """
 
 import asyncio
-import json
-import statistics
-import tempfile
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+import platform
+import sys
 from pathlib import Path
+from typing import Final
 
-from support.processes import MODULES, Cluster, cluster
+from support.paid_upstreams import paid_upstreams
 
-from benchmarks.hearing import hear, read_rate
-from benchmarks.load import Load, load
+from benchmarks.moments import cold_start, frame_walk, heard_while_written, starts
+from benchmarks.table import HEAD, Table
+from benchmarks.throughput import many_at_a_time, one_at_a_time, thousand_in_flight
 
-OPEN = {"DEFAULT_VOICE_PROVIDER": "mock", "VOICE_CONCURRENCY": "256", "LOG_LEVEL": "WARNING"}
-# 750 words in 0.2 s, and 0.2 s before each segment's first byte.
-QUARTER = {**OPEN, "STORY_OFFLINE_WORDS_PER_SECOND": "3750", "VOICE_MOCK_SCRIPT": '{"first_byte_seconds": 0.2}'}
-# 60 tokens (45 words) a second; a voice five times faster than speech after 0.4 s.
-REAL = {
-    **OPEN,
-    "STORY_OFFLINE_WORDS_PER_SECOND": "45",
-    "VOICE_MOCK_SCRIPT": json.dumps({"first_byte_seconds": 0.4, "realtime_factor": 5}),
-}
+PARTS: Final = ("house", "streaming", "voice", "storage")
+"""The whole cluster, and tables of services alone that have a module of their own."""
+_ALONE_SECONDS: Final = 120.0
+_LIMITS: Final = "Limits on outward calls are lifted: 256 at a time to models and 256 to voices."
 
 
-@asynccontextmanager
-async def fresh(**environment: str) -> AsyncIterator[Cluster]:
-    """A cluster over an empty folder."""
-    with tempfile.TemporaryDirectory() as folder:
-        async with cluster(Path(folder), **environment) as it:
-            yield it
+async def house(table: Table) -> None:
+    """All rows about the cluster."""
+    print(HEAD)
+    frame_walk(table)
+    async with paid_upstreams() as upstreams:
+        async with table.measuring("starts", seconds=60):
+            await starts(table, upstreams)
+        async with table.measuring("one at a time", seconds=60):
+            await one_at_a_time(table, upstreams)
+        async with table.measuring("first sound", seconds=90):
+            await heard_while_written(table, upstreams)
+        rate = 0.0
+        async with table.measuring("many at a time", seconds=240):
+            rate = await many_at_a_time(table, upstreams)
+        async with table.measuring("a thousand in flight", seconds=200):
+            await thousand_in_flight(table, upstreams, rate)
+    async with table.measuring("cold start", seconds=60):
+        await cold_start(table)
 
 
-def row(what: str, target: str, measured: str) -> None:
-    """One line of the table."""
-    print(f"| {what} | {target} | {measured} |", flush=True)
+async def alone(table: Table, part: str) -> None:
+    """The table of a module of its own."""
+    print(f"\n{part}:\n", flush=True)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", f"benchmarks.{part}")
+    try:
+        async with table.measuring(part, seconds=_ALONE_SECONDS):
+            code = await process.wait()
+            if code:
+                raise RuntimeError(f"ended with {code}")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
-def show(what: str, target: str, result: Load) -> None:
-    """A row for a load, and what it cost."""
-    costs = ", ".join(f"{name} {result.cpu_ms[name]:.0f}" for name in MODULES)
-    peaks = ", ".join(f"{name} {result.peak_mb[name]:.0f}" for name in MODULES)
-    row(
-        what,
-        target,
-        f"{result.rate:.1f} stories/s, p50 {result.percentile(50):.2f} s, p95 {result.percentile(95):.2f} s;"
-        f" CPU ms a story: {costs}; peak MB: {peaks}",
-    )
-
-
-async def main() -> None:
-    """Measures and prints."""
-    print("| what | target | measured |\n|---|---|---|")
-    async with fresh(**OPEN) as it:
-        await load(it, stories=3, at_once=1)
-        alone = await load(it, stories=20, at_once=1)
-        row(
-            "added by the system to a narrated five-minute story, one at a time, upstreams at 0 ms",
-            "<= 60 ms median",
-            f"{statistics.median(alone.times) * 1000:.0f} ms",
-        )
-        heard = await hear(it)
-        row("ReadStoryAudio through gateway and storage", ">= 150 MiB/s", f"{await read_rate(it, heard.story_id):.0f}")
-    async with fresh(**QUARTER) as it:
-        await load(it, stories=8, at_once=8)
-        show(
-            "32 at a time, upstreams at 200 ms, 4.8 MB audio", ">= 10, goal 30", await load(it, stories=96, at_once=32)
-        )
-        show("the same, 128 at a time", "not lower than at 32; < 200 MB", await load(it, stories=256, at_once=128))
-        plain = await load(it, stories=320, at_once=32, narrate=False)
-        show("32 at a time without narration", ">= 60", plain)
-    async with fresh(**REAL) as it:
-        heard = await hear(it)
-        # The limit: the voice's first byte after 0.4 s, then the title spoken whole, five times faster than it sounds.
-        limit = 0.4 + heard.title_sound / 5
-        row(
-            "first audio byte at the caller, from the title on",
-            f"<= the limit ({limit:.2f} s) + 0.3 s",
-            f"{heard.first_audio - heard.title:.2f} s",
-        )
-        row(
-            "whole narrated story after its last sentence",
-            "the last segment's voice time + 1 s",
-            f"{heard.done - heard.text_whole:.1f} s (written in {heard.text_whole:.1f} s)",
-        )
-    began = time.perf_counter()
-    async with fresh(LOG_LEVEL="WARNING") as it:
-        up = time.perf_counter() - began
-        heard = await hear(it)
-        row(
-            "five-minute story, everything embedded, cold start included",
-            "< 10 s",
-            f"{up + heard.done:.1f} s (start {up:.1f} s, first sound {heard.first_audio:.2f} s after the call)",
-        )
+async def main(parts: list[str]) -> int:
+    """Measures and prints; how many rows failed."""
+    table = Table()
+    print(f"{os.cpu_count()} cores, Python {platform.python_version()}. {_LIMITS}\n", flush=True)
+    for part in parts:
+        if part == "house":
+            await house(table)
+        elif (Path(__file__).parent / f"{part}.py").exists():
+            await alone(table, part)
+    print(f"\n{table.seconds:.0f} s, {table.failed} failed.", flush=True)
+    return table.failed
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    sys.exit(1 if asyncio.run(main(sys.argv[1:] or list(PARTS))) else 0)
