@@ -1,0 +1,123 @@
+"""The commands of docs/storage.md do what is said, with either setting of STORAGE_SYNC."""
+
+import asyncio
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.processes import Cluster
+from support.storage_kit import ManualClock, audio_messages, checkpoint, create_request, lease_request
+
+from servicekit.ids import new_id
+from servicekit.metrics import Metrics
+from servicekit.settings import describe_settings
+from storage_service import states
+from storage_service.backends import make_backend
+from storage_service.records import KeptAudio
+from storage_service.settings import StorageSettings
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2, storage_pb2_grpc
+
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "storage.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+AUDIO = bytes(range(256)) * 4_000
+
+
+async def run(commands: str, folder: Path, **environment: str) -> str:
+    """What commands print; they must succeed."""
+    variables = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "TALE_DATA_DIR": "data", **environment}
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-euo", "pipefail", "-c", commands),
+        cwd=folder,
+        env=variables,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(60):
+        out, _ = await process.communicate()
+    assert 0 == process.returncode, out.decode()
+    return out.decode()
+
+
+async def tell(stub: Any) -> str:
+    """Id of a story with audio whose every write was acknowledged."""
+    story_id: str = (await stub.CreateStory(create_request())).record.story.id
+    audio_id = new_id()
+    made = checkpoint(
+        story_id,
+        state=states.NARRATING,
+        text=(0, "A dragon slept."),
+        content_complete=True,
+        narration=common_pb2.NarrationHeader(audio_id=audio_id),
+    )
+    request = storage_pb2.CheckpointStoriesRequest(lease_duration=lease_request().duration, checkpoints=[made])
+    (result,) = (await stub.CheckpointStories(request)).results
+    assert "" == result.error.reason
+    await stub.WriteAudio(iter(audio_messages(story_id, 1, audio_id, AUDIO)))
+    return story_id
+
+
+async def kept(data_dir: Path) -> dict[str, bool]:
+    """The stories of a store, and whether they have audio, which is whole then."""
+    backend = make_backend(StorageSettings(data_dir=data_dir), ManualClock(), Metrics())
+    stores = backend.stores
+    assert backend.exchange is not None
+    await stores.stories.open()
+    await stores.files.open()
+    try:
+        found = {}
+        async for record, key in backend.exchange.stories():
+            found[record.story.id] = key is not None
+            if key is not None:
+                reading = stores.files.read(KeptAudio(record.story.audio, key), offset=0, limit=None)
+                assert AUDIO == b"".join([block async for block in reading])
+        return found
+    finally:
+        await stores.files.close()
+        await stores.stories.close()
+
+
+@pytest.mark.parametrize("sync", ["normal", "full"])
+async def test_backups_hold_what_was_acknowledged(tmp_path: Path, sync: str) -> None:
+    """The export and the copies while the service runs and is written to, and the copy after a kill -9."""
+    export, cold, hot, import_ = BLOCKS
+    cluster = Cluster(tmp_path, {"STORAGE_SYNC": sync, "LOG_LEVEL": "WARNING"})
+    try:
+        await cluster.start("storage")
+        async with cluster.channel("storage") as channel:
+            stub: Any = storage_pb2_grpc.StorageServiceStub(channel)
+            early = [await tell(stub) for _ in range(3)]
+            writing = asyncio.create_task(_write_on(stub))
+            assert "exported" in await run(export, tmp_path, STORAGE_SYNC=sync)
+            await run(hot, tmp_path)
+            late = await tell(stub)
+            writing.cancel()
+            await asyncio.wait([writing])
+            await cluster.kill("storage")
+    finally:
+        await cluster.close()
+    await run(cold, tmp_path)
+    assert "imported" in await run(import_, tmp_path, TALE_DATA_DIR="elsewhere")
+    for copy in ("cold-copy", "hot-copy"):
+        await asyncio.to_thread(shutil.move, tmp_path / copy, tmp_path / f"from-{copy}" / "storage")
+    restored = {name: await kept(tmp_path / name) for name in ("from-cold-copy", "from-hot-copy", "elsewhere")}
+    assert all(stories[story_id] for stories in restored.values() for story_id in early)
+    assert restored["from-cold-copy"][late]
+
+
+async def _write_on(stub: Any) -> None:
+    for _ in range(30):
+        await tell(stub)
+
+
+def test_every_variable_that_is_named_is_one() -> None:
+    """And none that belongs to S3 is left out."""
+    known = {setting.variable for setting in describe_settings(StorageSettings)}
+    named = set(re.findall(r"\b(?:AUDIO|AWS|STORAGE|SUPABASE)_[A-Z0-9_]+\b", TEXT))
+    # Reasons of errors look alike.
+    assert set() == named - known - {"AUDIO_URL_UNSUPPORTED"}
+    # A fall-back that is not worth a line.
+    assert {"AWS_DEFAULT_REGION"} == {name for name in known if name.startswith(("AUDIO_STORE", "AWS"))} - named
