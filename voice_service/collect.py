@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Most bytes of one segment; 600 characters take a minute, which are 5 MiB of 44.1 kHz PCM."""
 
+_SLACK: Final = 0.05
+"""Share of the idle time by which a pause may be noticed too soon."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timers:
@@ -49,33 +52,35 @@ async def collect(
     Raises ProviderError; TIMEOUT where a timer ran out.
     """
     name = provider.metadata.name
-    loop = asyncio.get_running_loop()
-    end = loop.time() + timers.total
+    clock = asyncio.get_running_loop().time
+    end = clock() + timers.total
     audio = bytearray()
     words: tuple[WordTiming, ...] = ()
-    async with aclosing(provider.synthesize(request)) as items:
-        while True:
-            allowed = timers.idle if audio else timers.first_byte
-            try:
-                async with asyncio.timeout_at(min(end, loop.time() + allowed)):
-                    item = await anext(items, None)
-            except TimeoutError:
-                raise ProviderError(
-                    ProviderErrorKind.TIMEOUT, _late(audio, over=loop.time() >= end), provider=name
-                ) from None
-            match item:
-                case None:
-                    return Collected(bytes(audio), words)
-                case AudioChunk(data):
-                    if data and not audio:
-                        on_first_byte()
-                    audio += data
-                case CallFacts():
-                    on_facts(item)
-                case _:
-                    words = item.words
-            if len(audio) > MAX_BYTES:
-                raise ProviderError(ProviderErrorKind.TRUNCATED, "the audio does not end", provider=name)
+    renew_at = float("-inf")
+    try:
+        async with (
+            asyncio.timeout_at(min(end, clock() + timers.first_byte)) as limit,
+            aclosing(provider.synthesize(request)) as items,
+        ):
+            async for item in items:
+                match item:
+                    case AudioChunk(data):
+                        if data and not audio:
+                            on_first_byte()
+                        audio += data
+                        # Set anew now and then alone: chunks come by the hundred, and timers cost more than they do.
+                        if (now := clock()) >= renew_at:
+                            limit.reschedule(min(end, now + timers.idle))
+                            renew_at = now + timers.idle * _SLACK
+                    case CallFacts():
+                        on_facts(item)
+                    case _:
+                        words = item.words
+                if len(audio) > MAX_BYTES:
+                    raise ProviderError(ProviderErrorKind.TRUNCATED, "the audio does not end", provider=name)
+    except TimeoutError:
+        raise ProviderError(ProviderErrorKind.TIMEOUT, _late(audio, over=clock() >= end), provider=name) from None
+    return Collected(bytes(audio), words)
 
 
 def _late(audio: bytearray, *, over: bool) -> str:
