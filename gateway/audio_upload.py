@@ -46,6 +46,9 @@ async def _pieces(
     while offset < spool.size:
         # Pieces of 256 KiB, as the spool gives them: fewer, larger messages cost both sides less.
         data = await spool.read(offset)
-        yield storage_pb2.WriteAudioRequest(chunk=storage_pb2.AudioPiece(offset=offset, data=data))
+        # Filled in place: a message that is given to another's constructor is coded, decoded and copied.
+        request = storage_pb2.WriteAudioRequest()
+        request.chunk.offset, request.chunk.data = offset, data
+        yield request
         offset += len(data)
     yield storage_pb2.WriteAudioRequest(commit=storage_pb2.AudioCommit(size_bytes=spool.size, sha256=spool.sha256()))

@@ -131,7 +131,9 @@ class Checkpointer:
         delay = 0.05
         while batch := self._still_held(batch):
             since = self._clock()
-            request = storage_pb2.CheckpointStoriesRequest(checkpoints=[item.checkpoint for item in batch])
+            request = storage_pb2.CheckpointStoriesRequest()
+            for item in batch:
+                request.checkpoints.add().CopyFrom(item.checkpoint)
             request.lease_duration.FromNanoseconds(int(self._lease_seconds * 1e9))
             try:
                 longest = max(item.lease.remaining for item in batch)

@@ -50,7 +50,9 @@ class Cursor:
             raise _beyond("text_offset")
         while self.text_offset < len(content):
             delta = content[self.text_offset : self.text_offset + TEXT_CHARACTERS]
-            yield self._event(text=gateway_pb2.TextEvent(offset=self.text_offset, delta=delta))
+            event = self._event()
+            event.text.offset, event.text.delta = self.text_offset, delta
+            yield event
             self.text_offset += len(delta)
 
     def narration(
@@ -68,15 +70,18 @@ class Cursor:
             self._segments += 1
             # Who comes back with an offset has seen the segments before it.
             if segment.audio.end > self._from_byte or not self._from_byte:
-                yield self._event(segment=gateway_pb2.SegmentEvent(audio_id=header.audio_id, segment=segment))
+                event = self._event()
+                event.segment.audio_id = header.audio_id
+                event.segment.segment.CopyFrom(segment)
+                yield event
 
     def audio(self, data: bytes) -> Iterator[gateway_pb2.StoryEvent]:
         """Bytes that follow those the watcher has."""
         for start in range(0, len(data), CHUNK_BYTES):
             chunk = data[start : start + CHUNK_BYTES]
-            yield self._event(
-                audio=gateway_pb2.AudioEvent(audio_id=self.audio_id, offset=self.audio_offset, chunk=chunk)
-            )
+            event = self._event()
+            fill_audio(event.audio, audio_id=self.audio_id, offset=self.audio_offset, chunk=chunk)
+            yield event
             self.audio_offset += len(chunk)
 
     def check_audio(self, audio: common_pb2.StoryAudio) -> None:
@@ -93,10 +98,18 @@ class Cursor:
 
     def done(self, story: common_pb2.Story) -> gateway_pb2.StoryEvent:
         """The end."""
-        return self._event(done=gateway_pb2.DoneEvent(story=story))
+        event = self._event()
+        event.done.story.CopyFrom(story)
+        return event
 
     def _event(self, **event: object) -> gateway_pb2.StoryEvent:
+        # What is large or comes often is filled in place: a message given to a constructor is coded and decoded.
         return gateway_pb2.StoryEvent(story_id=self.story_id, **event)  # type: ignore[arg-type]
+
+
+def fill_audio(event: gateway_pb2.AudioEvent, *, audio_id: str, offset: int, chunk: bytes) -> None:
+    """Makes `event` say that `chunk` stands at `offset`."""
+    event.audio_id, event.offset, event.chunk = audio_id, offset, chunk
 
 
 def _beyond(field: str) -> DomainError:

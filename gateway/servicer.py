@@ -70,7 +70,9 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         problems.raise_if_any()
         story = await self._stories.create(request.request_id, request.spec, timeout=_left(context))
         async for event in self._watching(story.id, request).events():
-            yield gateway_pb2.TellStoryResponse(event=event)
+            told = gateway_pb2.TellStoryResponse()
+            told.event.CopyFrom(event)
+            yield told
 
     async def WatchStory(  # noqa: N802
         self, request: gateway_pb2.WatchStoryRequest, context: Context
@@ -82,7 +84,9 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         check_offsets(problems, request)
         problems.raise_if_any()
         async for event in self._watching(request.story_id, request).events():
-            yield gateway_pb2.WatchStoryResponse(event=event)
+            seen = gateway_pb2.WatchStoryResponse()
+            seen.event.CopyFrom(event)
+            yield seen
 
     async def GetStory(  # noqa: N802
         self, request: gateway_pb2.GetStoryRequest, context: Context

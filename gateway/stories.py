@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import structlog
 
-from gateway.cursor import CHUNK_BYTES
+from gateway.cursor import CHUNK_BYTES, fill_audio
 from gateway.forgetting import Forgetting
 from gateway.presenting import bare_audio, basic, within_bounds
 from gateway.runs import Runs
@@ -156,9 +156,9 @@ class Stories:
                     offset, data = response.chunk.offset, response.chunk.data
                     for start in range(0, len(data), CHUNK_BYTES):
                         chunk = data[start : start + CHUNK_BYTES]
-                        yield gateway_pb2.ReadStoryAudioResponse(
-                            chunk=gateway_pb2.AudioEvent(audio_id=audio_id, offset=offset + start, chunk=chunk)
-                        )
+                        piece = gateway_pb2.ReadStoryAudioResponse()
+                        fill_audio(piece.chunk, audio_id=audio_id, offset=offset + start, chunk=chunk)
+                        yield piece
 
     async def _change_and_begin(
         self, change: storage_pb2.UpdateStoryRequest, *, leased: bool, timeout: float

@@ -110,8 +110,9 @@ class AudioLibrary:
     async def _receive(
         self, upload: Upload, pieces: AsyncIterator[storage_pb2.WriteAudioRequest]
     ) -> storage_pb2.AudioCommit:
-        received = 0
-        buffer = bytearray()
+        received = gathered = 0
+        # Pieces, not a bytearray: that one moves all its bytes each time it grows.
+        block: list[bytes] = []
         while (piece := await self._next(pieces)) is not None:
             match piece.WhichOneof("piece"):
                 case "chunk":
@@ -121,16 +122,18 @@ class AudioLibrary:
                     received += len(data)
                     if received > self._max_bytes:
                         raise audio_too_large(self._max_bytes)
-                    buffer += data
-                    if len(buffer) >= _WRITE_BLOCK:
-                        await upload.write(bytes(buffer))
-                        buffer.clear()
+                    block.append(data)
+                    gathered += len(data)
+                    if gathered >= _WRITE_BLOCK:
+                        await upload.write(b"".join(block))
+                        block.clear()
+                        gathered = 0
                 case "commit":
                     if piece.commit.size_bytes <= 0:
                         raise field_error("commit.size_bytes", "must be above 0")
                     if await self._next(pieces) is not None:
                         raise field_error("commit", "must come last")
-                    await upload.write(bytes(buffer))
+                    await upload.write(b"".join(block))
                     return piece.commit
                 case "header":
                     raise field_error("header", "must come once")

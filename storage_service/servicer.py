@@ -194,7 +194,10 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
         limit = request.limit if request.HasField("limit") else None
         async with aclosing(self._audio.read(owner, kept, offset=offset, limit=limit)) as chunks:
             async for data in chunks:
-                yield storage_pb2.ReadAudioResponse(chunk=storage_pb2.AudioPiece(offset=offset, data=data))
+                # Filled in place: a message that is given to another's constructor is coded, decoded and copied.
+                response = storage_pb2.ReadAudioResponse()
+                response.chunk.offset, response.chunk.data = offset, data
+                yield response
                 offset += len(data)
 
     async def GetAudioUrl(  # noqa: N802 - the contract's name
