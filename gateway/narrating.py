@@ -1,11 +1,11 @@
 """Gets a story told, leg by leg, while its text is still being written.
 
-Each segment is checked, checkpointed, and only then released; what was committed before a leg broke is given back to
+Segments are checked, checkpointed, and only then released; what was committed before a leg broke is given back to
 the voice service as `spoken_so_far`, so that a narration that goes on is the same narration byte for byte.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from typing import Final
 
 import grpc
@@ -14,9 +14,10 @@ from google.protobuf.struct_pb2 import Struct
 
 from gateway.audio_upload import upload
 from gateway.desk import Desk
+from gateway.incoming import Incoming
 from gateway.persistence import Persistence
 from gateway.siblings import classify
-from gateway.spool import Spool, SpoolMismatchError
+from gateway.spool import Spool
 from gateway.spools import Spools
 from gateway.stream import broken, either, read_owed
 from servicekit.errors import DomainError
@@ -108,41 +109,57 @@ class Narrator:
     async def _leg(self, leg_id: str) -> None:
         settings = self._desk.settings
         begun, over = asyncio.Event(), asyncio.Event()
-        requests = self._requests(leg_id, begun, over)
-        call = self._desk.siblings.voice.synthesize(requests, timeout=settings.run_timeout_seconds)
-        announced: common_pb2.Segment | None = None
-        data = bytearray()
+        call = self._desk.siblings.voice.synthesize(
+            self._requests(leg_id, begun, over), timeout=settings.run_timeout_seconds
+        )
+        incoming = Incoming(self._desk.board.segments if self._holds_present_narration() else (), self._book)
+        reader = asyncio.create_task(self._read(call, incoming, leg_id, begun))
         try:
-            async for response in read_owed(
-                call, idle_seconds=settings.stream_idle_seconds, owing=lambda: self._owed(begun)
-            ):
+            # What came before a cut is kept as well: the failure shows only once all that came is durable.
+            while segments := await incoming.take():
+                await self._keep(segments)
+            self._check_whole(await reader)
+        finally:
+            # gRPC leaves who feeds a call that has ended by itself waiting for ever.
+            over.set()
+            reader.cancel()
+            call.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+
+    async def _read(
+        self,
+        call: AsyncIterable[voice_pb2.SynthesizeSpeechResponse],
+        incoming: Incoming,
+        leg_id: str,
+        begun: asyncio.Event,
+    ) -> voice_pb2.SpeechSummary:
+        responses = read_owed(
+            call, idle_seconds=self._desk.settings.stream_idle_seconds, owing=lambda: self._owed(incoming, begun)
+        )
+        try:
+            async for response in responses:
                 match response.WhichOneof("event"):
                     case "header":
                         await self._begin(response.header)
                         begun.set()
                     case "segment":
-                        announced = self._announced(response.segment, unfinished=announced)
-                        data.clear()
+                        if not self._holds_present_narration():
+                            raise broken("The voice service sent a segment before its header.")
+                        incoming.announce(response.segment)
                     case "chunk":
-                        if announced is None or response.chunk.offset != announced.audio.start + len(data):
-                            raise broken("The voice service sent audio out of order.")
-                        data += response.chunk.data
+                        incoming.add(response.chunk.offset, response.chunk.data)
                     case "attempt":
                         self._desk.ledger.add(leg_id, response.attempt)
                     case "warning":
                         await self._warn(response.warning)
+                    case "summary" if not incoming.unfinished:
+                        return response.summary
                     case "summary":
-                        self._check_whole(response.summary, unfinished=announced)
-                        self._metadata.CopyFrom(response.summary.metadata)
-                        return
-                if announced is not None and len(data) >= announced.audio.end - announced.audio.start:
-                    await self._commit(announced, bytes(data))
-                    announced = None
+                        break
+                await incoming.settle(self._need_spool())
             raise broken("The voice service ended its stream before the narration was complete.")
         finally:
-            # gRPC leaves who feeds a call that has ended by itself waiting for ever.
-            over.set()
-            call.cancel()
+            incoming.close()
 
     async def _requests(
         self, leg_id: str, begun: asyncio.Event, over: asyncio.Event
@@ -178,12 +195,11 @@ class Narrator:
             else:
                 await either(change, over)
 
-    def _owed(self, begun: asyncio.Event) -> bool:
+    def _owed(self, incoming: Incoming, begun: asyncio.Event) -> bool:
         """True when the voice service has all that it needs to send something. It cuts a segment by what follows it."""
         board = self._desk.board
-        spoken = board.segments[-1].text.end if board.segments else 0
-        unspoken = len(board.text) - spoken
-        return not begun.is_set() or not board.segments or board.text_complete or unspoken > ENOUGH_CHARACTERS
+        unspoken = len(board.text) - incoming.spoken
+        return not begun.is_set() or not incoming.begun or board.text_complete or unspoken > ENOUGH_CHARACTERS
 
     def _holds_present_narration(self) -> bool:
         header = self._desk.board.header
@@ -203,49 +219,32 @@ class Narrator:
             self._pinned = header
         self._desk.board.begin_audio(header, self._need_spool())
 
-    def _announced(self, segment: common_pb2.Segment, *, unfinished: common_pb2.Segment | None) -> common_pb2.Segment:
-        board = self._desk.board
-        index = len(board.segments)
-        fits = (
-            unfinished is None
-            and self._holds_present_narration()
-            and segment.index == index
-            and segment.audio.start == board.audio_size
-            and segment.audio.end >= segment.audio.start
-            and (index >= len(self._book) or segment.sha256 == self._book[index].sha256)
-        )
-        if not fits:
-            raise broken("The voice service sent a segment out of order.")
-        return segment
-
-    async def _commit(self, segment: common_pb2.Segment, data: bytes) -> None:
-        board = self._desk.board
-        try:
-            await self._need_spool().append(data, sha256=segment.sha256)
-        except SpoolMismatchError as mismatch:
-            raise broken("The voice service's audio is not the one that it announced.") from mismatch
-        if segment.index >= len(self._book):
-            await self._desk.keep(storage_pb2.StoryCheckpoint(segments=[segment]))
-            self._book.append(_without_words(segment))
-        board.add_segment(segment)
+    async def _keep(self, segments: Sequence[common_pb2.Segment]) -> None:
+        """Makes `segments` durable, in one checkpoint, and releases them."""
+        new = [segment for segment in segments if segment.index >= len(self._book)]
+        if new:
+            await self._desk.keep(storage_pb2.StoryCheckpoint(segments=new))
+            self._book.extend(_without_words(segment) for segment in new)
+        for segment in segments:
+            self._desk.board.add_segment(segment)
 
     async def _warn(self, problem: common_pb2.Problem) -> None:
         if not problem.reason.startswith("EMBEDDED_"):
             await self._desk.keep(storage_pb2.StoryCheckpoint(problems=[problem]))
         self._desk.board.warn(problem)
 
-    def _check_whole(self, summary: voice_pb2.SpeechSummary, *, unfinished: common_pb2.Segment | None) -> None:
+    def _check_whole(self, summary: voice_pb2.SpeechSummary) -> None:
         board = self._desk.board
         spoken = board.segments[-1].text.end if board.segments else 0
         whole = (
-            unfinished is None
-            and board.text_complete
+            board.text_complete
             and summary.segment_count == len(board.segments)
             and summary.size_bytes == board.audio_size
             and spoken == len(board.text)
         )
         if not whole:
             raise broken("The voice service's narration is not whole.")
+        self._metadata.CopyFrom(summary.metadata)
 
     def _audio(self) -> common_pb2.StoryAudio:
         header = self._desk.board.header
