@@ -7,6 +7,7 @@ durable and then releases it.
 import asyncio
 import hashlib
 from collections.abc import AsyncIterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,6 +25,8 @@ from tale.story.v1 import story_pb2
 
 MAX_CONTENT: Final = 65_536
 """Code points of a story."""
+GATHER_SECONDS: Final = 0.1
+"""Text that follows text is kept this often at most: a checkpoint costs the same for a word as for a line."""
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +42,7 @@ class _Inbox:
     problems: list[common_pb2.Problem] = field(default_factory=list)
     closed: bool = False
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    whole: asyncio.Event = field(default_factory=asyncio.Event)
 
     def any(self) -> bool:
         return bool(self.title or self.text or self.complete or self.problems)
@@ -93,7 +97,10 @@ class Writer:
         try:
             # What came before a cut is kept as well: the failure shows only once the inbox is empty.
             while await self._take(inbox):
+                began, text = asyncio.get_running_loop().time(), bool(inbox.text)
                 await self._keep(inbox, leg_id)
+                if text:
+                    await self._gather(inbox, until=began + GATHER_SECONDS)
             await reader
         finally:
             reader.cancel()
@@ -124,6 +131,7 @@ class Writer:
                     case "complete":
                         _check_whole(response.complete, text)
                         inbox.complete = response.complete
+                        inbox.whole.set()
                 if len(text) > MAX_CONTENT:
                     raise DomainError(
                         grpc.StatusCode.FAILED_PRECONDITION,
@@ -134,6 +142,7 @@ class Writer:
         finally:
             inbox.closed = True
             inbox.ready.set()
+            inbox.whole.set()
 
     @staticmethod
     async def _take(inbox: _Inbox) -> bool:
@@ -144,6 +153,13 @@ class Writer:
             await inbox.ready.wait()
             inbox.ready.clear()
         return True
+
+    @staticmethod
+    async def _gather(inbox: _Inbox, *, until: float) -> None:
+        """Lets text come together, unless all of it is there. The first of a leg has not waited for this."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await inbox.whole.wait()
 
     async def _keep(self, inbox: _Inbox, leg_id: str) -> None:
         board = self._desk.board
