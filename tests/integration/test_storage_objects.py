@@ -15,6 +15,7 @@ from support.house import House, house
 from support.moto_s3 import ACCESS_KEY_ID, S3, SECRET, Door, door
 from support.servers import running
 from support.storage_kit import ManualClock, audio_messages, checkpoint, create_request, lease_request
+from support.supabase_lite import Lite
 from support.watcher import spec
 
 from servicekit.errors import DomainError
@@ -34,8 +35,8 @@ from tale.gateway.v1 import gateway_pb2
 from tale.storage.v1 import storage_pb2, storage_pb2_grpc
 
 SMALL = bytes(range(256)) * 16
-LARGE = bytes(range(256)) * 70_000
-"""More than two parts."""
+LARGE = bytes(range(256)) * 40_000
+"""More than a part."""
 
 
 @pytest.fixture
@@ -319,6 +320,11 @@ def s3_settings(server: S3, bucket: str) -> dict[str, Any]:
     }
 
 
+def supabase_settings(lite: Lite) -> dict[str, Any]:
+    """Settings of one that keeps its records in Supabase."""
+    return {"backend": "supabase", "supabase_url": lite.url, "supabase_key": SecretStr(lite.key)}
+
+
 async def refusal(call: Any) -> str:
     """The reason of a call that fails."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -326,11 +332,18 @@ async def refusal(call: Any) -> str:
     return from_rpc_error(caught.value).reason
 
 
-async def test_a_commit_that_differs_leaves_nothing(moto_s3: S3, tmp_path: Path) -> None:
-    """Neither an object nor a part, nor a temporary file that is not swept."""
+@pytest.mark.parametrize("records", ["embedded", "supabase"])
+async def test_audio_is_in_s3_whatever_keeps_the_records(
+    request: pytest.FixtureRequest, moto_s3: S3, tmp_path: Path, records: str
+) -> None:
+    """A commit that differs leaves neither object nor part; one that agrees is read, and is gone with its story."""
     bucket = await moto_s3.make_bucket()
     settings = StorageSettings(
-        listen="127.0.0.1:0", ops_listen="127.0.0.1:0", data_dir=tmp_path, **s3_settings(moto_s3, bucket)
+        listen="127.0.0.1:0",
+        ops_listen="127.0.0.1:0",
+        data_dir=tmp_path,
+        **s3_settings(moto_s3, bucket),
+        **(supabase_settings(request.getfixturevalue("supabase_lite")) if records == "supabase" else {}),
     )
     async with running(build_app(settings), service="storage", settings=settings) as it:
         stub: Any = storage_pb2_grpc.StorageServiceStub(it.channel)
@@ -341,6 +354,9 @@ async def test_a_commit_that_differs_leaves_nothing(moto_s3: S3, tmp_path: Path)
         assert (0, []) == (await moto_s3.unfinished(bucket), await moto_s3.names(bucket))
         await stub.WriteAudio(iter(audio_messages(story_id, 1, new_id(), LARGE)))
         assert 1 == len(await moto_s3.names(bucket))
+        read = [piece.chunk.data async for piece in stub.ReadAudio(storage_pb2.ReadAudioRequest(story_id=story_id))]
+        assert LARGE == b"".join(read)
+        assert bucket in (await stub.GetAudioUrl(storage_pb2.GetAudioUrlRequest(story_id=story_id))).url
         await stub.DeleteStory(storage_pb2.DeleteStoryRequest(story_id=story_id))
         assert [] == await moto_s3.names(bucket)
 
