@@ -80,6 +80,12 @@ class FlightTable(Generic[T]):
                     del self._flights[key]
                 task.cancel()
 
+    async def landed(self, asker: str) -> None:
+        """Return when the flights that `asker` asked for have ended, however they do."""
+        flights = [flight.task for flight in self._flights.values() if asker in flight.askers and flight.task]
+        if flights:
+            await asyncio.wait(flights)
+
     async def drain(self, timeout: float) -> None:
         """Give what is under way `timeout` seconds to end, then cancel it."""
         tasks = set(self._tasks)

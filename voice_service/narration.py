@@ -170,7 +170,13 @@ class Narration:
                 for call in failure.calls:
                     yield self._tally.call(CallMade(job.segment.index, call))
                 tried.append(self._cause(failure.error))
-                speaker, warning = await self._hand_over(chain, tried, job)
+                following = await self._hand_over(chain, tried, job)
+                if following is None:
+                    await self._pipeline.give_up()
+                    for late in self._pipeline.late:
+                        yield self._tally.call(late)
+                    raise speech_failed(tried, job.segment.index) from failure
+                speaker, warning = following
                 yield warning
                 continue
             # The next ones are made while this one goes out.
@@ -189,11 +195,11 @@ class Narration:
 
     async def _hand_over(
         self, chain: SpeakerChain, tried: Sequence[ProviderError], job: SegmentJob
-    ) -> tuple[Speaker, Warned]:
-        """Have the next speaker go on from the segment that failed; raises the failure where there is none."""
+    ) -> tuple[Speaker, Warned] | None:
+        """Have the next speaker go on from the segment that failed; None where there is none."""
         following = await chain.take_next()
         if following is None:
-            raise speech_failed(tried, job.segment.index) from tried[-1]
+            return None
         self._provider = following.provider.metadata.name
         self._metrics.fallback(tried[-1].provider, self._provider, tried[-1].kind.value)
         self._pipeline.start_again(job, following)

@@ -101,13 +101,22 @@ class SegmentPipeline:
     def start_again(self, failed: SegmentJob, speaker: Speaker) -> None:
         """Have the segment and those after it spoken by the next provider."""
         segments = [failed.segment, *(job.segment for job in self._jobs)]
+        self._discard()
+        self._jobs = deque(self._start(segment, speaker) for segment in segments)
+
+    async def give_up(self) -> None:
+        """Start no more; return when the calls that were sent have ended, so that `late` has them all: they bill."""
+        self._discard()
+        if self._discarded:
+            await asyncio.wait(self._discarded)
+        await self._synthesizer.landed(self._request.story_id)
+
+    def _discard(self) -> None:
         for job in self._jobs:
-            if job.task.done() and not job.task.cancelled() and job.task.exception() is None:
-                done = job.task.result()
-                self._late += [CallMade(job.segment.index, call) for call in (done.calls if done else ())]
+            self._late += [CallMade(job.segment.index, call) for call in _calls(job.task)]
             job.task.cancel()
             self._discarded.append(job.task)
-        self._jobs = deque(self._start(segment, speaker) for segment in segments)
+        self._jobs.clear()
 
     def _start(self, segment: TextSegment, speaker: Speaker) -> SegmentJob:
         before = segment.index < len(self._request.spoken)
@@ -147,3 +156,14 @@ class SegmentPipeline:
         finally:
             changed.cancel()
         return task.done()
+
+
+def _calls(task: asyncio.Task[Spoken | None]) -> Sequence[CallRecord]:
+    """Return the calls of a job that is done."""
+    if not task.done() or task.cancelled():
+        return ()
+    failure = task.exception()
+    if failure is not None:
+        return failure.calls if isinstance(failure, SpeechError) else ()
+    spoken = task.result()
+    return () if spoken is None else spoken.calls

@@ -140,6 +140,10 @@ class SegmentSynthesizer:
         except CacheError as error:
             _log.warning("voice cache failed", why=str(error))
 
+    async def landed(self, story_id: str) -> None:
+        """Return when the calls that were sent for a story have ended."""
+        await self._flights.landed(story_id)
+
     async def drain(self, timeout: float) -> None:
         """Let calls that were sent end into the cache, for `timeout` seconds."""
         await self._flights.drain(timeout)
