@@ -1,7 +1,8 @@
 """What the voice service refuses, and its lists."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -15,6 +16,7 @@ from servicekit.status import from_rpc_error
 from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
 from tale.voice.v1 import voice_pb2
 from voice_service.bootstrap import build
+from voice_service.ports import SegmentRequest, SpeechItem, VoiceSettings
 from voice_service.settings import VoiceServiceSettings
 
 
@@ -123,6 +125,46 @@ async def test_a_text_beyond_65536_characters_is_too_long() -> None:
         told = await voice.tell(["a " * 32_768, "b"])
 
     assert (grpc.StatusCode.FAILED_PRECONDITION, "TEXT_TOO_LONG") == reason_of(told.error)[:2]
+
+
+@pytest.mark.parametrize(
+    ("audio_format", "most"),
+    [(common_pb2.AUDIO_FORMAT_MP3, 851), (common_pb2.AUDIO_FORMAT_WAV, 154), (common_pb2.AUDIO_FORMAT_OGG_OPUS, 1703)],
+)
+async def test_what_would_not_fit_the_store_is_refused_before_it_is_paid_for(
+    audio_format: common_pb2.AudioFormat.ValueType, most: int
+) -> None:
+    """By what so much text sounds in that format, against AUDIO_MAX_BYTES."""
+    mock, choice = NamedVoice("mock"), common_pb2.VoiceSelection(audio_format=audio_format)
+    async with voice_service(mock, max_audio_bytes=1 << 20) as voice:
+        told = await voice.tell("a" * (most + 1), voice=choice)
+        calls = mock.journal.calls
+        fits = await voice.tell((STORY * 3)[:most], voice=choice)
+
+    code, reason, metadata = reason_of(told.error)
+    assert (grpc.StatusCode.FAILED_PRECONDITION, "TEXT_TOO_LONG", str(most)) == (
+        code,
+        reason,
+        metadata["max_characters"],
+    )
+    assert (0, None) == (calls, fits.error)
+    assert len(fits.audio) <= 1 << 20
+
+
+async def test_sound_that_outgrows_the_store_ends_the_narration() -> None:
+    """A voice that is slower than voices are: what was spoken is kept in the cache, nothing more is asked for."""
+
+    class Slow(NamedVoice):
+        async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
+            async for item in super().synthesize(replace(request, settings=VoiceSettings(speed=0.4))):
+                yield item
+
+    slow = Slow("mock")
+    async with voice_service(slow, max_audio_bytes=1 << 20, segments_ahead=0) as voice:
+        told = await voice.tell(STORY)
+
+    assert (grpc.StatusCode.FAILED_PRECONDITION, "TEXT_TOO_LONG") == reason_of(told.error)[:2]
+    assert len(told.audio) <= 1 << 20
 
 
 async def test_a_language_that_nobody_speaks_is_read_with_a_warning_or_refused() -> None:

@@ -177,3 +177,28 @@ async def test_a_provider_is_asked_about_its_setup_once_in_a_while() -> None:
         seen.append(await availability.reason())
 
     assert ["", "", "no key", "no key", ""] == seen
+
+
+async def test_those_whose_circuit_is_open_are_passed_over() -> None:
+    """With the reason; they stay candidates, since the cache may know what they said."""
+    registry = ProviderRegistry("one", ["two"], closed_reason=lambda name: "it rests" if name == "one" else "")
+    for name in ("one", "two"):
+        registry.register(NamedVoice(name))
+    chain, candidates = await registry.get_provider_with_fallback(), await registry.candidates()
+
+    assert ["two"] == [each.metadata.name for each in chain.providers]
+    assert [("one", "it rests")] == [(each.name, each.reason) for each in chain.skipped]
+    assert (["one", "two"], {"one"}) == ([each.metadata.name for each in candidates.providers], set(candidates.unwell))
+    assert ["two"] == [each.metadata.name for each in await registry.list_available_providers()]
+    assert ("", "it rests") == (await registry.missing_reason("one"), await registry.unavailable_reason("one"))
+
+
+async def test_where_all_that_are_set_up_rest_the_embedded_voice_does_not_stand_in() -> None:
+    """UNAVAILABLE / NO_PROVIDERS_AVAILABLE with what was passed over and why."""
+    registry = ProviderRegistry("one", closed_reason=lambda name: "it rests" if name == "one" else "")
+    for name in ("one", "offline"):
+        registry.register(NamedVoice(name))
+    with pytest.raises(DomainError) as caught:
+        await registry.get_provider_with_fallback()
+
+    assert ("NO_PROVIDERS_AVAILABLE", {"one": "it rests"}) == (caught.value.reason, caught.value.metadata)
