@@ -12,8 +12,9 @@ import aiosqlite
 from servicekit.errors import unavailable
 from servicekit.settings import ConfigurationError
 from storage_service.embedded.failures import as_domain_error
+from storage_service.embedded.indexing import begin_merging, merge_more
 from storage_service.embedded.schema import migrate
-from storage_service.embedded.scrubbing import scrub
+from storage_service.embedded.scrubbing import removed_count, scrub
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ class Database:
         self._reader_count = readers if path is not None else 0
         self._writer: _Connection | None = None
         self._writing = asyncio.Lock()
+        self._scrubbing = asyncio.Lock()
         self._waiting = 0
         self._opened: list[_Connection] = []
         self._readers: asyncio.LifoQueue[_Connection] = asyncio.LifoQueue()
@@ -97,10 +99,20 @@ class Database:
             self._waiting -= 1
 
     async def scrub(self) -> None:
-        """Leaves nothing of what was removed in the file (`scrubbing.scrub`). Writers wait for it, readers do not."""
+        """Leaves nothing of what was removed before the call in the file (`scrubbing`), if there was anything.
+
+        Writers wait while the file is written anew, and now and then while words are merged; readers do not.
+        """
         folder = None if self._path is None else self._path.parent
-        async with self._writing:
-            await self._run(self._open_writer(), lambda connection: scrub(connection, folder))
+        async with self._scrubbing:
+            removed = await self._write_bare(removed_count)
+            if not removed:
+                return
+            await self._write_bare(begin_merging)
+            while await self._write_bare(merge_more):
+                pass
+            # What is removed meanwhile is the next one's.
+            await self._write_bare(lambda connection: scrub(connection, folder, removed))
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Runs `work`, which only reads, on one state of the database."""
@@ -112,6 +124,11 @@ class Database:
             return await self._run(reader, lambda connection: _transact(connection, work, "DEFERRED"))
         finally:
             self._readers.put_nowait(reader)
+
+    async def _write_bare(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs `work` outside of a transaction."""
+        async with self._writing:
+            return await self._run(self._open_writer(), work)
 
     def _open_writer(self) -> _Connection:
         if self._writer is None:

@@ -8,6 +8,8 @@ from storage_service import states
 # The view gives a row only of a story that is found.
 _ROW: Final = "SELECT search_id, owner, title, content FROM story_search_source WHERE search_id ="
 _ID: Final = "(SELECT search_id FROM stories WHERE id = ?)"
+_PAGES: Final = 2_000
+"""Pages of the index that are merged at once: about 8 MB."""
 
 
 def is_found(state: states.State, *, content_complete: bool) -> bool:
@@ -32,9 +34,17 @@ def enter(connection: sqlite3.Connection, story_id: str) -> None:
     )
 
 
-def merge(connection: sqlite3.Connection) -> None:
-    """Merges the parts of the index, so that no deleted word is left in it."""
-    connection.execute("INSERT INTO story_search (story_search) VALUES ('optimize')")
+def begin_merging(connection: sqlite3.Connection) -> None:
+    """Begins to merge all parts that the index has now into one, so that no deleted word is left in it."""
+    connection.execute("INSERT INTO story_search (story_search, rank) VALUES ('merge', ?)", (-_PAGES,))
+
+
+def merge_more(connection: sqlite3.Connection) -> bool:
+    """Goes on with that for a moment, so that writers need not wait for all of it; False once it is done."""
+    before = connection.total_changes
+    connection.execute("INSERT INTO story_search (story_search, rank) VALUES ('merge', ?)", (_PAGES,))
+    # https://sqlite.org/fts5.html#the_merge_command
+    return connection.total_changes - before >= 2
 
 
 def check(connection: sqlite3.Connection) -> None:

@@ -82,8 +82,12 @@ def _conditions(chosen: common_pb2.StoryFilter) -> tuple[list[str], list[str | i
     ]
     terms = [term for given, term, _ in asked if given]
     values = [value for given, _, value in asked if given]
+    if len(chosen.states) == 1:
+        terms.append("s.state = ?")
+    elif chosen.states:
+        # The plus keeps it from an index that would not give them by time.
+        terms.append(f"+s.state IN ({','.join('?' * len(chosen.states))})")
     if chosen.states:
-        terms.append(f"s.state IN ({','.join('?' * len(chosen.states))})")
         values += list(chosen.states)
     return terms, values
 

@@ -1,5 +1,6 @@
 """The index of words in the embedded store: old databases get it, and nothing that is gone stays in it."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -98,14 +99,26 @@ async def test_a_difference_would_be_found(database: Database) -> None:
         await database.write(indexing.check)
 
 
-async def test_words_of_what_was_removed_are_nowhere(database: Database, tmp_path: Path) -> None:
-    """Deleted words stand in the index as such until it is merged; after the scrub they are in no file."""
+@pytest.mark.parametrize("pages", [1, 2_000])
+async def test_words_of_what_was_removed_are_nowhere(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: int
+) -> None:
+    """Deleted words stand in the index as such until it is merged; after the scrub they are in no file.
+
+    So it is when the merging takes many steps, and for what is removed between them the next scrub does it.
+    """
+    monkeypatch.setattr(indexing, "_PAGES", pages)
     store, removals = SqliteStoryStore(database, ManualClock()), SqliteRemovalStore(database, ManualClock())
     others = [await told(store, f"A dragon and number{number}.") for number in range(50)]
     gone = await told(store, f"Once {SECRET_WORD} met a dragon.")
     assert [gone] == await ids(store, SECRET_WORD)
     await store.delete(ME, gone)
     assert ["tale.sqlite3-wal"] == files_with(tmp_path, IN_INDEX)
+    await removals.scrub()
+    assert [] == files_with(tmp_path, IN_INDEX)
+    late = await told(store, f"Then {SECRET_WORD} met another.")
+    await store.delete(ME, others[0])
+    await asyncio.gather(removals.scrub(), store.delete(ME, late), removals.scrub())
     await removals.scrub()
     assert [] == files_with(tmp_path, IN_INDEX)
     assert [others[20]] == await ids(store, "number20")

@@ -7,6 +7,7 @@ UPDATE stories SET search_id = found.search_id FROM (
 ) AS found WHERE found.id = stories.id;
 
 CREATE UNIQUE INDEX stories_by_search ON stories (search_id);
+CREATE INDEX stories_by_state ON stories (owner, state, create_time DESC, id DESC);
 CREATE INDEX stories_by_child_name ON stories (owner, child_name, create_time DESC, id DESC);
 
 CREATE TRIGGER stories_search_id AFTER INSERT ON stories BEGIN
