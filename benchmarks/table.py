@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 HEAD = "| what | target | measured |\n|---|---|---|"
@@ -33,8 +34,17 @@ class Table:
         except TimeoutError:
             self._fail(what, f"not done within {seconds:.0f} s")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and counts
-            self._fail(what, f"{type(error).__name__}: {error}")
+            told = Counter(f"{type(each).__name__}: {each}" for each in _singles(error))
+            self._fail(what, "; ".join(f"{count} x {why}" for why, count in told.most_common(3)))
 
     def _fail(self, what: str, why: str) -> None:
         self.failed += 1
         self.row(what, "", f"FAILED: {' '.join(why.split())[:400]}")
+
+
+def _singles(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _singles(each)
+    else:
+        yield error
