@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from story_service.cleaning import clean
@@ -13,6 +14,7 @@ _ANGLES: Final = str.maketrans(
     dict.fromkeys("<\uff1c\ufe64\u2329\u27e8\u3008", "\u2039")
     | dict.fromkeys(">\uff1e\ufe65\u232a\u27e9\u3009", "\u203a")
 )
+_MARKS: Final = re.compile(r"\u2039\s*/?\s*data\s*\u203a", re.IGNORECASE)
 _GAP: Final = "\n[\u2026]\n"
 
 
@@ -26,13 +28,13 @@ class Data:
 
     def __init__(self, text: str, *, limit: int) -> None:
         """One line of at most `limit` code points."""
-        self._text = _cut(clean(text).translate(_ANGLES), limit)
+        self._text = _cut(_unmarked(clean(text)), limit)
 
     @classmethod
     def of_lines(cls, text: str, *, first: int, last: int) -> Data:
         """Several lines: at most `first` code points of the beginning and `last` of the end."""
         data = cls("", limit=0)
-        lines = "\n".join(map(clean, text.splitlines())).translate(_ANGLES)
+        lines = _unmarked("\n".join(map(clean, text.splitlines())))
         data._text = lines if len(lines) <= first + last else lines[:first] + _GAP + lines[-last:]
         return data
 
@@ -41,6 +43,11 @@ class Data:
 
     def __bool__(self) -> bool:
         return bool(self._text)
+
+
+def _unmarked(text: str) -> str:
+    """`text` without anything that is, or looks like, one of the marks."""
+    return _MARKS.sub("\u2039\u203a", text.translate(_ANGLES))
 
 
 def _cut(text: str, limit: int) -> str:
