@@ -31,8 +31,12 @@ class CircuitBreaker:
     """One circuit. For one event loop; nothing here waits.
 
     Closed, it counts. Open, it lets nothing through until its time is over. Half-open, it lets one call through at a
-    time: success closes it, failure (or a slow answer) opens it for longer, and a call that says nothing about the
-    provider makes room for the next. Calls that began in an earlier state are counted, but no longer decide anything.
+    time: its first token or byte closes it (a long stream does not keep others waiting), failure or a slow answer
+    opens it for longer, and a call that says nothing about the provider makes room for the next. What happens to the
+    probe behind its first token counts as any other call's end. A circuit that was closed when its provider asked for
+    rest (`open_until`) rests, and is closed again afterwards; it goes on counting meanwhile.
+
+    Calls that began in an earlier state are counted, but no longer decide anything.
 
     `clock` gives seconds that never go back, `now` the time of day in UTC, `random` numbers from 0 to 1; `on_change`
     is told of each change of state, with the state before and after.
@@ -55,6 +59,7 @@ class CircuitBreaker:
         self._state: State = "closed"
         self._epoch = 0
         self._until = 0.0
+        self._resting = False
         self._failed_probes = 0
         self._probe: Call | None = None
         self._in_a_row = 0
@@ -71,7 +76,7 @@ class CircuitBreaker:
 
     @property
     def state(self) -> State:
-        """How it is now; an open circuit whose time is over is half-open."""
+        """How it is now; an open circuit whose time is over is half-open, or closed where it only rested."""
         self._advance()
         return self._state
 
@@ -103,16 +108,17 @@ class CircuitBreaker:
             self._until = max(self._until, until)
         else:
             self._until = until
+            self._resting = self._state == "closed"
             self._change("open")
 
     def reset(self) -> None:
         """Closes it by hand and forgets what spoke against the provider; the counts stay."""
         self._advance()
         self._failed_probes = 0
-        if self._state == "closed":
-            self._begin_anew()
-        else:
+        self._resting = False
+        if self._state != "closed":
             self._change("closed")
+        self._begin_anew()
 
     def count_fallback(self) -> None:
         """Counts a call that was answered from a cache, by another provider or by a fixed answer."""
@@ -146,11 +152,28 @@ class CircuitBreaker:
         self._advance()
         if self._state == "open" or (self._state == "half_open" and self._probe is not None):
             self._rejected += 1
-            raise CircuitOpenError(self.name, provider=self.config.provider or self.name, retry_after=self.retry_after)
+            raise CircuitOpenError(
+                self.name,
+                provider=self.config.provider or self.name,
+                retry_after=self.retry_after,
+                resting=self._state == "open" and self._resting,
+            )
         if self._state == "half_open":
             self._probe = call
         self._total += 1
         return self._epoch, self._clock()
+
+    def _answered(self, call: Call) -> None:
+        """The first token of a probe decides."""
+        if self._probe is not call:
+            return
+        self._probe = None
+        self._advance()
+        if call.epoch == self._epoch:
+            self._decide(self._clock(), failed=False, slow=self._is_slow(call, self._clock()))
+            if self._state == "closed":
+                # How it ends is for the closed circuit to count.
+                call.epoch = self._epoch
 
     def _ended(self, call: Call, error: BaseException | None) -> None:
         now = self._clock()
@@ -171,10 +194,11 @@ class CircuitBreaker:
             self.open_until(cooldown)
 
     def _counts_as_slow(self, call: Call, outcome: Outcome, now: float) -> bool:
+        return outcome is not Outcome.IGNORED and self._is_slow(call, now)
+
+    def _is_slow(self, call: Call, now: float) -> bool:
         limit = self.config.slow_call_seconds
-        if limit is None or outcome is Outcome.IGNORED:
-            return False
-        return (now if call.answered_at is None else call.answered_at) - call.began >= limit
+        return limit is not None and (now if call.answered_at is None else call.answered_at) - call.began >= limit
 
     def _decide(self, now: float, *, failed: bool, slow: bool) -> None:
         self._in_a_row = self._in_a_row + 1 if failed else 0
@@ -185,6 +209,7 @@ class CircuitBreaker:
             else:
                 self._failed_probes = 0
                 self._change("closed")
+                self._begin_anew()
             return
         self._window.add(now, failed=failed, slow=slow)
         if self._in_a_row >= self.config.failure_threshold or self._rate_is_reached(now):
@@ -203,20 +228,26 @@ class CircuitBreaker:
             grown = config.recovery_timeout * config.recovery_growth**self._failed_probes
         except OverflowError:
             grown = config.max_recovery_timeout
-        self._until = now + min(grown, config.max_recovery_timeout) * (1 + config.jitter * self._random())
-        self._change("open")
+        until = now + min(grown, config.max_recovery_timeout) * (1 + config.jitter * self._random())
+        if self._resting:
+            self._resting = False
+            self._until = max(self._until, until)
+            self._epoch += 1
+        else:
+            self._until = until
+            self._change("open")
 
     def _advance(self) -> None:
         """The time of an open circuit may be over."""
         if self._state == "open" and self._clock() >= self._until:
-            self._change("half_open")
+            self._change("closed" if self._resting else "half_open")
+            self._resting = False
 
     def _change(self, state: State) -> None:
         before, self._state = self._state, state
-        self._epoch += 1
+        # A rest parts no calls: those before, in and behind it are all of a provider that is well.
+        self._epoch += not self._resting
         self._transitions[state] += 1
-        if state == "closed":
-            self._begin_anew()
         if self._on_change is not None:
             self._on_change(self, before, state)
 
@@ -242,9 +273,10 @@ class Call:
         self.answered_at: float | None = None
 
     def answered(self) -> None:
-        """The first token or byte has come; later ones change nothing."""
+        """The first token or byte has come, which is what a probe is for; later ones change nothing."""
         if self.answered_at is None:
             self.answered_at = self._breaker._clock()  # noqa: SLF001 - two halves of one thing
+            self._breaker._answered(self)  # noqa: SLF001 - two halves of one thing
 
     def __enter__(self) -> Self:
         if self.epoch != -1:

@@ -139,16 +139,20 @@ class ProviderError(Exception):
 
 
 class CircuitOpenError(ProviderError):
-    """The breaker lets no call through; `retry_after` is the time in seconds until it may. No call was made."""
+    """The breaker lets no call through; `retry_after` is the time in seconds until it may. No call was made.
 
-    def __init__(self, name: str, *, provider: str, retry_after: float) -> None:
+    `resting`: the provider did not fail, it asked to be left alone until then.
+    """
+
+    def __init__(self, name: str, *, provider: str, retry_after: float, resting: bool = False) -> None:
         super().__init__(
             ProviderErrorKind.OVERLOAD,
-            "it failed too often and is not asked for now",
+            "it asked to be left alone for now" if resting else "it failed too often and is not asked for now",
             provider=provider,
             retry_after=retry_after,
         )
         self.name = name
+        self.resting = resting
 
     @property
     def treatment(self) -> Treatment:

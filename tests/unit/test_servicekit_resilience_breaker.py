@@ -255,7 +255,70 @@ def test_it_stays_open_as_long_as_the_provider_asks() -> None:
     )
     bench.clock.advance(30)
 
+    assert "closed" == bench.breaker.state
+    assert [("closed", "open"), ("open", "closed")] == bench.changes
+
+
+def test_who_rests_is_no_provider_that_failed() -> None:
+    """After a rest nobody probes: one failure does not open the circuit for a minute; the error says that it rests."""
+    bench = Bench(failure_threshold=5)
+    bench.call(provider_error(ProviderErrorKind.RATE, retry_after=1))
+    with pytest.raises(CircuitOpenError) as rest:
+        bench.call()
+    bench.clock.advance(1)
+    together = [bench.begin() for _ in range(30)]
+    bench.end(together[0], provider_error())
+    assert (True, "closed") == (rest.value.resting, bench.breaker.state)
+    bench.fail(4)
+    with pytest.raises(CircuitOpenError) as failed:
+        bench.call()
+
+    assert (False, 60.0) == (failed.value.resting, failed.value.retry_after)
+
+
+def test_a_rest_hides_no_failures() -> None:
+    """What is in flight while a circuit rests, and what failed before, still counts."""
+    bench = Bench(failure_threshold=4)
+    bench.fail(2)
+    flights = [bench.begin() for _ in range(2)]
+    bench.breaker.open_until(5)
+    for flight in flights:
+        bench.end(flight, provider_error())
+    assert ("open", 60.0, [("closed", "open")]) == (bench.breaker.state, bench.breaker.retry_after, bench.changes)
+    bench.clock.advance(60)
+
     assert "half_open" == bench.breaker.state
+
+
+def test_the_first_token_of_a_probe_closes_the_circuit() -> None:
+    """Others need not wait for the end of a long stream; how the probe ends counts as any other call's end."""
+    bench = Bench(failure_threshold=2)
+    bench.fail(2)
+    bench.clock.advance(60)
+    probe = bench.begin()
+    assert not bench.admits()
+    probe.answered()
+    assert "closed" == bench.breaker.state
+    others = [bench.begin() for _ in range(49)]
+    bench.end(probe, provider_error())
+    assert ("closed", 1) == (bench.breaker.state, bench.breaker.snapshot().consecutive_failures)
+    bench.end(others[0], provider_error())
+
+    assert ("open", 60.0) == (bench.breaker.state, bench.breaker.retry_after)
+
+
+def test_a_probe_that_answers_slowly_opens_it_there_and_then() -> None:
+    """At the first token, and only once."""
+    bench = Bench(failure_threshold=1, slow_call_seconds=2.0)
+    bench.fail()
+    bench.clock.advance(60)
+    probe = bench.begin()
+    bench.clock.advance(3)
+    probe.answered()
+    assert ("open", 120.0) == (bench.breaker.state, bench.breaker.retry_after)
+    bench.end(probe, provider_error())
+
+    assert ("open", 120.0) == (bench.breaker.state, bench.breaker.retry_after)
 
 
 def test_a_shorter_cooldown_never_shortens_a_longer_one() -> None:
@@ -279,7 +342,7 @@ def test_a_failure_that_names_a_wait_waits_for_the_longer_of_the_two() -> None:
     bench.clock.advance(5)
     bench.call(provider_error(ProviderErrorKind.OVERLOAD, retry_after=5))
 
-    assert 120.0 == bench.breaker.retry_after
+    assert 60.0 == bench.breaker.retry_after
 
 
 @pytest.mark.parametrize("seconds", [0, -1, nan, -inf])
@@ -417,13 +480,11 @@ async def test_a_stream_whose_reader_leaves_releases_the_probe() -> None:
     bench.clock.advance(60)
 
     async def words() -> object:
-        with bench.breaker.call() as call:
-            while True:
-                call.answered()
-                yield "word"
+        with bench.breaker.call():
+            yield "no word yet"
 
     stream = words()
-    assert "word" == await anext(stream)  # type: ignore[call-overload]
+    assert "no word yet" == await anext(stream)  # type: ignore[call-overload]
     assert not bench.admits()
     await stream.aclose()  # type: ignore[attr-defined]
 

@@ -70,6 +70,19 @@ class Calls(RuleBasedStateMachine):
                 flight.call.answered()
             self.bench.end(flight.call)
 
+    @rule(data=st.data())
+    def answer(self, data: st.DataObject) -> None:
+        """The first token of one comes: it is a probe no more, and closed is what a probe that was in time leaves."""
+        if self.flights:
+            flight = data.draw(st.sampled_from(self.flights))
+            was_probe, flight.probe = flight.probe and flight.call.answered_at is None, False
+            slow = self.bench.clock() - flight.call.began >= 5.0
+            half_open = self.bench.breaker.state == "half_open"
+            current = flight.call.epoch == self.bench.breaker._epoch
+            flight.call.answered()
+            if was_probe and half_open and current:
+                assert ("open" if slow else "closed") == self.bench.breaker.state
+
     @rule(data=st.data(), error=st.sampled_from([asyncio.CancelledError, GeneratorExit, ValueError, *IGNORED]))
     def ignore(self, data: st.DataObject, error: type[BaseException] | ProviderErrorKind) -> None:
         """One is cancelled or refused: that alone changes no state."""
@@ -134,7 +147,7 @@ class Calls(RuleBasedStateMachine):
 
     @invariant()
     def changes_are_those_that_may_be(self) -> None:
-        """Each begins where the last one ended; from open it goes to half-open, or is closed by hand."""
+        """Each begins where the last one ended; from open it goes to half-open, or closes by hand or after a rest."""
         ends = ["closed", *(after for _, after in self.bench.changes)]
         assert ends[:-1] == [before for before, _ in self.bench.changes]
         assert all(before != after for before, after in self.bench.changes)
