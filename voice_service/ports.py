@@ -198,7 +198,10 @@ class VoiceProvider(Protocol):
         """
 
     async def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
-        """List the voices, of one language (BCP-47) or all. Raises ProviderError."""
+        """List the voices, all or those of one language (BCP-47), the best first. Raises ProviderError.
+
+        The first one reads a text in that language where no voice is asked for; where there is none, the default does.
+        """
 
     async def knows_voice(self, voice_id: str, language_code: str) -> bool:
         """Tell whether the voice can be asked for to read that language (BCP-47), listed or not.

@@ -154,9 +154,7 @@ async def _voice(provider: VoiceProvider, asked: str, language_code: str, within
         # The call itself will tell whether the voice is there.
         _log.warning("voices can not be listed", provider=metadata.name, kind=error.kind.value)
         return asked or metadata.default_voice
-    if metadata.default_voice in fitting or not fitting:
-        return metadata.default_voice
-    return fitting[0]
+    return fitting[0] if fitting else metadata.default_voice
 
 
 def _passed_over(chain: Chain, expected: str) -> list[Warned]:

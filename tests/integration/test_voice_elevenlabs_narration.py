@@ -4,7 +4,16 @@ from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
-from support.elevenlabs_fake import KEY, RACHEL, Break, ElevenLabsFake, Fault, elevenlabs_config, elevenlabs_fake
+from support.elevenlabs_fake import (
+    KEY,
+    RACHEL,
+    Break,
+    ElevenLabsFake,
+    Fault,
+    elevenlabs_config,
+    elevenlabs_fake,
+    listed_voice,
+)
 from support.voice_kit import STORY, Voice, voice_service
 
 from tale.common.v1 import common_pb2
@@ -53,6 +62,18 @@ async def test_a_story_is_told_by_elevenlabs(fake: ElevenLabsFake, voice: Voice)
         attempt.metadata["request_id"] for attempt in told.attempts
     }
     assert sum(len(body["text"]) for body in bodies) == sum(attempt.characters for attempt in told.attempts)
+
+
+async def test_the_surest_voice_of_a_language_tells_the_story(fake: ElevenLabsFake, voice: Voice) -> None:
+    """A default with a word about the language in its name does not displace one that was tried in it."""
+    fake.voices = [
+        listed_voice(RACHEL, "Rachel (speaks a little Russian)"),
+        listed_voice("VerifiedVoice0000001", "Ivan", verified=[("ru", "ru-RU")]),
+    ]
+    told = await voice.tell(language_code="ru")
+
+    assert told.header is not None
+    assert "VerifiedVoice0000001" == told.header.voice_id
 
 
 @pytest.mark.parametrize(("model_id", "calls"), [("eleven_multilingual_v2", 4), ("eleven_v3", 3)])

@@ -83,6 +83,15 @@ async def test_it_asks_for_what_the_segment_wants(pair: tuple[SpeechProvider, Sp
     assert "Bearer secret-key" == first.headers["Authorization"]
 
 
+async def test_the_default_is_the_first_of_its_languages() -> None:
+    """Whatever place the settings have it at; voices of the server come behind those of the settings."""
+    async with speech_provider(voice="home", voices={"en": ("en-1", "home"), "ru": ("ru-1",)}) as (provider, server):
+        server.voices = [{"id": "en-0", "language": "en"}]
+        listed = {code: [voice.voice_id for voice in await provider.list_voices(code)] for code in ("en", "ru")}
+
+    assert {"en": ["home", "en-1", "en-0"], "ru": ["ru-1"]} == listed
+
+
 async def test_extra_fields_are_sent_along() -> None:
     """What the operator adds to every request."""
     async with speech_provider(extra={"provider": {"data_collection": "deny"}}) as (provider, server):

@@ -79,13 +79,23 @@ def test_a_name_counts_only_where_a_language_is_a_word_of_it(name: str) -> None:
     assert () == _voice("voice", name=name).named
 
 
-def test_the_default_speaks_wherever_it_suits() -> None:
-    """Also where others suit better, and wherever nobody suits."""
+def test_the_default_speaks_where_nobody_suits_better() -> None:
+    """It goes first among equals, and displaces nobody who is surer of the language."""
     default = _voice("mine", labels={"language": "de"})
+    equal = _voice("equal", labels={"language": "de"})
     better = _voice("better", verified_languages=_verified(("de", "de-DE", MODEL)))
 
-    assert "mine" == _choice("de", better, default, default="mine")
+    assert "mine" == _choice("de", equal, default, default="mine")
     assert "mine" == _choice("fi", better, default, default="mine")
+    assert "better" == _choice("de", default, better, default="mine")
+
+
+def test_a_verified_voice_goes_before_a_default_that_has_the_language_in_its_name_alone() -> None:
+    """Who is merely called after a language may not speak it."""
+    rachel = _voice(RACHEL, name="Rachel (speaks a little Russian)")
+    ivan = _voice("ivan", verified_languages=_verified(("ru", "ru-RU", MODEL)))
+
+    assert "ivan" == _choice("ru", rachel, ivan)
 
 
 def test_rachel_is_english_where_nothing_is_told_of_her() -> None:

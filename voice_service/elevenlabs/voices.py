@@ -93,11 +93,9 @@ def speaking(
 
 
 def choose_voice(voices: Sequence[ListedVoice], language_code: str, *, model_id: str, default_voice: str) -> str:
-    """Return the id of the voice for `language_code`: the default wherever it suits, or where none does."""
-    fitting = [
-        voice.voice_id for voice in speaking(voices, language_code, model_id=model_id, default_voice=default_voice)
-    ]
-    return default_voice if default_voice in fitting or not fitting else fitting[0]
+    """Return the id of the voice that suits `language_code` best; the default where none does."""
+    fitting = speaking(voices, language_code, model_id=model_id, default_voice=default_voice)
+    return fitting[0].voice_id if fitting else default_voice
 
 
 def _rank(voice: ListedVoice, language_code: str, model_id: str) -> tuple[int, bool, bool] | None:

@@ -85,13 +85,14 @@ class SpeechProvider:
     async def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
         """List the voices that the settings name, then those that the server lists; no failure of its list is raised.
 
-        A voice whose language nobody says is in the list of all alone.
+        Of one language, the default goes before others. A voice whose language nobody says is in the list of all alone.
         """
         known = {voice.voice_id for voice in self._configured}
         voices = [*self._configured, *(voice for voice in await self._listed() if voice.voice_id not in known)]
         if language_code is None:
             return voices
-        return [voice for voice in voices if speaks(voice.language_codes, language_code)]
+        speaking = [voice for voice in voices if speaks(voice.language_codes, language_code)]
+        return sorted(speaking, key=lambda voice: voice.voice_id != self._config.default_voice)
 
     async def knows_voice(self, voice_id: str, language_code: str) -> bool:
         """Know the voices of the settings and those that the server lists, for every language.
