@@ -89,7 +89,7 @@ async def test_backups_hold_what_was_acknowledged(tmp_path: Path, sync: str) -> 
         await cluster.start("storage")
         async with cluster.channel("storage") as channel:
             stub: Any = storage_pb2_grpc.StorageServiceStub(channel)
-            early = [await tell(stub) for _ in range(3)]
+            early = [await tell(stub) for _ in range(2)]
             writing = asyncio.create_task(_write_on(stub))
             assert "exported" in await run(export, tmp_path, STORAGE_SYNC=sync)
             await run(hot, tmp_path)
@@ -109,7 +109,7 @@ async def test_backups_hold_what_was_acknowledged(tmp_path: Path, sync: str) -> 
 
 
 async def _write_on(stub: Any) -> None:
-    for _ in range(30):
+    for _ in range(10):
         await tell(stub)
 
 

@@ -4,14 +4,16 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.storage_kit import LEASE, ManualClock, checkpoint, new_story
 
 from servicekit.errors import DomainError
+from servicekit.settings import ConfigurationError
 from storage_service import states
 from storage_service.embedded import indexing
-from storage_service.embedded.database import Database
+from storage_service.embedded.database import Database, _check_modules
 from storage_service.embedded.removal_store import SqliteRemovalStore
 from storage_service.embedded.schema import migrations
 from storage_service.embedded.story_store import SqliteStoryStore
@@ -123,3 +125,19 @@ async def test_words_of_what_was_removed_are_nowhere(
     assert [] == files_with(tmp_path, IN_INDEX)
     assert [others[20]] == await ids(store, "number20")
     await database.write(indexing.check)
+
+
+class WithoutModules(sqlite3.Connection):
+    """A connection of a Python whose SQLite was built with little."""
+
+    def execute(self, *_: Any) -> sqlite3.Cursor:
+        """Finds nothing."""
+        return super().execute("SELECT 1 WHERE 0")
+
+
+def test_without_fts5_the_store_does_not_start() -> None:
+    """And says what is missing."""
+    connection = sqlite3.connect(":memory:", factory=WithoutModules)
+    with pytest.raises(ConfigurationError, match="STORAGE_BACKEND=embedded needs SQLite with FTS5"):
+        _check_modules(connection)
+    connection.close()
