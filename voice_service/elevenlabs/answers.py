@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _NO_AUDIO: Final = ("application/json", "text/")
 _MAX_ERROR_BYTES: Final = 65_536
+_MAX_DIGITS: Final = 12
 _MAX_OVERHANG_SECONDS: Final = 1.0
 """Timings that end so long after the audio are of another pace than the audio."""
 
@@ -30,7 +31,8 @@ _MAX_OVERHANG_SECONDS: Final = 1.0
 def call_facts(headers: Mapping[str, str]) -> CallFacts:
     """Return what the headers say of a call: `request-id`, and `character-cost` in characters of the plan."""
     cost = headers.get("character-cost", "")
-    return CallFacts(headers.get("request-id", ""), int(cost) if cost.isascii() and cost.isdigit() else None)
+    told = cost.isascii() and cost.isdigit() and len(cost) <= _MAX_DIGITS
+    return CallFacts(headers.get("request-id", ""), int(cost) if told else None)
 
 
 async def plain_audio(answer: Answer) -> AsyncGenerator[SpeechItem, None]:
