@@ -75,13 +75,17 @@ class RetryBudget:
         self._filled_at = now
 
 
+_LATE_SHARE: Final = 0.1
+"""Of a wait that was asked for: who was told the same wait does not come back at the same moment."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
     """At most `retries` more attempts after the first.
 
     The n-th wait is drawn from 0 to `delay * backoff ** (n - 1)` seconds (full jitter), and never above
-    `longest_wait`. A provider that asks for a wait gets just that; where it asks for more than `longest_wait`, it is
-    not asked again.
+    `longest_wait`. A provider that asks for a wait gets that and up to a tenth more, or the drawn wait where that is
+    longer; where it asks for more than `longest_wait`, it is not asked again.
     """
 
     retries: int = 3
@@ -118,10 +122,8 @@ class RetryPolicy:
             )
 
         def wait(state: RetryCallState) -> float:
-            asked = _error(state).retry_after
-            if asked is not None:
-                return max(0.0, asked)
-            return self._longest(state.attempt_number) * random()
+            asked = max(0.0, _error(state).retry_after or 0.0)
+            return max(asked * (1 + _LATE_SHARE * random()), self._longest(state.attempt_number) * random())
 
         def stop(state: RetryCallState) -> bool:
             if state.attempt_number > self.retries:

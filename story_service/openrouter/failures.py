@@ -66,7 +66,7 @@ _TELLING: Final = frozenset({ProviderErrorKind.CONTENT_POLICY, ProviderErrorKind
 _IN_FLIGHT: Final = "openrouter_in_flight_budget"
 _UNKNOWN_MODEL: Final = re.compile(r"not a valid model|no endpoints found", re.IGNORECASE)
 _MODERATED: Final = ("reasons", "flagged_input", "patterns")
-_MAX_RETRY_AFTER: Final = 86_400.0
+_OF_THE_PACE: Final = frozenset({ProviderErrorKind.RATE, ProviderErrorKind.CONCURRENCY})
 _ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -155,9 +155,7 @@ def _wait(kind: ProviderErrorKind, headers: Mapping[str, str], metadata: Mapping
         said = {
             name.lower(): value for name, value in source.items() if isinstance(name, str) and isinstance(value, str)
         }
-        if kind is not ProviderErrorKind.RATE:
-            said.pop("x-ratelimit-reset", None)
-        wait = retry_after.parse(said, now)
+        wait = retry_after.parse(said, now, rate_limited=kind in _OF_THE_PACE)
         if wait is not None:
-            return min(wait, _MAX_RETRY_AFTER)
+            return wait
     return None

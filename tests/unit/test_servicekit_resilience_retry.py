@@ -11,8 +11,9 @@ from structlog.testing import capture_logs
 from support.circuits import FakeClock, provider_error
 
 from servicekit.resilience import retry_after
-from servicekit.resilience.errors import TREATMENTS, CircuitOpenError, ProviderError, ProviderErrorKind
+from servicekit.resilience.errors import TREATMENTS, CircuitOpenError, ProviderError, ProviderErrorKind, to_domain_error
 from servicekit.resilience.retry import RetryBudget, RetryPolicy
+from servicekit.status import to_grpc_status
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -101,12 +102,21 @@ async def test_no_wait_is_longer_than_the_longest() -> None:
     assert {1.0, 10.0} == set(upstream.waits)
 
 
-async def test_a_provider_that_names_a_wait_gets_it() -> None:
-    """Retry-After counts instead of the backoff."""
-    upstream = Upstream(*failures(1, kind=ProviderErrorKind.RATE, retry_after=7.5))
-    await upstream.asked(RetryPolicy(longest_wait=10.0))
+@pytest.mark.parametrize(("random", "expected"), [(0.0, 8.0), (0.5, 8.4), (1.0, 8.8)])
+async def test_a_provider_that_names_a_wait_gets_it(random: float, expected: float) -> None:
+    """And up to a tenth more, so that not all who were told the same come at once."""
+    upstream = Upstream(*failures(1, kind=ProviderErrorKind.RATE, retry_after=8.0))
+    await upstream.asked(RetryPolicy(longest_wait=10.0), random=random)
 
-    assert [7.5] == upstream.waits
+    assert [pytest.approx(expected)] == upstream.waits
+
+
+async def test_a_wait_that_is_none_does_not_end_the_backoff() -> None:
+    """Retry-After: 0, again and again, is answered by waits that grow."""
+    upstream = Upstream(*failures(3, kind=ProviderErrorKind.RATE, retry_after=0.0))
+    await upstream.asked(RetryPolicy(retries=3, delay=1.0, backoff=2.0))
+
+    assert [1.0, 2.0, 4.0] == upstream.waits
 
 
 async def test_a_provider_that_asks_for_too_long_is_not_asked_again() -> None:
@@ -127,7 +137,8 @@ async def test_no_wait_goes_past_the_deadline() -> None:
     long = Upstream(*failures(1, kind=ProviderErrorKind.RATE, retry_after=100.0))
     await long.asked(RetryPolicy(longest_wait=1000.0), deadline=now + 1000.0)
 
-    assert ([], [100.0]) == (short.waits, long.waits)
+    assert [] == short.waits
+    assert [pytest.approx(110.0)] == long.waits
 
 
 async def test_a_caller_may_refuse_to_wait() -> None:
@@ -223,10 +234,25 @@ async def test_success_spends_nothing() -> None:
         ({"X-RateLimit-Reset": str(int(NOW.timestamp()) - 20)}, 0.0),
         ({"Retry-After": "3", "X-RateLimit-Reset": "45"}, 3.0),
         ({"Retry-After": "soon", "X-RateLimit-Reset": "45"}, 45.0),
+        ({"Retry-After": "99999999999999999999"}, 86_400.0),
+        ({"Retry-After": "Sun, 01 Mar 2099 12:00:30 GMT"}, 86_400.0),
+        ({"X-RateLimit-Reset": "99999999999999"}, 86_400.0),
         ({}, None),
         *[
             ({"Retry-After": wrong}, None)
-            for wrong in ("", "soon", "-1", "nan", "inf", "99 bottles", "Sun, 99 Mar 2026")
+            for wrong in (
+                "",
+                "soon",
+                "-1",
+                "nan",
+                "inf",
+                "99 bottles",
+                "Sun, 99 Mar 2026",
+                "1e300",
+                "1_000",
+                "١٢",
+                "9" * 400,
+            )
         ],
         *[({"X-RateLimit-Reset": wrong}, None) for wrong in ("", "6m0s", "-5", "nan")],
     ],
@@ -241,7 +267,24 @@ def test_no_header_breaks_it(first: str, second: str) -> None:
     """Whatever a server sends, the answer is a wait or none."""
     wait = retry_after.parse({"Retry-After": first, "X-RateLimit-Reset": second}, NOW)
 
-    assert wait is None or wait >= 0
+    assert wait is None or 0 <= wait <= 86_400
+
+
+def test_a_reset_is_a_wait_only_where_a_rate_was_too_high() -> None:
+    """Many send it with every answer; Retry-After counts always."""
+    headers = {"X-RateLimit-Reset": "45"}
+
+    assert None is retry_after.parse(headers, NOW, rate_limited=False)
+    assert 3.0 == retry_after.parse({**headers, "Retry-After": "3"}, NOW, rate_limited=False)
+
+
+@given(st.floats(0, allow_nan=False, allow_infinity=False))
+def test_any_wait_can_be_told_to_the_caller(seconds: float) -> None:
+    """However large a number a server writes."""
+    wait = retry_after.parse({"Retry-After": f"{seconds:.3f}"})
+    error = ProviderError(ProviderErrorKind.RATE, "it failed", provider="demo", retry_after=wait)
+
+    assert "demo: it failed." == to_grpc_status(to_domain_error(error)).details
 
 
 def test_the_present_time_is_the_default() -> None:
