@@ -1,4 +1,4 @@
-"""The embedded store with 100,000 stories, and the throughput of audio: `python -m benchmarks.storage [COUNT]`."""
+"""The embedded store with 100,000 stories, and the throughput of audio: `python -m benchmarks.storage [COUNT [WORDS]]`."""
 
 import asyncio
 import statistics
@@ -45,13 +45,15 @@ async def median(call: Callable[[], Awaitable[object]], times: int = TIMES) -> s
     return f"{statistics.median(taken):.2f} ms (p95 {taken[int(0.95 * times)]:.2f} ms)"
 
 
-async def stories(folder: Path, count: int) -> None:
+async def stories(folder: Path, count: int, words: int) -> None:
     """Lists, searches and claims."""
     path = folder / "tale.sqlite3"
     began = time.perf_counter()
-    await fill(path, count)
+    await fill(path, count, words=words)
     size = path.stat().st_size / (1 << 20)
-    print(f"| {count} stories of 750 words kept | | {time.perf_counter() - began:.0f} s, {size:.0f} MiB |", flush=True)
+    print(
+        f"| {count} stories of {words} words kept | | {time.perf_counter() - began:.0f} s, {size:.0f} MiB |", flush=True
+    )
     database = Database(path, sync="normal", readers=4)
     store = SqliteStoryStore(database, SystemClock())
     await store.open()
@@ -108,15 +110,15 @@ async def audio(folder: Path, sync: str) -> None:
     row("ReadAudio, the same files", ">= 150 MiB/s", f"{read:.0f} MiB/s")
 
 
-async def main(count: int) -> None:
+async def main(count: int = 100_000, words: int = 750) -> None:
     """Measures and prints."""
     print("| what | target | measured |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        await stories(Path(folder), count)
+        await stories(Path(folder), count, words)
     for sync in ("normal", "full"):
         with tempfile.TemporaryDirectory() as folder:
             await audio(Path(folder), sync)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if sys.argv[1:] else 100_000))
+    asyncio.run(main(*map(int, sys.argv[1:])))
