@@ -1,4 +1,7 @@
-"""The embedded store with 100,000 stories, and the throughput of audio: `python -m benchmarks.storage [COUNT [WORDS]]`."""
+"""The embedded store with 100,000 stories, and the throughput of audio.
+
+Run by `python -m benchmarks.storage [COUNT [WORDS]]`, with `tests` in PYTHONPATH.
+"""
 
 import asyncio
 import statistics
