@@ -7,62 +7,33 @@ from typing import TypeVar
 import grpc
 
 from servicekit.errors import DomainError
+from servicekit.patience import Patience
 
 T = TypeVar("T")
 
 
-async def read_owed(stream: AsyncIterable[T], *, idle_seconds: float, owing: Callable[[], bool]) -> AsyncIterator[T]:
+async def read_owed(
+    stream: AsyncIterable[T], *, idle_seconds: float, owing: Callable[[], bool] | None
+) -> AsyncIterator[T]:
     """Like `read_alive`, for a sibling that is rightly silent while we give it nothing to do.
 
     The silence counts only where `owing` says, when it has lasted, that something is owed.
     """
-    messages, loop = aiter(stream), asyncio.get_running_loop()
-    while True:
-        try:
-            async with asyncio.timeout(None) as limit:
-                watch = _Watch(loop, limit, idle_seconds, owing)
-                try:
-                    message = await anext(messages)
-                finally:
-                    watch.stop()
-        except StopAsyncIteration:
-            return
-        yield message
-
-
-class _Watch:
-    """Ends `limit` once a silence has lasted while something was owed. No task of its own: messages are many."""
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, limit: asyncio.Timeout, seconds: float, owing: Callable[[], bool]
-    ) -> None:
-        self._loop = loop
-        self._limit = limit
-        self._seconds = seconds
-        self._owing = owing
-        self._timer = loop.call_later(seconds, self._look)
-
-    def stop(self) -> None:
-        """The silence is over."""
-        self._timer.cancel()
-
-    def _look(self) -> None:
-        if self._owing():
-            self._limit.reschedule(self._loop.time())
-        else:
-            self._timer = self._loop.call_later(self._seconds, self._look)
-
-
-async def read_alive(stream: AsyncIterable[T], *, idle_seconds: float) -> AsyncIterator[T]:
-    """The messages of `stream`; TimeoutError after `idle_seconds` of silence. Time spent downstream does not count."""
     messages = aiter(stream)
-    while True:
-        try:
-            async with asyncio.timeout(idle_seconds):
+    async with Patience(idle_seconds, owing=owing) as patience:
+        while True:
+            patience.begin()
+            try:
                 message = await anext(messages)
-        except StopAsyncIteration:
-            return
-        yield message
+            except StopAsyncIteration:
+                return
+            patience.end()
+            yield message
+
+
+def read_alive(stream: AsyncIterable[T], *, idle_seconds: float) -> AsyncIterator[T]:
+    """The messages of `stream`; TimeoutError after `idle_seconds` of silence. Time spent downstream does not count."""
+    return read_owed(stream, idle_seconds=idle_seconds, owing=None)
 
 
 async def either(one: asyncio.Event, other: asyncio.Event) -> None:

@@ -3,7 +3,6 @@
 It is one since each interceptor in Python costs about a quarter of the throughput of small calls.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Final, Never, TypeAlias
@@ -15,6 +14,7 @@ from servicekit.authentication import Authenticator
 from servicekit.calls import CallTracker
 from servicekit.errors import FieldViolation, reconnect, unimplemented, validation_failed
 from servicekit.metrics import Metrics
+from servicekit.patience import Patience
 from servicekit.runner import CallRunner, Context
 
 # In quotes: the class is generic for type checkers alone.
@@ -95,26 +95,30 @@ def _wrapped(handler: Handler, method: str, runner: CallRunner, *, known: bool) 
     return grpc.unary_unary_rpc_method_handler(unary)
 
 
-async def _write(response: Any, context: Context) -> None:
-    try:
-        async with asyncio.timeout(_STALL_SECONDS):
-            await context.write(response)
-    except TimeoutError:
-        raise reconnect() from None
-
-
 async def _send(answer: AsyncIterator[Any] | Awaitable[None], context: Context) -> None:
     """Sends what an async generator yields, or awaits a handler that uses `context.write` itself."""
     if isinstance(answer, AsyncGenerator):
         # Closed at once when the call ends early, so that its `finally` blocks do not wait for the collector.
         async with aclosing(answer):
-            async for response in answer:
-                await _write(response, context)
+            await _send_each(answer, context)
     elif isinstance(answer, AsyncIterator):
-        async for response in answer:
-            await _write(response, context)
+        await _send_each(answer, context)
     else:
         await answer
+
+
+async def _send_each(responses: AsyncIterator[Any], context: Context) -> None:
+    patience = Patience(_STALL_SECONDS)
+    try:
+        async with patience:
+            async for response in responses:
+                patience.begin()
+                await context.write(response)
+                patience.end()
+    except TimeoutError:
+        if not patience.lost:
+            raise
+        raise reconnect() from None
 
 
 def _checked(decode: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:

@@ -1,0 +1,67 @@
+"""Bounds each of many waits with one timer for all of them: a timer a message costs as much as the message."""
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+
+class Patience:
+    """A block whose waits, each between `begin` and `end`, last `seconds` at most; then the block ends in TimeoutError.
+
+    Where `owing` is given and says, when a wait has lasted, that nothing is owed, the wait begins anew. The waits are
+    those of the task that entered the block, and no other code of it is ever interrupted.
+    """
+
+    def __init__(self, seconds: float, *, owing: Callable[[], bool] | None = None) -> None:
+        self._seconds = seconds
+        self._owing = owing
+        self._loop = asyncio.get_running_loop()
+        self._limit = asyncio.timeout(None)
+        self._timer: asyncio.TimerHandle | None = None
+        self._since: float | None = None
+        self._lost = False
+
+    @property
+    def lost(self) -> bool:
+        """True when a wait lasted too long; False for a TimeoutError that came from elsewhere."""
+        return self._limit.expired()
+
+    def begin(self) -> None:
+        """A wait begins."""
+        self._since = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._since + self._seconds, self._look)
+
+    def end(self) -> None:
+        """The wait is over."""
+        self._since = None
+        if self._lost:
+            # It ended just as it was to be cut.
+            self._lost = False
+            self._limit.reschedule(None)
+
+    async def __aenter__(self) -> Self:
+        await self._limit.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._limit.__aexit__(kind, error, trace)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._since is None:
+            return
+        now = self._loop.time()
+        due = self._since + self._seconds
+        if due <= now and self._owing is not None and not self._owing():
+            due = now + self._seconds
+        if due > now:
+            self._timer = self._loop.call_at(due, self._look)
+        else:
+            self._lost = True
+            self._limit.reschedule(now)
