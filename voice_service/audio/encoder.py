@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from voice_service.ports import StoryFormat
 
 _QUALITY: Final = 7
+_NICE: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +119,18 @@ def _opus(samples: NDArray[Any], sample_rate: int) -> Sound:
     return Sound(pack(packets), samples_of(packets), sample_rate)
 
 
+def _yield_to_the_loop() -> None:
+    """Lower the priority of this thread, so that calls are answered while all cores encode."""
+    if sys.platform == "linux":
+        # On Linux alone a thread has a priority of its own.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
+
 class AudioEncoder:
     """Encodes in at most `threads` threads; further calls wait their turn, in order."""
 
     def __init__(self, threads: int) -> None:
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="audio-encoder")
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="audio-encoder", initializer=_yield_to_the_loop)
 
     async def encode(self, pcm: bytes, sample_rate: int, story_format: StoryFormat = MP3_44100_128) -> Sound:
         """Encode as `encode` does, off the event loop."""

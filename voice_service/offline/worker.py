@@ -35,6 +35,7 @@ _EVENT_LIST_TERMINATED = 0
 _EVENT_WORD = 1
 _PR_SET_PDEATHSIG = 1
 _ANY_SEED = 1
+_NICE = 5
 
 
 class _EventId(ctypes.Union):
@@ -152,6 +153,8 @@ def _answer(engine: Engine, request: dict[str, Any], replies: BinaryIO) -> bool:
 def main(library: str, data_parent: str) -> int:
     """Serve requests until stdin ends. Returns the exit status."""
     _die_with_parent()
+    # Whoever started this answers calls meanwhile.
+    os.nice(_NICE)
     requests = sys.stdin.buffer
     # What a library may print must not get between the replies.
     replies = os.fdopen(os.dup(1), "wb")
