@@ -55,6 +55,7 @@ async def collect(
     clock = asyncio.get_running_loop().time
     end = clock() + timers.total
     audio = bytearray()
+    begun = False
     words: tuple[WordTiming, ...] = ()
     renew_at = float("-inf")
     try:
@@ -65,7 +66,8 @@ async def collect(
             async for item in items:
                 match item:
                     case AudioChunk(data):
-                        if data and not audio:
+                        if not begun:
+                            begun = True
                             on_first_byte()
                         audio += data
                         # Set anew now and then alone: chunks come by the hundred, and timers cost more than they do.
@@ -79,11 +81,11 @@ async def collect(
                 if len(audio) > MAX_BYTES:
                     raise ProviderError(ProviderErrorKind.TRUNCATED, "the audio does not end", provider=name)
     except TimeoutError:
-        raise ProviderError(ProviderErrorKind.TIMEOUT, _late(audio, over=clock() >= end), provider=name) from None
+        raise ProviderError(ProviderErrorKind.TIMEOUT, _late(begun=begun, over=clock() >= end), provider=name) from None
     return Collected(bytes(audio), words)
 
 
-def _late(audio: bytearray, *, over: bool) -> str:
+def _late(*, begun: bool, over: bool) -> str:
     if over:
         return "the segment was not done in time"
-    return "no more audio came in time" if audio else "no audio came in time"
+    return "no more audio came in time" if begun else "no audio came in time"

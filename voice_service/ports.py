@@ -120,7 +120,10 @@ class WordTiming(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AudioChunk:
-    """Some bytes of the segment, in the provider's native format; cut anywhere."""
+    """Some bytes of the segment, in the provider's native format; cut anywhere.
+
+    None at all where sound has come from upstream that can not be handed over yet: so it does not look silent.
+    """
 
     data: bytes
 

@@ -360,6 +360,33 @@ async def test_a_server_that_stalls_runs_into_the_timers(pair: tuple[SpeechProvi
         server.forget()
 
 
+async def test_the_timers_see_a_file_that_is_on_its_way() -> None:
+    """Its first bytes are the first byte, long before it is whole; a pause within it is a pause."""
+    go_on = asyncio.Event()
+    began: list[bool] = []
+
+    def begin() -> None:
+        began.append(go_on.is_set())
+        go_on.set()
+
+    async with speech_provider(response_format="wav") as (provider, server):
+        server.script(Reply(pause=go_on))
+        got = await collect(provider, request(), Timers(first_byte=20), on_facts=lambda _: None, on_first_byte=begin)
+        server.script(Reply(pause=asyncio.Event()))
+        with pytest.raises(ProviderError) as caught:
+            await collect(
+                provider,
+                request(),
+                Timers(first_byte=20, idle=0.05),
+                on_facts=lambda _: None,
+                on_first_byte=lambda: None,
+            )
+
+    assert [False] == began
+    verify_pcm(got.audio, sample_rate=24_000, text=TEXT, speed=None, provider="speech")
+    assert (KIND.TIMEOUT, "no more audio came in time") == (caught.value.kind, caught.value.message)
+
+
 async def test_a_segment_that_is_left_early_gives_its_connection_back(
     pair: tuple[SpeechProvider, SpeechFake],
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
@@ -32,7 +33,8 @@ _WELL: Final = frozenset({ProviderErrorKind.UNSUPPORTED, ProviderErrorKind.INVAL
 class SpeechProvider:
     """Speaks through one server. Connects when it is first asked; hands over samples at `SpeechConfig.sample_rate`.
 
-    Raw samples stream through as they come; a file is decoded when it is whole, off the event loop. Of the settings
+    Raw samples stream through as they come; a file is decoded when it is whole, off the event loop, and until then each
+    piece that comes is an empty chunk. Of the settings
     the API has `speed` alone, from 0.25 to 4. There are no word timings.
     """
 
@@ -143,10 +145,11 @@ class SpeechProvider:
                     async for chunk in body:
                         yield AudioChunk(chunk)
                     return
-                whole = await self._gather(
-                    head, body, _MAX_BYTES if answer.shape is not Shape.JSON else _MAX_JSON_BYTES
-                )
-                yield AudioChunk(await self._samples(answer, whole, response.headers))
+                whole = bytearray(head)
+                async with aclosing(self._gather(whole, body, answer)) as arriving:
+                    async for _ in arriving:
+                        yield AudioChunk(b"")
+                yield AudioChunk(await self._samples(answer, bytes(whole), response.headers))
 
     def _check_set_up(self) -> None:
         missing = self._config.missing()
@@ -194,13 +197,15 @@ class SpeechProvider:
         """Whether the bytes are what `metadata` says, so that they can go out as they come."""
         return answer == Answer(Shape.RAW, self._config.sample_rate, 1)
 
-    async def _gather(self, head: bytes, body: AsyncIterator[bytes], most: int) -> bytes:
-        gathered = bytearray(head)
+    async def _gather(self, whole: bytearray, body: AsyncIterator[bytes], answer: Answer) -> AsyncGenerator[None, None]:
+        """Add what comes to `whole`, and tell of each piece, the first one being there already."""
+        most = _MAX_BYTES if answer.shape is not Shape.JSON else _MAX_JSON_BYTES
+        yield
         async for chunk in body:
-            gathered += chunk
-            if len(gathered) > most:
+            whole += chunk
+            if len(whole) > most:
                 raise self._error(ProviderErrorKind.TRUNCATED, "the audio does not end")
-        return bytes(gathered)
+            yield
 
     async def _samples(self, answer: Answer, whole: bytes, headers: Mapping[str, str]) -> bytes:
         """The samples in a whole answer that is not passed on as it is."""
