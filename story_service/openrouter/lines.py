@@ -8,6 +8,9 @@ from story_service.openrouter.failures import failure
 MAX_LINE_BYTES: Final = 262_144
 """Most bytes of one line."""
 
+BOM: Final = b"\xef\xbb\xbf"
+"""May stand before the first line."""
+
 _DATA: Final = b"data:"
 
 
@@ -16,16 +19,21 @@ class EventLines:
 
     def __init__(self) -> None:
         self._rest = bytearray()
+        self._first = True
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The events that end in `chunk`. Raises ProviderError TRANSPORT when a line has no end within its bound."""
-        head, newline, tail = chunk.rpartition(b"\n")
-        if not newline:
+        # A line ends with CR LF, LF or CR; the empty lines between the two of the first are dropped anyhow.
+        end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
+        if end < 0:
             self._keep(chunk)
             return []
-        lines = (bytes(self._rest) + head).split(b"\n")
+        lines = (bytes(self._rest) + chunk[:end]).replace(b"\r", b"\n").split(b"\n")
+        if self._first:
+            self._first = False
+            lines[0] = lines[0].removeprefix(BOM)
         self._rest.clear()
-        self._keep(tail)
+        self._keep(chunk[end + 1 :])
         payloads = [line[len(_DATA) :].strip() for line in lines if line.startswith(_DATA)]
         return [payload for payload in payloads if payload]
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from servicekit.resilience.errors import ProviderErrorKind
 from story_service.openrouter.failures import failure
-from story_service.openrouter.lines import EventLines
+from story_service.openrouter.lines import BOM, MAX_LINE_BYTES, EventLines
 
 if TYPE_CHECKING:
     from story_service.openrouter.sdk import Reply
@@ -13,15 +13,21 @@ MAX_BODY_BYTES: Final = 1_048_576
 """Most bytes of an answer that is not streamed."""
 
 _DONE: Final = b"[DONE]"
+_FIELDS: Final = (b":", b"data:", b"event:", b"id:", b"retry:")
+_LONGEST_FIELD: Final = max(map(len, _FIELDS))
 
 
 class Payloads:
-    """The JSON texts of an answer: its events, or the one body of a server that does not stream."""
+    """The JSON texts of an answer: its events, or the one body of a server that does not stream.
+
+    Servers and proxies name the wrong type now and then, so what is not called a stream is known by its first bytes.
+    """
 
     def __init__(self, reply: "Reply") -> None:
         self._reply = reply
         self.streamed = reply.headers.get("content-type", "").lower().startswith("text/event-stream")
-        """True for events, False for one body."""
+        """True for events, False for one body, or as long as it is not known."""
+        self._known = self.streamed
         self._lines = EventLines()
         self._body = bytearray()
         self.ended = False
@@ -30,20 +36,32 @@ class Payloads:
     async def read(self) -> list[bytes]:
         """Those that came with the next bytes, perhaps none. Raises ProviderError TRANSPORT."""
         chunk = await self._reply.read()
+        self.ended = not chunk
         if not self.streamed:
-            return self._whole(chunk)
-        payloads = self._lines.feed(chunk) if chunk else self._lines.end()
+            self._hold(chunk)
+            self._look()
+            if not self.streamed:
+                return [bytes(self._body)] if self.ended else []
+            chunk = bytes(self._body)
+            self._body.clear()
+        payloads = self._lines.feed(chunk)
+        if self.ended:
+            payloads += self._lines.end()
         if _DONE in payloads:
             payloads = payloads[: payloads.index(_DONE)]
             self.ended = True
-        self.ended = self.ended or not chunk
         return payloads
 
-    def _whole(self, chunk: bytes) -> list[bytes]:
-        if not chunk:
-            self.ended = True
-            return [bytes(self._body)]
+    def _hold(self, chunk: bytes) -> None:
         self._body += chunk
         if len(self._body) > MAX_BODY_BYTES:
             raise failure(ProviderErrorKind.TRANSPORT)
-        return []
+
+    def _look(self) -> None:
+        """See whether it is a stream after all."""
+        if self._known:
+            return
+        start = self._body[:MAX_LINE_BYTES].removeprefix(BOM).lstrip()
+        if self.ended or len(start) >= _LONGEST_FIELD:
+            self._known = True
+            self.streamed = start.startswith(_FIELDS)

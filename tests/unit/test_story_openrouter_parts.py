@@ -15,10 +15,11 @@ from story_service.openrouter.usage import spending_of
 from story_service.openrouter.watch import Watch
 
 STREAM: Final = (
+    b"\xef\xbb\xbfdata: 0\r"
     b': OPENROUTER PROCESSING\r\n\r\nevent: message\ndata: {"text": "\xf0\x9f\xa6\x8a"}\n\ndata:{"x": 1}\r\n\r\n'
     b"data:\n\nid: 3\ndata: [DONE]"
 )
-PAYLOADS: Final = [b'{"text": "\xf0\x9f\xa6\x8a"}', b'{"x": 1}', b"[DONE]"]
+PAYLOADS: Final = [b"0", b'{"text": "\xf0\x9f\xa6\x8a"}', b'{"x": 1}', b"[DONE]"]
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=20))
