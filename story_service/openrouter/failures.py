@@ -64,6 +64,9 @@ _NAMES: Final[Mapping[str, ProviderErrorKind]] = {
 # These say more than the status that they come with.
 _TELLING: Final = frozenset({ProviderErrorKind.CONTENT_POLICY, ProviderErrorKind.QUOTA, ProviderErrorKind.UNSUPPORTED})
 _IN_FLIGHT: Final = "openrouter_in_flight_budget"
+_MAYBE_IN_FLIGHT: Final = frozenset({ProviderErrorKind.QUOTA, ProviderErrorKind.RATE})
+_CONCURRENT: Final = re.compile(r"\bconcurren(?:t|cy)\b|\bin[- ]flight\b|\bsimultaneous", re.IGNORECASE)
+_MOST_READ: Final = 2_000
 _UNKNOWN_MODEL: Final = re.compile(r"not a valid model|no endpoints found", re.IGNORECASE)
 _MODERATED: Final = ("reasons", "flagged_input", "patterns")
 _OF_THE_PACE: Final = frozenset({ProviderErrorKind.RATE, ProviderErrorKind.CONCURRENCY})
@@ -102,9 +105,10 @@ def _failure(status: int, headers: Mapping[str, str], error: Mapping[str, Any], 
     metadata = error.get("metadata")
     metadata = metadata if isinstance(metadata, Mapping) else {}
     kind = _kind(status, error, metadata)
-    asked_to_wait = "retry-after" in headers or metadata.get("limit_source") == _IN_FLIGHT
-    if kind is ProviderErrorKind.QUOTA and asked_to_wait:
+    if kind is ProviderErrorKind.QUOTA and "retry-after" in headers:
         kind = ProviderErrorKind.RATE
+    if kind in _MAYBE_IN_FLIGHT and _counts_calls_in_flight(error, metadata):
+        kind = ProviderErrorKind.CONCURRENCY
     return ProviderError(
         kind,
         _MESSAGES[kind],
@@ -136,6 +140,14 @@ def _kind(status: int, error: Mapping[str, Any], metadata: Mapping[str, Any]) ->
     if status >= 500 or not status:
         return named or ProviderErrorKind.OVERLOAD
     return ProviderErrorKind.INVALID_INPUT if status >= 400 else ProviderErrorKind.TRANSPORT
+
+
+def _counts_calls_in_flight(error: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
+    """True where fewer calls at once would have helped; `raw` is what the company behind the model said."""
+    said = (error.get("message"), metadata.get("raw"))
+    return metadata.get("limit_source") == _IN_FLIGHT or any(
+        _CONCURRENT.search(each[:_MOST_READ]) for each in said if isinstance(each, str)
+    )
 
 
 def _code_status(code: object) -> int:

@@ -139,7 +139,7 @@ REFUSALS: Final = {
         None,
     ),
     "402 with Retry-After": (error(402, retry_after="20"), K.RATE, 20.0),
-    "402 of calls in flight": (error(402, metadata=BUSY), K.RATE, None),
+    "402 of calls in flight": (error(402, metadata=BUSY), K.CONCURRENCY, None),
     "403": (error(403), K.AUTH, None),
     "403 of moderation": (error(403, metadata=MODERATED), K.CONTENT_POLICY, None),
     "403 of a guardrail": (error(403, metadata={"patterns": ["secret"]}), K.CONTENT_POLICY, None),
@@ -151,6 +151,13 @@ REFUSALS: Final = {
     "429 with Retry-After": (error(429, retry_after="7"), K.RATE, 7.0),
     "429 with a date that has passed": (error(429, retry_after="Wed, 21 Oct 2015 07:28:00 GMT"), K.RATE, 0.0),
     "429 with headers of whoever ran the model": (error(429, metadata=LIMITED), K.RATE, 11.0),
+    "429 of calls in flight": (error(429, retry_after="7", metadata=BUSY), K.CONCURRENCY, 7.0),
+    "429 of too many calls at once": (error(429, message="Concurrency limit reached"), K.CONCURRENCY, None),
+    "429 of a company with too many calls at once": (
+        error(429, metadata={"raw": '{"error": "Too many concurrent requests"}'}),
+        K.CONCURRENCY,
+        None,
+    ),
     "429 of used up credits": (error(429, code="insufficient_quota"), K.QUOTA, None),
     "500": (error(500), K.OVERLOAD, None),
     "502": (error(502), K.OVERLOAD, None),
@@ -352,6 +359,37 @@ async def test_a_server_that_does_not_stream(upstream: OpenRouterFake, model: Op
         outcome.ended.created,
         outcome.ended.spending.cost_known,
     )
+
+
+def _raw(*lines: bytes, **how: Any) -> Answer:
+    """The usual answer, with what stands between its lines as given."""
+    chunk = {"id": "gen-7", "model": MODEL, "choices": [{"index": 0, "delta": {"content": BEGUN}}]}
+    last = {"id": "gen-7", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": {"cost": 0.5}}
+    said = [b"data: " + json.dumps(each).encode() for each in (chunk, last)]
+    return Answer(body=lines[0] + lines[1].join([*said, b"data: [DONE]", b""]), header_id=False, **how)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        _raw(b"", b"\n\n", content_type="text/plain"),
+        _raw(b": hello\n\n", b"\n\n", content_type="application/octet-stream"),
+        _raw(b"\r\nevent: x\r\n", b"\r\n\r\n", content_type="text/html"),
+        _raw(b"", b"\r\r", content_type="text/event-stream"),
+        _raw(b"\xef\xbb\xbf", b"\n\n", content_type="text/event-stream"),
+        _raw(b"\xef\xbb\xbf", b"\r\r", content_type="text/plain"),
+    ],
+    ids=["plain", "comment", "event", "CR", "BOM", "all"],
+)
+async def test_a_stream_is_known_by_its_looks(
+    upstream: OpenRouterFake, model: OpenRouterChatModel, answer: Answer
+) -> None:
+    """Whatever its content type says, its lines end with, and its first bytes are."""
+    upstream.answer(answer)
+
+    outcome = await _ask(model)
+
+    assert (BEGUN, 0.5) == (outcome.said, outcome.ended.spending.cost_usd)
 
 
 async def test_a_character_of_two_halves_in_two_events(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
