@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from voice_service.collect import collect
+from voice_service.implausible import ImplausibleError
 from voice_service.ledger import CallOutcome, OpenCall
 from voice_service.metrics import SUCCESS
 
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ENDPOINT: Final = "text_to_speech"
+_TELLING: Final = 2
+"""Implausible answers to one text after which it is not sent again."""
+_IMPLAUSIBLE_IN_A_ROW: Final = 20
+"""Implausible answers, to whatever texts and with no other between them, that are the provider's fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +83,7 @@ class ProviderCalls:
         self._timers = timers
         self._retry = retry
         self._metrics = metrics
+        self._implausible: Counter[str] = Counter()
 
     async def fetch(
         self,
@@ -92,9 +99,14 @@ class ProviderCalls:
         closed, CircuitOpenError at once, and nobody is called.
         """
         gate = self._gates.of(order.provider.metadata)
-        failed: ProviderError | None = None
+        failures: list[ProviderError] = []
         try:
-            async for attempt in self._retry.attempts(budget=gate.budget, deadline=order.deadline):
+            async for attempt in self._retry.attempts(
+                budget=gate.budget,
+                deadline=order.deadline,
+                # What comes twice comes of the text, and each time is billed.
+                may_wait=lambda _: sum(isinstance(each, ImplausibleError) for each in failures) < _TELLING,
+            ):
                 with attempt, ExitStack() as sent:
 
                     def send(sent: ExitStack = sent) -> None:
@@ -105,11 +117,11 @@ class ProviderCalls:
                     except CircuitOpenError:
                         raise
                     except ProviderError as error:
-                        failed = error
+                        failures.append(error)
                         raise
         except CircuitOpenError as closed:
             # What this segment itself failed at says more than that its provider is not asked any more.
-            raise (failed or closed) from None
+            raise (failures[-1] if failures else closed) from None
         raise AssertionError("attempts end with a result or an error")
 
     def _refuse_unless_closed(self, order: Order, gate: Gate) -> None:
@@ -124,17 +136,28 @@ class ProviderCalls:
         try:
             with gate.breaker.call() as passage:
                 try:
-                    return await self._call(gate, order, _OpenPassage(calls, passage, send))
+                    delivery = await self._call(gate, order, _OpenPassage(calls, passage, send))
+                except ImplausibleError as error:
+                    self._count_implausible(error)
+                    raise
                 except ProviderError as error:
                     if error.kind is ProviderErrorKind.CONCURRENCY:
                         gate.limits.told_too_many()
                     if error.retry_after is not None and error.retry_after <= self._retry.longest_wait:
                         raise _ShortWaitError(error) from error
                     raise
+                self._implausible.pop(order.provider.metadata.name, None)
+                return delivery
         except _ShortWaitError as short:
             raise short.error from None
         finally:
             self._prober.watch(order.provider)
+
+    def _count_implausible(self, error: ImplausibleError) -> None:
+        """Raise an error that speaks against the provider's health where nothing that it says fits any text."""
+        self._implausible[error.provider] += 1
+        if self._implausible[error.provider] >= _IMPLAUSIBLE_IN_A_ROW:
+            raise ProviderError(error.kind, error.message, provider=error.provider) from error
 
     async def _call(self, gate: Gate, order: Order, passage: _OpenPassage) -> Delivery:
         metadata, request = order.provider.metadata, order.request

@@ -1,6 +1,7 @@
 """The check that a segment is whole, before a byte of it leaves the service.
 
-Frames are walked and the length is held against the text; nothing is decoded and loudness is not judged.
+Frames are walked and the length is held against the text; nothing is decoded and loudness is not judged. TRUNCATED is
+an ImplausibleError where the bytes are whole and do not fit the text.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.mp3 import Mp3Error, walk
 from voice_service.audio.plausibility import duration_bounds
+from voice_service.implausible import ImplausibleError
 from voice_service.ports import MP3_44100_128
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ def verify_words(words: Sequence[WordTiming], *, duration: float, provider: str)
     end = words[-1].end if words else 0.0
     if end > duration + _LATE_SECONDS:
         message = f"the audio lasts {duration:.2f} s where its last word ends at {end:.2f} s"
-        raise ProviderError(ProviderErrorKind.TRUNCATED, message, provider=provider)
+        raise ImplausibleError(message, provider=provider)
 
 
 def _walk(data: bytes, provider: str) -> Walk:
@@ -98,4 +100,4 @@ def _check_duration(duration: float, *, text: str, speed: float | None, provider
             f"the audio lasts {duration:.2f} s where {len(text)} characters take "
             f"{bounds.shortest:.2f} to {bounds.longest:.2f} s"
         )
-        raise ProviderError(ProviderErrorKind.TRUNCATED, message, provider=provider)
+        raise ImplausibleError(message, provider=provider)

@@ -12,6 +12,7 @@ from voice_service.elevenlabs.alignment import Alignment
 from voice_service.elevenlabs.config import NAME
 from voice_service.elevenlabs.errors import error_in_answer
 from voice_service.elevenlabs.lines import speech_lines
+from voice_service.implausible import ImplausibleError
 from voice_service.ports import AudioChunk, CallFacts, Timings
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ async def timed_audio(
         raise _lost("no audio came")
     # A tag of v3 ("[laughs]") is a text that is not spoken.
     if last_is_timed and alignment.stops_early and "[" not in call.text:
-        raise _lost("the stream ends before the text does")
+        raise ImplausibleError("the stream ends before the text does", provider=NAME)
     words = alignment.words() if alignment.is_exact else await asyncio.to_thread(alignment.words)
     if words and alignment.end <= received / bytes_per_second + _MAX_OVERHANG_SECONDS:
         yield Timings(words)

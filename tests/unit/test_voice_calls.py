@@ -1,0 +1,132 @@
+"""What calls to a provider say about its health, and which are made again."""
+
+from collections.abc import AsyncIterator
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+from support.voice_kit import NamedVoice
+
+from servicekit.metrics import Metrics
+from servicekit.resilience.breaker import BreakerConfig, BreakerSnapshot
+from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
+from servicekit.resilience.manager import BreakerManager
+from servicekit.resilience.retry import RetryPolicy
+from voice_service.audio.encoder import AudioEncoder
+from voice_service.audio.finish import SegmentFinisher
+from voice_service.calls import Delivery, Order, ProviderCalls
+from voice_service.collect import Timers
+from voice_service.gates import Allowance, ProviderGates
+from voice_service.ledger import CallRecord
+from voice_service.metrics import VoiceMetrics
+from voice_service.mock.script import MockScript
+from voice_service.ports import MP3_44100_128, SegmentRequest
+from voice_service.prober import Prober
+
+ODD = "This text is told in a voice that rattles through it. "
+THRESHOLD = 3
+
+
+class House:
+    """The calls of one provider, on a clock that a test winds."""
+
+    def __init__(self, *, retries: int, concurrency: int, slow: float | None, encoder: AudioEncoder) -> None:
+        self.now = 0.0
+        metrics = Metrics()
+        shown = VoiceMetrics(metrics)
+
+        def config(name: str) -> BreakerConfig:
+            return BreakerConfig(name=name, failure_threshold=THRESHOLD, slow_call_seconds=slow)
+
+        self._breakers = BreakerManager(config, metrics=metrics, clock=lambda: self.now)
+        gates = ProviderGates(self._breakers, lambda _: Allowance(concurrency=concurrency))
+        self.prober = Prober(gates, shown)
+        self._calls = ProviderCalls(
+            gates=gates,
+            prober=self.prober,
+            finisher=SegmentFinisher(encoder),
+            timers=Timers(),
+            retry=RetryPolicy(retries=retries, delay=0),
+            metrics=shown,
+        )
+
+    @property
+    def circuit(self) -> BreakerSnapshot:
+        return self._breakers.snapshots()[0]
+
+    async def say(self, provider: NamedVoice, text: str) -> list[CallRecord]:
+        """Have it spoken; the calls that were made. Raises ProviderError."""
+        calls: list[CallRecord] = []
+
+        async def keep(delivery: Delivery) -> Delivery:
+            return delivery
+
+        order = Order(
+            provider=provider, request=SegmentRequest(text=text, language_code="en"), story_format=MP3_44100_128
+        )
+        await self._calls.fetch(order, calls, committed=nullcontext, keep=keep)
+        return calls
+
+    async def refused(self, provider: NamedVoice, text: str) -> ProviderError:
+        """Have it spoken in vain."""
+        with pytest.raises(ProviderError) as caught:
+            await self.say(provider, text)
+        return caught.value
+
+
+@pytest.fixture
+async def house(request: pytest.FixtureRequest) -> AsyncIterator[House]:
+    """As the test's parameters say."""
+    encoder = AudioEncoder(1)
+    given: dict[str, Any] = {"retries": 2, "concurrency": 4, "slow": None, **getattr(request, "param", {})}
+    house = House(**given, encoder=encoder)
+    yield house
+    await house.prober.aclose()
+    await encoder.aclose()
+
+
+def _odd(times: int | None = None) -> NamedVoice:
+    """A voice that is done with odd texts much too soon."""
+    fault = {"kind": "short", "at": 0.2, "match": "rattles", "times": times}
+    return NamedVoice("one", MockScript.model_validate({"paid": True, "faults": [fault]}))
+
+
+async def test_a_text_that_always_sounds_too_short_is_paid_for_twice_and_takes_the_voice_from_nobody(
+    house: House,
+) -> None:
+    """Three such texts in a row are two calls each, and the next caller is served."""
+    voice = _odd()
+    failures = [await house.refused(voice, ODD * (number + 2)) for number in range(3)]
+    calls = voice.journal.calls
+    served = await house.say(voice, "Hello there, how are you today?")
+
+    assert {ProviderErrorKind.TRUNCATED} == {failure.kind for failure in failures}
+    assert (6, 1) == (calls, len(served))
+    assert ("closed", 0) == (house.circuit.state, house.circuit.failed_calls)
+
+
+async def test_a_text_that_sounds_too_short_once_is_spoken_the_second_time(house: House) -> None:
+    """It may have been the stream after all."""
+    assert 2 == len(await house.say(_odd(times=1), ODD * 3))
+
+
+async def test_a_voice_that_says_nothing_right_is_left_alone_after_a_while(house: House) -> None:
+    """Twenty implausible answers in a row are no oddity of a text any more; one good answer begins the count anew."""
+    voice = _odd()
+    for number in range(9):
+        await house.refused(voice, ODD * (number + 2))
+    await house.say(voice, "Hello there, how are you today?")
+    before = house.circuit.failed_calls
+    failures = [await house.refused(voice, ODD * (number + 2)) for number in range(12)]
+
+    assert 0 == before
+    assert ("open", THRESHOLD) == (house.circuit.state, house.circuit.failed_calls)
+    assert isinstance(failures[-1], CircuitOpenError)
+
+
+async def test_frames_that_are_cut_speak_against_the_voice(house: House) -> None:
+    """What is not whole, whatever the text, is counted each time."""
+    voice = NamedVoice("one", MockScript.model_validate({"faults": [{"kind": "truncate", "times": None}]}))
+    await house.refused(voice, ODD * 3)
+
+    assert ("open", THRESHOLD) == (house.circuit.state, house.circuit.failed_calls)
