@@ -36,11 +36,16 @@ class OpenRouterChatModel:
         key: SecretSource,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] | None = None,
     ) -> None:
-        """`key` is read for every call, so that it may rotate; `sleep` parts looks for a generation, in seconds."""
+        """`key` is read for every call, so that it may rotate; `sleep` parts looks for a generation, in seconds.
+
+        `clock` is what the timers of an answer go by, in seconds; by default the event loop's.
+        """
         self._options = options
         self._key = key
         self._sleep = sleep
+        self._clock = clock
         self._upstream: Upstream | None = None
         self._loading = asyncio.Lock()
 
@@ -57,7 +62,7 @@ class OpenRouterChatModel:
         """Ask; see ChatModel."""
         self._checked_key()
         upstream = await self._loaded()
-        watch = Watch(timers)
+        watch = Watch(timers, clock=self._clock)
         async with AsyncExitStack() as stack:
             call = upstream.chat(request_body(request, self._options.routing))
             reply = await watch.within(stack.enter_async_context(call))

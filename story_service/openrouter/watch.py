@@ -17,7 +17,7 @@ class Watch:
     """Counts from its making. Only text stops a timer, and none runs while the reader of the answer is busy."""
 
     def __init__(self, timers: ChatTimers, *, clock: Callable[[], float] | None = None) -> None:
-        """`clock` is that of the running event loop, in seconds."""
+        """`clock` gives seconds that never go back; by default it is the running event loop's."""
         self._clock = clock or asyncio.get_running_loop().time
         self._idle = timers.idle
         now = self._clock()
@@ -35,7 +35,7 @@ class Watch:
     async def within(self, answer: Awaitable[T]) -> T:
         """Wait for `answer` as long as the timers let. Raises ProviderError TIMEOUT."""
         try:
-            async with asyncio.timeout_at(self.deadline):
+            async with asyncio.timeout(self.deadline - self._clock()):
                 return await answer
         except TimeoutError:
             late = self._end <= self._next

@@ -75,11 +75,18 @@ def upstream(server: OpenRouterFake) -> Iterator[OpenRouterFake]:
     server.verify()
 
 
-def _model(upstream: OpenRouterFake, key: SecretSource | None = None, **more: Any) -> OpenRouterChatModel:
+def _model(
+    upstream: OpenRouterFake,
+    key: SecretSource | None = None,
+    *,
+    clock: Callable[[], float] | None = None,
+    **more: Any,
+) -> OpenRouterChatModel:
     return OpenRouterChatModel(
         OpenRouterOptions(base_url=upstream.base_url, **more),
         key or SecretSource(SecretStr(KEY), name="OPENROUTER_API_KEY"),
         sleep=lambda _: asyncio.sleep(0),
+        clock=clock,
     )
 
 
@@ -423,21 +430,23 @@ async def test_a_key_of_ones_own_is_counted(upstream: OpenRouterFake, model: Ope
     assert 0.021 == pytest.approx((await _ask(model)).ended.spending.cost_usd)
 
 
-async def test_the_readers_time_is_not_counted(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
-    """Who takes longer over a piece of text than any timer still gets the rest."""
-    upstream.answer(story(BEGUN * 4))
-    timers = ChatTimers(total=20, first_token=20, idle=0.4)
-    said, slow = "", True
+async def test_the_readers_time_is_not_counted(upstream: OpenRouterFake) -> None:
+    """Who takes longer over a piece of text than any timer still gets the rest, which has to be waited for."""
+    read, passed = asyncio.Event(), 0.0
+    upstream.answer(stream(Text(BEGUN), Wait(read), Text("It slept."), Finish(), Usage(), DONE))
+    clock = asyncio.get_running_loop().time
+    model = _model(upstream, clock=lambda: clock() + passed)
+    said = ""
 
-    async with aclosing(model.stream(_request(), timers)) as answer:
+    async with aclosing(model.stream(_request(), LONG)) as answer:
         async for event in answer:
             if isinstance(event, ChatDelta):
                 said += event.text
-                if slow:
-                    slow = False
-                    await asyncio.sleep(0.6)
+                passed += 1_000
+                read.set()
+    await model.aclose()
 
-    assert BEGUN * 4 == said
+    assert BEGUN + "It slept." == said
 
 
 @pytest.mark.parametrize("cancelled", [False, True], ids=["closed", "cancelled"])
