@@ -19,6 +19,8 @@ import structlog
 from servicekit.errors import DomainError
 
 READ_BYTES: Final = 256 * 1024
+_STRETCH: Final = 256 * 1024
+"""Hashed and then written while it is in the cache of the core: that halves the cost of both."""
 
 R = TypeVar("R")
 
@@ -167,14 +169,19 @@ class Spool:
             self._budget.give_back(self._reserved)
 
     def _write(self, data: bytes, offset: int, sha256: bytes) -> None:
-        if hashlib.sha256(data).digest() != sha256:
-            raise SpoolMismatchError
-        view = memoryview(data)
+        view, one, whole = memoryview(data), hashlib.sha256(), self._hash.copy()
         while view:
-            written = os.pwrite(self._file.fileno(), view, offset)
-            view = view[written:]
-            offset += written
-        self._hash.update(data)
+            stretch, view = view[:_STRETCH], view[_STRETCH:]
+            one.update(stretch)
+            whole.update(stretch)
+            while stretch:
+                written = os.pwrite(self._file.fileno(), stretch, offset)
+                stretch = stretch[written:]
+                offset += written
+        if one.digest() != sha256:
+            # What was written lies beyond the end, where nobody reads, and is written over.
+            raise SpoolMismatchError
+        self._hash = whole
 
 
 def _close(opening: "asyncio.Future[BinaryIO]") -> None:
