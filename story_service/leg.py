@@ -15,9 +15,10 @@ from story_service.draft import Draft, TooShortError
 from story_service.errors import why
 from story_service.joint import StartedOverError
 from story_service.ports import CallOutcome, LegCut, LegEnded, LegText, LegTitle, ModelCall, Spending
-from story_service.prompting.length import count_words
+from story_service.prompting.length import count_words, words_left
 from story_service.repetition import RepeatedError
 from story_service.summary import derived_summary
+from story_service.unfit import UnfitError, is_refusal
 
 _NOT_SENT_OR_NOT_TAKEN: Final = 400
 _MAYBE_TAKEN: Final = frozenset(
@@ -36,6 +37,7 @@ class Leg:
             title_wanted=not assignment.title_so_far,
             title=assignment.title_so_far,
             language_code=assignment.language_code,
+            words_asked=words_left(assignment),
         )
         self._draft = Draft(assignment)
         self._call_id = new_id()
@@ -45,6 +47,7 @@ class Leg:
         self._started: ChatStarted | None = None
         self._ended: ChatEnded | None = None
         self._answer: Answer | None = None
+        self._read = False
         self.first_token_seconds: float | None = None
         """Seconds from the call to its first text, None before it."""
 
@@ -72,7 +75,8 @@ class Leg:
     def take(self, event: ChatEvent) -> Iterator[LegTitle | LegText]:
         """What may go out now that `event` has come.
 
-        Raises ProviderError TRUNCATED for what does not belong there, and FAILED_PRECONDITION / TEXT_TOO_LONG.
+        Raises UnfitError for what does not belong there, ProviderError CONTENT_POLICY for a refusal in words, and
+        FAILED_PRECONDITION / TEXT_TOO_LONG.
         """
         try:
             yield from self._taken(event)
@@ -81,6 +85,7 @@ class Leg:
         except RepeatedError:
             raise self._unfit("the answer said again what was told already") from None
         except TooShortError:
+            self._check_refusal()
             raise self._unfit("the answer was too short for a story") from None
 
     def call(
@@ -147,6 +152,9 @@ class Leg:
                     yield LegText(text)
 
     def _checked(self, item: AnswerItem) -> Iterator[LegTitle | LegText]:
+        if not self._read:
+            self._read = True
+            self._check_refusal()
         if isinstance(item, LegTitle):
             yield item
             return
@@ -191,10 +199,17 @@ class Leg:
             "usage": dict(ended.usage) if ended is not None else None,
         }
 
-    def _unfit(self, message: str) -> ProviderError:
-        return ProviderError(
-            ProviderErrorKind.TRUNCATED, message, provider=self._provider, request_id=self.generation_id
-        )
+    def _check_refusal(self) -> None:
+        if is_refusal(self.raw_text):
+            raise ProviderError(
+                ProviderErrorKind.CONTENT_POLICY,
+                "the model refused to write it",
+                provider=self._provider,
+                request_id=self.generation_id,
+            )
+
+    def _unfit(self, message: str) -> UnfitError:
+        return UnfitError(message, provider=self._provider, request_id=self.generation_id)
 
 
 def _generation_id(error: ProviderError | None) -> str:

@@ -8,22 +8,25 @@ from typing import Final
 RESTART: Final = "\x00"
 """Stands in the text where thoughts end that nobody had opened: all that was before them is thought too."""
 
-_HELD: Final = re.compile(r"(?:\r|[\ud800-\udbff]|<[/A-Za-z]{0,12}|=+)\Z")
+_HELD: Final = re.compile(r"(?:\r|[\ud800-\udbff]|<[/A-Za-z1-6 ]{0,12})\Z")
 """What can not be understood before the next character is there."""
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _LINE_END: Final = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _INVISIBLE: Final = re.compile(
     r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u202a-\u202e\u2060-\u2069\ue000-\uf8ff\ufeff]"
 )
-_EQUALS: Final = re.compile(r"={3,}")
-_THOUGHT: Final = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
+_TAG: Final = re.compile(
+    r"<(?P<end>/?)(?:(?P<thought>think|thinking|thought|reasoning)|(?P<line>br|hr|div|title|h[1-6]|story)"
+    r"|(?P<paragraph>p)|(?P<summary>summary)|data|b|i|u|em|strong|span) ?/?>",
+    re.IGNORECASE,
+)
 
 
 class StreamText:
-    """Takes raw pieces and gives clean text: lines end with one line feed, `===` stands on a line of its own.
+    """Takes raw pieces and gives clean text, whose lines end with one line feed.
 
-    Control characters and invisible marks are gone, and so is what a reasoning model thinks between `<think>` and
-    `</think>`. However the answer is cut into pieces, the text is the same.
+    Control characters, invisible marks and the tags of HTML and of the prompt are gone, and so is what a reasoning
+    model thinks between `<think>` and `</think>`. However the answer is cut into pieces, the text is the same.
     """
 
     def __init__(self) -> None:
@@ -34,13 +37,8 @@ class StreamText:
         """Take more; returns what is certain of it."""
         text = self._held + _INVISIBLE.sub("", text)
         held = _HELD.search(text, max(len(text) - 13, 0))
-        self._held = ""
-        if held is not None:
-            # A run of three says as much as a longer one, and a bound is a bound.
-            start = len(text.rstrip("=")) if held[0].startswith("=") else held.start()
-            self._held = text[start:][:3] if held[0].startswith("=") else held[0]
-            text = text[:start]
-        return self._understood(text)
+        self._held = held[0] if held is not None else ""
+        return self._understood(text[: len(text) - len(self._held)])
 
     def finish(self) -> str:
         """The answer has ended; returns what was held back."""
@@ -51,20 +49,26 @@ class StreamText:
         if _SURROGATE.search(text):
             text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         text = _LINE_END.sub("\n", text)
-        if self._thinking or "<" in text:
-            text = self._without_thoughts(text)
-        return _EQUALS.sub("\n===\n", text) if "===" in text else text
+        return self._without_tags(text) if self._thinking or "<" in text else text
 
-    def _without_thoughts(self, text: str) -> str:
+    def _without_tags(self, text: str) -> str:
         kept = []
         start = 0
-        for tag in _THOUGHT.finditer(text):
+        for tag in _TAG.finditer(text):
             if not self._thinking:
-                kept.append(text[start : tag.start()])
-                if tag[1]:
-                    kept.append(RESTART)
-            self._thinking = not tag[1]
+                kept += [text[start : tag.start()], _in_place_of(tag)]
+            if tag["thought"]:
+                self._thinking = not tag["end"]
             start = tag.end()
         if not self._thinking:
             kept.append(text[start:])
         return "".join(kept)
+
+
+def _in_place_of(tag: re.Match[str]) -> str:
+    """What a tag says to those who look for lines."""
+    if tag["thought"]:
+        return RESTART if tag["end"] else ""
+    if tag["summary"]:
+        return "\n" if tag["end"] else "\n===\n"
+    return "\n\n" if tag["paragraph"] else "\n" if tag["line"] else ""

@@ -30,10 +30,15 @@ _SUMMARY = "Mia met a bear by the sea. They fell asleep."
 
 
 def _read(
-    answer: str, *, cuts: Sequence[int] = (), title_wanted: bool = True, language_code: str = "en"
+    answer: str,
+    *,
+    cuts: Sequence[int] = (),
+    title_wanted: bool = True,
+    words_asked: int | None = None,
+    language_code: str = "en",
 ) -> tuple[list[AnswerItem], Answer]:
     """All items of an answer that comes in pieces, cut at `cuts`, and the end of it."""
-    reader = AnswerReader(title_wanted, language_code=language_code)
+    reader = AnswerReader(title_wanted, language_code=language_code, words_asked=words_asked)
     bounds = [0, *sorted(cut % (len(answer) + 1) for cut in cuts), len(answer)]
     items = [item for start, end in itertools.pairwise(bounds) for item in reader.feed(answer[start:end])]
     end = reader.finish()
@@ -97,6 +102,25 @@ _PIECES = st.lists(
             "\ude00",
             "\u200b",
             "x" * 70,
+            "**Emma** laughed. *Whoosh!* went ",
+            "— Раз * два, 5 > 3! ",
+            "===<think>hm</think>=",
+            "= = =\n",
+            "\uff1d\uff1d\uff1d\n",
+            "--- \n",
+            "Итог: сто звёзд.\n",
+            "Zusammenfassung der ",
+            "故事摘要：",  # noqa: RUF001 - Chinese
+            "[Summary: ",
+            "I hope Mia enjoys this story!\n",
+            "Let me know if ",
+            "Gerne! Hier ist sie:\n",
+            "Here is the rest of the story:\n",
+            "<data>",
+            "<br",
+            " />",
+            "</p>",
+            "\ufeff",
             "word " * 60,
         ]
     )
@@ -105,14 +129,36 @@ _PIECES = st.lists(
 )
 
 
-@example(pieces=[*["Mia slept. "] * 10, "</think>", "Mia slept. ", "</think>"], cuts=[], title_wanted=False)
-@given(pieces=_PIECES, cuts=st.lists(st.integers(0, 4_000), max_size=30), title_wanted=st.booleans())
-def test_it_does_not_matter_how_an_answer_is_cut(pieces: list[str], cuts: list[int], *, title_wanted: bool) -> None:
+@example(
+    pieces=[*["Mia slept. "] * 10, "</think>", "Mia slept. ", "</think>"], cuts=[], title_wanted=False, words_asked=None
+)
+@example(
+    pieces=["T\n\n", "— Смотри, — сказала Аня и показала на звёзды над тёмным лесом, — там 5 > 3 и * горит ярко!"],
+    cuts=[],
+    title_wanted=True,
+    words_asked=None,
+)
+@example(
+    pieces=["T\n\n", "*Whoosh* went the wind across the wide valley where the little owl lived with her family."],
+    cuts=[],
+    title_wanted=True,
+    words_asked=None,
+)
+@example(pieces=["T\n\nMia. ", "===<think>hm</think>=\n", "They slept."], cuts=[], title_wanted=True, words_asked=9)
+@given(
+    pieces=_PIECES,
+    cuts=st.lists(st.integers(0, 4_000), max_size=30),
+    title_wanted=st.booleans(),
+    words_asked=st.sampled_from([None, 5, 100, 1_000]),
+)
+def test_it_does_not_matter_how_an_answer_is_cut(
+    pieces: list[str], cuts: list[int], *, title_wanted: bool, words_asked: int | None
+) -> None:
     """Any chopping of one answer gives the same items, text and summary."""
     answer = "".join(pieces)
-    items, end = _read(answer, cuts=cuts, title_wanted=title_wanted)
-    whole_items, whole = _read(answer, title_wanted=title_wanted)
-    single_items, single = _read(answer, cuts=range(len(answer)), title_wanted=title_wanted)
+    items, end = _read(answer, cuts=cuts, title_wanted=title_wanted, words_asked=words_asked)
+    whole_items, whole = _read(answer, title_wanted=title_wanted, words_asked=words_asked)
+    single_items, single = _read(answer, cuts=range(len(answer)), title_wanted=title_wanted, words_asked=words_asked)
 
     assert whole_items == items == single_items
     assert (whole.text, whole.summary) == (end.text, end.summary) == (single.text, single.summary)
@@ -127,7 +173,7 @@ def test_the_items_joined_are_the_text(pieces: list[str], *, title_wanted: bool)
     assert answer.text == "".join(texts)
     assert all(texts)
     assert answer.text == answer.text.strip()
-    assert not set(answer.text) & set("*_`\r\x00\t=" if "===" in answer.text else "*_`\r\x00\t")
+    assert not set(answer.text) & set("*_`\r\x00\t")
     assert len([item for item in items if isinstance(item, LegTitle)]) <= 1
     answer.text.encode()
 
@@ -207,7 +253,6 @@ def test_a_title_that_sounds_like_chatter_stays(title: str) -> None:
         "\n\n===\n**Summary:** They slept.",
         "\n\n===\nSummary:\nThey slept.",
         "\n\n=== Summary ===\nThey slept.",
-        " === They slept.",
         "\n\n---\nSummary: They slept.",
         "\n\n---\n\n**Summary**\n\nThey slept.",
         "\n\n**Summary:** They slept.",
@@ -283,6 +328,16 @@ def test_a_long_summary_behind_a_label_is_cut_and_no_text() -> None:
         ("Содержание письма было таким: спи.", "Содержание письма было таким: спи."),
         ("She \ud83d\ude00 swam.", "She \U0001f600 swam."),
         ("She <think>hm, a sea</think>swam.", "She swam."),
+        ("**Emma** laughed. *Whoosh!* went the wind.", "Emma laughed. Whoosh! went the wind."),
+        ("*Splash!* The frog jumped in.", "Splash! The frog jumped in."),
+        ("_Tick_ said the clock.", "Tick said the clock."),
+        ("- one > two", "- one > two"),
+        ("— Там 5 > 3!", "— Там 5 > 3!"),
+        ("* She swam.", "She swam."),
+        ("<data>Emma</data> swam.<br><br>She slept.<br/>", "Emma swam.\n\nShe slept."),
+        ("<p>She swam.</p><p>She <b>slept</b>.</p>", "She swam.\n\nShe slept."),
+        ("I <3 you, said the fox, and a<b.", "I <3 you, said the fox, and a<b."),
+        ("She drew a line like this ===, and laughed.", "She drew a line like this ===, and laughed."),
     ],
 )
 def test_text_is_plain(body: str, text: str) -> None:

@@ -1,0 +1,82 @@
+"""What a model says to the one who asks, before and behind a story."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_DRESS: Final = r"[\s#*_>`=~-]*"
+_YES: Final = (
+    r"(?:sure(?: thing)?|certainly|of course|absolutely|gladly|okay|ok|with pleasure|understood|here you go"
+    "|конечно|разумеется|хорошо|отлично|с удовольствием|с радостью|держите)"  # noqa: RUF001 - Russian
+)
+_HERE: Final = (
+    r"(?:here(?:['\u2019]s| is| it is| comes)|below is|i['\u2019]d be (?:happy|glad|delighted)|i['\u2019]ll"
+    "|вот|ниже)"
+)
+_WORK: Final = r"\b(?:story|tale|continuation|сказк\w*|истори\w*|продолжени\w*)\b"
+_END: Final = r"[:\uff1a][\s*_]*\Z"
+_ANNOUNCEMENT: Final = re.compile(rf"{_DRESS}(?:{_YES}|{_HERE})\b[^\n]*{_WORK}[^\n]*{_END}", re.IGNORECASE)
+_PERHAPS: Final = re.compile(
+    rf"[^\n]*{_END}"
+    rf"|{_DRESS}(?:{_YES}|{_HERE})\b[^\n]*{_WORK}[^\n]*[.!\u2026][\s*_]*\Z"
+    rf"|{_DRESS}{_YES}[\s*_]*[.!\u2026,][\s*_]*\Z",
+    re.IGNORECASE,
+)
+_RESUMING: Final = re.compile(
+    rf"{_DRESS}(?:{_YES}[\s,.!\u2014-]+)?"
+    r"(?:(?:here(?:['\u2019]s| is| comes)|below is|continuing|i['\u2019]ll continue)\b[^\n:]*"
+    r"\b(?:story|tale|continuation)\b|the story continues"
+    r"|(?:вот|ниже) (?:\w+ )?(?:продолжени\w+|окончани\w+|остаток|конец сказки)"
+    "|продолжаю|продолжение|сказка продолжается)"
+    rf"[^\n:.!?]*(?:{_END}|[.!\u2026][\s*_]*\Z)",
+    re.IGNORECASE,
+)
+_TELLING: Final = r"\b(?:story|tale|сказк\w*|истори\w*|geschichte|märchen|cuento|historia|histoire|conte)\b"
+_CLOSING: Final = re.compile(
+    rf"{_DRESS}[(\[]?(?:"
+    rf"(?:i (?:really )?hope|ich hoffe|espero que|j['\u2019]espère|надеюсь)\b[^\n.!?]*{_TELLING}"
+    r"|(?:please )?let me know if|would you like (?:me to|another|a |any )|feel free to ask"
+    r"|дайте знать, если|если (?:хотите|нужно), я|хотите, я|lass mich wissen|lassen sie mich wissen"
+    r"|word count\b|\d+ words\)|количество слов\b"
+    r")",
+    re.IGNORECASE,
+)
+_STOP: Final = re.compile(r"(?<![.!?\u2026])[.!?\u2026\u3002\uff01\uff1f]+[\"'\u201d\u00bb\u2019*_]*(?=\s+\S)")
+_DRESSED: Final = re.compile(r"[#*_\"'\u201c\u201e\u00ab\u300a\u300c\u300e\u3010\[<]|[\w ]{3,20}[:\uff1a]\s?\S")
+_MOST_WORDS: Final = 12
+_MOST_CHARACTERS: Final = 100
+_SPEECH: Final = ("\u2014", "\u2013", "-")
+
+
+def is_announcement(line: str) -> bool:
+    """True for what is certainly said before a story: "Sure! Here is a story:"."""
+    return _ANNOUNCEMENT.match(line) is not None
+
+
+def may_be_announcement(line: str) -> bool:
+    """True for what could as well be a title ("Of course!"), or be said in any language ("Gerne! Hier ist sie:")."""
+    return _PERHAPS.match(line) is not None
+
+
+def is_resumption(line: str) -> bool:
+    """True for what is said before a story goes on: "Here is the rest of the story:"."""
+    return _RESUMING.match(line) is not None
+
+
+def is_closing(head: str) -> bool:
+    """True for the beginning of what is said behind a story: "I hope Mia enjoys this story!"."""
+    return _CLOSING.match(head) is not None
+
+
+def like_title(line: str) -> bool:
+    """True for a line that looks like a title and not like the first sentences of a text."""
+    line = line.strip()
+    if len(line) > _MOST_CHARACTERS or line.startswith(_SPEECH) or line.endswith((":", "\uff1a")):
+        return False
+    if _DRESSED.match(line):
+        return True
+    words = line.split()
+    if _STOP.search(line):
+        return False
+    return len(words) <= (_MOST_WORDS // 2 if line.endswith((".", "\u3002")) else _MOST_WORDS)
