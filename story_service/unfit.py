@@ -1,0 +1,51 @@
+"""Answers that came whole and are no story: nothing that a provider's health has to do with."""
+
+import re
+from dataclasses import replace
+from typing import Final
+
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind, Treatment
+
+_MOST_READ: Final = 400
+_START: Final = re.compile(r"\A[\s\"'“”«»*_#>-]*")
+_CANNOT: Final = r"(?:can(?:no|['’])t|can not|won['’]t|am unable to|am not able to|must decline to)"
+_REFUSALS: Final = re.compile(
+    "|".join(
+        (
+            rf"i(?:['’]m| am) (?:really |very |so )?sorry,? (?:but )?(?:i|as an ai\b.{{0,60}}) {_CANNOT}\b",
+            rf"(?:sorry|unfortunately|i apologi[sz]e),? (?:but )?i {_CANNOT}\b",
+            rf"i {_CANNOT} (?:help|assist|write|create|generate|provide|produce|fulfil|comply|continue|do that)\b",
+            r"as an (?:ai|artificial)\b",
+            r"(?:к сожалению|извини(?:те)?|прости(?:те)?),? (?:но )?(?:я )?не (?:могу|смогу|буду)\b",
+            r"я не (?:могу|смогу|буду) (?:помочь|помогать|написать|писать|создать|создавать|выполнить|продолжить)\b",
+            r"(?:es )?tut mir (?:sehr )?leid,? (?:aber )?.{0,40}\b(?:kann|darf)\b.{0,80}\bnicht\b",
+            r"ich kann .{0,60}\bnicht (?:helfen|schreiben|erstellen|erfüllen)\b",
+            r"(?:je suis )?désolée?,? (?:mais )?je ne (?:peux|suis) pas\b",
+            r"je ne peux pas (?:vous aider|écrire|créer|répondre)\b",
+            r"lo siento,? (?:pero )?no puedo\b",
+            r"no puedo (?:ayudar|escribir|crear|generar|cumplir)\b",
+            r"(?:mi dispiace,? (?:ma )?non posso|(?:desculpe|lamento),? (?:mas )?não posso)\b",
+            r"(?:很?抱歉|对不起).{0,10}(?:不能|无法|没办法)",
+            r"(?:申し訳|すみません|ごめんなさい).{0,40}(?:できません|いたしかねます)",
+        )
+    ),
+    re.IGNORECASE,
+)
+
+
+class UnfitError(ProviderError):
+    """The answer started over, repeated itself or was too short: it says more of the wish than of the provider."""
+
+    def __init__(self, message: str, *, provider: str, request_id: str) -> None:
+        super().__init__(ProviderErrorKind.TRUNCATED, message, provider=provider, request_id=request_id)
+
+    @property
+    def treatment(self) -> Treatment:
+        """That of a cut answer, but it does not speak against the provider's health."""
+        return replace(super().treatment, break_circuit=False)
+
+
+def is_refusal(answer: str) -> bool:
+    """True where the first line of an answer says in words that there will be no story."""
+    begun = _START.sub("", answer[:_MOST_READ])
+    return _REFUSALS.match(begun.partition("\n")[0]) is not None
