@@ -56,7 +56,7 @@ class FlightTable(Generic[T]):
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._flights: dict[str, Flight[T]] = {}
-        self._tasks: set[asyncio.Task[T]] = set()
+        self._tasks: dict[asyncio.Task[T], Flight[T]] = {}
 
     async def run(self, key: str, work: Callable[[Flight[T]], Awaitable[T]], asker: str = "") -> T:
         """Join the flight of `key`, or start `work` as one; returns what it returns and raises what it raises.
@@ -82,9 +82,9 @@ class FlightTable(Generic[T]):
 
     async def landed(self, asker: str) -> None:
         """Return when the flights that `asker` asked for have ended, however they do."""
-        flights = [flight.task for flight in self._flights.values() if asker in flight.askers and flight.task]
-        if flights:
-            await asyncio.wait(flights)
+        tasks = [task for task, flight in self._tasks.items() if asker in flight.askers]
+        if tasks:
+            await asyncio.wait(tasks)
 
     async def drain(self, timeout: float) -> None:
         """Give what is under way `timeout` seconds to end, then cancel it."""
@@ -107,10 +107,10 @@ class FlightTable(Generic[T]):
 
         flight.task = task = asyncio.create_task(fly(), name=f"flight {key[:12]}")
         self._flights[key] = flight
-        self._tasks.add(task)
+        self._tasks[task] = flight
 
         def landed(done: asyncio.Task[T]) -> None:
-            self._tasks.discard(done)
+            self._tasks.pop(done, None)
             if self._flights.get(key) is flight:
                 del self._flights[key]
             if not done.cancelled():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -68,6 +69,25 @@ class _Made:
         return calls
 
 
+@dataclass(slots=True)
+class _Aloft:
+    """The flight that one who asked has begun, if any; `late` is told its calls where nobody waits for them."""
+
+    late: Callable[[CallRecord], None]
+    flight: Flight[_Made] | None = None
+    made: _Made | None = None
+
+    def began(self, flight: Flight[_Made], made: _Made) -> _Made:
+        self.flight, self.made = flight, made
+        return made
+
+    def left(self) -> None:
+        """Called when the flight ends, and when the one who asked gives up."""
+        if self.flight is not None and self.made is not None and not self.flight.waiters:
+            for call in self.made.take_calls():
+                self.late(call)
+
+
 class SegmentSynthesizer:
     """Makes segments, each once for all who ask for it at the same time."""
 
@@ -84,16 +104,23 @@ class SegmentSynthesizer:
         """
         metadata = order.provider.metadata
         key = segment_key(order.request, metadata, order.story_format)
+        aloft = _Aloft(late)
 
         async def make(flight: Flight[_Made]) -> _Made:
-            made = await self._make(flight, key, order, story_id)
-            if not flight.waiters:
-                for call in made.take_calls():
-                    late(call)
+            made = aloft.began(flight, _Made(noted=frozenset({story_id})))
+            try:
+                await self._make(made, flight, key, order, story_id)
+            finally:
+                # Also where it is stopped between two calls: the first was billed.
+                aloft.left()
             return made
 
         try:
             made = await self._flights.run(key, make, story_id)
+        except asyncio.CancelledError:
+            # It may have landed just before.
+            aloft.left()
+            raise
         except FlightsFull:
             segment = await self._cached(key, story_id)
             if segment is not None:
@@ -148,11 +175,10 @@ class SegmentSynthesizer:
         """Let calls that were sent end into the cache, for `timeout` seconds."""
         await self._flights.drain(timeout)
 
-    async def _make(self, flight: Flight[_Made], key: str, order: Order, story_id: str) -> _Made:
-        made = _Made(noted=frozenset({story_id}))
+    async def _make(self, made: _Made, flight: Flight[_Made], key: str, order: Order, story_id: str) -> None:
         made.segment = await self._cached(key, story_id)
         if made.segment is not None:
-            return made
+            return
 
         async def keep(delivery: Delivery) -> CachedSegment:
             segment = _segment(delivery.sound, delivery.words, order.request, order.provider.metadata)
@@ -165,7 +191,6 @@ class SegmentSynthesizer:
         except ProviderError as error:
             _log.warning("segment could not be spoken", provider=error.provider, kind=error.kind.value)
             made.error = error
-        return made
 
     async def _cached(self, key: str, story_id: str) -> CachedSegment | None:
         try:

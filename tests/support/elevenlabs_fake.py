@@ -224,7 +224,9 @@ class ElevenLabsFake:
     async def _begin(self, request: web.Request) -> Fault | None:
         body = await request.json() if request.method == "POST" else None
         key = request.headers.get("xi-api-key", "")
-        self.journal.append(Call(request.method, request.path, dict(request.query), key, body))
+        call = Call(request.method, request.path, dict(request.query), key, body)
+        self.journal.append(call)
+        request["call"], request["id"] = call, f"req-{len(self.speeches)}"
         self.called.set()
         if self.hold is not None:
             await self.hold.wait()
@@ -254,15 +256,14 @@ class ElevenLabsFake:
         fault = await self._begin(request)
         if fault is not None and fault.breaks is None:
             return _error(fault)
-        body = self.journal[-1].body
-        assert body is not None
+        body = request["call"].body
         sound = self.sound(body, request.match_info["voice"])
         timed = request.path.endswith("with-timestamps")
         pieces = self._lines(body["text"], sound) if timed else _pieces(sound)
         response = web.StreamResponse(
             headers={
                 "Content-Type": "application/json" if timed else "audio/mpeg",
-                "request-id": f"req-{len(self.speeches)}",
+                "request-id": request["id"],
                 "character-cost": str(len(body["text"])),
             }
         )
