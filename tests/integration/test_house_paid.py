@@ -214,6 +214,41 @@ async def test_a_wrong_key_of_elevenlabs_leaves_the_text(tmp_path: Path, monkeyp
         assert 1 == len(house.writer.calls)
 
 
+async def test_what_was_asked_for_beside_a_refused_segment_is_in_the_books(tmp_path: Path) -> None:
+    """Segments are made ahead: the first is refused for good, the others are billed, kept, and not asked for again."""
+    async with paid_house(tmp_path) as house:
+        # So that nothing but speech is asked for from here on.
+        house.writer.answer(whole(made_up_story(1, 150).answer()))
+        await house.home.tell(spec(1))
+        before = len(house.voice.speeches)
+
+        house.voice.hold = hold = asyncio.Event()
+        house.voice.fail("with-timestamps", Fault(status=403, code="missing_permissions"))
+        house.writer.answer(whole(WHOLE))
+        watcher = Watcher()
+        telling = watcher.tell(house.home.channel, spec(2))
+        async with asyncio.timeout(30):
+            while len(house.voice.speeches) < before + 3:
+                house.voice.called.clear()
+                await house.voice.called.wait()
+        hold.set()
+        house.voice.hold = None
+        await telling
+        story = await house.home.get(watcher.story_id)
+        assert TEXT_ONLY == story.state
+        sent = house.texts_spoken[before:]
+        assert sum(map(len, sent)) == sum(
+            attempt.characters for attempt in calls_of(story, common_pb2.ATTEMPT_KIND_SPEECH_CALL)
+        )
+
+        await house.home.stub.NarrateStory(gateway_pb2.NarrateStoryRequest(story_id=story.id), timeout=10)
+        again = await ended(house, story.id)
+        assert READY == again.state, again.problems
+        spoken = calls_of(again, common_pb2.ATTEMPT_KIND_SPEECH_CALL)
+        assert len(house.voice.speeches) - before == len(spoken) == len(again.audio.segments) + 1
+        assert ["AUTH"] == [attempt.reason for attempt in spoken if attempt.reason]
+
+
 async def test_a_wrong_key_of_openrouter_fails_the_story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The problem names the key, nobody else is asked; once the file holds another one, the same story is written."""
     monkeypatch.setattr("servicekit.secrets._LOOK_SECONDS", 0.0)
