@@ -1,5 +1,6 @@
 """From characters with times to words with times."""
 
+from difflib import SequenceMatcher
 from itertools import pairwise
 
 import pytest
@@ -17,12 +18,10 @@ def _timed(characters: str, start: float = 0.0, step: float = 0.1) -> TimedChara
 
 
 def _words(text: str, *timed: TimedCharacters) -> list[tuple[str, float, float]]:
-    alignment = Alignment(text)
+    said = Alignment(text)
     for each in timed:
-        alignment.add(each)
-    return [
-        (text[word.text_start : word.text_end], round(word.start, 3), round(word.end, 3)) for word in alignment.words()
-    ]
+        said.add(each)
+    return [(text[word.text_start : word.text_end], round(word.start, 3), round(word.end, 3)) for word in said.words()]
 
 
 def test_a_word_lasts_from_its_first_character_to_its_last() -> None:
@@ -62,12 +61,59 @@ def test_times_that_go_back_are_put_in_order() -> None:
     assert [("One", 1.0, 1.3), ("two", 1.3, 1.3)] == _words("One two", _timed("One", 1.0), _timed("two", 0.5))
 
 
-def test_a_long_text_is_not_compared_with_what_is_not_it() -> None:
-    """That would take long; no times are better."""
+@pytest.mark.parametrize("place", [0, 40, 4_000])
+def test_one_thing_that_is_not_in_a_long_text_costs_its_place_alone(place: int) -> None:
+    """What is before and behind it is the text."""
     text = "fox " * 1_000
 
-    assert 1_000 == len(_words(text, _timed(text)))
-    assert [] == _words(text, _timed(f"a{text}"))
+    assert 1_000 == len(_words(text, _timed(f"{text[:place]}☃{text[place:]}")))
+
+
+def test_little_is_compared_with_what_is_not_the_text() -> None:
+    """Comparing takes time with the third power; the words between are left out, those around keep their times."""
+    between = "fox " * 100
+    text = f"One morning {between} went home."
+    spoken = f"One morning {between.replace('fox', 'x')} went home."
+
+    assert ["One", "morning", "went", "home"] == [word for word, *_ in _words(text, _timed(spoken))]
+
+
+def test_no_more_is_compared_than_takes_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others wait for the lock of the interpreter meanwhile."""
+    compared: list[int] = []
+
+    class Counted(SequenceMatcher[str]):
+        def __init__(self, junk: None, first: list[str], second: list[str], *, autojunk: bool) -> None:
+            compared.append(max(len(first), len(second)))
+            super().__init__(junk, first, second, autojunk=autojunk)
+
+    monkeypatch.setattr("voice_service.elevenlabs.alignment.SequenceMatcher", Counted)
+    for letters in (10, 100, 990):
+        text, spoken = "ab" * letters, "x" + "ba" * letters + "x"
+        _words(text, _timed(spoken))
+
+    assert compared
+    assert max(compared) <= 100
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken", "early"),
+    [
+        ('Good night. <break time="1.0s" />', "Good night. ", False),
+        ("Good night (the end)", "Good night ", False),
+        ("Good night. [laughs softly]", "Good night. ", False),
+        ("Good night. [laughs softly", "Good night. ", False),
+        ("Good night, said the fox (the red one).", "Good night, ", True),
+        ("[whispers] Good night, said the fox.", "[whispers] Good night, ", True),
+        ("Seven > 5 and 3 < 4, said the fox.", "Seven > 5 and 3 ", True),
+    ],
+)
+def test_what_is_in_brackets_need_not_be_spoken(text: str, spoken: str, early: bool) -> None:
+    """A direction or an aside is left out by voices; what stands outside is missed."""
+    said = Alignment(text)
+    said.add(_timed(spoken))
+
+    assert early == said.stops_early
 
 
 @pytest.mark.parametrize(

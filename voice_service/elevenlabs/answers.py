@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
@@ -68,10 +67,9 @@ async def timed_audio(
                 yield AudioChunk(line.audio)
     if not received:
         raise _lost("no audio came")
-    # A tag of v3 ("[laughs]") is a text that is not spoken.
-    if last_is_timed and alignment.stops_early and "[" not in call.text:
+    if last_is_timed and alignment.stops_early:
         raise ImplausibleError("the stream ends before the text does", provider=NAME)
-    words = alignment.words() if alignment.is_exact else await asyncio.to_thread(alignment.words)
+    words = alignment.words()
     if words and alignment.end <= received / bytes_per_second + _MAX_OVERHANG_SECONDS:
         yield Timings(words)
 
