@@ -34,6 +34,8 @@ T = TypeVar("T")
 ENDPOINT: Final = "text_to_speech"
 _TELLING: Final = 2
 """Implausible answers to one text after which it is not sent again."""
+_QUOTA_SECONDS: Final = 60.0
+"""Time that a provider whose plan is used up is not called for, where it names none."""
 _IMPLAUSIBLE_IN_A_ROW: Final = 20
 """Implausible answers, to whatever texts and with no other between them, that are the provider's fault."""
 
@@ -134,24 +136,35 @@ class ProviderCalls:
     async def _through(self, gate: Gate, order: Order, calls: list[CallRecord], send: Callable[[], None]) -> Delivery:
         self._refuse_unless_closed(order, gate)
         try:
-            with gate.breaker.call() as passage:
-                try:
-                    delivery = await self._call(gate, order, _OpenPassage(calls, passage, send))
-                except ImplausibleError as error:
-                    self._count_implausible(error)
-                    raise
-                except ProviderError as error:
-                    if error.kind is ProviderErrorKind.CONCURRENCY:
-                        gate.limits.told_too_many()
-                    if error.retry_after is not None and error.retry_after <= self._retry.longest_wait:
-                        raise _ShortWaitError(error) from error
-                    raise
-                self._implausible.pop(order.provider.metadata.name, None)
-                return delivery
+            async with AsyncExitStack() as turn:
+                await turn.enter_async_context(gate.limits.slot(order.deadline))
+                # It may have opened while this call waited for its turn.
+                self._refuse_unless_closed(order, gate)
+                # Entered in its turn alone: a wait in our own line says nothing about the provider.
+                with gate.breaker.call() as passage:
+                    return await self._judged(gate, order, _OpenPassage(calls, passage, send, turn))
         except _ShortWaitError as short:
             raise short.error from None
         finally:
             self._prober.watch(order.provider)
+
+    async def _judged(self, gate: Gate, order: Order, passage: _OpenPassage) -> Delivery:
+        """Make the call; what it raises is what it says about the provider."""
+        try:
+            delivery = await self._call(order, passage)
+        except ImplausibleError as error:
+            self._count_implausible(error)
+            raise
+        except ProviderError as error:
+            if error.kind is ProviderErrorKind.CONCURRENCY:
+                gate.limits.told_too_many()
+            if error.kind is ProviderErrorKind.QUOTA and error.retry_after is None:
+                error.retry_after = _QUOTA_SECONDS
+            if error.retryable and error.retry_after is not None and error.retry_after <= self._retry.longest_wait:
+                raise _ShortWaitError(error) from error
+            raise
+        self._implausible.pop(order.provider.metadata.name, None)
+        return delivery
 
     def _count_implausible(self, error: ImplausibleError) -> None:
         """Raise an error that speaks against the provider's health where nothing that it says fits any text."""
@@ -159,30 +172,26 @@ class ProviderCalls:
         if self._implausible[error.provider] >= _IMPLAUSIBLE_IN_A_ROW:
             raise ProviderError(error.kind, error.message, provider=error.provider) from error
 
-    async def _call(self, gate: Gate, order: Order, passage: _OpenPassage) -> Delivery:
+    async def _call(self, order: Order, passage: _OpenPassage) -> Delivery:
         metadata, request = order.provider.metadata, order.request
-        async with AsyncExitStack() as turn:
-            await turn.enter_async_context(gate.limits.slot(order.deadline))
-            # It may have opened while this call waited for its turn.
-            self._refuse_unless_closed(order, gate)
-            passage.send()
-            with self._booked(order, passage.calls) as call:
-                got = await collect(
-                    order.provider,
-                    request,
-                    self._timers,
-                    on_facts=call.note,
-                    on_first_byte=lambda: self._first_byte(metadata.name, call, passage),
-                )
-                # Encoding needs no slot of the provider's.
-                await turn.aclose()
-                sound = await self._finisher.finish(
-                    got.audio,
-                    request=request,
-                    metadata=metadata,
-                    words=got.words,
-                    story_format=order.story_format,
-                )
+        passage.send()
+        with self._booked(order, passage.calls) as call:
+            got = await collect(
+                order.provider,
+                request,
+                self._timers,
+                on_facts=call.note,
+                on_first_byte=lambda: self._first_byte(metadata.name, call, passage),
+            )
+            # Encoding needs no slot of the provider's.
+            await passage.turn.aclose()
+            sound = await self._finisher.finish(
+                got.audio,
+                request=request,
+                metadata=metadata,
+                words=got.words,
+                story_format=order.story_format,
+            )
         return Delivery(sound, got.words)
 
     def _first_byte(self, provider: str, call: OpenCall, passage: _OpenPassage) -> None:
@@ -230,8 +239,9 @@ class ProviderCalls:
 
 @dataclass(frozen=True, slots=True)
 class _OpenPassage:
-    """What one attempt carries with it: the books, its passage through the breaker, and what to do as it is sent."""
+    """What one attempt carries with it: the books, its passage, what to do as it is sent, and its slot."""
 
     calls: list[CallRecord]
     passage: Call
     send: Callable[[], None]
+    turn: AsyncExitStack

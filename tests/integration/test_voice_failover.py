@@ -182,7 +182,7 @@ async def test_with_nobody_else_the_reason_says_who_was_tried_and_why() -> None:
     assert 0 == embedded.journal.calls
 
 
-@pytest.mark.parametrize("kind", ["invalid_input", "unsupported", "auth", "quota", "content_policy", "concurrency"])
+@pytest.mark.parametrize("kind", ["invalid_input", "unsupported", "auth", "content_policy", "concurrency"])
 async def test_what_is_not_its_fault_never_opens_its_circuit(kind: str) -> None:
     """Twenty in a row, whatever they are about."""
     one = NamedVoice("one", faults({"kind": kind, "times": None}))
@@ -192,6 +192,19 @@ async def test_what_is_not_its_fault_never_opens_its_circuit(kind: str) -> None:
         circuit = await _circuit(voice)
 
     assert (20, 0, status_pb2.CIRCUIT_STATE_CLOSED) == (one.journal.calls, circuit.failed_calls, circuit.state)
+
+
+async def test_a_voice_whose_plan_is_used_up_is_asked_once_and_not_for_each_segment() -> None:
+    """The fallback speaks the rest, and the stories of the next minute from their first word on."""
+    one = NamedVoice("one", faults({"kind": "quota", "times": None}))
+    async with voice_service(one, NamedVoice("two"), **FALLBACK, segments_ahead=0) as voice:
+        first = await voice.tell(STORY)
+        second = await voice.tell(OTHER)
+        circuit = await _circuit(voice)
+
+    assert (None, None) == (first.error, second.error)
+    assert ({"two"}, "two") == ({segment.provider for segment in first.segments}, _by(second))
+    assert (1, 0, status_pb2.CIRCUIT_STATE_OPEN) == (one.journal.calls, circuit.failed_calls, circuit.state)
 
 
 class Held(NamedVoice):

@@ -1,6 +1,7 @@
 """What calls to a provider say about its health, and which are made again."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -20,7 +21,7 @@ from voice_service.gates import Allowance, ProviderGates
 from voice_service.ledger import CallRecord
 from voice_service.metrics import VoiceMetrics
 from voice_service.mock.script import MockScript
-from voice_service.ports import MP3_44100_128, SegmentRequest
+from voice_service.ports import MP3_44100_128, SegmentRequest, SpeechItem
 from voice_service.prober import Prober
 
 ODD = "This text is told in a voice that rattles through it. "
@@ -130,3 +131,70 @@ async def test_frames_that_are_cut_speak_against_the_voice(house: House) -> None
     await house.refused(voice, ODD * 3)
 
     assert ("open", THRESHOLD) == (house.circuit.state, house.circuit.failed_calls)
+
+
+class Late(NamedVoice):
+    """Takes `seconds` of the house's clock to its first byte, and waits there for `go_on`."""
+
+    def __init__(self, house: House, seconds: float) -> None:
+        super().__init__("one")
+        self._house = house
+        self._seconds = seconds
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+
+    async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
+        self.called.set()
+        await self.go_on.wait()
+        self._house.now += self._seconds
+        async for item in super().synthesize(request):
+            yield item
+
+
+@pytest.mark.parametrize("house", [{"slow": 10.0}], indirect=True)
+async def test_a_voice_whose_first_byte_comes_late_each_time_is_left_alone(house: House) -> None:
+    """Slow as the settings say, in four of five of twenty calls."""
+    late = Late(house, 10.5)
+    for number in range(20):
+        await house.say(late, f"Good night, number {number}.")
+        house.now -= 10.5
+
+    assert ("open", 20, 0) == (house.circuit.state, house.circuit.slow_calls, house.circuit.failed_calls)
+
+
+@pytest.mark.parametrize("house", [{"slow": 10.0, "concurrency": 1}], indirect=True)
+async def test_who_waits_in_our_own_line_does_not_make_a_voice_slow(house: House) -> None:
+    """A call begins when its turn comes."""
+    voice = Late(house, 9.0)
+    voice.go_on.clear()
+    saying = [asyncio.create_task(house.say(voice, f"Good night, number {number}.")) for number in range(3)]
+    await voice.called.wait()
+    voice.go_on.set()
+    await asyncio.gather(*saying)
+
+    assert (27.0, 3, 0) == (house.now, house.circuit.successful_calls, house.circuit.slow_calls)
+
+
+async def test_a_voice_whose_plan_is_used_up_is_left_alone_for_a_minute(house: House) -> None:
+    """Though it names no wait: whoever comes meanwhile is told so at once, with the time that is left."""
+    fault = {"kind": "quota", "times": 1}
+    voice = NamedVoice("one", MockScript.model_validate({"paid": True, "faults": [fault]}))
+    first = await house.refused(voice, "Good night.")
+    second = await house.refused(voice, "Good morning.")
+    calls = voice.journal.calls
+    house.now += 60
+    later = house.circuit.state
+
+    assert (ProviderErrorKind.QUOTA, 60.0) == (first.kind, first.retry_after)
+    assert isinstance(second, CircuitOpenError)
+    assert (1, 60.0) == (calls, second.retry_after)
+    assert "open" != later
+
+
+async def test_a_wait_that_a_voice_names_with_its_refusal_is_the_one_that_counts(house: House) -> None:
+    """Until its plan begins anew, say."""
+    fault = {"kind": "quota", "retry_after": 900}
+    voice = NamedVoice("one", MockScript.model_validate({"faults": [fault]}))
+
+    assert 900.0 == (await house.refused(voice, "Good night.")).retry_after
+    assert 900.0 == house.circuit.retry_after
