@@ -8,15 +8,31 @@ from story_service.cleaning import clean
 MAX_TITLE_LENGTH: Final = 200
 """Most code points of a title."""
 
-_PREFIX: Final = re.compile(r"(?:story\s+)?title\s*[:\N{EN DASH}\N{EM DASH}-]\s*|название\s*:\s*", re.IGNORECASE)
+_LABELS: Final = (
+    r"(?:the\s+)?(?:story\s+)?title(?:\s+is)?|titel|titre|título|titolo|tytuł|titlu|başl\u0131k"
+    r"|(?:название|заголовок)(?:\s+(?:сказки|истории|рассказа))?|назва(?:\s+казки)?"
+    r"|(?:故事)?(?:标题|標題|题目|題目)|タイトル|題名|제목|العنوان|כותרת|शीर्षक"
+)
+_LABEL: Final = re.compile(rf"(?:{_LABELS})(?:\s*[:\uff1a]\s*|\s+[-\u2013\u2014]\s+)", re.IGNORECASE)
 _HEADING: Final = re.compile(r"#{1,6}\s*")
 _TRAILING_HEADING: Final = re.compile(r"\s+#+$")
+_TAG: Final = re.compile(r"</?(?:title|h[1-6]|b|i|em|strong|u|p|br|data|story)\s*/?>", re.IGNORECASE)
+_UNDERLINE: Final = re.compile(r"={2,}\s*([^=]+?)\s*={2,}")
 _PAIRS: Final = (("**", "**"), ("__", "__"), ("*", "*"), ("_", "_"), ("`", "`"), ('"', '"'), ("'", "'"))
 _QUOTES: Final = (
     ("\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}"),
     ("\N{LEFT SINGLE QUOTATION MARK}", "\N{RIGHT SINGLE QUOTATION MARK}"),
     ("\N{DOUBLE LOW-9 QUOTATION MARK}", "\N{LEFT DOUBLE QUOTATION MARK}"),
+    ("\N{DOUBLE LOW-9 QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}"),
     ("«", "»"),
+    ("»", "«"),
+    ("\u2039", "\u203a"),
+    ("[", "]"),
+    ("《", "》"),
+    ("〈", "〉"),
+    ("「", "」"),
+    ("『", "』"),
+    ("【", "】"),
 )
 
 
@@ -28,6 +44,12 @@ _FALLBACKS: Final = {
     "pt": "Uma história para dormir",
     "ru": "Сказка на ночь",
     "uk": "Казка на ніч",
+    "ja": "おやすみのおはなし",
+    "ko": "잠자리 이야기",
+    "nl": "Een verhaaltje voor het slapengaan",
+    "pl": "Bajka na dobranoc",
+    "tr": "Bir uyku masal\u0131",
+    "zh": "睡前故事",
 }
 
 
@@ -37,20 +59,22 @@ def fallback_title(language_code: str) -> str:
 
 
 def normalise_title(line: str) -> str:
-    """The title in a model's title line: without `#`, `**`, "Title:", quotation marks around it and blanks.
+    """The title in a model's title line: without marks, tags, "Title:", quotation marks around it and blanks.
 
     At most 200 code points, cut at a word where there is one. Empty when nothing is left.
     """
     title = clean(line)
-    while (stripped := _undressed(title)) != title:
+    while (stripped := _bounded(_undressed(title))) != title:
         title = stripped
-    return _bounded(title)
+    return title
 
 
 def _undressed(title: str) -> str:
     title = _HEADING.sub("", title, count=1) if title.startswith("#") else title
-    title = _TRAILING_HEADING.sub("", title)
-    match = _PREFIX.match(title)
+    title = _TRAILING_HEADING.sub("", " ".join(_TAG.sub(" ", title).split()))
+    underline = _UNDERLINE.fullmatch(title)
+    title = underline[1] if underline else title
+    match = _LABEL.match(title)
     if match:
         title = title[match.end() :]
     for opening, closing in (*_PAIRS, *_QUOTES):

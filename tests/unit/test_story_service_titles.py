@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from story_service.cleaning import clean
-from story_service.titles import MAX_TITLE_LENGTH, normalise_title
+from story_service.titles import MAX_TITLE_LENGTH, fallback_title, normalise_title
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,35 @@ from story_service.titles import MAX_TITLE_LENGTH, normalise_title
         ("Mia's #1 Wish", "Mia's #1 Wish"),
         ('  "" ', ""),
         ("# ", ""),
+        ("Titel: Der Fuchs", "Der Fuchs"),
+        ("**Titel:** Der Fuchs", "Der Fuchs"),
+        ("Titre : Le petit renard", "Le petit renard"),
+        ("Título: El zorro", "El zorro"),
+        ("Titolo: La volpe", "La volpe"),
+        ("Tytuł: Lis", "Lis"),
+        ("标题：小狐狸", "小狐狸"),  # noqa: RUF001 - Chinese
+        ("タイトル：小さなきつね", "小さなきつね"),  # noqa: RUF001 - Japanese
+        ("Title：The Fox", "The Fox"),  # noqa: RUF001 - a wide colon
+        ("제목: 여우", "여우"),
+        ("Название сказки: Лис", "Лис"),
+        ("Название — Лис", "Лис"),
+        ("Заголовок: Лис", "Лис"),
+        ("Назва: Лис", "Лис"),
+        ("The title is: The Fox", "The Fox"),
+        ("《小狐狸的夜晚》", "小狐狸的夜晚"),
+        ("『星のきつね』", "星のきつね"),
+        ("「星のきつね」", "星のきつね"),
+        ("»Der Fuchs«", "Der Fuchs"),
+        ("„Der Fuchs“", "Der Fuchs"),
+        ("[The Fox]", "The Fox"),
+        ("<title>The Fox</title>", "The Fox"),
+        ("<h1>The Fox</h1>", "The Fox"),
+        ("The Fox<br>", "The Fox"),
+        ("=== The Fox ===", "The Fox"),
+        ("==The Fox==", "The Fox"),
+        ("Title-Page Tom", "Title-Page Tom"),
+        ("The Fox and the ===", "The Fox and the ==="),
+        ("A < B", "A < B"),
         ("Mia\tand\x07the\u202e Sea", "Mia and the Sea"),
     ],
 )
@@ -53,6 +82,15 @@ def test_normalising_is_bounded_and_stable(line: str) -> None:
 
     assert len(title) <= MAX_TITLE_LENGTH
     assert title == normalise_title(title)
+
+
+@pytest.mark.parametrize(
+    ("language_code", "title"),
+    [("en", "A Bedtime Story"), ("ru", "Сказка на ночь"), ("de-AT", "Eine Gutenachtgeschichte"), ("zh", "睡前故事")],
+)
+def test_a_title_that_is_missing_is_made_in_the_language_of_the_story(language_code: str, title: str) -> None:
+    """What is read aloud first is in the language of what follows."""
+    assert title == fallback_title(language_code)
 
 
 @pytest.mark.parametrize(
