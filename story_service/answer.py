@@ -288,6 +288,7 @@ class AnswerReader:
             return
         for text in self._tail.take(line):
             self._tell(text)
+        self._part = _Part.TAIL
         if self._tail.is_text:
             self._part, self._tail = _Part.TEXT, None
 

@@ -77,4 +77,6 @@ class TitleFinder:
         last = self._skipped[-1]
         if self._certain:
             return Found("", text)
-        return Found("", (last, *text)) if last.endswith((":", "\uff1a")) else Found(last, text)
+        if last.endswith((":", "\uff1a")):
+            return Found("", (last, "", *text) if self._blank else (last, *text))
+        return Found(last, text)

@@ -1,0 +1,339 @@
+"""Where a story begins and ends in an answer: nothing of it is lost, and nothing else is read aloud."""
+
+# ruff: noqa: RUF001 - Russian, Chinese and Japanese
+
+import itertools
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from story_service.answer import Answer, AnswerReader
+from story_service.ports import LegText, LegTitle
+from story_service.tail import MAX_TAIL
+from story_service.titles import normalise_title
+
+_LONG = "The fox walked along the river and met a friend who told a tale. "
+
+
+_MARKS = [
+    "===\n",
+    "= = =\n",
+    "---\n",
+    "***\n",
+    "\n",
+    "Summary: ",
+    "## Summary\n",
+    "Итог: ",
+    "[Summary: ",
+    "I hope you like the story! ",
+    "=== ",
+    "# ",
+    "> ",
+    "*",
+]
+
+
+def _read(
+    answer: str,
+    *,
+    language_code: str = "en",
+    title_wanted: bool = True,
+    title: str = "",
+    words_asked: int | None = None,
+    step: int = 4,
+) -> tuple[str, Answer]:
+    """The title, normalised, and the end of an answer that comes `step` code points at a time."""
+    reader = AnswerReader(title_wanted, title=title, language_code=language_code, words_asked=words_asked)
+    items = [item for start in range(0, len(answer), step) for item in reader.feed(answer[start : start + step])]
+    end = reader.finish()
+    items += end.items
+    assert end.text == "".join(item.text for item in items if isinstance(item, LegText))
+    titles = [normalise_title(item.title) for item in items if isinstance(item, LegTitle)]
+    return (titles or [""])[0], end
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (
+            "She walked.\n\n===\n\nThe next morning she woke. She played.",
+            "She walked.\n\nThe next morning she woke. She played.",
+        ),
+        ("She drew a line like this ===, and laughed.", "She drew a line like this ===, and laughed."),
+        (
+            "The report said:\n\nSummary: Emma is kind.\n\nEmma was happy. She slept.",
+            "The report said:\n\nSummary: Emma is kind.\n\nEmma was happy. She slept.",
+        ),
+        ("Summary: all was well.\n\nEmma slept.", "Summary: all was well.\n\nEmma slept."),
+        ("Лиса считала.\n\nИтог: сто звёзд.\n\nПотом спала.", "Лиса считала.\n\nИтог: сто звёзд.\n\nПотом спала."),
+        ("She swam.\n\nSummary: Emma is kind.\nShe read it.\nShe ran.\nShe slept.\nShe woke.", None),
+        ("She swam.\n\n---\n\nShe slept.", "She swam.\n\nShe slept."),
+        ("She swam.\n\n= = =\n\nShe slept.\n\n==\n\nShe woke.", "She swam.\n\nShe slept.\n\nShe woke."),
+        ("=== Chapter 2 ===\n\nShe slept.", "=== Chapter 2 ===\n\nShe slept."),
+        (
+            "I hope that the story ends well, said Mia.\n\nIt did.",
+            "I hope that the story ends well, said Mia.\n\nIt did.",
+        ),
+        ("Let me know if it rains.\n\nIt rained.", "Let me know if it rains.\n\nIt rained."),
+    ],
+)
+@pytest.mark.parametrize("words_asked", [None, 5, 1_000])
+@pytest.mark.parametrize("break_", ["\n", "\r\n"])
+def test_a_story_that_goes_on_is_whole(body: str, text: str | None, words_asked: int | None, break_: str) -> None:
+    """What looks like the end in the midst of a story is text, and the summary behind it is found all the same."""
+    answer = _read(f"Fox\n\n{body}\n\n===\nA fox. It slept.".replace("\n", break_), words_asked=words_asked)[1]
+
+    assert (body if text is None else text).replace(" \n", "\n").split() == answer.text.split()
+    assert answer.summary == "A fox. It slept."
+
+
+def test_a_story_that_goes_on_behind_a_label_is_whole_without_a_summary() -> None:
+    """A second paragraph behind a label shows it, and it leaves while the answer is still coming."""
+    body = "She read.\n\nSummary: Emma is kind.\n\nEmma was happy, and she ran home to tell her mother all about it."
+    reader = AnswerReader(title_wanted=True)
+    items = reader.feed(
+        f"Fox\n\n{body}\n\nThen she slept until the morning came, and it was a long, still night.\n\nAnd"
+    )
+
+    assert body in "".join(item.text for item in items if isinstance(item, LegText))
+
+
+@pytest.mark.parametrize(
+    ("language_code", "ending"),
+    [
+        ("en", "In summary: "),
+        ("en", "**Summary**\n\n"),
+        ("en", "Summary - "),
+        ("en", "Summary: "),
+        ("en", "Two-sentence summary for sequels: "),
+        ("en", "Summary for the next writer: "),
+        ("en", "**[Summary]** "),
+        ("en", "====\n"),
+        ("en", "==\n"),
+        ("en", "= = =\n"),
+        ("en", "**===**\n"),
+        ("en", "`===`\n"),
+        ("en", "=== "),
+        ("en", "===<think>hm</think>=\n"),
+        ("en", "<summary>"),
+        ("en", "--- \n**Summary:** "),
+        ("de", "Zusammenfassung der Geschichte: "),
+        ("de", "**Zusammenfassung der Geschichte:** "),
+        ("de", "Zusammenfassung in zwei Sätzen: "),
+        ("de", "Kurzzusammenfassung: "),
+        ("de", "===\nZusammenfassung der Geschichte: "),
+        ("fr", "Résumé de l’histoire : "),
+        ("fr", "Résumé : "),
+        ("es", "Resumen de la historia: "),
+        ("zh", "故事摘要："),
+        ("zh", "【摘要】"),
+        ("ja", "続編のための要約："),
+        ("ja", "\uff1d\uff1d\uff1d\n"),
+        ("ru", "Кратко: "),
+        ("ru", "Краткое содержание сказки: "),
+    ],
+)
+@pytest.mark.parametrize("behind", ["", "\n\nI hope Mia enjoys this story! Let me know if you'd like any changes."])
+def test_summaries_of_all_languages_are_told_from_the_text(language_code: str, ending: str, behind: str) -> None:
+    """Whatever models call it, and however they part it from the text."""
+    answer = _read(f"T\n\nA fox ran.\n\n{ending}It slept.{behind}", language_code=language_code)[1]
+
+    assert ("A fox ran.", "It slept.") == (answer.text, answer.summary)
+
+
+@pytest.mark.parametrize("opening", ["(Summary: {})", "[Summary: {}]", "*(Summary: {})*", "【摘要：{}】"])
+def test_brackets_around_a_summary_are_no_part_of_it(opening: str) -> None:
+    """Neither of the two."""
+    answer = _read("T\n\nA fox ran.\n\n" + opening.format("It slept."))[1]
+
+    assert ("A fox ran.", "It slept.") == (answer.text, answer.summary)
+
+
+@pytest.mark.parametrize(
+    ("words_asked", "text", "summary"),
+    [(3, "A fox ran.", "It slept."), (None, "A fox ran.\n\nIt slept.", ""), (100, "A fox ran.\n\nIt slept.", "")],
+)
+def test_a_rule_of_dashes_parts_a_summary_from_a_whole_story_alone(
+    words_asked: int | None, text: str, summary: str
+) -> None:
+    """Before the story has its length, and a second time, it is a scene break."""
+    answer = _read("T\n\nA fox ran.\n\n---\nIt slept.", words_asked=words_asked)[1]
+    twice = _read("T\n\nA fox ran.\n\n---\nIt slept.\n\n---\nIt woke.", words_asked=words_asked)[1]
+
+    assert (text, summary) == (answer.text, answer.summary)
+    assert ("A fox ran.\n\nIt slept.\n\nIt woke.", "") == (twice.text, twice.summary)
+
+
+@pytest.mark.parametrize("rule", ["***", "* * *", "~~~", "#"])
+def test_other_rules_are_scene_breaks(rule: str) -> None:
+    """What follows them is the story, to its end."""
+    assert _read(f"T\n\nA fox ran.\n\n{rule}\n\nIt slept.", words_asked=3)[1].text == "A fox ran.\n\nIt slept."
+
+
+@pytest.mark.parametrize(("words_asked", "spoken"), [(15, False), (10_000, True), (None, True)])
+def test_a_long_summary_is_not_read_aloud_once_the_story_is_whole(words_asked: int | None, *, spoken: bool) -> None:
+    """Behind `===`, length alone makes a story of what the model says only while the story lacks some."""
+    answer = _read(f"T\n\n{_LONG}\n\n===\n{_LONG * 30}", words_asked=words_asked)[1]
+
+    assert spoken is (len(answer.text) > len(_LONG))
+    assert spoken is (answer.summary == "")
+
+
+@pytest.mark.parametrize("words_asked", [4, None])
+def test_nothing_behind_a_separator_is_held_without_bound(words_asked: int | None) -> None:
+    """Whatever is longer than any summary is the story, and leaves while it comes."""
+    reader = AnswerReader(title_wanted=True, words_asked=words_asked)
+    given = "".join(
+        item.text
+        for piece in ("T\n\nA fox ran.\n\n===\n", *itertools.repeat(_LONG, 2 * MAX_TAIL // len(_LONG)))
+        for item in reader.feed(piece)
+        if isinstance(item, LegText)
+    )
+
+    assert len(given) > MAX_TAIL
+
+
+def test_the_second_half_of_a_story_is_no_summary() -> None:
+    """What is longer than a summary, behind less than half of the words that were asked for, is the story."""
+    answer = _read(f"T\n\n{_LONG}\n\n===\n\n{_LONG * 12}", words_asked=150)[1]
+
+    assert f"{_LONG.strip()}\n\n{(_LONG * 12).strip()}" == answer.text
+
+
+@pytest.mark.parametrize(
+    "closing",
+    [
+        "I hope Mia enjoys this bedtime story! Let me know if you'd like any changes.",
+        "I hope you enjoyed the story!\n\nWould you like another?",
+        "Let me know if you'd like a longer story!",
+        "(Word count: 150)",
+        "Надеюсь, сказка вам понравится!",
+        "Ich hoffe, die Geschichte gefällt euch!",
+    ],
+)
+@pytest.mark.parametrize("behind", ["", "\n\n===\nIt slept."])
+def test_what_is_said_behind_the_story_is_not_read_aloud(closing: str, behind: str) -> None:
+    """Good wishes and offers are for the one who asked."""
+    answer = _read(f"T\n\nA fox ran.\n\n{closing}{behind}")[1]
+
+    assert ("A fox ran.", "It slept." if behind else "") == (answer.text, answer.summary)
+
+
+@pytest.mark.parametrize(
+    ("answer", "title", "text"),
+    [
+        (
+            "Лиса\n\nВот какая история приключилась с Аней:\n— Мама!",
+            "Лиса",
+            "Вот какая история приключилась с Аней:\n— Мама!",
+        ),
+        (
+            "Лиса\n\nДа будет тихо, и вот что случилось:\nвсе спали.",
+            "Лиса",
+            "Да будет тихо, и вот что случилось:\nвсе спали.",
+        ),
+        ("The Fox\n\nHere's how it all began:\nEmma ran.", "The Fox", "Here's how it all began:\nEmma ran."),
+        ("The Fox\n\nHere's how it all began:\n\nEmma ran.", "The Fox", "Here's how it all began:\n\nEmma ran."),
+        ("The Fox\n\nI'll tell you a secret:\nit hums.", "The Fox", "I'll tell you a secret:\nit hums."),
+        (
+            "Хорошо, когда сказка рядом!\n\nЖила лиса. Она спала.",
+            "Хорошо, когда сказка рядом!",
+            "Жила лиса. Она спала.",
+        ),
+        ("Of course!\n\nThe fox ran home.\n\n===\nIt slept.", "Of course!", "The fox ran home."),
+        ("Вот и сказка про лису\n\nЖила лиса.", "Вот и сказка про лису", "Жила лиса."),
+        ("A Short Summary\n\nOnce. Slept.", "A Short Summary", "Once. Slept."),
+        ("Итог\n\nЖила лиса. Спала.", "Итог", "Жила лиса. Спала."),
+        ("Sure! Here is a story:\nOnce. A fox slept.", "", "Once. A fox slept."),
+        ("So it began:\n\nOnce. A fox slept.", "", "So it began:\n\nOnce. A fox slept."),
+        ("The Fox\n\nSummary: A fox.", "The Fox", "Summary: A fox."),
+    ],
+)
+def test_no_title_and_no_first_sentence_is_taken_for_chatter(answer: str, title: str, text: str) -> None:
+    """What sounds like an announcement is one only where a title and a text follow it."""
+    behind = "" if "===" in answer or "Summary: " in answer else "\n\n===\nIt slept."
+    found, end = _read(answer + behind)
+
+    assert (title, text) == (found, end.text)
+
+
+@pytest.mark.parametrize(
+    ("answer", "title"),
+    [
+        ("Gerne! Hier ist eine Gutenachtgeschichte für Mia:\n\n**Der Fuchs**\n\n", "Der Fuchs"),
+        ("¡Claro! Aquí tienes un cuento para Emma:\n\n**El zorro**\n\n", "El zorro"),
+        ("好的，这是一个睡前故事：\n\n《小狐狸》\n\n", "小狐狸"),
+        ("Voici une histoire :\n\nLe renard\n\n", "Le renard"),
+        ("**Titel:** Der Fuchs\n\n", "Der Fuchs"),
+        ("<title>The Fox</title>", "The Fox"),
+        ("The Fox<br>\n\n", "The Fox"),
+        ("=== The Fox ===\n\n", "The Fox"),
+    ],
+)
+def test_titles_are_found_in_all_languages(answer: str, title: str) -> None:
+    """Behind an announcement in any language, with labels, tags and quotation marks of any kind."""
+    found, end = _read(answer + "A fox ran.\n\n===\nIt slept.")
+
+    assert (title, "A fox ran.") == (found, end.text)
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ("Вот что ответил ёжик:\n— Я не боюсь.", "Вот что ответил ёжик:\n— Я не боюсь."),
+        ("Вот что ответил ёжик:\n\n— Я не боюсь.", "Вот что ответил ёжик:\n\n— Я не боюсь."),
+        ("Here is the rest of the story:\n\nShe slept.", "She slept."),
+        ("Вот продолжение сказки:\n\nОна спала.", "Она спала."),
+        ("Here is the rest of the story:\nShe slept.", "Here is the rest of the story:\nShe slept."),
+        ("===\nThey slept.", ""),
+        ("Summary: They slept.", ""),
+    ],
+)
+def test_a_leg_that_goes_on_keeps_its_first_line(answer: str, text: str) -> None:
+    """Only an announcement of the continuation, with an empty line behind it, is none of the story."""
+    assert text == _read(answer, title_wanted=False, title="Fox", language_code="ru")[1].text
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    marks=st.lists(st.lists(st.sampled_from(_MARKS), max_size=3), min_size=1, max_size=25),
+    words_asked=st.sampled_from([None, 3, 40, 1_000]),
+    break_=st.sampled_from(["\n", "\n\n", "\r\n\r\n"]),
+    padding=st.sampled_from(["", _LONG, _LONG * 8, _LONG * 30]),
+    title_wanted=st.booleans(),
+)
+def test_no_sentence_is_lost_but_in_the_last_block(
+    marks: list[list[str]], words_asked: int | None, break_: str, padding: str, *, title_wanted: bool
+) -> None:
+    """Whatever stands between sentences: text, in order, is all that a later separator or label follows."""
+    head = f"Title{break_}Once. " if title_wanted else "Once. "
+    lines = [f"{''.join(before)}{padding}Number{number}x." for number, before in enumerate(marks)]
+    text = _read(
+        head + break_.join(lines) + f"{break_}===\nThe end.\n",
+        title_wanted=title_wanted,
+        words_asked=words_asked,
+        step=50,
+    )[1].text
+    told = [int(number) for number in re.findall(r"Number(\d+)x", text)]
+    hidden = set(range(len(lines))) - set(told)
+
+    assert told == sorted(told)
+    assert all("I hope" in lines[number] or _is_certain(marks[: number + 1]) for number in hidden)
+
+
+def _is_certain(marks: list[list[str]]) -> bool:
+    """Whether a separator and, behind nothing but empty lines, a label came."""
+    said = "".join(mark for before in marks for mark in [*before, "x\n"])
+    return re.search(r"(?:={2,}|= = =)[\s#>*=-]*(?:\[?Summary|Итог)", said) is not None
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 64, 100_000])
+def test_a_long_answer_is_read_in_linear_time(step: int) -> None:
+    """Hundreds of labels and separators in a row are read once each."""
+    body = "\n\n".join(f"Summary: {number}.\n\n===\n\n{_LONG}{number}." for number in range(300))
+    answer = _read(f"T\n\nA fox ran.\n\n{body}\n\n===\nIt slept.", step=step)[1]
+
+    assert answer.text.count("The fox walked") == answer.text.count("Summary: ") == 300
+    assert answer.summary == "It slept."
