@@ -31,6 +31,8 @@ from story_service.settings import StorySettings
 from story_service.upkeep import Provider, Upkeep
 
 _READ_ONLY: Final = frozenset({f"{OPENROUTER}:key", f"{OPENROUTER}:models"})
+_LONGEST_WAIT: Final = 60.0
+"""Seconds: the span that limits are set for. Who reads a story takes a silence of two minutes for death."""
 _SLOW_SHARE: Final = 0.5
 """Of the time that a model has for its first text: from there on it counts as slow."""
 _SPARE_CONNECTIONS: Final = 32
@@ -83,7 +85,10 @@ def build(settings: StorySettings, *, provider: Provider | None = None, budget: 
         writers={OFFLINE: _embedded_writer(engine, settings)},
         chat_writer=paid.writer if paid is not None else None,
         policy=RetryPolicy(
-            retries=settings.max_retries, delay=settings.retry_delay_seconds, backoff=settings.retry_backoff
+            retries=settings.max_retries,
+            delay=settings.retry_delay_seconds,
+            backoff=settings.retry_backoff,
+            longest_wait=_LONGEST_WAIT,
         ),
         budget=budget or RetryBudget(),
         generations=paid.generations if paid is not None else None,

@@ -53,11 +53,12 @@ class StoryGenerator:
         generations: Generations | None = None,
         metrics: StoryMetrics | None = None,
         generation_info_wait: float = 3.0,
+        patience: float = 10.0,
     ) -> None:
         """`writers` is by model; `chat_writer` has every other that `selector` may choose.
 
         `policy` and `budget` are for calls to the same model again; `generation_info_wait` is how long the end of a
-        story waits for what providers tell of it, in seconds.
+        story waits for what providers tell of it, and `patience` is for a circuit that is the last hope, in seconds.
         """
         self._selector = selector
         self._writers = dict(writers)
@@ -67,6 +68,7 @@ class StoryGenerator:
         self._generations = generations
         self._metrics = metrics
         self._wait = generation_info_wait
+        self._patience = patience
 
     async def generate(
         self, assignment: Assignment, *, deadline: float | None = None
@@ -88,6 +90,7 @@ class StoryGenerator:
             budget=self._budget,
             metrics=self._metrics,
             deadline=deadline,
+            patience=self._patience,
         )
         async with aclosing(relay.run()) as items:
             async for item in items:

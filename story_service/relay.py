@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import math
+import random
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -16,6 +16,7 @@ from story_service.chat import OutOfTokensError
 from story_service.errors import Tried, all_failed, generation_failed, why
 from story_service.ports import LegCut, LegEnded, LegStarted, LegText, LegTitle, ModelCall, ModelWriter
 from story_service.selection import Notice, Selection, gone_on_with
+from story_service.unfit import UnfitError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
@@ -33,6 +34,8 @@ _OF_THE_KEY: Final = frozenset({ProviderErrorKind.AUTH, ProviderErrorKind.QUOTA}
 """What no other model behind the same key can do better."""
 _OF_THE_PACE: Final = frozenset({ProviderErrorKind.RATE, ProviderErrorKind.CONCURRENCY})
 _LEAST_WAIT: Final = 0.05
+_LATE_SHARE: Final = 0.1
+"""Of a wait: who waits for the same circuit does not come back at the same moment."""
 _OF_THE_STORY: Final = "TEXT_TOO_LONG"
 """No other leg can mend it: what is out is out."""
 
@@ -41,7 +44,9 @@ class Relay:
     """One story on its way through the models of its selection.
 
     A model that fails is asked again as the retry policy says, from where the story stands then. The next one takes
-    over when that is of no use, and at once where this one has too much to do or had begun to speak.
+    over when that is of no use, and at once where this one has too much to do or had begun to speak. A model whose
+    answer was whole and no story, or all thought and no text, is well and paid for: it is asked once more at most, and
+    only where no other one is left.
     """
 
     def __init__(
@@ -57,7 +62,10 @@ class Relay:
         deadline: float | None = None,
         patience: float = 10.0,
     ) -> None:
-        """`deadline` is on the loop's clock; `patience` is for a circuit that is the last hope, in seconds."""
+        """`deadline` is on the loop's clock; `patience` is for a circuit that is the last hope, in seconds.
+
+        A circuit that only rests, since its provider asked for it, is waited for as long as a retry may be.
+        """
         self._models = list(selection.models)
         self._notices = list(selection.notices)
         self._content = content
@@ -68,11 +76,13 @@ class Relay:
         self._metrics = metrics
         self._deadline = deadline
         self._patience = patience
+        self._patience_to_rest = max(patience, policy.longest_wait)
         self._tried: list[Tried] = []
         self._began = asyncio.get_running_loop().time()
         self._attempts = 0
         self._called = False
         self._retries = 0
+        self._asked_once_more = False
         self._waiting = 0.0
         self._started: LegStarted | None = None
         self._ended: LegEnded | None = None
@@ -111,6 +121,7 @@ class Relay:
             may_wait=self._may_wait,
         )
         before = self._attempts
+        self._asked_once_more = False
         try:
             async for attempt in attempts:
                 failure: ProviderError | DomainError | None = None
@@ -196,23 +207,40 @@ class Relay:
         if not self._called:
             # It was waited for already: there was no room for the call.
             return False
-        if isinstance(error, OutOfTokensError):
+        others = any(model != OFFLINE for model in self._models)
+        if isinstance(error, OutOfTokensError) and self._content.leg_has_text:
             # It wrote as much as one answer may have, and goes on with the next.
             return True
         if error.kind in _OF_THE_PACE:
             return not self._models
-        return not (self._content.leg_has_text and any(model != OFFLINE for model in self._models))
+        if isinstance(error, OutOfTokensError | UnfitError) and not self._content.leg_has_text:
+            once_more = not others and not self._asked_once_more
+            self._asked_once_more = True
+            return once_more
+        return not (self._content.leg_has_text and others)
 
     def _retried(self, model: str, error: ProviderError, number: int, wait: float) -> None:
         self._retries += 1
         _log.warning("model is asked again", model=model, kind=error.kind.value, attempt=number, wait=round(wait, 3))
 
+    def _can_sit_out(self, error: CircuitOpenError) -> bool:
+        """Whether a circuit is waited for: others probe it, or it is to be left alone for a moment, or only rests."""
+        asked = error.retry_after or 0.0
+        wait = max(asked * (1 + _LATE_SHARE * random.random()), _LEAST_WAIT)
+        end = asyncio.get_running_loop().time() + wait
+        patience = self._patience_to_rest if error.resting else self._patience
+        if asked > patience or (self._deadline is not None and end >= self._deadline):
+            return False
+        if error.resting:
+            self._patience_to_rest -= wait
+        else:
+            self._patience -= wait
+        self._waiting = wait
+        return True
+
     def _failed(self, model: str, error: ProviderError | DomainError, attempts: int) -> None:
-        wait = error.retry_after or 0.0 if isinstance(error, CircuitOpenError) else math.inf
-        if not self._models and wait <= self._patience:
-            # Others probe it, or it is to be left alone for a moment only: nothing was asked, and nothing else is left.
-            self._waiting = max(wait, _LEAST_WAIT)
-            self._patience -= self._waiting
+        if not self._models and isinstance(error, CircuitOpenError) and self._can_sit_out(error):
+            # Nothing was asked, and nothing else is left.
             self._models = [model]
             return
         self._tried.append(Tried(model, error, attempts))

@@ -81,6 +81,11 @@ _REFUSED: Final = [
     (error(429, retry_after="3600"), "RATE_LIMITED", grpc.StatusCode.RESOURCE_EXHAUSTED),
     (error(401, http_status=200), "UPSTREAM_AUTH", grpc.StatusCode.FAILED_PRECONDITION),
     (stream(Finish("content_filter"), DONE), "CONTENT_REFUSED", grpc.StatusCode.FAILED_PRECONDITION),
+    (
+        story("I am sorry, but I can not write that."),
+        "CONTENT_REFUSED",
+        grpc.StatusCode.FAILED_PRECONDITION,
+    ),
 ]
 _PASSING: Final = [
     (error(408), "NETWORK_ERROR"),
@@ -98,11 +103,12 @@ _PASSING: Final = [
     (stream(DONE), "UPSTREAM_UNAVAILABLE"),
     (stream(Finish(), Usage(), DONE), "UPSTREAM_UNAVAILABLE"),
     (stream(Text("  \n"), Finish(), Usage(), DONE), "UPSTREAM_UNAVAILABLE"),
-    (stream(Text("x"), Finish("length"), Usage(), DONE), "UPSTREAM_UNAVAILABLE"),
     (stream(Event({"error": error_object(502, "no")})), "UPSTREAM_UNAVAILABLE"),
-    (story(_SHORT), "UPSTREAM_UNAVAILABLE"),
-    (story("I am sorry, but I can not write that."), "UPSTREAM_UNAVAILABLE"),
-    (story(f"{TITLE}\n\n" + "The owl was very quiet and very tired. " * 40), "UPSTREAM_UNAVAILABLE"),
+]
+_UNFIT: Final = [
+    stream(Text("x"), Finish("length"), Usage(), DONE),
+    story(_SHORT),
+    story(f"{TITLE}\n\n" + "The owl was very quiet. " * 40),
 ]
 
 
@@ -140,7 +146,24 @@ async def test_what_may_pass_is_asked_again_and_then_told(
     assert "Mia" not in f"{failure.message}{failure.metadata}"
 
 
-@pytest.mark.parametrize("answer", [each for each, _ in _PASSING])
+@pytest.mark.parametrize("answer", _UNFIT)
+async def test_whole_answers_that_are_no_story_are_paid_for_twice_at_most(
+    writing: Desk, model: str, answer: Answer
+) -> None:
+    """They say nothing against the provider, so that the circuit of the model counts no failure for them."""
+    writing.upstream.answer(*[answer] * 2)
+    telling = await writing.tell(model=model)
+    status = status_pb2_grpc.StatusServiceStub(writing.service.channel)
+    circuits = (await status.GetStatus(status_pb2.GetStatusRequest(), timeout=10)).status.circuits
+
+    assert "UPSTREAM_UNAVAILABLE" == telling.failure.reason
+    assert [(model, "TRUNCATED")] * 2 == telling.outcomes
+    assert [(2, 0)] == [
+        (each.total_calls, each.failed_calls) for each in circuits if each.name == f"openrouter:{model}"
+    ]
+
+
+@pytest.mark.parametrize("answer", [*[each for each, _ in _PASSING], *_UNFIT])
 async def test_what_passes_is_not_seen(writing: Desk, model: str, answer: Answer) -> None:
     """The second call succeeds: the caller has the story, and the books have both calls."""
     writing.upstream.answer(answer)
@@ -323,12 +346,12 @@ async def test_the_only_model_goes_on_with_its_own_text(writing: Desk, model: st
 )
 async def test_a_leg_that_starts_over_is_never_heard(writing: Desk, model: str, answer: Answer) -> None:
     """Its text stays inside, its call is in the books, and the next model goes on."""
-    writing.upstream.answer(stream(*pieces(WHOLE[:800])), *[answer] * 4)
+    writing.upstream.answer(stream(*pieces(WHOLE[:800])), answer)
     writing.upstream.default = goes_on
     telling = await writing.tell(model=model, fallback_models=[f"{model}-2", f"{model}-3"])
 
     assert TEXT == telling.text
-    assert [(model, "TRUNCATED"), *[(f"{model}-2", "TRUNCATED")] * 4, (f"{model}-3", "")] == telling.outcomes
+    assert [(model, "TRUNCATED"), (f"{model}-2", "TRUNCATED"), (f"{model}-3", "")] == telling.outcomes
     assert pytest.approx(writing.upstream.total_cost) == telling.cost
 
 

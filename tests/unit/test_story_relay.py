@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from support.story_writers import CALL, leg
@@ -10,10 +11,12 @@ from servicekit.errors import DomainError
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.retry import RetryPolicy
 from story_service.assignment import Assignment, Listener
+from story_service.chat import OutOfTokensError
 from story_service.errors import cost_unknown
 from story_service.generation import Completed, Delta, StoryGenerator, StoryItem, Title
-from story_service.ports import CallOutcome, LegCut, LegItem, LegStarted, LegText, LegTitle, ModelCall
+from story_service.ports import CallOutcome, LegCut, LegItem, LegStarted, LegText, LegTitle, ModelCall, Spending
 from story_service.selection import ModelSelector, Notice
+from story_service.unfit import UnfitError
 
 _KIND = ProviderErrorKind
 
@@ -59,20 +62,23 @@ def _good(model: str, *sentences: str, titled: bool = True) -> tuple[Sequence[Le
     return [_started(model, embedded=model == "offline"), *rest], None
 
 
-def _generator(writer: _Writer, *models: str, retries: int = 3) -> StoryGenerator:
+def _generator(
+    writer: _Writer, *models: str, retries: int = 3, longest_wait: float = 30.0, patience: float = 10.0
+) -> StoryGenerator:
     return StoryGenerator(
         selector=ModelSelector(default_model=models[0], fallback_models=models[1:], key_set=True),
         writers={"offline": writer},
         chat_writer=writer,
-        policy=RetryPolicy(retries=retries, delay=0.001),
+        policy=RetryPolicy(retries=retries, delay=0.001, longest_wait=longest_wait),
+        patience=patience,
     )
 
 
 _ASSIGNMENT = Assignment(story_id="id", child=Listener(name="Mia"), spent_usd=1.0)
 
 
-async def _told(writer: _Writer, *models: str, retries: int = 3) -> list[StoryItem]:
-    return [item async for item in _generator(writer, *models, retries=retries).generate(_ASSIGNMENT)]
+async def _told(writer: _Writer, *models: str, **how: Any) -> list[StoryItem]:
+    return [item async for item in _generator(writer, *models, **how).generate(_ASSIGNMENT)]
 
 
 async def _failure(writer: _Writer, *models: str, retries: int = 3) -> DomainError:
@@ -209,6 +215,54 @@ async def test_the_last_hope_is_waited_for_a_moment() -> None:
     assert 3 == len(patient.asked)
     assert "CIRCUIT_OPEN" == (await _failure(hopeless, "a/one")).reason
     assert 1 == len(hopeless.asked)
+
+
+async def test_a_rest_is_waited_for_as_long_as_a_retry_may_be() -> None:
+    """Another story was told to come back later: this one does too, where nothing else is left."""
+    rest = CircuitOpenError("a/one", provider="fake", retry_after=0.02, resting=True)
+    patient = _Writer(([], rest), _good("a/one", "Once."))
+    await _told(patient, "a/one", longest_wait=0.03, patience=0.001)
+    hopeless = _Writer(([], rest))
+    with pytest.raises(DomainError):
+        await _told(hopeless, "a/one", longest_wait=0.01, patience=0.001)
+    failed = _Writer(([], CircuitOpenError("a/one", provider="fake", retry_after=0.02)))
+    with pytest.raises(DomainError):
+        await _told(failed, "a/one", longest_wait=0.03, patience=0.001)
+
+    assert (2, 1, 1) == (len(patient.asked), len(hopeless.asked), len(failed.asked))
+
+
+_UNFIT = UnfitError("too short", provider="fake", request_id="")
+_OUT_OF_TOKENS = OutOfTokensError(provider="fake", request_id="", spending=Spending())
+
+
+@pytest.mark.parametrize("error", [_UNFIT, _OUT_OF_TOKENS], ids=["unfit", "all thought"])
+async def test_a_whole_answer_that_is_no_story_is_not_paid_for_again_and_again(error: ProviderError) -> None:
+    """The next model is asked at once; where there is none but the embedded one, the same model once more."""
+    writer = _Writer(_failing("a/one", error), _good("a/two", "Once."))
+    await _told(writer, "a/one", "a/two")
+    last = _Writer(*[_failing("a/one", error)] * 2, _good("offline", "Once."))
+    await _told(last, "a/one", "offline")
+    alone = _Writer(*[_failing("a/one", error)] * 2)
+    await _failure(alone, "a/one")
+
+    assert ["a/one", "a/two"] == writer.models
+    assert ["a/one", "a/one", "offline"] == last.models
+    assert ["a/one", "a/one"] == alone.models
+
+
+async def test_a_model_that_reaches_its_bound_with_text_goes_on_itself() -> None:
+    """As often as retries are allowed, also where another model stands by."""
+    said = (LegTitle("Mia"), LegText("Once."))
+    writer = _Writer(
+        _failing("a/one", _OUT_OF_TOKENS, *said),
+        _failing("a/one", _OUT_OF_TOKENS, LegText(" Twice."), call_id="g"),
+        _good("a/one", " Thrice.", titled=False),
+    )
+    told = await _told(writer, "a/one", "a/two")
+
+    assert ["a/one"] * 3 == writer.models
+    assert "Once. Twice. Thrice." == "".join(item.text for item in told if isinstance(item, Delta))
 
 
 async def test_a_circuit_that_is_open_is_no_wait_where_others_write() -> None:
