@@ -25,7 +25,6 @@ from support.openrouter_fake import (
 from support.story_models import TEXT, TITLE, Desk, Telling, desk, goes_on
 
 from servicekit.errors import DomainError
-from tale.common.v1 import status_pb2, status_pb2_grpc
 
 _MODELS: Final = ["chaos/one", "chaos/two", "chaos/three"]
 _NEVER: Final = asyncio.Event()
@@ -70,20 +69,10 @@ async def _written(writing: Desk, limit: asyncio.Semaphore) -> list[Telling]:
             text = tellings[-1].text if tellings else ""
             if tellings:
                 assert _passing(tellings[-1].failure)
-                await _let_time_pass(writing)
             tellings.append(
                 await writing.tell(text, title=title, timeout=100, model=_MODELS[0], fallback_models=_MODELS[1:])
             )
     return tellings
-
-
-async def _let_time_pass(writing: Desk) -> None:
-    """A model that failed too often is asked again after a minute; here somebody resets its circuit instead."""
-    stub = status_pb2_grpc.StatusServiceStub(writing.service.channel)
-    status = (await stub.GetStatus(status_pb2.GetStatusRequest(), timeout=60)).status
-    for circuit in status.circuits:
-        if circuit.state == status_pb2.CIRCUIT_STATE_OPEN:
-            await stub.ResetCircuit(status_pb2.ResetCircuitRequest(name=circuit.name), timeout=60)
 
 
 def _passing(failure: DomainError) -> bool:
