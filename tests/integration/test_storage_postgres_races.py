@@ -67,7 +67,8 @@ async def test_racing_creates_with_a_request_id_make_one_story(stories: Supabase
 
 async def test_racing_creates_of_different_requests_under_one_id_let_one_win(stories: SupabaseStoryStore) -> None:
     """The others are refused, and leave no story."""
-    new = [new_story(request_id="r-1", fingerprint=bytes([number]) * 32) for number in range(AT_ONCE)]
+    # From 1 on: zeros stand for a request whose content was erased, which any other repeats.
+    new = [new_story(request_id="r-1", fingerprint=bytes([number]) * 32) for number in range(1, AT_ONCE + 1)]
     reasons = await outcomes(*(stories.create(ME, one) for one in new))
     assert ["", *["REQUEST_ID_REUSED"] * (AT_ONCE - 1)] == sorted(reasons)
     assert 1 == len(await stories.list_page(ME, common_pb2.StoryFilter(), limit=100, after=None))
