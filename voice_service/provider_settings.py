@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from servicekit.settings import CommaList, ServiceSettings
+from servicekit.settings import ServiceSettings
 from voice_service.elevenlabs.config import BASE_URL, DEFAULT_MODEL, FORMATS, RACHEL, Endpoint
 from voice_service.ports import MP3_44100_128
 from voice_service.speech.config import MAX_TEXT_LENGTH, SAMPLE_RATE, SpeechFormat
-from voice_service.speech.declared import VoiceMap
+from voice_service.speech.declared import Languages, VoiceMap
 
 
 def _known_format(value: str) -> str:
@@ -119,7 +119,7 @@ class ProviderSettings(ServiceSettings):
     speech_sample_rate: int = Field(
         SAMPLE_RATE, ge=8_000, le=192_000, validation_alias="SPEECH_SAMPLE_RATE", description="Hz of its pcm"
     )
-    speech_languages: CommaList = Field(
+    speech_languages: Languages = Field(
         (),
         validation_alias="SPEECH_LANGUAGES",
         description="Languages that its model speaks, comma-separated; unset: those of SPEECH_VOICES",

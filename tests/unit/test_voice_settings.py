@@ -58,6 +58,14 @@ def test_keys_and_addresses_bring_providers(monkeypatch: pytest.MonkeyPatch) -> 
     assert "secret-key" not in repr(settings)
 
 
+def test_languages_are_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With regions and scripts, however they are written."""
+    settings = _load(monkeypatch, **SPEECH, SPEECH_LANGUAGES="en, pt-BR,zh-Hant-TW , haw")
+
+    assert ("en", "pt-BR", "zh-Hant-TW", "haw") == settings.speech_languages
+    assert settings.speech_languages == _made(settings)["speech"].metadata.languages
+
+
 def test_a_key_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """ELEVENLABS_API_KEY_FILE alone is enough."""
     file = tmp_path / "key"
@@ -75,6 +83,11 @@ def test_a_key_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         ("SPEECH_EXTRA", '{"input": "secret-key"}', SPEECH),
         ("SPEECH_PROVIDERS", "{secret-key", {}),
         ("SPEECH_VOICES", "{secret-key", {}),
+        ("SPEECH_VOICES", '{"secret-key": "anna"}', SPEECH),
+        ("SPEECH_LANGUAGES", "en, secret-key", SPEECH),
+        ("SPEECH_LANGUAGES", "english", SPEECH),
+        ("SPEECH_LANGUAGES", "en;de", SPEECH),
+        ("VOICE_SLOW_SECONDS", "0", {}),
         ("ELEVENLABS_OUTPUT_FORMAT", "secret-key", {}),
         ("ELEVENLABS_STABILITY", "7", {}),
         ("DEFAULT_VOICE_PROVIDER", "nobody", {}),

@@ -19,7 +19,7 @@ from pydantic import (
 
 from servicekit.endpoints import check_base_url
 from servicekit.secrets import SecretSource
-from servicekit.settings import ConfigurationError
+from servicekit.settings import CommaList, ConfigurationError
 from voice_service.speech.config import MAX_TEXT_LENGTH, SAMPLE_RATE, SpeechConfig, SpeechFormat
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ OWN_FIELDS: Final = frozenset({"input", "model", "voice", "response_format", "sp
 """What the adapter itself puts into a request, so that `extra` can not."""
 
 _MAX_PROVIDERS: Final = 32
-_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,5}")
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8}){0,5}")
 
 
 def _voices(value: object) -> object:
@@ -48,6 +48,14 @@ def _language(value: str) -> str:
     return value
 
 
+def _languages(codes: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(map(_LANGUAGE.fullmatch, codes)):
+        raise ValueError("must be language codes, such as en,pt-BR")
+    return codes
+
+
+Languages: TypeAlias = Annotated[CommaList, AfterValidator(_languages)]
+"""Language codes (BCP-47), comma-separated."""
 Language: TypeAlias = Annotated[str, AfterValidator(_language)]
 VoiceId: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
 VoiceMap: TypeAlias = Annotated[
