@@ -190,7 +190,7 @@ class AnswerReader:
             return
         self._head = ""
         self._ruled = self._ruled or line.kind is LineKind.RULE
-        if line.kind in {LineKind.TEXT, LineKind.SUMMARY, LineKind.CLOSING}:
+        if line.kind is LineKind.TEXT or line.text:
             self._write_line(line.text, whole=whole)
         else:
             self._break()

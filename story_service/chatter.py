@@ -46,6 +46,7 @@ _STOP: Final = re.compile(r"(?<![.!?\u2026])[.!?\u2026\u3002\uff01\uff1f]+[\"'\u
 _DRESSED: Final = re.compile(r"[#*_\"'\u201c\u201e\u00ab\u300a\u300c\u300e\u3010\[<]|[\w ]{3,20}[:\uff1a]\s?\S")
 _MOST_WORDS: Final = 12
 _MOST_CHARACTERS: Final = 100
+_STOPS: Final = (".", "\u2026", "\u3002")
 _SPEECH: Final = ("\u2014", "\u2013", "-")
 
 
@@ -69,14 +70,16 @@ def is_closing(head: str) -> bool:
     return _CLOSING.match(head) is not None
 
 
-def like_title(line: str) -> bool:
-    """True for a line that looks like a title and not like the first sentences of a text."""
+def like_title(line: str, *, stopped: bool) -> bool:
+    """True for a line that looks like a title and not like the first sentences of a text.
+
+    `stopped`: it may end with a full stop, where it is short.
+    """
     line = line.strip()
     if len(line) > _MOST_CHARACTERS or line.startswith(_SPEECH) or line.endswith((":", "\uff1a")):
         return False
     if _DRESSED.match(line):
         return True
-    words = line.split()
-    if _STOP.search(line):
+    if _STOP.search(line) or (not stopped and line.endswith(_STOPS)):
         return False
-    return len(words) <= (_MOST_WORDS // 2 if line.endswith((".", "\u3002")) else _MOST_WORDS)
+    return len(line.split()) <= (_MOST_WORDS // 2 if line.endswith(_STOPS) else _MOST_WORDS)

@@ -173,7 +173,9 @@ class _Held:
             case LineKind.CLOSING:
                 self.closing = True
             case LineKind.SEPARATOR:
+                # Behind a label, it may underline that.
                 self.separated = self.separated or not self.content
+                self.labelled = self.labelled and bool(self.content)
             case LineKind.SUMMARY:
                 self.labelled = self.labelled or not self.content
         if read.text.strip():

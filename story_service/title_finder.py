@@ -53,7 +53,7 @@ class TitleFinder:
             return None
         if not self._skipped:
             return Found(line.strip())
-        if (self._blank or self._certain) and like_title(line):
+        if (self._blank or self._certain) and like_title(line, stopped=self._certain):
             self._title = line.strip()
             return None
         return self._without_title(line)

@@ -111,6 +111,7 @@ def test_a_story_that_goes_on_behind_a_label_is_whole_without_a_summary() -> Non
         ("en", "Summary for the next writer: "),
         ("en", "**[Summary]** "),
         ("en", "====\n"),
+        ("en", "Summary\n=======\n"),
         ("en", "==\n"),
         ("en", "= = =\n"),
         ("en", "**===**\n"),
@@ -242,6 +243,12 @@ def test_what_is_said_behind_the_story_is_not_read_aloud(closing: str, behind: s
             "Хорошо, когда сказка рядом!",
             "Жила лиса. Она спала.",
         ),
+        (
+            "Хорошо, когда сказка рядом!\n\nЖила лиса.\n\nОна спала.",
+            "Хорошо, когда сказка рядом!",
+            "Жила лиса.\n\nОна спала.",
+        ),
+        ("Sure! Here is a story:\n\nThe Fox.\n\nIt ran.", "The Fox.", "It ran."),
         ("Of course!\n\nThe fox ran home.\n\n===\nIt slept.", "Of course!", "The fox ran home."),
         ("Вот и сказка про лису\n\nЖила лиса.", "Вот и сказка про лису", "Жила лиса."),
         ("A Short Summary\n\nOnce. Slept.", "A Short Summary", "Once. Slept."),
@@ -324,8 +331,9 @@ def test_no_sentence_is_lost_but_in_the_last_block(
 
 
 def _is_certain(marks: list[list[str]]) -> bool:
-    """Whether a separator and, behind nothing but empty lines, a label came."""
+    """Whether a separator and, behind nothing but empty lines and good wishes, a label came."""
     said = "".join(mark for before in marks for mark in [*before, "x\n"])
+    said = re.sub(r"(?m)^[#>* =]*I hope.*\n", "", said)
     return re.search(r"(?:={2,}|= = =)[\s#>*=-]*(?:\[?Summary|Итог)", said) is not None
 
 
