@@ -19,7 +19,7 @@ from prometheus_client.exposition import choose_encoder
 from servicekit.circuit_metrics import CircuitCollector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from servicekit.resilience.snapshot import BreakerSnapshot
 
@@ -85,9 +85,14 @@ class Metrics:
         """The values of a label that come from outside, at most so many."""
         return Labels(most)
 
-    def show_circuits(self, snapshots: Callable[[], Sequence[BreakerSnapshot]]) -> None:
-        """Shows the state, the calls and the transitions of circuit breakers, read at each scrape. Once a process."""
-        self.registry.register(CircuitCollector(snapshots))
+    def show_circuits(
+        self, snapshots: Callable[[], Sequence[BreakerSnapshot]], *, listed: Collection[str] | None = None
+    ) -> None:
+        """Shows the state, the calls and the transitions of circuit breakers, read at each scrape. Once a process.
+
+        Those whose names are not `listed` (None: all are) are shown together, as "other".
+        """
+        self.registry.register(CircuitCollector(snapshots, listed=listed))
 
     def rpc(self, method: str, code: str, seconds: float, *, known: bool) -> None:
         """An RPC has ended.

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import random as randomness
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -48,11 +48,16 @@ def _default(name: str) -> BreakerConfig:
 
 
 class BreakerManager:
-    """Makes breakers by name and keeps them, at most `most` of them.
+    """Makes breakers by name and keeps them.
 
     `configs` is the configuration by name, or what makes one from a name; a name that the mapping does not hold gets
-    the defaults of BreakerConfig. A breaker too many takes the place of one that is closed and unused, the one that
-    was asked for longest ago first; its counts go with it.
+    the defaults of BreakerConfig.
+
+    Where names come from callers, `listed` are those that are known beforehand: they are kept for good, and alone have
+    a label of their own in the metrics (None: all have one, none is kept for good). Of the others at most `most` are
+    kept: one too many takes the place of one that is unused and closed, or else half-open, the one that was asked for
+    longest ago first. One that is open or has calls in flight is never thrown out; where all are like that, a new one
+    is not kept.
     """
 
     def __init__(
@@ -60,25 +65,27 @@ class BreakerManager:
         configs: Configs = _default,
         *,
         metrics: Metrics | None = None,
+        listed: Collection[str] | None = None,
         most: int = 256,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         random: Callable[[], float] = randomness.random,
     ) -> None:
         self._configs = configs
+        self._listed = None if listed is None else frozenset(listed)
         self._most = most
         self._clock = clock
         self._now = now
         self._random = random
         self._breakers: dict[str, CircuitBreaker] = {}
         if metrics is not None:
-            metrics.show_circuits(self.snapshots)
+            metrics.show_circuits(self.snapshots, listed=self._listed)
 
     def get(self, name: str, *, provider: str = "") -> CircuitBreaker:
         """The breaker of that name; made where there is none yet."""
         breaker = self._breakers.pop(name, None)
+        keep = breaker is not None or self._has_room(name)
         if breaker is None:
-            self._make_room()
             breaker = CircuitBreaker(
                 self._config(name, provider),
                 clock=self._clock,
@@ -86,8 +93,9 @@ class BreakerManager:
                 random=self._random,
                 on_change=_log_change,
             )
-        # Last in the order is who was asked for last.
-        self._breakers[name] = breaker
+        if keep:
+            # Last in the order is who was asked for last.
+            self._breakers[name] = breaker
         return breaker
 
     def protect(self, name: str, *, provider: str = "", retry: RetryPolicy | None = None) -> Protected:
@@ -129,11 +137,22 @@ class BreakerManager:
             config = self._configs(name)
         return replace(config, name=name, provider=provider or config.provider)
 
-    def _make_room(self) -> None:
-        if len(self._breakers) < self._most:
-            return
-        idle = (name for name, each in self._breakers.items() if each.state == "closed" and not each.in_flight)
-        del self._breakers[next(idle, None) or next(iter(self._breakers))]
+    def _has_room(self, name: str) -> bool:
+        """Whether a new breaker of that name may be kept; makes room for it."""
+        if self._is_listed(name):
+            return True
+        others = [each for each in self._breakers.values() if not self._is_listed(each.name)]
+        if len(others) < self._most:
+            return True
+        idle = [each for each in others if each.state != "open" and not each.in_flight]
+        if not idle:
+            return False
+        # Sorting keeps the order among those that are alike.
+        del self._breakers[min(idle, key=lambda each: each.state != "closed").name]
+        return True
+
+    def _is_listed(self, name: str) -> bool:
+        return self._listed is not None and name in self._listed
 
 
 def circuit_not_found() -> Exception:

@@ -143,3 +143,22 @@ def test_text_is_no_id(text: str) -> None:
         AuditLog().record("demo", "speech", 200, 0.1, voice=text)
 
     assert "(no id)" == logs[0]["voice"]
+
+
+def test_names_that_callers_make_up_have_one_label() -> None:
+    """However many there are, Prometheus sees the listed circuits and one more."""
+    metrics = Metrics()
+    breakers = BreakerManager(metrics=metrics, listed=["models"])
+    for name in ("models", "a/b", "c/d", "e/f"):
+        with breakers.get(name).call():
+            pass
+    breakers.get("e/f").open_until(60)
+
+    def value(name: str, circuit: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(name, {"circuit": circuit, **labels})
+
+    assert (1.0, 3.0) == tuple(
+        value("circuit_breaker_calls_total", circuit, outcome="success") for circuit in ("models", "other")
+    )
+    assert (2.0, 1.0) == tuple(value("circuit_breaker_state", "other", state=state) for state in ("closed", "open"))
+    assert None is value("circuit_breaker_state", "a/b", state="closed")

@@ -86,13 +86,39 @@ def test_breakers_are_bounded() -> None:
     assert ["a", "d", "e"] == [snapshot.name for snapshot in breakers.snapshots()]
 
 
-def test_where_all_are_open_the_oldest_goes() -> None:
-    """The bound holds whatever happens."""
-    breakers = BreakerManager(most=2)
-    for name in ("a", "b", "c"):
-        fail(breakers, name, 5)
+def test_what_is_open_or_in_use_is_never_thrown_out() -> None:
+    """The bound holds all the same: what there is no room for still works, and is not kept."""
+    clock = FakeClock()
+    breakers = BreakerManager(most=3, clock=clock)
+    fail(breakers, "open", 5)
+    in_use = breakers.get("in use")
+    with in_use.call():
+        fail(breakers, "open too", 5)
+        for number in range(100):
+            fail(breakers, f"other-{number}", 5)
+        assert in_use is breakers.get("in use")
+        assert ["open", "open"] == [breakers.get(name).state for name in ("open", "open too")]
+    assert 3 == len(breakers.snapshots())
+    clock.advance(70)
+    with breakers.get("new").call():
+        breakers.get("newer")
+        breakers.get("newest")
 
-    assert ["b", "c"] == [snapshot.name for snapshot in breakers.snapshots()]
+    assert ["new", "newest", "open too"] == [snapshot.name for snapshot in breakers.snapshots()]
+
+
+def test_those_that_are_listed_have_room_whatever_comes() -> None:
+    """Callers who name many models do not make it forget the configured ones."""
+    breakers = BreakerManager(most=3, listed=["a", "b"])
+    breakers.get("a")
+    for number in range(10):
+        fail(breakers, f"other-{number}", 5)
+    fail(breakers, "b", 5)
+    for number in range(10):
+        breakers.get(f"more-{number}")
+
+    assert ["a", "b", "other-0", "other-1", "other-2"] == [snapshot.name for snapshot in breakers.snapshots()]
+    assert "open" == breakers.get("b").state
 
 
 def test_changes_are_logged() -> None:
