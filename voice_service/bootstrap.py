@@ -34,7 +34,7 @@ from voice_service.transcription.guarded import GuardedTranscriber
 from voice_service.transcription.openai_transcriber import OpenAITranscriber
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from voice_service.messages import NarrationRequest
     from voice_service.ports import ProviderMetadata, VoiceProvider
@@ -68,7 +68,9 @@ def assemble(
     metrics = metrics or Metrics()
     voice_metrics = voice_metrics or VoiceMetrics(metrics)
     callable_ones = [each for each in providers if not isinstance(each, Announced)]
-    circuits = _circuits(settings, metrics)
+    # A file that comes when all of it is made begins late by its nature, and so does what is written down.
+    streaming = {each.metadata.name for each in callable_ones if each.metadata.supports_streaming}
+    circuits = _circuits(settings, metrics, streaming)
     gates = ProviderGates(circuits, lambda metadata: _allowance(settings, metadata))
     registry = _registry(settings, providers, gates)
     cache = open_cache(
@@ -175,13 +177,14 @@ def _registry(
     return registry
 
 
-def _circuits(settings: VoiceServiceSettings, metrics: Metrics) -> BreakerManager:
+def _circuits(settings: VoiceServiceSettings, metrics: Metrics, streaming: Collection[str]) -> BreakerManager:
     def config(name: str) -> BreakerConfig:
         return BreakerConfig(
             name=name,
             failure_threshold=settings.breaker_failures,
             recovery_timeout=settings.breaker_seconds,
             max_recovery_timeout=max(settings.breaker_seconds, settings.breaker_most_seconds),
+            slow_call_seconds=settings.slow_seconds if name in streaming else None,
         )
 
     return BreakerManager(config, metrics=metrics)

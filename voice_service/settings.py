@@ -138,6 +138,14 @@ class VoiceServiceSettings(ProviderSettings):
         validation_alias="VOICE_BREAKER_FAILURES",
         description="Failures in a row after which a provider is not called for a while",
     )
+    slow_seconds: float = Field(
+        10.0,
+        gt=0,
+        le=600,
+        validation_alias="VOICE_SLOW_SECONDS",
+        description="Seconds to the first byte from which a call is slow, where sound comes as it is made; a provider "
+        "that is mostly slow is not called for a while",
+    )
     breaker_seconds: float = Field(
         30.0,
         gt=0,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -11,7 +12,7 @@ from support.voice_kit import STORY, NamedVoice, Voice, faults, reason_of, voice
 from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
 from tale.voice.v1 import voice_pb2
 from voice_service.mock.script import MockScript
-from voice_service.ports import SegmentRequest, SpeechItem, VoiceInfo
+from voice_service.ports import ProviderMetadata, SegmentRequest, SpeechItem, VoiceInfo
 
 DEAD: dict[str, Any] = {"kind": "overload", "times": None}
 FALLBACK: dict[str, Any] = {"default_provider": "one", "provider_fallback": ("two",)}
@@ -247,6 +248,33 @@ async def test_a_short_wait_is_sat_out_and_a_long_one_closes_the_door(kind: str)
             assert state == (await _provider(voice)).circuit_state
 
         assert (None, speakers) == (told.error, {segment.provider for segment in told.segments})
+
+
+@pytest.mark.parametrize(
+    ("slow_seconds", "streams", "state"), [(0.001, True, "open"), (0.001, False, "closed"), (600, True, "closed")]
+)
+async def test_a_voice_that_is_always_late_is_left_alone(slow_seconds: float, streams: bool, state: str) -> None:
+    """Where its sound comes as it is made; the first byte of one that sends whole files says nothing."""
+    one = Streaming("one", MockScript(first_byte_seconds=0.01), streams=streams)
+    async with voice_service(one, default_provider="one", slow_seconds=slow_seconds) as voice:
+        for number in range(20):
+            assert (await voice.tell(f"Good night, number {number}.")).error is None
+        shown = (await _provider(voice)).circuit_state
+        circuit = await _circuit(voice)
+
+    assert (state, 20, 0) == (shown, circuit.total_calls, circuit.failed_calls)
+
+
+class Streaming(NamedVoice):
+    """One that says of itself whether its sound comes as it is made."""
+
+    def __init__(self, name: str, script: MockScript, *, streams: bool) -> None:
+        super().__init__(name, script)
+        self._streams = streams
+
+    @property
+    def metadata(self) -> ProviderMetadata:
+        return replace(super().metadata, supports_streaming=self._streams)
 
 
 async def test_a_circuit_can_be_closed_by_hand() -> None:
