@@ -70,7 +70,7 @@ class Narrator:
 
     async def _speak(self) -> None:
         board, ledger = self._desk.board, self._desk.ledger
-        self._spool = await self._spools.open(self._desk.record.story.length_minutes)
+        self._spool = await self._open_spool()
         restarts = 0
         while True:
             self._desk.lease.check()
@@ -101,7 +101,7 @@ class Narrator:
         if self._spool is not None:
             self._spool.close()
         self._spool = None
-        self._spool = await self._spools.open(self._desk.record.story.length_minutes)
+        self._spool = await self._open_spool()
         self._pinned = None
         self._book = []
         self._audio_id = new_id()
@@ -261,6 +261,10 @@ class Narrator:
         )
         audio.duration.CopyFrom(self._desk.board.progress().audio_duration)
         return audio
+
+    async def _open_spool(self) -> Spool:
+        story = self._desk.record.story
+        return await self._spools.open(story.length_minutes, story.voice.audio_format)
 
     def _need_spool(self) -> Spool:
         if self._spool is None:

@@ -62,9 +62,9 @@ def check_voice(problems: Violations, voice: common_pb2.VoiceSelection, *, path:
         if voice.settings.HasField(name):  # type: ignore[arg-type]  # the names stand above
             problems.in_range(f"{path}.settings.{name}", getattr(voice.settings, name), low, high)
     problems.check(
-        voice.audio_format in {common_pb2.AUDIO_FORMAT_UNSPECIFIED, common_pb2.AUDIO_FORMAT_MP3},
+        voice.audio_format in common_pb2.AudioFormat.values(),
         f"{path}.audio_format",
-        "must be AUDIO_FORMAT_MP3 (or unset); this version makes no other",
+        "must be AUDIO_FORMAT_MP3, AUDIO_FORMAT_WAV or AUDIO_FORMAT_OGG_OPUS (or unset)",
     )
 
 

@@ -59,9 +59,11 @@ def spec_of(
     fallback_models: tuple[str, ...] = (),
     temperature: float | None = None,
     seed: int | None = None,
+    max_tokens: int | None = None,
     max_cost: float | None = None,
     voice_provider: str = "",
     voice_id: str = "",
+    audio_format: str | None = None,
     no_narrate: bool = False,
 ) -> common_pb2.StorySpec:
     """What the options ask for. What was not said stays unset, so that the server decides."""
@@ -79,7 +81,8 @@ def spec_of(
         fallback_models=fallback_models,
         temperature=temperature,
         seed=seed,
+        max_tokens=max_tokens,
         max_cost_usd=max_cost,
         narrate=False if no_narrate else None,
-        voice=voice_of(voice_provider, voice_id),
+        voice=voice_of(voice_provider, voice_id, audio_format),
     )

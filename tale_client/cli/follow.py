@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from tale.common.v1 import common_pb2
 from tale_client.cli.ending import close, goes_on
 from tale_client.cli.options import (
     check_out,
@@ -39,7 +40,14 @@ def watch_command(story_id: str, *, out: Path, as_json: bool, target: str) -> No
 @json_option
 @target_option
 def narrate_command(
-    story_id: str, *, voice_provider: str, voice_id: str, out: Path, as_json: bool, target: str
+    story_id: str,
+    *,
+    voice_provider: str,
+    voice_id: str,
+    audio_format: str | None,
+    out: Path,
+    as_json: bool,
+    target: str,
 ) -> None:
     """Tell the kept story ID aloud again, or in another voice, and write its files.
 
@@ -47,7 +55,7 @@ def narrate_command(
     """
     check_out(out)
     run(
-        _narrate(story_id, voice_provider, voice_id, out=out, as_json=as_json, target=target),
+        _narrate(story_id, voice_of(voice_provider, voice_id, audio_format), out=out, as_json=as_json, target=target),
         interrupted=lambda: goes_on(story_id),
         followed=lambda: story_id,
     )
@@ -72,9 +80,11 @@ async def _watch(story_id: str, *, out: Path, as_json: bool, target: str) -> int
     return close(story, performance.kept, json_too=as_json)
 
 
-async def _narrate(story_id: str, provider: str, voice_id: str, *, out: Path, as_json: bool, target: str) -> int:
+async def _narrate(
+    story_id: str, voice: common_pb2.VoiceSelection | None, *, out: Path, as_json: bool, target: str
+) -> int:
     async with client_of(target) as client:
-        before = await client.narrate_story(story_id, voice_of(provider, voice_id))
+        before = await client.narrate_story(story_id, voice)
         written = len(before.content)
         performance = Performance(client, Shelf(out), quiet=as_json, before=before)
         # The text is known and whole: only its telling is new.

@@ -15,6 +15,12 @@ from tale_client.client import AsyncTaleClient
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
+FORMATS: Final = {
+    "mp3": common_pb2.AUDIO_FORMAT_MP3,
+    "wav": common_pb2.AUDIO_FORMAT_WAV,
+    "ogg": common_pb2.AUDIO_FORMAT_OGG_OPUS,
+}
+
 CONNECT_SECONDS: Final = 3.0
 """Seconds that a person waits for a gateway before hearing that there is none."""
 
@@ -58,7 +64,7 @@ def check_out(folder: Path) -> None:
 
 
 def voice_options(command: CommandT) -> CommandT:
-    """`--voice-provider` and `--voice`."""
+    """`--voice-provider`, `--voice` and `--format`."""
     provider = click.option(
         "--voice-provider",
         default="",
@@ -68,7 +74,10 @@ def voice_options(command: CommandT) -> CommandT:
     voice = click.option(
         "--voice", "voice_id", default="", metavar="ID", help="A voice of that provider; default: by language."
     )
-    return provider(voice(command))
+    audio_format = click.option(
+        "--format", "audio_format", type=click.Choice(list(FORMATS)), help="Kind of audio file; default: mp3."
+    )
+    return provider(voice(audio_format(command)))
 
 
 def client_of(target: str) -> AsyncTaleClient:
@@ -76,8 +85,10 @@ def client_of(target: str) -> AsyncTaleClient:
     return AsyncTaleClient(target, connect_timeout=CONNECT_SECONDS)
 
 
-def voice_of(provider: str, voice_id: str) -> common_pb2.VoiceSelection | None:
+def voice_of(provider: str, voice_id: str, audio_format: str | None) -> common_pb2.VoiceSelection | None:
     """The voice that was asked for; None if nothing was said about it."""
-    if not provider and not voice_id:
+    if not provider and not voice_id and not audio_format:
         return None
-    return common_pb2.VoiceSelection(provider=provider, voice_id=voice_id)
+    return common_pb2.VoiceSelection(
+        provider=provider, voice_id=voice_id, audio_format=FORMATS[audio_format] if audio_format else None
+    )

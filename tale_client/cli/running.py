@@ -47,9 +47,11 @@ _OPTIONS: Final = {
     "spec.fallback_models": "--fallback-model",
     "spec.temperature": "--temperature",
     "spec.seed": "--seed",
+    "spec.max_tokens": "--max-tokens",
     "spec.max_cost_usd": "--max-cost",
     "spec.voice.provider": "--voice-provider",
     "spec.voice.voice_id": "--voice",
+    "spec.voice.audio_format": "--format",
     "voice.provider": "--voice-provider",
     "voice.voice_id": "--voice",
     **{

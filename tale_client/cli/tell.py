@@ -54,6 +54,7 @@ from tale_client.cli.shelf import Shelf
 @click.option("--fallback-model", "fallback_models", multiple=True, help="Tried when the first fails. Repeatable.")
 @click.option("--temperature", type=float, help="Sampling temperature, 0 to 2.")
 @click.option("--seed", type=int, help="Makes the embedded writer, and models that honour it, repeatable.")
+@click.option("--max-tokens", type=int, metavar="N", help="Most tokens that one answer of a model may have.")
 @click.option("--max-cost", type=float, metavar="USD", help="Most that the text may cost.")
 @voice_options
 @click.option("--no-narrate", is_flag=True, help="Text only.")
@@ -69,7 +70,7 @@ def tell_command(
     """Tell a new story.
 
     The text appears on standard output while it is written; notes and progress go to standard error. OUT/<title>.md
-    gets the text with what is known of it, OUT/<title>.mp3 the audio, checked against its checksum. A file of another
+    gets the text with what is known of it, OUT/<title>.mp3 (or .wav, .ogg) the audio, checked against its checksum. A file of another
     story is never overwritten.
 
     \b

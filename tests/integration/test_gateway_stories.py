@@ -62,6 +62,25 @@ async def test_a_story_is_kept_as_it_was_told(home: House) -> None:
     assert ["store", "writer"] == list(kept.embedded_parts)
 
 
+@pytest.mark.parametrize(
+    ("audio_format", "content_type", "begins"),
+    [(common_pb2.AUDIO_FORMAT_WAV, "audio/wav", b"RIFF"), (common_pb2.AUDIO_FORMAT_OGG_OPUS, "audio/ogg", b"OggS")],
+)
+async def test_a_story_is_told_in_the_format_that_was_asked_for(
+    home: House, audio_format: common_pb2.AudioFormat.ValueType, content_type: str, begins: bytes
+) -> None:
+    """From the first sound to the kept file."""
+    wish = spec(3, minutes=1)
+    wish.voice.audio_format = audio_format
+    watcher = await home.tell(wish)
+    assert watcher.done is not None
+    assert READY == watcher.done.state
+    header, data = await home.read_audio(watcher.story_id)
+    assert bytes(watcher.audio) == data
+    assert (audio_format, content_type) == (header.audio_format, header.content_type.partition(";")[0])
+    assert data.startswith(begins)
+
+
 async def test_segments_tile_text_and_audio(home: House) -> None:
     """The title is a segment with an empty span; every byte and every character belongs to one segment."""
     watcher = await home.tell(spec(2))

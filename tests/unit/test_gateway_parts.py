@@ -173,7 +173,9 @@ def test_all_that_is_wrong_with_a_spec_is_said_at_once() -> None:
         max_cost_usd=-1,
         max_tokens=0,
         voice=common_pb2.VoiceSelection(
-            provider="../x", settings=common_pb2.VoiceSettings(speed=9), audio_format=common_pb2.AUDIO_FORMAT_WAV
+            provider="../x",
+            settings=common_pb2.VoiceSettings(speed=9),
+            audio_format=9,  # type: ignore[arg-type] # of a later version
         ),
     )
     assert violated(spec) == [
