@@ -90,5 +90,7 @@ def voice_of(provider: str, voice_id: str, audio_format: str | None) -> common_p
     if not provider and not voice_id and not audio_format:
         return None
     return common_pb2.VoiceSelection(
-        provider=provider, voice_id=voice_id, audio_format=FORMATS[audio_format] if audio_format else None
+        provider=provider,
+        voice_id=voice_id,
+        audio_format=FORMATS.get(audio_format or "", common_pb2.AUDIO_FORMAT_UNSPECIFIED),
     )

@@ -70,8 +70,8 @@ def tell_command(
     """Tell a new story.
 
     The text appears on standard output while it is written; notes and progress go to standard error. OUT/<title>.md
-    gets the text with what is known of it, OUT/<title>.mp3 (or .wav, .ogg) the audio, checked against its checksum. A file of another
-    story is never overwritten.
+    gets the text with what is known of it, OUT/<title>.mp3 (or .wav, .ogg) the audio, checked against its checksum. A
+    file of another story is never overwritten.
 
     \b
     Exit codes:
