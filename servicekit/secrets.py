@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -17,12 +19,15 @@ _log: Final = structlog.stdlib.get_logger(__name__)
 
 _LOOK_SECONDS: Final = 5.0
 _MAX_BYTES: Final = 16_384
+_OPEN: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+"""A pipe is not waited for."""
 
 
 class SecretSource:
     """A key that may rotate: the file's content where a file is named, else the value that was given at start.
 
-    The file is looked at every five seconds at most. While it can not be read or is empty, the last good key stays.
+    The file is looked at every five seconds at most. While it can not be read, is empty or no regular file (a pipe
+    could hold everybody up), the last good key stays.
     """
 
     def __init__(
@@ -38,7 +43,7 @@ class SecretSource:
         self._file = file
         self._name = name
         self._clock = clock
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, ...] | None = None
         self._look_at = float("-inf")
 
     def get(self) -> str:
@@ -51,11 +56,14 @@ class SecretSource:
     def _reread(self, file: Path) -> None:
         try:
             state = file.stat()
-            seen = (state.st_mtime_ns, state.st_size, state.st_ino)
+            # A rewrite may keep time and size, but not the time of its change, which nobody can set.
+            seen = (state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino, state.st_dev)
             if seen == self._seen:
                 return
-            with file.open("rb") as opened:
-                value = opened.read(_MAX_BYTES).decode().strip()
+            with os.fdopen(os.open(file, _OPEN), "rb") as opened:
+                if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                    raise OSError("not a regular file")  # noqa: TRY301 - one place tells of all that is wrong
+                value = opened.read(_MAX_BYTES).decode("utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
             _log.warning("key file can not be read", variable=f"{self._name}_FILE", why=type(error).__name__)
             return

@@ -67,6 +67,38 @@ def test_the_last_good_key_stays_while_its_file_is_no_good(tmp_path: Path, conte
     assert "good" == source.get()
 
 
+def test_a_key_file_that_is_rewritten_alike_is_read_again(tmp_path: Path) -> None:
+    """Same size, same time of the last writing: the time of the change tells."""
+    clock, file = _Clock(), tmp_path / "key"
+    file.write_text("one")
+    os.utime(file, ns=(1, 1))
+    source = SecretSource(None, file, name="A_KEY", clock=clock)
+    assert "one" == source.get()
+
+    before = file.stat().st_ctime_ns
+    while file.stat().st_ctime_ns == before:
+        file.write_text("two")
+        os.utime(file, ns=(1, 1))
+    clock.now = 5.0
+    assert "two" == source.get()
+
+
+def test_a_byte_order_mark_is_no_part_of_the_key(tmp_path: Path) -> None:
+    """Some editors write one."""
+    file = tmp_path / "key"
+    file.write_bytes(b"\xef\xbb\xbfkey\r\n")
+
+    assert "key" == SecretSource(None, file, name="A_KEY").get()
+
+
+def test_a_pipe_is_no_key_file(tmp_path: Path) -> None:
+    """Nobody waits for it: what was given stays."""
+    pipe = tmp_path / "key"
+    os.mkfifo(pipe)
+
+    assert "given" == SecretSource(SecretStr("given"), pipe, name="A_KEY").get()
+
+
 @pytest.mark.parametrize(
     "url", ["https://host.example/v1", "http://127.0.0.1:8080", "http://localhost/v1", "http://[::1]:1/v1"]
 )
