@@ -80,7 +80,7 @@ class Asking:
         limit = assignment.max_cost_usd
         if limit is None:
             return
-        price = self._catalogue.price_of(request.model)
+        price = self._catalogue.highest_price_of(request.model)
         if price is None:
             raise cost_unknown(request.model)
         most = _cost(price, prompt_tokens(request), request.max_tokens or 0)

@@ -35,8 +35,11 @@ MAX_MODEL_ID_LENGTH: Final = 200
 
 _MOST_UPSTREAM_MODELS: Final = 10_000
 _PASSED_THROUGH: Final = re.compile(r"[A-Za-z0-9~][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*(?::[A-Za-z0-9._-]+)?")
-_ROUTED_VARIANTS: Final = frozenset({"nitro", "floor", "online", "exacto"})
-"""Ways of routing a model, which OpenRouter takes behind any id and lists behind none."""
+_ROUTED_VARIANTS: Final[Mapping[str, float | None]] = {"floor": 1.0, "nitro": 3.0, "exacto": 3.0, "online": None}
+"""Ways of routing a model, which OpenRouter takes behind any id and lists behind none: by how much each may cost more.
+
+None: nobody knows, since each search on the web is billed beside the tokens.
+"""
 _NO_KEY: Final = "OPENROUTER_API_KEY is not set on the story service."
 _NOT_OFFERED: Final = "OpenRouter does not offer it at present."
 
@@ -128,11 +131,15 @@ class Catalogue:
         for model in self._models:
             if model.id == model_id:
                 return model
-        known = next((model for model in KNOWN_MODELS if model.id == model_id), None)
-        return self._merged(known or _unknown(model_id))
+        return self._merged(_told_of(model_id))
+
+    def highest_price_of(self, model_id: str) -> Price | None:
+        """What the model may cost at most, by whoever it is run; None where that is not known."""
+        price, (_, margin) = self.price_of(model_id), _routed(model_id)
+        return None if price is None or margin is None else Price(margin * price.prompt, margin * price.completion)
 
     def price_of(self, model_id: str) -> Price | None:
-        """What the model costs; None where it is not known."""
+        """What the model usually costs; None where it is not known."""
         model = self.find(model_id)
         prompt, completion = model.prompt_usd_per_million_tokens, model.completion_usd_per_million_tokens
         return None if prompt is None or completion is None else Price(prompt, completion)
@@ -164,20 +171,18 @@ class Catalogue:
         return known
 
     def _offered(self, model_id: str) -> bool:
-        base, _, variant = model_id.partition(":")
-        return (
-            self._upstream is None
-            or model_id in self._upstream
-            or (variant in _ROUTED_VARIANTS and base in self._upstream)
-        )
+        return self._upstream is None or model_id in self._upstream or _routed(model_id)[0] in self._upstream
 
     def _merged(self, model: ModelInfo) -> ModelInfo:
-        told = None if self._upstream is None else self._upstream.get(model.id)
+        upstream = self._upstream or {}
+        told = upstream.get(model.id)
+        name = told.name if told is not None else ""
+        told = told or upstream.get(_routed(model.id)[0])
         if told is None:
             return model
         return replace(
             model,
-            display_name=told.name or model.display_name,
+            display_name=name or model.display_name,
             prompt_usd_per_million_tokens=told.prompt_usd_per_million_tokens,
             completion_usd_per_million_tokens=told.completion_usd_per_million_tokens,
             context_length=told.context_length or model.context_length,
@@ -204,11 +209,10 @@ def listed_models(
     """
     first = default_model if key_set else OFFLINE
     ids = dict.fromkeys((first, default_model, *fallback_models, OFFLINE, *(model.id for model in KNOWN_MODELS)))
-    known = {model.id: model for model in KNOWN_MODELS}
-    known[OFFLINE] = embedded_model(language_codes=language_codes, fallback_models=fallback_models)
+    known = {OFFLINE: embedded_model(language_codes=language_codes, fallback_models=fallback_models)}
     return tuple(
         replace(
-            known.get(model_id) or _unknown(model_id),
+            known.get(model_id) or _told_of(model_id),
             is_default=model_id == first,
             fallback_position=fallback_models.index(model_id) + 1 if model_id in fallback_models else 0,
         )
@@ -230,6 +234,21 @@ def embedded_model(*, language_codes: Sequence[str], fallback_models: Sequence[s
         is_default=True,
         fallback_position=fallback_models.index(OFFLINE) + 1 if OFFLINE in fallback_models else 0,
     )
+
+
+def _routed(model_id: str) -> tuple[str, float | None]:
+    """The id of the model behind a way of routing it, and by how much that may cost more; any other id as it is."""
+    base, _, variant = model_id.partition(":")
+    return (base, _ROUTED_VARIANTS[variant]) if variant in _ROUTED_VARIANTS else (model_id, 1.0)
+
+
+def _told_of(model_id: str) -> ModelInfo:
+    """What is known of a model before anybody was asked."""
+    base, _ = _routed(model_id)
+    for model in KNOWN_MODELS:
+        if model.id == base:
+            return model if base == model_id else replace(model, id=model_id, aliases=(), display_name=model_id)
+    return _unknown(model_id)
 
 
 def _unknown(model_id: str) -> ModelInfo:

@@ -104,6 +104,22 @@ def test_without_a_price_a_limit_can_not_be_held() -> None:
     assert 0 == asking.estimated_cost(asking.request(_assignment(), "nobody/knows"), "text")
 
 
+def test_a_way_of_routing_has_a_price_with_a_margin() -> None:
+    """What the cheapest company takes would not do as a bound; the estimate afterwards is without it."""
+    asking = _asking(max_tokens=1000)
+    plain, routed = (asking.request(_assignment(), f"openai/gpt-4o{variant}") for variant in ("", ":nitro"))
+    assert asking.estimated_cost(plain, "text") == asking.estimated_cost(routed, "text") > 0
+    price = Catalogue([]).price_of("openai/gpt-4o")
+    assert price is not None
+    most = (price.prompt * prompt_tokens(plain) + price.completion * 1000) / 1e6
+
+    assert routed == asking.request(_assignment(max_cost_usd=most * 3.001), "openai/gpt-4o:nitro")
+    for limit, model in ((most * 2.999, "openai/gpt-4o:nitro"), (100.0, "openai/gpt-4o:online")):
+        with pytest.raises(DomainError) as caught:
+            asking.request(_assignment(max_cost_usd=limit), model)
+        assert "COST_LIMIT" == caught.value.reason
+
+
 def test_what_the_request_says_wins_over_what_is_set() -> None:
     """Temperature, even 0, and seed; tokens by the setting, or else by the length."""
     request = _asking(temperature=0.9, max_tokens=50).request(_assignment(temperature=0.0, seed=7), "a/b")

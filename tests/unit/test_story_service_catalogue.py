@@ -168,19 +168,41 @@ def test_what_the_provider_tells_takes_the_place_of_what_was_known() -> None:
 
 
 def test_a_way_of_routing_is_offered_where_its_model_is() -> None:
-    """OpenRouter lists `vendor/own` and takes `vendor/own:nitro`, at a price that is not known."""
+    """OpenRouter lists `vendor/own` and takes `vendor/own:nitro`, as long, and up to three times as dear."""
     models = listed_models(default_model="vendor/own:nitro", fallback_models=(), language_codes=[], key_set=True)
     catalogue = Catalogue(models)
     catalogue.refresh(
         [
             UpstreamModel(
-                id="vendor/own", name="", prompt_usd_per_million_tokens=3.0, completion_usd_per_million_tokens=4.0
+                id="vendor/own",
+                name="Own",
+                prompt_usd_per_million_tokens=3.0,
+                completion_usd_per_million_tokens=4.0,
+                context_length=64_000,
             )
         ]
     )
 
     assert _by_id(catalogue)["vendor/own:nitro"].facts.available
-    assert catalogue.price_of("vendor/own:nitro") is None
+    assert ("own:nitro", 64_000) == (
+        _by_id(catalogue)["vendor/own:nitro"].info.display_name,
+        catalogue.find("vendor/own:nitro").context_length,
+    )
+    assert Price(3.0, 4.0) == catalogue.price_of("vendor/own:nitro")
+    assert [Price(3.0, 4.0), Price(3.0, 4.0), Price(9.0, 12.0), Price(9.0, 12.0), None, None] == [
+        catalogue.highest_price_of(f"vendor/own{variant}")
+        for variant in ("", ":floor", ":nitro", ":exacto", ":online", ":unheard-of")
+    ]
+
+
+def test_a_way_of_routing_a_known_model_is_that_model() -> None:
+    """Before anybody was asked: its lengths, its price, and whether it takes a prefill."""
+    catalogue = Catalogue([])
+    known, routed = catalogue.find("anthropic/claude-3.5-sonnet"), catalogue.find("anthropic/claude-3.5-sonnet:nitro")
+
+    assert (known.context_length, known.accepts_prefill) == (routed.context_length, routed.accepts_prefill)
+    assert ("anthropic/claude-3.5-sonnet:nitro", ()) == (routed.id, routed.aliases)
+    assert None is catalogue.price_of("anthropic/claude-3.5-sonnet:free")
 
 
 def test_an_older_list_is_marked_until_it_is_refreshed() -> None:
