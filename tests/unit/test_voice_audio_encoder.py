@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.audio.encoder import AudioEncoder, encode_mp3
+from voice_service.audio.encoder import AudioEncoder, encode, encode_mp3
 from voice_service.audio.finish import SegmentFinisher
 from voice_service.audio.mp3 import walk
 from voice_service.mock.provider import MockVoiceProvider
 from voice_service.offline.provider import OfflineVoiceProvider
-from voice_service.ports import SegmentRequest
+from voice_service.ports import MP3_44100_128, OGG_OPUS_48000, WAV_44100, SegmentRequest, StoryFormat
 
 
 def tone(seconds: float, sample_rate: int) -> bytes:
@@ -31,11 +31,26 @@ def test_encoding_keeps_the_duration(sample_rate: int) -> None:
     assert 0 < walked.duration - 1.0 < 3 * 1152 / 44_100
 
 
-def test_same_pcm_gives_the_same_bytes() -> None:
-    """Encoding is deterministic."""
-    pcm = tone(0.5, 22_050)
+@pytest.mark.parametrize("story_format", [MP3_44100_128, WAV_44100, OGG_OPUS_48000], ids=lambda each: each.name)
+@pytest.mark.parametrize("samples", [131_199, 131_200, 60_000])
+def test_same_pcm_gives_the_same_sound(story_format: StoryFormat, samples: int) -> None:
+    """Nothing random is mixed in, wherever in memory it is made."""
+    pcm = (np.random.default_rng(1).normal(size=samples) * 3_000).astype("<i2").tobytes()
+    made, held = set(), []
+    for _ in range(12):
+        held.append(bytes(len(held) * 10_007))
+        made.add(encode(pcm, 24_000, story_format).data)
 
-    assert encode_mp3(pcm, 22_050) == encode_mp3(pcm, 22_050)
+    assert 1 == len(made)
+
+
+def test_what_is_loud_is_cut_and_not_turned_over() -> None:
+    """Resampling overshoots where full steps follow each other."""
+    square = np.where(np.arange(24_000) // 40 % 2, 32_767, -32_768).astype("<i2")
+    loud = np.frombuffer(encode(square.tobytes(), 24_000, WAV_44100).data, dtype="<i2")
+
+    assert (32_767, -32_768) == (loud.max(), loud.min())
+    assert 24_000 // 40 - 1 == np.count_nonzero(np.diff(loud > 0))
 
 
 def test_encoding_starts_with_an_empty_reservoir() -> None:

@@ -49,7 +49,7 @@ class Sound:
 
 
 def encode_mp3(pcm: bytes, sample_rate: int) -> bytes:
-    """Encode mono s16le `pcm` at `sample_rate` Hz as 44.1 kHz mono MP3 of 128 kbit/s; the same PCM, the same bytes.
+    """Encode mono s16le `pcm` at `sample_rate` Hz as 44.1 kHz mono MP3 of 128 kbit/s.
 
     Each call is a stream of its own: its bit reservoir starts empty, so encoded segments may be joined end to end.
     LAME's delay puts 25 ms of silence before the sound. Blocks for 0.2 s for each minute. Raises ValueError on half a
@@ -59,7 +59,10 @@ def encode_mp3(pcm: bytes, sample_rate: int) -> bytes:
 
 
 def encode(pcm: bytes, sample_rate: int, story_format: StoryFormat) -> Sound:
-    """Encode mono s16le `pcm` at `sample_rate` Hz; the same PCM, the same bytes. Blocks.
+    """Encode mono s16le `pcm` at `sample_rate` Hz. Blocks.
+
+    The same PCM gives the same bytes, but only with the same build of soxr, LAME and libopus on the same processor. So
+    what somebody was given is given again from the cache, and never encoded anew.
 
     WAV is samples without a header and Opus packets without pages: `voice_service.audio.container` joins them. Raises
     ValueError on half a sample.
@@ -84,8 +87,12 @@ def _samples(pcm: bytes) -> NDArray[Any]:
 
 
 def _resampled(samples: NDArray[Any], sample_rate: int, story_format: StoryFormat) -> NDArray[Any]:
-    resampled: NDArray[Any] = soxr.resample(samples, sample_rate, story_format.sample_rate, quality="HQ")
-    return resampled.astype("<i2", copy=False)
+    if sample_rate == story_format.sample_rate:
+        return samples
+    # Given whole numbers, soxr would add noise of its own, other noise each time.
+    resampled = soxr.resample(samples.astype("float32"), sample_rate, story_format.sample_rate, quality="HQ")
+    rounded: NDArray[Any] = np.clip(np.rint(resampled, out=resampled), -32_768, 32_767, out=resampled).astype("<i2")
+    return rounded
 
 
 def _coded(samples: NDArray[Any], story_format: StoryFormat) -> Sound:
