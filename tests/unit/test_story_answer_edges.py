@@ -4,12 +4,16 @@
 
 import itertools
 import re
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from story_service.answer import Answer, AnswerReader
+from story_service.assignment import Assignment, Listener
+from story_service.chat import ChatDelta
+from story_service.leg import Leg
 from story_service.ports import LegText, LegTitle
 from story_service.tail import MAX_TAIL
 from story_service.titles import normalise_title
@@ -180,6 +184,16 @@ def test_a_long_summary_is_not_read_aloud_once_the_story_is_whole(words_asked: i
 
     assert spoken is (len(answer.text) > len(_LONG))
     assert spoken is (answer.summary == "")
+
+
+async def test_a_leg_knows_how_long_its_story_is_to_be() -> None:
+    """So that a long summary behind a whole story is not read aloud."""
+    assignment = Assignment(story_id="s", child=Listener(name="Mia"), length_minutes=1)
+    leg = Leg(assignment, model="a/b", provider="p", start_time=datetime.now(UTC))
+    story = " ".join(f"Then the fox met number {number} by the river." for number in range(20))
+    told = [*leg.take(ChatDelta(f"Fox\n\n{story}\n\n===\n{_LONG * 30}"))]
+
+    assert "a friend who told" not in "".join(item.text for item in told if isinstance(item, LegText))
 
 
 @pytest.mark.parametrize("words_asked", [4, None])
