@@ -31,9 +31,11 @@ log = structlog.get_logger(__name__)
 class Run:
     """Makes one story. `execute` is the run; it ends when the story does, or when it may not go on."""
 
-    def __init__(self, desk: Desk, spools: Spools, *, pickup_count: int) -> None:
+    def __init__(self, desk: Desk, spools: Spools, turns: asyncio.Semaphore, *, pickup_count: int) -> None:
+        """`turns` has as many places as stories are made at a time; a run waits for one under its lease."""
         self.desk = desk
         self._spools = spools
+        self._turns = turns
         self._pickup_count = pickup_count
 
     async def execute(self) -> None:
@@ -79,27 +81,25 @@ class Run:
 
     async def _write_and_narrate(self) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
         wanted = self.desk.record.story.narrate
-        problems: list[common_pb2.Problem] = []
         narrated = not wanted
         try:
             async with asyncio.TaskGroup() as tasks:
                 keeper = tasks.create_task(self._keep_lease())
-                narrating = tasks.create_task(self._narrate()) if wanted else None
-                writing = tasks.create_task(self._write())
-                problem = await writing
-                if narrating is not None:
-                    if problem is not None:
-                        narrating.cancel()
-                        await asyncio.wait([narrating])
-                    else:
-                        problem = await narrating
-                        narrated = problem is None
+                async with self._turns:
+                    narrating = tasks.create_task(self._narrate()) if wanted else None
+                    writing = tasks.create_task(self._write())
+                    problem = await writing
+                    if narrating is not None:
+                        if problem is not None:
+                            narrating.cancel()
+                            await asyncio.wait([narrating])
+                        else:
+                            problem = await narrating
+                            narrated = problem is None
                 keeper.cancel()
-                if problem is not None:
-                    problems.append(problem)
         except* LeaseLostError as lost:
             raise LeaseLostError(str(lost.exceptions[0])) from None
-        return self._end_state(narrated=narrated), problems
+        return self._end_state(narrated=narrated), [] if problem is None else [problem]
 
     def _end_state(self, *, narrated: bool) -> common_pb2.StoryState.ValueType:
         if not self.desk.board.text_complete:
@@ -148,6 +148,9 @@ class Run:
             # A leg that was stopped from within: the text failed under a narration, or the run took too long.
             desk.ledger.end_leg(leg_id, common_pb2.ATTEMPT_OUTCOME_CANCELLED)
         checkpoint = storage_pb2.StoryCheckpoint(state=state, problems=problems)
+        if state == common_pb2.STORY_STATE_FAILED:
+            # What was spent on it was spent all the same.
+            checkpoint.generation.usage.CopyFrom(desk.ledger.usage())
         await desk.keep(checkpoint)
         desk.board.set_state(state)
         try:

@@ -40,6 +40,8 @@ class Runs:
         self._clock = clock
         self._checkpointer = Checkpointer(siblings.storage, lease_seconds=settings.lease_seconds, clock=clock)
         self._spools = Spools(Path(settings.data_dir) / "spool", max_bytes=settings.spool_max_bytes)
+        # More at a time would not be made sooner, and beyond what the cores can do leases would run out.
+        self._turns = asyncio.Semaphore(settings.runs_at_once)
         self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
         self._background: list[asyncio.Task[None]] = []
         self._shortening: set[asyncio.Task[None]] = set()
@@ -101,7 +103,7 @@ class Runs:
             settings=self._settings,
             clock=self._clock,
         )
-        run = Run(desk, self._spools, pickup_count=pickup_count)
+        run = Run(desk, self._spools, self._turns, pickup_count=pickup_count)
         context = current_or_none()
         request_id = context.request_id if context is not None else new_id()
         with bound(RequestContext(request_id=request_id, owner=record.owner)):

@@ -316,7 +316,8 @@ async def test_what_a_cut_answer_cost_counts_for_the_limit(tmp_path: Path) -> No
         assert 1 == len(house.writer.calls)
         (call,) = calls_of(story, common_pb2.ATTEMPT_KIND_MODEL_CALL)
         assert call.cost_known
-        assert pytest.approx(0.0999) == call.cost_usd
+        assert pytest.approx(0.0999) == call.cost_usd == story.usage.cost_usd
+        assert story.usage.cost_known
 
 
 async def test_a_request_id_bills_once(tmp_path: Path) -> None:
