@@ -31,7 +31,7 @@ def build(settings: GatewaySettings) -> GatewayApp:
         Erasing(siblings.storage, runs, forgetting),
         runs,
         siblings.storage,
-        System(asking),
+        System(asking, targets=targets),
         heartbeat_seconds=settings.heartbeat_seconds,
     )
     open_door = not is_loopback(settings.listen)

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from gateway.replicas import each_replica
 from servicekit.channel import call_metadata
 from servicekit.errors import FieldViolation, not_found, unavailable, validation_failed
 from servicekit.status_service import package_version
@@ -17,11 +18,24 @@ from tale.gateway.v1 import gateway_pb2
 ASK_SECONDS: Final = 2.0
 
 
-class System:
-    """Asks the siblings how they are."""
+_SEVERITY: Final = (
+    status_pb2.CIRCUIT_STATE_UNSPECIFIED,
+    status_pb2.CIRCUIT_STATE_CLOSED,
+    status_pb2.CIRCUIT_STATE_HALF_OPEN,
+    status_pb2.CIRCUIT_STATE_OPEN,
+)
 
-    def __init__(self, siblings: Mapping[str, grpc.aio.Channel]) -> None:
-        """`siblings` maps the names of services to their channels."""
+
+class System:
+    """Asks the siblings how they are, and all replicas of each about their circuits.
+
+    There is one entry for each service: what one replica says of itself, which is up to the balancing, and of each
+    circuit what the replica says where it stands worst.
+    """
+
+    def __init__(self, siblings: Mapping[str, grpc.aio.Channel], *, targets: Mapping[str, str] | None = None) -> None:
+        """`siblings` maps the names of services to their channels, `targets` to what these lead to."""
+        self._targets = dict(targets or {})
         self._stubs: dict[str, Any] = {
             name: status_pb2_grpc.StatusServiceStub(channel) for name, channel in siblings.items()
         }
@@ -49,20 +63,33 @@ class System:
         """Closes a circuit by hand and says how it is then.
 
         `service` empty: of the one that has a circuit of that name; INVALID_ARGUMENT where several have. NOT_FOUND /
-        CIRCUIT_NOT_FOUND where none has; UNAVAILABLE where none that answers has, but not all answer. Of replicas it
-        is the one that the call reaches.
+        CIRCUIT_NOT_FOUND where none has; UNAVAILABLE where none that answers has, but not all answer.
+
+        All replicas that have it close it; it is an error only where none does.
         """
-        stub = self._stubs[service or await self._having(name)]
+        service = service or await self._having(name)
         request = status_pb2.ResetCircuitRequest(name=name)
-        try:
-            answer: status_pb2.ResetCircuitResponse = await stub.ResetCircuit(
-                request, timeout=timeout, metadata=call_metadata()
-            )
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.NOT_FOUND:
-                raise _unknown_circuit() from None
-            raise
-        return answer.circuit
+
+        async def reset(stub: Any) -> status_pb2.CircuitStatus | grpc.aio.AioRpcError:
+            try:
+                answer: status_pb2.ResetCircuitResponse = await stub.ResetCircuit(
+                    request, timeout=timeout, metadata=call_metadata()
+                )
+            except grpc.aio.AioRpcError as error:
+                return error
+            return answer.circuit
+
+        async with each_replica(self._targets.get(service, "")) as replicas:
+            stubs = [status_pb2_grpc.StatusServiceStub(each) for each in replicas] or [self._stubs[service]]
+            answers = await asyncio.gather(*map(reset, stubs))
+        closed = [each for each in answers if isinstance(each, status_pb2.CircuitStatus)]
+        failed = [each for each in answers if isinstance(each, grpc.aio.AioRpcError)]
+        if closed:
+            return _worst(closed)[0]
+        for error in failed:
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                raise error
+        raise _unknown_circuit()
 
     async def _having(self, circuit: str) -> str:
         answers = await asyncio.gather(*(self._ask(name, stub) for name, stub in self._stubs.items()))
@@ -83,6 +110,18 @@ class System:
         raise _unknown_circuit()
 
     async def _ask(self, name: str, stub: Any) -> status_pb2.ServiceStatus:
+        status, others = await asyncio.gather(self._ask_one(name, stub), self._ask_replicas(name))
+        circuits = _worst([*status.circuits, *(circuit for other in others for circuit in other.circuits)])
+        del status.circuits[:]
+        status.circuits.extend(circuits)
+        return status
+
+    async def _ask_replicas(self, name: str) -> Sequence[status_pb2.ServiceStatus]:
+        async with each_replica(self._targets.get(name, "")) as replicas:
+            stubs = [status_pb2_grpc.StatusServiceStub(each) for each in replicas]
+            return await asyncio.gather(*(self._ask_one(name, stub) for stub in stubs))
+
+    async def _ask_one(self, name: str, stub: Any) -> status_pb2.ServiceStatus:
         try:
             answer: status_pb2.GetStatusResponse = await stub.GetStatus(
                 status_pb2.GetStatusRequest(), timeout=ASK_SECONDS, metadata=call_metadata()
@@ -103,6 +142,14 @@ class System:
         )
         status.uptime.FromNanoseconds(int((time.monotonic() - self._started) * 1e9))
         return status
+
+
+def _worst(circuits: Iterable[status_pb2.CircuitStatus]) -> list[status_pb2.CircuitStatus]:
+    """One of each name, by name: that of the worst state, and of those the busiest."""
+    worst: dict[str, status_pb2.CircuitStatus] = {}
+    for each in sorted(circuits, key=lambda each: (_SEVERITY.index(each.state), each.total_calls)):
+        worst[each.name] = each
+    return [worst[name] for name in sorted(worst)]
 
 
 def _unknown_circuit() -> Exception:
