@@ -39,7 +39,7 @@ class Payloads:
         self.ended = not chunk
         if not self.streamed:
             self._hold(chunk)
-            self._look()
+            self.streamed = self._looks_streamed()
             if not self.streamed:
                 return [bytes(self._body)] if self.ended else []
             chunk = bytes(self._body)
@@ -57,11 +57,10 @@ class Payloads:
         if len(self._body) > MAX_BODY_BYTES:
             raise failure(ProviderErrorKind.TRANSPORT)
 
-    def _look(self) -> None:
-        """See whether it is a stream after all."""
+    def _looks_streamed(self) -> bool:
+        """True once it is known to be a stream after all."""
         if self._known:
-            return
+            return False
         start = self._body[:MAX_LINE_BYTES].removeprefix(BOM).lstrip()
-        if self.ended or len(start) >= _LONGEST_FIELD:
-            self._known = True
-            self.streamed = start.startswith(_FIELDS)
+        self._known = self.ended or len(start) >= _LONGEST_FIELD
+        return self._known and start.startswith(_FIELDS)
