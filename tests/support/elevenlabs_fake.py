@@ -88,6 +88,10 @@ class Call:
     body: Mapping[str, Any] | None
 
 
+_CALL: Final = web.RequestKey("call", Call)
+_ID: Final = web.RequestKey("id", str)
+
+
 def listed_voice(
     voice_id: str,
     name: str,
@@ -226,7 +230,7 @@ class ElevenLabsFake:
         key = request.headers.get("xi-api-key", "")
         call = Call(request.method, request.path, dict(request.query), key, body)
         self.journal.append(call)
-        request["call"], request["id"] = call, f"req-{len(self.speeches)}"
+        request[_CALL], request[_ID] = call, f"req-{len(self.speeches)}"
         self.called.set()
         if self.hold is not None:
             await self.hold.wait()
@@ -256,14 +260,15 @@ class ElevenLabsFake:
         fault = await self._begin(request)
         if fault is not None and fault.breaks is None:
             return _error(fault)
-        body = request["call"].body
+        body = request[_CALL].body
+        assert body is not None
         sound = self.sound(body, request.match_info["voice"])
         timed = request.path.endswith("with-timestamps")
         pieces = self._lines(body["text"], sound) if timed else _pieces(sound)
         response = web.StreamResponse(
             headers={
                 "Content-Type": "application/json" if timed else "audio/mpeg",
-                "request-id": request["id"],
+                "request-id": request[_ID],
                 "character-cost": str(len(body["text"])),
             }
         )
