@@ -36,7 +36,8 @@ def test_encoding_keeps_the_duration(sample_rate: int) -> None:
 def test_same_pcm_gives_the_same_sound(story_format: StoryFormat, samples: int) -> None:
     """Nothing random is mixed in, wherever in memory it is made."""
     pcm = (np.random.default_rng(1).normal(size=samples) * 3_000).astype("<i2").tobytes()
-    made, held = set(), []
+    made: set[bytes] = set()
+    held: list[bytes] = []
     for _ in range(12):
         held.append(bytes(len(held) * 10_007))
         made.add(encode(pcm, 24_000, story_format).data)
