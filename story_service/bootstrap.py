@@ -14,7 +14,7 @@ from servicekit.status_service import package_version
 from story_service.app import OPENROUTER, StoryApp
 from story_service.asking import Asking, AskingSettings
 from story_service.catalogue import OFFLINE, Catalogue, listed_models
-from story_service.chat_writer import ChatWriter
+from story_service.chat_writer import ChatWriter, circuit_of
 from story_service.embedded import EmbeddedWriter
 from story_service.facts import ModelsNow
 from story_service.generation import StoryGenerator
@@ -30,7 +30,10 @@ from story_service.servicer import StoryServicer
 from story_service.settings import StorySettings
 from story_service.upkeep import Provider, Upkeep
 
-_READ_ONLY: Final = frozenset({f"{OPENROUTER}:key", f"{OPENROUTER}:models"})
+_OPERATIONS: Final = tuple(circuit_of(OPENROUTER, name) for name in ("key", "models", GENERATION))
+"""What is asked beside the stories, and changes nothing."""
+_LAST_GOOD_SECONDS: Final = 300.0
+"""How long the last good answer stands in after a new one was due."""
 _LONGEST_WAIT: Final = 60.0
 """Seconds: the span that limits are set for. Who reads a story takes a silence of two minutes for death."""
 _SLOW_SHARE: Final = 0.5
@@ -65,7 +68,11 @@ def build(settings: StorySettings, *, provider: Provider | None = None, budget: 
     catalogue = Catalogue(models, key_set=key_set)
     metrics = Metrics()
     story_metrics = StoryMetrics(metrics, models=[model.id for model in models])
-    breakers = BreakerManager(lambda name: _breaker(name, settings), metrics=metrics)
+    breakers = BreakerManager(
+        lambda name: _breaker(name, settings),
+        metrics=metrics,
+        listed=[*_OPERATIONS, *(circuit_of(OPENROUTER, model.id) for model in models if not model.embedded)],
+    )
     paces = Paces()
     prompts = _prompts(settings)
     paid: _Paid | None = None
@@ -194,10 +201,14 @@ def _embedded_writer(engine: OfflineWriter, settings: StorySettings) -> Embedded
 
 def _breaker(name: str, settings: StorySettings) -> BreakerConfig:
     """Five failures in a row, or half of a minute's calls, leave a model alone for a minute."""
-    if name in _READ_ONLY:
-        return BreakerConfig(name=name, max_retries=2, cache_on_failure=True, cache_ttl=300.0)
-    if name == f"{OPENROUTER}:{GENERATION}":
-        return BreakerConfig(name=name)
+    if name in _OPERATIONS:
+        return BreakerConfig(
+            name=name,
+            # A generation is looked for again and again within one call already.
+            max_retries=0 if name == _OPERATIONS[-1] else 2,
+            cache_on_failure=True,
+            cache_ttl=settings.models_refresh_seconds + _LAST_GOOD_SECONDS,
+        )
     return BreakerConfig(name=name, slow_call_seconds=_SLOW_SHARE * settings.first_token_timeout_seconds)
 
 

@@ -45,7 +45,7 @@ class Generations:
     ) -> None:
         """`timeout` is how long a provider is asked until it knows the generation, in seconds."""
         self._chat = chat
-        self._breakers = breakers
+        self._protected = breakers.protect(f"{chat.provider}:{ENDPOINT}", provider=chat.provider)
         self._audit = audit
         self._metrics = metrics
         self._timeout = timeout
@@ -89,8 +89,9 @@ class Generations:
         provider, began = self._chat.provider, loop.time()
         status: int | str = 200
         try:
-            with self._breakers.get(f"{provider}:{ENDPOINT}", provider=provider).call():
-                return await self._chat.generation_info(call.generation_id, timeout=self._timeout)
+            answer = await self._protected.run(
+                lambda: self._chat.generation_info(call.generation_id, timeout=self._timeout), key=call.generation_id
+            )
         except CircuitOpenError:
             status = 0
             raise
@@ -102,6 +103,7 @@ class Generations:
                 self._audit.record(
                     provider, ENDPOINT, status, loop.time() - began, generation_id=call.generation_id, model=call.model
                 )
+        return answer.value
 
 
 def completed(call: ModelCall, info: Mapping[str, Any]) -> ModelCall:

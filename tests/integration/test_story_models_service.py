@@ -211,7 +211,8 @@ async def test_what_is_counted_is_shown_to_prometheus(tmp_path: Path) -> None:
     ):
         assert line in shown
     assert 'story_cost_usd_total{model="a/first"}' in shown
-    assert "never/listed" not in shown.replace('circuit="openrouter:never/listed"', "")
+    assert 'circuit_breaker_calls_total{circuit="other",outcome="success"} 1.0' in shown
+    assert "never/listed" not in shown
 
 
 async def test_no_log_line_holds_what_people_wrote(writing: Desk) -> None:

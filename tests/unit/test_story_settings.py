@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from servicekit.settings import ConfigurationError, load
-from story_service.bootstrap import build
+from story_service.bootstrap import _breaker, build
 from story_service.settings import StorySettings
 
 
@@ -140,3 +140,13 @@ def test_templates_that_can_not_be_used_stop_the_start(tmp_path: Path) -> None:
     """The line names the variable; with or without a key."""
     with pytest.raises(ConfigurationError, match=r"^STORY_PROMPTS_DIR: "):
         build(StorySettings(prompts_dir=tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize("interval", [1, 300, 86_400])
+def test_a_last_good_answer_is_kept_beyond_the_next_look(interval: float) -> None:
+    """Else it would be too old whenever it is needed; models themselves are never answered from a cache."""
+    settings = StorySettings(models_refresh_seconds=interval)
+    configs = [_breaker(f"openrouter:{name}", settings) for name in ("key", "models", "generation")]
+
+    assert all(config.cache_on_failure and config.cache_ttl >= interval + 300 for config in configs)
+    assert not _breaker("openrouter:a/b", settings).cache_on_failure
