@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _CHARACTERS_PER_SECOND: Final = 13
 """Of a voice at its own pace; espeak-ng and most others read 13 to 16."""
-CHUNK: Final = 64 * 1024
+CHUNK: Final = 256 * 1024
 """Most bytes of audio in one event."""
 
 

@@ -62,14 +62,14 @@ async def test_a_narration_is_header_then_segments_with_their_chunks_then_summar
     assert {"segments_by_provider": {"mock": len(told.segments)}} == MessageToDict(summary.metadata)
 
 
-async def test_chunks_follow_their_segment_and_are_at_most_64_kib() -> None:
+async def test_chunks_follow_their_segment_and_are_at_most_256_kib() -> None:
     """Offsets count all bytes before."""
     async with voice_service(NamedVoice("mock")) as voice:
         told = await voice.tell(STORY)
 
     sizes = [after - before for before, after in zip(told.offsets, [*told.offsets[1:], len(told.audio)], strict=True)]
     assert 0 == told.offsets[0]
-    assert all(0 < size <= 65_536 for size in sizes)
+    assert all(0 < size <= 262_144 for size in sizes)
     starts = {segment.audio.start for segment in told.segments}
     assert starts <= set(told.offsets)
     assert "segment" == told.kinds[told.kinds.index("chunk") - 1]
