@@ -93,7 +93,7 @@ def error_of_answer(status: int, headers: Mapping[str, str], body: Any) -> Provi
         kind,
         message,
         provider=NAME,
-        retry_after=_wait(status, headers),
+        retry_after=retry_after.parse(headers, rate_limited=status == 429),
         status=status,
         request_id=headers.get("request-id", "") or request_id,
     )
@@ -106,13 +106,6 @@ def error_in_answer(said: Mapping[str, Any]) -> ProviderError | None:
         return None
     kind, message = _by_code(codes) or _BROKEN_OFF
     return ProviderError(kind, message, provider=NAME, status=200, request_id=request_id)
-
-
-def _wait(status: int, headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait; when a rate limit ends matters where it is what refused."""
-    if status == 429:
-        return retry_after.parse(headers)
-    return retry_after.parse({"retry-after": headers.get("retry-after", "")})
 
 
 def _by_code(codes: set[str]) -> _Known | None:

@@ -95,7 +95,7 @@ def from_status(status: int, body: object, headers: Mapping[str, str], *, provid
         kind,
         f"{_SAID[kind]} (HTTP {status})",
         provider=provider,
-        retry_after=_wait(status, headers),
+        retry_after=retry_after.parse(headers, rate_limited=status == 429),
         status=status,
         request_id=request_id(headers),
     )
@@ -117,13 +117,6 @@ def request_id(headers: Mapping[str, str]) -> str:
     """Return the server's id of the call; "" where it gives none that can be shown."""
     found = next((headers[name] for name in _REQUEST_IDS if headers.get(name)), "")
     return found if found.isascii() and found.isprintable() and len(found) <= _LONGEST_ID else ""
-
-
-def _wait(status: int, headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait; when a rate limit ends matters where it is what refused."""
-    if status == 429:
-        return retry_after.parse(headers)
-    return retry_after.parse({"retry-after": headers.get("retry-after", "")})
 
 
 def _kind(status: int, body: object) -> ProviderErrorKind:
