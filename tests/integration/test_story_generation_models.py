@@ -26,7 +26,7 @@ from support.openrouter_fake import (
     story,
     stream,
 )
-from support.story_models import SENTENCES, SUMMARY, TEXT, TITLE, WHOLE, Desk, desk, goes_on, joined
+from support.story_models import SENTENCES, SUMMARY, TEXT, TITLE, WHOLE, Desk, Telling, desk, goes_on, joined
 
 from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
 
@@ -236,6 +236,22 @@ async def test_a_short_wait_that_is_asked_for_is_kept(writing: Desk, model: str)
     assert TEXT == telling.text
     first, second = telling.attempts.values()
     assert second.start_time.ToNanoseconds() - first.end_time.ToNanoseconds() >= 0.99e9
+
+
+async def test_a_story_that_takes_long_holds_up_no_other(writing: Desk, model: str) -> None:
+    """The first call after a rest streams on while others are written by the same model."""
+    on = asyncio.Event()
+    slow = stream(*pieces(WHOLE[:300]), Wait(on), *pieces(WHOLE[300:]), Finish(), Usage(), DONE)
+    first, told = Telling(), aiter(writing.begin(model=model))
+    writing.upstream.answer(error(429, retry_after="1"), slow, story(WHOLE))
+    while not first.title:
+        first.take(await anext(told))
+    second = await writing.tell(model=model)
+    on.set()
+    async for response in told:
+        first.take(response)
+
+    assert (TEXT, TEXT) == (first.text, second.text)
 
 
 async def test_no_wait_goes_past_the_callers_deadline(writing: Desk, model: str) -> None:
