@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final, final
@@ -90,6 +91,7 @@ TREATMENTS: Final[Mapping[ProviderErrorKind, Treatment]] = {
 """The one table that retry, failover, breaker, cooldown and the answer to the caller are read from."""
 
 _RETRY_SECONDS: Final = 5.0
+_LONGEST_WAIT: Final = 86_400.0
 _HINTED: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
 
 
@@ -115,7 +117,9 @@ class ProviderError(Exception):
         self.kind = kind
         self.message = message
         self.provider = provider
-        self.retry_after = retry_after
+        # A wait that no clock holds would be no answer to anybody.
+        told = retry_after is not None and not math.isnan(retry_after)
+        self.retry_after = min(max(retry_after or 0.0, 0.0), _LONGEST_WAIT) if told else None
         self.status = status
         self.request_id = request_id
 
