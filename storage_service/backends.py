@@ -51,15 +51,15 @@ class Stores:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Stores, what is told of them, their circuit breakers if they have any, and what export and import go by."""
+    """Stores, what export and import go by, what is told of them, and their circuit breakers if they have any."""
 
     stores: Stores
+    exchange: ExchangeStore
     describe: Callable[[], Description]
     circuits: BreakerManager | None = None
-    exchange: ExchangeStore | None = None
 
 
-_Kept: TypeAlias = tuple[Stores, ExchangeStore | None]
+_Kept: TypeAlias = tuple[Stores, ExchangeStore]
 
 
 def make_backend(settings: StorageSettings, clock: Clock, metrics: Metrics) -> Backend:
@@ -72,7 +72,7 @@ def make_backend(settings: StorageSettings, clock: Clock, metrics: Metrics) -> B
     if isinstance(place, BucketConfig):
         providers.append(object_store.PROVIDER)
     parts = [_EMBEDDED] if settings.backend == "embedded" else []
-    return Backend(stores, lambda: _description(parts, providers, circuits), circuits if providers else None, exchange)
+    return Backend(stores, exchange, lambda: _description(parts, providers, circuits), circuits if providers else None)
 
 
 def _files_elsewhere(place: Path | BucketConfig | None, clock: Clock, circuits: BreakerManager) -> AudioStore | None:

@@ -105,8 +105,6 @@ async def _import(settings: StorageSettings, given: argparse.Namespace) -> None:
 @asynccontextmanager
 async def _opened(settings: StorageSettings) -> AsyncIterator[tuple[Backend, ExchangeStore]]:
     backend = make_backend(settings, SystemClock(), Metrics())
-    if backend.exchange is None:
-        raise ConfigurationError("STORAGE_BACKEND=supabase can not be exported or imported by this version")
     stores = backend.stores
     try:
         await stores.stories.open()
