@@ -31,11 +31,9 @@ log = structlog.get_logger(__name__)
 class Run:
     """Makes one story. `execute` is the run; it ends when the story does, or when it may not go on."""
 
-    def __init__(self, desk: Desk, spools: Spools, turns: asyncio.Semaphore, *, pickup_count: int) -> None:
-        """`turns` has as many places as stories are made at a time; a run waits for one under its lease."""
+    def __init__(self, desk: Desk, spools: Spools, *, pickup_count: int) -> None:
         self.desk = desk
         self._spools = spools
-        self._turns = turns
         self._pickup_count = pickup_count
 
     async def execute(self) -> None:
@@ -85,17 +83,16 @@ class Run:
         try:
             async with asyncio.TaskGroup() as tasks:
                 keeper = tasks.create_task(self._keep_lease())
-                async with self._turns:
-                    narrating = tasks.create_task(self._narrate()) if wanted else None
-                    writing = tasks.create_task(self._write())
-                    problem = await writing
-                    if narrating is not None:
-                        if problem is not None:
-                            narrating.cancel()
-                            await asyncio.wait([narrating])
-                        else:
-                            problem = await narrating
-                            narrated = problem is None
+                narrating = tasks.create_task(self._narrate()) if wanted else None
+                writing = tasks.create_task(self._write())
+                problem = await writing
+                if narrating is not None:
+                    if problem is not None:
+                        narrating.cancel()
+                        await asyncio.wait([narrating])
+                    else:
+                        problem = await narrating
+                        narrated = problem is None
                 keeper.cancel()
         except* LeaseLostError as lost:
             raise LeaseLostError(str(lost.exceptions[0])) from None

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -40,12 +41,17 @@ class Runs:
         self._clock = clock
         self._checkpointer = Checkpointer(siblings.storage, lease_seconds=settings.lease_seconds, clock=clock)
         self._spools = Spools(Path(settings.data_dir) / "spool", max_bytes=settings.spool_max_bytes)
-        # More at a time would not be made sooner, and beyond what the cores can do leases would run out.
-        self._turns = asyncio.Semaphore(settings.runs_at_once)
+        # Those who wait for a place hold no lease: any replica may take them, and their time does not run yet.
+        self._place_free = asyncio.Event()
         self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
         self._background: list[asyncio.Task[None]] = []
         self._shortening: set[asyncio.Task[None]] = set()
         self._draining = False
+
+    @property
+    def full(self) -> bool:
+        """Whether no more stories can be taken up for now."""
+        return self.count >= self._settings.max_runs
 
     @property
     def count(self) -> int:
@@ -69,7 +75,7 @@ class Runs:
     def lease_request(self) -> storage_pb2.LeaseRequest | None:
         """The lease to ask for with a new story; None where this gateway has its hands full: it then waits its turn."""
         self.refuse_if_draining()
-        if self.count >= self._settings.max_runs:
+        if self.full:
             return None
         return self._lease_request()
 
@@ -103,7 +109,7 @@ class Runs:
             settings=self._settings,
             clock=self._clock,
         )
-        run = Run(desk, self._spools, self._turns, pickup_count=pickup_count)
+        run = Run(desk, self._spools, pickup_count=pickup_count)
         context = current_or_none()
         request_id = context.request_id if context is not None else new_id()
         with bound(RequestContext(request_id=request_id, owner=record.owner)):
@@ -132,7 +138,7 @@ class Runs:
 
     async def adopt(self, story_id: str) -> None:
         """Takes up a story at once if nobody holds it."""
-        if not self._draining and self.count < self._settings.max_runs and story_id not in self._runs:
+        if not self._draining and not self.full and story_id not in self._runs:
             await self._claim(storage_pb2.ClaimStoriesRequest(max_count=1, story_ids=[story_id]))
 
     async def hand_over(self) -> None:
@@ -172,7 +178,10 @@ class Runs:
                 log.warning("pick_up_failed", reason=classify(error).error.reason)
             except Exception as error:  # noqa: BLE001 - a defect in one round must not end the look-out
                 log_defect(error)
-            await asyncio.sleep(self._settings.pickup_interval_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.pickup_interval_seconds):
+                    await self._place_free.wait()
+            self._place_free.clear()
 
     async def _claim(self, request: storage_pb2.ClaimStoriesRequest) -> int:
         request.lease.CopyFrom(self._lease_request())
@@ -200,6 +209,8 @@ class Runs:
 
     def _ended(self, story_id: str, run: Run, task: "asyncio.Task[None]") -> None:
         if (present := self._runs.get(story_id)) is not None and present[0] is run:
+            if self.full:
+                self._place_free.set()
             del self._runs[story_id]
         if not task.cancelled() and (error := task.exception()) is not None:
             # The lease runs out soon and the story is picked up again, a bounded number of times.

@@ -48,18 +48,11 @@ class GatewaySettings(ServiceSettings):
         5, ge=1, le=100, validation_alias="RUN_MAX_PICKUPS", description="Pick-ups without progress before a run ends"
     )
     max_runs: int = Field(
-        1000,
-        ge=1,
-        le=10_000,
-        validation_alias="GATEWAY_MAX_RUNS",
-        description="Stories that one gateway holds at a time",
-    )
-    runs_at_once: int = Field(
         256,
         ge=1,
         le=10_000,
-        validation_alias="GATEWAY_RUNS_AT_ONCE",
-        description="Stories that are written and told at a time; those beyond wait their turn under their lease",
+        validation_alias="GATEWAY_MAX_RUNS",
+        description="Stories that one gateway makes at a time; those beyond wait PENDING for it or for another replica",
     )
     spool_max_bytes: int = Field(
         2 * 1024**3,

@@ -17,6 +17,8 @@ from tale.storage.v1 import storage_pb2
 
 POLL_SECONDS: Final = 0.5
 """How often a story that is made elsewhere, or by nobody yet, is looked at."""
+FULL_POLL_SECONDS: Final = 5.0
+"""The same while this gateway has its hands full and many wait: a glance at storage for each would cost the others."""
 
 ENDED: Final = frozenset(
     {
@@ -70,8 +72,17 @@ class Watching:
                 yield self._cursor.done(basic(record.story))
                 return
             await self._runs.adopt(self._cursor.story_id)
-            if self._runs.board(self._cursor.story_id, owner=self._owner) is None:
-                await asyncio.sleep(POLL_SECONDS)
+            await self._until_here(FULL_POLL_SECONDS if self._runs.full else POLL_SECONDS)
+
+    async def _until_here(self, seconds: float) -> None:
+        """Waits for at most `seconds`, and no longer than until the story is made here."""
+        end = asyncio.get_running_loop().time() + seconds
+        while self._runs.board(self._cursor.story_id, owner=self._owner) is None:
+            left = end - asyncio.get_running_loop().time()
+            if left <= 0:
+                return
+            self._runs.refuse_if_draining()
+            await asyncio.sleep(min(left, POLL_SECONDS))
 
     async def _live(self, board: Board) -> AsyncIterator[gateway_pb2.StoryEvent]:
         """Events of a story that is made here, until its run ends."""
