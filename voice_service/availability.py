@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from voice_service.ports import VoiceInfo, VoiceProvider
 
+NO_ANSWER: Final = "it does not answer"
+"""Why a provider can not be called that did not say in time whether it can be."""
 _TIMEOUT: Final = 10.0
 _GOOD_SECONDS: Final = 60.0
 _BAD_SECONDS: Final = 5.0
@@ -42,7 +44,7 @@ class Availability:
             async with asyncio.timeout(_TIMEOUT):
                 return await self._provider.validate_configuration()
         except TimeoutError:
-            return "it does not answer"
+            return NO_ANSWER
 
 
 async def voices_of(

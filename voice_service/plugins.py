@@ -44,14 +44,16 @@ def _make(entry: EntryPoint, environment: Mapping[str, str]) -> VoiceProvider | 
     try:
         factory = entry.load()
     except Exception as error:  # noqa: BLE001 - whatever a stranger's module does, the service runs without it
-        return Announced(entry.name, entry.name, f"{entry.value} can not be loaded ({type(error).__name__})")
+        return Announced(
+            entry.name, entry.name, f"{entry.value} can not be loaded ({type(error).__name__})", is_set=True
+        )
     try:
         provider: VoiceProvider = factory(environment)
         name = provider.metadata.name
     except ValueError as error:
         return Announced(entry.name, entry.name, str(error))
     except Exception as error:  # noqa: BLE001 - likewise
-        return Announced(entry.name, entry.name, f"{entry.value} failed ({type(error).__name__})")
+        return Announced(entry.name, entry.name, f"{entry.value} failed ({type(error).__name__})", is_set=True)
     if name != entry.name:
-        return Announced(entry.name, entry.name, f"its metadata say {name}, its entry point {entry.name}")
+        return Announced(entry.name, entry.name, f"its metadata say {name}, its entry point {entry.name}", is_set=True)
     return provider

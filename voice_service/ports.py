@@ -217,6 +217,15 @@ class VoiceProvider(Protocol):
 
 
 @runtime_checkable
+class Configurable(Protocol):
+    """A provider that may be there though nothing is set for it; one that does not say so counts as set."""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether anything is set for it, be it wrong or refused: then nobody stands in for it unnamed."""
+
+
+@runtime_checkable
 class Probing(Protocol):
     """A provider that can be asked cheaply whether it is well again; one that can not is asked for one short word."""
 

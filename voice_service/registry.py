@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 import grpc
 
 from servicekit.errors import DomainError, not_found
-from voice_service.availability import Availability
+from voice_service.availability import NO_ANSWER, Availability
+from voice_service.ports import Configurable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,11 +24,15 @@ PREFERRED: Final = ("elevenlabs", "speech")
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """A provider that is known by name but not set up; `reason` says what brings it."""
+    """A provider that is known by name but not set up; `reason` says what brings it.
+
+    `is_set` where something was set for it all the same, and is wrong.
+    """
 
     name: str
     display_name: str
     reason: str
+    is_set: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +166,13 @@ class ProviderRegistry:
         """Requested, default, fallbacks, in this order: those that are set up, also those that are not well.
 
         The embedded voice is among them only where it is asked for, is in the order of fallback, or is the default
-        with nothing else asked for; and where neither a default, nor a fallback, nor one of `PREFERRED` is configured
-        and nothing was asked for. Raises NOT_FOUND / PROVIDER_NOT_FOUND for an unknown name,
+        with nothing else asked for; and where nothing is set for a default, a fallback, or one of `PREFERRED` and
+        nothing was asked for: never for one whose key is refused.
+
+        Raises NOT_FOUND / PROVIDER_NOT_FOUND for an unknown name,
         FAILED_PRECONDITION / INVALID_CONFIGURATION where what was asked for is not set up and nothing falls back for
-        it, UNAVAILABLE / NO_PROVIDERS_AVAILABLE where there is nothing at all.
+        it, or where what is set is wrong or refused, UNAVAILABLE / NO_PROVIDERS_AVAILABLE where there is nothing at all
+        or what is set does not answer.
         """
         if requested and not self.knows(requested):
             raise self._not_found(requested)
@@ -174,8 +182,11 @@ class ProviderRegistry:
         providers, skipped = await self._configured(names)
         stand_in = False
         if not providers and not requested:
-            providers, _ = await self._configured(PREFERRED)
+            providers, more = await self._configured(PREFERRED)
             providers = providers[:1]
+            wrong = [each for each in dict.fromkeys((*skipped, *more)) if self._is_set(each.name)]
+            if wrong and not providers:
+                raise _can_not_be_called(wrong)
         if not providers and not requested:
             providers, more = await self._configured([EMBEDDED])
             skipped += more
@@ -200,6 +211,11 @@ class ProviderRegistry:
             else:
                 providers.append(self._providers[name])
         return providers, skipped
+
+    def _is_set(self, name: str) -> bool:
+        """Whether anything is set for a provider other than the embedded voice, which needs nothing."""
+        known = self._announced.get(name) or self._providers[name]
+        return name != EMBEDDED and (known.is_set if isinstance(known, Configurable) else True)
 
     def _not_found(self, name: str) -> DomainError:
         known = ", ".join(sorted({*self._providers, *self._announced}))
@@ -227,6 +243,13 @@ def no_providers_available(skipped: Sequence[Skipped]) -> DomainError:
         metadata={each.name: each.reason for each in skipped},
         retry_after=30.0,
     )
+
+
+def _can_not_be_called(wrong: Sequence[Skipped]) -> DomainError:
+    """What is set is wrong, unless it may answer a little later."""
+    if any(each.reason == NO_ANSWER for each in wrong):
+        return no_providers_available(wrong)
+    return invalid_configuration(wrong)
 
 
 def _why(skipped: Sequence[Skipped]) -> str:

@@ -214,6 +214,23 @@ async def test_a_wrong_key_of_elevenlabs_leaves_the_text(tmp_path: Path, monkeyp
         assert 1 == len(house.writer.calls)
 
 
+async def test_a_wrong_key_of_elevenlabs_is_no_reason_for_another_voice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor in the stories after the one that found it wrong: the embedded voice is named nowhere."""
+    monkeypatch.setattr("voice_service.availability._GOOD_SECONDS", 0.0)
+    async with paid_house(tmp_path, voice={"elevenlabs_api_key": "sk_wrong"}) as house:
+        for number in (1, 2):
+            house.writer.answer(whole(WHOLE))
+            watcher = await house.home.tell(spec(number))
+            story = await house.home.get(watcher.story_id)
+            assert (TEXT_ONLY, TEXT) == (story.state, story.content)
+            assert not {"writer", "voice"} & set(story.embedded_parts)
+            problem = story.problems[-1]
+            assert problem.reason in {"UPSTREAM_AUTH", "INVALID_CONFIGURATION"}
+            assert "ELEVENLABS_API_KEY" in f"{problem.message} {problem.mend} {dict(problem.metadata)}"
+
+
 async def test_what_was_asked_for_beside_a_refused_segment_is_in_the_books(tmp_path: Path) -> None:
     """Segments are made ahead: the first is refused for good, the others are billed, kept, and not asked for again."""
     async with paid_house(tmp_path) as house:

@@ -47,6 +47,10 @@ class NamedVoice:
     def metadata(self) -> ProviderMetadata:
         return replace(self.mock.metadata, name=self._name, default_voice=self._name, default_model=f"{self._name}-1")
 
+    @property
+    def is_set(self) -> bool:
+        return self.mock.is_set
+
     async def validate_configuration(self) -> str:
         return await self.mock.validate_configuration()
 

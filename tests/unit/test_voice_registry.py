@@ -5,7 +5,7 @@ import pytest
 from support.voice_kit import NamedVoice, faults
 
 from servicekit.errors import DomainError
-from voice_service.availability import Availability
+from voice_service.availability import NO_ANSWER, Availability
 from voice_service.messages import VoiceChoice
 from voice_service.registry import Announced, ProviderRegistry
 from voice_service.speaker import choose, foreign
@@ -65,6 +65,58 @@ async def test_nobody_to_speak(requested: str, unset: tuple[str, ...], code: grp
         await _registry("one", unset=unset).get_provider_with_fallback(requested)
 
     assert (code, reason) == (caught.value.code, caught.value.reason)
+
+
+class Refused(NamedVoice):
+    """One whose key is set, and refused; or whose server is set, and does not say."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(name)
+        self._why = why
+
+    async def validate_configuration(self) -> str:
+        return self._why
+
+
+@pytest.mark.parametrize(
+    ("default", "refused", "why", "code", "reason"),
+    [
+        ("elevenlabs", "elevenlabs", "it refuses the key", "FAILED_PRECONDITION", "INVALID_CONFIGURATION"),
+        ("mock", "elevenlabs", "it refuses the key", "FAILED_PRECONDITION", "INVALID_CONFIGURATION"),
+        ("acme", "acme", "it refuses the key", "FAILED_PRECONDITION", "INVALID_CONFIGURATION"),
+        ("acme", "acme", NO_ANSWER, "UNAVAILABLE", "NO_PROVIDERS_AVAILABLE"),
+    ],
+)
+async def test_the_embedded_voice_does_not_stand_in_for_one_that_is_set(
+    default: str, refused: str, why: str, code: str, reason: str
+) -> None:
+    """A key that is refused is no key that is not there: the caller is told of it."""
+    registry = ProviderRegistry(default)
+    for each in (NamedVoice("offline"), NamedVoice("mock", faults(configured=False)), Refused(refused, why)):
+        registry.register(each)
+    with pytest.raises(DomainError) as caught:
+        await registry.candidates()
+
+    assert (code, reason, {refused: why}) == (caught.value.code.name, caught.value.reason, caught.value.metadata)
+
+
+async def test_the_embedded_voice_does_not_stand_in_for_one_that_can_not_be_loaded() -> None:
+    """Somebody installed it and named it."""
+    registry = ProviderRegistry("acme")
+    registry.register(NamedVoice("offline"))
+    registry.announce(Announced("acme", "Acme", "acme:make can not be loaded (ImportError)", is_set=True))
+    with pytest.raises(DomainError, match="INVALID_CONFIGURATION"):
+        await registry.candidates()
+
+
+async def test_one_that_is_named_stands_in_for_a_refused_key() -> None:
+    """Also the embedded voice, where it is in the order of fallback."""
+    registry = ProviderRegistry("elevenlabs", ["offline"])
+    for each in (NamedVoice("offline"), Refused("elevenlabs", "it refuses the key")):
+        registry.register(each)
+    chain = await registry.candidates()
+
+    assert (["offline"], False) == ([each.metadata.name for each in chain.providers], chain.stand_in)
 
 
 async def test_what_is_not_set_up_says_how_to_set_it_up() -> None:

@@ -40,6 +40,10 @@ class ApiKey:
             return _MALFORMED
         return _REFUSED if _digest(key) == self._refused else ""
 
+    def is_set(self) -> bool:
+        """Tell whether there is a key, of whatever form."""
+        return bool(self._source.get())
+
     def is_sane(self) -> bool:
         """Tell whether there is a key, and whether it has the form of one."""
         return _is_sane(self._source.get())

@@ -75,6 +75,11 @@ class ElevenLabsProvider:
         )
 
     @property
+    def is_set(self) -> bool:
+        """Whether there is a key, be it wrong or refused."""
+        return self._key.is_set()
+
+    @property
     def voices_are_stale(self) -> bool:
         """Whether the voices could not be listed when it was time, or never were; what there was is used on."""
         return self._catalog.voices.stale

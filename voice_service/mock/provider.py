@@ -68,6 +68,11 @@ class MockVoiceProvider:
         """What this provider is."""
         return self._metadata
 
+    @property
+    def is_set(self) -> bool:
+        """Whether the script does not have `configured: false`."""
+        return self._script.configured
+
     async def validate_configuration(self) -> str:
         """Say "" unless the script has `configured: false`."""
         return "" if self._script.configured else "set `configured` to true in VOICE_MOCK_SCRIPT"
