@@ -115,6 +115,7 @@ def assemble(
             metrics=voice_metrics,
             policy=policy,
             ahead=ahead,
+            watch=prober.watch,
             deadline=deadline,
         )
 

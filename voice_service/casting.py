@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from voice_service.intake import TextIntake
     from voice_service.messages import NarrationRequest
+    from voice_service.ports import VoiceProvider
     from voice_service.speaker import Speaker, SpeakerChain
     from voice_service.synthesize import SegmentSynthesizer
 
@@ -29,11 +30,14 @@ class Casting:
         intake: TextIntake,
         synthesizer: SegmentSynthesizer,
         closed_reason: Callable[[str], str],
+        watch: Callable[[VoiceProvider], None],
     ) -> None:
+        """`watch` is told of each provider that is passed over, so that it is asked whether it is well again."""
         self._request = request
         self._intake = intake
         self._synthesizer = synthesizer
         self._closed_reason = closed_reason
+        self._watch = watch
         self._passed: list[Skipped] = []
 
     @property
@@ -52,6 +56,7 @@ class Casting:
             if not reason or self._request.pinned is not None or await self._is_kept(speaker):
                 strange = foreign(speaker)
                 return speaker, [*(_replaced(each, name) for each in self._passed), *([strange] if strange else [])]
+            self._watch(speaker.provider)
             self._passed.append(Skipped(name, reason))
         raise no_providers_available([*chain.skipped, *self._passed])
 

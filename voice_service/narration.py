@@ -21,7 +21,7 @@ from voice_service.synthesize import SpeechError
 from voice_service.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
     from servicekit.resilience.errors import ProviderError
     from voice_service.ahead import WorkAhead
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from voice_service.messages import Event, NarrationRequest, Warned
     from voice_service.metrics import VoiceMetrics
     from voice_service.pipeline import SegmentJob
+    from voice_service.ports import VoiceProvider
     from voice_service.registry import ProviderRegistry
     from voice_service.speaker import Speaker
     from voice_service.synthesize import SegmentSynthesizer, Spoken
@@ -70,9 +71,13 @@ class Narration:
         metrics: VoiceMetrics,
         policy: NarrationPolicy,
         ahead: WorkAhead,
+        watch: Callable[[VoiceProvider], None],
         deadline: float | None = None,
     ) -> None:
-        """`deadline` in seconds of the loop's clock: no call starts, and nothing is waited for, beyond it."""
+        """`watch` has a provider asked whether it is well again.
+
+        `deadline` in seconds of the loop's clock: no call starts, and nothing is waited for, beyond it.
+        """
         self._request = request
         self._registry = registry
         self._detector = detector
@@ -81,7 +86,7 @@ class Narration:
         self._most_characters = policy.most_characters(request)
         self._intake = TextIntake(request.title, policy.segment_words, self._most_characters)
         self._casting = Casting(
-            request, intake=self._intake, synthesizer=synthesizer, closed_reason=registry.closed_reason
+            request, intake=self._intake, synthesizer=synthesizer, closed_reason=registry.closed_reason, watch=watch
         )
         self._synthesizer = synthesizer
         self._ahead = ahead

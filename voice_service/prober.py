@@ -6,6 +6,7 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
+from servicekit.failures import log_defect
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from voice_service.ports import AudioChunk, Probing, SegmentRequest
 
@@ -78,6 +79,10 @@ class Prober:
                 raise ProviderError(
                     ProviderErrorKind.OVERLOAD, "it is not well", provider=name, retry_after=error.retry_after
                 ) from error
+        except Exception as error:
+            # Whatever a stranger's provider raises: who is not asked again would stay shut out until a restart.
+            log_defect(error)
+            raise ProviderError(ProviderErrorKind.TRANSPORT, "its probe failed", provider=name) from error
 
 
 async def _say_a_word(provider: VoiceProvider) -> None:

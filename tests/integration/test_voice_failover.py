@@ -122,6 +122,28 @@ async def test_its_recovery_is_noticed_by_the_probe() -> None:
     assert {"one"} == {segment.provider for segment in second.segments}
 
 
+class Raw(Probed):
+    """One whose first probe raises what no provider should."""
+
+    async def probe(self) -> None:
+        self.journal.probes += 1
+        if self.journal.probes == 1:
+            raise ConnectionResetError
+        self.probed.set()
+
+
+async def test_a_probe_that_raises_something_odd_is_a_probe_that_failed() -> None:
+    """The next one closes the circuit, without a restart."""
+    one = Raw("one", faults({"kind": "overload", "times": 3}))
+    async with voice_service(one, NamedVoice("two"), **FALLBACK, **QUICK, segments_ahead=0) as voice:
+        await voice.tell(STORY)
+        async with asyncio.timeout(10):
+            await one.probed.wait()
+        told = await voice.tell(OTHER)
+
+    assert (2, {"one"}) == (one.journal.probes, {segment.provider for segment in told.segments})
+
+
 class Mute(NamedVoice):
     """One that can not be probed but by having it say something."""
 

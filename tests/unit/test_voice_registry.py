@@ -1,14 +1,19 @@
 """Which provider speaks, and who stands in."""
 
+from unittest.mock import create_autospec
+
 import grpc
 import pytest
 from support.voice_kit import NamedVoice, faults
 
 from servicekit.errors import DomainError
 from voice_service.availability import NO_ANSWER, Availability
-from voice_service.messages import VoiceChoice
+from voice_service.casting import Casting
+from voice_service.intake import TextIntake
+from voice_service.messages import NarrationRequest, VoiceChoice
 from voice_service.registry import Announced, ProviderRegistry
 from voice_service.speaker import choose, foreign
+from voice_service.synthesize import SegmentSynthesizer
 
 
 def _registry(
@@ -254,3 +259,24 @@ async def test_where_all_that_are_set_up_rest_the_embedded_voice_does_not_stand_
         await registry.get_provider_with_fallback()
 
     assert ("NO_PROVIDERS_AVAILABLE", {"one": "it rests"}) == (caught.value.reason, caught.value.metadata)
+
+
+async def test_whoever_is_passed_over_while_not_well_is_asked_whether_it_is_again() -> None:
+    """Each time, so that one whose watch ended is not shut out for good."""
+    registry = ProviderRegistry("one", ["two"], closed_reason=lambda name: "it rests" if name == "one" else "")
+    for name in ("one", "two"):
+        registry.register(NamedVoice(name))
+    intake = create_autospec(TextIntake)
+    intake.peek.return_value = None
+    watched: list[str] = []
+    casting = Casting(
+        NarrationRequest(audio_id="a", language_code="en"),
+        intake=intake,
+        synthesizer=create_autospec(SegmentSynthesizer),
+        closed_reason=registry.closed_reason,
+        watch=lambda provider: watched.append(provider.metadata.name),
+    )
+    chain, _ = await choose(registry, VoiceChoice(), "en", pinned=False, strict=False)
+    speaker, _ = await casting.first(chain)
+
+    assert ("two", ["one"]) == (speaker.provider.metadata.name, watched)
