@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from servicekit.failures import log_defect
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from voice_service.collect import collect
 from voice_service.implausible import ImplausibleError
@@ -176,22 +177,24 @@ class ProviderCalls:
         metadata, request = order.provider.metadata, order.request
         passage.send()
         with self._booked(order, passage.calls) as call:
-            got = await collect(
-                order.provider,
-                request,
-                self._timers,
-                on_facts=call.note,
-                on_first_byte=lambda: self._first_byte(metadata.name, call, passage),
-            )
+            with _typed(ProviderErrorKind.TRANSPORT, "the call failed", metadata.name):
+                got = await collect(
+                    order.provider,
+                    request,
+                    self._timers,
+                    on_facts=call.note,
+                    on_first_byte=lambda: self._first_byte(metadata.name, call, passage),
+                )
             # Encoding needs no slot of the provider's.
             await passage.turn.aclose()
-            sound = await self._finisher.finish(
-                got.audio,
-                request=request,
-                metadata=metadata,
-                words=got.words,
-                story_format=order.story_format,
-            )
+            with _typed(ProviderErrorKind.TRUNCATED, "the audio can not be used", metadata.name):
+                sound = await self._finisher.finish(
+                    got.audio,
+                    request=request,
+                    metadata=metadata,
+                    words=got.words,
+                    story_format=order.story_format,
+                )
         return Delivery(sound, got.words)
 
     def _first_byte(self, provider: str, call: OpenCall, passage: _OpenPassage) -> None:
@@ -235,6 +238,18 @@ class ProviderCalls:
             http_status=str(http_status or ""),
         )
         self._metrics.characters(record.provider, record.characters)
+
+
+@contextmanager
+def _typed(kind: ProviderErrorKind, message: str, provider: str) -> Iterator[None]:
+    """Make a ProviderError of whatever else a stranger's provider raises: it is tried again, handed over and booked."""
+    try:
+        yield
+    except ProviderError:
+        raise
+    except Exception as error:
+        log_defect(error)
+        raise ProviderError(kind, message, provider=provider) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
+from unittest.mock import AsyncMock, create_autospec
 
 import pytest
 from support.voice_kit import NamedVoice
@@ -18,10 +20,10 @@ from voice_service.audio.finish import SegmentFinisher
 from voice_service.calls import Delivery, Order, ProviderCalls
 from voice_service.collect import Timers
 from voice_service.gates import Allowance, ProviderGates
-from voice_service.ledger import CallRecord
+from voice_service.ledger import CallOutcome, CallRecord
 from voice_service.metrics import VoiceMetrics
 from voice_service.mock.script import MockScript
-from voice_service.ports import MP3_44100_128, SegmentRequest, SpeechItem
+from voice_service.ports import MP3_44100_128, NativeFormat, SegmentRequest, SpeechItem
 from voice_service.prober import Prober
 
 ODD = "This text is told in a voice that rattles through it. "
@@ -131,6 +133,57 @@ async def test_frames_that_are_cut_speak_against_the_voice(house: House) -> None
     await house.refused(voice, ODD * 3)
 
     assert ("open", THRESHOLD) == (house.circuit.state, house.circuit.failed_calls)
+
+
+class Raw(NamedVoice):
+    """Raises what no provider should, `times` times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__("one")
+        self._times = times
+
+    async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
+        if self._times:
+            self._times -= 1
+            raise KeyError(request.text)
+        async for item in super().synthesize(request):
+            yield item
+
+
+async def test_whatever_a_voice_raises_is_a_failed_call(house: House) -> None:
+    """It is booked and made again, speaks against the voice, and says nothing of the text."""
+    calls = await house.say(Raw(1), "Good night.")
+    failure = await house.refused(Raw(9), "Good morning.")
+
+    assert [(CallOutcome.FAILED, "transport"), (CallOutcome.SUCCEEDED, "")] == [
+        (call.outcome, call.reason) for call in calls
+    ]
+    assert (ProviderErrorKind.TRANSPORT, False) == (failure.kind, "morning" in failure.message)
+    assert "open" == house.circuit.state
+
+
+async def test_audio_that_nothing_can_be_made_of_is_a_failed_call(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the step that fails raises."""
+    monkeypatch.setattr(SegmentFinisher, "finish", AsyncMock(side_effect=RuntimeError))
+    failure = await house.refused(NamedVoice("one"), "Good night.")
+
+    assert (ProviderErrorKind.TRUNCATED, THRESHOLD) == (failure.kind, house.circuit.failed_calls)
+
+
+async def test_samples_that_can_not_be_encoded_are_a_failed_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TRUNCATED, as where frames can not be decoded."""
+    encoder = create_autospec(AudioEncoder)
+    encoder.encode.side_effect = ValueError
+    monkeypatch.setattr("voice_service.audio.finish.verify_pcm", lambda *_, **__: None)
+    metadata = replace(NamedVoice("one").metadata, native_format=NativeFormat.PCM_S16LE, sample_rate=24_000)
+    with pytest.raises(ProviderError, match="can not be encoded") as caught:
+        await SegmentFinisher(encoder).finish(
+            bytes(48_000), request=SegmentRequest(text="Hello.", language_code="en"), metadata=metadata
+        )
+
+    assert ProviderErrorKind.TRUNCATED is caught.value.kind
 
 
 class Late(NamedVoice):

@@ -34,13 +34,18 @@ class SegmentFinisher:
         """Return the whole segment that `metadata`'s provider made for `request`, with `words` at their times.
 
         Raises ProviderError as the checks of `voice_service.audio.verify` do; TRUNCATED where the audio can not be
-        decoded.
+        decoded or encoded.
         """
         text, speed, name = request.text, request.settings.speed, metadata.name
         if metadata.native_format is NativeFormat.PCM_S16LE:
             verify_pcm(data, sample_rate=metadata.sample_rate, text=text, speed=speed, provider=name)
             verify_words(words, duration=len(data) / 2 / metadata.sample_rate, provider=name)
-            return await self._encoder.encode(data, metadata.sample_rate, story_format)
+            try:
+                return await self._encoder.encode(data, metadata.sample_rate, story_format)
+            except ValueError as error:
+                raise ProviderError(
+                    ProviderErrorKind.TRUNCATED, "the audio can not be encoded", provider=name
+                ) from error
         if metadata.native_format is NativeFormat.MP3_44100_128:
             walked = verify_segment(data, text=text, speed=speed, provider=name)
         else:
