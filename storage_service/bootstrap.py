@@ -3,19 +3,16 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final
 
 import grpc
-import structlog
 
 from servicekit.app import AppBase, Description
-from servicekit.errors import DomainError
 from servicekit.failures import log_defect
 from servicekit.metrics import Metrics
 from storage_service.audio import AudioLibrary
 from storage_service.backends import Backend, make_backend
 from storage_service.clock import SystemClock
-from storage_service.housekeeper import Housekeeper
+from storage_service.housekeeper import Housekeeper, put_off
 from storage_service.ports import Clock
 from storage_service.profile_servicer import ProfileServicer
 from storage_service.remover import Remover
@@ -23,8 +20,6 @@ from storage_service.servicer import StorageServicer
 from storage_service.settings import StorageSettings
 from tale.profile.v1 import profile_pb2, profile_pb2_grpc
 from tale.storage.v1 import storage_pb2, storage_pb2_grpc
-
-_log: Final = structlog.stdlib.get_logger("storage_service")
 
 
 class StorageApp(AppBase):
@@ -66,8 +61,8 @@ class StorageApp(AppBase):
         await self._stores.files.open()
         try:
             await self.housekeeper.sweep_audio()
-        except DomainError as error:
-            _log.warning("housekeeping waits", reason=error.reason)
+        except Exception as error:  # noqa: BLE001 - the rounds that follow try again
+            put_off(error)
         keeping = self.housekeeper.run(
             sweep_seconds=self._settings.sweep_interval_seconds, scrub_seconds=self._settings.scrub_interval_seconds
         )

@@ -34,6 +34,7 @@ from storage_service.object_store.setup import place_of
 from storage_service.settings import StorageSettings
 from storage_service.supabase.checking import check
 from storage_service.supabase.connection import Connection
+from storage_service.supabase.failures import SupabaseDefectError
 from storage_service.supabase.migrating import migrate
 from storage_service.supabase.setup import config_of
 
@@ -59,6 +60,9 @@ def run_command(arguments: Sequence[str]) -> int:
     except ProviderError as error:
         variable = "AUDIO_STORE_URL" if error.provider == object_store.PROVIDER else "SUPABASE_URL"
         sys.stderr.write(f"storage: {variable} can not be used at the moment: {error.message}\n")
+        return _FAILED
+    except SupabaseDefectError as error:
+        sys.stderr.write(f"storage: SUPABASE_URL: Supabase refused what was asked ({error})\n")
         return _FAILED
     return 0
 

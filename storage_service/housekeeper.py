@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 
 from servicekit.errors import DomainError
+from servicekit.failures import log_defect
 from storage_service.audio import AudioLibrary
 from storage_service.ports import Clock
 from storage_service.remover import Remover
@@ -45,8 +46,8 @@ class Housekeeper:
                     await self.sweep()
                     began = time.monotonic()
                 await self.scrub()
-            except DomainError as error:
-                _log.warning("housekeeping waits", reason=error.reason)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not be the last round
+                put_off(error)
             pause = max(scrub_seconds, _MOSTLY_IDLE * (time.monotonic() - began))
             await asyncio.sleep(min(pause, max(0.0, sweep_due - time.monotonic())))
 
@@ -68,6 +69,14 @@ class Housekeeper:
     async def scrub(self) -> None:
         """Leaves nothing of what was removed in the store's files."""
         await self._remover.scrub()
+
+
+def put_off(error: Exception) -> None:
+    """Logs why housekeeping could not be done this time; the next round tries again."""
+    if isinstance(error, DomainError):
+        _log.warning("housekeeping waits", reason=error.reason)
+    else:
+        log_defect(error)
 
 
 def _microseconds(span: timedelta) -> int:

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 from servicekit.resilience.errors import ProviderErrorKind
 from servicekit.settings import ConfigurationError
-from storage_service.supabase.failures import MIGRATE, MissingError, SchemaMismatchError, SupabaseError
+from storage_service.supabase.failures import (
+    MIGRATE,
+    MisaddressedError,
+    MissingError,
+    SchemaMismatchError,
+    SupabaseDefectError,
+    SupabaseError,
+)
 
 if TYPE_CHECKING:
     from storage_service.supabase.client import Client
@@ -26,12 +33,17 @@ async def check(client: Client) -> None:
         if not isinstance(version, int) or version < SCHEMA_VERSION:
             raise ConfigurationError(f"SUPABASE_URL has an older schema `tales`: {MIGRATE}")
         await _check_bucket(client)
-    except SchemaMismatchError as error:
+    except (SchemaMismatchError, MisaddressedError) as error:
         raise ConfigurationError(f"SUPABASE_URL: {error.message}") from error
     except SupabaseError as error:
         if error.kind is ProviderErrorKind.AUTH:
             raise ConfigurationError(f"SUPABASE_KEY: {error.message}") from error
         raise
+    except SupabaseDefectError as error:
+        raise ConfigurationError(
+            f"SUPABASE_URL: what answers there does not take this program's calls ({error});"
+            " set it to the address of the project"
+        ) from error
 
 
 async def _check_bucket(client: Client) -> None:

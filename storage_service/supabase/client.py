@@ -15,7 +15,14 @@ import httpx
 from pydantic import ValidationError
 
 from servicekit.resilience.errors import ProviderErrorKind
-from storage_service.supabase.failures import MissingError, SupabaseDefectError, SupabaseError, from_answer
+from storage_service.supabase.failures import (
+    MisaddressedError,
+    MissingError,
+    SupabaseDefectError,
+    SupabaseError,
+    from_answer,
+    is_page,
+)
 from supabase import AsyncClientOptions, acreate_client
 
 if TYPE_CHECKING:
@@ -27,7 +34,8 @@ if TYPE_CHECKING:
 
 _BLOCK: Final = 1 << 20
 _PARTIAL: Final = 206
-_BAD_REQUEST: Final = 400
+_OK: Final = 200
+_NOT_THERE: Final = frozenset({400, 404})
 
 # It would log the address of every request. LOG_LEVELS may say so.
 if not logging.getLogger("httpx").level:
@@ -71,8 +79,14 @@ class Client:
         """What a function of the schema answers."""
         with _typed():
             async with asyncio.timeout(self._timeout):
-                data = (await self.sdk.rpc(function, params).execute()).data
+                try:
+                    data = (await self.sdk.rpc(function, params).execute()).data
+                except MissingError as error:
+                    # A function that is missing is said with a code, and no function of ours says that of anything.
+                    raise MisaddressedError(status=error.status) from error
             if isinstance(data, str):
+                if data.lstrip().startswith("<"):
+                    raise MisaddressedError(status=_OK)
                 # What is no JSON comes out as text; no function of ours answers with text.
                 raise SupabaseError(ProviderErrorKind.TRANSPORT, "the answer can not be read", undone=False)
         return data
@@ -82,7 +96,9 @@ class Client:
         with _typed():
             async with asyncio.timeout(self._timeout):
                 answer = await self._session.get(self._url("bucket", self._bucket))
-        said: dict[str, Any] = answer.json()
+            said = answer.json()
+            if not isinstance(said, dict):
+                raise SupabaseError(ProviderErrorKind.TRANSPORT, "the answer can not be read", undone=False)
         return said
 
     async def upload(self, path: str, source: bytes | BufferedReader[Any], *, content_type: str, sha256: str) -> None:
@@ -107,9 +123,9 @@ class Client:
                     answer = await self._session.head(self._url("object", self._bucket, path))
         except MissingError:
             return 0
-        except SupabaseDefectError as error:
-            # It says 400 for what is not there, and to HEAD it says no more.
-            if error.status == _BAD_REQUEST:
+        except (SupabaseDefectError, MisaddressedError) as error:
+            # It says 400 (or 404) for what is not there, and to HEAD it says no more.
+            if error.status in _NOT_THERE:
                 return 0
             raise
         length = answer.headers.get("content-length", "")
@@ -156,6 +172,8 @@ class _Authorize:
 
 async def _raise_typed(response: httpx.Response) -> None:
     if response.is_success:
+        if is_page(response.headers):
+            raise MisaddressedError(status=response.status_code)
         return
     await response.aread()
     try:

@@ -30,13 +30,20 @@ _SCHEMA_CODES: Final = frozenset(
 )
 _AUTH_CODES: Final = frozenset({"PGRST300", "PGRST301", "PGRST302", "PGRST303", "42501"})
 _UNDONE_CONFLICTS: Final = frozenset({"40001", "40P01", "55P03"})
+_READ_ONLY: Final = "25006"
+_INVALID_PATH: Final = "PGRST125"
 _AWAY_CODES: Final = ("PGRST000", "PGRST001", "PGRST002", "PGRST003", "08", "53", "57P")
+_CLIENT: Final = 400
 _SERVER: Final = 500
 _CANCELED: Final = "57014"
 _CHECK_VIOLATION: Final = "23514"
 _DATA_CODES: Final = "22"
 _SQLSTATE: Final = 5
 _BUCKET_CODES: Final = frozenset({"Bucket not found", "NoSuchBucket"})
+_PAGE_OF_SUPABASE: Final = frozenset({402, 408, 413, 429})
+"""Refusals that the proxies of a project make with a page of their own."""
+_JUDGED: Final = re.compile(r"PGRST[0-9A-Z]{3}|[0-9A-Z]{5}|NoSuch[A-Za-z]+|not_found|Not found", re.ASCII)
+"""Codes that PostgREST, PostgreSQL and Storage say."""
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
 
 
@@ -66,6 +73,19 @@ class SchemaMismatchError(SupabaseError):
     def treatment(self) -> Treatment:
         """Nothing but a mend helps."""
         return replace(_NOTHING, code=grpc.StatusCode.FAILED_PRECONDITION, reason="INVALID_CONFIGURATION")
+
+
+class MisaddressedError(SupabaseError):
+    """What answers at SUPABASE_URL is not Supabase: a page, a redirection, or an API that does not know the path."""
+
+    def __init__(self, *, status: int) -> None:
+        message = f"no Supabase answers there (HTTP {status}); set SUPABASE_URL to the address of the project"
+        super().__init__(ProviderErrorKind.TRANSPORT, message, undone=True, status=status)
+
+    @property
+    def treatment(self) -> Treatment:
+        """To be mended, unless a proxy on the way is in disorder; nothing against Supabase's health."""
+        return replace(_NOTHING, code=grpc.StatusCode.UNAVAILABLE, reason="UPSTREAM_UNAVAILABLE")
 
 
 class ConflictError(SupabaseError):
@@ -139,8 +159,24 @@ def from_answer(status: int, body: object, headers: Mapping[str, str]) -> Except
     inner = str(said.get("statusCode") or "")
     status = int(inner) if inner.isdigit() and status < _SERVER else status
     # A code says that the database has judged, and has undone what it refuses.
-    found = _by_code(status, code) or _by_status(status, parse(headers), undone=bool(said.get("code")))
+    found = _by_code(status, code)
+    if found is None and _is_elsewhere(status, said, code, headers):
+        found = MisaddressedError(status=status)
+    found = found or _by_status(status, parse(headers), undone=bool(said.get("code")))
     return found or SupabaseDefectError(status, code if _CODE.fullmatch(code) else "")
+
+
+def is_page(headers: Mapping[str, str]) -> bool:
+    """Is it a page for people? Supabase's services answer with none."""
+    return headers.get("content-type", "").lower().startswith("text/html")
+
+
+def _is_elsewhere(status: int, said: Mapping[str, object], code: str, headers: Mapping[str, str]) -> bool:
+    if status >= _SERVER or status in _PAGE_OF_SUPABASE:
+        return False
+    if status < _CLIENT or is_page(headers) or code == _INVALID_PATH:
+        return True
+    return status in {404, 405} and not (said.get("statusCode") or _JUDGED.fullmatch(code))
 
 
 def _by_code(status: int, code: str) -> SupabaseError | None:
@@ -154,6 +190,10 @@ def _by_code(status: int, code: str) -> SupabaseError | None:
         found = ConflictError(undone=True, status=status)
     elif code == _CANCELED:
         found = SupabaseError(ProviderErrorKind.TIMEOUT, "the database took too long", undone=True, status=status)
+    elif code == _READ_ONLY:
+        # What Supabase makes of a database whose disk is full.
+        message = "the database takes no changes; see to the disk and the quota of the project"
+        found = SupabaseError(ProviderErrorKind.QUOTA, message, undone=True, status=status)
     elif code == _CHECK_VIOLATION or (len(code) == _SQLSTATE and code.startswith(_DATA_CODES)):
         found = RuleError(status=status)
     elif code.startswith(_AWAY_CODES):
@@ -165,6 +205,9 @@ def _by_status(status: int, retry_after: float | None, *, undone: bool) -> Supab
     match status:
         case 401 | 403:
             found = _auth(status)
+        case 402:
+            message = "the project is restricted; see to its usage and billing in the dashboard of Supabase"
+            found = SupabaseError(ProviderErrorKind.QUOTA, message, undone=True, status=status)
         case 404:
             found = MissingError(status=status)
         case 409:

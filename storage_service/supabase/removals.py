@@ -1,6 +1,7 @@
 """The RemovalStore in Supabase."""
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 from servicekit.ids import is_id
@@ -14,6 +15,8 @@ MAX_HASHES: Final = 10_000
 """Hashes told in one list."""
 
 _HASH: Final = 32
+_REPEATED: Final = timedelta(days=1)
+"""How long after a child is gone a repeated erasure succeeds."""
 
 
 class SupabaseRemovalStore:
@@ -23,12 +26,29 @@ class SupabaseRemovalStore:
         self._connection = connection
 
     async def erase_child(self, owner: str, child_id: str, *, most: int) -> Erased:
-        """Removes a child and some of its stories."""
+        """Removes a child and some of its stories.
+
+        Not repeated where it may have been done: it would tell what the second time removed. Whoever repeats it within
+        a day is told that the child is gone, and not that there was none.
+        """
         answer = await self._connection.rpc(
-            "erase_child", owner=owner, child_id=child_id, most=most, now=self._connection.now()
+            "erase_child", safe=False, owner=owner, child_id=child_id, most=most, now=self._connection.now()
         )
+        if answer.get("refused") == "CHILD_NOT_FOUND" and await self._was_deleted(owner, child_id):
+            return Erased(0, [], more=False)
         refusals.check(answer, child_id)
         return Erased(answer["story_count"], _keys(answer["dropped"]), more=answer["more"])
+
+    async def _was_deleted(self, owner: str, child_id: str) -> bool:
+        return bool(
+            await self._connection.rpc(
+                "was_deleted",
+                owner=owner,
+                resource_id=child_id,
+                within_us=_REPEATED // timedelta(microseconds=1),
+                now=self._connection.now(),
+            )
+        )
 
     async def expire(self, before: int, *, most: int) -> Sequence[Removed]:
         """Removes old stories."""

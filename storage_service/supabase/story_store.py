@@ -50,7 +50,9 @@ class SupabaseStoryStore:
         try:
             await check(await self._connection.client())
         except SupabaseError as error:
-            _log.warning("Supabase does not answer yet", kind=error.kind.value, status=error.status)
+            _log.warning(
+                "Supabase does not answer yet", kind=error.kind.value, status=error.status, detail=error.message
+            )
 
     async def close(self) -> None:
         """Closes the client."""

@@ -302,8 +302,12 @@ begin
     execute format('revoke all on tales.%I from public, anon, authenticated', v_table);
     execute format('grant select, insert, update, delete on tales.%I to service_role', v_table);
     execute format('create policy service_role_only on tales.%I to service_role using (true) with check (true)', v_table);
-    -- What was deleted is soon gone from the pages too.
-    execute format('alter table tales.%I set (autovacuum_vacuum_scale_factor = 0.02)', v_table);
+    -- A single deletion is reason enough for autovacuum's next round, of the long texts in a table of their own too.
+    execute format(
+      'alter table tales.%I set ('
+      ' autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 0,'
+      ' toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 0)', v_table
+    );
   end loop;
 end
 $$;

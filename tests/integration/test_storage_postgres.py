@@ -141,6 +141,18 @@ def test_the_service_role_can_do_its_work(connection: psycopg.Connection[Any]) -
     assert ("Mia", 1) == (row[0]["name"], row[0]["revision"])
 
 
+def test_autovacuum_waits_for_no_share_of_a_table(connection: psycopg.Connection[Any]) -> None:
+    """One deletion is enough, in the tables of long texts too."""
+    rows = connection.execute(
+        "select c.relname, c.reloptions from pg_class c where c.relnamespace = 'tales'::regnamespace"
+        " and c.relkind = 'r' union all select c.relname || ' (toast)', t.reloptions from pg_class c"
+        " join pg_class t on t.oid = c.reltoastrelid where c.relnamespace = 'tales'::regnamespace"
+    ).fetchall()
+    at_once = {"autovacuum_vacuum_scale_factor=0", "autovacuum_vacuum_threshold=0"}
+    set_so = {name for name, options in rows if at_once <= set(options or ())}
+    assert {"children", "children (toast)", "heroes", "stories", "stories (toast)", "story_segments"} <= set_so
+
+
 ACROSS_OWNERS = {
     "claim_stories",
     "checkpoint_stories",

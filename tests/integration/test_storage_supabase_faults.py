@@ -15,11 +15,12 @@ from servicekit.ids import new_id
 from servicekit.resilience.manager import BreakerManager
 from storage_service import states
 from storage_service.audio import AudioLibrary
-from storage_service.records import AudioKey, Cancel, KeptAudio, RepeatKey, Retry
+from storage_service.records import AudioKey, Cancel, Erased, KeptAudio, RepeatKey, Retry
 from storage_service.supabase.audio_bucket import AudioBucket
 from storage_service.supabase.connection import DATABASE, Connection, breaker_config
 from storage_service.supabase.failures import SupabaseDefectError
 from storage_service.supabase.profile_store import SupabaseProfileStore
+from storage_service.supabase.removals import SupabaseRemovalStore
 from storage_service.supabase.story_store import SupabaseStoryStore
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -29,6 +30,7 @@ SOON = 0.1
 """Stands for the ten seconds that Supabase has to answer."""
 DATA = bytes(range(256)) * 12_000
 EVERY_TRY = 3
+DAY = 86_400
 
 
 class Watch:
@@ -53,6 +55,7 @@ class Store:
         self.connection = Connection(config, self.circuits, clock=self.clock)
         self.stories = SupabaseStoryStore(self.connection)
         self.profiles = SupabaseProfileStore(self.connection)
+        self.removals = SupabaseRemovalStore(self.connection)
         self.files = AudioBucket(self.connection, self.clock)
         self.audio = AudioLibrary(self.stories, self.files, max_bytes=1 << 30, idle_seconds=5)
 
@@ -286,9 +289,19 @@ async def test_a_write_goes_on_when_its_caller_goes_away(store: Store, faults: P
             EVERY_TRY,
         ),
         (
-            Fault("answer", status=200, body="<html>a page of somebody's proxy</html>"),
+            Fault("answer", status=200, body="secret words of somebody's proxy"),
             (grpc.StatusCode.UNAVAILABLE, "NETWORK_ERROR"),
             EVERY_TRY,
+        ),
+        (
+            Fault("answer", status=402, body={"message": "Service for this project is restricted"}),
+            (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
+            1,
+        ),
+        (
+            Fault("answer", status=405, body={"code": "25006", "message": "read-only transaction"}),
+            (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
+            1,
         ),
         (
             Fault("cut", late=True),
@@ -319,6 +332,65 @@ async def test_a_missing_schema_is_said_with_its_mend(store: Store, faults: Prox
     faults.plan(Fault("answer", status=404, body={"code": "PGRST202", "message": "no function"}))
     with pytest.raises(DomainError, match="python -m storage_service migrate"):
         await store.stories.find_audio(ME, new_id())
+
+
+PAGE = {"Content-Type": "text/html; charset=utf-8"}
+ELSEWHERE = [
+    Fault("answer", status=200, body="<html>secret words</html>"),
+    Fault("answer", status=200, body="secret words", headers=PAGE),
+    Fault("answer", status=301, body="", headers={"Location": "http://127.0.0.1:1/"}),
+    Fault("answer", status=308, body="", headers={"Location": "http://127.0.0.1:1/"}),
+    Fault("answer", status=400, body="secret words", headers=PAGE),
+    Fault("answer", status=403, body="secret words", headers=PAGE),
+    Fault("answer", status=404, body="secret words", headers=PAGE),
+    Fault("answer", status=404, body={"error": "requested path is invalid"}),
+    Fault("answer", status=404, body={"message": "no Route matched with those values"}),
+    Fault("answer", status=404, body={"statusCode": 404, "error": "Not Found", "message": "Route not found"}),
+    Fault("answer", status=404, body={"code": "PGRST125", "message": "Invalid path specified in request URL"}),
+    Fault("answer", status=405, body=""),
+]
+
+
+@pytest.mark.parametrize("fault", ELSEWHERE)
+async def test_what_is_no_supabase_is_said_with_the_variable(store: Store, faults: Proxy, fault: Fault) -> None:
+    """It does not count as "there is none"; it is asked once, and the circuit stays closed."""
+    faults.plan(fault)
+    with pytest.raises(DomainError, match="SUPABASE_URL") as caught:
+        await store.stories.find_audio(ME, new_id())
+    assert grpc.StatusCode.UNAVAILABLE is caught.value.code
+    assert "secret words" not in caught.value.message
+    assert 0 == store.circuits.get(DATABASE).snapshot().failed_calls
+
+
+@pytest.mark.parametrize(
+    "fault", [fault for fault in ELSEWHERE if isinstance(fault.body, str) and not fault.body.startswith("<")]
+)
+async def test_a_page_in_place_of_a_file_is_no_damaged_file(store: Store, faults: Proxy, fault: Fault) -> None:
+    """What Storage says is not there is damaged; what somebody else does not know is to be asked for again."""
+    story_id = await store.story()
+    await store.write(story_id)
+    faults.plan(fault)
+    assert grpc.StatusCode.UNAVAILABLE is (await failure(store.read(story_id)))[0]
+    gone = {"statusCode": "404", "error": "not_found", "message": "Object not found"}
+    faults.plan(Fault("answer", at="/object/", status=400, body=gone))
+    assert (grpc.StatusCode.DATA_LOSS, "AUDIO_CORRUPT") == await failure(store.read(story_id))
+    assert DATA == await store.read(story_id)
+
+
+async def test_an_erasure_whose_answer_was_lost_is_told_and_can_be_repeated(store: Store, faults: Proxy) -> None:
+    """It is not done twice unasked; who asks again within a day is not told that there was no such child."""
+    mia = await store.profiles.create(ME, common_pb2.Child(name="Mia"), None)
+    faults.asked.clear()
+    faults.plan(Fault("reset", at="erase_child", late=True))
+    lost = await failure(store.removals.erase_child(ME, mia.id, most=10))
+    assert (grpc.StatusCode.UNAVAILABLE, "NETWORK_ERROR") == lost
+    assert ["/rest/v1/rpc/erase_child"] == faults.asked
+    assert Erased(0, [], more=False) == await store.removals.erase_child(ME, mia.id, most=10)
+    stranger = (grpc.StatusCode.NOT_FOUND, "CHILD_NOT_FOUND")
+    assert stranger == await failure(store.removals.erase_child("ben", mia.id, most=10))
+    assert stranger == await failure(store.removals.erase_child(ME, new_id(), most=10))
+    store.clock.advance(DAY)
+    assert stranger == await failure(store.removals.erase_child(ME, mia.id, most=10))
 
 
 async def test_our_own_defect_stays_one(store: Store, faults: Proxy) -> None:

@@ -214,6 +214,15 @@ async def test_a_service_begins_while_supabase_is_away(supabase: Proxy) -> None:
             "SUPABASE_URL: the bucket `tales` is not there.*python -m storage_service migrate",
         ),
         (Fault("answer", at="bucket", status=200, body={"public": True}), "the bucket `tales` is public"),
+        (Fault("answer", status=200, body="<html>"), "SUPABASE_URL: no Supabase answers there"),
+        (Fault("answer", status=404, body="not here"), "SUPABASE_URL: no Supabase answers there"),
+        (Fault("answer", at="bucket", status=404, body="not here"), "SUPABASE_URL: no Supabase answers there"),
+        (Fault("answer", status=405, body=""), "SUPABASE_URL: no Supabase answers there"),
+        (
+            Fault("answer", status=308, body="", headers={"Location": "http://127.0.0.1:1/"}),
+            "SUPABASE_URL: no Supabase answers there",
+        ),
+        (Fault("answer", status=400, body={"message": "x"}), "SUPABASE_URL: what answers there does not take"),
     ],
 )
 async def test_what_is_not_set_up_stops_the_start_with_its_mend(supabase: Proxy, fault: Fault, line: str) -> None:
@@ -223,6 +232,23 @@ async def test_what_is_not_set_up_stops_the_start_with_its_mend(supabase: Proxy,
         async with service(supabase):
             pass
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("answer", at="files_to_remove", status=402, body={"message": "restricted"}),
+        Fault("answer", at="files_to_remove", status=400, body={"message": "x"}),
+        Fault("answer", at="schema_version", status=402, body={"message": "restricted"}),
+    ],
+)
+async def test_a_refusal_at_the_start_is_no_end(supabase: Proxy, fault: Fault) -> None:
+    """The service begins and serves."""
+    supabase.plan(fault)
+    async with service(supabase) as it:
+        stub = storage_pb2_grpc.StorageServiceStub(it.channel)
+        gone = await failure(stub.GetStory(storage_pb2.GetStoryRequest(story_id=new_id())))
+        assert (grpc.StatusCode.NOT_FOUND, "STORY_NOT_FOUND") == gone
 
 
 async def test_a_key_that_is_rotated_is_used_at_once(supabase: Proxy, tmp_path: Path) -> None:

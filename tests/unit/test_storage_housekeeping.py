@@ -1,0 +1,63 @@
+"""Housekeeping goes on whatever happens to it."""
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from support.storage_kit import ManualClock
+
+from servicekit.errors import unavailable
+from storage_service.housekeeper import Housekeeper
+from storage_service.supabase.failures import SupabaseDefectError
+
+if TYPE_CHECKING:
+    from storage_service.audio import AudioLibrary
+    from storage_service.remover import Remover
+
+
+class Failing:
+    """A remover that fails once; then `went_on` is set."""
+
+    def __init__(self, error: Exception) -> None:
+        self._errors = [error]
+        self.went_on = asyncio.Event()
+
+    async def catch_up(self) -> None:
+        """Fails the first time."""
+        if self._errors:
+            raise self._errors.pop()
+        self.went_on.set()
+
+    async def scrub(self) -> None:
+        """Does nothing."""
+
+
+class Swept:
+    """Audio without strays."""
+
+    async def sweep(self, *, grace: int) -> int:
+        """Finds none."""
+        return 0 * grace
+
+
+@pytest.mark.parametrize(
+    "error", [SupabaseDefectError(418, "SHORT"), unavailable("STORAGE_BUSY", "Later."), RuntimeError("Mia")]
+)
+async def test_no_failure_ends_housekeeping(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    """The next round is made; no text of an unexpected error is logged."""
+    remover = Failing(error)
+    keeper = Housekeeper(
+        cast("Remover", remover),
+        cast("AudioLibrary", Swept()),
+        ManualClock(),
+        retention=None,
+        grace=timedelta(0),
+    )
+    rounds = asyncio.create_task(keeper.run(sweep_seconds=0.001, scrub_seconds=0.001))
+    went_on = asyncio.create_task(remover.went_on.wait())
+    await asyncio.wait([rounds, went_on], return_when=asyncio.FIRST_COMPLETED)
+    assert remover.went_on.is_set()
+    rounds.cancel()
+    await asyncio.wait([rounds, went_on])
+    assert "Mia" not in "".join(capsys.readouterr())
