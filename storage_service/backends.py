@@ -1,6 +1,6 @@
 """What the service can keep its things in."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from servicekit.app import Description
 from servicekit.metrics import Metrics
 from servicekit.resilience.manager import BreakerManager
+from storage_service.audio_ownership import MarkedAudioStore, OwnedAudio
 from storage_service.embedded.audio_files import AudioFiles
 from storage_service.embedded.database import Database
 from storage_service.embedded.exchange_store import SqliteExchangeStore
@@ -51,12 +52,16 @@ class Stores:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Stores, what export and import go by, what is told of them, and their circuit breakers if they have any."""
+    """Stores, what export and import go by, what is told of them, and their circuit breakers if they have any.
+
+    `adopt_audio` makes the place that AUDIO_STORE_URL names that of these stores; None where it names none.
+    """
 
     stores: Stores
     exchange: ExchangeStore
     describe: Callable[[], Description]
     circuits: BreakerManager | None = None
+    adopt_audio: Callable[[], Awaitable[None]] | None = None
 
 
 _Kept: TypeAlias = tuple[Stores, ExchangeStore]
@@ -72,10 +77,18 @@ def make_backend(settings: StorageSettings, clock: Clock, metrics: Metrics) -> B
     if isinstance(place, BucketConfig):
         providers.append(object_store.PROVIDER)
     parts = [_EMBEDDED] if settings.backend == "embedded" else []
-    return Backend(stores, exchange, lambda: _description(parts, providers, circuits), circuits if providers else None)
+    return Backend(
+        stores,
+        exchange,
+        lambda: _description(parts, providers, circuits),
+        circuits if providers else None,
+        stores.files.adopt if isinstance(stores.files, OwnedAudio) else None,
+    )
 
 
-def _files_elsewhere(place: Path | BucketConfig | None, clock: Clock, circuits: BreakerManager) -> AudioStore | None:
+def _files_elsewhere(
+    place: Path | BucketConfig | None, clock: Clock, circuits: BreakerManager
+) -> MarkedAudioStore | None:
     match place:
         case None:
             return None
@@ -85,25 +98,31 @@ def _files_elsewhere(place: Path | BucketConfig | None, clock: Clock, circuits: 
             return AudioFiles(folder, clock, variable="AUDIO_STORE_URL")
 
 
-def _embedded(settings: StorageSettings, clock: Clock, circuits: BreakerManager, files: AudioStore | None) -> _Kept:
+def _embedded(
+    settings: StorageSettings, clock: Clock, circuits: BreakerManager, files: MarkedAudioStore | None
+) -> _Kept:
     del circuits
     database = Database(settings.folder / "tale.sqlite3", sync=settings.sync, readers=settings.readers)
+    stories = SqliteStoryStore(database, clock)
     stores = Stores(
-        SqliteStoryStore(database, clock),
+        stories,
         SqliteProfileStore(database, clock),
         SqliteRemovalStore(database, clock),
-        files or AudioFiles(settings.folder / "audio", clock),
+        OwnedAudio(files, stories.store_id) if files else AudioFiles(settings.folder / "audio", clock),
     )
     return stores, SqliteExchangeStore(database)
 
 
-def _supabase(settings: StorageSettings, clock: Clock, circuits: BreakerManager, files: AudioStore | None) -> _Kept:
+def _supabase(
+    settings: StorageSettings, clock: Clock, circuits: BreakerManager, files: MarkedAudioStore | None
+) -> _Kept:
     connection = Connection(config_of(settings), circuits)
+    stories = SupabaseStoryStore(connection)
     stores = Stores(
-        SupabaseStoryStore(connection),
+        stories,
         SupabaseProfileStore(connection),
         SupabaseRemovalStore(connection),
-        files or AudioBucket(connection, clock),
+        OwnedAudio(files, stories.store_id) if files else AudioBucket(connection, clock),
     )
     return stores, SupabaseExchangeStore(connection)
 

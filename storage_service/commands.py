@@ -3,6 +3,7 @@
 python -m storage_service check      is everything there that the service needs?
 python -m storage_service migrate    bring the database of Supabase to the present schema
 python -m storage_service export FILE.tar    write all that is kept into a file
+python -m storage_service adopt-audio    make the place that AUDIO_STORE_URL names this store's, whosever it was
 python -m storage_service import FILE.tar    keep what is in such a file, in this or another set-up
 """
 
@@ -94,6 +95,16 @@ async def _migrate(settings: StorageSettings, given: argparse.Namespace) -> None
     _tell(f"{count} migrations were applied" if count else "nothing to do: the schema is up to date")
 
 
+async def _adopt_audio(settings: StorageSettings, given: argparse.Namespace) -> None:
+    del given
+    if place_of(settings) is None:
+        raise ConfigurationError("AUDIO_STORE_URL must be set: only the place that it names can be adopted")
+    async with _opened(settings) as (backend, _):
+        if backend.adopt_audio is not None:
+            await backend.adopt_audio()
+    _tell("the place is this store's (AUDIO_STORE_URL): audio in it that this store does not know will be removed")
+
+
 async def _export(settings: StorageSettings, given: argparse.Namespace) -> None:
     async with _opened(settings) as (backend, store):
         counts = await export_to(given.file, store, backend.stores.files, skip_damaged=given.skip_damaged, tell=_warn)
@@ -137,6 +148,7 @@ def _tell(line: str) -> None:
 _COMMANDS: Final[Mapping[str, Command]] = {
     "check": _check,
     "migrate": _migrate,
+    "adopt-audio": _adopt_audio,
     "export": _export,
     "import": _import,
 }
@@ -147,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("check", help="is everything there that the service needs?")
     commands.add_parser("migrate", help="bring the database of Supabase to the present schema (SUPABASE_DB_URL)")
+    commands.add_parser("adopt-audio", help="make the place that AUDIO_STORE_URL names this store's, whosever it was")
     exporting = commands.add_parser("export", help="write all that is kept into a file")
     exporting.add_argument("--skip-damaged", action="store_true", help="leave audio out that is missing or damaged")
     importing = commands.add_parser("import", help="keep what an exported file holds, in this or another set-up")

@@ -1,14 +1,16 @@
 """The AudioStore in files: `<root>/<last two hex digits of the story>/<story id>.<object id>`."""
 
 import asyncio
+import stat
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, NoReturn, ParamSpec, TypeVar
+from typing import Final, NamedTuple, NoReturn, ParamSpec, TypeVar
 
-from servicekit.ids import is_id
+from servicekit.ids import is_id, new_id
 from servicekit.settings import ConfigurationError
+from storage_service.audio_ownership import MARK
 from storage_service.embedded.failures import from_os_error
 from storage_service.embedded.file_parts import PartFile, SourceFile
 from storage_service.errors import audio_corrupt, audio_url_unsupported
@@ -84,23 +86,53 @@ class AudioFiles:
             await self._run(self._path(key).unlink, missing_ok=True)
 
     async def sweep(self, known: KnownAudio, *, grace: int) -> int:
-        """Removes files that nobody knows, and parts that nobody will end, folder by folder."""
+        """Removes files that nobody knows, and parts that nobody will end, folder by folder.
+
+        What does not look like ours is left alone.
+        """
         newest = self._clock.now() - grace
         removed = 0
-        for folder in await self._run(lambda: sorted(self._root.glob("??"))):
-            old = await self._run(_old_files, folder, newest)
+        for folder in await self._run(self._folders):
+            old = [found for found in await self._run(_files_of, folder) if found.time < newest]
             for start in range(0, len(old), _BATCH):
-                batch = {_key_of(path): path for path in old[start : start + _BATCH]}
-                kept = await known(batch.keys())
-                stale = [path for key, path in batch.items() if key not in kept]
+                batch = old[start : start + _BATCH]
+                whole = [found.key for found in batch if not found.is_part]
+                kept = await known(whole) if whole else ()
+                stale = [found.path for found in batch if found.is_part or found.key not in kept]
                 await self._run(_unlink, stale)
                 removed += len(stale)
         return removed
+
+    async def mark(self) -> bytes | None:
+        """What says whose the folder is."""
+        return await self._run(_read_if_there, self._root / MARK)
+
+    async def set_mark(self, data: bytes) -> None:
+        """Says whose the folder is."""
+        part = PartFile(self._root / f"{MARK}.{new_id()}{_PART}")
+        try:
+            await self._run(part.create)
+            await self._run(part.write, data)
+            await self._run(part.publish, self._root / MARK)
+        finally:
+            await self._settle(part.discard)
+
+    async def some_keys(self) -> Collection[AudioKey]:
+        """Keys of some files."""
+        keys: list[AudioKey] = []
+        for folder in await self._run(self._folders):
+            keys += [found.key for found in await self._run(_files_of, folder) if not found.is_part]
+            if len(keys) >= _BATCH:
+                break
+        return keys[:_BATCH]
 
     async def url(self, kept: KeptAudio, *, expiry: int) -> SignedUrl:
         """There is none."""
         del kept, expiry
         raise audio_url_unsupported()
+
+    def _folders(self) -> list[Path]:
+        return sorted(path for path in self._root.glob("??") if path.is_dir())
 
     def _path(self, key: AudioKey) -> Path:
         if not (is_id(key.story_id) and is_id(key.object_id)):
@@ -140,14 +172,39 @@ class _Upload:
         await self._files._run(self._part.publish, self._path)  # noqa: SLF001
 
 
-def _old_files(folder: Path, newest: int) -> list[Path]:
-    return [path for path in folder.iterdir() if path.stat().st_mtime_ns // 1_000 < newest]
+class _Found(NamedTuple):
+    """A file of ours; `time` of its last change is microseconds since the Unix epoch."""
+
+    path: Path
+    key: AudioKey
+    is_part: bool
+    time: int
 
 
-def _key_of(path: Path) -> AudioKey:
-    # The name of a part says an object that nobody knows.
-    story_id, _, object_id = path.name.partition(".")
-    return AudioKey(story_id, object_id)
+def _files_of(folder: Path) -> list[_Found]:
+    return [found for path in folder.iterdir() if (found := _look_at(path)) is not None]
+
+
+def _look_at(path: Path) -> _Found | None:
+    whole = path.name.removesuffix(_PART)
+    story_id, _, object_id = whole.partition(".")
+    if not (is_id(story_id) and is_id(object_id)):
+        return None
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        # It was removed or got its name meanwhile.
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return _Found(path, AudioKey(story_id, object_id), whole != path.name, found.st_mtime_ns // 1_000)
+
+
+def _read_if_there(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def _unlink(paths: Sequence[Path]) -> None:

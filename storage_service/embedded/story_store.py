@@ -110,3 +110,9 @@ class SqliteStoryStore:
     async def known_audio(self, keys: Collection[AudioKey]) -> Collection[AudioKey]:
         """Keys of audio that is referred to."""
         return await self._database.read(lambda connection: audio_rows.known_audio(connection, keys))
+
+    async def store_id(self) -> str:
+        """The id of the database, made with it."""
+        return await self._database.read(
+            lambda connection: str(connection.execute("SELECT id FROM store_identity").fetchone()["id"])
+        )

@@ -11,6 +11,7 @@ import structlog
 from servicekit.errors import DomainError, unavailable
 from servicekit.ids import is_id
 from servicekit.resilience.errors import ProviderError
+from storage_service.audio_ownership import MARK
 from storage_service.errors import audio_corrupt
 from storage_service.object_store.checking import check_bucket
 from storage_service.ports import ANY_BYTES, Clock, KnownAudio, Upload
@@ -27,6 +28,7 @@ _log: Final = structlog.stdlib.get_logger("storage_service.object_store")
 _FOLDER: Final = "stories"
 _BLOCK: Final = 4 << 20
 _BATCH: Final = 500
+_LONGEST_MARK: Final = 4_096
 _SECOND: Final = 1_000_000
 
 
@@ -104,6 +106,27 @@ class AudioObjects:
             await self.remove(stray)
             removed += len(stray)
         return removed
+
+    async def mark(self) -> bytes | None:
+        """What says whose the bucket is, from the prefix on."""
+        try:
+            data, _ = await self._bucket.get(MARK, 0, _LONGEST_MARK)
+        except DomainError as error:
+            if error.reason == "NOT_FOUND":
+                return None
+            raise
+        return data
+
+    async def set_mark(self, data: bytes) -> None:
+        """Says whose the bucket is."""
+        await self._bucket.put(MARK, lambda: data, len(data), content_type="application/json")
+
+    async def some_keys(self) -> Collection[AudioKey]:
+        """Keys of some objects: those of the first page that has any."""
+        async for page in self._bucket.pages(_FOLDER):
+            if keys := [key for item in page if (key := _key_of(item["path"]))]:
+                return keys
+        return ()
 
     async def url(self, kept: KeptAudio, *, expiry: int) -> SignedUrl:
         """A signed address. Whole seconds: S3 knows no less."""

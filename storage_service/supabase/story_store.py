@@ -201,3 +201,7 @@ class SupabaseStoryStore:
         object_ids = [key.object_id for key in keys]
         known = await self._connection.rpc("known_audio", object_ids=object_ids)
         return {AudioKey(row["story_id"], row["object_id"]) for row in known}.intersection(keys)
+
+    async def store_id(self) -> str:
+        """The id of the schema, made when it is first asked for."""
+        return str((await self._connection.rpc("store_id"))["id"])

@@ -346,14 +346,15 @@ async def test_audio_is_in_s3_whatever_keeps_the_records(
         messages = audio_messages(story_id, 1, new_id(), LARGE)
         messages[-1].commit.sha256 = bytes(32)
         assert "AUDIO_MISMATCH" == await refusal(stub.WriteAudio(iter(messages)))
-        assert (0, []) == (await moto_s3.unfinished(bucket), await moto_s3.names(bucket))
+        mark = "tales/.tale-store"
+        assert (0, [mark]) == (await moto_s3.unfinished(bucket), await moto_s3.names(bucket))
         await stub.WriteAudio(iter(audio_messages(story_id, 1, new_id(), LARGE)))
-        assert 1 == len(await moto_s3.names(bucket))
+        assert 2 == len(await moto_s3.names(bucket))
         read = [piece.chunk.data async for piece in stub.ReadAudio(storage_pb2.ReadAudioRequest(story_id=story_id))]
         assert LARGE == b"".join(read)
         assert bucket in (await stub.GetAudioUrl(storage_pb2.GetAudioUrlRequest(story_id=story_id))).url
         await stub.DeleteStory(storage_pb2.DeleteStoryRequest(story_id=story_id))
-        assert [] == await moto_s3.names(bucket)
+        assert [mark] == await moto_s3.names(bucket)
 
 
 @pytest.fixture
