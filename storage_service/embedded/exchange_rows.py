@@ -39,12 +39,16 @@ def _removal(row: sqlite3.Row) -> dict[str, Any]:
     return {"kind": "removal", **given, "segment_sha256": _text(row["segment_sha256"])}
 
 
-# What caches have forgotten is done with; files that are still to be removed stay where they are.
-TABLES: Final = (
+FIRST: Final = (
     Table("SELECT * FROM profiles WHERE", ("id",), _profile),
     Table("SELECT * FROM requests WHERE", ("owner", "request_id"), _request),
-    Table("SELECT * FROM tombstones WHERE", ("resource_id",), _tombstone),
+)
+
+# What caches have forgotten is done with; files that are still to be removed stay where they are. Tombstones come after
+# all else: whatever was deleted while it was read has one.
+LAST: Final = (
     Table("SELECT * FROM removals WHERE NOT forgotten AND", ("story_id",), _removal),
+    Table("SELECT * FROM tombstones WHERE", ("resource_id",), _tombstone),
 )
 
 _COLUMNS: Final = {

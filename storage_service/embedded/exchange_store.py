@@ -7,7 +7,7 @@ from typing import Final
 from servicekit.errors import DomainError
 from storage_service.embedded.audio_rows import find_audio
 from storage_service.embedded.database import Database
-from storage_service.embedded.exchange_rows import TABLES, keep_line, page_of
+from storage_service.embedded.exchange_rows import FIRST, LAST, Table, keep_line, page_of
 from storage_service.embedded.exchange_stories import keep_story
 from storage_service.embedded.rows import load_record
 from storage_service.exchange.ports import Line
@@ -23,9 +23,16 @@ class SqliteExchangeStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def lines(self) -> AsyncGenerator[Sequence[Line], None]:
-        """All but stories."""
-        for table in TABLES:
+    def lines(self) -> AsyncGenerator[Sequence[Line], None]:
+        """Children, heroes and requests."""
+        return self._lines(FIRST)
+
+    def last_lines(self) -> AsyncGenerator[Sequence[Line], None]:
+        """Removals and tombstones."""
+        return self._lines(LAST)
+
+    async def _lines(self, tables: Sequence[Table]) -> AsyncGenerator[Sequence[Line], None]:
+        for table in tables:
             after: sqlite3.Row | None = None
             while page := await self._database.read(
                 lambda connection, table=table, after=after: page_of(connection, table, after, _PAGE)  # type: ignore[misc]
@@ -38,15 +45,19 @@ class SqliteExchangeStore:
         after = ""
         while page := await self._database.read(lambda connection, after=after: _owners(connection, after)):  # type: ignore[misc]
             for story_id, owner in page:
-                try:
-                    yield await self._database.read(
-                        lambda connection, story_id=story_id, owner=owner: _whole(connection, owner, story_id)  # type: ignore[misc]
-                    )
-                except DomainError as error:
-                    # It was deleted meanwhile.
-                    if error.reason != "STORY_NOT_FOUND":
-                        raise
+                whole = await self.story(owner, story_id)
+                if whole is not None:
+                    yield whole
             after = page[-1][0]
+
+    async def story(self, owner: str, story_id: str) -> tuple[storage_pb2.StoryRecord, AudioKey | None] | None:
+        """A story, None where it is gone."""
+        try:
+            return await self._database.read(lambda connection: _whole(connection, owner, story_id))
+        except DomainError as error:
+            if error.reason != "STORY_NOT_FOUND":
+                raise
+        return None
 
     async def keep_lines(self, lines: Sequence[Line]) -> int:
         """Keeps what is new."""

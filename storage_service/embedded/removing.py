@@ -6,7 +6,7 @@ from typing import Final
 
 from storage_service import states
 from storage_service.embedded.indexing import leave
-from storage_service.embedded.repeating import bury, forget_requests, is_deleted
+from storage_service.embedded.repeating import bury, is_deleted
 from storage_service.embedded.scrubbing import note_removal, removed_count
 from storage_service.errors import child_not_found, story_not_found
 from storage_service.records import AudioKey, Erased, Removed
@@ -43,7 +43,6 @@ def erase_child(connection: sqlite3.Connection, owner: str, child_id: str, most:
     ).fetchall()
     for row in rows[:most]:
         _remove(connection, row, now)
-    forget_requests(connection, owner, [child_id, *(row["id"] for row in rows[:most])])
     left = connection.execute(
         "SELECT story_id, object_ids, forgotten FROM removals WHERE owner = ? AND child_id = ?"
         " AND (object_ids <> '' OR NOT forgotten)",

@@ -1,7 +1,7 @@
 """Requests that come again, and what is left of things that are gone."""
 
 import sqlite3
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from servicekit.errors import DomainError
@@ -54,17 +54,16 @@ def keep_request(
 
 
 def bury(connection: sqlite3.Connection, owner: str, resource_id: str, now: int) -> None:
-    """Leaves a tombstone: an id, whose it was and when it went, and nothing else."""
+    """Leaves a tombstone: an id, whose it was and when it went, and nothing else.
+
+    What requests asked for is forgotten: a hash of a name and a wish is guessed from a list of names. So each of their
+    ids then answers that its story is deleted, whatever comes with it.
+    """
     connection.execute(
         "INSERT INTO tombstones (resource_id, owner, delete_time) VALUES (?, ?, ?)", (resource_id, owner, now)
     )
-
-
-def forget_requests(connection: sqlite3.Connection, owner: str, resource_ids: Collection[str]) -> None:
-    """Forgets what requests asked for: a hash of a name and a wish is guessed from a list of names."""
-    connection.executemany(
-        "UPDATE requests SET fingerprint = ? WHERE owner = ? AND resource_id = ?",
-        [(FORGOTTEN, owner, resource_id) for resource_id in resource_ids],
+    connection.execute(
+        "UPDATE requests SET fingerprint = ? WHERE resource_id = ? AND owner = ?", (FORGOTTEN, resource_id, owner)
     )
 
 

@@ -3,9 +3,10 @@
 Everything here blocks: call it on a thread.
 
 tale-export.json        {"format": "tale-export", "version": 1}
-records/000001.jsonl    children, heroes, requests, tombstones, removals
+records/000001.jsonl    children, heroes, requests
 stories/000001.jsonl    some stories, each a StoryRecord of tale.storage.v1 as JSON
 audio/<story id>        their audio, in the same order
+records/000009.jsonl    removals, tombstones: of whatever was deleted before they were read, also of what stands above
 end.json                how many of each there are: without it the file is cut
 """
 
@@ -67,6 +68,19 @@ class ArchiveWriter:
         if not self._left:
             self._put(bytes(self._padding))
             self._padding = 0
+
+    def mark(self) -> int:
+        """Where the next member begins."""
+        return self._file.tell()
+
+    def rewind(self, mark: int) -> None:
+        """Takes back what came behind `mark`, also a member that is not whole."""
+        try:
+            self._file.seek(mark)
+            self._file.truncate()
+        except OSError as error:
+            raise ExchangeError(f"{self._path} can not be written: {error.strerror}") from error
+        self._left = self._padding = 0
 
     def finish(self, counts: dict[str, int]) -> None:
         """Ends the archive and gives it its name."""

@@ -15,10 +15,10 @@ from storage_service.exchange.lines import Counts, from_lines, from_story
 from storage_service.records import KeptAudio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable, Sequence
     from pathlib import Path
 
-    from storage_service.exchange.ports import ExchangeStore
+    from storage_service.exchange.ports import ExchangeStore, Line
     from storage_service.ports import AudioStore
     from storage_service.records import AudioKey
     from tale.storage.v1 import storage_pb2
@@ -38,7 +38,8 @@ async def export_to(
     """Writes all that is kept into `path`; what that was.
 
     Audio that is damaged ends it with an ExchangeError; with `skip_damaged` its story goes without it, and `tell` is
-    told. At no time more than a few stories and a few MiB of audio are in memory.
+    told. What is deleted or told again meanwhile ends nothing. At no time more than a few stories and a few MiB of
+    audio are in memory.
     """
     writer = await asyncio.to_thread(ArchiveWriter, path)
     try:
@@ -69,63 +70,74 @@ class _Export:
         self._members = 0
 
     async def run(self) -> Counts:
-        async with aclosing(self._store.lines()) as pages:
+        await self._add_lines(self._store.lines())
+        batch: list[bytes] = []
+        async with aclosing(self._store.stories()) as stories:
+            async for found in stories:
+                record = await self._add_with_audio(*found)
+                if record is not None:
+                    batch.append(from_story(record))
+                if len(batch) >= _BATCH_STORIES or sum(map(len, batch)) >= _BATCH_BYTES:
+                    await self._flush(batch)
+                    batch = []
+        if batch:
+            await self._flush(batch)
+        await self._add_lines(self._store.last_lines())
+        return self._counts
+
+    async def _add_lines(self, lines: AsyncGenerator[Sequence[Line], None]) -> None:
+        async with aclosing(lines) as pages:
             async for page in pages:
                 await self._add("records", from_lines(page))
                 self._counts = self._counts.plus(records=len(page))
-        batch: list[bytes] = []
-        audio: list[KeptAudio] = []
-        async with aclosing(self._store.stories()) as stories:
-            async for record, key in stories:
-                kept = await self._whole_audio(record, key)
-                batch.append(from_story(record))
-                audio += [] if kept is None else [kept]
-                if len(batch) >= _BATCH_STORIES or sum(map(len, batch)) >= _BATCH_BYTES:
-                    await self._flush(batch, audio)
-                    batch, audio = [], []
-        if batch:
-            await self._flush(batch, audio)
-        return self._counts
 
-    async def _whole_audio(self, record: storage_pb2.StoryRecord, key: AudioKey | None) -> KeptAudio | None:
-        """The audio of a story; where it is damaged and may be left out, None, and the record is without it."""
-        if key is None:
-            return None
-        kept = KeptAudio(record.story.audio, key)
-        if not self._skip_damaged:
-            return kept
-        try:
-            async for _ in self._files.read(kept, offset=0, limit=None):
-                pass
-        except DomainError as error:
-            if error.code is not grpc.StatusCode.DATA_LOSS:
-                raise
-            self._tell(f"story {record.story.id}: its audio is damaged and is left out")
-            record.story.ClearField("audio")
-            return None
-        return kept
-
-    async def _flush(self, batch: list[bytes], audio: list[KeptAudio]) -> None:
+    async def _flush(self, batch: list[bytes]) -> None:
         await self._add("stories", b"".join(batch))
         self._counts = self._counts.plus(stories=len(batch))
-        for kept in audio:
-            await self._add_audio(kept)
+
+    async def _add_with_audio(
+        self, record: storage_pb2.StoryRecord, key: AudioKey | None
+    ) -> storage_pb2.StoryRecord | None:
+        """Adds a story that has audio, and its audio; what is still to be added: a story that has none."""
+        while key is not None:
+            mark = await asyncio.to_thread(self._writer.mark)
+            try:
+                await self._add("stories", from_story(record))
+                await self._add_audio(KeptAudio(record.story.audio, key))
+            except DomainError as error:
+                if error.code is not grpc.StatusCode.DATA_LOSS:
+                    raise
+                await asyncio.to_thread(self._writer.rewind, mark)
+                now = await self._store.story(record.owner, record.story.id)
+                if now is None:
+                    # It was deleted meanwhile, and its tombstone comes.
+                    return None
+                if now[1] == key:
+                    return self._without_audio(record, error)
+                # It was told again meanwhile.
+                record, key = now
+            else:
+                size = record.story.audio.size_bytes
+                self._counts = self._counts.plus(stories=1, audio=1, audio_bytes=size)
+                return None
+        return record
+
+    def _without_audio(self, record: storage_pb2.StoryRecord, error: DomainError) -> storage_pb2.StoryRecord:
+        """A story whose audio is damaged, without it, where it may be left out."""
+        if not self._skip_damaged:
+            raise ExchangeError(
+                f"story {record.story.id}: its audio is missing or damaged; narrate it again, or leave such audio out"
+                " with --skip-damaged"
+            ) from error
+        self._tell(f"story {record.story.id}: its audio is damaged and is left out")
+        record.story.ClearField("audio")
+        return record
 
     async def _add_audio(self, kept: KeptAudio) -> None:
-        story_id, size = kept.key.story_id, kept.audio.size_bytes
-        await asyncio.to_thread(self._writer.begin, f"audio/{story_id}", size)
-        try:
-            async with aclosing(self._files.read(kept, offset=0, limit=None)) as blocks:
-                async for block in blocks:
-                    await asyncio.to_thread(self._writer.write, block)
-        except DomainError as error:
-            if error.code is grpc.StatusCode.DATA_LOSS:
-                raise ExchangeError(
-                    f"story {story_id}: its audio is missing or damaged; narrate it again, or leave such audio out"
-                    " with --skip-damaged"
-                ) from error
-            raise
-        self._counts = self._counts.plus(audio=1, audio_bytes=size)
+        await asyncio.to_thread(self._writer.begin, f"audio/{kept.key.story_id}", kept.audio.size_bytes)
+        async with aclosing(self._files.read(kept, offset=0, limit=None)) as blocks:
+            async for block in blocks:
+                await asyncio.to_thread(self._writer.write, block)
 
     async def _add(self, folder: str, data: bytes) -> None:
         self._members += 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64encode
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from servicekit.ids import is_id, new_id
@@ -15,12 +17,14 @@ from storage_service.records import AudioKey
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from storage_service.exchange.ports import ExchangeStore
+    from storage_service.exchange.ports import ExchangeStore, Line
     from storage_service.ports import AudioStore
     from tale.storage.v1 import storage_pb2
 
 _BLOCK: Final = 1 << 20
 _BATCH: Final = 500
+_FORGOTTEN: Final = b64encode(bytes(32)).decode("ascii")
+"""The fingerprint of a request whose content must not be guessed from its hash."""
 
 
 async def import_from(path: Path, store: ExchangeStore, files: AudioStore) -> Counts:
@@ -29,18 +33,36 @@ async def import_from(path: Path, store: ExchangeStore, files: AudioStore) -> Co
     What the store keeps or has deleted stays as it is, so an import can be repeated, also one that broke off. Raises
     ExchangeError where the file is cut or its audio is not what its record says; what came before it is kept then.
     """
+    buried = await asyncio.to_thread(_buried, path)
     reader = await asyncio.to_thread(ArchiveReader, path)
     try:
-        return await _Import(reader, store, files).run()
+        return await _Import(reader, store, files, buried).run()
     finally:
         await asyncio.to_thread(reader.close)
 
 
+def _buried(path: Path) -> frozenset[str]:
+    """Ids that have a tombstone in the file: what was deleted during the export stands in it as well."""
+    found: set[str] = set()
+    reader = ArchiveReader(path)
+    try:
+        # Where the file is cut or damaged, that is told once it is read in earnest.
+        with suppress(ExchangeError):
+            while (member := reader.next()) is not None:
+                if member.name.startswith("records/"):
+                    lines = to_lines(reader.read_all(member), member.name)
+                    found.update(line["id"] for line in lines if line["kind"] == "tombstone")
+    finally:
+        reader.close()
+    return frozenset(found)
+
+
 class _Import:
-    def __init__(self, reader: ArchiveReader, store: ExchangeStore, files: AudioStore) -> None:
+    def __init__(self, reader: ArchiveReader, store: ExchangeStore, files: AudioStore, buried: frozenset[str]) -> None:
         self._reader = reader
         self._store = store
         self._files = files
+        self._buried = buried
         self._seen = Counts()
         self._new = Counts()
         self._waiting: dict[str, storage_pb2.StoryRecord] = {}
@@ -53,6 +75,7 @@ class _Import:
             folder, _, name = member.name.partition("/")
             match folder:
                 case "records":
+                    self._check_nothing_waits()
                     await self._take_lines(member)
                 case "stories":
                     self._check_nothing_waits()
@@ -68,10 +91,19 @@ class _Import:
 
     async def _take_lines(self, member: Member) -> None:
         lines = to_lines(await asyncio.to_thread(self._reader.read_all, member), member.name)
-        for start in range(0, len(lines), _BATCH):
-            new = await self._store.keep_lines(lines[start : start + _BATCH])
-            self._new = self._new.plus(records=new)
         self._seen = self._seen.plus(records=len(lines))
+        wanted = [line for line in map(self._without_deleted, lines) if line is not None]
+        for start in range(0, len(wanted), _BATCH):
+            new = await self._store.keep_lines(wanted[start : start + _BATCH])
+            self._new = self._new.plus(records=new)
+
+    def _without_deleted(self, line: Line) -> Line | None:
+        """None for a profile that the file says is deleted; of a request that made such a thing only the id is left."""
+        if line["kind"] in {"child", "hero"} and line["id"] in self._buried:
+            return None
+        if line["kind"] == "request" and line["resource_id"] in self._buried:
+            return {**line, "fingerprint": _FORGOTTEN}
+        return line
 
     async def _take_stories(self, member: Member) -> None:
         data = await asyncio.to_thread(self._reader.read_all, member)
@@ -81,6 +113,7 @@ class _Import:
         missing: set[str] = set()
         for start in range(0, len(records), _BATCH):
             missing |= set(await self._store.missing([one.story.id for one in records[start : start + _BATCH]]))
+        missing -= self._buried
         self._known = {record.story.id for record in records} - missing
         self._seen = self._seen.plus(stories=len(records))
         for record in records:

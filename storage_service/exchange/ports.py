@@ -26,10 +26,16 @@ class ExchangeStore(Protocol):
     """All that is kept, of all owners. May raise what a StoryStore may."""
 
     def lines(self) -> AsyncGenerator[Sequence[Line], None]:
-        """Everything but the stories, at most 500 at a time."""
+        """Children, heroes and requests, at most 500 at a time."""
+
+    def last_lines(self) -> AsyncGenerator[Sequence[Line], None]:
+        """Removals and, after them, tombstones, at most 500 at a time: what was deleted while the rest was read."""
 
     def stories(self) -> AsyncGenerator[tuple[storage_pb2.StoryRecord, AudioKey | None], None]:
         """Each story in full, with the key of its audio's bytes; each as it is at one moment."""
+
+    async def story(self, owner: str, story_id: str) -> tuple[storage_pb2.StoryRecord, AudioKey | None] | None:
+        """A story as `stories` gives it; None where it is gone."""
 
     async def keep_lines(self, lines: Sequence[Line]) -> int:
         """Keeps what is not known, at most 500 in one transaction; how many were new."""

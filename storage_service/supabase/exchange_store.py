@@ -15,7 +15,9 @@ from storage_service.supabase.stories import from_audio
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
-_TABLES: Final = ("children", "heroes", "requests", "tombstones", "removals")
+_FIRST: Final = ("children", "heroes", "requests")
+# Tombstones come after all else: whatever was deleted while it was read has one.
+_LAST: Final = ("removals", "tombstones")
 _PAGE: Final = 500
 
 
@@ -25,9 +27,16 @@ class SupabaseExchangeStore:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def lines(self) -> AsyncGenerator[Sequence[Line], None]:
-        """All but stories."""
-        for table in _TABLES:
+    def lines(self) -> AsyncGenerator[Sequence[Line], None]:
+        """Children, heroes and requests."""
+        return self._lines(_FIRST)
+
+    def last_lines(self) -> AsyncGenerator[Sequence[Line], None]:
+        """Removals and tombstones."""
+        return self._lines(_LAST)
+
+    async def _lines(self, tables: Sequence[str]) -> AsyncGenerator[Sequence[Line], None]:
+        for table in tables:
             after: Mapping[str, Any] | None = None
             while page := await self._connection.rpc("export_rows", table=table, after=after, most=_PAGE):
                 yield [to_line(table, row) for row in page]
@@ -37,14 +46,20 @@ class SupabaseExchangeStore:
         """All stories, by id."""
         after: str | None = None
         while page := await self._connection.rpc("export_story_ids", after=after, most=_PAGE):
-            for story in page:
-                try:
-                    yield await self._whole(story["owner"], story["id"])
-                except DomainError as error:
-                    # It was deleted meanwhile.
-                    if error.reason != "STORY_NOT_FOUND":
-                        raise
+            for one in page:
+                whole = await self.story(one["owner"], one["id"])
+                if whole is not None:
+                    yield whole
             after = page[-1]["id"]
+
+    async def story(self, owner: str, story_id: str) -> tuple[storage_pb2.StoryRecord, AudioKey | None] | None:
+        """A story, None where it is gone."""
+        try:
+            return await self._whole(owner, story_id)
+        except DomainError as error:
+            if error.reason != "STORY_NOT_FOUND":
+                raise
+        return None
 
     async def keep_lines(self, lines: Sequence[Line]) -> int:
         """Keeps what is new."""

@@ -31,7 +31,7 @@ begin
   if not found then
     return null;
   end if;
-  -- A fingerprint of zeros stands for a request whose content was erased.
+  -- A fingerprint of zeros stands for a request whose content is forgotten.
   if v_kept.rpc <> p_request ->> 'rpc'
     or v_kept.fingerprint not in (tales.to_bytes(p_request ->> 'fingerprint'), decode(repeat('00', 32), 'hex'))
     or v_kept.resource_id <> coalesce(p_resource_id, v_kept.resource_id)
@@ -43,6 +43,16 @@ begin
   end if;
   return v_kept.resource_id;
 end
+$$;
+
+-- Leaves a tombstone: an id, whose it was and when it went, and nothing else. What requests asked for is forgotten: a hash
+-- of a name and a wish is guessed from a list of names. Each of their ids then answers that its story is deleted.
+create function tales.bury(p_owner text, p_resource_id uuid, p_now timestamptz) returns void
+  language sql
+as $$
+  insert into tales.tombstones (resource_id, owner, deleted_at) values (p_resource_id, p_owner, p_now);
+  update tales.requests set fingerprint = decode(repeat('00', 32), 'hex')
+    where resource_id = p_resource_id and owner = p_owner;
 $$;
 
 -- Remembers a request; false where another call was quicker.

@@ -120,7 +120,7 @@ begin
   if v_count = 0 then
     return jsonb_build_object('refused', 'NOT_FOUND');
   end if;
-  insert into tales.tombstones (resource_id, owner, deleted_at) values (p_id, p_owner, v_now);
+  perform tales.bury(p_owner, p_id, v_now);
   return '{}';
 end
 $$;

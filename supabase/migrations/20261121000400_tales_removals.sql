@@ -15,7 +15,7 @@ begin
   ) as hashes;
   v_object_ids := array(select object_id from tales.story_audio where story_id = p_story.id);
   delete from tales.stories where id = p_story.id;
-  insert into tales.tombstones (resource_id, owner, deleted_at) values (p_story.id, p_story.owner, p_now);
+  perform tales.bury(p_story.owner, p_story.id, p_now);
   insert into tales.removals (story_id, owner, child_id, segment_sha256, audio_count, object_ids, again_at)
     values (
       p_story.id, p_story.owner, p_story.child_id, v_hashes, cardinality(v_object_ids), v_object_ids,
@@ -44,7 +44,6 @@ end
 $$;
 
 -- Removes a child and at most `p_most` of its stories: {story_count, more, dropped}, the last one [{id, object_ids}].
--- Of the requests that made them only the ids stay: a hash of a name and a wish is guessed from a list of names.
 create function tales.erase_child(p_owner text, p_child_id uuid, p_most integer, p_now timestamptz default null)
   returns jsonb
   language plpgsql
@@ -53,7 +52,6 @@ declare
   v_now timestamptz := tales.begin_call(p_now);
   v_story tales.stories;
   v_gone boolean;
-  v_ids uuid[] := array[p_child_id];
   v_count integer := 0;
   v_more boolean;
   v_left jsonb;
@@ -61,19 +59,16 @@ begin
   delete from tales.children where id = p_child_id and owner = p_owner;
   v_gone := found;
   if v_gone then
-    insert into tales.tombstones (resource_id, owner, deleted_at) values (p_child_id, p_owner, v_now);
+    perform tales.bury(p_owner, p_child_id, v_now);
   end if;
   for v_story in
     select * from tales.stories where owner = p_owner and child_id = p_child_id
     order by created_at, id limit p_most for update
   loop
     perform tales.remove_story(v_story, v_now);
-    v_ids := v_ids || v_story.id;
     v_count := v_count + 1;
   end loop;
   v_more := exists (select from tales.stories where owner = p_owner and child_id = p_child_id);
-  update tales.requests set fingerprint = decode(repeat('00', 32), 'hex')
-    where owner = p_owner and resource_id = any (v_ids);
   select jsonb_agg(jsonb_build_object('id', story_id, 'object_ids', to_jsonb(object_ids))) into v_left
     from tales.removals
     where owner = p_owner and child_id = p_child_id and (object_ids <> '{}' or not forgotten);

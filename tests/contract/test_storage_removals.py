@@ -158,6 +158,21 @@ async def test_requests_for_what_was_erased_keep_their_id_alone(stores: Stores) 
     assert "STORY_DELETED" == await reason_of(stores.stories.create(ME, new_story(request_id="r-2")))
 
 
+async def test_a_deletion_forgets_what_requests_asked_for(stores: Stores, clock: ManualClock) -> None:
+    """However a thing goes; what was deleted before its child is erased is no longer known to be of that child."""
+    mia = await child(stores, repeat=RepeatKey("r-1", FINGERPRINT))
+    deleted, _ = await ready(stores, mia, request_id="r-2")
+    await ready(stores, mia, request_id="r-3")
+    assert [FINGERPRINT] * 3 == await stores.fingerprints()
+    await stores.stories.delete(ME, deleted)
+    assert [bytes(32), FINGERPRINT, FINGERPRINT] == sorted(await stores.fingerprints())
+    clock.advance(1)
+    await stores.removals.expire(clock.now(), most=10)
+    assert [bytes(32), bytes(32), FINGERPRINT] == sorted(await stores.fingerprints())
+    await stores.profiles.delete(ME, common_pb2.Child, mia)
+    assert [bytes(32)] * 3 == await stores.fingerprints()
+
+
 # What caches must forget.
 
 

@@ -674,7 +674,7 @@ async def test_deleting_leaves_a_tombstone(store: StoryStore) -> None:
 
 
 async def test_a_repeated_request_learns_that_its_story_was_deleted(store: StoryStore) -> None:
-    """The tombstone answers for every request that was about the story."""
+    """The tombstone answers for every request that was about the story, whatever comes under its id."""
     story_id = await created(store, request_id="r-1")
     await checked(store, checkpoint(story_id, state=states.FAILED))
     retry = Retry(RepeatKey("r-2", FINGERPRINT))
@@ -683,7 +683,7 @@ async def test_a_repeated_request_learns_that_its_story_was_deleted(store: Story
     assert "STORY_DELETED" == await reason_of(store.create(ME, new_story(request_id="r-1")))
     assert "STORY_DELETED" == await reason_of(store.update(ME, story_id, retry, expected_revision=None))
     other = new_story(request_id="r-1", fingerprint=b"x" * 32)
-    assert "REQUEST_ID_REUSED" == await reason_of(store.create(ME, other))
+    assert "STORY_DELETED" == await reason_of(store.create(ME, other))
 
 
 async def test_a_running_story_can_be_deleted(store: StoryStore) -> None:

@@ -7,7 +7,7 @@ import json
 import re
 import tarfile
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -27,8 +27,9 @@ from storage_service.exchange.errors import ExchangeError
 from storage_service.exchange.exporting import export_to
 from storage_service.exchange.importing import import_from
 from storage_service.exchange.lines import Counts
-from storage_service.exchange.ports import ExchangeStore
+from storage_service.exchange.ports import ExchangeStore, Line
 from storage_service.records import AudioKey, Cancel, Lease, Rate, RepeatKey
+from storage_service.remover import Remover
 from storage_service.settings import StorageSettings
 from storage_service.supabase.connection import Connection
 from tale.common.v1 import common_pb2
@@ -170,6 +171,7 @@ async def fill(backend: Backend, clock: ManualClock) -> dict[str, str]:
 async def everything(backend: Backend) -> tuple[list[Any], list[storage_pb2.StoryRecord]]:
     """All that is kept, less what a move changes: who held which lease."""
     lines = [line async for page in exchange(backend).lines() for line in page]
+    lines += [line async for page in exchange(backend).last_lines() for line in page]
     records = []
     async for record, _ in exchange(backend).stories():
         record.run.ClearField("lease_expire_time")
@@ -267,6 +269,109 @@ async def test_what_is_there_or_was_deleted_stays_as_it_is(request: pytest.Fixtu
         expected = await everything(home)
         assert Counts() == await import_from(file, exchange(home), home.stores.files)
         assert expected == await everything(home)
+
+
+# What happens while it is exported.
+
+
+class Meanwhile:
+    """The exchange of a backend; something happens once a story, or the lines, were read, and before they are kept."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        lines: Callable[[], Awaitable[object]] | None = None,
+        story: Callable[[str], Awaitable[object]] | None = None,
+    ) -> None:
+        self._store = exchange(backend)
+        self._after_lines = lines
+        self._after_story = story
+        self.story = self._store.story
+        self.last_lines = self._store.last_lines
+        self.keep_lines = self._store.keep_lines
+        self.missing = self._store.missing
+        self.keep_story = self._store.keep_story
+
+    async def lines(self) -> AsyncGenerator[Sequence[Line], None]:
+        """Then it happens."""
+        async for page in self._store.lines():
+            yield page
+        if self._after_lines is not None:
+            await self._after_lines()
+
+    async def stories(self) -> AsyncGenerator[tuple[storage_pb2.StoryRecord, AudioKey | None], None]:
+        """With each it happens."""
+        async for record, key in self._store.stories():
+            if self._after_story is not None:
+                await self._after_story(record.story.id)
+            yield record, key
+
+
+def remover(backend: Backend) -> Remover:
+    """Removes files as well."""
+    return Remover(backend.stores.stories, backend.stores.removals, backend.stores.files)
+
+
+@pytest.mark.parametrize("skip_damaged", [False, True])
+@pytest.mark.parametrize("set_up", [embedded, in_supabase])
+async def test_what_is_deleted_or_told_again_ends_no_export(
+    request: pytest.FixtureRequest, tmp_path: Path, set_up: SetUp, *, skip_damaged: bool
+) -> None:
+    """Deleted: it is left out, and its tombstone comes. Told again: with the audio that it has by then."""
+    file, said = tmp_path / "tales.tar", list[str]()
+    async with opened(await set_up(request, tmp_path / "a")) as old:
+        ids = [(await old.stores.stories.create(ME, new_story(lease=LEASE, request_id=f"r-{n}")))[0] for n in range(4)]
+        deleted, again, other, bare = (record.story.id for record in ids)
+        keys = {story_id: await keep_audio(old, story_id, new_id()) for story_id in (deleted, again, other)}
+
+        async def change(story_id: str) -> None:
+            if story_id in {deleted, bare}:
+                await remover(old).delete_story(ME, story_id)
+            elif story_id == again:
+                await keep_audio(old, story_id, new_id(), b"new")
+                await old.stores.files.remove([keys[again]])
+
+        counts = await export_to(
+            file, Meanwhile(old, story=change), old.stores.files, skip_damaged=skip_damaged, tell=said.append
+        )
+        assert ((3, 2), []) == ((counts.stories, counts.audio), said)
+    async with opened(await embedded(request, tmp_path / "b")) as new:
+        imported = await import_from(file, exchange(new), new.stores.files)
+        assert (2, 2) == (imported.stories, imported.audio)
+        assert {again, other} == {record.story.id async for record, _ in exchange(new).stories()}
+        kept = await new.stores.stories.find_audio(ME, again)
+        assert kept is not None
+        assert b"new" == b"".join([block async for block in new.stores.files.read(kept, offset=0, limit=None)])
+        for number in (0, 3):
+            assert "STORY_DELETED" == await reason_of(
+                new.stores.stories.create(ME, new_story(request_id=f"r-{number}", fingerprint=b"x" * 32))
+            )
+        assert Counts() == await import_from(file, exchange(new), new.stores.files)
+
+
+@pytest.mark.parametrize(("source", "target"), [(embedded, embedded), (embedded, in_supabase), (in_supabase, embedded)])
+async def test_who_is_erased_during_an_export_does_not_come_back(
+    request: pytest.FixtureRequest, tmp_path: Path, source: SetUp, target: SetUp
+) -> None:
+    """The file has the profile and its tombstone: the tombstone wins, and not even a hash of the request is kept."""
+    file = tmp_path / "tales.tar"
+    there = await target(request, tmp_path / "b")
+    async with opened(await source(request, tmp_path / "a")) as old:
+        profiles = old.stores.profiles
+        mia = await profiles.create(ME, common_pb2.Child(name="Mia"), RepeatKey("c-1", FINGERPRINT))
+        zoe = await profiles.create(ME, common_pb2.Child(name="Zoe"), RepeatKey("c-2", FINGERPRINT))
+        story_id = await told(old, child_id=zoe.id)
+        meanwhile = Meanwhile(old, lines=lambda: remover(old).erase_child(ME, zoe.id))
+        await export_to(file, meanwhile, old.stores.files)
+    async with opened(there) as new:
+        for _ in range(2):
+            await import_from(file, exchange(new), new.stores.files)
+            assert [mia] == await new.stores.profiles.list_page(ME, common_pb2.Child, limit=9, after=None)
+        assert "CHILD_DELETED" == await reason_of(
+            new.stores.profiles.create(ME, common_pb2.Child(), RepeatKey("c-2", b"x" * 32))
+        )
+        assert "STORY_DELETED" == await reason_of(new.stores.stories.create(ME, new_story(story_id=story_id)))
 
 
 # Files that are not what they should be.
