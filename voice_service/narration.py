@@ -167,6 +167,20 @@ class Narration:
         )
 
     async def _narrate(self, chain: SpeakerChain, speaker: Speaker) -> AsyncGenerator[Event, None]:
+        """Speak the segments, and tell of calls for those that never come however the narration ends: they bill."""
+        try:
+            async with aclosing(self._segments(chain, speaker)) as events:
+                async for event in events:
+                    yield event
+        except Exception:
+            await self._pipeline.give_up()
+            for late in self._pipeline.late:
+                yield self._tally.call(late)
+            raise
+        for late in self._pipeline.late:
+            yield self._tally.call(late)
+
+    async def _segments(self, chain: SpeakerChain, speaker: Speaker) -> AsyncGenerator[Event, None]:
         tried: list[ProviderError] = []
         while (job := await self._pipeline.next_done(speaker)) is not None:
             try:
@@ -177,13 +191,12 @@ class Narration:
                 tried.append(self._cause(failure.error))
                 following = await self._hand_over(chain, tried, job)
                 if following is None:
-                    await self._pipeline.give_up()
-                    for late in self._pipeline.late:
-                        yield self._tally.call(late)
                     raise speech_failed(tried, job.segment.index) from failure
                 speaker, warning = following
                 yield warning
                 continue
+            for call in () if spoken is None else spoken.calls:
+                yield self._tally.call(CallMade(job.segment.index, call))
             # The next ones are made while this one goes out.
             self._pipeline.fill(speaker)
             placed, events = await self._commit(job, spoken)
@@ -195,8 +208,6 @@ class Narration:
                 yield chunk
             del placed
         self._check_end()
-        for late in self._pipeline.late:
-            yield self._tally.call(late)
 
     async def _hand_over(
         self, chain: SpeakerChain, tried: Sequence[ProviderError], job: SegmentJob
@@ -228,9 +239,7 @@ class Narration:
             self._assembly.skip(before)
             self._tally.segment(before.provider, cached=True)
             return None, []
-        events: list[Event] = [self._tally.call(CallMade(job.segment.index, call)) for call in spoken.calls]
-        if not spoken.kept:
-            events.append(NOT_KEPT)
+        events: list[Event] = [] if spoken.kept else [NOT_KEPT]
         placed = self._assembly.place(job.segment, spoken)
         segment = placed.segment
         self._replay.check(segment)

@@ -1,15 +1,19 @@
 """A narration when providers fail: retried, handed over, or refused with the reason; never silently wrong."""
 
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.json_format import MessageToDict
-from support.voice_kit import STORY, NamedVoice, faults, reason_of, voice_service
+from support.voice_kit import STORY, NamedVoice, Told, faults, reason_of, voice_service
 
 from tale.common.v1 import common_pb2
+from tale.voice.v1 import voice_pb2
 from voice_service.audio.mp3 import walk
+from voice_service.ports import SegmentRequest, SpeechItem
 
 LAST = "In the morning"
 """Text in a segment after the first ones."""
@@ -182,6 +186,51 @@ async def test_with_nothing_configured_the_embedded_voice_speaks_and_says_so() -
     )
     assert (grpc.StatusCode.FAILED_PRECONDITION, "INVALID_CONFIGURATION") == reason_of(refused.error)[:2]
     assert (grpc.StatusCode.NOT_FOUND, "PROVIDER_NOT_FOUND") == reason_of(unknown.error)[:2]
+
+
+class Held(NamedVoice):
+    """Its first call waits for `go_on`; `ahead` is set once `enough` others are made."""
+
+    def __init__(self, enough: int) -> None:
+        super().__init__("one", faults(paid=True))
+        self._enough = enough
+        self._made = 0
+        self.ahead, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
+        if not self.called.is_set():
+            self.called.set()
+            await self.go_on.wait()
+        async for item in super().synthesize(request):
+            yield item
+        self._made += 1
+        if self._made >= self._enough:
+            self.ahead.set()
+
+
+async def test_what_was_made_ahead_is_in_the_books_though_the_text_breaks_off() -> None:
+    """Paid calls are told before the error of whoever sends the text."""
+    held = Held(2)
+
+    async def requests() -> AsyncIterator[voice_pb2.SynthesizeSpeechRequest]:
+        config = voice_pb2.SynthesizeSpeechRequest(config=voice_pb2.SpeechConfig(language_code="en"))
+        yield config
+        yield voice_pb2.SynthesizeSpeechRequest(text=voice_pb2.TextPiece(text=STORY * 2))
+        await held.ahead.wait()
+        yield config
+        held.go_on.set()
+
+    told = Told()
+    async with voice_service(held, default_provider="one", segments_ahead=2) as voice:
+        try:
+            async for response in voice.stub.SynthesizeSpeech(requests(), timeout=30):
+                told.add(response)
+        except grpc.aio.AioRpcError as error:
+            told.error = error
+
+    assert "VALIDATION_FAILED" == reason_of(told.error)[1]
+    assert held.journal.calls >= 3
+    assert held.journal.calls == len(told.attempts)
 
 
 async def test_a_cache_that_can_not_be_written_is_told_and_stops_nothing(tmp_path: Path) -> None:
