@@ -75,6 +75,7 @@ class SpeakerChain:
         self._choice = choice
         self._language = language_code
         self._unwell = chain.unwell
+        self._set_up = {each.metadata.name for each in chain.providers}
         # A voice that is asked for without a provider is one of the provider that is tried first.
         self._asked = choice.provider or chain.providers[0].metadata.name
         speaking = [each for each in chain.providers if speaks(each.metadata.languages, language_code)]
@@ -82,6 +83,18 @@ class SpeakerChain:
         self._rest = list(chain.providers) if pinned else [*speaking, *others]
         self.speaks_language = bool(speaking)
         self.skipped = chain.skipped
+
+    def outspoken(self, requested: str) -> Warned | None:
+        """Return the warning LANGUAGE_UNSUPPORTED where another goes first since `requested` lacks the language."""
+        first = self._rest[0].metadata.name if self._rest else requested
+        if not requested or first == requested or requested not in self._set_up:
+            return None
+        return Warned(
+            reason="LANGUAGE_UNSUPPORTED",
+            message=f"The voice provider {requested} does not speak this language, so {first} speaks.",
+            mend="`tale voices` lists what languages each voice speaks.",
+            facts={"language_code": self._language, "provider": requested, "next": first},
+        )
 
     async def take_next(self) -> Speaker | None:
         """Return the next speaker, with the voice that suits the language; None where there is none.
@@ -123,7 +136,9 @@ async def choose(
             "No voice that can be called speaks this language.",
             metadata={"language_code": language_code},
         )
-    return speakers, _passed_over(chain, choice.provider or registry.get_default_provider_name())
+    told = _passed_over(chain, choice.provider or registry.get_default_provider_name())
+    outspoken = speakers.outspoken(choice.provider)
+    return speakers, [*told, outspoken] if outspoken else told
 
 
 def foreign(speaker: Speaker) -> Warned | None:

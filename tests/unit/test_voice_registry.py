@@ -180,6 +180,21 @@ async def test_who_speaks_the_language_comes_first() -> None:
     assert ("one", "one", ["LANGUAGE_UNSUPPORTED"]) == await _chosen(registry, "fi")
 
 
+@pytest.mark.parametrize("strict", [False, True])
+async def test_a_provider_that_was_asked_for_is_not_replaced_without_a_word(strict: bool) -> None:
+    """The warning names it and who speaks instead; nothing is said where nobody asked for one."""
+    registry = ProviderRegistry("two")
+    registry.register(NamedVoice("one", faults(languages=["de"])))
+    registry.register(NamedVoice("two", faults(languages=["sv"])))
+    _, warnings = await choose(registry, VoiceChoice(provider="one", voice_id="one"), "sv", pinned=False, strict=strict)
+
+    assert [("LANGUAGE_UNSUPPORTED", {"language_code": "sv", "provider": "one", "next": "two"})] == [
+        (each.reason, dict(each.facts)) for each in warnings
+    ]
+    assert ("one", "one", []) == await _chosen(registry, "de", provider="one", voice_id="one")
+    assert ("two", "two", []) == await _chosen(registry, "sv")
+
+
 async def test_a_narration_that_is_resumed_keeps_its_voice_whatever_the_language() -> None:
     """One that speaks it better does not take over in mid-story."""
     registry = ProviderRegistry("two")
