@@ -20,6 +20,7 @@ from elevenlabs.types import Model, Voice, VoiceSettings
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.elevenlabs.config import NAME, Endpoint
 from voice_service.elevenlabs.errors import error_of_answer
+from voice_service.elevenlabs.pools import SpreadTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
@@ -59,11 +60,7 @@ class Upstream:
         self._list_seconds = config.list_seconds
         self._http = httpx.AsyncClient(
             timeout=timeout,
-            limits=httpx.Limits(
-                max_connections=config.connections,
-                max_keepalive_connections=config.connections,
-                keepalive_expiry=_KEEPALIVE_SECONDS,
-            ),
+            transport=SpreadTransport(connections=config.connections, keepalive_seconds=_KEEPALIVE_SECONDS),
             # A redirect to another host would take the key along.
             follow_redirects=False,
         )
