@@ -71,8 +71,6 @@ def offline_workers(settings: VoiceServiceSettings) -> int:
 
 def _elevenlabs(settings: VoiceServiceSettings, metrics: VoiceMetrics) -> ElevenLabsProvider:
     config = ElevenLabsConfig(
-        # As many as calls may be made at a time, and some for lists.
-        connections=max(64, settings.paid_concurrency),
         key=SecretSource(settings.elevenlabs_api_key, settings.elevenlabs_api_key_file, name="ELEVENLABS_API_KEY"),
         base_url=_address("ELEVENLABS_BASE_URL", settings.elevenlabs_base_url, settings),
         default_model=settings.elevenlabs_model,
