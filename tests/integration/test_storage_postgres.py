@@ -168,6 +168,7 @@ ACROSS_OWNERS = {
     "files_removed",
     "confirm_forgotten",
     "schema_version",
+    "store_id",
     "export_rows",
     "import_rows",
     "export_story_ids",
