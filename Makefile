@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
-CODE := servicekit story_service voice_service storage_service gateway tale_client tests tools benchmarks docs/examples
+CODE := servicekit story_service voice_service storage_service gateway tale_client standins tests tools benchmarks docs/examples
 
 export PYTHONDONTWRITEBYTECODE ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -65,7 +65,7 @@ lint: setup ## Checks style and contracts
 
 types: setup ## Checks types
 	$(BIN)/mypy
-	$(BIN)/mypy tests tools benchmarks docs/examples
+	$(BIN)/mypy standins tests tools benchmarks docs/examples
 
 drift: setup .venv-stubs/.ready ## Checks that stubs, generated documents and locks are current
 	.venv-stubs/bin/python tools/stubs.py --check
@@ -87,7 +87,7 @@ locks: setup ## Brings requirements/*.txt up to pyproject.toml; `make locks UPGR
 	$(BIN)/python tools/locks.py $(if $(UPGRADE),--upgrade)
 
 bench: setup ## Prints the benchmark table
-	PYTHONPATH=tests $(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks
 
 clean: ## Removes what was set up and made
 	rm -rf .venv .venv-stubs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,7 +1,7 @@
 """Prints the table of what was measured: `make bench`, or `python -m benchmarks [PART …]`.
 
 The adapters to OpenRouter and ElevenLabs are the real ones; the upstreams are stand-ins in a process of their own
-(`benchmarks.upstreams`). Load generator, stand-ins and cluster share one machine. Everything is durable
+(`standins.upstreams`). Load generator, stand-ins and cluster share one machine. Everything is durable
 (STORAGE_SYNC=normal). docs/benchmarks.md says what each row is.
 """
 
@@ -12,11 +12,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from support.paid_upstreams import paid_upstreams
-
 from benchmarks.moments import cold_start, frame_walk, heard_while_written, starts
 from benchmarks.table import HEAD, Table
 from benchmarks.throughput import many_at_a_time, one_at_a_time, thousand_in_flight
+from standins.paid_upstreams import paid_upstreams
 
 PARTS: Final = ("house", "streaming", "voice", "storage")
 """The whole cluster, and tables of services alone that have a module of their own."""

@@ -4,10 +4,9 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from support.processes import Cluster
-from support.watcher import gateway_stub, spec
-
 from benchmarks.load import SEED
+from standins.processes import Cluster
+from standins.watcher import gateway_stub, spec
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 

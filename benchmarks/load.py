@@ -9,9 +9,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import psutil
-from support.processes import MODULES, Cluster
-from support.watcher import gateway_stub, spec
 
+from standins.processes import MODULES, Cluster
+from standins.watcher import gateway_stub, spec
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 

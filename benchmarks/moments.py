@@ -6,13 +6,12 @@ import time
 from pathlib import Path
 from typing import Final
 
-from support.made_up import made_up_speech
-from support.paid_upstreams import PaidUpstreams
-from support.processes import MODULES, Cluster, cluster
-
 from benchmarks.hearing import hear
 from benchmarks.table import Table
 from benchmarks.throughput import paid_cluster
+from standins.made_up import made_up_speech
+from standins.paid_upstreams import PaidUpstreams
+from standins.processes import MODULES, Cluster, cluster
 from voice_service.audio.mp3 import walk
 
 WORDS, TOKENS_PER_WORD, TOKENS_PER_SECOND = 750, 4 / 3, 60

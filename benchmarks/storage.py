@@ -1,6 +1,6 @@
 """The embedded store with 100,000 stories, and the throughput of audio.
 
-Run by `python -m benchmarks.storage [COUNT [WORDS]]`, with `tests` in PYTHONPATH.
+Run by `python -m benchmarks.storage [COUNT [WORDS]]`.
 """
 
 import asyncio
@@ -12,11 +12,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from support.processes import Cluster
-from support.storage_kit import audio_messages, create_request
-from support.storage_volume import NEWEST, OWNER, fill
-
 from servicekit.ids import new_id
+from standins.processes import Cluster
+from standins.storage_kit import audio_messages, create_request
+from standins.storage_volume import NEWEST, OWNER, fill
 from storage_service import states
 from storage_service.clock import SystemClock
 from storage_service.embedded.database import Database

@@ -7,12 +7,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from support.paid_upstreams import PaidUpstreams
-from support.processes import Cluster, cluster
-
 from benchmarks.hearing import hear, read_rate
 from benchmarks.load import Load, load
 from benchmarks.table import Table
+from standins.paid_upstreams import PaidUpstreams
+from standins.processes import Cluster, cluster
 
 OPEN: Final = {
     "STORY_CONCURRENCY": "256",

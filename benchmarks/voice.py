@@ -19,9 +19,9 @@ from typing import Any
 import grpc
 import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from support.processes import free_ports
 
 from servicekit.channel import open_channel
+from standins.processes import free_ports
 from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from support.house import house, storage_settings
 from support.servers import running
-from support.watcher import Watcher, spec
 
 from servicekit.channel import open_channel
 from servicekit.ids import new_id
+from standins.watcher import Watcher, spec
 from storage_service.bootstrap import build_app
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from support.house import house
-from support.watcher import Watcher, spec
 
+from standins.watcher import Watcher, spec
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from voice_service.mock.script import MockFault

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from support.processes import MODULES, Cluster, cluster
-from support.watcher import Watcher, spec
 
 from servicekit.status import from_rpc_error
+from standins.processes import MODULES, Cluster, cluster
+from standins.watcher import Watcher, spec
 from tale.common.v1 import common_pb2
 
 SLOW = {

@@ -11,8 +11,8 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from support.house import House, house
 from support.random_messages import random_message
-from support.watcher import spec
 
+from standins.watcher import spec
 from tale.gateway.v1 import gateway_pb2
 from tale.profile.v1 import profile_pb2
 from tale.story.v1 import story_pb2

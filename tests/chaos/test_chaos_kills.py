@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from support.processes import MODULES, Cluster, cluster
-from support.watcher import Watcher, spec
 
+from standins.processes import MODULES, Cluster, cluster
+from standins.watcher import Watcher, spec
 from tale.common.v1 import common_pb2
 
 WRITING, NARRATING = common_pb2.STORY_STATE_WRITING, common_pb2.STORY_STATE_NARRATING

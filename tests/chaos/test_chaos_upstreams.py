@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import pytest
 from support.house import House, house
-from support.made_up import MadeUpStory, made_up_speech, made_up_story
-from support.paid_upstreams import ELEVENLABS_KEY, FALLBACK_MODEL, MODEL, OPENROUTER_KEY, PaidUpstreams, paid_upstreams
-from support.watcher import Watcher, spec
 
 import story_service.bootstrap
 import voice_service.bootstrap
+from standins.made_up import MadeUpStory, made_up_speech, made_up_story
+from standins.paid_upstreams import ELEVENLABS_KEY, FALLBACK_MODEL, MODEL, OPENROUTER_KEY, PaidUpstreams, paid_upstreams
+from standins.watcher import Watcher, spec
 from story_service.settings import StorySettings
 from tale.common.v1 import common_pb2
 from voice_service.settings import VoiceServiceSettings

@@ -10,10 +10,10 @@ from pathlib import Path
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from support.processes import Cluster
-from support.storage_kit import audio_messages, checkpoint, create_request, segment
 
 from servicekit.ids import new_id
+from standins.processes import Cluster
+from standins.storage_kit import audio_messages, checkpoint, create_request, segment
 from storage_service import states
 from storage_service.embedded import indexing
 from tale.common.v1 import common_pb2

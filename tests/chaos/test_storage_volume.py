@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
 import pytest
-from support.storage_kit import LEASE
-from support.storage_volume import NEWEST, OWNER, fill
 
+from standins.storage_kit import LEASE
+from standins.storage_volume import NEWEST, OWNER, fill
 from storage_service import states
 from storage_service.embedded import leasing, listing
 from storage_service.embedded.database import Database

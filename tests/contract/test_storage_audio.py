@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from support.moto_s3 import S3
-from support.storage_kit import SECOND, ManualClock, MemoryAudio
 from support.supabase_lite import Lite
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
+from standins.storage_kit import SECOND, ManualClock, MemoryAudio
 from storage_service.embedded.audio_files import AudioFiles
 from storage_service.object_store.audio_objects import AudioObjects
 from storage_service.object_store.bucket import Bucket

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from support.storage_kit import FINGERPRINT, ManualClock
 from support.storage_stores import ADAPTERS, adapter_of
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
+from standins.storage_kit import FINGERPRINT, ManualClock
 from storage_service.ports import ProfileStore
 from storage_service.records import Position, RepeatKey
 from tale.common.v1 import common_pb2

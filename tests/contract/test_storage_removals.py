@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
 import pytest
-from support.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, new_story, segment
 from support.storage_stores import ADAPTERS, Stores, adapter_of, on_disk, over_sqlite
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
+from standins.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, new_story, segment
 from storage_service import states
 from storage_service.embedded.database import Database
 from storage_service.records import AudioKey, RepeatKey

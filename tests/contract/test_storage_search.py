@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.storage_kit import LEASE, ManualClock, checkpoint, new_story
 from support.storage_stores import ADAPTERS, EMBEDDED, Stores, adapter_of
 
 from servicekit.ids import new_id
+from standins.storage_kit import LEASE, ManualClock, checkpoint, new_story
 from storage_service import states
 from storage_service.ports import StoryStore
 from storage_service.records import AudioKey, Cancel, Narrate, Position, Rate, Retry

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from support.storage_kit import FINGERPRINT, LEASE, SECOND, ManualClock, checkpoint, new_story, segment
 from support.storage_stores import ADAPTERS, Stores, adapter_of
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
+from standins.storage_kit import FINGERPRINT, LEASE, SECOND, ManualClock, checkpoint, new_story, segment
 from storage_service import states
 from storage_service.ports import StoryStore
 from storage_service.records import AudioKey, Cancel, Lease, Narrate, Position, Rate, RepeatKey, Retry

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.processes import Cluster
-from support.storage_kit import ManualClock, audio_messages, checkpoint, create_request, lease_request
 
 from servicekit.ids import new_id
 from servicekit.metrics import Metrics
 from servicekit.settings import describe_settings
+from standins.processes import Cluster
+from standins.storage_kit import ManualClock, audio_messages, checkpoint, create_request, lease_request
 from storage_service import states
 from storage_service.backends import make_backend
 from storage_service.records import KeptAudio

@@ -9,11 +9,11 @@ from typing import Any
 import grpc
 import pytest
 from support.house import House, house
-from support.watcher import Watcher, spec
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from servicekit.status import from_rpc_error
+from standins.watcher import Watcher, spec
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale.profile.v1 import profile_pb2, profile_pb2_grpc

@@ -7,12 +7,12 @@ from typing import Any
 import grpc
 import pytest
 from support.house import House, house
-from support.storage_kit import create_request
 from support.story_scripts import ScriptedStories
-from support.watcher import spec
 
 from servicekit.ids import new_id
 from servicekit.status import from_rpc_error
+from standins.storage_kit import create_request
+from standins.watcher import spec
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale.profile.v1 import profile_pb2, profile_pb2_grpc

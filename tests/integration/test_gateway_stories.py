@@ -10,11 +10,11 @@ import grpc
 import pytest
 import pytest_asyncio
 from support.house import House, house
-from support.storage_kit import checkpoint, create_request, lease_request
-from support.watcher import Watcher, spec
 
 from servicekit.ids import new_id
 from servicekit.status import from_rpc_error
+from standins.storage_kit import checkpoint, create_request, lease_request
+from standins.watcher import Watcher, spec
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale.storage.v1 import storage_pb2

@@ -8,7 +8,6 @@ import grpc
 import pytest
 from google.protobuf import json_format
 from support.elevenlabs_fake import RACHEL, Fault
-from support.made_up import made_up_story
 from support.openrouter_fake import (
     DONE,
     KEY,
@@ -25,12 +24,13 @@ from support.openrouter_fake import (
 )
 from support.openrouter_fake import story as whole
 from support.paid_house import FALLBACK, MODEL, PaidHouse, paid_house
-from support.processes import free_ports
 from support.speech_fake import speech_fake
 from support.story_models import SUMMARY, TEXT, TITLE, WHOLE, goes_on
-from support.watcher import Watcher, spec
 
 from servicekit.status import from_rpc_error
+from standins.made_up import made_up_story
+from standins.processes import free_ports
+from standins.watcher import Watcher, spec
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 

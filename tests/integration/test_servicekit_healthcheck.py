@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.processes import free_ports
 from support.rpcs import Context, RawApp
 from support.servers import running
 
 from servicekit.settings import ServiceSettings
+from standins.processes import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.storage_kit import ManualClock
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from servicekit.settings import ConfigurationError
+from standins.storage_kit import ManualClock
 from storage_service.embedded.audio_files import AudioFiles
 from storage_service.embedded.database import Database
 from storage_service.embedded.schema import migrations

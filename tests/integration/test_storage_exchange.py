@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 from pydantic import SecretStr
 from support.moto_s3 import ACCESS_KEY_ID, S3, SECRET
-from support.storage_kit import FINGERPRINT, LEASE, SECOND, ManualClock, checkpoint, new_story, segment
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from servicekit.metrics import Metrics
+from standins.storage_kit import FINGERPRINT, LEASE, SECOND, ManualClock, checkpoint, new_story, segment
 from storage_service import states
 from storage_service.backends import Backend, make_backend
 from storage_service.commands import run_command

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.storage_kit import LEASE, ManualClock, checkpoint, new_story
 
 from servicekit.errors import DomainError
 from servicekit.settings import ConfigurationError
+from standins.storage_kit import LEASE, ManualClock, checkpoint, new_story
 from storage_service import states
 from storage_service.embedded import indexing
 from storage_service.embedded.database import Database, _check_modules

@@ -14,14 +14,14 @@ from pydantic import SecretStr
 from support.house import House, house
 from support.moto_s3 import ACCESS_KEY_ID, S3, SECRET, Door, door
 from support.servers import running
-from support.storage_kit import ManualClock, audio_messages, checkpoint, create_request, lease_request
 from support.supabase_lite import Lite
-from support.watcher import spec
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from servicekit.settings import ConfigurationError
 from servicekit.status import from_rpc_error
+from standins.storage_kit import ManualClock, audio_messages, checkpoint, create_request, lease_request
+from standins.watcher import spec
 from storage_service import states
 from storage_service.bootstrap import build_app
 from storage_service.commands import run_command

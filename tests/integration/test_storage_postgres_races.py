@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from support.postgres_store import over_postgres
-from support.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, new_story
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
+from standins.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, new_story
 from storage_service import states
 from storage_service.records import AudioKey, Cancel, Narrate, RepeatKey, Retry
 from storage_service.supabase.connection import Connection

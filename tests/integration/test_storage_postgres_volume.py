@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 import psycopg
 import pytest
 from support.postgres_store import over_postgres
-from support.storage_kit import LEASE, ManualClock
 
+from standins.storage_kit import LEASE, ManualClock
 from storage_service import states
 from storage_service.supabase.migrating import migrate
 from storage_service.supabase.story_store import SupabaseStoryStore

@@ -7,11 +7,11 @@ import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from support.servers import running
-from support.storage_kit import ManualClock
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from servicekit.status import from_rpc_error
+from standins.storage_kit import ManualClock
 from storage_service.bootstrap import build_app
 from storage_service.settings import StorageSettings
 from tale.common.v1 import common_pb2

@@ -12,11 +12,11 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from support.servers import running
-from support.storage_kit import ManualClock, audio_messages, checkpoint, create_request, segment
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from servicekit.status import from_rpc_error
+from standins.storage_kit import ManualClock, audio_messages, checkpoint, create_request, segment
 from storage_service import states
 from storage_service.bootstrap import StorageApp, build_app
 from storage_service.settings import StorageSettings

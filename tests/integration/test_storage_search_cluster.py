@@ -9,9 +9,9 @@ import grpc
 import pytest
 from support.house import House, house
 from support.tale_command import SECONDS, environment
-from support.watcher import spec
 
 from servicekit.status import from_rpc_error
+from standins.watcher import spec
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 

@@ -11,11 +11,11 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 from support.moto_s3 import ACCESS_KEY_ID, S3, SECRET
-from support.storage_kit import LEASE, SECOND, ManualClock, new_story
 from support.supabase_lite import Lite
 
 from servicekit.ids import new_id
 from servicekit.metrics import Metrics
+from standins.storage_kit import LEASE, SECOND, ManualClock, new_story
 from storage_service.audio_ownership import MARK
 from storage_service.backends import Backend, make_backend
 from storage_service.commands import run_command

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Awaitable
 
 import grpc
 import pytest
-from support.storage_kit import FINGERPRINT, LEASE, ManualClock, audio_messages, checkpoint, new_story
 from support.supabase_faults import Fault, Kind, Proxy, proxy
 from support.supabase_lite import Lite
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from servicekit.resilience.manager import BreakerManager
+from standins.storage_kit import FINGERPRINT, LEASE, ManualClock, audio_messages, checkpoint, new_story
 from storage_service import states
 from storage_service.audio import AudioLibrary
 from storage_service.records import AudioKey, Cancel, Erased, KeptAudio, RepeatKey, Retry

@@ -14,7 +14,6 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from pydantic import SecretStr
 from support.servers import Running, running
-from support.storage_kit import audio_messages, checkpoint, create_request, segment
 from support.supabase_faults import Fault, Proxy, proxy
 from support.supabase_lite import KEY, Lite
 
@@ -22,6 +21,7 @@ from servicekit.ids import new_id
 from servicekit.secrets import SecretSource
 from servicekit.settings import ConfigurationError
 from servicekit.status import from_rpc_error
+from standins.storage_kit import audio_messages, checkpoint, create_request, segment
 from storage_service import states
 from storage_service.bootstrap import build_app
 from storage_service.settings import StorageSettings

@@ -14,9 +14,9 @@ from support.aimock import aimock
 from support.house import house
 from support.openrouter_fake import KEY, Answer, Call, Wait, broken_off, error, openrouter_fake, pieces, story, stream
 from support.story_models import TEXT, TITLE, WHOLE, Desk, desk, goes_on
-from support.watcher import spec
 
 from servicekit.ids import new_id
+from standins.watcher import spec
 from story_service.bootstrap import build
 from story_service.settings import StorySettings
 from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc

@@ -35,10 +35,10 @@ from support.openrouter_fake import (
     story,
     stream,
 )
-from support.processes import free_ports
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource
+from standins.processes import free_ports
 from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatRequest, ChatStarted, ChatTimers, Message
 from story_service.openrouter import OpenRouterChatModel, OpenRouterOptions, ProviderRouting
 

@@ -12,8 +12,8 @@ from servicekit.app import AppBase
 from servicekit.authentication import Anonymous, Security
 from servicekit.metrics import Metrics
 from servicekit.resilience.manager import BreakerManager
+from standins.watcher import gateway_stub
 from support.servers import Running, running
-from support.watcher import gateway_stub
 from tale.common.v1 import status_pb2
 from tale.gateway.v1 import gateway_pb2
 

@@ -17,7 +17,7 @@ import grpc
 import pytest
 
 from servicekit.channel import open_channel
-from support.processes import MODULES, free_ports
+from standins.processes import MODULES, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 # What an image is made of, and what the documentation speaks of.

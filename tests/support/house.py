@@ -14,11 +14,11 @@ import story_service.bootstrap
 from gateway.settings import GatewaySettings
 from servicekit.app import App
 from servicekit.authentication import Anonymous, Security
+from standins.watcher import Watcher, gateway_stub
 from storage_service.settings import StorageSettings
 from story_service.settings import StorySettings
 from support.cutting_proxy import CuttingProxy, cutting_proxy
 from support.servers import Running, running
-from support.watcher import Watcher, gateway_stub
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale.storage.v1 import storage_pb2_grpc

@@ -18,9 +18,9 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from servicekit.ids import new_id
+from standins.processes import free_ports
 from storage_service.object_store.bucket import Bucket
 from storage_service.object_store.config import BucketConfig
-from support.processes import free_ports
 
 ACCESS_KEY_ID, SECRET = "AKIDOFTHETESTS", "no secret at all"
 

@@ -11,10 +11,10 @@ from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
 from servicekit.secrets import SecretSource
+from standins.storage_kit import ManualClock
 from storage_service.supabase.client import Client
 from storage_service.supabase.config import SupabaseConfig
 from storage_service.supabase.connection import Connection
-from support.storage_kit import ManualClock
 
 _TYPES = """
 select proname, proargnames, proargtypes::regtype[]::text[] from pg_proc where pronamespace = 'tales'::regnamespace

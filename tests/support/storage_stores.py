@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import pytest
 
+from standins.storage_kit import ManualClock
 from storage_service.embedded.database import Database
 from storage_service.embedded.profile_store import SqliteProfileStore
 from storage_service.embedded.removal_store import SqliteRemovalStore
@@ -17,7 +18,6 @@ from storage_service.supabase.connection import Connection
 from storage_service.supabase.profile_store import SupabaseProfileStore
 from storage_service.supabase.removals import SupabaseRemovalStore
 from storage_service.supabase.story_store import SupabaseStoryStore
-from support.storage_kit import ManualClock
 from support.supabase_lite import Lite
 
 

@@ -20,8 +20,8 @@ import pytest
 from pydantic import SecretStr
 
 from servicekit.secrets import SecretSource
+from standins.processes import free_ports
 from storage_service.supabase.config import SupabaseConfig
-from support.processes import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 MIGRATIONS = ROOT / "supabase" / "migrations"

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from support.compose import Compose, compose
-from support.processes import MODULES
+
+from standins.processes import MODULES
 
 FIGURES = pytest.StashKey[list[str]]()
 

@@ -12,9 +12,9 @@ import pytest
 import pytest_asyncio
 from packaging.markers import Marker
 from support.compose import Compose
-from support.processes import MODULES
-from support.watcher import spec
 
+from standins.processes import MODULES
+from standins.watcher import spec
 from tale.common.v1 import common_pb2
 from tale_client import AsyncTaleClient
 

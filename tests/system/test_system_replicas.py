@@ -8,9 +8,9 @@ import grpc
 import pytest
 import pytest_asyncio
 from support.compose import Compose
-from support.processes import MODULES
-from support.watcher import Watcher, spec
 
+from standins.processes import MODULES
+from standins.watcher import Watcher, spec
 from tale.common.v1 import common_pb2
 from tale.story.v1 import story_pb2, story_pb2_grpc
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc

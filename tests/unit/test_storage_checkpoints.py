@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.storage_kit import checkpoint, segment
 
 from servicekit.ids import new_id
+from standins.storage_kit import checkpoint, segment
 from storage_service import states
 from storage_service.checkpoints import MAX_CONTENT, CheckpointRefused, RunFacts, check_token, judge
 from tale.common.v1 import common_pb2

@@ -5,9 +5,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from support.storage_kit import ManualClock
 
 from servicekit.errors import unavailable
+from standins.storage_kit import ManualClock
 from storage_service.housekeeper import Housekeeper
 from storage_service.supabase.failures import SupabaseDefectError
 

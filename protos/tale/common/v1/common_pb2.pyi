@@ -881,6 +881,7 @@ class Segment(_message.Message):
     START_FIELD_NUMBER: _builtins.int
     CACHED_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Position in the narration, from 0. The title is segment 0."""
     provider: _builtins.str
@@ -892,7 +893,9 @@ class Segment(_message.Message):
     sha256: _builtins.bytes
     """SHA-256 of its audio bytes, 32 bytes."""
     cached: _builtins.bool
-    """True when it came from the cache and nothing was paid."""
+    """True when the segment store had it and no provider was called."""
+    key: _builtins.str
+    """Key of its bytes in the segment store, 64 hexadecimal digits."""
     @_builtins.property
     def text(self) -> Global___Span:
         """Code points of `content`; empty for the title."""
@@ -911,7 +914,7 @@ class Segment(_message.Message):
 
     @_builtins.property
     def words(self) -> _containers.RepeatedCompositeFieldContainer[Global___WordTiming]:
-        """Words, where the provider tells them."""
+        """Words, where the provider times them."""
 
     def __init__(
         self,
@@ -927,10 +930,11 @@ class Segment(_message.Message):
         start: _duration_pb2.Duration | None = ...,
         cached: _builtins.bool = ...,
         words: _abc.Iterable[Global___WordTiming] | None = ...,
+        key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "duration", b"duration", "start", b"start", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "cached", b"cached", "duration", b"duration", "index", b"index", "model_id", b"model_id", "provider", b"provider", "sha256", b"sha256", "start", b"start", "text", b"text", "voice_id", b"voice_id", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "cached", b"cached", "duration", b"duration", "index", b"index", "key", b"key", "model_id", b"model_id", "provider", b"provider", "sha256", b"sha256", "start", b"start", "text", b"text", "voice_id", b"voice_id", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -810,7 +810,7 @@ class ReadStoryAudioRequest(_message.Message):
     story_id: _builtins.str
     """UUIDv7."""
     audio_id: _builtins.str
-    """Audio that `offset` speaks of; empty: the story's present one."""
+    """Audio that `offset` speaks of, finished or in the making; empty: the finished one, or else that in the making."""
     offset: _builtins.int
     """First byte."""
     def __init__(
@@ -830,7 +830,7 @@ Global___ReadStoryAudioRequest: _TypeAlias = ReadStoryAudioRequest  # noqa: Y015
 
 @_typing.final
 class ReadStoryAudioResponse(_message.Message):
-    """A piece of kept audio."""
+    """A piece of stored audio."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -838,7 +838,9 @@ class ReadStoryAudioResponse(_message.Message):
     CHUNK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def header(self) -> _common_pb2.StoryAudio:
-        """What is coming: size, SHA-256, media type; without segments. First."""
+        """What is coming: size, SHA-256, media type; without segments. First. Of audio in the making: the bytes so far, and no
+        SHA-256.
+        """
 
     @_builtins.property
     def chunk(self) -> Global___AudioEvent:
@@ -952,7 +954,7 @@ class EraseChildResponse(_message.Message):
     audio_count: _builtins.int
     """Audio files."""
     segment_count: _builtins.int
-    """Cached segments."""
+    """Segments that no other story uses."""
     def __init__(
         self,
         *,

@@ -191,7 +191,7 @@ class GatewayServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ReadStoryAudio(self, request, context):
-        """Gives the kept audio of a story, from any byte on.
+        """Reads the audio of a story from any byte on: all of it when it is finished, what there is of one in the making.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -205,8 +205,8 @@ class GatewayServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def EraseChild(self, request, context):
-        """Removes a child with its stories, audio, ledger and cached segments. UNAVAILABLE / ERASE_INCOMPLETE where something
-        could not be reached: what is left to do is remembered, and repeating the call finishes it.
+        """Erases a child with its stories, their audio, segments and ledger. UNAVAILABLE where something could not be removed
+        yet: repeating the call finishes it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

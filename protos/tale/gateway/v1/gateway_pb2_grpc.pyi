@@ -57,12 +57,12 @@ class GatewayServiceStub:
     DeleteStory: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.DeleteStoryRequest, _gateway_pb2.DeleteStoryResponse]
     """Removes a story with its audio; stops it first where it is being made."""
     ReadStoryAudio: _grpc.UnaryStreamMultiCallable[_gateway_pb2.ReadStoryAudioRequest, _gateway_pb2.ReadStoryAudioResponse]
-    """Gives the kept audio of a story, from any byte on."""
+    """Reads the audio of a story from any byte on: all of it when it is finished, what there is of one in the making."""
     GetAudioUrl: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetAudioUrlRequest, _gateway_pb2.GetAudioUrlResponse]
     """Gives an address under which the kept audio can be fetched for a while."""
     EraseChild: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.EraseChildRequest, _gateway_pb2.EraseChildResponse]
-    """Removes a child with its stories, audio, ledger and cached segments. UNAVAILABLE / ERASE_INCOMPLETE where something
-    could not be reached: what is left to do is remembered, and repeating the call finishes it.
+    """Erases a child with its stories, their audio, segments and ledger. UNAVAILABLE where something could not be removed
+    yet: repeating the call finishes it.
     """
     GetSystemStatus: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetSystemStatusRequest, _gateway_pb2.GetSystemStatusResponse]
     """Describes the cluster."""
@@ -98,12 +98,12 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     DeleteStory: _aio.UnaryUnaryMultiCallable[_gateway_pb2.DeleteStoryRequest, _gateway_pb2.DeleteStoryResponse]  # type: ignore[assignment]
     """Removes a story with its audio; stops it first where it is being made."""
     ReadStoryAudio: _aio.UnaryStreamMultiCallable[_gateway_pb2.ReadStoryAudioRequest, _gateway_pb2.ReadStoryAudioResponse]  # type: ignore[assignment]
-    """Gives the kept audio of a story, from any byte on."""
+    """Reads the audio of a story from any byte on: all of it when it is finished, what there is of one in the making."""
     GetAudioUrl: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetAudioUrlRequest, _gateway_pb2.GetAudioUrlResponse]  # type: ignore[assignment]
     """Gives an address under which the kept audio can be fetched for a while."""
     EraseChild: _aio.UnaryUnaryMultiCallable[_gateway_pb2.EraseChildRequest, _gateway_pb2.EraseChildResponse]  # type: ignore[assignment]
-    """Removes a child with its stories, audio, ledger and cached segments. UNAVAILABLE / ERASE_INCOMPLETE where something
-    could not be reached: what is left to do is remembered, and repeating the call finishes it.
+    """Erases a child with its stories, their audio, segments and ledger. UNAVAILABLE where something could not be removed
+    yet: repeating the call finishes it.
     """
     GetSystemStatus: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetSystemStatusRequest, _gateway_pb2.GetSystemStatusResponse]  # type: ignore[assignment]
     """Describes the cluster."""
@@ -202,7 +202,7 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.ReadStoryAudioRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_gateway_pb2.ReadStoryAudioResponse], _abc.AsyncIterator[_gateway_pb2.ReadStoryAudioResponse]]:
-        """Gives the kept audio of a story, from any byte on."""
+        """Reads the audio of a story from any byte on: all of it when it is finished, what there is of one in the making."""
 
     @_abc_1.abstractmethod
     def GetAudioUrl(
@@ -218,8 +218,8 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.EraseChildRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.EraseChildResponse, _abc.Awaitable[_gateway_pb2.EraseChildResponse]]:
-        """Removes a child with its stories, audio, ledger and cached segments. UNAVAILABLE / ERASE_INCOMPLETE where something
-        could not be reached: what is left to do is remembered, and repeating the call finishes it.
+        """Erases a child with its stories, their audio, segments and ledger. UNAVAILABLE where something could not be removed
+        yet: repeating the call finishes it.
         """
 
     @_abc_1.abstractmethod

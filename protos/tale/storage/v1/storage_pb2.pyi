@@ -102,15 +102,12 @@ class RunRecord(_message.Message):
 
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
     LEASE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
-    RUNNER_FIELD_NUMBER: _builtins.int
     PICKUP_COUNT_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     NARRATION_FIELD_NUMBER: _builtins.int
     SEGMENTS_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.int
     """Rises with each claim; a write that carries an older one is refused."""
-    runner: _builtins.str
-    """Address at which the gateway that holds it can be reached."""
     pickup_count: _builtins.int
     """Claims since the last progress. Claims after a hand-over do not count."""
     @_builtins.property
@@ -127,14 +124,13 @@ class RunRecord(_message.Message):
 
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Segment]:
-        """Segments of that narration, from the first on."""
+        """The manifest: segments of that narration, from the first on."""
 
     def __init__(
         self,
         *,
         lease_token: _builtins.int = ...,
         lease_expire_time: _timestamp_pb2.Timestamp | None = ...,
-        runner: _builtins.str = ...,
         pickup_count: _builtins.int = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         narration: _common_pb2.NarrationHeader | None = ...,
@@ -142,7 +138,7 @@ class RunRecord(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lease_expire_time", b"lease_expire_time", "narration", b"narration", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_expire_time", b"lease_expire_time", "lease_token", b"lease_token", "narration", b"narration", "pickup_count", b"pickup_count", "runner", b"runner", "segments", b"segments", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_expire_time", b"lease_expire_time", "lease_token", b"lease_token", "narration", b"narration", "pickup_count", b"pickup_count", "segments", b"segments", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -154,10 +150,7 @@ class LeaseRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    RUNNER_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
-    runner: _builtins.str
-    """Address at which the gateway can be reached."""
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
         """How long it should hold."""
@@ -165,12 +158,11 @@ class LeaseRequest(_message.Message):
     def __init__(
         self,
         *,
-        runner: _builtins.str = ...,
         duration: _duration_pb2.Duration | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "runner", b"runner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -558,23 +550,16 @@ Global___DeleteStoryRequest: _TypeAlias = DeleteStoryRequest  # noqa: Y015
 
 @_typing.final
 class DeleteStoryResponse(_message.Message):
-    """The story is removed."""
+    """The story is deleted. Has no fields."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    SEGMENT_SHA256_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def segment_sha256(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """SHA-256 of its audio's segments, 32 bytes each, so that caches can forget them."""
-
     def __init__(
         self,
-        *,
-        segment_sha256: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["segment_sha256", b"segment_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -604,158 +589,199 @@ Global___EraseChildRequest: _TypeAlias = EraseChildRequest  # noqa: Y015
 
 @_typing.final
 class EraseChildResponse(_message.Message):
-    """How far the child is erased."""
+    """What was erased. A call that finishes an earlier one counts what that one could not finish."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STORY_COUNT_FIELD_NUMBER: _builtins.int
     AUDIO_COUNT_FIELD_NUMBER: _builtins.int
-    DONE_FIELD_NUMBER: _builtins.int
+    SEGMENT_COUNT_FIELD_NUMBER: _builtins.int
     story_count: _builtins.int
-    """Stories that this call removed."""
+    """Stories."""
     audio_count: _builtins.int
-    """Audio files that this call removed."""
-    done: _builtins.bool
-    """True when nothing of the child is left in the store, in freed pages and logs neither; false: call again."""
+    """Audio files."""
+    segment_count: _builtins.int
+    """Segments that no other story uses."""
     def __init__(
         self,
         *,
         story_count: _builtins.int = ...,
         audio_count: _builtins.int = ...,
-        done: _builtins.bool = ...,
+        segment_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_count", b"audio_count", "done", b"done", "story_count", b"story_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_count", b"audio_count", "segment_count", b"segment_count", "story_count", b"story_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EraseChildResponse: _TypeAlias = EraseChildResponse  # noqa: Y015
 
 @_typing.final
-class ListForgettableRequest(_message.Message):
-    """Asks for stories that caches must forget."""
+class FollowStoriesRequest(_message.Message):
+    """Asks what is new in stories."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    CHILD_ID_FIELD_NUMBER: _builtins.int
-    MAX_COUNT_FIELD_NUMBER: _builtins.int
-    child_id: _builtins.str
-    """Only those of this child and of the caller; empty: any."""
-    max_count: _builtins.int
-    """At most this many, 1 to 100."""
-    def __init__(
-        self,
-        *,
-        child_id: _builtins.str = ...,
-        max_count: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["child_id", b"child_id", "max_count", b"max_count"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ListForgettableRequest: _TypeAlias = ListForgettableRequest  # noqa: Y015
-
-@_typing.final
-class ListForgettableResponse(_message.Message):
-    """Stories that caches must forget."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    STORIES_FIELD_NUMBER: _builtins.int
+    POSITIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def stories(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForgettableStory]:
-        """Oldest first; together they have at most 10,000 segments."""
+    def positions(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoryPosition]:
+        """At most 1,000 stories, each once."""
 
     def __init__(
         self,
         *,
-        stories: _abc.Iterable[Global___ForgettableStory] | None = ...,
+        positions: _abc.Iterable[Global___StoryPosition] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["stories", b"stories"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["positions", b"positions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListForgettableResponse: _TypeAlias = ListForgettableResponse  # noqa: Y015
+Global___FollowStoriesRequest: _TypeAlias = FollowStoriesRequest  # noqa: Y015
 
 @_typing.final
-class ForgettableStory(_message.Message):
-    """A removed story whose segments caches may still hold."""
+class StoryPosition(_message.Message):
+    """How much of a story the caller knows."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STORY_ID_FIELD_NUMBER: _builtins.int
-    SEGMENT_SHA256_FIELD_NUMBER: _builtins.int
-    AUDIO_COUNT_FIELD_NUMBER: _builtins.int
+    LEASE_TOKEN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    TEXT_LENGTH_FIELD_NUMBER: _builtins.int
+    AUDIO_ID_FIELD_NUMBER: _builtins.int
+    SEGMENT_COUNT_FIELD_NUMBER: _builtins.int
+    PROBLEM_COUNT_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
     """UUIDv7."""
-    audio_count: _builtins.int
-    """Audio files that it had."""
+    lease_token: _builtins.int
+    """Set by the run that holds the story: only that it has ended, is deleted or has another lease token is a change.
+    0: all of the fields below count.
+    """
+    state: _common_pb2.StoryState.ValueType
+    """State; UNSPECIFIED: none is known."""
+    text_length: _builtins.int
+    """Code points of content."""
+    audio_id: _builtins.str
+    """Narration of which `segment_count` segments are known; empty: none."""
+    segment_count: _builtins.int
+    """Segments of that narration."""
+    problem_count: _builtins.int
+    """Problems."""
+    def __init__(
+        self,
+        *,
+        story_id: _builtins.str = ...,
+        lease_token: _builtins.int = ...,
+        state: _common_pb2.StoryState.ValueType = ...,
+        text_length: _builtins.int = ...,
+        audio_id: _builtins.str = ...,
+        segment_count: _builtins.int = ...,
+        problem_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_id", b"audio_id", "lease_token", b"lease_token", "problem_count", b"problem_count", "segment_count", b"segment_count", "state", b"state", "story_id", b"story_id", "text_length", b"text_length"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoryPosition: _TypeAlias = StoryPosition  # noqa: Y015
+
+@_typing.final
+class FollowStoriesResponse(_message.Message):
+    """What is new."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
+    truncated: _builtins.bool
+    """True when more is new than fits an answer: ask again at once."""
     @_builtins.property
-    def segment_sha256(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """SHA-256 of its audio's segments, 32 bytes each, at most 10,000."""
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoryChange]:
+        """Stories that have changed, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___StoryChange] | None = ...,
+        truncated: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "truncated", b"truncated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FollowStoriesResponse: _TypeAlias = FollowStoriesResponse  # noqa: Y015
+
+@_typing.final
+class StoryChange(_message.Message):
+    """What is new in a story."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STORY_ID_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    LEASED_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    CONTENT_COMPLETE_FIELD_NUMBER: _builtins.int
+    NARRATION_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    story_id: _builtins.str
+    """UUIDv7."""
+    deleted: _builtins.bool
+    """True when there is no such story, or no more; nothing else is set then."""
+    state: _common_pb2.StoryState.ValueType
+    """State."""
+    leased: _builtins.bool
+    """True while a run holds it, by storage's clock."""
+    title: _builtins.str
+    """Title; empty before it is written."""
+    content_complete: _builtins.bool
+    """True when the text is whole."""
+    @_builtins.property
+    def text(self) -> Global___TextAppend:
+        """Text behind what is known."""
+
+    @_builtins.property
+    def narration(self) -> _common_pb2.NarrationHeader:
+        """What the narration in the making was begun with; set where its audio id is another one than that known."""
+
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Segment]:
+        """Segments behind those known, all of them where the narration is another one."""
+
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Problem]:
+        """Problems behind those known."""
 
     def __init__(
         self,
         *,
         story_id: _builtins.str = ...,
-        segment_sha256: _abc.Iterable[_builtins.bytes] | None = ...,
-        audio_count: _builtins.int = ...,
+        deleted: _builtins.bool = ...,
+        state: _common_pb2.StoryState.ValueType = ...,
+        leased: _builtins.bool = ...,
+        title: _builtins.str = ...,
+        text: Global___TextAppend | None = ...,
+        content_complete: _builtins.bool = ...,
+        narration: _common_pb2.NarrationHeader | None = ...,
+        segments: _abc.Iterable[_common_pb2.Segment] | None = ...,
+        problems: _abc.Iterable[_common_pb2.Problem] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["narration", b"narration", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_count", b"audio_count", "segment_sha256", b"segment_sha256", "story_id", b"story_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_complete", b"content_complete", "deleted", b"deleted", "leased", b"leased", "narration", b"narration", "problems", b"problems", "segments", b"segments", "state", b"state", "story_id", b"story_id", "text", b"text", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ForgettableStory: _TypeAlias = ForgettableStory  # noqa: Y015
-
-@_typing.final
-class ConfirmForgottenRequest(_message.Message):
-    """Names stories that caches have forgotten."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    STORY_IDS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def story_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """UUIDv7, at most 100."""
-
-    def __init__(
-        self,
-        *,
-        story_ids: _abc.Iterable[_builtins.str] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["story_ids", b"story_ids"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ConfirmForgottenRequest: _TypeAlias = ConfirmForgottenRequest  # noqa: Y015
-
-@_typing.final
-class ConfirmForgottenResponse(_message.Message):
-    """It is noted. A story that was being made when it was removed is listed once more a while later, since calls that were
-    in flight may have reached a cache after all. Has no fields.
-    """
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    def __init__(
-        self,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ConfirmForgottenResponse: _TypeAlias = ConfirmForgottenResponse  # noqa: Y015
+Global___StoryChange: _TypeAlias = StoryChange  # noqa: Y015
 
 @_typing.final
 class ClaimStoriesRequest(_message.Message):
@@ -917,11 +943,13 @@ class StoryCheckpoint(_message.Message):
 
     @_builtins.property
     def narration(self) -> _common_pb2.NarrationHeader:
-        """What the narration is begun with. Another audio id than before begins a new book."""
+        """What the narration is begun with. Another audio id than before begins a new manifest."""
 
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Segment]:
-        """More segments of that narration, in order."""
+        """More segments of that narration, in order, without a gap. Each must be in the segment store with its key, size and
+        SHA-256.
+        """
 
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Attempt]:
@@ -1162,74 +1190,58 @@ class ReleaseStoriesResponse(_message.Message):
 Global___ReleaseStoriesResponse: _TypeAlias = ReleaseStoriesResponse  # noqa: Y015
 
 @_typing.final
-class WriteAudioRequest(_message.Message):
-    """A piece of audio to keep."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    HEADER_FIELD_NUMBER: _builtins.int
-    CHUNK_FIELD_NUMBER: _builtins.int
-    COMMIT_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def header(self) -> Global___AudioHeader:
-        """What is coming. First, and once."""
-
-    @_builtins.property
-    def chunk(self) -> Global___AudioPiece:
-        """Bytes."""
-
-    @_builtins.property
-    def commit(self) -> Global___AudioCommit:
-        """All is sent. Last, and once."""
-
-    def __init__(
-        self,
-        *,
-        header: Global___AudioHeader | None = ...,
-        chunk: Global___AudioPiece | None = ...,
-        commit: Global___AudioCommit | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "commit", b"commit", "header", b"header", "piece", b"piece"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "commit", b"commit", "header", b"header", "piece", b"piece"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_piece: _TypeAlias = _typing.Literal["header", "chunk", "commit"]  # noqa: Y015
-    _WhichOneofArgType_piece: _TypeAlias = _typing.Literal["piece", b"piece"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_piece) -> _WhichOneofReturnType_piece | None: ...
-
-Global___WriteAudioRequest: _TypeAlias = WriteAudioRequest  # noqa: Y015
-
-@_typing.final
-class AudioHeader(_message.Message):
-    """What is coming."""
+class FinishAudioRequest(_message.Message):
+    """Names the narration to finish."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STORY_ID_FIELD_NUMBER: _builtins.int
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
-    AUDIO_FIELD_NUMBER: _builtins.int
+    AUDIO_ID_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
     """UUIDv7 of the story."""
     lease_token: _builtins.int
     """Token of the run."""
-    @_builtins.property
-    def audio(self) -> _common_pb2.StoryAudio:
-        """The audio: id, media type, duration, provider, voice, model, metadata. Its segments are those of the run's book."""
-
+    audio_id: _builtins.str
+    """The narration whose manifest is composed. It must cover the whole text."""
     def __init__(
         self,
         *,
         story_id: _builtins.str = ...,
         lease_token: _builtins.int = ...,
+        audio_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_id", b"audio_id", "lease_token", b"lease_token", "story_id", b"story_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FinishAudioRequest: _TypeAlias = FinishAudioRequest  # noqa: Y015
+
+@_typing.final
+class FinishAudioResponse(_message.Message):
+    """The audio is stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUDIO_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def audio(self) -> _common_pb2.StoryAudio:
+        """As stored, without segments."""
+
+    def __init__(
+        self,
+        *,
         audio: _common_pb2.StoryAudio | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "lease_token", b"lease_token", "story_id", b"story_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___AudioHeader: _TypeAlias = AudioHeader  # noqa: Y015
+Global___FinishAudioResponse: _TypeAlias = FinishAudioResponse  # noqa: Y015
 
 @_typing.final
 class AudioPiece(_message.Message):
@@ -1258,56 +1270,6 @@ class AudioPiece(_message.Message):
 Global___AudioPiece: _TypeAlias = AudioPiece  # noqa: Y015
 
 @_typing.final
-class AudioCommit(_message.Message):
-    """All is sent."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SIZE_BYTES_FIELD_NUMBER: _builtins.int
-    SHA256_FIELD_NUMBER: _builtins.int
-    size_bytes: _builtins.int
-    """Bytes that were sent."""
-    sha256: _builtins.bytes
-    """Their SHA-256, 32 bytes."""
-    def __init__(
-        self,
-        *,
-        size_bytes: _builtins.int = ...,
-        sha256: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___AudioCommit: _TypeAlias = AudioCommit  # noqa: Y015
-
-@_typing.final
-class WriteAudioResponse(_message.Message):
-    """The audio is kept."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    AUDIO_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def audio(self) -> _common_pb2.StoryAudio:
-        """As kept."""
-
-    def __init__(
-        self,
-        *,
-        audio: _common_pb2.StoryAudio | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___WriteAudioResponse: _TypeAlias = WriteAudioResponse  # noqa: Y015
-
-@_typing.final
 class ReadAudioRequest(_message.Message):
     """Asks for audio."""
 
@@ -1320,11 +1282,13 @@ class ReadAudioRequest(_message.Message):
     story_id: _builtins.str
     """UUIDv7 of the story."""
     audio_id: _builtins.str
-    """The audio that is meant; empty: the story's present one. Another one is AUDIO_NOT_FOUND."""
+    """The audio that is meant, finished or in the making; empty: the finished one, or else that in the making. Another
+    one is AUDIO_NOT_FOUND.
+    """
     offset: _builtins.int
     """First byte."""
     limit: _builtins.int
-    """At most this many bytes; unset: to the end."""
+    """At most this many bytes; unset: to the end of what there is."""
     def __init__(
         self,
         *,
@@ -1345,7 +1309,7 @@ Global___ReadAudioRequest: _TypeAlias = ReadAudioRequest  # noqa: Y015
 
 @_typing.final
 class ReadAudioResponse(_message.Message):
-    """A piece of kept audio."""
+    """A piece of stored audio."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1353,7 +1317,7 @@ class ReadAudioResponse(_message.Message):
     CHUNK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def header(self) -> _common_pb2.StoryAudio:
-        """What is coming, without segments. First."""
+        """What is coming, without segments. First. Of audio in the making: the bytes and duration so far, and no SHA-256."""
 
     @_builtins.property
     def chunk(self) -> Global___AudioPiece:

@@ -26,9 +26,8 @@ if _version_not_supported:
 
 
 class StorageServiceStub(object):
-    """Keeps stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories,
-    CheckpointStories, ReleaseStories, WriteAudio, ConfirmForgotten and, unless it names a child, ListForgettable work
-    across owners.
+    """Stores stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories, FollowStories,
+    CheckpointStories, ReleaseStories and FinishAudio work across owners.
     """
 
     def __init__(self, channel):
@@ -67,15 +66,10 @@ class StorageServiceStub(object):
                 request_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.EraseChildRequest.SerializeToString,
                 response_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.EraseChildResponse.FromString,
                 _registered_method=True)
-        self.ListForgettable = channel.unary_unary(
-                '/tale.storage.v1.StorageService/ListForgettable',
-                request_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.ListForgettableRequest.SerializeToString,
-                response_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.ListForgettableResponse.FromString,
-                _registered_method=True)
-        self.ConfirmForgotten = channel.unary_unary(
-                '/tale.storage.v1.StorageService/ConfirmForgotten',
-                request_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.ConfirmForgottenRequest.SerializeToString,
-                response_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.ConfirmForgottenResponse.FromString,
+        self.FollowStories = channel.unary_unary(
+                '/tale.storage.v1.StorageService/FollowStories',
+                request_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.FollowStoriesRequest.SerializeToString,
+                response_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.FollowStoriesResponse.FromString,
                 _registered_method=True)
         self.ClaimStories = channel.unary_unary(
                 '/tale.storage.v1.StorageService/ClaimStories',
@@ -92,10 +86,10 @@ class StorageServiceStub(object):
                 request_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.ReleaseStoriesRequest.SerializeToString,
                 response_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.ReleaseStoriesResponse.FromString,
                 _registered_method=True)
-        self.WriteAudio = channel.stream_unary(
-                '/tale.storage.v1.StorageService/WriteAudio',
-                request_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.WriteAudioRequest.SerializeToString,
-                response_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.WriteAudioResponse.FromString,
+        self.FinishAudio = channel.unary_unary(
+                '/tale.storage.v1.StorageService/FinishAudio',
+                request_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.FinishAudioRequest.SerializeToString,
+                response_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.FinishAudioResponse.FromString,
                 _registered_method=True)
         self.ReadAudio = channel.unary_stream(
                 '/tale.storage.v1.StorageService/ReadAudio',
@@ -110,9 +104,8 @@ class StorageServiceStub(object):
 
 
 class StorageServiceServicer(object):
-    """Keeps stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories,
-    CheckpointStories, ReleaseStories, WriteAudio, ConfirmForgotten and, unless it names a child, ListForgettable work
-    across owners.
+    """Stores stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories, FollowStories,
+    CheckpointStories, ReleaseStories and FinishAudio work across owners.
     """
 
     def CreateStory(self, request, context):
@@ -152,22 +145,15 @@ class StorageServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def EraseChild(self, request, context):
-        """Removes a child with its stories, their audio and ledger, some stories a call: to be repeated until it says that it
-        is done. What caches still hold of them is then told by ListForgettable.
+        """Erases a child with its stories, their audio, segments and ledger, in one transaction. UNAVAILABLE where something
+        could not be removed yet: repeating the call finishes it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListForgettable(self, request, context):
-        """Lists removed stories whose segments caches may still hold.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ConfirmForgotten(self, request, context):
-        """Says that caches have forgotten stories.
+    def FollowStories(self, request, context):
+        """Returns what is new in each of many stories since the caller looked last.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -194,15 +180,16 @@ class StorageServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def WriteAudio(self, request_iterator, context):
-        """Keeps the audio of a story: `header`, `chunk`…, `commit`. Nothing is kept without a commit that agrees.
+    def FinishAudio(self, request, context):
+        """Composes the segments of a narration into the one audio file of its story. Repeatable: the same audio id again
+        returns the audio as stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReadAudio(self, request, context):
-        """Gives the audio of a story: `header`, then `chunk`…
+        """Reads the audio of a story, finished or in the making, from any byte on: `header`, then `chunk`…
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -248,15 +235,10 @@ def add_StorageServiceServicer_to_server(servicer, server):
                     request_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.EraseChildRequest.FromString,
                     response_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.EraseChildResponse.SerializeToString,
             ),
-            'ListForgettable': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListForgettable,
-                    request_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.ListForgettableRequest.FromString,
-                    response_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.ListForgettableResponse.SerializeToString,
-            ),
-            'ConfirmForgotten': grpc.unary_unary_rpc_method_handler(
-                    servicer.ConfirmForgotten,
-                    request_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.ConfirmForgottenRequest.FromString,
-                    response_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.ConfirmForgottenResponse.SerializeToString,
+            'FollowStories': grpc.unary_unary_rpc_method_handler(
+                    servicer.FollowStories,
+                    request_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.FollowStoriesRequest.FromString,
+                    response_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.FollowStoriesResponse.SerializeToString,
             ),
             'ClaimStories': grpc.unary_unary_rpc_method_handler(
                     servicer.ClaimStories,
@@ -273,10 +255,10 @@ def add_StorageServiceServicer_to_server(servicer, server):
                     request_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.ReleaseStoriesRequest.FromString,
                     response_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.ReleaseStoriesResponse.SerializeToString,
             ),
-            'WriteAudio': grpc.stream_unary_rpc_method_handler(
-                    servicer.WriteAudio,
-                    request_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.WriteAudioRequest.FromString,
-                    response_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.WriteAudioResponse.SerializeToString,
+            'FinishAudio': grpc.unary_unary_rpc_method_handler(
+                    servicer.FinishAudio,
+                    request_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.FinishAudioRequest.FromString,
+                    response_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.FinishAudioResponse.SerializeToString,
             ),
             'ReadAudio': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadAudio,
@@ -297,9 +279,8 @@ def add_StorageServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class StorageService(object):
-    """Keeps stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories,
-    CheckpointStories, ReleaseStories, WriteAudio, ConfirmForgotten and, unless it names a child, ListForgettable work
-    across owners.
+    """Stores stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories, FollowStories,
+    CheckpointStories, ReleaseStories and FinishAudio work across owners.
     """
 
     @staticmethod
@@ -465,7 +446,7 @@ class StorageService(object):
             _registered_method=True)
 
     @staticmethod
-    def ListForgettable(request,
+    def FollowStories(request,
             target,
             options=(),
             channel_credentials=None,
@@ -478,36 +459,9 @@ class StorageService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/tale.storage.v1.StorageService/ListForgettable',
-            tale_dot_storage_dot_v1_dot_storage__pb2.ListForgettableRequest.SerializeToString,
-            tale_dot_storage_dot_v1_dot_storage__pb2.ListForgettableResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ConfirmForgotten(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/tale.storage.v1.StorageService/ConfirmForgotten',
-            tale_dot_storage_dot_v1_dot_storage__pb2.ConfirmForgottenRequest.SerializeToString,
-            tale_dot_storage_dot_v1_dot_storage__pb2.ConfirmForgottenResponse.FromString,
+            '/tale.storage.v1.StorageService/FollowStories',
+            tale_dot_storage_dot_v1_dot_storage__pb2.FollowStoriesRequest.SerializeToString,
+            tale_dot_storage_dot_v1_dot_storage__pb2.FollowStoriesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -600,7 +554,7 @@ class StorageService(object):
             _registered_method=True)
 
     @staticmethod
-    def WriteAudio(request_iterator,
+    def FinishAudio(request,
             target,
             options=(),
             channel_credentials=None,
@@ -610,12 +564,12 @@ class StorageService(object):
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.stream_unary(
-            request_iterator,
+        return grpc.experimental.unary_unary(
+            request,
             target,
-            '/tale.storage.v1.StorageService/WriteAudio',
-            tale_dot_storage_dot_v1_dot_storage__pb2.WriteAudioRequest.SerializeToString,
-            tale_dot_storage_dot_v1_dot_storage__pb2.WriteAudioResponse.FromString,
+            '/tale.storage.v1.StorageService/FinishAudio',
+            tale_dot_storage_dot_v1_dot_storage__pb2.FinishAudioRequest.SerializeToString,
+            tale_dot_storage_dot_v1_dot_storage__pb2.FinishAudioResponse.FromString,
             options,
             channel_credentials,
             insecure,

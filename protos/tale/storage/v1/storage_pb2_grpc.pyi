@@ -27,9 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class StorageServiceStub:
-    """Keeps stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories,
-    CheckpointStories, ReleaseStories, WriteAudio, ConfirmForgotten and, unless it names a child, ListForgettable work
-    across owners.
+    """Stores stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories, FollowStories,
+    CheckpointStories, ReleaseStories and FinishAudio work across owners.
     """
 
     @_typing.overload
@@ -49,31 +48,30 @@ class StorageServiceStub:
     DeleteStory: _grpc.UnaryUnaryMultiCallable[_storage_pb2.DeleteStoryRequest, _storage_pb2.DeleteStoryResponse]
     """Removes a story with its audio and leaves a tombstone for its request id."""
     EraseChild: _grpc.UnaryUnaryMultiCallable[_storage_pb2.EraseChildRequest, _storage_pb2.EraseChildResponse]
-    """Removes a child with its stories, their audio and ledger, some stories a call: to be repeated until it says that it
-    is done. What caches still hold of them is then told by ListForgettable.
+    """Erases a child with its stories, their audio, segments and ledger, in one transaction. UNAVAILABLE where something
+    could not be removed yet: repeating the call finishes it.
     """
-    ListForgettable: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ListForgettableRequest, _storage_pb2.ListForgettableResponse]
-    """Lists removed stories whose segments caches may still hold."""
-    ConfirmForgotten: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ConfirmForgottenRequest, _storage_pb2.ConfirmForgottenResponse]
-    """Says that caches have forgotten stories."""
+    FollowStories: _grpc.UnaryUnaryMultiCallable[_storage_pb2.FollowStoriesRequest, _storage_pb2.FollowStoriesResponse]
+    """Returns what is new in each of many stories since the caller looked last."""
     ClaimStories: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ClaimStoriesRequest, _storage_pb2.ClaimStoriesResponse]
     """Takes the lease of unfinished stories that nobody holds."""
     CheckpointStories: _grpc.UnaryUnaryMultiCallable[_storage_pb2.CheckpointStoriesRequest, _storage_pb2.CheckpointStoriesResponse]
     """Keeps what runs have made, all in one transaction, and renews their leases. Each item is judged by itself."""
     ReleaseStories: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ReleaseStoriesRequest, _storage_pb2.ReleaseStoriesResponse]
     """Gives leases back, so that others may claim at once."""
-    WriteAudio: _grpc.StreamUnaryMultiCallable[_storage_pb2.WriteAudioRequest, _storage_pb2.WriteAudioResponse]
-    """Keeps the audio of a story: `header`, `chunk`…, `commit`. Nothing is kept without a commit that agrees."""
+    FinishAudio: _grpc.UnaryUnaryMultiCallable[_storage_pb2.FinishAudioRequest, _storage_pb2.FinishAudioResponse]
+    """Composes the segments of a narration into the one audio file of its story. Repeatable: the same audio id again
+    returns the audio as stored.
+    """
     ReadAudio: _grpc.UnaryStreamMultiCallable[_storage_pb2.ReadAudioRequest, _storage_pb2.ReadAudioResponse]
-    """Gives the audio of a story: `header`, then `chunk`…"""
+    """Reads the audio of a story, finished or in the making, from any byte on: `header`, then `chunk`…"""
     GetAudioUrl: _grpc.UnaryUnaryMultiCallable[_storage_pb2.GetAudioUrlRequest, _storage_pb2.GetAudioUrlResponse]
     """Gives an address under which the audio can be fetched for a while."""
 
 @_typing.type_check_only
 class StorageServiceAsyncStub(StorageServiceStub):
-    """Keeps stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories,
-    CheckpointStories, ReleaseStories, WriteAudio, ConfirmForgotten and, unless it names a child, ListForgettable work
-    across owners.
+    """Stores stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories, FollowStories,
+    CheckpointStories, ReleaseStories and FinishAudio work across owners.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -90,30 +88,29 @@ class StorageServiceAsyncStub(StorageServiceStub):
     DeleteStory: _aio.UnaryUnaryMultiCallable[_storage_pb2.DeleteStoryRequest, _storage_pb2.DeleteStoryResponse]  # type: ignore[assignment]
     """Removes a story with its audio and leaves a tombstone for its request id."""
     EraseChild: _aio.UnaryUnaryMultiCallable[_storage_pb2.EraseChildRequest, _storage_pb2.EraseChildResponse]  # type: ignore[assignment]
-    """Removes a child with its stories, their audio and ledger, some stories a call: to be repeated until it says that it
-    is done. What caches still hold of them is then told by ListForgettable.
+    """Erases a child with its stories, their audio, segments and ledger, in one transaction. UNAVAILABLE where something
+    could not be removed yet: repeating the call finishes it.
     """
-    ListForgettable: _aio.UnaryUnaryMultiCallable[_storage_pb2.ListForgettableRequest, _storage_pb2.ListForgettableResponse]  # type: ignore[assignment]
-    """Lists removed stories whose segments caches may still hold."""
-    ConfirmForgotten: _aio.UnaryUnaryMultiCallable[_storage_pb2.ConfirmForgottenRequest, _storage_pb2.ConfirmForgottenResponse]  # type: ignore[assignment]
-    """Says that caches have forgotten stories."""
+    FollowStories: _aio.UnaryUnaryMultiCallable[_storage_pb2.FollowStoriesRequest, _storage_pb2.FollowStoriesResponse]  # type: ignore[assignment]
+    """Returns what is new in each of many stories since the caller looked last."""
     ClaimStories: _aio.UnaryUnaryMultiCallable[_storage_pb2.ClaimStoriesRequest, _storage_pb2.ClaimStoriesResponse]  # type: ignore[assignment]
     """Takes the lease of unfinished stories that nobody holds."""
     CheckpointStories: _aio.UnaryUnaryMultiCallable[_storage_pb2.CheckpointStoriesRequest, _storage_pb2.CheckpointStoriesResponse]  # type: ignore[assignment]
     """Keeps what runs have made, all in one transaction, and renews their leases. Each item is judged by itself."""
     ReleaseStories: _aio.UnaryUnaryMultiCallable[_storage_pb2.ReleaseStoriesRequest, _storage_pb2.ReleaseStoriesResponse]  # type: ignore[assignment]
     """Gives leases back, so that others may claim at once."""
-    WriteAudio: _aio.StreamUnaryMultiCallable[_storage_pb2.WriteAudioRequest, _storage_pb2.WriteAudioResponse]  # type: ignore[assignment]
-    """Keeps the audio of a story: `header`, `chunk`…, `commit`. Nothing is kept without a commit that agrees."""
+    FinishAudio: _aio.UnaryUnaryMultiCallable[_storage_pb2.FinishAudioRequest, _storage_pb2.FinishAudioResponse]  # type: ignore[assignment]
+    """Composes the segments of a narration into the one audio file of its story. Repeatable: the same audio id again
+    returns the audio as stored.
+    """
     ReadAudio: _aio.UnaryStreamMultiCallable[_storage_pb2.ReadAudioRequest, _storage_pb2.ReadAudioResponse]  # type: ignore[assignment]
-    """Gives the audio of a story: `header`, then `chunk`…"""
+    """Reads the audio of a story, finished or in the making, from any byte on: `header`, then `chunk`…"""
     GetAudioUrl: _aio.UnaryUnaryMultiCallable[_storage_pb2.GetAudioUrlRequest, _storage_pb2.GetAudioUrlResponse]  # type: ignore[assignment]
     """Gives an address under which the audio can be fetched for a while."""
 
 class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Keeps stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories,
-    CheckpointStories, ReleaseStories, WriteAudio, ConfirmForgotten and, unless it names a child, ListForgettable work
-    across owners.
+    """Stores stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories, FollowStories,
+    CheckpointStories, ReleaseStories and FinishAudio work across owners.
     """
 
     @_abc_1.abstractmethod
@@ -164,25 +161,17 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.EraseChildRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.EraseChildResponse, _abc.Awaitable[_storage_pb2.EraseChildResponse]]:
-        """Removes a child with its stories, their audio and ledger, some stories a call: to be repeated until it says that it
-        is done. What caches still hold of them is then told by ListForgettable.
+        """Erases a child with its stories, their audio, segments and ledger, in one transaction. UNAVAILABLE where something
+        could not be removed yet: repeating the call finishes it.
         """
 
     @_abc_1.abstractmethod
-    def ListForgettable(
+    def FollowStories(
         self,
-        request: _storage_pb2.ListForgettableRequest,
+        request: _storage_pb2.FollowStoriesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_storage_pb2.ListForgettableResponse, _abc.Awaitable[_storage_pb2.ListForgettableResponse]]:
-        """Lists removed stories whose segments caches may still hold."""
-
-    @_abc_1.abstractmethod
-    def ConfirmForgotten(
-        self,
-        request: _storage_pb2.ConfirmForgottenRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_storage_pb2.ConfirmForgottenResponse, _abc.Awaitable[_storage_pb2.ConfirmForgottenResponse]]:
-        """Says that caches have forgotten stories."""
+    ) -> _typing.Union[_storage_pb2.FollowStoriesResponse, _abc.Awaitable[_storage_pb2.FollowStoriesResponse]]:
+        """Returns what is new in each of many stories since the caller looked last."""
 
     @_abc_1.abstractmethod
     def ClaimStories(
@@ -209,12 +198,14 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         """Gives leases back, so that others may claim at once."""
 
     @_abc_1.abstractmethod
-    def WriteAudio(
+    def FinishAudio(
         self,
-        request_iterator: _MaybeAsyncIterator[_storage_pb2.WriteAudioRequest],
+        request: _storage_pb2.FinishAudioRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_storage_pb2.WriteAudioResponse, _abc.Awaitable[_storage_pb2.WriteAudioResponse]]:
-        """Keeps the audio of a story: `header`, `chunk`…, `commit`. Nothing is kept without a commit that agrees."""
+    ) -> _typing.Union[_storage_pb2.FinishAudioResponse, _abc.Awaitable[_storage_pb2.FinishAudioResponse]]:
+        """Composes the segments of a narration into the one audio file of its story. Repeatable: the same audio id again
+        returns the audio as stored.
+        """
 
     @_abc_1.abstractmethod
     def ReadAudio(
@@ -222,7 +213,7 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.ReadAudioRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_storage_pb2.ReadAudioResponse], _abc.AsyncIterator[_storage_pb2.ReadAudioResponse]]:
-        """Gives the audio of a story: `header`, then `chunk`…"""
+        """Reads the audio of a story, finished or in the making, from any byte on: `header`, then `chunk`…"""
 
     @_abc_1.abstractmethod
     def GetAudioUrl(

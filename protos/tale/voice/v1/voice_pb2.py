@@ -27,47 +27,45 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from tale.common.v1 import common_pb2 as tale_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tale/voice/v1/voice.proto\x12\rtale.voice.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1btale/common/v1/common.proto\"{\n\x17SynthesizeSpeechRequest\x12-\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1b.tale.voice.v1.SpeechConfigH\x00\x12(\n\x04text\x18\x02 \x01(\x0b\x32\x18.tale.voice.v1.TextPieceH\x00\x42\x07\n\x05piece\"\xbe\x02\n\x0cSpeechConfig\x12\x10\n\x08story_id\x18\x01 \x01(\t\x12\x10\n\x08\x61udio_id\x18\x02 \x01(\t\x12-\n\x05voice\x18\x03 \x01(\x0b\x32\x1e.tale.common.v1.VoiceSelection\x12\x15\n\rlanguage_code\x18\x04 \x01(\t\x12\r\n\x05title\x18\x05 \x01(\t\x12/\n\x06pinned\x18\x06 \x01(\x0b\x32\x1f.tale.common.v1.NarrationHeader\x12.\n\rspoken_so_far\x18\x07 \x03(\x0b\x32\x17.tale.common.v1.Segment\x12\x15\n\rskip_segments\x18\x08 \x01(\x05\x12\x14\n\x0cword_timings\x18\t \x01(\x08\x12\x0e\n\x06leg_id\x18\n \x01(\t\x12\x17\n\x0fstrict_language\x18\x0b \x01(\x08\"\x19\n\tTextPiece\x12\x0c\n\x04text\x18\x01 \x01(\t\"\xb7\x02\n\x18SynthesizeSpeechResponse\x12\x31\n\x06header\x18\x01 \x01(\x0b\x32\x1f.tale.common.v1.NarrationHeaderH\x00\x12*\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x19.tale.voice.v1.AudioChunkH\x00\x12*\n\x07segment\x18\x03 \x01(\x0b\x32\x17.tale.common.v1.SegmentH\x00\x12*\n\x07\x61ttempt\x18\x04 \x01(\x0b\x32\x17.tale.common.v1.AttemptH\x00\x12/\n\x07summary\x18\x05 \x01(\x0b\x32\x1c.tale.voice.v1.SpeechSummaryH\x00\x12*\n\x07warning\x18\x06 \x01(\x0b\x32\x17.tale.common.v1.ProblemH\x00\x42\x07\n\x05\x65vent\"*\n\nAudioChunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\xe8\x01\n\rSpeechSummary\x12\x10\n\x08\x61udio_id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rsegment_count\x18\x04 \x01(\x05\x12\x1c\n\x14\x63\x61\x63hed_segment_count\x18\x05 \x01(\x05\x12\x12\n\ncharacters\x18\x06 \x01(\x03\x12)\n\x08metadata\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x10\n\x08\x65mbedded\x18\x08 \x01(\x08\"\x16\n\x14ListProvidersRequest\"C\n\x15ListProvidersResponse\x12*\n\tproviders\x18\x01 \x03(\x0b\x32\x17.tale.voice.v1.Provider\"\xba\x02\n\x08Provider\x12\x15\n\rprovider_name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x1a\n\x12supports_streaming\x18\x03 \x01(\x08\x12\x17\n\x0fmax_text_length\x18\x04 \x01(\x05\x12\x19\n\x11supported_formats\x18\x05 \x03(\t\x12\x16\n\x0elanguage_codes\x18\x06 \x03(\t\x12\x12\n\nconfigured\x18\x07 \x01(\x08\x12\x11\n\tavailable\x18\x08 \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\t \x01(\t\x12\x12\n\nis_default\x18\n \x01(\x08\x12\x19\n\x11\x66\x61llback_position\x18\x0b \x01(\x05\x12\x15\n\rcircuit_state\x18\x0c \x01(\t\x12\x10\n\x08\x65mbedded\x18\r \x01(\x08\"c\n\x11ListVoicesRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x15\n\rlanguage_code\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"b\n\x12ListVoicesResponse\x12$\n\x06voices\x18\x01 \x03(\x0b\x32\x14.tale.voice.v1.Voice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\r\n\x05stale\x18\x03 \x01(\x08\"\xab\x01\n\x05Voice\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x10\n\x08voice_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x16\n\x0elanguage_codes\x18\x04 \x03(\t\x12&\n\x06gender\x18\x05 \x01(\x0e\x32\x16.tale.common.v1.Gender\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x13\n\x0bpreview_url\x18\x07 \x01(\t\"`\n\x11TranscribeRequest\x12\x31\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1f.tale.voice.v1.TranscribeConfigH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x07\n\x05piece\"?\n\x10TranscribeConfig\x12\x14\n\x0c\x63ontent_type\x18\x01 \x01(\t\x12\x15\n\rlanguage_code\x18\x02 \x01(\t\"u\n\x12TranscribeResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x15\n\rlanguage_code\x18\x02 \x01(\t\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05model\x18\x04 \x01(\t\"B\n\x15\x46orgetSegmentsRequest\x12\x11\n\tstory_ids\x18\x01 \x03(\t\x12\x16\n\x0esegment_sha256\x18\x02 \x03(\x0c\"1\n\x16\x46orgetSegmentsResponse\x12\x17\n\x0f\x66orgotten_count\x18\x01 \x01(\x05\x32\xda\x03\n\x0cVoiceService\x12g\n\x10SynthesizeSpeech\x12&.tale.voice.v1.SynthesizeSpeechRequest\x1a\'.tale.voice.v1.SynthesizeSpeechResponse(\x01\x30\x01\x12Z\n\rListProviders\x12#.tale.voice.v1.ListProvidersRequest\x1a$.tale.voice.v1.ListProvidersResponse\x12Q\n\nListVoices\x12 .tale.voice.v1.ListVoicesRequest\x1a!.tale.voice.v1.ListVoicesResponse\x12S\n\nTranscribe\x12 .tale.voice.v1.TranscribeRequest\x1a!.tale.voice.v1.TranscribeResponse(\x01\x12]\n\x0e\x46orgetSegments\x12$.tale.voice.v1.ForgetSegmentsRequest\x1a%.tale.voice.v1.ForgetSegmentsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tale/voice/v1/voice.proto\x12\rtale.voice.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1btale/common/v1/common.proto\"{\n\x17SynthesizeSpeechRequest\x12-\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1b.tale.voice.v1.SpeechConfigH\x00\x12(\n\x04text\x18\x02 \x01(\x0b\x32\x18.tale.voice.v1.TextPieceH\x00\x42\x07\n\x05piece\"\xd2\x02\n\x0cSpeechConfig\x12\x10\n\x08story_id\x18\x01 \x01(\t\x12\x10\n\x08\x61udio_id\x18\x02 \x01(\t\x12-\n\x05voice\x18\x03 \x01(\x0b\x32\x1e.tale.common.v1.VoiceSelection\x12\x15\n\rlanguage_code\x18\x04 \x01(\t\x12\r\n\x05title\x18\x05 \x01(\t\x12/\n\x06pinned\x18\x06 \x01(\x0b\x32\x1f.tale.common.v1.NarrationHeader\x12.\n\rspoken_so_far\x18\x07 \x03(\x0b\x32\x17.tale.common.v1.Segment\x12\x14\n\x0cword_timings\x18\t \x01(\x08\x12\x0e\n\x06leg_id\x18\n \x01(\t\x12\x17\n\x0fstrict_language\x18\x0b \x01(\x08\x12)\n\x08\x64\x65livery\x18\x0c \x01(\x0e\x32\x17.tale.voice.v1.Delivery\"\x19\n\tTextPiece\x12\x0c\n\x04text\x18\x01 \x01(\t\"\xb7\x02\n\x18SynthesizeSpeechResponse\x12\x31\n\x06header\x18\x01 \x01(\x0b\x32\x1f.tale.common.v1.NarrationHeaderH\x00\x12*\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x19.tale.voice.v1.AudioChunkH\x00\x12*\n\x07segment\x18\x03 \x01(\x0b\x32\x17.tale.common.v1.SegmentH\x00\x12*\n\x07\x61ttempt\x18\x04 \x01(\x0b\x32\x17.tale.common.v1.AttemptH\x00\x12/\n\x07summary\x18\x05 \x01(\x0b\x32\x1c.tale.voice.v1.SpeechSummaryH\x00\x12*\n\x07warning\x18\x06 \x01(\x0b\x32\x17.tale.common.v1.ProblemH\x00\x42\x07\n\x05\x65vent\"*\n\nAudioChunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\xe8\x01\n\rSpeechSummary\x12\x10\n\x08\x61udio_id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rsegment_count\x18\x04 \x01(\x05\x12\x1c\n\x14\x63\x61\x63hed_segment_count\x18\x05 \x01(\x05\x12\x12\n\ncharacters\x18\x06 \x01(\x03\x12)\n\x08metadata\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x10\n\x08\x65mbedded\x18\x08 \x01(\x08\"\x16\n\x14ListProvidersRequest\"C\n\x15ListProvidersResponse\x12*\n\tproviders\x18\x01 \x03(\x0b\x32\x17.tale.voice.v1.Provider\"\xba\x02\n\x08Provider\x12\x15\n\rprovider_name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x1a\n\x12supports_streaming\x18\x03 \x01(\x08\x12\x17\n\x0fmax_text_length\x18\x04 \x01(\x05\x12\x19\n\x11supported_formats\x18\x05 \x03(\t\x12\x16\n\x0elanguage_codes\x18\x06 \x03(\t\x12\x12\n\nconfigured\x18\x07 \x01(\x08\x12\x11\n\tavailable\x18\x08 \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\t \x01(\t\x12\x12\n\nis_default\x18\n \x01(\x08\x12\x19\n\x11\x66\x61llback_position\x18\x0b \x01(\x05\x12\x15\n\rcircuit_state\x18\x0c \x01(\t\x12\x10\n\x08\x65mbedded\x18\r \x01(\x08\"c\n\x11ListVoicesRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x15\n\rlanguage_code\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"b\n\x12ListVoicesResponse\x12$\n\x06voices\x18\x01 \x03(\x0b\x32\x14.tale.voice.v1.Voice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\r\n\x05stale\x18\x03 \x01(\x08\"\xab\x01\n\x05Voice\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x10\n\x08voice_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x16\n\x0elanguage_codes\x18\x04 \x03(\t\x12&\n\x06gender\x18\x05 \x01(\x0e\x32\x16.tale.common.v1.Gender\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x13\n\x0bpreview_url\x18\x07 \x01(\t\"`\n\x11TranscribeRequest\x12\x31\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1f.tale.voice.v1.TranscribeConfigH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x07\n\x05piece\"?\n\x10TranscribeConfig\x12\x14\n\x0c\x63ontent_type\x18\x01 \x01(\t\x12\x15\n\rlanguage_code\x18\x02 \x01(\t\"u\n\x12TranscribeResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x15\n\rlanguage_code\x18\x02 \x01(\t\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05model\x18\x04 \x01(\t*M\n\x08\x44\x65livery\x12\x18\n\x14\x44\x45LIVERY_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44\x45LIVERY_AUDIO\x10\x01\x12\x13\n\x0f\x44\x45LIVERY_STORED\x10\x02\x32\xfb\x02\n\x0cVoiceService\x12g\n\x10SynthesizeSpeech\x12&.tale.voice.v1.SynthesizeSpeechRequest\x1a\'.tale.voice.v1.SynthesizeSpeechResponse(\x01\x30\x01\x12Z\n\rListProviders\x12#.tale.voice.v1.ListProvidersRequest\x1a$.tale.voice.v1.ListProvidersResponse\x12Q\n\nListVoices\x12 .tale.voice.v1.ListVoicesRequest\x1a!.tale.voice.v1.ListVoicesResponse\x12S\n\nTranscribe\x12 .tale.voice.v1.TranscribeRequest\x1a!.tale.voice.v1.TranscribeResponse(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tale.voice.v1.voice_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_DELIVERY']._serialized_start=2288
+  _globals['_DELIVERY']._serialized_end=2365
   _globals['_SYNTHESIZESPEECHREQUEST']._serialized_start=135
   _globals['_SYNTHESIZESPEECHREQUEST']._serialized_end=258
   _globals['_SPEECHCONFIG']._serialized_start=261
-  _globals['_SPEECHCONFIG']._serialized_end=579
-  _globals['_TEXTPIECE']._serialized_start=581
-  _globals['_TEXTPIECE']._serialized_end=606
-  _globals['_SYNTHESIZESPEECHRESPONSE']._serialized_start=609
-  _globals['_SYNTHESIZESPEECHRESPONSE']._serialized_end=920
-  _globals['_AUDIOCHUNK']._serialized_start=922
-  _globals['_AUDIOCHUNK']._serialized_end=964
-  _globals['_SPEECHSUMMARY']._serialized_start=967
-  _globals['_SPEECHSUMMARY']._serialized_end=1199
-  _globals['_LISTPROVIDERSREQUEST']._serialized_start=1201
-  _globals['_LISTPROVIDERSREQUEST']._serialized_end=1223
-  _globals['_LISTPROVIDERSRESPONSE']._serialized_start=1225
-  _globals['_LISTPROVIDERSRESPONSE']._serialized_end=1292
-  _globals['_PROVIDER']._serialized_start=1295
-  _globals['_PROVIDER']._serialized_end=1609
-  _globals['_LISTVOICESREQUEST']._serialized_start=1611
-  _globals['_LISTVOICESREQUEST']._serialized_end=1710
-  _globals['_LISTVOICESRESPONSE']._serialized_start=1712
-  _globals['_LISTVOICESRESPONSE']._serialized_end=1810
-  _globals['_VOICE']._serialized_start=1813
-  _globals['_VOICE']._serialized_end=1984
-  _globals['_TRANSCRIBEREQUEST']._serialized_start=1986
-  _globals['_TRANSCRIBEREQUEST']._serialized_end=2082
-  _globals['_TRANSCRIBECONFIG']._serialized_start=2084
-  _globals['_TRANSCRIBECONFIG']._serialized_end=2147
-  _globals['_TRANSCRIBERESPONSE']._serialized_start=2149
-  _globals['_TRANSCRIBERESPONSE']._serialized_end=2266
-  _globals['_FORGETSEGMENTSREQUEST']._serialized_start=2268
-  _globals['_FORGETSEGMENTSREQUEST']._serialized_end=2334
-  _globals['_FORGETSEGMENTSRESPONSE']._serialized_start=2336
-  _globals['_FORGETSEGMENTSRESPONSE']._serialized_end=2385
-  _globals['_VOICESERVICE']._serialized_start=2388
-  _globals['_VOICESERVICE']._serialized_end=2862
+  _globals['_SPEECHCONFIG']._serialized_end=599
+  _globals['_TEXTPIECE']._serialized_start=601
+  _globals['_TEXTPIECE']._serialized_end=626
+  _globals['_SYNTHESIZESPEECHRESPONSE']._serialized_start=629
+  _globals['_SYNTHESIZESPEECHRESPONSE']._serialized_end=940
+  _globals['_AUDIOCHUNK']._serialized_start=942
+  _globals['_AUDIOCHUNK']._serialized_end=984
+  _globals['_SPEECHSUMMARY']._serialized_start=987
+  _globals['_SPEECHSUMMARY']._serialized_end=1219
+  _globals['_LISTPROVIDERSREQUEST']._serialized_start=1221
+  _globals['_LISTPROVIDERSREQUEST']._serialized_end=1243
+  _globals['_LISTPROVIDERSRESPONSE']._serialized_start=1245
+  _globals['_LISTPROVIDERSRESPONSE']._serialized_end=1312
+  _globals['_PROVIDER']._serialized_start=1315
+  _globals['_PROVIDER']._serialized_end=1629
+  _globals['_LISTVOICESREQUEST']._serialized_start=1631
+  _globals['_LISTVOICESREQUEST']._serialized_end=1730
+  _globals['_LISTVOICESRESPONSE']._serialized_start=1732
+  _globals['_LISTVOICESRESPONSE']._serialized_end=1830
+  _globals['_VOICE']._serialized_start=1833
+  _globals['_VOICE']._serialized_end=2004
+  _globals['_TRANSCRIBEREQUEST']._serialized_start=2006
+  _globals['_TRANSCRIBEREQUEST']._serialized_end=2102
+  _globals['_TRANSCRIBECONFIG']._serialized_start=2104
+  _globals['_TRANSCRIBECONFIG']._serialized_end=2167
+  _globals['_TRANSCRIBERESPONSE']._serialized_start=2169
+  _globals['_TRANSCRIBERESPONSE']._serialized_end=2286
+  _globals['_VOICESERVICE']._serialized_start=2368
+  _globals['_VOICESERVICE']._serialized_end=2747
 # @@protoc_insertion_point(module_scope)

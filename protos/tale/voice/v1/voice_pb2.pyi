@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tale.common.v1 import common_pb2 as _common_pb2
 import builtins as _builtins
 import sys
@@ -20,6 +21,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Delivery:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DeliveryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Delivery.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DELIVERY_UNSPECIFIED: _Delivery.ValueType  # 0
+    """Not set: AUDIO."""
+    DELIVERY_AUDIO: _Delivery.ValueType  # 1
+    """The bytes of each segment follow it in the answer."""
+    DELIVERY_STORED: _Delivery.ValueType  # 2
+    """Each segment is in the segment store of the storage service (STORAGE_TARGET) before it is announced; no bytes are
+    sent.
+    """
+
+class Delivery(_Delivery, metaclass=_DeliveryEnumTypeWrapper):
+    """Where the audio of a narration goes."""
+
+DELIVERY_UNSPECIFIED: Delivery.ValueType  # 0
+"""Not set: AUDIO."""
+DELIVERY_AUDIO: Delivery.ValueType  # 1
+"""The bytes of each segment follow it in the answer."""
+DELIVERY_STORED: Delivery.ValueType  # 2
+"""Each segment is in the segment store of the storage service (STORAGE_TARGET) before it is announced; no bytes are
+sent.
+"""
+Global___Delivery: _TypeAlias = Delivery  # noqa: Y015
 
 @_typing.final
 class SynthesizeSpeechRequest(_message.Message):
@@ -66,10 +95,10 @@ class SpeechConfig(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     PINNED_FIELD_NUMBER: _builtins.int
     SPOKEN_SO_FAR_FIELD_NUMBER: _builtins.int
-    SKIP_SEGMENTS_FIELD_NUMBER: _builtins.int
     WORD_TIMINGS_FIELD_NUMBER: _builtins.int
     LEG_ID_FIELD_NUMBER: _builtins.int
     STRICT_LANGUAGE_FIELD_NUMBER: _builtins.int
+    DELIVERY_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
     """Story that this is for, UUIDv7; empty: none."""
     audio_id: _builtins.str
@@ -78,14 +107,14 @@ class SpeechConfig(_message.Message):
     """Language of the text, BCP-47; empty: told from the text where it can be, else "en"."""
     title: _builtins.str
     """Spoken first, as a segment with an empty text span; empty: nothing."""
-    skip_segments: _builtins.int
-    """Of `spoken_so_far`, how many the caller still holds: their `segment` and `chunk`s are not sent again."""
     word_timings: _builtins.bool
     """Whether to tell when each word is heard."""
     leg_id: _builtins.str
     """The gateway's leg, for the ledger."""
     strict_language: _builtins.bool
     """True: a language that no configured voice speaks is refused instead of read by the default voice."""
+    delivery: Global___Delivery.ValueType
+    """Where the audio goes. STORED without a segment store is FAILED_PRECONDITION / INVALID_CONFIGURATION."""
     @_builtins.property
     def voice(self) -> _common_pb2.VoiceSelection:
         """Who speaks, and how."""
@@ -96,8 +125,8 @@ class SpeechConfig(_message.Message):
 
     @_builtins.property
     def spoken_so_far(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Segment]:
-        """Segments that were committed before, from the first on. They are given again from the cache, byte for byte, or
-        the call fails with SEGMENT_LOST.
+        """Segments of the narration that the caller has, from the first on. The narration goes on behind the last of them;
+        none of them is sent again. SEGMENT_LOST where the text is cut otherwise.
         """
 
     def __init__(
@@ -110,14 +139,14 @@ class SpeechConfig(_message.Message):
         title: _builtins.str = ...,
         pinned: _common_pb2.NarrationHeader | None = ...,
         spoken_so_far: _abc.Iterable[_common_pb2.Segment] | None = ...,
-        skip_segments: _builtins.int = ...,
         word_timings: _builtins.bool = ...,
         leg_id: _builtins.str = ...,
         strict_language: _builtins.bool = ...,
+        delivery: Global___Delivery.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["pinned", b"pinned", "voice", b"voice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_id", b"audio_id", "language_code", b"language_code", "leg_id", b"leg_id", "pinned", b"pinned", "skip_segments", b"skip_segments", "spoken_so_far", b"spoken_so_far", "story_id", b"story_id", "strict_language", b"strict_language", "title", b"title", "voice", b"voice", "word_timings", b"word_timings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_id", b"audio_id", "delivery", b"delivery", "language_code", b"language_code", "leg_id", b"leg_id", "pinned", b"pinned", "spoken_so_far", b"spoken_so_far", "story_id", b"story_id", "strict_language", b"strict_language", "title", b"title", "voice", b"voice", "word_timings", b"word_timings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -163,11 +192,11 @@ class SynthesizeSpeechResponse(_message.Message):
 
     @_builtins.property
     def chunk(self) -> Global___AudioChunk:
-        """Bytes of the segment that was announced last."""
+        """Bytes of the segment that was announced last. Only with delivery AUDIO."""
 
     @_builtins.property
     def segment(self) -> _common_pb2.Segment:
-        """The segment whose chunks come next; it is verified and in the cache."""
+        """The next segment; it is verified and in the segment store. Its chunks follow where the delivery is AUDIO."""
 
     @_builtins.property
     def attempt(self) -> _common_pb2.Attempt:
@@ -210,7 +239,7 @@ class AudioChunk(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
-    """Bytes of audio before it, those of skipped segments included."""
+    """Bytes of audio before it, those of `spoken_so_far` included."""
     data: _builtins.bytes
     """The bytes."""
     def __init__(
@@ -248,7 +277,7 @@ class SpeechSummary(_message.Message):
     segment_count: _builtins.int
     """Segments, the title's included."""
     cached_segment_count: _builtins.int
-    """Of these, how many came from the cache."""
+    """Of these, how many the segment store had."""
     characters: _builtins.int
     """Characters that were sent to providers."""
     embedded: _builtins.bool
@@ -601,55 +630,3 @@ class TranscribeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TranscribeResponse: _TypeAlias = TranscribeResponse  # noqa: Y015
-
-@_typing.final
-class ForgetSegmentsRequest(_message.Message):
-    """What to forget: whatever was cached for narrations of these texts."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    STORY_IDS_FIELD_NUMBER: _builtins.int
-    SEGMENT_SHA256_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def story_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Stories, UUIDv7, at most 1,000."""
-
-    @_builtins.property
-    def segment_sha256(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Cached segments by the SHA-256 of their audio, 32 bytes each, at most 10,000."""
-
-    def __init__(
-        self,
-        *,
-        story_ids: _abc.Iterable[_builtins.str] | None = ...,
-        segment_sha256: _abc.Iterable[_builtins.bytes] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["segment_sha256", b"segment_sha256", "story_ids", b"story_ids"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ForgetSegmentsRequest: _TypeAlias = ForgetSegmentsRequest  # noqa: Y015
-
-@_typing.final
-class ForgetSegmentsResponse(_message.Message):
-    """What was forgotten."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    FORGOTTEN_COUNT_FIELD_NUMBER: _builtins.int
-    forgotten_count: _builtins.int
-    """Cached segments that were removed."""
-    def __init__(
-        self,
-        *,
-        forgotten_count: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["forgotten_count", b"forgotten_count"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ForgetSegmentsResponse: _TypeAlias = ForgetSegmentsResponse  # noqa: Y015

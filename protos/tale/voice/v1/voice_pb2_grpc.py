@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class VoiceServiceStub(object):
-    """Turns text into audio. Keeps nothing but a cache of verified segments.
+    """Turns text into audio. Stateless: verified segments are in the segment store.
     """
 
     def __init__(self, channel):
@@ -55,21 +55,16 @@ class VoiceServiceStub(object):
                 request_serializer=tale_dot_voice_dot_v1_dot_voice__pb2.TranscribeRequest.SerializeToString,
                 response_deserializer=tale_dot_voice_dot_v1_dot_voice__pb2.TranscribeResponse.FromString,
                 _registered_method=True)
-        self.ForgetSegments = channel.unary_unary(
-                '/tale.voice.v1.VoiceService/ForgetSegments',
-                request_serializer=tale_dot_voice_dot_v1_dot_voice__pb2.ForgetSegmentsRequest.SerializeToString,
-                response_deserializer=tale_dot_voice_dot_v1_dot_voice__pb2.ForgetSegmentsResponse.FromString,
-                _registered_method=True)
 
 
 class VoiceServiceServicer(object):
-    """Turns text into audio. Keeps nothing but a cache of verified segments.
+    """Turns text into audio. Stateless: verified segments are in the segment store.
     """
 
     def SynthesizeSpeech(self, request_iterator, context):
         """Speaks text while it arrives. First message `config`, then `text` pieces, then half-close; back come `header`,
-        then for each segment its `segment` followed by its `chunk`s, `attempt`s in between, and `summary` last. A stream
-        that ends without `summary` is incomplete.
+        then for each segment its `segment`, followed by its `chunk`s where the delivery is AUDIO, `attempt`s in between,
+        and `summary` last. A stream that ends without `summary` is incomplete.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,13 +86,6 @@ class VoiceServiceServicer(object):
 
     def Transcribe(self, request_iterator, context):
         """Writes down what is said in a recording.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ForgetSegments(self, request, context):
-        """Takes segments out of the cache.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,11 +114,6 @@ def add_VoiceServiceServicer_to_server(servicer, server):
                     request_deserializer=tale_dot_voice_dot_v1_dot_voice__pb2.TranscribeRequest.FromString,
                     response_serializer=tale_dot_voice_dot_v1_dot_voice__pb2.TranscribeResponse.SerializeToString,
             ),
-            'ForgetSegments': grpc.unary_unary_rpc_method_handler(
-                    servicer.ForgetSegments,
-                    request_deserializer=tale_dot_voice_dot_v1_dot_voice__pb2.ForgetSegmentsRequest.FromString,
-                    response_serializer=tale_dot_voice_dot_v1_dot_voice__pb2.ForgetSegmentsResponse.SerializeToString,
-            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'tale.voice.v1.VoiceService', rpc_method_handlers)
@@ -140,7 +123,7 @@ def add_VoiceServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class VoiceService(object):
-    """Turns text into audio. Keeps nothing but a cache of verified segments.
+    """Turns text into audio. Stateless: verified segments are in the segment store.
     """
 
     @staticmethod
@@ -241,33 +224,6 @@ class VoiceService(object):
             '/tale.voice.v1.VoiceService/Transcribe',
             tale_dot_voice_dot_v1_dot_voice__pb2.TranscribeRequest.SerializeToString,
             tale_dot_voice_dot_v1_dot_voice__pb2.TranscribeResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ForgetSegments(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/tale.voice.v1.VoiceService/ForgetSegments',
-            tale_dot_voice_dot_v1_dot_voice__pb2.ForgetSegmentsRequest.SerializeToString,
-            tale_dot_voice_dot_v1_dot_voice__pb2.ForgetSegmentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

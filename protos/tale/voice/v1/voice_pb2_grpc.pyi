@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class VoiceServiceStub:
-    """Turns text into audio. Keeps nothing but a cache of verified segments."""
+    """Turns text into audio. Stateless: verified segments are in the segment store."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -35,8 +35,8 @@ class VoiceServiceStub:
     def __new__(cls, channel: _aio.Channel) -> VoiceServiceAsyncStub: ...
     SynthesizeSpeech: _grpc.StreamStreamMultiCallable[_voice_pb2.SynthesizeSpeechRequest, _voice_pb2.SynthesizeSpeechResponse]
     """Speaks text while it arrives. First message `config`, then `text` pieces, then half-close; back come `header`,
-    then for each segment its `segment` followed by its `chunk`s, `attempt`s in between, and `summary` last. A stream
-    that ends without `summary` is incomplete.
+    then for each segment its `segment`, followed by its `chunk`s where the delivery is AUDIO, `attempt`s in between,
+    and `summary` last. A stream that ends without `summary` is incomplete.
     """
     ListProviders: _grpc.UnaryUnaryMultiCallable[_voice_pb2.ListProvidersRequest, _voice_pb2.ListProvidersResponse]
     """Lists the speech providers."""
@@ -44,18 +44,16 @@ class VoiceServiceStub:
     """Lists voices."""
     Transcribe: _grpc.StreamUnaryMultiCallable[_voice_pb2.TranscribeRequest, _voice_pb2.TranscribeResponse]
     """Writes down what is said in a recording."""
-    ForgetSegments: _grpc.UnaryUnaryMultiCallable[_voice_pb2.ForgetSegmentsRequest, _voice_pb2.ForgetSegmentsResponse]
-    """Takes segments out of the cache."""
 
 @_typing.type_check_only
 class VoiceServiceAsyncStub(VoiceServiceStub):
-    """Turns text into audio. Keeps nothing but a cache of verified segments."""
+    """Turns text into audio. Stateless: verified segments are in the segment store."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SynthesizeSpeech: _aio.StreamStreamMultiCallable[_voice_pb2.SynthesizeSpeechRequest, _voice_pb2.SynthesizeSpeechResponse]  # type: ignore[assignment]
     """Speaks text while it arrives. First message `config`, then `text` pieces, then half-close; back come `header`,
-    then for each segment its `segment` followed by its `chunk`s, `attempt`s in between, and `summary` last. A stream
-    that ends without `summary` is incomplete.
+    then for each segment its `segment`, followed by its `chunk`s where the delivery is AUDIO, `attempt`s in between,
+    and `summary` last. A stream that ends without `summary` is incomplete.
     """
     ListProviders: _aio.UnaryUnaryMultiCallable[_voice_pb2.ListProvidersRequest, _voice_pb2.ListProvidersResponse]  # type: ignore[assignment]
     """Lists the speech providers."""
@@ -63,11 +61,9 @@ class VoiceServiceAsyncStub(VoiceServiceStub):
     """Lists voices."""
     Transcribe: _aio.StreamUnaryMultiCallable[_voice_pb2.TranscribeRequest, _voice_pb2.TranscribeResponse]  # type: ignore[assignment]
     """Writes down what is said in a recording."""
-    ForgetSegments: _aio.UnaryUnaryMultiCallable[_voice_pb2.ForgetSegmentsRequest, _voice_pb2.ForgetSegmentsResponse]  # type: ignore[assignment]
-    """Takes segments out of the cache."""
 
 class VoiceServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Turns text into audio. Keeps nothing but a cache of verified segments."""
+    """Turns text into audio. Stateless: verified segments are in the segment store."""
 
     @_abc_1.abstractmethod
     def SynthesizeSpeech(
@@ -76,8 +72,8 @@ class VoiceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_voice_pb2.SynthesizeSpeechResponse], _abc.AsyncIterator[_voice_pb2.SynthesizeSpeechResponse]]:
         """Speaks text while it arrives. First message `config`, then `text` pieces, then half-close; back come `header`,
-        then for each segment its `segment` followed by its `chunk`s, `attempt`s in between, and `summary` last. A stream
-        that ends without `summary` is incomplete.
+        then for each segment its `segment`, followed by its `chunk`s where the delivery is AUDIO, `attempt`s in between,
+        and `summary` last. A stream that ends without `summary` is incomplete.
         """
 
     @_abc_1.abstractmethod
@@ -103,13 +99,5 @@ class VoiceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_voice_pb2.TranscribeResponse, _abc.Awaitable[_voice_pb2.TranscribeResponse]]:
         """Writes down what is said in a recording."""
-
-    @_abc_1.abstractmethod
-    def ForgetSegments(
-        self,
-        request: _voice_pb2.ForgetSegmentsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_voice_pb2.ForgetSegmentsResponse, _abc.Awaitable[_voice_pb2.ForgetSegmentsResponse]]:
-        """Takes segments out of the cache."""
 
 def add_VoiceServiceServicer_to_server(servicer: VoiceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,7 +1,6 @@
-"""The paid upstreams as a process of their own: `benchmarks.upstreams`, and what a cluster over it is told."""
+"""The paid upstreams as a process of their own: `standins.upstreams`, and what a cluster over it is told."""
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -12,7 +11,7 @@ from typing import Any, Final
 
 import aiohttp
 
-ROOT: Final = Path(__file__).parents[2]
+ROOT: Final = Path(__file__).parents[1]
 MODEL: Final = "bench/writer"
 FALLBACK_MODEL: Final = "bench/second"
 OPENROUTER_KEY: Final = "sk-or-v1-bench"
@@ -46,7 +45,7 @@ class PaidUpstreams:
         }
 
     async def script(self, **script: Any) -> None:
-        """Have it answer so from now on: the fields of `benchmarks.upstreams.Script`, the others as by default."""
+        """Have it answer so from now on: the fields of `standins.upstreams.Script`, the others as by default."""
         async with self.session.put(f"{self.url}/script", json=script) as answer:
             answer.raise_for_status()
 
@@ -69,10 +68,9 @@ async def paid_upstreams() -> AsyncIterator[PaidUpstreams]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "benchmarks.upstreams",
+        "standins.upstreams",
         stdout=asyncio.subprocess.PIPE,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
     )
     assert process.stdout is not None
     try:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Final
 
-from support.made_up import (
+from standins.made_up import (
     BLOCK_BYTES,
     BLOCK_FRAMES,
     CHARACTERS_PER_SECOND,

@@ -1,8 +1,8 @@
-"""OpenRouter and ElevenLabs as one light process: `python -m benchmarks.upstreams ['{"words": 750, …}']`.
+"""OpenRouter and ElevenLabs as one light process: `python -m standins.upstreams ['{"words": 750, …}']`.
 
 It prints its address and serves until it is ended. `PUT /script` changes how it answers (`Script`, JSON), `GET
 /journal` tells what it was asked, what it said and what that cost, `DELETE /journal` forgets it. Stories and speech
-are made up (`support.made_up`): a story by the seed of its request, speech by the length of its text.
+are made up (`standins.made_up`): a story by the seed of its request, speech by the length of its text.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from typing import Any, Final, Literal
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
-from support.made_up import blocks, made_up_frames, made_up_silence, made_up_speech, made_up_story
 
-from benchmarks.timed_lines import timed_lines
+from standins.made_up import blocks, made_up_frames, made_up_silence, made_up_speech, made_up_story
+from standins.timed_lines import timed_lines
 
 MODEL: Final = "bench/writer"
 VOICE: Final = "21m00Tcm4TlvDq8ikWAM"
