@@ -63,7 +63,7 @@ class ProfileCalls(Calls):
         await self._delete(DELETE_CHILD, profile_pb2.DeleteChildRequest(child_id=child_id))
 
     async def erase_child(self, child_id: str) -> gateway_pb2.EraseChildResponse:
-        """Removes a child with its stories, audio, ledger and cached segments; gives how many there were.
+        """Removes a child with its stories, audio, ledger and segments; returns how many there were.
 
         Where a first answer was lost, a repetition finds nothing any more and the counts are 0.
         """

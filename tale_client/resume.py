@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from typing import Final, Protocol, TypeVar
 
 import grpc
@@ -58,6 +59,9 @@ async def resumed(
                 items, progressed = source.accept(answer)
                 if progressed:
                     reconnects.progressed()
+                if source.done:
+                    # Before the last items: a caller that leaves with them would cancel a call that has succeeded.
+                    await _read_status(stream, policy.idle)
                 for item in items:
                     yield item
                 if source.done:
@@ -75,6 +79,13 @@ async def resumed(
         level = logging.WARNING if reconnects.fruitless > 1 else logging.INFO
         _log.log(level, "The connection to the gateway is lost; trying again in %.1f s.", wait)
         await transport.sleep(wait)
+
+
+async def _read_status(stream: ResponseStream[Message], idle: float) -> None:
+    """Reads a stream to its status, which the server sends right after the last message; a lost one changes nothing."""
+    with suppress(TaleError):
+        while await stream.next(idle) is not None:
+            pass
 
 
 def _loss(failed: StreamBrokenError | TaleError, *, reached: bool) -> TaleError:

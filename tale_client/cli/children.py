@@ -87,7 +87,7 @@ async def _erase(given: str, *, as_json: bool, target: str) -> int:
         erased = await client.erase_child(await CHILDREN.id_of(client, given))
     said = (
         f"The child is erased, with stories: {erased.story_count}, audio files: {erased.audio_count},"
-        f" cached segments: {erased.segment_count}."
+        f" segments: {erased.segment_count}."
     )
     click.echo(json_of(erased) if as_json else said)
     return 0

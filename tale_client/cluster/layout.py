@@ -101,8 +101,6 @@ class Layout:
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """`environ` with all addresses set. Targets that it names already stay, except on free ports."""
         made = dict(environ)
-        if self._private:
-            made.pop("GATEWAY_ADVERTISE", None)
         for service, place in self._places.items():
             made[service.listen_variable] = place.listen
             made[service.ops_variable] = place.ops_listen

@@ -92,7 +92,7 @@ async def test_a_child_is_changed_removed_and_erased(gateway: ScriptedGateway, t
     erased = gateway_pb2.EraseChildResponse(story_count=2, audio_count=1, segment_count=40)
     gateway.queue("EraseChild", erased)
     _, out, _ = await tale(gateway.target, tmp_path, "children", "erase", ID, "--yes")
-    assert "The child is erased, with stories: 2, audio files: 1, cached segments: 40.\n" == out
+    assert "The child is erased, with stories: 2, audio files: 1, segments: 40.\n" == out
     gateway.queue("EraseChild", erased)
     _, out, _ = await tale(gateway.target, tmp_path, "children", "erase", ID, "--yes", "--json")
     assert erased == Parse(out, gateway_pb2.EraseChildResponse())

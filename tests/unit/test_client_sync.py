@@ -110,6 +110,12 @@ class Door:
         call.terminate(None, metadata, code, "scripted")
         return request
 
+    def end(self, name: str, *responses: Message) -> Any:
+        """Sends the rest of the next stream of an RPC and its status; gives its request."""
+        request, call = self.send(name, *responses)
+        call.terminate((), grpc.StatusCode.OK, "")
+        return request
+
     def send(self, name: str, *responses: Message) -> tuple[Any, Any]:
         """Sends some of the next stream of an RPC: request and call."""
         _, request, call = self.channel.take_unary_stream(METHODS[name])
@@ -470,7 +476,7 @@ def test_a_stream_that_ends_early_is_taken_up_where_it_was(door: Door, code: grp
     # grpc_testing drops what was not read when a call fails.
     seen.get(timeout=SECONDS)
     first.terminate(detailed(error_details_pb2.ErrorInfo(reason=reason)) if reason else (), code, "scripted")
-    again, _ = door.send("WatchStory", text(3, ". Two."), done("Öne. Two."))
+    again = door.end("WatchStory", text(3, ". Two."), done("Öne. Two."))
     events = given.result(SECONDS)
     assert gateway_pb2.TellStoryRequest(request_id="r", spec=SPEC) == request
     assert gateway_pb2.WatchStoryRequest(story_id=ID, text_offset=5) == again
@@ -483,7 +489,7 @@ def test_a_silent_stream_counts_as_lost(door: Door) -> None:
     given = door.begin(lambda: list(door.client(idle=0.05).watch(ID)))
     _, silent = door.send("WatchStory", text(0, "One. "))
     silent.cancelled()
-    again, _ = door.send("WatchStory", done("One. Two."))
+    again = door.end("WatchStory", done("One. Two."))
     assert 5 == again.text_offset
     assert "One. Two." == "".join(event.text.delta for event in given.result(SECONDS))
 
