@@ -1,21 +1,22 @@
-"""Stories to keep, a clock to set by hand, and audio kept in memory, for the tests of the storage service."""
+"""Stories and segments to store, a clock to set by hand, and an object store in memory, to test and measure storage with."""
 
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 
 from servicekit.ids import new_id
-from storage_service.errors import audio_corrupt, audio_url_unsupported
-from storage_service.ports import ANY_BYTES, KnownAudio
-from storage_service.records import AudioKey, Digest, KeptAudio, Lease, NewStory, RepeatKey, SignedUrl
+from storage_service.errors import audio_corrupt, audio_url_unsupported, check_digest
+from storage_service.ports import ANY_BYTES, ObjectNotes, SegmentStore
+from storage_service.records import Blob, Digest, Lease, NewStory, ObjectKey, ObjectKind, RepeatKey, SignedUrl
 from tale.common.v1 import common_pb2
-from tale.storage.v1 import storage_pb2
+from tale.storage.v1 import segment_pb2, storage_pb2
 
 SECOND = 1_000_000
-LEASE = Lease("gateway-1:50051", 30 * SECOND)
+LEASE = Lease(30 * SECOND)
 FINGERPRINT = hashlib.sha256(b"a dragon who cannot sleep").digest()
 
 
@@ -35,12 +36,11 @@ class ManualClock:
         return self._now
 
 
-class MemoryAudio:
-    """An AudioStore that keeps its bytes in a dictionary."""
+class MemoryObjects:
+    """An ObjectStore that stores its bytes in a dictionary."""
 
-    def __init__(self, clock: ManualClock) -> None:
-        self._clock = clock
-        self.kept: dict[AudioKey, tuple[bytes, int]] = {}
+    def __init__(self) -> None:
+        self.stored: dict[ObjectKey, bytes] = {}
 
     async def open(self) -> None:
         """Nothing to open."""
@@ -49,49 +49,37 @@ class MemoryAudio:
         """Nothing to close."""
 
     @asynccontextmanager
-    async def upload(self, key: AudioKey, *, content_type: str = ANY_BYTES) -> AsyncIterator["MemoryUpload"]:
+    async def upload(self, key: ObjectKey, *, content_type: str = ANY_BYTES) -> AsyncIterator["MemoryUpload"]:
         """Takes bytes in."""
         del content_type
         yield MemoryUpload(self, key)
 
-    async def read(self, kept: KeptAudio, *, offset: int, limit: int | None) -> AsyncGenerator[bytes, None]:
+    async def read(self, blob: Blob, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes, None]:
         """Gives bytes out, ten at a time."""
-        data, _ = self.kept.get(kept.key, (b"", 0))
-        end = kept.audio.size_bytes if limit is None else min(kept.audio.size_bytes, offset + limit)
-        whole = len(data) == kept.audio.size_bytes
-        if not whole or (offset == 0 and end == len(data) and hashlib.sha256(data).digest() != kept.audio.sha256):
-            raise audio_corrupt(kept.key.story_id)
+        data = self.stored.get(blob.key, b"")
+        end = blob.size if limit is None else min(blob.size, offset + limit)
+        whole = len(data) == blob.size
+        if not whole or (offset == 0 and end == len(data) and hashlib.sha256(data).digest() != blob.sha256):
+            raise audio_corrupt()
         for start in range(offset, end, 10):
             yield data[start : min(end, start + 10)]
 
-    async def remove(self, keys: Collection[AudioKey]) -> None:
-        """Forgets bytes."""
+    async def remove(self, keys: Collection[ObjectKey]) -> None:
+        """Removes bytes."""
         for key in keys:
-            self.kept.pop(key, None)
+            self.stored.pop(key, None)
 
-    async def sweep(self, known: KnownAudio, *, grace: int) -> int:
-        """Forgets old bytes that nobody refers to."""
-        newest = self._clock.now() - grace
-        old = [key for key, (_, time) in self.kept.items() if time < newest]
-        stray = set(old).difference(await known(old))
-        await self.remove(stray)
-        return len(stray)
-
-    async def url(self, kept: KeptAudio, *, expiry: int) -> SignedUrl:
+    async def url(self, blob: Blob, *, expiry: int) -> SignedUrl:
         """There is none."""
-        del kept, expiry
+        del blob, expiry
         raise audio_url_unsupported()
-
-    def put(self, key: AudioKey, data: bytes) -> None:
-        """Keeps bytes."""
-        self.kept[key] = (data, self._clock.now())
 
 
 class MemoryUpload:
-    """Bytes on their way into a MemoryAudio."""
+    """Bytes on their way into MemoryObjects."""
 
-    def __init__(self, audio: MemoryAudio, key: AudioKey) -> None:
-        self._audio = audio
+    def __init__(self, objects: MemoryObjects, key: ObjectKey) -> None:
+        self._objects = objects
         self._key = key
         self._data = b""
 
@@ -99,13 +87,12 @@ class MemoryUpload:
         """Adds bytes."""
         self._data += data
 
-    async def digest(self) -> Digest:
-        """Size and hash so far."""
-        return Digest(len(self._data), hashlib.sha256(self._data).digest())
-
-    async def publish(self) -> None:
-        """Keeps the bytes."""
-        self._audio.put(self._key, self._data)
+    async def publish(self, expected: Digest | None = None) -> Digest:
+        """Stores the bytes."""
+        digest = Digest(len(self._data), hashlib.sha256(self._data).digest())
+        check_digest(digest, expected)
+        self._objects.stored[self._key] = self._data
+        return digest
 
 
 def begun_story(**changes: object) -> common_pb2.Story:
@@ -151,9 +138,9 @@ def create_request(**changes: object) -> storage_pb2.CreateStoryRequest:
     return storage_pb2.CreateStoryRequest(**{**fields, **changes})  # type: ignore[arg-type]
 
 
-def lease_request(runner: str = "gateway-1:50051", seconds: int = 30) -> storage_pb2.LeaseRequest:
+def lease_request(seconds: int = 30) -> storage_pb2.LeaseRequest:
     """A lease to ask for."""
-    return storage_pb2.LeaseRequest(runner=runner, duration=Duration(seconds=seconds))
+    return storage_pb2.LeaseRequest(duration=Duration(seconds=seconds))
 
 
 def checkpoint(story_id: str, token: int = 1, **changes: Any) -> storage_pb2.StoryCheckpoint:
@@ -164,23 +151,85 @@ def checkpoint(story_id: str, token: int = 1, **changes: Any) -> storage_pb2.Sto
     return storage_pb2.StoryCheckpoint(story_id=story_id, lease_token=token, **changes)
 
 
-def segment(index: int, seed: str = "") -> common_pb2.Segment:
-    """A segment whose hash follows from `index` and `seed`."""
-    return common_pb2.Segment(index=index, sha256=hashlib.sha256(f"{seed}{index}".encode()).digest())
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """A piece of speech: its bytes, its segment for the segment store and its place in a manifest."""
+
+    data: bytes
+    stored: segment_pb2.StoredSegment
+    place: common_pb2.Segment
 
 
-def audio_messages(
-    story_id: str, token: int, audio_id: str, data: bytes, *, piece: int = 65_536
-) -> list[storage_pb2.WriteAudioRequest]:
-    """An upload from header to commit."""
-    audio = common_pb2.StoryAudio(audio_id=audio_id, content_type="audio/mpeg", duration=Duration(seconds=7))
-    header = storage_pb2.AudioHeader(story_id=story_id, lease_token=token, audio=audio)
-    chunks = [
-        storage_pb2.AudioPiece(offset=start, data=data[start : start + piece]) for start in range(0, len(data), piece)
-    ]
-    commit = storage_pb2.AudioCommit(size_bytes=len(data), sha256=hashlib.sha256(data).digest())
+def speech(sizes: Sequence[int], seed: str = "", *, characters: int = 10) -> list[Speech]:
+    """The segments of a narration: the title, then pieces of so many characters, each lasting a second.
+
+    Bytes and keys follow from `seed` and the position.
+    """
+    made: list[Speech] = []
+    begin = 0
+    for index, size in enumerate(sizes):
+        name = hashlib.sha256(f"{seed}{index}".encode())
+        data = (name.digest() * (size // 32 + 1))[:size]
+        stored = segment_pb2.StoredSegment(
+            key=name.hexdigest(),
+            size_bytes=size,
+            sha256=hashlib.sha256(data).digest(),
+            sample_count=44_100,
+            sample_rate=44_100,
+            provider="mock",
+            voice_id="mock-1",
+            model_id="mock",
+            words=segment_pb2.SegmentWords(text_starts=[0], text_ends=[4], start_us=[0], end_us=[500_000]),
+        )
+        text = common_pb2.Span(start=max(0, index - 1) * characters, end=index * characters)
+        place = common_pb2.Segment(
+            index=index,
+            text=text,
+            audio=common_pb2.Span(start=begin, end=begin + size),
+            provider=stored.provider,
+            voice_id=stored.voice_id,
+            model_id=stored.model_id,
+            sha256=stored.sha256,
+            duration=Duration(seconds=1),
+            start=Duration(seconds=index),
+            key=stored.key,
+        )
+        begin += size
+        made.append(Speech(data, stored, place))
+    return made
+
+
+def narration(audio_id: str = "") -> common_pb2.NarrationHeader:
+    """What a narration is made with."""
+    return common_pb2.NarrationHeader(
+        audio_id=audio_id or new_id(),
+        provider="mock",
+        voice_id="mock-1",
+        model_id="mock",
+        audio_format=common_pb2.AUDIO_FORMAT_MP3_44100_128,
+        content_type="audio/mpeg",
+        sample_rate=44_100,
+        bit_rate=128_000,
+        language_code="en",
+    )
+
+
+async def add_segments(segments: SegmentStore, objects: ObjectNotes, spoken: Sequence[Speech], story_id: str) -> None:
+    """Adds segments to a segment store, without their bytes."""
+    keys = await objects.note(ObjectKind.SEGMENT, len(spoken))
+    for one, key in zip(spoken, keys, strict=True):
+        await segments.add(one.stored, key, story_id)
+
+
+def put_messages(
+    segment: segment_pb2.StoredSegment, data: bytes, *, story_id: str = "", piece: int = 256 << 10
+) -> list[segment_pb2.PutSegmentRequest]:
+    """A PutSegment call from header to commit."""
+    header = segment_pb2.PutSegmentHeader(segment=segment, story_id=story_id)
     return [
-        storage_pb2.WriteAudioRequest(header=header),
-        *(storage_pb2.WriteAudioRequest(chunk=chunk) for chunk in chunks),
-        storage_pb2.WriteAudioRequest(commit=commit),
+        segment_pb2.PutSegmentRequest(header=header),
+        *(
+            segment_pb2.PutSegmentRequest(chunk=data[start : start + piece]) for start in range(0, len(data), piece)
+        ),
+        segment_pb2.PutSegmentRequest(commit=segment_pb2.PutSegmentCommit()),
     ]

@@ -1,31 +1,35 @@
 """What the domain needs from the outside. One contract suite holds every adapter to it."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 from storage_service.records import (
+    Added,
     Attached,
-    AudioKey,
+    Blob,
     Change,
     Digest,
     Erased,
-    KeptAudio,
+    Evicted,
+    FoundSegment,
     Lease,
+    Manifest,
     NewStory,
+    ObjectKey,
+    ObjectKind,
     Position,
     Profile,
     Removed,
     RepeatKey,
     SignedUrl,
+    StoredAudio,
+    UnfinishedAudio,
 )
 from tale.common.v1 import common_pb2
-from tale.storage.v1 import storage_pb2
+from tale.storage.v1 import segment_pb2, storage_pb2
 
 ANY_BYTES: Final = "application/octet-stream"
-
-KnownAudio: TypeAlias = Callable[[Collection[AudioKey]], Awaitable[Collection[AudioKey]]]
-"""Tells which of some bytes are known."""
 
 
 class Clock(Protocol):
@@ -36,7 +40,7 @@ class Clock(Protocol):
 
 
 class StoryStore(Protocol):
-    """Keeps stories, their runs and what is known of their audio.
+    """Stores stories, their runs and what is known of their audio.
 
     Every method may raise UNAVAILABLE / STORAGE_UNAVAILABLE; a store behind a network also UNAVAILABLE with the reason
     of a provider, ABORTED / STORAGE_CONFLICT, and FAILED_PRECONDITION / UPSTREAM_AUTH or INVALID_CONFIGURATION. So may
@@ -83,36 +87,120 @@ class StoryStore(Protocol):
         """
 
     async def delete(self, owner: str, story_id: str) -> Removed:
-        """Removes a story and leaves a tombstone. What is left to do about it is remembered: see RemovalStore."""
+        """Removes a story and leaves a tombstone.
+
+        Its audio, and its segments that no other story uses, go with it: their objects are marked DELETED in the same
+        transaction.
+        """
+
+    async def follow(
+        self, positions: Sequence[storage_pb2.StoryPosition], *, max_bytes: int
+    ) -> tuple[Sequence[storage_pb2.StoryChange], bool]:
+        """What is new behind each position, of all owners, in order; True where more is new than fits `max_bytes`.
+
+        Reads only. A run's own story (`lease_token` set) changes where it is final, deleted, or has another token; no
+        text, narration, segment or problem is returned of it. Of the others, also a title without text and whole text
+        in a state before NARRATING count as new each time: a position does not say that they are known. What does not
+        fit is left to the next call: whole stories, and segments of the last story given. The first change always fits,
+        with at least one segment where there are any.
+        """
 
     async def claim(self, lease: Lease, *, most: int, story_ids: Collection[str]) -> Sequence[storage_pb2.ClaimedStory]:
-        """Takes the lease of at most `most` unfinished stories that nobody holds, oldest first."""
+        """Takes the lease of at most `most` unfinished stories that no run holds, oldest first."""
 
     async def checkpoint(
         self, lease_duration: int, checkpoints: Sequence[storage_pb2.StoryCheckpoint]
     ) -> Sequence[storage_pb2.CheckpointResult]:
-        """Keeps what runs have made, in one transaction; one verdict for each, in order."""
+        """Stores what runs have made, in one transaction; one verdict for each, in order (see `checkpoints.judge`).
+
+        Notes that the stories use their new segments. Of a checkpoint for a story that is final only attempts, problems
+        and `generation` are stored, and an attempt that is STARTED is stored as CANCELLED, ended now.
+        """
 
     async def release(self, leases: Sequence[storage_pb2.HeldLease]) -> int:
         """Gives leases back; how many were held with the token given."""
 
-    async def check_lease(self, story_id: str, lease_token: int) -> None:
-        """Raises STORY_NOT_FOUND, WRONG_STATE or LEASE_LOST unless a run holds the story with this token."""
+    async def manifest(self, story_id: str, lease_token: int, audio_id: str) -> Manifest | StoredAudio:
+        """The narration `audio_id` of a story, as far as it is stored; the audio where it is finished already.
 
-    async def attach_audio(
-        self, story_id: str, lease_token: int, audio: common_pb2.StoryAudio, key: AudioKey
-    ) -> Attached:
-        """Makes `audio`, whose bytes are kept under `key`, the story's audio, with the segments of the run's book.
-
-        Checks the lease as `check_lease` does. Where the same audio is kept already, that one stays and `key` is
-        among the dropped; INVALID_ARGUMENT / AUDIO_MISMATCH where it has other bytes.
+        A part has a blob only where the segment store has its key with its SHA-256. Raises STORY_NOT_FOUND, LEASE_LOST
+        where the token is another, WRONG_STATE where the run has ended or the narration is another.
         """
 
-    async def find_audio(self, owner: str, story_id: str) -> KeptAudio | None:
-        """The story's audio without segments; None while it has none."""
+    async def attach_audio(
+        self, story_id: str, lease_token: int, audio: common_pb2.StoryAudio, key: ObjectKey
+    ) -> Attached:
+        """Makes `audio`, whose bytes are the object `key`, the story's audio, with the segments of the run's manifest.
 
-    async def known_audio(self, keys: Collection[AudioKey]) -> Collection[AudioKey]:
-        """Of `keys` (at most 500) those that stories refer to."""
+        In the same transaction the object becomes STORED and that of the audio before it DELETED. Where the same audio
+        id is stored already, that audio stays and `key` becomes DELETED and is among the dropped. Raises what
+        `manifest` raises, and ABORTED / STORAGE_CONFLICT where `key` is not noted (any more).
+        """
+
+    async def find_audio(self, owner: str, story_id: str, audio_id: str) -> StoredAudio | UnfinishedAudio | None:
+        """The audio `audio_id` of a story, finished or in the making; with "" the finished one, or else that in the
+        making. None where there is no such audio.
+        """
+
+
+class SegmentStore(Protocol):
+    """Stores what is known of segments, by their keys, and which stories use them.
+
+    Each write is one transaction.
+    """
+
+    async def find(self, lookups: Sequence[segment_pb2.SegmentLookup]) -> Sequence[segment_pb2.StoredSegment]:
+        """The segments that are stored, each once. Misses only read.
+
+        Of hits the use is noted where the story exists, and `last_used` is set where it is older than a minute.
+        """
+
+    async def prepare(self, key: str, story_id: str) -> segment_pb2.StoredSegment | None:
+        """The segment where it is stored (as `find` does); STORY_NOT_FOUND where `story_id` is given and unknown."""
+
+    async def add(self, segment: segment_pb2.StoredSegment, key: ObjectKey, story_id: str) -> Added:
+        """Stores a segment whose bytes are the object `key`, and notes its use unless `story_id` is "".
+
+        The first one stored under a key stays: then `key` becomes DELETED. Raises STORY_NOT_FOUND, and ABORTED /
+        STORAGE_CONFLICT where `key` is not noted (any more); nothing is stored then.
+        """
+
+    async def get(self, segment_key: str) -> FoundSegment | None:
+        """A segment and where its bytes are; `last_used` stays."""
+
+    async def drop(self, segment_key: str, key: ObjectKey) -> None:
+        """Removes a segment whose bytes are lost, so that it can be stored anew; its object becomes DELETED.
+
+        Does nothing where the segment has other bytes by now.
+        """
+
+    async def evict(self, down_to: int) -> Evicted:
+        """Removes segments, least recently used first, until all together have at most `down_to` bytes.
+
+        None that an unfinished story (PENDING, WRITING, NARRATING) uses; at most 1,000 in a call.
+        """
+
+
+class ObjectNotes(Protocol):
+    """Notes every object of bytes before its first byte, so that bytes without a record are found without listing.
+
+    An object is NOTED, then STORED with the record that refers to it, and DELETED with that record.
+    """
+
+    async def note(self, kind: ObjectKind, count: int) -> Sequence[ObjectKey]:
+        """New objects, NOTED. At most 1,000."""
+
+    async def mark_deleted(self, keys: Collection[ObjectKey]) -> None:
+        """Makes objects DELETED that no record refers to (STORED ones stay as they are), those without a note too."""
+
+    async def take_deleted(self, *, grace: int, most: int) -> Sequence[ObjectKey]:
+        """Objects whose bytes are to be removed; those that are NOTED for longer than `grace` become DELETED first.
+
+        Costs nothing where there are none, however many are STORED.
+        """
+
+    async def remove_notes(self, keys: Collection[ObjectKey]) -> None:
+        """Removes DELETED objects whose bytes are gone."""
 
 
 class ProfileStore(Protocol):
@@ -149,34 +237,17 @@ class ProfileStore(Protocol):
 
 
 class RemovalStore(Protocol):
-    """Removes many stories for good and remembers, of every removed story, what is left to do outside the store.
+    """Removes many stories for good. Each write is one transaction."""
 
-    Every method may raise UNAVAILABLE / STORAGE_UNAVAILABLE. Each write is one transaction.
-    """
+    async def erase_child(self, owner: str, child_id: str) -> Erased:
+        """Removes a child with all its stories, running ones too, and what requests said of them, as `delete` does.
 
-    async def erase_child(self, owner: str, child_id: str, *, most: int) -> Erased:
-        """Removes a child and at most `most` of its stories, running ones too, and what requests said of them.
-
-        Also gives the bytes that earlier calls left. NOT_FOUND / CHILD_NOT_FOUND where nothing is left to do.
+        Also gives the objects of that child that earlier calls left. Can be repeated after the child is erased;
+        NOT_FOUND / CHILD_NOT_FOUND where there never was such a child.
         """
 
     async def expire(self, before: int, *, most: int) -> Sequence[Removed]:
         """Removes at most `most` stories accepted before a time, oldest first; none that is being made."""
-
-    async def files_to_remove(self, *, most: int) -> Sequence[AudioKey]:
-        """Bytes of removed stories that may still be there."""
-
-    async def files_removed(self, story_ids: Collection[str]) -> None:
-        """Notes that the bytes of removed stories are gone."""
-
-    async def list_forgettable(self, owner: str, child_id: str, *, most: int) -> Sequence[storage_pb2.ForgettableStory]:
-        """Removed stories that caches are to forget now, oldest first; with an empty `child_id` those of all owners.
-
-        One that was being made is listed again 2 minutes after its removal. At most 10,000 hashes in all.
-        """
-
-    async def confirm_forgotten(self, story_ids: Collection[str]) -> None:
-        """Notes that caches have forgotten stories."""
 
     async def scrub(self) -> None:
         """Leaves nothing of what was removed in the store's files and logs; does nothing where nothing was.
@@ -186,20 +257,20 @@ class RemovalStore(Protocol):
 
 
 class Upload(Protocol):
-    """Bytes on their way in. Nothing of them is seen before `publish`."""
+    """Bytes on their way in."""
 
     async def write(self, data: bytes) -> None:
         """Adds bytes."""
 
-    async def digest(self) -> Digest:
-        """Size and hash of what was written so far."""
+    async def publish(self, expected: Digest | None = None) -> Digest:
+        """Stores the bytes for good: on return they survive the process. Size and hash of all of them.
 
-    async def publish(self) -> None:
-        """Keeps the bytes for good: on return they survive the process."""
+        INVALID_ARGUMENT / AUDIO_MISMATCH where they are not as `expected`.
+        """
 
 
-class AudioStore(Protocol):
-    """Keeps bytes of audio under keys.
+class ObjectStore(Protocol):
+    """Stores bytes under the keys of objects. It never lists what it stores.
 
     Every method may raise UNAVAILABLE / STORAGE_UNAVAILABLE.
     """
@@ -210,26 +281,20 @@ class AudioStore(Protocol):
     async def close(self) -> None:
         """Gives up what `open` took."""
 
-    def upload(self, key: AudioKey, *, content_type: str = ANY_BYTES) -> AbstractAsyncContextManager[Upload]:
+    def upload(self, key: ObjectKey, *, content_type: str = ANY_BYTES) -> AbstractAsyncContextManager[Upload]:
         """Takes bytes in; what is not published by the end of the block is thrown away.
 
         `content_type` is the media type that an address of the bytes will answer with.
         """
 
-    def read(self, kept: KeptAudio, *, offset: int, limit: int | None) -> AsyncGenerator[bytes, None]:
+    def read(self, blob: Blob, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes, None]:
         """The bytes from `offset`, at most `limit`, in blocks of any size.
 
         Raises DATA_LOSS / AUDIO_CORRUPT when bytes are missing or, where all are read, do not have their hash.
         """
 
-    async def remove(self, keys: Collection[AudioKey]) -> None:
-        """Removes bytes. Those that are not there are no error."""
+    async def remove(self, keys: Collection[ObjectKey]) -> None:
+        """Removes bytes, those of uploads that were broken off too. Those that are not there are no error."""
 
-    async def sweep(self, known: KnownAudio, *, grace: int) -> int:
-        """Removes bytes that are older than `grace` microseconds and not known; how many.
-
-        `known` is asked for at most 500 keys at a time.
-        """
-
-    async def url(self, kept: KeptAudio, *, expiry: int) -> SignedUrl:
+    async def url(self, blob: Blob, *, expiry: int) -> SignedUrl:
         """An address under which the bytes can be fetched; FAILED_PRECONDITION / AUDIO_URL_UNSUPPORTED."""

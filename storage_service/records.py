@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeAlias, TypeVar
 
 from tale.common.v1 import common_pb2
+from tale.storage.v1 import segment_pb2
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A lease that is asked for: the address of the gateway, and for how long."""
+    """A lease that is asked for, and for how long."""
 
-    runner: str
     duration: int
 
 
@@ -25,7 +26,7 @@ class RepeatKey:
 
 @dataclass(frozen=True, slots=True)
 class NewStory:
-    """A story to keep. `story` holds the snapshots and resolved defaults, `spec` what was asked."""
+    """A story to store. `story` holds the snapshots and resolved defaults, `spec` what was asked."""
 
     story_id: str
     spec: common_pb2.StorySpec
@@ -56,7 +57,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Narrate:
-    """Tells a story again with `voice`."""
+    """Narrates a story again with `voice`."""
 
     voice: common_pb2.VoiceSelection
     repeat: RepeatKey | None = None
@@ -64,7 +65,7 @@ class Narrate:
 
 
 Profile = TypeVar("Profile", common_pb2.Child, common_pb2.Hero)
-"""Somebody whom stories are told to or about."""
+"""A child or hero: whom stories are told to or about."""
 
 Change: TypeAlias = Rate | Cancel | Retry | Narrate
 
@@ -77,51 +78,131 @@ class Position:
     resource_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class AudioKey:
-    """Names the bytes of one upload. Both are UUIDv7, so they can be part of a path."""
+class ObjectKind(StrEnum):
+    """What the bytes of an object are. Each kind may be in an object store of its own."""
 
-    story_id: str
+    AUDIO = "audio"
+    SEGMENT = "segment"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectKey:
+    """Names an object. `object_id` is a UUIDv7, so it can be part of a path."""
+
+    kind: ObjectKind
     object_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class KeptAudio:
-    """The audio of a story: what is known of it (no segments) and where its bytes are."""
+class Blob:
+    """An object with what its bytes must be: size and SHA-256."""
+
+    key: ObjectKey
+    size: int
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAudio:
+    """The finished audio of a story: what is known of it (no segments) and where its bytes are."""
 
     audio: common_pb2.StoryAudio
-    key: AudioKey
+    blob: Blob
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The bytes of one segment of a manifest; `blob` is None where the segment store has them no more."""
+
+    segment_key: str
+    size: int
+    blob: Blob | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedAudio:
+    """Audio in the making: facts, size and duration so far (no SHA-256, no segments), and its parts in order."""
+
+    audio: common_pb2.StoryAudio
+    parts: Sequence[Part]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A narration to compose: `parts` are the bytes of `segments`; `content_length` counts code points."""
+
+    header: common_pb2.NarrationHeader
+    segments: Sequence[common_pb2.Segment]
+    parts: Sequence[Part]
+    content_length: int
+    content_complete: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """How attaching audio went. `dropped` are bytes that nothing refers to any more."""
+    """How attaching audio went. `dropped` are objects that nothing refers to any more."""
 
     audio: common_pb2.StoryAudio
-    dropped: Sequence[AudioKey]
+    dropped: Sequence[ObjectKey]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSegment:
+    """A stored segment and where its bytes are."""
+
+    segment: segment_pb2.StoredSegment
+    blob: Blob
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """The segment as stored, whether it is the one that was given, and the bytes of all stored segments together."""
+
+    segment: segment_pb2.StoredSegment
+    created: bool
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evicted:
+    """Objects of evicted segments, and the bytes of all segments that are still stored."""
+
+    dropped: Sequence[ObjectKey]
+    stored_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What a removed story leaves: hashes for caches to forget, bytes to remove."""
+    """A removed story and the objects that nothing refers to any more."""
 
     story_id: str
-    segment_sha256: Sequence[bytes]
-    dropped: Sequence[AudioKey]
+    dropped: Sequence[ObjectKey]
 
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """How far a child is erased: stories removed now, bytes to remove, and whether there are more stories."""
+    """What was erased of a child. `dropped` are the objects to remove, those that an earlier call left included.
+
+    `audio_count` and `segment_count` count `dropped` by kind.
+    """
 
     story_count: int
-    dropped: Sequence[AudioKey]
-    more: bool
+    dropped: Sequence[ObjectKey]
+
+    @property
+    def audio_count(self) -> int:
+        """Audio files among them."""
+        return sum(key.kind is ObjectKind.AUDIO for key in self.dropped)
+
+    @property
+    def segment_count(self) -> int:
+        """Segments among them."""
+        return sum(key.kind is ObjectKind.SEGMENT for key in self.dropped)
 
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """Size in bytes and SHA-256 of what was written."""
+    """Size in bytes and SHA-256."""
 
     size: int
     sha256: bytes

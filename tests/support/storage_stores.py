@@ -10,28 +10,34 @@ import pytest
 
 from standins.storage_kit import ManualClock
 from storage_service.embedded.database import Database
+from storage_service.embedded.object_notes import SqliteObjectNotes
 from storage_service.embedded.profile_store import SqliteProfileStore
 from storage_service.embedded.removal_store import SqliteRemovalStore
+from storage_service.embedded.segment_store import SqliteSegmentStore
 from storage_service.embedded.story_store import SqliteStoryStore
-from storage_service.ports import ProfileStore, RemovalStore, StoryStore
+from storage_service.ports import ObjectNotes, ProfileStore, RemovalStore, SegmentStore, StoryStore
 from storage_service.supabase.connection import Connection
+from storage_service.supabase.object_notes import SupabaseObjectNotes
 from storage_service.supabase.profile_store import SupabaseProfileStore
 from storage_service.supabase.removals import SupabaseRemovalStore
+from storage_service.supabase.segment_store import SupabaseSegmentStore
 from storage_service.supabase.story_store import SupabaseStoryStore
 from support.supabase_lite import Lite
 
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Stores that know of each other's things.
+    """Stores over one database.
 
-    `embedded` are those that name themselves among a story's embedded parts; `fingerprints` gives what is kept of the
-    requests.
+    `embedded` are those that name themselves among a story's embedded parts; `fingerprints` returns what is stored of
+    the requests.
     """
 
     stories: StoryStore
     profiles: ProfileStore
     removals: RemovalStore
+    segments: SegmentStore
+    objects: ObjectNotes
     embedded: bool
     fingerprints: Callable[[], Awaitable[list[bytes]]]
 
@@ -70,6 +76,8 @@ async def over_sqlite(database: Database, clock: ManualClock) -> AsyncIterator[S
             stories,
             SqliteProfileStore(database, clock),
             SqliteRemovalStore(database, clock),
+            SqliteSegmentStore(database, clock),
+            SqliteObjectNotes(database, clock),
             embedded=True,
             fingerprints=fingerprints,
         )
@@ -92,6 +100,8 @@ async def over_supabase(lite: Lite, clock: ManualClock) -> AsyncIterator[Stores]
             SupabaseStoryStore(connection),
             SupabaseProfileStore(connection),
             SupabaseRemovalStore(connection),
+            SupabaseSegmentStore(connection),
+            SupabaseObjectNotes(connection),
             embedded=False,
             fingerprints=fingerprints,
         )
