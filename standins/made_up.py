@@ -44,21 +44,21 @@ class MadeUpStory:
 
     @property
     def text(self) -> str:
-        """All of it, without the title."""
+        """Returns the whole text, without the title."""
         return "".join(self.sentences)
 
     @property
     def summary(self) -> str:
-        """A sentence about it."""
+        """Returns a sentence about it."""
         return f"A made-up story of {len(self.sentences)} sentences about {self.title.lower()}."
 
     def answer(self, told: int = 0) -> str:
-        """What a model says that does as it was asked: all of it, or what follows the first `told` sentences."""
+        """Returns the answer of a model that obeys: the whole story, or what follows its first `told` sentences."""
         rest = "".join(self.sentences[told:]).lstrip(" ") or self.sentences[-1].strip()
         return f"{rest}\n\n===\n{self.summary}" if told else f"{self.title}\n\n{rest}\n\n===\n{self.summary}"
 
     def told_in(self, prompt: str) -> int:
-        """How many of its sentences stand in `prompt`, from the first on."""
+        """Returns how many of its sentences are in `prompt`, from the first on."""
         if self.sentences[0] not in prompt:
             return 0
         told, text = 1, self.sentences[0]
@@ -69,7 +69,7 @@ class MadeUpStory:
 
 @lru_cache(maxsize=64)
 def made_up_story(seed: int, words: int) -> MadeUpStory:
-    """The story of that seed, of about `words` words."""
+    """Returns the story of that seed, of about `words` words."""
     chance = random.Random(seed)
     title = " ".join(word.capitalize() for word in chance.sample(_VOCABULARY, 4))
     sentences = []
@@ -80,23 +80,23 @@ def made_up_story(seed: int, words: int) -> MadeUpStory:
 
 
 def made_up_frames(text: str) -> int:
-    """How many MP3 frames the speech of `text` has."""
+    """Returns how many MP3 frames the speech of `text` has."""
     return frames_for(max(_SHORTEST_SECONDS, len(text) / CHARACTERS_PER_SECOND))
 
 
 def made_up_speech(text: str) -> bytes:
-    """The speech of `text`, which no other text has."""
+    """Returns the speech of `text`, which no other text has."""
     return silent_mp3(hashlib.sha256(text.encode()).digest(), made_up_frames(text))
 
 
 def made_up_silence(frames: int) -> bytes:
-    """The first `frames` frames of one and the same silence."""
+    """Returns the first `frames` frames of one and the same silence."""
     whole, over = divmod(frames, BLOCK_FRAMES)
     return _silence()[: whole * BLOCK_BYTES + over * BLOCK_BYTES // BLOCK_FRAMES]
 
 
 def blocks(speech: bytes) -> Iterator[bytes]:
-    """Speech in pieces of 1.28 s, each of whole frames."""
+    """Yields speech in pieces of 1.28 s, each of whole frames."""
     return (speech[start : start + BLOCK_BYTES] for start in range(0, len(speech), BLOCK_BYTES))
 
 

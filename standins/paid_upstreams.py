@@ -1,4 +1,4 @@
-"""The paid upstreams as a process of their own: `standins.upstreams`, and what a cluster over it is told."""
+"""The paid upstreams as a process of their own (`standins.upstreams`), and the settings of a cluster that calls it."""
 
 import asyncio
 import signal
@@ -21,7 +21,7 @@ _START_SECONDS: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class PaidUpstreams:
-    """The process: where it listens, and which it is."""
+    """The process: its address and its id."""
 
     url: str
     pid: int
@@ -34,7 +34,7 @@ class PaidUpstreams:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes a cluster call it."""
+        """Settings with which a cluster calls it."""
         return {
             "OPENROUTER_BASE_URL": self.openrouter_url,
             "OPENROUTER_API_KEY": OPENROUTER_KEY,
@@ -45,26 +45,26 @@ class PaidUpstreams:
         }
 
     async def script(self, **script: Any) -> None:
-        """Have it answer so from now on: the fields of `standins.upstreams.Script`, the others as by default."""
+        """Sets how it answers: fields of `standins.upstream_script.Script`, the others as by default."""
         async with self.session.put(f"{self.url}/script", json=script) as answer:
             answer.raise_for_status()
 
     async def journal(self) -> dict[str, Any]:
-        """What it was asked: lists `told` and `spoken`, numbers `in_flight` and `most_in_flight`."""
+        """Returns the calls it got: see `standins.upstream_script.Journal`."""
         async with self.session.get(f"{self.url}/journal") as answer:
             answer.raise_for_status()
             journal: dict[str, Any] = await answer.json()
             return journal
 
     async def forget(self) -> None:
-        """Empty the journal."""
+        """Empties the journal."""
         async with self.session.delete(f"{self.url}/journal") as answer:
             answer.raise_for_status()
 
 
 @asynccontextmanager
 async def paid_upstreams() -> AsyncIterator[PaidUpstreams]:
-    """Run the process until the end."""
+    """Runs the process until the end."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

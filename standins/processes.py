@@ -8,25 +8,27 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from servicekit.channel import open_channel
 
-START_SECONDS = 30.0
-MODULES = {
+START_SECONDS: Final = 30.0
+MODULES: Final = {
     "storage": "storage_service",
     "story": "story_service",
     "voice": "voice_service",
     "gateway": "gateway",
 }
+_INHERITED: Final = {"PATH", "PYTHONPATH", "HOME", "LANG", "TMPDIR"}
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
+    """Returns ports on which nothing listens now."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:
@@ -37,75 +39,138 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
-class Cluster:
-    """Four processes over one data folder."""
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where one replica listens: for gRPC, and for operators over HTTP."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        ports = free_ports(2 * len(MODULES))
-        self.addresses = {name: f"127.0.0.1:{port}" for name, port in zip(MODULES, ports[:4], strict=True)}
-        self._folder = folder
-        self._environment = {
-            **{key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "LANG", "TMPDIR"}},
-            "TALE_DATA_DIR": str(folder / "data"),
-            "LOG_FORMAT": "json",
-            "DRAIN_SECONDS": "5",
-            **{f"{name.upper()}_LISTEN": address for name, address in self.addresses.items()},
-            **{
-                f"{name.upper()}_OPS_LISTEN": f"127.0.0.1:{port}" for name, port in zip(MODULES, ports[4:], strict=True)
-            },
-            **{f"{name.upper()}_TARGET": f"dns:///{address}" for name, address in self.addresses.items()},
-            **environment,
+    grpc: str
+    ops: str
+
+
+class Cluster:
+    """Processes of the four services over one data folder; the replicas of a service are numbered from 1.
+
+    `replicas` names the services of which there are several: every process learns of them, however late they start.
+    Any other replica gets its ports when it is first started, and only processes that start later call it.
+    """
+
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str], *, replicas: Mapping[str, int] | None = None
+    ) -> None:
+        counts = {name: (replicas or {}).get(name, 1) for name in MODULES}
+        ports = iter(free_ports(2 * sum(counts.values())))
+        self._places = {
+            (name, replica): Address(f"127.0.0.1:{next(ports)}", f"127.0.0.1:{next(ports)}")
+            for name, count in counts.items()
+            for replica in range(1, count + 1)
         }
-        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._folder = folder
+        self._environment = dict(environment)
+        self._processes: dict[tuple[str, int], asyncio.subprocess.Process] = {}
         self._logs: list[IO[bytes]] = []
 
     @property
     def target(self) -> str:
-        """Where the gateway listens."""
-        return self.addresses["gateway"]
+        """Where the gateway listens: a gRPC target with all its replicas."""
+        return self._target("gateway").removeprefix("dns:///")
 
-    def channel(self, name: str = "gateway") -> grpc.aio.Channel:
-        """A channel to a service."""
-        return open_channel(self.addresses[name])
+    def address(self, name: str, replica: int = 1) -> Address:
+        """Where a replica of a service listens; ports are chosen at the first question."""
+        if (name, replica) not in self._places:
+            self._places[name, replica] = Address(*(f"127.0.0.1:{port}" for port in free_ports(2)))
+        return self._places[name, replica]
 
-    def pid(self, name: str) -> int:
-        """The process of a service."""
-        return self._processes[name].pid
+    def channel(self, name: str = "gateway", replica: int = 1) -> grpc.aio.Channel:
+        """Opens a channel to a service."""
+        return open_channel(self.address(name, replica).grpc)
 
-    def log(self, name: str) -> str:
-        """What a service has logged so far."""
-        return (self._folder / f"{name}.log").read_text()
+    def pid(self, name: str, replica: int = 1) -> int:
+        """Returns the process of a service."""
+        return self._processes[name, replica].pid
 
-    async def start(self, *names: str) -> None:
-        """Starts the services (all by default) and waits until they serve."""
-        for name in names or MODULES:
-            log = (self._folder / f"{name}.log").open("ab")
+    def log(self, name: str, replica: int = 1) -> str:
+        """Returns what a service has logged so far, over all its starts."""
+        return self._log_path(name, replica).read_text()
+
+    async def start(self, *names: str, replica: int = 1, **environment: str) -> None:
+        """Starts a replica of the services (all by default) and waits until they serve."""
+        chosen = names or tuple(MODULES)
+        for name in chosen:
+            self.address(name, replica)
+        for name in chosen:
+            log = self._log_path(name, replica).open("ab")
             self._logs.append(log)
-            self._processes[name] = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", MODULES[name], env=self._environment, stdout=log, stderr=log, cwd=self._folder
+            self._processes[name, replica] = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                MODULES[name],
+                env=self._process_environment(name, replica) | environment,
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
             )
-        await asyncio.gather(*(self.serving(name) for name in names or MODULES))
+        await asyncio.gather(*(self.serving(name, replica) for name in chosen))
 
-    async def serving(self, name: str) -> None:
-        """Returns once a service says that it serves."""
-        watching = asyncio.create_task(self._watch_health(name))
-        gone = asyncio.create_task(self._processes[name].wait())
+    async def serving(self, name: str, replica: int = 1) -> None:
+        """Returns once a service reports that it serves; AssertionError with its log where it never does."""
+        watching = asyncio.create_task(self._watch_health(name, replica))
+        gone = asyncio.create_task(self._processes[name, replica].wait())
         await asyncio.wait({watching, gone}, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         served = watching.done() and watching.exception() is None
         for task in (watching, gone):
             task.cancel()
         await asyncio.gather(watching, gone, return_exceptions=True)
         if not served:
-            log = await asyncio.to_thread(self.log, name)
+            log = await asyncio.to_thread(self.log, name, replica)
             raise AssertionError(f"{name} never served:\n{log}")
 
-    async def _watch_health(self, name: str) -> None:
-        while not await self._serves(name):  # noqa: ASYNC110 - a process that starts tells nobody
+    async def kill(self, name: str, replica: int = 1) -> None:
+        """Sends SIGKILL and waits until the process is gone."""
+        process = self._processes.pop((name, replica))
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+    async def terminate(self, name: str, replica: int = 1) -> int:
+        """Sends SIGTERM and returns the exit code."""
+        process = self._processes.pop((name, replica))
+        process.send_signal(signal.SIGTERM)
+        return await process.wait()
+
+    async def close(self) -> None:
+        """Kills what still runs."""
+        for name, replica in list(self._processes):
+            await self.kill(name, replica)
+        for log in self._logs:
+            log.close()
+
+    def _log_path(self, name: str, replica: int) -> Path:
+        return self._folder / (f"{name}.log" if replica == 1 else f"{name}-{replica}.log")
+
+    def _process_environment(self, name: str, replica: int) -> dict[str, str]:
+        address = self._places[name, replica]
+        return {
+            **{key: value for key, value in os.environ.items() if key in _INHERITED},
+            "TALE_DATA_DIR": str(self._folder / "data"),
+            "LOG_FORMAT": "json",
+            "DRAIN_SECONDS": "5",
+            f"{name.upper()}_LISTEN": address.grpc,
+            f"{name.upper()}_OPS_LISTEN": address.ops,
+            **{f"{each.upper()}_TARGET": self._target(each) for each in MODULES},
+            **self._environment,
+        }
+
+    def _target(self, name: str) -> str:
+        addresses = [address.grpc for (each, _), address in self._places.items() if each == name]
+        return f"dns:///{addresses[0]}" if len(addresses) == 1 else f"ipv4:{','.join(addresses)}"
+
+    async def _watch_health(self, name: str, replica: int) -> None:
+        while not await self._serves(name, replica):  # noqa: ASYNC110 - a process that starts sends no event
             # The connection broke before there was an answer; whether the process is gone is watched elsewhere.
             await asyncio.sleep(0.05)
 
-    async def _serves(self, name: str) -> bool:
-        async with self.channel(name) as channel:
+    async def _serves(self, name: str, replica: int) -> bool:
+        async with self.channel(name, replica) as channel:
             stub: Any = health_pb2_grpc.HealthStub(channel)
             watch = stub.Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True)
             try:
@@ -117,30 +182,10 @@ class Cluster:
                 return False
         return False
 
-    async def kill(self, name: str) -> None:
-        """SIGKILL, and waits until the process is gone."""
-        process = self._processes.pop(name)
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-
-    async def terminate(self, name: str) -> int:
-        """SIGTERM, and waits for the exit code."""
-        process = self._processes.pop(name)
-        process.send_signal(signal.SIGTERM)
-        return await process.wait()
-
-    async def close(self) -> None:
-        """Kills what still runs."""
-        for name in list(self._processes):
-            await self.kill(name)
-        for log in self._logs:
-            log.close()
-
 
 @asynccontextmanager
 async def cluster(folder: Path, **environment: str) -> AsyncIterator[Cluster]:
-    """A cluster that serves; killed at the end."""
+    """Runs a cluster with one replica of each service; kills it at the end."""
     it = Cluster(folder, environment)
     try:
         await it.start()

@@ -1,8 +1,8 @@
 """OpenRouter and ElevenLabs as one light process: `python -m standins.upstreams ['{"words": 750, …}']`.
 
-It prints its address and serves until it is ended. `PUT /script` changes how it answers (`Script`, JSON), `GET
-/journal` tells what it was asked, what it said and what that cost, `DELETE /journal` forgets it. Stories and speech
-are made up (`standins.made_up`): a story by the seed of its request, speech by the length of its text.
+It prints its address and serves until it is terminated. `PUT /script` changes how it answers (`Script`, JSON), `GET
+/journal` returns the calls, their size and cost, `DELETE /journal` empties it. Stories and speech are made up
+(`standins.made_up`): a story by the seed of its request, speech by the length of its text.
 """
 
 import asyncio
@@ -10,90 +10,29 @@ import json
 import random
 import signal
 import sys
-from dataclasses import asdict, dataclass, field
+import time
+from dataclasses import asdict
 from typing import Any, Final, Literal
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict
 
 from standins.made_up import blocks, made_up_frames, made_up_silence, made_up_speech, made_up_story
 from standins.timed_lines import timed_lines
+from standins.upstream_lists import FIXED
+from standins.upstream_script import Journal, Script, Spoken, Told, TurnedAway
 
-MODEL: Final = "bench/writer"
-VOICE: Final = "21m00Tcm4TlvDq8ikWAM"
 PROMPT_TOKENS: Final = 300
-COST_OF_A_WORD: Final = 0.00001
 _PIECE_BYTES: Final = 65_536
 _TOO_MANY: Final = ("too_many_concurrent_requests", "rate_limit_exceeded", "system_busy")
-
-Fault = Literal["500", "429", "cut", "malformed", "stall"]
-
-
-class Script(BaseModel):
-    """How the stand-in answers. Times in seconds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    words: int = 750
-    """Words of a story."""
-    events: int = 75
-    """Events in which a story comes."""
-    first_token: float = 0.0
-    writing: float = 0.0
-    """From a story's first event to its last."""
-    first_byte: float = 0.0
-    pace: float = 0.0
-    """How many times faster than it sounds speech is made; 0: at once."""
-    distinct: bool = False
-    """Whether each text has a sound of its own, which costs more."""
-    fault_rate: float = 0.0
-    """Share of the calls that write or speak that fail, in all ways of `faults` alike."""
-    faults: tuple[Fault, ...] = ("500", "429", "cut", "malformed", "stall")
-    retry_after: str = "0"
-    """What 429 asks to wait."""
-    seed: int = 0
-
-
-@dataclass(slots=True)
-class Told:
-    """A call that writes: what it said, whether that was all, and what it cost."""
-
-    id: str
-    seed: int
-    model: str
-    fault: str = ""
-    words: int = 0
-    whole: bool = False
-    left: bool = False
-    """The caller went away."""
-
-    @property
-    def cost(self) -> float:
-        """US dollars, for what was said."""
-        return round(self.words * COST_OF_A_WORD, 9)
-
-
-@dataclass(slots=True)
-class Spoken:
-    """A call that speaks; `billed` characters, `bytes` of sound that went out."""
-
-    id: str
-    text: str
-    fault: str = ""
-    billed: int = 0
-    bytes: int = 0
-    whole: bool = False
-    left: bool = False
-
-
-@dataclass(slots=True)
-class Journal:
-    """All calls, the oldest first."""
-
-    told: list[Told] = field(default_factory=list)
-    spoken: list[Spoken] = field(default_factory=list)
-    in_flight: int = 0
-    most_in_flight: int = 0
+_SPEECH_CODES: Final = {
+    "400": "invalid_request",
+    "401": "invalid_api_key",
+    "402": "payment_required",
+    "404": "voice_not_found",
+    "422": "invalid_parameters",
+    "500": "internal_server_error",
+}
+"""ElevenLabs' names of errors."""
 
 
 class Upstreams:
@@ -106,25 +45,29 @@ class Upstreams:
         self._generations: dict[str, Told] = {}
 
     def app(self) -> web.Application:
-        """What is served."""
-        app = web.Application(client_max_size=4 << 20)
+        """Returns what is served."""
+        app = web.Application(client_max_size=4 << 20, middlewares=[self._down])
         app.add_routes(
             [
                 web.post("/api/v1/chat/completions", self._counted(self._write)),
                 web.get("/api/v1/generation", self._generation),
-                web.get("/api/v1/models", self._models),
-                web.get("/api/v1/key", self._key),
                 web.post("/v1/text-to-speech/{voice}/stream", self._counted(self._speak)),
                 web.post("/v1/text-to-speech/{voice}/stream/with-timestamps", self._counted(self._speak)),
-                web.get("/v1/voices", self._voices),
-                web.get("/v1/models", self._speech_models),
-                web.get("/v1/user/subscription", self._subscription),
+                *(web.get(path, self._fixed) for path in FIXED),
                 web.put("/script", self._change),
                 web.get("/journal", self._tell_journal),
                 web.delete("/journal", self._forget),
             ]
         )
         return app
+
+    @web.middleware
+    async def _down(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if self._script.down and request.path not in {"/script", "/journal"}:
+            self._journal.turned_away.append(TurnedAway(request.path, time.time()))
+            return web.Response(status=503)
+        answer: web.StreamResponse = await handler(request)
+        return answer
 
     def _counted(self, handler: Any) -> Any:
         async def counting(request: web.Request) -> web.StreamResponse:
@@ -139,18 +82,20 @@ class Upstreams:
 
         return counting
 
-    def _fault(self) -> str:
+    def _fault(self, call: Literal["writing", "speaking"]) -> str:
         script = self._script
-        return self._random.choice(script.faults) if self._random.random() < script.fault_rate else ""
+        if call not in script.fault_on or self._random.random() >= script.fault_rate:
+            return ""
+        return self._random.choice(script.faults)
 
     async def _write(self, request: web.Request) -> web.StreamResponse:
         body, script = await request.json(), self._script
         number = len(self._generations) + 1
-        call = Told(f"gen-{number}", int(body.get("seed") or 0), str(body["model"]), self._fault())
+        call = Told(f"gen-{number}", int(body.get("seed") or 0), str(body["model"]), self._fault("writing"))
         self._journal.told.append(call)
         self._generations[call.id] = call
-        if call.fault in {"500", "429"}:
-            return self._refused(call.fault, {"error": {"code": int(call.fault), "message": "not now"}})
+        if call.fault.isdigit():
+            return self._refused(call.fault, {"error": {"code": int(call.fault), "message": "refused"}})
         story = made_up_story(call.seed, script.words)
         text = story.answer(story.told_in("\n".join(message["content"] for message in body["messages"])))
         size = -(-len(text) // script.events)
@@ -180,11 +125,11 @@ class Upstreams:
     async def _speak(self, request: web.Request) -> web.StreamResponse:
         body, script = await request.json(), self._script
         text = str(body["text"])
-        call = Spoken(f"req-{len(self._journal.spoken) + 1}", text, self._fault())
+        call = Spoken(f"req-{len(self._journal.spoken) + 1}", text, self._fault("speaking"))
         self._journal.spoken.append(call)
-        if call.fault in {"500", "429"}:
-            code = self._random.choice(_TOO_MANY) if call.fault == "429" else "internal_server_error"
-            return self._refused(call.fault, {"detail": {"status": code, "message": "not now"}})
+        if call.fault.isdigit():
+            status = _SPEECH_CODES.get(call.fault) or self._random.choice(_TOO_MANY)
+            return self._refused(call.fault, {"detail": {"status": status, "message": "refused"}})
         call.billed = len(text)
         timed = request.path.endswith("with-timestamps")
         speech = made_up_speech(text) if script.distinct else made_up_silence(made_up_frames(text))
@@ -224,7 +169,7 @@ class Upstreams:
     async def _broken(
         self, request: web.Request, response: web.StreamResponse, fault: str, garbage: bytes
     ) -> web.StreamResponse:
-        """End what has begun in the way of the fault."""
+        """Ends an answer that has begun, in the way of the fault."""
         match fault:
             case "stall":
                 await asyncio.Event().wait()
@@ -233,7 +178,7 @@ class Upstreams:
             case _ if self._random.random() < 0.5 and request.transport is not None:
                 request.transport.abort()
                 return response
-        # As if all were well.
+        # A clean end, in the middle.
         await response.write_eof()
         return response
 
@@ -245,31 +190,8 @@ class Upstreams:
         data = {"id": call.id, "model": call.model, "provider_name": "Bench", "total_cost": call.cost, **tokens}
         return web.json_response({"data": data})
 
-    async def _models(self, _: web.Request) -> web.Response:
-        price = {"prompt": "0.0000001", "completion": "0.0000004"}
-        model = {"id": MODEL, "name": MODEL, "pricing": price, "context_length": 128_000}
-        return web.json_response({"data": [model]})
-
-    async def _key(self, _: web.Request) -> web.Response:
-        return web.json_response({"data": {"label": "bench"}})
-
-    async def _voices(self, _: web.Request) -> web.Response:
-        language = {"language": "en", "locale": "en-US", "model_id": "eleven_multilingual_v2"}
-        voice = {"voice_id": VOICE, "name": "Rachel", "category": "premade", "verified_languages": [language]}
-        return web.json_response({"voices": [voice]})
-
-    async def _speech_models(self, _: web.Request) -> web.Response:
-        model = {
-            "model_id": "eleven_multilingual_v2",
-            "name": "bench",
-            "can_do_text_to_speech": True,
-            "maximum_text_length_per_request": 10_000,
-            "languages": [{"language_id": "en", "name": "English"}],
-        }
-        return web.json_response([model])
-
-    async def _subscription(self, _: web.Request) -> web.Response:
-        return web.json_response({"tier": "creator", "character_count": 0, "character_limit": 10**9})
+    async def _fixed(self, request: web.Request) -> web.Response:
+        return web.json_response(FIXED[request.path])
 
     async def _change(self, request: web.Request) -> web.Response:
         self._script = Script.model_validate_json(await request.read())
@@ -280,20 +202,20 @@ class Upstreams:
         return web.json_response(asdict(self._journal))
 
     async def _forget(self, _: web.Request) -> web.Response:
-        # A generation is asked for after the journal was forgotten.
+        # `/generation` is called after the journal was emptied.
         self._journal = Journal(in_flight=self._journal.in_flight)
         return web.Response(status=204)
 
 
 class _Pace:
-    """Even steps, the first at once; what comes late is caught up."""
+    """Even steps, the first at once; a late step does not delay the next."""
 
     def __init__(self, gap: float) -> None:
         self._gap = gap
         self._due = asyncio.get_running_loop().time()
 
     async def next(self) -> None:
-        """Return when the next step is due."""
+        """Returns when the next step is due."""
         wait = self._due - asyncio.get_running_loop().time()
         self._due += self._gap
         if wait > 0:
@@ -318,7 +240,7 @@ def _event(call: Told, choices: list[Any], usage: object = None) -> bytes:
 
 
 async def serve(script: Script) -> None:
-    """Serve on a free loopback port, print the address, and end with SIGTERM."""
+    """Serves on a free loopback port, prints the address, and ends with SIGTERM."""
     over = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
     runner = web.AppRunner(Upstreams(script).app(), access_log=None, handler_cancellation=True, shutdown_timeout=0.1)

@@ -1,4 +1,4 @@
-"""One who watches a story over plain gRPC and notes everything, checking that it is in order."""
+"""Follows a story over plain gRPC and checks that its events come in order, without gap or repetition."""
 
 import asyncio
 import hashlib
@@ -20,12 +20,12 @@ ENDED = {
 
 
 def gateway_stub(channel: grpc.aio.Channel) -> Any:
-    """The gateway's stub."""
+    """Returns the gateway's stub."""
     return gateway_pb2_grpc.GatewayServiceStub(channel)
 
 
 def spec(seed: int, *, minutes: int = 1, narrate: bool = True) -> common_pb2.StorySpec:
-    """A wish for a story that is the same for the same seed."""
+    """Returns a request whose story is the same for the same seed."""
     return common_pb2.StorySpec(
         child=common_pb2.Child(name="Mia", age=6, gender=common_pb2.GENDER_FEMALE, interests=["dragons", "the sea"]),
         wish="a dragon who cannot sleep",
@@ -38,7 +38,7 @@ def spec(seed: int, *, minutes: int = 1, narrate: bool = True) -> common_pb2.Sto
 
 @dataclass(slots=True)
 class Watcher:
-    """What was seen of a story, in order, without gap or repetition."""
+    """What has come of a story so far."""
 
     story_id: str = ""
     title: str = ""
@@ -53,7 +53,7 @@ class Watcher:
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     def see(self, event: gateway_pb2.StoryEvent) -> None:  # noqa: C901 - one case an event
-        """Notes one event."""
+        """Adds one event; AssertionError where it does not follow the events before it."""
         self.story_id = event.story_id
         match event.WhichOneof("event"):
             case "state":
@@ -83,7 +83,7 @@ class Watcher:
                 self.done = event.done.story
 
     async def follow(self, responses: AsyncIterator[Any]) -> None:
-        """Watches until the stream ends; a failed one leaves its error."""
+        """Reads events until the stream ends; a stream that fails leaves its error."""
         try:
             async for response in responses:
                 self.see(response.event)
@@ -95,14 +95,14 @@ class Watcher:
             self.changed.notify_all()
 
     def tell(self, channel: grpc.aio.Channel, wish: common_pb2.StorySpec, request_id: str = "") -> "asyncio.Task[None]":
-        """Asks for a story and follows it."""
+        """Calls TellStory and follows the story."""
         request = gateway_pb2.TellStoryRequest(request_id=request_id, spec=wish, include_audio=True)
         return asyncio.create_task(
             self.follow(gateway_stub(channel).TellStory(request, timeout=120, wait_for_ready=True))
         )
 
     def watch(self, channel: grpc.aio.Channel) -> "asyncio.Task[None]":
-        """Goes on from where it is."""
+        """Calls WatchStory from the position that was reached."""
         self.error = None
         request = gateway_pb2.WatchStoryRequest(
             story_id=self.story_id,
@@ -116,7 +116,7 @@ class Watcher:
         )
 
     async def until(self, condition: Any) -> None:
-        """Returns once `condition(self)` holds or the stream has ended."""
+        """Returns once `condition(self)` holds; AssertionError if the stream ends before."""
         async with asyncio.timeout(60), self.changed:
             await self.changed.wait_for(lambda: condition(self) or self.done is not None or self.error is not None)
         assert condition(self), (self.states, self.error)
@@ -133,5 +133,5 @@ class Watcher:
 
     @property
     def audio_sha256(self) -> bytes:
-        """Digest of what was heard."""
+        """Returns the digest of the audio that came."""
         return hashlib.sha256(self.audio).digest()

@@ -1,0 +1,92 @@
+"""What the stand-in upstreams are asked to do, and the journal of what they were asked for."""
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+COST_OF_A_WORD: Final = 0.00001
+
+Fault = Literal["500", "429", "cut", "malformed", "stall", "400", "401", "402", "404", "422"]
+
+
+class Script(BaseModel):
+    """How the stand-ins answer. Times in seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    words: int = 750
+    """Words of a story."""
+    events: int = 75
+    """Events in which a story comes."""
+    first_token: float = 0.0
+    writing: float = 0.0
+    """From a story's first event to its last."""
+    first_byte: float = 0.0
+    pace: float = 0.0
+    """How many times faster than it sounds speech is made; 0: at once."""
+    distinct: bool = False
+    """Whether each text has a sound of its own, which costs more."""
+    fault_rate: float = 0.0
+    """Share of the calls that fail, in all ways of `faults` alike."""
+    faults: tuple[Fault, ...] = ("500", "429", "cut", "malformed", "stall")
+    fault_on: tuple[Literal["writing", "speaking"], ...] = ("writing", "speaking")
+    """Calls that may fail."""
+    retry_after: str = "0"
+    """Retry-After of a 429."""
+    down: bool = False
+    """Answers 503 to every request of a provider; the journal counts them as `turned_away`."""
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class Told:
+    """A call that writes: what it sent, whether that was all, and what it cost."""
+
+    id: str
+    seed: int
+    model: str
+    fault: str = ""
+    words: int = 0
+    whole: bool = False
+    left: bool = False
+    """The caller closed the connection."""
+
+    @property
+    def cost(self) -> float:
+        """US dollars, for the words that were sent."""
+        return round(self.words * COST_OF_A_WORD, 9)
+
+
+@dataclass(slots=True)
+class Spoken:
+    """A call that speaks; `billed` characters, `bytes` of sound that were sent."""
+
+    id: str
+    text: str
+    fault: str = ""
+    billed: int = 0
+    bytes: int = 0
+    whole: bool = False
+    left: bool = False
+    """The caller closed the connection."""
+
+
+@dataclass(slots=True)
+class TurnedAway:
+    """A request that came while the upstreams were down; `time` in seconds since the Unix epoch."""
+
+    path: str
+    time: float
+
+
+@dataclass(slots=True)
+class Journal:
+    """All calls, the oldest first."""
+
+    told: list[Told] = field(default_factory=list)
+    spoken: list[Spoken] = field(default_factory=list)
+    turned_away: list[TurnedAway] = field(default_factory=list)
+    in_flight: int = 0
+    """Calls that write or speak and have not ended."""
+    most_in_flight: int = 0
