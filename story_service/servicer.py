@@ -12,6 +12,7 @@ from servicekit.deadline import remaining
 from servicekit.validation import MAX_PAGE_SIZE, Violations
 from story_service.catalogue import Catalogue, ModelFacts
 from story_service.errors import generation_failed
+from story_service.gathering import gathered
 from story_service.generation import StoryGenerator
 from story_service.requests import read_request
 from story_service.responses import models_response, story_response
@@ -51,7 +52,7 @@ class StoryServicer(story_pb2_grpc.StoryServiceServicer):
             # Around the sending too, so that a caller who stops reading does not hold the call for ever.
             async with (
                 asyncio.timeout_at(deadline),
-                aclosing(self._generator.generate(assignment, deadline=min(deadline, useful))) as items,
+                aclosing(gathered(self._generator.generate(assignment, deadline=min(deadline, useful)))) as items,
             ):
                 async for item in items:
                     await context.write(story_response(item, self._now))

@@ -50,7 +50,7 @@ def _request(model: str = "") -> story_pb2.GenerateStoryRequest:
 
 
 async def test_a_story_arrives_as_the_contract_says() -> None:
-    """Started, warning, title, deltas, attempt and complete, field by field."""
+    """Started, warning, title, text, attempt and complete, field by field."""
     async with _story_service(ScriptedWriter(leg("# Mia", "Once.", " Twice."))) as (stub, _):
         told = [response async for response in stub.GenerateStory(_request(), timeout=10)]
 
@@ -59,15 +59,14 @@ async def test_a_story_arrives_as_the_contract_says() -> None:
         "warning",
         "title",
         "delta",
-        "delta",
         "attempt",
         "complete",
     ]
-    started, warning, title, first, second, attempt, complete = told
+    started, warning, title, text, attempt, complete = told
     assert json_format.MessageToDict(started.started) == {"model": "offline", "provider": "scripted", "embedded": True}
     assert ("EMBEDDED_WRITER", MOMENT.timestamp()) == (warning.warning.reason, warning.warning.time.seconds)
     assert title.title.title == "Mia"
-    assert [(d.delta.offset, d.delta.text) for d in (first, second)] == [(0, "Once."), (5, " Twice.")]
+    assert story_pb2.TextDelta(offset=0, text="Once. Twice.") == text.delta
     assert attempt.attempt.kind == common_pb2.ATTEMPT_KIND_MODEL_CALL
     assert (attempt.attempt.outcome, attempt.attempt.segment_index) == (common_pb2.ATTEMPT_OUTCOME_SUCCEEDED, -1)
     assert (attempt.attempt.cost_usd, attempt.attempt.cost_known) == (0.25, True)
