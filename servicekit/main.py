@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
+from servicekit import collector
 from servicekit.app import App
 from servicekit.authentication import Security
 from servicekit.failures import described
@@ -39,6 +40,7 @@ def run(
     """
     try:
         settings = load_settings()
+        collector.tune()
         configure(service_name, level=settings.log_level, levels=settings.log_levels, log_format=settings.log_format)
 
         async def serve() -> int:
@@ -76,6 +78,7 @@ class _Life:
 
     async def _serve(self) -> None:
         await self._server.start()
+        collector.freeze_now_and_later()
         await self._asked.wait()
         await self._server.drain()
 
