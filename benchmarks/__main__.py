@@ -1,75 +1,70 @@
-"""Prints the table of what was measured: `make bench`, or `python -m benchmarks [PART …]`.
+"""Prints what was measured beside its targets: `make bench`, or `python -m benchmarks [PART …] [--only TEXT]`.
 
 The adapters to OpenRouter and ElevenLabs are the real ones; the upstreams are stand-ins in a process of their own
-(`standins.upstreams`). Load generator, stand-ins and cluster share one machine. Everything is durable
-(STORAGE_SYNC=normal). docs/benchmarks.md says what each row is.
+(`standins.upstreams`). Load generator, stand-ins and cluster share one machine. docs/benchmarks.md says what each row
+is.
 """
 
+import argparse
 import asyncio
 import os
 import platform
+import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Final
 
-from benchmarks.moments import cold_start, frame_walk, heard_while_written, starts
-from benchmarks.table import HEAD, Table
-from benchmarks.throughput import many_at_a_time, one_at_a_time, thousand_in_flight
-from standins.paid_upstreams import paid_upstreams
+from benchmarks.aftermath import AFTERMATH
+from benchmarks.hearing import HEARING
+from benchmarks.houses import LIFTED_NOTE
+from benchmarks.kills import KILLING
+from benchmarks.outages import OUTAGES
+from benchmarks.replicas import REPLICATION
+from benchmarks.starts import starts
+from benchmarks.storm import STORMING
+from benchmarks.table import Line, Measurement, Report, Table
+from benchmarks.throughput import THROUGHPUT
 
-PARTS: Final = ("house", "streaming", "voice", "storage")
-"""The whole cluster, and tables of services alone that have a module of their own."""
-_ALONE_SECONDS: Final = 120.0
-_LIMITS: Final = "Limits on outward calls are lifted: 256 at a time to models and 256 to voices."
-
-
-async def house(table: Table) -> None:
-    """All rows about the cluster."""
-    print(HEAD)
-    frame_walk(table)
-    async with paid_upstreams() as upstreams:
-        async with table.measuring("starts", seconds=60):
-            await starts(table, upstreams)
-        async with table.measuring("one at a time", seconds=60):
-            await one_at_a_time(table, upstreams)
-        async with table.measuring("first sound", seconds=90):
-            await heard_while_written(table, upstreams)
-        rate = 0.0
-        async with table.measuring("many at a time", seconds=240):
-            rate = await many_at_a_time(table, upstreams)
-        async with table.measuring("a thousand in flight", seconds=200):
-            await thousand_in_flight(table, upstreams, rate)
-    async with table.measuring("cold start", seconds=60):
-        await cold_start(table)
+ALONE: Final = ("streaming", "voice", "storage")
+"""Tables about one service, each printed by a module of its own."""
+PARTS: Final = ("house", "reliability", *ALONE)
+FUZZ: Final = Line(
+    "every RPC fed 2,000 random and mutated requests", "no INTERNAL, no UNKNOWN, server serving, memory back"
+)
 
 
-async def alone(table: Table, part: str) -> None:
-    """The table of a module of its own."""
-    print(f"\n{part}:\n", flush=True)
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", f"benchmarks.{part}")
-    try:
-        async with table.measuring(part, seconds=_ALONE_SECONDS):
-            code = await process.wait()
-            if code:
-                raise RuntimeError(f"ended with {code}")
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+async def _fuzz(report: Report) -> None:
+    report.row(FUZZ, "not run here: `.venv/bin/python -m pytest -m long tests/chaos/test_chaos_fuzz.py`")
 
 
-async def main(parts: list[str]) -> int:
-    """Measures and prints; how many rows failed."""
-    table = Table()
-    print(f"{os.cpu_count()} cores, Python {platform.python_version()}. {_LIMITS}\n", flush=True)
+def measurements(part: str, *, demo: bool) -> Sequence[Measurement]:
+    """Returns the measurements of a part that is about the whole cluster."""
+    if part == "house":
+        return [*THROUGHPUT, *HEARING, *starts(demo=demo)]
+    return [KILLING, STORMING, *OUTAGES, *REPLICATION, AFTERMATH, Measurement((FUZZ,), _fuzz, 1)]
+
+
+def main() -> int:
+    """Measures and prints; the exit code is 1 where a row could not be measured."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description="Measures the cluster.")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--only", default="", help="measure only rows of house and reliability that contain this text")
+    parser.add_argument("--no-demo", action="store_true", help="do not time `make demo`, which installs packages")
+    given = parser.parse_args()
+    parts = given.parts or (PARTS[:2] if given.only else PARTS)
+    print(f"{os.cpu_count()} cores, Python {platform.python_version()}; {LIFTED_NOTE}, unless a row says otherwise.")
+    failed = False
     for part in parts:
-        if part == "house":
-            await house(table)
-        elif (Path(__file__).parent / f"{part}.py").exists():
-            await alone(table, part)
-    print(f"\n{table.seconds:.0f} s, {table.failed} failed.", flush=True)
-    return table.failed
+        print(f"\n{part}:\n", flush=True)
+        if part in ALONE:
+            failed |= bool(subprocess.run([sys.executable, "-m", f"benchmarks.{part}"], check=False).returncode)
+        else:
+            table = Table(given.only)
+            asyncio.run(table.measure(measurements(part, demo=not given.no_demo)))
+            print(f"\n{table.summary}", flush=True)
+            failed |= bool(table.failed)
+    return failed
 
 
 if __name__ == "__main__":
-    sys.exit(1 if asyncio.run(main(sys.argv[1:] or list(PARTS))) else 0)
+    sys.exit(main())

@@ -1,13 +1,17 @@
-"""Many callers at a time, and what their stories cost the processes."""
+"""Many callers at a time, how their stories ended, and what that cost each process."""
 
 import asyncio
+import itertools
 import os
 import statistics
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any, Final
 
+import grpc
 import psutil
 
 from standins.processes import MODULES, Cluster
@@ -15,8 +19,10 @@ from standins.watcher import gateway_stub, spec
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 
-SEED = iter(range(1_000_000))
-_STORIES_A_CHANNEL = 100
+READY: Final = "READY"
+SEEDS: Final = itertools.count()
+"""No two stories of one run are alike, so that nothing is found in the segment store."""
+STREAMS_A_CHANNEL: Final = 100
 """More streams than that on one connection wait for each other in many servers and proxies."""
 
 
@@ -26,18 +32,32 @@ class Load:
 
     stories: int
     wall: float
+    ends: Counter[str]
+    """How many stories ended how: a state, with the reasons where it is not READY."""
     times: list[float]
+    """Of the stories that are READY."""
     cpu_ms: Mapping[str, float]
     peak_mb: Mapping[str, float]
 
     @property
-    def rate(self) -> float:
-        """Stories a second."""
-        return self.stories / self.wall
+    def all_ready(self) -> bool:
+        """Whether every story is READY."""
+        return self.ends[READY] == self.stories
 
-    def percentile(self, share: int) -> float:
-        """Seconds within which `share` percent of the stories were done."""
-        return statistics.quantiles(self.times, n=100, method="inclusive")[share - 1]
+    @property
+    def rate(self) -> float:
+        """READY stories a second."""
+        return self.ends[READY] / self.wall
+
+    @property
+    def spread(self) -> float:
+        """The 95th percentile over the median."""
+        return self.percentile(95) / self.percentile(50)
+
+    @property
+    def cluster_cpu_ms(self) -> float:
+        """CPU of the four processes together."""
+        return sum(self.cpu_ms[name] for name in MODULES)
 
     @property
     def costs(self) -> str:
@@ -46,8 +66,31 @@ class Load:
 
     @property
     def peaks(self) -> str:
-        """Memory of each of our processes."""
-        return "peak MB: " + ", ".join(f"{name} {self.peak_mb[name]:.0f}" for name in MODULES)
+        """Memory of each of the four processes."""
+        return ", ".join(f"{name} {self.peak_mb[name]:.0f}" for name in MODULES)
+
+    @property
+    def rates(self) -> str:
+        """Stories a second and how long one took; how they ended, unless all are READY."""
+        text = f"{self.rate:.1f}/s, p50 {self.percentile(50):.2f} s, p95 {self.percentile(95):.2f} s"
+        return text if self.all_ready else f"{text}; {self.all_ends}"
+
+    @property
+    def all_ends(self) -> str:
+        """How many stories ended how."""
+        return ", ".join(f"{count} {end}" for end, count in self.ends.most_common(8))
+
+    def percentile(self, share: int) -> float:
+        """Returns the seconds within which `share` percent of the stories were READY."""
+        if not self.times:
+            raise RuntimeError(f"no story is READY: {self.all_ends}")
+        return statistics.quantiles([self.times[0], *self.times], n=100, method="inclusive")[share - 1]
+
+    def whole(self) -> "Load":
+        """Returns itself; RuntimeError where not every story is READY."""
+        if not self.all_ready:
+            raise RuntimeError(f"not every story is READY: {self.all_ends}")
+        return self
 
 
 async def load(
@@ -58,43 +101,66 @@ async def load(
     minutes: int = 5,
     narrate: bool = True,
     others: Mapping[str, int] | None = None,
+    seconds: float = 3600,
 ) -> Load:
-    """Ask for `stories` stories, `at_once` at a time, each followed to its end by one who takes no audio.
+    """Asks for `stories` stories, `at_once` at a time, each followed to its end by a caller who takes no audio.
 
-    `others` are further processes, by their id, whose CPU is told; that of the load generator always is.
+    `others` are further processes, by their id, whose CPU is reported; that of the load generator always is. Stories
+    that have not ended after `seconds` are counted as unfinished.
     """
     pids = {name: it.pid(name) for name in MODULES} | dict(others or {}) | {"load generator": os.getpid()}
     processes = {name: psutil.Process(pid) for name, pid in pids.items()}
     before = {name: _cpu(process) for name, process in processes.items()}
-    places, times = asyncio.Semaphore(at_once), []
+    places, ends, times = asyncio.Semaphore(at_once), Counter[str](), list[float]()
     async with AsyncExitStack() as stack:
-        count = -(-min(stories, at_once) // _STORIES_A_CHANNEL)
+        count = -(-min(stories, at_once) // STREAMS_A_CHANNEL)
         channels = [await stack.enter_async_context(it.channel()) for _ in range(count)]
         stubs = [gateway_stub(channel) for channel in channels]
 
-        async def one(number: int) -> None:
+        async def one(stub: Any) -> None:
             async with places:
                 began = time.perf_counter()
-                wish = spec(next(SEED), minutes=minutes, narrate=narrate)
-                done = None
-                tell = stubs[number % len(stubs)].TellStory
-                async for response in tell(gateway_pb2.TellStoryRequest(spec=wish), timeout=600):
-                    if response.event.WhichOneof("event") == "done":
-                        done = response.event.done.story
-                state = "" if done is None else common_pb2.StoryState.Name(done.state)
-                reasons = [] if done is None else [problem.reason for problem in done.problems]
-                if state != "STORY_STATE_READY":
-                    raise RuntimeError(f"a story ended as {state or 'nothing'}: {reasons}")
-                times.append(time.perf_counter() - began)
+                end = await _end(stub, spec(next(SEEDS), minutes=minutes, narrate=narrate), timeout=seconds)
+                ends[end] += 1
+                if end == READY:
+                    times.append(time.perf_counter() - began)
 
         peaks = await stack.enter_async_context(_peaks({name: processes[name] for name in MODULES}))
         began = time.perf_counter()
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(stories):
-                tasks.create_task(one(number))
-        wall = time.perf_counter() - began
+        tasks = [asyncio.create_task(one(stubs[number % count])) for number in range(stories)]
+        try:
+            done, unfinished = await asyncio.wait(tasks, timeout=seconds)
+            wall = time.perf_counter() - began
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+    if unfinished:
+        ends["unfinished"] += len(unfinished)
     spent = {name: (_cpu(process) - before[name]) * 1000 / stories for name, process in processes.items()}
-    return Load(stories, wall, times, spent, peaks)
+    return Load(stories, wall, ends, times, spent, peaks)
+
+
+def named_end(story: common_pb2.Story | None) -> str:
+    """Returns how a story ended: its state without the prefix, and the reasons of its problems unless it is READY."""
+    if story is None:
+        return "without done"
+    state = common_pb2.StoryState.Name(story.state).removeprefix("STORY_STATE_")
+    reasons = sorted({problem.reason for problem in story.problems})
+    return state if state == READY else f"{state} ({', '.join(reasons) or 'no problem given'})"
+
+
+async def _end(stub: Any, wish: common_pb2.StorySpec, *, timeout: float) -> str:
+    done = None
+    try:
+        async for response in stub.TellStory(gateway_pb2.TellStoryRequest(spec=wish), timeout=timeout):
+            if response.event.WhichOneof("event") == "done":
+                done = response.event.done.story
+    except grpc.aio.AioRpcError as error:
+        return f"call failed ({error.code().name}: {error.details()})"
+    return named_end(done)
 
 
 def _cpu(process: psutil.Process) -> float:

@@ -1,45 +1,99 @@
-"""The table that is printed, row by row; a row that fails says so, and the others are measured all the same."""
+"""The table that is printed row by row; a measurement that fails says why in its rows, and the others go on."""
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
 
-HEAD = "| what | target | measured |\n|---|---|---|"
+HEAD: Final = "| what | target | measured |\n|---|---|---|"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a row measures, and the target as the project states it."""
+
+    what: str
+    target: str
+
+
+class Report:
+    """Takes the rows of one measurement."""
+
+    def __init__(self, lines: Sequence[Line], show: Callable[[Line, str, bool | None], None]) -> None:
+        self.missing = list(lines)
+        self._show = show
+
+    def wants(self, *lines: Line) -> bool:
+        """Returns whether one of these rows was asked for and has not been reported."""
+        return any(line in self.missing for line in lines)
+
+    def row(self, line: Line, measured: str, *, met: bool | None = None) -> None:
+        """Reports a row, unless it was not asked for. `met` None: there is nothing to decide."""
+        if line in self.missing:
+            self.missing.remove(line)
+            self._show(line, measured, met)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A function that measures some rows, and the seconds that it may take."""
+
+    lines: tuple[Line, ...]
+    measure: Callable[[Report], Awaitable[None]]
+    seconds: float
 
 
 class Table:
-    """Prints, and counts what failed."""
+    """Prints rows, and counts how they went."""
 
-    def __init__(self) -> None:
-        self.failed = 0
+    def __init__(self, only: str = "") -> None:
+        self._only = only.casefold()
         self._began = time.perf_counter()
+        self._verdicts: Counter[str] = Counter()
 
     @property
-    def seconds(self) -> float:
-        """Since the first row began."""
-        return time.perf_counter() - self._began
+    def failed(self) -> int:
+        """Rows that could not be measured."""
+        return self._verdicts["failed"]
 
-    def row(self, what: str, target: str, measured: str) -> None:
-        """One line."""
-        print(f"| {what} | {target} | {measured} |", flush=True)
+    @property
+    def summary(self) -> str:
+        """How many rows met their target, and how long that took."""
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in self._verdicts.items())
+        return f"{time.perf_counter() - self._began:.0f} s: {counts or 'no row chosen'}."
 
-    @asynccontextmanager
-    async def measuring(self, what: str, *, seconds: float) -> AsyncIterator[None]:
-        """Whatever goes wrong within, or takes longer than `seconds`, is a row of its own."""
+    async def measure(self, measurements: Sequence[Measurement]) -> None:
+        """Measures all rows that were asked for, one measurement after the other."""
+        print(HEAD, flush=True)
+        for measurement in measurements:
+            lines = [line for line in measurement.lines if self._only in line.what.casefold()]
+            if lines:
+                await self._measure(measurement, Report(lines, self._show))
+
+    async def _measure(self, measurement: Measurement, report: Report) -> None:
         try:
-            async with asyncio.timeout(seconds):
-                yield
+            async with asyncio.timeout(measurement.seconds):
+                await measurement.measure(report)
+            why = "the measurement ended without this row"
         except TimeoutError:
-            self._fail(what, f"not done within {seconds:.0f} s")
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and counts
-            told = Counter(f"{type(each).__name__}: {each}" for each in _singles(error))
-            self._fail(what, "; ".join(f"{count} x {why}" for why, count in told.most_common(3)))
+            why = f"not done within {measurement.seconds:.0f} s"
+        except Exception as error:  # noqa: BLE001 - any error is reported in the row and counted
+            whys = Counter(f"{type(each).__name__}: {each}" for each in _singles(error))
+            why = "; ".join(f"{count} x {text}" for text, count in whys.most_common(3))
+        for line in report.missing:
+            self._verdicts["failed"] += 1
+            _print(line, f"FAILED: {' '.join(why.split())[:600]}")
 
-    def _fail(self, what: str, why: str) -> None:
-        self.failed += 1
-        self.row(what, "", f"FAILED: {' '.join(why.split())[:400]}")
+    def _show(self, line: Line, measured: str, met: bool | None) -> None:
+        verdict = {True: "met", False: "missed", None: "without verdict"}[met]
+        self._verdicts[verdict] += 1
+        _print(line, measured if met is None else f"{verdict}: {measured}")
+
+
+def _print(line: Line, measured: str) -> None:
+    print(f"| {line.what} | {line.target} | {measured} |", flush=True)
 
 
 def _singles(error: BaseException) -> Iterator[BaseException]:
