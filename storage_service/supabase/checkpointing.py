@@ -7,7 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from storage_service.checkpoints import MENDS
 from storage_service.supabase.rows import STATE, encoded, from_attempts, from_problems
-from storage_service.supabase.wire import to_base64, to_timestamp
+from storage_service.supabase.wire import to_base64, to_text, to_timestamp
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -23,7 +23,16 @@ def to_item(checkpoint: storage_pb2.StoryCheckpoint) -> dict[str, Any]:
         "generation": {"record": encoded(checkpoint.generation)} if checkpoint.HasField("generation") else None,
         "narration": {"audio_id": narration.audio_id, "header": encoded(narration)} if narration.audio_id else None,
         "segments": [
-            {"index": segment.index, "sha256": to_base64(segment.sha256), "segment": encoded(segment)}
+            {
+                "index": segment.index,
+                "key": to_text(segment.key),
+                "sha256": to_base64(segment.sha256),
+                "text_start": segment.text.start,
+                "text_end": segment.text.end,
+                "audio_start": segment.audio.start,
+                "audio_end": segment.audio.end,
+                "segment": encoded(segment),
+            }
             for segment in checkpoint.segments
         ],
         "attempts": from_attempts(checkpoint.attempts),

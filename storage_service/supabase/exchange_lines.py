@@ -13,7 +13,6 @@ _TABLES: Final = {
     "hero": "heroes",
     "request": "requests",
     "tombstone": "tombstones",
-    "removal": "removals",
 }
 
 
@@ -30,14 +29,6 @@ def to_line(table: str, row: Mapping[str, Any]) -> Line:
         case "tombstones":
             times = {"delete_time": _micros(row["deleted_at"])}
             return {"kind": "tombstone", "id": row["resource_id"], "owner": row["owner"], **times}
-        case "removals":
-            return {
-                "kind": "removal",
-                **{name: row[name] for name in ("story_id", "owner", "audio_count")},
-                "child_id": row["child_id"] or "",
-                "segment_sha256": _base64(row["segment_sha256"]),
-                "again_time": None if row["again_at"] is None else _micros(row["again_at"]),
-            }
     return _from_profile_row(table, row)
 
 
@@ -54,16 +45,6 @@ def from_line(line: Line) -> dict[str, Any]:
         case "tombstone":
             times = {"deleted_at": to_time_text(line["delete_time"])}
             row = {"resource_id": line["id"], "owner": line["owner"], **times}
-        case "removal":
-            again = line["again_time"]
-            row = {
-                **{name: line[name] for name in ("story_id", "owner", "audio_count")},
-                "child_id": line["child_id"] or None,
-                "segment_sha256": _hex(line["segment_sha256"]),
-                "object_ids": [],
-                "forgotten": False,
-                "again_at": None if again is None else to_time_text(again),
-            }
         case _:
             row = _to_profile_row(line)
     return {"table": _TABLES[kind], "row": row}

@@ -1,6 +1,5 @@
 """Stories that come from elsewhere, as `tales.import_story` takes them."""
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 from storage_service import states
@@ -71,34 +70,26 @@ def from_record(record: storage_pb2.StoryRecord) -> dict[str, Any]:
         "pickup_count": run.pickup_count,
         # Who held it is elsewhere: the next claim is one after a hand-over.
         "handed_over": not final and run.HasField("start_time"),
-        "narration_audio_id": run.narration.audio_id or None,
-        "segment_count": len(run.segments),
         "spec": encoded(record.spec),
         "story": encoded(begun),
         "voice": encoded(story.voice),
-        "narration": encoded(run.narration) if run.HasField("narration") else None,
         "generation": _generation(story),
     }
 
 
-def segments_of(record: storage_pb2.StoryRecord) -> list[dict[str, Any]]:
-    """The books of the run and of the kept audio."""
-    audio = record.story.audio
-    return [
-        *_segments(record.run.narration.audio_id, record.run.segments),
-        *_segments(audio.audio_id, audio.segments),
-    ]
-
-
-def _segments(audio_id: str, segments: Iterable[common_pb2.Segment]) -> list[dict[str, Any]]:
+def segments_of(audio: common_pb2.StoryAudio) -> list[dict[str, Any]]:
+    """Returns the manifest that stored audio was composed from."""
     return [
         {
-            "audio_id": audio_id,
+            "audio_id": audio.audio_id,
             "index": segment.index,
+            "key": segment.key,
             "sha256": to_base64(segment.sha256),
+            "text_end": segment.text.end,
+            "audio_end": segment.audio.end,
             "segment": encoded(segment),
         }
-        for segment in segments
+        for segment in audio.segments
     ]
 
 

@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from servicekit.errors import DomainError, wrong_state
 from storage_service.errors import (
-    audio_mismatch,
     child_deleted,
     child_not_found,
     hero_deleted,
@@ -13,6 +12,7 @@ from storage_service.errors import (
     lease_lost,
     request_id_reused,
     revision_mismatch,
+    storage_conflict,
     story_deleted,
     story_not_found,
 )
@@ -56,8 +56,10 @@ def _error(reason: str, detail: Mapping[str, Any], resource_id: str, noun: str) 
             found = request_id_reused()
         case "REVISION_MISMATCH":
             found = revision_mismatch(expected=detail["expected"], actual=detail["actual"])
-        case "AUDIO_MISMATCH":
-            found = audio_mismatch("Other audio is kept under this audio id.")
+        case "STORAGE_CONFLICT":
+            found = storage_conflict()
+        case "OTHER_NARRATION":
+            found = wrong_state("The run has begun another narration.")
         case "WRONG_STATE" if "id" in detail:
             found = wrong_state("A story can only go on from one whose text is whole.", parent_story_id=resource_id)
         case "WRONG_STATE":

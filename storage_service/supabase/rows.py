@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from storage_service.records import Lease, RepeatKey
 from storage_service.supabase.profile_rows import to_profile
@@ -62,9 +63,9 @@ def from_repeat(rpc: str, repeat: RepeatKey | None) -> dict[str, str] | None:
     return {"rpc": rpc, "id": repeat.request_id, "fingerprint": to_base64(repeat.fingerprint)}
 
 
-def from_lease(lease: Lease | None) -> dict[str, Any] | None:
+def from_lease(lease: Lease | None) -> int | None:
     """A lease that is asked for."""
-    return None if lease is None else {"runner": lease.runner, "duration_us": lease.duration}
+    return None if lease is None else lease.duration
 
 
 def from_problems(problems: Sequence[common_pb2.Problem]) -> list[dict[str, str]]:
@@ -95,6 +96,22 @@ def from_attempts(attempts: Sequence[common_pb2.Attempt]) -> list[dict[str, Any]
     ]
 
 
+def from_ending(now: str | None) -> dict[str, str]:
+    """How the schema ends attempts as cancelled: in a serialized message the last value of a field counts."""
+    time = Timestamp()
+    if now is None:
+        time.GetCurrentTime()
+    else:
+        time.FromJsonString(now)
+    ending = common_pb2.Attempt(outcome=common_pb2.ATTEMPT_OUTCOME_CANCELLED, end_time=time)
+    return {"ended_at": time.ToJsonString(), "ending": encoded(ending)}
+
+
+def to_segments(encoded_segments: Sequence[str]) -> list[common_pb2.Segment]:
+    """Segments of a manifest."""
+    return [common_pb2.Segment.FromString(from_base64(one)) for one in encoded_segments]
+
+
 def encoded(message: Message) -> str:
     """A message, for a column of type bytea."""
     return to_base64(message.SerializeToString())
@@ -120,7 +137,7 @@ def _to_story(row: Mapping[str, Any]) -> common_pb2.Story:
         story.rating = row["rating"]
     if row["audio"] is not None:
         story.audio.ParseFromString(from_base64(row["audio"]))
-        story.audio.segments.extend(_segments(row.get("audio_segments", ())))
+        story.audio.segments.extend(to_segments(row.get("audio_segments", ())))
     story.problems.extend(common_pb2.Problem.FromString(from_base64(one)) for one in row["problems"])
     story.attempts.extend(common_pb2.Attempt.FromString(from_base64(one)) for one in row.get("attempts", ()))
     if row["generation"] is not None:
@@ -131,9 +148,8 @@ def _to_story(row: Mapping[str, Any]) -> common_pb2.Story:
 def _to_run(row: Mapping[str, Any]) -> storage_pb2.RunRecord:
     run = storage_pb2.RunRecord(
         lease_token=row["lease_token"],
-        runner=row["runner"],
         pickup_count=row["pickup_count"],
-        segments=_segments(row["segments"]),
+        segments=to_segments(row["segments"]),
     )
     if row["lease_expires_at"] is not None:
         run.lease_expire_time.CopyFrom(to_timestamp(row["lease_expires_at"]))
@@ -142,10 +158,6 @@ def _to_run(row: Mapping[str, Any]) -> storage_pb2.RunRecord:
     if row["narration"] is not None:
         run.narration.ParseFromString(from_base64(row["narration"]))
     return run
-
-
-def _segments(encoded_segments: Sequence[str]) -> list[common_pb2.Segment]:
-    return [common_pb2.Segment.FromString(from_base64(one)) for one in encoded_segments]
 
 
 def _generation(text: str | None) -> storage_pb2.GenerationRecord:

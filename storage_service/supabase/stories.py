@@ -1,10 +1,9 @@
-"""New stories and their audio, as the schema takes them."""
+"""New stories, as the schema takes them."""
 
 from typing import Any, Final
 
-from storage_service.records import AudioKey, NewStory
+from storage_service.records import NewStory
 from storage_service.supabase.rows import KIND, encoded
-from storage_service.supabase.wire import to_base64
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -42,20 +41,5 @@ def from_new(new: NewStory) -> dict[str, Any]:
 
 def created_by(record: storage_pb2.StoryRecord, new: NewStory) -> bool:
     """True where a record is just what this call would have made."""
-    run, lease = record.run, new.lease
     untouched = record.story.state == common_pb2.STORY_STATE_PENDING and record.story.revision == 1
-    token, runner = (0, "") if lease is None else (1, lease.runner)
-    return record.story.id == new.story_id and untouched and (run.lease_token, run.runner) == (token, runner)
-
-
-def from_audio(audio: common_pb2.StoryAudio, key: AudioKey) -> dict[str, Any]:
-    """The columns of a story's audio."""
-    return {
-        "audio_id": audio.audio_id,
-        "object_id": key.object_id,
-        "sha256": to_base64(audio.sha256),
-        "size_bytes": audio.size_bytes,
-        "content_type": audio.content_type.replace("\0", ""),
-        "duration_us": audio.duration.ToMicroseconds(),
-        "audio": encoded(audio),
-    }
+    return record.story.id == new.story_id and untouched and record.run.lease_token == int(new.lease is not None)

@@ -9,26 +9,31 @@ from servicekit.ids import is_id
 from storage_service import states
 from storage_service.records import (
     Attached,
-    AudioKey,
+    Cancel,
     Change,
-    KeptAudio,
     Lease,
+    Manifest,
     Narrate,
     NewStory,
+    ObjectKey,
     Position,
     Rate,
     Removed,
     RepeatKey,
     Retry,
+    StoredAudio,
+    UnfinishedAudio,
 )
 from storage_service.supabase import refusals, rows
+from storage_service.supabase.audio_rows import from_audio, to_audio, to_manifest, to_unfinished
 from storage_service.supabase.checking import check
 from storage_service.supabase.checkpointing import to_item, to_result
 from storage_service.supabase.connection import Connection
 from storage_service.supabase.failures import SupabaseError
 from storage_service.supabase.filters import from_filter, from_position
-from storage_service.supabase.removals import to_removed
-from storage_service.supabase.stories import created_by, from_audio, from_new
+from storage_service.supabase.following import from_positions, to_answer
+from storage_service.supabase.objects import to_keys
+from storage_service.supabase.stories import created_by, from_new
 from storage_service.supabase.wire import from_base64
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -67,7 +72,7 @@ class SupabaseStoryStore:
             story=from_new(new),
             problems=rows.from_problems(new.story.problems),
             request=rows.from_repeat("CreateStory", new.repeat),
-            lease=rows.from_lease(new.lease),
+            lease_us=rows.from_lease(new.lease),
             now=self._connection.now(),
             on_retry=lambda: repeated.append(True),
         )
@@ -107,6 +112,8 @@ class SupabaseStoryStore:
                 given["voice"] = rows.encoded(voice)
             case Retry(repeat, lease):
                 pass
+            case Cancel():
+                given |= rows.from_ending(self._connection.now())
         answer = await self._connection.rpc(
             "update_story",
             # Repeated, any other change would find the story in another state and be refused.
@@ -115,7 +122,7 @@ class SupabaseStoryStore:
             story_id=story_id,
             change=given,
             request=rows.from_repeat(type(change).__name__, repeat),
-            lease=rows.from_lease(lease),
+            lease_us=rows.from_lease(lease),
             expected_revision=expected_revision,
             now=self._connection.now(),
         )
@@ -130,14 +137,25 @@ class SupabaseStoryStore:
             "delete_story", safe=False, owner=owner, story_id=story_id, now=self._connection.now()
         )
         refusals.check(answer, story_id)
-        return to_removed(answer)
+        return Removed(story_id, to_keys(answer["dropped"]))
+
+    async def follow(
+        self, positions: Sequence[storage_pb2.StoryPosition], *, max_bytes: int
+    ) -> tuple[Sequence[storage_pb2.StoryChange], bool]:
+        """Returns what is new."""
+        answer = await self._connection.rpc(
+            "follow_stories",
+            positions=from_positions(positions),
+            most_bytes=max_bytes,
+            now=self._connection.now(),
+        )
+        return to_answer(positions, answer, max_bytes=max_bytes)
 
     async def claim(self, lease: Lease, *, most: int, story_ids: Collection[str]) -> Sequence[storage_pb2.ClaimedStory]:
         """Takes leases. Not repeated where it may have been done: the leases that were taken then just run out."""
         claimed = await self._connection.rpc(
             "claim_stories",
             safe=False,
-            runner=lease.runner,
             duration_us=lease.duration,
             most=most,
             story_ids=sorted(story_ids) or None,
@@ -158,6 +176,7 @@ class SupabaseStoryStore:
             "checkpoint_stories",
             lease_us=lease_duration,
             items=[to_item(checkpoint) for checkpoint in checkpoints],
+            ending=rows.from_ending(self._connection.now()),
             now=self._connection.now(),
         )
         return [to_result(verdict) for verdict in verdicts]
@@ -167,12 +186,16 @@ class SupabaseStoryStore:
         given = [{"id": lease.story_id, "lease_token": lease.lease_token} for lease in leases]
         return int(await self._connection.rpc("release_stories", leases=given))
 
-    async def check_lease(self, story_id: str, lease_token: int) -> None:
-        """Asks whether a run holds a story."""
-        refusals.check(await self._connection.rpc("check_lease", story_id=story_id, lease_token=lease_token), story_id)
+    async def manifest(self, story_id: str, lease_token: int, audio_id: str) -> Manifest | StoredAudio:
+        """Returns the narration to compose, or the audio that it became."""
+        answer = await self._connection.rpc(
+            "load_manifest", story_id=story_id, lease_token=lease_token, audio_id=audio_id
+        )
+        refusals.check(answer, story_id)
+        return to_audio(answer) if "audio" in answer else to_manifest(answer)
 
     async def attach_audio(
-        self, story_id: str, lease_token: int, audio: common_pb2.StoryAudio, key: AudioKey
+        self, story_id: str, lease_token: int, audio: common_pb2.StoryAudio, key: ObjectKey
     ) -> Attached:
         """Gives a story its audio."""
         answer = await self._connection.rpc(
@@ -183,25 +206,12 @@ class SupabaseStoryStore:
             now=self._connection.now(),
         )
         refusals.check(answer, story_id)
-        dropped = answer["dropped"]
-        kept = common_pb2.StoryAudio.FromString(from_base64(answer["audio"]))
-        return Attached(kept, [] if dropped is None else [AudioKey(story_id, dropped)])
+        return Attached(common_pb2.StoryAudio.FromString(from_base64(answer["audio"])), to_keys(answer["dropped"]))
 
-    async def find_audio(self, owner: str, story_id: str) -> KeptAudio | None:
-        """The audio of a story."""
-        answer = await self._connection.rpc("find_audio", owner=owner, story_id=story_id)
+    async def find_audio(self, owner: str, story_id: str, audio_id: str) -> StoredAudio | UnfinishedAudio | None:
+        """Returns the audio of a story, finished or in the making."""
+        answer = await self._connection.rpc("find_audio", owner=owner, story_id=story_id, audio_id=audio_id or None)
         refusals.check(answer, story_id)
         if not answer:
             return None
-        audio = common_pb2.StoryAudio.FromString(from_base64(answer["audio"]))
-        return KeptAudio(audio, AudioKey(story_id, answer["object_id"]))
-
-    async def known_audio(self, keys: Collection[AudioKey]) -> Collection[AudioKey]:
-        """Keys of audio that is referred to."""
-        object_ids = [key.object_id for key in keys]
-        known = await self._connection.rpc("known_audio", object_ids=object_ids)
-        return {AudioKey(row["story_id"], row["object_id"]) for row in known}.intersection(keys)
-
-    async def store_id(self) -> str:
-        """The id of the schema, made when it is first asked for."""
-        return str((await self._connection.rpc("store_id"))["id"])
+        return to_audio(answer) if "audio" in answer else to_unfinished(answer)

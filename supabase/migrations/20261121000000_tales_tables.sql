@@ -108,7 +108,8 @@ create table tales.stories (
   narrate boolean not null,
   rating smallint check (rating between 1 and 10),
   title text not null default '' check (char_length(title) <= 500),
-  content text not null default '' check (char_length(content) <= 65536),
+  content text not null default '',
+  content_length integer not null generated always as (char_length(content)) stored check (content_length <= 65536),
   content_complete boolean not null default false,
   embedded_parts text[] not null default '{}',
   created_at timestamptz not null,
@@ -117,14 +118,13 @@ create table tales.stories (
   -- The run.
   lease_token bigint not null default 0 check (lease_token >= 0),
   lease_expires_at timestamptz,
-  runner text not null default '',
   started_at timestamptz,
   pickup_count integer not null default 0 check (pickup_count >= 0),
   handed_over boolean not null default false,
   narration_audio_id uuid,
   narration bytea,
   segment_count integer not null default 0 check (segment_count >= 0),
-  -- What was asked for, and how it began; the kept child and hero as they were then.
+  -- What was asked for, and how it began; the stored child and hero as they were then.
   spec bytea not null,
   story bytea not null,
   voice bytea not null,
@@ -172,11 +172,50 @@ create table tales.story_problems (
   primary key (story_id, digest)
 );
 
+-- Files of the object stores, noted before their first byte is written. NOTED: being written, or left behind by a writer
+-- that ended; STORED: a segment or the audio of a story; DELETED: bytes to remove, then the row. `child_id` is that of the
+-- story it was deleted with.
+create table tales.objects (
+  object_id uuid primary key,
+  kind text not null check (kind in ('audio', 'segment')),
+  state text not null default 'NOTED' check (state in ('NOTED', 'STORED', 'DELETED')),
+  changed_at timestamptz not null,
+  child_id uuid
+);
+
+-- The segment store, by content. `segment` is a StoredSegment.
+create table tales.segments (
+  key text primary key check (key ~ '^[0-9a-f]{64}$'),
+  object_id uuid not null unique references tales.objects (object_id),
+  size_bytes bigint not null check (size_bytes > 0),
+  sha256 bytea not null check (octet_length(sha256) = 32),
+  segment bytea not null,
+  last_used_at timestamptz not null
+);
+
+-- Bytes of all segments together: at most one row.
+create table tales.segment_total (
+  only_row boolean primary key default true check (only_row),
+  size_bytes bigint not null check (size_bytes >= 0)
+);
+
+create table tales.segment_uses (
+  story_id uuid not null references tales.stories (id) on delete cascade,
+  key text not null references tales.segments (key) on delete cascade,
+  primary key (story_id, key)
+);
+comment on table tales.segment_uses is 'Which stories asked for a segment: those in the making protect it, and it is deleted with the last one';
+
+-- Manifests: the narration in the making, and the one that the audio was composed from. Ends are exclusive: code points
+-- of the content, bytes of the audio.
 create table tales.story_segments (
   story_id uuid not null references tales.stories (id) on delete cascade,
   audio_id uuid not null,
   position integer not null check (position >= 0),
+  key text not null,
   sha256 bytea not null check (octet_length(sha256) = 32),
+  text_end bigint not null check (text_end >= 0),
+  audio_end bigint not null check (audio_end > 0),
   segment bytea not null,
   primary key (story_id, audio_id, position)
 );
@@ -185,7 +224,7 @@ create table tales.story_segments (
 create table tales.story_audio (
   story_id uuid primary key references tales.stories (id) on delete cascade,
   audio_id uuid not null,
-  object_id uuid not null unique,
+  object_id uuid not null unique references tales.objects (object_id),
   sha256 bytea not null check (octet_length(sha256) = 32),
   size_bytes bigint not null check (size_bytes >= 0),
   content_type text not null,
@@ -194,14 +233,7 @@ create table tales.story_audio (
   audio bytea not null
 );
 
--- Files of the bucket, noted before their first byte is sent: `stories/<story_id>/<object_id>`.
-create table tales.audio_objects (
-  object_id uuid primary key,
-  story_id uuid not null,
-  created_at timestamptz not null
-);
-
--- Requests and tombstones outlive what they name: who asks again must learn that it was deleted.
+-- Requests and tombstones outlive what they name: a repeated request must learn that it was deleted.
 create table tales.requests (
   owner text not null check (owner <> ''),
   request_id text not null check (char_length(request_id) between 1 and 128),
@@ -218,20 +250,6 @@ create table tales.tombstones (
   deleted_at timestamptz not null
 );
 
--- What is still to be done about removed stories: files to remove and, until caches have forgotten them, the hashes of
--- their segments (32 bytes each, one after the other). One that was being made is told to caches once more at
--- `again_at`. Ids and hashes alone: nothing here says what a story was about.
-create table tales.removals (
-  story_id uuid primary key,
-  owner text not null check (owner <> ''),
-  child_id uuid,
-  segment_sha256 bytea not null check (octet_length(segment_sha256) % 32 = 0),
-  audio_count integer not null check (audio_count >= 0),
-  object_ids uuid[] not null,
-  forgotten boolean not null default false,
-  again_at timestamptz
-);
-
 -- Lists.
 create index children_by_owner on tales.children (owner, created_at desc, id desc);
 create index heroes_by_owner on tales.heroes (owner, created_at desc, id desc);
@@ -245,15 +263,15 @@ create index stories_by_rating on tales.stories (owner, rating, created_at desc,
 create index stories_by_search on tales.stories using gin (search);
 create index story_attempts_in_order on tales.story_attempts (story_id, sequence);
 create index story_problems_in_order on tales.story_problems (story_id, sequence);
--- Claims, expiry, removals.
+-- Claims, expiry, removal, eviction.
 create index stories_unfinished on tales.stories (created_at, id) where state in ('PENDING', 'WRITING', 'NARRATING');
 create index stories_finished on tales.stories (created_at, id)
   where state in ('READY', 'READY_WITHOUT_AUDIO', 'FAILED', 'CANCELLED');
 create index requests_by_resource on tales.requests (resource_id);
-create index removals_by_child on tales.removals (owner, child_id) where child_id is not null;
-create index removals_with_files on tales.removals (story_id) where object_ids <> '{}';
-create index audio_objects_by_time on tales.audio_objects (created_at, object_id);
-create index audio_objects_by_story on tales.audio_objects (story_id);
+create index objects_to_remove on tales.objects (changed_at, object_id) where state <> 'STORED';
+create index objects_by_child on tales.objects (child_id) where child_id is not null;
+create index segments_by_use on tales.segments (last_used_at);
+create index segment_uses_by_key on tales.segment_uses (key);
 
 -- The time of the present call, set by `begin_call`; elsewhere the clock.
 create function tales.now() returns timestamptz

@@ -22,26 +22,26 @@ create function tales.find_request(p_owner text, p_request jsonb, p_resource_id 
   language plpgsql
 as $$
 declare
-  v_kept tales.requests;
+  v_stored tales.requests;
 begin
   if p_request is null then
     return null;
   end if;
-  select * into v_kept from tales.requests where owner = p_owner and request_id = p_request ->> 'id';
+  select * into v_stored from tales.requests where owner = p_owner and request_id = p_request ->> 'id';
   if not found then
     return null;
   end if;
   -- A fingerprint of zeros stands for a request whose content is forgotten.
-  if v_kept.rpc <> p_request ->> 'rpc'
-    or v_kept.fingerprint not in (tales.to_bytes(p_request ->> 'fingerprint'), decode(repeat('00', 32), 'hex'))
-    or v_kept.resource_id <> coalesce(p_resource_id, v_kept.resource_id)
+  if v_stored.rpc <> p_request ->> 'rpc'
+    or v_stored.fingerprint not in (tales.to_bytes(p_request ->> 'fingerprint'), decode(repeat('00', 32), 'hex'))
+    or v_stored.resource_id <> coalesce(p_resource_id, v_stored.resource_id)
   then
     perform tales.refuse('REQUEST_ID_REUSED');
   end if;
-  if exists (select from tales.tombstones where resource_id = v_kept.resource_id and owner = p_owner) then
-    perform tales.refuse('DELETED', jsonb_build_object('id', v_kept.resource_id));
+  if exists (select from tales.tombstones where resource_id = v_stored.resource_id and owner = p_owner) then
+    perform tales.refuse('DELETED', jsonb_build_object('id', v_stored.resource_id));
   end if;
-  return v_kept.resource_id;
+  return v_stored.resource_id;
 end
 $$;
 
@@ -74,13 +74,12 @@ end
 $$;
 
 -- Takes the lease of a story that is known to be free. The first claim and one after a hand-over do not count.
-create function tales.take_lease(p_story_id uuid, p_runner text, p_duration_us bigint) returns void
+create function tales.take_lease(p_story_id uuid, p_duration_us bigint) returns void
   language sql
 as $$
   update tales.stories set
     lease_token = lease_token + 1,
     lease_expires_at = tales.now() + p_duration_us * interval '1 microsecond',
-    runner = p_runner,
     pickup_count = pickup_count + (started_at is not null and not handed_over)::integer,
     handed_over = false,
     started_at = coalesce(started_at, tales.now())
@@ -105,7 +104,7 @@ as $$
   where story_id = p_story_id and audio_id = p_audio_id and position < p_count
 $$;
 
--- A story as kept; without `p_full` less its ledger and the segments of its audio.
+-- A story as stored; without `p_full` less its ledger and the segments of its audio.
 create function tales.story_record(p_owner text, p_story_id uuid, p_full boolean) returns jsonb
   language plpgsql stable
 as $$
@@ -160,9 +159,9 @@ end
 $$;
 
 -- Keeps a story unless its request or id is known. `p_story` holds the columns that are given by value; `p_request` and
--- `p_lease` ({runner, duration_us}) may be null. The kept child and hero are taken into it as they are now.
+-- `p_lease_us` may be null. The stored child and hero are taken into it as they are now.
 create function tales.create_story(
-  p_owner text, p_story jsonb, p_problems jsonb, p_request jsonb, p_lease jsonb, p_now timestamptz default null
+  p_owner text, p_story jsonb, p_problems jsonb, p_request jsonb, p_lease_us bigint, p_now timestamptz default null
 ) returns jsonb
   language plpgsql
 as $$
@@ -226,8 +225,8 @@ begin
     return jsonb_build_object('created', false, 'record', tales.story_record(p_owner, v_known, false));
   end if;
   perform tales.keep_problems(v_new.id, p_problems);
-  if p_lease is not null then
-    perform tales.take_lease(v_new.id, p_lease ->> 'runner', (p_lease ->> 'duration_us')::bigint);
+  if p_lease_us is not null then
+    perform tales.take_lease(v_new.id, p_lease_us);
   end if;
   return jsonb_build_object('created', true, 'record', tales.story_record(p_owner, v_new.id, false));
 exception when sqlstate 'TALES' then
@@ -302,10 +301,21 @@ begin
 end
 $$;
 
--- Makes a change: {kind: Rate, rating}, {kind: Cancel}, {kind: Retry} or {kind: Narrate, voice}. `p_request` and
--- `p_lease` may be null, `p_expected_revision` too.
+-- Ends the attempts of a story that are STARTED. `p_ending` is {ended_at, ending}; `ending` has the fields of an Attempt
+-- that say so: in a serialized message the last value of a field counts.
+create function tales.cancel_attempts(p_story_id uuid, p_ending jsonb) returns void
+  language sql
+as $$
+  update tales.story_attempts set
+    outcome = 'CANCELLED', ended_at = (p_ending ->> 'ended_at')::timestamptz,
+    attempt = attempt || tales.to_bytes(p_ending ->> 'ending')
+  where story_id = p_story_id and outcome = 'STARTED'
+$$;
+
+-- Makes a change: {kind: Rate, rating}, {kind: Cancel, ended_at, ending}, {kind: Retry} or {kind: Narrate, voice}.
+-- `p_request`, `p_lease_us` and `p_expected_revision` may be null.
 create function tales.update_story(
-  p_owner text, p_story_id uuid, p_change jsonb, p_request jsonb, p_lease jsonb, p_expected_revision bigint,
+  p_owner text, p_story_id uuid, p_change jsonb, p_request jsonb, p_lease_us bigint, p_expected_revision bigint,
   p_now timestamptz default null
 ) returns jsonb
   language plpgsql
@@ -318,7 +328,7 @@ declare
   v_reason text;
   v_detail text;
 begin
-  select * into v_story from tales.stories where id = p_story_id and owner = p_owner for update;
+  select * into v_story from tales.stories where id = p_story_id and owner = p_owner for no key update;
   if not found then
     -- A repeated request learns that its story is gone.
     perform tales.find_request(p_owner, p_request, p_story_id);
@@ -347,14 +357,15 @@ begin
         where id = p_story_id;
     end if;
   elsif v_kind = 'Cancel' then
-    -- A finished story that is only being told again goes back to what it was: its text and its audio are kept.
+    -- A finished story that is only being narrated again goes back to what it was, with its text and its audio.
     update tales.stories set
       state = case
         when state = 'NARRATING' and exists (select from tales.story_audio where story_id = p_story_id) then 'READY'
         else 'CANCELLED'
       end,
-      revision = revision + 1, ended_at = v_now, lease_token = lease_token + 1, lease_expires_at = null, runner = ''
+      revision = revision + 1, ended_at = v_now, lease_expires_at = null
     where id = p_story_id;
+    perform tales.cancel_attempts(p_story_id, p_change);
   else
     if not tales.keep_request(p_owner, p_request, p_story_id) then
       -- The same request id was used for another story at the same moment.
@@ -362,11 +373,11 @@ begin
     end if;
     update tales.stories set
       state = case v_kind when 'Retry' then 'PENDING' else 'NARRATING' end,
-      revision = revision + 1, ended_at = null, lease_expires_at = null, runner = '', started_at = null,
+      revision = revision + 1, ended_at = null, lease_expires_at = null, started_at = null,
       pickup_count = 0, handed_over = false
     where id = p_story_id;
     if v_kind = 'Narrate' then
-      -- The book of the run is forgotten, but not the one that the kept audio came from.
+      -- The manifest in the making goes; the one that the stored audio was composed from stays.
       delete from tales.story_segments
         where story_id = p_story_id
         and audio_id not in (select audio_id from tales.story_audio where story_id = p_story_id);
@@ -375,8 +386,8 @@ begin
         voice = tales.to_bytes(p_change ->> 'voice')
       where id = p_story_id;
     end if;
-    if p_lease is not null then
-      perform tales.take_lease(p_story_id, p_lease ->> 'runner', (p_lease ->> 'duration_us')::bigint);
+    if p_lease_us is not null then
+      perform tales.take_lease(p_story_id, p_lease_us);
     end if;
   end if;
   return jsonb_build_object('changed', v_changed, 'record', tales.story_record(p_owner, p_story_id, false));

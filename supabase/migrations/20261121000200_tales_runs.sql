@@ -1,9 +1,9 @@
--- Runs: leases, checkpoints, audio. These work across owners; a run writes with the token of its lease.
+-- Runs: leases, checkpoints, and what follows them. These work across owners; a run writes with the token of its lease.
 
--- Takes the leases of at most `p_most` unfinished stories that nobody holds, oldest first; `p_story_ids` null: any.
--- Rows that another claimer is at are passed over, so no two claimers get the same.
+-- Takes the leases of at most `p_most` unfinished stories that no run holds, oldest first; `p_story_ids` null: any.
+-- Rows that another claimer has locked are passed over, so no two claimers get the same.
 create function tales.claim_stories(
-  p_runner text, p_duration_us bigint, p_most integer, p_story_ids uuid[] default null, p_now timestamptz default null
+  p_duration_us bigint, p_most integer, p_story_ids uuid[] default null, p_now timestamptz default null
 ) returns jsonb
   language plpgsql
 as $$
@@ -18,12 +18,11 @@ begin
       and (p_story_ids is null or id = any (p_story_ids))
     order by created_at, id
     limit p_most
-    for update skip locked
+    for no key update skip locked
   ), taken as (
     update tales.stories s set
       lease_token = s.lease_token + 1,
       lease_expires_at = v_now + p_duration_us * interval '1 microsecond',
-      runner = p_runner,
       pickup_count = s.pickup_count + (s.started_at is not null and not s.handed_over)::integer,
       handed_over = false,
       started_at = coalesce(s.started_at, v_now)
@@ -53,16 +52,16 @@ begin
       on g.id = s.id and g.lease_token = s.lease_token
     where s.lease_expires_at is not null
     order by s.id
-    for update of s
+    for no key update of s
   )
-  update tales.stories s set lease_expires_at = null, runner = '', handed_over = true from given where s.id = given.id;
+  update tales.stories s set lease_expires_at = null, handed_over = true from given where s.id = given.id;
   get diagnostics v_released = row_count;
   return v_released;
 end
 $$;
 
--- Why a run with this token can not write to a story, null if it can. A lease whose time is over still holds while
--- nobody has claimed the story.
+-- Why a run with this token cannot write to a story, null if it can. An expired lease still holds until the story is
+-- claimed.
 create function tales.lease_refusal(p_story tales.stories, p_lease_token bigint) returns text
   language sql immutable
   return case
@@ -71,12 +70,14 @@ create function tales.lease_refusal(p_story tales.stories, p_lease_token bigint)
     when p_story.lease_expires_at is null then 'LEASE_LOST'
   end;
 
--- Keeps what runs have made, all in one transaction; one verdict for each item, in order: {id, refused, message,
+-- Stores what runs have made, all in one transaction; one verdict for each item, in order: {id, refused, message,
 -- lease_expires_at}. An item is {id, lease_token} and, of what is new, state, title, text {offset, text},
--- content_complete, generation {record}, narration {audio_id, header}, segments [{index, sha256, segment}], attempts,
--- problems, embedded_parts. What is kept already and agrees is passed over, so a batch can be repeated.
-create function tales.checkpoint_stories(p_lease_us bigint, p_items jsonb, p_now timestamptz default null)
-  returns jsonb
+-- content_complete, generation {record}, narration {audio_id, header}, segments [{index, key, sha256, text_start,
+-- text_end, audio_start, audio_end, segment}], attempts, problems, embedded_parts. What is stored already and agrees is
+-- passed over, so a batch can be repeated. `p_ending` {ended_at, ending} is as in `tales.update_story`.
+create function tales.checkpoint_stories(
+  p_lease_us bigint, p_items jsonb, p_ending jsonb, p_now timestamptz default null
+) returns jsonb
   language plpgsql
 as $$
 declare
@@ -85,13 +86,20 @@ declare
   v_item jsonb;
   v_verdicts jsonb := '[]';
 begin
-  -- In one order, so that two batches can not wait for each other.
+  -- Stories before segments, each by key: one order for all transactions, so that no two wait for each other.
   perform from tales.stories
     where id in (select (one ->> 'id')::uuid from jsonb_array_elements(p_items) as given (one))
     order by id
-    for update;
+    for no key update;
+  perform from tales.segments
+    where key in (
+      select segment ->> 'key' from jsonb_array_elements(p_items) as given (one),
+        jsonb_array_elements(coalesce(one -> 'segments', '[]')) as of_one (segment)
+    )
+    order by key
+    for key share;
   for v_item in select one from jsonb_array_elements(p_items) with ordinality as given (one, place) order by place loop
-    v_verdicts := v_verdicts || tales.checkpoint_story(v_item, v_now, v_expires);
+    v_verdicts := v_verdicts || tales.checkpoint_story(v_item, p_ending, v_now, v_expires);
   end loop;
   return v_verdicts;
 end
@@ -102,14 +110,16 @@ create function tales.checkpoint_refused(p_id uuid, p_reason text, p_message tex
   return jsonb_build_object('id', p_id, 'refused', p_reason, 'message', p_message);
 
 -- One item of a batch; its row is locked.
-create function tales.checkpoint_story(p_item jsonb, p_now timestamptz, p_expires timestamptz) returns jsonb
+create function tales.checkpoint_story(
+  p_item jsonb, p_ending jsonb, p_now timestamptz, p_expires timestamptz
+) returns jsonb
   language plpgsql
 as $$
 declare
   v_id uuid := p_item ->> 'id';
   v_token bigint := p_item ->> 'lease_token';
   v_story tales.stories;
-  v_kept_audio_id uuid;
+  v_stored_audio_id uuid;
   v_refused text;
   v_text text := '';
   v_start integer;
@@ -119,11 +129,14 @@ declare
   v_title text := '';
   v_audio_id uuid := p_item -> 'narration' ->> 'audio_id';
   v_begins boolean;
-  v_kept_segments integer;
+  v_stored_segments integer;
   v_segments jsonb[] := '{}';
   v_segment jsonb;
   v_index integer;
-  v_sha256 bytea;
+  v_known_key text;
+  v_known_sha256 bytea;
+  v_text_end bigint := 0;
+  v_audio_end bigint := 0;
   v_complete boolean;
   v_state text;
   v_moved boolean;
@@ -133,11 +146,12 @@ begin
   if not found then
     return tales.checkpoint_refused(v_id, 'STORY_NOT_FOUND', 'There is no story of that id.');
   end if;
-  select audio_id into v_kept_audio_id from tales.story_audio where story_id = v_id;
+  select audio_id into v_stored_audio_id from tales.story_audio where story_id = v_id;
   v_state := coalesce(p_item ->> 'state', v_story.state);
   v_moved := v_state <> v_story.state;
 
-  -- The lease. The checkpoint that ended the story may come once more: its answer was lost.
+  -- The lease. The checkpoint that ended the story may come once more, and a run that learns late that its story has
+  -- ended may add to the ledger.
   if v_story.ended_at is not null and p_item ->> 'state' = v_story.state then
     v_refused := case when v_token <> v_story.lease_token then 'LEASE_LOST' end;
   else
@@ -151,18 +165,18 @@ begin
 
   -- The text.
   if p_item ? 'text' then
-    v_length := char_length(v_story.content);
+    v_length := v_story.content_length;
     v_start := (p_item -> 'text' ->> 'offset')::bigint;
     v_text := p_item -> 'text' ->> 'text';
     if v_start > v_length then
       return tales.checkpoint_refused(
-        v_id, 'CHECKPOINT_CONFLICT', 'The text begins beyond the end of what is kept.'
+        v_id, 'CHECKPOINT_CONFLICT', 'The text begins beyond the end of what is stored.'
       );
     end if;
     v_end := v_start + char_length(v_text);
     v_overlap := least(v_end, v_length) - v_start;
     if substr(v_story.content, v_start + 1, v_overlap) <> left(v_text, v_overlap) then
-      return tales.checkpoint_refused(v_id, 'CHECKPOINT_CONFLICT', 'The text differs from what is kept.');
+      return tales.checkpoint_refused(v_id, 'CHECKPOINT_CONFLICT', 'The text differs from what is stored.');
     end if;
     if v_end <= v_length then
       v_text := '';
@@ -185,39 +199,64 @@ begin
     return tales.checkpoint_refused(v_id, 'CHECKPOINT_CONFLICT', 'The story has another title.');
   end if;
 
-  -- The book. Under the audio id that is kept the first header stays: it is pinned.
+  -- The narration. Under an audio id that is known the first header stays: it is pinned.
   v_begins := v_audio_id is not null and v_audio_id is distinct from v_story.narration_audio_id;
-  if v_begins and v_audio_id = v_kept_audio_id then
-    return tales.checkpoint_refused(v_id, 'CHECKPOINT_CONFLICT', 'The audio id names the audio that is kept.');
+  if v_begins and v_audio_id = v_stored_audio_id then
+    return tales.checkpoint_refused(v_id, 'CHECKPOINT_CONFLICT', 'The audio id names the audio that is stored.');
   end if;
   if not v_begins then
     v_audio_id := v_story.narration_audio_id;
   end if;
 
-  -- Its segments.
-  v_kept_segments := case when v_begins then 0 else v_story.segment_count end;
+  -- Its manifest.
+  v_stored_segments := case when v_begins then 0 else v_story.segment_count end;
+  if v_stored_segments > 0 and p_item ? 'segments' then
+    select text_end, audio_end into v_text_end, v_audio_end from tales.story_segments
+      where story_id = v_id and audio_id = v_audio_id and position = v_stored_segments - 1;
+  end if;
   for v_segment in select one from jsonb_array_elements(coalesce(p_item -> 'segments', '[]')) as given (one) loop
     v_index := v_segment ->> 'index';
     if v_audio_id is null then
       return tales.checkpoint_refused(
         v_id, 'CHECKPOINT_CONFLICT', 'There is no narration yet that the segments could belong to.'
       );
-    elsif v_index > v_kept_segments + cardinality(v_segments) then
+    elsif v_index > v_stored_segments + cardinality(v_segments) then
       return tales.checkpoint_refused(
         v_id, 'CHECKPOINT_CONFLICT', 'A segment is missing before the one that is given.'
       );
-    elsif v_index = v_kept_segments + cardinality(v_segments) then
+    elsif v_index = v_stored_segments + cardinality(v_segments) then
+      if (v_segment ->> 'text_start')::bigint <> v_text_end or (v_segment ->> 'audio_start')::bigint <> v_audio_end
+        or (v_segment ->> 'text_end')::bigint < v_text_end
+      then
+        return tales.checkpoint_refused(
+          v_id, 'CHECKPOINT_CONFLICT', 'A segment does not begin where the one before it ends.'
+        );
+      end if;
+      v_text_end := v_segment ->> 'text_end';
+      v_audio_end := v_segment ->> 'audio_end';
+      if not exists (
+        select from tales.segments
+        where key = v_segment ->> 'key' and sha256 = tales.to_bytes(v_segment ->> 'sha256')
+          and size_bytes = v_audio_end - (v_segment ->> 'audio_start')::bigint
+      ) then
+        return tales.checkpoint_refused(
+          v_id, 'CHECKPOINT_CONFLICT', 'A segment is not in the segment store with its key, size and SHA-256.'
+        );
+      end if;
       v_segments := v_segments || v_segment;
       continue;
-    elsif v_index >= v_kept_segments then
-      v_sha256 := tales.to_bytes(v_segments[v_index - v_kept_segments + 1] ->> 'sha256');
+    elsif v_index >= v_stored_segments then
+      v_known_key := v_segments[v_index - v_stored_segments + 1] ->> 'key';
+      v_known_sha256 := tales.to_bytes(v_segments[v_index - v_stored_segments + 1] ->> 'sha256');
     else
-      select sha256 into v_sha256 from tales.story_segments
+      select key, sha256 into v_known_key, v_known_sha256 from tales.story_segments
         where story_id = v_id and audio_id = v_audio_id and position = v_index;
     end if;
-    if v_sha256 is distinct from tales.to_bytes(v_segment ->> 'sha256') then
+    if v_known_key is distinct from v_segment ->> 'key'
+      or v_known_sha256 is distinct from tales.to_bytes(v_segment ->> 'sha256')
+    then
       return tales.checkpoint_refused(
-        v_id, 'CHECKPOINT_CONFLICT', 'A segment differs from the one that is kept.'
+        v_id, 'CHECKPOINT_CONFLICT', 'A segment differs from the one that is stored.'
       );
     end if;
   end loop;
@@ -225,12 +264,14 @@ begin
   -- The state.
   v_complete := v_story.content_complete or coalesce((p_item ->> 'content_complete')::boolean, false);
   if v_moved then
-    if v_state = 'WRITING' and v_story.state = 'NARRATING' then
+    if v_state = 'CANCELLED' then
+      v_refused := 'A run does not cancel its story.';
+    elsif v_state = 'WRITING' and v_story.state = 'NARRATING' then
       v_refused := 'A story whose text is whole is not written any more.';
     elsif v_state in ('NARRATING', 'READY', 'READY_WITHOUT_AUDIO') and not v_complete then
       v_refused := 'The text is not whole yet.';
-    elsif v_state = 'READY' and v_story.narrate and v_kept_audio_id is null then
-      v_refused := 'The audio is not kept yet.';
+    elsif v_state = 'READY' and v_story.narrate and v_stored_audio_id is null then
+      v_refused := 'The audio is not stored yet.';
     end if;
   end if;
   v_progress := v_text <> '' or v_title <> '' or v_begins or cardinality(v_segments) > 0 or v_moved
@@ -262,17 +303,24 @@ begin
       started_at = excluded.started_at, ended_at = excluded.ended_at, attempt = excluded.attempt;
   perform tales.keep_problems(v_id, coalesce(p_item -> 'problems', '[]'));
   if v_story.ended_at is not null then
+    perform tales.cancel_attempts(v_id, p_ending);
+    if p_item ? 'generation' then
+      update tales.stories set generation = tales.to_bytes(p_item -> 'generation' ->> 'record') where id = v_id;
+    end if;
     return jsonb_build_object('id', v_id);
   end if;
   if v_begins then
-    -- The book before it is closed, unless the kept audio came from it.
+    -- The manifest before it goes, unless the stored audio was composed from it.
     delete from tales.story_segments
-      where story_id = v_id and audio_id is distinct from v_kept_audio_id;
+      where story_id = v_id and audio_id is distinct from v_stored_audio_id;
   end if;
-  insert into tales.story_segments (story_id, audio_id, position, sha256, segment)
-    select v_id, v_audio_id, (one ->> 'index')::integer, tales.to_bytes(one ->> 'sha256'),
-      tales.to_bytes(one ->> 'segment')
+  insert into tales.story_segments (story_id, audio_id, position, key, sha256, text_end, audio_end, segment)
+    select v_id, v_audio_id, (one ->> 'index')::integer, one ->> 'key', tales.to_bytes(one ->> 'sha256'),
+      (one ->> 'text_end')::bigint, (one ->> 'audio_end')::bigint, tales.to_bytes(one ->> 'segment')
     from unnest(v_segments) as given (one);
+  insert into tales.segment_uses (story_id, key)
+    select distinct v_id, one ->> 'key' from unnest(v_segments) as given (one) order by one ->> 'key'
+    on conflict do nothing;
   if v_state not in ('PENDING', 'WRITING', 'NARRATING') then
     p_expires := null;
   end if;
@@ -291,10 +339,9 @@ begin
       ),
       narration_audio_id = v_audio_id,
       narration = case when v_begins then tales.to_bytes(p_item -> 'narration' ->> 'header') else narration end,
-      segment_count = v_kept_segments + cardinality(v_segments),
+      segment_count = v_stored_segments + cardinality(v_segments),
       pickup_count = case when v_progress then 0 else pickup_count end,
       ended_at = case when p_expires is null then p_now end,
-      runner = case when p_expires is null then '' else runner end,
       lease_expires_at = p_expires
     where id = v_id;
   else
@@ -304,131 +351,85 @@ begin
 end
 $$;
 
--- Refuses unless a run holds the story with this token.
-create function tales.check_lease(p_story_id uuid, p_lease_token bigint) returns jsonb
+-- What is new in stories, in order: {changes, more}. A position is {story_id, lease_token, state, text_length, audio_id,
+-- segment_count, problem_count}; a change is {id, state, leased, title, content_complete, text, narration, segments,
+-- problems}, the last four being what lies behind the position, or {id} of a story that is not there. With a lease token
+-- only the end of that run's lease is new, and none of the four is returned. Ends, with `more`, once the changes have
+-- `p_most_bytes`.
+create function tales.follow_stories(p_positions jsonb, p_most_bytes bigint, p_now timestamptz default null)
+  returns jsonb
   language plpgsql stable
 as $$
 declare
-  v_story tales.stories;
+  v_one record;
+  v_change jsonb;
+  v_changes jsonb[] := '{}';
+  v_bytes bigint := 0;
 begin
-  select * into v_story from tales.stories where id = p_story_id;
-  if not found then
-    return jsonb_build_object('refused', 'STORY_NOT_FOUND');
-  end if;
-  return jsonb_build_object('refused', tales.lease_refusal(v_story, p_lease_token));
-end
-$$;
-
--- Makes `p_audio` {audio_id, object_id, sha256, size_bytes, content_type, duration_us, audio} the audio of a story;
--- {audio, dropped}: the audio as kept, and the object that nothing refers to any more.
-create function tales.attach_audio(
-  p_story_id uuid, p_lease_token bigint, p_audio jsonb, p_now timestamptz default null
-) returns jsonb
-  language plpgsql
-as $$
-declare
-  v_now timestamptz := tales.begin_call(p_now);
-  v_story tales.stories;
-  v_kept tales.story_audio;
-  v_audio_id uuid := p_audio ->> 'audio_id';
-  v_object_id uuid := p_audio ->> 'object_id';
-begin
-  select * into v_story from tales.stories where id = p_story_id for update;
-  if not found then
-    return jsonb_build_object('refused', 'STORY_NOT_FOUND');
-  end if;
-  if tales.lease_refusal(v_story, p_lease_token) is not null then
-    return jsonb_build_object('refused', tales.lease_refusal(v_story, p_lease_token));
-  end if;
-  select * into v_kept from tales.story_audio where story_id = p_story_id;
-  if v_kept.audio_id = v_audio_id then
-    if v_kept.sha256 <> tales.to_bytes(p_audio ->> 'sha256') then
-      return jsonb_build_object('refused', 'AUDIO_MISMATCH');
-    end if;
-    return jsonb_build_object(
-      'audio', tales.to_base64(v_kept.audio),
-      'dropped', case when v_kept.object_id <> v_object_id then v_object_id end
-    );
-  end if;
-  insert into tales.story_audio (
-      story_id, audio_id, object_id, sha256, size_bytes, content_type, duration_us, segment_count, audio
-    ) values (
-      p_story_id, v_audio_id, v_object_id, tales.to_bytes(p_audio ->> 'sha256'), (p_audio ->> 'size_bytes')::bigint,
-      p_audio ->> 'content_type', (p_audio ->> 'duration_us')::bigint,
-      case when v_story.narration_audio_id = v_audio_id then v_story.segment_count else 0 end,
-      tales.to_bytes(p_audio ->> 'audio')
-    )
-    on conflict (story_id) do update set
-      audio_id = excluded.audio_id, object_id = excluded.object_id, sha256 = excluded.sha256,
-      size_bytes = excluded.size_bytes, content_type = excluded.content_type, duration_us = excluded.duration_us,
-      segment_count = excluded.segment_count, audio = excluded.audio;
-  delete from tales.story_segments
-    where story_id = p_story_id and audio_id <> v_audio_id and audio_id is distinct from v_story.narration_audio_id;
-  update tales.stories set updated_at = v_now where id = p_story_id;
-  return jsonb_build_object('audio', p_audio ->> 'audio', 'dropped', v_kept.object_id);
-end
-$$;
-
--- The audio of a story: {audio, object_id}, or {} while it has none.
-create function tales.find_audio(p_owner text, p_story_id uuid) returns jsonb
-  language plpgsql stable
-as $$
-declare
-  v_audio tales.story_audio;
-begin
-  if not exists (select from tales.stories where id = p_story_id and owner = p_owner) then
-    return jsonb_build_object('refused', 'STORY_NOT_FOUND');
-  end if;
-  select * into v_audio from tales.story_audio where story_id = p_story_id;
-  if not found then
-    return '{}';
-  end if;
-  return jsonb_build_object('audio', tales.to_base64(v_audio.audio), 'object_id', v_audio.object_id);
-end
-$$;
-
--- Of objects those that stories refer to: [{story_id, object_id}].
-create function tales.known_audio(p_object_ids uuid[]) returns jsonb
-  language sql stable
-as $$
-  select coalesce(jsonb_agg(jsonb_build_object('story_id', story_id, 'object_id', object_id)), '[]')
-  from tales.story_audio where object_id = any (p_object_ids)
-$$;
-
--- Notes a file of the bucket before its first byte is sent.
-create function tales.note_audio_object(p_story_id uuid, p_object_id uuid, p_now timestamptz default null) returns void
-  language sql
-as $$
-  insert into tales.audio_objects (object_id, story_id, created_at)
-    values (p_object_id, p_story_id, coalesce(p_now, clock_timestamp()))
-    on conflict (object_id) do nothing
-$$;
-
--- At most `p_most` files that no story refers to and that were noted longer than `p_grace_us` ago, oldest first, from
--- the one behind `p_after` ({created_at, object_id} or null) on.
-create function tales.list_audio_objects(
-  p_grace_us bigint, p_after jsonb, p_most integer, p_now timestamptz default null
-) returns jsonb
-  language sql stable
-as $$
-  select coalesce(jsonb_agg(to_jsonb(page) order by page.created_at, page.object_id), '[]') from (
-    select object_id, story_id, created_at from tales.audio_objects o
-    where created_at < coalesce(p_now, clock_timestamp()) - p_grace_us * interval '1 microsecond'
-      and not exists (select from tales.story_audio a where a.object_id = o.object_id)
-      and (
-        p_after is null
-        or (created_at, object_id) > ((p_after ->> 'created_at')::timestamptz, (p_after ->> 'object_id')::uuid)
+  for v_one in
+    select g.*, s.id, s.state as state_now, s.ended_at, s.lease_token as token_now, s.title, s.content_length,
+      s.content_complete, s.narration_audio_id, s.segment_count as segments_now,
+      s.lease_expires_at > coalesce(p_now, clock_timestamp()) as leased,
+      case when s.narration_audio_id::text = g.audio_id then g.segment_count else 0 end as segments_known
+    from rows from (
+      jsonb_to_recordset(p_positions) as (
+        story_id uuid, lease_token bigint, state text, text_length integer, audio_id text, segment_count integer,
+        problem_count integer
       )
-    order by created_at, object_id
-    limit p_most
-  ) as page
-$$;
-
--- Notes that files are gone from the bucket.
-create function tales.forget_audio_objects(p_object_ids uuid[]) returns void
-  language sql
-as $$
-  delete from tales.audio_objects where object_id = any (p_object_ids)
+    ) with ordinality as g (
+      story_id, lease_token, state, text_length, audio_id, segment_count, problem_count, place
+    )
+    left join tales.stories s on s.id = g.story_id
+    where s.id is null or case when g.lease_token <> 0 then s.ended_at is not null or s.lease_token <> g.lease_token
+      else s.state <> g.state
+        or s.content_length > g.text_length
+        or s.narration_audio_id::text <> g.audio_id
+        or (s.narration_audio_id::text = g.audio_id and s.segment_count > g.segment_count)
+        or (select count(*) from tales.story_problems p where p.story_id = s.id) > g.problem_count
+        -- A position does not say whether these are known.
+        or (s.title <> '' and s.content_length = 0)
+        or (s.content_complete and s.state in ('PENDING', 'WRITING'))
+      end
+    order by g.place
+  loop
+    if v_bytes > p_most_bytes then
+      return jsonb_build_object('changes', to_jsonb(v_changes), 'more', true);
+    end if;
+    v_change := jsonb_build_object('id', v_one.story_id);
+    if v_one.id is not null then
+      v_change := v_change || jsonb_build_object(
+        'state', v_one.state_now, 'leased', coalesce(v_one.leased, false), 'title', v_one.title,
+        'content_complete', v_one.content_complete
+      );
+    end if;
+    if v_one.lease_token = 0 then
+      v_change := v_change || jsonb_build_object(
+        'text', (
+          select substr(content, v_one.text_length + 1) from tales.stories
+          where id = v_one.id and v_one.content_length > v_one.text_length
+        ),
+        'narration', (
+          select tales.to_base64(narration) from tales.stories
+          where id = v_one.id and narration_audio_id::text <> v_one.audio_id
+        ),
+        'segments', (
+          select coalesce(jsonb_agg(tales.to_base64(segment) order by position), '[]') from tales.story_segments
+          where story_id = v_one.id and audio_id = v_one.narration_audio_id
+            and position >= v_one.segments_known and position < v_one.segments_now
+        ),
+        'problems', (
+          select coalesce(jsonb_agg(tales.to_base64(problem) order by sequence), '[]') from (
+            select sequence, problem from tales.story_problems
+            where story_id = v_one.id order by sequence offset v_one.problem_count
+          ) as new
+        )
+      );
+    end if;
+    v_changes := v_changes || v_change;
+    v_bytes := v_bytes + octet_length(v_change::text);
+  end loop;
+  return jsonb_build_object('changes', to_jsonb(v_changes), 'more', false);
+end
 $$;
 
 revoke all on all functions in schema tales from public, anon, authenticated;

@@ -1,4 +1,5 @@
--- The private bucket `tales`; a file is `stories/<story_id>/<object_id>`. A plain PostgreSQL has no storage.
+-- The private bucket `tales`; a file is `audio/xx/<object id>` or `segments/xx/<object id>`. A plain PostgreSQL has no
+-- storage.
 do $$
 begin
   if to_regclass('storage.buckets') is not null then

@@ -1,0 +1,76 @@
+"""The SegmentStore in Supabase."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from storage_service.records import Added, Blob, Evicted, FoundSegment, ObjectKey, ObjectKind
+from storage_service.supabase import refusals
+from storage_service.supabase.connection import Connection
+from storage_service.supabase.objects import to_keys
+from storage_service.supabase.rows import encoded
+from storage_service.supabase.wire import from_base64, to_base64
+from tale.storage.v1 import segment_pb2
+
+_MOST_EVICTED: Final = 1_000
+
+
+class SupabaseSegmentStore:
+    """Stores segments in the schema `tales`; see SegmentStore for the methods."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def find(self, lookups: Sequence[segment_pb2.SegmentLookup]) -> Sequence[segment_pb2.StoredSegment]:
+        """Returns the segments that are stored, and notes their use."""
+        given = [{"key": lookup.key, "story_id": lookup.story_id or None} for lookup in lookups]
+        found = await self._connection.rpc("find_segments", lookups=given, now=self._connection.now())
+        return [_segment(one) for one in found]
+
+    async def prepare(self, key: str, story_id: str) -> segment_pb2.StoredSegment | None:
+        """Returns the segment where it is stored; refuses a story that is not there."""
+        answer = await self._connection.rpc(
+            "prepare_segment", key=key, story_id=story_id or None, now=self._connection.now()
+        )
+        refusals.check(answer, story_id)
+        return None if answer["segment"] is None else _segment(answer["segment"])
+
+    async def add(self, segment: segment_pb2.StoredSegment, key: ObjectKey, story_id: str) -> Added:
+        """Stores a segment, unless one is stored under its key."""
+        answer = await self._connection.rpc(
+            "add_segment",
+            segment={
+                "key": segment.key,
+                "object_id": key.object_id,
+                "size_bytes": segment.size_bytes,
+                "sha256": to_base64(segment.sha256),
+                "segment": encoded(segment),
+            },
+            story_id=story_id or None,
+            now=self._connection.now(),
+        )
+        refusals.check(answer, story_id)
+        return Added(_segment(answer["segment"]), answer["created"], answer["stored_bytes"])
+
+    async def get(self, segment_key: str) -> FoundSegment | None:
+        """Returns a segment and where its bytes are."""
+        answer = await self._connection.rpc("get_segment", key=segment_key)
+        if not answer:
+            return None
+        segment = _segment(answer["segment"])
+        key = ObjectKey(ObjectKind.SEGMENT, answer["object_id"])
+        return FoundSegment(segment, Blob(key, segment.size_bytes, segment.sha256))
+
+    async def drop(self, segment_key: str, key: ObjectKey) -> None:
+        """Removes a segment whose bytes are lost."""
+        await self._connection.rpc("drop_segment", key=segment_key, object_id=key.object_id, now=self._connection.now())
+
+    async def evict(self, down_to: int) -> Evicted:
+        """Removes segments, least recently used first."""
+        answer = await self._connection.rpc(
+            "evict_segments", down_to=down_to, most=_MOST_EVICTED, now=self._connection.now()
+        )
+        return Evicted(to_keys(answer["dropped"]), answer["stored_bytes"])
+
+
+def _segment(text: str) -> segment_pb2.StoredSegment:
+    return segment_pb2.StoredSegment.FromString(from_base64(text))
