@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from servicekit.metrics import Metrics
     from servicekit.resilience.manager import BreakerManager
     from voice_service.account import AccountWatch
-    from voice_service.cache.ports import SegmentCache
     from voice_service.catalogue import ProviderFacts, VoiceCatalogue
     from voice_service.ports import VoiceProvider
     from voice_service.servicer import VoiceServicer
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 _log: Final = structlog.stdlib.get_logger(__name__)
 
 _CALLS_SECONDS: Final = 5.0
-"""Seconds that calls to providers, which nobody waits for any more, get to end into the cache."""
+"""Seconds that calls to providers, which no caller waits for any more, get to end and to be stored."""
 
 
 @runtime_checkable
@@ -47,7 +46,6 @@ class VoiceApp(AppBase):
         servicer: VoiceServicer,
         *,
         catalogue: VoiceCatalogue,
-        cache: SegmentCache,
         synthesizer: SegmentSynthesizer,
         providers: Sequence[VoiceProvider],
         account: AccountWatch,
@@ -57,7 +55,6 @@ class VoiceApp(AppBase):
     ) -> None:
         self._servicer = servicer
         self._catalogue = catalogue
-        self._cache = cache
         self._synthesizer = synthesizer
         self._providers = providers
         self._account = account
@@ -72,8 +69,7 @@ class VoiceApp(AppBase):
         return (voice_pb2.DESCRIPTOR.services_by_name["VoiceService"].full_name,)
 
     async def start(self) -> None:
-        """Begin to look at the cache; the rest begins once the server is up. Waits for nothing."""
-        await self._cache.start()
+        """Begins what need not be waited for."""
         self._warming = asyncio.create_task(self._warm_up(), name="warm up")
 
     async def describe(self) -> Description:

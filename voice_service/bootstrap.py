@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from servicekit.channel import open_channel
 from servicekit.metrics import Metrics
 from servicekit.resilience.breaker import BreakerConfig
 from servicekit.resilience.manager import BreakerManager
@@ -15,7 +16,6 @@ from voice_service.ahead import WorkAhead
 from voice_service.app import VoiceApp
 from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.finish import SegmentFinisher
-from voice_service.cache.opening import open_cache
 from voice_service.calls import ProviderCalls
 from voice_service.catalogue import VoiceCatalogue
 from voice_service.collect import Timers
@@ -26,6 +26,8 @@ from voice_service.narration import Narration, NarrationPolicy
 from voice_service.prober import Prober
 from voice_service.providers import ANNOUNCED, make_providers, offline_workers
 from voice_service.registry import EMBEDDED, Announced, ProviderRegistry
+from voice_service.segments.memory import MemorySegments
+from voice_service.segments.remote import RemoteSegments
 from voice_service.servicer import VoiceServicer
 from voice_service.synthesize import SegmentSynthesizer
 from voice_service.transcribe_servicer import TranscribeHandler
@@ -38,17 +40,16 @@ if TYPE_CHECKING:
 
     from voice_service.messages import NarrationRequest
     from voice_service.ports import ProviderMetadata, VoiceProvider
+    from voice_service.segments.ports import SegmentStore
     from voice_service.settings import VoiceServiceSettings
     from voice_service.transcription.config import TranscriptionConfig
     from voice_service.transcription.ports import Transcriber
 
 _MAX_FLIGHTS: Final = 4_096
-_LANDING_SECONDS: Final = 120.0
-"""Seconds within which the audio of a call is encoded and in the cache."""
 
 
 def build(settings: VoiceServiceSettings) -> VoiceApp:
-    """Put the service together. Opens nothing but the cache's folder. Raises ConfigurationError."""
+    """Puts the service together. Opens nothing yet. Raises ConfigurationError."""
     metrics = Metrics()
     voice_metrics = VoiceMetrics(metrics)
     return assemble(
@@ -63,8 +64,9 @@ def assemble(
     metrics: Metrics | None = None,
     voice_metrics: VoiceMetrics | None = None,
     transcriber: Transcriber | None = None,
+    store: SegmentStore | None = None,
 ) -> VoiceApp:
-    """Put the service together around these providers. Raises ConfigurationError."""
+    """Puts the service together around these providers. Raises ConfigurationError."""
     metrics = metrics or Metrics()
     voice_metrics = voice_metrics or VoiceMetrics(metrics)
     callable_ones = [each for each in providers if not isinstance(each, Announced)]
@@ -73,16 +75,7 @@ def assemble(
     circuits = _circuits(settings, metrics, streaming)
     gates = ProviderGates(circuits, lambda metadata: _allowance(settings, metadata))
     registry = _registry(settings, providers, gates)
-    cache = open_cache(
-        settings.cache_url,
-        settings.data_dir,
-        settings.cache_max_bytes,
-        # What a narration asked for may end in the cache after the narration.
-        forgotten_seconds=settings.narration_seconds + settings.segment_seconds + _LANDING_SECONDS,
-        endpoint=settings.cache_endpoint,
-        allow_plain_http=settings.upstream_allow_plain_http,
-    )
-    voice_metrics.show_cache(cache.stats)
+    store = store or _store(settings)
     for provider in callable_ones:
         voice_metrics.know(provider.metadata.name)
         gates.of(provider.metadata)
@@ -101,7 +94,9 @@ def assemble(
         retry=retry,
         metrics=voice_metrics,
     )
-    synthesizer = SegmentSynthesizer(cache=cache, calls=calls, encoder=encoder, max_flights=_MAX_FLIGHTS)
+    synthesizer = SegmentSynthesizer(
+        store=store, calls=calls, encoder=encoder, metrics=voice_metrics, max_flights=_MAX_FLIGHTS
+    )
     policy = NarrationPolicy(segment_words=settings.segment_words, max_audio_bytes=settings.max_audio_bytes)
     ahead = WorkAhead(settings.segments_ahead, settings.segments_ahead_total)
     detector = LanguageDetector()
@@ -110,6 +105,7 @@ def assemble(
         return Narration(
             request,
             registry=registry,
+            store=store,
             synthesizer=synthesizer,
             detector=detector,
             metrics=voice_metrics,
@@ -131,15 +127,14 @@ def assemble(
         VoiceServicer(
             narrate=narrate,
             catalogue=catalogue,
-            cache=cache,
             transcription=TranscribeHandler(
                 guarded, max_bytes=settings.transcribe_max_bytes, seconds=settings.transcribe_seconds
             ),
             metrics=voice_metrics,
             narration_seconds=settings.narration_seconds,
+            can_store=store.is_shared,
         ),
         catalogue=catalogue,
-        cache=cache,
         synthesizer=synthesizer,
         providers=callable_ones,
         account=account,
@@ -152,9 +147,15 @@ def assemble(
             *(provider.aclose for provider in callable_ones),
             guarded.aclose,
             encoder.aclose,
-            cache.aclose,
+            store.aclose,
         ],
     )
+
+
+def _store(settings: VoiceServiceSettings) -> SegmentStore:
+    if not settings.storage_target:
+        return MemorySegments()
+    return RemoteSegments(open_channel(settings.storage_target))
 
 
 def _registry(

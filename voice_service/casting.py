@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voice_service.cache.ports import CacheError
+from servicekit.errors import DomainError
+from voice_service.calls import Order
 from voice_service.messages import Warned
 from voice_service.registry import Skipped, no_providers_available
-from voice_service.speakable import speakable
 from voice_service.speaker import foreign
 
 if TYPE_CHECKING:
@@ -53,24 +53,26 @@ class Casting:
         while (speaker := await chain.take_next()) is not None:
             name = speaker.provider.metadata.name
             reason = self._closed_reason(name)
-            if not reason or self._request.pinned is not None or await self._is_kept(speaker):
+            if not reason or self._request.pinned is not None or await self._is_stored(speaker):
                 strange = foreign(speaker)
                 return speaker, [*(_replaced(each, name) for each in self._passed), *([strange] if strange else [])]
             self._watch(speaker.provider)
             self._passed.append(Skipped(name, reason))
         raise no_providers_available([*chain.skipped, *self._passed])
 
-    async def _is_kept(self, speaker: Speaker) -> bool:
-        """Tell whether the beginning is in the cache: who told a story before can tell it again, well or not."""
+    async def _is_stored(self, speaker: Speaker) -> bool:
+        """Returns whether the beginning is stored: a voice that told a story before can tell it again, well or not."""
         first = await self._intake.peek()
         if first is None:
             return False
-        spoken_text = speakable(first.text)
-        request = speaker.request(spoken_text.text, first.previous)
+        order = Order(
+            provider=speaker.provider,
+            request=speaker.request(first.spoken.text, first.previous),
+            story_format=self._request.story_format,
+        )
         try:
-            metadata, story_format = speaker.provider.metadata, self._request.story_format
-            return await self._synthesizer.recall(metadata, request, story_format, self._request.story_id) is not None
-        except CacheError:
+            return await self._synthesizer.is_stored(order, self._request.story_id)
+        except DomainError:
             return False
 
 

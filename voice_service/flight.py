@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from voice_service.turns import Turn
+
 T = TypeVar("T")
 
 
@@ -21,25 +23,41 @@ class FlightsFull(Exception):  # noqa: N818 - a limit, not a fault
 
 
 class Flight(Generic[T]):
-    """One synthesis under way. Its task belongs to the table, not to whoever asked first."""
+    """One synthesis under way. Its task belongs to the table, not to the caller that asked first."""
 
     def __init__(self) -> None:
         self.task: asyncio.Task[T] | None = None
         self.waiters = 0
-        self.askers: set[str] = set()
-        """All who asked for it, also those who are gone."""
+        self.askers: dict[str, None] = {}
+        """All that asked for it, the first one first; also those that are gone."""
+        self.admitted = asyncio.Event()
+        """Set once the turn of one of those that asked is due: a provider may be called."""
+        self._turns: list[Turn] = []
+        self._sent = False
         self._committed = 0
+
+    def join(self, asker: str, turn: Turn) -> None:
+        """Notes one that asks for it. Its turn passes on once the first call is sent."""
+        self.askers[asker] = None
+        turn.when_due(self.admitted.set)
+        if self._sent:
+            turn.pass_on()
+        else:
+            self._turns.append(turn)
 
     @contextmanager
     def committed(self) -> Iterator[None]:
-        """Within the block the flight goes on even when nobody waits any more: a call that was sent is paid for.
+        """Within the block, which sends a call, the flight goes on even where no caller waits any more: it is paid for.
 
-        Raises Abandoned where nobody waits already.
+        Raises Abandoned where no caller waits already.
         """
         if not self.waiters:
             raise Abandoned
         self._committed += 1
+        self._sent = True
         try:
+            while self._turns:
+                self._turns.pop(0).pass_on()
             yield
         finally:
             self._committed -= 1
@@ -58,22 +76,24 @@ class FlightTable(Generic[T]):
         self._flights: dict[str, Flight[T]] = {}
         self._tasks: dict[asyncio.Task[T], Flight[T]] = {}
 
-    async def run(self, key: str, work: Callable[[Flight[T]], Awaitable[T]], asker: str = "") -> T:
-        """Join the flight of `key`, or start `work` as one; returns what it returns and raises what it raises.
+    async def run(self, key: str, work: Callable[[Flight[T]], Awaitable[T]], asker: str, turn: Turn) -> T:
+        """Joins the flight of `key`, or starts `work` as one; returns what it returns and raises what it raises.
 
-        `asker` is noted in the flight. A waiter that is cancelled leaves the others alone. When the last one leaves,
-        the flight is cancelled, unless it is committed: then it goes on to the end of that block. Raises FlightsFull.
+        `asker` and its `turn` are noted in the flight. A waiter that is cancelled leaves the others alone. When the
+        last one leaves, the flight is cancelled, unless it is committed: then it goes on to the end of that block.
+        Raises FlightsFull.
         """
         flight = self._flights.get(key)
         if flight is None or flight.task is None or flight.task.done():
             flight = self._start(key, work)
         task = flight.task
         assert task is not None  # noqa: S101 - set where the flight is made
-        flight.askers.add(asker)
+        flight.join(asker, turn)
         flight.waiters += 1
         try:
             return await asyncio.shield(task)
         finally:
+            turn.pass_on()
             flight.waiters -= 1
             if not flight.waiters and not task.done() and not flight.is_committed:
                 if self._flights.get(key) is flight:

@@ -12,11 +12,13 @@ import grpc
 from servicekit.errors import DomainError
 from voice_service.language import SAMPLE
 from voice_service.segmenter import Segmenter
+from voice_service.speakable import speakable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from voice_service.segmenter import Cut
+    from voice_service.speakable import SpokenText
 
 MAX_TEXT: Final = 65_536
 """Most code points of a story's text."""
@@ -26,15 +28,16 @@ _SLICE: Final = 2_048
 
 @dataclass(frozen=True, slots=True)
 class TextSegment:
-    """A segment of text: its place in the narration, its span in the content, and what was said before it.
+    """A segment of text: its place in the narration and its span in the content.
 
-    `last` is told by the text alone: of a text with any words in it the last segment has it, a title never does.
+    `spoken` is its text as a provider gets it, `previous` that of the segment before it. `last` follows from the text
+    alone: of a text with any words in it the last segment has it, a title never does.
     """
 
     index: int
     start: int
     end: int
-    text: str
+    spoken: SpokenText
     previous: str
     last: bool = False
 
@@ -55,7 +58,7 @@ class TextIntake:
         self._previous = ""
         self._error: Exception | None = None
         self.changed = asyncio.Event()
-        """Set whenever there is more to take, the text has ended or reading has failed."""
+        """Set whenever there is more to take, the text has ended or reading has failed, and by those that take."""
         self.ended = False
         self._read_all = False
         if title:
@@ -143,9 +146,10 @@ class TextIntake:
             self._add(cut.start, cut.end, cut.text, last=cut.last)
 
     def _add(self, start: int, end: int, text: str, *, last: bool = False) -> None:
-        self._ready.append(TextSegment(self._count, start, end, text, self._previous, last))
+        spoken = speakable(text)
+        self._ready.append(TextSegment(self._count, start, end, spoken, self._previous, last))
         self._count += 1
-        self._previous = text
+        self._previous = spoken.text
         self.changed.set()
 
 

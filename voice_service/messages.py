@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from voice_service.ports import MP3_44100_128, StoryFormat, VoiceSettings
+from voice_service.segments.ports import NO_WORDS, Words
 
 if TYPE_CHECKING:
     from voice_service.ledger import CallRecord
@@ -23,13 +24,17 @@ class VoiceChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpokenSegment:
-    """A segment of the narration. Audio positions are bytes; `start` and `samples` count samples of `sample_rate`."""
+    """A segment of the narration. Audio positions are bytes; `start` and `samples` count samples of `sample_rate`.
+
+    `words` are code points of the content (of the title in its segment), and microseconds of the audio.
+    """
 
     index: int
     text_start: int
     text_end: int
     audio_start: int
     audio_end: int
+    key: str
     provider: str
     voice_id: str
     model_id: str
@@ -38,24 +43,15 @@ class SpokenSegment:
     samples: int
     sample_rate: int
     cached: bool = False
-    words: tuple[WordHeard, ...] = ()
-
-
-class WordHeard(NamedTuple):
-    """A word: code points of the content (of the title in its segment), and when it sounds, in seconds of the audio."""
-
-    text_start: int
-    text_end: int
-    start: float
-    end: float
+    words: Words = NO_WORDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NarrationRequest:
     """What to narrate, and how.
 
-    `pinned` is what the narration was begun with; `spoken` are its committed segments, of which the caller still
-    holds the first `skip`.
+    `pinned` is what the narration was begun with; `spoken` are the segments that the caller has, from the first on.
+    `stored`: the caller gets no bytes, they are in the segment store of the storage service.
     """
 
     audio_id: str
@@ -66,7 +62,7 @@ class NarrationRequest:
     title: str = ""
     pinned: VoiceChoice | None = None
     spoken: tuple[SpokenSegment, ...] = ()
-    skip: int = 0
+    stored: bool = False
     word_timings: bool = False
     strict_language: bool = False
 

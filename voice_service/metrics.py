@@ -5,18 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.registry import Collector
-
 from servicekit.resilience.audit import AuditLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from prometheus_client import Metric
-
     from servicekit.metrics import Metrics
-    from voice_service.cache.ports import CacheStats
 
 _CALL_SECONDS: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 30.0, 60.0)
 _NARRATION_SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
@@ -59,7 +51,7 @@ class VoiceMetrics:
         )
         self._narration_first_byte = metrics.histogram(
             "voice_narration_first_byte_seconds",
-            "Seconds from the call to the first byte of audio",
+            "Seconds from the call to the first segment of audio",
             ("provider",),
             buckets=_CALL_SECONDS,
         )
@@ -68,6 +60,8 @@ class VoiceMetrics:
             "Times that another provider spoke in the place of one",
             ("provider", "next_provider", "reason"),
         )
+        self._found = metrics.counter("voice_segments_found", "Segments that the segment store had")
+        self._made = metrics.counter("voice_segments_made", "Segments that providers made")
         self._probes = metrics.counter(
             "voice_probes", "Questions to providers with an open circuit whether they are well", ("provider", "answer")
         )
@@ -109,9 +103,9 @@ class VoiceMetrics:
         """Count that `following` speaks where `provider` should have, because of `reason`."""
         self._fallbacks.labels(provider, following, reason).inc()
 
-    def show_cache(self, stats: Callable[[], CacheStats]) -> None:
-        """Show how the cache does, as it is when somebody looks."""
-        self._metrics.registry.register(_CacheCollector(stats))
+    def segment_ready(self, *, found: bool) -> None:
+        """Counts a segment: `found` in the segment store, or made by a provider."""
+        (self._found if found else self._made).inc()
 
     def _audit(self, provider: str) -> AuditLog:
         prefix = _NO_PREFIX.sub("_", provider)
@@ -119,28 +113,3 @@ class VoiceMetrics:
         if audit is None:
             audit = self._audits[prefix] = AuditLog(self._metrics, prefix=prefix)
         return audit
-
-
-class _CacheCollector(Collector):
-    """Reads the cache's own counts, so that nothing is counted twice."""
-
-    def __init__(self, stats: Callable[[], CacheStats]) -> None:
-        self._stats = stats
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing: the names are known without asking the cache."""
-        return ()
-
-    def collect(self) -> Iterable[Metric]:
-        """Give the counts."""
-        stats = self._stats()
-        for name, meaning, count in (
-            ("voice_cache_hits", "Segments that came from the cache", stats.hits),
-            ("voice_cache_hit_bytes", "Bytes of segments that came from the cache", stats.hit_bytes),
-            ("voice_cache_misses", "Segments that the cache did not have", stats.misses),
-            ("voice_cache_corrupt", "Cached segments that were damaged and are made again", stats.corrupt),
-            ("voice_cache_evicted", "Cached segments that made room", stats.evicted),
-        ):
-            yield CounterMetricFamily(name, meaning, count)
-        yield GaugeMetricFamily("voice_cache_entries", "Segments in the cache", stats.entries)
-        yield GaugeMetricFamily("voice_cache_bytes", "Bytes of the segments in the cache", stats.bytes)

@@ -7,15 +7,14 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from servicekit.resilience.errors import CircuitOpenError
+from servicekit.errors import DomainError
 from voice_service.assembly import Assembly
 from voice_service.casting import Casting
 from voice_service.intake import TextIntake, text_too_long
 from voice_service.messages import CallMade, Header, VoiceChoice
-from voice_service.outcome import NOT_KEPT, empty_text, handed_over, segment_lost, speech_failed
+from voice_service.outcome import empty_text, handed_over, segment_lost, speech_failed
 from voice_service.pipeline import SegmentPipeline
 from voice_service.registry import EMBEDDED
-from voice_service.replay import Replay
 from voice_service.speaker import SpeakerChain, choose
 from voice_service.synthesize import SpeechError
 from voice_service.tally import Tally
@@ -25,15 +24,15 @@ if TYPE_CHECKING:
 
     from servicekit.resilience.errors import ProviderError
     from voice_service.ahead import WorkAhead
-    from voice_service.assembly import Placed
     from voice_service.language import LanguageDetector
     from voice_service.messages import Event, NarrationRequest, Warned
     from voice_service.metrics import VoiceMetrics
     from voice_service.pipeline import SegmentJob
     from voice_service.ports import VoiceProvider
     from voice_service.registry import ProviderRegistry
+    from voice_service.segments.ports import SegmentStore
     from voice_service.speaker import Speaker
-    from voice_service.synthesize import SegmentSynthesizer, Spoken
+    from voice_service.synthesize import SegmentSynthesizer
 
 _CHARACTERS_PER_SECOND: Final = 13
 """Of a voice at its own pace; espeak-ng and most others read 13 to 16."""
@@ -57,8 +56,8 @@ class NarrationPolicy:
 class Narration:
     """Speaks one text. Make one for each call; `events` runs once.
 
-    Memory is bounded by the text (65,536 code points) and the audio of the segment that goes out and of those that are
-    made ahead.
+    Memory is bounded by the text (65,536 code points) and the audio of the segments in the making; where the caller
+    gets the audio, also by that of the segment that is sent and of those that were made ahead.
     """
 
     def __init__(
@@ -66,6 +65,7 @@ class Narration:
         request: NarrationRequest,
         *,
         registry: ProviderRegistry,
+        store: SegmentStore,
         synthesizer: SegmentSynthesizer,
         detector: LanguageDetector,
         metrics: VoiceMetrics,
@@ -88,18 +88,11 @@ class Narration:
         self._casting = Casting(
             request, intake=self._intake, synthesizer=synthesizer, closed_reason=registry.closed_reason, watch=watch
         )
-        self._synthesizer = synthesizer
         self._ahead = ahead
-        self._replay = Replay(request, registry, synthesizer)
         self._pipeline = SegmentPipeline(
-            request,
-            intake=self._intake,
-            replay=self._replay,
-            synthesizer=synthesizer,
-            ahead=ahead,
-            deadline=deadline,
+            request, intake=self._intake, synthesizer=synthesizer, ahead=ahead, deadline=deadline
         )
-        self._assembly = Assembly(request.story_format, word_timings=request.word_timings)
+        self._assembly = Assembly(request, store, deadline=deadline)
         self._tally = Tally()
         self._provider = ""
 
@@ -111,8 +104,9 @@ class Narration:
     async def events(self, pieces: AsyncIterator[str]) -> AsyncGenerator[Event, None]:
         """Header first, warnings, then for each segment its calls, itself and its chunks; the summary last.
 
-        `pieces` are read as they come, also while nobody takes events. Raises DomainError. Closing the generator
-        stops the narration: no further call starts, and calls that were sent end into the cache.
+        There are no chunks where the segments are stored for the caller. `pieces` are read as they come, also while no
+        events are taken. Raises DomainError. Closing the generator stops the narration: no further call starts, and
+        what calls that were sent bring is stored.
         """
         reading = asyncio.create_task(self._intake.read(pieces), name="narration intake")
         try:
@@ -125,6 +119,7 @@ class Narration:
             yield self._header(speaker, language)
             for warning in (*warnings, *more):
                 yield warning
+            await self._resume()
             with self._ahead.narration():
                 async with aclosing(self._narrate(chain, speaker)) as events:
                     async for event in events:
@@ -180,34 +175,51 @@ class Narration:
         for late in self._pipeline.late:
             yield self._tally.call(late)
 
+    async def _resume(self) -> None:
+        """Goes behind the segments that the caller has. Raises SEGMENT_LOST where the text is cut otherwise."""
+        for before in self._request.spoken:
+            segment = await self._intake.peek()
+            if segment is None:
+                raise segment_lost(before.index, "is not in this text")
+            if (segment.start, segment.end) != (before.text_start, before.text_end):
+                raise segment_lost(before.index, "does not fit this text")
+            self._intake.next()
+            self._assembly.resume(before)
+            self._tally.segment(before.provider, cached=True)
+
     async def _segments(self, chain: SpeakerChain, speaker: Speaker) -> AsyncGenerator[Event, None]:
         tried: list[ProviderError] = []
         while (job := await self._pipeline.next_done(speaker)) is not None:
             try:
-                spoken = await job.task
+                spoken = job.task.result()
             except SpeechError as failure:
                 for call in failure.calls:
                     yield self._tally.call(CallMade(job.segment.index, call))
-                tried.append(self._cause(failure.error))
+                if isinstance(failure.error, DomainError):
+                    raise failure.error from failure
+                tried.append(failure.error)
                 following = await self._hand_over(chain, tried, job)
                 if following is None:
                     raise speech_failed(tried, job.segment.index) from failure
                 speaker, warning = following
                 yield warning
                 continue
-            for call in () if spoken is None else spoken.calls:
+            for call in spoken.calls:
                 yield self._tally.call(CallMade(job.segment.index, call))
-            # The next ones are made while this one goes out.
+            # The next ones are made while this one is sent.
             self._pipeline.fill(speaker)
-            placed, events = await self._commit(job, spoken)
-            # One that is slow to take its audio holds it once: chunks are cut as they leave.
+            placed = await self._assembly.place(job.segment, spoken)
+            # A caller that is slow to take its audio holds it once: chunks are cut as they leave.
             del job, spoken
-            for event in events:
-                yield event
-            for chunk in () if placed is None else placed.chunks(CHUNK):
+            self._tally.segment(placed.segment.provider, cached=placed.segment.cached)
+            if self._assembly.size > self._max_audio_bytes:
+                raise text_too_long(self._most_characters)
+            yield placed.segment
+            for chunk in placed.chunks(CHUNK):
                 yield chunk
             del placed
-        self._check_end()
+        if not self._intake.count:
+            raise empty_text()
 
     async def _hand_over(
         self, chain: SpeakerChain, tried: Sequence[ProviderError], job: SegmentJob
@@ -220,34 +232,6 @@ class Narration:
         self._metrics.fallback(tried[-1].provider, self._provider, tried[-1].kind.value)
         self._pipeline.start_again(job, following)
         return following, handed_over(tried[-1], following, job.segment.index)
-
-    def _check_end(self) -> None:
-        if self._intake.count < len(self._request.spoken):
-            raise segment_lost(self._intake.count, "is not in this text")
-        if not self._intake.count:
-            raise empty_text()
-
-    def _cause(self, error: ProviderError) -> ProviderError:
-        """What opened the circuit says more than that it is open."""
-        if isinstance(error, CircuitOpenError):
-            return self._pipeline.known_failure(error.provider) or error
-        return error
-
-    async def _commit(self, job: SegmentJob, spoken: Spoken | None) -> tuple[Placed | None, list[Event]]:
-        if spoken is None:
-            before = self._request.spoken[job.segment.index]
-            self._assembly.skip(before)
-            self._tally.segment(before.provider, cached=True)
-            return None, []
-        events: list[Event] = [] if spoken.kept else [NOT_KEPT]
-        placed = self._assembly.place(job.segment, spoken)
-        segment = placed.segment
-        self._replay.check(segment)
-        await self._synthesizer.given_as(spoken, segment.sha256)
-        self._tally.segment(segment.provider, cached=spoken.cached)
-        if self._assembly.size > self._max_audio_bytes:
-            raise text_too_long(self._most_characters)
-        return placed, [*events, segment]
 
     async def _stop(self, reading: asyncio.Task[None]) -> None:
         tasks: list[asyncio.Task[object]] = [reading, *self._pipeline.tasks]

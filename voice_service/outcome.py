@@ -1,4 +1,4 @@
-"""What a caller is told when a provider failed at a segment, and when what was spoken is gone."""
+"""What a caller is told when a segment cannot be spoken or stored."""
 
 from __future__ import annotations
 
@@ -27,12 +27,6 @@ _ONE_TRIED: Final = {
     ProviderErrorKind.TRANSPORT: (grpc.StatusCode.UNAVAILABLE, "NETWORK_ERROR"),
 }
 _HINTED: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
-
-NOT_KEPT: Final = Warned(
-    reason="CACHE_FAILED",
-    message="A segment could not be kept in the voice cache; a narration that is resumed may have to begin anew.",
-    mend="See that the place of VOICE_CACHE_URL can be written and is not full.",
-)
 
 
 def handed_over(error: ProviderError, following: Speaker, segment_index: int) -> Warned:
@@ -80,22 +74,22 @@ def speech_failed(tried: Sequence[ProviderError], segment_index: int) -> DomainE
 
 
 def segment_lost(index: int, why: str) -> DomainError:
-    """Return FAILED_PRECONDITION / SEGMENT_LOST: what was spoken before can not be given again as it was."""
+    """Returns FAILED_PRECONDITION / SEGMENT_LOST: the narration cannot go on behind what the caller has."""
     return DomainError(
         grpc.StatusCode.FAILED_PRECONDITION,
         "SEGMENT_LOST",
-        f"A segment that was spoken before {why}; begin a new narration.",
+        f"Segment {index} of the narration so far {why}. Begin a new narration.",
         metadata={"segment_index": str(index)},
     )
 
 
-def cache_away() -> DomainError:
-    """Return UNAVAILABLE / UPSTREAM_UNAVAILABLE: the cache did not answer, and may a little later."""
+def stored_without_storage() -> DomainError:
+    """Returns FAILED_PRECONDITION / INVALID_CONFIGURATION: STORED is asked for, and there is no storage service."""
     return DomainError(
-        grpc.StatusCode.UNAVAILABLE,
-        "UPSTREAM_UNAVAILABLE",
-        "The voice cache does not answer.",
-        retry_after=_RETRY_AFTER,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "INVALID_CONFIGURATION",
+        "Delivery STORED needs the segment store of the storage service. Set STORAGE_TARGET at the voice service.",
+        metadata={"variable": "STORAGE_TARGET"},
     )
 
 

@@ -1,4 +1,4 @@
-"""Makes the segments of a narration a few ahead of the one that goes out, and gives them in order."""
+"""Makes the segments of one narration a few ahead of the one that is sent, and returns them in order."""
 
 from __future__ import annotations
 
@@ -7,42 +7,43 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from servicekit.resilience.errors import CircuitOpenError
 from voice_service.calls import Order
 from voice_service.messages import CallMade
-from voice_service.speakable import speakable
-from voice_service.synthesize import SpeechError
+from voice_service.ports import Codec
+from voice_service.synthesize import AudioNeed, SpeechError
+from voice_service.turns import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from servicekit.resilience.errors import ProviderError
     from voice_service.ahead import WorkAhead
     from voice_service.intake import TextIntake, TextSegment
     from voice_service.ledger import CallRecord
     from voice_service.messages import NarrationRequest
-    from voice_service.replay import Replay
     from voice_service.speaker import Speaker
     from voice_service.synthesize import SegmentSynthesizer, Spoken
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentJob:
-    """A segment in the making. Its task returns None for one that the caller has, and raises SpeechError."""
+    """A segment in the making. Its task raises SpeechError."""
 
     segment: TextSegment
-    task: asyncio.Task[Spoken | None]
+    task: asyncio.Task[Spoken]
 
 
 class SegmentPipeline:
-    """The jobs of one narration, as many at a time as `ahead` allows and one more."""
+    """The jobs of one narration, as many at a time as `ahead` allows and one more.
+
+    They reach a provider in the order of the text, and how one ends is looked at when it is the first: a later one
+    that fails costs an earlier one nothing.
+    """
 
     def __init__(
         self,
         request: NarrationRequest,
         *,
         intake: TextIntake,
-        replay: Replay,
         synthesizer: SegmentSynthesizer,
         ahead: WorkAhead,
         deadline: float | None = None,
@@ -51,11 +52,11 @@ class SegmentPipeline:
         self._deadline = deadline
         self._request = request
         self._intake = intake
-        self._replay = replay
         self._synthesizer = synthesizer
         self._ahead = ahead
         self._jobs: deque[SegmentJob] = deque()
-        self._discarded: list[asyncio.Task[Spoken | None]] = []
+        self._turn = Turn()
+        self._discarded: list[asyncio.Task[Spoken]] = []
         self._late: list[CallMade] = []
 
     @property
@@ -64,48 +65,39 @@ class SegmentPipeline:
         return self._late
 
     @property
-    def tasks(self) -> Sequence[asyncio.Task[Spoken | None]]:
-        """What is in the making or was discarded, for whoever ends it."""
+    def tasks(self) -> Sequence[asyncio.Task[Spoken]]:
+        """What is in the making or was discarded, for the one that ends it."""
         return [*(job.task for job in self._jobs), *self._discarded]
 
     async def next_done(self, speaker: Speaker) -> SegmentJob | None:
-        """Return the next segment in order once it is done, keeping enough in the making; None after the last.
+        """Returns the next segment in order once it is done, keeping enough in the making; None after the last.
 
         Raises what reading the text raised.
         """
+        changed = self._intake.changed
         while True:
-            self._intake.changed.clear()
+            changed.clear()
             self.fill(speaker)
-            if self._jobs:
-                if await self._first_is_done():
-                    return self._jobs.popleft()
-            elif self._intake.ended:
+            if self._jobs and self._jobs[0].task.done():
+                return self._jobs.popleft()
+            if not self._jobs and self._intake.ended:
                 return None
-            else:
-                await self._intake.changed.wait()
-
-    def known_failure(self, provider: str) -> ProviderError | None:
-        """Return what the provider failed at in a segment that was made ahead; None where it did not."""
-        for job in self._jobs:
-            failure = job.task.exception() if job.task.done() and not job.task.cancelled() else None
-            error = failure.error if isinstance(failure, SpeechError) else None
-            if error is not None and error.provider == provider and not isinstance(error, CircuitOpenError):
-                return error
-        return None
+            await changed.wait()
 
     def fill(self, speaker: Speaker) -> None:
-        """Start segments until enough are in the making. Raises what reading the text raised."""
+        """Starts segments until enough are in the making. Raises what reading the text raised."""
         while len(self._jobs) < 1 + self._ahead.segments() and (segment := self._intake.next()) is not None:
             self._jobs.append(self._start(segment, speaker))
 
     def start_again(self, failed: SegmentJob, speaker: Speaker) -> None:
-        """Have the segment and those after it spoken by the next provider."""
+        """Has the segment and those after it spoken by the next provider."""
         segments = [failed.segment, *(job.segment for job in self._jobs)]
         self._discard()
+        self._turn = Turn()
         self._jobs = deque(self._start(segment, speaker) for segment in segments)
 
     async def give_up(self) -> None:
-        """Start no more; return when the calls that were sent have ended, so that `late` has them all: they bill."""
+        """Starts no more; returns when the calls that were sent have ended, so that `late` has them all: they bill."""
         self._discard()
         if self._discarded:
             await asyncio.wait(self._discarded)
@@ -119,51 +111,45 @@ class SegmentPipeline:
         self._jobs.clear()
 
     def _start(self, segment: TextSegment, speaker: Speaker) -> SegmentJob:
-        before = segment.index < len(self._request.spoken)
-        made = self._replay.give(segment, speaker) if before else self._speak(segment, speaker)
-        return SegmentJob(segment, asyncio.create_task(made, name=f"segment {segment.index}"))
+        turn, self._turn = self._turn, self._turn.following()
+        task = asyncio.create_task(self._speak(segment, speaker, turn), name=f"segment {segment.index}")
+        task.add_done_callback(lambda _: self._intake.changed.set())
+        return SegmentJob(segment, task)
 
-    async def _speak(self, segment: TextSegment, speaker: Speaker) -> Spoken:
-        spoken_text = speakable(segment.text)
-        request = speaker.request(spoken_text.text, segment.previous)
-        if not spoken_text.audible:
-            return await self._synthesizer.pause(
-                speaker.provider.metadata, request, self._request.story_format, self._request.story_id
-            )
-
-        def late(call: CallRecord) -> None:
-            self._late.append(CallMade(segment.index, call))
-
+    async def _speak(self, segment: TextSegment, speaker: Speaker, turn: Turn) -> Spoken:
         order = Order(
             provider=speaker.provider,
-            request=request,
+            request=speaker.request(segment.spoken.text, segment.previous),
             story_format=self._request.story_format,
             deadline=self._deadline,
         )
-        return await self._synthesizer.speak(order, self._request.story_id, late)
-
-    async def _first_is_done(self) -> bool:
-        """Wait until the first job is done, or until there is more to start."""
-        task = self._jobs[0].task
-        if task.done():
-            return True
-        if len(self._jobs) > self._ahead.segments() or self._intake.ended:
-            await asyncio.wait([task])
-            return True
-        changed = asyncio.create_task(self._intake.changed.wait())
+        story_id, need = self._request.story_id, self._need(segment)
         try:
-            await asyncio.wait([task, changed], return_when=asyncio.FIRST_COMPLETED)
+            if not segment.spoken.audible:
+                turn.pass_on()
+                return await self._synthesizer.pause(order, story_id, need=need)
+
+            def late(call: CallRecord) -> None:
+                self._late.append(CallMade(segment.index, call))
+
+            return await self._synthesizer.speak(order, story_id, turn, late, need=need)
         finally:
-            changed.cancel()
-        return task.done()
+            turn.pass_on()
+
+    def _need(self, segment: TextSegment) -> AudioNeed:
+        if not self._request.stored:
+            return AudioNeed.BYTES
+        # Of these the bytes at their place are stored too.
+        codec = self._request.story_format.codec
+        placed = codec is Codec.OPUS or (codec is Codec.WAV and segment.index == 0)
+        return AudioNeed.AT_HAND if placed else AudioNeed.NONE
 
 
-def _calls(task: asyncio.Task[Spoken | None]) -> Sequence[CallRecord]:
-    """Return the calls of a job that is done."""
+def _calls(task: asyncio.Task[Spoken]) -> Sequence[CallRecord]:
+    """Returns the calls of a job that is done."""
     if not task.done() or task.cancelled():
         return ()
     failure = task.exception()
     if failure is not None:
         return failure.calls if isinstance(failure, SpeechError) else ()
-    spoken = task.result()
-    return () if spoken is None else spoken.calls
+    return task.result().calls

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 import structlog
 
 from servicekit.errors import DomainError
-from voice_service.messages import Chunk, Summary
+from voice_service.messages import SpokenSegment, Summary
 from voice_service.metrics import SUCCESS
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class NarrationReport:
         """Note that an event has left."""
         if isinstance(event, Summary):
             self._summary = event
-        elif isinstance(event, Chunk) and not self._sounded:
+        elif isinstance(event, SpokenSegment) and not self._sounded:
             self._sounded = True
             self._metrics.narration_began_to_sound(self._narration.provider, time.monotonic() - self._began)
 

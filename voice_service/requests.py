@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from servicekit.ids import new_id
 from servicekit.validation import Violations
 from tale.common.v1 import common_pb2
+from tale.voice.v1 import voice_pb2
 from voice_service.messages import NarrationRequest, SpokenSegment, VoiceChoice
 from voice_service.ports import MP3_44100_128, OGG_OPUS_48000, WAV_44100, VoiceSettings
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from google.protobuf.duration_pb2 import Duration
-
-    from tale.voice.v1 import voice_pb2
 
 _MAX_TITLE: Final = 200
 _MAX_NAME: Final = 200
@@ -27,6 +26,7 @@ _FORMATS: Final = {
     common_pb2.AUDIO_FORMAT_WAV: WAV_44100,
     common_pb2.AUDIO_FORMAT_OGG_OPUS: OGG_OPUS_48000,
 }
+_DELIVERIES: Final = frozenset(voice_pb2.Delivery.values())
 _SHA256_BYTES: Final = 32
 _UNIT_SETTINGS: Final = ("stability", "similarity_boost", "style")
 
@@ -50,7 +50,7 @@ def narration_request(config: voice_pb2.SpeechConfig) -> NarrationRequest:
         pinned is not None or not config.spoken_so_far, "config.pinned", "must be given with spoken_so_far"
     )
     _check_spoken(violations, config.spoken_so_far)
-    violations.in_range("config.skip_segments", config.skip_segments, 0, len(config.spoken_so_far))
+    violations.check(config.delivery in _DELIVERIES, "config.delivery", "must be DELIVERY_AUDIO or DELIVERY_STORED")
     violations.raise_if_any()
     story_format = _FORMATS[(voice if pinned is None else pinned).audio_format]
     return NarrationRequest(
@@ -62,7 +62,7 @@ def narration_request(config: voice_pb2.SpeechConfig) -> NarrationRequest:
         title=config.title if config.title.strip() else "",
         pinned=_choice(pinned) if pinned else None,
         spoken=_spoken(config.spoken_so_far, story_format.sample_rate),
-        skip=config.skip_segments,
+        stored=config.delivery == voice_pb2.DELIVERY_STORED,
         word_timings=config.word_timings,
         strict_language=config.strict_language,
     )
@@ -138,6 +138,7 @@ def _spoken(segments: Sequence[common_pb2.Segment], sample_rate: int) -> tuple[S
                 text_end=segment.text.end,
                 audio_start=segment.audio.start,
                 audio_end=segment.audio.end,
+                key=segment.key,
                 provider=segment.provider,
                 voice_id=segment.voice_id,
                 model_id=segment.model_id,

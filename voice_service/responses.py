@@ -17,7 +17,8 @@ from voice_service.messages import CallMade, Chunk, Header, SpokenSegment, Summa
 from voice_service.ports import Codec
 
 if TYPE_CHECKING:
-    from voice_service.messages import Event, WordHeard
+    from voice_service.messages import Event
+    from voice_service.segments.ports import Words
 
 _OUTCOMES: Final = {
     CallOutcome.SUCCEEDED: common_pb2.ATTEMPT_OUTCOME_SUCCEEDED,
@@ -83,11 +84,10 @@ def _(event: SpokenSegment) -> voice_pb2.SynthesizeSpeechResponse:
             duration=_of_samples(event.samples, event.sample_rate),
             start=_of_samples(event.start, event.sample_rate),
             cached=event.cached,
+            key=event.key,
         )
     )
-    # Written in place: a story has some thousand words, and messages that are made to be copied take twice the time.
-    for word in event.words:
-        _write_word(word, response.segment.words.add())
+    _write_words(event.words, response.segment)
     return response
 
 
@@ -141,10 +141,16 @@ def _(event: Summary) -> voice_pb2.SynthesizeSpeechResponse:
     )
 
 
-def _write_word(word: WordHeard, message: common_pb2.WordTiming) -> None:
-    message.text.start, message.text.end = word.text_start, word.text_end
-    _write_seconds(word.start, message.start)
-    _write_seconds(word.end, message.end)
+def _write_words(words: Words, segment: common_pb2.Segment) -> None:
+    # Written in place: a story has some thousand words, and messages that are made to be copied take twice the time.
+    add = segment.words.add
+    for text_start, text_end, start, end in zip(
+        words.text_starts, words.text_ends, words.starts_us, words.ends_us, strict=True
+    ):
+        word = add()
+        word.text.start, word.text.end = text_start, text_end
+        _write_microseconds(start, word.start)
+        _write_microseconds(end, word.end)
 
 
 def _of_samples(samples: int, sample_rate: int) -> Duration:
@@ -152,9 +158,9 @@ def _of_samples(samples: int, sample_rate: int) -> Duration:
     return Duration(seconds=seconds, nanos=rest * 1_000_000_000 // sample_rate)
 
 
-def _write_seconds(seconds: float, duration: Duration) -> None:
-    whole, milliseconds = divmod(round(seconds * 1_000), 1_000)
-    duration.seconds, duration.nanos = whole, milliseconds * 1_000_000
+def _write_microseconds(microseconds: int, duration: Duration) -> None:
+    seconds, rest = divmod(microseconds, 1_000_000)
+    duration.seconds, duration.nanos = seconds, rest * 1_000
 
 
 def _timestamp(nanoseconds: int) -> Timestamp:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from servicekit.errors import DomainError, FieldViolation, validation_failed
 from servicekit.validation import MAX_PAGE_SIZE, Violations
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
-from voice_service.cache.ports import CacheError
 from voice_service.catalogue_responses import providers_response, voices_response
-from voice_service.outcome import cache_away
+from voice_service.outcome import stored_without_storage
 from voice_service.report import NarrationReport
 from voice_service.requests import check_language, check_provider, narration_request
 from voice_service.responses import speech_response
@@ -21,16 +20,11 @@ from voice_service.responses import speech_response
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from voice_service.cache.ports import SegmentCache
     from voice_service.catalogue import VoiceCatalogue
     from voice_service.messages import NarrationRequest
     from voice_service.metrics import VoiceMetrics
     from voice_service.narration import Narration
     from voice_service.transcribe_servicer import TranscribeHandler
-
-_MAX_FORGOTTEN_STORIES: Final = 1_000
-_MAX_FORGOTTEN_SEGMENTS: Final = 10_000
-_SHA256_BYTES: Final = 32
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -43,16 +37,19 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
         *,
         narrate: Callable[[NarrationRequest, float], Narration],
         catalogue: VoiceCatalogue,
-        cache: SegmentCache,
         transcription: TranscribeHandler,
         metrics: VoiceMetrics,
         narration_seconds: float,
+        can_store: bool,
     ) -> None:
-        """`narrate` makes the narration of a request, given its deadline in seconds of the loop's clock."""
+        """`narrate` makes the narration of a request, given its deadline in seconds of the loop's clock.
+
+        `can_store`: the segment store is that of the storage service, so that delivery STORED is possible.
+        """
+        self._can_store = can_store
         self._metrics = metrics
         self._narrate = narrate
         self._catalogue = catalogue
-        self._cache = cache
         self._transcription = transcription
         self._narration_seconds = narration_seconds
 
@@ -75,6 +72,8 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
             raise validation_failed([FieldViolation("config", "must be the first message")])
         leg_id = first.config.leg_id
         request = narration_request(first.config)
+        if request.stored and not self._can_store:
+            raise stored_without_storage()
         narration = self._narrate(request, self._deadline(context))
         with NarrationReport(request, narration, self._metrics) as report:
             async with aclosing(narration.events(_texts(requests))) as events:
@@ -121,32 +120,6 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
         """Write down what is said in a recording."""
         del context
         return await self._transcription.handle(request_iterator)
-
-    async def ForgetSegments(  # noqa: N802 - gRPC's name
-        self, request: voice_pb2.ForgetSegmentsRequest, context: Context
-    ) -> voice_pb2.ForgetSegmentsResponse:
-        """Take segments out of the cache."""
-        del context
-        violations = Violations()
-        violations.check(
-            request.story_ids or request.segment_sha256, "story_ids", "or segment_sha256 must name something"
-        )
-        violations.check(
-            len(request.story_ids) <= _MAX_FORGOTTEN_STORIES, "story_ids", "must have at most 1,000 entries"
-        )
-        violations.check(
-            len(request.segment_sha256) <= _MAX_FORGOTTEN_SEGMENTS, "segment_sha256", "must have at most 10,000 entries"
-        )
-        for index, story_id in enumerate(request.story_ids[:_MAX_FORGOTTEN_STORIES]):
-            violations.check_uuid7(f"story_ids[{index}]", story_id)
-        for index, sha256 in enumerate(request.segment_sha256[:_MAX_FORGOTTEN_SEGMENTS]):
-            violations.check(len(sha256) == _SHA256_BYTES, f"segment_sha256[{index}]", "must have 32 bytes")
-        violations.raise_if_any()
-        try:
-            forgotten = await self._cache.forget(request.story_ids, request.segment_sha256)
-        except CacheError as error:
-            raise cache_away() from error
-        return voice_pb2.ForgetSegmentsResponse(forgotten_count=forgotten)
 
 
 async def _texts(requests: AsyncIterator[voice_pb2.SynthesizeSpeechRequest]) -> AsyncIterator[str]:

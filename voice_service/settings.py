@@ -30,22 +30,11 @@ class VoiceServiceSettings(ProviderSettings):
         validation_alias="VOICE_MOCK_SCRIPT",
         description="Latency and faults of the mock provider (JSON), for demonstrations and tests",
     )
-    cache_url: str = Field(
+    storage_target: str = Field(
         "",
-        validation_alias="VOICE_CACHE_URL",
-        description="Where verified segments are kept: file:///path, s3://bucket/prefix or memory://; unset: "
-        "voice-cache in TALE_DATA_DIR. Replicas must share it",
-    )
-    cache_endpoint: str = Field(
-        "",
-        validation_alias="VOICE_CACHE_ENDPOINT",
-        description="Address of the S3-compatible store of VOICE_CACHE_URL; unset: Amazon's own",
-    )
-    cache_max_bytes: int = Field(
-        1 << 30,
-        ge=0,
-        validation_alias="VOICE_CACHE_MAX_BYTES",
-        description="Most bytes of the voice cache; the longest unused segments go first",
+        validation_alias="STORAGE_TARGET",
+        description="Where the storage service is, whose segment store the voice service uses; unset: segments are in "
+        "memory, and only callers that take the audio themselves are served",
     )
     segment_words: int = Field(
         60,

@@ -15,7 +15,6 @@ from voice_service.language import speaks
 from voice_service.messages import Warned
 from voice_service.ports import Continuing, SegmentRequest
 from voice_service.registry import EMBEDDED
-from voice_service.speakable import speakable
 
 if TYPE_CHECKING:
     from voice_service.messages import VoiceChoice
@@ -41,9 +40,9 @@ class Speaker:
     language_code: str
 
     def request(self, text: str, previous: str) -> SegmentRequest:
-        """Return the request for a segment that says `text` after the segment of text `previous`.
+        """Returns the request for a segment that says `text` after one that said `previous`.
 
-        Word timings are always asked for, since the cache serves all.
+        Word timings are always asked for, since the segment store serves all.
         """
         return SegmentRequest(
             text=text,
@@ -51,7 +50,7 @@ class Speaker:
             voice_id=self.voice_id,
             model_id=self.model_id,
             settings=self.settings,
-            previous_text=speakable(previous).text if self._takes_previous_text else "",
+            previous_text=previous if self._takes_previous_text else "",
             with_timings=True,
         )
 

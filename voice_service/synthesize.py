@@ -1,52 +1,70 @@
-"""One segment of speech: from the cache, or from a provider, verified, and in the cache before anybody gets it."""
+"""One segment of speech: found in the segment store, or made by a provider, verified and stored."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from servicekit.errors import DomainError
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.cache.ports import CachedSegment, CacheError
-from voice_service.flight import Flight, FlightsFull, FlightTable
+from voice_service.flight import FlightsFull, FlightTable
 from voice_service.key import segment_key
+from voice_service.segments.ports import SegmentMissingError, StoredSegment, Words, store_unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Iterable
 
     from voice_service.audio.encoder import AudioEncoder, Sound
-    from voice_service.cache.ports import SegmentCache
     from voice_service.calls import Delivery, Order, ProviderCalls
+    from voice_service.flight import Flight
     from voice_service.ledger import CallRecord
-    from voice_service.ports import ProviderMetadata, SegmentRequest, StoryFormat, WordTiming
+    from voice_service.metrics import VoiceMetrics
+    from voice_service.ports import SegmentRequest, WordTiming
+    from voice_service.segments.ports import SegmentStore
+    from voice_service.turns import Turn
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 
 _PAUSE_SECONDS: Final = 0.4
 """Length of a segment with nothing to say (a row of dots, an emoji)."""
+_LOST: Final = "The segment store has lost a segment."
+_TRIES: Final = 2
+"""Times that a segment is made: the second one where the store loses it before it is read."""
+
+
+class AudioNeed(Enum):
+    """Which bytes a narration needs of a segment."""
+
+    NONE = "none"
+    """None: they are released as soon as they are stored."""
+    AT_HAND = "at hand"
+    """Those that were made just now."""
+    BYTES = "bytes"
+    """All, from the store where they are not at hand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """A segment that is ready, and its key in the cache.
+    """A segment that is stored.
 
-    `cached` where nothing was called for it; `kept` is false where the cache failed.
+    `cached` where no provider was called for it; `audio` as the caller needs it.
     """
 
-    segment: CachedSegment
-    key: str
+    segment: StoredSegment
     cached: bool
     calls: tuple[CallRecord, ...] = ()
-    kept: bool = True
+    audio: bytes | None = None
 
 
 class SpeechError(Exception):
-    """A provider failed for good at one segment; `calls` are what was tried."""
+    """A segment could not be made: its provider failed for good, or the store did; `calls` are what was tried."""
 
-    def __init__(self, error: ProviderError, calls: tuple[CallRecord, ...]) -> None:
+    def __init__(self, error: ProviderError | DomainError, calls: tuple[CallRecord, ...]) -> None:
         super().__init__(str(error))
         self.error = error
         self.calls = calls
@@ -54,14 +72,15 @@ class SpeechError(Exception):
 
 @dataclass(slots=True)
 class _Made:
-    """What came of a flight. Its calls are told to one of those who waited for it."""
+    """What a flight came to. Its calls are reported to one of those that waited for it."""
 
-    segment: CachedSegment | None = None
-    error: ProviderError | None = None
+    segment: StoredSegment | None = None
+    audio: bytes | None = None
+    """The bytes of `segment`, where they were made here."""
+    error: ProviderError | DomainError | None = None
     calls: list[CallRecord] = field(default_factory=list)
-    kept: bool = True
-    noted: frozenset[str] = frozenset()
-    """Stories that the cache was told of."""
+    user: str = ""
+    """Story that the store knows to use it."""
 
     def take_calls(self) -> tuple[CallRecord, ...]:
         calls = tuple(self.calls)
@@ -71,158 +90,199 @@ class _Made:
 
 @dataclass(slots=True)
 class _Aloft:
-    """The flight that one who asked has begun, if any; `late` is told its calls where nobody waits for them."""
+    """The flight that a caller has begun, if any; `late` is given its calls where no caller waits for them."""
 
     late: Callable[[CallRecord], None]
     flight: Flight[_Made] | None = None
     made: _Made | None = None
 
-    def began(self, flight: Flight[_Made], made: _Made) -> _Made:
-        self.flight, self.made = flight, made
-        return made
-
     def left(self) -> None:
-        """Called when the flight ends, and when the one who asked gives up."""
+        """Called when the flight ends, and when the caller gives up."""
         if self.flight is not None and self.made is not None and not self.flight.waiters:
             for call in self.made.take_calls():
                 self.late(call)
 
 
 class SegmentSynthesizer:
-    """Makes segments, each once for all who ask for it at the same time."""
+    """Makes segments, each once for all that ask for it at the same time."""
 
-    def __init__(self, *, cache: SegmentCache, calls: ProviderCalls, encoder: AudioEncoder, max_flights: int) -> None:
-        self._cache = cache
+    def __init__(
+        self,
+        *,
+        store: SegmentStore,
+        calls: ProviderCalls,
+        encoder: AudioEncoder,
+        metrics: VoiceMetrics,
+        max_flights: int,
+    ) -> None:
+        self._store = store
         self._calls = calls
         self._encoder = encoder
+        self._metrics = metrics
         self._flights = FlightTable[_Made](max_flights)
 
-    async def speak(self, order: Order, story_id: str, late: Callable[[CallRecord], None]) -> Spoken:
-        """Return the segment; the order's request names its voice and model. Raises SpeechError.
+    async def speak(
+        self, order: Order, story_id: str, turn: Turn, late: Callable[[CallRecord], None], *, need: AudioNeed
+    ) -> Spoken:
+        """Returns the segment; the order's request names its voice and model.
 
-        Calls that end when this was cancelled and nobody else waits for them are told to `late`.
+        A provider is called when it is the segment's `turn`. Calls that end when this was cancelled and no other
+        caller waits for them go to `late`. Raises SpeechError.
         """
-        metadata = order.provider.metadata
-        key = segment_key(order.request, metadata, order.story_format)
+        key = _key(order)
+        calls: tuple[CallRecord, ...] = ()
+        for _ in range(_TRIES):
+            made = await self._flown(key, order, story_id, turn, late)
+            calls += made.take_calls()
+            if made.segment is None:
+                raise SpeechError(made.error or _lost(order), calls)
+            try:
+                segment = await self._used(made, made.segment, story_id)
+                audio = await self._audio(segment, made.audio, need)
+            except DomainError as error:
+                raise SpeechError(error, calls) from error
+            except SegmentMissingError:
+                # Made anew, now that the store knows.
+                continue
+            self._metrics.segment_ready(found=not calls)
+            return Spoken(segment, cached=not calls, calls=calls, audio=audio)
+        raise SpeechError(store_unavailable(_LOST), calls)
+
+    async def pause(self, order: Order, story_id: str, *, need: AudioNeed) -> Spoken:
+        """Returns silence for a text without anything to say. Raises DomainError."""
+        try:
+            return await self._paused(order, story_id, need)
+        except SegmentMissingError as error:
+            raise store_unavailable(_LOST) from error
+
+    async def _paused(self, order: Order, story_id: str, need: AudioNeed) -> Spoken:
+        key = _key(order)
+        segment = (await self._store.find([key], story_id)).get(key)
+        if segment is not None:
+            return Spoken(segment, cached=True, audio=await self._audio(segment, None, need))
+        rate = order.story_format.sample_rate
+        silence = await self._encoder.encode(bytes(2 * int(_PAUSE_SECONDS * rate)), rate, order.story_format)
+        made = _segment(key, silence, (), order)
+        segment = await self._store.put(made, silence.data, story_id, deadline=order.deadline)
+        audio = silence.data if segment.sha256 == made.sha256 else None
+        return Spoken(segment, cached=False, audio=await self._audio(segment, audio, need))
+
+    async def is_stored(self, order: Order, story_id: str) -> bool:
+        """Returns whether the segment is stored. Raises DomainError."""
+        return bool(await self._store.find([_key(order)], story_id))
+
+    async def landed(self, story_id: str) -> None:
+        """Returns when the calls that were sent for a story have ended."""
+        await self._flights.landed(story_id)
+
+    async def drain(self, timeout: float) -> None:
+        """Lets calls that were sent end, and their audio be stored, for `timeout` seconds."""
+        await self._flights.drain(timeout)
+
+    async def _flown(
+        self, key: str, order: Order, story_id: str, turn: Turn, late: Callable[[CallRecord], None]
+    ) -> _Made:
         aloft = _Aloft(late)
 
         async def make(flight: Flight[_Made]) -> _Made:
-            made = aloft.began(flight, _Made(noted=frozenset({story_id})))
+            aloft.flight, aloft.made = flight, _Made()
             try:
-                await self._make(made, flight, key, order, story_id)
+                await self._make(aloft.made, flight, key, order, story_id)
             finally:
                 # Also where it is stopped between two calls: the first was billed.
                 aloft.left()
-            return made
+            return aloft.made
 
         try:
-            made = await self._flights.run(key, make, story_id)
+            return await self._flights.run(key, make, story_id, turn)
         except asyncio.CancelledError:
             # It may have landed just before.
             aloft.left()
             raise
         except FlightsFull:
-            segment = await self._cached(key, story_id)
-            if segment is not None:
-                return Spoken(segment, key, cached=True)
-            name = metadata.name
-            error = ProviderError(ProviderErrorKind.CONCURRENCY, "too many segments are being made", provider=name)
-            raise SpeechError(error, ()) from None
-        calls = made.take_calls()
-        if made.segment is None:
-            raise SpeechError(made.error or _lost(metadata), calls)
-        kept = made.kept
-        if story_id not in made.noted and await self._cached(key, story_id) is None:
-            # It was kept for others, and forgotten with them.
-            kept = await self._keep(key, made.segment, {story_id})
-        return Spoken(made.segment, key, cached=not calls, calls=calls, kept=kept)
-
-    async def pause(
-        self, metadata: ProviderMetadata, request: SegmentRequest, story_format: StoryFormat, story_id: str
-    ) -> Spoken:
-        """Return silence for a text without anything to say; kept under its key like any segment."""
-        key = segment_key(request, metadata, story_format)
-        segment = await self._cached(key, story_id)
-        if segment is not None:
-            return Spoken(segment, key, cached=True)
-        rate = story_format.sample_rate
-        silence = await self._encoder.encode(bytes(2 * int(_PAUSE_SECONDS * rate)), rate, story_format)
-        segment = _segment(silence, (), request, metadata)
-        return Spoken(segment, key, cached=False, kept=await self._keep(key, segment, {story_id}))
-
-    async def recall(
-        self, metadata: ProviderMetadata, request: SegmentRequest, story_format: StoryFormat, story_id: str
-    ) -> Spoken | None:
-        """Return the segment if it is in the cache; calls nobody. Raises CacheError: then it may be there or not."""
-        key = segment_key(request, metadata, story_format)
-        segment = await self._cache.get(key, story_id)
-        return None if segment is None else Spoken(segment, key, cached=True)
-
-    async def given_as(self, spoken: Spoken, sha256: bytes) -> None:
-        """Note the checksum of the bytes that hold a segment in a file, so that it can be forgotten by it."""
-        if sha256 == spoken.segment.sha256:
-            return
-        try:
-            await self._cache.note_audio(spoken.key, sha256)
-        except CacheError as error:
-            _log.warning("voice cache failed", why=str(error))
-
-    async def landed(self, story_id: str) -> None:
-        """Return when the calls that were sent for a story have ended."""
-        await self._flights.landed(story_id)
-
-    async def drain(self, timeout: float) -> None:
-        """Let calls that were sent end into the cache, for `timeout` seconds."""
-        await self._flights.drain(timeout)
+            return await self._found_or_refused(key, order, story_id)
 
     async def _make(self, made: _Made, flight: Flight[_Made], key: str, order: Order, story_id: str) -> None:
-        made.segment = await self._cached(key, story_id)
-        if made.segment is not None:
-            return
-
-        async def keep(delivery: Delivery) -> CachedSegment:
-            segment = _segment(delivery.sound, delivery.words, order.request, order.provider.metadata)
-            made.noted = frozenset(flight.askers)
-            made.kept = await self._keep(key, segment, made.noted)
-            return segment
+        async def store(delivery: Delivery) -> None:
+            sound = delivery.sound
+            segment = _segment(key, sound, delivery.words, order)
+            made.segment, made.user = await self._put(segment, sound.data, flight, order)
+            if made.segment.sha256 == segment.sha256:
+                made.audio = sound.data
 
         try:
-            made.segment = await self._calls.fetch(order, made.calls, committed=flight.committed, keep=keep)
+            made.user = story_id
+            made.segment = (await self._store.find([key], story_id)).get(key)
+            if made.segment is None:
+                await flight.admitted.wait()
+                await self._calls.fetch(order, made.calls, committed=flight.committed, keep=store)
         except ProviderError as error:
             _log.warning("segment could not be spoken", provider=error.provider, kind=error.kind.value)
             made.error = error
+        except DomainError as error:
+            _log.warning("segment could not be stored", reason=error.reason)
+            made.error = error
 
-    async def _cached(self, key: str, story_id: str) -> CachedSegment | None:
-        try:
-            return await self._cache.get(key, story_id)
-        except CacheError as error:
-            _log.warning("voice cache failed", why=str(error))
+    async def _put(
+        self, segment: StoredSegment, audio: bytes, flight: Flight[_Made], order: Order
+    ) -> tuple[StoredSegment, str]:
+        """Stores a segment for one of the stories that asked for it; those that were deleted meanwhile do not count."""
+        asked: set[str] = set()
+        while True:
+            story_id = next(each for each in flight.askers if each not in asked)
+            asked.add(story_id)
+            try:
+                return await self._store.put(segment, audio, story_id, deadline=order.deadline), story_id
+            except DomainError as error:
+                if error.reason != "STORY_NOT_FOUND" or asked.issuperset(flight.askers):
+                    raise
+
+    async def _used(self, made: _Made, segment: StoredSegment, story_id: str) -> StoredSegment:
+        """Returns the segment, which the store knows that `story_id` uses. Raises SegmentMissingError, DomainError."""
+        if story_id == made.user:
+            return segment
+        found = (await self._store.find([segment.key], story_id)).get(segment.key)
+        if found is not None:
+            return found
+        # It went with the other story.
+        if made.audio is None:
+            raise SegmentMissingError(segment.key)
+        return await self._store.put(segment, made.audio, story_id)
+
+    async def _audio(self, segment: StoredSegment, at_hand: bytes | None, need: AudioNeed) -> bytes | None:
+        if need is AudioNeed.NONE:
             return None
+        return await self._store.read(segment.key) if at_hand is None and need is AudioNeed.BYTES else at_hand
 
-    async def _keep(self, key: str, segment: CachedSegment, story_ids: Collection[str]) -> bool:
+    async def _found_or_refused(self, key: str, order: Order, story_id: str) -> _Made:
+        """Returns the segment where it is stored; no more can be made now."""
         try:
-            await self._cache.put(key, segment, story_ids)
-        except CacheError as error:
-            # What was paid for is spoken all the same; a resumed narration will find it missing and say so.
-            _log.error("voice cache failed", why=str(error))
-            return False
-        return True
+            found = (await self._store.find([key], story_id)).get(key)
+        except DomainError as error:
+            return _Made(error=error)
+        name = order.provider.metadata.name
+        full = ProviderError(ProviderErrorKind.CONCURRENCY, "too many segments are being made", provider=name)
+        return _Made(segment=found, error=full, user=story_id)
 
 
-def _segment(
-    sound: Sound, words: tuple[WordTiming, ...], request: SegmentRequest, metadata: ProviderMetadata
-) -> CachedSegment:
-    return CachedSegment(
-        audio=sound.data,
+def _key(order: Order) -> str:
+    return segment_key(order.request, order.provider.metadata, order.story_format)
+
+
+def _segment(key: str, sound: Sound, words: Iterable[WordTiming], order: Order) -> StoredSegment:
+    request: SegmentRequest = order.request
+    return StoredSegment(
+        key=key,
+        size=len(sound.data),
         sha256=hashlib.sha256(sound.data).digest(),
         samples=sound.samples,
         sample_rate=sound.sample_rate,
-        provider=metadata.name,
+        provider=order.provider.metadata.name,
         voice_id=request.voice_id,
         model_id=request.model_id,
-        words=words,
+        words=Words.of(words),
     )
 
 
-def _lost(metadata: ProviderMetadata) -> ProviderError:
-    return ProviderError(ProviderErrorKind.TRANSPORT, "the call came to nothing", provider=metadata.name)
+def _lost(order: Order) -> ProviderError:
+    return ProviderError(ProviderErrorKind.TRANSPORT, "the call came to nothing", provider=order.provider.metadata.name)

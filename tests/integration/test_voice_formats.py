@@ -12,8 +12,8 @@ from google.protobuf.duration_pb2 import Duration
 from support.servers import running
 from support.voice_kit import STORY, NamedVoice, Told, Voice, faults, settings, sha256, voice_service
 from support.voice_samples import decode
+from support.voice_segments import fake_storage
 
-from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2
 from voice_service.bootstrap import build
@@ -111,31 +111,58 @@ def _pages(data: bytes) -> list[tuple[int, int, int]]:
 
 
 @pytest.mark.parametrize("audio_format", [WAV, OPUS])
-@pytest.mark.parametrize(("spoken", "skip"), [(0, 0), (1, 0), (3, 1), (3, 3)])
+@pytest.mark.parametrize("spoken", [0, 1, 3])
 async def test_a_resumed_narration_is_the_same_file(
-    embedded: Voice, audio_format: common_pb2.AudioFormat.ValueType, spoken: int, skip: int
+    embedded: Voice, audio_format: common_pb2.AudioFormat.ValueType, spoken: int
 ) -> None:
-    """Also where the caller holds the beginning, pages and header included."""
+    """Pages and header go on behind what the caller has."""
     whole = await _told(embedded, audio_format)
-    again = await embedded.tell(
-        LINES,
-        title="The Fox",
-        pinned=whole.header,
-        spoken_so_far=whole.segments[:spoken],
-        skip_segments=skip,
-    )
+    again = await embedded.tell(LINES, title="The Fox", pinned=whole.header, spoken_so_far=whole.segments[:spoken])
 
-    begin = whole.segments[skip].audio.start if skip else 0
+    begin = whole.segments[spoken].audio.start
     assert again.error is None
     assert whole.audio[begin:] == again.audio
+    assert whole.segments[spoken].key == again.segments[0].key
     assert all(segment.cached for segment in again.segments)
+
+
+@pytest.mark.parametrize("audio_format", [MP3, WAV, OPUS])
+async def test_the_segments_of_a_stored_narration_are_the_file(
+    embedded: Voice, audio_format: common_pb2.AudioFormat.ValueType
+) -> None:
+    """The bytes under the keys, one after the other, are what a direct caller gets, made anew or found."""
+    whole = await _told(embedded, audio_format)
+    async with fake_storage() as (storage, address):
+        chosen = settings(default_provider="offline", offline_workers=2, segment_words=4, storage_target=address)
+        async with running(build(chosen), settings=chosen, service="voice") as service:
+            voice = Voice(service)
+            stored = await _told(voice, audio_format, delivery=voice_pb2.DELIVERY_STORED)
+            found = await _told(voice, audio_format, delivery=voice_pb2.DELIVERY_STORED)
+            resumed = await voice.tell(
+                LINES,
+                title="The Fox",
+                pinned=stored.header,
+                spoken_so_far=stored.segments[:2],
+                delivery=voice_pb2.DELIVERY_STORED,
+            )
+
+    assert b"" == stored.audio
+    assert whole.audio == b"".join(storage.rows[segment.key][1] for segment in stored.segments)
+    assert [segment.sha256 for segment in whole.segments] == [segment.sha256 for segment in stored.segments]
+    for segment in stored.segments:
+        row, audio = storage.rows[segment.key]
+        assert segment.audio.end - segment.audio.start == row.size_bytes == len(audio)
+        assert segment.sha256 == row.sha256
+    assert [segment.key for segment in stored.segments] == [segment.key for segment in found.segments]
+    assert all(segment.cached for segment in found.segments)
+    assert [segment.key for segment in stored.segments[2:]] == [segment.key for segment in resumed.segments]
 
 
 @pytest.mark.parametrize("audio_format", [MP3, WAV, OPUS])
 async def test_however_the_text_comes_the_file_is_the_same(
     embedded: Voice, audio_format: common_pb2.AudioFormat.ValueType
 ) -> None:
-    """Character by character; and each format has cached segments of its own."""
+    """Character by character; and each format has segments of its own."""
     whole = await _told(embedded, audio_format)
     pieces = await embedded.tell(
         list(LINES), title="The Fox", voice=common_pb2.VoiceSelection(audio_format=audio_format)
@@ -154,22 +181,3 @@ async def test_mp3_of_a_provider_is_decoded(audio_format: common_pb2.AudioFormat
     assert told.summary is not None
     assert len(told.attempts) == len(told.segments) + 1
     assert abs(told.summary.duration.ToMilliseconds() / 1_000 - len("The Fox" + BRIEF) / 15) < len(told.segments) * 0.2
-
-
-@pytest.mark.parametrize("audio_format", [MP3, WAV, OPUS])
-@pytest.mark.parametrize("by", ["story", "checksum"])
-async def test_whatever_was_given_can_be_forgotten(audio_format: common_pb2.AudioFormat.ValueType, by: str) -> None:
-    """By the story, or by the checksums of the file's segments, which are not those of the cached ones."""
-    story = new_id()
-    async with voice_service(NamedVoice("mock")) as voice:
-        told = await _told(voice, audio_format, BRIEF, story_id=story)
-        request = voice_pb2.ForgetSegmentsRequest(
-            story_ids=[story] if by == "story" else [],
-            segment_sha256=[] if by == "story" else [segment.sha256 for segment in told.segments],
-        )
-        answer = await voice.stub.ForgetSegments(request, timeout=5)
-        again = await _told(voice, audio_format, BRIEF)
-
-    assert len(told.segments) == answer.forgotten_count
-    assert not any(segment.cached for segment in again.segments)
-    assert told.audio == again.audio

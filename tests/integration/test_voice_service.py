@@ -8,11 +8,25 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 from support.voice_kit import STORY, NamedVoice, faults, sha256, voice_service
+from support.voice_segments import fake_storage
 
 from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2
 from voice_service.audio.mp3 import walk
+from voice_service.segments.memory import MemorySegments
+
+
+class Forgetful(MemorySegments):
+    """Loses so many segments when they are read."""
+
+    loses = 0
+
+    async def read(self, key: str) -> bytes:
+        if self.loses:
+            self.loses -= 1
+            self.take(key)
+        return await super().read(key)
 
 
 def _samples(duration: Duration) -> int:
@@ -94,7 +108,7 @@ async def test_an_attempt_comes_before_the_segment_that_it_led_to() -> None:
 
 
 async def test_however_the_text_is_chopped_the_audio_is_the_same() -> None:
-    """Character by character, or in random pieces: byte for byte the same, all from the cache after the first time."""
+    """Character by character, or in random pieces: byte for byte the same, and stored after the first time."""
     chance = random.Random(7)
     pieces, rest = [], STORY
     while rest:
@@ -113,7 +127,7 @@ async def test_however_the_text_is_chopped_the_audio_is_the_same() -> None:
 
 
 async def test_a_narration_repeated_calls_nobody() -> None:
-    """Everything comes from the cache, also when the provider is out of order by then."""
+    """Everything comes from the segment store, also when the provider is out of order by then."""
     mock = NamedVoice("mock", faults({"kind": "transport", "call": 5, "times": None}))
     async with voice_service(mock) as voice:
         first = await voice.tell(STORY)
@@ -127,15 +141,13 @@ async def test_a_narration_repeated_calls_nobody() -> None:
     assert all(segment.cached for segment in second.segments)
 
 
-async def test_a_damaged_segment_is_made_again(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The checksum tells, and the audio is what it was."""
-    folder = tmp_path_factory.mktemp("cache")
-    mock = NamedVoice("mock")
-    async with voice_service(mock, cache_url=f"file://{folder}") as voice:
+async def test_a_segment_that_the_store_lost_is_made_again() -> None:
+    """It was found, and its bytes are gone when they are read: the audio is what it was."""
+    mock, store = NamedVoice("mock"), Forgetful()
+    async with voice_service(mock, store=store) as voice:
         first = await voice.tell(STORY)
         calls = mock.journal.calls
-        spoilt = min((folder / "segments").iterdir())
-        spoilt.write_bytes(spoilt.read_bytes()[:-7])
+        store.loses = 1
         second = await voice.tell(STORY)
 
     assert (first.audio, calls + 1) == (second.audio, mock.journal.calls)
@@ -151,20 +163,19 @@ async def test_two_narrations_of_one_text_at_once_pay_once() -> None:
     assert mock.journal.calls == len(told[0].segments) == sum(len(each.attempts) for each in told)
 
 
-async def test_whoever_waited_for_the_same_flight_is_noted_too() -> None:
-    """Both stories used the segments, so that forgetting either takes them away."""
+async def test_every_story_that_waited_for_a_segment_is_noted_as_its_user() -> None:
+    """One call, and the store knows of both."""
     first, second = new_id(), new_id()
-    for forgotten in (first, second):
-        async with voice_service(NamedVoice("mock", faults(first_byte_seconds=0.05))) as voice:
-            told = await asyncio.gather(*(voice.tell(STORY, story_id=each) for each in (first, second)))
-            request = voice_pb2.ForgetSegmentsRequest(story_ids=[forgotten])
-            answer = await voice.stub.ForgetSegments(request, timeout=5)
+    mock = NamedVoice("mock", faults(first_byte_seconds=0.05))
+    async with fake_storage() as (storage, address), voice_service(mock, storage_target=address) as voice:
+        told = await asyncio.gather(*(voice.tell(STORY, story_id=each) for each in (first, second)))
 
-        assert len(told[0].segments) == answer.forgotten_count
+    assert mock.journal.calls == len(told[0].segments) == len(storage.rows)
+    assert all(users == {first, second} for users in storage.used_by.values())
 
 
 async def test_a_caller_that_leaves_fails_nobody_and_what_was_sent_is_kept() -> None:
-    """The segment call of a cancelled leader ends into the cache."""
+    """The segment call of a cancelled leader is stored."""
     mock = NamedVoice("mock", faults(first_byte_seconds=0.05))
     async with voice_service(mock, segments_ahead=0) as voice:
         leader = asyncio.create_task(voice.tell(STORY))
@@ -240,7 +251,7 @@ async def test_the_language_is_told_from_the_text_where_it_is_not_given(
 
 
 async def test_no_further_call_starts_for_a_caller_that_is_gone() -> None:
-    """Those that were sent end into the cache; the many that were not never begin."""
+    """What was sent is stored; the many that were not never begin."""
     mock = NamedVoice("mock", faults(first_byte_seconds=0.05))
     async with voice_service(mock, segments_ahead=1, segment_words=1) as voice:
         leader = asyncio.create_task(voice.tell(STORY * 20))

@@ -47,7 +47,7 @@ async def test_everything_that_is_wrong_with_a_config_is_told_at_once() -> None:
             language_code="english!",
             voice=wrong,
             spoken_so_far=[spoken],
-            skip_segments=2,
+            delivery=7,  # no such delivery
         )
 
     assert told.error is not None
@@ -56,7 +56,7 @@ async def test_everything_that_is_wrong_with_a_config_is_told_at_once() -> None:
     assert {
         "config.story_id", "config.audio_id", "config.leg_id", "config.title", "config.language_code",
         "config.voice.provider", "config.voice.voice_id", "config.voice.settings.stability",
-        "config.voice.settings.speed", "config.voice.audio_format", "config.pinned", "config.skip_segments",
+        "config.voice.settings.speed", "config.voice.audio_format", "config.pinned", "config.delivery",
         "config.spoken_so_far[0].index", "config.spoken_so_far[0].audio", "config.spoken_so_far[0].provider",
         "config.spoken_so_far[0].sha256",
     } == {violation.field for violation in error.violations}  # fmt: skip
@@ -152,7 +152,7 @@ async def test_what_would_not_fit_the_store_is_refused_before_it_is_paid_for(
 
 
 async def test_sound_that_outgrows_the_store_ends_the_narration() -> None:
-    """A voice that is slower than voices are: what was spoken is kept in the cache, nothing more is asked for."""
+    """A voice that is slower than voices are: what was spoken is stored, nothing more is asked for."""
 
     class Slow(NamedVoice):
         async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
@@ -239,22 +239,16 @@ async def test_bad_requests_for_lists_are_refused() -> None:
             assert answer == (code.name, reason, fields)
 
 
-@pytest.mark.parametrize(
-    ("request_", "fields"),
-    [
-        (voice_pb2.ForgetSegmentsRequest(), {"story_ids"}),
-        (
-            voice_pb2.ForgetSegmentsRequest(story_ids=["../x", ""], segment_sha256=[b"short"]),
-            {"story_ids[0]", "story_ids[1]", "segment_sha256[0]"},
-        ),
-    ],
-)
-async def test_bad_requests_to_forget_are_refused(request_: voice_pb2.ForgetSegmentsRequest, fields: set[str]) -> None:
-    """Ids that could be paths never reach the cache."""
-    async with voice_service(NamedVoice("mock")) as voice:
-        assert (grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED", fields) == await _refused(
-            voice.stub.ForgetSegments(request_, timeout=5)
-        )
+async def test_stored_delivery_without_a_storage_service_is_refused() -> None:
+    """Before anything is paid for, and the message names the variable to set."""
+    mock = NamedVoice("mock")
+    async with voice_service(mock) as voice:
+        told = await voice.tell(STORY, delivery=voice_pb2.DELIVERY_STORED)
+
+    assert told.error is not None
+    assert (grpc.StatusCode.FAILED_PRECONDITION, "INVALID_CONFIGURATION") == reason_of(told.error)[:2]
+    assert "STORAGE_TARGET" in (told.error.details() or "")
+    assert ([], 0) == (told.kinds, mock.journal.calls)
 
 
 @pytest.mark.parametrize(

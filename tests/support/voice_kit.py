@@ -18,6 +18,7 @@ from voice_service.mock.journal import MockJournal
 from voice_service.mock.provider import MockVoiceProvider
 from voice_service.mock.script import MockScript
 from voice_service.ports import ProviderMetadata, SegmentRequest, SpeechItem, VoiceInfo
+from voice_service.segments.ports import SegmentStore
 from voice_service.settings import VoiceServiceSettings
 
 STORY = (
@@ -153,12 +154,12 @@ class Voice:
 
 
 def settings(**given: Any) -> VoiceServiceSettings:
-    """Settings for a test: free ports, a cache in memory, no wait before a retry, `mock` first."""
+    """Settings for a test: free ports, segments in memory, no wait before a retry, `mock` first."""
     return VoiceServiceSettings(
         **{
             "listen": "127.0.0.1:0",
             "ops_listen": "127.0.0.1:0",
-            "cache_url": "memory://",
+            "storage_target": "",
             "elevenlabs_api_key": None,
             "speech_base_url": "",
             "default_provider": "mock",
@@ -170,10 +171,10 @@ def settings(**given: Any) -> VoiceServiceSettings:
 
 
 @asynccontextmanager
-async def voice_service(*providers: Any, **given: Any) -> AsyncIterator[Voice]:
-    """Run a voice service on these providers."""
+async def voice_service(*providers: Any, store: SegmentStore | None = None, **given: Any) -> AsyncIterator[Voice]:
+    """Runs a voice service on these providers and, where it is given, that segment store."""
     chosen = settings(**given)
-    async with running(assemble(chosen, providers), settings=chosen, service="voice") as service:
+    async with running(assemble(chosen, providers, store=store), settings=chosen, service="voice") as service:
         yield Voice(service)
 
 

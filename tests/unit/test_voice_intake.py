@@ -7,6 +7,7 @@ import pytest
 
 from servicekit.errors import DomainError
 from voice_service.intake import MAX_TEXT, TextIntake, TextSegment
+from voice_service.speakable import speakable
 
 
 async def _pieces(*pieces: str) -> AsyncIterator[str]:
@@ -28,9 +29,9 @@ async def test_the_title_is_the_first_segment_with_an_empty_span() -> None:
     await intake.read(_pieces("She ran. ", "Then she slept."))
 
     assert [
-        TextSegment(0, 0, 0, "The Fox", ""),
-        TextSegment(1, 0, 9, "She ran. ", "The Fox"),
-        TextSegment(2, 9, 24, "Then she slept.", "She ran. ", last=True),
+        TextSegment(0, 0, 0, speakable("The Fox"), ""),
+        TextSegment(1, 0, 9, speakable("She ran. "), "The Fox"),
+        TextSegment(2, 9, 24, speakable("Then she slept."), "She ran.", last=True),
     ] == _taken(intake)
     assert (True, 3) == (intake.ended, intake.count)
 
@@ -42,7 +43,7 @@ async def test_text_that_came_before_the_language_was_known_is_cut_once_it_is() 
     assert ([], False) == (_taken(intake), intake.ended)
     intake.cut_for("en")
 
-    assert ["She ran. ", "Then she slept."] == [segment.text for segment in _taken(intake)]
+    assert ["She ran.", "Then she slept."] == [segment.spoken.text for segment in _taken(intake)]
     assert intake.ended
 
 

@@ -92,8 +92,6 @@ def test_a_key_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         ("ELEVENLABS_STABILITY", "7", {}),
         ("DEFAULT_VOICE_PROVIDER", "nobody", {}),
         ("VOICE_PROVIDER_FALLBACK", "offline,nobody", {}),
-        ("VOICE_CACHE_URL", "ftp://secret-key", {}),
-        ("VOICE_CACHE_ENDPOINT", "http://name:secret-key@store", {"VOICE_CACHE_URL": "s3://bucket"}),
         ("TRANSCRIBE_BASE_URL", "http://name:secret-key@ears", {}),
         ("VOICE_BREAKER_FAILURES", "0", {}),
     ],

@@ -1,1 +1,0 @@
-"""Keeps verified segments, so that what was paid for once is never paid for again."""

@@ -1,0 +1,101 @@
+"""The facts of a stored segment, and what the service needs of the store that has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+import grpc
+
+from servicekit.errors import DomainError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from voice_service.ports import WordTiming
+
+_RETRY_AFTER: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """When words are heard; every list has an entry a word, in order.
+
+    `text_starts` and `text_ends` are code points of the spoken text, `starts_us` and `ends_us` microseconds from the
+    start of the segment.
+    """
+
+    text_starts: Sequence[int] = ()
+    text_ends: Sequence[int] = ()
+    starts_us: Sequence[int] = ()
+    ends_us: Sequence[int] = ()
+
+    @classmethod
+    def of(cls, timings: Iterable[WordTiming]) -> Words:
+        """Returns the words that a provider timed."""
+        columns = list(zip(*timings, strict=True))
+        if not columns:
+            return NO_WORDS
+        text_starts, text_ends, starts, ends = columns
+        return cls(
+            text_starts, text_ends, [round(at * 1_000_000) for at in starts], [round(at * 1_000_000) for at in ends]
+        )
+
+
+NO_WORDS: Final = Words()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSegment:
+    """The facts of a segment of `size` bytes. `sha256` has 32 bytes; `samples` per channel at `sample_rate` Hz."""
+
+    key: str
+    size: int
+    sha256: bytes
+    samples: int
+    sample_rate: int
+    provider: str
+    voice_id: str
+    model_id: str
+    words: Words = NO_WORDS
+
+
+class SegmentMissingError(LookupError):
+    """The store does not have the bytes of a segment, or they are damaged."""
+
+
+class SegmentStore(Protocol):
+    """Stores segments by key (`voice_service.key`). The first segment that is stored under a key wins."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the storage service has the segments, so that it can compose files of them."""
+
+    async def find(self, keys: Collection[str], story_id: str) -> Mapping[str, StoredSegment]:
+        """Returns those of the segments that are stored, and notes that `story_id` ("": no story) uses them.
+
+        Raises UNAVAILABLE / UPSTREAM_UNAVAILABLE.
+        """
+
+    async def read(self, key: str) -> bytes:
+        """Returns the bytes of a segment.
+
+        Raises SegmentMissingError, UNAVAILABLE / UPSTREAM_UNAVAILABLE.
+        """
+
+    async def put(
+        self, segment: StoredSegment, audio: bytes, story_id: str, *, deadline: float | None = None
+    ) -> StoredSegment:
+        """Stores a segment that `story_id` uses and returns the one that is stored: another one where that was first.
+
+        `deadline`, of the loop's clock, ends the attempts. Raises NOT_FOUND / STORY_NOT_FOUND for a story that was
+        deleted; UNAVAILABLE / UPSTREAM_UNAVAILABLE, and then a later `find` of this process still finds the segment.
+        """
+
+    async def aclose(self) -> None:
+        """Closes connections. The store is not used after it."""
+
+
+def store_unavailable(message: str = "The segment store does not answer.") -> DomainError:
+    """Returns UNAVAILABLE / UPSTREAM_UNAVAILABLE."""
+    return DomainError(grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE", message, retry_after=_RETRY_AFTER)

@@ -1,0 +1,179 @@
+"""The segment store of the storage service."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import grpc
+import structlog
+from tenacity import AsyncRetrying, retry_if_exception, stop_before_delay, wait_random_exponential
+
+from servicekit.channel import call_metadata
+from servicekit.status import from_rpc_error
+from tale.storage.v1 import segment_pb2, segment_pb2_grpc
+from voice_service.segments.lookups import LookupBatches
+from voice_service.segments.memory import MemorySegments
+from voice_service.segments.ports import SegmentMissingError, store_unavailable
+from voice_service.segments.wire import from_message, put_requests
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+
+    from servicekit.errors import DomainError
+    from voice_service.segments.lookups import Lookup
+    from voice_service.segments.ports import StoredSegment
+
+T = TypeVar("T")
+
+_log: Final = structlog.stdlib.get_logger(__name__)
+
+_CALL_SECONDS: Final = 10.0
+_TRANSFER_SECONDS: Final = 30.0
+_SHORTEST_SECONDS: Final = 1.0
+_PATIENCE_SECONDS: Final = 60.0
+"""Seconds that one segment is tried for while storage is away or out of room."""
+_HELD_BYTES: Final = 64 << 20
+"""Most bytes of segments that are held because storage did not take them."""
+_PASSING: Final = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+_MISSING: Final = frozenset({grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.DATA_LOSS})
+
+
+class RemoteSegments:
+    """A SegmentStore behind `channel`.
+
+    Calls are repeated for `patience` seconds while storage is away or out of room. A segment that storage did not take
+    is held in memory, the least recently used making room, and stored when it is looked for again.
+    """
+
+    is_shared = True
+
+    def __init__(
+        self, channel: grpc.aio.Channel, *, patience: float = _PATIENCE_SECONDS, held_bytes: int = _HELD_BYTES
+    ) -> None:
+        self._channel = channel
+        self._stub: Any = segment_pb2_grpc.SegmentServiceStub(channel)
+        self._patience = patience
+        self._held = MemorySegments(held_bytes)
+        self._lookups = LookupBatches(self._find)
+
+    async def find(self, keys: Collection[str], story_id: str) -> Mapping[str, StoredSegment]:
+        """See SegmentStore."""
+        found = await self._lookups.find(keys, story_id)
+        for key in keys:
+            if key not in found and (held := self._held.take(key)) is not None:
+                found[key] = await self.put(*held, story_id)
+        return found
+
+    async def read(self, key: str) -> bytes:
+        """See SegmentStore."""
+        try:
+            header, audio = await self._insist(lambda seconds: self._read(key, seconds), _TRANSFER_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in _MISSING:
+                raise SegmentMissingError(key) from error
+            raise _failure(error) from error
+        if len(audio) != header.size_bytes or hashlib.sha256(audio).digest() != header.sha256:
+            raise SegmentMissingError(key)
+        return audio
+
+    async def put(
+        self, segment: StoredSegment, audio: bytes, story_id: str, *, deadline: float | None = None
+    ) -> StoredSegment:
+        """See SegmentStore."""
+        try:
+            stored = await self._insist(
+                lambda seconds: self._put(segment, audio, story_id, seconds), _TRANSFER_SECONDS, deadline
+            )
+        except grpc.aio.AioRpcError as error:
+            failure = _failure(error)
+            if failure.code is not grpc.StatusCode.NOT_FOUND:
+                self._hold(segment, audio, error)
+            raise failure from error
+        except asyncio.CancelledError:
+            self._held.add(segment, audio)
+            raise
+        return from_message(stored)
+
+    async def aclose(self) -> None:
+        """Closes the channel."""
+        await self._lookups.aclose()
+        await self._channel.close()
+
+    def _hold(self, segment: StoredSegment, audio: bytes, error: grpc.aio.AioRpcError) -> None:
+        self._held.add(segment, audio)
+        _log.error("segment could not be stored and is held", key=segment.key[:12], code=error.code().name)
+
+    async def _insist(self, call: Callable[[float], Awaitable[T]], most: float, deadline: float | None = None) -> T:
+        """Makes a call of at most `most` seconds, again while its failure may pass. Raises AioRpcError."""
+        clock = asyncio.get_running_loop().time
+        now = clock()
+        end = now + self._patience if deadline is None else min(deadline, now + self._patience)
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(_may_pass),
+            wait=wait_random_exponential(multiplier=0.1, max=5),
+            stop=stop_before_delay(max(0.0, end - now)),
+            reraise=True,
+        ):
+            with attempt:
+                # One attempt is made even where no time is left: what was paid for is worth it.
+                return await call(min(most, max(_SHORTEST_SECONDS, end - clock())))
+        raise AssertionError("attempts end with a result or an error")
+
+    async def _find(self, lookups: Sequence[Lookup]) -> dict[str, StoredSegment]:
+        request = segment_pb2.FindSegmentsRequest(
+            lookups=[segment_pb2.SegmentLookup(key=each.key, story_id=each.story_id) for each in lookups]
+        )
+
+        async def send(seconds: float) -> segment_pb2.FindSegmentsResponse:
+            response: segment_pb2.FindSegmentsResponse = await self._stub.FindSegments(
+                request, timeout=seconds, metadata=call_metadata(), wait_for_ready=True
+            )
+            return response
+
+        try:
+            response = await self._insist(send, _CALL_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise _failure(error) from error
+        return {segment.key: from_message(segment) for segment in response.segments}
+
+    async def _put(
+        self, segment: StoredSegment, audio: bytes, story_id: str, seconds: float
+    ) -> segment_pb2.StoredSegment:
+        response: segment_pb2.PutSegmentResponse = await self._stub.PutSegment(
+            put_requests(segment, audio, story_id), timeout=seconds, metadata=call_metadata(), wait_for_ready=True
+        )
+        return response.segment
+
+    async def _read(self, key: str, seconds: float) -> tuple[segment_pb2.StoredSegment, bytes]:
+        header, chunks = segment_pb2.StoredSegment(), []
+        request = segment_pb2.ReadSegmentRequest(key=key)
+        async for piece in self._stub.ReadSegment(
+            request, timeout=seconds, metadata=call_metadata(), wait_for_ready=True
+        ):
+            if piece.HasField("header"):
+                header = piece.header
+            else:
+                chunks.append(piece.chunk)
+        return header, b"".join(chunks)
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, grpc.aio.AioRpcError) and error.code() in _PASSING
+
+
+def _failure(error: grpc.aio.AioRpcError) -> DomainError:
+    """What a call that failed for good means to the caller of a narration."""
+    known = from_rpc_error(error)
+    return store_unavailable(f"The segment store failed ({known.reason}).") if _may_pass(error) else known
