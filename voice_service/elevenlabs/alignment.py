@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from difflib import SequenceMatcher
-from itertools import takewhile
+from itertools import chain, compress, count, repeat, takewhile
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from voice_service.audio.words import word_spans
@@ -31,18 +33,23 @@ class Alignment:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._places = [place for place, character in enumerate(text) if not character.isspace()]
-        self._letters = [text[place].casefold() for place in self._places]
+        self._places = list(compress(count(), map(str.strip, text)))
+        self._letters = _letters(text)
         self._spoken: list[str] = []
-        self._times: list[tuple[float, float]] = []
+        self._starts: list[float] = []
+        self._ends: list[float] = []
 
     def add(self, timed: TimedCharacters) -> None:
         """Take up more characters, which follow those before."""
-        for characters, start, end in zip(timed.characters, timed.starts, timed.ends, strict=True):
-            for character in characters:
-                if not character.isspace():
-                    self._spoken.append(character.casefold())
-                    self._times.append((start, end))
+        starts, ends = timed.starts, timed.ends
+        sizes = list(map(len, timed.characters))
+        if {*sizes} != {1}:
+            starts = tuple(chain.from_iterable(map(repeat, starts, sizes)))
+            ends = tuple(chain.from_iterable(map(repeat, ends, sizes)))
+        characters = "".join(timed.characters)
+        self._spoken += _letters(characters)
+        self._starts += compress(starts, map(str.strip, characters))
+        self._ends += compress(ends, map(str.strip, characters))
 
     @property
     def is_exact(self) -> bool:
@@ -61,42 +68,49 @@ class Alignment:
     @property
     def end(self) -> float:
         """Second at which the last character ends; 0 where there is none."""
-        return max((end for _, end in self._times), default=0.0)
+        return max(self._ends, default=0.0)
 
     def words(self) -> tuple[WordTiming, ...]:
         """Return the words of whose characters half have times at least, in order and without overlap."""
-        times = dict(self._matched())
+        starts, ends = [inf] * len(self._letters), [-inf] * len(self._letters)
+        for spoken, letter, size in self._matched():
+            starts[letter : letter + size] = self._starts[spoken : spoken + size]
+            ends[letter : letter + size] = self._ends[spoken : spoken + size]
         words: list[WordTiming] = []
         before = 0.0
         for first, last in word_spans(self._text):
-            heard = [times[place] for place in range(first, last) if place in times]
-            if 2 * len(heard) < last - first:
+            # There is no white space in a word.
+            letter = bisect_left(self._places, first)
+            heard = starts[letter : letter + last - first]
+            if 2 * heard.count(inf) > last - first:
                 continue
-            start = max(before, min(start for start, _ in heard))
-            before = max(start, *(end for _, end in heard))
+            start = max(before, min(heard))
+            before = max(start, *ends[letter : letter + last - first])
             words.append(WordTiming(first, last, start, before))
         return tuple(words)
 
-    def _matched(self) -> Iterator[tuple[int, tuple[float, float]]]:
-        """Give the place in the text of each character that is found in it, with its times."""
-        if self.is_exact:
-            yield from zip(self._places, self._times, strict=False)
-            return
+    def _matched(self) -> Iterator[tuple[int, int, int]]:
+        """Give where in the spoken characters and in those of the text so many are the same."""
         spoken, letters = self._spoken, self._letters
-        before = 0
+        if self.is_exact:
+            yield 0, 0, len(spoken)
+            return
+        before = behind = 0
         if max(len(spoken), len(letters)) > _LONGEST_COMPARED:
             before = _alike(zip(spoken, letters, strict=False))
             most = min(len(spoken), len(letters)) - before
             behind = min(most, _alike(zip(reversed(spoken), reversed(letters), strict=False)))
-            yield from zip(self._places[:before], self._times, strict=False)
-            if behind:
-                yield from zip(self._places[-behind:], self._times[-behind:], strict=True)
+            yield 0, 0, before
+            yield len(spoken) - behind, len(letters) - behind, behind
             spoken, letters = spoken[before : len(spoken) - behind], letters[before : len(letters) - behind]
-        if max(len(spoken), len(letters)) > _LONGEST_COMPARED:
-            return
-        for block in SequenceMatcher(None, spoken, letters, autojunk=False).get_matching_blocks():
-            for offset in range(block.size):
-                yield self._places[before + block.b + offset], self._times[before + block.a + offset]
+        if max(len(spoken), len(letters)) <= _LONGEST_COMPARED:
+            for block in SequenceMatcher(None, spoken, letters, autojunk=False).get_matching_blocks():
+                yield before + block.a, before + block.b, block.size
+
+
+def _letters(text: str) -> list[str]:
+    """Return the characters of a text as they are compared: without white space, in one case."""
+    return list(map(str.casefold, "".join(text.split())))
 
 
 def _alike(pairs: Iterable[tuple[str, str]]) -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.elevenlabs.alignment import Alignment
 from voice_service.elevenlabs.config import NAME
-from voice_service.elevenlabs.errors import error_in_answer
+from voice_service.elevenlabs.errors import error_in_answer, json_of
 from voice_service.elevenlabs.lines import speech_lines
 from voice_service.implausible import ImplausibleError
 from voice_service.ports import AudioChunk, CallFacts, Timings
@@ -18,11 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
     from voice_service.elevenlabs.request import SpeechCall
-    from voice_service.elevenlabs.upstream import Answer
+    from voice_service.elevenlabs.speech_client import Answer
     from voice_service.ports import SpeechItem
 
 _NO_AUDIO: Final = ("application/json", "text/")
-_MAX_ERROR_BYTES: Final = 65_536
 _MAX_DIGITS: Final = 12
 _MAX_OVERHANG_SECONDS: Final = 1.0
 """Timings that end so long after the audio are of another pace than the audio."""
@@ -75,16 +73,8 @@ async def timed_audio(
 
 
 async def _no_audio(body: AsyncIterator[bytes]) -> ProviderError:
-    said = bytearray()
-    async for piece in body:
-        said += piece
-        if len(said) > _MAX_ERROR_BYTES:
-            break
-    try:
-        told = json.loads(bytes(said))
-    except ValueError:
-        told = None
-    error = error_in_answer(told) if isinstance(told, dict) else None
+    said = await json_of(body)
+    error = error_in_answer(said) if isinstance(said, dict) else None
     return error or ProviderError(ProviderErrorKind.TRANSPORT, "the answer is no audio", provider=NAME)
 
 

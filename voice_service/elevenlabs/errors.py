@@ -10,14 +10,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
 from servicekit.resilience import retry_after
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.elevenlabs.config import NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
 _Known = tuple[ProviderErrorKind, str]
+
+_MAX_ERROR_BYTES: Final = 65_536
 
 
 class KeyRefusedError(ProviderError):
@@ -84,8 +88,21 @@ _STATUSES: Final[Mapping[int, _Known]] = {
 }
 
 
+async def json_of(body: AsyncIterator[bytes]) -> Any:
+    """Read an answer that is no audio; None where it is no JSON, or longer than any error."""
+    said = bytearray()
+    async for piece in body:
+        said += piece
+        if len(said) > _MAX_ERROR_BYTES:
+            return None
+    try:
+        return orjson.loads(said)
+    except orjson.JSONDecodeError:
+        return None
+
+
 def error_of_answer(status: int, headers: Mapping[str, str], body: Any) -> ProviderError:
-    """Return the error for an HTTP answer; names of `headers` in lower case, `body` as JSON or text."""
+    """Return the error for an HTTP answer; names of `headers` are looked up in lower case, `body` is JSON."""
     codes, request_id = _codes(body)
     known = kind, message = _by_code(codes) or _by_status(status)
     made = KeyRefusedError if known == _KEY else ProviderError

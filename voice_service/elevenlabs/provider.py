@@ -163,7 +163,7 @@ class ElevenLabsProvider:
         upstream = await self._opened()
         try:
             with self._key.used() as key:
-                async with upstream.speech(call, key) as answer:
+                async with upstream.speech.ask(call, key) as answer:
                     yield call_facts(answer.headers)
                     audio: AsyncGenerator[SpeechItem, None]
                     if call.endpoint is Endpoint.TIMESTAMPS:

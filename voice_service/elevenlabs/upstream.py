@@ -1,4 +1,4 @@
-"""The SDK of ElevenLabs, and how it fails.
+"""Calls to ElevenLabs: voices, models and account through its SDK, audio through `speech_client`.
 
 Importing this takes about a second: see `provider.ElevenLabsProvider`, which does it in a thread.
 """
@@ -7,60 +7,52 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import aclosing, asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from elevenlabs.client import AsyncElevenLabs
 from elevenlabs.core.api_error import ApiError
 from elevenlabs.core.parse_error import ParsingError
-from elevenlabs.types import Model, Voice, VoiceSettings
+from elevenlabs.types import Model, Voice
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.elevenlabs.config import NAME, Endpoint
+from voice_service.elevenlabs.config import NAME
 from voice_service.elevenlabs.errors import error_of_answer
-from voice_service.elevenlabs.pools import SpreadTransport
+from voice_service.elevenlabs.speech_client import KEY_HEADER, SpeechClient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncGenerator, Callable, Iterator
 
-    from elevenlabs.core.http_response import AsyncHttpResponse
     from elevenlabs.core.request_options import RequestOptions
     from elevenlabs.models.client import AsyncModelsClient
-    from elevenlabs.text_to_speech.raw_client import AsyncRawTextToSpeechClient
     from elevenlabs.user.subscription.client import AsyncSubscriptionClient
     from elevenlabs.voices.client import AsyncVoicesClient
 
     from voice_service.elevenlabs.config import ElevenLabsConfig
-    from voice_service.elevenlabs.request import SpeechCall
 
 T = TypeVar("T")
 
-_KEY_HEADER: Final = "xi-api-key"
-_KEEPALIVE_SECONDS: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer of status 200 whose body is still to come; names of headers in lower case."""
-
-    headers: Mapping[str, str]
-    body: AsyncIterator[bytes]
+_HTTP_PROXIES: Final = ("http://", "https://")
 
 
 class Upstream:
     """Calls ElevenLabs, never twice for one call, and raises ProviderError alone."""
 
     def __init__(self, config: ElevenLabsConfig, observe: Callable[[str, str, float], None]) -> None:
-        """`observe` is told endpoint, status and seconds of each call that is no speech."""
+        """`observe` is called with endpoint, status and seconds of each call that is no speech."""
         self._observe = observe
+        tls, proxy = httpx.create_ssl_context(), _proxy(config.base_url)
+        self.speech: Final = SpeechClient(config, tls=tls, proxy=proxy)
         timeout = httpx.Timeout(config.read_seconds, connect=config.connect_seconds, pool=config.pool_seconds)
         self._list_seconds = config.list_seconds
         self._http = httpx.AsyncClient(
             timeout=timeout,
-            transport=SpreadTransport(connections=config.connections, keepalive_seconds=_KEEPALIVE_SECONDS),
+            verify=tls,
+            proxy=proxy,
+            trust_env=False,
             # A redirect to another host would take the key along.
             follow_redirects=False,
         )
@@ -74,40 +66,9 @@ class Upstream:
             httpx_client=self._http,
         )
         # These import more of the SDK.
-        self._speech: AsyncRawTextToSpeechClient = client.text_to_speech.with_raw_response
         self._voices: AsyncVoicesClient = client.voices
         self._models: AsyncModelsClient = client.models
         self._subscription: AsyncSubscriptionClient = client.user.subscription
-
-    @asynccontextmanager
-    async def speech(self, call: SpeechCall, key: str) -> AsyncGenerator[Answer, None]:
-        """Ask for speech and give the answer while it comes. Raises ProviderError, also from its body."""
-        # What is given as None would be sent as null.
-        told = {name: value for name, value in asdict(call.settings).items() if value is not None}
-        arguments: dict[str, Any] = {
-            "text": call.text,
-            "model_id": call.model_id,
-            "voice_settings": VoiceSettings(**told),
-            "output_format": call.output_format,
-            "enable_logging": call.enable_logging,
-            "request_options": _options(key),
-        }
-        if call.language_code is not None:
-            arguments["language_code"] = call.language_code
-        if call.previous_text is not None:
-            arguments["previous_text"] = call.previous_text
-        methods: Mapping[Endpoint, Callable[..., AbstractAsyncContextManager[AsyncHttpResponse[Any]]]] = {
-            Endpoint.TIMESTAMPS: self._speech.stream_with_timestamps,
-            Endpoint.STREAM: self._speech.stream,
-            Endpoint.CONVERT: self._speech.convert,
-        }
-        begun = _Begun()
-        with _typed(begun):
-            async with methods[call.endpoint](call.voice_id, **arguments) as wrapped:
-                # What the SDK makes of the body loses lines; the answer itself is what it has no public name for.
-                response: httpx.Response = wrapped._response  # noqa: SLF001 - see above
-                async with aclosing(_counted(response, begun)) as body:
-                    yield Answer(response.headers, body)
 
     async def voices(self, key: str) -> list[Voice]:
         """List all voices of the account, those of older models too."""
@@ -137,6 +98,7 @@ class Upstream:
 
     async def aclose(self) -> None:
         """Close all connections."""
+        await self.speech.aclose()
         await self._http.aclose()
 
     @asynccontextmanager
@@ -144,7 +106,7 @@ class Upstream:
         began, status = time.monotonic(), "cancelled"
         try:
             async with asyncio.timeout(self._list_seconds):
-                with _typed(_Begun()):
+                with _typed():
                     yield
             status = "success"
         except TimeoutError as error:
@@ -161,25 +123,8 @@ class Upstream:
             self._observe(endpoint, status, time.monotonic() - began)
 
 
-@dataclass(slots=True)
-class _Begun:
-    """Whether some of the body has come."""
-
-    yes: bool = False
-
-
-async def _counted(response: httpx.Response, begun: _Begun) -> AsyncGenerator[bytes, None]:
-    pieces = response.aiter_bytes()
-    try:
-        async for piece in pieces:
-            begun.yes = True
-            yield piece
-    finally:
-        await cast("AsyncGenerator[bytes, None]", pieces).aclose()
-
-
 @contextmanager
-def _typed(begun: _Begun) -> Iterator[None]:
+def _typed() -> Iterator[None]:
     try:
         yield
     except ApiError as error:
@@ -187,16 +132,10 @@ def _typed(begun: _Begun) -> Iterator[None]:
         raise error_of_answer(error.status_code or 0, headers, error.body) from error
     except ParsingError as error:
         raise _unreadable() from error
-    except UnicodeEncodeError as error:
-        raise _error(ProviderErrorKind.INVALID_INPUT, "the text has half a character") from error
-    except httpx.PoolTimeout as error:
-        raise _error(ProviderErrorKind.CONCURRENCY, "all connections are in use") from error
     except httpx.TimeoutException as error:
         raise _error(ProviderErrorKind.TIMEOUT, "it did not answer in time") from error
     except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
-        if begun.yes:
-            raise _error(ProviderErrorKind.TRUNCATED, "the connection broke in the middle of the answer") from error
-        raise _error(ProviderErrorKind.TRANSPORT, "it can not be reached, or broke the connection") from error
+        raise _error(ProviderErrorKind.TRANSPORT, "it cannot be reached, or broke the connection") from error
 
 
 def _listed(values: object, kind: type[T], name: str, *, least: int = 0) -> list[T]:
@@ -209,9 +148,19 @@ def _listed(values: object, kind: type[T], name: str, *, least: int = 0) -> list
     return found
 
 
+def _proxy(url: str) -> str | None:
+    """Return the HTTP proxy that the environment names for `url`."""
+    where = urlsplit(url)
+    if proxy_bypass(where.netloc):
+        return None
+    named = getproxies()
+    proxy = named.get(where.scheme) or named.get("all", "")
+    return proxy if proxy.startswith(_HTTP_PROXIES) else None
+
+
 def _options(key: str) -> RequestOptions:
     # The wait between retries is not the SDK's to choose; and speech it would not retry at all.
-    return {"max_retries": 0, "additional_headers": {_KEY_HEADER: key}}
+    return {"max_retries": 0, "additional_headers": {KEY_HEADER: key}}
 
 
 def _error(kind: ProviderErrorKind, message: str) -> ProviderError:
