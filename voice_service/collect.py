@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
@@ -54,7 +55,8 @@ async def collect(
     name = provider.metadata.name
     clock = asyncio.get_running_loop().time
     end = clock() + timers.total
-    audio = bytearray()
+    # Its value is the bytes that were written, not a copy of them.
+    audio = BytesIO()
     begun = False
     words: tuple[WordTiming, ...] = ()
     renew_at = float("-inf")
@@ -69,7 +71,7 @@ async def collect(
                         if not begun:
                             begun = True
                             on_first_byte()
-                        audio += data
+                        audio.write(data)
                         # Set anew now and then alone: chunks come by the hundred, and timers cost more than they do.
                         if (now := clock()) >= renew_at:
                             limit.reschedule(min(end, now + timers.idle))
@@ -78,11 +80,11 @@ async def collect(
                         on_facts(item)
                     case _:
                         words = item.words
-                if len(audio) > MAX_BYTES:
+                if audio.tell() > MAX_BYTES:
                     raise ProviderError(ProviderErrorKind.TRUNCATED, "the audio does not end", provider=name)
     except TimeoutError:
         raise ProviderError(ProviderErrorKind.TIMEOUT, _late(begun=begun, over=clock() >= end), provider=name) from None
-    return Collected(bytes(audio), words)
+    return Collected(audio.getvalue(), words)
 
 
 def _late(*, begun: bool, over: bool) -> str:

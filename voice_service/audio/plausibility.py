@@ -18,7 +18,9 @@ Punctuation and emoji alone have no minimum.
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,7 +30,8 @@ _MAX_SECONDS_LETTER: Final = 0.3
 _MAX_SECONDS_PUNCTUATION: Final = 1.0
 _MAX_SECONDS_OTHER: Final = 2.0
 _MAX_SLACK_SECONDS: Final = 6.0
-_COUNTED_OF_A_RUN: Final = 2
+_UNSPOKEN: Final = re.compile(r"[^\w\s]|_")
+_RUN: Final = re.compile(r"(\w)\1{2,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +56,17 @@ def duration_bounds(text: str, speed: float | None = None) -> DurationBounds:
     if factor <= 0:
         raise ValueError("speed must be positive")
     shortest = _MIN_SECONDS * _spoken_length(text) / max(factor, 1.0) - _MIN_SLACK_SECONDS
-    longest = sum(map(_longest_sound, text)) / min(factor, 1.0) + _MAX_SLACK_SECONDS
+    longest = (
+        sum(_longest_sound(each) * times for each, times in Counter(text).items()) / min(factor, 1.0)
+        + _MAX_SLACK_SECONDS
+    )
     return DurationBounds(max(0.0, shortest), longest)
 
 
 def _spoken_length(text: str) -> int:
     """Count letters, digits and gaps between words; of a letter repeated in a row, two."""
-    counted = 0
-    words = 0
-    for word in text.split():
-        previous = ""
-        run = spoken = 0
-        for character in word:
-            if not character.isalnum():
-                continue
-            run = run + 1 if character == previous else 1
-            previous = character
-            spoken += run <= _COUNTED_OF_A_RUN
-        counted += spoken
-        words += spoken > 0
-    return counted + max(0, words - 1)
+    words = _UNSPOKEN.sub("", text).split()
+    return len(_RUN.sub(r"\1\1", " ".join(words)))
 
 
 def _longest_sound(character: str) -> float:
