@@ -1,4 +1,4 @@
-"""Stories and segments to store, a clock to set by hand, and an object store in memory, to test and measure storage with."""
+"""Stories and segments to store, a clock to set by hand, and an object store in memory."""
 
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
@@ -206,7 +206,7 @@ def narration(audio_id: str = "") -> common_pb2.NarrationHeader:
         provider="mock",
         voice_id="mock-1",
         model_id="mock",
-        audio_format=common_pb2.AUDIO_FORMAT_MP3_44100_128,
+        audio_format=common_pb2.AUDIO_FORMAT_MP3,
         content_type="audio/mpeg",
         sample_rate=44_100,
         bit_rate=128_000,
@@ -228,8 +228,6 @@ def put_messages(
     header = segment_pb2.PutSegmentHeader(segment=segment, story_id=story_id)
     return [
         segment_pb2.PutSegmentRequest(header=header),
-        *(
-            segment_pb2.PutSegmentRequest(chunk=data[start : start + piece]) for start in range(0, len(data), piece)
-        ),
+        *(segment_pb2.PutSegmentRequest(chunk=data[start : start + piece]) for start in range(0, len(data), piece)),
         segment_pb2.PutSegmentRequest(commit=segment_pb2.PutSegmentCommit()),
     ]

@@ -1,34 +1,48 @@
-"""What the service can keep its things in."""
+"""What the service stores its data in."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from servicekit.app import Description
 from servicekit.metrics import Metrics
 from servicekit.resilience.manager import BreakerManager
-from storage_service.audio_ownership import MarkedAudioStore, OwnedAudio
-from storage_service.embedded.audio_files import AudioFiles
+from storage_service.audio.composing import StreamedComposer
 from storage_service.embedded.database import Database
 from storage_service.embedded.exchange_store import SqliteExchangeStore
+from storage_service.embedded.object_notes import SqliteObjectNotes
 from storage_service.embedded.profile_store import SqliteProfileStore
 from storage_service.embedded.removal_store import SqliteRemovalStore
+from storage_service.embedded.segment_store import SqliteSegmentStore
 from storage_service.embedded.story_store import SqliteStoryStore
 from storage_service.exchange.ports import ExchangeStore
 from storage_service.object_store import failures as object_store
-from storage_service.object_store.audio_objects import AudioObjects
 from storage_service.object_store.bucket import Bucket
+from storage_service.object_store.bucket_objects import BucketObjects
 from storage_service.object_store.config import BucketConfig
-from storage_service.object_store.setup import place_of
-from storage_service.ports import AudioStore, Clock, ProfileStore, RemovalStore, StoryStore
+from storage_service.object_store.folder import FolderComposer, FolderObjects
+from storage_service.object_store.setup import AUDIO, SEGMENTS, Place, places_of
+from storage_service.ports import (
+    Clock,
+    Composer,
+    ObjectNotes,
+    ObjectStore,
+    ProfileStore,
+    RemovalStore,
+    SegmentStore,
+    StoryStore,
+)
+from storage_service.records import ObjectKind
 from storage_service.settings import StorageSettings
-from storage_service.supabase.audio_bucket import AudioBucket
 from storage_service.supabase.connection import Connection, breaker_config
 from storage_service.supabase.exchange_store import SupabaseExchangeStore
 from storage_service.supabase.failures import PROVIDER
+from storage_service.supabase.object_bucket import ObjectBucket
+from storage_service.supabase.object_notes import SupabaseObjectNotes
 from storage_service.supabase.profile_store import SupabaseProfileStore
 from storage_service.supabase.removals import SupabaseRemovalStore
+from storage_service.supabase.segment_store import SupabaseSegmentStore
 from storage_service.supabase.setup import config_of
 from storage_service.supabase.story_store import SupabaseStoryStore
 from tale.common.v1 import status_pb2
@@ -41,90 +55,110 @@ _EMBEDDED: Final = status_pb2.EmbeddedPart(
 
 
 @dataclass(frozen=True, slots=True)
-class Stores:
-    """All that is kept. That of the stories opens and closes what those of the profiles and removals share."""
+class Records:
+    """Stores of records over one database. That of the stories opens and closes what they share."""
 
     stories: StoryStore
     profiles: ProfileStore
     removals: RemovalStore
-    files: AudioStore
+    segments: SegmentStore
+    objects: ObjectNotes
+    exchange: ExchangeStore
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Stores, what export and import go by, what is told of them, and their circuit breakers if they have any.
+    """Records, an object store for each kind of object, what is described of them, and circuit breakers if any."""
 
-    `adopt_audio` makes the place that AUDIO_STORE_URL names that of these stores; None where it names none.
-    """
-
-    stores: Stores
-    exchange: ExchangeStore
+    records: Records
+    objects: Mapping[ObjectKind, ObjectStore]
+    composer: Composer
     describe: Callable[[], Description]
     circuits: BreakerManager | None = None
-    adopt_audio: Callable[[], Awaitable[None]] | None = None
 
+    async def open(self) -> None:
+        """Opens the records, then the object stores."""
+        await self.records.stories.open()
+        for store in set(self.objects.values()):
+            await store.open()
 
-_Kept: TypeAlias = tuple[Stores, ExchangeStore]
+    async def close(self) -> None:
+        """Closes the object stores, then the records."""
+        for store in set(self.objects.values()):
+            await store.close()
+        await self.records.stories.close()
 
 
 def make_backend(settings: StorageSettings, clock: Clock, metrics: Metrics) -> Backend:
-    """The backend that is set; ConfigurationError where it can not be had."""
-    place = place_of(settings)
+    """The backend that is set; ConfigurationError where it cannot be had."""
+    places = places_of(settings)
     circuits = BreakerManager(breaker_config, metrics=metrics)
-    files = _files_elsewhere(place, clock, circuits)
-    stores, exchange = (_supabase if settings.backend == "supabase" else _embedded)(settings, clock, circuits, files)
+    make = _supabase if settings.backend == "supabase" else _embedded
+    records, beside = make(settings, clock, circuits)
+    audio = _objects(AUDIO, places.get(AUDIO), settings, clock, circuits) or beside
+    segments = _objects(SEGMENTS, places.get(SEGMENTS), settings, clock, circuits) or audio
     providers = [PROVIDER] if settings.backend == "supabase" else []
-    if isinstance(place, BucketConfig):
+    if any(isinstance(place, BucketConfig) for place in places.values()):
         providers.append(object_store.PROVIDER)
     parts = [_EMBEDDED] if settings.backend == "embedded" else []
     return Backend(
-        stores,
-        exchange,
+        records,
+        {ObjectKind.AUDIO: audio, ObjectKind.SEGMENT: segments},
+        _composer(segments, audio),
         lambda: _description(parts, providers, circuits),
         circuits if providers else None,
-        stores.files.adopt if isinstance(stores.files, OwnedAudio) else None,
     )
 
 
-def _files_elsewhere(
-    place: Path | BucketConfig | None, clock: Clock, circuits: BreakerManager
-) -> MarkedAudioStore | None:
+def _objects(
+    variable: str, place: Place | None, settings: StorageSettings, clock: Clock, circuits: BreakerManager
+) -> ObjectStore | None:
     match place:
         case None:
             return None
         case BucketConfig():
-            return AudioObjects(Bucket(place, circuits), clock)
+            return BucketObjects(Bucket(place, circuits), clock)
         case folder:
-            return AudioFiles(folder, clock, variable="AUDIO_STORE_URL")
+            return _folder(folder, settings, variable)
 
 
-def _embedded(
-    settings: StorageSettings, clock: Clock, circuits: BreakerManager, files: MarkedAudioStore | None
-) -> _Kept:
+def _composer(segments: ObjectStore, audio: ObjectStore) -> Composer:
+    if isinstance(segments, FolderObjects) and isinstance(audio, FolderObjects):
+        return FolderComposer(segments, audio)
+    return StreamedComposer(segments, audio)
+
+
+def _folder(folder: Path, settings: StorageSettings, variable: str) -> FolderObjects:
+    # A lost segment is made anew; finished audio is not.
+    fsync = frozenset(ObjectKind) if settings.sync == "full" else frozenset({ObjectKind.AUDIO})
+    return FolderObjects(folder, fsync=fsync, variable=variable)
+
+
+def _embedded(settings: StorageSettings, clock: Clock, circuits: BreakerManager) -> tuple[Records, ObjectStore]:
     del circuits
     database = Database(settings.folder / "tale.sqlite3", sync=settings.sync, readers=settings.readers)
-    stories = SqliteStoryStore(database, clock)
-    stores = Stores(
-        stories,
+    records = Records(
+        SqliteStoryStore(database, clock),
         SqliteProfileStore(database, clock),
         SqliteRemovalStore(database, clock),
-        OwnedAudio(files, stories.store_id) if files else AudioFiles(settings.folder / "audio", clock),
+        SqliteSegmentStore(database, clock),
+        SqliteObjectNotes(database, clock),
+        SqliteExchangeStore(database),
     )
-    return stores, SqliteExchangeStore(database)
+    return records, _folder(settings.folder, settings, "TALE_DATA_DIR")
 
 
-def _supabase(
-    settings: StorageSettings, clock: Clock, circuits: BreakerManager, files: MarkedAudioStore | None
-) -> _Kept:
+def _supabase(settings: StorageSettings, clock: Clock, circuits: BreakerManager) -> tuple[Records, ObjectStore]:
     connection = Connection(config_of(settings), circuits)
-    stories = SupabaseStoryStore(connection)
-    stores = Stores(
-        stories,
+    records = Records(
+        SupabaseStoryStore(connection),
         SupabaseProfileStore(connection),
         SupabaseRemovalStore(connection),
-        OwnedAudio(files, stories.store_id) if files else AudioBucket(connection, clock),
+        SupabaseSegmentStore(connection),
+        SupabaseObjectNotes(connection),
+        SupabaseExchangeStore(connection),
     )
-    return stores, SupabaseExchangeStore(connection)
+    return records, ObjectBucket(connection, clock)
 
 
 def _description(

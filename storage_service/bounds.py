@@ -1,5 +1,6 @@
 """Keeps answers within what gRPC carries."""
 
+from collections.abc import Iterator
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -8,6 +9,16 @@ from tale.storage.v1 import storage_pb2
 
 MAX_BYTES: Final = 3 << 20
 """Of a record in an answer. gRPC carries 4 MiB; the gateway, which needs the whole record, cuts further for callers."""
+
+_CHUNK: Final = 256 << 10
+"""Bytes of audio in a message: between services chunks are larger than at the gateway's door."""
+
+
+def chunks_of(block: bytes) -> Iterator[bytes]:
+    """The chunks in which bytes of audio are sent."""
+    if len(block) <= _CHUNK:
+        return iter((block,))
+    return (block[start : start + _CHUNK] for start in range(0, len(block), _CHUNK))
 
 
 def within_bounds(record: storage_pb2.StoryRecord) -> storage_pb2.StoryRecord:

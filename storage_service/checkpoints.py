@@ -1,10 +1,11 @@
-"""Judges what a run wants kept against what is kept: what is new in it, or why it is refused."""
+"""Judges what a run wants stored against what is stored: what is new in it, or why it is refused."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from storage_service import states
+from storage_service.records import Digest
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -23,7 +24,10 @@ MENDS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What is kept of a story, as far as a checkpoint is judged by it. Lengths are code points."""
+    """What is stored of a story, as far as a checkpoint is judged by it. Lengths are code points.
+
+    `text_end` and `audio_end` are where the manifest ends, in code points and bytes.
+    """
 
     state: states.State
     lease_token: int
@@ -34,6 +38,8 @@ class RunFacts:
     content_complete: bool
     narration_audio_id: str
     segment_count: int
+    text_end: int
+    audio_end: int
     kept_audio_id: str
 
 
@@ -43,8 +49,11 @@ class KeptPieces(Protocol):
     def text(self, start: int, end: int) -> str:
         """Code points [start, end) of the content."""
 
-    def segment_sha256(self, index: int) -> bytes | None:
-        """Hash of a segment of the run's book."""
+    def manifest_segment(self, index: int) -> tuple[str, bytes] | None:
+        """Key and SHA-256 of a segment of the run's manifest."""
+
+    def stored_segment(self, key: str) -> Digest | None:
+        """Size and SHA-256 of a segment in the segment store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +83,14 @@ class CheckpointRefused(Exception):  # noqa: N818 - a verdict, not a defect
 def judge(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint, pieces: KeptPieces) -> Advance:
     """What of `checkpoint` is new; raises CheckpointRefused.
 
-    What is kept already and agrees is passed over, so a checkpoint can be repeated, the one that ended the story too.
+    What is stored already and agrees is passed over, so a checkpoint can be repeated, the one that ended the story too.
+    One that names the final state in which the story is may bring attempts, problems and the generation record, such as
+    those of a run that learned late that its story was cancelled.
     """
     _check_lease(facts, checkpoint)
     text = _new_text(facts, checkpoint, pieces)
     title = _new_title(facts, checkpoint)
-    narration = _new_book(facts, checkpoint)
+    narration = _new_manifest(facts, checkpoint)
     segments = _new_segments(facts, checkpoint, pieces, begins=narration is not None)
     complete = facts.content_complete or checkpoint.content_complete
     state = checkpoint.state or facts.state
@@ -103,7 +114,7 @@ def judge(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint, pieces: Kept
 def check_token(facts: RunFacts, lease_token: int) -> None:
     """Raises CheckpointRefused (LEASE_LOST, WRONG_STATE) unless a run holds the story with this token.
 
-    A lease whose time is over still holds while nobody has claimed the story.
+    A lease whose time is over still holds while no other run has claimed the story.
     """
     if lease_token != facts.lease_token:
         raise _lease_lost()
@@ -115,7 +126,6 @@ def check_token(facts: RunFacts, lease_token: int) -> None:
 
 def _check_lease(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint) -> None:
     if states.is_final(facts.state) and checkpoint.state == facts.state:
-        # The checkpoint that ended the story, once more: its answer was lost.
         if checkpoint.lease_token != facts.lease_token:
             raise _lease_lost()
         return
@@ -123,6 +133,8 @@ def _check_lease(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint) -> No
 
 
 def _check_state(facts: RunFacts, state: states.State, *, complete: bool) -> None:
+    if state == states.CANCELLED:
+        raise _wrong_state("A run does not cancel its story.")
     if state == states.WRITING and facts.state == states.NARRATING:
         raise _wrong_state("A story whose text is whole is not written any more.")
     if state in states.TEXT_WHOLE and not complete:
@@ -159,8 +171,8 @@ def _new_text(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint, pieces: 
     return text[overlap:]
 
 
-def _new_book(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint) -> common_pb2.NarrationHeader | None:
-    """The header of a new book. Under the audio id that is kept the first header stays: it is pinned."""
+def _new_manifest(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint) -> common_pb2.NarrationHeader | None:
+    """The header of a new manifest. Under the audio id that is stored the first header stays: it is pinned."""
     audio_id = checkpoint.narration.audio_id
     if not audio_id or audio_id == facts.narration_audio_id:
         return None
@@ -176,19 +188,33 @@ def _new_segments(
         return ()
     if not begins and not facts.narration_audio_id:
         raise _conflict("There is no narration yet that the segments could belong to.")
-    kept = 0 if begins else facts.segment_count
+    kept, text_end, audio_end = (0, 0, 0) if begins else (facts.segment_count, facts.text_end, facts.audio_end)
     new: list[common_pb2.Segment] = []
     for segment in checkpoint.segments:
         following = kept + len(new)
         if segment.index > following:
             raise _conflict("A segment is missing before the one that is given.")
-        if segment.index == following:
-            new.append(segment)
+        if segment.index < following:
+            _check_same(segment, new[segment.index - kept] if segment.index >= kept else None, pieces)
             continue
-        earlier = new[segment.index - kept].sha256 if segment.index >= kept else pieces.segment_sha256(segment.index)
-        if segment.sha256 != earlier:
-            raise _conflict("A segment differs from the one that is kept.")
+        if (segment.text.start, segment.audio.start) != (text_end, audio_end):
+            raise _conflict("A segment does not begin where the one before it ends.")
+        text_end, audio_end = segment.text.end, segment.audio.end
+        _check_stored(segment, pieces)
+        new.append(segment)
     return new
+
+
+def _check_same(segment: common_pb2.Segment, earlier: common_pb2.Segment | None, pieces: KeptPieces) -> None:
+    known = (earlier.key, earlier.sha256) if earlier is not None else pieces.manifest_segment(segment.index)
+    if known != (segment.key, segment.sha256):
+        raise _conflict("A segment differs from the one that is stored.")
+
+
+def _check_stored(segment: common_pb2.Segment, pieces: KeptPieces) -> None:
+    stored = pieces.stored_segment(segment.key)
+    if stored != Digest(segment.audio.end - segment.audio.start, segment.sha256):
+        raise _conflict("A segment is not in the segment store with its key, size and SHA-256.")
 
 
 def _lease_lost() -> CheckpointRefused:

@@ -3,7 +3,6 @@
 python -m storage_service check      is everything there that the service needs?
 python -m storage_service migrate    bring the database of Supabase to the present schema
 python -m storage_service export FILE.tar    write all that is kept into a file
-python -m storage_service adopt-audio    make the place that AUDIO_STORE_URL names this store's, whosever it was
 python -m storage_service import FILE.tar    keep what is in such a file, in this or another set-up
 """
 
@@ -20,18 +19,19 @@ from servicekit.main import BAD_CONFIGURATION
 from servicekit.metrics import Metrics
 from servicekit.resilience.errors import ProviderError
 from servicekit.settings import ConfigurationError, load
+from storage_service.audio.noted import NotedObjects
 from storage_service.backends import Backend, make_backend
 from storage_service.clock import SystemClock
 from storage_service.exchange.errors import ExchangeError
 from storage_service.exchange.exporting import export_to
 from storage_service.exchange.importing import import_from
 from storage_service.exchange.lines import Counts
-from storage_service.exchange.ports import ExchangeStore
 from storage_service.object_store import failures as object_store
 from storage_service.object_store.bucket import Bucket
 from storage_service.object_store.checking import try_out
 from storage_service.object_store.config import BucketConfig
-from storage_service.object_store.setup import place_of
+from storage_service.object_store.setup import places_of
+from storage_service.records import ObjectKind
 from storage_service.settings import StorageSettings
 from storage_service.supabase.checking import check
 from storage_service.supabase.connection import Connection
@@ -59,8 +59,8 @@ def run_command(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"storage: {error.message} ({error.reason})\n")
         return _FAILED
     except ProviderError as error:
-        variable = "AUDIO_STORE_URL" if error.provider == object_store.PROVIDER else "SUPABASE_URL"
-        sys.stderr.write(f"storage: {variable} can not be used at the moment: {error.message}\n")
+        variable = "the object store" if error.provider == object_store.PROVIDER else "SUPABASE_URL"
+        sys.stderr.write(f"storage: {variable} cannot be used at the moment: {error.message}\n")
         return _FAILED
     except SupabaseDefectError as error:
         sys.stderr.write(f"storage: SUPABASE_URL: Supabase refused what was asked ({error})\n")
@@ -70,10 +70,10 @@ def run_command(arguments: Sequence[str]) -> int:
 
 async def _check(settings: StorageSettings, given: argparse.Namespace) -> None:
     del given
-    place = place_of(settings)
-    if isinstance(place, BucketConfig):
-        await try_out(Bucket(place))
-        _tell(f"the bucket is ready: {place.bucket} can be listed, written, read and cleared (AUDIO_STORE_URL)")
+    for variable, place in places_of(settings).items():
+        if isinstance(place, BucketConfig):
+            await try_out(Bucket(place))
+            _tell(f"the bucket is ready: {place.bucket} can be written, read and cleared ({variable})")
     if settings.backend == "embedded":
         _tell("the store is embedded: there is nothing to check (STORAGE_BACKEND)")
         return
@@ -95,39 +95,29 @@ async def _migrate(settings: StorageSettings, given: argparse.Namespace) -> None
     _tell(f"{count} migrations were applied" if count else "nothing to do: the schema is up to date")
 
 
-async def _adopt_audio(settings: StorageSettings, given: argparse.Namespace) -> None:
-    del given
-    if place_of(settings) is None:
-        raise ConfigurationError("AUDIO_STORE_URL must be set: only the place that it names can be adopted")
-    async with _opened(settings) as (backend, _):
-        if backend.adopt_audio is not None:
-            await backend.adopt_audio()
-    _tell("the place is this store's (AUDIO_STORE_URL): audio in it that this store does not know will be removed")
-
-
 async def _export(settings: StorageSettings, given: argparse.Namespace) -> None:
-    async with _opened(settings) as (backend, store):
-        counts = await export_to(given.file, store, backend.stores.files, skip_damaged=given.skip_damaged, tell=_warn)
+    async with _opened(settings) as backend:
+        audio = backend.objects[ObjectKind.AUDIO]
+        exchange = backend.records.exchange
+        counts = await export_to(given.file, exchange, audio, skip_damaged=given.skip_damaged, tell=_warn)
     _tell(f"exported {_in_words(counts)} to {given.file}")
 
 
 async def _import(settings: StorageSettings, given: argparse.Namespace) -> None:
-    async with _opened(settings) as (backend, store):
-        counts = await import_from(given.file, store, backend.stores.files)
+    async with _opened(settings) as backend:
+        objects = NotedObjects(backend.records.objects, backend.objects)
+        counts = await import_from(given.file, backend.records.exchange, backend.objects[ObjectKind.AUDIO], objects)
     _tell(f"imported {_in_words(counts)}; the rest was there or was deleted before")
 
 
 @asynccontextmanager
-async def _opened(settings: StorageSettings) -> AsyncIterator[tuple[Backend, ExchangeStore]]:
+async def _opened(settings: StorageSettings) -> AsyncIterator[Backend]:
     backend = make_backend(settings, SystemClock(), Metrics())
-    stores = backend.stores
     try:
-        await stores.stories.open()
-        await stores.files.open()
-        yield backend, backend.exchange
+        await backend.open()
+        yield backend
     finally:
-        await stores.files.close()
-        await stores.stories.close()
+        await backend.close()
 
 
 def _in_words(counts: Counts) -> str:
@@ -148,7 +138,6 @@ def _tell(line: str) -> None:
 _COMMANDS: Final[Mapping[str, Command]] = {
     "check": _check,
     "migrate": _migrate,
-    "adopt-audio": _adopt_audio,
     "export": _export,
     "import": _import,
 }
@@ -159,7 +148,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("check", help="is everything there that the service needs?")
     commands.add_parser("migrate", help="bring the database of Supabase to the present schema (SUPABASE_DB_URL)")
-    commands.add_parser("adopt-audio", help="make the place that AUDIO_STORE_URL names this store's, whosever it was")
     exporting = commands.add_parser("export", help="write all that is kept into a file")
     exporting.add_argument("--skip-damaged", action="store_true", help="leave audio out that is missing or damaged")
     importing = commands.add_parser("import", help="keep what an exported file holds, in this or another set-up")

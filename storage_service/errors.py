@@ -2,7 +2,8 @@
 
 import grpc
 
-from servicekit.errors import DomainError, FieldViolation, not_found
+from servicekit.errors import DomainError, FieldViolation, not_found, unavailable
+from storage_service.records import Digest
 
 
 def story_not_found(story_id: str) -> DomainError:
@@ -79,19 +80,51 @@ def audio_too_large(most: int) -> DomainError:
     return DomainError(
         grpc.StatusCode.FAILED_PRECONDITION,
         "AUDIO_TOO_LARGE",
-        f"The audio is larger than the {most} bytes that are kept of a story.",
+        f"The audio is larger than {most} bytes, the most that is stored of a story.",
         metadata={"max_bytes": str(most)},
     )
 
 
-def audio_corrupt(story_id: str) -> DomainError:
-    """DATA_LOSS / AUDIO_CORRUPT: the kept bytes are missing, short or changed."""
+def check_digest(digest: Digest, expected: Digest | None) -> None:
+    """Raises INVALID_ARGUMENT / AUDIO_MISMATCH, naming the field, where bytes are not as they were announced."""
+    if expected is None or digest == expected:
+        return
+    field = "size_bytes" if digest.size != expected.size else "sha256"
+    raise audio_mismatch(
+        f"The audio does not have the {field} that was announced. Send it again.",
+        field=field,
+        received_bytes=str(digest.size),
+    )
+
+
+def audio_corrupt(**metadata: str) -> DomainError:
+    """DATA_LOSS / AUDIO_CORRUPT: the stored bytes are missing, short or changed."""
     return DomainError(
         grpc.StatusCode.DATA_LOSS,
         "AUDIO_CORRUPT",
-        "The kept audio is damaged; narrate the story again.",
-        metadata={"story_id": story_id},
+        "The stored audio is missing or damaged; narrate the story again.",
+        metadata=metadata,
     )
+
+
+def segment_not_found(key: str) -> DomainError:
+    """NOT_FOUND / SEGMENT_NOT_FOUND: the segment store has no segment of this key."""
+    return not_found("SEGMENT_NOT_FOUND", "There is no segment of this key.", key=key)
+
+
+def segment_lost(key: str) -> DomainError:
+    """FAILED_PRECONDITION / SEGMENT_LOST: a segment that was stored is missing or damaged."""
+    return DomainError(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "SEGMENT_LOST",
+        "The bytes of a segment are missing or damaged. Narrate the story again.",
+        metadata={"key": key},
+    )
+
+
+def storage_conflict() -> DomainError:
+    """ABORTED / STORAGE_CONFLICT: the note of an object went before its record came; the next try has a new object."""
+    return DomainError(grpc.StatusCode.ABORTED, "STORAGE_CONFLICT", "The upload took too long. Repeat the call.")
 
 
 def audio_url_unsupported() -> DomainError:
@@ -101,6 +134,11 @@ def audio_url_unsupported() -> DomainError:
         "AUDIO_URL_UNSUPPORTED",
         "The embedded store has no addresses for audio; read it with ReadStoryAudio.",
     )
+
+
+def storage_unavailable() -> DomainError:
+    """UNAVAILABLE / STORAGE_UNAVAILABLE: the medium fails, such as a full disk. The next try may succeed."""
+    return unavailable("STORAGE_UNAVAILABLE", "The store cannot be used at the moment.", retry_after=2.0)
 
 
 def field_error(field: str, description: str) -> DomainError:
@@ -114,7 +152,7 @@ def field_error(field: str, description: str) -> DomainError:
 
 
 class UploadStalledError(DomainError):
-    """ABORTED / UPLOAD_STALLED: the next piece did not come in time, and nobody waits for it any more."""
+    """ABORTED / UPLOAD_STALLED: the next piece did not come in time."""
 
     def __init__(self) -> None:
         super().__init__(

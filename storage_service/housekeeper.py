@@ -1,4 +1,4 @@
-"""What is done from time to time: old stories, stray audio, and what removals leave behind."""
+"""What is done from time to time: old stories, bytes that nothing refers to, and what removals leave behind."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ import structlog
 
 from servicekit.errors import DomainError
 from servicekit.failures import log_defect
-from storage_service.audio import AudioLibrary
+from storage_service.audio.segments import SegmentLibrary
 from storage_service.ports import Clock
 from storage_service.remover import Remover
 
@@ -20,23 +20,21 @@ _MOSTLY_IDLE: Final = 50
 
 
 class Housekeeper:
-    """Keeps the stores in order, at its times by `run` or when told.
+    """Removes what is to go, at its times by `run` or when called.
 
-    `retention` is how long stories are kept (None: for good), `grace` how long audio without a story is left alone,
-    since it may be on its way in.
+    `retention` is how long stories are stored (None: for good).
     """
 
     def __init__(
-        self, remover: Remover, audio: AudioLibrary, clock: Clock, *, retention: timedelta | None, grace: timedelta
+        self, remover: Remover, segments: SegmentLibrary, clock: Clock, *, retention: timedelta | None
     ) -> None:
         self._remover = remover
-        self._audio = audio
+        self._segments = segments
         self._clock = clock
         self._retention = retention
-        self._grace = grace
 
     async def run(self, *, sweep_seconds: float, scrub_seconds: float) -> None:
-        """Sweeps and scrubs, now and at these intervals, until cancelled. What can not be done now is tried again."""
+        """Sweeps and scrubs, now and at these intervals, until cancelled. What cannot be done now is tried again."""
         sweep_due = time.monotonic()
         while True:
             began = time.monotonic()
@@ -47,31 +45,27 @@ class Housekeeper:
                     began = time.monotonic()
                 await self.scrub()
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not be the last round
-                put_off(error)
+                _put_off(error)
             pause = max(scrub_seconds, _MOSTLY_IDLE * (time.monotonic() - began))
             await asyncio.sleep(min(pause, max(0.0, sweep_due - time.monotonic())))
 
     async def sweep(self) -> None:
-        """Removes stories beyond their time and audio without a story."""
+        """Removes stories beyond their time, bytes that nothing refers to, and segments beyond their bound."""
         if self._retention is not None:
             expired = await self._remover.expire(self._clock.now() - _microseconds(self._retention))
             if expired:
                 _log.info("old stories were removed", stories=expired)
-        await self.sweep_audio()
-
-    async def sweep_audio(self) -> None:
-        """Removes audio without a story."""
-        await self._remover.catch_up()
-        files = await self._audio.sweep(grace=_microseconds(self._grace))
-        if files:
-            _log.info("files without a story were removed", files=files)
+        objects = await self._remover.remove_deleted()
+        if objects:
+            _log.info("bytes that nothing refers to were removed", objects=objects)
+        await self._segments.make_room()
 
     async def scrub(self) -> None:
         """Leaves nothing of what was removed in the store's files."""
         await self._remover.scrub()
 
 
-def put_off(error: Exception) -> None:
+def _put_off(error: Exception) -> None:
     """Logs why housekeeping could not be done this time; the next round tries again."""
     if isinstance(error, DomainError):
         _log.warning("housekeeping waits", reason=error.reason)

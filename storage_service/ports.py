@@ -44,9 +44,9 @@ class StoryStore(Protocol):
 
     Every method may raise UNAVAILABLE / STORAGE_UNAVAILABLE; a store behind a network also UNAVAILABLE with the reason
     of a provider, ABORTED / STORAGE_CONFLICT, and FAILED_PRECONDITION / UPSTREAM_AUTH or INVALID_CONFIGURATION. So may
-    those of the other stores. Where an owner is given, somebody else's story is as good as none: NOT_FOUND /
-    STORY_NOT_FOUND. Each write is one transaction; it also completes when the caller
-    goes away, and repeating it is harmless.
+    those of the other stores. Where an owner is given, another owner's story is as good as none: NOT_FOUND /
+    STORY_NOT_FOUND. Each write is one transaction; it also completes when the caller goes away, and repeating it is
+    harmless.
     """
 
     async def open(self) -> None:
@@ -138,8 +138,9 @@ class StoryStore(Protocol):
         """
 
     async def find_audio(self, owner: str, story_id: str, audio_id: str) -> StoredAudio | UnfinishedAudio | None:
-        """The audio `audio_id` of a story, finished or in the making; with "" the finished one, or else that in the
-        making. None where there is no such audio.
+        """The audio `audio_id` of a story, finished or in the making; None where there is none.
+
+        With "" it is the finished one, or else that in the making.
         """
 
 
@@ -190,8 +191,11 @@ class ObjectNotes(Protocol):
     async def note(self, kind: ObjectKind, count: int) -> Sequence[ObjectKey]:
         """New objects, NOTED. At most 1,000."""
 
-    async def mark_deleted(self, keys: Collection[ObjectKey]) -> None:
-        """Makes objects DELETED that no record refers to (STORED ones stay as they are), those without a note too."""
+    async def mark_deleted(self, keys: Collection[ObjectKey]) -> Collection[ObjectKey]:
+        """Makes objects DELETED that no record refers to, those without a note too; which of `keys` are DELETED now.
+
+        STORED ones stay as they are.
+        """
 
     async def take_deleted(self, *, grace: int, most: int) -> Sequence[ObjectKey]:
         """Objects whose bytes are to be removed; those that are NOTED for longer than `grace` become DELETED first.
@@ -266,6 +270,24 @@ class Upload(Protocol):
         """Stores the bytes for good: on return they survive the process. Size and hash of all of them.
 
         INVALID_ARGUMENT / AUDIO_MISMATCH where they are not as `expected`.
+        """
+
+
+class BlobLostError(Exception):
+    """The bytes of `blob` are missing or damaged."""
+
+    def __init__(self, blob: Blob) -> None:
+        super().__init__(blob.key.path)
+        self.blob = blob
+
+
+class Composer(Protocol):
+    """Composes segments into audio."""
+
+    async def compose(self, key: ObjectKey, blobs: Sequence[Blob], *, content_type: str) -> Digest:
+        """Stores the bytes of `blobs`, one after the other, as the object `key`; size and hash of all of them.
+
+        On return they survive the process. Each blob is verified; raises BlobLostError, and stores nothing then.
         """
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
+from servicekit.ids import is_id
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import segment_pb2
 
@@ -85,12 +86,22 @@ class ObjectKind(StrEnum):
     SEGMENT = "segment"
 
 
+_FOLDERS: Final = {ObjectKind.AUDIO: "audio", ObjectKind.SEGMENT: "segments"}
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectKey:
     """Names an object. `object_id` is a UUIDv7, so it can be part of a path."""
 
     kind: ObjectKind
     object_id: str
+
+    @property
+    def path(self) -> str:
+        """Where its bytes are in an object store, made of its kind and id alone."""
+        if not is_id(self.object_id):
+            raise ValueError("an object is named by a UUIDv7")
+        return f"{_FOLDERS[self.kind]}/{self.object_id[-2:]}/{self.object_id}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What is wrong with a request, all of it at once."""
 
+import re
 from collections.abc import Collection
 from typing import Final
 
@@ -10,6 +11,9 @@ from servicekit.validation import Violations
 from storage_service import states
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
+
+KEY: Final = re.compile(r"[0-9a-f]{64}")
+"""Of a segment."""
 
 _LONGEST_LEASE: Final = 3_600 * 1_000_000
 _MOST_PER_BATCH: Final = 1_000
@@ -139,16 +143,37 @@ def check_release(request: storage_pb2.ReleaseStoriesRequest) -> None:
     found.raise_if_any()
 
 
-def check_audio_header(header: storage_pb2.AudioHeader) -> None:
+def check_finish(request: storage_pb2.FinishAudioRequest) -> None:
     """Raises VALIDATION_FAILED."""
     found = Violations()
-    found.check_uuid7("header.story_id", header.story_id)
-    found.check(header.lease_token >= 1, "header.lease_token", "must be 1 or more")
-    audio = header.audio
-    if found.check(header.HasField("audio"), "header.audio", "must be given"):
-        found.check_uuid7("header.audio.audio_id", audio.audio_id)
-        found.text_bounds("header.audio.content_type", audio.content_type, least=1, most=100)
-        found.check(audio.duration.ToMicroseconds() >= 0, "header.audio.duration", "must not be negative")
+    found.check_uuid7("story_id", request.story_id)
+    found.check(request.lease_token >= 1, "lease_token", "must be 1 or more")
+    found.check_uuid7("audio_id", request.audio_id)
+    found.raise_if_any()
+
+
+def check_follow(request: storage_pb2.FollowStoriesRequest) -> None:
+    """Raises VALIDATION_FAILED."""
+    found = Violations()
+    count = len(request.positions)
+    if found.check(1 <= count <= _MOST_PER_BATCH, "positions", f"must have 1 to {_MOST_PER_BATCH} entries"):
+        for index, position in enumerate(request.positions):
+            found.check_uuid7(f"positions[{index}].story_id", position.story_id)
+            found.check_uuid7(f"positions[{index}].audio_id", position.audio_id, required=False)
+            for name in ("lease_token", "text_length", "segment_count", "problem_count"):
+                found.check(getattr(position, name) >= 0, f"positions[{index}].{name}", "must not be negative")
+        found.check(
+            len({position.story_id for position in request.positions}) == count,
+            "positions",
+            "must name each story once",
+        )
+    found.raise_if_any()
+
+
+def check_erase(request: storage_pb2.EraseChildRequest) -> None:
+    """Raises VALIDATION_FAILED."""
+    found = Violations()
+    found.check_uuid7("child_id", request.child_id)
     found.raise_if_any()
 
 
@@ -199,7 +224,6 @@ def check_repeat(found: Violations, prefix: str, request_id: str, fingerprint: b
 
 def check_lease(found: Violations, field: str, lease: storage_pb2.LeaseRequest) -> None:
     """Notes what is wrong with a lease."""
-    found.text_bounds(f"{field}.runner", lease.runner, least=1, most=255)
     _check_duration(found, f"{field}.duration", lease.duration)
 
 
@@ -224,7 +248,7 @@ def _check_checkpoint(found: Violations, field: str, checkpoint: storage_pb2.Sto
     found.check(
         not checkpoint.state or checkpoint.state in states.RUN_STATES,
         f"{field}.state",
-        "must be WRITING, NARRATING, READY, READY_WITHOUT_AUDIO, FAILED or unset",
+        "must be WRITING, NARRATING, READY, READY_WITHOUT_AUDIO, FAILED, CANCELLED or unset",
     )
     if checkpoint.HasField("title"):
         found.text_bounds(f"{field}.title", checkpoint.title, least=1, most=500)
@@ -234,13 +258,21 @@ def _check_checkpoint(found: Violations, field: str, checkpoint: storage_pb2.Sto
     if checkpoint.HasField("narration"):
         found.check_uuid7(f"{field}.narration.audio_id", checkpoint.narration.audio_id)
     for index, segment in enumerate(checkpoint.segments):
-        found.check(segment.index >= 0, f"{field}.segments[{index}].index", "must not be negative")
-        found.check(len(segment.sha256) == 32, f"{field}.segments[{index}].sha256", "must have 32 bytes")
+        _check_segment(found, f"{field}.segments[{index}]", segment)
     for index, attempt in enumerate(checkpoint.attempts):
         found.check_uuid7(f"{field}.attempts[{index}].attempt_id", attempt.attempt_id)
     for index, problem in enumerate(checkpoint.problems):
         found.check(problem.reason, f"{field}.problems[{index}].reason", "must be given")
     _check_parts(found, f"{field}.embedded_parts", checkpoint.embedded_parts)
+
+
+def _check_segment(found: Violations, field: str, segment: common_pb2.Segment) -> None:
+    found.check(segment.index >= 0, f"{field}.index", "must not be negative")
+    found.check(KEY.fullmatch(segment.key), f"{field}.key", "must have 64 hexadecimal digits, in lower case")
+    found.check(len(segment.sha256) == 32, f"{field}.sha256", "must have 32 bytes")
+    found.check(0 <= segment.text.start <= segment.text.end, f"{field}.text", "must be a range from 0 on")
+    found.check(0 <= segment.audio.start < segment.audio.end, f"{field}.audio", "must be a range of bytes from 0 on")
+    found.check(segment.duration.ToMicroseconds() >= 0, f"{field}.duration", "must not be negative")
 
 
 def _check_texts(found: Violations, field: str, texts: Collection[str]) -> None:

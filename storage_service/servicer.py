@@ -1,26 +1,26 @@
 """StorageService on the wire: messages in, domain calls, messages out."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any, Final, TypeAlias
 
 import grpc
 
 from servicekit.context import current
-from servicekit.errors import DomainError
-from storage_service import removal_requests, requests
-from storage_service.audio import AudioLibrary
-from storage_service.bounds import within_bounds
-from storage_service.errors import UploadStalledError, field_error
+from storage_service import requests
+from storage_service.audio.finishing import AudioFinisher
+from storage_service.audio.library import AudioLibrary
+from storage_service.bounds import chunks_of, within_bounds
+from storage_service.errors import field_error
 from storage_service.paging import from_token, to_token
-from storage_service.ports import RemovalStore, StoryStore
+from storage_service.ports import StoryStore
 from storage_service.records import Cancel, Change, Lease, Narrate, NewStory, Position, Rate, RepeatKey, Retry
 from storage_service.remover import Remover
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2, storage_pb2_grpc
 
-_HEAR_OUT_SECONDS: Final = 5.0
+_MAX_NEWS: Final = 768 << 10
+"""Bytes of an answer of FollowStories, about."""
 
 _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
@@ -31,11 +31,11 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     CreateStory and UpdateStory answer with the BASIC view.
     """
 
-    def __init__(self, stories: StoryStore, audio: AudioLibrary, remover: Remover, removals: RemovalStore) -> None:
+    def __init__(self, stories: StoryStore, audio: AudioLibrary, finisher: AudioFinisher, remover: Remover) -> None:
         self._stories = stories
         self._audio = audio
+        self._finisher = finisher
         self._remover = remover
-        self._removals = removals
 
     async def CreateStory(  # noqa: N802 - the contract's name
         self, request: storage_pb2.CreateStoryRequest, context: _Context
@@ -101,37 +101,28 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
         """Removes a story."""
         del context
         requests.check_story_id(request.story_id)
-        removed = await self._remover.delete_story(current().owner, request.story_id)
-        return storage_pb2.DeleteStoryResponse(segment_sha256=removed.segment_sha256)
+        await self._remover.delete_story(current().owner, request.story_id)
+        return storage_pb2.DeleteStoryResponse()
 
     async def EraseChild(  # noqa: N802 - the contract's name
         self, request: storage_pb2.EraseChildRequest, context: _Context
     ) -> storage_pb2.EraseChildResponse:
-        """Removes a child, some of its stories a call."""
+        """Removes a child with all its stories."""
         del context
-        removal_requests.check_erase(request)
-        erasure = await self._remover.erase_child(current().owner, request.child_id)
+        requests.check_erase(request)
+        erased = await self._remover.erase_child(current().owner, request.child_id)
         return storage_pb2.EraseChildResponse(
-            story_count=erasure.story_count, audio_count=erasure.audio_count, done=erasure.done
+            story_count=erased.story_count, audio_count=erased.audio_count, segment_count=erased.segment_count
         )
 
-    async def ListForgettable(  # noqa: N802 - the contract's name
-        self, request: storage_pb2.ListForgettableRequest, context: _Context
-    ) -> storage_pb2.ListForgettableResponse:
-        """Lists what caches must forget."""
+    async def FollowStories(  # noqa: N802 - the contract's name
+        self, request: storage_pb2.FollowStoriesRequest, context: _Context
+    ) -> storage_pb2.FollowStoriesResponse:
+        """Returns what is new in stories."""
         del context
-        removal_requests.check_list(request)
-        stories = await self._removals.list_forgettable(current().owner, request.child_id, most=request.max_count)
-        return storage_pb2.ListForgettableResponse(stories=stories)
-
-    async def ConfirmForgotten(  # noqa: N802 - the contract's name
-        self, request: storage_pb2.ConfirmForgottenRequest, context: _Context
-    ) -> storage_pb2.ConfirmForgottenResponse:
-        """Notes what caches have forgotten."""
-        del context
-        removal_requests.check_confirm(request)
-        await self._removals.confirm_forgotten(request.story_ids)
-        return storage_pb2.ConfirmForgottenResponse()
+        requests.check_follow(request)
+        changes, truncated = await self._stories.follow(request.positions, max_bytes=_MAX_NEWS)
+        return storage_pb2.FollowStoriesResponse(changes=changes, truncated=truncated)
 
     async def ClaimStories(  # noqa: N802 - the contract's name
         self, request: storage_pb2.ClaimStoriesRequest, context: _Context
@@ -147,7 +138,7 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     async def CheckpointStories(  # noqa: N802 - the contract's name
         self, request: storage_pb2.CheckpointStoriesRequest, context: _Context
     ) -> storage_pb2.CheckpointStoriesResponse:
-        """Keeps what runs have made."""
+        """Stores what runs have made."""
         del context
         requests.check_checkpoints(request)
         results = await self._stories.checkpoint(request.lease_duration.ToMicroseconds(), request.checkpoints)
@@ -161,44 +152,35 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
         requests.check_release(request)
         return storage_pb2.ReleaseStoriesResponse(released_count=await self._stories.release(request.leases))
 
-    async def WriteAudio(  # noqa: N802 - the contract's name
-        self, request_iterator: AsyncIterator[storage_pb2.WriteAudioRequest], context: _Context
-    ) -> storage_pb2.WriteAudioResponse:
-        """Takes audio in."""
+    async def FinishAudio(  # noqa: N802 - the contract's name
+        self, request: storage_pb2.FinishAudioRequest, context: _Context
+    ) -> storage_pb2.FinishAudioResponse:
+        """Composes audio."""
         del context
-        pieces = aiter(request_iterator)
-        try:
-            first = await anext(pieces, None)
-            if first is None or first.WhichOneof("piece") != "header":
-                raise field_error("header", "must come first")
-            requests.check_audio_header(first.header)
-            return storage_pb2.WriteAudioResponse(audio=await self._audio.write(first.header, pieces))
-        except UploadStalledError:
-            raise
-        except DomainError:
-            await _hear_out(pieces)
-            raise
+        requests.check_finish(request)
+        audio = await self._finisher.finish(request.story_id, request.lease_token, request.audio_id)
+        return storage_pb2.FinishAudioResponse(audio=audio)
 
     async def ReadAudio(  # noqa: N802 - the contract's name
         self, request: storage_pb2.ReadAudioRequest, context: _Context
     ) -> AsyncIterator[storage_pb2.ReadAudioResponse]:
-        """Gives audio out."""
+        """Reads audio, finished or in the making."""
         del context
         requests.check_read(request)
-        owner = current().owner
-        kept = await self._audio.find(owner, request.story_id, request.audio_id)
-        if request.offset > kept.audio.size_bytes:
+        owner, story_id, offset = current().owner, request.story_id, request.offset
+        found = await self._audio.find(owner, story_id, request.audio_id)
+        if offset > found.audio.size_bytes:
             raise field_error("offset", "must not be beyond the end of the audio")
-        yield storage_pb2.ReadAudioResponse(header=kept.audio)
-        offset = request.offset
+        yield storage_pb2.ReadAudioResponse(header=found.audio)
         limit = request.limit if request.HasField("limit") else None
-        async with aclosing(self._audio.read(owner, kept, offset=offset, limit=limit)) as chunks:
-            async for data in chunks:
-                # Filled in place: a message that is given to another's constructor is coded, decoded and copied.
-                response = storage_pb2.ReadAudioResponse()
-                response.chunk.offset, response.chunk.data = offset, data
-                yield response
-                offset += len(data)
+        async with aclosing(self._audio.read(owner, story_id, found, offset=offset, limit=limit)) as blocks:
+            async for block in blocks:
+                for data in chunks_of(block):
+                    # Filled in place: a message that is given to another's constructor is coded, decoded and copied.
+                    response = storage_pb2.ReadAudioResponse()
+                    response.chunk.offset, response.chunk.data = offset, data
+                    yield response
+                    offset += len(data)
 
     async def GetAudioUrl(  # noqa: N802 - the contract's name
         self, request: storage_pb2.GetAudioUrlRequest, context: _Context
@@ -206,22 +188,10 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
         """Gives an address for audio."""
         del context
         expiry = requests.check_audio_url(request)
-        kept = await self._audio.find(current().owner, request.story_id, "")
-        signed = await self._audio.url(kept, expiry=expiry)
+        signed = await self._audio.url(current().owner, request.story_id, expiry=expiry)
         response = storage_pb2.GetAudioUrlResponse(url=signed.url)
         response.expire_time.FromMicroseconds(signed.expire_time)
         return response
-
-
-async def _hear_out(pieces: AsyncIterator[storage_pb2.WriteAudioRequest]) -> None:
-    """Lets a caller finish sending, for a while.
-
-    A client of grpc.aio that is still sending when its call fails reports INTERNAL instead of the status it was given.
-    """
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_HEAR_OUT_SECONDS):
-            async for _ in pieces:
-                pass
 
 
 def _change(request: storage_pb2.UpdateStoryRequest) -> Change:
@@ -245,4 +215,4 @@ def _repeat_key(request_id: str, fingerprint: bytes) -> RepeatKey | None:
 
 
 def _lease(lease: storage_pb2.LeaseRequest) -> Lease:
-    return Lease(lease.runner, lease.duration.ToMicroseconds())
+    return Lease(lease.duration.ToMicroseconds())

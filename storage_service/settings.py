@@ -10,7 +10,7 @@ from servicekit.settings import Listen, ServiceSettings, TimeSpan
 
 
 class StorageSettings(ServiceSettings):
-    """Knobs of the storage service."""
+    """Settings of the storage service."""
 
     listen: Listen = Field("127.0.0.1:50054", validation_alias="STORAGE_LISTEN", description="gRPC bind address")
     ops_listen: Listen = Field(
@@ -19,7 +19,7 @@ class StorageSettings(ServiceSettings):
     backend: Literal["embedded", "supabase"] = Field(
         "embedded",
         validation_alias="STORAGE_BACKEND",
-        description="Where stories are kept; embedded is SQLite and files",
+        description="Where stories are stored; embedded is SQLite and files",
     )
     sync: Literal["normal", "full"] = Field(
         "normal",
@@ -43,25 +43,18 @@ class StorageSettings(ServiceSettings):
         validation_alias="STORAGE_UPLOAD_IDLE_SECONDS",
         description="Seconds to wait for the next piece of audio before an upload is given up",
     )
-    sweep_grace_seconds: float = Field(
-        3600.0,
-        ge=0,
-        le=30 * 86_400,
-        validation_alias="AUDIO_SWEEP_GRACE_SECONDS",
-        description="Seconds that a file without a story is left alone before it is swept",
-    )
     story_retention: TimeSpan | None = Field(
         None,
         gt=timedelta(0),
         validation_alias="STORY_RETENTION",
-        description="How long stories are kept, such as 90d, 12h or 30m; unset: for good",
+        description="How long stories are stored, such as 90d, 12h or 30m; unset: for good",
     )
     sweep_interval_seconds: float = Field(
         3600.0,
         ge=0.05,
         le=86_400,
         validation_alias="STORAGE_SWEEP_INTERVAL_SECONDS",
-        description="Seconds between sweeps of old stories and of files without a story",
+        description="Seconds between removals of old stories and of bytes that nothing refers to",
     )
     scrub_interval_seconds: float = Field(
         10.0,
@@ -74,7 +67,19 @@ class StorageSettings(ServiceSettings):
     audio_store_url: str | None = Field(
         None,
         validation_alias="AUDIO_STORE_URL",
-        description="Where audio is kept: file:///path or s3://bucket/prefix; unset: with the stories",
+        description="Where finished audio is stored: file:///path or s3://bucket/prefix; unset: with the stories",
+    )
+    segment_store_url: str | None = Field(
+        None,
+        validation_alias="SEGMENT_STORE_URL",
+        description="Where segments are stored: file:///path or s3://bucket/prefix; unset: beside the audio",
+    )
+    segment_store_max_bytes: int = Field(
+        2 << 30,
+        ge=1 << 20,
+        le=1 << 44,
+        validation_alias="SEGMENT_STORE_MAX_BYTES",
+        description="Bytes of segments at most, the least recently used go first; those of unfinished stories stay",
     )
     audio_store_endpoint: str | None = Field(
         None,

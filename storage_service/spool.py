@@ -9,6 +9,7 @@ import os
 import tempfile
 from typing import Any, Final
 
+from servicekit.errors import unavailable
 from storage_service.records import Digest
 
 _IN_MEMORY: Final = 1 << 20
@@ -23,8 +24,14 @@ class Spool:
         self._size = 0
 
     async def write(self, data: bytes) -> None:
-        """Adds bytes; OSError where the disk does not take them."""
-        await asyncio.to_thread(self._write, data)
+        """Adds bytes; UNAVAILABLE / STORAGE_UNAVAILABLE where the disk does not take them."""
+        if self._size + len(data) <= _IN_MEMORY:
+            self._write(data)
+            return
+        try:
+            await asyncio.to_thread(self._write, data)
+        except OSError as error:
+            raise unavailable("STORAGE_UNAVAILABLE", "The store has no room for audio on its way.") from error
 
     def digest(self) -> Digest:
         """Size and hash so far."""
@@ -41,7 +48,7 @@ class Spool:
         return reader
 
     async def close(self) -> None:
-        """Forgets the bytes."""
+        """Lets go of the bytes."""
         await asyncio.to_thread(self._file.close)
 
     def _write(self, data: bytes) -> None:

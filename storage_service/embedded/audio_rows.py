@@ -1,28 +1,52 @@
-"""What the database knows of audio."""
+"""What the database knows of the audio of stories."""
 
 import sqlite3
-from collections.abc import Collection
-from typing import NoReturn
+from collections.abc import Iterator
+from typing import Final
 
 from servicekit.errors import wrong_state
 from storage_service.checkpoints import CheckpointRefused, RunFacts, check_token
+from storage_service.embedded.object_rows import mark_stored
 from storage_service.embedded.rows import load_facts
-from storage_service.errors import audio_mismatch, lease_lost, story_not_found
-from storage_service.records import Attached, AudioKey, KeptAudio
+from storage_service.embedded.segment_rows import to_blob
+from storage_service.errors import lease_lost, story_not_found
+from storage_service.records import (
+    Attached,
+    Blob,
+    Manifest,
+    ObjectKey,
+    ObjectKind,
+    Part,
+    StoredAudio,
+    UnfinishedAudio,
+)
 from tale.common.v1 import common_pb2
 
+# A lost segment that was stored anew may have other bytes under the same key.
+_PARTS: Final = """
+SELECT m.key, m.size AS part_size, m.segment, s.object_id, s.size, s.sha256
+FROM story_segments m LEFT JOIN segments s ON s.key = m.key AND s.sha256 = m.sha256
+WHERE m.story_id = ? AND m.audio_id = ? ORDER BY m.position
+"""
 
-def check_lease(connection: sqlite3.Connection, story_id: str, lease_token: int) -> RunFacts:
-    """What is kept of a story that a run holds with this token; STORY_NOT_FOUND, WRONG_STATE, LEASE_LOST."""
-    found = load_facts(connection, story_id)
-    if found is None:
-        raise story_not_found(story_id)
-    facts, _ = found
-    try:
-        check_token(facts, lease_token)
-    except CheckpointRefused as refused:
-        _reject(refused, story_id)
-    return facts
+
+def load_manifest(
+    connection: sqlite3.Connection, story_id: str, lease_token: int, audio_id: str
+) -> Manifest | StoredAudio:
+    """The narration that a run has made, or the audio that it was composed into."""
+    facts, row, stored = _held(connection, story_id, lease_token, audio_id)
+    if stored is not None:
+        return stored
+    if facts.narration_audio_id != audio_id:
+        raise wrong_state("The story has no narration of this audio id.", audio_id=audio_id)
+    rows = connection.execute(_PARTS, (story_id, audio_id)).fetchall()
+    return Manifest(
+        header=common_pb2.NarrationHeader.FromString(row["narration"]),
+        segments=[common_pb2.Segment.FromString(one["segment"]) for one in rows],
+        parts=[_to_part(one) for one in rows],
+        content_length=facts.content_length,
+        content_complete=facts.content_complete,
+    )
 
 
 def attach_audio(
@@ -30,19 +54,21 @@ def attach_audio(
     story_id: str,
     lease_token: int,
     audio: common_pb2.StoryAudio,
-    key: AudioKey,
+    key: ObjectKey,
     now: int,
 ) -> Attached:
     """Makes `audio` the audio of a story and lets go of what was there before."""
-    facts = check_lease(connection, story_id, lease_token)
-    kept = _load(connection, story_id)
-    if kept is not None and kept.audio.audio_id == audio.audio_id:
-        if kept.audio.sha256 != audio.sha256:
-            raise audio_mismatch("Other audio is kept under this audio id.")
-        return Attached(kept.audio, [key])
+    facts, _, stored = _held(connection, story_id, lease_token, audio.audio_id)
+    if stored is not None:
+        connection.execute("UPDATE objects SET state = 'DELETED' WHERE object_id = ?", (key.object_id,))
+        return Attached(stored.audio, [key])
+    before = _load(connection, story_id)
+    mark_stored(connection, key)
     connection.execute(
-        "INSERT OR REPLACE INTO story_audio (story_id, audio_id, object_id, sha256, duration, segment_count, audio)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO story_audio (story_id, audio_id, object_id, sha256, duration, segment_count, audio)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (story_id) DO UPDATE SET audio_id = excluded.audio_id,"
+        " object_id = excluded.object_id, sha256 = excluded.sha256, duration = excluded.duration,"
+        " segment_count = excluded.segment_count, audio = excluded.audio",
         (
             story_id,
             audio.audio_id,
@@ -58,35 +84,80 @@ def attach_audio(
         (story_id, audio.audio_id, facts.narration_audio_id),
     )
     connection.execute("UPDATE stories SET update_time = ? WHERE id = ?", (now, story_id))
-    return Attached(audio, [] if kept is None else [kept.key])
+    return Attached(audio, [] if before is None else [before.blob.key])
 
 
-def find_audio(connection: sqlite3.Connection, owner: str, story_id: str) -> KeptAudio | None:
-    """The audio of a story, without segments; STORY_NOT_FOUND."""
-    mine = connection.execute("SELECT 1 FROM stories WHERE id = ? AND owner = ?", (story_id, owner)).fetchone()
-    if mine is None:
+def find_audio(
+    connection: sqlite3.Connection, owner: str, story_id: str, audio_id: str
+) -> StoredAudio | UnfinishedAudio | None:
+    """The audio of a story, finished or in the making; STORY_NOT_FOUND."""
+    row = connection.execute(
+        "SELECT narration_audio_id, narration, audio_end, duration FROM stories WHERE id = ? AND owner = ?",
+        (story_id, owner),
+    ).fetchone()
+    if row is None:
         raise story_not_found(story_id)
-    return _load(connection, story_id)
-
-
-def known_audio(connection: sqlite3.Connection, keys: Collection[AudioKey]) -> Collection[AudioKey]:
-    """Of `keys` those that are referred to."""
-    marks = ",".join("?" * len(keys))
-    rows = connection.execute(
-        f"SELECT story_id, object_id FROM story_audio WHERE object_id IN ({marks})",  # noqa: S608 - marks only
-        [key.object_id for key in keys],
+    stored = _load(connection, story_id)
+    if stored is not None and audio_id in {"", stored.audio.audio_id}:
+        return stored
+    if not row["narration_audio_id"] or audio_id not in {"", row["narration_audio_id"]}:
+        return None
+    header = common_pb2.NarrationHeader.FromString(row["narration"])
+    audio = common_pb2.StoryAudio(
+        audio_id=header.audio_id,
+        content_type=header.content_type,
+        size_bytes=row["audio_end"],
+        provider=header.provider,
+        voice_id=header.voice_id,
+        model_id=header.model_id,
+        audio_format=header.audio_format,
     )
-    return {AudioKey(row["story_id"], row["object_id"]) for row in rows}.intersection(keys)
+    audio.duration.FromMicroseconds(row["duration"])
+    return UnfinishedAudio(audio, list(_parts(connection, story_id, header.audio_id)))
 
 
-def _load(connection: sqlite3.Connection, story_id: str) -> KeptAudio | None:
-    row = connection.execute("SELECT object_id, audio FROM story_audio WHERE story_id = ?", (story_id,)).fetchone()
+def stored_blob(connection: sqlite3.Connection, story_id: str) -> Blob | None:
+    """The bytes of the finished audio of a story."""
+    stored = _load(connection, story_id)
+    return None if stored is None else stored.blob
+
+
+def _held(
+    connection: sqlite3.Connection, story_id: str, lease_token: int, audio_id: str
+) -> tuple[RunFacts, sqlite3.Row, StoredAudio | None]:
+    """A story that a run holds with this token, and its audio where that has the id given already.
+
+    Raises STORY_NOT_FOUND, LEASE_LOST and, unless the audio is there, WRONG_STATE.
+    """
+    found = load_facts(connection, story_id)
+    if found is None:
+        raise story_not_found(story_id)
+    facts, row = found
+    stored = _load(connection, story_id) if facts.kept_audio_id == audio_id else None
+    if stored is not None and facts.lease_token == lease_token:
+        return facts, row, stored
+    try:
+        check_token(facts, lease_token)
+    except CheckpointRefused as refused:
+        if refused.reason == "LEASE_LOST":
+            raise lease_lost(story_id) from refused
+        raise wrong_state(refused.message) from refused
+    return facts, row, None
+
+
+def _parts(connection: sqlite3.Connection, story_id: str, audio_id: str) -> Iterator[Part]:
+    return map(_to_part, connection.execute(_PARTS, (story_id, audio_id)))
+
+
+def _to_part(row: sqlite3.Row) -> Part:
+    return Part(row["key"], row["part_size"], None if row["object_id"] is None else to_blob(row))
+
+
+def _load(connection: sqlite3.Connection, story_id: str) -> StoredAudio | None:
+    row = connection.execute(
+        "SELECT object_id, sha256, audio FROM story_audio WHERE story_id = ?", (story_id,)
+    ).fetchone()
     if row is None:
         return None
-    return KeptAudio(common_pb2.StoryAudio.FromString(row["audio"]), AudioKey(story_id, row["object_id"]))
-
-
-def _reject(refused: CheckpointRefused, story_id: str) -> NoReturn:
-    if refused.reason == "LEASE_LOST":
-        raise lease_lost(story_id) from refused
-    raise wrong_state(refused.message) from refused
+    audio = common_pb2.StoryAudio.FromString(row["audio"])
+    return StoredAudio(audio, Blob(ObjectKey(ObjectKind.AUDIO, row["object_id"]), audio.size_bytes, row["sha256"]))

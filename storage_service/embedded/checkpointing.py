@@ -1,14 +1,17 @@
-"""Keeps what runs have made."""
+"""Stores what runs have made."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from storage_service import states
 from storage_service.checkpoints import Advance, CheckpointRefused, RunFacts, judge
 from storage_service.embedded.creating import keep_problems
 from storage_service.embedded.indexing import enter, is_found, leave
-from storage_service.embedded.rows import load_facts, split_parts, timestamp
+from storage_service.embedded.ledger import store_attempts
+from storage_service.embedded.rows import load_facts, load_text, split_parts, timestamp
+from storage_service.embedded.segment_rows import find_digest, note_use
+from storage_service.records import Digest
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -16,17 +19,17 @@ _ADVANCE: Final = """
 UPDATE stories SET
     state = :state, title = :title, content_length = :content_length, content_complete = :content_complete,
     embedded_parts = :embedded_parts, narration_audio_id = :narration_audio_id,
-    narration = coalesce(:narration, narration), segment_count = :segment_count, update_time = :now,
+    narration = coalesce(:narration, narration), segment_count = :segment_count, text_end = :text_end,
+    audio_end = :audio_end, duration = :duration, update_time = :now,
     pickup_count = CASE WHEN :progress THEN 0 ELSE pickup_count END,
     end_time = CASE WHEN :ended THEN :now ELSE end_time END,
-    runner = CASE WHEN :ended THEN '' ELSE runner END,
     lease_expire_time = :lease_expire_time
 WHERE id = :id
 """
 
 
 class _Pieces:
-    """The kept pieces of one story."""
+    """The stored pieces of one story."""
 
     def __init__(self, connection: sqlite3.Connection, story_id: str, audio_id: str) -> None:
         self._connection = connection
@@ -35,27 +38,25 @@ class _Pieces:
 
     def text(self, start: int, end: int) -> str:
         """Code points [start, end) of the content."""
-        rows = self._connection.execute(
-            "SELECT start, text FROM story_texts WHERE story_id = ?1 AND start < ?3 AND start >="
-            " (SELECT max(start) FROM story_texts WHERE story_id = ?1 AND start <= ?2) ORDER BY start",
-            (self._story_id, start, end),
-        ).fetchall()
-        first = rows[0]["start"]
-        return "".join(row["text"] for row in rows)[start - first : end - first]
+        return load_text(self._connection, self._story_id, start, end)
 
-    def segment_sha256(self, index: int) -> bytes | None:
-        """Hash of a segment of the run's book."""
+    def manifest_segment(self, index: int) -> tuple[str, bytes] | None:
+        """Key and SHA-256 of a segment of the run's manifest."""
         row = self._connection.execute(
-            "SELECT sha256 FROM story_segments WHERE story_id = ? AND audio_id = ? AND position = ?",
+            "SELECT key, sha256 FROM story_segments WHERE story_id = ? AND audio_id = ? AND position = ?",
             (self._story_id, self._audio_id, index),
         ).fetchone()
-        return row["sha256"] if row else None
+        return (row["key"], row["sha256"]) if row else None
+
+    def stored_segment(self, key: str) -> Digest | None:
+        """Size and SHA-256 of a segment in the segment store."""
+        return find_digest(self._connection, key)
 
 
 def checkpoint_stories(
     connection: sqlite3.Connection, duration: int, checkpoints: Sequence[storage_pb2.StoryCheckpoint], now: int
 ) -> Sequence[storage_pb2.CheckpointResult]:
-    """Judges each checkpoint by itself and keeps what is new in those that hold."""
+    """Judges each checkpoint by itself and stores what is new in those that hold."""
     return [_keep_one(connection, duration, checkpoint, now) for checkpoint in checkpoints]
 
 
@@ -73,14 +74,22 @@ def _keep_one(
     except CheckpointRefused as refused:
         _refuse(result, refused, now)
         return result
-    if checkpoint.attempts or checkpoint.problems:
-        _keep_ledger(connection, checkpoint)
-    if states.is_final(facts.state):
+    final = states.is_final(facts.state)
+    if checkpoint.attempts:
+        store_attempts(connection, checkpoint.story_id, checkpoint.attempts, ended=now if final else None)
+    if checkpoint.problems:
+        keep_problems(connection, checkpoint.story_id, list(checkpoint.problems))
+    if checkpoint.HasField("generation"):
+        connection.execute(
+            "INSERT OR REPLACE INTO story_generations (story_id, generation) VALUES (?, ?)",
+            (checkpoint.story_id, checkpoint.generation.SerializeToString()),
+        )
+    if final:
         return result
-    _keep_pieces(connection, checkpoint, facts, advance)
+    _store_pieces(connection, checkpoint.story_id, facts, advance)
     expire_time = None if states.is_final(advance.state) else now + duration
     if advance.progress or _adds_to_the_record(checkpoint):
-        _advance(connection, checkpoint, facts, advance, row["embedded_parts"], expire_time, now)
+        _advance(connection, checkpoint, facts, advance, row, expire_time, now)
     else:
         connection.execute("UPDATE stories SET lease_expire_time = ? WHERE id = ?", (expire_time, checkpoint.story_id))
     if expire_time is not None:
@@ -100,45 +109,42 @@ def _adds_to_the_record(checkpoint: storage_pb2.StoryCheckpoint) -> bool:
     )
 
 
-def _keep_ledger(connection: sqlite3.Connection, checkpoint: storage_pb2.StoryCheckpoint) -> None:
-    story_id = checkpoint.story_id
-    connection.executemany(
-        "INSERT INTO story_attempts (story_id, attempt_id, attempt) VALUES (?, ?, ?)"
-        " ON CONFLICT (story_id, attempt_id) DO UPDATE SET attempt = excluded.attempt",
-        [(story_id, attempt.attempt_id, attempt.SerializeToString()) for attempt in checkpoint.attempts],
-    )
-    keep_problems(connection, story_id, list(checkpoint.problems))
-
-
-def _keep_pieces(
-    connection: sqlite3.Connection, checkpoint: storage_pb2.StoryCheckpoint, facts: RunFacts, advance: Advance
-) -> None:
-    story_id = checkpoint.story_id
+def _store_pieces(connection: sqlite3.Connection, story_id: str, facts: RunFacts, advance: Advance) -> None:
     if advance.text:
         connection.execute(
             "INSERT INTO story_texts (story_id, start, text) VALUES (?, ?, ?)",
             (story_id, facts.content_length, advance.text),
         )
     if advance.narration is not None:
-        # The book before it is closed, unless the kept audio came from it.
+        # The manifest before it goes, unless the stored audio came from it.
         connection.execute(
             "DELETE FROM story_segments WHERE story_id = ? AND audio_id <> ?", (story_id, facts.kept_audio_id)
         )
     if advance.segments:
-        _keep_segments(connection, story_id, _audio_id(facts, advance.narration), advance.segments)
-    if checkpoint.HasField("generation"):
-        connection.execute(
-            "INSERT OR REPLACE INTO story_generations (story_id, generation) VALUES (?, ?)",
-            (story_id, checkpoint.generation.SerializeToString()),
-        )
+        store_manifest(connection, story_id, _audio_id(facts, advance.narration), advance.segments)
+        for segment in advance.segments:
+            note_use(connection, story_id, segment.key)
 
 
-def _keep_segments(
-    connection: sqlite3.Connection, story_id: str, audio_id: str, segments: Sequence[common_pb2.Segment]
+def store_manifest(
+    connection: sqlite3.Connection, story_id: str, audio_id: str, segments: Iterable[common_pb2.Segment]
 ) -> None:
+    """Adds segments to a manifest."""
     connection.executemany(
-        "INSERT INTO story_segments (story_id, audio_id, position, sha256, segment) VALUES (?, ?, ?, ?, ?)",
-        [(story_id, audio_id, segment.index, segment.sha256, segment.SerializeToString()) for segment in segments],
+        "INSERT INTO story_segments (story_id, audio_id, position, key, size, sha256, segment)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                story_id,
+                audio_id,
+                segment.index,
+                segment.key,
+                segment.audio.end - segment.audio.start,
+                segment.sha256,
+                segment.SerializeToString(),
+            )
+            for segment in segments
+        ],
     )
 
 
@@ -147,11 +153,12 @@ def _advance(
     checkpoint: storage_pb2.StoryCheckpoint,
     facts: RunFacts,
     advance: Advance,
-    parts: str,
+    row: sqlite3.Row,
     expire_time: int | None,
     now: int,
 ) -> None:
-    narration = advance.narration
+    narration, last = advance.narration, advance.segments[-1] if advance.segments else None
+    before = (facts.text_end, facts.audio_end, row["duration"]) if narration is None else (0, 0, 0)
     was = is_found(facts.state, content_complete=facts.content_complete)
     will_be = is_found(advance.state, content_complete=advance.content_complete)
     renamed = advance.title not in {"", facts.title}
@@ -166,10 +173,15 @@ def _advance(
             "title": advance.title or facts.title,
             "content_length": facts.content_length + len(advance.text),
             "content_complete": advance.content_complete,
-            "embedded_parts": ",".join(dict.fromkeys([*split_parts(parts), *checkpoint.embedded_parts])),
+            "embedded_parts": ",".join(
+                dict.fromkeys([*split_parts(row["embedded_parts"]), *checkpoint.embedded_parts])
+            ),
             "narration_audio_id": _audio_id(facts, narration),
             "narration": None if narration is None else narration.SerializeToString(),
             "segment_count": (facts.segment_count if narration is None else 0) + len(advance.segments),
+            "text_end": before[0] if last is None else last.text.end,
+            "audio_end": before[1] if last is None else last.audio.end,
+            "duration": before[2] + sum(segment.duration.ToMicroseconds() for segment in advance.segments),
             "progress": advance.progress,
             "ended": expire_time is None,
             "lease_expire_time": expire_time,

@@ -34,30 +34,20 @@ def _tombstone(row: sqlite3.Row) -> dict[str, Any]:
     return {"kind": "tombstone", "id": row["resource_id"], "owner": row["owner"], "delete_time": row["delete_time"]}
 
 
-def _removal(row: sqlite3.Row) -> dict[str, Any]:
-    given = {name: row[name] for name in ("story_id", "owner", "child_id", "audio_count", "again_time")}
-    return {"kind": "removal", **given, "segment_sha256": _text(row["segment_sha256"])}
-
-
 FIRST: Final = (
     Table("SELECT * FROM profiles WHERE", ("id",), _profile),
     Table("SELECT * FROM requests WHERE", ("owner", "request_id"), _request),
 )
 
-# What caches have forgotten is done with; files that are still to be removed stay where they are. Tombstones come after
-# all else: whatever was deleted while it was read has one.
-LAST: Final = (
-    Table("SELECT * FROM removals WHERE NOT forgotten AND", ("story_id",), _removal),
-    Table("SELECT * FROM tombstones WHERE", ("resource_id",), _tombstone),
-)
+# Tombstones come after all else: whatever was deleted while it was read has one.
+LAST: Final = (Table("SELECT * FROM tombstones WHERE", ("resource_id",), _tombstone),)
 
 _COLUMNS: Final = {
     "profile": ("id", "owner", "kind", "revision", "create_time", "update_time", "profile"),
     "request": ("owner", "request_id", "rpc", "fingerprint", "resource_id", "create_time"),
     "tombstone": ("resource_id", "owner", "delete_time"),
-    "removal": ("story_id", "owner", "child_id", "segment_sha256", "audio_count", "object_ids", "again_time"),
 }
-_OF_BYTES: Final = frozenset({"profile", "fingerprint", "segment_sha256"})
+_OF_BYTES: Final = frozenset({"profile", "fingerprint"})
 
 
 def page_of(connection: sqlite3.Connection, table: Table, after: sqlite3.Row | None, most: int) -> list[sqlite3.Row]:
@@ -74,11 +64,11 @@ def keep_line(connection: sqlite3.Connection, line: Mapping[str, Any]) -> bool:
     table = "profile" if kind in _KINDS else kind
     if table == "profile" and _finds(connection, "tombstones WHERE resource_id = ?", line["id"]):
         return False
-    if table in {"tombstone", "removal"}:
-        about = line["id" if table == "tombstone" else "story_id"]
+    if table == "tombstone":
+        about = line["id"]
         if _finds(connection, "stories WHERE id = ?", about) or _finds(connection, "profiles WHERE id = ?", about):
             return False
-    given = {**line, "kind": _KINDS.get(kind), "resource_id": line.get("resource_id", line.get("id")), "object_ids": ""}
+    given = {**line, "kind": _KINDS.get(kind), "resource_id": line.get("resource_id", line.get("id"))}
     columns = _COLUMNS[table]
     values = [b64decode(given[name]) if name in _OF_BYTES else given[name] for name in columns]
     added = connection.execute(

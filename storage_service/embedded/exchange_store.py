@@ -5,13 +5,13 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import Final
 
 from servicekit.errors import DomainError
-from storage_service.embedded.audio_rows import find_audio
+from storage_service.embedded.audio_rows import stored_blob
 from storage_service.embedded.database import Database
 from storage_service.embedded.exchange_rows import FIRST, LAST, Table, keep_line, page_of
 from storage_service.embedded.exchange_stories import keep_story
 from storage_service.embedded.rows import load_record
 from storage_service.exchange.ports import Line
-from storage_service.records import AudioKey
+from storage_service.records import Blob, ObjectKey
 from tale.storage.v1 import storage_pb2
 
 _PAGE: Final = 500
@@ -28,7 +28,7 @@ class SqliteExchangeStore:
         return self._lines(FIRST)
 
     def last_lines(self) -> AsyncGenerator[Sequence[Line], None]:
-        """Removals and tombstones."""
+        """Tombstones."""
         return self._lines(LAST)
 
     async def _lines(self, tables: Sequence[Table]) -> AsyncGenerator[Sequence[Line], None]:
@@ -40,7 +40,7 @@ class SqliteExchangeStore:
                 yield [table.to_line(row) for row in page]
                 after = page[-1]
 
-    async def stories(self) -> AsyncGenerator[tuple[storage_pb2.StoryRecord, AudioKey | None], None]:
+    async def stories(self) -> AsyncGenerator[tuple[storage_pb2.StoryRecord, Blob | None], None]:
         """All stories, by id."""
         after = ""
         while page := await self._database.read(lambda connection, after=after: _owners(connection, after)):  # type: ignore[misc]
@@ -50,7 +50,7 @@ class SqliteExchangeStore:
                     yield whole
             after = page[-1][0]
 
-    async def story(self, owner: str, story_id: str) -> tuple[storage_pb2.StoryRecord, AudioKey | None] | None:
+    async def story(self, owner: str, story_id: str) -> tuple[storage_pb2.StoryRecord, Blob | None] | None:
         """A story, None where it is gone."""
         try:
             return await self._database.read(lambda connection: _whole(connection, owner, story_id))
@@ -67,7 +67,7 @@ class SqliteExchangeStore:
         """Those that are neither kept nor deleted."""
         return await self._database.read(lambda connection: _missing(connection, story_ids))
 
-    async def keep_story(self, record: storage_pb2.StoryRecord, key: AudioKey | None) -> bool:
+    async def keep_story(self, record: storage_pb2.StoryRecord, key: ObjectKey | None) -> bool:
         """Keeps a story."""
         return await self._database.write(lambda connection: keep_story(connection, record, key))
 
@@ -77,12 +77,9 @@ def _owners(connection: sqlite3.Connection, after: str) -> list[tuple[str, str]]
     return [(row["id"], row["owner"]) for row in rows]
 
 
-def _whole(
-    connection: sqlite3.Connection, owner: str, story_id: str
-) -> tuple[storage_pb2.StoryRecord, AudioKey | None]:
+def _whole(connection: sqlite3.Connection, owner: str, story_id: str) -> tuple[storage_pb2.StoryRecord, Blob | None]:
     record = load_record(connection, owner, story_id, full=True)
-    kept = find_audio(connection, owner, story_id)
-    return record, None if kept is None else kept.key
+    return record, stored_blob(connection, story_id)
 
 
 def _missing(connection: sqlite3.Connection, story_ids: Collection[str]) -> set[str]:

@@ -6,9 +6,12 @@ from typing import Any, Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from storage_service import states
+from storage_service.embedded.checkpointing import store_manifest
 from storage_service.embedded.creating import keep_problems
 from storage_service.embedded.indexing import enter
-from storage_service.records import AudioKey
+from storage_service.embedded.ledger import store_attempts
+from storage_service.embedded.object_rows import mark_stored
+from storage_service.records import ObjectKey
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -38,8 +41,8 @@ _KEPT_APART: Final = (
 """Fields of a story that have columns or tables of their own."""
 
 
-def keep_story(connection: sqlite3.Connection, record: storage_pb2.StoryRecord, key: AudioKey | None) -> bool:
-    """Keeps a story; False where its id is known."""
+def keep_story(connection: sqlite3.Connection, record: storage_pb2.StoryRecord, key: ObjectKey | None) -> bool:
+    """Stores a story; False where its id is known. A narration in the making is not carried over: it starts again."""
     story_id = record.story.id
     known = "SELECT 1 FROM stories WHERE id = ?1 UNION ALL SELECT 1 FROM tombstones WHERE resource_id = ?1"
     if connection.execute(known, (story_id,)).fetchone() is not None:
@@ -48,13 +51,9 @@ def keep_story(connection: sqlite3.Connection, record: storage_pb2.StoryRecord, 
     names, marks = ", ".join(columns), ", ".join("?" * len(columns))
     connection.execute(f"INSERT INTO stories ({names}) VALUES ({marks})", list(columns.values()))  # noqa: S608
     _keep_body(connection, record)
-    _keep_segments(connection, story_id, record.run.narration.audio_id, record.run.segments)
     if key is not None:
-        _keep_audio(connection, record.story.audio, key)
-    connection.executemany(
-        "INSERT INTO story_attempts (story_id, attempt_id, attempt) VALUES (?, ?, ?)",
-        [(story_id, attempt.attempt_id, attempt.SerializeToString()) for attempt in record.story.attempts],
-    )
+        _store_audio(connection, story_id, record.story.audio, key)
+    store_attempts(connection, story_id, record.story.attempts, ended=None)
     keep_problems(connection, story_id, list(record.story.problems))
     enter(connection, story_id)
     return True
@@ -88,9 +87,6 @@ def _columns(record: storage_pb2.StoryRecord) -> dict[str, Any]:
         "pickup_count": run.pickup_count,
         # Who held it is elsewhere: the next claim is one after a hand-over.
         "handed_over": not states.is_final(story.state) and run.HasField("start_time"),
-        "narration_audio_id": run.narration.audio_id,
-        "narration": run.narration.SerializeToString() if run.HasField("narration") else None,
-        "segment_count": len(run.segments),
     }
 
 
@@ -122,15 +118,16 @@ def _keep_body(connection: sqlite3.Connection, record: storage_pb2.StoryRecord) 
         )
 
 
-def _keep_audio(connection: sqlite3.Connection, audio: common_pb2.StoryAudio, key: AudioKey) -> None:
+def _store_audio(connection: sqlite3.Connection, story_id: str, audio: common_pb2.StoryAudio, key: ObjectKey) -> None:
     bare = common_pb2.StoryAudio()
     bare.CopyFrom(audio)
     bare.ClearField("segments")
+    mark_stored(connection, key)
     connection.execute(
         "INSERT INTO story_audio (story_id, audio_id, object_id, sha256, duration, segment_count, audio)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
-            key.story_id,
+            story_id,
             audio.audio_id,
             key.object_id,
             audio.sha256,
@@ -139,15 +136,7 @@ def _keep_audio(connection: sqlite3.Connection, audio: common_pb2.StoryAudio, ke
             bare.SerializeToString(),
         ),
     )
-    _keep_segments(connection, key.story_id, audio.audio_id, audio.segments)
-
-
-def _keep_segments(connection: sqlite3.Connection, story_id: str, audio_id: str, segments: Any) -> None:
-    # The audio that is kept may have come from the book of the run.
-    connection.executemany(
-        "INSERT OR IGNORE INTO story_segments (story_id, audio_id, position, sha256, segment) VALUES (?, ?, ?, ?, ?)",
-        [(story_id, audio_id, segment.index, segment.sha256, segment.SerializeToString()) for segment in segments],
-    )
+    store_manifest(connection, story_id, audio.audio_id, audio.segments)
 
 
 def _time(time: Timestamp) -> int:

@@ -5,7 +5,7 @@ from typing import Final
 
 import structlog
 
-from servicekit.errors import DomainError, unavailable
+from storage_service.errors import storage_unavailable
 
 _log: Final = structlog.stdlib.get_logger("storage_service.embedded")
 
@@ -24,14 +24,4 @@ def as_domain_error(error: sqlite3.Error) -> Exception:
     if isinstance(error, _DEFECTS) or name == "SQLITE_ERROR":
         return error
     _log.error("the database fails", sqlite_error=name)
-    return _unavailable()
-
-
-def from_os_error(error: OSError) -> DomainError:
-    """UNAVAILABLE / STORAGE_UNAVAILABLE for a file that can not be written or read."""
-    _log.error("a file of the store fails", errno=error.errno, error=error.strerror)
-    return _unavailable()
-
-
-def _unavailable() -> DomainError:
-    return unavailable("STORAGE_UNAVAILABLE", "The store can not be used at the moment.", retry_after=2.0)
+    return storage_unavailable()

@@ -25,7 +25,8 @@ WHERE s.id = ? AND s.owner = ?
 
 _FACTS: Final = """
 SELECT s.state, s.revision, s.rating, s.lease_token, s.lease_expire_time, s.narrate, s.title, s.content_length,
-       s.content_complete, s.narration_audio_id, s.segment_count, s.embedded_parts, a.audio_id AS kept_audio_id
+       s.content_complete, s.narration_audio_id, s.narration, s.segment_count, s.text_end, s.audio_end, s.duration,
+       s.embedded_parts, a.audio_id AS kept_audio_id
 FROM stories s LEFT JOIN story_audio a ON a.story_id = s.id
 WHERE s.id = ?
 """
@@ -48,7 +49,7 @@ def load_record(connection: sqlite3.Connection, owner: str, story_id: str, *, fu
         story.problems.add().ParseFromString(problem)
     if row["narration_audio_id"]:
         record.run.segments.extend(
-            _load_segments(connection, story_id, row["narration_audio_id"], row["segment_count"])
+            load_segments(connection, story_id, row["narration_audio_id"], 0, row["segment_count"])
         )
     if row["generation"] is not None:
         _add_generation(story, row["generation"], full=full)
@@ -59,7 +60,7 @@ def load_record(connection: sqlite3.Connection, owner: str, story_id: str, *, fu
             story.attempts.add().ParseFromString(attempt)
         if row["audio"] is not None:
             story.audio.segments.extend(
-                _load_segments(connection, story_id, row["kept_audio_id"], row["kept_segment_count"])
+                load_segments(connection, story_id, row["kept_audio_id"], 0, row["kept_segment_count"])
             )
     return record
 
@@ -79,17 +80,35 @@ def load_facts(connection: sqlite3.Connection, story_id: str) -> tuple[RunFacts,
         content_complete=bool(row["content_complete"]),
         narration_audio_id=row["narration_audio_id"],
         segment_count=row["segment_count"],
+        text_end=row["text_end"],
+        audio_end=row["audio_end"],
         kept_audio_id=row["kept_audio_id"] or "",
     )
     return facts, row
 
 
-def load_text(connection: sqlite3.Connection, story_id: str) -> str:
-    """The text as far as it is kept."""
-    return "".join(
-        text
-        for (text,) in connection.execute("SELECT text FROM story_texts WHERE story_id = ? ORDER BY start", (story_id,))
+def load_text(connection: sqlite3.Connection, story_id: str, start: int = 0, end: int | None = None) -> str:
+    """Code points [start, end) of the text as far as it is stored."""
+    rows = connection.execute(
+        "SELECT start, text FROM story_texts WHERE story_id = ?1 AND (?3 IS NULL OR start < ?3) AND start >= coalesce("
+        "(SELECT max(start) FROM story_texts WHERE story_id = ?1 AND start <= ?2), 0) ORDER BY start",
+        (story_id, start, end),
+    ).fetchall()
+    first = rows[0]["start"] if rows else 0
+    text = "".join([row["text"] for row in rows])
+    return text[start - first : None if end is None else end - first]
+
+
+def load_segments(
+    connection: sqlite3.Connection, story_id: str, audio_id: str, start: int, end: int
+) -> list[common_pb2.Segment]:
+    """Segments [start, end) of a manifest."""
+    rows = connection.execute(
+        "SELECT segment FROM story_segments WHERE story_id = ? AND audio_id = ? AND position >= ? AND position < ?"
+        " ORDER BY position",
+        (story_id, audio_id, start, end),
     )
+    return [common_pb2.Segment.FromString(segment) for (segment,) in rows]
 
 
 def to_summary(row: sqlite3.Row) -> common_pb2.StorySummary:
@@ -156,7 +175,7 @@ def _parent(row: sqlite3.Row) -> storage_pb2.ParentStory:
 
 
 def _run(row: sqlite3.Row) -> storage_pb2.RunRecord:
-    run = storage_pb2.RunRecord(lease_token=row["lease_token"], runner=row["runner"], pickup_count=row["pickup_count"])
+    run = storage_pb2.RunRecord(lease_token=row["lease_token"], pickup_count=row["pickup_count"])
     if row["lease_expire_time"] is not None:
         run.lease_expire_time.FromMicroseconds(row["lease_expire_time"])
     if row["start_time"] is not None:
@@ -176,13 +195,3 @@ def _add_generation(story: common_pb2.Story, kept: bytes, *, full: bool) -> None
         story.full_response.extend(generation.full_response)
         if generation.HasField("generation_info"):
             story.generation_info.CopyFrom(generation.generation_info)
-
-
-def _load_segments(
-    connection: sqlite3.Connection, story_id: str, audio_id: str, count: int
-) -> list[common_pb2.Segment]:
-    rows = connection.execute(
-        "SELECT segment FROM story_segments WHERE story_id = ? AND audio_id = ? AND position < ? ORDER BY position",
-        (story_id, audio_id, count),
-    )
-    return [common_pb2.Segment.FromString(segment) for (segment,) in rows]

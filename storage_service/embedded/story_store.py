@@ -3,11 +3,31 @@
 import sqlite3
 from collections.abc import Collection, Sequence
 
-from storage_service.embedded import audio_rows, checkpointing, creating, leasing, listing, removing, updating
+from storage_service.embedded import (
+    audio_rows,
+    checkpointing,
+    creating,
+    leasing,
+    listing,
+    removing,
+    story_changes,
+    updating,
+)
 from storage_service.embedded.database import Database
 from storage_service.embedded.rows import load_record
 from storage_service.ports import Clock
-from storage_service.records import Attached, AudioKey, Change, KeptAudio, Lease, NewStory, Position, Removed
+from storage_service.records import (
+    Attached,
+    Change,
+    Lease,
+    Manifest,
+    NewStory,
+    ObjectKey,
+    Position,
+    Removed,
+    StoredAudio,
+    UnfinishedAudio,
+)
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -69,6 +89,14 @@ class SqliteStoryStore:
             lambda connection: removing.delete_story(connection, owner, story_id, self._clock.now())
         )
 
+    async def follow(
+        self, positions: Sequence[storage_pb2.StoryPosition], *, max_bytes: int
+    ) -> tuple[Sequence[storage_pb2.StoryChange], bool]:
+        """What is new in stories."""
+        return await self._database.read(
+            lambda connection: story_changes.follow_stories(connection, positions, max_bytes, self._clock.now())
+        )
+
     async def claim(self, lease: Lease, *, most: int, story_ids: Collection[str]) -> Sequence[storage_pb2.ClaimedStory]:
         """Takes leases."""
         return await self._database.write(
@@ -91,28 +119,22 @@ class SqliteStoryStore:
         """Gives leases back."""
         return await self._database.write(lambda connection: leasing.release_stories(connection, leases))
 
-    async def check_lease(self, story_id: str, lease_token: int) -> None:
-        """Asks whether a run holds a story."""
-        await self._database.read(lambda connection: audio_rows.check_lease(connection, story_id, lease_token))
+    async def manifest(self, story_id: str, lease_token: int, audio_id: str) -> Manifest | StoredAudio:
+        """A narration to compose."""
+        return await self._database.read(
+            lambda connection: audio_rows.load_manifest(connection, story_id, lease_token, audio_id)
+        )
 
     async def attach_audio(
-        self, story_id: str, lease_token: int, audio: common_pb2.StoryAudio, key: AudioKey
+        self, story_id: str, lease_token: int, audio: common_pb2.StoryAudio, key: ObjectKey
     ) -> Attached:
         """Gives a story its audio."""
         return await self._database.write(
             lambda connection: audio_rows.attach_audio(connection, story_id, lease_token, audio, key, self._clock.now())
         )
 
-    async def find_audio(self, owner: str, story_id: str) -> KeptAudio | None:
+    async def find_audio(self, owner: str, story_id: str, audio_id: str) -> StoredAudio | UnfinishedAudio | None:
         """The audio of a story."""
-        return await self._database.read(lambda connection: audio_rows.find_audio(connection, owner, story_id))
-
-    async def known_audio(self, keys: Collection[AudioKey]) -> Collection[AudioKey]:
-        """Keys of audio that is referred to."""
-        return await self._database.read(lambda connection: audio_rows.known_audio(connection, keys))
-
-    async def store_id(self) -> str:
-        """The id of the database, made with it."""
         return await self._database.read(
-            lambda connection: str(connection.execute("SELECT id FROM store_identity").fetchone()["id"])
+            lambda connection: audio_rows.find_audio(connection, owner, story_id, audio_id)
         )

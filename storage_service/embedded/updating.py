@@ -1,4 +1,4 @@
-"""Changes by others than the run: ratings, cancelling, trying again, telling again."""
+"""Changes by others than the run: rating, cancelling, trying again, narrating again."""
 
 import sqlite3
 from typing import Final
@@ -6,6 +6,7 @@ from typing import Final
 from storage_service import states
 from storage_service.embedded.indexing import enter, leave
 from storage_service.embedded.leasing import take_lease
+from storage_service.embedded.ledger import end_attempts
 from storage_service.embedded.repeating import find_request, keep_request
 from storage_service.embedded.rows import load_facts
 from storage_service.errors import revision_mismatch, story_not_found
@@ -15,7 +16,7 @@ from tale.common.v1 import common_pb2
 _BEGIN_AGAIN: Final = """
 UPDATE stories SET
     state = ?, revision = revision + 1, update_time = ?, end_time = NULL,
-    lease_expire_time = NULL, runner = '', start_time = NULL, pickup_count = 0, handed_over = 0
+    lease_expire_time = NULL, start_time = NULL, pickup_count = 0, handed_over = 0
 WHERE id = ?
 """
 
@@ -49,7 +50,7 @@ def update_story(
         case Narrate(voice, repeat, lease):
             keep_request(connection, owner, "Narrate", repeat, story_id, now)
             connection.execute(_BEGIN_AGAIN, (states.NARRATING, now, story_id))
-            _close_book(connection, story_id, voice)
+            _close_manifest(connection, story_id, voice)
             _take(connection, story_id, lease, now)
     return True
 
@@ -75,7 +76,7 @@ def _rate(connection: sqlite3.Connection, story_id: str, rating: int, before: in
 
 
 def _cancel(connection: sqlite3.Connection, story_id: str, now: int) -> None:
-    # A finished story that is only being told again goes back to what it was: its text and its audio are kept.
+    # A finished story that is only narrated again goes back to what it was, with its text and its audio.
     told = connection.execute(
         "SELECT 1 FROM stories JOIN story_audio ON story_audio.story_id = stories.id WHERE id = ? AND state = ?",
         (story_id, states.NARRATING),
@@ -83,21 +84,23 @@ def _cancel(connection: sqlite3.Connection, story_id: str, now: int) -> None:
     leave(connection, story_id)
     connection.execute(
         "UPDATE stories SET state = ?, revision = revision + 1, update_time = ?, end_time = ?,"
-        " lease_token = lease_token + 1, lease_expire_time = NULL, runner = '' WHERE id = ?",
+        " lease_expire_time = NULL WHERE id = ?",
         (states.READY if told else states.CANCELLED, now, now, story_id),
     )
     enter(connection, story_id)
+    end_attempts(connection, story_id, now)
 
 
-def _close_book(connection: sqlite3.Connection, story_id: str, voice: common_pb2.VoiceSelection) -> None:
-    """Forgets the book of the run, but not the one that the kept audio came from."""
+def _close_manifest(connection: sqlite3.Connection, story_id: str, voice: common_pb2.VoiceSelection) -> None:
+    """Deletes the manifest of the run, but not the one that the stored audio came from."""
     connection.execute(
         "DELETE FROM story_segments WHERE story_id = ?1"
         " AND audio_id NOT IN (SELECT audio_id FROM story_audio WHERE story_id = ?1)",
         (story_id,),
     )
     connection.execute(
-        "UPDATE stories SET narrate = 1, narration = NULL, narration_audio_id = '', segment_count = 0 WHERE id = ?",
+        "UPDATE stories SET narrate = 1, narration = NULL, narration_audio_id = '', segment_count = 0, text_end = 0,"
+        " audio_end = 0, duration = 0 WHERE id = ?",
         (story_id,),
     )
     connection.execute("UPDATE story_bodies SET voice = ? WHERE story_id = ?", (voice.SerializeToString(), story_id))

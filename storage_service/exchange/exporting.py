@@ -12,15 +12,14 @@ from servicekit.errors import DomainError
 from storage_service.exchange.archive import ArchiveWriter
 from storage_service.exchange.errors import ExchangeError
 from storage_service.exchange.lines import Counts, from_lines, from_story
-from storage_service.records import KeptAudio
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
     from pathlib import Path
 
     from storage_service.exchange.ports import ExchangeStore, Line
-    from storage_service.ports import AudioStore
-    from storage_service.records import AudioKey
+    from storage_service.ports import ObjectStore
+    from storage_service.records import Blob
     from tale.storage.v1 import storage_pb2
 
 _BATCH_STORIES: Final = 100
@@ -30,7 +29,7 @@ _BATCH_BYTES: Final = 4 << 20
 async def export_to(
     path: Path,
     store: ExchangeStore,
-    files: AudioStore,
+    files: ObjectStore,
     *,
     skip_damaged: bool = False,
     tell: Callable[[str], None] = lambda _: None,
@@ -38,8 +37,8 @@ async def export_to(
     """Writes all that is kept into `path`; what that was.
 
     Audio that is damaged ends it with an ExchangeError; with `skip_damaged` its story goes without it, and `tell` is
-    told. What is deleted or told again meanwhile ends nothing. At no time more than a few stories and a few MiB of
-    audio are in memory.
+    told. What is deleted or narrated again meanwhile ends nothing. Narrations in the making are left out: they start
+    again. At no time more than a few stories and a few MiB of audio are in memory.
     """
     writer = await asyncio.to_thread(ArchiveWriter, path)
     try:
@@ -56,7 +55,7 @@ class _Export:
         self,
         writer: ArchiveWriter,
         store: ExchangeStore,
-        files: AudioStore,
+        files: ObjectStore,
         *,
         skip_damaged: bool,
         tell: Callable[[str], None],
@@ -74,7 +73,7 @@ class _Export:
         batch: list[bytes] = []
         async with aclosing(self._store.stories()) as stories:
             async for found in stories:
-                record = await self._add_with_audio(*found)
+                record = await self._add_with_audio(_without_run(found[0]), found[1])
                 if record is not None:
                     batch.append(from_story(record))
                 if len(batch) >= _BATCH_STORIES or sum(map(len, batch)) >= _BATCH_BYTES:
@@ -96,14 +95,14 @@ class _Export:
         self._counts = self._counts.plus(stories=len(batch))
 
     async def _add_with_audio(
-        self, record: storage_pb2.StoryRecord, key: AudioKey | None
+        self, record: storage_pb2.StoryRecord, blob: Blob | None
     ) -> storage_pb2.StoryRecord | None:
         """Adds a story that has audio, and its audio; what is still to be added: a story that has none."""
-        while key is not None:
+        while blob is not None:
             mark = await asyncio.to_thread(self._writer.mark)
             try:
                 await self._add("stories", from_story(record))
-                await self._add_audio(KeptAudio(record.story.audio, key))
+                await self._add_audio(record.story.id, blob)
             except DomainError as error:
                 if error.code is not grpc.StatusCode.DATA_LOSS:
                     raise
@@ -112,10 +111,10 @@ class _Export:
                 if now is None:
                     # It was deleted meanwhile, and its tombstone comes.
                     return None
-                if now[1] == key:
+                if now[1] == blob:
                     return self._without_audio(record, error)
-                # It was told again meanwhile.
-                record, key = now
+                # It was narrated again meanwhile.
+                record, blob = _without_run(now[0]), now[1]
             else:
                 size = record.story.audio.size_bytes
                 self._counts = self._counts.plus(stories=1, audio=1, audio_bytes=size)
@@ -133,12 +132,19 @@ class _Export:
         record.story.ClearField("audio")
         return record
 
-    async def _add_audio(self, kept: KeptAudio) -> None:
-        await asyncio.to_thread(self._writer.begin, f"audio/{kept.key.story_id}", kept.audio.size_bytes)
-        async with aclosing(self._files.read(kept, offset=0, limit=None)) as blocks:
+    async def _add_audio(self, story_id: str, blob: Blob) -> None:
+        await asyncio.to_thread(self._writer.begin, f"audio/{story_id}", blob.size)
+        async with aclosing(self._files.read(blob)) as blocks:
             async for block in blocks:
                 await asyncio.to_thread(self._writer.write, block)
 
     async def _add(self, folder: str, data: bytes) -> None:
         self._members += 1
         await asyncio.to_thread(self._writer.add, f"{folder}/{self._members:06}.jsonl", data)
+
+
+def _without_run(record: storage_pb2.StoryRecord) -> storage_pb2.StoryRecord:
+    """A story without its narration in the making, whose segments are not exported."""
+    record.run.ClearField("narration")
+    record.run.ClearField("segments")
+    return record

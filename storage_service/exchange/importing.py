@@ -8,17 +8,20 @@ from base64 import b64encode
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from servicekit.ids import is_id, new_id
+from servicekit.errors import DomainError
+from servicekit.ids import is_id
 from storage_service.exchange.archive import END, ArchiveReader, Member
 from storage_service.exchange.errors import ExchangeError
 from storage_service.exchange.lines import Counts, to_lines, to_stories
-from storage_service.records import AudioKey
+from storage_service.records import Digest, ObjectKind
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from storage_service.audio.noted import NotedObjects
     from storage_service.exchange.ports import ExchangeStore, Line
-    from storage_service.ports import AudioStore
+    from storage_service.ports import ObjectStore
+    from storage_service.records import ObjectKey
     from tale.storage.v1 import storage_pb2
 
 _BLOCK: Final = 1 << 20
@@ -27,7 +30,7 @@ _FORGOTTEN: Final = b64encode(bytes(32)).decode("ascii")
 """The fingerprint of a request whose content must not be guessed from its hash."""
 
 
-async def import_from(path: Path, store: ExchangeStore, files: AudioStore) -> Counts:
+async def import_from(path: Path, store: ExchangeStore, files: ObjectStore, objects: NotedObjects) -> Counts:
     """Keeps what `path` holds and the store does not; what was new.
 
     What the store keeps or has deleted stays as it is, so an import can be repeated, also one that broke off. Raises
@@ -36,7 +39,7 @@ async def import_from(path: Path, store: ExchangeStore, files: AudioStore) -> Co
     buried = await asyncio.to_thread(_buried, path)
     reader = await asyncio.to_thread(ArchiveReader, path)
     try:
-        return await _Import(reader, store, files, buried).run()
+        return await _Import(reader, store, files, objects, buried).run()
     finally:
         await asyncio.to_thread(reader.close)
 
@@ -58,10 +61,18 @@ def _buried(path: Path) -> frozenset[str]:
 
 
 class _Import:
-    def __init__(self, reader: ArchiveReader, store: ExchangeStore, files: AudioStore, buried: frozenset[str]) -> None:
+    def __init__(
+        self,
+        reader: ArchiveReader,
+        store: ExchangeStore,
+        files: ObjectStore,
+        objects: NotedObjects,
+        buried: frozenset[str],
+    ) -> None:
         self._reader = reader
         self._store = store
         self._files = files
+        self._objects = objects
         self._buried = buried
         self._seen = Counts()
         self._new = Counts()
@@ -131,23 +142,27 @@ class _Import:
                 raise ExchangeError(f"{member.name} belongs to no story before it")
             return
         audio = record.story.audio
-        key = AudioKey(story_id, new_id())
-        async with self._files.upload(key, content_type=audio.content_type) as upload:
-            while block := await asyncio.to_thread(self._reader.read, _BLOCK):
-                await upload.write(block)
-            digest = await upload.digest()
-            if (digest.size, digest.sha256) != (audio.size_bytes, audio.sha256):
-                raise ExchangeError(f"{member.name} does not have the size and SHA-256 that its story says")
-            await upload.publish()
-        await self._keep(record, key)
+        async with self._objects.new(ObjectKind.AUDIO) as key:
+            async with self._files.upload(key, content_type=audio.content_type) as upload:
+                while block := await asyncio.to_thread(self._reader.read, _BLOCK):
+                    await upload.write(block)
+                try:
+                    await upload.publish(Digest(audio.size_bytes, audio.sha256))
+                except DomainError as error:
+                    if error.reason != "AUDIO_MISMATCH":
+                        raise
+                    raise ExchangeError(
+                        f"{member.name} does not have the size and SHA-256 that its story says"
+                    ) from error
+            await self._keep(record, key)
 
-    async def _keep(self, record: storage_pb2.StoryRecord, key: AudioKey | None) -> None:
+    async def _keep(self, record: storage_pb2.StoryRecord, key: ObjectKey | None) -> None:
         new = await self._store.keep_story(record, key)
         if new:
             size = record.story.audio.size_bytes if key else 0
             self._new = self._new.plus(stories=1, audio=int(key is not None), audio_bytes=size)
         elif key is not None:
-            await self._files.remove([key])
+            await self._objects.give_up(key)
 
     async def _end(self, member: Member) -> Counts:
         data = await asyncio.to_thread(self._reader.read_all, member)

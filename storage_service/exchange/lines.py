@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from storage_service.exchange.ports import Line
 
-KINDS: Final = ("child", "hero", "request", "tombstone", "removal")
+KINDS: Final = ("child", "hero", "request", "tombstone")
 
 
 class Counts(NamedTuple):

@@ -15,12 +15,11 @@ from servicekit.resilience.config import BreakerConfig
 from servicekit.resilience.errors import ProviderError, to_domain_error
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryBudget, RetryPolicy
-from storage_service.object_store.failures import FAILURES, PROVIDER, to_provider_error
+from storage_service.object_store.failures import FAILURES, PROVIDER, MissingObjectError, to_provider_error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from obstore import ObjectMeta
     from obstore.store import S3Config
 
     from storage_service.object_store.config import BucketConfig
@@ -29,7 +28,6 @@ T = TypeVar("T")
 
 _PART: Final = 8 << 20
 _PARTS_AT_ONCE: Final = 2
-_PAGE: Final = 500
 _MOST_AT_ONCE: Final = 256
 
 
@@ -48,6 +46,7 @@ class Bucket:
     """
 
     def __init__(self, config: BucketConfig, breakers: BreakerManager | None = None) -> None:
+        self.variable = config.variable
         self._store = _open(config)
         self._timeout = config.timeout_seconds
         self._breakers = breakers or BreakerManager(breaker_config)
@@ -62,13 +61,15 @@ class Bucket:
         if self._running:
             await asyncio.wait(self._running)
 
-    async def probe(self) -> None:
-        """Asks for the first page of the bucket, once; ProviderError."""
+    async def probe(self, path: str) -> None:
+        """Asks for an object, which need not be there, once; ProviderError."""
         try:
             async with asyncio.timeout(self._timeout):
-                await anext(self._store.list(chunk_size=1), None)
+                await self._store.get_async(path, options={"range": (0, 1)})
         except FAILURES as error:
-            raise to_provider_error(error) from error
+            failure = to_provider_error(error)
+            if not isinstance(failure, MissingObjectError):
+                raise failure from error
 
     async def put(
         self, path: str, source: Callable[[], bytes | io.BufferedReader[Any]], size: int, *, content_type: str
@@ -112,29 +113,9 @@ class Bucket:
 
         await self._to_the_end(remove)
 
-    async def pages(self, folder: str) -> AsyncIterator[Collection[ObjectMeta]]:
-        """The objects of a folder, at most 500 at a time."""
-        stream = self._store.list(folder, chunk_size=_PAGE)
-        while True:
-            try:
-                with self._breakers.get(PROVIDER, provider=PROVIDER).call():
-                    page = await self._typed(lambda: anext(stream, None))
-            except ProviderError as error:
-                raise to_domain_error(error) from error
-            if page is None:
-                return
-            yield page
-
     async def sign(self, path: str, seconds: int) -> str:
         """An address under which an object can be fetched for a while."""
         return await self._attempts(lambda: sign_async(self._store, "GET", path, timedelta(seconds=seconds)))
-
-    async def _typed(self, call: Callable[[], Awaitable[T]]) -> T:
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await call()
-        except FAILURES as error:
-            raise to_provider_error(error) from error
 
     async def _to_the_end(self, call: Callable[[], Awaitable[T]]) -> T:
         if len(self._running) >= _MOST_AT_ONCE:

@@ -1,4 +1,4 @@
-"""Is the bucket there, and may we do in it what we need to?"""
+"""Checks that a bucket is there and that what the service does in it is allowed."""
 
 from typing import Final
 
@@ -8,18 +8,18 @@ from servicekit.settings import ConfigurationError
 from storage_service.object_store.bucket import Bucket
 from storage_service.object_store.failures import BucketMismatchError
 
-_PROBE: Final = "stories/check"
+_PROBE: Final = "check"
 _DATA: Final = b"May be removed at any time."
-_MENDABLE: Final = frozenset({"INVALID_CONFIGURATION", "UPSTREAM_AUTH", "UPSTREAM_REFUSED"})
+_SETTINGS: Final = frozenset({"INVALID_CONFIGURATION", "UPSTREAM_AUTH", "UPSTREAM_REFUSED"})
 
 
 async def check_bucket(bucket: Bucket) -> None:
-    """Lists it. ConfigurationError with the mend where that is refused, ProviderError where nobody answers."""
+    """Reads from it. ConfigurationError with the remedy where that is refused, ProviderError without an answer."""
     try:
-        await bucket.probe()
+        await bucket.probe(_PROBE)
     except ProviderError as error:
         if isinstance(error, BucketMismatchError) or error.kind is ProviderErrorKind.AUTH:
-            raise ConfigurationError(f"AUDIO_STORE_URL: {error.message}") from error
+            raise ConfigurationError(f"{bucket.variable}: {error.message}") from error
         raise
 
 
@@ -31,8 +31,8 @@ async def try_out(bucket: Bucket) -> None:
         await bucket.get(_PROBE, 0, len(_DATA))
         await bucket.delete([_PROBE])
     except DomainError as error:
-        if error.reason in _MENDABLE:
+        if error.reason in _SETTINGS:
             raise ConfigurationError(
-                f"AUDIO_STORE_URL: writing, reading and removing must be allowed there ({error.message})"
+                f"{bucket.variable}: writing, reading and removing must be allowed there ({error.message})"
             ) from error
         raise

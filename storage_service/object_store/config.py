@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class BucketConfig:
-    """A bucket. Objects lie under `prefix`; times are in seconds.
+    """A bucket. Objects lie under `prefix`; `variable` is what an operator sets to name it; times are in seconds.
 
     `endpoint` is "" for Amazon's own. Without `access_key_id` the role of the machine, container or pod counts, which
     the client finds by itself. `kms_key_id` "" is AES256 with the store's own key, None no encryption header at all.
@@ -15,6 +15,7 @@ class BucketConfig:
     """
 
     bucket: str
+    variable: str = "AUDIO_STORE_URL"
     prefix: str = ""
     endpoint: str = ""
     region: str = "us-east-1"

@@ -1,11 +1,11 @@
-"""From the settings to a place for audio; what is missing or wrong is said in one line."""
+"""From the settings to places for bytes; what is missing or wrong is said in one line."""
 
 from __future__ import annotations
 
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from servicekit.endpoints import check_base_url
@@ -26,35 +26,48 @@ _ROLES: Final = (
 )
 """Set by the platform for a container or pod that has a role."""
 
-_SHAPE: Final = "AUDIO_STORE_URL must be file:///path (three slashes, an absolute path) or s3://bucket/prefix"
+_SHAPE: Final = "{} must be file:///path (three slashes, an absolute path) or s3://bucket/prefix"
+
+AUDIO: Final = "AUDIO_STORE_URL"
+SEGMENTS: Final = "SEGMENT_STORE_URL"
+
+Place: TypeAlias = Path | BucketConfig
+"""A folder or a bucket."""
 
 
-def place_of(settings: StorageSettings, environment: Mapping[str, str] = os.environ) -> Path | BucketConfig | None:
-    """The folder or the bucket that AUDIO_STORE_URL names, None where it names none.
+def places_of(settings: StorageSettings, environment: Mapping[str, str] = os.environ) -> Mapping[str, Place]:
+    """The folders and buckets that the settings name, by the variable that names them.
 
     `environment` says whether the platform gives a role. Raises ConfigurationError.
     """
-    if not settings.audio_store_url:
-        return None
+    given = {AUDIO: settings.audio_store_url, SEGMENTS: settings.segment_store_url}
+    return {variable: _place(variable, url, settings, environment) for variable, url in given.items() if url}
+
+
+def _place(variable: str, url: str, settings: StorageSettings, environment: Mapping[str, str]) -> Place:
+    shape = ConfigurationError(_SHAPE.format(variable))
     try:
-        parts = urlsplit(settings.audio_store_url)
+        parts = urlsplit(url)
     except ValueError:
-        raise ConfigurationError(_SHAPE) from None
+        raise shape from None
     if parts.query or parts.fragment or "@" in parts.netloc:
-        raise ConfigurationError(_SHAPE)
+        raise shape
     if parts.scheme == "file" and parts.netloc in _LOCAL and parts.path.startswith("/"):
         return Path(unquote(parts.path))
     if parts.scheme == "s3" and _BUCKET.fullmatch(parts.netloc):
-        return _bucket(parts, settings, environment)
-    raise ConfigurationError(_SHAPE)
+        return _bucket(variable, parts, settings, environment)
+    raise shape
 
 
-def _bucket(parts: SplitResult, settings: StorageSettings, environment: Mapping[str, str]) -> BucketConfig:
+def _bucket(
+    variable: str, parts: SplitResult, settings: StorageSettings, environment: Mapping[str, str]
+) -> BucketConfig:
     if settings.audio_store_kms_key_id and settings.audio_store_encryption == "none":
         raise ConfigurationError("AUDIO_STORE_ENCRYPTION must not be none where AUDIO_STORE_KMS_KEY_ID is set")
-    access_key_id, secret, token = _credentials(settings, environment)
+    access_key_id, secret, token = _credentials(variable, settings, environment)
     return BucketConfig(
         bucket=parts.netloc,
+        variable=variable,
         prefix=unquote(parts.path).strip("/"),
         endpoint=_endpoint(settings),
         region=settings.aws_region or settings.aws_default_region or "us-east-1",
@@ -81,7 +94,7 @@ def _endpoint(settings: StorageSettings) -> str:
     return ""
 
 
-def _credentials(settings: StorageSettings, environment: Mapping[str, str]) -> tuple[str, str, str]:
+def _credentials(variable: str, settings: StorageSettings, environment: Mapping[str, str]) -> tuple[str, str, str]:
     access_key_id = settings.aws_access_key_id or ""
     secret, token = (
         value.get_secret_value() if value is not None else ""
@@ -92,7 +105,7 @@ def _credentials(settings: StorageSettings, environment: Mapping[str, str]) -> t
         raise ConfigurationError(f"{missing} must be set: a key of S3 has both an id and a secret")
     if not access_key_id and not settings.audio_store_instance_role and not any(map(environment.get, _ROLES)):
         raise ConfigurationError(
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be set for AUDIO_STORE_URL=s3://…; "
+            f"AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be set for {variable}=s3://…; "
             "on a machine of EC2 that has a role, set AUDIO_STORE_INSTANCE_ROLE=1 instead"
         )
     return access_key_id, secret, token

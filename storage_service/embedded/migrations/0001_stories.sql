@@ -25,18 +25,36 @@ CREATE TABLE stories (
     -- The run.
     lease_token INTEGER NOT NULL DEFAULT 0,
     lease_expire_time INTEGER,
-    runner TEXT NOT NULL DEFAULT '',
     start_time INTEGER,
     pickup_count INTEGER NOT NULL DEFAULT 0,
     handed_over INTEGER NOT NULL DEFAULT 0 CHECK (handed_over IN (0, 1)),
     narration_audio_id TEXT NOT NULL DEFAULT '',
     narration BLOB,
-    segment_count INTEGER NOT NULL DEFAULT 0
+    segment_count INTEGER NOT NULL DEFAULT 0,
+    -- Where the manifest ends: code points, bytes and time.
+    text_end INTEGER NOT NULL DEFAULT 0,
+    audio_end INTEGER NOT NULL DEFAULT 0,
+    duration INTEGER NOT NULL DEFAULT 0,
+    -- Its row in the full-text index: its time with room for 1,024 of the same microsecond, so that what is found comes
+    -- newest first as the index gives it.
+    search_id INTEGER
 ) STRICT;
 
 CREATE INDEX stories_by_owner ON stories (owner, create_time DESC, id DESC);
 CREATE INDEX stories_by_child ON stories (owner, child_id, create_time DESC, id DESC) WHERE child_id <> '';
+CREATE INDEX stories_by_hero ON stories (owner, hero_id, create_time DESC, id DESC) WHERE hero_id <> '';
+CREATE INDEX stories_by_state ON stories (owner, state, create_time DESC, id DESC);
+CREATE INDEX stories_by_child_name ON stories (owner, child_name, create_time DESC, id DESC);
 CREATE INDEX stories_unfinished ON stories (create_time, id) WHERE state IN (1, 2, 3);
+CREATE INDEX stories_finished ON stories (create_time, id) WHERE state IN (4, 5, 6, 7);
+CREATE UNIQUE INDEX stories_by_search ON stories (search_id);
+
+CREATE TRIGGER stories_search_id AFTER INSERT ON stories BEGIN
+    UPDATE stories SET search_id = (
+        SELECT coalesce(max(search_id) + 1, new.create_time * 1024) FROM stories
+        WHERE search_id BETWEEN new.create_time * 1024 AND new.create_time * 1024 + 1023
+    ) WHERE id = new.id;
+END;
 
 -- What is large and seldom changes, apart from the row that every checkpoint rewrites.
 CREATE TABLE story_bodies (
@@ -59,10 +77,13 @@ CREATE TABLE story_texts (
     PRIMARY KEY (story_id, start)
 ) STRICT, WITHOUT ROWID;
 
+-- Manifests of narrations.
 CREATE TABLE story_segments (
     story_id TEXT NOT NULL REFERENCES stories (id) ON DELETE CASCADE,
     audio_id TEXT NOT NULL,
     position INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    size INTEGER NOT NULL,
     sha256 BLOB NOT NULL CHECK (length(sha256) = 32),
     segment BLOB NOT NULL,
     PRIMARY KEY (story_id, audio_id, position)
@@ -83,30 +104,94 @@ CREATE TABLE story_problems (
     UNIQUE (story_id, problem)
 ) STRICT;
 
--- The bytes are in the file that `object_id` names. Its segments are the first `segment_count` of `audio_id`.
+-- Every object of bytes. NOTED: its bytes may be on their way in, or come from an upload that never ended. STORED: a
+-- segment or the audio of a story refers to it. DELETED: its bytes are to be removed, then the row. `child_id` is set on
+-- what was deleted because a child was erased.
+CREATE TABLE objects (
+    object_id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('audio', 'segment')),
+    state TEXT NOT NULL CHECK (state IN ('NOTED', 'STORED', 'DELETED')),
+    note_time INTEGER NOT NULL,
+    child_id TEXT NOT NULL DEFAULT ''
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX objects_to_settle ON objects (state, note_time) WHERE state <> 'STORED';
+
+-- The audio of a story. Its segments are the first `segment_count` of the manifest `audio_id`.
 CREATE TABLE story_audio (
     story_id TEXT PRIMARY KEY REFERENCES stories (id) ON DELETE CASCADE,
     audio_id TEXT NOT NULL,
-    object_id TEXT NOT NULL UNIQUE,
+    object_id TEXT NOT NULL UNIQUE REFERENCES objects (object_id),
     sha256 BLOB NOT NULL CHECK (length(sha256) = 32),
     duration INTEGER NOT NULL,
     segment_count INTEGER NOT NULL,
     audio BLOB NOT NULL
 ) STRICT;
 
--- Both outlive the story: a repeated request must learn that its story was deleted.
+-- The segment store, by content. `segment` is a StoredSegment.
+CREATE TABLE segments (
+    key TEXT PRIMARY KEY CHECK (length(key) = 64),
+    object_id TEXT NOT NULL UNIQUE REFERENCES objects (object_id),
+    size INTEGER NOT NULL CHECK (size > 0),
+    sha256 BLOB NOT NULL CHECK (length(sha256) = 32),
+    segment BLOB NOT NULL,
+    last_used INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX segments_by_use ON segments (last_used);
+
+-- Which stories use a segment: those in the making protect it from eviction, and it is deleted with the last one.
+CREATE TABLE segment_uses (
+    story_id TEXT NOT NULL REFERENCES stories (id) ON DELETE CASCADE,
+    key TEXT NOT NULL REFERENCES segments (key) ON DELETE CASCADE,
+    PRIMARY KEY (story_id, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX segment_uses_by_key ON segment_uses (key);
+
+-- `removed_count`: things removed since the file was last written anew; until then SQLite may keep copies of them in
+-- pages in use. `segment_bytes`: bytes of all segments together.
+CREATE TABLE housekeeping (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    removed_count INTEGER NOT NULL,
+    segment_bytes INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO housekeeping (id, removed_count, segment_bytes) VALUES (1, 0, 0);
+
+CREATE TRIGGER segments_added AFTER INSERT ON segments BEGIN
+    UPDATE housekeeping SET segment_bytes = segment_bytes + new.size;
+END;
+
+CREATE TRIGGER segments_deleted AFTER DELETE ON segments BEGIN
+    UPDATE housekeeping SET segment_bytes = segment_bytes - old.size;
+    UPDATE objects SET state = 'DELETED' WHERE object_id = old.object_id;
+END;
+
+CREATE TRIGGER story_audio_deleted AFTER DELETE ON story_audio BEGIN
+    UPDATE objects SET state = 'DELETED' WHERE object_id = old.object_id;
+END;
+
+CREATE TRIGGER story_audio_replaced AFTER UPDATE OF object_id ON story_audio BEGIN
+    UPDATE objects SET state = 'DELETED' WHERE object_id = old.object_id;
+END;
+
+-- Requests and tombstones of stories, children and heroes outlive them: a repeated request must learn that what it made
+-- was deleted.
 CREATE TABLE requests (
     owner TEXT NOT NULL,
     request_id TEXT NOT NULL,
     rpc TEXT NOT NULL,
     fingerprint BLOB NOT NULL CHECK (length(fingerprint) = 32),
-    story_id TEXT NOT NULL,
+    resource_id TEXT NOT NULL,
     create_time INTEGER NOT NULL,
     PRIMARY KEY (owner, request_id)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX requests_by_resource ON requests (resource_id);
+
 CREATE TABLE tombstones (
-    story_id TEXT PRIMARY KEY,
+    resource_id TEXT PRIMARY KEY,
     owner TEXT NOT NULL,
     delete_time INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -1,7 +1,3 @@
--- Requests and tombstones speak of children and heroes as well.
-ALTER TABLE requests RENAME COLUMN story_id TO resource_id;
-ALTER TABLE tombstones RENAME COLUMN story_id TO resource_id;
-
 -- Children (kind 1) and heroes (kind 2). `profile` is a Child or a Hero without what has a column of its own.
 CREATE TABLE profiles (
     id TEXT PRIMARY KEY,

@@ -1,0 +1,156 @@
+"""The segment store: facts in a store of records, bytes in an object store."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Final
+
+import grpc
+import structlog
+
+from servicekit.errors import DomainError
+from storage_service.audio.noted import NotedObjects
+from storage_service.errors import UploadStalledError, check_digest, field_error, segment_lost, segment_not_found
+from storage_service.ports import ObjectStore, SegmentStore, Upload
+from storage_service.records import Digest, FoundSegment, ObjectKey, ObjectKind, Part
+from tale.storage.v1 import segment_pb2
+
+_log: Final = structlog.stdlib.get_logger("storage_service.audio")
+
+_MAX_CHUNK: Final = 1 << 20
+_ROOM: Final = 0.05
+"""Part of the bound that an eviction frees, so that the next one is not due at once."""
+
+_PAUSE_SECONDS: Final = 30.0
+"""Until the next eviction where unfinished stories use all that is stored."""
+
+
+class SegmentLibrary:
+    """Segments and their bytes, `max_bytes` of them unless unfinished stories use more.
+
+    `idle_seconds` bounds the wait for the next piece of an upload.
+    """
+
+    def __init__(
+        self,
+        segments: SegmentStore,
+        files: ObjectStore,
+        objects: NotedObjects,
+        *,
+        max_bytes: int,
+        idle_seconds: float,
+    ) -> None:
+        self._segments = segments
+        self._files = files
+        self._objects = objects
+        self._max_bytes = max_bytes
+        self._idle_seconds = idle_seconds
+        self._evicting = asyncio.Lock()
+        self._next_eviction = 0.0
+
+    async def find(self, lookups: Sequence[segment_pb2.SegmentLookup]) -> Sequence[segment_pb2.StoredSegment]:
+        """The segments that are stored."""
+        return await self._segments.find(lookups)
+
+    async def find_or_check(self, key: str, story_id: str) -> segment_pb2.StoredSegment | None:
+        """The segment where it is stored; STORY_NOT_FOUND where the story is not there."""
+        return await self._segments.prepare(key, story_id)
+
+    async def put(
+        self, segment: segment_pb2.StoredSegment, story_id: str, pieces: AsyncIterator[segment_pb2.PutSegmentRequest]
+    ) -> tuple[segment_pb2.StoredSegment, bool]:
+        """Stores the bytes that `pieces` bring up to the commit; the segment as stored, and whether it is this one.
+
+        Raises STORY_NOT_FOUND, AUDIO_MISMATCH, or VALIDATION_FAILED where the pieces do not follow each other up to a
+        commit. Nothing is stored then.
+        """
+        async with self._objects.new(ObjectKind.SEGMENT) as key:
+            async with self._files.upload(key) as upload:
+                announced = Digest(segment.size_bytes, segment.sha256)
+                await self._receive(upload, pieces, announced)
+                await upload.publish(announced)
+            added = await self._segments.add(segment, key, story_id)
+        if not added.created:
+            await self._objects.drop([key])
+        elif added.stored_bytes > self._max_bytes:
+            await self.make_room()
+        return added.segment, added.created
+
+    async def get(self, segment_key: str) -> FoundSegment:
+        """A segment and where its bytes are; SEGMENT_NOT_FOUND."""
+        found = await self._segments.get(segment_key)
+        if found is None:
+            raise segment_not_found(segment_key)
+        return found
+
+    async def read(self, part: Part, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes, None]:
+        """The bytes of a segment. One whose bytes are lost is dropped, and SEGMENT_LOST raised."""
+        if part.blob is None:
+            raise segment_lost(part.segment_key)
+        try:
+            async with aclosing(self._files.read(part.blob, offset=offset, limit=limit)) as blocks:
+                async for block in blocks:
+                    yield block
+        except DomainError as error:
+            if error.code is not grpc.StatusCode.DATA_LOSS:
+                raise
+            raise await self.lost(part.segment_key, part.blob.key) from error
+
+    async def lost(self, segment_key: str, key: ObjectKey) -> DomainError:
+        """Drops a segment whose bytes are missing or damaged, so that it is stored anew; the error that says so."""
+        _log.error("the bytes of a segment are missing or damaged", key=segment_key)
+        await self._segments.drop(segment_key, key)
+        return segment_lost(segment_key)
+
+    async def make_room(self) -> None:
+        """Evicts segments where there are more than the bound. One eviction runs at a time."""
+        if self._evicting.locked() or time.monotonic() < self._next_eviction:
+            return
+        async with self._evicting:
+            # The bound itself first: what is within it stays.
+            evicted = await self._segments.evict(self._max_bytes)
+            while evicted.dropped:
+                await self._objects.drop(evicted.dropped)
+                evicted = await self._segments.evict(int(self._max_bytes * (1 - _ROOM)))
+            if evicted.stored_bytes > self._max_bytes:
+                self._next_eviction = time.monotonic() + _PAUSE_SECONDS
+                _log.warning(
+                    "unfinished stories use more segments than SEGMENT_STORE_MAX_BYTES; the bound is exceeded",
+                    stored_bytes=evicted.stored_bytes,
+                    max_bytes=self._max_bytes,
+                )
+
+    async def _receive(
+        self, upload: Upload, pieces: AsyncIterator[segment_pb2.PutSegmentRequest], announced: Digest
+    ) -> None:
+        received = 0
+        while (piece := await self._next(pieces)) is not None:
+            match piece.WhichOneof("piece"):
+                case "chunk":
+                    # Taken out once: each look at the field copies it.
+                    chunk = piece.chunk
+                    received += len(chunk)
+                    if len(chunk) > _MAX_CHUNK:
+                        raise field_error("chunk", f"must have at most {_MAX_CHUNK} bytes")
+                    if received > announced.size:
+                        check_digest(replace(announced, size=received), announced)
+                    await upload.write(chunk)
+                case "commit":
+                    if await self._next(pieces) is not None:
+                        raise field_error("commit", "must come last")
+                    check_digest(replace(announced, size=received), announced)
+                    return
+                case "header":
+                    raise field_error("header", "must come once")
+                case _:
+                    raise field_error("piece", "must be given")
+        raise field_error("commit", "must be given; nothing is stored without it")
+
+    async def _next(self, pieces: AsyncIterator[segment_pb2.PutSegmentRequest]) -> segment_pb2.PutSegmentRequest | None:
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                return await anext(pieces, None)
+        except TimeoutError:
+            raise UploadStalledError from None
