@@ -1,10 +1,12 @@
 """The gateway as the kit runs it."""
 
+import asyncio
 from collections.abc import Sequence
 
 import grpc
 
-from gateway.forgetting import Forgetting
+from gateway.audio_buffer import AudioBuffer
+from gateway.follower import Follower
 from gateway.proxy import SERVICES, ForwardingHandler
 from gateway.runs import Runs
 from gateway.servicer import GatewayServicer
@@ -20,7 +22,8 @@ class GatewayApp(AppBase):
         servicer: GatewayServicer,
         proxy: ForwardingHandler,
         runs: Runs,
-        forgetting: Forgetting,
+        follower: Follower,
+        buffer: AudioBuffer,
         channels: Sequence[grpc.aio.Channel],
         *,
         warnings: Sequence[str],
@@ -28,7 +31,9 @@ class GatewayApp(AppBase):
         self._servicer = servicer
         self._proxy = proxy
         self._runs = runs
-        self._forgetting = forgetting
+        self._follower = follower
+        self._following: asyncio.Task[None] | None = None
+        self._buffer = buffer
         self._channels = channels
         self._warnings = tuple(warnings)
 
@@ -39,22 +44,25 @@ class GatewayApp(AppBase):
         return (gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].full_name, *SERVICES)
 
     async def start(self) -> None:
-        """Begins to look for stories that nobody makes and for what is to be forgotten. Siblings are not waited for."""
+        """Begins to claim orphaned stories and to follow those of other gateways. Other services are not waited for."""
         self._runs.begin()
-        self._forgetting.begin()
+        self._following = asyncio.create_task(self._follower.run(), name="follower")
 
     async def describe(self) -> Description:
         """Nothing is embedded here."""
         return Description(warnings=self._warnings)
 
     async def begin_drain(self) -> None:
-        """Hands all runs over; their watchers are told to reconnect."""
+        """Hands all runs over; watchers are told to reconnect."""
         await self._runs.hand_over()
 
     async def stop(self) -> None:
-        """Ends the look-out and closes the channels."""
+        """Ends the background work and closes the channels."""
         await self._runs.hand_over()
         await self._runs.end()
-        await self._forgetting.end()
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
+        await self._buffer.close()
         for channel in self._channels:
             await channel.close()

@@ -1,8 +1,10 @@
 """The composition root: settings -> objects -> service."""
 
 from gateway.app import GatewayApp
-from gateway.erasing import Erasing
-from gateway.forgetting import Forgetting
+from gateway.audio_buffer import AudioBuffer
+from gateway.audio_reader import AudioReader
+from gateway.followed import FollowedStories
+from gateway.follower import Follower
 from gateway.proxy import ForwardingHandler
 from gateway.runs import Runs
 from gateway.servicer import GatewayServicer
@@ -11,6 +13,7 @@ from gateway.siblings import Siblings, StoryClient, VoiceClient
 from gateway.storage_client import StorageClient
 from gateway.stories import Stories
 from gateway.system import System
+from gateway.watching import Sources
 from servicekit.channel import open_channel
 from servicekit.settings import is_loopback
 
@@ -20,28 +23,28 @@ def build(settings: GatewaySettings) -> GatewayApp:
     storage = open_channel(settings.storage_target)
     story = open_channel(settings.story_target)
     voice = open_channel(settings.voice_target)
-    # Siblings that are starting or going down are asked how they are as well.
+    # Services that are starting or going down are asked how they are as well.
     targets = {"story": settings.story_target, "voice": settings.voice_target, "storage": settings.storage_target}
     asking = {name: open_channel(target, health_checked=False) for name, target in targets.items()}
     siblings = Siblings(StorageClient(storage), StoryClient(story), VoiceClient(voice))
-    runs = Runs(siblings, settings)
-    forgetting = Forgetting(siblings, interval_seconds=settings.forget_interval_seconds)
+    followed = FollowedStories()
+    runs = Runs(siblings, settings, followed)
+    reader = AudioReader(siblings.storage)
+    buffer = AudioBuffer(reader)
     servicer = GatewayServicer(
-        Stories(siblings, runs, forgetting),
-        Erasing(siblings.storage, runs, forgetting),
-        runs,
-        siblings.storage,
+        Stories(siblings, runs, reader),
+        Sources(runs, followed, siblings.storage, buffer, settings.heartbeat_seconds),
         System(asking, targets=targets),
-        heartbeat_seconds=settings.heartbeat_seconds,
     )
     open_door = not is_loopback(settings.listen)
     return GatewayApp(
         servicer,
         ForwardingHandler(storage=storage, voice=voice, story=story),
         runs,
-        forgetting,
+        Follower(siblings.storage, runs, followed),
+        buffer,
         (storage, story, voice, *asking.values()),
-        warnings=("Anybody who reaches this address can use the gateway: there is no authentication.",)
+        warnings=("Every caller that reaches this address can use the gateway: there is no authentication.",)
         if open_door
         else (),
     )

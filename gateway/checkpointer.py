@@ -1,13 +1,13 @@
-"""One batched call keeps what all runs of this gateway have made.
+"""One batched call stores what all runs of this gateway have made.
 
-A checkpoint is sent at once when no call is in flight; while one is, checkpoints gather and go together in the next.
-So storage sees at most one CheckpointStories of this gateway at a time, however many stories are being made.
+A checkpoint is sent at once when no call is in flight; while one is, checkpoints gather and go together in the next,
+those of one story as one. So storage sees at most one CheckpointStories of this gateway at a time, however many stories
+are being made.
 """
 
 import asyncio
 import random
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -16,6 +16,7 @@ import grpc
 import structlog
 
 from gateway.lease import Lease, LeaseLostError
+from gateway.merging import copy, merge
 from gateway.siblings import FailureKind, classify
 from servicekit.context import RequestContext, bound
 from servicekit.failures import log_defect
@@ -38,11 +39,11 @@ class Storage(Protocol):
     async def checkpoint(
         self, request: storage_pb2.CheckpointStoriesRequest, *, timeout: float
     ) -> storage_pb2.CheckpointStoriesResponse:
-        """Keeps a batch; repeating one changes nothing."""
+        """Stores a batch; repeating one changes nothing."""
 
 
 class CheckpointRefusedError(Exception):
-    """Storage will not keep this; saying it again changes nothing."""
+    """Storage refuses the content; sending it again changes nothing."""
 
     def __init__(self, problem: common_pb2.Problem) -> None:
         super().__init__(problem.reason)
@@ -50,11 +51,34 @@ class CheckpointRefusedError(Exception):
 
 
 @dataclass(slots=True)
-class _Item:
+class _Part:
+    """A checkpoint that a run waits for."""
+
     checkpoint: storage_pb2.StoryCheckpoint
-    lease: Lease
     kept: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+@dataclass(slots=True)
+class _Item:
+    """Checkpoints of one story that are sent as one."""
+
+    lease: Lease
+    parts: list[_Part]
+    checkpoint: storage_pb2.StoryCheckpoint
     defects: int = 0
+
+    @property
+    def waited_for(self) -> bool:
+        return not all(part.kept.done() for part in self.parts)
+
+    def settle(self, error: Exception | None) -> None:
+        """Returns to those who wait, or raises `error` there."""
+        for part in self.parts:
+            if not part.kept.done():
+                if error is None:
+                    part.kept.set_result(None)
+                else:
+                    part.kept.set_exception(error)
 
 
 class Checkpointer:
@@ -64,23 +88,29 @@ class Checkpointer:
         self._storage = storage
         self._lease_seconds = lease_seconds
         self._clock = clock
-        # Bounded by the runs: each has at most a writer, a narrator and a keeper waiting here.
-        self._waiting: deque[_Item] = deque()
+        # By story, oldest first. Bounded by the runs: each has at most a writer, a narrator and a keeper waiting here.
+        self._waiting: dict[str, tuple[Lease, list[_Part]]] = {}
         self._wake = asyncio.Event()
 
     async def keep(self, checkpoint: storage_pb2.StoryCheckpoint, lease: Lease) -> None:
         """Returns once `checkpoint` is durable, and the lease renewed.
 
-        While storage can not be reached it waits, until the lease runs out: LeaseLostError, also where storage says
-        that the story is somebody else's or gone. CheckpointRefusedError when storage refuses the content.
+        While storage cannot be reached it waits, until the lease runs out: LeaseLostError, also where storage says
+        that the story is another run's or gone. CheckpointRefusedError when storage refuses the content.
         """
         lease.check()
         checkpoint.story_id = lease.story_id
         checkpoint.lease_token = lease.token
-        item = _Item(checkpoint, lease)
-        self._waiting.append(item)
+        part = _Part(checkpoint)
+        held, parts = self._waiting.setdefault(lease.story_id, (lease, []))
+        if held is not lease:
+            # A run that took the story over; what the one before it still waits for is refused anyway.
+            _Item(held, parts, checkpoint).settle(LeaseLostError("another run has the story"))
+            parts = []
+            self._waiting[lease.story_id] = (lease, parts)
+        parts.append(part)
         self._wake.set()
-        await item.kept
+        await part.kept
 
     async def run(self) -> None:
         """Sends batches until cancelled."""
@@ -96,44 +126,40 @@ class Checkpointer:
         """Nothing that goes wrong with one batch may end the checkpoints of all stories."""
         try:
             await self._send(batch)
-        except Exception as error:  # noqa: BLE001 - a defect of ours: logged, and told to those who wait
+        except Exception as error:  # noqa: BLE001 - a defect of ours: logged, and raised where it is waited for
             log_defect(error)
             refusal = common_pb2.Problem(reason="INTERNAL", message="The checkpoint could not be sent.")
             for item in batch:
-                if not item.kept.done():
-                    item.kept.set_exception(CheckpointRefusedError(refusal))
+                item.settle(CheckpointRefusedError(refusal))
 
     def _next_batch(self) -> list[_Item]:
-        """The oldest waiting items, each story once, within the bounds of a message."""
+        """The stories that wait longest, within the bounds of a message."""
         batch: list[_Item] = []
-        left: deque[_Item] = deque()
-        stories: set[str] = set()
         size = 0
-        while self._waiting:
-            item = self._waiting.popleft()
-            if item.kept.cancelled():
+        for story_id, (lease, waiting) in list(self._waiting.items()):
+            if len(batch) >= MAX_ITEMS or size >= MAX_BYTES:
+                break
+            del self._waiting[story_id]
+            parts = [part for part in waiting if not part.kept.done()]
+            if not parts:
                 continue
-            weight = item.checkpoint.ByteSize()
-            full = len(batch) >= MAX_ITEMS or (batch and size + weight > MAX_BYTES)
-            if full or item.lease.story_id in stories:
-                left.append(item)
-                # A later checkpoint of the same story must not overtake this one.
-                stories.add(item.lease.story_id)
-                continue
-            stories.add(item.lease.story_id)
+            item = _Item(lease, parts[:1], copy(parts[0].checkpoint) if len(parts) > 1 else parts[0].checkpoint)
+            for number, part in enumerate(parts[1:], 1):
+                if not merge(item.checkpoint, part.checkpoint):
+                    self._waiting[story_id] = (lease, parts[number:])
+                    break
+                item.parts.append(part)
             batch.append(item)
-            size += weight
-        self._waiting = left
+            size += item.checkpoint.ByteSize()
         return batch
 
     async def _send(self, batch: list[_Item]) -> None:
-        """Sends `batch` until it is kept, refused, or nobody in it holds a lease any more."""
+        """Sends `batch` until it is stored, refused, or no run in it holds its lease any more."""
         delay = 0.05
         while batch := self._still_held(batch):
             since = self._clock()
             request = storage_pb2.CheckpointStoriesRequest()
-            for item in batch:
-                request.checkpoints.add().CopyFrom(item.checkpoint)
+            request.checkpoints.extend(item.checkpoint for item in batch)
             request.lease_duration.FromNanoseconds(int(self._lease_seconds * 1e9))
             try:
                 longest = max(item.lease.remaining for item in batch)
@@ -143,41 +169,44 @@ class Checkpointer:
                 log.warning("checkpoints_failed", items=len(batch), reason=failure.error.reason)
                 final = failure.kind is FailureKind.PERMANENT
                 if final or failure.error.code is grpc.StatusCode.INTERNAL:
-                    if len(batch) > 1:
-                        # One item that storage can not take must not stop the others: find it.
+                    if len(batch) > 1 or len(batch[0].parts) > 1:
+                        # What storage cannot take must not stop the rest: find it.
                         for item in batch:
-                            await self._send([item])
+                            await self._send_apart(item)
                         return
                     batch[0].defects += 1
                     if final or batch[0].defects > MAX_DEFECTS:
                         problem = common_pb2.Problem(reason=failure.error.reason, message=failure.error.message)
-                        batch[0].kept.set_exception(CheckpointRefusedError(problem))
+                        batch[0].settle(CheckpointRefusedError(problem))
                         return
                 await asyncio.sleep(delay * random.uniform(0.5, 1.0))
                 delay = min(1.0, delay * 2)
                 continue
-            self._settle(batch, answer, since)
+            await self._settle(batch, answer, since)
             return
 
     def _still_held(self, batch: list[_Item]) -> list[_Item]:
         held: list[_Item] = []
         for item in batch:
-            if item.kept.done():
-                continue
             if item.lease.remaining <= 0:
-                item.kept.set_exception(LeaseLostError("storage could not be reached while the lease held"))
-            else:
+                item.settle(LeaseLostError("storage could not be reached while the lease held"))
+            elif item.waited_for:
                 held.append(item)
         return held
 
-    def _settle(self, batch: list[_Item], answer: storage_pb2.CheckpointStoriesResponse, since: float) -> None:
+    async def _settle(self, batch: list[_Item], answer: storage_pb2.CheckpointStoriesResponse, since: float) -> None:
         for item, result in zip(batch, answer.results, strict=True):
-            if item.kept.done():
-                continue
             if not result.HasField("error"):
                 item.lease.renewed(since)
-                item.kept.set_result(None)
+                item.settle(None)
             elif result.error.reason in {"LEASE_LOST", "STORY_NOT_FOUND", "WRONG_STATE"}:
-                item.kept.set_exception(LeaseLostError(result.error.reason))
+                item.settle(LeaseLostError(result.error.reason))
+            elif len(item.parts) > 1:
+                await self._send_apart(item)
             else:
-                item.kept.set_exception(CheckpointRefusedError(result.error))
+                item.settle(CheckpointRefusedError(result.error))
+
+    async def _send_apart(self, item: _Item) -> None:
+        """Sends each checkpoint of `item` by itself, in order: a narration must not take the text with it."""
+        for part in item.parts:
+            await self._send([_Item(item.lease, [part], part.checkpoint, item.defects)])

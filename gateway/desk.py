@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import grpc
 
-from gateway.board import Board
 from gateway.checkpointer import Checkpointer, CheckpointRefusedError
 from gateway.lease import Lease
 from gateway.ledger import Ledger
+from gateway.live_story import LiveStory
 from gateway.settings import GatewaySettings
 from gateway.siblings import Siblings
 from servicekit.errors import DomainError
@@ -22,7 +22,7 @@ class Desk:
 
     record: storage_pb2.StoryRecord
     lease: Lease
-    board: Board
+    board: LiveStory
     ledger: Ledger
     siblings: Siblings
     checkpointer: Checkpointer

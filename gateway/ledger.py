@@ -49,17 +49,13 @@ class Ledger:
         line.cost_known = outcome == common_pb2.ATTEMPT_OUTCOME_SUCCEEDED and all(call.cost_known for call in calls)
         self._note(line)
 
-    def open_legs(self) -> list[str]:
-        """Legs that have not ended."""
-        legs = {common_pb2.ATTEMPT_KIND_WRITING_LEG, common_pb2.ATTEMPT_KIND_NARRATION_LEG}
-        return [
-            line.attempt_id
-            for line in self._lines.values()
-            if line.kind in legs and line.outcome == common_pb2.ATTEMPT_OUTCOME_STARTED
-        ]
+    def end_all(self, outcome: common_pb2.AttemptOutcome.ValueType, reason: str = "") -> None:
+        """Notes that whatever has not ended yet ended so."""
+        for line in list(self._lines.values()):
+            self.end_leg(line.attempt_id, outcome, reason)
 
     def add(self, leg_id: str, call: common_pb2.Attempt) -> None:
-        """Notes a call that a service tells of."""
+        """Notes a call that a service reports."""
         line = common_pb2.Attempt()
         line.CopyFrom(call)
         line.attempt_id = line.attempt_id or new_id()

@@ -1,279 +1,257 @@
-"""Gets a story told, leg by leg, while its text is still being written.
+"""Gets a story narrated, attempt by attempt, while its text is still being written.
 
-Segments are checked, checkpointed, and only then released; what was committed before a leg broke is given back to
-the voice service as `spoken_so_far`, so that a narration that goes on is the same narration byte for byte.
+The voice service stores each segment and announces it; the narrator puts it into the manifest and then releases it.
+What the manifest has is given back as `spoken_so_far`, so that a narration that is resumed is the same one, byte for
+byte. Storage composes the whole manifest into the story's file.
 """
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from typing import Final
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final
 
 import grpc
 import structlog
-from google.protobuf.struct_pb2 import Struct
 
-from gateway.audio_upload import upload
 from gateway.desk import Desk
-from gateway.incoming import Incoming
+from gateway.lease import LeaseLostError
 from gateway.persistence import Persistence
-from gateway.siblings import classify
-from gateway.spool import Spool
-from gateway.spools import Spools
-from gateway.stream import broken, either, read_owed
+from gateway.segment_intake import SegmentIntake
+from gateway.siblings import Failure, FailureKind, classify
+from gateway.stream import broken, read_owed
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
+from servicekit.status import from_rpc_error
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 from tale.voice.v1 import voice_pb2
 
 PIECE_CHARACTERS: Final = 16_384
 MAX_RESTARTS: Final = 3
+"""How often a narration whose stored segments are lost begins anew."""
 ENOUGH_CHARACTERS: Final = 1_500
 """Text that is sure to hold a whole segment (600 characters at most) and what has to follow its cut."""
+FINISH_SECONDS: Final = 120.0
 
 log = structlog.get_logger(__name__)
 
 
 class Narrator:
-    """Tells one story."""
+    """Narrates one story."""
 
-    def __init__(self, desk: Desk, spools: Spools) -> None:
+    def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._spools = spools
+        self._live = desk.board
         self._persistence = Persistence(wait_seconds=desk.settings.sibling_wait_seconds, clock=desk.clock)
         run = desk.record.run
-        self._pinned = run.narration if run.HasField("narration") and run.narration.audio_id else None
-        self._book = [_without_words(segment) for segment in run.segments]
-        self._audio_id = self._pinned.audio_id if self._pinned else new_id()
-        self._metadata = Struct()
-        self._spool: Spool | None = None
+        self._header = run.narration if run.narration.audio_id else None
+        self._header_stored = self._header is not None
+        self._audio_id = run.narration.audio_id or new_id()
+        self._spoken = [_without_words(segment) for segment in run.segments]
 
     async def narrate(self) -> None:
-        """Returns once the audio is kept; DomainError when the story can not be told."""
-        story = self._desk.record.story
-        if self._pinned is not None and story.audio.audio_id == self._audio_id:
-            return  # A run before this one had kept it and came no further.
+        """Returns once the audio is stored; DomainError when the story cannot be narrated."""
+        if self._header is not None:
+            self._live.begin_audio(self._header)
+            self._live.add_segments(self._desk.record.run.segments)
+        if self._desk.record.story.audio.audio_id == self._audio_id:
+            return  # A run before this one had finished it and came no further.
         await self._title()
-        try:
-            await self._speak()
-            await upload(self._desk, self._need_spool(), self._audio())
-        finally:
-            if self._spool is not None:
-                self._spool.close()
+        restarts = 0
+        while True:
+            try:
+                await self._speak()
+                await self._finish()
+            except DomainError as error:
+                if error.reason != "SEGMENT_LOST" or restarts == MAX_RESTARTS:
+                    raise
+                log.warning("narration_restarted", story_id=self._live.story_id, audio_id=self._audio_id)
+                restarts += 1
+                # What was heard cannot be had again: a new narration begins at byte 0, and listeners are told.
+                self._header, self._header_stored, self._spoken = None, False, []
+                self._audio_id = new_id()
+            else:
+                return
 
     async def _title(self) -> None:
         """Waits until there is something to speak."""
-        board = self._desk.board
-        while not board.title:
-            change = board.change()
-            await change.wait()
+        while not self._live.title:
+            await self._live.change().wait()
 
     async def _speak(self) -> None:
-        board, ledger = self._desk.board, self._desk.ledger
-        self._spool = await self._open_spool()
-        restarts = 0
-        while True:
+        """Returns once the manifest covers the whole text."""
+        ledger = self._desk.ledger
+        while not self._covers_text():
             self._desk.lease.check()
             leg_id = ledger.begin_leg(
                 common_pb2.ATTEMPT_KIND_NARRATION_LEG, provider="voice", model=self._desk.record.story.voice.model_id
             )
             await self._desk.keep(storage_pb2.StoryCheckpoint())
-            before = len(board.segments)
+            before = len(self._spoken)
             try:
                 await self._leg(leg_id)
             except (grpc.aio.AioRpcError, DomainError, TimeoutError) as error:
-                failure = classify(error)
+                failure = _classify(error)
                 ledger.end_leg(leg_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.error.reason)
-                log.warning("narration_leg_failed", story_id=board.story_id, reason=failure.error.reason)
-                if failure.error.reason == "SEGMENT_LOST" and restarts < MAX_RESTARTS:
-                    restarts += 1
-                    await self._restart()
-                    continue
-                if len(board.segments) > before:
+                log.warning("narration_leg_failed", story_id=self._live.story_id, reason=failure.error.reason)
+                if failure.error.reason == "SEGMENT_LOST":
+                    raise failure.error from error
+                if len(self._spoken) > before:
                     self._persistence.progressed()
                 await self._persistence.after(failure)
             else:
                 ledger.end_leg(leg_id, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
-                return
-
-    async def _restart(self) -> None:
-        """Audio that was delivered can not be made again: a new narration begins at byte 0, and watchers see it."""
-        if self._spool is not None:
-            self._spool.close()
-        self._spool = None
-        self._spool = await self._open_spool()
-        self._pinned = None
-        self._book = []
-        self._audio_id = new_id()
 
     async def _leg(self, leg_id: str) -> None:
-        settings = self._desk.settings
-        begun, over = asyncio.Event(), asyncio.Event()
-        call = self._desk.siblings.voice.synthesize(
-            self._requests(leg_id, begun, over), timeout=settings.run_timeout_seconds
-        )
-        incoming = Incoming(self._desk.board.segments if self._holds_present_narration() else (), self._book)
-        reader = asyncio.create_task(self._read(call, incoming, leg_id, begun))
+        begun = asyncio.Event()
+        call = self._desk.siblings.voice.synthesize(timeout=self._desk.settings.run_timeout_seconds)
+        intake = SegmentIntake(self._spoken[-1] if self._spoken else None)
+        feeder = asyncio.create_task(self._feed(call, leg_id, begun))
+        reader = asyncio.create_task(self._read(call, intake, leg_id, begun))
         try:
-            # What came before a cut is kept as well: the failure shows only once all that came is durable.
-            while segments := await incoming.take():
+            # What came before a cut is stored as well: the failure shows only once all that came is durable.
+            while segments := await intake.take():
                 await self._keep(segments)
-            self._check_whole(await reader)
+            summary = await reader
         finally:
-            # gRPC leaves who feeds a call that has ended by itself waiting for ever.
-            over.set()
+            feeder.cancel()
             reader.cancel()
             call.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+            await asyncio.gather(feeder, reader, return_exceptions=True)
+        if not self._covers_text() or (summary.segment_count, summary.size_bytes) != (
+            len(self._spoken),
+            self._spoken[-1].audio.end,
+        ):
+            raise broken("The voice service's summary is not that of the manifest.")
 
     async def _read(
-        self,
-        call: AsyncIterable[voice_pb2.SynthesizeSpeechResponse],
-        incoming: Incoming,
-        leg_id: str,
-        begun: asyncio.Event,
+        self, call: Any, intake: SegmentIntake, leg_id: str, begun: asyncio.Event
     ) -> voice_pb2.SpeechSummary:
+        """Reads the stream to its status, so that neither side counts it as cancelled."""
         responses = read_owed(
-            call, idle_seconds=self._desk.settings.stream_idle_seconds, owing=lambda: self._owed(incoming, begun)
+            call, idle_seconds=self._desk.settings.stream_idle_seconds, owing=lambda: self._owed(intake, begun)
         )
+        summary: voice_pb2.SpeechSummary | None = None
         try:
             async for response in responses:
                 match response.WhichOneof("event"):
                     case "header":
-                        await self._begin(response.header)
+                        self._begin(response.header)
                         begun.set()
+                    case "segment" if begun.is_set():
+                        await intake.put(response.segment)
                     case "segment":
-                        if not self._holds_present_narration():
-                            raise broken("The voice service sent a segment before its header.")
-                        incoming.announce(response.segment)
-                    case "chunk":
-                        incoming.add(response.chunk.offset, response.chunk.data)
+                        raise broken("The voice service sent a segment before its header.")
                     case "attempt":
                         self._desk.ledger.add(leg_id, response.attempt)
                     case "warning":
                         await self._warn(response.warning)
-                    case "summary" if not incoming.unfinished:
-                        return response.summary
                     case "summary":
-                        break
-                await incoming.settle(self._need_spool())
-            raise broken("The voice service ended its stream before the narration was complete.")
+                        summary = response.summary
         finally:
-            incoming.close()
+            intake.close()
+        if summary is None:
+            raise broken("The voice service ended its stream before the narration was complete.")
+        return summary
 
-    async def _requests(
-        self, leg_id: str, begun: asyncio.Event, over: asyncio.Event
-    ) -> AsyncIterator[voice_pb2.SynthesizeSpeechRequest]:
-        board, story = self._desk.board, self._desk.record.story
-        held = len(board.segments) if self._holds_present_narration() else 0
-        config = voice_pb2.SpeechConfig(
-            story_id=board.story_id,
-            audio_id=self._audio_id,
-            voice=story.voice,
-            language_code=story.language_code,
-            title=board.title,
-            spoken_so_far=self._book,
-            skip_segments=held,
-            word_timings=True,
-            leg_id=leg_id,
-        )
-        if self._pinned is not None:
-            config.pinned.CopyFrom(self._pinned)
-        yield voice_pb2.SynthesizeSpeechRequest(config=config)
-        # A client that writes while the server refuses the call gets INTERNAL instead of the server's own words, so
-        # no text is sent before the voice service has said that it will speak.
-        await either(begun, over)
-        sent = 0
-        while not over.is_set():
-            change = board.change()
-            piece = board.text[sent : sent + PIECE_CHARACTERS]
-            if piece:
-                sent += len(piece)
-                yield voice_pb2.SynthesizeSpeechRequest(text=voice_pb2.TextPiece(text=piece))
-            elif board.text_complete:
-                return
-            else:
-                await either(change, over)
+    async def _feed(self, call: Any, leg_id: str, begun: asyncio.Event) -> None:
+        """Writes config and text as it is released. Where the call fails, its reader learns why."""
+        story = self._desk.record.story
+        request = voice_pb2.SynthesizeSpeechRequest()
+        config = request.config
+        config.story_id, config.audio_id, config.leg_id = self._live.story_id, self._audio_id, leg_id
+        config.title, config.language_code = self._live.title, story.language_code
+        config.voice.CopyFrom(story.voice)
+        config.spoken_so_far.extend(self._spoken)
+        config.word_timings = True
+        config.delivery = voice_pb2.DELIVERY_STORED
+        if self._header is not None and self._header_stored:
+            config.pinned.CopyFrom(self._header)
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await call.write(request)
+            # A client that writes while the server refuses the call gets INTERNAL instead of the server's reason, so
+            # no text is sent before the voice service has accepted.
+            await begun.wait()
+            sent = 0
+            while True:
+                change = self._live.change()
+                text = self._live.text[sent : sent + PIECE_CHARACTERS]
+                if text:
+                    sent += len(text)
+                    piece = voice_pb2.SynthesizeSpeechRequest()
+                    piece.text.text = text
+                    await call.write(piece)
+                elif self._live.text_complete:
+                    break
+                else:
+                    await change.wait()
+            await call.done_writing()
 
-    def _owed(self, incoming: Incoming, begun: asyncio.Event) -> bool:
+    def _owed(self, intake: SegmentIntake, begun: asyncio.Event) -> bool:
         """True when the voice service has all that it needs to send something. It cuts a segment by what follows it."""
-        board = self._desk.board
-        unspoken = len(board.text) - incoming.spoken
-        return not begun.is_set() or not incoming.begun or board.text_complete or unspoken > ENOUGH_CHARACTERS
+        unspoken = len(self._live.text) - intake.spoken
+        return not begun.is_set() or not intake.begun or self._live.text_complete or unspoken > ENOUGH_CHARACTERS
 
-    def _holds_present_narration(self) -> bool:
-        header = self._desk.board.header
-        return header is not None and header.audio_id == self._audio_id
-
-    async def _begin(self, header: common_pb2.NarrationHeader) -> None:
-        if self._holds_present_narration():
-            return
+    def _begin(self, header: common_pb2.NarrationHeader) -> None:
         if header.audio_id != self._audio_id:
             raise broken("The voice service speaks of another narration.")
-        if self._pinned is None:
-            # Before the first byte is heard it must be durable who speaks, so that a later run goes on alike.
-            checkpoint = storage_pb2.StoryCheckpoint(narration=header)
-            if header.embedded:
-                checkpoint.embedded_parts.append("voice")
-            await self._desk.keep(checkpoint)
-            self._pinned = header
-        self._desk.board.begin_audio(header, self._need_spool())
+        if not self._header_stored:
+            self._header = header
 
     async def _keep(self, segments: Sequence[common_pb2.Segment]) -> None:
-        """Makes `segments` durable, in one checkpoint, and releases them."""
-        new = [segment for segment in segments if segment.index >= len(self._book)]
-        if new:
-            await self._desk.keep(storage_pb2.StoryCheckpoint(segments=new))
-            self._book.extend(_without_words(segment) for segment in new)
-        for segment in segments:
-            self._desk.board.add_segment(segment)
+        """Puts `segments` into the manifest, in one checkpoint, and releases them."""
+        checkpoint = storage_pb2.StoryCheckpoint()
+        checkpoint.segments.extend(segments)
+        header = None if self._header_stored else self._header
+        if header is not None:
+            # Before the first byte is heard it must be durable who speaks, so that a later run goes on alike.
+            checkpoint.narration.CopyFrom(header)
+            if header.embedded:
+                checkpoint.embedded_parts.append("voice")
+        await self._desk.keep(checkpoint)
+        if header is not None:
+            self._header_stored = True
+            self._live.begin_audio(header)
+        self._spoken.extend(_without_words(segment) for segment in segments)
+        self._live.add_segments(segments)
 
     async def _warn(self, problem: common_pb2.Problem) -> None:
         if not problem.reason.startswith("EMBEDDED_"):
             await self._desk.keep(storage_pb2.StoryCheckpoint(problems=[problem]))
-        self._desk.board.warn(problem)
+        self._live.warn(problem)
 
-    def _check_whole(self, summary: voice_pb2.SpeechSummary) -> None:
-        board = self._desk.board
-        spoken = board.segments[-1].text.end if board.segments else 0
-        whole = (
-            board.text_complete
-            and summary.segment_count == len(board.segments)
-            and summary.size_bytes == board.audio_size
-            and spoken == len(board.text)
+    def _covers_text(self) -> bool:
+        whole = self._live.text_complete and bool(self._spoken)
+        return whole and self._spoken[-1].text.end == len(self._live.text)
+
+    async def _finish(self) -> None:
+        """Has storage compose the manifest; LeaseLostError, or DomainError when storage refuses."""
+        request = storage_pb2.FinishAudioRequest(
+            story_id=self._live.story_id, lease_token=self._desk.lease.token, audio_id=self._audio_id
         )
-        if not whole:
-            raise broken("The voice service's narration is not whole.")
-        self._metadata.CopyFrom(summary.metadata)
+        persistence = Persistence(wait_seconds=self._desk.settings.run_timeout_seconds, clock=self._desk.clock)
+        while True:
+            self._desk.lease.check()
+            try:
+                await self._desk.siblings.storage.finish_audio(request, timeout=FINISH_SECONDS)
+            except grpc.aio.AioRpcError as error:
+                if (reason := from_rpc_error(error).reason) in {"LEASE_LOST", "STORY_NOT_FOUND"}:
+                    raise LeaseLostError(reason) from error
+                log.warning("audio_not_finished", story_id=self._live.story_id, reason=reason)
+                await persistence.after(classify(error))
+            else:
+                return
 
-    def _audio(self) -> common_pb2.StoryAudio:
-        header = self._desk.board.header
-        if header is None:
-            raise broken("The voice service sent no header.")
-        audio = common_pb2.StoryAudio(
-            audio_id=header.audio_id,
-            content_type=header.content_type,
-            provider=header.provider,
-            voice_id=header.voice_id,
-            model_id=header.model_id,
-            audio_format=header.audio_format,
-            metadata=self._metadata,
-        )
-        audio.duration.CopyFrom(self._desk.board.progress().audio_duration)
-        return audio
 
-    async def _open_spool(self) -> Spool:
-        story = self._desk.record.story
-        return await self._spools.open(story.length_minutes, story.voice.audio_format)
-
-    def _need_spool(self) -> Spool:
-        if self._spool is None:
-            raise broken("There is no audio in progress.")
-        return self._spool
+def _classify(error: grpc.aio.AioRpcError | DomainError | TimeoutError) -> Failure:
+    if isinstance(error, DomainError) and error.reason == "CHECKPOINT_CONFLICT":
+        # A segment that is not in the segment store: the voice service stores it again.
+        return Failure(FailureKind.TRANSIENT, error)
+    return classify(error)
 
 
 def _without_words(segment: common_pb2.Segment) -> common_pb2.Segment:
-    """The segment as the voice service needs it back: word timings come again from its cache."""
+    """The segment as the voice service needs it back."""
     bare = common_pb2.Segment()
     bare.CopyFrom(segment)
     del bare.words[:]

@@ -39,14 +39,6 @@ def within_bounds(story: common_pb2.Story) -> common_pb2.Story:
     return shown
 
 
-def bare_audio(audio: common_pb2.StoryAudio) -> common_pb2.StoryAudio:
-    """A copy without segments."""
-    shown = common_pb2.StoryAudio()
-    shown.CopyFrom(audio)
-    del shown.segments[:]
-    return shown
-
-
 def header_of(record: storage_pb2.StoryRecord) -> common_pb2.NarrationHeader:
     """The header of a story's kept audio."""
     audio, book = record.story.audio, record.run.narration

@@ -7,14 +7,14 @@ from typing import Final
 import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.board import End
 from gateway.desk import Desk
+from gateway.followed import ENDED
 from gateway.lease import LeaseLostError
 from gateway.ledger import now
+from gateway.live_story import End
 from gateway.narrating import Narrator
 from gateway.problems import abandoned, problem_of
 from gateway.siblings import SIBLING_ERRORS, classify
-from gateway.spools import Spools
 from gateway.writing import Writer
 from servicekit.context import current
 from servicekit.errors import DomainError, internal
@@ -31,35 +31,51 @@ log = structlog.get_logger(__name__)
 class Run:
     """Makes one story. `execute` is the run; it ends when the story does, or when it may not go on."""
 
-    def __init__(self, desk: Desk, spools: Spools, *, pickup_count: int) -> None:
+    def __init__(self, desk: Desk, *, pickup_count: int) -> None:
         self.desk = desk
-        self._spools = spools
+        self.ending = False
+        """True once the story's end is being stored."""
+        self.farewell: storage_pb2.StoryCheckpoint | None = storage_pb2.StoryCheckpoint()
+        """What a run that is stopped still stores, with the ledger's news; None: nothing, the story is not its own."""
         self._pickup_count = pickup_count
 
+    def story_ended(self, state: common_pb2.StoryState.ValueType) -> None:
+        """The story has ended without the run, at `state`: only the ledger is left to be stored."""
+        self.farewell = storage_pb2.StoryCheckpoint(state=state)
+        if not self.desk.board.text_complete:
+            self.farewell.generation.usage.CopyFrom(self.desk.ledger.usage())
+
     async def execute(self) -> None:
-        """Writes, tells and keeps the story. The board always ends, however this does."""
-        desk = self.desk
+        """Writes, narrates and stores the story. The live story always ends, however this does."""
         try:
-            state, problems = await self._make()
-            done = await self._conclude(state, problems)
-            if done is not None:
-                desk.board.finish(End.DONE, done)
-            log.info(
-                "story_ended",
-                story_id=desk.board.story_id,
-                state=common_pb2.StoryState.Name(state),
-                characters=len(desk.board.text),
-                audio_bytes=desk.board.audio_size,
-                reasons=[problem.reason for problem in problems],
-            )
-        except LeaseLostError as lost:
-            log.warning("lease_lost", story_id=desk.board.story_id, why=str(lost))
+            await self._execute()
         except asyncio.CancelledError:
             await self._last_words()
             raise
         finally:
             # Only the first end counts; after a hand-over the owner of the runs has said so already.
-            desk.board.finish(End.LEFT)
+            self.desk.board.finish(End.LEFT)
+
+    async def _execute(self) -> None:
+        desk = self.desk
+        try:
+            state, problems = await self._make()
+            done = await self._conclude(state, problems)
+        except LeaseLostError as lost:
+            log.warning("lease_lost", story_id=desk.board.story_id, why=str(lost))
+            await self._look_what_stands()
+            await self._last_words()
+            return
+        if done is not None:
+            desk.board.finish(End.DONE, done)
+        log.info(
+            "story_ended",
+            story_id=desk.board.story_id,
+            state=common_pb2.StoryState.Name(state),
+            characters=len(desk.board.text),
+            audio_bytes=desk.board.audio_size,
+            reasons=[problem.reason for problem in problems],
+        )
 
     async def _make(self) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
         if self._pickup_count > self.desk.settings.max_pickups:
@@ -115,7 +131,7 @@ class Run:
 
     async def _narrate(self) -> common_pb2.Problem | None:
         try:
-            await Narrator(self.desk, self._spools).narrate()
+            await Narrator(self.desk).narrate()
         except DomainError as error:
             return problem_of(error, narration=True)
         except LeaseLostError:
@@ -141,30 +157,47 @@ class Run:
         self, state: common_pb2.StoryState.ValueType, problems: list[common_pb2.Problem]
     ) -> common_pb2.Story | None:
         desk = self.desk
-        for leg_id in desk.ledger.open_legs():
-            # A leg that was stopped from within: the text failed under a narration, or the run took too long.
-            desk.ledger.end_leg(leg_id, common_pb2.ATTEMPT_OUTCOME_CANCELLED)
+        # What was stopped from within: the text failed under a narration, or the run took too long.
+        desk.ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED)
         checkpoint = storage_pb2.StoryCheckpoint(state=state, problems=problems)
-        if state == common_pb2.STORY_STATE_FAILED:
+        if not desk.board.text_complete:
             # What was spent on it was spent all the same.
             checkpoint.generation.usage.CopyFrom(desk.ledger.usage())
+        self.ending = True
         await desk.keep(checkpoint)
         desk.board.set_state(state)
+        if not desk.board.watchers:
+            return None
         try:
             record = await desk.siblings.storage.get_story(desk.board.story_id, view=common_pb2.STORY_VIEW_BASIC)
         except SIBLING_ERRORS as error:
-            # It is kept; who watches asks storage for it, and waits there if need be.
+            # It is stored; its watchers read it from storage, and wait there if need be.
             log.warning("ended_story_not_read", story_id=desk.board.story_id, reason=classify(error).error.reason)
             return None
         return record.story
 
+    async def _look_what_stands(self) -> None:
+        """Finds out whether the story ended without the run, or is another run's by now."""
+        desk = self.desk
+        self.farewell = None
+        try:
+            record = await desk.siblings.storage.get_story(
+                desk.board.story_id, view=common_pb2.STORY_VIEW_BASIC, timeout=LAST_WORDS_SECONDS
+            )
+        except SIBLING_ERRORS as error:
+            log.warning("lost_story_not_read", story_id=desk.board.story_id, reason=classify(error).error.reason)
+            return
+        if record.run.lease_token == desk.lease.token and record.story.state in ENDED:
+            self.story_ended(record.story.state)
+
     async def _last_words(self) -> None:
-        """Notes in the ledger that the calls in flight were stopped, if storage takes it soon."""
-        for line in self.desk.ledger.open_legs():
-            self.desk.ledger.end_leg(line, common_pb2.ATTEMPT_OUTCOME_CANCELLED)
+        """Stores that the calls in flight were stopped and what the others cost, if storage takes it soon."""
+        if self.farewell is None:
+            return
+        self.desk.ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED)
         with contextlib.suppress(LeaseLostError, DomainError, TimeoutError):
             async with asyncio.timeout(LAST_WORDS_SECONDS):
-                await self.desk.keep(storage_pb2.StoryCheckpoint())
+                await self.desk.keep(self.farewell)
 
 
 def _age_seconds(run: storage_pb2.RunRecord) -> float:

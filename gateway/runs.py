@@ -1,22 +1,22 @@
-"""All the stories that this gateway is making, and the look-out for those that nobody makes."""
+"""The stories that this gateway is making, and the poller that claims orphaned ones."""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
+from typing import Final
 
 import structlog
 
-from gateway.board import Board, End
 from gateway.checkpointer import Checkpointer
 from gateway.desk import Desk
+from gateway.followed import ENDED, FollowedStories
 from gateway.lease import Lease
 from gateway.ledger import Ledger
+from gateway.live_story import End, LiveStory
 from gateway.run import Run
 from gateway.settings import GatewaySettings
 from gateway.siblings import SIBLING_ERRORS, Siblings, classify
-from gateway.spools import Spools
 from gateway.storage_client import CALL_SECONDS
 from servicekit.context import RequestContext, bound, current_or_none
 from servicekit.errors import reconnect
@@ -25,7 +25,11 @@ from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
-CLAIM_AT_ONCE = 20
+CLAIM_AT_ONCE: Final = 20
+MOST_NAMED: Final = 100
+"""Stories that one claim can name."""
+RUN_LOST: Final = "RUN_LOST"
+"""Reason of an attempt whose run was killed before it ended."""
 
 log = structlog.get_logger(__name__)
 
@@ -34,13 +38,18 @@ class Runs:
     """Starts, finds, stops and hands over runs."""
 
     def __init__(
-        self, siblings: Siblings, settings: GatewaySettings, *, clock: Callable[[], float] = time.monotonic
+        self,
+        siblings: Siblings,
+        settings: GatewaySettings,
+        followed: FollowedStories,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._siblings = siblings
         self._settings = settings
+        self._followed = followed
         self._clock = clock
         self._checkpointer = Checkpointer(siblings.storage, lease_seconds=settings.lease_seconds, clock=clock)
-        self._spools = Spools(Path(settings.data_dir) / "spool", max_bytes=settings.spool_max_bytes)
         # Those who wait for a place hold no lease: any replica may take them, and their time does not run yet.
         self._place_free = asyncio.Event()
         self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
@@ -59,7 +68,7 @@ class Runs:
         return len(self._runs)
 
     def begin(self) -> None:
-        """Starts the checkpointer and the look-out."""
+        """Starts the checkpointer and the poller."""
         self._background = [
             asyncio.create_task(self._checkpointer.run(), name="checkpointer"),
             asyncio.create_task(self._look_out(), name="pick-up"),
@@ -84,13 +93,14 @@ class Runs:
         if self._draining:
             raise reconnect()
 
-    def start(self, record: storage_pb2.StoryRecord, *, since: float, pickup_count: int = 0) -> Board:
+    def start(self, record: storage_pb2.StoryRecord, *, since: float, pickup_count: int = 0) -> LiveStory:
         """Makes the story, under the lease in `record` that was asked for at `since` by the clock of `now`."""
         story_id = record.story.id
         present = self._runs.get(story_id)
         if present is not None and present[0].desk.lease.token >= record.run.lease_token:
             return present[0].desk.board
         if present is not None:
+            present[0].farewell = None
             present[1].cancel()
         lease = Lease(
             story_id,
@@ -99,51 +109,102 @@ class Runs:
             since=since,
             clock=self._clock,
         )
+        ledger = Ledger(record.story.attempts)
+        # A run before this one was killed, and what its calls came to is not known.
+        ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED, RUN_LOST)
         desk = Desk(
             record=record,
             lease=lease,
-            board=Board(record.story),
-            ledger=Ledger(record.story.attempts),
+            board=LiveStory(record.story),
+            ledger=ledger,
             siblings=self._siblings,
             checkpointer=self._checkpointer,
             settings=self._settings,
             clock=self._clock,
         )
-        run = Run(desk, self._spools, pickup_count=pickup_count)
+        run = Run(desk, pickup_count=pickup_count)
         context = current_or_none()
         request_id = context.request_id if context is not None else new_id()
         with bound(RequestContext(request_id=request_id, owner=record.owner)):
             task = asyncio.create_task(run.execute(), name=f"run-{story_id}")
         self._runs[story_id] = (run, task)
         task.add_done_callback(lambda done: self._ended(story_id, run, done))
+        # Its watchers see it from here, and the follower learns that there is a run to ask for.
+        self._followed.release(story_id)
+        self._followed.wanted.set()
         return desk.board
 
     def now(self) -> float:
         """The clock that leases are watched by, in seconds."""
         return self._clock()
 
-    def board(self, story_id: str, *, owner: str) -> Board | None:
+    def live(self, story_id: str, *, owner: str) -> LiveStory | None:
         """What is released of a story that is made here for `owner`."""
         present = self._runs.get(story_id)
         if present is None or present[0].desk.record.owner != owner:
             return None
         return present[0].desk.board
 
-    async def stop(self, story_id: str, *, owner: str) -> None:
-        """Stops the run of a story, if it is here and `owner`'s. Its lease stays until it runs out or is taken."""
-        present = self._runs.get(story_id)
-        if present is not None and present[0].desk.record.owner == owner:
-            present[1].cancel()
-            await asyncio.wait([present[1]])
+    def positions(self) -> Sequence[storage_pb2.StoryPosition]:
+        """A position of each run, by its lease token. A run that stores the end of its story asks for nothing more."""
+        return [
+            storage_pb2.StoryPosition(story_id=story_id, lease_token=run.desk.lease.token)
+            for story_id, (run, _) in self._runs.items()
+            if not run.ending
+        ]
 
-    async def adopt(self, story_id: str) -> None:
-        """Takes up a story at once if nobody holds it."""
-        if not self._draining and not self.full and story_id not in self._runs:
-            await self._claim(storage_pb2.ClaimStoriesRequest(max_count=1, story_ids=[story_id]))
+    async def cancelled(self, story_id: str, state: common_pb2.StoryState.ValueType) -> bool:
+        """Stops the run of a story that its owner has cancelled and that stands at `state`; False where it is not here.
+
+        Returns when its ledger is stored, or storage does not take it.
+        """
+        present = self._runs.get(story_id)
+        if present is None:
+            return False
+        present[0].story_ended(state)
+        await _stop(present[1])
+        return True
+
+    async def deleted(self, story_id: str) -> None:
+        """Stops the run of a story that is deleted, if it is here."""
+        if (present := self._runs.get(story_id)) is not None:
+            present[0].farewell = None
+            await _stop(present[1])
+
+    async def erased(self, child_id: str) -> None:
+        """Stops the runs of all stories of a child that is erased."""
+        for story_id, (run, _) in list(self._runs.items()):
+            if run.desk.record.story.child_id == child_id:
+                await self.deleted(story_id)
+
+    def ended_elsewhere(self, change: storage_pb2.StoryChange, token: int) -> None:
+        """Stops the run that has this lease token: its story has ended, is deleted or is another run's."""
+        present = self._runs.get(change.story_id)
+        if present is None or present[0].desk.lease.token != token or present[0].ending:
+            return
+        log.info("run_ended_elsewhere", story_id=change.story_id, state=common_pb2.StoryState.Name(change.state))
+        if change.state in ENDED:
+            present[0].story_ended(change.state)
+        else:
+            present[0].farewell = None
+        present[1].cancel()
+
+    async def adopt(self, story_ids: Sequence[str]) -> None:
+        """Takes up those of the stories that no run holds, at once, as far as there is room."""
+        wanted = [story_id for story_id in story_ids if story_id not in self._runs]
+        room = min(CLAIM_AT_ONCE, self._settings.max_runs - self.count)
+        if wanted and room > 0 and not self._draining:
+            request = storage_pb2.ClaimStoriesRequest(max_count=room, story_ids=wanted[:MOST_NAMED])
+            try:
+                await self._claim(request)
+            except SIBLING_ERRORS as error:
+                # The poller finds them.
+                log.warning("stories_not_adopted", reason=classify(error).error.reason)
 
     async def hand_over(self) -> None:
-        """Stops all runs, tells their watchers to reconnect, and gives the leases back."""
+        """Stops all runs, has all watchers reconnect, and gives the leases back."""
         self._draining = True
+        self._followed.hand_over()
         runs = list(self._runs.values())
         for run, task in runs:
             run.desk.board.finish(End.HANDED_OVER)
@@ -203,7 +264,7 @@ class Runs:
             self.start(record, since=since, pickup_count=claimed.pickup_count)
 
     def _lease_request(self) -> storage_pb2.LeaseRequest:
-        request = storage_pb2.LeaseRequest(runner=self._settings.advertise or self._settings.listen)
+        request = storage_pb2.LeaseRequest()
         request.duration.FromNanoseconds(int(self._settings.lease_seconds * 1e9))
         return request
 
@@ -235,3 +296,8 @@ class Runs:
         task = asyncio.create_task(shorten())
         self._shortening.add(task)
         task.add_done_callback(self._shortening.discard)
+
+
+async def _stop(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.wait([task])

@@ -1,19 +1,15 @@
 """GatewayService: proto <-> domain and nothing else."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import grpc
 
-from gateway.cursor import Cursor
-from gateway.erasing import DEFAULT_SECONDS as ERASE_SECONDS
-from gateway.erasing import Erasing
-from gateway.runs import Runs
-from gateway.storage_client import StorageClient
+from gateway.cursor import Cursor, R
 from gateway.stories import Stories
 from gateway.system import System
 from gateway.validation import check_filter, check_offsets, check_spec, check_voice
-from gateway.watching import Watching
+from gateway.watching import Sources, Watching
 from servicekit.context import current
 from servicekit.deadline import remaining
 from servicekit.validation import Violations
@@ -22,6 +18,9 @@ from tale.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 DEFAULT_SECONDS: Final = 10.0
 """Deadline of a call to storage where the caller set none."""
+
+ERASE_SECONDS: Final = 120.0
+"""Deadline of EraseChild where the caller set none: storage writes its file anew."""
 
 MAX_URL_SECONDS: Final = 7 * 24 * 3600
 
@@ -34,19 +33,12 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     def __init__(
         self,
         stories: Stories,
-        erasing: Erasing,
-        runs: Runs,
-        storage: StorageClient,
+        sources: Sources,
         system: System,
-        *,
-        heartbeat_seconds: float,
     ) -> None:
         self._stories = stories
-        self._erasing = erasing
-        self._runs = runs
-        self._storage = storage
+        self._sources = sources
         self._system = system
-        self._heartbeat_seconds = heartbeat_seconds
 
     async def CreateStory(  # noqa: N802
         self, request: gateway_pb2.CreateStoryRequest, context: Context
@@ -69,10 +61,8 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         check_offsets(problems, request)
         problems.raise_if_any()
         story = await self._stories.create(request.request_id, request.spec, timeout=_left(context))
-        async for event in self._watching(story.id, request).events():
-            told = gateway_pb2.TellStoryResponse()
-            told.event.CopyFrom(event)
-            yield told
+        async for response in self._watching(gateway_pb2.TellStoryResponse, story.id, request).responses():
+            yield response
 
     async def WatchStory(  # noqa: N802
         self, request: gateway_pb2.WatchStoryRequest, context: Context
@@ -83,10 +73,9 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         problems.check_uuid7("story_id", request.story_id)
         check_offsets(problems, request)
         problems.raise_if_any()
-        async for event in self._watching(request.story_id, request).events():
-            seen = gateway_pb2.WatchStoryResponse()
-            seen.event.CopyFrom(event)
-            yield seen
+        watching = self._watching(gateway_pb2.WatchStoryResponse, request.story_id, request)
+        async for response in watching.responses():
+            yield response
 
     async def GetStory(  # noqa: N802
         self, request: gateway_pb2.GetStoryRequest, context: Context
@@ -194,14 +183,14 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         problems = Violations()
         problems.check_uuid7("child_id", request.child_id)
         problems.raise_if_any()
-        return await self._erasing.erase(request.child_id, timeout=remaining(context, default=ERASE_SECONDS))
+        return await self._stories.erase_child(request.child_id, timeout=remaining(context, default=ERASE_SECONDS))
 
     async def GetSystemStatus(  # noqa: N802
         self, request: gateway_pb2.GetSystemStatusRequest, context: Context
     ) -> gateway_pb2.GetSystemStatusResponse:
         """Describes the cluster."""
         del request, context
-        return await self._system.status(running_stories=self._runs.count)
+        return await self._system.status(running_stories=self._sources.runs.count)
 
     async def ResetCircuit(  # noqa: N802
         self, request: gateway_pb2.ResetCircuitRequest, context: Context
@@ -223,22 +212,19 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         return gateway_pb2.ResetCircuitResponse(circuit=circuit)
 
     def _watching(
-        self, story_id: str, request: gateway_pb2.TellStoryRequest | gateway_pb2.WatchStoryRequest
-    ) -> Watching:
+        self,
+        response: Callable[[], R],
+        story_id: str,
+        request: gateway_pb2.TellStoryRequest | gateway_pb2.WatchStoryRequest,
+    ) -> Watching[R]:
         cursor = Cursor(
+            response,
             story_id,
             text_offset=request.text_offset,
             audio_id=request.audio_id,
             audio_offset=request.audio_offset,
         )
-        return Watching(
-            cursor,
-            owner=current().owner,
-            include_audio=request.include_audio,
-            runs=self._runs,
-            storage=self._storage,
-            heartbeat_seconds=self._heartbeat_seconds,
-        )
+        return Watching(cursor, self._sources, owner=current().owner, include_audio=request.include_audio)
 
 
 def _left(context: Context) -> float:

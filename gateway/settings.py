@@ -23,9 +23,6 @@ class GatewaySettings(ServiceSettings):
     storage_target: str = Field(
         "dns:///127.0.0.1:50054", validation_alias="STORAGE_TARGET", description="Where the storage service is"
     )
-    advertise: str = Field(
-        "", validation_alias="GATEWAY_ADVERTISE", description="How other gateways reach this one; its listen address"
-    )
     allow_anonymous: bool = Field(
         False,
         validation_alias="GATEWAY_ALLOW_ANONYMOUS",
@@ -54,12 +51,6 @@ class GatewaySettings(ServiceSettings):
         validation_alias="GATEWAY_MAX_RUNS",
         description="Stories that one gateway makes at a time; those beyond wait PENDING for it or for another replica",
     )
-    spool_max_bytes: int = Field(
-        2 * 1024**3,
-        ge=1024**2,
-        validation_alias="SPOOL_MAX_BYTES",
-        description="Bytes of audio in progress, all stories together",
-    )
     sibling_wait_seconds: float = Field(
         120.0,
         ge=0,
@@ -73,13 +64,6 @@ class GatewaySettings(ServiceSettings):
         le=3600,
         validation_alias="STREAM_IDLE_SECONDS",
         description="Seconds of silence after which a stream of the story or voice service is given up",
-    )
-    forget_interval_seconds: float = Field(
-        60.0,
-        ge=0.05,
-        le=86_400,
-        validation_alias="FORGET_INTERVAL_SECONDS",
-        description="Seconds between looks for removed stories that the voice cache has not forgotten yet",
     )
     heartbeat_seconds: float = Field(
         5.0, ge=0.05, le=60, validation_alias="WATCH_HEARTBEAT_SECONDS", description="Seconds between state events"

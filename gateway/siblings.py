@@ -1,6 +1,5 @@
 """The other services as the gateway calls them: stubs, deadlines and metadata in one place."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -9,10 +8,10 @@ import grpc
 
 from gateway.storage_client import StorageClient
 from servicekit.channel import call_metadata
-from servicekit.errors import DomainError
+from servicekit.errors import DomainError, unavailable
 from servicekit.status import connection_broke, from_rpc_error
 from tale.story.v1 import story_pb2, story_pb2_grpc
-from tale.voice.v1 import voice_pb2, voice_pb2_grpc
+from tale.voice.v1 import voice_pb2_grpc
 
 
 class FailureKind(Enum):
@@ -47,6 +46,9 @@ def classify(error: grpc.aio.AioRpcError | DomainError | TimeoutError) -> Failur
         known = from_rpc_error(error)
         if known.reason == "RECONNECT" or connection_broke(error):
             return Failure(FailureKind.UNREACHABLE, known)
+        if known.code is grpc.StatusCode.CANCELLED:
+            # gRPC's server cancels a call that its application does not take up for long: it is overloaded.
+            return Failure(FailureKind.UNREACHABLE, unavailable("UPSTREAM_UNAVAILABLE", "A service is overloaded."))
     else:
         known = error
     passing = {
@@ -54,7 +56,6 @@ def classify(error: grpc.aio.AioRpcError | DomainError | TimeoutError) -> Failur
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         grpc.StatusCode.DEADLINE_EXCEEDED,
         grpc.StatusCode.ABORTED,
-        grpc.StatusCode.CANCELLED,
         grpc.StatusCode.INTERNAL,
         grpc.StatusCode.UNKNOWN,
     }
@@ -78,16 +79,9 @@ class VoiceClient:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub: Any = voice_pb2_grpc.VoiceServiceStub(channel)
 
-    def synthesize(self, pieces: AsyncIterator[voice_pb2.SynthesizeSpeechRequest], *, timeout: float) -> Any:
-        """The call whose iteration gives `SynthesizeSpeechResponse`s."""
-        return self._stub.SynthesizeSpeech(pieces, timeout=timeout, metadata=call_metadata())
-
-    async def forget(self, request: voice_pb2.ForgetSegmentsRequest, *, timeout: float) -> int:
-        """Takes segments out of the cache; says how many."""
-        answer: voice_pb2.ForgetSegmentsResponse = await self._stub.ForgetSegments(
-            request, timeout=timeout, metadata=call_metadata()
-        )
-        return answer.forgotten_count
+    def synthesize(self, *, timeout: float) -> Any:
+        """The call that requests are written to, and whose iteration gives `SynthesizeSpeechResponse`s."""
+        return self._stub.SynthesizeSpeech(timeout=timeout, metadata=call_metadata())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The storage service as the gateway calls it: stubs, deadlines and repeats in one place."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final
 
 import grpc
@@ -67,15 +67,14 @@ class StorageClient:
         )
         return answer
 
-    async def delete_story(self, story_id: str, *, timeout: float) -> storage_pb2.DeleteStoryResponse:
-        """Removes a story."""
-        answer: storage_pb2.DeleteStoryResponse = await self._ask(
+    async def delete_story(self, story_id: str, *, timeout: float) -> None:
+        """Deletes a story."""
+        await self._ask(
             self._stub.DeleteStory, storage_pb2.DeleteStoryRequest(story_id=story_id), timeout=timeout, repeatable=False
         )
-        return answer
 
     async def erase_child(self, child_id: str, *, timeout: float) -> storage_pb2.EraseChildResponse:
-        """Removes a child and some of its stories. Repeatable, and long: at its end storage writes its file anew."""
+        """Erases a child with all that is stored for it. Repeatable, and long: storage writes its file anew."""
         answer: storage_pb2.EraseChildResponse = await self._ask(
             self._stub.EraseChild,
             storage_pb2.EraseChildRequest(child_id=child_id),
@@ -85,18 +84,14 @@ class StorageClient:
         )
         return answer
 
-    async def list_forgettable(
-        self, request: storage_pb2.ListForgettableRequest
-    ) -> storage_pb2.ListForgettableResponse:
-        """Lists removed stories that caches must forget."""
-        answer: storage_pb2.ListForgettableResponse = await self._ask(
-            self._stub.ListForgettable, request, timeout=CALL_SECONDS, repeatable=True
+    async def follow(
+        self, positions: Sequence[storage_pb2.StoryPosition], *, timeout: float
+    ) -> storage_pb2.FollowStoriesResponse:
+        """Returns what is new behind `positions`, of all owners."""
+        answer: storage_pb2.FollowStoriesResponse = await self._stub.FollowStories(
+            storage_pb2.FollowStoriesRequest(positions=positions), timeout=timeout, metadata=call_metadata()
         )
         return answer
-
-    async def confirm_forgotten(self, request: storage_pb2.ConfirmForgottenRequest) -> None:
-        """Says that caches have forgotten stories. Repeatable."""
-        await self._ask(self._stub.ConfirmForgotten, request, timeout=CALL_SECONDS, repeatable=True)
 
     async def claim(self, request: storage_pb2.ClaimStoriesRequest) -> storage_pb2.ClaimStoriesResponse:
         """Takes leases."""
@@ -121,19 +116,19 @@ class StorageClient:
         )
         return answer.released_count
 
-    async def write_audio(
-        self, pieces: AsyncIterator[storage_pb2.WriteAudioRequest], *, timeout: float
-    ) -> storage_pb2.WriteAudioResponse:
-        """Keeps a story's audio. Repeatable with the same bytes."""
-        answer: storage_pb2.WriteAudioResponse = await self._stub.WriteAudio(
-            pieces, timeout=timeout, metadata=call_metadata()
+    async def finish_audio(
+        self, request: storage_pb2.FinishAudioRequest, *, timeout: float
+    ) -> storage_pb2.FinishAudioResponse:
+        """Composes a narration into the story's file. Repeatable."""
+        answer: storage_pb2.FinishAudioResponse = await self._stub.FinishAudio(
+            request, timeout=timeout, metadata=call_metadata()
         )
         return answer
 
     async def read_audio(
         self, request: storage_pb2.ReadAudioRequest, *, timeout: float | None
     ) -> AsyncGenerator[storage_pb2.ReadAudioResponse, None]:
-        """Gives kept audio: a header, then chunks. UNAVAILABLE where storage falls silent; close it when done."""
+        """Returns a header, then chunks. UNAVAILABLE where storage falls silent; read it to its end, or close it."""
         call = self._stub.ReadAudio(request, timeout=timeout, metadata=call_metadata(), wait_for_ready=True)
         try:
             async for response in read_alive(call, idle_seconds=CALL_SECONDS):

@@ -7,12 +7,11 @@ from typing import Any, Final
 
 import structlog
 
+from gateway.audio_reader import AudioReader
 from gateway.cursor import CHUNK_BYTES, fill_audio
-from gateway.forgetting import Forgetting
-from gateway.presenting import bare_audio, basic, within_bounds
+from gateway.presenting import basic, within_bounds
 from gateway.runs import Runs
 from gateway.siblings import SIBLING_ERRORS, Siblings, classify
-from servicekit.context import current
 from servicekit.fingerprint import fingerprint
 from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
@@ -32,10 +31,10 @@ log = structlog.get_logger(__name__)
 class Stories:
     """The gateway's unary work. Requests are checked already; `timeout` is seconds for the call to storage."""
 
-    def __init__(self, siblings: Siblings, runs: Runs, forgetting: Forgetting) -> None:
+    def __init__(self, siblings: Siblings, runs: Runs, reader: AudioReader) -> None:
         self._siblings = siblings
         self._runs = runs
-        self._forgetting = forgetting
+        self._reader = reader
 
     async def create(self, request_id: str, spec: common_pb2.StorySpec, *, timeout: float) -> common_pb2.Story:
         """Keeps a new story and begins to make it; with a request id that is known, the story it named."""
@@ -97,12 +96,19 @@ class Stories:
         return basic(answer.record.story)
 
     async def cancel(self, story_id: str, *, timeout: float) -> common_pb2.Story:
-        """Stops a story."""
-        # The run first, so that its ledger is kept under its own lease; then the state, which takes the lease.
-        await self._runs.stop(story_id, owner=current().owner)
+        """Stops a story. A run of another gateway learns of it from storage, within a second."""
         change = storage_pb2.UpdateStoryRequest(story_id=story_id, cancel=storage_pb2.CancelChange())
-        answer = await self._siblings.storage.update_story(change, timeout=timeout)
-        return basic(answer.record.story)
+        story = (await self._siblings.storage.update_story(change, timeout=timeout)).record.story
+        if await self._runs.cancelled(story_id, story.state):
+            try:
+                record = await self._siblings.storage.get_story(
+                    story_id, view=common_pb2.STORY_VIEW_BASIC, timeout=timeout
+                )
+            except SIBLING_ERRORS as error:
+                log.warning("cancelled_story_not_read", story_id=story_id, reason=classify(error).error.reason)
+            else:
+                story = record.story
+        return basic(story)
 
     async def get(self, story_id: str, *, view: int, timeout: float) -> common_pb2.Story:
         """Gives a kept story."""
@@ -119,15 +125,18 @@ class Stories:
         return gateway_pb2.ListStoriesResponse(stories=answer.stories, next_page_token=answer.next_page_token)
 
     async def delete(self, story_id: str, *, timeout: float) -> None:
-        """Removes a story, its audio and its cached segments."""
-        await self._runs.stop(story_id, owner=current().owner)
-        answer = await self._siblings.storage.delete_story(story_id, timeout=timeout)
-        gone = storage_pb2.ForgettableStory(story_id=story_id, segment_sha256=answer.segment_sha256)
-        try:
-            await self._forgetting.forget([gone])
-        except SIBLING_ERRORS as error:
-            # The story is gone all the same, and storage remembers what is still to be forgotten.
-            log.warning("segments_not_forgotten", story_id=story_id, reason=classify(error).error.reason)
+        """Deletes a story with its audio, and stops its run."""
+        await self._siblings.storage.delete_story(story_id, timeout=timeout)
+        await self._runs.deleted(story_id)
+
+    async def erase_child(self, child_id: str, *, timeout: float) -> gateway_pb2.EraseChildResponse:
+        """Erases a child with its stories, and stops their runs. Those of other gateways learn it from storage."""
+        erased = await self._siblings.storage.erase_child(child_id, timeout=timeout)
+        await self._runs.erased(child_id)
+        log.info("child_erased", child_id=child_id, stories=erased.story_count, segments=erased.segment_count)
+        return gateway_pb2.EraseChildResponse(
+            story_count=erased.story_count, audio_count=erased.audio_count, segment_count=erased.segment_count
+        )
 
     async def audio_url(
         self, request: gateway_pb2.GetAudioUrlRequest, *, timeout: float
@@ -142,23 +151,26 @@ class Stories:
     async def read_audio(
         self, request: gateway_pb2.ReadStoryAudioRequest, *, timeout: float | None
     ) -> AsyncIterator[gateway_pb2.ReadStoryAudioResponse]:
-        """The kept audio: a header, then bytes."""
+        """Audio, finished or in the making: a header, then bytes."""
         wanted = storage_pb2.ReadAudioRequest(
             story_id=request.story_id, audio_id=request.audio_id, offset=request.offset
         )
         audio_id = ""
-        async with aclosing(self._siblings.storage.read_audio(wanted, timeout=timeout)) as responses:
+        async with aclosing(self._reader.read(wanted, timeout=timeout)) as responses:
             async for response in responses:
                 if response.WhichOneof("piece") == "header":
                     audio_id = response.header.audio_id
-                    yield gateway_pb2.ReadStoryAudioResponse(header=bare_audio(response.header))
-                else:
-                    offset, data = response.chunk.offset, response.chunk.data
-                    for start in range(0, len(data), CHUNK_BYTES):
-                        chunk = data[start : start + CHUNK_BYTES]
-                        piece = gateway_pb2.ReadStoryAudioResponse()
-                        fill_audio(piece.chunk, audio_id=audio_id, offset=offset + start, chunk=chunk)
-                        yield piece
+                    head = gateway_pb2.ReadStoryAudioResponse()
+                    head.header.CopyFrom(response.header)
+                    yield head
+                    continue
+                offset, data = response.chunk.offset, response.chunk.data
+                for start in range(0, len(data), CHUNK_BYTES):
+                    piece = gateway_pb2.ReadStoryAudioResponse()
+                    fill_audio(
+                        piece.chunk, audio_id=audio_id, offset=offset + start, chunk=data[start : start + CHUNK_BYTES]
+                    )
+                    yield piece
 
     async def _change_and_begin(
         self, change: storage_pb2.UpdateStoryRequest, *, leased: bool, timeout: float

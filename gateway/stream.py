@@ -1,6 +1,5 @@
 """Reading a sibling's stream without waiting for ever."""
 
-import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import TypeVar
 
@@ -34,16 +33,6 @@ async def read_owed(
 def read_alive(stream: AsyncIterable[T], *, idle_seconds: float) -> AsyncIterator[T]:
     """The messages of `stream`; TimeoutError after `idle_seconds` of silence. Time spent downstream does not count."""
     return read_owed(stream, idle_seconds=idle_seconds, owing=None)
-
-
-async def either(one: asyncio.Event, other: asyncio.Event) -> None:
-    """Returns once one of the two is set."""
-    waiting = [asyncio.ensure_future(event.wait()) for event in (one, other)]
-    try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for each in waiting:
-            each.cancel()
 
 
 def broken(what: str) -> DomainError:

@@ -1,186 +1,164 @@
-"""Follows one story for one watcher: live while it is made here, else as kept."""
+"""Follows one story for one watcher: made here, made by another gateway, or ended; all three by one path."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
-from typing import Final
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Generic
 
-from gateway.board import WORDS_A_MINUTE, Board, End
-from gateway.cursor import Cursor
-from gateway.presenting import basic, header_of
+from gateway.audio_buffer import MAX_PIECE, AudioBuffer, Piece
+from gateway.cursor import Cursor, R
+from gateway.followed import ENDED, FollowedStories
+from gateway.live_story import End, LiveStory
 from gateway.runs import Runs
+from gateway.siblings import SIBLING_ERRORS, classify
 from gateway.storage_client import StorageClient
-from servicekit.errors import reconnect
+from servicekit.errors import DomainError, not_found, reconnect
 from tale.common.v1 import common_pb2
-from tale.gateway.v1 import gateway_pb2
-from tale.storage.v1 import storage_pb2
-
-POLL_SECONDS: Final = 0.5
-"""How often a story that is made elsewhere, or by nobody yet, is looked at."""
-FULL_POLL_SECONDS: Final = 5.0
-"""The same while this gateway has its hands full and many wait: a glance at storage for each would cost the others."""
-
-ENDED: Final = frozenset(
-    {
-        common_pb2.STORY_STATE_READY,
-        common_pb2.STORY_STATE_READY_WITHOUT_AUDIO,
-        common_pb2.STORY_STATE_FAILED,
-        common_pb2.STORY_STATE_CANCELLED,
-    }
-)
 
 
-class Watching:
-    """One watcher. `events` is the stream; it ends with `done`, or raises."""
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where watchers see stories: those made here, those followed, and storage."""
 
-    def __init__(
-        self,
-        cursor: Cursor,
-        *,
-        owner: str,
-        include_audio: bool,
-        runs: Runs,
-        storage: StorageClient,
-        heartbeat_seconds: float,
-    ) -> None:
-        self._cursor = cursor
+    runs: Runs
+    followed: FollowedStories
+    storage: StorageClient
+    buffer: AudioBuffer
+    heartbeat_seconds: float
+
+
+class Watching(Generic[R]):
+    """One watcher. `responses` is the stream; it ends with `done`, or raises."""
+
+    def __init__(self, cursor: Cursor[R], sources: Sources, *, owner: str, include_audio: bool) -> None:
+        self._cursor: Cursor[R] = cursor
         self._owner = owner
         self._include_audio = include_audio
-        self._runs = runs
-        self._storage = storage
-        self._heartbeat_seconds = heartbeat_seconds
+        self._runs = sources.runs
+        self._followed = sources.followed
+        self._storage = sources.storage
+        self._buffer = sources.buffer
+        self._heartbeat_seconds = sources.heartbeat_seconds
         self._beaten = 0.0
+        self._gone = ""
+        """Narration that storage no longer had when it was to be read."""
 
-    async def events(self) -> AsyncIterator[gateway_pb2.StoryEvent]:
+    async def responses(self) -> AsyncIterator[R]:
         """What happened and happens to the story, in order."""
         while True:
             self._runs.refuse_if_draining()
-            board = self._runs.board(self._cursor.story_id, owner=self._owner)
-            if board is not None and board.end is None:
-                async for event in self._live(board):
-                    yield event
-                if board.end is End.HANDED_OVER:
+            async with self._found() as live:
+                async for response in self._shown(live):
+                    yield response
+                if live.end is End.HANDED_OVER:
                     raise reconnect()
-                if board.done is not None and self._seen_all(board.done):
-                    yield self._cursor.done(board.done)
+                if live.done is not None and self._has_all(live):
+                    yield self._cursor.done(live.done)
                     return
-            record = await self._storage.get_story(self._cursor.story_id, view=common_pb2.STORY_VIEW_FULL)
-            ended = record.story.state in ENDED
-            async for event in self._kept(record, ended=ended):
-                yield event
-            if ended:
-                yield self._cursor.done(basic(record.story))
-                return
-            await self._runs.adopt(self._cursor.story_id)
-            await self._until_here(FULL_POLL_SECONDS if self._runs.full else POLL_SECONDS)
 
-    async def _until_here(self, seconds: float) -> None:
-        """Waits for at most `seconds`, and no longer than until the story is made here."""
-        end = asyncio.get_running_loop().time() + seconds
-        while self._runs.board(self._cursor.story_id, owner=self._owner) is None:
-            left = end - asyncio.get_running_loop().time()
-            if left <= 0:
-                return
-            self._runs.refuse_if_draining()
-            await asyncio.sleep(min(left, POLL_SECONDS))
+    @asynccontextmanager
+    async def _found(self) -> AsyncIterator[LiveStory]:
+        """The story where it is now: in a run of this gateway, in storage as it ended, or followed."""
+        story_id = self._cursor.story_id
+        if (live := self._running()) is not None:
+            with live.watched():
+                yield live
+            return
+        record = await self._storage.get_story(story_id, view=common_pb2.STORY_VIEW_BASIC)
+        if record.story.state in ENDED:
+            # Only the full view has the segments.
+            record = await self._storage.get_story(story_id, view=common_pb2.STORY_VIEW_FULL)
+        elif not record.run.HasField("lease_expire_time"):
+            await self._runs.adopt([story_id])
+        if record.story.state in ENDED:
+            if self._gone and record.story.audio.audio_id == self._gone:
+                raise _lost()
+            yield LiveStory.ended(record)
+        elif (live := self._running()) is not None:
+            with live.watched():
+                yield live
+        else:
+            with self._followed.watched(record) as live:
+                yield live
 
-    async def _live(self, board: Board) -> AsyncIterator[gateway_pb2.StoryEvent]:
-        """Events of a story that is made here, until its run ends."""
+    def _running(self) -> LiveStory | None:
+        live = self._runs.live(self._cursor.story_id, owner=self._owner)
+        return live if live is not None and live.end is None else None
+
+    def _has_all(self, live: LiveStory) -> bool:
+        """True when nothing has to be read from storage to show the rest.
+
+        A narration that failed may have been announced last; then the stored one must be.
+        """
+        if live.done is None or not live.done.HasField("audio"):
+            return True
+        return live.audio_complete and live.done.audio.audio_id != self._gone
+
+    async def _shown(self, live: LiveStory) -> AsyncIterator[R]:
+        """Responses until nothing more comes of `live` and, where it is done, all of its audio is shown."""
+        cursor = self._cursor
         while True:
-            change = board.change()
-            ending = board.end is not None
-            for event in self._released(board):
-                yield event
-            more = await self._spooled(board) if self._include_audio else b""
-            for event in self._cursor.audio(more):
-                yield event
-            if ending:
+            change, ending = live.change(), live.end
+            for response in cursor.released(live, beat=self._beat()):
+                yield response
+            if live.audio_complete:
+                cursor.check_audio(live.audio_size)
+            piece = self._next_piece(live) if self._include_audio and ending in {None, End.DONE} else None
+            if piece is not None:
+                for response in cursor.audio(await self._fetched(piece, live)):
+                    yield response
+            elif ending is not None:
                 return
-            if not more and not change.is_set():
+            elif not change.is_set():
                 await self._wait(change)
 
-    def _seen_all(self, story: common_pb2.Story) -> bool:
-        """True when nothing has to be fetched from storage to show the rest."""
-        if not story.HasField("audio"):
-            return True
-        # A narration that failed half-way may have been announced last; then the kept one must be.
-        announced = self._cursor.audio_id == story.audio.audio_id
-        return announced and (not self._include_audio or self._cursor.audio_offset == story.audio.size_bytes)
+    def _next_piece(self, live: LiveStory) -> Piece | None:
+        """The piece of the announced narration that holds the next byte; None where the manifest ends before it."""
+        offset = self._cursor.audio_offset
+        span = live.audio_span(offset)
+        if live.header is None or live.header.audio_id == self._gone or span is None:
+            return None
+        start = span[0] + (offset - span[0]) // MAX_PIECE * MAX_PIECE
+        return Piece(live.story_id, live.header.audio_id, start, min(span[1], start + MAX_PIECE))
 
-    def _released(self, board: Board) -> Iterator[gateway_pb2.StoryEvent]:
-        cursor = self._cursor
-        yield from cursor.state(board.state, board.progress(), beat=self._beat())
-        yield from cursor.warnings(board.warnings)
-        yield from cursor.title(board.title)
-        yield from cursor.text(board.text, final=board.text_complete)
-        if board.header is not None:
-            yield from cursor.narration(board.header, board.segments)
-
-    async def _spooled(self, board: Board) -> bytes:
-        """Audio that the watcher has not heard, as far as it is released."""
-        if board.header is None or board.header.audio_id != self._cursor.audio_id:
+    async def _fetched(self, piece: Piece, live: LiveStory) -> bytes:
+        """What follows the watcher's last byte in `piece`; nothing when a heartbeat is due before it is there."""
+        task = self._buffer.fetch(piece)
+        if not task.done():
+            await asyncio.wait([task], timeout=self._until_beat())
+            if not task.done():
+                return b""
+        try:
+            data = task.result()
+        except SIBLING_ERRORS as error:
+            failure = classify(error).error
+            if failure.reason != "AUDIO_NOT_FOUND":
+                raise failure from error
+            # Another narration has begun, or was finished; the story says so soon.
+            self._gone = piece.audio_id
             return b""
-        data = await board.read_audio(self._cursor.audio_offset)
-        # Another narration may have begun meanwhile; these bytes then are of no use to anybody.
-        return data if data and board.header.audio_id == self._cursor.audio_id else b""
-
-    async def _kept(self, record: storage_pb2.StoryRecord, *, ended: bool) -> AsyncIterator[gateway_pb2.StoryEvent]:
-        """Events of a story as it is kept. Audio only once it is whole."""
-        cursor, story = self._cursor, record.story
-        progress = _progress(story)
-        for event in cursor.state(story.state, progress, beat=self._beat()):
-            yield event
-        for event in cursor.title(story.title):
-            yield event
-        for event in cursor.text(story.content, final=ended):
-            yield event
-        if not ended or not story.HasField("audio"):
-            return
-        for event in cursor.narration(header_of(record), story.audio.segments):
-            yield event
-        if self._include_audio:
-            cursor.check_audio(story.audio)
-            async for event in self._kept_audio(story):
-                yield event
-
-    async def _kept_audio(self, story: common_pb2.Story) -> AsyncIterator[gateway_pb2.StoryEvent]:
-        cursor = self._cursor
-        if cursor.audio_offset >= story.audio.size_bytes:
-            return
-        request = storage_pb2.ReadAudioRequest(
-            story_id=story.id, audio_id=story.audio.audio_id, offset=cursor.audio_offset
-        )
-        async with aclosing(self._storage.read_audio(request, timeout=None)) as responses:
-            async for response in responses:
-                if response.WhichOneof("piece") == "chunk":
-                    for event in cursor.audio(response.chunk.data):
-                        yield event
+        if live.header is None or live.header.audio_id != piece.audio_id:
+            return b""
+        return data[self._cursor.audio_offset - piece.start :]
 
     def _beat(self) -> bool:
         """True when a heartbeat is due; the next one then is due later."""
-        moment = asyncio.get_running_loop().time()
-        if moment - self._beaten < self._heartbeat_seconds:
+        if self._until_beat() > 0:
             return False
-        self._beaten = moment
+        self._beaten = asyncio.get_running_loop().time()
         return True
 
+    def _until_beat(self) -> float:
+        return max(0.0, self._beaten + self._heartbeat_seconds - asyncio.get_running_loop().time())
+
     async def _wait(self, change: asyncio.Event) -> None:
-        due = self._beaten + self._heartbeat_seconds - asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(max(0.0, due)):
+            async with asyncio.timeout(self._until_beat()):
                 await change.wait()
         except TimeoutError:
             return
 
 
-def _progress(story: common_pb2.Story) -> common_pb2.StoryProgress:
-    progress = common_pb2.StoryProgress(
-        words_written=len(story.content.split()),
-        words_expected=story.length_minutes * WORDS_A_MINUTE,
-        characters_written=len(story.content),
-    )
-    if story.HasField("audio"):
-        progress.characters_narrated = len(story.content)
-        progress.audio_bytes = story.audio.size_bytes
-        progress.audio_duration.CopyFrom(story.audio.duration)
-    return progress
+def _lost() -> DomainError:
+    return not_found("AUDIO_NOT_FOUND", "The audio of this story cannot be read. NarrateStory makes it again.")

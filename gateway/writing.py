@@ -57,7 +57,7 @@ class Writer:
         self._persistence = Persistence(wait_seconds=desk.settings.sibling_wait_seconds, clock=desk.clock)
 
     async def write(self) -> None:
-        """Returns once the text is whole and durable; DomainError when it can not be finished."""
+        """Returns once the text is whole and durable; DomainError when it cannot be finished."""
         board, ledger = self._desk.board, self._desk.ledger
         while not board.text_complete:
             self._desk.lease.check()

@@ -28,6 +28,7 @@ class Storage:
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
+        self.last = storage_pb2.CheckpointStoriesRequest()
         self.hold: asyncio.Event | None = None
         self.refuse: dict[str, str] = {}
         self.failures: list[Exception | None] = []
@@ -39,6 +40,7 @@ class Storage:
     ) -> storage_pb2.CheckpointStoriesResponse:
         assert timeout > 0
         self.batches.append([item.story_id for item in request.checkpoints])
+        self.last = request
         self.on_call()
         self.called.set()
         if self.failures and (failure := self.failures.pop(0)) is not None:
@@ -48,6 +50,8 @@ class Storage:
         answer = storage_pb2.CheckpointStoriesResponse()
         for item in request.checkpoints:
             result = answer.results.add(story_id=item.story_id)
+            if item.segments and item.segments[0].index == 9:
+                result.error.reason = "CHECKPOINT_CONFLICT"
             if item.story_id in self.refuse:
                 result.error.CopyFrom(common_pb2.Problem(reason=self.refuse[item.story_id]))
         return answer
@@ -89,14 +93,57 @@ async def test_a_checkpoint_goes_at_once_and_those_behind_it_go_together() -> No
     assert storage.batches == [["first"], ["a", "b", "c"]]
 
 
-async def test_two_checkpoints_of_one_story_go_in_order_and_never_in_one_batch() -> None:
-    """A later checkpoint does not overtake an earlier one."""
+async def test_checkpoints_of_one_story_that_wait_go_as_one() -> None:
+    """Those that come while a call is in flight, in order; each of those who wait is told."""
     clock, storage = Clock(), Storage()
+    storage.hold = asyncio.Event()
     mine = lease("mine", clock)
     async with running(storage, clock) as checkpointer, asyncio.TaskGroup() as tasks:
-        for _ in range(3):
-            tasks.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(), mine))
-    assert storage.batches == [["mine"], ["mine"], ["mine"]]
+        tasks.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(), mine))
+        await storage.called.wait()
+        for offset, text in ((0, "a"), (1, "b")):
+            append = storage_pb2.TextAppend(offset=offset, text=text)
+            tasks.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(text=append), mine))
+        await asyncio.sleep(0)
+        storage.hold.set()
+    assert storage.batches == [["mine"], ["mine"]]
+    assert storage.last.checkpoints[0].text == storage_pb2.TextAppend(offset=0, text="ab")
+
+
+async def test_a_checkpoint_that_is_refused_does_not_take_another_of_its_story_with_it() -> None:
+    """A narration that storage refuses costs no text: what went as one is sent apart."""
+    clock, storage = Clock(), Storage()
+    storage.hold = asyncio.Event()
+    mine = lease("mine", clock)
+    async with running(storage, clock) as checkpointer:
+        first = asyncio.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(), mine))
+        await storage.called.wait()
+        text = storage_pb2.StoryCheckpoint(text=storage_pb2.TextAppend(text="a"))
+        segments = storage_pb2.StoryCheckpoint(segments=[common_pb2.Segment(index=9)])
+        both = [asyncio.create_task(checkpointer.keep(each, mine)) for each in (text, segments)]
+        await asyncio.sleep(0)
+        storage.hold.set()
+        await first
+        results = await asyncio.gather(*both, return_exceptions=True)
+    assert results[0] is None
+    assert isinstance(results[1], CheckpointRefusedError)
+
+
+async def test_a_run_that_took_a_story_over_does_not_wait_for_the_one_before() -> None:
+    """What that one still wanted stored is refused, and the new one's is sent."""
+    clock, storage = Clock(), Storage()
+    storage.hold = asyncio.Event()
+    async with running(storage, clock) as checkpointer:
+        first = asyncio.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("other", clock)))
+        await storage.called.wait()
+        old = asyncio.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("mine", clock)))
+        await asyncio.sleep(0)
+        new = asyncio.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("mine", clock)))
+        await asyncio.sleep(0)
+        storage.hold.set()
+        await asyncio.gather(first, new)
+        with pytest.raises(LeaseLostError):
+            await old
 
 
 async def test_success_renews_the_lease_from_before_the_call() -> None:

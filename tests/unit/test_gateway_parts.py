@@ -60,7 +60,8 @@ def test_the_ledger_gives_each_change_once_and_sums_the_calls() -> None:
     assert {"c", leg} == {line.attempt_id for line in ledger.take_unkept()}
     assert ledger.take_unkept() == []
     assert common_pb2.Usage(prompt_tokens=3, cost_usd=0.5, cost_known=True) == ledger.usage()
-    assert ledger.open_legs() == []
+    ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED)
+    assert ledger.take_unkept() == []
 
 
 def test_a_leg_that_told_nothing_makes_the_cost_unknown() -> None:
@@ -68,6 +69,17 @@ def test_a_leg_that_told_nothing_makes_the_cost_unknown() -> None:
     ledger = Ledger()
     ledger.begin_leg(common_pb2.ATTEMPT_KIND_WRITING_LEG, provider="story", model="m")
     assert ledger.usage().cost_known is False
+
+
+def test_what_a_killed_run_left_open_is_closed() -> None:
+    """With a reason, and what it cost stays unknown; lines that had ended stay as they were."""
+    started, done = common_pb2.ATTEMPT_OUTCOME_STARTED, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED
+    lines = [common_pb2.Attempt(attempt_id="a", outcome=started), common_pb2.Attempt(attempt_id="b", outcome=done)]
+    ledger = Ledger(lines)
+    ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED, "RUN_LOST")
+    (line,) = ledger.take_unkept()
+    assert (line.attempt_id, line.outcome) == ("a", common_pb2.ATTEMPT_OUTCOME_CANCELLED)
+    assert (line.reason, line.cost_known, line.HasField("end_time")) == ("RUN_LOST", False, True)
 
 
 def test_a_lease_is_held_only_as_long_as_its_holder_can_be_sure() -> None:
@@ -92,6 +104,9 @@ def test_a_sibling_that_is_away_is_told_from_one_that_answers_no() -> None:
     unavailable = grpc.StatusCode.UNAVAILABLE
     assert FailureKind.UNREACHABLE is classify(refused(unavailable)).kind
     assert FailureKind.UNREACHABLE is classify(refused(unavailable, reconnect())).kind
+    # A call that the server's application never took up: gRPC itself cancels it after a while.
+    assert FailureKind.UNREACHABLE is classify(refused(grpc.StatusCode.CANCELLED)).kind
+    assert "UPSTREAM_UNAVAILABLE" == classify(refused(grpc.StatusCode.CANCELLED)).error.reason
     said = DomainError(unavailable, "NO_PROVIDERS_AVAILABLE", "None.")
     assert FailureKind.TRANSIENT is classify(refused(unavailable, said)).kind
     assert FailureKind.TRANSIENT is classify(TimeoutError()).kind

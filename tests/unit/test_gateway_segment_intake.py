@@ -1,0 +1,70 @@
+"""Segments as they come from the voice service: only the next one is taken."""
+
+import asyncio
+
+import pytest
+
+from gateway.segment_intake import MAX_WAITING, SegmentIntake
+from servicekit.errors import DomainError
+from tale.common.v1 import common_pb2
+
+
+def segment(index: int, **changes: object) -> common_pb2.Segment:
+    """The segment of that index: 100 bytes, 10 characters; the title has none."""
+    it = common_pb2.Segment(index=index, key=f"{index:064x}")
+    it.audio.start, it.audio.end = index * 100, (index + 1) * 100
+    it.text.start, it.text.end = max(0, index - 1) * 10, index * 10
+    it.MergeFrom(common_pb2.Segment(**changes))  # type: ignore[arg-type]
+    return it
+
+
+async def test_segments_are_taken_together_in_order() -> None:
+    """All that have come meanwhile; nothing once the intake is closed."""
+    intake = SegmentIntake(None)
+    for index in range(3):
+        await intake.put(segment(index))
+    assert [each.index for each in await intake.take()] == [0, 1, 2]
+    assert intake.spoken == 20
+    intake.close()
+    assert await intake.take() == []
+
+
+async def test_a_narration_is_resumed_behind_the_last_segment() -> None:
+    """The first that may come is the next one."""
+    intake = SegmentIntake(segment(4))
+    with pytest.raises(DomainError, match="STREAM_BROKEN"):
+        await intake.put(segment(4))
+    await intake.put(segment(5))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        segment(1),
+        segment(0, audio=common_pb2.Span(start=1, end=100)),
+        segment(0, text=common_pb2.Span(start=1, end=2)),
+        common_pb2.Segment(audio=common_pb2.Span(end=10)),
+        common_pb2.Segment(key="k"),
+    ],
+    ids=["index", "audio", "text", "no key", "no audio"],
+)
+async def test_a_segment_that_is_not_the_next_is_refused(wrong: common_pb2.Segment) -> None:
+    """A gap in index, text or audio, and a segment that nothing is stored of."""
+    with pytest.raises(DomainError, match="STREAM_BROKEN"):
+        await SegmentIntake(None).put(wrong)
+
+
+async def test_the_voice_waits_while_too_many_are_not_durable() -> None:
+    """Until they are taken."""
+    intake = SegmentIntake(None)
+
+    async def put() -> None:
+        for index in range(MAX_WAITING + 1):
+            await intake.put(segment(index))
+
+    putting = asyncio.create_task(put())
+    for _ in range(MAX_WAITING * 2):
+        await asyncio.sleep(0)
+    assert not putting.done()
+    assert len(await intake.take()) == MAX_WAITING
+    await putting
