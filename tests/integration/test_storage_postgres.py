@@ -1,4 +1,4 @@
-"""The migrations of the store on a plain PostgreSQL: applied, kept to, and raced over."""
+"""The migrations of the store on a plain PostgreSQL: applied, and their rules."""
 
 import asyncio
 import json
@@ -19,6 +19,8 @@ from storage_service.supabase.checking import SCHEMA_VERSION
 from storage_service.supabase.migrating import Migration, migrate, migrations
 
 MANY = 10_000
+ZEROS = "A" * 43 + "="
+"""A SHA-256 in base64."""
 STORY = {
     "kind": "CHILD",
     "language_code": "en",
@@ -150,32 +152,44 @@ def test_autovacuum_waits_for_no_share_of_a_table(connection: psycopg.Connection
     ).fetchall()
     at_once = {"autovacuum_vacuum_scale_factor=0", "autovacuum_vacuum_threshold=0"}
     set_so = {name for name, options in rows if at_once <= set(options or ())}
-    assert {"children", "children (toast)", "heroes", "stories", "stories (toast)", "story_segments"} <= set_so
+    assert {
+        "children",
+        "children (toast)",
+        "heroes",
+        "stories",
+        "stories (toast)",
+        "story_segments",
+        "segments",
+        "objects",
+    } <= set_so
 
 
 ACROSS_OWNERS = {
     "claim_stories",
     "checkpoint_stories",
     "release_stories",
-    "check_lease",
+    "follow_stories",
+    "load_manifest",
     "attach_audio",
-    "known_audio",
-    "note_audio_object",
-    "list_audio_objects",
-    "forget_audio_objects",
+    "find_segments",
+    "prepare_segment",
+    "add_segment",
+    "get_segment",
+    "drop_segment",
+    "evict_segments",
+    "note_objects",
+    "mark_deleted",
+    "take_deleted",
+    "remove_notes",
     "expire_stories",
-    "files_to_remove",
-    "files_removed",
-    "confirm_forgotten",
     "schema_version",
-    "store_id",
     "export_rows",
     "import_rows",
     "export_story_ids",
     "missing_stories",
     "import_story",
 }
-"""What runs, housekeeping and operators call; none of it gives anything of a story to a caller."""
+"""What runs, the voice service, housekeeping and operators call."""
 
 
 def called() -> set[str]:
@@ -252,7 +266,8 @@ def test_a_child_that_breaks_a_rule_is_refused(connection: psycopg.Connection[An
     [
         ("story_attempts", {"attempt_id": "A", "kind": "", "provider": "", "model": "", "outcome": "STARTED"}),
         ("story_problems", {"reason": "", "problem": ""}),
-        ("story_segments", {"audio_id": "A", "position": 0, "sha256": "H", "segment": ""}),
+        ("story_segments", {"audio_id": "A", "position": 0, "key": "", "sha256": "H", "audio_end": 1, "segment": ""}),
+        ("segment_uses", {"key": "0" * 64}),
         ("story_audio", {"audio_id": "A", "object_id": "A", "sha256": "H", "audio": ""}),
     ],
 )
@@ -261,7 +276,15 @@ def test_what_belongs_to_a_story_comes_and_goes_with_it(
 ) -> None:
     """Nothing is kept of a story that is not there."""
     story_id = create(connection)["record"]["id"]
-    numbers = {"story_attempts": ("cost_usd",), "story_audio": ("size_bytes", "duration_us", "segment_count")}
+    object_id = new_id()
+    connection.execute("select tales.note_objects('segment', array[%s::uuid, %s::uuid])", [story_id, object_id])
+    segment = json.dumps({"key": "0" * 64, "object_id": object_id, "size_bytes": 1, "sha256": ZEROS, "segment": ""})
+    connection.execute("select tales.add_segment(%s, null)", [segment])
+    numbers = {
+        "story_attempts": ("cost_usd",),
+        "story_audio": ("size_bytes", "duration_us", "segment_count"),
+        "story_segments": ("text_end",),
+    }
     texts = {"story_attempts": ("reason", "attempt"), "story_audio": ("content_type",)}
     row = {
         "story_id": story_id,
@@ -293,7 +316,7 @@ def test_a_change_by_hand_is_told_by_its_time(connection: psycopg.Connection[Any
 
     connection.execute("set local tales.now = '2027-01-01T00:00:00Z'")
     before = updated()
-    connection.execute("update tales.stories set runner = 'a:1', lease_expires_at = now() where id = %s", [story_id])
+    connection.execute("update tales.stories set lease_token = 2, lease_expires_at = now() where id = %s", [story_id])
     assert before == updated()
     connection.execute("update tales.stories set title = 'T' where id = %s", [story_id])
     assert before != updated()
@@ -338,12 +361,12 @@ def keep_many(url: str, count: int) -> None:
         )
 
 
-def claim_all(url: str, runner: str, most: int) -> list[str]:
+def claim_all(url: str, most: int) -> list[str]:
     """Ids of what a claimer gets until nothing is left."""
     claimed: list[str] = []
     with psycopg.connect(url, autocommit=True) as connection:
         while True:
-            row = connection.execute("select tales.claim_stories(%s, 600000000, %s)", [runner, most]).fetchone()
+            row = connection.execute("select tales.claim_stories(600000000, %s)", [most]).fetchone()
             assert row is not None
             if not row[0]:
                 return claimed
@@ -355,7 +378,7 @@ async def test_two_claimers_never_get_the_same(database: str) -> None:
     await migrate(database, silent)
     await asyncio.to_thread(keep_many, database, MANY)
     with ThreadPoolExecutor(2) as claimers:
-        answers = [claimers.submit(claim_all, database, runner, most) for runner, most in (("a:1", 20), ("b:1", 33))]
+        answers = [claimers.submit(claim_all, database, most) for most in (20, 33)]
         one, other = [await asyncio.wrap_future(answer) for answer in answers]
     assert (MANY, MANY) == (len(one) + len(other), len({*one, *other}))
     assert one
@@ -372,7 +395,7 @@ async def test_a_row_that_somebody_is_at_is_passed_over(database: str) -> None:
     with psycopg.connect(database) as slow:
         row = slow.execute("select id::text from tales.stories order by created_at, id limit 1 for update").fetchone()
         assert row is not None
-        claimed = await asyncio.to_thread(claim_all, database, "a:1", 10)
+        claimed = await asyncio.to_thread(claim_all, database, 10)
         assert (2, False) == (len(claimed), row[0] in claimed)
         slow.rollback()
-    assert [row[0]] == await asyncio.to_thread(claim_all, database, "a:1", 10)
+    assert [row[0]] == await asyncio.to_thread(claim_all, database, 10)

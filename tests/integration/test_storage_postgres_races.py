@@ -1,26 +1,40 @@
 """Many at once over the functions of the schema, on a PostgreSQL with many connections."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+import psycopg
 import pytest
 from support.postgres_store import over_postgres
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
-from standins.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, new_story
+from standins.storage_kit import (
+    FINGERPRINT,
+    LEASE,
+    ManualClock,
+    Speech,
+    add_segments,
+    checkpoint,
+    narration,
+    new_story,
+    speech,
+)
 from storage_service import states
-from storage_service.records import AudioKey, Cancel, Narrate, RepeatKey, Retry
+from storage_service.records import Cancel, Narrate, ObjectKey, ObjectKind, RepeatKey, Retry
 from storage_service.supabase.connection import Connection
 from storage_service.supabase.migrating import migrate
+from storage_service.supabase.object_notes import SupabaseObjectNotes
 from storage_service.supabase.profile_store import SupabaseProfileStore
 from storage_service.supabase.removals import SupabaseRemovalStore
+from storage_service.supabase.segment_store import SupabaseSegmentStore
 from storage_service.supabase.story_store import SupabaseStoryStore
 from tale.common.v1 import common_pb2
-from tale.storage.v1 import storage_pb2
+from tale.storage.v1 import segment_pb2, storage_pb2
 
 ME = "mia"
 AT_ONCE = 16
+HOUR = 3_600 * 1_000_000
 
 
 @pytest.fixture
@@ -150,26 +164,29 @@ async def test_a_run_that_is_cancelled_while_it_writes_stays_cancelled(stories: 
         reasons = await outcomes(*writes, stories.update(ME, new.story_id, Cancel(), expected_revision=None))
         assert [""] * 4 == reasons
         record = await stories.get(ME, new.story_id, full=False)
-        assert (states.CANCELLED, 2) == (record.story.state, record.run.lease_token)
+        assert states.CANCELLED == record.story.state
         assert "Once upon a time.".startswith(record.story.content)
 
 
 async def test_deleting_while_audio_is_attached_loses_no_file(
     connection: Connection, stories: SupabaseStoryStore
 ) -> None:
-    """Either the story had it, and it is told to be removed, or attaching is refused."""
+    """Either the story had it, and its object is deleted with it, or attaching is refused and its note grows old."""
+    objects = SupabaseObjectNotes(connection)
     for _ in range(20):
         new = new_story(lease=LEASE)
         await stories.create(ME, new)
-        key = AudioKey(new.story_id, new_id())
+        (key,) = await objects.note(ObjectKind.AUDIO, 1)
         audio = common_pb2.StoryAudio(audio_id=new_id(), sha256=b"1" * 32)
         attached, deleted = await outcomes(
             stories.attach_audio(new.story_id, 1, audio, key), stories.delete(ME, new.story_id)
         )
         assert "" == deleted
-        left = await SupabaseRemovalStore(connection).files_to_remove(most=100)
         assert attached in {"", "STORY_NOT_FOUND"}
+        left = await objects.take_deleted(grace=HOUR, most=100)
         assert (attached == "") == (key in left)
+        assert [key] == await objects.take_deleted(grace=-1, most=100)
+        await objects.remove_notes([key])
 
 
 async def test_a_child_that_is_erased_while_stories_are_asked_for_is_gone(connection: Connection) -> None:
@@ -182,8 +199,8 @@ async def test_a_child_that_is_erased_while_stories_are_asked_for_is_gone(connec
     for _ in range(10):
         mia = await profiles.create(ME, common_pb2.Child(name="Mia"), None)
         new = [new_story(child_id=mia.id) for _ in range(6)]
-        await outcomes(*(stories.create(ME, one) for one in new), removals.erase_child(ME, mia.id, most=100))
-        await outcomes(removals.erase_child(ME, mia.id, most=100))
+        await outcomes(*(stories.create(ME, one) for one in new), removals.erase_child(ME, mia.id))
+        await outcomes(removals.erase_child(ME, mia.id))
         assert [] == list(await stories.list_page(ME, common_pb2.StoryFilter(child_id=mia.id), limit=10, after=None))
         assert ["CHILD_NOT_FOUND"] == await outcomes(stories.create(ME, new_story(child_id=mia.id)))
 
@@ -201,3 +218,150 @@ async def test_released_leases_go_to_one_claimer_each(stories: SupabaseStoryStor
     later = [await stories.claim(LEASE, most=40, story_ids=())]
     claimed = [one.story_id for claim in [*claims, *later] for one in claim]
     assert (40, 40, {one.story_id for one in new}) == (released, len(claimed), set(claimed))
+
+
+# Segments.
+
+
+@pytest.fixture
+def segments(connection: Connection) -> SupabaseSegmentStore:
+    """The segment store."""
+    return SupabaseSegmentStore(connection)
+
+
+@pytest.fixture
+def objects(connection: Connection) -> SupabaseObjectNotes:
+    """The notes of objects."""
+    return SupabaseObjectNotes(connection)
+
+
+def lookups(spoken: Sequence[Speech], story_id: str) -> list[segment_pb2.SegmentLookup]:
+    """What a voice service asks for."""
+    return [segment_pb2.SegmentLookup(key=one.stored.key, story_id=story_id) for one in spoken]
+
+
+async def check_books(database: str) -> None:
+    """The total is that of the segments, each segment has its object, and no other object of a segment is STORED."""
+    async with await psycopg.AsyncConnection.connect(database) as asked:
+        row = await (
+            await asked.execute(
+                "select (select coalesce(sum(size_bytes), 0) from tales.segments)"
+                " = (select coalesce(sum(size_bytes), 0) from tales.segment_total),"
+                " (select array_agg(object_id order by object_id) from tales.segments)"
+                " is not distinct from (select array_agg(object_id order by object_id) from tales.objects"
+                " where kind = 'segment' and state = 'STORED')"
+            )
+        ).fetchone()
+    assert row == (True, True)
+
+
+async def test_of_racing_puts_under_one_key_the_first_is_stored(
+    segments: SupabaseSegmentStore, objects: SupabaseObjectNotes, database: str
+) -> None:
+    """Each caller gets it; the objects of the others are to be removed."""
+    for number in range(10):
+        (one,) = speech([100], str(number))
+        keys = await objects.note(ObjectKind.SEGMENT, AT_ONCE)
+        added = await asyncio.gather(*(segments.add(one.stored, key, "") for key in keys))
+        assert 1 == sum(answer.created for answer in added)
+        found = await segments.get(one.stored.key)
+        assert found is not None
+        dropped = await objects.take_deleted(grace=HOUR, most=1_000)
+        assert {*keys} == {*dropped, found.blob.key}
+        await objects.remove_notes(dropped)
+    await check_books(database)
+
+
+async def test_a_segment_in_use_survives_eviction_that_races_with_its_use(
+    stories: SupabaseStoryStore,
+    segments: SupabaseSegmentStore,
+    objects: SupabaseObjectNotes,
+    database: str,
+) -> None:
+    """What was returned as stored for an unfinished story stays, whichever call comes first."""
+    for number in range(20):
+        spoken = speech([10] * 8, str(number))
+        await add_segments(segments, objects, spoken, "")
+        new = new_story(lease=LEASE)
+        await stories.create(ME, new)
+        found, *_ = await asyncio.gather(
+            segments.find(lookups(spoken, new.story_id)), *(segments.evict(down_to) for down_to in (60, 0, 40, 20))
+        )
+        left = await segments.find(lookups(spoken, ""))
+        assert {one.key for one in found} == {one.key for one in left}
+        await stories.delete(ME, new.story_id)
+    await check_books(database)
+
+
+async def test_stories_that_share_segments_come_and_go_at_once(
+    stories: SupabaseStoryStore,
+    segments: SupabaseSegmentStore,
+    objects: SupabaseObjectNotes,
+    database: str,
+) -> None:
+    """No call waits for another for good, and what the last story used is deleted with it."""
+    spoken = speech([10] * 12)
+    for _ in range(10):
+        new = [new_story(lease=LEASE) for _ in range(8)]
+        for one in new:
+            await stories.create(ME, one)
+        shuffled = [spoken[shift:] + spoken[:shift] for shift in range(len(new))]
+        calls = [
+            call
+            for one, order in zip(new, shuffled, strict=True)
+            for call in (
+                add_segments(segments, objects, order, one.story_id),
+                segments.find(lookups(order[::-1], one.story_id)),
+                stories.delete(ME, one.story_id),
+                segments.evict(60),
+            )
+        ]
+        assert {*await outcomes(*calls)} <= {"", "STORY_NOT_FOUND"}
+    assert [] == list(await segments.find(lookups(spoken, "")))
+    await check_books(database)
+
+
+async def test_checkpoints_and_deletions_of_shared_segments_never_wait_for_each_other_for_good(
+    stories: SupabaseStoryStore,
+    segments: SupabaseSegmentStore,
+    objects: SupabaseObjectNotes,
+    database: str,
+) -> None:
+    """A checkpoint finds its segments stored, or is refused."""
+    for number in range(10):
+        spoken = speech([10] * 6, str(number))
+        old, new = [new_story(lease=LEASE) for _ in range(4)], [new_story(lease=LEASE) for _ in range(4)]
+        for one in (*old, *new):
+            await stories.create(ME, one)
+        for one in old:
+            await add_segments(segments, objects, spoken, one.story_id)
+        batch = [
+            checkpoint(one.story_id, narration=narration(), segments=[piece.place for piece in spoken]) for one in new
+        ]
+        answers = await asyncio.gather(
+            stories.checkpoint(LEASE.duration, batch[:2]),
+            stories.checkpoint(LEASE.duration, batch[:1:-1]),
+            *(stories.delete(ME, one.story_id) for one in old),
+        )
+        results = [result for answer in answers[:2] for result in answer]
+        assert {result.error.reason for result in results} <= {"", "CHECKPOINT_CONFLICT"}
+        stored = {one.key for one in await segments.find(lookups(spoken, ""))}
+        assert len(stored) == (6 if any(not result.error.reason for result in results) else 0)
+    await check_books(database)
+
+
+async def test_an_object_whose_note_grew_old_is_refused(
+    objects: SupabaseObjectNotes, segments: SupabaseSegmentStore
+) -> None:
+    """Its bytes may be removed at any moment, or are stored and stay; never both."""
+    for number in range(20):
+        (one,) = speech([100], str(number))
+        (key,) = await objects.note(ObjectKind.SEGMENT, 1)
+        taken: list[ObjectKey] = []
+
+        async def take(into: list[ObjectKey] = taken) -> None:
+            into += await objects.take_deleted(grace=-1, most=100)
+
+        added, _ = await outcomes(segments.add(one.stored, key, ""), take())
+        assert (added, taken) in [("", []), ("STORAGE_CONFLICT", [key])]
+        await objects.remove_notes(taken)

@@ -1,5 +1,6 @@
-"""A hundred thousand stories in PostgreSQL: what is asked for often stays quick."""
+"""A hundred thousand stories and segments in PostgreSQL: what is called often stays quick."""
 
+import hashlib
 import statistics
 import time
 from collections.abc import Awaitable, Callable
@@ -11,8 +12,11 @@ from support.postgres_store import over_postgres
 from standins.storage_kit import LEASE, ManualClock
 from storage_service import states
 from storage_service.supabase.migrating import migrate
+from storage_service.supabase.object_notes import SupabaseObjectNotes
+from storage_service.supabase.segment_store import SupabaseSegmentStore
 from storage_service.supabase.story_store import SupabaseStoryStore
 from tale.common.v1 import common_pb2
+from tale.storage.v1 import segment_pb2, storage_pb2
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -29,6 +33,17 @@ insert into tales.stories (
     repeat('Once upon a time a small dragon slept in castle ' || n %% 977 || ' by the sea. ', 12), n %% 100 <> 1,
     now() - n * interval '1 s', now(), case when n %% 100 <> 1 then now() end, nullif(n %% 11, 0), '', '', ''
   from generate_series(1, %s) as n
+"""
+_FILL_SEGMENTS = """
+with noted as (
+  insert into tales.objects (object_id, kind, state, changed_at)
+    select md5(n::text)::uuid, 'segment', 'STORED', now() from generate_series(1, %(count)s) as n
+), counted as (
+  insert into tales.segment_total (size_bytes) values (%(count)s * 100)
+)
+insert into tales.segments (key, object_id, size_bytes, sha256, segment, last_used_at)
+  select encode(sha256(n::text::bytea), 'hex'), md5(n::text)::uuid, 100, sha256(n::text::bytea), '', now()
+  from generate_series(1, %(count)s) as n
 """
 
 
@@ -47,9 +62,17 @@ async def test_lists_searches_and_claims_stay_quick(database: str) -> None:
     await migrate(database, lambda _: None)
     async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
         await connection.execute(_FILL, [MANY])
-        await connection.execute("vacuum analyze tales.stories")
+        await connection.execute(_FILL_SEGMENTS, {"count": MANY})
+        await connection.execute("vacuum analyze")
+        rows = await connection.execute("select id::text from tales.stories limit 1000")
+        positions = [
+            storage_pb2.StoryPosition(story_id=story_id, state=states.READY, text_length=65_536)
+            async for (story_id,) in rows
+        ]
     async with over_postgres(database, ManualClock(int(time.time() * 1_000_000)), connections=1) as connected:
         stories = SupabaseStoryStore(connected)
+        segments, objects = SupabaseSegmentStore(connected), SupabaseObjectNotes(connected)
+        wanted = [segment_pb2.SegmentLookup(key=hashlib.sha256(str(n).encode()).hexdigest()) for n in range(1, 51)]
 
         def page(**chosen: object) -> Callable[[], Awaitable[object]]:
             asked = common_pb2.StoryFilter(**chosen)  # type: ignore[arg-type]
@@ -69,6 +92,10 @@ async def test_lists_searches_and_claims_stay_quick(database: str) -> None:
             "words of few": page(query="castle 500"),
             "a word in a language": page(query="sleep", language_code="en"),
             "claim": lambda: stories.claim(LEASE, most=10, story_ids=()),
+            "follow a thousand": lambda: stories.follow(positions, max_bytes=1 << 20),
+            "objects to remove": lambda: objects.take_deleted(grace=0, most=500),
+            "segments": lambda: segments.find(wanted),
+            "evict": lambda: segments.evict((MANY - 1) * 100),
         }
         taken = {name: await median(call) for name, call in asked.items()}
     assert {} == {name: seconds for name, seconds in taken.items() if seconds > MOST_SECONDS}
