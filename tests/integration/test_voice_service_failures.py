@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -231,15 +230,3 @@ async def test_what_was_made_ahead_is_in_the_books_though_the_text_breaks_off() 
     assert "VALIDATION_FAILED" == reason_of(told.error)[1]
     assert held.journal.calls >= 3
     assert held.journal.calls == len(told.attempts)
-
-
-async def test_a_cache_that_can_not_be_written_is_told_and_stops_nothing(tmp_path: Path) -> None:
-    """What was paid for is heard all the same."""
-    folder = tmp_path / "cache"
-    async with voice_service(NamedVoice("mock"), cache_url=folder.as_uri()) as voice:
-        folder.rmdir()
-        folder.write_text("a file is in the way")
-        told = await voice.tell(STORY)
-
-    assert told.error is None
-    assert {"CACHE_FAILED"} == {warning.reason for warning in told.warnings}

@@ -1,19 +1,19 @@
-"""One segment: from the cache, or from a provider and then in the cache."""
+"""One segment: found in the store, or made by a provider and then stored."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from dataclasses import replace
 
 import pytest
 from support.voice_kit import NamedVoice, faults, sha256
 
+from servicekit.errors import DomainError, not_found
 from servicekit.metrics import Metrics
-from servicekit.resilience.errors import ProviderErrorKind
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryPolicy
 from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.finish import SegmentFinisher
-from voice_service.cache.ports import CachedSegment, CacheError, CacheStats
 from voice_service.calls import Order, ProviderCalls
 from voice_service.collect import Timers
 from voice_service.gates import Allowance, ProviderGates
@@ -21,55 +21,39 @@ from voice_service.ledger import CallOutcome, CallRecord
 from voice_service.metrics import VoiceMetrics
 from voice_service.ports import MP3_44100_128, SegmentRequest, SpeechItem, VoiceProvider
 from voice_service.prober import Prober
-from voice_service.synthesize import SegmentSynthesizer, SpeechError, Spoken
+from voice_service.segments.memory import MemorySegments
+from voice_service.segments.ports import StoredSegment, store_unavailable
+from voice_service.synthesize import AudioNeed, SegmentSynthesizer, SpeechError, Spoken
+from voice_service.turns import Turn
 
 REQUEST = SegmentRequest(text="Good night, fox.", language_code="en", voice_id="one", model_id="one-1")
-KEPT = CachedSegment(
-    audio=b"sound",
-    sha256=sha256(b"sound"),
-    samples=1152,
-    sample_rate=44_100,
-    provider="one",
-    voice_id="one",
-    model_id="m",
-)
 
 
-class _Cache:
-    """Answers what it is told to, in turn, then nothing; keeps what is put."""
+class _Store(MemorySegments):
+    """Notes what is stored for which story; some stories do not exist, and some lookups fail."""
 
-    def __init__(self, *answers: CachedSegment | CacheError | None) -> None:
-        self._answers = list(answers)
-        self.kept: list[CachedSegment] = []
-        self.stories: list[set[str]] = []
+    def __init__(self) -> None:
+        super().__init__()
+        self.stored: list[tuple[StoredSegment, str]] = []
+        self.found_for: list[str] = []
+        self.deleted: set[str] = set()
+        self.away = False
+        self.looked_up = asyncio.Event()
 
-    async def get(self, key: str, story_id: str = "") -> CachedSegment | None:
-        del key, story_id
-        answer = self._answers.pop(0) if self._answers else None
-        if isinstance(answer, CacheError):
-            raise answer
-        return answer
+    async def find(self, keys: Collection[str], story_id: str) -> Mapping[str, StoredSegment]:
+        if self.away:
+            raise store_unavailable()
+        self.found_for.append(story_id)
+        self.looked_up.set()
+        return await super().find(keys, story_id)
 
-    async def put(self, key: str, segment: CachedSegment, story_ids: Collection[str] = ()) -> None:
-        del key
-        self.kept.append(segment)
-        self.stories.append(set(story_ids))
-
-    async def note_audio(self, key: str, sha256: bytes) -> None:
-        raise AssertionError((key, sha256))
-
-    async def forget(self, story_ids: Sequence[str], segment_sha256: Sequence[bytes]) -> int:
-        del story_ids, segment_sha256
-        return 0
-
-    def stats(self) -> CacheStats:
-        return CacheStats(0, 0, 0, 0, 0, 0, 0)
-
-    async def start(self) -> None:
-        """Nothing to look at."""
-
-    async def aclose(self) -> None:
-        """Nothing to stop."""
+    async def put(
+        self, segment: StoredSegment, audio: bytes, story_id: str, *, deadline: float | None = None
+    ) -> StoredSegment:
+        if story_id in self.deleted:
+            raise not_found("STORY_NOT_FOUND", "There is no story of that id.")
+        self.stored.append((segment, story_id))
+        return await super().put(segment, audio, story_id, deadline=deadline)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +64,7 @@ async def encoder() -> AsyncIterator[AudioEncoder]:
     await made.aclose()
 
 
-def _synthesizer(cache: _Cache, encoder: AudioEncoder) -> SegmentSynthesizer:
+def _synthesizer(store: _Store, encoder: AudioEncoder) -> SegmentSynthesizer:
     gates = ProviderGates(BreakerManager(), lambda _: Allowance(concurrency=1))
     metrics = VoiceMetrics(Metrics())
     calls = ProviderCalls(
@@ -91,35 +75,55 @@ def _synthesizer(cache: _Cache, encoder: AudioEncoder) -> SegmentSynthesizer:
         retry=RetryPolicy(retries=1, delay=0),
         metrics=metrics,
     )
-    return SegmentSynthesizer(cache=cache, calls=calls, encoder=encoder, max_flights=1)
+    return SegmentSynthesizer(store=store, calls=calls, encoder=encoder, metrics=metrics, max_flights=1)
 
 
 def _order(provider: VoiceProvider, request: SegmentRequest = REQUEST) -> Order:
     return Order(provider=provider, request=request, story_format=MP3_44100_128)
 
 
-def _nobody(call: CallRecord) -> None:
+def _no_late_call(call: CallRecord) -> None:
     raise AssertionError(call)
 
 
-async def test_what_was_made_is_kept_before_it_is_given(encoder: AudioEncoder) -> None:
-    """Verified audio, its checksum and who spoke it."""
-    cache, voice = _Cache(), NamedVoice("one")
-    spoken = await _synthesizer(cache, encoder).speak(_order(voice), "", _nobody)
-
-    assert [spoken.segment] == cache.kept
-    assert (sha256(spoken.segment.audio), "one", "one", "one-1") == (
-        spoken.segment.sha256, spoken.segment.provider, spoken.segment.voice_id, spoken.segment.model_id,
-    )  # fmt: skip
-    assert ([CallOutcome.SUCCEEDED], False) == ([call.outcome for call in spoken.calls], spoken.cached)
+async def _speak(
+    synthesizer: SegmentSynthesizer, voice: VoiceProvider, story_id: str = "", request: SegmentRequest = REQUEST
+) -> Spoken:
+    order = _order(voice, request)
+    return await synthesizer.speak(order, story_id, Turn(), _no_late_call, need=AudioNeed.BYTES)
 
 
-async def test_what_is_in_the_cache_is_not_paid_for_again(encoder: AudioEncoder) -> None:
-    """One look, no call."""
-    voice = NamedVoice("one")
-    spoken = await _synthesizer(_Cache(KEPT), encoder).speak(_order(voice), "", _nobody)
+async def test_what_was_made_is_stored_before_it_is_given(encoder: AudioEncoder) -> None:
+    """Verified audio, its size and checksum, and the voice that spoke it."""
+    store, voice = _Store(), NamedVoice("one")
+    spoken = await _speak(_synthesizer(store, encoder), voice, "story")
 
-    assert (KEPT, True, 0) == (spoken.segment, spoken.cached, voice.journal.calls)
+    segment, audio = spoken.segment, spoken.audio or b""
+    assert [(segment, "story")] == store.stored
+    assert (len(audio), sha256(audio)) == (segment.size, segment.sha256)
+    assert ("one", "one", "one-1") == (segment.provider, segment.voice_id, segment.model_id)
+    assert [CallOutcome.SUCCEEDED] == [call.outcome for call in spoken.calls]
+    assert not spoken.cached
+
+
+async def test_what_is_stored_is_not_paid_for_again(encoder: AudioEncoder) -> None:
+    """One lookup, no call, the same bytes."""
+    store, voice = _Store(), NamedVoice("one")
+    synthesizer = _synthesizer(store, encoder)
+    made = await _speak(synthesizer, voice)
+    found = await _speak(synthesizer, voice)
+
+    assert (made.segment, made.audio) == (found.segment, found.audio)
+    assert found.cached
+    assert 1 == voice.journal.calls
+
+
+async def test_the_bytes_are_released_where_no_caller_needs_them(encoder: AudioEncoder) -> None:
+    """They are stored, and the facts are enough."""
+    order = _order(NamedVoice("one"))
+    spoken = await _synthesizer(_Store(), encoder).speak(order, "", Turn(), _no_late_call, need=AudioNeed.NONE)
+
+    assert spoken.audio is None
 
 
 class _Held(NamedVoice):
@@ -136,77 +140,112 @@ class _Held(NamedVoice):
             yield item
 
 
-async def test_a_segment_is_kept_for_all_the_stories_that_asked_for_it(encoder: AudioEncoder) -> None:
-    """One call, and one write that names them."""
-    cache, voice = _Cache(), _Held()
-    synthesizer = _synthesizer(cache, encoder)
-    speaking = [asyncio.create_task(synthesizer.speak(_order(voice), story, lambda _: None)) for story in "ab"]
+async def test_a_segment_is_made_once_for_all_the_stories_that_asked_for_it(encoder: AudioEncoder) -> None:
+    """One call, one write, and the store knows of both."""
+    store, voice = _Store(), _Held()
+    synthesizer = _synthesizer(store, encoder)
+    speaking = [asyncio.create_task(_speak(synthesizer, voice, story)) for story in "ab"]
     await voice.called.wait()
     voice.go_on.set()
-    await asyncio.gather(*speaking)
+    spoken = await asyncio.gather(*speaking)
 
-    assert ([{"a", "b"}], 1) == (cache.stories, voice.journal.calls)
-
-
-async def test_a_segment_that_was_forgotten_with_another_story_is_kept_again(encoder: AudioEncoder) -> None:
-    """For who came while it was being written, and waits for it."""
-    voice = NamedVoice("one")
-
-    class Late(_Cache):
-        async def put(self, key: str, segment: CachedSegment, story_ids: Collection[str] = ()) -> None:
-            await super().put(key, segment, story_ids)
-            if len(self.stories) == 1:
-                joining.append(asyncio.create_task(synthesizer.speak(_order(voice), "b", _nobody)))
-                await asyncio.sleep(0)
-
-    cache, joining = Late(), list[asyncio.Task[Spoken]]()
-    synthesizer = _synthesizer(cache, encoder)
-    await synthesizer.speak(_order(voice), "a", _nobody)
-    spoken = await joining[0]
-
-    assert ([{"a"}, {"b"}], True) == (cache.stories, spoken.kept)
+    assert 1 == voice.journal.calls
+    assert ["a"] == [story for _, story in store.stored]
+    assert ["a", "b"] == store.found_for
+    assert spoken[0].segment == spoken[1].segment
+    assert 1 == sum(len(each.calls) for each in spoken)
 
 
-async def test_what_is_in_the_cache_is_given_though_no_more_can_be_made(encoder: AudioEncoder) -> None:
-    """As many flights as are allowed stop calls, not reading."""
-    voice = _Held()
-    synthesizer = _synthesizer(_Cache(None, KEPT), encoder)
-    speaking = asyncio.create_task(synthesizer.speak(_order(voice), "", _nobody))
+async def test_a_segment_is_stored_for_another_story_where_the_first_was_deleted(encoder: AudioEncoder) -> None:
+    """It was paid for once, for both."""
+    store, voice = _Store(), _Held()
+    store.deleted = {"a"}
+    synthesizer = _synthesizer(store, encoder)
+    speaking = [asyncio.create_task(_speak(synthesizer, voice, story)) for story in "ab"]
     await voice.called.wait()
-    spoken = await synthesizer.speak(_order(voice, replace(REQUEST, text="Good night, owl.")), "", _nobody)
+    voice.go_on.set()
+    spoken = await asyncio.gather(*speaking)
+
+    assert 1 == voice.journal.calls
+    assert ["b"] == [story for _, story in store.stored]
+    assert spoken[1].audio is not None
+
+
+async def test_a_story_that_was_deleted_is_the_reason(encoder: AudioEncoder) -> None:
+    """With the call that was made for it."""
+    store, voice = _Store(), NamedVoice("one")
+    store.deleted = {"a"}
+    with pytest.raises(SpeechError) as caught:
+        await _speak(_synthesizer(store, encoder), voice, "a")
+
+    assert isinstance(caught.value.error, DomainError)
+    assert "STORY_NOT_FOUND" == caught.value.error.reason
+    assert [CallOutcome.SUCCEEDED] == [call.outcome for call in caught.value.calls]
+
+
+async def test_what_is_stored_is_given_though_no_more_can_be_made(encoder: AudioEncoder) -> None:
+    """As many flights as are allowed stop calls, not reading."""
+    store, voice = _Store(), _Held()
+    synthesizer = _synthesizer(store, encoder)
+    stored = await _speak(synthesizer, NamedVoice("one"), request=replace(REQUEST, text="Good night, owl."))
+    speaking = asyncio.create_task(_speak(synthesizer, voice))
+    await voice.called.wait()
+    found = await _speak(synthesizer, voice, request=replace(REQUEST, text="Good night, owl."))
     with pytest.raises(SpeechError):
-        await synthesizer.speak(_order(voice, replace(REQUEST, text="Good night, wolf.")), "", _nobody)
+        await _speak(synthesizer, voice, request=replace(REQUEST, text="Good night, wolf."))
     voice.go_on.set()
     await speaking
 
-    assert (KEPT, True) == (spoken.segment, spoken.cached)
+    assert (stored.segment, True) == (found.segment, found.cached)
 
 
-async def test_a_cache_that_does_not_answer_is_a_miss(encoder: AudioEncoder) -> None:
-    """The segment is made."""
-    voice = NamedVoice("one")
-    spoken = await _synthesizer(_Cache(CacheError("down")), encoder).speak(_order(voice), "", _nobody)
+async def test_no_provider_is_called_where_the_store_does_not_answer(encoder: AudioEncoder) -> None:
+    """What it makes could not be stored."""
+    store, voice = _Store(), NamedVoice("one")
+    store.away = True
+    with pytest.raises(SpeechError, match="UPSTREAM_UNAVAILABLE"):
+        await _speak(_synthesizer(store, encoder), voice)
 
-    assert (1, False) == (voice.journal.calls, spoken.cached)
+    assert 0 == voice.journal.calls
 
 
-async def test_a_failure_tells_every_call_and_keeps_nothing(encoder: AudioEncoder) -> None:
+async def test_a_failure_reports_every_call_and_stores_nothing(encoder: AudioEncoder) -> None:
     """With its reason."""
-    cache, voice = _Cache(), NamedVoice("one", faults({"kind": "garbage", "times": None}))
+    store, voice = _Store(), NamedVoice("one", faults({"kind": "garbage", "times": None}))
     with pytest.raises(SpeechError) as caught:
-        await _synthesizer(cache, encoder).speak(_order(voice), "", _nobody)
+        await _speak(_synthesizer(store, encoder), voice)
 
+    assert isinstance(caught.value.error, ProviderError)
     assert ProviderErrorKind.TRUNCATED is caught.value.error.kind
     assert [(CallOutcome.FAILED, "truncated")] * 2 == [(call.outcome, call.reason) for call in caught.value.calls]
-    assert [] == cache.kept
+    assert [] == store.stored
+
+
+async def test_a_provider_is_called_when_it_is_the_turn_of_the_segment(encoder: AudioEncoder) -> None:
+    """Whatever is looked up first."""
+    store, voice = _Store(), NamedVoice("one")
+    synthesizer = _synthesizer(store, encoder)
+    first = Turn()
+    speaking = asyncio.create_task(
+        synthesizer.speak(_order(voice), "", first.following(), _no_late_call, need=AudioNeed.NONE)
+    )
+    await store.looked_up.wait()
+    await asyncio.sleep(0)
+    before = voice.journal.calls
+    first.pass_on()
+    await speaking
+
+    assert (0, 1) == (before, voice.journal.calls)
 
 
 async def test_a_pause_is_the_same_silence_each_time(encoder: AudioEncoder) -> None:
     """So that a narration with one can be resumed."""
-    cache = _Cache()
-    synthesizer = _synthesizer(cache, encoder)
-    first = await synthesizer.pause(NamedVoice("one").metadata, REQUEST, MP3_44100_128, "")
-    second = await synthesizer.pause(NamedVoice("one").metadata, REQUEST, MP3_44100_128, "")
+    store = _Store()
+    synthesizer = _synthesizer(store, encoder)
+    order = _order(NamedVoice("one"))
+    first = await synthesizer.pause(order, "", need=AudioNeed.BYTES)
+    second = await synthesizer.pause(order, "", need=AudioNeed.BYTES)
 
-    assert first.segment == second.segment == cache.kept[0]
+    assert [(first.segment, "")] == store.stored
+    assert (first.segment, first.audio) == (second.segment, second.audio)
     assert 0.4 <= first.segment.samples / first.segment.sample_rate < 0.6
