@@ -12,25 +12,25 @@ from support.supabase_lite import Lite
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from servicekit.resilience.manager import BreakerManager
-from standins.storage_kit import FINGERPRINT, LEASE, ManualClock, audio_messages, checkpoint, new_story
+from standins.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, new_story, speech
 from storage_service import states
-from storage_service.audio import AudioLibrary
-from storage_service.records import AudioKey, Cancel, Erased, KeptAudio, RepeatKey, Retry
-from storage_service.supabase.audio_bucket import AudioBucket
+from storage_service.records import Blob, Cancel, Erased, ObjectKey, ObjectKind, RepeatKey, Retry, StoredAudio
 from storage_service.supabase.connection import DATABASE, Connection, breaker_config
 from storage_service.supabase.failures import SupabaseDefectError
+from storage_service.supabase.object_bucket import ObjectBucket
+from storage_service.supabase.object_notes import SupabaseObjectNotes
 from storage_service.supabase.profile_store import SupabaseProfileStore
 from storage_service.supabase.removals import SupabaseRemovalStore
+from storage_service.supabase.segment_store import SupabaseSegmentStore
 from storage_service.supabase.story_store import SupabaseStoryStore
 from tale.common.v1 import common_pb2
-from tale.storage.v1 import storage_pb2
 
 ME = "mia"
 SOON = 0.1
 """Stands for the ten seconds that Supabase has to answer."""
 DATA = bytes(range(256)) * 12_000
 EVERY_TRY = 3
-DAY = 86_400
+HOUR = 3_600 * 1_000_000
 
 
 class Watch:
@@ -56,8 +56,9 @@ class Store:
         self.stories = SupabaseStoryStore(self.connection)
         self.profiles = SupabaseProfileStore(self.connection)
         self.removals = SupabaseRemovalStore(self.connection)
-        self.files = AudioBucket(self.connection, self.clock)
-        self.audio = AudioLibrary(self.stories, self.files, max_bytes=1 << 30, idle_seconds=5)
+        self.segments = SupabaseSegmentStore(self.connection)
+        self.objects = SupabaseObjectNotes(self.connection)
+        self.files = ObjectBucket(self.connection, self.clock)
 
     @property
     def circuit(self) -> str:
@@ -68,20 +69,20 @@ class Store:
         """Id of a new story whose lease has token 1."""
         return (await self.stories.create(ME, new_story(lease=LEASE)))[0].story.id
 
-    async def write(self, story_id: str, data: bytes = DATA) -> common_pb2.StoryAudio:
-        """Keeps the audio of a story."""
-        header, *pieces = audio_messages(story_id, 1, new_id(), data)
-
-        async def following() -> AsyncIterator[storage_pb2.WriteAudioRequest]:
-            for piece in pieces:
-                yield piece
-
-        return await self.audio.write(header.header, following())
+    async def write(self, story_id: str) -> common_pb2.StoryAudio:
+        """Stores the audio of a story."""
+        (key,) = await self.objects.note(ObjectKind.AUDIO, 1)
+        async with self.files.upload(key, content_type="audio/mpeg") as upload:
+            await upload.write(DATA)
+            digest = await upload.publish()
+        audio = common_pb2.StoryAudio(audio_id=new_id(), size_bytes=digest.size, sha256=digest.sha256)
+        return (await self.stories.attach_audio(story_id, 1, audio, key)).audio
 
     async def read(self, story_id: str) -> bytes:
         """The audio of a story."""
-        kept = await self.audio.find(ME, story_id, "")
-        return b"".join([chunk async for chunk in self.audio.read(ME, kept, offset=0, limit=None)])
+        stored = await self.stories.find_audio(ME, story_id, "")
+        assert isinstance(stored, StoredAudio)
+        return b"".join([block async for block in self.files.read(stored.blob)])
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ async def test_while_supabase_is_away_every_call_says_so_and_then_goes_on(store:
     calls: list[Awaitable[object]] = [
         store.stories.get(ME, story_id, full=True),
         store.stories.list_page(ME, common_pb2.StoryFilter(), limit=1, after=None),
-        store.stories.find_audio(ME, story_id),
+        store.stories.find_audio(ME, story_id, ""),
     ]
     away = (grpc.StatusCode.UNAVAILABLE, "NETWORK_ERROR")
     assert [away] * 3 == [await failure(call) for call in calls]
@@ -131,15 +132,15 @@ async def test_after_ten_failures_it_is_left_alone_for_half_a_minute(store: Stor
     """Then one call finds out."""
     faults.down = True
     for _ in range(4):
-        await failure(store.stories.find_audio(ME, new_id()))
+        await failure(store.stories.find_audio(ME, new_id(), ""))
     assert "open" == store.circuit
     asked = len(faults.asked)
     assert 10 == asked
-    assert (grpc.StatusCode.UNAVAILABLE, "CIRCUIT_OPEN") == await failure(store.stories.find_audio(ME, new_id()))
+    assert (grpc.StatusCode.UNAVAILABLE, "CIRCUIT_OPEN") == await failure(store.stories.find_audio(ME, new_id(), ""))
     assert asked == len(faults.asked)
     store.watch.now = 30.0
     faults.down = False
-    assert (grpc.StatusCode.NOT_FOUND, "STORY_NOT_FOUND") == await failure(store.stories.find_audio(ME, new_id()))
+    assert (grpc.StatusCode.NOT_FOUND, "STORY_NOT_FOUND") == await failure(store.stories.find_audio(ME, new_id(), ""))
     assert "closed" == store.circuit
 
 
@@ -331,7 +332,7 @@ async def test_a_missing_schema_is_said_with_its_mend(store: Store, faults: Prox
     """The operator reads what to do."""
     faults.plan(Fault("answer", status=404, body={"code": "PGRST202", "message": "no function"}))
     with pytest.raises(DomainError, match="python -m storage_service migrate"):
-        await store.stories.find_audio(ME, new_id())
+        await store.stories.find_audio(ME, new_id(), "")
 
 
 PAGE = {"Content-Type": "text/html; charset=utf-8"}
@@ -356,7 +357,7 @@ async def test_what_is_no_supabase_is_said_with_the_variable(store: Store, fault
     """It does not count as "there is none"; it is asked once, and the circuit stays closed."""
     faults.plan(fault)
     with pytest.raises(DomainError, match="SUPABASE_URL") as caught:
-        await store.stories.find_audio(ME, new_id())
+        await store.stories.find_audio(ME, new_id(), "")
     assert grpc.StatusCode.UNAVAILABLE is caught.value.code
     assert "secret words" not in caught.value.message
     assert 0 == store.circuits.get(DATABASE).snapshot().failed_calls
@@ -377,27 +378,49 @@ async def test_a_page_in_place_of_a_file_is_no_damaged_file(store: Store, faults
     assert DATA == await store.read(story_id)
 
 
-async def test_an_erasure_whose_answer_was_lost_is_told_and_can_be_repeated(store: Store, faults: Proxy) -> None:
-    """It is not done twice unasked; who asks again within a day is not told that there was no such child."""
+async def test_an_erasure_whose_answer_was_lost_is_finished_by_the_next(store: Store, faults: Proxy) -> None:
+    """It is not done twice unasked, and the objects that are still to be removed are returned again."""
     mia = await store.profiles.create(ME, common_pb2.Child(name="Mia"), None)
+    story_id = (await store.stories.create(ME, new_story(child_id=mia.id, lease=LEASE)))[0].story.id
+    await store.write(story_id)
+    (one,) = speech([100])
+    (key,) = await store.objects.note(ObjectKind.SEGMENT, 1)
+    await store.segments.add(one.stored, key, story_id)
     faults.asked.clear()
     faults.plan(Fault("reset", at="erase_child", late=True))
-    lost = await failure(store.removals.erase_child(ME, mia.id, most=10))
+    lost = await failure(store.removals.erase_child(ME, mia.id))
     assert (grpc.StatusCode.UNAVAILABLE, "NETWORK_ERROR") == lost
     assert ["/rest/v1/rpc/erase_child"] == faults.asked
-    assert Erased(0, [], more=False) == await store.removals.erase_child(ME, mia.id, most=10)
+    erased = await store.removals.erase_child(ME, mia.id)
+    assert 0 == erased.story_count
+    assert 1 == erased.audio_count
+    assert 1 == erased.segment_count
+    await store.files.remove(erased.dropped)
+    await store.objects.remove_notes(erased.dropped)
+    assert Erased(0, []) == await store.removals.erase_child(ME, mia.id)
     stranger = (grpc.StatusCode.NOT_FOUND, "CHILD_NOT_FOUND")
-    assert stranger == await failure(store.removals.erase_child("ben", mia.id, most=10))
-    assert stranger == await failure(store.removals.erase_child(ME, new_id(), most=10))
-    store.clock.advance(DAY)
-    assert stranger == await failure(store.removals.erase_child(ME, mia.id, most=10))
+    assert stranger == await failure(store.removals.erase_child("ben", mia.id))
+    assert stranger == await failure(store.removals.erase_child(ME, new_id()))
+
+
+@pytest.mark.parametrize("function", ["add_segment", "note_objects"])
+async def test_a_segment_whose_answer_was_lost_is_stored_once(store: Store, faults: Proxy, function: str) -> None:
+    """The repetition finds what the first try stored, and says that it is new."""
+    (one,) = speech([100])
+    story_id = await store.story()
+    faults.plan(Fault("reset", at=function, late=True))
+    (key,) = await store.objects.note(ObjectKind.SEGMENT, 1)
+    added = await store.segments.add(one.stored, key, story_id)
+    assert added.created
+    assert 100 == added.stored_bytes
+    assert [] == await store.objects.take_deleted(grace=HOUR, most=10)
 
 
 async def test_our_own_defect_stays_one(store: Store, faults: Proxy) -> None:
     """What should not have been asked is neither repeated nor blamed on Supabase."""
     faults.plan(Fault("answer", status=400, body={"code": "42601", "message": "syntax error at a child's name"}))
     with pytest.raises(SupabaseDefectError) as caught:
-        await store.stories.find_audio(ME, new_id())
+        await store.stories.find_audio(ME, new_id(), "")
     assert "HTTP 400, 42601" == str(caught.value)
     assert 0 == store.circuits.get(DATABASE).snapshot().failed_calls
 
@@ -424,17 +447,21 @@ async def test_audio_survives_an_upload_that_is_cut(store: Store, faults: Proxy)
 
 @pytest.mark.parametrize("kind", ["cut", "halve"])
 async def test_an_upload_that_never_arrives_leaves_no_audio(store: Store, faults: Proxy, kind: Kind) -> None:
-    """The story has none, what there is of the file is swept, and the next upload goes through."""
+    """The story has none, what there is of the file is removed by its note, and the next upload goes through."""
     story_id = await store.story()
     faults.plan(Fault(kind, at="/object/tales/", method="POST"), times=EVERY_TRY)
     code, _ = await failure(store.write(story_id))
     assert grpc.StatusCode.UNAVAILABLE is code
-    assert None is await store.stories.find_audio(ME, story_id)
+    assert None is await store.stories.find_audio(ME, story_id, "")
     store.clock.advance(10)
-    assert 1 == await store.files.sweep(store.stories.known_audio, grace=0)
+    (left,) = await store.objects.take_deleted(grace=0, most=10)
+    assert ObjectKind.AUDIO is left.kind
+    await store.files.remove([left])
+    await store.objects.remove_notes([left])
     await store.write(story_id)
+    store.clock.advance(10)
     assert DATA == await store.read(story_id)
-    assert 0 == await store.files.sweep(store.stories.known_audio, grace=0)
+    assert [] == await store.objects.take_deleted(grace=0, most=10)
 
 
 async def test_audio_is_not_thrown_away_when_the_answer_about_it_is_lost(store: Store, faults: Proxy) -> None:
@@ -479,7 +506,6 @@ async def test_each_refusal_of_a_file_is_told_apart(
 
 async def test_a_range_is_asked_for_as_a_range(store: Store, faults: Proxy) -> None:
     """A server that knows ranges sends no more than that, and the first byte is where it should be."""
-    audio = common_pb2.StoryAudio(size_bytes=len(DATA), sha256=hashlib.sha256(DATA).digest())
     part = DATA[1_000:3_000]
     # What Storage answers; the stand-in sends all of it.
     faults.plan(
@@ -491,6 +517,6 @@ async def test_a_range_is_asked_for_as_a_range(store: Store, faults: Proxy) -> N
             headers={"Content-Range": f"bytes 1000-2999/{len(DATA)}", "Content-Type": "audio/mpeg; charset=latin-1"},
         )
     )
-    kept = KeptAudio(audio, AudioKey(new_id(), new_id()))
-    blocks = [block async for block in store.files.read(kept, offset=1_000, limit=2_000)]
+    blob = Blob(ObjectKey(ObjectKind.SEGMENT, new_id()), len(DATA), hashlib.sha256(DATA).digest())
+    blocks = [block async for block in store.files.read(blob, offset=1_000, limit=2_000)]
     assert part == b"".join(blocks)
