@@ -2,12 +2,16 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
+from support.servers import running
 from support.voice_segments import KEY, WORDS, fake_storage, remote, segment
 
 from servicekit.context import RequestContext, bound
 from servicekit.ids import new_id
+from storage_service.bootstrap import build_app
+from storage_service.settings import StorageSettings
 from voice_service.segments.memory import MemorySegments
 from voice_service.segments.ports import SegmentMissingError, SegmentStore
 
@@ -15,13 +19,18 @@ OTHER = "b" * 64
 LARGE = bytes(range(256)) * 10_000
 
 
-@pytest.fixture(params=["memory", "fake storage"])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[SegmentStore]:
+@pytest.fixture(params=["memory", "fake storage", "storage"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SegmentStore]:
     """A store that is empty."""
     async with AsyncExitStack() as stack:
         stack.enter_context(bound(RequestContext(new_id(), "local")))
         if request.param == "memory":
             yield MemorySegments()
+        elif request.param == "storage":
+            settings = StorageSettings(listen="127.0.0.1:0", ops_listen="127.0.0.1:0", data_dir=tmp_path)
+            storage = running(build_app(settings), settings=settings, service="storage")
+            service = await stack.enter_async_context(storage)
+            yield await stack.enter_async_context(remote(service.address))
         else:
             _, address = await stack.enter_async_context(fake_storage())
             yield await stack.enter_async_context(remote(address))

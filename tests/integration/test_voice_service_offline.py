@@ -51,12 +51,12 @@ async def test_every_language_is_read(
 ) -> None:
     """By a voice of its own, or by the default voice with a warning; and it is resumed alike."""
     told = await voice.tell(text, language_code=language)
-    again = await voice.tell(text, language_code=language, pinned=told.header, spoken_so_far=told.segments)
+    again = await voice.tell(text, language_code=language, pinned=told.header, spoken_so_far=told.segments[:1])
 
     assert (None, None) == (told.error, again.error)
     assert (warnings, {voice_id}) == (
         [each.reason for each in told.warnings],
         {each.voice_id for each in told.segments},
     )
-    assert told.audio == again.audio
+    assert told.audio[told.segments[0].audio.end :] == again.audio
     assert len(told.audio) > 16_000
