@@ -1,4 +1,4 @@
-"""Is everything there that the store needs?"""
+"""Checks that the schema and the bucket are as the store needs them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SCHEMA_VERSION: Final = 1
 async def check(client: Client) -> None:
     """Asks for the schema and for the bucket.
 
-    Raises ConfigurationError, which names the variable and the mend, where the key is refused or something is missing,
+    Raises ConfigurationError, which names the variable and the remedy, where the key is refused or a part is missing,
     and SupabaseError where Supabase does not answer.
     """
     try:

@@ -88,7 +88,7 @@ class Client:
                 if data.lstrip().startswith("<"):
                     raise MisaddressedError(status=_OK)
                 # What is no JSON comes out as text; no function of ours answers with text.
-                raise SupabaseError(ProviderErrorKind.TRANSPORT, "the answer can not be read", undone=False)
+                raise SupabaseError(ProviderErrorKind.TRANSPORT, "the answer cannot be read", undone=False)
         return data
 
     async def bucket(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class Client:
                 answer = await self._session.get(self._url("bucket", self._bucket))
             said = answer.json()
             if not isinstance(said, dict):
-                raise SupabaseError(ProviderErrorKind.TRANSPORT, "the answer can not be read", undone=False)
+                raise SupabaseError(ProviderErrorKind.TRANSPORT, "the answer cannot be read", undone=False)
         return said
 
     async def upload(self, path: str, source: bytes | BufferedReader[Any], *, content_type: str, sha256: str) -> None:
@@ -209,4 +209,4 @@ class _typed:  # noqa: N801 - used like a function
             raise SupabaseError(ProviderErrorKind.TRANSPORT, "the connection failed", undone=undone) from error
         if isinstance(error, ValidationError | ValueError | httpx.HTTPError | KeyError):
             # A page of a proxy, or half an answer.
-            raise SupabaseError(ProviderErrorKind.TRANSPORT, "the answer can not be read", undone=False) from error
+            raise SupabaseError(ProviderErrorKind.TRANSPORT, "the answer cannot be read", undone=False) from error

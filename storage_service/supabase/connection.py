@@ -82,7 +82,7 @@ class Connection:
     async def rpc(
         self, function: str, *, safe: bool = True, on_retry: Callable[[], None] | None = None, **params: object
     ) -> Any:
-        """What a function of the schema answers; `on_retry` is told of each repetition."""
+        """Returns what a function of the schema answers; `on_retry` is called before each repetition."""
         given = {f"p_{name}": value for name, value in params.items()}
         return await self.run(DATABASE, lambda client: client.rpc(function, given), safe=safe, on_retry=on_retry)
 
@@ -94,7 +94,7 @@ class Connection:
         safe: bool = True,
         on_retry: Callable[[], None] | None = None,
     ) -> T:
-        """What `call` gives, by that circuit."""
+        """Returns what `call` returns, behind that circuit breaker."""
         if len(self._running) >= _MOST_AT_ONCE:
             raise unavailable("STORAGE_BUSY", "Too many calls are waiting for the store.")
         task = asyncio.create_task(self._attempts(circuit, call, safe=safe, on_retry=on_retry))
@@ -143,5 +143,5 @@ class Connection:
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            # Its caller may be gone: the failure is nobody's then.
+            # Its caller may be gone; a failure that is never looked at would be logged as a defect.
             task.exception()

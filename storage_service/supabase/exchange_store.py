@@ -22,7 +22,7 @@ _PAGE: Final = 500
 
 
 class SupabaseExchangeStore:
-    """Carries over what the schema `tales` keeps; see ExchangeStore for the methods."""
+    """Carries over what the schema `tales` stores; see ExchangeStore for the methods."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -62,15 +62,15 @@ class SupabaseExchangeStore:
         return None
 
     async def keep_lines(self, lines: Sequence[Line]) -> int:
-        """Keeps what is new."""
+        """Stores what is new."""
         return int(await self._connection.rpc("import_rows", rows=[from_line(line) for line in lines]))
 
     async def missing(self, story_ids: Collection[str]) -> Collection[str]:
-        """Those that are neither kept nor deleted."""
+        """Returns those that are neither stored nor deleted."""
         return set(await self._connection.rpc("missing_stories", story_ids=sorted(story_ids)))
 
     async def keep_story(self, record: storage_pb2.StoryRecord, key: ObjectKey | None) -> bool:
-        """Keeps a story."""
+        """Stores a story."""
         repeated: list[bool] = []
         answer = await self._connection.rpc(
             "import_story",
@@ -82,7 +82,7 @@ class SupabaseExchangeStore:
             audio=None if key is None else _audio(record.story.audio, key),
         )
         refusals.check(answer, record.story.id)
-        # The first try may have kept it, and its answer was lost.
+        # The first try may have stored it, and its answer was lost.
         return answer["created"] or bool(repeated)
 
     async def _whole(self, owner: str, story_id: str) -> tuple[storage_pb2.StoryRecord, Blob | None]:

@@ -8,7 +8,7 @@ from storage_service.supabase.wire import to_base64, to_name
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
-_KEPT_APART: Final = (
+_STORED_APART: Final = (
     "id",
     "state",
     "revision",
@@ -39,7 +39,7 @@ def from_record(record: storage_pb2.StoryRecord) -> dict[str, Any]:
     story, run = record.story, record.run
     begun = common_pb2.Story()
     begun.CopyFrom(story)
-    for field in _KEPT_APART:
+    for field in _STORED_APART:
         begun.ClearField(field)
     final = states.is_final(story.state)
     return {
@@ -68,7 +68,7 @@ def from_record(record: storage_pb2.StoryRecord) -> dict[str, Any]:
         "lease_token": run.lease_token,
         "started_at": run.start_time.ToJsonString() if run.HasField("start_time") else None,
         "pickup_count": run.pickup_count,
-        # Who held it is elsewhere: the next claim is one after a hand-over.
+        # Its run is elsewhere: the next claim counts as one after a hand-over.
         "handed_over": not final and run.HasField("start_time"),
         "spec": encoded(record.spec),
         "story": encoded(begun),

@@ -1,4 +1,4 @@
-"""How Supabase fails: told apart by status and code, with what can be done about each.
+"""Tells apart how Supabase fails, by status and code, and what can be done about it.
 
 Codes: https://docs.postgrest.org/en/stable/references/errors.html (PGRST…, SQLSTATE) and
 https://supabase.com/docs/guides/storage/debugging/error-codes (Storage says its status in the body too).
@@ -71,7 +71,7 @@ class SchemaMismatchError(SupabaseError):
 
     @property
     def treatment(self) -> Treatment:
-        """Nothing but a mend helps."""
+        """Only the remedy helps."""
         return replace(_NOTHING, code=grpc.StatusCode.FAILED_PRECONDITION, reason="INVALID_CONFIGURATION")
 
 
@@ -84,7 +84,7 @@ class MisaddressedError(SupabaseError):
 
     @property
     def treatment(self) -> Treatment:
-        """To be mended, unless a proxy on the way is in disorder; nothing against Supabase's health."""
+        """A setting to fix, unless a proxy on the way fails; it does not count against Supabase's health."""
         return replace(_NOTHING, code=grpc.StatusCode.UNAVAILABLE, reason="UPSTREAM_UNAVAILABLE")
 
 
@@ -138,12 +138,12 @@ class RuleError(SupabaseError):
 
     @property
     def treatment(self) -> Treatment:
-        """The caller's to mend."""
+        """The caller fixes it."""
         return replace(_NOTHING, code=grpc.StatusCode.INVALID_ARGUMENT, reason="VALIDATION_FAILED")
 
 
 class SupabaseDefectError(Exception):
-    """Supabase refused what this program should not have asked; `code` says why, and no text of its answer is kept."""
+    """Supabase refused what this program should not have asked; `code` says why; its text is dropped."""
 
     def __init__(self, status: int, code: str) -> None:
         super().__init__(f"HTTP {status}, {code or 'no code'}")

@@ -34,6 +34,6 @@ def from_position(after: Position | None) -> dict[str, str] | None:
 
 
 def _rounded_up(time: Timestamp) -> str:
-    # Kept times are whole microseconds: "at or after" and "before" hold for a bound between two of them when it is
+    # Stored times are whole microseconds: "at or after" and "before" hold for a bound between two of them when it is
     # rounded up.
     return to_time_text(time.seconds * 1_000_000 - (-time.nanos // 1_000))

@@ -50,7 +50,7 @@ async def migrate(url: str, tell: Callable[[str], None]) -> int:
     """Applies what is missing, each migration in a transaction, and notes it; how many.
 
     `url` is the connection string of the database; `tell` is given a line for each. Two at once wait for each other.
-    ConfigurationError where the database can not be reached, or does not take a migration.
+    ConfigurationError where the database cannot be reached, or does not take a migration.
     """
     known = migrations()
     # It loads libpq.
@@ -59,7 +59,7 @@ async def migrate(url: str, tell: Callable[[str], None]) -> int:
 
 
 def _migrate(url: str, known: Sequence[Migration], tell: Callable[[str], None]) -> int:
-    import psycopg  # noqa: PLC0415 - who only serves needs none
+    import psycopg  # noqa: PLC0415 - a service that only serves needs none
 
     try:
         with psycopg.connect(url, autocommit=True, connect_timeout=_CONNECT_SECONDS) as connection:

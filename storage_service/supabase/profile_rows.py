@@ -37,7 +37,7 @@ def to_profile(kind: type[Profile], row: Mapping[str, Any]) -> Profile:
 
 
 def from_profile(profile: common_pb2.Child | common_pb2.Hero, fields: Collection[str] | None = None) -> dict[str, Any]:
-    """The columns that a message gives: those named by `fields`, or all; an unset number with presence is null."""
+    """Returns the columns of a message: those named by `fields`, or all; an unset number with presence is null."""
     columns = {}
     for name, field in profile.DESCRIPTOR.fields_by_name.items():
         if name not in SET_BY_US and (fields is None or name in fields):

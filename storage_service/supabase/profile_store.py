@@ -12,13 +12,13 @@ from storage_service.supabase.rows import from_repeat
 
 
 class SupabaseProfileStore:
-    """Keeps children and heroes in the schema `tales`; see ProfileStore for the methods."""
+    """Stores children and heroes in the schema `tales`; see ProfileStore for the methods."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def create(self, owner: str, profile: Profile, repeat: RepeatKey | None) -> Profile:
-        """Keeps a profile, or finds the kept one."""
+        """Stores a profile, or finds the stored one."""
         kind = type(profile)
         # Made here, so that the call can be repeated.
         profile_id = new_id()

@@ -19,7 +19,7 @@ _TIMES: Final = {"create_time": "created_at", "update_time": "updated_at", "end_
 
 
 def to_record(row: Mapping[str, Any]) -> storage_pb2.StoryRecord:
-    """A story as `tales.story_record` gives it."""
+    """A story as `tales.story_record` returns it."""
     record = storage_pb2.StoryRecord(owner=row["owner"], story=_to_story(row), run=_to_run(row))
     record.spec.ParseFromString(from_base64(row["spec"]))
     parent = row["parent"]
@@ -69,7 +69,7 @@ def from_lease(lease: Lease | None) -> int | None:
 
 
 def from_problems(problems: Sequence[common_pb2.Problem]) -> list[dict[str, str]]:
-    """Problems to keep; the same one is the same row."""
+    """Problems to store; the same one is the same row."""
     return [
         {"reason": to_text(problem.reason), "problem": to_base64(problem.SerializeToString(deterministic=True))}
         for problem in problems

@@ -17,7 +17,7 @@ _KEY: Final = re.compile(r"[!-~]{8,4096}")
 
 
 def config_of(settings: StorageSettings) -> SupabaseConfig:
-    """How to reach the project; ConfigurationError where something is not set or can not be it."""
+    """How to reach the project; ConfigurationError where something is not set or not valid."""
     if not settings.supabase_url:
         raise ConfigurationError(
             "SUPABASE_URL must be set to the address of the project, such as https://abc.supabase.co"

@@ -7,16 +7,16 @@ from storage_service.supabase.rows import KIND, encoded
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
-_KEPT_APART: Final = ("voice", "problems", "narrate", "embedded_parts")
+_STORED_APART: Final = ("voice", "problems", "narrate", "embedded_parts")
 """Fields of a new story that have columns or tables of their own."""
 
 
 def from_new(new: NewStory) -> dict[str, Any]:
-    """The columns of a new story. The kept child and hero are put in by the database."""
+    """The columns of a new story. The database adds the stored child and hero."""
     story = new.story
     begun = common_pb2.Story()
     begun.CopyFrom(story)
-    for field in _KEPT_APART:
+    for field in _STORED_APART:
         begun.ClearField(field)
     if story.child_id:
         begun.ClearField("child")

@@ -42,15 +42,15 @@ _log: Final = structlog.stdlib.get_logger("storage_service.supabase")
 
 
 class SupabaseStoryStore:
-    """Keeps stories in the schema `tales`; see StoryStore for the methods."""
+    """Stores stories in the schema `tales`; see StoryStore for the methods."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def open(self) -> None:
-        """Builds the client and sees to it that schema and bucket are there; ConfigurationError with the mend.
+        """Builds the client and checks schema and bucket; ConfigurationError with the remedy.
 
-        Where Supabase does not answer, the service begins without it: it may be there later.
+        Where Supabase does not answer, the service starts all the same: Supabase may answer later.
         """
         try:
             await check(await self._connection.client())
@@ -64,7 +64,7 @@ class SupabaseStoryStore:
         await self._connection.close()
 
     async def create(self, owner: str, new: NewStory) -> tuple[storage_pb2.StoryRecord, bool]:
-        """Keeps a new story, or finds the kept one."""
+        """Stores a new story, or finds the stored one."""
         repeated = []
         answer = await self._connection.rpc(
             "create_story",
@@ -171,7 +171,7 @@ class SupabaseStoryStore:
     async def checkpoint(
         self, lease_duration: int, checkpoints: Sequence[storage_pb2.StoryCheckpoint]
     ) -> Sequence[storage_pb2.CheckpointResult]:
-        """Keeps what runs have made."""
+        """Stores what runs have made."""
         verdicts = await self._connection.rpc(
             "checkpoint_stories",
             lease_us=lease_duration,
@@ -182,7 +182,7 @@ class SupabaseStoryStore:
         return [to_result(verdict) for verdict in verdicts]
 
     async def release(self, leases: Sequence[storage_pb2.HeldLease]) -> int:
-        """Gives leases back."""
+        """Releases leases."""
         given = [{"id": lease.story_id, "lease_token": lease.lease_token} for lease in leases]
         return int(await self._connection.rpc("release_stories", leases=given))
 
@@ -197,7 +197,7 @@ class SupabaseStoryStore:
     async def attach_audio(
         self, story_id: str, lease_token: int, audio: common_pb2.StoryAudio, key: ObjectKey
     ) -> Attached:
-        """Gives a story its audio."""
+        """Makes an object the audio of a story."""
         answer = await self._connection.rpc(
             "attach_audio",
             story_id=story_id,

@@ -1,4 +1,4 @@
--- Schema `tales`: what the storage service keeps. Ids are UUIDv7 made by the service. Columns of type bytea that are not
+-- Schema `tales`: what the storage service stores. Ids are UUIDv7 made by the service. Columns of type bytea that are not
 -- hashes hold serialized messages of tale.common.v1 and tale.storage.v1; what is asked for by value, or worth reading by
 -- an operator, has a column of its own.
 
@@ -89,7 +89,7 @@ create table tales.heroes (
   updated_at timestamptz not null
 );
 
--- The ids of child, hero and parent are no foreign keys: a story keeps them when what they name is deleted.
+-- The ids of child, hero and parent are no foreign keys: a story retains them when what they name is deleted.
 create table tales.stories (
   id uuid primary key,
   owner text not null check (owner <> ''),
@@ -278,7 +278,7 @@ create function tales.now() returns timestamptz
   language sql stable
   return coalesce(nullif(current_setting('tales.now', true), '')::timestamptz, clock_timestamp());
 
--- Sets and gives the time that a call goes by: `p_now`, or by default the clock of the database, which all replicas of
+-- Sets and returns the time that a call goes by: `p_now`, or by default the clock of the database, which all replicas of
 -- the service share.
 create function tales.begin_call(p_now timestamptz) returns timestamptz
   language plpgsql

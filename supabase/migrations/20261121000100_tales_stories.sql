@@ -158,7 +158,7 @@ exception when sqlstate 'TALES' then
 end
 $$;
 
--- Keeps a story unless its request or id is known. `p_story` holds the columns that are given by value; `p_request` and
+-- Stores a story unless its request or id is known. `p_story` holds the columns that are given by value; `p_request` and
 -- `p_lease_us` may be null. The stored child and hero are taken into it as they are now.
 create function tales.create_story(
   p_owner text, p_story jsonb, p_problems jsonb, p_request jsonb, p_lease_us bigint, p_now timestamptz default null

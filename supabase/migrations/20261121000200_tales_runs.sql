@@ -39,7 +39,7 @@ begin
 end
 $$;
 
--- Gives leases back ([{id, lease_token}]) for others to take at once; how many were held with the token given.
+-- Releases leases ([{id, lease_token}]) for others to take at once; how many were held with the token given.
 create function tales.release_stories(p_leases jsonb) returns integer
   language plpgsql
 as $$

@@ -17,7 +17,7 @@ begin
 end
 $$;
 
--- Keeps a profile under `p_id`, or gives the one that the request made before. `p_request` may be null.
+-- Stores a profile under `p_id`, or returns the one that the request made before. `p_request` may be null.
 create function tales.create_profile(
   p_owner text, p_kind text, p_id uuid, p_profile jsonb, p_request jsonb, p_now timestamptz default null
 ) returns jsonb

@@ -55,10 +55,10 @@ async def test_the_commands_set_a_project_up(database: str, supabase_lite: Lite)
 
 
 async def test_the_exit_codes_tell_what_to_do(supabase_lite: Lite) -> None:
-    """1: try again; 2: mend what the line names."""
+    """1: try again; 2: fix what the line names."""
     given = {"STORAGE_BACKEND": "supabase", "SUPABASE_URL": supabase_lite.url, "SUPABASE_KEY": supabase_lite.key}
     check, migrate = (f".venv/bin/python -m storage_service {command}" for command in ("check", "migrate"))
-    assert (1, "storage: SUPABASE_URL can not be used at the moment: the connection failed\n") == await run(
+    assert (1, "storage: SUPABASE_URL cannot be used at the moment: the connection failed\n") == await run(
         check, **{**given, "SUPABASE_URL": "http://127.0.0.1:1"}
     )
     code, output = await run(check, **{**given, "SUPABASE_KEY": "sb_secret_of_somebody_else"})
