@@ -74,7 +74,7 @@ class SegmentLibrary:
             added = await self._segments.add(segment, key, story_id)
         if not added.created:
             await self._objects.drop([key])
-        elif added.stored_bytes > self._max_bytes:
+        elif added.stored_bytes > self._max_bytes and time.monotonic() >= self._next_eviction:
             await self.make_room()
         return added.segment, added.created
 
@@ -106,7 +106,7 @@ class SegmentLibrary:
 
     async def make_room(self) -> None:
         """Evicts segments where there are more than the bound. One eviction runs at a time."""
-        if self._evicting.locked() or time.monotonic() < self._next_eviction:
+        if self._evicting.locked():
             return
         async with self._evicting:
             # The bound itself first: what is within it stays.

@@ -1,64 +1,32 @@
 """The storage service on the wire, over the embedded store."""
 
-import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from support.servers import running
-
-from servicekit.errors import DomainError
-from servicekit.ids import new_id
-from servicekit.status import from_rpc_error
-from standins.storage_kit import (
-    FINGERPRINT,
-    ManualClock,
-    audio_messages,
-    begun_story,
-    checkpoint,
-    create_request,
-    lease_request,
-    segment,
+from support.storage_service import (
+    Storage,
+    created,
+    digest,
+    failure,
+    kept,
+    narrated,
+    narrating,
+    read,
+    service,
+    verdicts,
 )
+
+from servicekit.ids import new_id
+from standins.storage_kit import FINGERPRINT, begun_story, checkpoint, create_request, lease_request
 from storage_service import states
-from storage_service.bootstrap import build_app
-from storage_service.settings import StorageSettings
 from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
-from tale.storage.v1 import storage_pb2, storage_pb2_grpc
+from tale.storage.v1 import storage_pb2
 
-DATA = bytes(range(256)) * 5_000
-MIB = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """A service that runs, and where it keeps what it keeps."""
-
-    stub: "storage_pb2_grpc.StorageServiceAsyncStub"
-    channel: grpc.aio.Channel
-    folder: Path
-    clock: ManualClock
-
-    def files(self) -> list[Path]:
-        """The files of audio that there are, whole or in part."""
-        return list((self.folder / "storage" / "audio").glob("*/*"))
-
-
-@asynccontextmanager
-async def service(folder: Path, clock: ManualClock | None = None, **changes: Any) -> AsyncIterator[Storage]:
-    """The service over a folder."""
-    clock = clock or ManualClock()
-    settings = StorageSettings(
-        listen="127.0.0.1:0", ops_listen="127.0.0.1:0", data_dir=folder, drain_seconds=1, **changes
-    )
-    async with running(build_app(settings, clock=clock), service="storage", settings=settings) as it:
-        yield Storage(storage_pb2_grpc.StorageServiceStub(it.channel), it.channel, folder, clock)
+NOT_ONE = "?"
 
 
 @pytest.fixture
@@ -68,73 +36,24 @@ async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
         yield it
 
 
-async def failure(call: Awaitable[object]) -> DomainError:
-    """What a call fails with, as its caller sees it."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return from_rpc_error(caught.value)
-
-
-async def created(storage: Storage, **changes: object) -> str:
-    """Id of a new story whose lease has token 1."""
-    return (await storage.stub.CreateStory(create_request(**changes))).record.story.id
-
-
-async def kept(storage: Storage, *checkpoints: storage_pb2.StoryCheckpoint) -> None:
-    """Checkpoints that hold."""
-    request = storage_pb2.CheckpointStoriesRequest(lease_duration=Duration(seconds=30), checkpoints=checkpoints)
-    response = await storage.stub.CheckpointStories(request)
-    assert [""] * len(checkpoints) == [result.error.reason for result in response.results]
-
-
-async def narrated(storage: Storage, data: bytes = DATA) -> tuple[str, str]:
-    """A READY story with audio: its id and the audio's."""
-    story_id, audio_id = await created(storage), new_id()
-    header = common_pb2.NarrationHeader(audio_id=audio_id)
-    text: dict[str, Any] = {"text": (0, "Once upon a time."), "content_complete": True}
-    await kept(storage, checkpoint(story_id, state=states.NARRATING, narration=header, segments=[segment(0)], **text))
-    await storage.stub.WriteAudio(iter(audio_messages(story_id, 1, audio_id, data)))
-    await kept(storage, checkpoint(story_id, state=states.READY))
-    return story_id, audio_id
-
-
-async def read(storage: Storage, story_id: str, **changes: Any) -> tuple[common_pb2.StoryAudio, bytes]:
-    """What ReadAudio gives; its offsets are checked on the way."""
-    request = storage_pb2.ReadAudioRequest(story_id=story_id, **changes)
-    header, data = None, b""
-    async for response in storage.stub.ReadAudio(request):
-        if response.WhichOneof("piece") == "header":
-            assert header is None
-            header = response.header
-        else:
-            assert request.offset + len(data) == response.chunk.offset
-            assert len(response.chunk.data) <= 1_048_576
-            data += response.chunk.data
-    assert header is not None
-    return header, data
-
-
 # Stories.
 
 
 async def test_a_story_goes_from_request_to_audio(storage: Storage) -> None:
     """What was written through one call after the other is read back whole."""
-    story_id, audio_id = await narrated(storage)
+    made = await narrated(storage)
     response = await storage.stub.GetStory(
-        storage_pb2.GetStoryRequest(story_id=story_id, view=common_pb2.STORY_VIEW_FULL)
+        storage_pb2.GetStoryRequest(story_id=made.story_id, view=common_pb2.STORY_VIEW_FULL)
     )
     story = response.record.story
-    assert (states.READY, "Once upon a time.", audio_id, len(DATA), hashlib.sha256(DATA).digest()) == (
-        story.state,
-        story.content,
-        story.audio.audio_id,
-        story.audio.size_bytes,
-        story.audio.sha256,
-    )
-    assert [segment(0)] == list(story.audio.segments)
-    header, data = await read(storage, story_id)
-    assert data == DATA
-    assert (audio_id, []) == (header.audio_id, list(header.segments))
+    assert story.state == states.READY
+    assert story.content == "x" * 30
+    assert story.audio.audio_id == made.audio_id
+    assert story.audio.sha256 == digest(made.data)
+    assert list(story.audio.segments) == [one.place for one in made.spoken]
+    header, data = await read(storage, made.story_id)
+    assert data == made.data
+    assert not header.segments
 
 
 async def test_a_record_beyond_what_grpc_carries_is_read_all_the_same(storage: Storage) -> None:
@@ -153,15 +72,14 @@ async def test_a_record_beyond_what_grpc_carries_is_read_all_the_same(storage: S
 async def test_a_restart_loses_nothing(tmp_path: Path) -> None:
     """A service over the same folder has the same stories."""
     async with service(tmp_path) as storage:
-        story_id, _ = await narrated(storage)
-        before = await storage.stub.GetStory(
-            storage_pb2.GetStoryRequest(story_id=story_id, view=common_pb2.STORY_VIEW_FULL)
-        )
+        ready, unfinished = await narrated(storage), await narrating(storage)
+        request = storage_pb2.GetStoryRequest(story_id=ready.story_id, view=common_pb2.STORY_VIEW_FULL)
+        before = await storage.stub.GetStory(request)
     async with service(tmp_path) as storage:
-        assert before == await storage.stub.GetStory(
-            storage_pb2.GetStoryRequest(story_id=story_id, view=common_pb2.STORY_VIEW_FULL)
-        )
-        assert DATA == (await read(storage, story_id))[1]
+        assert before == await storage.stub.GetStory(request)
+        assert (await read(storage, ready.story_id))[1] == ready.data
+        assert (await read(storage, unfinished.story_id))[1] == unfinished.data
+        await storage.stub.FinishAudio(unfinished.finish())
 
 
 async def test_owners_do_not_see_each_other(storage: Storage) -> None:
@@ -191,22 +109,21 @@ async def test_runs_work_across_owners(storage: Storage) -> None:
 
 async def test_changes_arrive_as_they_were_asked_for(storage: Storage) -> None:
     """Each change of the oneof does what its name says."""
-    story_id, audio_id = await narrated(storage)
+    made = await narrated(storage, sizes=[100, 100])
+    story_id, audio_id = made.story_id, made.audio_id
     update = storage.stub.UpdateStory
     rated = await update(storage_pb2.UpdateStoryRequest(story_id=story_id, rating=9, expected_revision=1))
     assert (True, 9, 2) == (rated.changed, rated.record.story.rating, rated.record.story.revision)
     voice = common_pb2.VoiceSelection(provider="offline", voice_id="de")
-    again = storage_pb2.NarrateChange(
-        request_id="r-1", fingerprint=FINGERPRINT, lease=lease_request("other:1"), voice=voice
-    )
+    again = storage_pb2.NarrateChange(request_id="r-1", fingerprint=FINGERPRINT, lease=lease_request(), voice=voice)
     request = storage_pb2.UpdateStoryRequest(story_id=story_id, narrate=again)
     answers = [await update(request), await update(request)]
     assert [True, False] == [answer.changed for answer in answers]
     record = answers[0].record
-    assert (states.NARRATING, "de", "other:1", audio_id) == (
+    assert (states.NARRATING, "de", 2, audio_id) == (
         record.story.state,
         record.story.voice.voice_id,
-        record.run.runner,
+        record.run.lease_token,
         record.story.audio.audio_id,
     )
     cancelled = await update(storage_pb2.UpdateStoryRequest(story_id=story_id, cancel=storage_pb2.CancelChange()))
@@ -259,217 +176,180 @@ async def test_a_full_last_page_has_no_token(storage: Storage) -> None:
     assert (1, "") == (len(response.stories), response.next_page_token)
 
 
-# Audio.
+# Cancelling.
 
 
-@pytest.mark.parametrize(
-    ("offset", "limit"), [(0, None), (1, None), (65_536, 65_536), (70_000, 100), (0, 0), (len(DATA), None)]
-)
-async def test_audio_is_read_from_any_byte(storage: Storage, offset: int, limit: int | None) -> None:
-    """The range is exact to the byte, and its end may be the end."""
-    story_id, audio_id = await narrated(storage)
-    changes: dict[str, Any] = {} if limit is None else {"limit": limit}
-    _, data = await read(storage, story_id, audio_id=audio_id, offset=offset, **changes)
-    assert data == DATA[offset : None if limit is None else offset + limit]
+def started(attempt_id: str) -> common_pb2.Attempt:
+    """A call that is under way."""
+    kind, outcome = common_pb2.ATTEMPT_KIND_SPEECH_CALL, common_pb2.ATTEMPT_OUTCOME_STARTED
+    return common_pb2.Attempt(attempt_id=attempt_id, kind=kind, outcome=outcome, provider="mock")
 
 
-async def test_audio_that_is_not_there_is_not_found(storage: Storage) -> None:
-    """Neither another audio id nor a story without audio gives bytes."""
-    story_id, _ = await narrated(storage)
-    silent = await created(storage)
-    for one, audio_id, reason in (
-        (story_id, new_id(), "AUDIO_NOT_FOUND"),
-        (silent, "", "AUDIO_NOT_FOUND"),
-        (new_id(), "", "STORY_NOT_FOUND"),
-    ):
-        error = await failure(read(storage, one, audio_id=audio_id))
-        assert (grpc.StatusCode.NOT_FOUND, reason) == (error.code, error.reason)
+async def attempts(storage: Storage, story_id: str) -> dict[str, common_pb2.Attempt]:
+    """The ledger."""
+    request = storage_pb2.GetStoryRequest(story_id=story_id, view=common_pb2.STORY_VIEW_FULL)
+    story = (await storage.stub.GetStory(request)).record.story
+    return {attempt.attempt_id: attempt for attempt in story.attempts}
 
 
-async def test_reading_beyond_the_end_is_a_violation(storage: Storage) -> None:
-    """An offset that can not be is said to be so, not answered with nothing."""
-    story_id, _ = await narrated(storage)
-    error = await failure(read(storage, story_id, offset=len(DATA) + 1))
-    assert (grpc.StatusCode.INVALID_ARGUMENT, ["offset"]) == (error.code, [one.field for one in error.violations])
+async def test_cancelling_ends_the_attempts_that_are_under_way(storage: Storage) -> None:
+    """Those that have ended stay as they are, and the lease token stays for what the run still has to say."""
+    story_id, (running, done) = await created(storage), (new_id(), new_id())
+    ended = common_pb2.Attempt(attempt_id=done, outcome=common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
+    await kept(storage, checkpoint(story_id, attempts=[started(running), ended]))
+    cancel = storage_pb2.UpdateStoryRequest(story_id=story_id, cancel=storage_pb2.CancelChange())
+    record = (await storage.stub.UpdateStory(cancel)).record
+    assert record.story.state == states.CANCELLED
+    assert record.run.lease_token == 1
+    ledger = await attempts(storage, story_id)
+    assert ledger[running].outcome == common_pb2.ATTEMPT_OUTCOME_CANCELLED
+    assert ledger[running].end_time.ToMicroseconds() == storage.clock.now()
+    assert ledger[running].provider == "mock"
+    assert ledger[done] == ended
 
 
-async def test_new_audio_takes_the_place_of_the_old(storage: Storage) -> None:
-    """One file a story: the old one goes once the new one is kept."""
-    story_id, _ = await narrated(storage)
-    again = storage_pb2.NarrateChange(lease=lease_request(), voice=common_pb2.VoiceSelection(provider="offline"))
-    await storage.stub.UpdateStory(storage_pb2.UpdateStoryRequest(story_id=story_id, narrate=again))
-    assert DATA == (await read(storage, story_id))[1]
-    new = new_id()
-    for _ in range(2):
-        response = await storage.stub.WriteAudio(iter(audio_messages(story_id, 2, new, b"new audio")))
-        assert (new, 9) == (response.audio.audio_id, response.audio.size_bytes)
-    assert b"new audio" == (await read(storage, story_id))[1]
-    assert 1 == len(storage.files())
+async def test_a_cancelled_run_may_say_what_its_calls_cost(storage: Storage) -> None:
+    """Ledger and generation record are stored; text, state and other tokens are refused."""
+    story_id, call, late = await created(storage), new_id(), new_id()
+    await kept(storage, checkpoint(story_id, attempts=[started(call)]))
+    cancel = storage_pb2.UpdateStoryRequest(story_id=story_id, cancel=storage_pb2.CancelChange())
+    await storage.stub.UpdateStory(cancel)
+    last = checkpoint(story_id, state=states.CANCELLED, generation=storage_pb2.GenerationRecord(model_used="m"))
+    last.attempts.add(attempt_id=call, outcome=common_pb2.ATTEMPT_OUTCOME_CANCELLED, cost_usd=0.5)
+    last.attempts.append(started(late))
+    await kept(storage, last)
+    ledger = await attempts(storage, story_id)
+    assert ledger[call].cost_usd == 0.5
+    assert ledger[late].outcome == common_pb2.ATTEMPT_OUTCOME_CANCELLED
+    assert ledger[late].HasField("end_time")
+    story = (await storage.stub.GetStory(storage_pb2.GetStoryRequest(story_id=story_id))).record.story
+    assert story.model_used == "m"
+    assert story.state == states.CANCELLED
+    text = checkpoint(story_id, state=states.CANCELLED, text=(0, "Once"))
+    other = checkpoint(story_id, token=2, state=states.CANCELLED)
+    ready = checkpoint(story_id, state=states.READY, content_complete=True)
+    assert [await verdicts(storage, one) for one in (text, other, ready)] == [
+        ["WRONG_STATE"],
+        ["LEASE_LOST"],
+        ["WRONG_STATE"],
+    ]
 
 
-async def test_deleting_a_story_removes_its_file(storage: Storage) -> None:
-    """Hashes of its segments come back, and neither story nor file stays."""
-    story_id, _ = await narrated(storage)
-    response = await storage.stub.DeleteStory(storage_pb2.DeleteStoryRequest(story_id=story_id))
-    assert [segment(0).sha256] == list(response.segment_sha256)
-    assert [] == storage.files()
-    error = await failure(storage.stub.DeleteStory(storage_pb2.DeleteStoryRequest(story_id=story_id)))
-    assert (grpc.StatusCode.NOT_FOUND, "STORY_NOT_FOUND") == (error.code, error.reason)
-
-
-NOT_ONE = "?"
-
-Broken = Callable[[list[storage_pb2.WriteAudioRequest]], Sequence[storage_pb2.WriteAudioRequest]]
-CHUNK = storage_pb2.WriteAudioRequest(chunk=storage_pb2.AudioPiece(data=b"x"))
-COMMIT = storage_pb2.WriteAudioRequest(commit=storage_pb2.AudioCommit(size_bytes=1, sha256=b"x" * 32))
-HUGE = storage_pb2.WriteAudioRequest(chunk=storage_pb2.AudioPiece(data=b"x" * (MIB + 1)))
-SILENT = storage_pb2.WriteAudioRequest(commit=storage_pb2.AudioCommit(sha256=hashlib.sha256(b"").digest()))
-
-
-@pytest.mark.parametrize(
-    ("broken", "reason", "fields"),
-    [
-        (lambda sent: sent[1:], "VALIDATION_FAILED", ["header"]),
-        (lambda _: [], "VALIDATION_FAILED", ["header"]),
-        (lambda sent: sent[:-1], "VALIDATION_FAILED", ["commit"]),
-        (lambda sent: sent[:1], "VALIDATION_FAILED", ["commit"]),
-        (lambda sent: [sent[0], *sent], "VALIDATION_FAILED", ["header"]),
-        (lambda sent: [*sent, CHUNK], "VALIDATION_FAILED", ["commit"]),
-        (lambda sent: [sent[0], *sent[2:]], "VALIDATION_FAILED", ["chunk.offset"]),
-        (lambda sent: [*sent[:2], *sent[1:]], "VALIDATION_FAILED", ["chunk.offset"]),
-        (lambda sent: [sent[0], HUGE, sent[-1]], "VALIDATION_FAILED", ["chunk.data"]),
-        (lambda sent: [*sent[:-1], storage_pb2.WriteAudioRequest()], "VALIDATION_FAILED", ["piece"]),
-        (lambda sent: [sent[0], SILENT], "VALIDATION_FAILED", ["commit.size_bytes"]),
-        (lambda sent: [*sent[:-2], sent[-1]], "AUDIO_MISMATCH", []),
-        (lambda sent: [*sent[:-1], COMMIT], "AUDIO_MISMATCH", []),
-    ],
-)
-async def test_an_upload_that_does_not_add_up_keeps_nothing(
-    storage: Storage, broken: Broken, reason: str, fields: list[str]
-) -> None:
-    """Pieces out of order, missing or too many, and a commit that disagrees: nothing of them stays."""
+async def test_a_run_cannot_cancel_its_story(storage: Storage) -> None:
+    """Only a caller can."""
     story_id = await created(storage)
-    sent = broken(audio_messages(story_id, 1, new_id(), DATA))
-    error = await failure(storage.stub.WriteAudio(iter(sent)))
-    assert (grpc.StatusCode.INVALID_ARGUMENT, reason) == (error.code, error.reason)
-    assert fields == [violation.field for violation in error.violations]
-    assert [] == storage.files()
-    assert "AUDIO_NOT_FOUND" == (await failure(read(storage, story_id))).reason
+    assert await verdicts(storage, checkpoint(story_id, state=states.CANCELLED)) == ["WRONG_STATE"]
 
 
-async def test_the_lease_is_asked_for_before_and_after(storage: Storage) -> None:
-    """A run that lost its story uploads nothing, whether it lost it before or meanwhile."""
+async def test_a_narration_that_is_cancelled_leaves_the_old_audio(storage: Storage) -> None:
+    """The late ledger of its run is accepted under READY; the next narration has another token."""
+    made = await narrated(storage, sizes=[100, 100])
+    narrate = storage_pb2.NarrateChange(lease=lease_request(), voice=common_pb2.VoiceSelection(provider="offline"))
+    again = storage_pb2.UpdateStoryRequest(story_id=made.story_id, narrate=narrate)
+    await storage.stub.UpdateStory(again)
+    call = new_id()
+    await kept(storage, checkpoint(made.story_id, token=2, attempts=[started(call)]))
+    cancel = storage_pb2.UpdateStoryRequest(story_id=made.story_id, cancel=storage_pb2.CancelChange())
+    assert (await storage.stub.UpdateStory(cancel)).record.story.state == states.READY
+    late = checkpoint(made.story_id, token=2, state=states.READY, attempts=[started(call)])
+    await kept(storage, late)
+    assert (await attempts(storage, made.story_id))[call].outcome == common_pb2.ATTEMPT_OUTCOME_CANCELLED
+    await storage.stub.UpdateStory(again)
+    assert await verdicts(storage, late) == ["LEASE_LOST"]
+    assert (await read(storage, made.story_id))[1] == made.data
+
+
+# Following.
+
+
+async def follow(storage: Storage, *positions: storage_pb2.StoryPosition) -> tuple[list[storage_pb2.StoryChange], bool]:
+    """What is new, and whether that is not all."""
+    answer = await storage.stub.FollowStories(storage_pb2.FollowStoriesRequest(positions=positions))
+    return list(answer.changes), answer.truncated
+
+
+async def test_a_follower_learns_what_is_new_and_nothing_twice(storage: Storage) -> None:
+    """Text, segments and problems behind what it knows."""
+    made = await narrating(storage, sizes=[100, 100, 100])
+    position = storage_pb2.StoryPosition(story_id=made.story_id)
+    (change,), truncated = await follow(storage, position)
+    assert not truncated
+    assert change.state == states.NARRATING
+    assert change.leased
+    assert change.title == "The dragon"
+    assert change.text.text == "x" * 20
+    assert change.content_complete
+    assert change.narration.audio_id == made.audio_id
+    assert list(change.segments) == [one.place for one in made.spoken]
+    position.state, position.text_length = change.state, 20
+    position.audio_id, position.segment_count = made.audio_id, 3
+    assert await follow(storage, position) == ([], False)
+    position.text_length, position.segment_count = 15, 2
+    (change,), _ = await follow(storage, position)
+    assert change.text.offset == 15
+    assert change.text.text == "x" * 5
+    assert [one.index for one in change.segments] == [2]
+    assert not change.HasField("narration")
+    position.audio_id = new_id()
+    (change,), _ = await follow(storage, position)
+    assert [one.index for one in change.segments] == [0, 1, 2]
+
+
+async def test_a_follower_learns_that_a_story_is_gone(storage: Storage) -> None:
+    """Or that there never was one."""
     story_id = await created(storage)
-    messages = audio_messages(story_id, 1, new_id(), DATA)
-    call = storage.stub.WriteAudio()
-    for message in messages[:-1]:
-        await call.write(message)
-    await storage.stub.UpdateStory(storage_pb2.UpdateStoryRequest(story_id=story_id, cancel=storage_pb2.CancelChange()))
-    await call.write(messages[-1])
-    await call.done_writing()
-    assert "LEASE_LOST" == (await failure(call)).reason
-    assert "LEASE_LOST" == (await failure(storage.stub.WriteAudio(iter(messages)))).reason
-    assert [] == storage.files()
+    await storage.stub.DeleteStory(storage_pb2.DeleteStoryRequest(story_id=story_id))
+    changes, _ = await follow(storage, *(storage_pb2.StoryPosition(story_id=one) for one in (story_id, new_id())))
+    assert [change.deleted for change in changes] == [True, True]
 
 
-async def test_a_refused_upload_tells_why_every_time(storage: Storage) -> None:
-    """A caller who is still sending when the call fails gets the status, not what its own library makes of it."""
-    sent = audio_messages(new_id(), 1, new_id(), DATA)
-    assert {"STORY_NOT_FOUND"} == {(await failure(storage.stub.WriteAudio(iter(sent)))).reason for _ in range(20)}
+async def test_a_run_learns_only_that_it_has_ended(storage: Storage) -> None:
+    """Or lost its lease."""
+    made = await narrating(storage, sizes=[100, 100])
+    mine = storage_pb2.StoryPosition(story_id=made.story_id, lease_token=1)
+    assert await follow(storage, mine) == ([], False)
+    storage.clock.advance(60)
+    await storage.stub.ClaimStories(storage_pb2.ClaimStoriesRequest(lease=lease_request(), max_count=1))
+    expected = storage_pb2.StoryChange(story_id=made.story_id, state=states.NARRATING, leased=True)
+    assert await follow(storage, mine) == ([expected], False)
+    mine.lease_token = 2
+    assert await follow(storage, mine) == ([], False)
+    cancel = storage_pb2.UpdateStoryRequest(story_id=made.story_id, cancel=storage_pb2.CancelChange())
+    await storage.stub.UpdateStory(cancel)
+    (change,), _ = await follow(storage, mine)
+    assert change.state == states.CANCELLED
+    assert not change.leased
 
 
-async def test_audio_beyond_the_limit_is_refused(tmp_path: Path) -> None:
-    """The limit holds to the byte, and nothing of what is too much stays."""
-    async with service(tmp_path, audio_max_bytes=MIB) as storage:
-        story_id = await created(storage)
-        messages = audio_messages(story_id, 1, new_id(), b"x" * (MIB + 1))
-        error = await failure(storage.stub.WriteAudio(iter(messages)))
-        assert (grpc.StatusCode.FAILED_PRECONDITION, "AUDIO_TOO_LARGE") == (error.code, error.reason)
-        assert [] == storage.files()
-        await storage.stub.WriteAudio(iter(audio_messages(story_id, 1, new_id(), b"x" * MIB)))
+async def test_what_does_not_fit_comes_with_the_next_call(storage: Storage) -> None:
+    """Asking again from where the answer ends gets everything once, and no answer is beyond 1 MiB."""
+    texts = {await created(storage): f"{number}" * 60_000 for number in range(9)}
+    texts |= {await created(storage): "ы" * 65_000 for _ in range(9)}
+    await kept(storage, *(checkpoint(one, text=(0, text)) for one, text in texts.items()))
+    positions = {one: storage_pb2.StoryPosition(story_id=one) for one in texts}
+    got = dict.fromkeys(texts, "")
+    calls, truncated = 0, True
+    while truncated:
+        request = storage_pb2.FollowStoriesRequest(positions=positions.values())
+        answer = await storage.stub.FollowStories(request)
+        assert answer.ByteSize() < 1 << 20
+        for change in answer.changes:
+            got[change.story_id] += change.text.text
+            positions[change.story_id].text_length += len(change.text.text)
+            positions[change.story_id].state = change.state
+        calls, truncated = calls + 1, answer.truncated
+    assert got == texts
+    assert calls < 5
 
 
-async def test_an_upload_that_stalls_is_given_up(tmp_path: Path) -> None:
-    """Who sends nothing for too long loses the call, and the file goes."""
-    async with service(tmp_path, upload_idle_seconds=0.05) as storage:
-        story_id = await created(storage)
-        call = storage.stub.WriteAudio()
-        await call.write(audio_messages(story_id, 1, new_id(), DATA)[0])
-        error = await failure(call)
-        assert (grpc.StatusCode.ABORTED, "UPLOAD_STALLED") == (error.code, error.reason)
-        assert [] == storage.files()
-
-
-async def test_a_caller_who_hangs_up_leaves_nothing(tmp_path: Path) -> None:
-    """A cancelled upload is no audio and no file."""
-    async with service(tmp_path) as storage:
-        story_id = await created(storage)
-        call = storage.stub.WriteAudio()
-        for message in audio_messages(story_id, 1, new_id(), DATA * 4)[:-1]:
-            await call.write(message)
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-    assert [] == storage.files()
-
-
-@pytest.mark.parametrize("harm", ["gone", "short", "changed"])
-async def test_damaged_audio_is_never_a_success(storage: Storage, harm: str) -> None:
-    """A reader of bytes that are missing or changed gets DATA_LOSS, and no path."""
-    story_id, _ = await narrated(storage)
-    (path,) = storage.files()
-    match harm:
-        case "gone":
-            path.unlink()
-        case "short":
-            path.write_bytes(DATA[:-1])
-        case "changed":
-            path.write_bytes(DATA[:-1] + b"?")
-    error = await failure(read(storage, story_id))
-    assert (grpc.StatusCode.DATA_LOSS, "AUDIO_CORRUPT", False) == (
-        error.code,
-        error.reason,
-        str(storage.folder) in error.message,
-    )
-
-
-async def test_a_start_sweeps_files_without_a_story(tmp_path: Path) -> None:
-    """What a crash left is removed once it is old; what is kept or young stays."""
-    async with service(tmp_path) as storage:
-        story_id, _ = await narrated(storage)
-        (mine,) = storage.files()
-        orphan = mine.with_name(f"{new_id()}.{new_id()}")
-        part = mine.with_name(f"{new_id()}.{new_id()}.part")
-        for path in (orphan, part):
-            path.write_bytes(b"left")
-    young = ManualClock(int(mine.stat().st_mtime * 1_000_000))
-    async with service(tmp_path, young) as storage:
-        assert {mine, orphan, part} == set(storage.files())
-    young.advance(3_700)
-    async with service(tmp_path, young) as storage:
-        assert [mine] == storage.files()
-        assert DATA == (await read(storage, story_id))[1]
-
-
-async def test_the_embedded_store_has_no_addresses(storage: Storage) -> None:
-    """The caller is told which RPC to use."""
-    story_id, _ = await narrated(storage)
-    error = await failure(storage.stub.GetAudioUrl(storage_pb2.GetAudioUrlRequest(story_id=story_id)))
-    assert (grpc.StatusCode.FAILED_PRECONDITION, "AUDIO_URL_UNSUPPORTED", True) == (
-        error.code,
-        error.reason,
-        "ReadStoryAudio" in error.message,
-    )
-
-
-# Requests that can not be used.
+# Requests that cannot be used.
 
 
 def invalid() -> list[tuple[str, Any, set[str]]]:
     """An RPC, a request with much wrong in it, and all fields that must be named."""
     awry = storage_pb2.StoryCheckpoint(
         story_id="../x",
-        state=states.CANCELLED,
+        state=states.PENDING,
         title="",
         text=storage_pb2.TextAppend(offset=-1, text="\0"),
         narration=common_pb2.NarrationHeader(audio_id="x"),
@@ -519,7 +399,6 @@ def invalid() -> list[tuple[str, Any, set[str]]]:
                 "story.parent_story_id",
                 "story.content",
                 "story.rating",
-                "lease.runner",
                 "lease.duration",
             },
         ),
@@ -565,7 +444,7 @@ def invalid() -> list[tuple[str, Any, set[str]]]:
         (
             "UpdateStory",
             storage_pb2.UpdateStoryRequest(narrate=storage_pb2.NarrateChange(request_id="r", lease={})),  # type: ignore[arg-type]
-            {"story_id", "narrate.fingerprint", "narrate.voice", "narrate.lease.runner", "narrate.lease.duration"},
+            {"story_id", "narrate.fingerprint", "narrate.voice", "narrate.lease.duration"},
         ),
         (
             "UpdateStory",
@@ -574,7 +453,6 @@ def invalid() -> list[tuple[str, Any, set[str]]]:
                 "story_id",
                 "retry.request_id",
                 "retry.fingerprint",
-                "retry.lease.runner",
                 "retry.lease.duration",
             },
         ),
@@ -582,8 +460,8 @@ def invalid() -> list[tuple[str, Any, set[str]]]:
         ("ClaimStories", storage_pb2.ClaimStoriesRequest(), {"lease", "max_count"}),
         (
             "ClaimStories",
-            storage_pb2.ClaimStoriesRequest(lease=lease_request("", 3_601), max_count=101, story_ids=["", "x"]),
-            {"lease.runner", "lease.duration", "max_count", "story_ids[0]", "story_ids[1]"},
+            storage_pb2.ClaimStoriesRequest(lease=lease_request(3_601), max_count=101, story_ids=["", "x"]),
+            {"lease.duration", "max_count", "story_ids[0]", "story_ids[1]"},
         ),
         (
             "ClaimStories",
@@ -613,6 +491,8 @@ def invalid() -> list[tuple[str, Any, set[str]]]:
                 "checkpoints[1].text.text",
                 "checkpoints[1].narration.audio_id",
                 "checkpoints[1].segments[0].index",
+                "checkpoints[1].segments[0].key",
+                "checkpoints[1].segments[0].audio",
                 "checkpoints[1].segments[0].sha256",
                 "checkpoints[1].attempts[0].attempt_id",
                 "checkpoints[1].problems[0].reason",
@@ -631,15 +511,21 @@ def invalid() -> list[tuple[str, Any, set[str]]]:
             {"story_id", "audio_id", "offset", "limit"},
         ),
         ("GetAudioUrl", storage_pb2.GetAudioUrlRequest(expiry=Duration()), {"story_id", "expiry"}),
+        ("FinishAudio", storage_pb2.FinishAudioRequest(), {"story_id", "lease_token", "audio_id"}),
+        ("EraseChild", storage_pb2.EraseChildRequest(child_id="mia"), {"child_id"}),
+        ("FollowStories", storage_pb2.FollowStoriesRequest(), {"positions"}),
         (
-            "WriteAudio",
-            iter([storage_pb2.WriteAudioRequest(header=storage_pb2.AudioHeader())]),
-            {"header.story_id", "header.lease_token", "header.audio"},
-        ),
-        (
-            "WriteAudio",
-            iter([storage_pb2.WriteAudioRequest(header=storage_pb2.AudioHeader(audio={}))]),  # type: ignore[arg-type]
-            {"header.story_id", "header.lease_token", "header.audio.audio_id", "header.audio.content_type"},
+            "FollowStories",
+            storage_pb2.FollowStoriesRequest(
+                positions=[storage_pb2.StoryPosition(audio_id="x", lease_token=-1, text_length=-1, segment_count=-1)]
+            ),
+            {
+                "positions[0].story_id",
+                "positions[0].audio_id",
+                "positions[0].lease_token",
+                "positions[0].text_length",
+                "positions[0].segment_count",
+            },
         ),
     ]
 
@@ -661,7 +547,7 @@ async def test_unknown_stories_are_not_found(storage: Storage) -> None:
         storage.stub.UpdateStory(storage_pb2.UpdateStoryRequest(story_id=gone, rating=5)),
         storage.stub.DeleteStory(storage_pb2.DeleteStoryRequest(story_id=gone)),
         storage.stub.GetAudioUrl(storage_pb2.GetAudioUrlRequest(story_id=gone)),
-        storage.stub.WriteAudio(iter(audio_messages(gone, 1, new_id(), b"x"))),
+        storage.stub.FinishAudio(storage_pb2.FinishAudioRequest(story_id=gone, lease_token=1, audio_id=new_id())),
         read(storage, gone),
     ]
     errors = [await failure(call) for call in calls]
