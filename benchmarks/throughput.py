@@ -144,8 +144,8 @@ async def _load(
 
 THROUGHPUT: Final = (
     Measurement((CPU, AT_32, AT_128, MEMORY), _narrated, 300),
-    Measurement((SILENT,), _silent, 90),
+    Measurement((SILENT,), _silent, 120),
     Measurement((THOUSAND,), _thousand, 700),
     Measurement((THOUSAND_DEFAULTS,), _thousand_with_defaults, 500),
-    Measurement((ADDED,), _one_at_a_time, 90),
+    Measurement((ADDED,), _one_at_a_time, 120),
 )
