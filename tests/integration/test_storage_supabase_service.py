@@ -1,30 +1,39 @@
 """The storage service over Supabase, as its callers see it."""
 
-import hashlib
 import io
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from pydantic import SecretStr
-from support.servers import Running, running
+from support.storage_service import (
+    Storage,
+    created,
+    digest,
+    failure,
+    found,
+    kept,
+    narrated,
+    narrating,
+    put,
+    read,
+    service,
+)
 from support.supabase_faults import Fault, Proxy, proxy
 from support.supabase_lite import KEY, Lite
 
 from servicekit.ids import new_id
 from servicekit.secrets import SecretSource
 from servicekit.settings import ConfigurationError
-from servicekit.status import from_rpc_error
-from standins.storage_kit import audio_messages, checkpoint, create_request, segment
+from standins.storage_kit import ManualClock, begun_story, checkpoint
 from storage_service import states
-from storage_service.bootstrap import build_app
-from storage_service.settings import StorageSettings
+from storage_service.clock import SystemClock
 from storage_service.supabase.config import SupabaseConfig
 from storage_service.supabase.connection import Connection
 from storage_service.supabase.profile_store import SupabaseProfileStore
@@ -32,7 +41,6 @@ from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
 from tale.profile.v1 import profile_pb2, profile_pb2_grpc
 from tale.storage.v1 import storage_pb2, storage_pb2_grpc
 
-DATA = bytes(range(256)) * 6_000
 AS_SERVICE = {"apikey": KEY, "Authorization": f"Bearer {KEY}"}
 
 
@@ -54,116 +62,158 @@ async def supabase(supabase_lite: Lite) -> AsyncIterator[Proxy]:
         yield it
 
 
-def settings(supabase: Proxy, **changes: Any) -> StorageSettings:
-    """Settings of a service over it."""
-    fields = {"supabase_key": SecretStr(KEY), "listen": "127.0.0.1:0", "ops_listen": "127.0.0.1:0", **changes}
-    return StorageSettings(backend="supabase", supabase_url=supabase.url, drain_seconds=1, **fields)
-
-
 @asynccontextmanager
-async def service(supabase: Proxy, **changes: Any) -> AsyncIterator[Running]:
+async def over(supabase: Proxy, folder: Path) -> AsyncIterator[Storage]:
     """A service over it."""
-    given = settings(supabase, **changes)
-    async with running(build_app(given), service="storage", settings=given) as it:
-        yield it
+    given = {"backend": "supabase", "supabase_url": supabase.url, "supabase_key": SecretStr(KEY)}
+    async with service(folder, ManualClock(SystemClock().now()), **given) as storage:
+        yield storage
 
 
-async def failure(call: Awaitable[object]) -> tuple[grpc.StatusCode, str]:
+async def refusal(call: Awaitable[object]) -> tuple[grpc.StatusCode, str]:
     """Code and reason that a call fails with, as its caller sees them."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    error = from_rpc_error(caught.value)
+    error = await failure(call)
     return error.code, error.reason
 
 
-async def narrated(stub: "storage_pb2_grpc.StorageServiceAsyncStub", child_id: str) -> str:
-    """Id of a story of a child, with sound."""
-    audio_id = new_id()
-    begun = common_pb2.Story(
-        kind=common_pb2.STORY_KIND_CHILD, child_id=child_id, language_code="en", length_minutes=5, narrate=True
-    )
-    story_id = (await stub.CreateStory(create_request(story=begun))).record.story.id
-    text = checkpoint(
-        story_id,
-        state=states.NARRATING,
-        title="The Owl",
-        text=(0, "Once upon a time."),
-        content_complete=True,
-        narration=common_pb2.NarrationHeader(audio_id=audio_id),
-        segments=[segment(0)],
-    )
-    lease = Duration(seconds=30)
-    await stub.CheckpointStories(storage_pb2.CheckpointStoriesRequest(lease_duration=lease, checkpoints=[text]))
-    await stub.WriteAudio(iter(audio_messages(story_id, 1, audio_id, DATA)))
-    end = checkpoint(story_id, state=states.READY)
-    await stub.CheckpointStories(storage_pb2.CheckpointStoriesRequest(lease_duration=lease, checkpoints=[end]))
-    return story_id
+async def child_of(storage: Storage) -> str:
+    """Id of a new child."""
+    profiles = profile_pb2_grpc.ProfileServiceStub(storage.channel)
+    mia = common_pb2.Child(name="Mia", age=6)
+    return (await profiles.CreateChild(profile_pb2.CreateChildRequest(child=mia))).child.id
 
 
-async def test_a_story_is_kept_read_found_and_erased(supabase: Proxy) -> None:
+def files_of(supabase: Proxy, kind: str) -> list[str]:
+    """Paths of the files of a kind that were stored, in order."""
+    return list(dict.fromkeys(path for path in supabase.asked if f"/storage/v1/object/tales/{kind}/" in path))
+
+
+async def is_there(supabase: Proxy, path: str) -> bool:
+    """Whether the bucket has a file."""
+    async with aiohttp.ClientSession(headers=AS_SERVICE) as session, session.get(supabase.url + path) as answer:
+        return answer.status == 200
+
+
+async def change(supabase: Proxy, path: str) -> None:
+    """Puts other bytes in place of a file, as many as it had."""
+    async with aiohttp.ClientSession(headers=AS_SERVICE) as session:
+        size = len(await (await session.get(supabase.url + path)).read())
+        form = aiohttp.FormData()
+        form.add_field("file", io.BytesIO(bytes(size)), filename="x", content_type="audio/mpeg")
+        answer = await session.post(supabase.url + path, data=form, headers={"x-upsert": "true"})
+        assert 200 == answer.status
+
+
+async def test_a_story_is_stored_composed_read_found_and_erased(supabase: Proxy, tmp_path: Path) -> None:
     """From the child to its erasure, over the wire; nothing is left in the bucket."""
-    async with service(supabase) as it:
-        stub = storage_pb2_grpc.StorageServiceStub(it.channel)
-        profiles = profile_pb2_grpc.ProfileServiceStub(it.channel)
-        mia = common_pb2.Child(name="Mia", age=6)
-        child = (await profiles.CreateChild(profile_pb2.CreateChildRequest(child=mia))).child
-        story_id = await narrated(stub, child.id)
-        story = (await stub.GetStory(storage_pb2.GetStoryRequest(story_id=story_id))).record.story
-        assert (states.READY, "Mia", "Once upon a time.", len(DATA), []) == (
-            story.state,
-            story.child.name,
-            story.content,
-            story.audio.size_bytes,
-            list(story.embedded_parts),
+    async with over(supabase, tmp_path) as storage:
+        child_id = await child_of(storage)
+        made = await narrating(storage, story=begun_story(child_id=child_id, child=None))
+        header, data = await read(storage, made.story_id, offset=100_000)
+        assert made.data[100_000:] == data
+        assert b"" == header.sha256
+        await storage.stub.FinishAudio(made.finish())
+        await kept(storage, checkpoint(made.story_id, state=states.READY))
+        story = (await storage.stub.GetStory(storage_pb2.GetStoryRequest(story_id=made.story_id))).record.story
+        assert states.READY == story.state
+        assert "Mia" == story.child.name
+        assert len(made.data) == story.audio.size_bytes
+        assert [] == list(story.embedded_parts)
+        header, data = await read(storage, made.story_id)
+        assert made.data == data
+        assert digest(data) == header.sha256
+        query = common_pb2.StoryFilter(query="dragon", child_id=child_id)
+        listed = await storage.stub.ListStories(storage_pb2.ListStoriesRequest(filter=query))
+        assert [made.story_id] == [summary.id for summary in listed.stories]
+        stored = [*files_of(supabase, "audio"), *files_of(supabase, "segments")]
+        assert [True] * 5 == [await is_there(supabase, path) for path in stored]
+        erased = await storage.stub.EraseChild(storage_pb2.EraseChildRequest(child_id=child_id))
+        assert 1 == erased.story_count
+        assert 1 == erased.audio_count
+        assert 4 == erased.segment_count
+        assert [False] * 5 == [await is_there(supabase, path) for path in stored]
+        gone = (grpc.StatusCode.NOT_FOUND, "STORY_NOT_FOUND")
+        assert gone == await refusal(read(storage, made.story_id))
+
+
+async def test_a_segment_that_was_changed_in_the_bucket_can_be_stored_anew(supabase: Proxy, tmp_path: Path) -> None:
+    """The story is never composed of other bytes; the next call to store the segment succeeds."""
+    async with over(supabase, tmp_path) as storage:
+        made = await narrating(storage)
+        await change(supabase, files_of(supabase, "segments")[0])
+        lost = await refusal(storage.stub.FinishAudio(made.finish()))
+        assert (grpc.StatusCode.FAILED_PRECONDITION, "SEGMENT_LOST") == lost
+        keys = [one.stored.key for one in made.spoken]
+        assert {*keys[1:]} == await found(storage, *keys)
+        assert (await put(storage, made.spoken[0], made.story_id)).created
+        finished = await storage.stub.FinishAudio(made.finish())
+        assert digest(made.data) == finished.audio.sha256
+
+
+async def test_a_cancelled_run_leaves_no_attempt_started(supabase: Proxy, tmp_path: Path) -> None:
+    """What the run still reports of it is stored with the state that stands."""
+    async with over(supabase, tmp_path) as storage:
+        story_id = await created(storage)
+        first, second = (
+            common_pb2.Attempt(attempt_id=new_id(), model="m", outcome=common_pb2.ATTEMPT_OUTCOME_STARTED)
+            for _ in range(2)
         )
-        chunks = [
-            response.chunk.data
-            async for response in stub.ReadAudio(storage_pb2.ReadAudioRequest(story_id=story_id, offset=1_000_000))
-            if response.WhichOneof("piece") == "chunk"
-        ]
-        assert DATA[1_000_000:] == b"".join(chunks)
-        query = common_pb2.StoryFilter(query="owl", child_id=child.id)
-        listed = await stub.ListStories(storage_pb2.ListStoriesRequest(filter=query))
-        assert [story_id] == [summary.id for summary in listed.stories]
-        (removed,) = [path for path in supabase.asked if f"/object/tales/stories/{story_id}/" in path][:1]
-        erased = await stub.EraseChild(storage_pb2.EraseChildRequest(child_id=child.id))
-        assert (1, 1, True) == (erased.story_count, erased.audio_count, erased.done)
-        async with aiohttp.ClientSession(headers=AS_SERVICE) as session:
-            answer = await (await session.get(supabase.url + removed)).json()
-        assert "404" == str(answer["statusCode"])
+        await kept(storage, checkpoint(story_id, attempts=[first, second]))
+        cancel = storage_pb2.UpdateStoryRequest(story_id=story_id, cancel=storage_pb2.CancelChange())
+        await storage.stub.UpdateStory(cancel)
+        position = storage_pb2.StoryPosition(story_id=story_id, lease_token=1)
+        (news,) = (await storage.stub.FollowStories(storage_pb2.FollowStoriesRequest(positions=[position]))).changes
+        assert states.CANCELLED == news.state
+        second.outcome = common_pb2.ATTEMPT_OUTCOME_SUCCEEDED
+        second.cost_usd = 0.25
+        await kept(storage, checkpoint(story_id, state=states.CANCELLED, attempts=[second]))
+        asked = storage_pb2.GetStoryRequest(story_id=story_id, view=common_pb2.STORY_VIEW_FULL)
+        one, other = (await storage.stub.GetStory(asked)).record.story.attempts
+        assert common_pb2.ATTEMPT_OUTCOME_CANCELLED == one.outcome
+        assert one.HasField("end_time")
+        assert common_pb2.ATTEMPT_OUTCOME_SUCCEEDED == other.outcome
+        assert 0.25 == other.cost_usd
 
 
-async def test_an_address_gives_the_audio_for_a_while(supabase: Proxy) -> None:
+async def test_the_calls_of_a_story_are_few(supabase: Proxy, tmp_path: Path) -> None:
+    """One call of a function for each request of a caller; objects are noted many at a time."""
+    async with over(supabase, tmp_path) as storage:
+        await narrated(storage, sizes=[1_000] * 20)
+        calls = Counter(path.rpartition("/")[2] for path in supabase.asked if "/rpc/" in path)
+    assert 20 == calls["add_segment"]
+    assert 1 == calls["load_manifest"]
+    assert 1 == calls["attach_audio"]
+    assert 2 == calls["note_objects"]
+
+
+async def test_an_address_gives_the_audio_for_a_while(supabase: Proxy, tmp_path: Path) -> None:
     """To anybody who has it, with no key; the answer says when it ends."""
-    async with service(supabase) as it:
-        stub = storage_pb2_grpc.StorageServiceStub(it.channel)
-        profiles = profile_pb2_grpc.ProfileServiceStub(it.channel)
-        child = (await profiles.CreateChild(profile_pb2.CreateChildRequest(child=common_pb2.Child(name="Mia")))).child
-        story_id = await narrated(stub, child.id)
-        asked = storage_pb2.GetAudioUrlRequest(story_id=story_id, expiry=Duration(seconds=60))
+    async with over(supabase, tmp_path) as storage:
+        made = await narrated(storage)
+        asked = storage_pb2.GetAudioUrlRequest(story_id=made.story_id, expiry=Duration(seconds=60))
         before = storage_pb2.GetAudioUrlResponse()
         before.expire_time.GetCurrentTime()
-        signed = await stub.GetAudioUrl(asked)
+        signed = await storage.stub.GetAudioUrl(asked)
         assert 59 <= signed.expire_time.seconds - before.expire_time.seconds <= 75
         async with aiohttp.ClientSession() as session:
             answer = await session.get(signed.url)
             assert 200 == answer.status
-            assert DATA == await answer.read()
+            assert made.data == await answer.read()
             bare = await session.get(signed.url.split("?")[0])
             assert bare.status >= 400
-        # The stand-in keeps the media type and does not answer with it.
-        (path,) = {path for path in supabase.asked if f"/object/tales/stories/{story_id}/" in path}
+        # The stand-in stores the media type and does not answer with it.
+        (path,) = files_of(supabase, "audio")
         async with aiohttp.ClientSession(headers=AS_SERVICE) as session:
-            kept = await (await session.get(supabase.url + path.replace("/object/", "/object/info/"))).json()
-        assert "audio/mpeg" == kept["metadata"]["mimetype"]
-        other = storage_pb2.GetAudioUrlRequest(story_id=story_id)
-        stranger = stub.GetAudioUrl(other, metadata=(("x-tale-owner", "ben"),))
-        assert (grpc.StatusCode.NOT_FOUND, "STORY_NOT_FOUND") == await failure(stranger)
+            facts = await (await session.get(supabase.url + path.replace("/object/", "/object/info/"))).json()
+        assert "audio/mpeg" == facts["metadata"]["mimetype"]
+        other = storage_pb2.GetAudioUrlRequest(story_id=made.story_id)
+        stranger = storage.stub.GetAudioUrl(other, metadata=(("x-tale-owner", "ben"),))
+        assert (grpc.StatusCode.NOT_FOUND, "STORY_NOT_FOUND") == await refusal(stranger)
 
 
-async def test_the_status_tells_of_supabase_and_its_circuits(supabase: Proxy) -> None:
+async def test_the_status_tells_of_supabase_and_its_circuits(supabase: Proxy, tmp_path: Path) -> None:
     """There is no embedded part; an open circuit can be closed by hand."""
-    async with service(supabase) as it:
+    async with over(supabase, tmp_path) as it:
         stub = status_pb2_grpc.StatusServiceStub(it.channel)
         told = (await stub.GetStatus(status_pb2.GetStatusRequest())).status
         assert ([], [("supabase", True, True)]) == (
@@ -174,7 +224,7 @@ async def test_the_status_tells_of_supabase_and_its_circuits(supabase: Proxy) ->
         supabase.down = True
         stories = storage_pb2_grpc.StorageServiceStub(it.channel)
         reasons = [
-            (await failure(stories.GetStory(storage_pb2.GetStoryRequest(story_id=new_id()))))[1] for _ in range(5)
+            (await refusal(stories.GetStory(storage_pb2.GetStoryRequest(story_id=new_id()))))[1] for _ in range(5)
         ]
         assert {"NETWORK_ERROR", "CIRCUIT_OPEN"} == set(reasons)
         (provider,) = (await stub.GetStatus(status_pb2.GetStatusRequest())).status.providers
@@ -182,21 +232,21 @@ async def test_the_status_tells_of_supabase_and_its_circuits(supabase: Proxy) ->
         supabase.down = False
         await stub.ResetCircuit(status_pb2.ResetCircuitRequest(name="supabase:database"))
         gone = stories.GetStory(storage_pb2.GetStoryRequest(story_id=new_id()))
-        assert (grpc.StatusCode.NOT_FOUND, "STORY_NOT_FOUND") == await failure(gone)
+        assert (grpc.StatusCode.NOT_FOUND, "STORY_NOT_FOUND") == await refusal(gone)
 
 
 # The start.
 
 
-async def test_a_service_begins_while_supabase_is_away(supabase: Proxy) -> None:
+async def test_a_service_begins_while_supabase_is_away(supabase: Proxy, tmp_path: Path) -> None:
     """It says so to its callers until Supabase is there, and needs no restart."""
     supabase.down = True
-    async with service(supabase) as it:
+    async with over(supabase, tmp_path) as it:
         stub = storage_pb2_grpc.StorageServiceStub(it.channel)
-        away = await failure(stub.GetStory(storage_pb2.GetStoryRequest(story_id=new_id())))
+        away = await refusal(stub.GetStory(storage_pb2.GetStoryRequest(story_id=new_id())))
         assert grpc.StatusCode.UNAVAILABLE is away[0]
         supabase.down = False
-        gone = await failure(stub.GetStory(storage_pb2.GetStoryRequest(story_id=new_id())))
+        gone = await refusal(stub.GetStory(storage_pb2.GetStoryRequest(story_id=new_id())))
         assert (grpc.StatusCode.NOT_FOUND, "STORY_NOT_FOUND") == gone
 
 
@@ -225,11 +275,13 @@ async def test_a_service_begins_while_supabase_is_away(supabase: Proxy) -> None:
         (Fault("answer", status=400, body={"message": "x"}), "SUPABASE_URL: what answers there does not take"),
     ],
 )
-async def test_what_is_not_set_up_stops_the_start_with_its_mend(supabase: Proxy, fault: Fault, line: str) -> None:
+async def test_what_is_not_set_up_stops_the_start_with_its_remedy(
+    supabase: Proxy, tmp_path: Path, fault: Fault, line: str
+) -> None:
     """One line for the operator."""
     supabase.plan(fault)
     with pytest.raises(ConfigurationError, match=line) as caught:
-        async with service(supabase):
+        async with over(supabase, tmp_path):
             pass
     assert "\n" not in str(caught.value)
 
@@ -237,17 +289,17 @@ async def test_what_is_not_set_up_stops_the_start_with_its_mend(supabase: Proxy,
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault("answer", at="files_to_remove", status=402, body={"message": "restricted"}),
-        Fault("answer", at="files_to_remove", status=400, body={"message": "x"}),
+        Fault("answer", at="take_deleted", status=402, body={"message": "restricted"}),
+        Fault("answer", at="take_deleted", status=400, body={"message": "x"}),
         Fault("answer", at="schema_version", status=402, body={"message": "restricted"}),
     ],
 )
-async def test_a_refusal_at_the_start_is_no_end(supabase: Proxy, fault: Fault) -> None:
+async def test_a_refusal_at_the_start_is_no_end(supabase: Proxy, tmp_path: Path, fault: Fault) -> None:
     """The service begins and serves."""
     supabase.plan(fault)
-    async with service(supabase) as it:
+    async with over(supabase, tmp_path) as it:
         stub = storage_pb2_grpc.StorageServiceStub(it.channel)
-        gone = await failure(stub.GetStory(storage_pb2.GetStoryRequest(story_id=new_id())))
+        gone = await refusal(stub.GetStory(storage_pb2.GetStoryRequest(story_id=new_id())))
         assert (grpc.StatusCode.NOT_FOUND, "STORY_NOT_FOUND") == gone
 
 
@@ -267,24 +319,10 @@ async def test_a_key_that_is_rotated_is_used_at_once(supabase: Proxy, tmp_path: 
     await connection.close()
 
 
-async def test_audio_that_was_changed_in_the_bucket_is_never_a_success(supabase: Proxy) -> None:
+async def test_audio_that_was_changed_in_the_bucket_is_never_a_success(supabase: Proxy, tmp_path: Path) -> None:
     """The reader gets DATA_LOSS, not other bytes."""
-    async with service(supabase) as it:
-        stub = storage_pb2_grpc.StorageServiceStub(it.channel)
-        profiles = profile_pb2_grpc.ProfileServiceStub(it.channel)
-        child = (await profiles.CreateChild(profile_pb2.CreateChildRequest(child=common_pb2.Child(name="Mia")))).child
-        story_id = await narrated(stub, child.id)
-        (path,) = {path for path in supabase.asked if f"/object/tales/stories/{story_id}/" in path}
-        other = bytes(len(DATA))
-        assert hashlib.sha256(other).digest() != hashlib.sha256(DATA).digest()
-        async with aiohttp.ClientSession(headers=AS_SERVICE) as session:
-            form = aiohttp.FormData()
-            form.add_field("file", io.BytesIO(other), filename="x", content_type="audio/mpeg")
-            answer = await session.post(supabase.url + path, data=form, headers={"x-upsert": "true"})
-            assert 200 == answer.status
-
-        async def read() -> None:
-            async for _ in stub.ReadAudio(storage_pb2.ReadAudioRequest(story_id=story_id)):
-                pass
-
-        assert (grpc.StatusCode.DATA_LOSS, "AUDIO_CORRUPT") == await failure(read())
+    async with over(supabase, tmp_path) as storage:
+        made = await narrated(storage)
+        await change(supabase, files_of(supabase, "audio")[0])
+        damaged = await refusal(read(storage, made.story_id))
+        assert (grpc.StatusCode.DATA_LOSS, "AUDIO_CORRUPT") == damaged
