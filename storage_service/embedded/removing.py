@@ -1,7 +1,7 @@
 """Removes stories and children for good."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from storage_service.embedded.indexing import leave
@@ -12,7 +12,7 @@ from storage_service.embedded.segment_rows import remove_unused, segments_of
 from storage_service.errors import child_not_found, story_not_found
 from storage_service.records import Erased, ObjectKey, Removed
 
-_STORY: Final = "SELECT id, owner FROM stories"
+_STORY: Final = "SELECT id, owner, child_id FROM stories"
 
 
 def delete_story(connection: sqlite3.Connection, owner: str, story_id: str, now: int) -> Removed:
@@ -41,9 +41,6 @@ def erase_child(connection: sqlite3.Connection, owner: str, child_id: str, now: 
     if not (gone or rows or is_deleted(connection, owner, child_id)):
         raise child_not_found(child_id)
     dropped = [key for row in rows for key in _remove(connection, row, now).dropped]
-    connection.executemany(
-        "UPDATE objects SET child_id = ? WHERE object_id = ?", [(child_id, key.object_id) for key in dropped]
-    )
     return Erased(len(rows), [*left, *dropped])
 
 
@@ -63,15 +60,19 @@ def _remove(connection: sqlite3.Connection, row: sqlite3.Row, now: int) -> Remov
     """
     story_id = row["id"]
     segments = segments_of(connection, story_id)
-    audio = _audio_of(connection, story_id)
+    dropped = _audio_of(connection, story_id)
     leave(connection, story_id)
     connection.execute("DELETE FROM stories WHERE id = ?", (story_id,))
     bury(connection, row["owner"], story_id, now)
     note_removal(connection)
-    return Removed(story_id, [*audio, *remove_unused(connection, segments)])
+    dropped += remove_unused(connection, segments)
+    connection.executemany(
+        "UPDATE objects SET child_id = ? WHERE object_id = ?", [(row["child_id"], key.object_id) for key in dropped]
+    )
+    return Removed(story_id, dropped)
 
 
-def _audio_of(connection: sqlite3.Connection, story_id: str) -> Iterable[ObjectKey]:
+def _audio_of(connection: sqlite3.Connection, story_id: str) -> list[ObjectKey]:
     return to_keys(
         connection.execute("SELECT object_id, 'audio' AS kind FROM story_audio WHERE story_id = ?", (story_id,))
     )

@@ -1,4 +1,4 @@
-"""Every RemovalStore removes for good, and remembers what is left to do."""
+"""Every RemovalStore removes for good."""
 
 import random
 from collections.abc import AsyncIterator, Awaitable
@@ -9,16 +9,14 @@ from support.storage_stores import ADAPTERS, Stores, adapter_of, on_disk, over_s
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
-from standins.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, new_story, segment
+from standins.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, narration, new_story
 from storage_service import states
 from storage_service.embedded.database import Database
-from storage_service.records import AudioKey, RepeatKey
+from storage_service.records import ObjectKey, RepeatKey
 from tale.common.v1 import common_pb2
 
 ME, OTHER = "mia", "ben"
 NAME = "Zyxwina"
-IN_FLIGHT = 121
-DAY = 86_400
 
 
 @pytest.fixture
@@ -47,34 +45,29 @@ async def child(stores: Stores, owner: str = ME, repeat: RepeatKey | None = None
 
 
 async def begun(stores: Stores, child_id: str = "", owner: str = ME, request_id: str = "") -> str:
-    """Id of a story that is being made, with a book of two segments and the lease token 1."""
+    """Id of a story that is being made, with a manifest of two segments and the lease token 1."""
     new = new_story(lease=LEASE, child_id=child_id, request_id=request_id)
     record, _ = await stores.stories.create(owner, new)
-    header = common_pb2.NarrationHeader(audio_id=new_id())
     text = checkpoint(
         record.story.id,
         text=(0, f"{NAME} sleeps."),
         content_complete=True,
-        narration=header,
-        segments=[segment(0, new.story_id), segment(1, new.story_id)],
+        narration=narration(),
+        segments=await stores.places(record.story.id),
     )
-    await stores.stories.checkpoint(LEASE.duration, [text])
+    (result,) = await stores.stories.checkpoint(LEASE.duration, [text])
+    assert not result.HasField("error")
     return record.story.id
 
 
-async def ready(stores: Stores, child_id: str = "", owner: str = ME, request_id: str = "") -> tuple[str, AudioKey]:
-    """A finished story with audio: its id and the key of its bytes."""
+async def ready(stores: Stores, child_id: str = "", owner: str = ME, request_id: str = "") -> tuple[str, ObjectKey]:
+    """A finished story with audio and two segments: its id and the object of its audio."""
     story_id = await begun(stores, child_id, owner, request_id)
-    key = AudioKey(story_id, new_id())
-    audio = common_pb2.StoryAudio(audio_id=new_id(), sha256=b"1" * 32)
+    key = await stores.audio_key()
+    audio = common_pb2.StoryAudio(audio_id=new_id(), sha256=b"1" * 32, size_bytes=1)
     await stores.stories.attach_audio(story_id, 1, audio, key)
     await stores.stories.checkpoint(LEASE.duration, [checkpoint(story_id, state=states.READY)])
     return story_id, key
-
-
-async def forgettable(stores: Stores, child_id: str = "", owner: str = ME, most: int = 100) -> list[str]:
-    """Ids of the stories that caches are to forget."""
-    return [one.story_id for one in await stores.removals.list_forgettable(owner, child_id, most=most)]
 
 
 async def test_a_child_is_erased_with_its_stories_and_nobody_elses(stores: Stores) -> None:
@@ -84,8 +77,10 @@ async def test_a_child_is_erased_with_its_stories_and_nobody_elses(stores: Store
     running = await begun(stores, mia)
     others = [(await ready(stores, ada))[0], (await ready(stores))[0]]
     their_story, _ = await ready(stores, theirs, OTHER)
-    erased = await stores.removals.erase_child(ME, mia, most=10)
-    assert (2, [key], False) == (erased.story_count, list(erased.dropped), erased.more)
+    erased = await stores.removals.erase_child(ME, mia)
+    assert (2, 1, 4) == (erased.story_count, erased.audio_count, erased.segment_count)
+    assert key in erased.dropped
+    assert set(erased.dropped) == await stores.deleted()
     for story_id in (done, running):
         assert "STORY_NOT_FOUND" == await reason_of(stores.stories.get(ME, story_id, full=False))
         assert "STORY_DELETED" == await reason_of(stores.stories.create(ME, new_story(story_id=story_id)))
@@ -98,44 +93,54 @@ async def test_a_child_is_erased_with_its_stories_and_nobody_elses(stores: Store
     assert "CHILD_NOT_FOUND" == await reason_of(stores.stories.create(ME, new_story(child_id=mia)))
 
 
-async def test_a_child_is_erased_in_bounded_steps(stores: Stores) -> None:
-    """At most so many stories a call, and the bytes that are not removed yet are told again."""
+async def test_a_child_is_erased_in_one_call_however_many_stories_it_has(stores: Stores) -> None:
+    """Objects that are not removed yet are returned again, and counted again."""
     mia = await child(stores)
-    kept = [await ready(stores, mia) for _ in range(5)]
-    steps = [await stores.removals.erase_child(ME, mia, most=2) for _ in range(3)]
-    assert [(2, True), (2, True), (1, False)] == [(step.story_count, step.more) for step in steps]
-    assert {key for _, key in kept} == set(steps[-1].dropped)
-    await stores.removals.files_removed([story_id for story_id, _ in kept[:4]])
-    again = await stores.removals.erase_child(ME, mia, most=2)
-    assert (0, [kept[4][1]], False) == (again.story_count, list(again.dropped), again.more)
+    for _ in range(120):
+        await stores.stories.create(ME, new_story(child_id=mia))
+    _, key = await ready(stores, mia)
+    erased = await stores.removals.erase_child(ME, mia)
+    assert erased.story_count == 121
+    await stores.objects.remove_notes(set(erased.dropped) - {key})
+    again = await stores.removals.erase_child(ME, mia)
+    assert (again.story_count, list(again.dropped)) == (0, [key])
+    await stores.objects.remove_notes([key])
+    again = await stores.removals.erase_child(ME, mia)
+    assert (again.story_count, list(again.dropped)) == (0, [])
 
 
-async def test_erasing_ends_when_nothing_is_left_to_do(stores: Stores, clock: ManualClock) -> None:
-    """Until caches, files and the store itself have forgotten it a repeated call succeeds; then it is not found."""
+async def test_erasing_leaves_segments_that_other_stories_use(stores: Stores) -> None:
+    """What two stories of the child share goes once."""
     mia = await child(stores)
-    story_id, _ = await ready(stores, mia)
-    await stores.removals.erase_child(ME, mia, most=10)
-    assert 0 == (await stores.removals.erase_child(ME, mia, most=10)).story_count
-    await stores.removals.files_removed([story_id])
-    assert 0 == (await stores.removals.erase_child(ME, mia, most=10)).story_count
-    await stores.removals.confirm_forgotten([story_id])
-    if stores.embedded:
-        # Its file holds traces until it is written anew.
-        assert 0 == (await stores.removals.erase_child(ME, mia, most=10)).story_count
-    await stores.removals.scrub()
-    if not stores.embedded:
-        # Who lost the answer has a day to ask again.
-        assert 0 == (await stores.removals.erase_child(ME, mia, most=10)).story_count
-        clock.advance(DAY)
-    assert "CHILD_NOT_FOUND" == await reason_of(stores.removals.erase_child(ME, mia, most=10))
+    one, two, other = await begun(stores, mia), await begun(stores, mia), await begun(stores)
+    (shared,) = await stores.places(one, [10], "shared")
+    (common,) = await stores.places(one, [10], "common")
+    for story_id, place in ((two, shared), (other, common)):
+        (result,) = await stores.stories.checkpoint(
+            LEASE.duration, [checkpoint(story_id, narration=narration(), segments=[place])]
+        )
+        assert not result.HasField("error")
+    erased = await stores.removals.erase_child(ME, mia)
+    assert erased.segment_count == len(set(erased.dropped)) == 5
+    assert await stores.segments.get(shared.key) is None
+    assert await stores.segments.get(common.key) is not None
 
 
-async def test_who_is_not_there_can_not_be_erased(stores: Stores) -> None:
+async def test_erasing_another_owners_child_returns_none_of_its_objects(stores: Stores) -> None:
+    """Not even of one that is erased already."""
+    mia = await child(stores)
+    await ready(stores, mia)
+    assert "CHILD_NOT_FOUND" == await reason_of(stores.removals.erase_child(OTHER, mia))
+    await stores.removals.erase_child(ME, mia)
+    assert "CHILD_NOT_FOUND" == await reason_of(stores.removals.erase_child(OTHER, mia))
+
+
+async def test_what_is_no_child_of_the_owner_cannot_be_erased(stores: Stores) -> None:
     """Unknown, somebody else's, or a hero."""
     theirs = await child(stores, OTHER)
     hero = await stores.profiles.create(ME, common_pb2.Hero(name="Fox"), None)
     for child_id in (new_id(), theirs, hero.id):
-        assert "CHILD_NOT_FOUND" == await reason_of(stores.removals.erase_child(ME, child_id, most=10))
+        assert "CHILD_NOT_FOUND" == await reason_of(stores.removals.erase_child(ME, child_id))
     assert hero == await stores.profiles.get(ME, common_pb2.Hero, hero.id)
 
 
@@ -144,14 +149,14 @@ async def test_stories_of_a_deleted_child_can_still_be_erased(stores: Stores) ->
     mia = await child(stores)
     await ready(stores, mia)
     await stores.profiles.delete(ME, common_pb2.Child, mia)
-    assert 1 == (await stores.removals.erase_child(ME, mia, most=10)).story_count
+    assert 1 == (await stores.removals.erase_child(ME, mia)).story_count
 
 
 async def test_requests_for_what_was_erased_keep_their_id_alone(stores: Stores) -> None:
     """They still learn that it is gone, but not even a hash of what they asked for stays."""
     mia = await child(stores, repeat=RepeatKey("r-1", FINGERPRINT))
     await ready(stores, mia, request_id="r-2")
-    await stores.removals.erase_child(ME, mia, most=10)
+    await stores.removals.erase_child(ME, mia)
     assert [bytes(32)] * 2 == await stores.fingerprints()
     gone = common_pb2.Child(name=NAME)
     assert "CHILD_DELETED" == await reason_of(stores.profiles.create(ME, gone, RepeatKey("r-1", FINGERPRINT)))
@@ -173,73 +178,6 @@ async def test_a_deletion_forgets_what_requests_asked_for(stores: Stores, clock:
     assert [bytes(32)] * 3 == await stores.fingerprints()
 
 
-# What caches must forget.
-
-
-async def test_caches_are_told_until_they_have_forgotten(stores: Stores, clock: ManualClock) -> None:
-    """Of every removed story; what ended a while ago once, with the hashes of its segments."""
-    story_id, _ = await ready(stores)
-    clock.advance(IN_FLIGHT)
-    await stores.stories.delete(ME, story_id)
-    (one,) = await stores.removals.list_forgettable(OTHER, "", most=10)
-    hashes = {segment(index, story_id).sha256 for index in (0, 1)}
-    assert (story_id, hashes, 1) == (one.story_id, set(one.segment_sha256), one.audio_count)
-    await stores.removals.files_removed([story_id])
-    await stores.removals.confirm_forgotten([story_id])
-    clock.advance(IN_FLIGHT)
-    assert [] == await forgettable(stores)
-
-
-async def test_what_was_being_made_is_forgotten_twice(stores: Stores, clock: ManualClock) -> None:
-    """Calls that were in flight may have reached the cache after the first time."""
-    mia = await child(stores)
-    story_id = await begun(stores, mia)
-    await stores.removals.erase_child(ME, mia, most=10)
-    assert [story_id] == await forgettable(stores, mia)
-    await stores.removals.confirm_forgotten([story_id])
-    assert [] == await forgettable(stores, mia)
-    clock.advance(IN_FLIGHT)
-    assert [story_id] == await forgettable(stores)
-    await stores.removals.confirm_forgotten([story_id])
-    assert [] == await forgettable(stores)
-    clock.advance(IN_FLIGHT)
-    assert [] == await forgettable(stores)
-
-
-async def test_a_childs_stories_are_told_to_its_owner_alone(stores: Stores) -> None:
-    """Who names a child gets what is theirs."""
-    mia = await child(stores)
-    story_id, _ = await ready(stores, mia)
-    await stores.stories.delete(ME, story_id)
-    assert [story_id] == await forgettable(stores, mia)
-    assert [] == await forgettable(stores, mia, OTHER)
-    assert [] == await forgettable(stores, new_id())
-
-
-async def test_lists_for_caches_are_bounded(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By stories and by hashes; the rest comes once these are confirmed."""
-    stories = [(await ready(stores))[0] for _ in range(4)]
-    for story_id in stories:
-        await stores.stories.delete(ME, story_id)
-    assert stories[:3] == await forgettable(stores, most=3)
-    for adapter in ("embedded.removing", "supabase.removals"):
-        monkeypatch.setattr(f"storage_service.{adapter}.MAX_HASHES", 5)
-    assert stories[:2] == await forgettable(stores)
-    await stores.removals.confirm_forgotten(stories[:2])
-    assert stories[2:] == await forgettable(stores)
-
-
-async def test_files_are_remembered_until_they_are_removed(stores: Stores, clock: ManualClock) -> None:
-    """Also where caches have forgotten the story meanwhile."""
-    story_id, key = await ready(stores)
-    clock.advance(IN_FLIGHT)
-    await stores.stories.delete(ME, story_id)
-    await stores.removals.confirm_forgotten([story_id])
-    assert [key] == list(await stores.removals.files_to_remove(most=10))
-    await stores.removals.files_removed([story_id])
-    assert [] == list(await stores.removals.files_to_remove(most=10))
-
-
 # Old stories.
 
 
@@ -257,7 +195,6 @@ async def test_old_stories_expire_oldest_first(stores: Stores, clock: ManualCloc
     assert [] == list(await stores.removals.expire(before, most=2))
     assert young == (await stores.stories.get(ME, young, full=False)).story.id
     assert "STORY_DELETED" == await reason_of(stores.stories.create(ME, new_story(story_id=old[0])))
-    assert old == await forgettable(stores)
 
 
 async def test_what_is_being_made_never_expires(stores: Stores, clock: ManualClock) -> None:
@@ -301,7 +238,7 @@ async def test_nothing_is_left_in_the_file(tmp_path: Path, clock: ManualClock, s
             await stores.stories.checkpoint(LEASE.duration, [checkpoint(story_id, text=(start, text))])
             stories[story_id] = (word, start + len(text))
         assert traces(tmp_path, NAME)
-        await stores.removals.erase_child(ME, mia, most=10)
+        await stores.removals.erase_child(ME, mia)
         await stores.removals.scrub()
         assert {} == traces(tmp_path, NAME)
         kept = await stores.stories.list_page(ME, common_pb2.StoryFilter(), limit=20, after=None)

@@ -14,7 +14,7 @@ from servicekit.ids import new_id
 from standins.storage_kit import LEASE, ManualClock, checkpoint, new_story
 from storage_service import states
 from storage_service.ports import StoryStore
-from storage_service.records import AudioKey, Cancel, Narrate, Position, Rate, Retry
+from storage_service.records import Cancel, Narrate, Position, Rate, Retry
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -219,14 +219,15 @@ async def test_a_story_is_found_once_it_is_told(store: StoryStore) -> None:
     assert [story_id] == await found(store, "owl")
 
 
-async def test_what_comes_after_the_text_changes_nothing(store: StoryStore) -> None:
+async def test_what_comes_after_the_text_changes_nothing(stores: Stores) -> None:
     """A title that comes late is found; rating, audio and telling again leave the story where it is."""
+    store = stores.stories
     story_id = await begun(store)
     await kept(store, checkpoint(story_id, state=states.NARRATING, text=(0, "A dragon."), content_complete=True))
     assert [story_id] == await found(store, "dragon")
     await kept(store, checkpoint(story_id, title="The Lighthouse"))
     audio = common_pb2.StoryAudio(audio_id=new_id(), size_bytes=1, sha256=bytes(32))
-    await store.attach_audio(story_id, 1, audio, AudioKey(story_id, new_id()))
+    await store.attach_audio(story_id, 1, audio, await stores.audio_key())
     await kept(store, checkpoint(story_id, state=states.READY))
     await store.update(ME, story_id, Rate(9), expected_revision=None)
     await store.update(ME, story_id, Narrate(common_pb2.VoiceSelection(), lease=LEASE), expected_revision=None)
@@ -242,7 +243,7 @@ async def test_a_story_that_is_gone_is_not_found(stores: Stores) -> None:
     deleted, expired = await told(store, "A dragon."), await told(store, "A dragon.")
     await told(store, "A dragon.", child_id=child.id)
     await store.delete(ME, deleted)
-    await stores.removals.erase_child(ME, child.id, most=10)
+    await stores.removals.erase_child(ME, child.id)
     assert [expired] == await found(store, "dragon")
     await stores.removals.expire(1 << 60, most=10)
     assert [] == await found(store, "dragon")

@@ -13,7 +13,6 @@ from storage_service import states
 from storage_service.records import ObjectKey, ObjectKind
 from tale.storage.v1 import segment_pb2
 
-HOUR = 3_600 * 1_000_000
 OWNER = "mia"
 
 
@@ -59,11 +58,6 @@ async def stored(stores: Stores, *keys: str) -> set[str]:
     return {one.key for one in await stores.segments.find([lookup(key) for key in keys])}
 
 
-async def deleted(stores: Stores) -> set[ObjectKey]:
-    """Objects whose bytes are to be removed."""
-    return set(await stores.objects.take_deleted(grace=HOUR, most=1_000))
-
-
 async def test_an_added_segment_is_found_with_all_its_facts(stores: Stores) -> None:
     """Word timings too."""
     (one,) = speech([100])
@@ -83,7 +77,7 @@ async def test_the_first_segment_under_a_key_stays(stores: Stores) -> None:
     assert not added.created
     assert added.segment == first.stored
     assert added.stored_bytes == 100
-    assert await deleted(stores) == {loser}
+    assert await stores.deleted() == {loser}
 
 
 async def test_nothing_is_stored_for_a_story_that_is_not_there(stores: Stores) -> None:
@@ -118,7 +112,7 @@ async def test_eviction_takes_the_least_recently_used_first(stores: Stores, cloc
     assert list(evicted.dropped) == [keys[1]]
     assert evicted.stored_bytes == 200
     assert await stored(stores, *(one.stored.key for one in spoken)) == {spoken[0].stored.key, spoken[2].stored.key}
-    assert await deleted(stores) == {keys[1]}
+    assert await stores.deleted() == {keys[1]}
 
 
 @pytest.mark.parametrize("by", ["add", "find", "checkpoint"])
@@ -153,7 +147,7 @@ async def test_a_lost_segment_can_be_stored_anew(stores: Stores) -> None:
     assert (await stores.segments.add(one.stored, fresh, "")).created
     await stores.segments.drop(one.stored.key, lost)
     assert await stored(stores, one.stored.key)
-    assert await deleted(stores) == {lost}
+    assert await stores.deleted() == {lost}
 
 
 async def test_notes_grow_old(stores: Stores, clock: ManualClock) -> None:
@@ -163,9 +157,9 @@ async def test_notes_grow_old(stores: Stores, clock: ManualClock) -> None:
     await stores.segments.add(one.stored, kept, "")
     clock.advance(3_601)
     young = await noted(stores)
-    assert await deleted(stores) == {stale}
+    assert await stores.deleted() == {stale}
     await stores.objects.mark_deleted([kept])
     await stores.objects.remove_notes([stale])
-    assert await deleted(stores) == set()
+    assert await stores.deleted() == set()
     clock.advance(3_601)
-    assert await deleted(stores) == {young}
+    assert await stores.deleted() == {young}

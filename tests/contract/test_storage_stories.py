@@ -9,10 +9,20 @@ from support.storage_stores import ADAPTERS, Stores, adapter_of
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
-from standins.storage_kit import FINGERPRINT, LEASE, SECOND, ManualClock, checkpoint, new_story, segment
+from standins.storage_kit import FINGERPRINT, LEASE, SECOND, ManualClock, checkpoint, narration, new_story
 from storage_service import states
 from storage_service.ports import StoryStore
-from storage_service.records import AudioKey, Cancel, Lease, Narrate, Position, Rate, RepeatKey, Retry
+from storage_service.records import (
+    Cancel,
+    Lease,
+    Narrate,
+    Position,
+    Rate,
+    RepeatKey,
+    Retry,
+    StoredAudio,
+    UnfinishedAudio,
+)
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -120,14 +130,13 @@ async def test_racing_creates_make_one_story(store: StoryStore) -> None:
 async def test_a_lease_can_be_taken_while_creating(store: StoryStore, clock: ManualClock) -> None:
     """The first token is 1, and a repeated call takes nothing."""
     record, _ = await store.create(ME, new_story(request_id="r-1", lease=LEASE))
-    assert (1, LEASE.runner, clock.now() + LEASE.duration, clock.now(), 0) == (
+    assert (1, clock.now() + LEASE.duration, clock.now(), 0) == (
         record.run.lease_token,
-        record.run.runner,
         record.run.lease_expire_time.ToMicroseconds(),
         record.run.start_time.ToMicroseconds(),
         record.run.pickup_count,
     )
-    again, _ = await store.create(ME, new_story(request_id="r-1", lease=Lease("gateway-2:1", SECOND)))
+    again, _ = await store.create(ME, new_story(request_id="r-1", lease=Lease(SECOND)))
     assert record == again
 
 
@@ -139,7 +148,7 @@ async def test_somebody_elses_story_is_none(store: StoryStore) -> None:
         lambda: store.update(OTHER, story_id, Rate(9), expected_revision=None),
         lambda: store.update(OTHER, story_id, Cancel(), expected_revision=None),
         lambda: store.delete(OTHER, story_id),
-        lambda: store.find_audio(OTHER, story_id),
+        lambda: store.find_audio(OTHER, story_id, ""),
         lambda: store.create(OTHER, new_story(story_id=story_id)),
     ]
     assert ["STORY_NOT_FOUND"] * len(calls) == [await reason_of(call()) for call in calls]
@@ -149,9 +158,11 @@ async def test_somebody_elses_story_is_none(store: StoryStore) -> None:
 # Runs.
 
 
-async def test_a_run_brings_a_story_to_its_end(store: StoryStore, clock: ManualClock) -> None:
-    """Text, book, ledger and outcome come back as they were checkpointed, and the lease ends with the story."""
+async def test_a_run_brings_a_story_to_its_end(stores: Stores, clock: ManualClock) -> None:
+    """Text, manifest, ledger and outcome come back as they were checkpointed, and the lease ends with the story."""
+    store = stores.stories
     story_id = await created(store)
+    places = await stores.places(story_id)
     header = common_pb2.NarrationHeader(audio_id=new_id(), provider="offline")
     attempts = [common_pb2.Attempt(attempt_id=new_id(), provider=name) for name in ("one", "two")]
     generation = storage_pb2.GenerationRecord(model_used="offline", summary="A dragon sleeps.")
@@ -170,7 +181,7 @@ async def test_a_run_brings_a_story_to_its_end(store: StoryStore, clock: ManualC
             content_complete=True,
             generation=generation,
             narration=header,
-            segments=[segment(0), segment(1)],
+            segments=places,
             attempts=attempts,
             problems=[problem],
             embedded_parts=["writer", "store"],
@@ -199,7 +210,7 @@ async def test_a_run_brings_a_story_to_its_end(store: StoryStore, clock: ManualC
         list(story.problems),
         set(story.embedded_parts),
     )
-    assert (header, [segment(0), segment(1)]) == (record.run.narration, list(record.run.segments))
+    assert (header, places) == (record.run.narration, list(record.run.segments))
     assert (clock.now(), 1, 1) == (story.end_time.ToMicroseconds(), record.run.lease_token, story.revision)
     assert not record.run.HasField("lease_expire_time")
 
@@ -233,7 +244,7 @@ async def test_a_batch_is_judged_item_by_item(store: StoryStore) -> None:
     batch = [
         checkpoint(good, text=(0, "Once")),
         checkpoint(gone, text=(0, "Once")),
-        checkpoint(cancelled, 2, text=(0, "Once")),
+        checkpoint(cancelled, text=(0, "Once")),
         checkpoint(lost, 7, text=(0, "Once")),
         checkpoint(gap, title="T", text=(1, "Once"), attempts=[common_pb2.Attempt(attempt_id=new_id())]),
     ]
@@ -243,8 +254,9 @@ async def test_a_batch_is_judged_item_by_item(store: StoryStore) -> None:
     assert ("", "", []) == (left.title, left.content, list(left.attempts))
 
 
-async def test_a_checkpoint_can_be_repeated(store: StoryStore) -> None:
+async def test_a_checkpoint_can_be_repeated(stores: Stores) -> None:
     """The same batch twice, because its answer was lost, leaves the same story."""
+    store = stores.stories
     story_id = await created(store)
     batch = [
         checkpoint(
@@ -253,7 +265,7 @@ async def test_a_checkpoint_can_be_repeated(store: StoryStore) -> None:
             title="T",
             text=(0, "Once"),
             narration=common_pb2.NarrationHeader(audio_id=new_id()),
-            segments=[segment(0)],
+            segments=await stores.places(story_id),
             attempts=[common_pb2.Attempt(attempt_id=new_id())],
             problems=[common_pb2.Problem(reason="RUN_ABANDONED")],
         )
@@ -274,15 +286,42 @@ async def test_text_that_came_in_pieces_is_compared_as_a_whole(store: StoryStore
     assert "Once upon a time." == (await store.get(ME, story_id, full=False)).story.content
 
 
-async def test_a_new_audio_id_begins_a_new_book(store: StoryStore) -> None:
-    """The segments of the book before it are gone."""
-    story_id = await created(store)
+async def test_a_new_audio_id_begins_a_new_manifest(stores: Stores) -> None:
+    """The segments of the manifest before it are gone from it."""
+    story_id = await created(stores.stories)
     for seed, count in (("a", 3), ("b", 1)):
-        header = common_pb2.NarrationHeader(audio_id=new_id(), provider=seed)
-        segments = [segment(index, seed) for index in range(count)]
-        assert [""] == await checked(store, checkpoint(story_id, narration=header, segments=segments))
-    run = (await store.get(ME, story_id, full=False)).run
-    assert ("b", [segment(0, "b")]) == (run.narration.provider, list(run.segments))
+        places = await stores.places(story_id, [10] * count, seed)
+        header = narration()
+        assert [""] == await checked(stores.stories, checkpoint(story_id, narration=header, segments=places))
+    run = (await stores.stories.get(ME, story_id, full=False)).run
+    assert run.narration == header
+    assert list(run.segments) == places
+
+
+async def test_a_manifest_is_what_the_segment_store_has_without_a_gap(stores: Stores) -> None:
+    """One segment that is unknown, of other bytes or not at its place takes the whole checkpoint with it."""
+    story_id = await created(stores.stories)
+    first, second, third = await stores.places(story_id, [10, 10, 10])
+    begun = checkpoint(story_id, text=(0, "x" * 20), narration=narration(), segments=[first])
+    assert [""] == await checked(stores.stories, begun)
+    for changes in (
+        {"key": "0" * 64},
+        {"sha256": b"0" * 32},
+        {"text": common_pb2.Span(start=1, end=10)},
+        {"audio": common_pb2.Span(start=11, end=21)},
+        {"audio": common_pb2.Span(start=10, end=21)},
+    ):
+        awry = common_pb2.Segment()
+        awry.CopyFrom(second)
+        awry.MergeFrom(common_pb2.Segment(**changes))  # type: ignore[arg-type]
+        assert ["CHECKPOINT_CONFLICT"] == await checked(stores.stories, checkpoint(story_id, segments=[awry, third]))
+    assert ["CHECKPOINT_CONFLICT"] == await checked(stores.stories, checkpoint(story_id, segments=[third]))
+    assert [""] == await checked(stores.stories, checkpoint(story_id, segments=[first, second, third]))
+    assert [first, second, third] == list((await stores.stories.get(ME, story_id, full=False)).run.segments)
+    other = common_pb2.Segment()
+    other.CopyFrom(second)
+    other.sha256 = b"0" * 32
+    assert ["CHECKPOINT_CONFLICT"] == await checked(stores.stories, checkpoint(story_id, segments=[other]))
 
 
 async def test_a_checkpoint_renews_the_lease(store: StoryStore, clock: ManualClock) -> None:
@@ -406,9 +445,35 @@ async def test_cancelling_fences_the_run(store: StoryStore, clock: ManualClock) 
         record.story.end_time.ToMicroseconds(),
         record.run.HasField("lease_expire_time"),
     )
-    assert ["LEASE_LOST"] == await checked(store, checkpoint(story_id, text=(0, "late")))
+    assert ["WRONG_STATE"] == await checked(store, checkpoint(story_id, text=(0, "late")))
     assert (record, False) == await store.update(ME, story_id, Cancel(), expected_revision=1)
     assert [] == list(await store.claim(LEASE, most=9, story_ids=()))
+
+
+async def test_cancelling_ends_the_ledger(store: StoryStore, clock: ManualClock) -> None:
+    """Attempts under way are CANCELLED; the run may still store what they cost, and its generation record."""
+    story_id, call, late = await created(store), new_id(), new_id()
+    started = common_pb2.Attempt(attempt_id=call, outcome=common_pb2.ATTEMPT_OUTCOME_STARTED, provider="mock")
+    done = common_pb2.Attempt(attempt_id=new_id(), outcome=common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
+    await checked(store, checkpoint(story_id, attempts=[started, done]))
+    clock.advance(1)
+    record, _ = await store.update(ME, story_id, Cancel(), expected_revision=None)
+    assert record.run.lease_token == 1
+    ended, same = (await store.get(ME, story_id, full=True)).story.attempts
+    assert ended.outcome == common_pb2.ATTEMPT_OUTCOME_CANCELLED
+    assert ended.end_time.ToMicroseconds() == clock.now()
+    assert same == done
+    last = checkpoint(story_id, state=states.CANCELLED, generation=storage_pb2.GenerationRecord(model_used="m"))
+    last.attempts.add(attempt_id=call, outcome=common_pb2.ATTEMPT_OUTCOME_CANCELLED, cost_usd=0.5)
+    last.attempts.add(attempt_id=late, outcome=common_pb2.ATTEMPT_OUTCOME_STARTED)
+    assert [""] == await checked(store, last)
+    story = (await store.get(ME, story_id, full=True)).story
+    assert story.model_used == "m"
+    assert [attempt.cost_usd for attempt in story.attempts] == [0.5, 0, 0]
+    assert story.attempts[2].outcome == common_pb2.ATTEMPT_OUTCOME_CANCELLED
+    assert ["LEASE_LOST"] == await checked(store, checkpoint(story_id, 2, state=states.CANCELLED))
+    running = await created(store)
+    assert ["WRONG_STATE"] == await checked(store, checkpoint(running, state=states.CANCELLED))
 
 
 @pytest.mark.parametrize("change", [Cancel(), Retry(), Narrate(VOICE)])
@@ -473,9 +538,12 @@ async def test_a_repeated_change_needs_its_own_request_id(store: StoryStore) -> 
     ]
 
 
-async def test_narrating_again_keeps_the_old_audio(store: StoryStore) -> None:
-    """A new book is begun, while audio and its segments stay until new audio is kept."""
-    story_id, kept = await narrated(store)
+async def test_narrating_again_keeps_the_old_audio(stores: Stores) -> None:
+    """A new manifest is begun, while audio and its segments stay until new audio is stored."""
+    store = stores.stories
+    story_id, kept = await narrated(stores)
+    old = await store.find_audio(ME, story_id, "")
+    assert isinstance(old, StoredAudio)
     record, changed = await store.update(ME, story_id, Narrate(VOICE, lease=LEASE), expected_revision=None)
     assert (True, states.NARRATING, VOICE, 2, kept.audio_id, False, []) == (
         changed,
@@ -486,88 +554,138 @@ async def test_narrating_again_keeps_the_old_audio(store: StoryStore) -> None:
         record.run.HasField("narration"),
         list(record.run.segments),
     )
-    header = common_pb2.NarrationHeader(audio_id=new_id())
-    assert [""] == await checked(store, checkpoint(story_id, 2, narration=header, segments=[segment(0, "new")]))
+    header, places = narration(), await stores.places(story_id, [7], "new")
+    assert [""] == await checked(store, checkpoint(story_id, 2, narration=header, segments=places))
     story = (await store.get(ME, story_id, full=True)).story
-    assert [segment(0), segment(1)] == list(story.audio.segments)
+    assert await stores.places(story_id) == list(story.audio.segments)
+    assert old == await store.find_audio(ME, story_id, "")
     new = common_pb2.StoryAudio(audio_id=header.audio_id, sha256=b"2" * 32, size_bytes=2)
-    attached = await store.attach_audio(story_id, 2, new, AudioKey(story_id, new_id()))
-    assert 1 == len(attached.dropped)
+    attached = await store.attach_audio(story_id, 2, new, await stores.audio_key())
+    assert [old.blob.key] == list(attached.dropped)
+    assert old.blob.key in await stores.deleted()
     story = (await store.get(ME, story_id, full=True)).story
-    assert (header.audio_id, [segment(0, "new")]) == (story.audio.audio_id, list(story.audio.segments))
+    assert (header.audio_id, places) == (story.audio.audio_id, list(story.audio.segments))
 
 
 # Audio.
 
 
-async def narrated(store: StoryStore) -> tuple[str, common_pb2.StoryAudio]:
-    """A READY story with a book of two segments, and its audio."""
-    story_id = await created(store)
-    audio = common_pb2.StoryAudio(audio_id=new_id(), sha256=b"1" * 32, size_bytes=5, content_type="audio/mpeg")
+async def narrated(stores: Stores) -> tuple[str, common_pb2.StoryAudio]:
+    """A READY story with a manifest of two segments, and its audio."""
+    story_id = await created(stores.stories)
+    audio = common_pb2.StoryAudio(audio_id=new_id(), sha256=b"1" * 32, size_bytes=20, content_type="audio/mpeg")
     audio.duration.FromMilliseconds(1_500)
     begun = checkpoint(
         story_id,
         state=states.NARRATING,
-        text=(0, "Once upon a time."),
+        text=(0, "x" * 10),
         content_complete=True,
-        narration=common_pb2.NarrationHeader(audio_id=audio.audio_id),
-        segments=[segment(0), segment(1)],
+        narration=narration(audio.audio_id),
+        segments=await stores.places(story_id),
     )
-    assert [""] == await checked(store, begun)
-    await store.attach_audio(story_id, 1, audio, AudioKey(story_id, new_id()))
-    assert [""] == await checked(store, checkpoint(story_id, state=states.READY))
+    assert [""] == await checked(stores.stories, begun)
+    await stores.stories.attach_audio(story_id, 1, audio, await stores.audio_key())
+    assert [""] == await checked(stores.stories, checkpoint(story_id, state=states.READY))
     return story_id, audio
 
 
-async def test_audio_has_the_segments_of_its_book(store: StoryStore) -> None:
+async def test_audio_has_the_segments_of_its_manifest(stores: Stores) -> None:
     """They are in the FULL view, and what is found to be read has none."""
-    story_id, audio = await narrated(store)
-    assert [segment(0), segment(1)] == list((await store.get(ME, story_id, full=True)).story.audio.segments)
+    store = stores.stories
+    story_id, audio = await narrated(stores)
+    assert 2 == len((await store.get(ME, story_id, full=True)).story.audio.segments)
     assert audio == (await store.get(ME, story_id, full=False)).story.audio
-    found = await store.find_audio(ME, story_id)
-    assert found is not None
-    assert audio == found.audio
-    stray = AudioKey(story_id, new_id())
-    assert {found.key} == set(await store.known_audio([found.key, stray, AudioKey(new_id(), found.key.object_id)]))
+    for audio_id in ("", audio.audio_id):
+        found = await store.find_audio(ME, story_id, audio_id)
+        assert isinstance(found, StoredAudio)
+        assert audio == found.audio
+        assert (found.blob.size, found.blob.sha256) == (20, b"1" * 32)
+    assert await store.find_audio(ME, story_id, new_id()) is None
     (summary,) = await store.list_page(ME, common_pb2.StoryFilter(), limit=1, after=None)
     assert 1_500 == summary.audio_duration.ToMilliseconds()
 
 
-async def test_audio_of_another_book_has_no_segments(store: StoryStore) -> None:
-    """Segments belong to the audio id that they were made under."""
-    story_id = await created(store)
-    await checked(
-        store, checkpoint(story_id, narration=common_pb2.NarrationHeader(audio_id=new_id()), segments=[segment(0)])
-    )
-    audio = common_pb2.StoryAudio(audio_id=new_id(), sha256=b"1" * 32)
-    await store.attach_audio(story_id, 1, audio, AudioKey(story_id, new_id()))
-    record = await store.get(ME, story_id, full=True)
-    assert ([], [segment(0)]) == (list(record.story.audio.segments), list(record.run.segments))
+async def test_audio_in_the_making_is_found_with_its_parts(stores: Stores) -> None:
+    """Size and duration grow with the manifest; a part whose bytes are lost says so."""
+    store = stores.stories
+    story_id, header = await created(store), narration()
+    assert await store.find_audio(ME, story_id, "") is None
+    places = await stores.places(story_id, [10, 7])
+    assert [""] == await checked(store, checkpoint(story_id, narration=header, segments=places[:1]))
+    assert [""] == await checked(store, checkpoint(story_id, segments=places[1:]))
+    found = await store.find_audio(ME, story_id, header.audio_id)
+    assert isinstance(found, UnfinishedAudio)
+    assert (found.audio.size_bytes, found.audio.duration.ToSeconds(), found.audio.sha256) == (17, 2, b"")
+    assert (found.audio.provider, found.audio.content_type) == ("mock", "audio/mpeg")
+    assert [(part.segment_key, part.size) for part in found.parts] == [
+        (one.key, end) for one, end in zip(places, (10, 7), strict=True)
+    ]
+    second = found.parts[1].blob
+    assert second is not None
+    assert second.sha256 == places[1].sha256
+    await stores.segments.drop(places[1].key, second.key)
+    lost = await store.find_audio(ME, story_id, "")
+    assert isinstance(lost, UnfinishedAudio)
+    assert [part.blob is None for part in lost.parts] == [False, True]
 
 
-async def test_attaching_again_keeps_the_first_bytes(store: StoryStore) -> None:
-    """The same audio twice is fine and its second copy is dropped; other bytes under its id are refused."""
-    story_id = await created(store)
-    audio = common_pb2.StoryAudio(audio_id=new_id(), sha256=b"1" * 32)
-    first, second = AudioKey(story_id, new_id()), AudioKey(story_id, new_id())
+async def test_a_manifest_is_for_the_run_that_holds_the_story(stores: Stores) -> None:
+    """Another token, an ended story, another narration and an unknown story each say what is wrong."""
+    store = stores.stories
+    story_id, ended, header = await created(store), await finished(store), narration()
+    places = await stores.places(story_id)
+    begun = checkpoint(story_id, text=(0, "x" * 12), narration=header, segments=places)
+    assert [""] == await checked(store, begun)
+    manifest = await store.manifest(story_id, 1, header.audio_id)
+    assert not isinstance(manifest, StoredAudio)
+    assert (manifest.header, list(manifest.segments)) == (header, places)
+    assert (manifest.content_length, manifest.content_complete) == (12, False)
+    assert [part.segment_key for part in manifest.parts] == [one.key for one in places]
+    for one, token, audio_id, reason in (
+        (story_id, 2, header.audio_id, "LEASE_LOST"),
+        (story_id, 1, new_id(), "WRONG_STATE"),
+        (ended, 1, header.audio_id, "WRONG_STATE"),
+        (new_id(), 1, header.audio_id, "STORY_NOT_FOUND"),
+    ):
+        assert reason == await reason_of(store.manifest(one, token, audio_id))
+
+
+async def test_attaching_again_keeps_the_first_bytes(stores: Stores) -> None:
+    """The second copy is dropped, and the manifest of what is stored is the stored audio, after the end too."""
+    store = stores.stories
+    story_id, audio = await created(store), common_pb2.StoryAudio(audio_id=new_id(), sha256=b"1" * 32, size_bytes=1)
+    first, second = await stores.audio_key(), await stores.audio_key()
     assert [] == list((await store.attach_audio(story_id, 1, audio, first)).dropped)
     assert [second] == list((await store.attach_audio(story_id, 1, audio, second)).dropped)
-    other = common_pb2.StoryAudio(audio_id=audio.audio_id, sha256=b"2" * 32)
-    assert "AUDIO_MISMATCH" == await reason_of(store.attach_audio(story_id, 1, other, second))
-    assert {first} == set(await store.known_audio([first, second]))
+    assert {second} == await stores.deleted()
+    await checked(store, checkpoint(story_id, state=states.READY, text=(0, "x"), content_complete=True))
+    found = await store.manifest(story_id, 1, audio.audio_id)
+    assert isinstance(found, StoredAudio)
+    assert found.blob.key == first
+    assert "LEASE_LOST" == await reason_of(store.manifest(story_id, 2, audio.audio_id))
 
 
-async def test_audio_needs_the_lease(store: StoryStore) -> None:
-    """An old token, an ended and an unknown story each say what is wrong."""
-    story_id, ended = await created(store), await finished(store)
-    audio = common_pb2.StoryAudio(audio_id=new_id(), sha256=b"1" * 32)
+async def test_audio_needs_the_lease(stores: Stores) -> None:
+    """An old token, an ended and an unknown story each say what is wrong, and the object stays as it was."""
+    story_id, ended = await created(stores.stories), await finished(stores.stories)
+    audio = common_pb2.StoryAudio(audio_id=new_id(), sha256=b"1" * 32, size_bytes=1)
+    key = await stores.audio_key()
     cases = [(story_id, 2, "LEASE_LOST"), (ended, 1, "WRONG_STATE"), (new_id(), 1, "STORY_NOT_FOUND")]
     for one, token, reason in cases:
-        assert reason == await reason_of(store.check_lease(one, token))
-        key = AudioKey(one, new_id())
-        assert reason == await reason_of(store.attach_audio(one, token, audio, key))
-        assert set() == set(await store.known_audio([key]))
-    await store.check_lease(story_id, 1)
+        assert reason == await reason_of(stores.stories.attach_audio(one, token, audio, key))
+    await stores.stories.attach_audio(story_id, 1, audio, key)
+
+
+async def test_audio_is_not_attached_without_a_note(stores: Stores) -> None:
+    """Else its bytes could never be found again; the audio before it stays."""
+    story_id = await created(stores.stories)
+    kept = common_pb2.StoryAudio(audio_id=new_id(), sha256=b"1" * 32, size_bytes=1)
+    await stores.stories.attach_audio(story_id, 1, kept, await stores.audio_key())
+    gone = await stores.audio_key()
+    await stores.objects.mark_deleted([gone])
+    other = common_pb2.StoryAudio(audio_id=new_id(), sha256=b"2" * 32, size_bytes=1)
+    assert "STORAGE_CONFLICT" == await reason_of(stores.stories.attach_audio(story_id, 1, other, gone))
+    assert kept == (await stores.stories.get(ME, story_id, full=False)).story.audio
 
 
 # Children, heroes and parents.
@@ -657,20 +775,30 @@ async def test_an_embedded_store_names_itself_among_the_embedded_parts(stores: S
 # Deleting.
 
 
-async def test_deleting_leaves_a_tombstone(store: StoryStore) -> None:
+async def test_deleting_leaves_a_tombstone(stores: Stores) -> None:
     """The story is gone with all it had, and whoever asks again by its ids learns that."""
-    story_id, _ = await narrated(store)
-    found = await store.find_audio(ME, story_id)
-    assert found is not None
+    store = stores.stories
+    story_id, _ = await narrated(stores)
+    found = await store.find_audio(ME, story_id, "")
+    assert isinstance(found, StoredAudio)
     deleted = await store.delete(ME, story_id)
-    assert ({segment(0).sha256, segment(1).sha256}, [found.key]) == (
-        set(deleted.segment_sha256),
-        list(deleted.dropped),
-    )
+    assert 3 == len(deleted.dropped)
+    assert found.blob.key in deleted.dropped
+    assert set(deleted.dropped) == await stores.deleted()
     assert "STORY_NOT_FOUND" == await reason_of(store.get(ME, story_id, full=False))
     assert "STORY_NOT_FOUND" == await reason_of(store.delete(ME, story_id))
     assert "STORY_DELETED" == await reason_of(store.create(ME, new_story(story_id=story_id)))
-    assert set() == set(await store.known_audio([found.key]))
+
+
+async def test_segments_that_another_story_uses_stay(stores: Stores) -> None:
+    """They go with the last story."""
+    mine, other = await created(stores.stories), await created(stores.stories)
+    (place,) = await stores.places(mine, [10], "same")
+    assert [""] == await checked(stores.stories, checkpoint(other, narration=narration(), segments=[place]))
+    assert [] == list((await stores.stories.delete(ME, mine)).dropped)
+    assert await stores.segments.get(place.key) is not None
+    assert 1 == len((await stores.stories.delete(ME, other)).dropped)
+    assert await stores.segments.get(place.key) is None
 
 
 async def test_a_repeated_request_learns_that_its_story_was_deleted(store: StoryStore) -> None:
@@ -691,6 +819,113 @@ async def test_a_running_story_can_be_deleted(store: StoryStore) -> None:
     story_id = await created(store)
     await store.delete(ME, story_id)
     assert ["STORY_NOT_FOUND"] == await checked(store, checkpoint(story_id, text=(0, "late")))
+
+
+# Following.
+
+
+async def test_following_returns_what_is_new(stores: Stores, clock: ManualClock) -> None:
+    """Behind each position, in order; nothing where nothing is."""
+    store = stores.stories
+    story_id, header = await created(store), narration()
+    places = await stores.places(story_id, [10, 10, 10])
+    problems = [common_pb2.Problem(reason=reason) for reason in ("A", "B")]
+    text = "Once upon 🐉 a time."
+    await checked(store, checkpoint(story_id, state=states.WRITING, title="T", text=(0, text[:7])))
+    await checked(store, checkpoint(story_id, text=(7, text[7:]), narration=header, segments=places, problems=problems))
+    known = storage_pb2.StoryPosition(
+        story_id=story_id,
+        state=states.WRITING,
+        text_length=len(text),
+        audio_id=header.audio_id,
+        segment_count=3,
+        problem_count=2,
+    )
+    assert ([], False) == await followed(stores, known)
+    behind = storage_pb2.StoryPosition(story_id=story_id, text_length=9, audio_id=header.audio_id, segment_count=1)
+    gone, deleted = storage_pb2.StoryPosition(story_id=new_id()), await created(store)
+    await store.delete(ME, deleted)
+    changes, truncated = await followed(stores, gone, behind, storage_pb2.StoryPosition(story_id=deleted))
+    assert not truncated
+    assert [(one.story_id, one.deleted) for one in changes] == [
+        (gone.story_id, True),
+        (story_id, False),
+        (deleted, True),
+    ]
+    change = changes[1]
+    assert (change.state, change.leased, change.title, change.content_complete) == (states.WRITING, True, "T", False)
+    assert (change.text.offset, change.text.text) == (9, text[9:])
+    assert not change.HasField("narration")
+    assert list(change.segments) == places[1:]
+    assert list(change.problems) == problems
+    behind.audio_id = new_id()
+    ((change,), _) = await followed(stores, behind)
+    assert change.narration == header
+    assert list(change.segments) == places
+    clock.advance(60)
+    ((change,), _) = await followed(stores, behind)
+    assert not change.leased
+
+
+async def test_following_one_s_own_story_returns_its_end_alone(stores: Stores, clock: ManualClock) -> None:
+    """Or that another run has it."""
+    store = stores.stories
+    story_id = await created(store)
+    await checked(store, checkpoint(story_id, state=states.WRITING, title="T", text=(0, "Once")))
+    mine = storage_pb2.StoryPosition(story_id=story_id, lease_token=1)
+    assert ([], False) == await followed(stores, mine)
+    clock.advance(60)
+    await store.claim(LEASE, most=1, story_ids=())
+    taken = storage_pb2.StoryChange(story_id=story_id, state=states.WRITING, leased=True)
+    assert ([taken], False) == await followed(stores, mine)
+    mine.lease_token = 2
+    assert ([], False) == await followed(stores, mine)
+    await store.update(ME, story_id, Cancel(), expected_revision=None)
+    ended = storage_pb2.StoryChange(story_id=story_id, state=states.CANCELLED)
+    assert ([ended], False) == await followed(stores, mine)
+
+
+async def test_what_a_position_does_not_say_is_repeated(stores: Stores) -> None:
+    """A title before the first text, and whole text before the narration begins."""
+    story_id = await created(stores.stories)
+    known = storage_pb2.StoryPosition(story_id=story_id, state=states.WRITING)
+    await checked(stores.stories, checkpoint(story_id, state=states.WRITING, title="T"))
+    assert ["T"] == [one.title for one in (await followed(stores, known))[0]]
+    await checked(stores.stories, checkpoint(story_id, text=(0, "Once")))
+    known.text_length = 4
+    assert ([], False) == await followed(stores, known)
+    await checked(stores.stories, checkpoint(story_id, content_complete=True))
+    assert [True] == [one.content_complete for one in (await followed(stores, known))[0]]
+
+
+async def test_what_does_not_fit_is_left_to_the_next_call(stores: Stores) -> None:
+    """Whole stories, and segments of the last one; there is always some progress."""
+    store = stores.stories
+    one, two = await created(store), await created(store)
+    for story_id in (one, two):
+        places = await stores.places(story_id, [10] * 20)
+        await checked(store, checkpoint(story_id, text=(0, "x" * 500), narration=narration(), segments=places))
+    positions = {story_id: storage_pb2.StoryPosition(story_id=story_id) for story_id in (one, two)}
+    seen = dict.fromkeys(positions, 0)
+    for _ in range(100):
+        changes, truncated = await stores.stories.follow(list(positions.values()), max_bytes=1_000)
+        assert changes
+        for change in changes:
+            position = positions[change.story_id]
+            position.state, position.text_length = change.state, position.text_length + len(change.text.text)
+            position.audio_id = change.narration.audio_id or position.audio_id
+            position.segment_count += len(change.segments)
+            seen[change.story_id] += len(change.segments)
+        if not truncated:
+            break
+    assert list(seen.values()) == [20, 20]
+    assert [position.text_length for position in positions.values()] == [500, 500]
+
+
+async def followed(stores: Stores, *positions: storage_pb2.StoryPosition) -> tuple[list[storage_pb2.StoryChange], bool]:
+    """What is new, and whether that is not all."""
+    changes, truncated = await stores.stories.follow(positions, max_bytes=1 << 19)
+    return list(changes), truncated
 
 
 # Lists.

@@ -1,6 +1,6 @@
 """Every adapter of the stores, for the suites that hold them to their ports."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 import pytest
 
-from standins.storage_kit import ManualClock
+from standins.storage_kit import ManualClock, add_segments, speech
+from storage_service.audio.noted import GRACE
 from storage_service.embedded.database import Database
 from storage_service.embedded.object_notes import SqliteObjectNotes
 from storage_service.embedded.profile_store import SqliteProfileStore
@@ -16,6 +17,7 @@ from storage_service.embedded.removal_store import SqliteRemovalStore
 from storage_service.embedded.segment_store import SqliteSegmentStore
 from storage_service.embedded.story_store import SqliteStoryStore
 from storage_service.ports import ObjectNotes, ProfileStore, RemovalStore, SegmentStore, StoryStore
+from storage_service.records import ObjectKey, ObjectKind
 from storage_service.supabase.connection import Connection
 from storage_service.supabase.object_notes import SupabaseObjectNotes
 from storage_service.supabase.profile_store import SupabaseProfileStore
@@ -23,6 +25,7 @@ from storage_service.supabase.removals import SupabaseRemovalStore
 from storage_service.supabase.segment_store import SupabaseSegmentStore
 from storage_service.supabase.story_store import SupabaseStoryStore
 from support.supabase_lite import Lite
+from tale.common.v1 import common_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,21 @@ class Stores:
     objects: ObjectNotes
     embedded: bool
     fingerprints: Callable[[], Awaitable[list[bytes]]]
+
+    async def places(self, story_id: str, sizes: Sequence[int] = (10, 10), seed: str = "") -> list[common_pb2.Segment]:
+        """Adds segments to the segment store, without bytes; their places in a manifest."""
+        spoken = speech(sizes, seed or story_id)
+        await add_segments(self.segments, self.objects, spoken, story_id)
+        return [one.place for one in spoken]
+
+    async def audio_key(self) -> ObjectKey:
+        """An object for audio, without bytes."""
+        (key,) = await self.objects.note(ObjectKind.AUDIO, 1)
+        return key
+
+    async def deleted(self) -> set[ObjectKey]:
+        """Objects whose bytes are to be removed."""
+        return set(await self.objects.take_deleted(grace=GRACE, most=1_000))
 
 
 Adapter: TypeAlias = Callable[[Path, ManualClock], AbstractAsyncContextManager[Stores]]

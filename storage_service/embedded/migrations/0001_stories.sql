@@ -105,8 +105,8 @@ CREATE TABLE story_problems (
 ) STRICT;
 
 -- Every object of bytes. NOTED: its bytes may be on their way in, or come from an upload that never ended. STORED: a
--- segment or the audio of a story refers to it. DELETED: its bytes are to be removed, then the row. `child_id` is set on
--- what was deleted because a child was erased.
+-- segment or the audio of a story refers to it. DELETED: its bytes are to be removed, then the row; `child_id` is set where
+-- it was deleted with a story of that child.
 CREATE TABLE objects (
     object_id TEXT PRIMARY KEY,
     kind TEXT NOT NULL CHECK (kind IN ('audio', 'segment')),
