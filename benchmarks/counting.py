@@ -1,50 +1,59 @@
-"""A TCP proxy that counts the bytes of answers."""
+"""A gRPC proxy that counts the calls and the bytes of answers of each method."""
 
-import asyncio
-import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, Final
 
-_PIECE_BYTES = 1 << 18
+import grpc
+
+_OPTIONS: Final = (("grpc.so_reuseport", 0),)
 
 
-class CountingProxy:
-    """Forwards connections to one address; `received` counts the bytes that came back from there."""
+class CountingProxy(grpc.GenericRpcHandler):
+    """Forwards every method to one channel, messages as they are."""
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, channel: grpc.aio.Channel) -> None:
         self.address = ""
-        self.received = 0
-        self._upstream = upstream
+        self.calls: Counter[str] = Counter()
+        self.answered: Counter[str] = Counter()
+        """Bytes of answers, by the name of the method."""
+        self._channel = channel
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Forwards one connection until either side closes it."""
-        host, _, port = self._upstream.rpartition(":")
-        with contextlib.closing(writer), contextlib.suppress(OSError):
-            far_reader, far_writer = await asyncio.open_connection(host, int(port))
-            with contextlib.closing(far_writer):
-                there = asyncio.create_task(self._forward(reader, far_writer, counted=False))
-                back = asyncio.create_task(self._forward(far_reader, writer, counted=True))
-                await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
-                for task in (there, back):
-                    task.cancel()
-                await asyncio.gather(there, back, return_exceptions=True)
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        """Returns a handler for any method: on the wire a single message is a stream of one."""
+        path = handler_call_details.method
+        metadata = [pair for pair in handler_call_details.invocation_metadata if not pair[0].startswith("grpc-")]
+        name = path.rpartition("/")[2]
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool) -> None:
-        while piece := await reader.read(_PIECE_BYTES):
-            if counted:
-                self.received += len(piece)
-            writer.write(piece)
-            await writer.drain()
+        async def forward(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+            self.calls[name] += 1
+            call: Any = self._channel.stream_stream(path)
+            answers = call(requests, timeout=context.time_remaining(), metadata=metadata)
+            try:
+                async for answer in answers:
+                    self.answered[name] += len(answer)
+                    yield answer
+            except grpc.aio.AioRpcError as error:
+                context.set_trailing_metadata(error.trailing_metadata() or ())
+                context.set_code(error.code())
+                context.set_details(error.details() or "")
+            finally:
+                answers.cancel()
+
+        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(forward)
+        return handler
 
 
 @asynccontextmanager
 async def counting_proxy(upstream: str) -> AsyncIterator[CountingProxy]:
     """Runs a proxy on a free loopback port."""
-    proxy = CountingProxy(upstream)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    host, port = server.sockets[0].getsockname()[:2]
-    proxy.address = f"{host}:{port}"
-    try:
-        yield proxy
-    finally:
-        server.close()
+    async with grpc.aio.insecure_channel(upstream) as channel:
+        proxy = CountingProxy(channel)
+        server = grpc.aio.server(options=_OPTIONS, handlers=[proxy])
+        proxy.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        await server.start()
+        try:
+            yield proxy
+        finally:
+            await server.stop(None)

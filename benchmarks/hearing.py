@@ -173,7 +173,7 @@ async def _reading(report: Report) -> None:
 
 
 async def _crowd(report: Report) -> None:
-    """A proxy between each gateway and storage counts the bytes that the gateway reads."""
+    """A proxy between each gateway and storage counts what the gateway reads."""
     async with AsyncExitStack() as stack:
         it: House = await stack.enter_async_context(house(LIFTED))
         storage = it.cluster.address("storage").grpc
@@ -186,20 +186,20 @@ async def _crowd(report: Report) -> None:
         began = time.perf_counter()
         teller = hearing(began)
         async with asyncio.TaskGroup() as tasks:
-            before = [proxy.received for proxy in proxies]
             tasks.create_task(tell(channels[0], teller, minutes=2))
             story_id = await teller.story_id
             listeners = [hearing(began) for _ in range(LISTENERS - 1)]
             for number, listener in enumerate(listeners):
                 tasks.create_task(watch(channels[number % len(channels)], listener, story_id))
-        read = [proxy.received - bytes_before for proxy, bytes_before in zip(proxies, before, strict=True)]
     whole = sum(listener.complete for listener in [teller, *listeners])
     size = teller.story.audio.size_bytes if teller.story else 0
-    shares = [each / size for each in read]
+    shares = [proxy.answered["ReadAudio"] / size for proxy in proxies]
+    others = [sum(proxy.answered.values()) - proxy.answered["ReadAudio"] for proxy in proxies]
     report.row(
         CROWD,
-        f"bytes from storage over bytes of audio ({size / 1e6:.1f} MB): {shares[0]:.2f} and {shares[1]:.2f};"
-        f" {whole} of {LISTENERS} heard the stored audio whole",
+        f"bytes read from storage over bytes of audio ({size / 1e6:.1f} MB): {shares[0]:.2f} and {shares[1]:.2f}, in"
+        f" {proxies[0].calls['ReadAudio']} and {proxies[1].calls['ReadAudio']} calls; {others[0] / 1e6:.1f} and"
+        f" {others[1] / 1e6:.1f} MB of other answers; {whole} of {LISTENERS} heard the stored audio whole",
         met=max(shares) < _ONCE and whole == LISTENERS,
     )
 
