@@ -73,10 +73,13 @@ class FollowedStories:
             live.finish(End.HANDED_OVER)
             self._drop(live)
 
-    def positions(self, *, fresh: bool) -> Sequence[storage_pb2.StoryPosition]:
-        """What is known of each story, or only of those that storage was never asked about."""
+    def positions(self, *, fresh: bool, orphans: bool) -> Sequence[storage_pb2.StoryPosition]:
+        """What is known of each story, or only of those that storage was never asked about.
+
+        With `orphans` storage says of each whether a run holds it, though nothing else be new.
+        """
         lives = [self._stories[each] for each in self._fresh] if fresh else self._stories.values()
-        positions = [_position(live) for live in lives]
+        positions = [_position(live, state_known=not orphans) for live in lives]
         self._fresh.clear()
         self.wanted.clear()
         return positions
@@ -113,10 +116,10 @@ class FollowedStories:
             self._fresh.discard(live.story_id)
 
 
-def _position(live: LiveStory) -> storage_pb2.StoryPosition:
+def _position(live: LiveStory, *, state_known: bool) -> storage_pb2.StoryPosition:
     return storage_pb2.StoryPosition(
         story_id=live.story_id,
-        state=live.state,
+        state=live.state if state_known else common_pb2.STORY_STATE_UNSPECIFIED,
         text_length=len(live.text),
         audio_id=live.header.audio_id if live.header is not None else "",
         segment_count=len(live.segments),

@@ -38,6 +38,10 @@ class Runs(Protocol):
     def count(self) -> int:
         """How many there are."""
 
+    @property
+    def full(self) -> bool:
+        """Whether no more can be taken up for now."""
+
     def positions(self) -> Sequence[storage_pb2.StoryPosition]:
         """One of each, with its lease token."""
 
@@ -83,7 +87,7 @@ class Follower:
 
     async def _ask(self, *, everything: bool) -> bool:
         """Asks for all stories, or for those that storage was never asked about; True where more is new."""
-        positions = [*self._followed.positions(fresh=not everything)]
+        positions = [*self._followed.positions(fresh=not everything, orphans=not self._runs.full)]
         if everything:
             positions += self._runs.positions()
         more = False

@@ -133,9 +133,9 @@ class Watching(Generic[R]):
             data = task.result()
         except SIBLING_ERRORS as error:
             failure = classify(error).error
-            if failure.reason != "AUDIO_NOT_FOUND":
+            if failure.reason not in {"AUDIO_NOT_FOUND", "SEGMENT_LOST"}:
                 raise failure from error
-            # Another narration has begun, or was finished; the story says so soon.
+            # Another narration has begun, was finished, or has to be begun; the story says so soon.
             self._gone = piece.audio_id
             return b""
         if live.header is None or live.header.audio_id != piece.audio_id:

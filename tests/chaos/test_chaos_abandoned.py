@@ -22,7 +22,6 @@ async def claimed(storage: Any, story_id: str, times: int) -> None:
     """Claims a story `times` times as gateways that die at once."""
     for _ in range(times):
         request = storage_pb2.ClaimStoriesRequest(max_count=1, story_ids=[story_id])
-        request.lease.runner = "dead"
         request.lease.duration.FromMilliseconds(20)
         async with asyncio.timeout(20):
             while not (await storage.ClaimStories(request, timeout=5)).stories:  # noqa: ASYNC110 - storage's clock decides
@@ -87,20 +86,6 @@ async def test_a_run_that_takes_too_long_ends_with_what_it_has(tmp_path: Path) -
     assert watcher.done.content_complete
 
 
-async def test_a_spool_that_can_not_be_written_costs_the_sound_alone(tmp_path: Path) -> None:
-    """The text is written once and kept; the problem names the spool."""
-    spool = tmp_path / "spool"
-    await asyncio.to_thread(spool.write_text, "in the way")
-    async with house(tmp_path) as home:
-        watcher = await home.tell(spec(8))
-        story = await home.get(watcher.story_id)
-    assert story.state == common_pb2.STORY_STATE_READY_WITHOUT_AUDIO
-    assert [problem.reason for problem in story.problems] == ["SPOOL_FAILED"]
-    assert story.content_complete
-    legs = [line for line in story.attempts if line.kind == common_pb2.ATTEMPT_KIND_WRITING_LEG]
-    assert [line.outcome for line in legs] == [common_pb2.ATTEMPT_OUTCOME_SUCCEEDED]
-
-
 async def test_a_runner_whose_story_was_taken_writes_no_more(tmp_path: Path) -> None:
     """The fence: a cancel from elsewhere takes the lease, the run ends, its watcher sees the kept end."""
     async with house(tmp_path, words_per_second=100) as home:
@@ -137,8 +122,8 @@ async def test_waiting_for_a_place_takes_no_time_of_a_story_s_own(tmp_path: Path
     }
 
 
-async def test_audio_that_can_not_be_made_again_begins_anew(tmp_path: Path) -> None:
-    """A cache lost together with the gateway gives a new audio id from byte 0, never a silent switch."""
+async def test_a_narration_whose_segments_are_lost_begins_anew(tmp_path: Path) -> None:
+    """Under a new audio id, from byte 0, never by a silent switch."""
     watcher = Watcher()
     async with house(tmp_path, words_per_second=100) as home:
         channel = open_channel(home.servers["gateway"].address)
@@ -148,7 +133,7 @@ async def test_audio_that_can_not_be_made_again_begins_anew(tmp_path: Path) -> N
     await channel.close()
     assert watcher.error is not None
     before = (watcher.audio_id, watcher.text)
-    await asyncio.to_thread(shutil.rmtree, tmp_path / "voice-cache")
+    await asyncio.to_thread(shutil.rmtree, tmp_path / "storage" / "segments")
     async with house(tmp_path) as home:
         await watcher.to_the_end(home.channel)
         kept = await home.get(watcher.story_id)
@@ -159,7 +144,7 @@ async def test_audio_that_can_not_be_made_again_begins_anew(tmp_path: Path) -> N
 
 
 async def test_a_gateway_that_comes_back_goes_on_with_the_same_bytes(tmp_path: Path) -> None:
-    """With the cache at hand the narration keeps its id, and what was spoken is not spoken again."""
+    """The narration keeps its id, and what was spoken is not spoken again."""
     watcher = Watcher()
     async with house(tmp_path, words_per_second=100) as home:
         channel = open_channel(home.servers["gateway"].address)

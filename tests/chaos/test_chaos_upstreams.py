@@ -12,6 +12,7 @@ from support.house import House, house
 
 import story_service.bootstrap
 import voice_service.bootstrap
+from servicekit.app import App
 from standins.made_up import MadeUpStory, made_up_speech, made_up_story
 from standins.paid_upstreams import ELEVENLABS_KEY, FALLBACK_MODEL, MODEL, OPENROUTER_KEY, PaidUpstreams, paid_upstreams
 from standins.watcher import Watcher, spec
@@ -38,9 +39,10 @@ def _story_settings(folder: Path, upstreams: PaidUpstreams) -> StorySettings:
     )
 
 
-def _voice_settings(folder: Path, upstreams: PaidUpstreams) -> VoiceServiceSettings:
+def _voice_settings(folder: Path, upstreams: PaidUpstreams, storage_target: str) -> VoiceServiceSettings:
     return VoiceServiceSettings(
         **_free(folder),
+        storage_target=storage_target,
         elevenlabs_base_url=upstreams.url,
         elevenlabs_api_key=ELEVENLABS_KEY,
         retry_delay_seconds=0.01,
@@ -109,8 +111,11 @@ async def _storm(folder: Path, *, stories: int, seed: int) -> None:
     async with paid_upstreams() as upstreams:
         await upstreams.script(words=WORDS, events=15, distinct=True, fault_rate=FAULT_RATE, seed=seed)
         story = story_service.bootstrap.build(_story_settings(folder, upstreams))
-        voice = voice_service.bootstrap.build(_voice_settings(folder, upstreams))
-        async with house(folder, story=story, speech=voice) as home:
+
+        def speech(storage_target: str) -> App:
+            return voice_service.bootstrap.build(_voice_settings(folder, upstreams, storage_target))
+
+        async with house(folder, story=story, speech=speech) as home:
             places = asyncio.Semaphore(_AT_ONCE)
             told = await asyncio.gather(*(_told(home, seed * 10_000 + n, places) for n in range(stories)))
             journal = await upstreams.journal()

@@ -262,20 +262,15 @@ async def test_a_piece_that_is_too_large_ends_the_call_on_both_sides() -> None:
     assert grpc.StatusCode.OK is not error.code
 
 
-@pytest.mark.parametrize("name", ["SynthesizeSpeech", "ForgetSegments"])
-async def test_what_is_not_on_the_list_is_not_forwarded(name: str) -> None:
-    """Nobody speaks or forgets past the gateway's books."""
+async def test_what_is_not_on_the_list_is_not_forwarded() -> None:
+    """Speech is made for stories alone, past no ledger."""
 
     async def never(requests: AsyncIterator[voice_pb2.TranscribeRequest], _: Context) -> voice_pb2.TranscribeResponse:
         del requests
         raise AssertionError("called")
 
     async with door(never) as gateway:
-        call = (
-            gateway.stub.SynthesizeSpeech(iter([voice_pb2.SynthesizeSpeechRequest()]), timeout=10).read()
-            if name == "SynthesizeSpeech"
-            else gateway.stub.ForgetSegments(voice_pb2.ForgetSegmentsRequest(), timeout=10)
-        )
-        error = await failure(call)
+        call = gateway.stub.SynthesizeSpeech(iter([voice_pb2.SynthesizeSpeechRequest()]), timeout=10)
+        error = await failure(call.read())
 
     assert grpc.StatusCode.UNIMPLEMENTED is error.code

@@ -1,11 +1,13 @@
 """All four services in the test's own process, over a folder of its own, with the mock voice."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import grpc
 
 import gateway.bootstrap
@@ -39,6 +41,28 @@ class House:
     journal: MockJournal
     servers: dict[str, Running]
     proxies: dict[str, CuttingProxy]
+    gateway_settings: GatewaySettings
+
+    @asynccontextmanager
+    async def another_gateway(self, **settings: Any) -> AsyncIterator["House"]:
+        """The same cluster by a further gateway, which may have settings of its own."""
+        async with _gateway(self.gateway_settings.model_copy(update=settings)) as door:
+            servers = {**self.servers, "gateway": door}
+            yield replace(self, channel=door.channel, stub=gateway_stub(door.channel), servers=servers)
+
+    async def calls(self, code: str) -> dict[str, int]:
+        """How many calls of each method have ended with `code`, in all services; health watches do not count."""
+        found: Counter[str] = Counter()
+        async with aiohttp.ClientSession() as session:
+            for server in self.servers.values():
+                async with session.get(f"http://{server.server.ops_address}/metrics") as answer:
+                    text = await answer.text()
+                for line in text.splitlines():
+                    if line.startswith("grpc_server_handled_total") and f'grpc_code="{code}"' in line:
+                        labels, _, value = line.rpartition(" ")
+                        if "grpc.health" not in labels:
+                            found[labels] += int(float(value))
+        return dict(found)
 
     async def tell(self, wish: common_pb2.StorySpec, request_id: str = "") -> Watcher:
         """Tells a story to its end."""
@@ -58,6 +82,19 @@ class House:
         """The story as kept, in full view."""
         request = gateway_pb2.GetStoryRequest(story_id=story_id, view=common_pb2.STORY_VIEW_FULL)
         answer: gateway_pb2.GetStoryResponse = await self.stub.GetStory(request, timeout=20)
+        return answer.story
+
+    async def status(self) -> gateway_pb2.GetSystemStatusResponse:
+        """What the gateway says of the cluster."""
+        answer: gateway_pb2.GetSystemStatusResponse = await self.stub.GetSystemStatus(
+            gateway_pb2.GetSystemStatusRequest(), timeout=20
+        )
+        return answer
+
+    async def cancel(self, story_id: str) -> common_pb2.Story:
+        """Cancels a story."""
+        request = gateway_pb2.CancelStoryRequest(story_id=story_id)
+        answer: gateway_pb2.CancelStoryResponse = await self.stub.CancelStory(request, timeout=20)
         return answer.story
 
     async def watch(self, story_id: str) -> Watcher:
@@ -85,6 +122,14 @@ def _free(folder: Path) -> dict[str, Any]:
     return {"listen": "127.0.0.1:0", "ops_listen": "127.0.0.1:0", "data_dir": folder, "drain_seconds": 2}
 
 
+@asynccontextmanager
+async def _gateway(settings: GatewaySettings) -> AsyncIterator[Running]:
+    async with running(
+        gateway.bootstrap.build(settings), service="gateway", settings=settings, security=Security(Anonymous())
+    ) as door:
+        yield door
+
+
 def storage_settings(folder: Path, **changes: Any) -> StorageSettings:
     """The settings of a house's storage, to start it alone."""
     return StorageSettings(**_free(folder), **changes)
@@ -101,30 +146,38 @@ async def house(
     cuts: Mapping[str, Sequence[int]] | None = None,
     voice: Mapping[str, Any] | None = None,
     story: App | None = None,
-    speech: App | None = None,
+    speech: Callable[[str], App] | None = None,
     storage: Mapping[str, Any] | None = None,
     **gateway_settings: Any,
 ) -> AsyncIterator[House]:
     """A cluster in this process.
 
     `cuts` puts a proxy between the gateway and the services named: connection N breaks after the N-th number of bytes.
-    `story` stands in for the story service and `speech` for the voice service; `storage` are settings of the storage
-    service.
+    `story` stands in for the story service; `speech` makes what stands in for the voice service, given the target of
+    the storage service. `storage` are settings of the storage service.
     """
     script = MockScript(realtime_factor=realtime_factor, faults=tuple(faults))
     mock = MockVoiceProvider(script)
     free = _free(folder)
     storage_app = storage_service.bootstrap.build_app(storage_settings(folder, **(storage or {})))
     story_app = story or story_service.bootstrap.build(StorySettings(offline_words_per_second=words_per_second, **free))
-    voice_settings = VoiceServiceSettings(
-        default_provider="mock", provider_fallback=tuple(fallback), retry_delay_seconds=0.01, **free, **(voice or {})
-    )
-    voice_app = speech or assemble(voice_settings, [mock])
     async with AsyncExitStack() as stack:
-        servers = {
-            name: await stack.enter_async_context(running(app, service=name, drain_seconds=2))
-            for name, app in (("storage", storage_app), ("story", story_app), ("voice", voice_app))
-        }
+        store = await stack.enter_async_context(running(storage_app, service="storage", drain_seconds=2))
+        target = f"dns:///{store.address}"
+        voice_settings = VoiceServiceSettings(
+            **{
+                **free,
+                "default_provider": "mock",
+                "provider_fallback": tuple(fallback),
+                "retry_delay_seconds": 0.01,
+                "storage_target": target,
+                **(voice or {}),
+            }
+        )
+        voice_app = assemble(voice_settings, [mock]) if speech is None else speech(target)
+        servers = {"storage": store}
+        for name, app in (("story", story_app), ("voice", voice_app)):
+            servers[name] = await stack.enter_async_context(running(app, service=name, drain_seconds=2))
         targets: dict[str, Any] = {f"{name}_target": f"dns:///{server.address}" for name, server in servers.items()}
         proxies: dict[str, CuttingProxy] = {}
         for name, positions in (cuts or {}).items():
@@ -136,15 +189,8 @@ async def house(
             **targets,
             **{"pickup_interval_seconds": 0.2, "heartbeat_seconds": 0.5, **gateway_settings},
         )
-        door = await stack.enter_async_context(
-            running(
-                gateway.bootstrap.build(settings),
-                service="gateway",
-                settings=settings,
-                security=Security(Anonymous()),
-            )
-        )
+        door = await stack.enter_async_context(_gateway(settings))
         servers["gateway"] = door
         stub: Any = gateway_stub(door.channel)
-        store: Any = storage_pb2_grpc.StorageServiceStub(servers["storage"].channel)
-        yield House(door.channel, stub, store, mock.journal, servers, proxies)
+        storage_stub: Any = storage_pb2_grpc.StorageServiceStub(store.channel)
+        yield House(door.channel, stub, storage_stub, mock.journal, servers, proxies, settings)

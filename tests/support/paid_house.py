@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import story_service.bootstrap
 import voice_service.bootstrap
+from servicekit.app import App
 from story_service.settings import StorySettings
 from support.elevenlabs_fake import KEY as ELEVENLABS_KEY
 from support.elevenlabs_fake import ElevenLabsFake, elevenlabs_fake
@@ -59,16 +60,17 @@ async def paid_house(
                 }
             )
         )
-        voice_app = voice_service.bootstrap.build(
-            VoiceServiceSettings(
-                **{
-                    **free,
-                    "elevenlabs_base_url": speaker.url,
-                    "elevenlabs_api_key": ELEVENLABS_KEY,
-                    "retry_delay_seconds": 0.01,
-                    **(voice or {}),
-                }
-            )
-        )
-        home = await stack.enter_async_context(house(folder, story=story_app, speech=voice_app, **gateway_settings))
+
+        def speech(storage_target: str) -> App:
+            settings = {
+                **free,
+                "elevenlabs_base_url": speaker.url,
+                "elevenlabs_api_key": ELEVENLABS_KEY,
+                "retry_delay_seconds": 0.01,
+                "storage_target": storage_target,
+                **(voice or {}),
+            }
+            return voice_service.bootstrap.build(VoiceServiceSettings(**settings))
+
+        home = await stack.enter_async_context(house(folder, story=story_app, speech=speech, **gateway_settings))
         yield PaidHouse(home, writer, speaker)

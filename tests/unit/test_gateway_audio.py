@@ -149,7 +149,7 @@ async def test_a_listener_that_goes_away_takes_nothing_from_the_others() -> None
     storage.hold = asyncio.Event()
     buffer = AudioBuffer(AudioReader(storage))
     task = buffer.fetch(piece(0))
-    leaving = asyncio.create_task(asyncio.wait([task]))  # type: ignore[arg-type]
+    leaving = asyncio.create_task(asyncio.wait([task]))
     await asyncio.sleep(0)
     leaving.cancel()
     storage.hold.set()
