@@ -44,8 +44,8 @@ def _change(row: Mapping[str, Any], text_length: int) -> storage_pb2.StoryChange
         story_id=row["id"],
         state=to_state(row["state"]),
         leased=row["leased"],
-        title=row["title"],
-        content_complete=row["content_complete"],
+        title=row.get("title", ""),
+        content_complete=row.get("content_complete", False),
         problems=[common_pb2.Problem.FromString(from_base64(one)) for one in row.get("problems", ())],
     )
     if row.get("text"):

@@ -83,6 +83,7 @@ as $$
 declare
   v_now timestamptz := tales.begin_call(p_now);
   v_expires timestamptz := v_now + p_lease_us * interval '1 microsecond';
+  v_keys text[];
   v_item jsonb;
   v_verdicts jsonb := '[]';
 begin
@@ -91,16 +92,22 @@ begin
     where id in (select (one ->> 'id')::uuid from jsonb_array_elements(p_items) as given (one))
     order by id
     for no key update;
-  perform from tales.segments
-    where key in (
-      select segment ->> 'key' from jsonb_array_elements(p_items) as given (one),
-        jsonb_array_elements(coalesce(one -> 'segments', '[]')) as of_one (segment)
-    )
-    order by key
-    for key share;
+  v_keys := array(
+    select segment ->> 'key' from jsonb_array_elements(p_items) as given (one),
+      jsonb_array_elements(coalesce(one -> 'segments', '[]')) as of_one (segment)
+  );
+  v_keys := array(select key from tales.segments where key = any (v_keys) order by key for key share);
   for v_item in select one from jsonb_array_elements(p_items) with ordinality as given (one, place) order by place loop
-    v_verdicts := v_verdicts || tales.checkpoint_story(v_item, p_ending, v_now, v_expires);
+    v_verdicts := v_verdicts || tales.checkpoint_story(v_item, v_keys, p_ending, v_now, v_expires);
   end loop;
+  if v_keys <> '{}' then
+    insert into tales.segment_uses (story_id, key)
+      select distinct story_id, key from tales.story_segments
+      where key = any (v_keys)
+        and story_id in (select (one ->> 'id')::uuid from jsonb_array_elements(p_items) as given (one))
+      order by key, story_id
+      on conflict do nothing;
+  end if;
   return v_verdicts;
 end
 $$;
@@ -109,9 +116,9 @@ create function tales.checkpoint_refused(p_id uuid, p_reason text, p_message tex
   language sql immutable
   return jsonb_build_object('id', p_id, 'refused', p_reason, 'message', p_message);
 
--- One item of a batch; its row is locked.
+-- One item of a batch; its row is locked, and so are the segments `p_keys`.
 create function tales.checkpoint_story(
-  p_item jsonb, p_ending jsonb, p_now timestamptz, p_expires timestamptz
+  p_item jsonb, p_keys text[], p_ending jsonb, p_now timestamptz, p_expires timestamptz
 ) returns jsonb
   language plpgsql
 as $$
@@ -236,7 +243,7 @@ begin
       v_audio_end := v_segment ->> 'audio_end';
       if not exists (
         select from tales.segments
-        where key = v_segment ->> 'key' and sha256 = tales.to_bytes(v_segment ->> 'sha256')
+        where key = any (p_keys) and key = v_segment ->> 'key' and sha256 = tales.to_bytes(v_segment ->> 'sha256')
           and size_bytes = v_audio_end - (v_segment ->> 'audio_start')::bigint
       ) then
         return tales.checkpoint_refused(
@@ -318,9 +325,6 @@ begin
     select v_id, v_audio_id, (one ->> 'index')::integer, one ->> 'key', tales.to_bytes(one ->> 'sha256'),
       (one ->> 'text_end')::bigint, (one ->> 'audio_end')::bigint, tales.to_bytes(one ->> 'segment')
     from unnest(v_segments) as given (one);
-  insert into tales.segment_uses (story_id, key)
-    select distinct v_id, one ->> 'key' from unnest(v_segments) as given (one) order by one ->> 'key'
-    on conflict do nothing;
   if v_state not in ('PENDING', 'WRITING', 'NARRATING') then
     p_expires := null;
   end if;
@@ -354,8 +358,8 @@ $$;
 -- What is new in stories, in order: {changes, more}. A position is {story_id, lease_token, state, text_length, audio_id,
 -- segment_count, problem_count}; a change is {id, state, leased, title, content_complete, text, narration, segments,
 -- problems}, the last four being what lies behind the position, or {id} of a story that is not there. With a lease token
--- only the end of that run's lease is new, and none of the four is returned. Ends, with `more`, once the changes have
--- `p_most_bytes`.
+-- only the end of that run's lease is new, and only {id, state, leased} is returned. Ends, with `more`, once the changes
+-- have `p_most_bytes`.
 create function tales.follow_stories(p_positions jsonb, p_most_bytes bigint, p_now timestamptz default null)
   returns jsonb
   language plpgsql stable
@@ -398,12 +402,13 @@ begin
     v_change := jsonb_build_object('id', v_one.story_id);
     if v_one.id is not null then
       v_change := v_change || jsonb_build_object(
-        'state', v_one.state_now, 'leased', coalesce(v_one.leased, false), 'title', v_one.title,
-        'content_complete', v_one.content_complete
+        'state', v_one.state_now, 'leased', coalesce(v_one.leased, false)
       );
     end if;
     if v_one.lease_token = 0 then
       v_change := v_change || jsonb_build_object(
+        'title', v_one.title,
+        'content_complete', v_one.content_complete,
         'text', (
           select substr(content, v_one.text_length + 1) from tales.stories
           where id = v_one.id and v_one.content_length > v_one.text_length

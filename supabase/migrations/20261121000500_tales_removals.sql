@@ -12,7 +12,7 @@ declare
 begin
   -- From here on no other story can begin to use these segments.
   perform from tales.segments
-    where key in (select key from tales.segment_uses where story_id = any (p_story_ids))
+    where key = any (array(select key from tales.segment_uses where story_id = any (p_story_ids)))
     order by key
     for update;
   with doomed as (
