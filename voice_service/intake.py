@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_TEXT: Final = 65_536
 """Most code points of a story's text."""
 _SLICE: Final = 2_048
-"""Code points that are looked at before other tasks get their turn."""
+"""Code points of one piece that are looked at before other tasks get their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,9 @@ class TextIntake:
             async for piece in pieces:
                 self._count_in(piece)
                 for begin in range(0, len(piece), _SLICE):
+                    if begin:
+                        await asyncio.sleep(0)
                     self._push(piece[begin : begin + _SLICE])
-                    await asyncio.sleep(0)
             self._read_all = True
             if self._segmenter is not None:
                 self._finish()

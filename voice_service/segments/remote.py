@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 
+_PUT_SEGMENT: Final = f"/{segment_pb2.DESCRIPTOR.services_by_name['SegmentService'].full_name}/PutSegment"
 _CALL_SECONDS: Final = 10.0
 _TRANSFER_SECONDS: Final = 30.0
 _SHORTEST_SECONDS: Final = 1.0
@@ -64,6 +65,9 @@ class RemoteSegments:
     ) -> None:
         self._channel = channel
         self._stub: Any = segment_pb2_grpc.SegmentServiceStub(channel)
+        self._put_segment: Any = channel.stream_unary(
+            _PUT_SEGMENT, response_deserializer=segment_pb2.PutSegmentResponse.FromString
+        )
         self._patience = patience
         self._held = MemorySegments(held_bytes)
         self._lookups = LookupBatches(self._find)
@@ -151,7 +155,7 @@ class RemoteSegments:
     async def _put(
         self, segment: StoredSegment, audio: bytes, story_id: str, seconds: float
     ) -> segment_pb2.StoredSegment:
-        response: segment_pb2.PutSegmentResponse = await self._stub.PutSegment(
+        response: segment_pb2.PutSegmentResponse = await self._put_segment(
             put_requests(segment, audio, story_id), timeout=seconds, metadata=call_metadata(), wait_for_ready=True
         )
         return response.segment

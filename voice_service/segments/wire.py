@@ -12,15 +12,30 @@ if TYPE_CHECKING:
 
 _CHUNK: Final = 1 << 20
 """Most bytes of a chunk; most segments of the default format are one."""
+_CHUNK_TAG: Final = bytes([segment_pb2.PutSegmentRequest.CHUNK_FIELD_NUMBER << 3 | 2])
+_COMMIT: Final = segment_pb2.PutSegmentRequest(commit=segment_pb2.PutSegmentCommit()).SerializeToString()
 
 
-def put_requests(segment: StoredSegment, audio: bytes, story_id: str) -> Iterator[segment_pb2.PutSegmentRequest]:
-    """Yields the messages that store a segment: header, chunks, commit."""
+def put_requests(segment: StoredSegment, audio: bytes, story_id: str) -> Iterator[bytes]:
+    """Yields the messages that store a segment, as they go over the wire: header, chunks, commit."""
     header = segment_pb2.PutSegmentHeader(segment=to_message(segment), story_id=story_id)
-    yield segment_pb2.PutSegmentRequest(header=header)
+    yield segment_pb2.PutSegmentRequest(header=header).SerializeToString()
     for begin in range(0, len(audio), _CHUNK):
-        yield segment_pb2.PutSegmentRequest(chunk=audio[begin : begin + _CHUNK])
-    yield segment_pb2.PutSegmentRequest(commit=segment_pb2.PutSegmentCommit())
+        yield chunk_request(audio[begin : begin + _CHUNK])
+    yield _COMMIT
+
+
+def chunk_request(chunk: bytes) -> bytes:
+    """Returns PutSegmentRequest(chunk=chunk) as it goes over the wire.
+
+    A message would copy the bytes three times; that was a third of the CPU of storing a segment.
+    """
+    head, size = bytearray(_CHUNK_TAG), len(chunk)
+    while size > 0x7F:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    head.append(size)
+    return b"".join((head, chunk))
 
 
 def to_message(segment: StoredSegment) -> segment_pb2.StoredSegment:
