@@ -25,7 +25,7 @@ _SERVER: Final = 500
 _MISSING: Final = frozenset({404, 416})
 _BUSY: Final = frozenset({"SlowDown", "RequestLimitExceeded", "ThrottlingException", "TooManyRequests"})
 _SETTINGS: Final = {
-    "NoSuchBucket": "the bucket is not there; create it, or name another one",
+    "NoSuchBucket": "the bucket is not there; create it, or fix AUDIO_STORE_URL or SEGMENT_STORE_URL",
     "PermanentRedirect": "the bucket is in another region; set AWS_REGION",
     "AuthorizationHeaderMalformed": "the bucket is in another region; set AWS_REGION",
     "NotImplemented": "the store does not know this kind of encryption; see AUDIO_STORE_ENCRYPTION",

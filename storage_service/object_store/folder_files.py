@@ -5,6 +5,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -77,8 +78,8 @@ class NewFile:
             self._size += blob.size
 
     def discard(self) -> None:
-        """Removes the file."""
-        with self._lock:
+        """Removes the file. Where that fails it is left to the removal of its object."""
+        with self._lock, suppress(OSError):
             self._closed = True
             self._close(keep=False)
             self._path.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """The embedded store against a real disk: what it makes, and what it says when the disk fails."""
 
 import asyncio
+import os
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
@@ -11,11 +12,10 @@ import pytest
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from servicekit.settings import ConfigurationError
-from standins.storage_kit import ManualClock
-from storage_service.embedded.audio_files import AudioFiles
 from storage_service.embedded.database import Database
 from storage_service.embedded.schema import migrations
-from storage_service.records import AudioKey
+from storage_service.object_store.folder import FolderObjects
+from storage_service.records import ObjectKey, ObjectKind
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ async def test_a_folder_that_can_not_be_made_stops_the_start(tmp_path: Path) -> 
     with pytest.raises(ConfigurationError, match="TALE_DATA_DIR"):
         await database.open()
     with pytest.raises(ConfigurationError, match="TALE_DATA_DIR"):
-        await AudioFiles(tmp_path / "data" / "storage" / "audio", ManualClock()).open()
+        await FolderObjects(tmp_path / "data" / "storage" / "audio", fsync=()).open()
 
 
 async def test_a_full_disk_is_unavailable_and_passes(database: Database) -> None:
@@ -122,7 +122,7 @@ async def test_a_full_disk_is_unavailable_and_passes(database: Database) -> None
 
     with pytest.raises(DomainError) as caught:
         await database.write(much)
-    assert ("STORAGE_UNAVAILABLE", "The store can not be used at the moment.", 2.0) == (
+    assert ("STORAGE_UNAVAILABLE", "The store cannot be used at the moment.", 2.0) == (
         caught.value.reason,
         caught.value.message,
         caught.value.retry_after,
@@ -217,27 +217,47 @@ async def test_a_closed_store_is_unavailable(tmp_path: Path) -> None:
             await call
 
 
-async def test_a_file_that_can_not_be_written_is_unavailable(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
     """The disk's refusal is typed, names no path and leaves nothing behind."""
-    files = AudioFiles(tmp_path / "audio", ManualClock())
+    files = FolderObjects(tmp_path, fsync=())
     await files.open()
-    key = AudioKey(new_id(), new_id())
-    (tmp_path / "audio" / key.story_id[-2:]).write_text("in the way")
+    (tmp_path / "audio").write_text("in the way")
     with pytest.raises(DomainError) as caught:
-        async with files.upload(key):
-            pytest.fail("there is no folder to write to")
-    assert ("STORAGE_UNAVAILABLE", "The store can not be used at the moment.") == (
-        caught.value.reason,
-        caught.value.message,
-    )
+        await _put(files, ObjectKey(ObjectKind.AUDIO, new_id()))
+    assert caught.value.reason == "STORAGE_UNAVAILABLE"
+    assert caught.value.message == "The store cannot be used at the moment."
     await files.close()
 
 
 async def test_names_of_files_are_ids_and_nothing_else(tmp_path: Path) -> None:
     """What is no UUIDv7 never becomes part of a path."""
-    files = AudioFiles(tmp_path / "audio", ManualClock())
-    for key in (AudioKey("../../etc", new_id()), AudioKey(new_id(), "passwd")):
+    files = FolderObjects(tmp_path, fsync=())
+    for object_id in ("../../etc", "passwd", new_id().upper()):
         with pytest.raises(ValueError, match="UUIDv7"):
-            async with files.upload(key):
-                pytest.fail("such a key has no file")
+            await _put(files, ObjectKey(ObjectKind.AUDIO, object_id))
     await files.close()
+
+
+@pytest.mark.parametrize("fsync", [(), (ObjectKind.AUDIO,), tuple(ObjectKind)])
+async def test_bytes_are_brought_to_the_medium_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fsync: tuple[ObjectKind, ...]
+) -> None:
+    """The file and the folders that name it, of these kinds alone."""
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.path.realpath(f"/proc/self/fd/{fd}")))
+    files = FolderObjects(tmp_path, fsync=fsync)
+    await files.open()
+    for kind in ObjectKind:
+        key = ObjectKey(kind, new_id())
+        await _put(files, key)
+        path = tmp_path / key.path
+        named = [str(path.parent.parent), str(path), str(path.parent)]
+        assert synced == (named if kind in fsync else [])
+        synced.clear()
+    await files.close()
+
+
+async def _put(files: FolderObjects, key: ObjectKey) -> None:
+    async with files.upload(key) as upload:
+        await upload.write(b"bytes")
+        await upload.publish()

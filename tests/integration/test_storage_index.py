@@ -1,4 +1,4 @@
-"""The index of words in the embedded store: old databases get it, and nothing that is gone stays in it."""
+"""The index of words in the embedded store: in step with the stories, and nothing that is gone stays in it."""
 
 import asyncio
 import sqlite3
@@ -15,7 +15,6 @@ from storage_service import states
 from storage_service.embedded import indexing
 from storage_service.embedded.database import Database, _check_modules
 from storage_service.embedded.removal_store import SqliteRemovalStore
-from storage_service.embedded.schema import migrations
 from storage_service.embedded.story_store import SqliteStoryStore
 from storage_service.records import Cancel, Retry
 from tale.common.v1 import common_pb2
@@ -53,28 +52,6 @@ async def ids(store: SqliteStoryStore, query: str) -> list[str]:
 def files_with(folder: Path, word: str) -> list[str]:
     """The files that a word is in."""
     return [path.name for path in folder.rglob("*") if path.is_file() and word.encode() in path.read_bytes()]
-
-
-async def test_an_older_store_gets_its_index(tmp_path: Path) -> None:
-    """Stories that were kept before there was one are found, in order, several of one moment too."""
-    path = tmp_path / "tale.sqlite3"
-    connection = sqlite3.connect(path, isolation_level=None)
-    for step in migrations()[:3]:
-        connection.executescript(step.sql)
-    connection.execute("PRAGMA user_version = 3")
-    for name, time, state in (("a", 5, 4), ("b", 5, 6), ("c", 7, 4), ("d", 8, 2)):
-        connection.execute(
-            "INSERT INTO stories (id, owner, state, kind, language_code, length_minutes, narrate, title,"
-            " content_complete, create_time, update_time) VALUES (?, ?, ?, 1, 'en', 5, 0, 'T', ?, ?, 0)",
-            (name, ME, state, state == 4, time),
-        )
-        connection.executemany("INSERT INTO story_texts VALUES (?, ?, ?)", [(name, 5, "gon."), (name, 0, "A dra")])
-    connection.close()
-    store = SqliteStoryStore(database := Database(path, sync="normal", readers=1), ManualClock())
-    await store.open()
-    assert ["c", "b", "a"] == await ids(store, "dragon")
-    await database.write(indexing.check)
-    await store.close()
 
 
 async def test_the_index_is_in_step_with_the_stories(database: Database) -> None:

@@ -7,13 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servicekit.ids import new_id
-from standins.storage_kit import checkpoint, segment
+from standins.storage_kit import checkpoint, speech
 from storage_service import states
 from storage_service.checkpoints import MAX_CONTENT, CheckpointRefused, RunFacts, check_token, judge
+from storage_service.records import Digest
 from tale.common.v1 import common_pb2
 
 STORY = new_id()
-BOOK = new_id()
+NARRATION = new_id()
+SPOKEN = speech([10, 10, 10, 10])
+OTHER = speech([10, 10, 10, 10], "other")
 FACTS = RunFacts(
     state=states.WRITING,
     lease_token=3,
@@ -22,14 +25,16 @@ FACTS = RunFacts(
     title="The Sleepless Dragon",
     content_length=5,
     content_complete=False,
-    narration_audio_id=BOOK,
+    narration_audio_id=NARRATION,
     segment_count=2,
+    text_end=10,
+    audio_end=20,
     kept_audio_id="",
 )
 
 
 class Pieces:
-    """What is kept of a story whose content is "Once " and whose book has two segments."""
+    """What is stored of a story whose content is "Once " and whose manifest has two segments."""
 
     def __init__(self, content: str = "Once ") -> None:
         self._content = content
@@ -38,9 +43,22 @@ class Pieces:
         """A part of the content."""
         return self._content[start:end]
 
-    def segment_sha256(self, index: int) -> bytes | None:
-        """Hash of a segment."""
-        return segment(index).sha256
+    def manifest_segment(self, index: int) -> tuple[str, bytes] | None:
+        """Key and hash of a segment of the manifest."""
+        return SPOKEN[index].place.key, SPOKEN[index].place.sha256
+
+    def stored_segment(self, key: str) -> Digest | None:
+        """What the segment store has."""
+        stored = {one.stored.key: one.stored for one in (*SPOKEN, *OTHER)}.get(key)
+        return None if stored is None else Digest(stored.size_bytes, stored.sha256)
+
+
+def segment(index: int, seed: str = "", **changes: object) -> common_pb2.Segment:
+    """A segment of a manifest."""
+    place = common_pb2.Segment()
+    place.CopyFrom((OTHER if seed else SPOKEN)[index].place)
+    place.MergeFrom(common_pb2.Segment(**changes))  # type: ignore[arg-type]
+    return place
 
 
 def refused(facts: RunFacts, **changes: object) -> str:
@@ -63,7 +81,7 @@ def test_a_repeated_checkpoint_is_no_progress() -> None:
         state=states.WRITING,
         title=FACTS.title,
         text=(0, "Once "),
-        narration=common_pb2.NarrationHeader(audio_id=BOOK),
+        narration=common_pb2.NarrationHeader(audio_id=NARRATION),
         segments=[segment(0), segment(1)],
     )
     advance = judge(FACTS, again, Pieces())
@@ -86,6 +104,13 @@ def test_a_repeated_checkpoint_is_no_progress() -> None:
         ({"segments": [segment(3)]}, "CHECKPOINT_CONFLICT"),
         ({"segments": [segment(1, "other")]}, "CHECKPOINT_CONFLICT"),
         ({"segments": [segment(2), segment(2, "other")]}, "CHECKPOINT_CONFLICT"),
+        ({"segments": [segment(2, key="0" * 64)]}, "CHECKPOINT_CONFLICT"),
+        ({"segments": [segment(2, sha256=bytes(31) + b"x")]}, "CHECKPOINT_CONFLICT"),
+        ({"segments": [segment(2, text=common_pb2.Span(start=11))]}, "CHECKPOINT_CONFLICT"),
+        ({"segments": [segment(2, audio=common_pb2.Span(start=21))]}, "CHECKPOINT_CONFLICT"),
+        ({"segments": [segment(2, audio=common_pb2.Span(end=31))]}, "CHECKPOINT_CONFLICT"),
+        ({"segments": [segment(2), segment(3, audio=common_pb2.Span(start=31))]}, "CHECKPOINT_CONFLICT"),
+        ({"state": states.CANCELLED}, "WRONG_STATE"),
         ({"state": states.NARRATING}, "WRONG_STATE"),
         ({"state": states.READY, "content_complete": True}, "WRONG_STATE"),
         ({"token": 2}, "LEASE_LOST"),
@@ -114,29 +139,29 @@ def test_whole_text_takes_no_more() -> None:
     assert "CHECKPOINT_CONFLICT" == refused(whole, text=(5, "more"))
 
 
-def test_another_audio_id_begins_a_new_book() -> None:
-    """Segments count from 0 again in a new book."""
+def test_another_audio_id_begins_a_new_manifest() -> None:
+    """Segments count from 0 again in a new manifest."""
     header = common_pb2.NarrationHeader(audio_id=new_id())
     advance = judge(FACTS, checkpoint(STORY, 3, narration=header, segments=[segment(0, "new")]), Pieces())
     assert (header, [segment(0, "new")]) == (advance.narration, list(advance.segments))
 
 
-def test_the_first_header_of_a_book_is_pinned() -> None:
+def test_the_first_header_of_a_manifest_is_pinned() -> None:
     """Another header under the same audio id replaces nothing."""
-    header = common_pb2.NarrationHeader(audio_id=BOOK, provider="another")
+    header = common_pb2.NarrationHeader(audio_id=NARRATION, provider="another")
     assert judge(FACTS, checkpoint(STORY, 3, narration=header), Pieces()).narration is None
 
 
-def test_segments_need_a_book() -> None:
+def test_segments_need_a_narration() -> None:
     """A segment before any header belongs nowhere."""
-    bookless = dataclasses.replace(FACTS, narration_audio_id="", segment_count=0)
-    assert "CHECKPOINT_CONFLICT" == refused(bookless, segments=[segment(0)])
+    silent = dataclasses.replace(FACTS, narration_audio_id="", segment_count=0)
+    assert "CHECKPOINT_CONFLICT" == refused(silent, segments=[segment(0)])
 
 
-def test_a_book_can_not_take_the_id_of_kept_audio() -> None:
+def test_a_narration_cannot_take_the_id_of_kept_audio() -> None:
     """After a new narration was asked for, the old audio keeps its id to itself."""
-    kept = dataclasses.replace(FACTS, narration_audio_id="", segment_count=0, kept_audio_id=BOOK)
-    assert "CHECKPOINT_CONFLICT" == refused(kept, narration=common_pb2.NarrationHeader(audio_id=BOOK))
+    kept = dataclasses.replace(FACTS, narration_audio_id="", segment_count=0, kept_audio_id=NARRATION)
+    assert "CHECKPOINT_CONFLICT" == refused(kept, narration=common_pb2.NarrationHeader(audio_id=NARRATION))
 
 
 def test_writing_does_not_follow_narrating() -> None:

@@ -1,7 +1,6 @@
 """Housekeeping goes on whatever happens to it."""
 
 import asyncio
-from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -12,7 +11,7 @@ from storage_service.housekeeper import Housekeeper
 from storage_service.supabase.failures import SupabaseDefectError
 
 if TYPE_CHECKING:
-    from storage_service.audio import AudioLibrary
+    from storage_service.audio.segments import SegmentLibrary
     from storage_service.remover import Remover
 
 
@@ -23,22 +22,22 @@ class Failing:
         self._errors = [error]
         self.went_on = asyncio.Event()
 
-    async def catch_up(self) -> None:
+    async def remove_deleted(self) -> int:
         """Fails the first time."""
         if self._errors:
             raise self._errors.pop()
         self.went_on.set()
+        return 0
 
     async def scrub(self) -> None:
         """Does nothing."""
 
 
-class Swept:
-    """Audio without strays."""
+class Segments:
+    """Segments within their bound."""
 
-    async def sweep(self, *, grace: int) -> int:
-        """Finds none."""
-        return 0 * grace
+    async def make_room(self) -> None:
+        """Does nothing."""
 
 
 @pytest.mark.parametrize(
@@ -49,10 +48,9 @@ async def test_no_failure_ends_housekeeping(error: Exception, capsys: pytest.Cap
     remover = Failing(error)
     keeper = Housekeeper(
         cast("Remover", remover),
-        cast("AudioLibrary", Swept()),
+        cast("SegmentLibrary", Segments()),
         ManualClock(),
         retention=None,
-        grace=timedelta(0),
     )
     rounds = asyncio.create_task(keeper.run(sweep_seconds=0.001, scrub_seconds=0.001))
     went_on = asyncio.create_task(remover.went_on.wait())

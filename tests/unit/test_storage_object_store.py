@@ -12,7 +12,7 @@ from servicekit.settings import ConfigurationError
 from storage_service.bootstrap import build_app
 from storage_service.object_store.config import BucketConfig
 from storage_service.object_store.failures import BucketMismatchError, MissingObjectError, to_provider_error
-from storage_service.object_store.setup import place_of
+from storage_service.object_store.setup import Place, places_of
 from storage_service.settings import StorageSettings
 
 KEY: dict[str, Any] = {"aws_access_key_id": "AKID", "aws_secret_access_key": SecretStr("hush")}
@@ -23,9 +23,26 @@ def settings(url: str | None = "s3://tales/audio", **changes: Any) -> StorageSet
     return StorageSettings(audio_store_url=url, **{**KEY, **changes})
 
 
-def test_without_the_variable_audio_is_where_the_backend_keeps_it() -> None:
+def place_of(given: StorageSettings, environment: dict[str, str]) -> Place:
+    """The place of the audio, the only one that is named."""
+    ((variable, place),) = places_of(given, environment).items()
+    assert variable == "AUDIO_STORE_URL"
+    return place
+
+
+def test_without_the_variables_bytes_are_where_the_backend_has_them() -> None:
     """No place of its own, no credentials asked for."""
-    assert None is place_of(StorageSettings(), {})
+    assert places_of(StorageSettings(), {}) == {}
+
+
+def test_segments_may_have_a_place_of_their_own() -> None:
+    """Named in the same way; errors name its variable."""
+    places = places_of(StorageSettings(segment_store_url="file:///srv/segments"), {})
+    assert places == {"SEGMENT_STORE_URL": Path("/srv/segments")}
+    places = places_of(settings(segment_store_url="s3://segments"), {})
+    assert [place.variable for place in places.values() if isinstance(place, BucketConfig)] == list(places)
+    with pytest.raises(ConfigurationError, match="SEGMENT_STORE_URL must be file:///path"):
+        places_of(StorageSettings(segment_store_url="segments"), {})
 
 
 def test_a_folder_is_named_by_its_path() -> None:
@@ -35,9 +52,12 @@ def test_a_folder_is_named_by_its_path() -> None:
 
 def test_a_bucket_is_encrypted_unless_told_otherwise() -> None:
     """AES256 by default, a key of KMS where one is named, nothing where the operator says so."""
-    expected = BucketConfig("tales", "audio", access_key_id="AKID", secret_access_key="hush")  # noqa: S106 - no secret
+    expected = BucketConfig("tales", prefix="audio", access_key_id="AKID", secret_access_key="hush")  # noqa: S106 - no secret
     assert expected == place_of(settings(), {})
-    kms, plain = place_of(settings(audio_store_kms_key_id="k-1"), {}), place_of(settings(audio_store_encryption="none"))
+    kms, plain = (
+        place_of(settings(audio_store_kms_key_id="k-1"), {}),
+        place_of(settings(audio_store_encryption="none"), {}),
+    )
     assert isinstance(kms, BucketConfig)
     assert isinstance(plain, BucketConfig)
     assert ("", "k-1", None) == (expected.kms_key_id, kms.kms_key_id, plain.kms_key_id)

@@ -84,7 +84,7 @@ def test_older_keys_and_plain_http_in_a_trusted_network_are_fine() -> None:
         ("STORAGE_READERS", "0"),
         ("AUDIO_MAX_BYTES", "many"),
         ("STORAGE_UPLOAD_IDLE_SECONDS", "0"),
-        ("AUDIO_SWEEP_GRACE_SECONDS", "-1"),
+        ("SEGMENT_STORE_MAX_BYTES", "-1"),
         ("SUPABASE_TIMEOUT_SECONDS", "0"),
     ],
 )
