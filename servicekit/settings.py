@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasGenerator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
@@ -69,12 +69,29 @@ CommaList: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_spl
 """A comma-separated list; blanks around the items do not count."""
 
 
+def variables(prefix: str, *bare: str) -> SettingsConfigDict:
+    """The configuration of settings whose variables are `prefix` and the field's name.
+
+    Names that begin with one of `bare` have no prefix; a `validation_alias` goes before both.
+    """
+
+    def variable(name: str) -> str:
+        return name.upper() if name.startswith(bare) else prefix + name.upper()
+
+    return SettingsConfigDict(alias_generator=AliasGenerator(validation_alias=variable))
+
+
 class ServiceSettings(BaseSettings):
-    """The knobs that every service has; a service adds its own and says its own names for the addresses.
+    """The settings that every service has; a service adds its own.
 
-    Every field names its variable and says what it is for::
+    A field's variable is the prefix of its class and its name, unless it has a `validation_alias`; its docstring says
+    what it is for::
 
-        pace: float = Field(default=2.5, gt=0, validation_alias="STORY_PACE", description="Words a second")
+        class StorySettings(ServiceSettings):
+            model_config = variables("STORY_")
+
+            pace: float = Field(2.5, gt=0)
+            "Words a second"
 
     In code the fields are given by name: `StorySettings(listen="127.0.0.1:0")`. Secrets are `SecretStr`. A variable
     that is set but empty counts as unset.
@@ -90,41 +107,34 @@ class ServiceSettings(BaseSettings):
         # Fields can be given by name in code; without a prefix the bare name (LISTEN) would be read from the
         # environment as well.
         env_prefix="tale_field_",
+        use_attribute_docstrings=True,
     )
 
-    listen: Listen = Field(default="127.0.0.1:0", validation_alias="SERVICE_LISTEN", description="gRPC bind address")
-    ops_listen: Listen = Field(
-        default="127.0.0.1:0", validation_alias="SERVICE_OPS_LISTEN", description="HTTP bind address for operators"
-    )
-    data_dir: Path = Field(
-        default=Path("./data"),
-        validation_alias="TALE_DATA_DIR",
-        description="Folder of the embedded store, cache and spool",
-    )
-    drain_seconds: float = Field(
-        default=30.0,
-        ge=0,
-        le=3600,
-        validation_alias="DRAIN_SECONDS",
-        description="Seconds that calls in flight get to end when the service goes down",
-    )
-    log_level: LogLevel = Field(default="INFO", validation_alias="LOG_LEVEL", description="Least level that is logged")
+    listen: Listen = Field("127.0.0.1:0", validation_alias="SERVICE_LISTEN")
+    """gRPC bind address"""
+    ops_listen: Listen = Field("127.0.0.1:0", validation_alias="SERVICE_OPS_LISTEN")
+    """HTTP bind address for operators"""
+    data_dir: Path = Field(Path("./data"), validation_alias="TALE_DATA_DIR")
+    """Folder of the embedded store, cache and spool"""
+    drain_seconds: float = Field(30.0, ge=0, le=3600, validation_alias="DRAIN_SECONDS")
+    """Seconds that calls in flight get to end when the service goes down"""
+    log_level: LogLevel = Field("INFO", validation_alias="LOG_LEVEL")
+    """Least level that is logged"""
     log_levels: Annotated[Mapping[str, LogLevel], NoDecode, BeforeValidator(_levels)] = Field(
-        default={}, validation_alias="LOG_LEVELS", description="Levels of single loggers: name=LEVEL,name=LEVEL"
+        {}, validation_alias="LOG_LEVELS"
     )
-    log_format: Literal["auto", "console", "json"] = Field(
-        default="auto",
-        validation_alias="LOG_FORMAT",
-        description="Shape of the log lines; auto is console on a terminal, else json",
-    )
+    """Levels of single loggers: name=LEVEL,name=LEVEL"""
+    log_format: Literal["auto", "console", "json"] = Field("auto", validation_alias="LOG_FORMAT")
+    """Shape of the log lines; auto is console on a terminal, else json"""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Holds every field to a variable's name and a description."""
+        """Holds every field to a variable's name and a docstring, which may be wrapped."""
         super().__pydantic_init_subclass__(**kwargs)
         for name, field in cls.model_fields.items():
             if not isinstance(field.validation_alias, str) or not field.description:
-                raise TypeError(f"{cls.__name__}.{name} needs a validation_alias and a description")
+                raise TypeError(f"{cls.__name__}.{name} needs a variable and a docstring")
+            field.description = " ".join(field.description.split())
 
 
 S = TypeVar("S", bound=BaseSettings)

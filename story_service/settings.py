@@ -8,7 +8,7 @@ from pydantic_settings import NoDecode
 
 from servicekit.endpoints import check_base_url
 from servicekit.secrets import SecretSource
-from servicekit.settings import CommaList, Listen, ServiceSettings
+from servicekit.settings import CommaList, Listen, ServiceSettings, variables
 from story_service.catalogue import resolve
 from story_service.openrouter.options import OPENROUTER_URL, check_header_value, check_key_format
 
@@ -38,187 +38,73 @@ def _positive(value: tuple[float, float] | None) -> tuple[float, float] | None:
 class StorySettings(ServiceSettings):
     """Settings of the story service, from the environment."""
 
-    listen: Listen = Field(default="127.0.0.1:50052", validation_alias="STORY_LISTEN", description="gRPC bind address")
-    ops_listen: Listen = Field(
-        default="127.0.0.1:9052", validation_alias="STORY_OPS_LISTEN", description="HTTP bind address for operators"
-    )
+    model_config = variables("STORY_", "openrouter_", "upstream_")
+
+    listen: Listen = "127.0.0.1:50052"
+    """gRPC bind address"""
+    ops_listen: Listen = "127.0.0.1:9052"
+    """HTTP bind address for operators"""
     # Before what is judged by it: fields are validated in this order.
-    upstream_allow_plain_http: bool = Field(
-        default=False,
-        validation_alias="UPSTREAM_ALLOW_PLAIN_HTTP",
-        description="Lets keys and stories travel over plain http to hosts other than this one",
-    )
-    openrouter_base_url: str = Field(
-        default=OPENROUTER_URL,
-        validation_alias="OPENROUTER_BASE_URL",
-        description="Address of OpenRouter, or of a server that speaks its API",
-    )
-    openrouter_api_key: SecretStr | None = Field(
-        default=None,
-        validation_alias=_KEY,
-        description="Key of OpenRouter; without it the embedded writer is the only one",
-    )
-    openrouter_api_key_file: Path | None = Field(
-        default=None,
-        validation_alias=f"{_KEY}_FILE",
-        description="File with the key of OpenRouter, read again when it changes; it wins over OPENROUTER_API_KEY",
-    )
-    model: Annotated[str, AfterValidator(resolve)] = Field(
-        default="openai/gpt-4o-mini",
-        validation_alias="STORY_MODEL",
-        description="Model that is asked first: an OpenRouter id, a name such as GPT_4O_MINI, or `offline`",
-    )
-    fallback_models: Annotated[CommaList, AfterValidator(_models)] = Field(
-        default=(),
-        validation_alias="STORY_FALLBACK_MODELS",
-        description="Models that are asked in turn when the first fails; `offline` comes last wherever it stands",
-    )
-    temperature: float = Field(
-        default=0.7,
-        ge=0,
-        le=2,
-        validation_alias="STORY_TEMPERATURE",
-        description="How freely models write where the request does not say",
-    )
-    max_tokens: int | None = Field(
-        default=None,
-        ge=16,
-        le=1_000_000,
-        validation_alias="STORY_MAX_TOKENS",
-        description="Most tokens of an answer; unset: as many as the asked length may take",
-    )
-    max_retries: int = Field(
-        default=3,
-        ge=0,
-        le=10,
-        validation_alias="STORY_MAX_RETRIES",
-        description="How often a model is asked again after the first time",
-    )
-    retry_delay_seconds: float = Field(
-        default=1.0,
-        ge=0,
-        le=60,
-        validation_alias="STORY_RETRY_DELAY",
-        description="Seconds before the first retry at most; the wait is drawn at random below that",
-    )
-    retry_backoff: float = Field(
-        default=2.0,
-        ge=1,
-        le=10,
-        validation_alias="STORY_RETRY_BACKOFF",
-        description="What the longest wait is multiplied by with each retry",
-    )
-    first_token_timeout_seconds: float = Field(
-        default=30.0,
-        gt=0,
-        le=600,
-        validation_alias="STORY_FIRST_TOKEN_TIMEOUT_SECONDS",
-        description="Seconds within which a model must begin to write",
-    )
-    idle_timeout_seconds: float = Field(
-        default=30.0,
-        gt=0,
-        le=600,
-        validation_alias="STORY_IDLE_TIMEOUT_SECONDS",
-        description="Seconds without text after which a writer is given up",
-    )
-    leg_timeout_seconds: float = Field(
-        default=60.0,
-        gt=0,
-        le=3600,
-        validation_alias="STORY_LEG_TIMEOUT_SECONDS",
-        description="Seconds that one answer of a model may take, beside those for its length",
-    )
-    leg_timeout_per_minute_seconds: float = Field(
-        default=30.0,
-        ge=0,
-        le=600,
-        validation_alias="STORY_LEG_TIMEOUT_PER_MINUTE_SECONDS",
-        description="Seconds that one answer may take for each minute of story that was asked for",
-    )
-    total_timeout_seconds: float = Field(
-        default=2700.0,
-        gt=0,
-        le=86_400,
-        validation_alias="STORY_TOTAL_TIMEOUT_SECONDS",
-        description="Seconds that one call may write",
-    )
-    concurrency: int = Field(
-        default=64,
-        ge=1,
-        le=4096,
-        validation_alias="STORY_CONCURRENCY",
-        description="Calls to models at once; fewer for a while when the provider says that there are too many",
-    )
-    requests_per_minute: float | None = Field(
-        default=None,
-        gt=0,
-        validation_alias="STORY_REQUESTS_PER_MINUTE",
-        description="Calls to models in a minute; unset: any number",
-    )
-    generation_info_wait_seconds: float = Field(
-        default=3.0,
-        ge=0,
-        le=60,
-        validation_alias="STORY_GENERATION_INFO_WAIT_SECONDS",
-        description="Seconds that the end of a story waits for what OpenRouter tells of its cost",
-    )
-    models_refresh_seconds: float = Field(
-        default=300.0,
-        ge=1,
-        le=86_400,
-        validation_alias="STORY_MODELS_REFRESH_SECONDS",
-        description="Seconds after which the list of models is fetched anew",
-    )
-    prompts_dir: Path | None = Field(
-        default=None,
-        validation_alias="STORY_PROMPTS_DIR",
-        description="Folder with templates that take the place of the packaged ones",
-    )
-    offline_words_per_second: float | None = Field(
-        default=None,
-        gt=0,
-        le=100_000,
-        validation_alias="STORY_OFFLINE_WORDS_PER_SECOND",
-        description="Pace of the embedded writer, for demonstrations and tests; unset: all at once",
-    )
-    openrouter_data_collection: Literal["deny", "allow"] = Field(
-        default="deny",
-        validation_alias="OPENROUTER_DATA_COLLECTION",
-        description="Whether companies may run a model that keep what is written about a child",
-    )
-    openrouter_provider_order: CommaList = Field(
-        default=(),
-        validation_alias="OPENROUTER_PROVIDER_ORDER",
-        description="Companies that OpenRouter asks first to run a model, in this order",
-    )
-    openrouter_provider_only: CommaList = Field(
-        default=(),
-        validation_alias="OPENROUTER_PROVIDER_ONLY",
-        description="Companies that alone may run a model",
-    )
+    upstream_allow_plain_http: bool = False
+    """Lets keys and stories travel over plain http to hosts other than this one"""
+    openrouter_base_url: str = OPENROUTER_URL
+    """Address of OpenRouter, or of a server that speaks its API"""
+    openrouter_api_key: SecretStr | None = Field(None, validation_alias=_KEY)
+    """Key of OpenRouter; without it the embedded writer is the only one"""
+    openrouter_api_key_file: Path | None = Field(None, validation_alias=f"{_KEY}_FILE")
+    """File with the key of OpenRouter, read again when it changes; it wins over OPENROUTER_API_KEY"""
+    model: Annotated[str, AfterValidator(resolve)] = "openai/gpt-4o-mini"
+    """Model that is asked first: an OpenRouter id, a name such as GPT_4O_MINI, or `offline`"""
+    fallback_models: Annotated[CommaList, AfterValidator(_models)] = ()
+    """Models that are asked in turn when the first fails; `offline` comes last wherever it stands"""
+    temperature: float = Field(0.7, ge=0, le=2)
+    """How freely models write where the request does not say"""
+    max_tokens: int | None = Field(None, ge=16, le=1_000_000)
+    """Most tokens of an answer; unset: as many as the asked length may take"""
+    max_retries: int = Field(3, ge=0, le=10)
+    """How often a model is asked again after the first time"""
+    retry_delay_seconds: float = Field(1.0, ge=0, le=60, validation_alias="STORY_RETRY_DELAY")
+    """Seconds before the first retry at most; the wait is drawn at random below that"""
+    retry_backoff: float = Field(2.0, ge=1, le=10)
+    """What the longest wait is multiplied by with each retry"""
+    first_token_timeout_seconds: float = Field(30.0, gt=0, le=600)
+    """Seconds within which a model must begin to write"""
+    idle_timeout_seconds: float = Field(30.0, gt=0, le=600)
+    """Seconds without text after which a writer is given up"""
+    leg_timeout_seconds: float = Field(60.0, gt=0, le=3600)
+    """Seconds that one answer of a model may take, beside those for its length"""
+    leg_timeout_per_minute_seconds: float = Field(30.0, ge=0, le=600)
+    """Seconds that one answer may take for each minute of story that was asked for"""
+    total_timeout_seconds: float = Field(2700.0, gt=0, le=86_400)
+    """Seconds that one call may write"""
+    concurrency: int = Field(64, ge=1, le=4096)
+    """Calls to models at once; fewer for a while when the provider says that there are too many"""
+    requests_per_minute: float | None = Field(None, gt=0)
+    """Calls to models in a minute; unset: any number"""
+    generation_info_wait_seconds: float = Field(3.0, ge=0, le=60)
+    """Seconds that the end of a story waits for what OpenRouter tells of its cost"""
+    models_refresh_seconds: float = Field(300.0, ge=1, le=86_400)
+    """Seconds after which the list of models is fetched anew"""
+    prompts_dir: Path | None = None
+    """Folder with templates that take the place of the packaged ones"""
+    offline_words_per_second: float | None = Field(None, gt=0, le=100_000)
+    """Pace of the embedded writer, for demonstrations and tests; unset: all at once"""
+    openrouter_data_collection: Literal["deny", "allow"] = "deny"
+    """Whether companies may run a model that keep what is written about a child"""
+    openrouter_provider_order: CommaList = Field(())
+    """Companies that OpenRouter asks first to run a model, in this order"""
+    openrouter_provider_only: CommaList = Field(())
+    """Companies that alone may run a model"""
     openrouter_max_price: Annotated[
         tuple[float, float] | None, NoDecode, BeforeValidator(_prices), AfterValidator(_positive)
-    ] = Field(
-        default=None,
-        validation_alias="OPENROUTER_MAX_PRICE",
-        description="Highest prices at which a model may be run, US dollars for a million tokens: PROMPT,COMPLETION",
-    )
-    openrouter_zdr: bool | None = Field(
-        default=None,
-        validation_alias="OPENROUTER_ZDR",
-        description="1: only where nothing is retained at all",
-    )
-    openrouter_title: Annotated[str, AfterValidator(check_header_value)] = Field(
-        default="",
-        validation_alias="OPENROUTER_TITLE",
-        description="Name under which OpenRouter's statistics show the calls",
-    )
-    openrouter_referer: Annotated[str, AfterValidator(check_header_value)] = Field(
-        default="",
-        validation_alias="OPENROUTER_REFERER",
-        description="Address under which OpenRouter's statistics show the calls",
-    )
+    ] = None
+    """Highest prices at which a model may be run, US dollars for a million tokens: PROMPT,COMPLETION"""
+    openrouter_zdr: bool | None = None
+    """1: only where nothing is retained at all"""
+    openrouter_title: Annotated[str, AfterValidator(check_header_value)] = ""
+    """Name under which OpenRouter's statistics show the calls"""
+    openrouter_referer: Annotated[str, AfterValidator(check_header_value)] = ""
+    """Address under which OpenRouter's statistics show the calls"""
 
     @field_validator("openrouter_base_url")
     @classmethod

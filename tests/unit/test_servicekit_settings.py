@@ -194,7 +194,7 @@ def test_the_variable_of_a_field_is_known() -> None:
 
 def test_a_field_without_a_variable_is_refused() -> None:
     """A knob that nobody can set or understand is a defect of the class."""
-    with pytest.raises(TypeError, match=r"Bad\.knob needs a validation_alias and a description"):
+    with pytest.raises(TypeError, match=r"Bad\.knob needs a variable and a docstring"):
 
         class Bad(ServiceSettings):
             knob: int = 1
