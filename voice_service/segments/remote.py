@@ -29,6 +29,9 @@ T = TypeVar("T")
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 
+_PUTS: Final = 16
+"""Segments that are sent at a time: each is in memory twice more while it is."""
+_LONGEST_WAIT_SECONDS: Final = 2.0
 _PUT_SEGMENT: Final = f"/{segment_pb2.DESCRIPTOR.services_by_name['SegmentService'].full_name}/PutSegment"
 _CALL_SECONDS: Final = 10.0
 _TRANSFER_SECONDS: Final = 30.0
@@ -69,6 +72,7 @@ class RemoteSegments:
             _PUT_SEGMENT, response_deserializer=segment_pb2.PutSegmentResponse.FromString
         )
         self._patience = patience
+        self._putting = asyncio.Semaphore(_PUTS)
         self._held = MemorySegments(held_bytes)
         self._lookups = LookupBatches(self._find)
 
@@ -126,7 +130,7 @@ class RemoteSegments:
         end = now + self._patience if deadline is None else min(deadline, now + self._patience)
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(_may_pass),
-            wait=wait_random_exponential(multiplier=0.1, max=5),
+            wait=wait_random_exponential(multiplier=0.1, max=_LONGEST_WAIT_SECONDS),
             stop=stop_before_delay(max(0.0, end - now)),
             reraise=True,
         ):
@@ -155,9 +159,11 @@ class RemoteSegments:
     async def _put(
         self, segment: StoredSegment, audio: bytes, story_id: str, seconds: float
     ) -> segment_pb2.StoredSegment:
-        response: segment_pb2.PutSegmentResponse = await self._put_segment(
-            put_requests(segment, audio, story_id), timeout=seconds, metadata=call_metadata(), wait_for_ready=True
-        )
+        async with self._putting:
+            # Not waited for where storage is away: the place is for those that it takes.
+            response: segment_pb2.PutSegmentResponse = await self._put_segment(
+                put_requests(segment, audio, story_id), timeout=seconds, metadata=call_metadata()
+            )
         return response.segment
 
     async def _read(self, key: str, seconds: float) -> tuple[segment_pb2.StoredSegment, bytes]:
