@@ -19,8 +19,19 @@ from support.moto_s3 import ACCESS_KEY_ID, S3, SECRET
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from servicekit.metrics import Metrics
-from standins.storage_kit import FINGERPRINT, LEASE, SECOND, ManualClock, checkpoint, new_story, segment
+from standins.storage_kit import (
+    FINGERPRINT,
+    LEASE,
+    SECOND,
+    ManualClock,
+    add_segments,
+    checkpoint,
+    narration,
+    new_story,
+    speech,
+)
 from storage_service import states
+from storage_service.audio.noted import NotedObjects
 from storage_service.backends import Backend, make_backend
 from storage_service.commands import run_command
 from storage_service.exchange.errors import ExchangeError
@@ -28,7 +39,8 @@ from storage_service.exchange.exporting import export_to
 from storage_service.exchange.importing import import_from
 from storage_service.exchange.lines import Counts
 from storage_service.exchange.ports import ExchangeStore, Line
-from storage_service.records import AudioKey, Cancel, Lease, Rate, RepeatKey
+from storage_service.ports import ObjectStore
+from storage_service.records import Blob, Cancel, Lease, ObjectKey, ObjectKind, Rate, RepeatKey, StoredAudio
 from storage_service.remover import Remover
 from storage_service.settings import StorageSettings
 from storage_service.supabase.connection import Connection
@@ -40,6 +52,7 @@ if TYPE_CHECKING:
 
 ME, OTHER = "mia", "ben"
 AUDIO = bytes(range(256)) * 8_000
+TEXT = "Once upon 🐉 a\u2028time.\n"
 
 SetUp: TypeAlias = Callable[[pytest.FixtureRequest, Path], Awaitable[StorageSettings]]
 
@@ -76,25 +89,37 @@ async def in_supabase(request: pytest.FixtureRequest, folder: Path) -> StorageSe
 async def opened(settings: StorageSettings, clock: ManualClock | None = None) -> AsyncIterator[Backend]:
     """A backend that is open."""
     backend = make_backend(settings, clock or ManualClock(), Metrics())
-    await backend.stores.stories.open()
-    await backend.stores.files.open()
+    await backend.open()
     try:
         yield backend
     finally:
-        await backend.stores.files.close()
-        await backend.stores.stories.close()
+        await backend.close()
 
 
 def exchange(backend: Backend) -> ExchangeStore:
     """What export and import go by."""
-    assert backend.exchange is not None
-    return backend.exchange
+    return backend.records.exchange
 
 
-async def keep_audio(backend: Backend, story_id: str, audio_id: str, data: bytes = AUDIO) -> AudioKey:
+def files(backend: Backend) -> ObjectStore:
+    """Where its audio is."""
+    return backend.objects[ObjectKind.AUDIO]
+
+
+def objects(backend: Backend) -> NotedObjects:
+    """Its objects."""
+    return NotedObjects(backend.records.objects, backend.objects)
+
+
+async def imported_from(file: Path, backend: Backend) -> Counts:
+    """What of a file was new."""
+    return await import_from(file, exchange(backend), files(backend), objects(backend))
+
+
+async def keep_audio(backend: Backend, story_id: str, audio_id: str, data: bytes = AUDIO) -> ObjectKey:
     """Gives a story its audio."""
-    key = AudioKey(story_id, new_id())
-    async with backend.stores.files.upload(key, content_type="audio/mpeg") as upload:
+    (key,) = await backend.records.objects.note(ObjectKind.AUDIO, 1)
+    async with files(backend).upload(key, content_type="audio/mpeg") as upload:
         await upload.write(data)
         await upload.publish()
     audio = common_pb2.StoryAudio(
@@ -102,36 +127,38 @@ async def keep_audio(backend: Backend, story_id: str, audio_id: str, data: bytes
     )
     audio.duration.FromSeconds(7)
     audio.metadata.update({"bit_rate": 128, "names": ["a", None, 0.1]})
-    await backend.stores.stories.attach_audio(story_id, 1, audio, key)
+    await backend.records.stories.attach_audio(story_id, 1, audio, key)
     return key
 
 
 async def checked(backend: Backend, made: storage_pb2.StoryCheckpoint) -> None:
     """A checkpoint that holds."""
-    (result,) = await backend.stores.stories.checkpoint(LEASE.duration, [made])
+    (result,) = await backend.records.stories.checkpoint(LEASE.duration, [made])
     assert "" == result.error.reason
 
 
 async def told(backend: Backend, owner: str = ME, **changes: object) -> str:
     """A story with everything that a story can have."""
-    record, _ = await backend.stores.stories.create(owner, new_story(lease=LEASE, **changes))  # type: ignore[arg-type]
+    record, _ = await backend.records.stories.create(owner, new_story(lease=LEASE, **changes))  # type: ignore[arg-type]
     story_id, audio_id = record.story.id, new_id()
     generation = storage_pb2.GenerationRecord(model_used="offline", summary="A dragon sleeps.")
     generation.usage.CopyFrom(common_pb2.Usage(prompt_tokens=3, completion_tokens=7, cost_usd=0.1 + 0.2))
     generation.full_response.add().update({"id": "gen-1", "n": 1e-7})
     generation.generation_info.update({"latency": 12})
     attempt = common_pb2.Attempt(attempt_id=new_id(), provider="offline", cost_usd=1 / 3)
+    spoken = speech([10, 10], story_id, characters=len(TEXT))
+    await add_segments(backend.records.segments, backend.records.objects, spoken, story_id)
     await checked(
         backend,
         checkpoint(
             story_id,
             state=states.NARRATING,
             title="The Lighthouse",
-            text=(0, "Once upon 🐉 a\u2028time.\n"),
+            text=(0, TEXT),
             content_complete=True,
             generation=generation,
-            narration=common_pb2.NarrationHeader(audio_id=audio_id, provider="offline"),
-            segments=[segment(0), segment(1)],
+            narration=narration(audio_id),
+            segments=[one.place for one in spoken],
             attempts=[attempt],
             problems=[common_pb2.Problem(reason="VOICE_SLOW", metadata={"a": "1"})],
             embedded_parts=["writer"],
@@ -139,13 +166,13 @@ async def told(backend: Backend, owner: str = ME, **changes: object) -> str:
     )
     await keep_audio(backend, story_id, audio_id)
     await checked(backend, checkpoint(story_id, state=states.READY))
-    await backend.stores.stories.update(owner, story_id, Rate(9), expected_revision=None)
+    await backend.records.stories.update(owner, story_id, Rate(9), expected_revision=None)
     return story_id
 
 
 async def fill(backend: Backend, clock: ManualClock) -> dict[str, str]:
     """Things of every kind, by name."""
-    stores, stories = backend.stores, backend.stores.stories
+    stores, stories = backend.records, backend.records.stories
     child = await stores.profiles.create(ME, common_pb2.Child(name="Mia", age=6), RepeatKey("c-1", FINGERPRINT))
     hero = await stores.profiles.create(OTHER, common_pb2.Hero(name="Cat", strengths=["brave"]), None)
     gone_child = await stores.profiles.create(ME, common_pb2.Child(name="Zoe", age=6), None)
@@ -156,26 +183,31 @@ async def fill(backend: Backend, clock: ManualClock) -> dict[str, str]:
     ids["sequel"] = (await stories.create(ME, new_story(parent_story_id=ids["ready"])))[0].story.id
     running, _ = await stories.create(ME, new_story(lease=LEASE))
     ids["running"] = running.story.id
-    await checked(backend, checkpoint(ids["running"], state=states.WRITING, title="T", text=(0, "A fox ")))
+    spoken = speech([10], "running")
+    await add_segments(stores.segments, stores.objects, spoken, ids["running"])
+    begun = checkpoint(ids["running"], state=states.WRITING, title="T", text=(0, "A fox "), narration=narration())
+    begun.segments.extend(one.place for one in spoken)
+    await checked(backend, begun)
     cancelled, _ = await stories.create(ME, new_story())
     await stories.update(ME, cancelled.story.id, Cancel(), expected_revision=None)
     ids["cancelled"] = cancelled.story.id
     ids["gone"] = await told(backend, request_id="r-2")
     await stories.delete(ME, ids["gone"])
     await told(backend, child_id=gone_child.id)
-    await stores.removals.erase_child(ME, gone_child.id, most=10)
+    await stores.removals.erase_child(ME, gone_child.id)
     clock.advance(1)
     return ids
 
 
 async def everything(backend: Backend) -> tuple[list[Any], list[storage_pb2.StoryRecord]]:
-    """All that is kept, less what a move changes: who held which lease."""
+    """All that is stored, less what a move leaves behind: leases, and narrations in the making."""
     lines = [line async for page in exchange(backend).lines() for line in page]
     lines += [line async for page in exchange(backend).last_lines() for line in page]
     records = []
     async for record, _ in exchange(backend).stories():
         record.run.ClearField("lease_expire_time")
-        record.run.ClearField("runner")
+        record.run.ClearField("narration")
+        record.run.ClearField("segments")
         records.append(record)
     return lines, records
 
@@ -193,20 +225,20 @@ async def everything(backend: Backend) -> tuple[list[Any], list[storage_pb2.Stor
 async def test_all_that_is_kept_arrives(
     request: pytest.FixtureRequest, tmp_path: Path, source: SetUp, target: SetUp
 ) -> None:
-    """Of every owner, with audio, ledger, books, requests and tombstones; a second import changes nothing."""
+    """Of every owner, with audio, ledger, segments, requests and tombstones; a second import changes nothing."""
     clock, file = ManualClock(), tmp_path / "tales.tar"
     there = await target(request, tmp_path / "b")
     async with opened(await source(request, tmp_path / "a"), clock) as old:
         ids = await fill(old, clock)
         expected = await everything(old)
-        exported = await export_to(file, exchange(old), old.stores.files)
+        exported = await export_to(file, exchange(old), files(old))
     async with opened(there, clock) as new:
-        assert exported == await import_from(file, exchange(new), new.stores.files)
-        assert Counts() == await import_from(file, exchange(new), new.stores.files)
+        assert exported == await imported_from(file, new)
+        assert Counts() == await imported_from(file, new)
         assert expected == await everything(new)
-        kept = await new.stores.stories.find_audio(ME, ids["ready"])
-        assert kept is not None
-        assert AUDIO == b"".join([block async for block in new.stores.files.read(kept, offset=0, limit=None)])
+        kept = await new.records.stories.find_audio(ME, ids["ready"], "")
+        assert isinstance(kept, StoredAudio)
+        assert AUDIO == b"".join([block async for block in files(new).read(kept.blob)])
     assert (5, 2, 2 * len(AUDIO)) == (exported.stories, exported.audio, exported.audio_bytes)
     assert [] == leftovers(tmp_path)
 
@@ -230,19 +262,26 @@ async def reason_of(call: Awaitable[object]) -> str:
 
 
 async def test_life_goes_on_after_a_move(request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """Runs are picked up at once, requests are known, deleted stays deleted, words are found, caches still forget."""
+    """Runs are picked up at once and narrate again, requests are known, deleted stays deleted, words are found."""
     clock, file = ManualClock(), tmp_path / "tales.tar"
     async with opened(await embedded(request, tmp_path / "a"), clock) as old:
         ids = await fill(old, clock)
-        await export_to(file, exchange(old), old.stores.files)
+        await export_to(file, exchange(old), files(old))
     async with opened(await embedded(request, tmp_path / "b"), clock) as new:
-        await import_from(file, exchange(new), new.stores.files)
-        stories, removals = new.stores.stories, new.stores.removals
-        claimed = {one.story_id: one for one in await stories.claim(Lease("b:1", SECOND), most=10, story_ids=())}
+        await imported_from(file, new)
+        stories = new.records.stories
+        claimed = {one.story_id: one for one in await stories.claim(Lease(SECOND), most=10, story_ids=())}
         assert {ids["running"]: (2, 0), ids["sequel"]: (1, 0)} == {
             story_id: (one.lease_token, one.pickup_count) for story_id, one in claimed.items()
         }
-        await checked(new, checkpoint(ids["running"], 2, text=(6, "slept."), content_complete=True))
+        run = (await stories.get(ME, ids["running"], full=False)).run
+        assert not run.HasField("narration")
+        assert not run.segments
+        spoken = speech([10], "anew")
+        await add_segments(new.records.segments, new.records.objects, spoken, ids["running"])
+        anew = checkpoint(ids["running"], 2, text=(6, "slept."), content_complete=True, narration=narration())
+        anew.segments.extend(one.place for one in spoken)
+        await checked(new, anew)
         assert [ids["running"]] == [
             one.id
             for one in await stories.list_page(ME, common_pb2.StoryFilter(query="fox slept"), limit=9, after=None)
@@ -250,9 +289,7 @@ async def test_life_goes_on_after_a_move(request: pytest.FixtureRequest, tmp_pat
         again, is_new = await stories.create(ME, new_story(request_id="r-1"))
         assert (ids["ready"], False) == (again.story.id, is_new)
         assert "STORY_DELETED" == await reason_of(stories.create(ME, new_story(request_id="r-2")))
-        assert "CHILD_NOT_FOUND" == await reason_of(new.stores.profiles.get(ME, common_pb2.Child, ids["gone child"]))
-        forgettable = await removals.list_forgettable(ME, ids["gone child"], most=10)
-        assert [{segment(0).sha256, segment(1).sha256}] == [set(one.segment_sha256) for one in forgettable]
+        assert "CHILD_NOT_FOUND" == await reason_of(new.records.profiles.get(ME, common_pb2.Child, ids["gone child"]))
         for name in ("ready", "running"):
             await stories.delete(ME, ids[name])
 
@@ -262,12 +299,12 @@ async def test_what_is_there_or_was_deleted_stays_as_it_is(request: pytest.Fixtu
     file, clock = tmp_path / "tales.tar", ManualClock()
     async with opened(await embedded(request, tmp_path / "a"), clock) as home:
         ids = await fill(home, clock)
-        await export_to(file, exchange(home), home.stores.files)
-        await home.stores.stories.update(ME, ids["ready"], Rate(1), expected_revision=None)
-        await home.stores.stories.delete(OTHER, ids["of ben"])
-        await home.stores.profiles.delete(ME, common_pb2.Child, ids["child"])
+        await export_to(file, exchange(home), files(home))
+        await home.records.stories.update(ME, ids["ready"], Rate(1), expected_revision=None)
+        await home.records.stories.delete(OTHER, ids["of ben"])
+        await home.records.profiles.delete(ME, common_pb2.Child, ids["child"])
         expected = await everything(home)
-        assert Counts() == await import_from(file, exchange(home), home.stores.files)
+        assert Counts() == await imported_from(file, home)
         assert expected == await everything(home)
 
 
@@ -300,7 +337,7 @@ class Meanwhile:
         if self._after_lines is not None:
             await self._after_lines()
 
-    async def stories(self) -> AsyncGenerator[tuple[storage_pb2.StoryRecord, AudioKey | None], None]:
+    async def stories(self) -> AsyncGenerator[tuple[storage_pb2.StoryRecord, Blob | None], None]:
         """With each it happens."""
         async for record, key in self._store.stories():
             if self._after_story is not None:
@@ -310,7 +347,7 @@ class Meanwhile:
 
 def remover(backend: Backend) -> Remover:
     """Removes files as well."""
-    return Remover(backend.stores.stories, backend.stores.removals, backend.stores.files)
+    return Remover(backend.records.stories, backend.records.removals, objects(backend))
 
 
 @pytest.mark.parametrize("skip_damaged", [False, True])
@@ -321,7 +358,7 @@ async def test_what_is_deleted_or_told_again_ends_no_export(
     """Deleted: it is left out, and its tombstone comes. Told again: with the audio that it has by then."""
     file, said = tmp_path / "tales.tar", list[str]()
     async with opened(await set_up(request, tmp_path / "a")) as old:
-        ids = [(await old.stores.stories.create(ME, new_story(lease=LEASE, request_id=f"r-{n}")))[0] for n in range(4)]
+        ids = [(await old.records.stories.create(ME, new_story(lease=LEASE, request_id=f"r-{n}")))[0] for n in range(4)]
         deleted, again, other, bare = (record.story.id for record in ids)
         keys = {story_id: await keep_audio(old, story_id, new_id()) for story_id in (deleted, again, other)}
 
@@ -330,24 +367,24 @@ async def test_what_is_deleted_or_told_again_ends_no_export(
                 await remover(old).delete_story(ME, story_id)
             elif story_id == again:
                 await keep_audio(old, story_id, new_id(), b"new")
-                await old.stores.files.remove([keys[again]])
+                await files(old).remove([keys[again]])
 
         counts = await export_to(
-            file, Meanwhile(old, story=change), old.stores.files, skip_damaged=skip_damaged, tell=said.append
+            file, Meanwhile(old, story=change), files(old), skip_damaged=skip_damaged, tell=said.append
         )
         assert ((3, 2), []) == ((counts.stories, counts.audio), said)
     async with opened(await embedded(request, tmp_path / "b")) as new:
-        imported = await import_from(file, exchange(new), new.stores.files)
+        imported = await imported_from(file, new)
         assert (2, 2) == (imported.stories, imported.audio)
         assert {again, other} == {record.story.id async for record, _ in exchange(new).stories()}
-        kept = await new.stores.stories.find_audio(ME, again)
-        assert kept is not None
-        assert b"new" == b"".join([block async for block in new.stores.files.read(kept, offset=0, limit=None)])
+        kept = await new.records.stories.find_audio(ME, again, "")
+        assert isinstance(kept, StoredAudio)
+        assert b"new" == b"".join([block async for block in files(new).read(kept.blob)])
         for number in (0, 3):
             assert "STORY_DELETED" == await reason_of(
-                new.stores.stories.create(ME, new_story(request_id=f"r-{number}", fingerprint=b"x" * 32))
+                new.records.stories.create(ME, new_story(request_id=f"r-{number}", fingerprint=b"x" * 32))
             )
-        assert Counts() == await import_from(file, exchange(new), new.stores.files)
+        assert Counts() == await imported_from(file, new)
 
 
 @pytest.mark.parametrize(("source", "target"), [(embedded, embedded), (embedded, in_supabase), (in_supabase, embedded)])
@@ -358,20 +395,20 @@ async def test_who_is_erased_during_an_export_does_not_come_back(
     file = tmp_path / "tales.tar"
     there = await target(request, tmp_path / "b")
     async with opened(await source(request, tmp_path / "a")) as old:
-        profiles = old.stores.profiles
+        profiles = old.records.profiles
         mia = await profiles.create(ME, common_pb2.Child(name="Mia"), RepeatKey("c-1", FINGERPRINT))
         zoe = await profiles.create(ME, common_pb2.Child(name="Zoe"), RepeatKey("c-2", FINGERPRINT))
         story_id = await told(old, child_id=zoe.id)
         meanwhile = Meanwhile(old, lines=lambda: remover(old).erase_child(ME, zoe.id))
-        await export_to(file, meanwhile, old.stores.files)
+        await export_to(file, meanwhile, files(old))
     async with opened(there) as new:
         for _ in range(2):
-            await import_from(file, exchange(new), new.stores.files)
-            assert [mia] == await new.stores.profiles.list_page(ME, common_pb2.Child, limit=9, after=None)
+            await imported_from(file, new)
+            assert [mia] == await new.records.profiles.list_page(ME, common_pb2.Child, limit=9, after=None)
         assert "CHILD_DELETED" == await reason_of(
-            new.stores.profiles.create(ME, common_pb2.Child(), RepeatKey("c-2", b"x" * 32))
+            new.records.profiles.create(ME, common_pb2.Child(), RepeatKey("c-2", b"x" * 32))
         )
-        assert "STORY_DELETED" == await reason_of(new.stores.stories.create(ME, new_story(story_id=story_id)))
+        assert "STORY_DELETED" == await reason_of(new.records.stories.create(ME, new_story(story_id=story_id)))
 
 
 # Files that are not what they should be.
@@ -382,9 +419,9 @@ async def exported(request: pytest.FixtureRequest, tmp_path: Path) -> bytes:
     """An export of one told story and a child."""
     file = tmp_path / "good.tar"
     async with opened(await embedded(request, tmp_path / "source")) as old:
-        await old.stores.profiles.create(ME, common_pb2.Child(name="Mia", age=6), None)
+        await old.records.profiles.create(ME, common_pb2.Child(name="Mia", age=6), None)
         await told(old)
-        await export_to(file, exchange(old), old.stores.files)
+        await export_to(file, exchange(old), files(old))
     return await asyncio.to_thread(file.read_bytes)
 
 
@@ -407,7 +444,7 @@ async def failed_import(backend: Backend, file: Path, data: bytes) -> str:
     """What an import of `data` says."""
     await asyncio.to_thread(file.write_bytes, data)
     with pytest.raises(ExchangeError) as caught:
-        await import_from(file, exchange(backend), backend.stores.files)
+        await imported_from(file, backend)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -423,7 +460,7 @@ async def test_a_file_that_is_cut_is_told_and_can_be_had_again(
             async for record, key in exchange(new).stories():
                 assert (key is not None) == record.story.HasField("audio")
         await asyncio.to_thread(file.write_bytes, exported)
-        await import_from(file, exchange(new), new.stores.files)
+        await imported_from(file, new)
         assert 1 == len((await everything(new))[1])
 
 
@@ -461,7 +498,7 @@ async def test_a_file_of_another_kind_is_no_export(request: pytest.FixtureReques
         for data in (b"", b"this is no archive" * 100):
             assert "is no export" in await failed_import(new, tmp_path / "x.tar", data)
         with pytest.raises(ExchangeError, match="can not be read: No such file"):
-            await import_from(tmp_path / "missing.tar", exchange(new), new.stores.files)
+            await imported_from(tmp_path / "missing.tar", new)
 
 
 async def test_damaged_audio_is_told_or_left_out(request: pytest.FixtureRequest, tmp_path: Path) -> None:
@@ -471,36 +508,36 @@ async def test_damaged_audio_is_told_or_left_out(request: pytest.FixtureRequest,
         story_id = await told(old)
         await asyncio.to_thread(damage, settings.folder)
         with pytest.raises(ExchangeError, match=f"story {story_id}: its audio is missing or damaged.*--skip-damaged"):
-            await export_to(file, exchange(old), old.stores.files)
+            await export_to(file, exchange(old), files(old))
         assert (False, []) == (file.exists(), leftovers(tmp_path))
         said: list[str] = []
-        counts = await export_to(file, exchange(old), old.stores.files, skip_damaged=True, tell=said.append)
+        counts = await export_to(file, exchange(old), files(old), skip_damaged=True, tell=said.append)
         assert ((1, 0), [f"story {story_id}: its audio is damaged and is left out"]) == (
             (counts.stories, counts.audio),
             said,
         )
     async with opened(await embedded(request, tmp_path / "b")) as new:
-        assert 1 == (await import_from(file, exchange(new), new.stores.files)).stories
-        assert None is await new.stores.stories.find_audio(ME, story_id)
+        assert 1 == (await imported_from(file, new)).stories
+        assert None is await new.records.stories.find_audio(ME, story_id, "")
 
 
 async def test_a_file_that_can_not_be_made_is_told(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Before anything is read."""
     async with opened(await embedded(request, tmp_path / "a")) as old:
         with pytest.raises(ExchangeError, match="can not be written: No such file"):
-            await export_to(tmp_path / "no" / "x.tar", exchange(old), old.stores.files)
+            await export_to(tmp_path / "no" / "x.tar", exchange(old), files(old))
 
 
 async def test_memory_stays_flat(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """A file of audio goes through in pieces, whatever its size."""
     file, size = tmp_path / "tales.tar", 48 << 20
     async with opened(await embedded(request, tmp_path / "a")) as old:
-        record, _ = await old.stores.stories.create(ME, new_story(lease=LEASE))
+        record, _ = await old.records.stories.create(ME, new_story(lease=LEASE))
         await keep_audio(old, record.story.id, new_id(), bytes(size))
         async with opened(await embedded(request, tmp_path / "b")) as new:
             tracemalloc.start()
-            await export_to(file, exchange(old), old.stores.files)
-            await import_from(file, exchange(new), new.stores.files)
+            await export_to(file, exchange(old), files(old))
+            await imported_from(file, new)
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()
     assert size < file.stat().st_size

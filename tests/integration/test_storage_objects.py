@@ -20,19 +20,26 @@ from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from servicekit.settings import ConfigurationError
 from servicekit.status import from_rpc_error
-from standins.storage_kit import ManualClock, audio_messages, checkpoint, create_request, lease_request
+from standins.storage_kit import (
+    ManualClock,
+    checkpoint,
+    create_request,
+    lease_request,
+    narration,
+    put_messages,
+    speech,
+)
 from standins.watcher import spec
 from storage_service import states
 from storage_service.bootstrap import build_app
 from storage_service.commands import run_command
-from storage_service.object_store.audio_objects import AudioObjects
 from storage_service.object_store.bucket import Bucket
+from storage_service.object_store.bucket_objects import BucketObjects
 from storage_service.object_store.config import BucketConfig
-from storage_service.records import AudioKey, KeptAudio
+from storage_service.records import Blob, ObjectKey, ObjectKind
 from storage_service.settings import StorageSettings
-from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
-from tale.storage.v1 import storage_pb2, storage_pb2_grpc
+from tale.storage.v1 import segment_pb2_grpc, storage_pb2, storage_pb2_grpc
 
 SMALL = bytes(range(256)) * 16
 LARGE = bytes(range(256)) * 40_000
@@ -52,24 +59,23 @@ async def place(moto_s3: S3, entry: Door) -> BucketConfig:
     return moto_s3.config(await moto_s3.make_bucket(), url=entry.url)
 
 
-def store_at(place: BucketConfig) -> AudioObjects:
+def store_at(place: BucketConfig) -> BucketObjects:
     """The store over a bucket."""
-    return AudioObjects(Bucket(place), ManualClock())
+    return BucketObjects(Bucket(place), ManualClock())
 
 
-async def keep(store: AudioObjects, data: bytes = SMALL) -> KeptAudio:
-    """Keeps bytes under a new key."""
-    key = AudioKey(new_id(), new_id())
+async def keep(store: BucketObjects, data: bytes = SMALL) -> Blob:
+    """Stores bytes under a new key."""
+    key = ObjectKey(ObjectKind.AUDIO, new_id())
     async with store.upload(key, content_type="audio/mpeg") as upload:
         await upload.write(data)
-        digest = await upload.digest()
-        await upload.publish()
-    return KeptAudio(common_pb2.StoryAudio(size_bytes=digest.size, sha256=digest.sha256), key)
+        digest = await upload.publish()
+    return Blob(key, digest.size, digest.sha256)
 
 
-async def read(store: AudioObjects, kept: KeptAudio, offset: int = 0) -> bytes:
+async def read(store: BucketObjects, blob: Blob, offset: int = 0) -> bytes:
     """What a reader gets."""
-    return b"".join([block async for block in store.read(kept, offset=offset, limit=None)])
+    return b"".join([block async for block in store.read(blob, offset=offset)])
 
 
 # Encryption.
@@ -107,7 +113,7 @@ async def test_only_who_says_so_gets_no_encryption(entry: Door, place: BucketCon
 
 async def test_nothing_is_sent_before_the_audio_is_whole(entry: Door, place: BucketConfig) -> None:
     """An upload that is given up never touches the bucket."""
-    async with store_at(place).upload(AudioKey(new_id(), new_id())) as upload:
+    async with store_at(place).upload(ObjectKey(ObjectKind.AUDIO, new_id())) as upload:
         await upload.write(LARGE)
     assert [] == entry.seen
 
@@ -133,10 +139,10 @@ async def test_a_passing_failure_is_not_noticed(entry: Door, place: BucketConfig
 
 async def test_an_object_that_arrived_short_is_taken_back(moto_s3: S3, place: BucketConfig) -> None:
     """What the store says of its size is compared with what was sent."""
-    bucket, name = Bucket(place), f"stories/{new_id()}/{new_id()}"
+    bucket, name = Bucket(place), ObjectKey(ObjectKind.AUDIO, new_id()).path
     assert not await bucket.put(name, lambda: SMALL, len(SMALL) + 1, content_type="audio/mpeg")
     store = store_at(place)
-    async with store.upload(AudioKey(new_id(), new_id())) as upload:
+    async with store.upload(ObjectKey(ObjectKind.AUDIO, new_id())) as upload:
         await upload.write(SMALL)
         upload.spool._size += 1  # type: ignore[attr-defined]
         with pytest.raises(DomainError, match="UPSTREAM_UNAVAILABLE"):
@@ -165,20 +171,6 @@ async def test_a_caller_who_goes_away_leaves_no_half(moto_s3: S3, entry: Door, p
     assert 1 == len(await moto_s3.names(place.bucket))
 
 
-async def test_a_sweep_leaves_strangers_alone(moto_s3: S3, place: BucketConfig) -> None:
-    """What is under the prefix and has not the form of our names is not ours."""
-    await Bucket(place).put("stories/readme.txt", lambda: b"hello", 5, content_type="text/plain")
-    await keep(store_at(place))
-
-    async def nobody(keys: Any) -> Any:
-        del keys
-        return set()
-
-    clock = ManualClock(4_000_000_000_000_000)
-    assert 1 == await AudioObjects(Bucket(place), clock).sweep(nobody, grace=0)
-    assert [f"{place.prefix}/stories/readme.txt"] == await moto_s3.names(place.bucket)
-
-
 # Reading.
 
 
@@ -195,9 +187,8 @@ async def test_bytes_that_were_changed_are_never_a_success(place: BucketConfig) 
     """Shorter, longer, or just other bytes: the reader is told."""
     store = store_at(place)
     kept = await keep(store)
-    path = f"stories/{kept.key.story_id}/{kept.key.object_id}"
     for data in (SMALL[:-1], SMALL + b"x", b"x" + SMALL[1:]):
-        await Bucket(place).put(path, lambda data=data: data, len(data), content_type="audio/mpeg")  # type: ignore[misc]
+        await Bucket(place).put(kept.key.path, lambda data=data: data, len(data), content_type="audio/mpeg")  # type: ignore[misc]
         with pytest.raises(DomainError, match="AUDIO_CORRUPT"):
             await read(store, kept)
 
@@ -245,7 +236,7 @@ async def test_a_store_that_does_not_answer_in_time_is_given_up(entry: Door, pla
 async def test_a_store_that_is_down_opens_the_circuit(place: BucketConfig) -> None:
     """After some failures nobody waits for it."""
     store = store_at(replace(place, endpoint="http://127.0.0.1:9", retries=0))
-    key = AudioKey(new_id(), new_id())
+    key = ObjectKey(ObjectKind.AUDIO, new_id())
     reasons = []
     for _ in range(11):
         with pytest.raises(DomainError) as caught:
@@ -271,7 +262,7 @@ async def test_the_start_sees_to_the_bucket(moto_s3: S3, entry: Door, place: Buc
         (None, 0, "the bucket is ready: "),
         ("PUT", 2, "storage: AUDIO_STORE_URL: writing, reading and removing must be allowed there"),
         ("GET", 2, "storage: AUDIO_STORE_URL: access is denied"),
-        ("down", 1, "storage: AUDIO_STORE_URL can not be used at the moment: the connection failed"),
+        ("down", 1, "storage: the object store cannot be used at the moment: the connection failed"),
     ],
 )
 async def test_the_check_tries_it_out(
@@ -331,7 +322,7 @@ async def refusal(call: Any) -> str:
 async def test_audio_is_in_s3_whatever_keeps_the_records(
     request: pytest.FixtureRequest, moto_s3: S3, tmp_path: Path, records: str
 ) -> None:
-    """A commit that differs leaves neither object nor part; one that agrees is read, and is gone with its story."""
+    """Bytes that differ leave neither object nor part; those that agree are read, and are gone with their story."""
     bucket = await moto_s3.make_bucket()
     settings = StorageSettings(
         listen="127.0.0.1:0",
@@ -342,19 +333,29 @@ async def test_audio_is_in_s3_whatever_keeps_the_records(
     )
     async with running(build_app(settings), service="storage", settings=settings) as it:
         stub: Any = storage_pb2_grpc.StorageServiceStub(it.channel)
+        segments: Any = segment_pb2_grpc.SegmentServiceStub(it.channel)
         story_id = (await stub.CreateStory(create_request())).record.story.id
-        messages = audio_messages(story_id, 1, new_id(), LARGE)
-        messages[-1].commit.sha256 = bytes(32)
-        assert "AUDIO_MISMATCH" == await refusal(stub.WriteAudio(iter(messages)))
-        mark = "tales/.tale-store"
-        assert (0, [mark]) == (await moto_s3.unfinished(bucket), await moto_s3.names(bucket))
-        await stub.WriteAudio(iter(audio_messages(story_id, 1, new_id(), LARGE)))
-        assert 2 == len(await moto_s3.names(bucket))
-        read = [piece.chunk.data async for piece in stub.ReadAudio(storage_pb2.ReadAudioRequest(story_id=story_id))]
-        assert LARGE == b"".join(read)
+        spoken, header = speech([100, len(LARGE)]), narration()
+        wrong = put_messages(spoken[1].stored, spoken[1].data[:-1] + b"?")
+        assert "AUDIO_MISMATCH" == await refusal(segments.PutSegment(iter(wrong)))
+        assert (0, []) == (await moto_s3.unfinished(bucket), await moto_s3.names(bucket))
+        for one in spoken:
+            await segments.PutSegment(iter(put_messages(one.stored, one.data, story_id=story_id)))
+        made = checkpoint(story_id, text=(0, "x" * 10), content_complete=True, narration=header)
+        made.segments.extend(one.place for one in spoken)
+        batch = storage_pb2.CheckpointStoriesRequest(lease_duration=lease_request().duration, checkpoints=[made])
+        assert not (await stub.CheckpointStories(batch)).results[0].HasField("error")
+        whole = b"".join(one.data for one in spoken)
+        for finish in (False, True):
+            if finish:
+                asked = storage_pb2.FinishAudioRequest(story_id=story_id, lease_token=1, audio_id=header.audio_id)
+                assert (await stub.FinishAudio(asked)).audio.sha256 == hashlib.sha256(whole).digest()
+            read = [piece.chunk.data async for piece in stub.ReadAudio(storage_pb2.ReadAudioRequest(story_id=story_id))]
+            assert whole == b"".join(read)
+        assert 3 == len(await moto_s3.names(bucket))
         assert bucket in (await stub.GetAudioUrl(storage_pb2.GetAudioUrlRequest(story_id=story_id))).url
         await stub.DeleteStory(storage_pb2.DeleteStoryRequest(story_id=story_id))
-        assert [mark] == await moto_s3.names(bucket)
+        assert [] == await moto_s3.names(bucket)
 
 
 @pytest.fixture
@@ -396,7 +397,7 @@ async def test_an_embedded_cluster_names_the_other_way(tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere"
     async with house(tmp_path, storage={"audio_store_url": folder.as_uri()}) as home:
         watcher = await home.tell(spec(1))
-        assert 1 == len(list(folder.glob("*/*")))
+        assert 1 == len(list(folder.glob("audio/*/*")))
         asked = home.stub.GetAudioUrl(gateway_pb2.GetAudioUrlRequest(story_id=watcher.story_id), timeout=10)
         with pytest.raises(grpc.aio.AioRpcError, match="ReadStoryAudio") as caught:
             await asked

@@ -1,103 +1,34 @@
-"""Removals on the wire and by the clock: what the storage service erases, sweeps and leaves nothing of."""
+"""Removals on the wire and by the clock: what the storage service erases, removes and leaves nothing of."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.duration_pb2 import Duration
-from support.servers import running
+from support import storage_service
+from support.storage_service import SIZES, Storage, failure, found, narrated, narrating
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
-from servicekit.status import from_rpc_error
-from standins.storage_kit import ManualClock, audio_messages, checkpoint, create_request, segment
-from storage_service import states
-from storage_service.bootstrap import StorageApp, build_app
-from storage_service.settings import StorageSettings
+from standins.storage_kit import create_request
+from storage_service.records import ObjectKind
 from tale.common.v1 import common_pb2
 from tale.profile.v1 import profile_pb2, profile_pb2_grpc
-from tale.storage.v1 import storage_pb2, storage_pb2_grpc
+from tale.storage.v1 import storage_pb2
 
 NAME = "Zyxwina"
-AUDIO = b"the voice that says Zyxwina" * 1_000
+TEXT = f"Once {NAME} slept very very long"[:30]
 NEVER = 86_400
 
 
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """A service that runs, and where it keeps what it keeps."""
-
-    app: StorageApp
-    stub: Any
-    profiles: Any
-    folder: Path
-    clock: ManualClock
-
-    def traces(self) -> list[str]:
-        """Names of the files that have the child's name in them."""
-        files = [path for path in self.folder.rglob("*") if path.is_file()]
-        return [path.name for path in files if NAME.encode() in path.read_bytes()]
-
-    async def child(self) -> str:
-        """Id of a kept child."""
-        request = profile_pb2.CreateChildRequest(child=common_pb2.Child(name=NAME))
-        answer: profile_pb2.CreateChildResponse = await self.profiles.CreateChild(request)
-        return answer.child.id
-
-    async def begun(self, **changes: Any) -> str:
-        """Id of a story that is being made."""
-        answer = await self.stub.CreateStory(create_request(**changes))
-        await self.kept(checkpoint(answer.record.story.id, text=(0, f"Once {NAME} slept."), content_complete=True))
-        return str(answer.record.story.id)
-
-    async def ready(self, **changes: Any) -> str:
-        """Id of a finished story with audio."""
-        story_id, audio_id = await self.begun(**changes), new_id()
-        header = common_pb2.NarrationHeader(audio_id=audio_id)
-        await self.kept(checkpoint(story_id, state=states.NARRATING, narration=header, segments=[segment(0)]))
-        await self.stub.WriteAudio(iter(audio_messages(story_id, 1, audio_id, AUDIO)))
-        await self.kept(checkpoint(story_id, state=states.READY))
-        return story_id
-
-    async def kept(self, one: storage_pb2.StoryCheckpoint) -> None:
-        """A checkpoint that holds."""
-        request = storage_pb2.CheckpointStoriesRequest(lease_duration=Duration(seconds=30), checkpoints=[one])
-        (result,) = (await self.stub.CheckpointStories(request)).results
-        assert not result.error.reason
-
-    async def there(self) -> set[str]:
-        """Ids of the stories that there are."""
-        return {one.id for one in (await self.stub.ListStories(storage_pb2.ListStoriesRequest())).stories}
-
-    async def forgettable(self, child_id: str = "") -> list[str]:
-        """Ids of the stories that caches are to forget."""
-        request = storage_pb2.ListForgettableRequest(child_id=child_id, max_count=100)
-        return [story.story_id for story in (await self.stub.ListForgettable(request)).stories]
-
-
-def of_child(child_id: str) -> dict[str, Any]:
-    """Changes that make a story one of a kept child."""
-    return {"story": common_pb2.Story(child_id=child_id, language_code="en", length_minutes=5, narrate=True)}
-
-
-@asynccontextmanager
-async def service(folder: Path, **changes: Any) -> AsyncIterator[Storage]:
-    """The service over a folder; unless told otherwise it keeps order only when it is told to."""
-    clock = ManualClock()
-    fields: dict[str, Any] = {"sweep_interval_seconds": NEVER, "scrub_interval_seconds": NEVER, **changes}
-    settings = StorageSettings(
-        listen="127.0.0.1:0", ops_listen="127.0.0.1:0", data_dir=folder, drain_seconds=1, **fields
+def service(folder: Path, **changes: Any) -> Any:
+    """The service over a folder; unless told otherwise it keeps order only when it is called."""
+    return storage_service.service(
+        folder, **{"sweep_interval_seconds": NEVER, "scrub_interval_seconds": NEVER, **changes}
     )
-    app = build_app(settings, clock=clock)
-    async with running(app, service="storage", settings=settings) as it:
-        stub: Any = storage_pb2_grpc.StorageServiceStub(it.channel)
-        yield Storage(app, stub, profile_pb2_grpc.ProfileServiceStub(it.channel), folder, clock)
 
 
 @pytest.fixture
@@ -107,44 +38,63 @@ async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
         yield it
 
 
-async def failure(call: Awaitable[object]) -> DomainError:
-    """What a call fails with, as its caller sees it."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return from_rpc_error(caught.value)
+def profiles(storage: Storage) -> Any:
+    """The other service of the same server."""
+    return profile_pb2_grpc.ProfileServiceStub(storage.channel)
 
 
-async def test_erasing_a_child_leaves_nothing(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Call after call until it is done; name, text and audio are in no file of the data folder then."""
-    monkeypatch.setattr("storage_service.remover.STORIES_AT_ONCE", 2)
-    mia = await storage.child()
-    stories = [
-        await storage.ready(**of_child(mia)),
-        await storage.begun(**of_child(mia)),
-        await storage.ready(**of_child(mia)),
-    ]
-    other = await storage.begun()
-    assert storage.traces()
+async def child(storage: Storage) -> str:
+    """Id of a stored child."""
+    answer = await profiles(storage).CreateChild(profile_pb2.CreateChildRequest(child=common_pb2.Child(name=NAME)))
+    return str(answer.child.id)
+
+
+def of_child(child_id: str) -> dict[str, Any]:
+    """Changes that make a story one of a stored child."""
+    return {"story": common_pb2.Story(child_id=child_id, language_code="en", length_minutes=5, narrate=True)}
+
+
+def traces(storage: Storage) -> list[str]:
+    """Names of the files that have the child's name in them."""
+    files = [path for path in storage.folder.rglob("*") if path.is_file()]
+    return [path.name for path in files if NAME.encode() in path.read_bytes()]
+
+
+async def there(storage: Storage) -> set[str]:
+    """Ids of the stories that there are."""
+    return {one.id for one in (await storage.stub.ListStories(storage_pb2.ListStoriesRequest())).stories}
+
+
+async def test_erasing_a_child_leaves_nothing(storage: Storage) -> None:
+    """One call, however many stories: name, text, audio and segments are in no file of the data folder then."""
+    mia = await child(storage)
+    ready = await narrated(storage, text=TEXT, **of_child(mia))
+    unfinished = await narrating(storage, text=TEXT, **of_child(mia))
+    for _ in range(120):
+        await storage.stub.CreateStory(create_request(**of_child(mia)))
+    other = await narrated(storage)
+    assert traces(storage)
     request = storage_pb2.EraseChildRequest(child_id=mia)
-    first, second = await storage.stub.EraseChild(request), await storage.stub.EraseChild(request)
-    assert [(2, 1, False), (1, 1, True)] == [
-        (step.story_count, step.audio_count, step.done) for step in (first, second)
-    ]
-    assert {other} == await storage.there()
-    await storage.stub.DeleteStory(storage_pb2.DeleteStoryRequest(story_id=other))
-    await storage.app.housekeeper.scrub()
-    assert [] == storage.traces()
-    assert stories == await storage.forgettable(mia)
-    await storage.stub.ConfirmForgotten(storage_pb2.ConfirmForgottenRequest(story_ids=stories))
-    assert [] == await storage.forgettable(mia)
-    gone = await failure(storage.stub.EraseChild(request))
-    assert (grpc.StatusCode.NOT_FOUND, "CHILD_NOT_FOUND") == (gone.code, gone.reason)
+    answer = await storage.stub.EraseChild(request)
+    assert answer.story_count == 122
+    assert answer.audio_count == 1
+    assert answer.segment_count == 2 * len(SIZES)
+    assert await there(storage) == {other.story_id}
+    assert traces(storage) == []
+    assert len(storage.files("audio")) == 1
+    assert len(storage.files("segments")) == len(SIZES)
+    keys = [one.stored.key for made in (ready, unfinished) for one in made.spoken]
+    assert await found(storage, *keys) == set()
+    assert await storage.stub.EraseChild(request) == storage_pb2.EraseChildResponse()
+    gone = await failure(storage.stub.EraseChild(storage_pb2.EraseChildRequest(child_id=new_id())))
+    assert gone.code is grpc.StatusCode.NOT_FOUND
+    assert gone.reason == "CHILD_NOT_FOUND"
 
 
-async def test_files_that_can_not_be_removed_are_no_success(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The call fails, and the next one finishes the work."""
-    mia = await storage.child()
-    await storage.ready(**of_child(mia))
+async def test_files_that_cannot_be_removed_are_no_success(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call fails, and the next one finishes the work and counts it."""
+    mia = await child(storage)
+    await narrated(storage, text=TEXT, **of_child(mia))
     request = storage_pb2.EraseChildRequest(child_id=mia)
 
     def refuse(self: Path, *, missing_ok: bool = False) -> None:
@@ -153,30 +103,49 @@ async def test_files_that_can_not_be_removed_are_no_success(storage: Storage, mo
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", refuse)
         error = await failure(storage.stub.EraseChild(request))
-    assert (grpc.StatusCode.UNAVAILABLE, "STORAGE_UNAVAILABLE") == (error.code, error.reason)
-    assert storage.traces()
+    assert error.code is grpc.StatusCode.UNAVAILABLE
+    assert error.reason == "STORAGE_UNAVAILABLE"
+    assert traces(storage)
     again = await storage.stub.EraseChild(request)
-    assert (0, 1, True) == (again.story_count, again.audio_count, again.done)
-    assert [] == storage.traces()
+    assert again.story_count == 0
+    assert again.audio_count == 1
+    assert again.segment_count == len(SIZES)
+    assert traces(storage) == []
+    assert storage.files() == []
+
+
+async def test_files_that_could_not_be_removed_go_later(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A story is deleted all the same."""
+    made = await narrated(storage)
+
+    def refuse(self: Path, *, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "no", str(self), missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        await storage.stub.DeleteStory(storage_pb2.DeleteStoryRequest(story_id=made.story_id))
+    assert storage.files()
+    await storage.app.housekeeper.sweep()
+    assert storage.files() == []
 
 
 async def test_what_was_deleted_leaves_nothing_soon_after(tmp_path: Path) -> None:
     """By the service's own timer, for stories and profiles alike."""
     async with service(tmp_path, scrub_interval_seconds=0.05) as storage:
-        story_id = await storage.ready()
-        mia = await storage.child()
-        assert storage.traces()
+        made = await narrated(storage, text=TEXT)
+        mia = await child(storage)
+        assert traces(storage)
         clean = asyncio.Event()
         scrub = storage.app.housekeeper.scrub
 
-        async def told() -> None:
+        async def observed() -> None:
             await scrub()
-            if not storage.traces():
+            if not traces(storage):
                 clean.set()
 
-        storage.app.housekeeper.scrub = told  # type: ignore[method-assign]
-        await storage.stub.DeleteStory(storage_pb2.DeleteStoryRequest(story_id=story_id))
-        await storage.profiles.DeleteChild(profile_pb2.DeleteChildRequest(child_id=mia))
+        storage.app.housekeeper.scrub = observed
+        await storage.stub.DeleteStory(storage_pb2.DeleteStoryRequest(story_id=made.story_id))
+        await profiles(storage).DeleteChild(profile_pb2.DeleteChildRequest(child_id=mia))
         async with asyncio.timeout(20):
             await clean.wait()
 
@@ -184,58 +153,75 @@ async def test_what_was_deleted_leaves_nothing_soon_after(tmp_path: Path) -> Non
 async def test_a_scrub_that_was_missed_is_made_up_for(tmp_path: Path) -> None:
     """What was deleted just before the service ended is scrubbed when it is back."""
     async with service(tmp_path) as storage:
-        story_id = await storage.ready()
-        await storage.stub.DeleteStory(storage_pb2.DeleteStoryRequest(story_id=story_id))
+        made = await narrated(storage, text=TEXT)
+        await storage.stub.DeleteStory(storage_pb2.DeleteStoryRequest(story_id=made.story_id))
     async with service(tmp_path) as storage:
         await storage.app.housekeeper.scrub()
-        assert [] == storage.traces()
+        assert traces(storage) == []
 
 
-async def test_stories_are_kept_for_as_long_as_is_set(tmp_path: Path) -> None:
+async def test_stories_are_stored_for_as_long_as_is_set(tmp_path: Path) -> None:
     """Older ones go with their audio and leave tombstones; what is being made stays, however old."""
     retention = timedelta(days=90)
     async with service(tmp_path, story_retention=retention) as storage:
-        old, running_one = await storage.ready(), await storage.begun()
+        old, unfinished = await narrated(storage), await narrating(storage)
         storage.clock.advance(60)
-        young = await storage.ready()
+        young = await narrated(storage)
         storage.clock.advance(retention.total_seconds() - 30)
         await storage.app.housekeeper.sweep()
-        assert {running_one, young} == await storage.there()
-        assert [young] == [path.name[:36] for path in (tmp_path / "storage" / "audio").glob("*/*")]
-        repeated = await failure(storage.stub.CreateStory(create_request(story_id=old)))
-        assert "STORY_DELETED" == repeated.reason
-        assert [old] == await storage.forgettable()
+        assert await there(storage) == {unfinished.story_id, young.story_id}
+        assert [path.read_bytes() for path in storage.files("audio")] == [young.data]
+        assert len(storage.files("segments")) == 2 * len(SIZES)
+        repeated = await failure(storage.stub.CreateStory(create_request(story_id=old.story_id)))
+        assert repeated.reason == "STORY_DELETED"
 
 
-async def test_without_a_retention_stories_are_kept_for_good(storage: Storage) -> None:
+async def test_without_a_retention_stories_are_stored_for_good(storage: Storage) -> None:
     """However old."""
-    story_id = await storage.ready()
+    made = await narrated(storage, sizes=[100, 100])
     storage.clock.advance(10**9)
     await storage.app.housekeeper.sweep()
-    assert {story_id} == await storage.there()
+    assert await there(storage) == {made.story_id}
 
 
-async def test_the_timer_sweeps(tmp_path: Path) -> None:
-    """Nobody has to ask, and files without a story go too once they are old."""
+async def test_the_timer_removes_what_is_to_go(tmp_path: Path) -> None:
+    """Old stories, and bytes of uploads that never ended."""
     changes = {"story_retention": timedelta(days=1), "sweep_interval_seconds": 0.05}
     async with service(tmp_path, **changes) as storage:
-        await storage.ready()
-        (mine,) = (tmp_path / "storage" / "audio").glob("*/*")
-        orphan = mine.with_name(f"{new_id()}.{new_id()}")
-        orphan.write_bytes(b"left")
+        await narrated(storage, sizes=[100, 100])
+        (key,) = await storage.app._backend.records.objects.note(ObjectKind.SEGMENT, 1)
+        stray = storage.folder / "storage" / key.path
+        stray.parent.mkdir(parents=True, exist_ok=True)
+        stray.write_bytes(b"left by a crash")
         swept = asyncio.Event()
         sweep = storage.app.housekeeper.sweep
 
-        async def told() -> None:
+        async def observed() -> None:
             await sweep()
-            if not orphan.exists() and not mine.exists():
+            if not storage.files():
                 swept.set()
 
-        storage.app.housekeeper.sweep = told  # type: ignore[method-assign]
+        storage.app.housekeeper.sweep = observed
         storage.clock.advance(10**9)
         async with asyncio.timeout(20):
             await swept.wait()
-        assert set() == await storage.there()
+        assert await there(storage) == set()
+
+
+async def test_an_upload_on_its_way_is_left_alone_for_an_hour(storage: Storage) -> None:
+    """Then it is removed, and its record is refused should it still come."""
+    objects = storage.app._backend.records.objects
+    (key,) = await objects.note(ObjectKind.SEGMENT, 1)
+    path = storage.folder / "storage" / key.path
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"on its way")
+    storage.clock.advance(3_590)
+    await storage.app.housekeeper.sweep()
+    assert path.exists()
+    storage.clock.advance(20)
+    await storage.app.housekeeper.sweep()
+    assert not path.exists()
+    assert await objects.mark_deleted([key]) == [key]
 
 
 async def test_housekeeping_outlives_a_store_that_fails(tmp_path: Path) -> None:
@@ -250,24 +236,6 @@ async def test_housekeeping_outlives_a_store_that_fails(tmp_path: Path) -> None:
                 again.set()
             raise DomainError(grpc.StatusCode.UNAVAILABLE, "STORAGE_UNAVAILABLE", "Not now.")
 
-        storage.app.housekeeper.scrub = failing  # type: ignore[method-assign]
+        storage.app.housekeeper.scrub = failing
         async with asyncio.timeout(20):
             await again.wait()
-
-
-@pytest.mark.parametrize(
-    ("rpc", "request_", "fields"),
-    [
-        ("EraseChild", storage_pb2.EraseChildRequest(child_id="mia"), ["child_id"]),
-        ("ListForgettable", storage_pb2.ListForgettableRequest(child_id="x"), ["child_id", "max_count"]),
-        ("ListForgettable", storage_pb2.ListForgettableRequest(max_count=101), ["max_count"]),
-        ("ConfirmForgotten", storage_pb2.ConfirmForgottenRequest(), ["story_ids"]),
-        ("ConfirmForgotten", storage_pb2.ConfirmForgottenRequest(story_ids=["x"]), ["story_ids[0]"]),
-        ("ConfirmForgotten", storage_pb2.ConfirmForgottenRequest(story_ids=[new_id()] * 101), ["story_ids"]),
-    ],
-)
-async def test_all_that_is_wrong_is_said_at_once(storage: Storage, rpc: str, request_: Any, fields: list[str]) -> None:
-    """INVALID_ARGUMENT names every field."""
-    error = await failure(getattr(storage.stub, rpc)(request_))
-    assert (grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED") == (error.code, error.reason)
-    assert fields == [violation.field for violation in error.violations]
