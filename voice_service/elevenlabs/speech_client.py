@@ -1,25 +1,26 @@
-"""Calls for audio, through aiohttp: for one tenth of the CPU time that the SDK takes to receive it.
+"""Calls for audio, through aiohttp: it takes a tenth of the CPU time that the SDK takes to receive them.
 
-aiohttp reports some failures otherwise than httpx does, and some not at all:
+Failures of aiohttp that look different from those of httpx:
 
-- An answer that breaks off is reported by the next read, before what has come already is handed over. So whether it is
-  TRUNCATED or TRANSPORT is decided by the bytes that came, not by those that were read.
-- A body that is no valid chunked coding raises a parser's error, which is no ClientError.
-- SocketTimeoutError is a ServerDisconnectedError as well as a TimeoutError, so timeouts are caught first.
-- A wait for a free connection and a slow connect end with the same ConnectionTimeoutError. So connections are counted
-  here, and aiohttp's own queue stays empty.
+- An answer that breaks off is reported by the next read, before what has arrived is handed over. So whether the error
+  is TRUNCATED or TRANSPORT is decided by the bytes that arrived, not by those that were read.
+- A body that is no valid chunked coding is refused with its head where it arrives together with it: TRANSPORT. Later on
+  aiohttp 3.14 closes the connection and waits for more nevertheless. So each read has a deadline here: TIMEOUT.
+- SocketTimeoutError is a ServerDisconnectedError as well as a TimeoutError: timeouts are caught first.
+- A wait for a free connection and a slow connect both end with ConnectionTimeoutError. So connections are counted
+  here (CONCURRENCY), and aiohttp's own queue stays empty (TIMEOUT).
+- `connect` and not `sock_connect` is the timeout that includes the look-up of the name.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import orjson
-from aiohttp.http_exceptions import HttpProcessingError
 from elevenlabs.types import VoiceSettings
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
@@ -68,14 +69,17 @@ class SpeechClient:
         body = _body(call)
         response: aiohttp.ClientResponse | None = None
         try:
-            async with self._connection(), self._post(call, body, key) as response:
+            async with (
+                self._connection(),
+                self._post(call, body, key) as response,
+                aclosing(self._read(response.content)) as pieces,
+            ):
                 if not 200 <= response.status < 300:
-                    said = await json_of(response.content.iter_any())
-                    raise error_of_answer(response.status, response.headers, said)
-                yield Answer(response.headers, response.content.iter_any())
+                    raise error_of_answer(response.status, response.headers, await json_of(pieces))
+                yield Answer(response.headers, pieces)
         except TimeoutError as error:
             raise _error(ProviderErrorKind.TIMEOUT, "it did not answer in time") from error
-        except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
+        except (aiohttp.ClientError, OSError) as error:
             if response is not None and response.status < 300 and response.content.total_bytes:
                 raise _error(ProviderErrorKind.TRUNCATED, "the connection broke in the middle of the answer") from error
             raise _error(ProviderErrorKind.TRANSPORT, "it cannot be reached, or broke the connection") from error
@@ -96,6 +100,14 @@ class SpeechClient:
             yield
         finally:
             self._free.release()
+
+    async def _read(self, content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
+        while True:
+            async with asyncio.timeout(self._config.read_seconds):
+                piece = await content.readany()
+            if not piece:
+                return
+            yield piece
 
     def _post(self, call: SpeechCall, body: bytes, key: str) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         query = {"output_format": call.output_format}
@@ -122,7 +134,7 @@ class SpeechClient:
                 headers={"Content-Type": "application/json", "Accept-Encoding": "identity"},
                 proxy=self._proxy,
                 read_bufsize=_READ_BYTES,
-                # `connect` holds for the name, the connection and TLS together; the caller bounds the whole.
+                # `connect` includes TLS; the caller bounds the whole.
                 timeout=aiohttp.ClientTimeout(
                     total=None, connect=config.connect_seconds, sock_read=config.read_seconds
                 ),
