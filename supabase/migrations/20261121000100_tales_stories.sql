@@ -31,7 +31,7 @@ begin
   if not found then
     return null;
   end if;
-  -- A fingerprint of zeros stands for a request whose content is forgotten.
+  -- A fingerprint of zeros stands for a request whose content is erased.
   if v_stored.rpc <> p_request ->> 'rpc'
     or v_stored.fingerprint not in (tales.to_bytes(p_request ->> 'fingerprint'), decode(repeat('00', 32), 'hex'))
     or v_stored.resource_id <> coalesce(p_resource_id, v_stored.resource_id)
@@ -45,7 +45,7 @@ begin
 end
 $$;
 
--- Leaves a tombstone: an id, whose it was and when it went, and nothing else. What requests asked for is forgotten: a hash
+-- Leaves a tombstone: an id, whose it was and when it went, and nothing else. What requests asked for is erased: a hash
 -- of a name and a wish is guessed from a list of names. Each of their ids then answers that its story is deleted.
 create function tales.bury(p_owner text, p_resource_id uuid, p_now timestamptz) returns void
   language sql
