@@ -33,8 +33,8 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     # Clients look for new replicas only when they connect anew. The grace outlasts every stream: a run is 45 min.
     ("grpc.max_connection_age_ms", 60_000),
     ("grpc.max_connection_age_grace_ms", 3_600_000),
-    # Calls that a busy service has not taken up yet wait for it until their deadline. By default gRPC cancels them after
-    # 30 seconds, and their callers see a bare CANCELLED.
+    # Calls that a busy service has not taken up yet wait for it until their deadline. By default gRPC cancels them
+    # after 30 seconds, and their callers see a bare CANCELLED.
     ("grpc.server_max_unrequested_time_in_server", 3_600),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
