@@ -11,12 +11,15 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Final, Literal
 
 from aiohttp import web
 
 from standins.made_up import blocks, made_up_frames, made_up_silence, made_up_speech, made_up_story
+from standins.pace import Pace
 from standins.timed_lines import timed_lines
 from standins.upstream_lists import FIXED
 from standins.upstream_script import Journal, Script, Spoken, Told, TurnedAway
@@ -102,10 +105,10 @@ class Upstreams:
         pieces = [text[start : start + size] for start in range(0, len(text), size)]
         breaks_at = self._random.randrange(1, len(pieces)) if call.fault else len(pieces)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Generation-Id": call.id})
-        try:
+        with _noting_departure(call):
             await asyncio.sleep(script.first_token)
             await response.prepare(request)
-            pace = _Pace(script.writing / max(1, len(pieces) - 1))
+            pace = Pace(script.writing / max(1, len(pieces) - 1))
             for piece in pieces[:breaks_at]:
                 await pace.next()
                 await response.write(_event(call, [{"index": 0, "delta": {"role": "assistant", "content": piece}}]))
@@ -116,10 +119,7 @@ class Upstreams:
             usage = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": call.words, "cost": call.cost}
             await response.write(_event(call, [], usage) + b"data: [DONE]\n\n")
             await response.write_eof()
-        except (ConnectionError, asyncio.CancelledError):
-            call.left = True
-            raise
-        call.whole = True
+            call.whole = True
         return response
 
     async def _speak(self, request: web.Request) -> web.StreamResponse:
@@ -141,11 +141,11 @@ class Upstreams:
             "character-cost": str(len(text)),
         }
         response = web.StreamResponse(headers=headers)
-        try:
+        with _noting_departure(call):
             await asyncio.sleep(script.first_byte)
             await response.prepare(request)
             if script.pace:
-                pace = _Pace(len(speech) / 16_000 / script.pace / len(pieces))
+                pace = Pace(len(speech) / 16_000 / script.pace / len(pieces))
                 for piece in pieces[:breaks_at]:
                     await response.write(piece)
                     await pace.next()
@@ -156,10 +156,7 @@ class Upstreams:
             if call.fault:
                 return await self._broken(request, response, call.fault, pieces[breaks_at][:-9] + b"\n")
             await response.write_eof()
-        except (ConnectionError, asyncio.CancelledError):
-            call.left = True
-            raise
-        call.bytes, call.whole = len(speech), True
+            call.bytes, call.whole = len(speech), True
         return response
 
     def _refused(self, fault: str, body: Any) -> web.Response:
@@ -207,19 +204,16 @@ class Upstreams:
         return web.Response(status=204)
 
 
-class _Pace:
-    """Even steps, the first at once; a late step does not delay the next."""
-
-    def __init__(self, gap: float) -> None:
-        self._gap = gap
-        self._due = asyncio.get_running_loop().time()
-
-    async def next(self) -> None:
-        """Returns when the next step is due."""
-        wait = self._due - asyncio.get_running_loop().time()
-        self._due += self._gap
-        if wait > 0:
-            await asyncio.sleep(wait)
+@contextmanager
+def _noting_departure(call: Told | Spoken) -> Iterator[None]:
+    """Notes that the caller closed the connection."""
+    try:
+        yield
+    except ConnectionError:
+        call.left = True
+    except asyncio.CancelledError:
+        call.left = True
+        raise
 
 
 def _tokens(call: Told) -> dict[str, int]:
