@@ -1,0 +1,271 @@
+"""Stories of other gateways: one batched call for all of them, written into the same live stories as local ones."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import grpc
+import pytest
+
+from gateway import followed as followed_module
+from gateway.followed import FollowedStories
+from gateway.follower import MAX_POSITIONS, Follower
+from gateway.live_story import End
+from servicekit.errors import DomainError
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+
+Change = storage_pb2.StoryChange
+WRITING, NARRATING, READY = (
+    common_pb2.STORY_STATE_WRITING,
+    common_pb2.STORY_STATE_NARRATING,
+    common_pb2.STORY_STATE_READY,
+)
+
+
+def record(story_id: str, **story: object) -> storage_pb2.StoryRecord:
+    """A story that is being written."""
+    it = storage_pb2.StoryRecord(story=common_pb2.Story(id=story_id, state=WRITING, **story))  # type: ignore[arg-type]
+    it.run.lease_expire_time.GetCurrentTime()
+    return it
+
+
+class Storage:
+    """Plays storage: notes what it is asked, and answers with the changes of the stories that are asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[storage_pb2.StoryPosition]] = []
+        self.changes: dict[str, Change] = {}
+        self.truncated = 0
+        self.failures: list[Exception] = []
+        self.asking = asyncio.Condition()
+
+    async def follow(
+        self, positions: Sequence[storage_pb2.StoryPosition], *, timeout: float
+    ) -> storage_pb2.FollowStoriesResponse:
+        assert timeout > 0
+        async with self.asking:
+            self.asked.append(list(positions))
+            self.asking.notify_all()
+        if self.failures:
+            raise self.failures.pop(0)
+        answer = storage_pb2.FollowStoriesResponse(truncated=self.truncated > 0)
+        self.truncated -= 1
+        answer.changes.extend(self.changes.pop(each.story_id) for each in positions if each.story_id in self.changes)
+        return answer
+
+    async def calls(self, count: int) -> None:
+        """Returns once it was asked so often."""
+        async with asyncio.timeout(10), self.asking:
+            await self.asking.wait_for(lambda: len(self.asked) >= count)
+
+
+class Runs:
+    """Plays the runs of this gateway."""
+
+    def __init__(self) -> None:
+        self.tokens: dict[str, int] = {}
+        self.full = False
+        self.ended: list[tuple[str, int]] = []
+        self.adopted: list[str] = []
+        self.told = asyncio.Event()
+
+    @property
+    def count(self) -> int:
+        return len(self.tokens)
+
+    def positions(self) -> Sequence[storage_pb2.StoryPosition]:
+        return [storage_pb2.StoryPosition(story_id=each, lease_token=token) for each, token in self.tokens.items()]
+
+    def ended_elsewhere(self, change: Change, token: int) -> None:
+        self.ended.append((change.story_id, token))
+        del self.tokens[change.story_id]
+        self.told.set()
+
+    async def adopt(self, story_ids: Sequence[str]) -> None:
+        self.adopted.extend(story_ids)
+
+
+@asynccontextmanager
+async def following(storage: Storage, runs: Runs, *, interval: float = 0.01) -> AsyncIterator[FollowedStories]:
+    """A follower at work."""
+    stories = FollowedStories()
+    task = asyncio.create_task(Follower(storage, runs, stories, interval=interval).run())
+    try:
+        yield stories
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_is_new_is_written_into_the_live_story() -> None:
+    """Title, text, narration, segments, warnings and state; the next call asks behind them."""
+    storage = Storage()
+    change = Change(story_id="s", state=NARRATING, leased=True, title="T", content_complete=True)
+    change.text.text = "once"
+    change.narration.audio_id = "a"
+    change.segments.add(index=0).audio.end = 10
+    change.problems.add(reason="X")
+    storage.changes["s"] = change
+    async with following(storage, Runs()) as stories:
+        with stories.watched(record("s")) as live:
+            await storage.calls(2)
+            assert (live.title, live.text, live.text_complete, live.state) == ("T", "once", True, NARRATING)
+            assert (live.header, live.segments) == (change.narration, list(change.segments))
+            assert live.warnings == list(change.problems)
+            known = storage.asked[-1][0]
+    assert (known.text_length, known.audio_id, known.segment_count, known.problem_count) == (4, "a", 1, 1)
+
+
+async def test_text_and_segments_that_are_known_are_not_added_again() -> None:
+    """An answer that overlaps what came meanwhile."""
+    stories = FollowedStories()
+    with stories.watched(record("s", content="on")) as live:
+        for text in ("once", "once upon"):
+            change = Change(story_id="s", state=NARRATING, leased=True)
+            change.text.text = text
+            change.narration.audio_id = "a"
+            change.segments.extend(common_pb2.Segment(index=index) for index in range(len(text) // 4))
+            stories.apply(change)
+        assert live.text == "once upon"
+        assert [segment.index for segment in live.segments] == [0, 1]
+
+
+async def test_another_narration_replaces_the_one_that_was_followed() -> None:
+    """Its segments begin anew."""
+    stories = FollowedStories()
+    with stories.watched(record("s")) as live:
+        for audio_id in ("a", "b"):
+            change = Change(story_id="s", state=NARRATING, leased=True)
+            change.narration.audio_id = audio_id
+            change.segments.add(index=0, key=audio_id)
+            stories.apply(change)
+        assert [segment.key for segment in live.segments] == ["b"]
+
+
+async def test_watchers_of_one_story_share_it_and_the_last_ends_it() -> None:
+    """One position however many watch, none when all have left."""
+    stories = FollowedStories()
+    with stories.watched(record("s")) as one:
+        with stories.watched(record("s")) as other:
+            assert one is other
+        assert len(stories.positions(fresh=False, orphans=False)) == 1
+    assert not stories
+
+
+@pytest.mark.parametrize("change", [Change(story_id="s", state=READY), Change(story_id="s", deleted=True)])
+async def test_a_story_that_ended_is_no_longer_followed(change: Change) -> None:
+    """Its watchers look again where it is."""
+    stories = FollowedStories()
+    with stories.watched(record("s")) as live:
+        stories.apply(change)
+        assert live.end is End.LEFT
+        assert not stories
+
+
+async def test_all_stories_and_runs_are_in_one_call() -> None:
+    """The runs with their lease tokens."""
+    storage, runs = Storage(), Runs()
+    runs.tokens = {"r": 7}
+    async with following(storage, runs) as stories:
+        with stories.watched(record("a")), stories.watched(record("b")):
+            await storage.calls(3)
+    assert {(each.story_id, each.lease_token) for each in storage.asked[-1]} == {("a", 0), ("b", 0), ("r", 7)}
+
+
+async def test_a_story_that_is_followed_from_now_on_is_asked_for_at_once() -> None:
+    """It alone, and not only when the interval is over."""
+    storage, runs = Storage(), Runs()
+    async with following(storage, runs, interval=3600) as stories:
+        with stories.watched(record("a")):
+            await storage.calls(1)
+            with stories.watched(record("b")):
+                await storage.calls(2)
+    assert [[each.story_id for each in batch] for batch in storage.asked] == [["a"], ["b"]]
+
+
+async def test_more_than_a_thousand_stories_take_several_calls() -> None:
+    """Each story in one of them."""
+    storage, runs = Storage(), Runs()
+    runs.tokens = {f"{number}": 1 for number in range(MAX_POSITIONS + 1)}
+    async with following(storage, runs, interval=0.05) as stories:
+        stories.wanted.set()
+        await storage.calls(2)
+    assert [len(batch) for batch in storage.asked[:2]] == [MAX_POSITIONS, 1]
+
+
+async def test_an_answer_that_did_not_fit_is_asked_for_again_at_once() -> None:
+    """Without waiting for the interval."""
+    storage = Storage()
+    storage.truncated = 3
+    async with following(storage, Runs(), interval=3600) as stories:
+        with stories.watched(record("a")):
+            await storage.calls(4)
+
+
+async def test_nothing_is_asked_while_nothing_is_followed_and_nothing_runs() -> None:
+    """However short the interval."""
+    storage = Storage()
+    async with following(storage, Runs(), interval=0.001) as stories:
+        await asyncio.sleep(0.02)
+        assert storage.asked == []
+        with stories.watched(record("a")):
+            await storage.calls(1)
+        count = len(storage.asked)
+        await asyncio.sleep(0.02)
+        assert len(storage.asked) <= count + 1
+
+
+async def test_a_run_whose_story_ended_elsewhere_learns_it() -> None:
+    """By the lease token that it was asked with."""
+    storage, runs = Storage(), Runs()
+    runs.tokens = {"r": 7}
+    storage.changes["r"] = Change(story_id="r", state=common_pb2.STORY_STATE_CANCELLED)
+    async with following(storage, runs) as stories:
+        stories.wanted.set()
+        async with asyncio.timeout(10):
+            await runs.told.wait()
+    assert runs.ended == [("r", 7)]
+
+
+async def test_a_story_that_no_run_holds_is_adopted_where_there_is_room() -> None:
+    """While there is none, storage is not asked to name those whose lease ended."""
+    storage, runs = Storage(), Runs()
+    storage.changes["s"] = Change(story_id="s", state=WRITING)
+    async with following(storage, runs) as stories:
+        with stories.watched(record("s")):
+            await storage.calls(2)
+            runs.full = True
+            await storage.calls(len(storage.asked) + 2)
+    assert runs.adopted == ["s"]
+    assert storage.asked[0][0].state == common_pb2.STORY_STATE_UNSPECIFIED
+    assert storage.asked[-1][0].state == WRITING
+
+
+async def test_storage_that_is_away_is_asked_again() -> None:
+    """And a defect in one round does not end the following."""
+    storage = Storage()
+    unavailable = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
+    storage.failures = [unavailable, unavailable, ValueError("defect")]
+    async with following(storage, Runs()) as stories:
+        with stories.watched(record("s")) as live:
+            await storage.calls(4)
+            assert live.end is None
+
+
+async def test_the_number_of_followed_stories_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watcher beyond it is told to come again."""
+    monkeypatch.setattr(followed_module, "MAX_STORIES", 1)
+    stories = FollowedStories()
+    with stories.watched(record("a")), stories.watched(record("a")):
+        beyond = stories.watched(record("b"))
+        with pytest.raises(DomainError, match="RATE_LIMITED"):
+            beyond.__enter__()
+
+
+async def test_a_gateway_that_goes_down_sends_all_watchers_away() -> None:
+    """They reconnect elsewhere."""
+    stories = FollowedStories()
+    with stories.watched(record("a")) as live:
+        stories.hand_over()
+        assert live.end is End.HANDED_OVER

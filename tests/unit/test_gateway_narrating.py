@@ -1,0 +1,322 @@
+"""The narrator over a scripted voice and storage: the manifest comes first, then listeners, then the one file."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import pytest
+
+from gateway.desk import Desk
+from gateway.lease import Lease, LeaseLostError
+from gateway.ledger import Ledger
+from gateway.live_story import LiveStory
+from gateway.narrating import MAX_RESTARTS, Narrator
+from gateway.settings import GatewaySettings
+from servicekit.errors import DomainError
+from servicekit.status import to_status
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+from tale.voice.v1 import voice_pb2
+
+Response = voice_pb2.SynthesizeSpeechResponse
+TEXT = "Once upon a time."
+
+
+def refused(code: grpc.StatusCode, reason: str = "") -> grpc.aio.AioRpcError:
+    """A failed call: with a service's own reason, or bare."""
+    error = DomainError(code, reason, "Said.", retry_after=0.0)
+    details = (("grpc-status-details-bin", to_status(error).SerializeToString()),) if reason else ()
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*details))
+
+
+def segment(index: int) -> common_pb2.Segment:
+    """Segment 0 is the title, 1 and 2 are the halves of TEXT."""
+    it = common_pb2.Segment(index=index, key=f"{index:064x}")
+    ends = (0, 0, 5, len(TEXT))
+    it.text.start, it.text.end = ends[index], ends[index + 1]
+    it.audio.start, it.audio.end = 100 * index, 100 * (index + 1)
+    it.words.add()
+    return it
+
+
+class Voice:
+    """Plays the voice service. `script` makes the responses of a call from its config; they end with OK, or raise."""
+
+    def __init__(self, script: Callable[[voice_pb2.SpeechConfig], AsyncIterator[Response]]) -> None:
+        self.script = script
+        self.calls: list[Call] = []
+
+    def synthesize(self, *, timeout: float) -> "Call":
+        assert timeout > 0
+        self.calls.append(Call(self.script))
+        return self.calls[-1]
+
+
+class Call:
+    """One stream."""
+
+    def __init__(self, script: Callable[[voice_pb2.SpeechConfig], AsyncIterator[Response]]) -> None:
+        self.config: asyncio.Future[voice_pb2.SpeechConfig] = asyncio.get_running_loop().create_future()
+        self.text = ""
+        self.half_closed = asyncio.Event()
+        self.read_to_status = False
+        self._script = script
+
+    async def write(self, request: voice_pb2.SynthesizeSpeechRequest) -> None:
+        if request.HasField("config"):
+            self.config.set_result(request.config)
+        self.text += request.text.text
+
+    async def done_writing(self) -> None:
+        self.half_closed.set()
+
+    def cancel(self) -> None:
+        """Has no effect on a call that has ended."""
+
+    async def __aiter__(self) -> AsyncIterator[Response]:
+        async for response in self._script(await self.config):
+            yield response
+        self.read_to_status = True
+
+
+async def whole(config: voice_pb2.SpeechConfig) -> AsyncIterator[Response]:
+    """A narration that goes on behind what was spoken, to its end."""
+    yield Response(header=common_pb2.NarrationHeader(audio_id=config.audio_id, provider="mock"))
+    for index in range(len(config.spoken_so_far), 3):
+        yield Response(segment=segment(index))
+    yield Response(summary=voice_pb2.SpeechSummary(audio_id=config.audio_id, segment_count=3, size_bytes=300))
+
+
+class Storage:
+    """Plays storage: takes checkpoints and FinishAudio as told."""
+
+    def __init__(self, live: LiveStory) -> None:
+        self.live = live
+        self.checkpoints: list[storage_pb2.StoryCheckpoint] = []
+        self.refusals: list[Exception | None] = []
+        self.finishes: list[Exception | None] = []
+        self.finished: list[str] = []
+
+    async def keep(self, checkpoint: storage_pb2.StoryCheckpoint, lease: Lease) -> None:
+        lease.check()
+        shown = 0 if checkpoint.HasField("narration") else len(self.live.segments)
+        assert all(each.index >= shown for each in checkpoint.segments), "shown before it is durable"
+        if checkpoint.segments and self.refusals and (refusal := self.refusals.pop(0)) is not None:
+            raise refusal
+        self.checkpoints.append(checkpoint)
+
+    async def finish_audio(self, request: storage_pb2.FinishAudioRequest, *, timeout: float) -> None:
+        assert timeout > 0
+        self.finished.append(request.audio_id)
+        if self.finishes and (failure := self.finishes.pop(0)) is not None:
+            raise failure
+
+    def stored(self, audio_id: str) -> list[int]:
+        """Indexes of the segments that were put into the manifest of that narration."""
+        found: list[int] = []
+        present = ""
+        for checkpoint in self.checkpoints:
+            present = checkpoint.narration.audio_id or present
+            found += [each.index for each in checkpoint.segments if present == audio_id]
+        return found
+
+
+class Scene:
+    """A story whose text is whole, to be narrated."""
+
+    def __init__(self, script: Callable[[voice_pb2.SpeechConfig], AsyncIterator[Response]] = whole) -> None:
+        self.record = storage_pb2.StoryRecord(
+            story=common_pb2.Story(id="s", title="T", content=TEXT, content_complete=True, narrate=True)
+        )
+        self.script = script
+
+    def begin(self, manifest: Sequence[common_pb2.Segment] = ()) -> "Scene":
+        """Sets the stage; `manifest` was stored by a run before this one."""
+        if manifest:
+            self.record.run.narration.audio_id = "before"
+            self.record.run.segments.extend(manifest)
+        self.live = LiveStory(self.record.story)
+        self.storage = Storage(self.live)
+        self.voice = Voice(self.script)
+        self.ledger = Ledger()
+        lease = Lease("s", 1, seconds=60, since=time.monotonic(), clock=time.monotonic)
+        siblings: Any = SimpleNamespace(storage=self.storage, voice=self.voice)
+        checkpointer: Any = self.storage
+        self.desk = Desk(self.record, lease, self.live, self.ledger, siblings, checkpointer, GatewaySettings())
+        return self
+
+    async def narrate(self) -> None:
+        """Narrates it."""
+        async with asyncio.timeout(20):
+            await Narrator(self.desk).narrate()
+
+
+async def test_segments_are_durable_before_they_are_shown_and_then_one_file() -> None:
+    """Who speaks is stored with the first segment; the stream is read to its status."""
+    scene = Scene().begin()
+    await scene.narrate()
+    assert [each.index for each in scene.live.segments] == [0, 1, 2]
+    assert scene.live.header is not None
+    assert scene.storage.finished == [scene.live.header.audio_id]
+    (call,) = scene.voice.calls
+    assert call.read_to_status
+    assert call.config.result().delivery == voice_pb2.DELIVERY_STORED
+    assert call.text == TEXT
+    first = next(each for each in scene.storage.checkpoints if each.segments)
+    assert first.narration.provider == "mock"
+    assert [segment.words for segment in scene.live.segments] == [segment(index).words for index in range(3)]
+
+
+async def test_a_narration_is_resumed_behind_its_manifest() -> None:
+    """Listeners have what is stored at once; it is spoken by whoever began, and none of it again."""
+    scene = Scene().begin([segment(0), segment(1)])
+    await scene.narrate()
+    config = scene.voice.calls[0].config.result()
+    assert (config.audio_id, config.pinned.audio_id) == ("before", "before")
+    assert [each.index for each in config.spoken_so_far] == [0, 1]
+    assert scene.storage.stored("") == [2]
+    assert scene.storage.finished == ["before"]
+    assert len(scene.live.segments) == 3
+
+
+async def test_a_whole_manifest_is_only_finished() -> None:
+    """The voice service is not asked."""
+    scene = Scene().begin([segment(0), segment(1), segment(2)])
+    await scene.narrate()
+    assert scene.voice.calls == []
+    assert scene.storage.finished == ["before"]
+
+
+async def test_audio_that_a_run_before_finished_is_left_as_it_is() -> None:
+    """Nothing is asked of anyone."""
+    scene = Scene()
+    scene.record.story.audio.audio_id = "before"
+    scene.begin([segment(0)])
+    await scene.narrate()
+    assert (scene.voice.calls, scene.storage.finished) == ([], [])
+
+
+async def test_a_cut_stream_is_gone_on_with() -> None:
+    """What came before the cut is stored and not spoken again."""
+    cuts = [grpc.StatusCode.UNAVAILABLE]
+
+    async def script(config: voice_pb2.SpeechConfig) -> AsyncIterator[Response]:
+        async for response in whole(config):
+            if response.segment.index == 2 and cuts:
+                raise refused(cuts.pop())
+            yield response
+
+    scene = Scene(script).begin()
+    await scene.narrate()
+    assert [len(call.config.result().spoken_so_far) for call in scene.voice.calls] == [0, 2]
+    assert scene.live.header is not None
+    assert scene.storage.stored(scene.live.header.audio_id) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("lost", [1, MAX_RESTARTS])
+async def test_a_narration_whose_segments_are_lost_begins_anew(lost: int) -> None:
+    """Each time under another audio id, from the title on."""
+    scene = Scene().begin()
+    scene.storage.finishes = [refused(grpc.StatusCode.FAILED_PRECONDITION, "SEGMENT_LOST")] * lost
+    await scene.narrate()
+    assert len(set(scene.storage.finished)) == len(scene.storage.finished) == lost + 1
+    assert [len(call.config.result().spoken_so_far) for call in scene.voice.calls] == [0] * (lost + 1)
+    assert scene.live.header is not None
+    assert scene.storage.stored(scene.live.header.audio_id) == [0, 1, 2]
+    assert len(scene.live.segments) == 3
+
+
+async def test_a_narration_does_not_begin_anew_for_ever() -> None:
+    """After three restarts the story is left without audio."""
+    scene = Scene().begin()
+    scene.storage.finishes = [refused(grpc.StatusCode.FAILED_PRECONDITION, "SEGMENT_LOST")] * 10
+    with pytest.raises(DomainError, match="SEGMENT_LOST"):
+        await scene.narrate()
+    assert len(scene.voice.calls) == MAX_RESTARTS + 1
+
+
+async def test_a_text_that_the_voice_cuts_otherwise_begins_anew() -> None:
+    """The voice service says so at once."""
+
+    async def script(config: voice_pb2.SpeechConfig) -> AsyncIterator[Response]:
+        if config.spoken_so_far:
+            raise refused(grpc.StatusCode.FAILED_PRECONDITION, "SEGMENT_LOST")
+        async for response in whole(config):
+            yield response
+
+    scene = Scene(script).begin([segment(0)])
+    await scene.narrate()
+    assert [call.config.result().audio_id == "before" for call in scene.voice.calls] == [True, False]
+
+
+async def test_storage_that_is_away_is_asked_again_to_finish() -> None:
+    """By the same audio id: the call can be repeated."""
+    scene = Scene().begin()
+    scene.storage.finishes = [refused(grpc.StatusCode.UNAVAILABLE), refused(grpc.StatusCode.DEADLINE_EXCEEDED)]
+    await scene.narrate()
+    assert len(scene.storage.finished) == 3
+    assert len(set(scene.storage.finished)) == 1
+
+
+@pytest.mark.parametrize("reason", ["LEASE_LOST", "STORY_NOT_FOUND"])
+async def test_an_old_lease_ends_the_run(reason: str) -> None:
+    """The story is another run's, or gone."""
+    scene = Scene().begin()
+    scene.storage.finishes = [refused(grpc.StatusCode.ABORTED, reason)]
+    with pytest.raises(LeaseLostError, match=reason):
+        await scene.narrate()
+
+
+async def test_a_segment_that_storage_does_not_have_is_asked_for_again() -> None:
+    """The voice service stores it, and the narration goes on."""
+    scene = Scene().begin()
+    scene.storage.refusals = [DomainError(grpc.StatusCode.FAILED_PRECONDITION, "CHECKPOINT_CONFLICT", "No segment.")]
+    await scene.narrate()
+    assert len(scene.voice.calls) == 2
+    assert len(scene.live.segments) == 3
+
+
+@pytest.mark.parametrize("wrong", [{"segment_count": 2}, {"size_bytes": 299}])
+async def test_a_summary_that_is_not_of_the_manifest_is_not_believed(wrong: dict[str, int]) -> None:
+    """The attempt failed, though nothing is missing: the manifest is what counts, and it is finished."""
+
+    async def script(config: voice_pb2.SpeechConfig) -> AsyncIterator[Response]:
+        async for response in whole(config):
+            for name, value in wrong.items() if response.HasField("summary") else ():
+                setattr(response.summary, name, value)
+            yield response
+
+    scene = Scene(script).begin()
+    await scene.narrate()
+    (leg,) = [line for line in scene.ledger.take_unkept() if line.kind == common_pb2.ATTEMPT_KIND_NARRATION_LEG]
+    assert leg.outcome == common_pb2.ATTEMPT_OUTCOME_FAILED
+    assert leg.reason == "STREAM_BROKEN"
+
+
+async def test_a_call_that_was_never_taken_up_does_not_count_as_an_answer() -> None:
+    """An overloaded service: gRPC cancels the call itself. The narrator waits, more often than it repeats failures."""
+    left = [5]
+
+    async def script(config: voice_pb2.SpeechConfig) -> AsyncIterator[Response]:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise refused(grpc.StatusCode.CANCELLED)
+        async for response in whole(config):
+            yield response
+
+    scene = Scene(script).begin()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gateway.persistence.asyncio.sleep", _at_once)
+        await scene.narrate()
+    assert len(scene.voice.calls) == 6
+
+
+_yield = asyncio.sleep
+
+
+async def _at_once(seconds: float) -> None:
+    assert seconds >= 0
+    await _yield(0)
