@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import grpc
@@ -31,9 +32,8 @@ from support.supabase_lite import KEY, Lite
 from servicekit.ids import new_id
 from servicekit.secrets import SecretSource
 from servicekit.settings import ConfigurationError
-from standins.storage_kit import ManualClock, begun_story, checkpoint
+from standins.storage_kit import SECOND, begun_story, checkpoint
 from storage_service import states
-from storage_service.clock import SystemClock
 from storage_service.supabase.config import SupabaseConfig
 from storage_service.supabase.connection import Connection
 from storage_service.supabase.profile_store import SupabaseProfileStore
@@ -65,8 +65,8 @@ async def supabase(supabase_lite: Lite) -> AsyncIterator[Proxy]:
 @asynccontextmanager
 async def over(supabase: Proxy, folder: Path) -> AsyncIterator[Storage]:
     """A service over it."""
-    given = {"backend": "supabase", "supabase_url": supabase.url, "supabase_key": SecretStr(KEY)}
-    async with service(folder, ManualClock(SystemClock().now()), **given) as storage:
+    given: dict[str, Any] = {"backend": "supabase", "supabase_url": supabase.url, "supabase_key": SecretStr(KEY)}
+    async with service(folder, **given) as storage:
         yield storage
 
 
@@ -97,11 +97,12 @@ async def is_there(supabase: Proxy, path: str) -> bool:
 async def change(supabase: Proxy, path: str) -> None:
     """Puts other bytes in place of a file, as many as it had."""
     async with aiohttp.ClientSession(headers=AS_SERVICE) as session:
-        size = len(await (await session.get(supabase.url + path)).read())
+        async with session.get(supabase.url + path) as before:
+            size = len(await before.read())
         form = aiohttp.FormData()
         form.add_field("file", io.BytesIO(bytes(size)), filename="x", content_type="audio/mpeg")
-        answer = await session.post(supabase.url + path, data=form, headers={"x-upsert": "true"})
-        assert 200 == answer.status
+        async with session.post(supabase.url + path, data=form, headers={"x-upsert": "true"}) as answer:
+            assert 200 == answer.status
 
 
 async def test_a_story_is_stored_composed_read_found_and_erased(supabase: Proxy, tmp_path: Path) -> None:
@@ -191,20 +192,19 @@ async def test_an_address_gives_the_audio_for_a_while(supabase: Proxy, tmp_path:
     async with over(supabase, tmp_path) as storage:
         made = await narrated(storage)
         asked = storage_pb2.GetAudioUrlRequest(story_id=made.story_id, expiry=Duration(seconds=60))
-        before = storage_pb2.GetAudioUrlResponse()
-        before.expire_time.GetCurrentTime()
         signed = await storage.stub.GetAudioUrl(asked)
-        assert 59 <= signed.expire_time.seconds - before.expire_time.seconds <= 75
+        assert storage.clock.now() + 60 * SECOND == signed.expire_time.ToMicroseconds()
         async with aiohttp.ClientSession() as session:
-            answer = await session.get(signed.url)
-            assert 200 == answer.status
-            assert made.data == await answer.read()
-            bare = await session.get(signed.url.split("?")[0])
-            assert bare.status >= 400
+            async with session.get(signed.url) as answer:
+                assert 200 == answer.status
+                assert made.data == await answer.read()
+            async with session.get(signed.url.split("?")[0]) as bare:
+                assert bare.status >= 400
         # The stand-in stores the media type and does not answer with it.
         (path,) = files_of(supabase, "audio")
-        async with aiohttp.ClientSession(headers=AS_SERVICE) as session:
-            facts = await (await session.get(supabase.url + path.replace("/object/", "/object/info/"))).json()
+        about = supabase.url + path.replace("/object/", "/object/info/")
+        async with aiohttp.ClientSession(headers=AS_SERVICE) as session, session.get(about) as answer:
+            facts = await answer.json()
         assert "audio/mpeg" == facts["metadata"]["mimetype"]
         other = storage_pb2.GetAudioUrlRequest(story_id=made.story_id)
         stranger = storage.stub.GetAudioUrl(other, metadata=(("x-tale-owner", "ben"),))
