@@ -1,43 +1,46 @@
 """The voice service alone, as a process: `python -m benchmarks.voice`.
 
-The provider is the mock voice (valid MP3 of the length that its text needs); espeak-ng where it says so. The load
-generator shares the machine. `measure` prints rows for the table of `make bench` too.
+The provider is the mock voice (valid MP3 of the length that its text needs); espeak-ng where a row says so. Segments
+are in the service's own memory, and the caller gets the bytes. The load generator shares the machine.
 """
 
 import asyncio
 import json
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from servicekit.channel import open_channel
-from standins.processes import free_ports
+from standins.processes import Cluster
 from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
 
-Row = Callable[[str, str, str], None]
-
-_SENTENCE = "The fox walked on, past the mill and over the bridge, and counted {} stars above the quiet river. "
-_CHARACTERS = 4_700
+_SENTENCE: Final = "The fox walked on, past the mill and over the bridge, and counted {} stars above the quiet river. "
+_CHARACTERS: Final = 4_700
 """Of a text that sounds for five minutes and takes 5 MB."""
-_SHORT = 300
-_ONE_MINUTE = 900
-_OPEN = {"DEFAULT_VOICE_PROVIDER": "mock", "VOICE_CONCURRENCY": "256", "LOG_LEVEL": "WARNING"}
+_SHORT: Final = 300
+_ONE_MINUTE: Final = 900
+_OPEN: Final = {
+    "DEFAULT_VOICE_PROVIDER": "mock",
+    "VOICE_CONCURRENCY": "256",
+    "LOG_LEVEL": "WARNING",
+    # Without storage: segments are in memory.
+    "STORAGE_TARGET": "",
+}
 
 
 def text(number: int, characters: int = _CHARACTERS) -> str:
-    """A text that no other number has."""
-    # A first sentence as a story has it: who speaks it has the first byte of it later than that of two words.
+    """Returns a text that no other number has."""
+    # A first sentence as a story has it: its first byte is later than that of two words.
     sentences, size = [f"Once upon a time there was a small fox who had {number} sisters and brothers. "], 0
     while size < characters:
         sentences.append(_SENTENCE.format(number * 1_000 + len(sentences)))
@@ -62,13 +65,13 @@ class Service:
         self.process = process
 
     def cpu(self) -> float:
-        """Seconds of CPU that the process itself has used."""
+        """Returns the seconds of CPU that the process itself has used."""
         times = self.process.cpu_times()
         return float(times.user + times.system)
 
     async def hear(self, channel: grpc.aio.Channel, story: str, **config: Any) -> Heard:
-        """Narrate and read everything."""
-        began, first, size = time.perf_counter(), 0.0, 0
+        """Narrates a text and reads everything; RuntimeError where the stream ends without its summary."""
+        began, first, size, complete = time.perf_counter(), 0.0, 0, False
 
         async def requests() -> AsyncIterator[voice_pb2.SynthesizeSpeechRequest]:
             yield voice_pb2.SynthesizeSpeechRequest(
@@ -77,41 +80,31 @@ class Service:
             yield voice_pb2.SynthesizeSpeechRequest(text=voice_pb2.TextPiece(text=story))
 
         async for response in voice_pb2_grpc.VoiceServiceStub(channel).SynthesizeSpeech(requests(), timeout=600):
+            complete = response.HasField("summary")
             if response.HasField("chunk"):
                 first = first or time.perf_counter() - began
                 size += len(response.chunk.data)
+        if not complete:
+            raise RuntimeError("the narration is incomplete")
         return Heard(first, time.perf_counter() - began, size)
 
 
 @asynccontextmanager
 async def service(**environment: str) -> AsyncIterator[Service]:
-    """A voice service over an empty folder."""
-    listen, ops = (f"127.0.0.1:{port}" for port in free_ports(2))
+    """Runs a voice service over an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
-        log = (Path(folder) / "log").open("wb")
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "voice_service", stdout=log, stderr=log,
-            env={"PATH": "/usr/bin:/bin", "VOICE_LISTEN": listen, "VOICE_OPS_LISTEN": ops, "TALE_DATA_DIR": folder,
-                 **environment},
-        )  # fmt: skip
+        it = Cluster(Path(folder), {**_OPEN, **environment})
         try:
-            async with open_channel(listen, health_checked=False) as channel:
-                request = health_pb2.HealthCheckRequest(service="tale.voice.v1.VoiceService")
-                stub: Any = health_pb2_grpc.HealthStub(channel)
-                async for answer in stub.Watch(request, wait_for_ready=True, timeout=30):
-                    if answer.status == health_pb2.HealthCheckResponse.SERVING:
-                        break
-            yield Service(listen, psutil.Process(process.pid))
+            await it.start("voice")
+            yield Service(it.address("voice").grpc, psutil.Process(it.pid("voice")))
         finally:
-            process.kill()
-            await process.wait()
-            log.close()
+            await it.close()
 
 
 async def load(
     it: Service, numbers: range, at_once: int, *, characters: int = _CHARACTERS, **config: Any
 ) -> tuple[list[Heard], float]:
-    """Narrate a text for each number, and say how many a second."""
+    """Narrates a text for each number; returns how they went and how many a second."""
     places = asyncio.Semaphore(at_once)
     async with open_channel(it.address, health_checked=False) as channel:
 
@@ -125,7 +118,7 @@ async def load(
 
 
 async def watch_health(it: Service, times: list[float]) -> None:
-    """Ask for health over and over."""
+    """Asks for health over and over."""
     async with open_channel(it.address, health_checked=False) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         while True:
@@ -136,80 +129,77 @@ async def watch_health(it: Service, times: list[float]) -> None:
 
 
 async def watch_memory(it: Service, sizes: list[float]) -> None:
-    """Look at the memory of the process over and over; in MB."""
+    """Adds the memory of the process to `sizes` over and over; in MB."""
     while True:
         sizes.append(it.process.memory_info().rss / 1e6)
         await asyncio.sleep(0.05)
 
 
-async def measure(row: Row) -> None:
-    """Measure everything that is about the voice service alone."""
-    await _first_bytes(row)
-    async with service(**_OPEN, VOICE_MOCK_SCRIPT='{"first_byte_seconds": 0.05}') as it:
+async def main() -> None:
+    """Measures and prints."""
+    print("| what | target | measured |\n|---|---|---|")
+    await _first_bytes()
+    async with service(VOICE_MOCK_SCRIPT='{"first_byte_seconds": 0.05}') as it:
         await load(it, range(8), 8)
         cpu = it.cpu()
         heard, rate = await load(it, range(100, 196), 32)
-        row(
+        _row(
             "voice: narrations of 5 MB, 32 at a time",
             "CPU ms a narration is what counts",
             f"{rate:.1f} a second, {(it.cpu() - cpu) * 1000 / len(heard):.0f} ms of CPU each,"
             f" {rate * heard[0].size / 2**20:.0f} MiB/s",
         )
-        cpu = it.cpu()
-        again, rate = await load(it, range(100, 196), 32)
-        spent = (it.cpu() - cpu) * 1000 / len(again)
-        row("the same again, from the cache", "", f"{rate:.1f} a second, {spent:.0f} ms of CPU each")
-    await _memory(row)
-    await _espeak(row)
+    await _memory()
+    await _espeak()
 
 
-async def _first_bytes(row: Row) -> None:
+async def _first_bytes() -> None:
     for delay, name in ((0.0, "0 ms"), (0.4, "400 ms")):
-        async with service(**_OPEN, VOICE_MOCK_SCRIPT=json.dumps({"first_byte_seconds": delay})) as it:
+        async with service(VOICE_MOCK_SCRIPT=json.dumps({"first_byte_seconds": delay})) as it:
             await load(it, range(3), 1, characters=_SHORT)
             heard, _ = await load(it, range(10, 30), 1, characters=_SHORT)
         added = statistics.median(each.first for each in heard) - delay
-        row(f"voice: first byte, provider's at {name}", "+ 50 ms at most", f"+ {added * 1000:.1f} ms")
+        _row(f"voice: first byte, provider's at {name}", "+ 50 ms at most", f"{added * 1000:+.1f} ms")
     # Every call to the first provider fails; `offline` stands in.
     dead = json.dumps({"paid": True, "faults": [{"kind": "overload", "times": None}], "probe_fault": "overload"})
-    async with service(**_OPEN, VOICE_PROVIDER_FALLBACK="offline", VOICE_MOCK_SCRIPT=dead) as it:
+    async with service(VOICE_PROVIDER_FALLBACK="offline", VOICE_MOCK_SCRIPT=dead) as it:
         own, _ = await load(
             it, range(40, 50), 1, characters=_SHORT, voice=common_pb2.VoiceSelection(provider="offline")
         )
         await load(it, range(50, 51), 1, characters=_SHORT)
         heard, _ = await load(it, range(60, 70), 1, characters=_SHORT)
     added = statistics.median(each.first for each in heard) - statistics.median(each.first for each in own)
-    row("voice: first byte of the fallback while the circuit is open", "+ 50 ms at most", f"+ {added * 1000:.1f} ms")
+    _row("voice: first byte of the fallback while the circuit is open", "+ 50 ms at most", f"{added * 1000:+.1f} ms")
 
 
-async def _memory(row: Row) -> None:
-    async with service(**_OPEN, VOICE_MOCK_SCRIPT='{"realtime_factor": 60}') as it:
+async def _memory() -> None:
+    async with service(VOICE_MOCK_SCRIPT='{"realtime_factor": 60}') as it:
         await load(it, range(4), 4)
         before = it.process.memory_info().rss / 1e6
         sizes: list[float] = []
         watching = asyncio.create_task(watch_memory(it, sizes))
         heard, _ = await load(it, range(1_000, 1_128), 128)
         watching.cancel()
-    row(
+    _row(
         "voice: memory, 128 narrations of 5 MB at a time",
         "< 200 MB",
         f"peak {max(sizes):.0f} MB ({before:.0f} before), {sum(each.size for each in heard) / 2**20:.0f} MiB made",
     )
 
 
-async def _espeak(row: Row) -> None:
-    async with service(**{**_OPEN, "DEFAULT_VOICE_PROVIDER": "offline"}) as it:
+async def _espeak() -> None:
+    async with service(DEFAULT_VOICE_PROVIDER="offline") as it:
         await load(it, range(2), 2)
         times: list[float] = []
         watching = asyncio.create_task(watch_health(it, times))
         heard, rate = await load(it, range(10, 74), 64, characters=_ONE_MINUTE)
         watching.cancel()
     whole = statistics.median(each.whole for each in heard)
-    row(
-        "voice: health while 64 stories of a minute are told by espeak-ng",
+    _row(
+        "voice: health while espeak-ng narrates 64 stories of a minute",
         "< 100 ms",
         f"p50 {statistics.median(times) * 1000:.1f} ms, p99 {_percentile(times, 99) * 1000:.0f} ms, max"
-        f" {max(times) * 1000:.0f} ms; {rate:.2f} stories/s, median {whole:.1f} s",
+        f" {max(times) * 1000:.0f} ms; {rate:.2f} narrations/s, median {whole:.1f} s",
     )
 
 
@@ -217,10 +207,9 @@ def _percentile(times: list[float], share: int) -> float:
     return statistics.quantiles(times, n=100, method="inclusive")[share - 1]
 
 
-def _print_row(what: str, target: str, measured: str) -> None:
+def _row(what: str, target: str, measured: str) -> None:
     print(f"| {what} | {target} | {measured} |", flush=True)
 
 
 if __name__ == "__main__":
-    print("| what | target | measured |\n|---|---|---|")
-    asyncio.run(measure(_print_row))
+    asyncio.run(main())
