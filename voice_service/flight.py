@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Collection, Iterator
 
     from voice_service.turns import Turn
 
@@ -28,22 +28,19 @@ class Flight(Generic[T]):
     def __init__(self) -> None:
         self.task: asyncio.Task[T] | None = None
         self.waiters = 0
-        self.askers: dict[str, None] = {}
-        """All that asked for it, the first one first; also those that are gone."""
+        self.askers: dict[Turn, str] = {}
+        """All that asked for it, by their turns, the first one first, and their stories; also those that are gone."""
         self.admitted = asyncio.Event()
         """Set once the turn of one of those that asked is due: a provider may be called."""
-        self._turns: list[Turn] = []
         self._sent = False
         self._committed = 0
 
-    def join(self, asker: str, turn: Turn) -> None:
+    def join(self, turn: Turn, story_id: str) -> None:
         """Notes one that asks for it. Its turn passes on once the first call is sent."""
-        self.askers[asker] = None
+        self.askers[turn] = story_id
         turn.when_due(self.admitted.set)
         if self._sent:
             turn.pass_on()
-        else:
-            self._turns.append(turn)
 
     @contextmanager
     def committed(self) -> Iterator[None]:
@@ -56,8 +53,8 @@ class Flight(Generic[T]):
         self._committed += 1
         self._sent = True
         try:
-            while self._turns:
-                self._turns.pop(0).pass_on()
+            for turn in tuple(self.askers):
+                turn.pass_on()
             yield
         finally:
             self._committed -= 1
@@ -76,19 +73,19 @@ class FlightTable(Generic[T]):
         self._flights: dict[str, Flight[T]] = {}
         self._tasks: dict[asyncio.Task[T], Flight[T]] = {}
 
-    async def run(self, key: str, work: Callable[[Flight[T]], Awaitable[T]], asker: str, turn: Turn) -> T:
+    async def run(self, key: str, work: Callable[[Flight[T]], Awaitable[T]], turn: Turn, story_id: str = "") -> T:
         """Joins the flight of `key`, or starts `work` as one; returns what it returns and raises what it raises.
 
-        `asker` and its `turn` are noted in the flight. A waiter that is cancelled leaves the others alone. When the
-        last one leaves, the flight is cancelled, unless it is committed: then it goes on to the end of that block.
-        Raises FlightsFull.
+        The `turn` and the story of the caller are noted in the flight. A waiter that is cancelled leaves the others
+        alone. When the last one leaves, the flight is cancelled, unless it is committed: then it goes on to the end of
+        that block. Raises FlightsFull.
         """
         flight = self._flights.get(key)
         if flight is None or flight.task is None or flight.task.done():
             flight = self._start(key, work)
         task = flight.task
         assert task is not None  # noqa: S101 - set where the flight is made
-        flight.join(asker, turn)
+        flight.join(turn, story_id)
         flight.waiters += 1
         try:
             return await asyncio.shield(task)
@@ -100,9 +97,9 @@ class FlightTable(Generic[T]):
                     del self._flights[key]
                 task.cancel()
 
-    async def landed(self, asker: str) -> None:
-        """Return when the flights that `asker` asked for have ended, however they do."""
-        tasks = [task for task, flight in self._tasks.items() if asker in flight.askers]
+    async def landed(self, turns: Collection[Turn]) -> None:
+        """Returns when the flights that callers with these turns asked for have ended, however they do."""
+        tasks = [task for task, flight in self._tasks.items() if not flight.askers.keys().isdisjoint(turns)]
         if tasks:
             await asyncio.wait(tasks)
 

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from voice_service.ports import ProviderMetadata, SegmentRequest, StoryFormat
 
 _VERSION: Final = 1
-"""Raised when the same request comes to sound different, so that what was cached before is not found."""
+"""Raised when the same request comes to sound different, so that what was stored before is not found."""
 
 
 def segment_key(request: SegmentRequest, metadata: ProviderMetadata, story_format: StoryFormat) -> str:
-    """Key of the segment in the cache: 64 hexadecimal digits that can be a file's name and give nothing away.
+    """Returns the key of the segment in the segment store: 64 hexadecimal digits that reveal nothing of the text.
 
     The text before counts only for providers that take it. Word timings do not count: they are always asked for.
     """

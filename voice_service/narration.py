@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from servicekit.errors import DomainError
 from voice_service.assembly import Assembly
-from voice_service.casting import Casting
+from voice_service.first_speaker import FirstSpeaker
 from voice_service.intake import TextIntake, text_too_long
 from voice_service.messages import CallMade, Header, VoiceChoice
 from voice_service.outcome import empty_text, handed_over, segment_lost, speech_failed
@@ -85,7 +85,7 @@ class Narration:
         self._max_audio_bytes = policy.max_audio_bytes
         self._most_characters = policy.most_characters(request)
         self._intake = TextIntake(request.title, policy.segment_words, self._most_characters)
-        self._casting = Casting(
+        self._first_speaker = FirstSpeaker(
             request, intake=self._intake, synthesizer=synthesizer, closed_reason=registry.closed_reason, watch=watch
         )
         self._ahead = ahead
@@ -113,8 +113,8 @@ class Narration:
             language = await self._language()
             chain, warnings = await self._choose(language)
             self._intake.cut_for(language)
-            speaker, more = await self._casting.first(chain)
-            for passed in self._casting.passed:
+            speaker, more = await self._first_speaker.first(chain)
+            for passed in self._first_speaker.passed:
                 self._metrics.fallback(passed, speaker.provider.metadata.name, "circuit_open")
             yield self._header(speaker, language)
             for warning in (*warnings, *more):

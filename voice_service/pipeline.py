@@ -29,6 +29,7 @@ class SegmentJob:
     """A segment in the making. Its task raises SpeechError."""
 
     segment: TextSegment
+    turn: Turn
     task: asyncio.Task[Spoken]
 
 
@@ -56,7 +57,7 @@ class SegmentPipeline:
         self._ahead = ahead
         self._jobs: deque[SegmentJob] = deque()
         self._turn = Turn()
-        self._discarded: list[asyncio.Task[Spoken]] = []
+        self._discarded: list[SegmentJob] = []
         self._late: list[CallMade] = []
 
     @property
@@ -67,7 +68,7 @@ class SegmentPipeline:
     @property
     def tasks(self) -> Sequence[asyncio.Task[Spoken]]:
         """What is in the making or was discarded, for the one that ends it."""
-        return [*(job.task for job in self._jobs), *self._discarded]
+        return [job.task for job in (*self._jobs, *self._discarded)]
 
     async def next_done(self, speaker: Speaker) -> SegmentJob | None:
         """Returns the next segment in order once it is done, keeping enough in the making; None after the last.
@@ -100,21 +101,21 @@ class SegmentPipeline:
         """Starts no more; returns when the calls that were sent have ended, so that `late` has them all: they bill."""
         self._discard()
         if self._discarded:
-            await asyncio.wait(self._discarded)
-        await self._synthesizer.landed(self._request.story_id)
+            await asyncio.wait([job.task for job in self._discarded])
+        await self._synthesizer.landed([job.turn for job in self._discarded])
 
     def _discard(self) -> None:
         for job in self._jobs:
             self._late += [CallMade(job.segment.index, call) for call in _calls(job.task)]
             job.task.cancel()
-            self._discarded.append(job.task)
+            self._discarded.append(job)
         self._jobs.clear()
 
     def _start(self, segment: TextSegment, speaker: Speaker) -> SegmentJob:
         turn, self._turn = self._turn, self._turn.following()
         task = asyncio.create_task(self._speak(segment, speaker, turn), name=f"segment {segment.index}")
         task.add_done_callback(lambda _: self._intake.changed.set())
-        return SegmentJob(segment, task)
+        return SegmentJob(segment, turn, task)
 
     async def _speak(self, segment: TextSegment, speaker: Speaker, turn: Turn) -> Spoken:
         order = Order(

@@ -23,7 +23,7 @@ class StoryFormat:
     """A format in which stories are kept.
 
     `sample_rate` in Hz, `bit_rate` in bits per second, 0 where it varies; `bytes_per_second` about what a second takes.
-    `name` is part of the key of every cached segment.
+    `name` is part of the key of every stored segment.
     """
 
     name: str

@@ -17,7 +17,7 @@ from voice_service.key import segment_key
 from voice_service.segments.ports import SegmentMissingError, StoredSegment, Words, store_unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from voice_service.audio.encoder import AudioEncoder, Sound
     from voice_service.calls import Delivery, Order, ProviderCalls
@@ -171,9 +171,9 @@ class SegmentSynthesizer:
         """Returns whether the segment is stored. Raises DomainError."""
         return bool(await self._store.find([_key(order)], story_id))
 
-    async def landed(self, story_id: str) -> None:
-        """Returns when the calls that were sent for a story have ended."""
-        await self._flights.landed(story_id)
+    async def landed(self, turns: Collection[Turn]) -> None:
+        """Returns when the calls that were sent for segments with these turns have ended."""
+        await self._flights.landed(turns)
 
     async def drain(self, timeout: float) -> None:
         """Lets calls that were sent end, and their audio be stored, for `timeout` seconds."""
@@ -194,7 +194,7 @@ class SegmentSynthesizer:
             return aloft.made
 
         try:
-            return await self._flights.run(key, make, story_id, turn)
+            return await self._flights.run(key, make, turn, story_id)
         except asyncio.CancelledError:
             # It may have landed just before.
             aloft.left()
@@ -220,7 +220,7 @@ class SegmentSynthesizer:
             _log.warning("segment could not be spoken", provider=error.provider, kind=error.kind.value)
             made.error = error
         except DomainError as error:
-            _log.warning("segment could not be stored", reason=error.reason)
+            _log.warning("segment store failed", reason=error.reason)
             made.error = error
 
     async def _put(
@@ -229,12 +229,12 @@ class SegmentSynthesizer:
         """Stores a segment for one of the stories that asked for it; those that were deleted meanwhile do not count."""
         asked: set[str] = set()
         while True:
-            story_id = next(each for each in flight.askers if each not in asked)
+            story_id = next(each for each in flight.askers.values() if each not in asked)
             asked.add(story_id)
             try:
                 return await self._store.put(segment, audio, story_id, deadline=order.deadline), story_id
             except DomainError as error:
-                if error.reason != "STORY_NOT_FOUND" or asked.issuperset(flight.askers):
+                if error.reason != "STORY_NOT_FOUND" or asked.issuperset(flight.askers.values()):
                     raise
 
     async def _used(self, made: _Made, segment: StoredSegment, story_id: str) -> StoredSegment:

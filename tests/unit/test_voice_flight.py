@@ -35,7 +35,7 @@ class _Work:
 async def test_callers_of_one_key_share_one_flight() -> None:
     """Ten callers, one call."""
     table, work = FlightTable[str](10), _Work(committed=True)
-    callers = [asyncio.create_task(table.run("key", work, "", Turn())) for _ in range(10)]
+    callers = [asyncio.create_task(table.run("key", work, Turn())) for _ in range(10)]
     await work.running.wait()
     work.go_on.set()
 
@@ -46,9 +46,9 @@ async def test_callers_of_one_key_share_one_flight() -> None:
 async def test_a_cancelled_leader_does_not_fail_the_others() -> None:
     """The flight belongs to the table."""
     table, work = FlightTable[str](10), _Work(committed=False)
-    leader = asyncio.create_task(table.run("key", work, "", Turn()))
+    leader = asyncio.create_task(table.run("key", work, Turn()))
     await work.running.wait()
-    follower = asyncio.create_task(table.run("key", work, "", Turn()))
+    follower = asyncio.create_task(table.run("key", work, Turn()))
     await asyncio.sleep(0)
     leader.cancel()
     await asyncio.wait([leader])
@@ -61,7 +61,7 @@ async def test_a_cancelled_leader_does_not_fail_the_others() -> None:
 async def test_a_call_that_was_sent_ends_though_nobody_waits() -> None:
     """Committed work goes on when the last waiter leaves."""
     table, work = FlightTable[str](10), _Work(committed=True)
-    caller = asyncio.create_task(table.run("key", work, "", Turn()))
+    caller = asyncio.create_task(table.run("key", work, Turn()))
     await work.running.wait()
     caller.cancel()
     await asyncio.wait([caller])
@@ -74,13 +74,13 @@ async def test_a_call_that_was_sent_ends_though_nobody_waits() -> None:
 async def test_work_that_was_not_sent_stops_when_nobody_waits() -> None:
     """The last waiter to leave cancels it, and the next caller begins anew."""
     table, work = FlightTable[str](10), _Work(committed=False)
-    caller = asyncio.create_task(table.run("key", work, "", Turn()))
+    caller = asyncio.create_task(table.run("key", work, Turn()))
     await work.running.wait()
     caller.cancel()
     await asyncio.wait([caller])
     work.go_on.set()
 
-    assert "sound" == await table.run("key", work, "", Turn())
+    assert "sound" == await table.run("key", work, Turn())
     assert (2, 1) == (work.begun, work.ended)
 
 
@@ -101,7 +101,7 @@ async def test_no_further_call_is_sent_when_nobody_waits() -> None:
             tried.append(0)
         return "sound"
 
-    caller = asyncio.create_task(table.run("key", work, "", Turn()))
+    caller = asyncio.create_task(table.run("key", work, Turn()))
     await first.wait()
     caller.cancel()
     await asyncio.wait([caller])
@@ -119,7 +119,7 @@ async def test_a_failure_goes_to_all_who_wait() -> None:
         del flight
         raise ValueError
 
-    outcomes = await asyncio.gather(*(table.run("key", work, "", Turn()) for _ in range(3)), return_exceptions=True)
+    outcomes = await asyncio.gather(*(table.run("key", work, Turn()) for _ in range(3)), return_exceptions=True)
 
     assert [ValueError] * 3 == [type(outcome) for outcome in outcomes]
 
@@ -127,11 +127,11 @@ async def test_a_failure_goes_to_all_who_wait() -> None:
 async def test_there_are_never_more_flights_than_allowed() -> None:
     """One too many is refused at once; joining one is not."""
     table, work = FlightTable[str](1), _Work(committed=True)
-    caller = asyncio.create_task(table.run("one", work, "", Turn()))
+    caller = asyncio.create_task(table.run("one", work, Turn()))
     await work.running.wait()
     with pytest.raises(FlightsFull):
-        await table.run("two", work, "", Turn())
-    joined = asyncio.create_task(table.run("one", work, "", Turn()))
+        await table.run("two", work, Turn())
+    joined = asyncio.create_task(table.run("one", work, Turn()))
     await asyncio.sleep(0)
     work.go_on.set()
 
@@ -141,7 +141,7 @@ async def test_there_are_never_more_flights_than_allowed() -> None:
 async def test_what_does_not_end_in_time_is_cancelled_when_the_service_stops() -> None:
     """A drain has an end."""
     table, work = FlightTable[str](1), _Work(committed=True)
-    caller = asyncio.create_task(table.run("one", work, "", Turn()))
+    caller = asyncio.create_task(table.run("one", work, Turn()))
     await work.running.wait()
     await table.drain(0)
     await asyncio.wait([caller])

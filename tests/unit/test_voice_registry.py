@@ -8,7 +8,7 @@ from support.voice_kit import NamedVoice, faults
 
 from servicekit.errors import DomainError
 from voice_service.availability import NO_ANSWER, Availability
-from voice_service.casting import Casting
+from voice_service.first_speaker import FirstSpeaker
 from voice_service.intake import TextIntake
 from voice_service.messages import NarrationRequest, VoiceChoice
 from voice_service.registry import Announced, ProviderRegistry
@@ -284,7 +284,7 @@ async def test_whoever_is_passed_over_while_not_well_is_asked_whether_it_is_agai
     intake = create_autospec(TextIntake)
     intake.peek.return_value = None
     watched: list[str] = []
-    casting = Casting(
+    first_speaker = FirstSpeaker(
         NarrationRequest(audio_id="a", language_code="en"),
         intake=intake,
         synthesizer=create_autospec(SegmentSynthesizer),
@@ -292,6 +292,6 @@ async def test_whoever_is_passed_over_while_not_well_is_asked_whether_it_is_agai
         watch=lambda provider: watched.append(provider.metadata.name),
     )
     chain, _ = await choose(registry, VoiceChoice(), "en", pinned=False, strict=False)
-    speaker, _ = await casting.first(chain)
+    speaker, _ = await first_speaker.first(chain)
 
     assert ("two", ["one"]) == (speaker.provider.metadata.name, watched)
