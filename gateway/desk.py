@@ -22,7 +22,7 @@ class Desk:
 
     record: storage_pb2.StoryRecord
     lease: Lease
-    board: LiveStory
+    live: LiveStory
     ledger: Ledger
     siblings: Siblings
     checkpointer: Checkpointer

@@ -41,7 +41,7 @@ class Narrator:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._live = desk.board
+        self._live = desk.live
         self._persistence = Persistence(wait_seconds=desk.settings.sibling_wait_seconds, clock=desk.clock)
         run = desk.record.run
         self._header = run.narration if run.narration.audio_id else None

@@ -42,7 +42,7 @@ class Run:
     def story_ended(self, state: common_pb2.StoryState.ValueType) -> None:
         """The story has ended without the run, at `state`: only the ledger is left to be stored."""
         self.farewell = storage_pb2.StoryCheckpoint(state=state)
-        if not self.desk.board.text_complete:
+        if not self.desk.live.text_complete:
             self.farewell.generation.usage.CopyFrom(self.desk.ledger.usage())
 
     async def execute(self) -> None:
@@ -54,7 +54,7 @@ class Run:
             raise
         finally:
             # Only the first end counts; after a hand-over the owner of the runs has said so already.
-            self.desk.board.finish(End.LEFT)
+            self.desk.live.finish(End.LEFT)
 
     async def _execute(self) -> None:
         desk = self.desk
@@ -62,18 +62,18 @@ class Run:
             state, problems = await self._make()
             done = await self._conclude(state, problems)
         except LeaseLostError as lost:
-            log.warning("lease_lost", story_id=desk.board.story_id, why=str(lost))
+            log.warning("lease_lost", story_id=desk.live.story_id, why=str(lost))
             await self._look_what_stands()
             await self._last_words()
             return
         if done is not None:
-            desk.board.finish(End.DONE, done)
+            desk.live.finish(End.DONE, done)
         log.info(
             "story_ended",
-            story_id=desk.board.story_id,
+            story_id=desk.live.story_id,
             state=common_pb2.StoryState.Name(state),
-            characters=len(desk.board.text),
-            audio_bytes=desk.board.audio_size,
+            characters=len(desk.live.text),
+            audio_bytes=desk.live.audio_size,
             reasons=[problem.reason for problem in problems],
         )
 
@@ -90,7 +90,7 @@ class Run:
             return self._give_up("It took longer than a story may.")
 
     def _give_up(self, why: str) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
-        told = self.desk.board.text_complete
+        told = self.desk.live.text_complete
         return self._end_state(narrated=False), [abandoned(why, narration=told)]
 
     async def _write_and_narrate(self) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
@@ -115,7 +115,7 @@ class Run:
         return self._end_state(narrated=narrated), [] if problem is None else [problem]
 
     def _end_state(self, *, narrated: bool) -> common_pb2.StoryState.ValueType:
-        if not self.desk.board.text_complete:
+        if not self.desk.live.text_complete:
             return common_pb2.STORY_STATE_FAILED
         # A story that is told again keeps its old audio when the new narration fails.
         if narrated or self.desk.record.story.HasField("audio"):
@@ -151,7 +151,7 @@ class Run:
                     await self.desk.keep(storage_pb2.StoryCheckpoint())
                 except DomainError as error:
                     # The lease runs out if this goes on, and ends the run then.
-                    log.warning("lease_not_renewed", story_id=self.desk.board.story_id, reason=error.reason)
+                    log.warning("lease_not_renewed", story_id=self.desk.live.story_id, reason=error.reason)
 
     async def _conclude(
         self, state: common_pb2.StoryState.ValueType, problems: list[common_pb2.Problem]
@@ -160,19 +160,19 @@ class Run:
         # What was stopped from within: the text failed under a narration, or the run took too long.
         desk.ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED)
         checkpoint = storage_pb2.StoryCheckpoint(state=state, problems=problems)
-        if not desk.board.text_complete:
+        if not desk.live.text_complete:
             # What was spent on it was spent all the same.
             checkpoint.generation.usage.CopyFrom(desk.ledger.usage())
         self.ending = True
         await desk.keep(checkpoint)
-        desk.board.set_state(state)
-        if not desk.board.watchers:
+        desk.live.set_state(state)
+        if not desk.live.watchers:
             return None
         try:
-            record = await desk.siblings.storage.get_story(desk.board.story_id, view=common_pb2.STORY_VIEW_BASIC)
+            record = await desk.siblings.storage.get_story(desk.live.story_id, view=common_pb2.STORY_VIEW_BASIC)
         except SIBLING_ERRORS as error:
             # It is stored; its watchers read it from storage, and wait there if need be.
-            log.warning("ended_story_not_read", story_id=desk.board.story_id, reason=classify(error).error.reason)
+            log.warning("ended_story_not_read", story_id=desk.live.story_id, reason=classify(error).error.reason)
             return None
         return record.story
 
@@ -182,10 +182,10 @@ class Run:
         self.farewell = None
         try:
             record = await desk.siblings.storage.get_story(
-                desk.board.story_id, view=common_pb2.STORY_VIEW_BASIC, timeout=LAST_WORDS_SECONDS
+                desk.live.story_id, view=common_pb2.STORY_VIEW_BASIC, timeout=LAST_WORDS_SECONDS
             )
         except SIBLING_ERRORS as error:
-            log.warning("lost_story_not_read", story_id=desk.board.story_id, reason=classify(error).error.reason)
+            log.warning("lost_story_not_read", story_id=desk.live.story_id, reason=classify(error).error.reason)
             return
         if record.run.lease_token == desk.lease.token and record.story.state in ENDED:
             self.story_ended(record.story.state)

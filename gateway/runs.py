@@ -98,7 +98,7 @@ class Runs:
         story_id = record.story.id
         present = self._runs.get(story_id)
         if present is not None and present[0].desk.lease.token >= record.run.lease_token:
-            return present[0].desk.board
+            return present[0].desk.live
         if present is not None:
             present[0].farewell = None
             present[1].cancel()
@@ -115,7 +115,7 @@ class Runs:
         desk = Desk(
             record=record,
             lease=lease,
-            board=LiveStory(record.story),
+            live=LiveStory(record.story),
             ledger=ledger,
             siblings=self._siblings,
             checkpointer=self._checkpointer,
@@ -132,7 +132,7 @@ class Runs:
         # Its watchers see it from here, and the follower learns that there is a run to ask for.
         self._followed.release(story_id)
         self._followed.wanted.set()
-        return desk.board
+        return desk.live
 
     def now(self) -> float:
         """The clock that leases are watched by, in seconds."""
@@ -143,7 +143,7 @@ class Runs:
         present = self._runs.get(story_id)
         if present is None or present[0].desk.record.owner != owner:
             return None
-        return present[0].desk.board
+        return present[0].desk.live
 
     def positions(self) -> Sequence[storage_pb2.StoryPosition]:
         """A position of each run, by its lease token. A run that stores the end of its story asks for nothing more."""
@@ -207,7 +207,7 @@ class Runs:
         self._followed.hand_over()
         runs = list(self._runs.values())
         for run, task in runs:
-            run.desk.board.finish(End.HANDED_OVER)
+            run.desk.live.finish(End.HANDED_OVER)
             task.cancel()
         if not runs:
             return

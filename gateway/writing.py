@@ -58,33 +58,33 @@ class Writer:
 
     async def write(self) -> None:
         """Returns once the text is whole and durable; DomainError when it cannot be finished."""
-        board, ledger = self._desk.board, self._desk.ledger
-        while not board.text_complete:
+        live, ledger = self._desk.live, self._desk.ledger
+        while not live.text_complete:
             self._desk.lease.check()
             leg_id = ledger.begin_leg(
                 common_pb2.ATTEMPT_KIND_WRITING_LEG, provider="story", model=self._desk.record.spec.model
             )
             await self._desk.keep(storage_pb2.StoryCheckpoint(state=common_pb2.STORY_STATE_WRITING))
-            board.set_state(common_pb2.STORY_STATE_WRITING)
-            before = (board.title, len(board.text))
+            live.set_state(common_pb2.STORY_STATE_WRITING)
+            before = (live.title, len(live.text))
             try:
                 await self._leg(leg_id)
             except (grpc.aio.AioRpcError, DomainError, TimeoutError) as error:
                 failure = classify(error)
                 ledger.end_leg(leg_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.error.reason)
-                log.warning("writing_leg_failed", story_id=board.story_id, reason=failure.error.reason)
-                if before != (board.title, len(board.text)):
+                log.warning("writing_leg_failed", story_id=live.story_id, reason=failure.error.reason)
+                if before != (live.title, len(live.text)):
                     self._persistence.progressed()
                 await self._persistence.after(failure)
 
     async def _leg(self, leg_id: str) -> None:
-        board, record = self._desk.board, self._desk.record
+        live, record = self._desk.live, self._desk.record
         request = story_pb2.GenerateStoryRequest(
-            story_id=board.story_id,
+            story_id=live.story_id,
             spec=record.spec,
             child=record.story.child,
-            title_so_far=board.title,
-            written_so_far=board.text,
+            title_so_far=live.title,
+            written_so_far=live.text,
             parent_title=record.parent.title,
             parent_summary=record.parent.summary,
             spent_usd=self._desk.ledger.usage().cost_usd,
@@ -106,12 +106,12 @@ class Writer:
             reader.cancel()
             call.cancel()
             await asyncio.gather(reader, return_exceptions=True)
-        if not board.text_complete:
+        if not live.text_complete:
             raise broken("The story service ended its stream before the story was complete.")
 
     async def _read(self, call: AsyncIterable[story_pb2.GenerateStoryResponse], inbox: _Inbox, leg_id: str) -> None:
-        board = self._desk.board
-        title, text = board.title, board.text
+        live = self._desk.live
+        title, text = live.title, live.text
         try:
             async for response in read_alive(call, idle_seconds=self._desk.settings.stream_idle_seconds):
                 match response.WhichOneof("event"):
@@ -162,14 +162,14 @@ class Writer:
                 await inbox.whole.wait()
 
     async def _keep(self, inbox: _Inbox, leg_id: str) -> None:
-        board = self._desk.board
+        live = self._desk.live
         title, text, complete, problems = inbox.title, inbox.text, inbox.complete, inbox.problems
         inbox.title, inbox.text, inbox.complete, inbox.problems = "", "", None, []
         checkpoint = storage_pb2.StoryCheckpoint()
         if title:
             checkpoint.title = title
         if text:
-            checkpoint.text.offset = len(board.text)
+            checkpoint.text.offset = len(live.text)
             checkpoint.text.text = text
         if inbox.embedded:
             checkpoint.embedded_parts.append("writer")
@@ -180,13 +180,13 @@ class Writer:
             self._fill_generation(checkpoint, complete)
         await self._desk.keep(checkpoint)
         if title or text:
-            board.add_text(title=title, text=text)
+            live.add_text(title=title, text=text)
         for problem in problems:
-            board.warn(problem)
+            live.warn(problem)
         if complete is not None:
             if checkpoint.state:
-                board.set_state(checkpoint.state)
-            board.complete_text()
+                live.set_state(checkpoint.state)
+            live.complete_text()
 
     def _fill_generation(self, checkpoint: storage_pb2.StoryCheckpoint, complete: story_pb2.GenerationComplete) -> None:
         self._responses.extend(complete.full_response)

@@ -8,8 +8,9 @@ import pytest
 import pytest_asyncio
 
 from standins.processes import MODULES, Cluster, cluster
-from standins.watcher import Watcher, spec
+from standins.watcher import Watcher, gateway_stub, spec
 from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
 
 WRITING, NARRATING = common_pb2.STORY_STATE_WRITING, common_pb2.STORY_STATE_NARRATING
 CASES = [(name, state) for state in (WRITING, NARRATING) for name in MODULES]
@@ -60,6 +61,8 @@ async def test_a_killed_process_loses_nothing(
         await house.start(name)
         await telling
         story = await watcher.to_the_end(channel)
+        request = gateway_pb2.GetStoryRequest(story_id=story.id, view=common_pb2.STORY_VIEW_FULL)
+        attempts = (await gateway_stub(channel).GetStory(request, timeout=10)).story.attempts
     quiet = undisturbed[seed]
     assert story.state == common_pb2.STORY_STATE_READY, story.problems
     assert (quiet.title, quiet.text) == (story.title, story.content) == (watcher.title, watcher.text)
@@ -67,3 +70,4 @@ async def test_a_killed_process_loses_nothing(
     assert before[3] in {"", watcher.audio_id}
     assert before[2] == bytes(watcher.audio[: len(before[2])])
     assert quiet.audio_sha256 == watcher.audio_sha256 == story.audio.sha256
+    assert [] == [line for line in attempts if line.outcome == common_pb2.ATTEMPT_OUTCOME_STARTED]

@@ -372,6 +372,11 @@ async def test_a_story_that_is_cancelled_while_it_is_written_costs_no_more(tmp_p
         async with asyncio.timeout(10):
             await house.writer.calls[0].ended.wait()
         assert house.writer.calls[0].left
+        story = await house.home.get(watcher.story_id)
+        assert [] == [line for line in story.attempts if line.outcome == common_pb2.ATTEMPT_OUTCOME_STARTED]
+        # What the answer that was left cost is not known, and the story says so.
+        assert story.HasField("usage")
+        assert not story.usage.cost_known
 
         # Another story passes through all that the cancelled one could still be in.
         other = made_up_story(2, 150)
