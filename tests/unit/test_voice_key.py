@@ -45,7 +45,7 @@ def test_provider_and_format_count() -> None:
 
 
 def test_the_text_before_counts_only_where_the_provider_takes_it() -> None:
-    """Else the cache would miss for nothing."""
+    """Else stored segments would be missed for nothing."""
     taking = replace(METADATA, takes_previous_text=True)
 
     assert _key() == _key(previous_text="Other.")
@@ -55,5 +55,5 @@ def test_the_text_before_counts_only_where_the_provider_takes_it() -> None:
 
 
 def test_a_key_can_be_the_name_of_a_file_and_stays_the_same() -> None:
-    """A key that changed unnoticed would throw away every cache there is."""
+    """A key that changed unnoticed would lose every segment that is stored."""
     assert "9b8b103e3fd9eedf51e30a2737ec88703f5b31314d5c7bd5c08a6d33e4fae7a3" == _key()

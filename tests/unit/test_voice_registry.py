@@ -252,7 +252,7 @@ async def test_a_provider_is_asked_about_its_setup_once_in_a_while() -> None:
 
 
 async def test_those_whose_circuit_is_open_are_passed_over() -> None:
-    """With the reason; they stay candidates, since the cache may know what they said."""
+    """With the reason; they stay candidates, since what they said may be stored."""
     registry = ProviderRegistry("one", ["two"], closed_reason=lambda name: "it rests" if name == "one" else "")
     for name in ("one", "two"):
         registry.register(NamedVoice(name))
