@@ -91,7 +91,9 @@ async def test_the_file_of_a_manifest_is_what_a_direct_caller_hears(
     assert [""] == [result.error.reason for result in answer.results]
     assert heard.audio == b"".join(piece.chunk.data for piece in pieces)
     assert told.summary.size_bytes == audio.size_bytes
-    assert told.summary.duration.ToMicroseconds() == audio.duration.ToMicroseconds()
+    # Storage has the duration of each segment to a microsecond.
+    short = told.summary.duration.ToMicroseconds() - audio.duration.ToMicroseconds()
+    assert abs(short) <= len(told.segments)
     assert {"OK"} == storage.codes()
 
 
