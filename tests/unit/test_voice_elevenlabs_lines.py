@@ -61,6 +61,15 @@ async def test_times_that_make_no_sense_are_none(alignment: Any) -> None:
     assert [SpeechLine(b"one", None)] == await _read(_line(b"one", alignment))
 
 
+async def test_half_a_character_costs_no_audio() -> None:
+    """It is compared like any other, and found in no text."""
+    alignment = {**ALIGNMENT, "characters": ["H", "\ud83d"]}
+
+    assert [SpeechLine(b"one", TimedCharacters(("H", "\ud83d"), (0, 0.5), (0.5, 1)))] == await _read(
+        _line(b"one", alignment)
+    )
+
+
 @pytest.mark.parametrize(
     "line",
     [b"{", b"\xff", b"[]", b"7", b"{}", b'{"audio_base64": 7}', b'{"audio_base64": null}', b'{"audio_base64": "a"}'],

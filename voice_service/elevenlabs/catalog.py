@@ -1,4 +1,4 @@
-"""The voices and models of the account, kept for a while and longer where they can not be had."""
+"""The voices and models of the account, kept for a while and longer where they cannot be had."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ class Catalog:
         )
 
     async def choose(self, language_code: str, model_id: str) -> str:
-        """Return the voice for a language; the default where the voices can not be had."""
+        """Return the voice for a language; the default where the voices cannot be had."""
         default = self._config.default_voice
         try:
             voices = await self.voices.get()
         except ProviderError as error:
-            _log.warning("voices can not be listed", provider=NAME, kind=error.kind.value)
+            _log.warning("voices cannot be listed", provider=NAME, kind=error.kind.value)
             return default
         return choose_voice(voices, language_code, model_id=model_id, default_voice=default)
 
@@ -128,5 +128,5 @@ class Catalog:
                 with self._key.used() as key:
                     voices.append(listed_voice(await upstream.voice(default, key)))
             except ProviderError as error:
-                _log.warning("default voice can not be looked up", voice_id=default, kind=error.kind.value)
+                _log.warning("default voice cannot be looked up", voice_id=default, kind=error.kind.value)
         return tuple(voices)

@@ -63,7 +63,7 @@ class ElevenLabsConfig:
     zero_retention: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what can not be handed on."""
+        """Refuse what cannot be handed on."""
         if self.output_format not in FORMATS:
             raise ValueError(f"the output format must be one of {', '.join(FORMATS)}")
 

@@ -36,13 +36,13 @@ _KEY: Final = (ProviderErrorKind.AUTH, "the key is refused; see ELEVENLABS_API_K
 _RIGHTS: Final = (ProviderErrorKind.AUTH, "the key is not allowed to do this")
 _PLAN: Final = (ProviderErrorKind.UNSUPPORTED, "the plan does not include this voice or format")
 _VOICE: Final = (ProviderErrorKind.UNSUPPORTED, "it does not know this voice")
-_MODEL: Final = (ProviderErrorKind.UNSUPPORTED, "it does not know this model, or the model can not do this")
+_MODEL: Final = (ProviderErrorKind.UNSUPPORTED, "it does not know this model, or the model cannot do this")
 _LONG: Final = (ProviderErrorKind.INVALID_INPUT, "the text is too long for the model")
 _POLICY: Final = (ProviderErrorKind.CONTENT_POLICY, "its content filter refuses the text")
 _REFUSED: Final = (ProviderErrorKind.INVALID_INPUT, "it refuses the text or a setting")
 _LOST: Final = (ProviderErrorKind.UNSUPPORTED, "there is nothing at this address; see ELEVENLABS_BASE_URL")
 _LATE: Final = (ProviderErrorKind.TIMEOUT, "it gave up waiting")
-_STRANGE: Final = (ProviderErrorKind.TRANSPORT, "the answer can not be read; see ELEVENLABS_BASE_URL")
+_STRANGE: Final = (ProviderErrorKind.TRANSPORT, "the answer cannot be read; see ELEVENLABS_BASE_URL")
 _BROKEN_OFF: Final = (ProviderErrorKind.TRUNCATED, "it broke the stream off with an error")
 
 _CODES: Final[Mapping[str, _Known]] = {

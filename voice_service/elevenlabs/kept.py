@@ -1,4 +1,4 @@
-"""A list that is fetched when it is needed, and kept when it can not be fetched again."""
+"""A list that is fetched when it is needed, and kept when it cannot be fetched again."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class KeptList(Generic[T]):
             self._error = error
             self._due = self._clock() + min(_AGAIN_SECONDS, self._seconds)
             _log.warning(
-                "list can not be fetched",
+                "list cannot be fetched",
                 provider=self._provider,
                 list=self._name,
                 kind=error.kind.value,

@@ -1,6 +1,6 @@
 """The lines of a stream of speech with timestamps: JSON objects, one a line, each with some audio in base64.
 
-They are read here and not by the SDK, which leaves out lines that it can not read and goes on, so that audio would be
+They are read here and not by the SDK, which leaves out lines that it cannot read and goes on, so that audio would be
 missing without a word.
 """
 

@@ -1,6 +1,6 @@
 """What the models of ElevenLabs take.
 
-Limits and languages come from their list of models; the tables here stand in while it can not be had
+Limits and languages come from their list of models; the tables here stand in while it cannot be had
 (https://elevenlabs.io/docs/models).
 """
 

@@ -34,7 +34,7 @@ class ElevenLabsProvider:
 
     A request without a voice gets one that suits its language: verified in it, else labelled with it, else named after
     it, else the default. Without a model it gets the default one. Making it opens nothing; the SDK is loaded in a
-    thread by `warm_up`, or when it is needed. Lists of voices and models are kept while they can not be fetched again.
+    thread by `warm_up`, or when it is needed. Lists of voices and models are kept while they cannot be fetched again.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class ElevenLabsProvider:
 
         Raises ProviderError: INVALID_INPUT on an empty or overlong text, UNSUPPORTED on a voice or model that is not
         there, AUTH on a wrong key and QUOTA where the plan is used up, CONCURRENCY, RATE or OVERLOAD where it is too
-        busy; TRUNCATED where audio was lost on the way: a line that can not be read or has no audio, an error in the
+        busy; TRUNCATED where audio was lost on the way: a line that cannot be read or has no audio, an error in the
         midst of the stream, a connection cut in it, a stream whose characters end before the text does.
         """
         model_id = request.model_id or self._config.default_model

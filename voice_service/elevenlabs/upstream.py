@@ -168,4 +168,4 @@ def _error(kind: ProviderErrorKind, message: str) -> ProviderError:
 
 
 def _unreadable() -> ProviderError:
-    return _error(ProviderErrorKind.TRANSPORT, "the answer can not be read")
+    return _error(ProviderErrorKind.TRANSPORT, "the answer cannot be read")
