@@ -7,23 +7,31 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
-from servicekit.ids import new_id
 from servicekit.metrics import Metrics
 from servicekit.settings import describe_settings
 from standins.processes import Cluster
-from standins.storage_kit import ManualClock, audio_messages, checkpoint, create_request, lease_request
+from standins.storage_kit import (
+    ManualClock,
+    checkpoint,
+    create_request,
+    lease_request,
+    narration,
+    put_messages,
+    speech,
+)
 from storage_service import states
 from storage_service.backends import make_backend
-from storage_service.records import KeptAudio
+from storage_service.records import ObjectKind
 from storage_service.settings import StorageSettings
-from tale.common.v1 import common_pb2
-from tale.storage.v1 import storage_pb2, storage_pb2_grpc
+from tale.storage.v1 import segment_pb2_grpc, storage_pb2, storage_pb2_grpc
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "storage.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-AUDIO = bytes(range(256)) * 4_000
+SPOKEN = speech([100, 1_000_000])
+AUDIO = b"".join(one.data for one in SPOKEN)
 
 
 async def run(commands: str, folder: Path, **environment: str) -> str:
@@ -42,42 +50,44 @@ async def run(commands: str, folder: Path, **environment: str) -> str:
     return out.decode()
 
 
-async def tell(stub: Any) -> str:
+async def tell(channel: grpc.aio.Channel) -> str:
     """Id of a story with audio whose every write was acknowledged."""
+    stub: Any = storage_pb2_grpc.StorageServiceStub(channel)
     story_id: str = (await stub.CreateStory(create_request())).record.story.id
-    audio_id = new_id()
+    segments: Any = segment_pb2_grpc.SegmentServiceStub(channel)
+    for one in SPOKEN:
+        await segments.PutSegment(iter(put_messages(one.stored, one.data, story_id=story_id)))
+    header = narration()
     made = checkpoint(
         story_id,
         state=states.NARRATING,
-        text=(0, "A dragon slept."),
+        text=(0, "0123456789"),
         content_complete=True,
-        narration=common_pb2.NarrationHeader(audio_id=audio_id),
+        narration=header,
+        segments=[one.place for one in SPOKEN],
     )
     request = storage_pb2.CheckpointStoriesRequest(lease_duration=lease_request().duration, checkpoints=[made])
     (result,) = (await stub.CheckpointStories(request)).results
     assert "" == result.error.reason
-    await stub.WriteAudio(iter(audio_messages(story_id, 1, audio_id, AUDIO)))
+    finish = storage_pb2.FinishAudioRequest(story_id=story_id, lease_token=1, audio_id=header.audio_id)
+    await stub.FinishAudio(finish)
     return story_id
 
 
 async def kept(data_dir: Path) -> dict[str, bool]:
     """The stories of a store, and whether they have audio, which is whole then."""
     backend = make_backend(StorageSettings(data_dir=data_dir), ManualClock(), Metrics())
-    stores = backend.stores
-    assert backend.exchange is not None
-    await stores.stories.open()
-    await stores.files.open()
+    await backend.open()
     try:
         found = {}
-        async for record, key in backend.exchange.stories():
-            found[record.story.id] = key is not None
-            if key is not None:
-                reading = stores.files.read(KeptAudio(record.story.audio, key), offset=0, limit=None)
+        async for record, blob in backend.records.exchange.stories():
+            found[record.story.id] = blob is not None
+            if blob is not None:
+                reading = backend.objects[ObjectKind.AUDIO].read(blob)
                 assert AUDIO == b"".join([block async for block in reading])
         return found
     finally:
-        await stores.files.close()
-        await stores.stories.close()
+        await backend.close()
 
 
 @pytest.mark.parametrize("sync", ["normal", "full"])
@@ -88,12 +98,11 @@ async def test_backups_hold_what_was_acknowledged(tmp_path: Path, sync: str) -> 
     try:
         await cluster.start("storage")
         async with cluster.channel("storage") as channel:
-            stub: Any = storage_pb2_grpc.StorageServiceStub(channel)
-            early = [await tell(stub) for _ in range(2)]
-            writing = asyncio.create_task(_write_on(stub))
+            early = [await tell(channel) for _ in range(2)]
+            writing = asyncio.create_task(_write_on(channel))
             assert "exported" in await run(export, tmp_path, STORAGE_SYNC=sync)
             await run(hot, tmp_path)
-            late = await tell(stub)
+            late = await tell(channel)
             writing.cancel()
             await asyncio.wait([writing])
             await cluster.kill("storage")
@@ -108,16 +117,16 @@ async def test_backups_hold_what_was_acknowledged(tmp_path: Path, sync: str) -> 
     assert restored["from-cold-copy"][late]
 
 
-async def _write_on(stub: Any) -> None:
+async def _write_on(channel: grpc.aio.Channel) -> None:
     for _ in range(10):
-        await tell(stub)
+        await tell(channel)
 
 
 def test_every_variable_that_is_named_is_one() -> None:
     """And none that belongs to S3 is left out."""
     known = {setting.variable for setting in describe_settings(StorageSettings)}
-    named = set(re.findall(r"\b(?:AUDIO|AWS|STORAGE|SUPABASE)_[A-Z0-9_]+\b", TEXT))
+    named = set(re.findall(r"\b(?:AUDIO|AWS|SEGMENT|STORAGE|SUPABASE)_[A-Z0-9_]+\b", TEXT))
     # Reasons of errors look alike.
-    assert set() == named - known - {"AUDIO_URL_UNSUPPORTED"}
+    assert set() == named - known - {"AUDIO_URL_UNSUPPORTED", "SEGMENT_LOST"}
     # A fall-back that is not worth a line.
-    assert {"AWS_DEFAULT_REGION"} == {name for name in known if name.startswith(("AUDIO_STORE", "AWS"))} - named
+    assert {"AWS_DEFAULT_REGION"} == {name for name in known if name.startswith(("AUDIO_STORE", "SEGMENT_STORE", "AWS"))} - named
