@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from voice_service.intake import TextSegment
     from voice_service.messages import NarrationRequest
     from voice_service.segments.ports import SegmentStore, StoredSegment
-    from voice_service.synthesize import Spoken
+    from voice_service.spoken import Spoken
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from voice_service.outcome import empty_text, handed_over, segment_lost, speech_
 from voice_service.pipeline import SegmentPipeline
 from voice_service.registry import EMBEDDED
 from voice_service.speaker import SpeakerChain, choose
-from voice_service.synthesize import SpeechError
+from voice_service.spoken import SpeechError
 from voice_service.tally import Tally
 
 if TYPE_CHECKING:

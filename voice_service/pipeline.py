@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from voice_service.calls import Order
 from voice_service.messages import CallMade
 from voice_service.ports import Codec
-from voice_service.synthesize import AudioNeed, SpeechError
+from voice_service.spoken import AudioNeed, SpeechError
 from voice_service.turns import Turn
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from voice_service.ledger import CallRecord
     from voice_service.messages import NarrationRequest
     from voice_service.speaker import Speaker
-    from voice_service.synthesize import SegmentSynthesizer, Spoken
+    from voice_service.spoken import Spoken
+    from voice_service.synthesize import SegmentSynthesizer
 
 
 @dataclass(frozen=True, slots=True)

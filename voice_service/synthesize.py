@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -15,6 +14,7 @@ from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.flight import FlightsFull, FlightTable
 from voice_service.key import segment_key
 from voice_service.segments.ports import SegmentMissingError, StoredSegment, Words, store_unavailable
+from voice_service.spoken import AudioNeed, SpeechError, Spoken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from voice_service.flight import Flight
     from voice_service.ledger import CallRecord
     from voice_service.metrics import VoiceMetrics
-    from voice_service.ports import SegmentRequest, WordTiming
+    from voice_service.ports import WordTiming
     from voice_service.segments.ports import SegmentStore
     from voice_service.turns import Turn
 
@@ -35,39 +35,6 @@ _PAUSE_SECONDS: Final = 0.4
 _LOST: Final = "The segment store has lost a segment."
 _TRIES: Final = 2
 """Times that a segment is made: the second one where the store loses it before it is read."""
-
-
-class AudioNeed(Enum):
-    """Which bytes a narration needs of a segment."""
-
-    NONE = "none"
-    """None: they are released as soon as they are stored."""
-    AT_HAND = "at hand"
-    """Those that were made just now."""
-    BYTES = "bytes"
-    """All, from the store where they are not at hand."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spoken:
-    """A segment that is stored.
-
-    `cached` where no provider was called for it; `audio` as the caller needs it.
-    """
-
-    segment: StoredSegment
-    cached: bool
-    calls: tuple[CallRecord, ...] = ()
-    audio: bytes | None = None
-
-
-class SpeechError(Exception):
-    """A segment could not be made: its provider failed for good, or the store did; `calls` are what was tried."""
-
-    def __init__(self, error: ProviderError | DomainError, calls: tuple[CallRecord, ...]) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.calls = calls
 
 
 @dataclass(slots=True)
@@ -270,7 +237,7 @@ def _key(order: Order) -> str:
 
 
 def _segment(key: str, sound: Sound, words: Iterable[WordTiming], order: Order) -> StoredSegment:
-    request: SegmentRequest = order.request
+    request = order.request
     return StoredSegment(
         key=key,
         size=len(sound.data),

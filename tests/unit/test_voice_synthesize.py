@@ -23,7 +23,8 @@ from voice_service.ports import MP3_44100_128, SegmentRequest, SpeechItem, Voice
 from voice_service.prober import Prober
 from voice_service.segments.memory import MemorySegments
 from voice_service.segments.ports import StoredSegment, store_unavailable
-from voice_service.synthesize import AudioNeed, SegmentSynthesizer, SpeechError, Spoken
+from voice_service.spoken import AudioNeed, SpeechError, Spoken
+from voice_service.synthesize import SegmentSynthesizer
 from voice_service.turns import Turn
 
 REQUEST = SegmentRequest(text="Good night, fox.", language_code="en", voice_id="one", model_id="one-1")
