@@ -12,7 +12,7 @@ from servicekit.errors import DomainError
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
-MAX_STORIES: Final = 10_000
+MAX_STORIES: Final = 4_000
 """Stories that one gateway follows at a time."""
 RETRY_SECONDS: Final = 5.0
 

@@ -25,7 +25,7 @@ from tale.story.v1 import story_pb2
 
 MAX_CONTENT: Final = 65_536
 """Code points of a story."""
-GATHER_SECONDS: Final = 0.25
+GATHER_SECONDS: Final = 0.4
 """Text that follows text is kept this often at most: a checkpoint costs the same for a word as for a line."""
 
 log = structlog.get_logger(__name__)

@@ -1,0 +1,246 @@
+"""One watcher over scripted runs and storage: every byte once, whatever becomes of the story meanwhile."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+import pytest
+
+from gateway.audio_buffer import AudioBuffer
+from gateway.cursor import Cursor
+from gateway.followed import FollowedStories
+from gateway.live_story import End, LiveStory
+from gateway.watching import Sources, Watching
+from servicekit.errors import DomainError, not_found
+from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
+from tale.storage.v1 import storage_pb2
+
+WRITING, READY = common_pb2.STORY_STATE_WRITING, common_pb2.STORY_STATE_READY
+DATA = {name: random.Random(name).randbytes(300) for name in ("a", "b")}
+Response = gateway_pb2.WatchStoryResponse
+
+
+class House:
+    """Plays runs and storage. `audio` are the narrations that storage has."""
+
+    def __init__(self) -> None:
+        self.running: LiveStory | None = None
+        self.records: list[storage_pb2.StoryRecord] = []
+        self.audio = dict(DATA)
+        self.hold: asyncio.Event | None = None
+        self.reading = asyncio.Event()
+        self.adopted: list[str] = []
+
+    def live(self, story_id: str, *, owner: str) -> LiveStory | None:
+        assert (story_id, owner) == ("s", "o")
+        return self.running
+
+    def refuse_if_draining(self) -> None:
+        """It is not."""
+
+    async def adopt(self, story_ids: list[str]) -> None:
+        self.adopted += story_ids
+
+    async def get_story(self, story_id: str, *, view: int) -> storage_pb2.StoryRecord:
+        del story_id, view
+        return self.records.pop(0) if len(self.records) > 1 else self.records[0]
+
+    async def read(
+        self, request: storage_pb2.ReadAudioRequest, *, timeout: float | None
+    ) -> AsyncGenerator[storage_pb2.ReadAudioResponse, None]:
+        del timeout
+        self.reading.set()
+        if self.hold is not None:
+            await self.hold.wait()
+        if request.audio_id not in self.audio:
+            raise not_found("AUDIO_NOT_FOUND", "None.")
+        response = storage_pb2.ReadAudioResponse()
+        response.chunk.data = self.audio[request.audio_id][request.offset : request.offset + request.limit]
+        yield response
+
+    def watch(self, *, heartbeat: float = 60.0, **position: Any) -> AsyncIterator[Response]:
+        """A watcher with audio."""
+        cursor = Cursor(Response, "s", **{"text_offset": 0, "audio_id": "", "audio_offset": 0, **position})
+        house: Any = self
+        sources = Sources(house, FollowedStories(), house, AudioBuffer(self), heartbeat)
+        return Watching(cursor, sources, owner="o", include_audio=True).responses()
+
+
+def narrate(live: LiveStory, audio_id: str, count: int = 3) -> None:
+    """Begins a narration and adds so many segments of 100 bytes."""
+    live.begin_audio(common_pb2.NarrationHeader(audio_id=audio_id))
+    add(live, *range(count))
+
+
+def add(live: LiveStory, *indexes: int) -> None:
+    """Adds these segments."""
+    live.add_segments(
+        common_pb2.Segment(index=index, audio=common_pb2.Span(start=100 * index, end=100 * (index + 1)))
+        for index in indexes
+    )
+
+
+def ended(audio_id: str) -> storage_pb2.StoryRecord:
+    """The story as stored, with that audio."""
+    record = storage_pb2.StoryRecord(story=common_pb2.Story(id="s", state=READY, title="T", content="once"))
+    record.story.audio.audio_id, record.story.audio.size_bytes = audio_id, 300
+    live = LiveStory(common_pb2.Story())
+    add(live, 0, 1, 2)
+    record.story.audio.segments.extend(live.segments)
+    return record
+
+
+def story() -> LiveStory:
+    """A story that is being written."""
+    return LiveStory(common_pb2.Story(id="s", state=WRITING))
+
+
+class Listener:
+    """Notes what it hears, from byte 0 of each narration that is announced."""
+
+    def __init__(self) -> None:
+        self.audio_id = ""
+        self.heard = b""
+        self.beats = 0
+        self.done: common_pb2.Story | None = None
+
+    async def listen(self, responses: AsyncIterator[Response]) -> "Listener":
+        """To the end."""
+        async with asyncio.timeout(10):
+            async for response in responses:
+                self.see(response.event)
+        return self
+
+    def see(self, event: gateway_pb2.StoryEvent) -> None:
+        """One event."""
+        match event.WhichOneof("event"):
+            case "audio_header":
+                self.audio_id, self.heard = event.audio_header.audio_id, b""
+            case "audio":
+                assert (event.audio.audio_id, event.audio.offset) == (self.audio_id, len(self.heard))
+                self.heard += event.audio.chunk
+            case "state":
+                self.beats += 1
+            case "done":
+                self.done = event.done.story
+
+
+async def test_a_live_story_is_heard_to_its_end_after_its_run_has_ended() -> None:
+    """The bytes are in storage; the record is not read again."""
+    house = House()
+    house.running = live = story()
+    narrate(live, "a")
+    live.finish(End.DONE, ended("a").story)
+    house.running, house.records = None, [ended("a")]
+    stored = await Listener().listen(house.watch())
+    assert stored.heard == DATA["a"]
+
+    house.running = live = story()
+    house.records = []
+    listening = asyncio.create_task(Listener().listen(house.watch()))
+    await asyncio.sleep(0)
+    narrate(live, "a", 1)
+    await house.reading.wait()
+    add(live, 1, 2)
+    live.finish(End.DONE, ended("a").story)
+    assert (await listening).heard == DATA["a"]
+
+
+async def test_no_byte_is_heard_before_its_segment_is_in_the_manifest() -> None:
+    """Though storage would give it."""
+    house = House()
+    house.running = live = story()
+    narrate(live, "a", 1)
+    responses, listener = house.watch(), Listener()
+    while len(listener.heard) < 100:
+        listener.see((await anext(responses)).event)
+    further = asyncio.ensure_future(anext(responses))
+    await asyncio.sleep(0.01)
+    assert not further.done()
+    add(live, 1)
+    listener.see((await further).event)
+    while len(listener.heard) < 200:
+        listener.see((await anext(responses)).event)
+    assert listener.heard == DATA["a"][:200]
+
+
+async def test_a_narration_that_begins_anew_is_heard_from_byte_0() -> None:
+    """Also where bytes of the one before were just being read."""
+    house = House()
+    house.running = live = story()
+    house.hold = asyncio.Event()
+    narrate(live, "a")
+    listening = asyncio.create_task(Listener().listen(house.watch()))
+    await house.reading.wait()
+    narrate(live, "b")
+    del house.audio["a"]
+    house.hold.set()
+    live.finish(End.DONE, ended("b").story)
+    listener = await listening
+    assert (listener.audio_id, listener.heard) == ("b", DATA["b"])
+
+
+async def test_heartbeats_go_on_while_storage_is_slow() -> None:
+    """A watcher can tell a slow storage from a dead gateway."""
+    house = House()
+    house.running = live = story()
+    house.hold = asyncio.Event()
+    narrate(live, "a")
+    responses, listener = house.watch(heartbeat=0.01), Listener()
+    async with asyncio.timeout(10):
+        while listener.beats < 4:
+            listener.see((await anext(responses)).event)
+    house.hold.set()
+    live.finish(End.DONE, ended("a").story)
+    assert (await listener.listen(responses)).heard == DATA["a"]
+
+
+async def test_a_retelling_that_failed_gives_the_audio_that_was_there_before() -> None:
+    """The narration that came to nothing was announced last, so the stored one is announced."""
+    house = House()
+    house.running = live = story()
+    narrate(live, "b", 1)
+    listening = asyncio.create_task(Listener().listen(house.watch()))
+    await house.reading.wait()
+    house.running, house.records = None, [ended("a")]
+    live.finish(End.DONE, ended("a").story)
+    listener = await listening
+    assert (listener.audio_id, listener.heard) == ("a", DATA["a"])
+
+
+async def test_stored_audio_that_another_replaced_is_read_as_it_is_now() -> None:
+    """It was told again between the look at the record and the read of its bytes."""
+    house = House()
+    del house.audio["a"]
+    house.records = [ended("a"), ended("a"), ended("b")]
+    listener = await Listener().listen(house.watch())
+    assert (listener.audio_id, listener.heard) == ("b", DATA["b"])
+
+
+async def test_stored_audio_that_is_lost_is_an_error() -> None:
+    """Not an endless search."""
+    house = House()
+    house.audio = {}
+    house.records = [ended("a")]
+    with pytest.raises(DomainError, match="AUDIO_NOT_FOUND"):
+        await Listener().listen(house.watch())
+
+
+async def test_a_watcher_that_has_more_than_all_is_refused() -> None:
+    """The field is named."""
+    house = House()
+    house.records = [ended("a")]
+    with pytest.raises(DomainError, match="audio_offset"):
+        await Listener().listen(house.watch(audio_id="a", audio_offset=301))
+
+
+async def test_a_story_that_no_run_holds_is_adopted_at_once() -> None:
+    """And followed until a run is seen."""
+    house = House()
+    orphan = storage_pb2.StoryRecord(story=common_pb2.Story(id="s", state=WRITING))
+    house.records = [orphan]
+    responses = house.watch()
+    assert (await anext(responses)).event.state.state == WRITING
+    assert house.adopted == ["s"]
