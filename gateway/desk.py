@@ -18,7 +18,7 @@ from tale.storage.v1 import storage_pb2
 
 @dataclass(slots=True)
 class Desk:
-    """One story's run: what is kept of it, what is released of it, and the right to write to it."""
+    """One story's run: what is stored of it, what is released of it, and the right to write to it."""
 
     record: storage_pb2.StoryRecord
     lease: Lease
@@ -32,7 +32,7 @@ class Desk:
     async def keep(self, checkpoint: storage_pb2.StoryCheckpoint) -> None:
         """Makes `checkpoint` durable, the ledger's news with it.
 
-        LeaseLostError when the story may be somebody else's; DomainError when storage refuses the content.
+        LeaseLostError when the story may be another run's; DomainError when storage refuses the content.
         """
         news = self.ledger.take_unkept()
         checkpoint.attempts.extend(news)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 
 class LeaseLostError(Exception):
-    """The story is (or may by now be) somebody else's: stop, and write nothing more."""
+    """The story is, or may by now be, another run's: stop, and write nothing more."""
 
 
 class Lease:

@@ -16,7 +16,7 @@ def now() -> Timestamp:
 
 
 class Ledger:
-    """The lines of one story, and which of them are not kept yet."""
+    """The lines of one story, and which of them are not stored yet."""
 
     def __init__(self, lines: Iterable[common_pb2.Attempt] = ()) -> None:
         self._lines: dict[str, common_pb2.Attempt] = {line.attempt_id: line for line in lines}
@@ -63,11 +63,11 @@ class Ledger:
         self._note(line)
 
     def give_back(self, lines: Iterable[common_pb2.Attempt]) -> None:
-        """These were not kept after all, or nobody knows: the next checkpoint must carry them."""
+        """These were not stored, or it is not known: the next checkpoint must carry them."""
         self._unkept = {line.attempt_id: None for line in lines} | self._unkept
 
     def take_unkept(self) -> list[common_pb2.Attempt]:
-        """The lines that the next checkpoint must carry. They count as kept unless they are given back."""
+        """The lines that the next checkpoint must carry. They count as stored unless they are given back."""
         lines = [self._lines[attempt_id] for attempt_id in self._unkept]
         self._unkept.clear()
         return lines

@@ -14,7 +14,7 @@ MAX_PAUSE_SECONDS: Final = 30.0
 class Persistence:
     """Decides after a failed leg whether there is another, and waits until it is time.
 
-    A sibling that can not be reached is waited for (`wait_seconds`); one that answers "not now" is asked three more
+    A sibling that cannot be reached is waited for (`wait_seconds`); one that answers "not now" is asked three more
     times, since it has retries of its own; one that answers "no" is not asked again. Progress begins the count anew.
     """
 

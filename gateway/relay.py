@@ -54,7 +54,7 @@ class Relay:
             if taken and not self._call.done():
                 await self._call.done_writing()
         except BaseException:
-            # What came can not be the whole: the sibling must not take it for that, nor wait for more.
+            # What came cannot be the whole: the sibling must not take it for that, nor wait for more.
             self._call.cancel()
             raise
 

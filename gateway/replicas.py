@@ -33,7 +33,7 @@ async def each_replica(target: str) -> AsyncGenerator[Sequence[grpc.aio.Channel]
 async def addresses(target: str) -> list[str]:
     """The addresses of "dns:///host:port" or of "ipv4:a:1,b:2", in order, as targets of their own.
 
-    None for anything else, and where the name can not be resolved within two seconds.
+    None for anything else, and where the name cannot be resolved within two seconds.
     """
     parts = urlsplit(target)
     if parts.scheme in _NUMERIC:

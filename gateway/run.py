@@ -23,7 +23,7 @@ from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
 LAST_WORDS_SECONDS: Final = 2.0
-"""How long a run that is stopped tries to keep its ledger."""
+"""How long a run that is stopped tries to store its ledger."""
 
 log = structlog.get_logger(__name__)
 
@@ -90,8 +90,7 @@ class Run:
             return self._give_up("It took longer than a story may.")
 
     def _give_up(self, why: str) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
-        told = self.desk.live.text_complete
-        return self._end_state(narrated=False), [abandoned(why, narration=told)]
+        return self._end_state(narrated=False), [abandoned(why, narration=self.desk.live.text_complete)]
 
     async def _write_and_narrate(self) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
         wanted = self.desk.record.story.narrate
@@ -117,7 +116,7 @@ class Run:
     def _end_state(self, *, narrated: bool) -> common_pb2.StoryState.ValueType:
         if not self.desk.live.text_complete:
             return common_pb2.STORY_STATE_FAILED
-        # A story that is told again keeps its old audio when the new narration fails.
+        # A story that is narrated again keeps its old audio when the new narration fails.
         if narrated or self.desk.record.story.HasField("audio"):
             return common_pb2.STORY_STATE_READY
         return common_pb2.STORY_STATE_READY_WITHOUT_AUDIO

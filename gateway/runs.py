@@ -50,7 +50,7 @@ class Runs:
         self._followed = followed
         self._clock = clock
         self._checkpointer = Checkpointer(siblings.storage, lease_seconds=settings.lease_seconds, clock=clock)
-        # Those who wait for a place hold no lease: any replica may take them, and their time does not run yet.
+        # Stories that wait for a place have no lease: any replica may claim them, and their time does not run yet.
         self._place_free = asyncio.Event()
         self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
         self._background: list[asyncio.Task[None]] = []
@@ -71,7 +71,7 @@ class Runs:
         """Starts the checkpointer and the poller."""
         self._background = [
             asyncio.create_task(self._checkpointer.run(), name="checkpointer"),
-            asyncio.create_task(self._look_out(), name="pick-up"),
+            asyncio.create_task(self._poll(), name="pick-up"),
         ]
 
     async def end(self) -> None:
@@ -226,7 +226,7 @@ class Runs:
                 log.warning("hand_over_failed", stories=len(leases), reason=classify(error).error.reason)
         log.info("handed_over", stories=len(leases))
 
-    async def _look_out(self) -> None:
+    async def _poll(self) -> None:
         while True:
             try:
                 free = min(CLAIM_AT_ONCE, self._settings.max_runs - self.count)
@@ -237,7 +237,7 @@ class Runs:
                     free = min(CLAIM_AT_ONCE, self._settings.max_runs - self.count)
             except SIBLING_ERRORS as error:
                 log.warning("pick_up_failed", reason=classify(error).error.reason)
-            except Exception as error:  # noqa: BLE001 - a defect in one round must not end the look-out
+            except Exception as error:  # noqa: BLE001 - a defect in one round must not end the poller
                 log_defect(error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.pickup_interval_seconds):
@@ -253,7 +253,7 @@ class Runs:
                 try:
                     await self._take_up(claimed, since)
                 except SIBLING_ERRORS as error:
-                    # Deleted meanwhile, or storage went away: one story must not keep the others lying.
+                    # Deleted meanwhile, or storage went away: one story must not hold the others up.
                     log.warning("story_not_taken_up", story_id=claimed.story_id, reason=classify(error).error.reason)
         return len(answer.stories)
 
@@ -280,7 +280,7 @@ class Runs:
             self._shorten(run.desk.lease)
 
     def _shorten(self, lease: Lease) -> None:
-        """Lets the lease of a broken run end with the next look-out, not only when it would have run out."""
+        """Lets the lease of a broken run end with the next poll, not only when it would have run out."""
 
         async def shorten() -> None:
             request = storage_pb2.CheckpointStoriesRequest()

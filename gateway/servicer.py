@@ -80,7 +80,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     async def GetStory(  # noqa: N802
         self, request: gateway_pb2.GetStoryRequest, context: Context
     ) -> gateway_pb2.GetStoryResponse:
-        """Gives a kept story."""
+        """Returns a story."""
         problems = Violations()
         problems.check_uuid7("story_id", request.story_id)
         problems.check(
@@ -93,7 +93,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     async def ListStories(  # noqa: N802
         self, request: gateway_pb2.ListStoriesRequest, context: Context
     ) -> gateway_pb2.ListStoriesResponse:
-        """Lists kept stories."""
+        """Lists stories."""
         problems = Violations()
         problems.page_size(request.page_size)
         check_filter(problems, request.filter)
@@ -156,7 +156,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     async def ReadStoryAudio(  # noqa: N802
         self, request: gateway_pb2.ReadStoryAudioRequest, context: Context
     ) -> AsyncIterator[gateway_pb2.ReadStoryAudioResponse]:
-        """Gives kept audio."""
+        """Returns audio."""
         problems = Violations()
         problems.check_uuid7("story_id", request.story_id)
         problems.check_uuid7("audio_id", request.audio_id, required=False)
@@ -168,7 +168,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     async def GetAudioUrl(  # noqa: N802
         self, request: gateway_pb2.GetAudioUrlRequest, context: Context
     ) -> gateway_pb2.GetAudioUrlResponse:
-        """Gives an address of kept audio."""
+        """Returns an address of stored audio."""
         problems = Violations()
         problems.check_uuid7("story_id", request.story_id)
         if request.HasField("expiry"):

@@ -1,4 +1,4 @@
-"""Every knob of the gateway."""
+"""Every setting of the gateway."""
 
 from typing import Self
 

@@ -18,11 +18,11 @@ class FailureKind(Enum):
     """What a failed call to a sibling means for the run that made it."""
 
     UNREACHABLE = "unreachable"
-    """Nobody answered: the sibling is down, starting or going away. Ask again; it costs nothing."""
+    """No answer: the service is down, starting, going away or overloaded. Calling again costs nothing."""
     TRANSIENT = "transient"
-    """It answered that it can not now. Ask again, a few times."""
+    """It answered that it cannot now. Call again, a few times."""
     PERMANENT = "permanent"
-    """It answered that it will not. Asking again changes nothing."""
+    """It answered that it will not. Calling again changes nothing."""
 
 
 SIBLING_ERRORS = (grpc.aio.AioRpcError, DomainError)
@@ -38,7 +38,7 @@ class Failure:
 
 
 def classify(error: grpc.aio.AioRpcError | DomainError | TimeoutError) -> Failure:
-    """Tells a sibling that can not be reached from one that answered no."""
+    """Tells a sibling that cannot be reached from one that answered no."""
     if isinstance(error, TimeoutError):
         silent = DomainError(grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE", "A service fell silent.")
         return Failure(FailureKind.TRANSIENT, silent)

@@ -39,7 +39,7 @@ class StorageClient:
         return answer
 
     async def get_story(self, story_id: str, *, view: Any, timeout: float = CALL_SECONDS) -> storage_pb2.StoryRecord:
-        """Gives a kept story of the present owner."""
+        """Returns a story of the present owner."""
         answer: storage_pb2.GetStoryResponse = await self._ask(
             self._stub.GetStory,
             storage_pb2.GetStoryRequest(story_id=story_id, view=view),

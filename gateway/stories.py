@@ -21,7 +21,7 @@ from tale.storage.v1 import storage_pb2
 DEFAULT_LANGUAGE: Final = "en"
 DEFAULT_MINUTES: Final = 5
 FIRST_TOKEN: Final = 1
-"""Of a lease that was taken with the story's acceptance, by nobody but who asked for it."""
+"""Of a lease that was taken in the call that created the story."""
 
 _WITHOUT_REQUEST_ID: Final = frozenset({"request_id"})
 
@@ -51,7 +51,7 @@ class Stories:
             lease=self._runs.lease_request(),
         )
         answer = await self._siblings.storage.create_story(request, timeout=timeout)
-        # Of a call that had to be repeated the answer says that the story was there; its id is nobody else's.
+        # Of a call that had to be repeated the answer says that the story was there; its id was made for this call.
         ours = answer.record.story.id == request.story_id and answer.record.run.lease_token == FIRST_TOKEN
         self._begin_if_leased(answer.record, leased=ours and request.HasField("lease"), since=since)
         return answer.record.story
@@ -69,7 +69,7 @@ class Stories:
         return await self._change_and_begin(change, leased=change.retry.HasField("lease"), timeout=timeout)
 
     async def narrate(self, request: gateway_pb2.NarrateStoryRequest, *, timeout: float) -> common_pb2.Story:
-        """Lets a kept story be told again."""
+        """Has a story narrated again."""
         voice = request.voice
         if not request.HasField("voice"):
             record = await self._siblings.storage.get_story(
@@ -111,13 +111,13 @@ class Stories:
         return basic(story)
 
     async def get(self, story_id: str, *, view: int, timeout: float) -> common_pb2.Story:
-        """Gives a kept story."""
+        """Returns a story."""
         wanted = common_pb2.STORY_VIEW_FULL if view == common_pb2.STORY_VIEW_FULL else common_pb2.STORY_VIEW_BASIC
         record = await self._siblings.storage.get_story(story_id, view=wanted, timeout=timeout)
         return within_bounds(record.story)
 
     async def list(self, request: gateway_pb2.ListStoriesRequest, *, timeout: float) -> gateway_pb2.ListStoriesResponse:
-        """Lists kept stories."""
+        """Lists stories."""
         wanted = storage_pb2.ListStoriesRequest(page_size=request.page_size, page_token=request.page_token)
         if request.HasField("filter"):
             wanted.filter.CopyFrom(request.filter)
@@ -201,7 +201,7 @@ async def _to_the_end(work: Coroutine[Any, Any, common_pb2.Story]) -> common_pb2
 
 
 def _opening(spec: common_pb2.StorySpec) -> common_pb2.Story:
-    """The story as it begins: what was asked for, with the defaults filled in. Storage adds a kept child or hero."""
+    """The story as it begins: what was asked for, with the defaults filled in. Storage adds a stored child or hero."""
     return common_pb2.Story(
         kind=spec.kind or common_pb2.STORY_KIND_CHILD,
         child_id=spec.child_id,

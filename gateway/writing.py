@@ -26,7 +26,7 @@ from tale.story.v1 import story_pb2
 MAX_CONTENT: Final = 65_536
 """Code points of a story."""
 GATHER_SECONDS: Final = 0.4
-"""Text that follows text is kept this often at most: a checkpoint costs the same for a word as for a line."""
+"""Seconds between checkpoints of text that follows text: one costs the same for a word as for a line."""
 
 log = structlog.get_logger(__name__)
 
@@ -95,7 +95,7 @@ class Writer:
         inbox = _Inbox()
         reader = asyncio.create_task(self._read(call, inbox, leg_id))
         try:
-            # What came before a cut is kept as well: the failure shows only once the inbox is empty.
+            # What came before a cut is stored as well: the failure shows only once the inbox is empty.
             while await self._take(inbox):
                 began, text = asyncio.get_running_loop().time(), bool(inbox.text)
                 await self._keep(inbox, leg_id)
@@ -146,7 +146,7 @@ class Writer:
 
     @staticmethod
     async def _take(inbox: _Inbox) -> bool:
-        """Waits for something to keep; False when there is nothing more to come."""
+        """Waits for something to store; False when there is nothing more to come."""
         while not inbox.any():
             if inbox.closed:
                 return False
