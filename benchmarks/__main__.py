@@ -47,13 +47,15 @@ def measurements(part: str, *, demo: bool) -> Sequence[Measurement]:
 def main() -> int:
     """Measures and prints; the exit code is 1 where a row could not be measured."""
     parser = argparse.ArgumentParser(prog="benchmarks", description="Measures the cluster.")
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
     parser.add_argument("--only", default="", help="measure only rows of house and reliability that contain this text")
     parser.add_argument("--no-demo", action="store_true", help="do not time `make demo`, which installs packages")
     given = parser.parse_args()
+    if unknown := set(given.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     parts = given.parts or (PARTS[:2] if given.only else PARTS)
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}; {LIFTED_NOTE}, unless a row says otherwise.")
-    failed = False
+    failed, rows = False, 0
     for part in parts:
         print(f"\n{part}:\n", flush=True)
         if part in ALONE:
@@ -62,7 +64,9 @@ def main() -> int:
             table = Table(given.only)
             asyncio.run(table.measure(measurements(part, demo=not given.no_demo)))
             print(f"\n{table.summary}", flush=True)
-            failed |= bool(table.failed)
+            failed, rows = failed or bool(table.failed), rows + table.rows
+    if given.only and not rows:
+        parser.error(f"no row contains {given.only!r}")
     return failed
 
 

@@ -54,6 +54,11 @@ class Table:
         self._verdicts: Counter[str] = Counter()
 
     @property
+    def rows(self) -> int:
+        """Rows that were printed."""
+        return self._verdicts.total()
+
+    @property
     def failed(self) -> int:
         """Rows that could not be measured."""
         return self._verdicts["failed"]
