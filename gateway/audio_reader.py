@@ -48,7 +48,7 @@ class AudioReader:
         persistence = Persistence(wait_seconds=self._wait_seconds, clock=self._clock)
         wanted, begun = storage_pb2.ReadAudioRequest(), False
         wanted.CopyFrom(request)
-        while True:
+        while not (begun and wanted.limit <= 0):
             left = None if until is None else max(0.0, until - asyncio.get_running_loop().time())
             try:
                 async with aclosing(self._storage.read_audio(wanted, timeout=left)) as responses:

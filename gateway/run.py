@@ -34,16 +34,22 @@ class Run:
     def __init__(self, desk: Desk, *, pickup_count: int) -> None:
         self.desk = desk
         self.ending = False
-        """True once the story's end is being stored."""
-        self.farewell: storage_pb2.StoryCheckpoint | None = storage_pb2.StoryCheckpoint()
+        """True once the end of the story is being stored, or is known: nothing else ends the run any more."""
+        self._farewell: storage_pb2.StoryCheckpoint | None = storage_pb2.StoryCheckpoint()
         """What a run that is stopped still stores, with the ledger's news; None: nothing, the story is not its own."""
         self._pickup_count = pickup_count
 
     def story_ended(self, state: common_pb2.StoryState.ValueType) -> None:
         """The story has ended without the run, at `state`: only the ledger is left to be stored."""
-        self.farewell = storage_pb2.StoryCheckpoint(state=state)
+        self.ending = True
+        self._farewell = storage_pb2.StoryCheckpoint(state=state)
         if not self.desk.live.text_complete:
-            self.farewell.generation.usage.CopyFrom(self.desk.ledger.usage())
+            self._farewell.generation.usage.CopyFrom(self.desk.ledger.usage())
+
+    def story_lost(self) -> None:
+        """The story is deleted or another run's: nothing more is stored."""
+        self.ending = True
+        self._farewell = None
 
     async def execute(self) -> None:
         """Writes, narrates and stores the story. The live story always ends, however this does."""
@@ -178,7 +184,7 @@ class Run:
     async def _look_what_stands(self) -> None:
         """Finds out whether the story ended without the run, or is another run's by now."""
         desk = self.desk
-        self.farewell = None
+        self.story_lost()
         try:
             record = await desk.siblings.storage.get_story(
                 desk.live.story_id, view=common_pb2.STORY_VIEW_BASIC, timeout=LAST_WORDS_SECONDS
@@ -191,12 +197,12 @@ class Run:
 
     async def _last_words(self) -> None:
         """Stores that the calls in flight were stopped and what the others cost, if storage takes it soon."""
-        if self.farewell is None:
+        if self._farewell is None:
             return
         self.desk.ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED)
         with contextlib.suppress(LeaseLostError, DomainError, TimeoutError):
             async with asyncio.timeout(LAST_WORDS_SECONDS):
-                await self.desk.keep(self.farewell)
+                await self.desk.keep(self._farewell)
 
 
 def _age_seconds(run: storage_pb2.RunRecord) -> float:

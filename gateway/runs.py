@@ -100,7 +100,7 @@ class Runs:
         if present is not None and present[0].desk.lease.token >= record.run.lease_token:
             return present[0].desk.live
         if present is not None:
-            present[0].farewell = None
+            present[0].story_lost()
             present[1].cancel()
         lease = Lease(
             story_id,
@@ -168,7 +168,7 @@ class Runs:
     async def deleted(self, story_id: str) -> None:
         """Stops the run of a story that is deleted, if it is here."""
         if (present := self._runs.get(story_id)) is not None:
-            present[0].farewell = None
+            present[0].story_lost()
             await _stop(present[1])
 
     async def erased(self, child_id: str) -> None:
@@ -186,7 +186,7 @@ class Runs:
         if change.state in ENDED:
             present[0].story_ended(change.state)
         else:
-            present[0].farewell = None
+            present[0].story_lost()
         present[1].cancel()
 
     async def adopt(self, story_ids: Sequence[str]) -> None:

@@ -50,6 +50,8 @@ class Storage:
             chunk = storage_pb2.ReadAudioResponse()
             chunk.chunk.offset, chunk.chunk.data = start, DATA[start : min(end, start + 64)]
             yield chunk
+        if cut == end - asked.offset:
+            raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
 
 
 async def read(storage: Storage, offset: int = 0) -> tuple[int, bytes]:
@@ -82,6 +84,13 @@ async def test_a_resumed_read_is_of_the_same_audio_and_size() -> None:
     seen += [response async for response in reading]
     assert sum(len(response.chunk.data) for response in seen) == 500
     assert (storage.requests[-1].audio_id, storage.requests[-1].limit) == ("a", 500 - 128)
+
+
+async def test_a_read_that_breaks_behind_its_last_byte_is_whole() -> None:
+    """Nothing is left to be asked for."""
+    storage = Storage([len(DATA)])
+    assert await read(storage) == (1, DATA)
+    assert len(storage.requests) == 1
 
 
 async def test_a_refusal_is_not_repeated() -> None:
