@@ -222,7 +222,7 @@ async def add_segments(segments: SegmentStore, objects: ObjectNotes, spoken: Seq
 
 
 def put_messages(
-    segment: segment_pb2.StoredSegment, data: bytes, *, story_id: str = "", piece: int = 256 << 10
+    segment: segment_pb2.StoredSegment, data: bytes, *, story_id: str = "", piece: int = 1 << 20
 ) -> list[segment_pb2.PutSegmentRequest]:
     """A PutSegment call from header to commit."""
     header = segment_pb2.PutSegmentHeader(segment=segment, story_id=story_id)
