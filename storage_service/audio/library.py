@@ -39,11 +39,10 @@ class AudioLibrary:
         Raises AUDIO_CORRUPT (of audio in the making SEGMENT_LOST) where bytes are missing or differ, AUDIO_NOT_FOUND
         where other audio has taken their place.
         """
-        reading = (
-            self._read_stored(owner, story_id, found, offset, limit)
-            if isinstance(found, StoredAudio)
-            else self._read_parts(found, offset, limit)
-        )
+        if isinstance(found, StoredAudio):
+            reading = self._read_stored(owner, story_id, found, offset, limit)
+        else:
+            reading = self._read_parts(owner, story_id, found, offset, limit)
         async with aclosing(reading) as blocks:
             async for block in blocks:
                 yield block
@@ -70,13 +69,32 @@ class AudioLibrary:
                 _log.error("stored audio is missing or damaged", story_id=story_id)
             raise
 
-    async def _read_parts(self, found: UnfinishedAudio, offset: int, limit: int | None) -> AsyncGenerator[bytes, None]:
+    async def _read_parts(
+        self, owner: str, story_id: str, found: UnfinishedAudio, offset: int, limit: int | None
+    ) -> AsyncGenerator[bytes, None]:
         end = found.audio.size_bytes if limit is None else min(found.audio.size_bytes, offset + limit)
-        begin = 0
-        for part in found.parts:
-            start, stop = max(offset - begin, 0), min(end - begin, part.size)
-            begin += part.size
-            if start < stop:
-                async with aclosing(self._segments.read(part, offset=start, limit=stop - start)) as blocks:
-                    async for block in blocks:
-                        yield block
+        try:
+            begin = 0
+            for part in found.parts:
+                start, stop = max(offset - begin, 0), min(end - begin, part.size)
+                begin += part.size
+                if start < stop:
+                    async with aclosing(self._segments.read(part, offset=start, limit=stop - start)) as blocks:
+                        async for block in blocks:
+                            yield block
+                            offset += len(block)
+        except DomainError as error:
+            now = await self._lost(owner, story_id, found, error)
+            # Its segments went after it was finished.
+            async with aclosing(self._read_stored(owner, story_id, now, offset, end - offset)) as blocks:
+                async for block in blocks:
+                    yield block
+
+    async def _lost(self, owner: str, story_id: str, found: UnfinishedAudio, error: DomainError) -> StoredAudio:
+        """The finished audio where that has taken the place of lost segments; raises `error` else."""
+        if error.reason != "SEGMENT_LOST":
+            raise error
+        now = await self.find(owner, story_id, found.audio.audio_id)
+        if not isinstance(now, StoredAudio):
+            raise error
+        return now

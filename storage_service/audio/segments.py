@@ -100,8 +100,11 @@ class SegmentLibrary:
 
     async def lost(self, segment_key: str, key: ObjectKey) -> DomainError:
         """Drops a segment whose bytes are missing or damaged, so that it is stored anew; the error that says so."""
-        _log.error("the bytes of a segment are missing or damaged", key=segment_key)
-        await self._segments.drop(segment_key, key)
+        found = await self._segments.get(segment_key)
+        # Else it was evicted or deleted a moment ago.
+        if found is not None and found.blob.key == key:
+            _log.error("the bytes of a segment are missing or damaged", key=segment_key)
+            await self._segments.drop(segment_key, key)
         return segment_lost(segment_key)
 
     async def make_room(self) -> None:

@@ -313,7 +313,7 @@ async def test_a_manifest_is_what_the_segment_store_has_without_a_gap(stores: St
     ):
         awry = common_pb2.Segment()
         awry.CopyFrom(second)
-        awry.MergeFrom(common_pb2.Segment(**changes))  # type: ignore[arg-type]
+        awry.MergeFrom(common_pb2.Segment(**changes))
         assert ["CHECKPOINT_CONFLICT"] == await checked(stores.stories, checkpoint(story_id, segments=[awry, third]))
     assert ["CHECKPOINT_CONFLICT"] == await checked(stores.stories, checkpoint(story_id, segments=[third]))
     assert [""] == await checked(stores.stories, checkpoint(story_id, segments=[first, second, third]))

@@ -159,8 +159,8 @@ async def test_audio_beyond_the_limit_is_refused(tmp_path: Path) -> None:
 
 async def test_audio_is_composed_into_another_folder(tmp_path: Path) -> None:
     """SEGMENT_STORE_URL and AUDIO_STORE_URL name places of their own."""
-    urls = {"audio_store_url": f"file://{tmp_path}/a", "segment_store_url": f"file://{tmp_path}/s"}
-    async with service(tmp_path, **urls) as storage:
+    audio, segments = f"file://{tmp_path}/a", f"file://{tmp_path}/s"
+    async with service(tmp_path, audio_store_url=audio, segment_store_url=segments) as storage:
         made = await narrated(storage)
         assert (await read(storage, made.story_id))[1] == made.data
         assert len(list((tmp_path / "a/audio").glob("*/*"))) == 1
