@@ -111,6 +111,12 @@ async def test_a_claim_costs_no_more_than_its_stories(database: Database) -> Non
         ),
         ("SELECT id FROM stories WHERE state IN (1, 2, 3) ORDER BY create_time, id LIMIT 9", "stories_unfinished"),
         ("SELECT id FROM stories s WHERE search_id = 7", "stories_by_search"),
+        (
+            "SELECT 1 FROM objects WHERE state <> 'STORED' AND (state = 'DELETED' OR note_time < 7) LIMIT 1",
+            "objects_to_settle",
+        ),
+        ("SELECT object_id FROM objects WHERE state <> 'STORED' AND state = 'DELETED' LIMIT 9", "objects_to_settle"),
+        ("SELECT key FROM segments ORDER BY last_used LIMIT 9", "segments_by_use"),
     ],
 )
 async def test_indexes_are_used(database: Database, sql: str, index: str) -> None:
