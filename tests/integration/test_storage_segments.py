@@ -119,7 +119,7 @@ async def test_a_segment_that_does_not_add_up_is_not_stored(
     data = os.urandom(size)
     one = Speech(data, one.stored, one.place)
     one.stored.sha256 = digest(data)
-    error = await failure(storage.segments.PutSegment(iter(broken(put_messages(one.stored, data)))))
+    error = await failure(storage.segments.PutSegment(iter(broken(put_messages(one.stored, data, piece=256 << 10)))))
     assert error.code is grpc.StatusCode.INVALID_ARGUMENT
     assert error.reason == reason
     assert [violation.field for violation in error.violations] == fields
