@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import grpc
 
 from gateway.audio_buffer import AudioBuffer
+from gateway.claiming import Claimer
 from gateway.follower import Follower
 from gateway.proxy import SERVICES, ForwardingHandler
 from gateway.runs import Runs
@@ -22,6 +23,7 @@ class GatewayApp(AppBase):
         servicer: GatewayServicer,
         proxy: ForwardingHandler,
         runs: Runs,
+        claimer: Claimer,
         follower: Follower,
         buffer: AudioBuffer,
         channels: Sequence[grpc.aio.Channel],
@@ -31,8 +33,9 @@ class GatewayApp(AppBase):
         self._servicer = servicer
         self._proxy = proxy
         self._runs = runs
+        self._claimer = claimer
         self._follower = follower
-        self._following: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
         self._buffer = buffer
         self._channels = channels
         self._warnings = tuple(warnings)
@@ -46,7 +49,10 @@ class GatewayApp(AppBase):
     async def start(self) -> None:
         """Begins to claim orphaned stories and to follow those of other gateways. Other services are not waited for."""
         self._runs.begin()
-        self._following = asyncio.create_task(self._follower.run(), name="follower")
+        self._background = [
+            asyncio.create_task(self._claimer.run(), name="claimer"),
+            asyncio.create_task(self._follower.run(), name="follower"),
+        ]
 
     async def describe(self) -> Description:
         """Nothing is embedded here."""
@@ -59,10 +65,10 @@ class GatewayApp(AppBase):
     async def stop(self) -> None:
         """Ends the background work and closes the channels."""
         await self._runs.hand_over()
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         await self._runs.end()
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.wait([self._following])
         await self._buffer.close()
         for channel in self._channels:
             await channel.close()

@@ -3,6 +3,7 @@
 from gateway.app import GatewayApp
 from gateway.audio_buffer import AudioBuffer
 from gateway.audio_reader import AudioReader
+from gateway.claiming import Claimer
 from gateway.followed import FollowedStories
 from gateway.follower import Follower
 from gateway.proxy import ForwardingHandler
@@ -29,11 +30,12 @@ def build(settings: GatewaySettings) -> GatewayApp:
     siblings = Siblings(StorageClient(storage), StoryClient(story), VoiceClient(voice))
     followed = FollowedStories()
     runs = Runs(siblings, settings, followed)
+    claimer = Claimer(siblings.storage, runs, interval_seconds=settings.pickup_interval_seconds)
     reader = AudioReader(siblings.storage)
     buffer = AudioBuffer(reader)
     servicer = GatewayServicer(
         Stories(siblings, runs, reader),
-        Sources(runs, followed, siblings.storage, buffer, settings.heartbeat_seconds),
+        Sources(runs, claimer, followed, siblings.storage, buffer, settings.heartbeat_seconds),
         System(asking, targets=targets),
     )
     open_door = not is_loopback(settings.listen)
@@ -41,7 +43,8 @@ def build(settings: GatewaySettings) -> GatewayApp:
         servicer,
         ForwardingHandler(storage=storage, voice=voice, story=story),
         runs,
-        Follower(siblings.storage, runs, followed),
+        claimer,
+        Follower(siblings.storage, runs, claimer, followed),
         buffer,
         (storage, story, voice, *asking.values()),
         warnings=("Every caller that reaches this address can use the gateway: there is no authentication.",)

@@ -48,6 +48,10 @@ class Runs(Protocol):
     def ended_elsewhere(self, change: storage_pb2.StoryChange, token: int) -> None:
         """The story of the run with this lease token has ended, is deleted or is another run's."""
 
+
+class Claimer(Protocol):
+    """What takes stories up."""
+
     async def adopt(self, story_ids: Sequence[str]) -> None:
         """Takes up those of the stories that no run holds, as far as there is room."""
 
@@ -56,10 +60,17 @@ class Follower:
     """Writes what is new into the followed stories, stops runs whose story ended, and adopts orphans."""
 
     def __init__(
-        self, storage: Storage, runs: Runs, followed: FollowedStories, *, interval: float = INTERVAL_SECONDS
+        self,
+        storage: Storage,
+        runs: Runs,
+        claimer: Claimer,
+        followed: FollowedStories,
+        *,
+        interval: float = INTERVAL_SECONDS,
     ) -> None:
         self._storage = storage
         self._runs = runs
+        self._claimer = claimer
         self._followed = followed
         self._interval = interval
         self._away = False
@@ -115,4 +126,4 @@ class Follower:
             if not (change.leased or change.deleted or change.state in ENDED):
                 orphans.append(change.story_id)
         if orphans:
-            await self._runs.adopt(orphans)
+            await self._claimer.adopt(orphans)

@@ -1,9 +1,8 @@
-"""The stories that this gateway is making, and the poller that claims orphaned ones."""
+"""The stories that this gateway is making."""
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -25,9 +24,6 @@ from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
-CLAIM_AT_ONCE: Final = 20
-MOST_NAMED: Final = 100
-"""Stories that one claim can name."""
 RUN_LOST: Final = "RUN_LOST"
 """Reason of an attempt whose run was killed before it ended."""
 
@@ -51,16 +47,22 @@ class Runs:
         self._clock = clock
         self._checkpointer = Checkpointer(siblings.storage, lease_seconds=settings.lease_seconds, clock=clock)
         # Stories that wait for a place have no lease: any replica may claim them, and their time does not run yet.
-        self._place_free = asyncio.Event()
+        self.place_free = asyncio.Event()
+        """Set when a run ends at a gateway that was full."""
         self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
-        self._background: list[asyncio.Task[None]] = []
+        self._checkpointing: asyncio.Task[None] | None = None
         self._shortening: set[asyncio.Task[None]] = set()
         self._draining = False
 
     @property
+    def room(self) -> int:
+        """How many more stories can be taken up now."""
+        return 0 if self._draining else max(0, self._settings.max_runs - self.count)
+
+    @property
     def full(self) -> bool:
         """Whether no more stories can be taken up for now."""
-        return self.count >= self._settings.max_runs
+        return self.room == 0
 
     @property
     def count(self) -> int:
@@ -68,15 +70,12 @@ class Runs:
         return len(self._runs)
 
     def begin(self) -> None:
-        """Starts the checkpointer and the poller."""
-        self._background = [
-            asyncio.create_task(self._checkpointer.run(), name="checkpointer"),
-            asyncio.create_task(self._poll(), name="pick-up"),
-        ]
+        """Starts the checkpointer."""
+        self._checkpointing = asyncio.create_task(self._checkpointer.run(), name="checkpointer")
 
     async def end(self) -> None:
         """Stops what `begin` started. Runs are ended by `hand_over`."""
-        tasks = [*self._background, *self._shortening]
+        tasks = [*self._shortening, *([self._checkpointing] if self._checkpointing is not None else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -86,7 +85,13 @@ class Runs:
         self.refuse_if_draining()
         if self.full:
             return None
-        return self._lease_request()
+        return self.new_lease()
+
+    def new_lease(self) -> storage_pb2.LeaseRequest:
+        """The lease of a run, as it is asked for."""
+        request = storage_pb2.LeaseRequest()
+        request.duration.FromNanoseconds(int(self._settings.lease_seconds * 1e9))
+        return request
 
     def refuse_if_draining(self) -> None:
         """UNAVAILABLE / RECONNECT once this gateway is going down."""
@@ -189,18 +194,6 @@ class Runs:
             present[0].story_lost()
         present[1].cancel()
 
-    async def adopt(self, story_ids: Sequence[str]) -> None:
-        """Takes up those of the stories that no run holds, at once, as far as there is room."""
-        wanted = [story_id for story_id in story_ids if story_id not in self._runs]
-        room = min(CLAIM_AT_ONCE, self._settings.max_runs - self.count)
-        if wanted and room > 0 and not self._draining:
-            request = storage_pb2.ClaimStoriesRequest(max_count=room, story_ids=wanted[:MOST_NAMED])
-            try:
-                await self._claim(request)
-            except SIBLING_ERRORS as error:
-                # The poller finds them.
-                log.warning("stories_not_adopted", reason=classify(error).error.reason)
-
     async def hand_over(self) -> None:
         """Stops all runs, has all watchers reconnect, and gives the leases back."""
         self._draining = True
@@ -226,52 +219,10 @@ class Runs:
                 log.warning("hand_over_failed", stories=len(leases), reason=classify(error).error.reason)
         log.info("handed_over", stories=len(leases))
 
-    async def _poll(self) -> None:
-        while True:
-            try:
-                free = min(CLAIM_AT_ONCE, self._settings.max_runs - self.count)
-                claimed = CLAIM_AT_ONCE
-                while free > 0 and claimed == CLAIM_AT_ONCE and not self._draining:
-                    with bound(RequestContext(request_id=new_id(), owner="local")):
-                        claimed = await self._claim(storage_pb2.ClaimStoriesRequest(max_count=free))
-                    free = min(CLAIM_AT_ONCE, self._settings.max_runs - self.count)
-            except SIBLING_ERRORS as error:
-                log.warning("pick_up_failed", reason=classify(error).error.reason)
-            except Exception as error:  # noqa: BLE001 - a defect in one round must not end the poller
-                log_defect(error)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.pickup_interval_seconds):
-                    await self._place_free.wait()
-            self._place_free.clear()
-
-    async def _claim(self, request: storage_pb2.ClaimStoriesRequest) -> int:
-        request.lease.CopyFrom(self._lease_request())
-        since = self._clock()
-        answer = await self._siblings.storage.claim(request)
-        for claimed in answer.stories:
-            with bound(RequestContext(request_id=new_id(), owner=claimed.owner)):
-                try:
-                    await self._take_up(claimed, since)
-                except SIBLING_ERRORS as error:
-                    # Deleted meanwhile, or storage went away: one story must not hold the others up.
-                    log.warning("story_not_taken_up", story_id=claimed.story_id, reason=classify(error).error.reason)
-        return len(answer.stories)
-
-    async def _take_up(self, claimed: storage_pb2.ClaimedStory, since: float) -> None:
-        record = await self._siblings.storage.get_story(claimed.story_id, view=common_pb2.STORY_VIEW_FULL)
-        if record.run.lease_token == claimed.lease_token:
-            log.info("story_picked_up", story_id=claimed.story_id, pickup_count=claimed.pickup_count)
-            self.start(record, since=since, pickup_count=claimed.pickup_count)
-
-    def _lease_request(self) -> storage_pb2.LeaseRequest:
-        request = storage_pb2.LeaseRequest()
-        request.duration.FromNanoseconds(int(self._settings.lease_seconds * 1e9))
-        return request
-
     def _ended(self, story_id: str, run: Run, task: "asyncio.Task[None]") -> None:
         if (present := self._runs.get(story_id)) is not None and present[0] is run:
             if self.full:
-                self._place_free.set()
+                self.place_free.set()
             del self._runs[story_id]
         if not task.cancelled() and (error := task.exception()) is not None:
             # The lease runs out soon and the story is picked up again, a bounded number of times.

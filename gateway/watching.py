@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from gateway.audio_buffer import MAX_PIECE, AudioBuffer, Piece
+from gateway.claiming import Claimer
 from gateway.cursor import Cursor, R
 from gateway.followed import ENDED, FollowedStories
 from gateway.live_story import End, LiveStory
@@ -22,6 +23,7 @@ class Sources:
     """Where watchers see stories: those made here, those followed, and storage."""
 
     runs: Runs
+    claimer: Claimer
     followed: FollowedStories
     storage: StorageClient
     buffer: AudioBuffer
@@ -36,6 +38,7 @@ class Watching(Generic[R]):
         self._owner = owner
         self._include_audio = include_audio
         self._runs = sources.runs
+        self._claimer = sources.claimer
         self._followed = sources.followed
         self._storage = sources.storage
         self._buffer = sources.buffer
@@ -70,7 +73,7 @@ class Watching(Generic[R]):
             # Only the full view has the segments.
             record = await self._storage.get_story(story_id, view=common_pb2.STORY_VIEW_FULL)
         elif not record.run.HasField("lease_expire_time"):
-            await self._runs.adopt([story_id])
+            await self._claimer.adopt([story_id])
         if record.story.state in ENDED:
             if self._gone and record.story.audio.audio_id == self._gone:
                 raise _lost()

@@ -61,7 +61,7 @@ class Storage:
 
 
 class Runs:
-    """Plays the runs of this gateway."""
+    """Plays the runs of this gateway, and what takes stories up."""
 
     def __init__(self) -> None:
         self.tokens: dict[str, int] = {}
@@ -90,7 +90,7 @@ class Runs:
 async def following(storage: Storage, runs: Runs, *, interval: float = 0.01) -> AsyncIterator[FollowedStories]:
     """A follower at work."""
     stories = FollowedStories()
-    task = asyncio.create_task(Follower(storage, runs, stories, interval=interval).run())
+    task = asyncio.create_task(Follower(storage, runs, runs, stories, interval=interval).run())
     try:
         yield stories
     finally:

@@ -64,7 +64,7 @@ class House:
         """A watcher with audio."""
         cursor = Cursor(Response, "s", **{"text_offset": 0, "audio_id": "", "audio_offset": 0, **position})
         house: Any = self
-        sources = Sources(house, FollowedStories(), house, AudioBuffer(self), heartbeat)
+        sources = Sources(house, house, FollowedStories(), house, AudioBuffer(self), heartbeat)
         return Watching(cursor, sources, owner="o", include_audio=True).responses()
 
 

@@ -1,0 +1,81 @@
+"""Claims orphaned stories and starts a run for each: those that are watched at once, all others by a poller."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from gateway.runs import Runs
+from gateway.siblings import SIBLING_ERRORS, classify
+from gateway.storage_client import StorageClient
+from servicekit.context import RequestContext, bound
+from servicekit.failures import log_defect
+from servicekit.ids import new_id
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+
+CLAIM_AT_ONCE: Final = 20
+MOST_NAMED: Final = 100
+"""Stories that one claim can name."""
+
+log = structlog.get_logger(__name__)
+
+
+class Claimer:
+    """Takes the leases of stories that no run holds."""
+
+    def __init__(self, storage: StorageClient, runs: Runs, *, interval_seconds: float) -> None:
+        self._storage = storage
+        self._runs = runs
+        self._interval_seconds = interval_seconds
+
+    async def run(self) -> None:
+        """Polls for orphaned stories until cancelled, and at once where a run ends at a full gateway."""
+        while True:
+            try:
+                claimed = CLAIM_AT_ONCE
+                while claimed == CLAIM_AT_ONCE and (room := self._room()):
+                    with bound(RequestContext(request_id=new_id(), owner="local")):
+                        claimed = await self._claim(storage_pb2.ClaimStoriesRequest(max_count=room))
+            except SIBLING_ERRORS as error:
+                log.warning("pick_up_failed", reason=classify(error).error.reason)
+            except Exception as error:  # noqa: BLE001 - a defect in one round must not end the poller
+                log_defect(error)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._interval_seconds):
+                    await self._runs.place_free.wait()
+            self._runs.place_free.clear()
+
+    async def adopt(self, story_ids: Sequence[str]) -> None:
+        """Takes up those of the stories that no run holds, at once, as far as there is room."""
+        if room := self._room():
+            request = storage_pb2.ClaimStoriesRequest(max_count=room, story_ids=story_ids[:MOST_NAMED])
+            try:
+                await self._claim(request)
+            except SIBLING_ERRORS as error:
+                # The poller finds them.
+                log.warning("stories_not_adopted", reason=classify(error).error.reason)
+
+    def _room(self) -> int:
+        return min(CLAIM_AT_ONCE, self._runs.room)
+
+    async def _claim(self, request: storage_pb2.ClaimStoriesRequest) -> int:
+        request.lease.CopyFrom(self._runs.new_lease())
+        since = self._runs.now()
+        answer = await self._storage.claim(request)
+        for claimed in answer.stories:
+            with bound(RequestContext(request_id=new_id(), owner=claimed.owner)):
+                try:
+                    await self._take_up(claimed, since)
+                except SIBLING_ERRORS as error:
+                    # Deleted meanwhile, or storage went away: one story must not hold the others up.
+                    log.warning("story_not_taken_up", story_id=claimed.story_id, reason=classify(error).error.reason)
+        return len(answer.stories)
+
+    async def _take_up(self, claimed: storage_pb2.ClaimedStory, since: float) -> None:
+        record = await self._storage.get_story(claimed.story_id, view=common_pb2.STORY_VIEW_FULL)
+        if record.run.lease_token == claimed.lease_token:
+            log.info("story_picked_up", story_id=claimed.story_id, pickup_count=claimed.pickup_count)
+            self._runs.start(record, since=since, pickup_count=claimed.pickup_count)
