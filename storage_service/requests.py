@@ -1,6 +1,5 @@
 """What is wrong with a request, all of it at once."""
 
-import re
 from collections.abc import Collection
 from typing import Final
 
@@ -8,15 +7,13 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from servicekit.validation import Violations
-from storage_service import states
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
-KEY: Final = re.compile(r"[0-9a-f]{64}")
-"""Of a segment."""
-
 _LONGEST_LEASE: Final = 3_600 * 1_000_000
-_MOST_PER_BATCH: Final = 1_000
+MAX_PER_BATCH: Final = 1_000
+"""Stories in a request about many."""
+
 _KINDS: Final = frozenset(common_pb2.StoryKind.values())
 _STATES: Final = frozenset(common_pb2.StoryState.values()) - {common_pb2.STORY_STATE_UNSPECIFIED}
 _NOT_YET: Final = (
@@ -116,27 +113,11 @@ def check_claim(request: storage_pb2.ClaimStoriesRequest) -> None:
     found.raise_if_any()
 
 
-def check_checkpoints(request: storage_pb2.CheckpointStoriesRequest) -> None:
-    """Raises VALIDATION_FAILED."""
-    found = Violations()
-    _check_duration(found, "lease_duration", request.lease_duration)
-    count = len(request.checkpoints)
-    if found.check(1 <= count <= _MOST_PER_BATCH, "checkpoints", f"must have 1 to {_MOST_PER_BATCH} entries"):
-        for index, checkpoint in enumerate(request.checkpoints):
-            _check_checkpoint(found, f"checkpoints[{index}]", checkpoint)
-        found.check(
-            len({checkpoint.story_id for checkpoint in request.checkpoints}) == count,
-            "checkpoints",
-            "must name each story once",
-        )
-    found.raise_if_any()
-
-
 def check_release(request: storage_pb2.ReleaseStoriesRequest) -> None:
     """Raises VALIDATION_FAILED."""
     found = Violations()
     count = len(request.leases)
-    if found.check(1 <= count <= _MOST_PER_BATCH, "leases", f"must have 1 to {_MOST_PER_BATCH} entries"):
+    if found.check(1 <= count <= MAX_PER_BATCH, "leases", f"must have 1 to {MAX_PER_BATCH} entries"):
         for index, lease in enumerate(request.leases):
             found.check_uuid7(f"leases[{index}].story_id", lease.story_id)
             found.check(lease.lease_token >= 1, f"leases[{index}].lease_token", "must be 1 or more")
@@ -156,7 +137,7 @@ def check_follow(request: storage_pb2.FollowStoriesRequest) -> None:
     """Raises VALIDATION_FAILED."""
     found = Violations()
     count = len(request.positions)
-    if found.check(1 <= count <= _MOST_PER_BATCH, "positions", f"must have 1 to {_MOST_PER_BATCH} entries"):
+    if found.check(1 <= count <= MAX_PER_BATCH, "positions", f"must have 1 to {MAX_PER_BATCH} entries"):
         for index, position in enumerate(request.positions):
             found.check_uuid7(f"positions[{index}].story_id", position.story_id)
             found.check_uuid7(f"positions[{index}].audio_id", position.audio_id, required=False)
@@ -224,7 +205,7 @@ def check_repeat(found: Violations, prefix: str, request_id: str, fingerprint: b
 
 def check_lease(found: Violations, field: str, lease: storage_pb2.LeaseRequest) -> None:
     """Notes what is wrong with a lease."""
-    _check_duration(found, f"{field}.duration", lease.duration)
+    check_duration(found, f"{field}.duration", lease.duration)
 
 
 def _check_new_story(found: Violations, story: common_pb2.Story) -> None:
@@ -236,43 +217,10 @@ def _check_new_story(found: Violations, story: common_pb2.Story) -> None:
     found.check_uuid7("story.child_id", story.child_id, required=False)
     found.check_uuid7("story.hero_id", story.hero_id, required=False)
     found.check_uuid7("story.parent_story_id", story.parent_story_id, required=False)
-    _check_parts(found, "story.embedded_parts", story.embedded_parts)
+    check_parts(found, "story.embedded_parts", story.embedded_parts)
     given = {field.name for field, _ in story.ListFields()}
     for name in _NOT_YET:
         found.check(name not in given, f"story.{name}", "must be empty in a new story")
-
-
-def _check_checkpoint(found: Violations, field: str, checkpoint: storage_pb2.StoryCheckpoint) -> None:
-    found.check_uuid7(f"{field}.story_id", checkpoint.story_id)
-    found.check(checkpoint.lease_token >= 1, f"{field}.lease_token", "must be 1 or more")
-    found.check(
-        not checkpoint.state or checkpoint.state in states.RUN_STATES,
-        f"{field}.state",
-        "must be WRITING, NARRATING, READY, READY_WITHOUT_AUDIO, FAILED, CANCELLED or unset",
-    )
-    if checkpoint.HasField("title"):
-        found.text_bounds(f"{field}.title", checkpoint.title, least=1, most=500)
-    if checkpoint.HasField("text"):
-        found.check(checkpoint.text.offset >= 0, f"{field}.text.offset", "must not be negative")
-        found.check("\0" not in checkpoint.text.text, f"{field}.text.text", "must not contain NUL")
-    if checkpoint.HasField("narration"):
-        found.check_uuid7(f"{field}.narration.audio_id", checkpoint.narration.audio_id)
-    for index, segment in enumerate(checkpoint.segments):
-        _check_segment(found, f"{field}.segments[{index}]", segment)
-    for index, attempt in enumerate(checkpoint.attempts):
-        found.check_uuid7(f"{field}.attempts[{index}].attempt_id", attempt.attempt_id)
-    for index, problem in enumerate(checkpoint.problems):
-        found.check(problem.reason, f"{field}.problems[{index}].reason", "must be given")
-    _check_parts(found, f"{field}.embedded_parts", checkpoint.embedded_parts)
-
-
-def _check_segment(found: Violations, field: str, segment: common_pb2.Segment) -> None:
-    found.check(segment.index >= 0, f"{field}.index", "must not be negative")
-    found.check(KEY.fullmatch(segment.key), f"{field}.key", "must have 64 hexadecimal digits, in lower case")
-    found.check(len(segment.sha256) == 32, f"{field}.sha256", "must have 32 bytes")
-    found.check(0 <= segment.text.start <= segment.text.end, f"{field}.text", "must be a range from 0 on")
-    found.check(0 <= segment.audio.start < segment.audio.end, f"{field}.audio", "must be a range of bytes from 0 on")
-    found.check(segment.duration.ToMicroseconds() >= 0, f"{field}.duration", "must not be negative")
 
 
 def _check_texts(found: Violations, field: str, texts: Collection[str]) -> None:
@@ -281,13 +229,15 @@ def _check_texts(found: Violations, field: str, texts: Collection[str]) -> None:
             found.text_bounds(f"{field}[{index}]", text, least=1, most=100)
 
 
-def _check_parts(found: Violations, field: str, parts: Collection[str]) -> None:
+def check_parts(found: Violations, field: str, parts: Collection[str]) -> None:
+    """Notes what is wrong with names of embedded parts."""
     if found.check(len(parts) <= 20, field, "must have at most 20 entries"):
         for index, part in enumerate(parts):
             found.check_token(f"{field}[{index}]", part, required=True)
 
 
-def _check_duration(found: Violations, field: str, duration: Duration) -> None:
+def check_duration(found: Violations, field: str, duration: Duration) -> None:
+    """Notes what is wrong with the duration of a lease."""
     found.check(0 < duration.ToMicroseconds() <= _LONGEST_LEASE, field, "must be above 0 and at most 1 hour")
 
 

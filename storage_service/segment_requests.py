@@ -3,8 +3,8 @@
 from typing import Final
 
 from servicekit.validation import Violations
+from storage_service.checkpoint_requests import KEY
 from storage_service.errors import field_error
-from storage_service.requests import KEY
 from tale.storage.v1 import segment_pb2
 
 _MAX_LOOKUPS: Final = 1_000

@@ -11,6 +11,7 @@ from storage_service import requests
 from storage_service.audio.finishing import AudioFinisher
 from storage_service.audio.library import AudioLibrary
 from storage_service.bounds import chunks_of, within_bounds
+from storage_service.checkpoint_requests import check_checkpoints
 from storage_service.errors import field_error
 from storage_service.paging import from_token, to_token
 from storage_service.ports import StoryStore
@@ -140,7 +141,7 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     ) -> storage_pb2.CheckpointStoriesResponse:
         """Stores what runs have made."""
         del context
-        requests.check_checkpoints(request)
+        check_checkpoints(request)
         results = await self._stories.checkpoint(request.lease_duration.ToMicroseconds(), request.checkpoints)
         return storage_pb2.CheckpointStoriesResponse(results=results)
 
