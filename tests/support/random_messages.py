@@ -34,6 +34,8 @@ VALUES: Final[dict[int, tuple[object, ...]]] = {
     FieldDescriptor.CPPTYPE_DOUBLE: FLOATS,
     FieldDescriptor.CPPTYPE_FLOAT: FLOATS,
     FieldDescriptor.CPPTYPE_INT64: LONGS,
+    FieldDescriptor.CPPTYPE_UINT32: (0, 1, 100, 2**32 - 1),
+    FieldDescriptor.CPPTYPE_UINT64: (0, 1, 100, 2**64 - 1),
 }
 
 
