@@ -16,7 +16,7 @@ _HEX: Final = "must have 64 hexadecimal digits, in lower case"
 def check_find(request: segment_pb2.FindSegmentsRequest) -> None:
     """Raises VALIDATION_FAILED."""
     found = Violations()
-    if found.check(len(request.lookups) <= _MAX_LOOKUPS, "lookups", f"must have at most {_MAX_LOOKUPS} entries"):
+    if found.check(1 <= len(request.lookups) <= _MAX_LOOKUPS, "lookups", f"must have 1 to {_MAX_LOOKUPS} entries"):
         for index, lookup in enumerate(request.lookups):
             found.check(KEY.fullmatch(lookup.key), f"lookups[{index}].key", _HEX)
             found.check_uuid7(f"lookups[{index}].story_id", lookup.story_id, required=False)

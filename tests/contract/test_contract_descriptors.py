@@ -65,6 +65,7 @@ SERVED_BY: Final[Mapping[str, Callable[[Path], AbstractAsyncContextManager[App]]
     "tale.common.v1.StatusService": _story,
     "tale.gateway.v1.GatewayService": _gateway,
     "tale.profile.v1.ProfileService": _storage,
+    "tale.storage.v1.SegmentService": _storage,
     "tale.storage.v1.StorageService": _storage,
     "tale.story.v1.StoryService": _story,
     "tale.voice.v1.VoiceService": _voice,

@@ -15,13 +15,13 @@ from servicekit.calls import CallTracker
 from servicekit.errors import not_found
 from servicekit.interceptor import CallInterceptor
 from tale.common.v1 import status_pb2
-from tale.storage.v1 import storage_pb2
+from tale.storage.v1 import segment_pb2
 from tale.story.v1 import story_pb2
 from tale.voice.v1 import voice_pb2
 
 _UNARY = status_pb2.DESCRIPTOR.services_by_name["StatusService"].methods_by_name["GetStatus"]
 _OUT = story_pb2.DESCRIPTOR.services_by_name["StoryService"].methods_by_name["GenerateStory"]
-_IN = storage_pb2.DESCRIPTOR.services_by_name["StorageService"].methods_by_name["WriteAudio"]
+_IN = segment_pb2.DESCRIPTOR.services_by_name["SegmentService"].methods_by_name["PutSegment"]
 _BOTH = voice_pb2.DESCRIPTOR.services_by_name["VoiceService"].methods_by_name["SynthesizeSpeech"]
 _ALL = pytest.mark.parametrize("method", [_UNARY, _OUT, _IN, _BOTH], ids=["unary", "out", "in", "both"])
 
@@ -32,7 +32,7 @@ def _empty(method: MethodDescriptor) -> Message:
     if method is _OUT:
         return story_pb2.GenerateStoryRequest()
     if method is _IN:
-        return storage_pb2.WriteAudioRequest()
+        return segment_pb2.PutSegmentRequest()
     return voice_pb2.SynthesizeSpeechRequest()
 
 
@@ -173,15 +173,15 @@ async def test_a_stream_of_responses_arrives(writes: bool, with_kit: bool) -> No
 @pytest.mark.parametrize("with_kit", [False, True])
 async def test_a_stream_of_requests_arrives(with_kit: bool) -> None:
     """Every request reaches the handler, and the end of them."""
-    requests = [storage_pb2.WriteAudioRequest(chunk=storage_pb2.AudioPiece(data=bytes([n]))) for n in range(3)]
+    requests = [segment_pb2.PutSegmentRequest(chunk=bytes([n])) for n in range(3)]
 
-    async def gather(stream: AsyncIterator[Message], _context: object) -> storage_pb2.WriteAudioResponse:
+    async def gather(stream: AsyncIterator[Message], _context: object) -> segment_pb2.PutSegmentResponse:
         assert requests == [request async for request in stream]
-        return storage_pb2.WriteAudioResponse()
+        return segment_pb2.PutSegmentResponse()
 
     outcome = await _call(gather, _IN, requests, with_kit=with_kit)
 
-    assert (grpc.StatusCode.OK, [storage_pb2.WriteAudioResponse()]) == (outcome.code, outcome.responses)
+    assert (grpc.StatusCode.OK, [segment_pb2.PutSegmentResponse()]) == (outcome.code, outcome.responses)
 
 
 @pytest.mark.parametrize("with_kit", [False, True])

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -329,11 +330,11 @@ async def test_a_stand_in_that_others_keep_true_is_understood(tmp_path: Path) ->
 
 
 async def test_a_story_can_be_streamed_without_a_chunk_boundary_in_sight(writing: Desk) -> None:
-    """One event or a thousand: the same sentences."""
+    """One event or a thousand: the same text, and what is no text in the same order."""
     writing.upstream.answer(story(WHOLE, size=1), story(WHOLE, size=10_000), stream(*pieces(WHOLE, 1)), error(400))
     one, other = await writing.tell(model="chunk/one"), await writing.tell(model="chunk/two")
     cut = await writing.tell(model="chunk/three", fallback_models=["chunk/four"])
 
     assert TEXT == one.text == other.text
-    assert one.events == other.events
+    assert [kind for kind, _ in groupby(one.events)] == [kind for kind, _ in groupby(other.events)]
     assert TEXT.startswith(cut.text)
