@@ -19,25 +19,31 @@ help: ## Lists what can be made
 
 setup: .venv/.ready-dev ## Makes .venv with everything at its locked version
 
+# Brings $(2) into the environment $(1). uv is quick; pip does it where uv finds no index, since it does not read pip's
+# configuration.
+install = { $(1)/bin/python -m pip install --quiet --require-hashes --requirement requirements/uv.txt && \
+	$(1)/bin/python -m uv pip install --quiet --python $(1)/bin/python --require-hashes --requirement $(2) 2>/dev/null || \
+	$(1)/bin/python -m pip install --quiet --require-hashes --requirement $(2); }
+
 # An interrupted set-up leaves no stamp and is done again, from the beginning where not even pip is there yet.
-.venv/.ready: requirements/cluster.txt pyproject.toml
+.venv/.ready: requirements/cluster.txt requirements/uv.txt pyproject.toml
 	@[[ -n "$(PYTHON)" ]] || { echo "Python 3.11 or newer is needed; name one with make PYTHON=/path/to/python3 setup" >&2; exit 1; }
-	@echo "Setting up .venv (a minute or two, once) …"
+	@echo "Setting up .venv (once) …"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/cluster.txt
+	@$(call install,.venv,requirements/cluster.txt)
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # The tests want more: checkers, and Node for the servers that stand in for the paid APIs.
 .venv/.ready-dev: .venv/.ready requirements/dev.txt tests/upstreams/package-lock.json
-	@echo "Adding what the tests need (a minute or two, once) …"
-	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
+	@echo "Adding what the tests need (once) …"
+	@$(call install,.venv,requirements/dev.txt)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --prefix tests/upstreams
 	@touch $@
 
 .venv-stubs/.ready: requirements/stubs.txt
 	@.venv-stubs/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv-stubs
-	@.venv-stubs/bin/python -m pip install --quiet --require-hashes --requirement requirements/stubs.txt
+	@$(call install,.venv-stubs,requirements/stubs.txt)
 	@touch $@
 
 # Only what stands on the command line counts: NAME and the like are often set in an environment for other ends.

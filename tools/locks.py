@@ -18,6 +18,7 @@ _TESTED = "--constraint=requirements/dev.txt"
 LOCKS = {
     "dev.txt": ("pyproject.toml", "--all-extras"),
     "stubs.txt": ("requirements/stubs.in",),
+    "uv.txt": ("requirements/uv.in", _TESTED),
     "cluster.txt": ("pyproject.toml", "--extra=cluster", "--extra=build", _TESTED),
     "gateway.txt": ("pyproject.toml", "--extra=gateway", _TESTED),
     "story.txt": ("pyproject.toml", "--extra=story", _TESTED),
