@@ -8,7 +8,7 @@ from typing import Final
 from servicekit.app import Description
 from servicekit.metrics import Metrics
 from servicekit.resilience.manager import BreakerManager
-from storage_service.audio.composing import StreamedComposer
+from storage_service.audio.finishing import StreamedComposer
 from storage_service.embedded.database import Database
 from storage_service.embedded.exchange_store import SqliteExchangeStore
 from storage_service.embedded.object_notes import SqliteObjectNotes

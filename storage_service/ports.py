@@ -156,9 +156,6 @@ class SegmentStore(Protocol):
         Of hits the use is noted where the story exists, and `last_used` is set where it is older than a minute.
         """
 
-    async def prepare(self, key: str, story_id: str) -> segment_pb2.StoredSegment | None:
-        """The segment where it is stored (as `find` does); STORY_NOT_FOUND where `story_id` is given and unknown."""
-
     async def add(self, segment: segment_pb2.StoredSegment, key: ObjectKey, story_id: str) -> Added:
         """Stores a segment whose bytes are the object `key`, and notes its use unless `story_id` is "".
 
@@ -169,10 +166,10 @@ class SegmentStore(Protocol):
     async def get(self, segment_key: str) -> FoundSegment | None:
         """A segment and where its bytes are; `last_used` stays."""
 
-    async def drop(self, segment_key: str, key: ObjectKey) -> None:
+    async def drop(self, segment_key: str, key: ObjectKey) -> bool:
         """Removes a segment whose bytes are lost, so that it can be stored anew; its object becomes DELETED.
 
-        Does nothing where the segment has other bytes by now.
+        Does nothing where the segment has other bytes by now, and returns False.
         """
 
     async def evict(self, down_to: int) -> Evicted:
@@ -273,12 +270,12 @@ class Upload(Protocol):
         """
 
 
-class BlobLostError(Exception):
-    """The bytes of `blob` are missing or damaged."""
+class BlobsLostError(Exception):
+    """The bytes of `blobs` are missing or damaged."""
 
-    def __init__(self, blob: Blob) -> None:
-        super().__init__(blob.key.path)
-        self.blob = blob
+    def __init__(self, blobs: Sequence[Blob]) -> None:
+        super().__init__(*(blob.key.path for blob in blobs))
+        self.blobs = blobs
 
 
 class Composer(Protocol):
@@ -287,7 +284,8 @@ class Composer(Protocol):
     async def compose(self, key: ObjectKey, blobs: Sequence[Blob], *, content_type: str) -> Digest:
         """Stores the bytes of `blobs`, one after the other, as the object `key`; size and hash of all of them.
 
-        On return they survive the process. Each blob is verified; raises BlobLostError, and stores nothing then.
+        On return they survive the process. Each blob is verified; raises BlobsLostError with all that are lost, and
+        stores nothing then.
         """
 
 

@@ -46,10 +46,6 @@ class SegmentServicer(segment_pb2_grpc.SegmentServiceServicer):
                 raise field_error("header", "must come first")
             header = first.header
             segment_requests.check_put(header)
-            stored = await self._segments.find_or_check(header.segment.key, header.story_id)
-            if stored is not None:
-                await _hear_out(pieces)
-                return segment_pb2.PutSegmentResponse(segment=stored, created=False)
             stored, created = await self._segments.put(header.segment, header.story_id, pieces)
             return segment_pb2.PutSegmentResponse(segment=stored, created=created)
         except UploadStalledError:

@@ -2,14 +2,18 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Final
 
-from servicekit.errors import wrong_state
+import grpc
+
+from servicekit.errors import DomainError, wrong_state
 from storage_service.audio.noted import NotedObjects
 from storage_service.audio.segments import SegmentLibrary
-from storage_service.errors import audio_too_large, segment_lost
-from storage_service.ports import BlobLostError, Composer, StoryStore
-from storage_service.records import Blob, Digest, Manifest, ObjectKind, StoredAudio
+from storage_service.errors import audio_too_large
+from storage_service.messages import narrated_audio
+from storage_service.ports import BlobsLostError, Composer, ObjectStore, StoryStore
+from storage_service.records import Blob, Digest, Manifest, ObjectKey, ObjectKind, StoredAudio
 from tale.common.v1 import common_pb2
 
 _INCOMPLETE: Final = "The narration cannot be finished: "
@@ -37,24 +41,55 @@ class AudioFinisher:
         """Composes a narration and makes it the audio of its story; the audio as stored, without segments.
 
         Raises STORY_NOT_FOUND, LEASE_LOST, WRONG_STATE (the manifest does not cover the whole text), AUDIO_TOO_LARGE,
-        and SEGMENT_LOST where bytes of a segment are missing or damaged: the segment is dropped then.
+        and SEGMENT_LOST where bytes of segments are missing or damaged: all such segments are dropped then.
         """
         found = await self._stories.manifest(story_id, lease_token, audio_id)
         if isinstance(found, StoredAudio):
             return found.audio
         _check_whole(found)
-        blobs = _blobs(found)
-        if sum(blob.size for blob in blobs) > self._max_bytes:
+        if sum(part.size for part in found.parts) > self._max_bytes:
             raise audio_too_large(self._max_bytes)
         async with self._objects.new(ObjectKind.AUDIO) as key:
-            try:
-                digest = await self._composer.compose(key, blobs, content_type=found.header.content_type)
-            except BlobLostError as error:
-                lost = next(part.segment_key for part in found.parts if part.blob == error.blob)
-                raise await self._segments.lost(lost, error.blob.key) from error
+            digest = await self._compose(key, found)
             attached = await self._stories.attach_audio(story_id, lease_token, _audio(found, digest), key)
         await self._objects.drop(attached.dropped)
         return attached.audio
+
+    async def _compose(self, key: ObjectKey, manifest: Manifest) -> Digest:
+        lost = [part for part in manifest.parts if part.blob is None]
+        blobs = [part.blob for part in manifest.parts if part.blob is not None]
+        try:
+            digest = await self._composer.compose(key, blobs, content_type=manifest.header.content_type)
+        except BlobsLostError as error:
+            lost += [part for part in manifest.parts if part.blob in error.blobs]
+        if lost:
+            raise await self._segments.lost(lost)
+        return digest
+
+
+class StreamedComposer:
+    """Composes between any two object stores; see Composer. A block of a segment at a time is in memory."""
+
+    def __init__(self, segments: ObjectStore, audio: ObjectStore) -> None:
+        self._segments = segments
+        self._audio = audio
+
+    async def compose(self, key: ObjectKey, blobs: Sequence[Blob], *, content_type: str) -> Digest:
+        """Writes the blobs one after the other."""
+        lost: list[Blob] = []
+        async with self._audio.upload(key, content_type=content_type) as upload:
+            for blob in blobs:
+                try:
+                    async with aclosing(self._segments.read(blob)) as blocks:
+                        async for block in blocks:
+                            await upload.write(block)
+                except DomainError as error:
+                    if error.code is not grpc.StatusCode.DATA_LOSS:
+                        raise
+                    lost.append(blob)
+            if lost:
+                raise BlobsLostError(lost)
+            return await upload.publish()
 
 
 def _check_whole(manifest: Manifest) -> None:
@@ -72,28 +107,8 @@ def _check_whole(manifest: Manifest) -> None:
         )
 
 
-def _blobs(manifest: Manifest) -> Sequence[Blob]:
-    blobs: list[Blob] = []
-    for part in manifest.parts:
-        if part.blob is None:
-            raise segment_lost(part.segment_key)
-        blobs.append(part.blob)
-    return blobs
-
-
 def _audio(manifest: Manifest, digest: Digest) -> common_pb2.StoryAudio:
-    header = manifest.header
-    audio = common_pb2.StoryAudio(
-        audio_id=header.audio_id,
-        content_type=header.content_type,
-        size_bytes=digest.size,
-        sha256=digest.sha256,
-        provider=header.provider,
-        voice_id=header.voice_id,
-        model_id=header.model_id,
-        audio_format=header.audio_format,
-    )
-    audio.duration.FromMicroseconds(sum(segment.duration.ToMicroseconds() for segment in manifest.segments))
+    audio = narrated_audio(manifest.header, manifest.segments[-1], size=digest.size, sha256=digest.sha256)
     spoken_by = Counter(segment.provider for segment in manifest.segments)
     audio.metadata.update({"segments_by_provider": dict(sorted(spoken_by.items()))})
     return audio

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Final
 
@@ -11,10 +11,11 @@ import grpc
 import structlog
 
 from servicekit.errors import DomainError
+from servicekit.patience import Patience
 from storage_service.audio.noted import NotedObjects
 from storage_service.errors import UploadStalledError, check_digest, field_error, segment_lost, segment_not_found
 from storage_service.ports import ObjectStore, SegmentStore, Upload
-from storage_service.records import Digest, FoundSegment, ObjectKey, ObjectKind, Part
+from storage_service.records import Digest, FoundSegment, ObjectKind, Part
 from tale.storage.v1 import segment_pb2
 
 _log: Final = structlog.stdlib.get_logger("storage_service.audio")
@@ -54,10 +55,6 @@ class SegmentLibrary:
         """The segments that are stored."""
         return await self._segments.find(lookups)
 
-    async def find_or_check(self, key: str, story_id: str) -> segment_pb2.StoredSegment | None:
-        """The segment where it is stored; STORY_NOT_FOUND where the story is not there."""
-        return await self._segments.prepare(key, story_id)
-
     async def put(
         self, segment: segment_pb2.StoredSegment, story_id: str, pieces: AsyncIterator[segment_pb2.PutSegmentRequest]
     ) -> tuple[segment_pb2.StoredSegment, bool]:
@@ -69,7 +66,8 @@ class SegmentLibrary:
         async with self._objects.new(ObjectKind.SEGMENT) as key:
             async with self._files.upload(key) as upload:
                 announced = Digest(segment.size_bytes, segment.sha256)
-                await self._receive(upload, pieces, announced)
+                async with _in_time(pieces, self._idle_seconds) as timely:
+                    await self._receive(upload, timely, announced)
                 await upload.publish(announced)
             added = await self._segments.add(segment, key, story_id)
         if not added.created:
@@ -96,16 +94,15 @@ class SegmentLibrary:
         except DomainError as error:
             if error.code is not grpc.StatusCode.DATA_LOSS:
                 raise
-            raise await self.lost(part.segment_key, part.blob.key) from error
+            raise await self.lost([part]) from error
 
-    async def lost(self, segment_key: str, key: ObjectKey) -> DomainError:
-        """Drops a segment whose bytes are missing or damaged, so that it is stored anew; the error that says so."""
-        found = await self._segments.get(segment_key)
-        # Else it was evicted or deleted a moment ago.
-        if found is not None and found.blob.key == key:
-            _log.error("the bytes of a segment are missing or damaged", key=segment_key)
-            await self._segments.drop(segment_key, key)
-        return segment_lost(segment_key)
+    async def lost(self, parts: Sequence[Part]) -> DomainError:
+        """Drops segments whose bytes are missing or damaged, so that they are stored anew; the error that says so."""
+        for part in parts:
+            # One that is not dropped was evicted or deleted a moment ago.
+            if part.blob is not None and await self._segments.drop(part.segment_key, part.blob.key):
+                _log.error("the bytes of a segment are missing or damaged", key=part.segment_key)
+        return segment_lost(parts[0].segment_key)
 
     async def make_room(self) -> None:
         """Evicts segments where there are more than the bound. One eviction runs at a time."""
@@ -129,7 +126,7 @@ class SegmentLibrary:
         self, upload: Upload, pieces: AsyncIterator[segment_pb2.PutSegmentRequest], announced: Digest
     ) -> None:
         received = 0
-        while (piece := await self._next(pieces)) is not None:
+        async for piece in pieces:
             match piece.WhichOneof("piece"):
                 case "chunk":
                     # Taken out once: each look at the field copies it.
@@ -141,7 +138,7 @@ class SegmentLibrary:
                         check_digest(replace(announced, size=received), announced)
                     await upload.write(chunk)
                 case "commit":
-                    if await self._next(pieces) is not None:
+                    if await anext(pieces, None) is not None:
                         raise field_error("commit", "must come last")
                     check_digest(replace(announced, size=received), announced)
                     return
@@ -151,9 +148,26 @@ class SegmentLibrary:
                     raise field_error("piece", "must be given")
         raise field_error("commit", "must be given; nothing is stored without it")
 
-    async def _next(self, pieces: AsyncIterator[segment_pb2.PutSegmentRequest]) -> segment_pb2.PutSegmentRequest | None:
-        try:
-            async with asyncio.timeout(self._idle_seconds):
-                return await anext(pieces, None)
-        except TimeoutError:
-            raise UploadStalledError from None
+
+@asynccontextmanager
+async def _in_time(
+    pieces: AsyncIterator[segment_pb2.PutSegmentRequest], seconds: float
+) -> AsyncGenerator[AsyncIterator[segment_pb2.PutSegmentRequest], None]:
+    """The pieces, for each of which the block waits at most `seconds`; UPLOAD_STALLED."""
+    patience = Patience(seconds)
+
+    async def timed() -> AsyncGenerator[segment_pb2.PutSegmentRequest, None]:
+        patience.begin()
+        async for piece in pieces:
+            patience.end()
+            yield piece
+            patience.begin()
+        patience.end()
+
+    try:
+        async with patience:
+            yield timed()
+    except TimeoutError:
+        if not patience.lost:
+            raise
+        raise UploadStalledError from None

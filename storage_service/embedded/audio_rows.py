@@ -1,7 +1,6 @@
 """What the database knows of the audio of stories."""
 
 import sqlite3
-from collections.abc import Iterator
 from typing import Final
 
 from servicekit.errors import wrong_state
@@ -10,6 +9,7 @@ from storage_service.embedded.object_rows import mark_stored
 from storage_service.embedded.rows import load_facts
 from storage_service.embedded.segment_rows import to_blob
 from storage_service.errors import lease_lost, story_not_found
+from storage_service.messages import narrated_audio
 from storage_service.records import (
     Attached,
     Blob,
@@ -92,7 +92,7 @@ def find_audio(
 ) -> StoredAudio | UnfinishedAudio | None:
     """The audio of a story, finished or in the making; STORY_NOT_FOUND."""
     row = connection.execute(
-        "SELECT narration_audio_id, narration, audio_end, duration FROM stories WHERE id = ? AND owner = ?",
+        "SELECT narration_audio_id, narration FROM stories WHERE id = ? AND owner = ?",
         (story_id, owner),
     ).fetchone()
     if row is None:
@@ -103,17 +103,9 @@ def find_audio(
     if not row["narration_audio_id"] or audio_id not in {"", row["narration_audio_id"]}:
         return None
     header = common_pb2.NarrationHeader.FromString(row["narration"])
-    audio = common_pb2.StoryAudio(
-        audio_id=header.audio_id,
-        content_type=header.content_type,
-        size_bytes=row["audio_end"],
-        provider=header.provider,
-        voice_id=header.voice_id,
-        model_id=header.model_id,
-        audio_format=header.audio_format,
-    )
-    audio.duration.FromMicroseconds(row["duration"])
-    return UnfinishedAudio(audio, list(_parts(connection, story_id, header.audio_id)))
+    parts = connection.execute(_PARTS, (story_id, header.audio_id)).fetchall()
+    last = common_pb2.Segment.FromString(parts[-1]["segment"] if parts else b"")
+    return UnfinishedAudio(narrated_audio(header, last, size=last.audio.end), [_to_part(one) for one in parts])
 
 
 def stored_blob(connection: sqlite3.Connection, story_id: str) -> Blob | None:
@@ -143,10 +135,6 @@ def _held(
             raise lease_lost(story_id) from refused
         raise wrong_state(refused.message) from refused
     return facts, row, None
-
-
-def _parts(connection: sqlite3.Connection, story_id: str, audio_id: str) -> Iterator[Part]:
-    return map(_to_part, connection.execute(_PARTS, (story_id, audio_id)))
 
 
 def _to_part(row: sqlite3.Row) -> Part:

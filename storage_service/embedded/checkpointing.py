@@ -20,7 +20,7 @@ UPDATE stories SET
     state = :state, title = :title, content_length = :content_length, content_complete = :content_complete,
     embedded_parts = :embedded_parts, narration_audio_id = :narration_audio_id,
     narration = coalesce(:narration, narration), segment_count = :segment_count, text_end = :text_end,
-    audio_end = :audio_end, duration = :duration, update_time = :now,
+    audio_end = :audio_end, update_time = :now,
     pickup_count = CASE WHEN :progress THEN 0 ELSE pickup_count END,
     end_time = CASE WHEN :ended THEN :now ELSE end_time END,
     lease_expire_time = :lease_expire_time
@@ -158,7 +158,7 @@ def _advance(
     now: int,
 ) -> None:
     narration, last = advance.narration, advance.segments[-1] if advance.segments else None
-    before = (facts.text_end, facts.audio_end, row["duration"]) if narration is None else (0, 0, 0)
+    before = (facts.text_end, facts.audio_end) if narration is None else (0, 0)
     was = is_found(facts.state, content_complete=facts.content_complete)
     will_be = is_found(advance.state, content_complete=advance.content_complete)
     renamed = advance.title not in {"", facts.title}
@@ -181,7 +181,6 @@ def _advance(
             "segment_count": (facts.segment_count if narration is None else 0) + len(advance.segments),
             "text_end": before[0] if last is None else last.text.end,
             "audio_end": before[1] if last is None else last.audio.end,
-            "duration": before[2] + sum(segment.duration.ToMicroseconds() for segment in advance.segments),
             "progress": advance.progress,
             "ended": expire_time is None,
             "lease_expire_time": expire_time,

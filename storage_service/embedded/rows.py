@@ -25,7 +25,7 @@ WHERE s.id = ? AND s.owner = ?
 
 _FACTS: Final = """
 SELECT s.state, s.revision, s.rating, s.lease_token, s.lease_expire_time, s.narrate, s.title, s.content_length,
-       s.content_complete, s.narration_audio_id, s.narration, s.segment_count, s.text_end, s.audio_end, s.duration,
+       s.content_complete, s.narration_audio_id, s.narration, s.segment_count, s.text_end, s.audio_end,
        s.embedded_parts, a.audio_id AS kept_audio_id
 FROM stories s LEFT JOIN story_audio a ON a.story_id = s.id
 WHERE s.id = ?

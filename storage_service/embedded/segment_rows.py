@@ -66,17 +66,12 @@ def note_use(connection: sqlite3.Connection, story_id: str, key: str) -> None:
     connection.execute(_USE, (story_id, key))
 
 
-def check_story(connection: sqlite3.Connection, story_id: str) -> None:
-    """Raises STORY_NOT_FOUND unless "" or the id of a story is given."""
-    if story_id and not connection.execute("SELECT 1 FROM stories WHERE id = ?", (story_id,)).fetchone():
-        raise story_not_found(story_id)
-
-
 def add_segment(
     connection: sqlite3.Connection, segment: segment_pb2.StoredSegment, key: ObjectKey, story_id: str, now: int
 ) -> Added:
-    """Adds a segment unless there is one of its key."""
-    check_story(connection, story_id)
+    """Adds a segment unless there is one of its key; STORY_NOT_FOUND."""
+    if story_id and not connection.execute("SELECT 1 FROM stories WHERE id = ?", (story_id,)).fetchone():
+        raise story_not_found(story_id)
     known = connection.execute("SELECT segment FROM segments WHERE key = ?", (segment.key,)).fetchone()
     if known is None:
         mark_stored(connection, key)
@@ -106,9 +101,10 @@ def find_digest(connection: sqlite3.Connection, segment_key: str) -> Digest | No
     return None if row is None else Digest(row["size"], row["sha256"])
 
 
-def drop_segment(connection: sqlite3.Connection, segment_key: str, key: ObjectKey) -> None:
-    """Removes a segment whose bytes are this object."""
-    connection.execute("DELETE FROM segments WHERE key = ? AND object_id = ?", (segment_key, key.object_id))
+def drop_segment(connection: sqlite3.Connection, segment_key: str, key: ObjectKey) -> bool:
+    """Removes a segment whose bytes are this object; False where they are another."""
+    dropped = connection.execute("DELETE FROM segments WHERE key = ? AND object_id = ?", (segment_key, key.object_id))
+    return dropped.rowcount > 0
 
 
 def evict_segments(connection: sqlite3.Connection, down_to: int) -> Evicted:

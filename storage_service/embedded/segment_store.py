@@ -1,6 +1,5 @@
 """The SegmentStore in SQLite."""
 
-import sqlite3
 from collections.abc import Sequence
 
 from storage_service.embedded import segment_rows
@@ -21,18 +20,10 @@ class SqliteSegmentStore:
         """Stored segments."""
         now = self._clock.now()
         found, to_note = await self._database.read(lambda connection: segment_rows.look_up(connection, lookups, now))
-        return await self._noted(found, to_note, now)
-
-    async def prepare(self, key: str, story_id: str) -> segment_pb2.StoredSegment | None:
-        """A stored segment, for a story that is there."""
-        now = self._clock.now()
-
-        def work(connection: sqlite3.Connection) -> tuple[dict[str, bytes], list[segment_pb2.SegmentLookup]]:
-            segment_rows.check_story(connection, story_id)
-            return segment_rows.look_up(connection, [segment_pb2.SegmentLookup(key=key, story_id=story_id)], now)
-
-        found, to_note = await self._database.read(work)
-        return next(iter(await self._noted(found, to_note, now)), None)
+        if to_note:
+            gone = await self._database.write(lambda connection: segment_rows.note_uses(connection, to_note, now))
+            found = {key: segment for key, segment in found.items() if key not in gone}
+        return [segment_pb2.StoredSegment.FromString(segment) for segment in found.values()]
 
     async def add(self, segment: segment_pb2.StoredSegment, key: ObjectKey, story_id: str) -> Added:
         """Adds a segment."""
@@ -44,18 +35,10 @@ class SqliteSegmentStore:
         """A segment and its bytes."""
         return await self._database.read(lambda connection: segment_rows.find_segment(connection, segment_key))
 
-    async def drop(self, segment_key: str, key: ObjectKey) -> None:
+    async def drop(self, segment_key: str, key: ObjectKey) -> bool:
         """Removes a lost segment."""
-        await self._database.write(lambda connection: segment_rows.drop_segment(connection, segment_key, key))
+        return await self._database.write(lambda connection: segment_rows.drop_segment(connection, segment_key, key))
 
     async def evict(self, down_to: int) -> Evicted:
         """Makes room."""
         return await self._database.write(lambda connection: segment_rows.evict_segments(connection, down_to))
-
-    async def _noted(
-        self, found: dict[str, bytes], to_note: list[segment_pb2.SegmentLookup], now: int
-    ) -> list[segment_pb2.StoredSegment]:
-        if to_note:
-            gone = await self._database.write(lambda connection: segment_rows.note_uses(connection, to_note, now))
-            found = {key: segment for key, segment in found.items() if key not in gone}
-        return [segment_pb2.StoredSegment.FromString(segment) for segment in found.values()]

@@ -100,7 +100,7 @@ def _close_manifest(connection: sqlite3.Connection, story_id: str, voice: common
     )
     connection.execute(
         "UPDATE stories SET narrate = 1, narration = NULL, narration_audio_id = '', segment_count = 0, text_end = 0,"
-        " audio_end = 0, duration = 0 WHERE id = ?",
+        " audio_end = 0 WHERE id = ?",
         (story_id,),
     )
     connection.execute("UPDATE story_bodies SET voice = ? WHERE story_id = ?", (voice.SerializeToString(), story_id))

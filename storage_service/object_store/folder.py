@@ -13,7 +13,7 @@ import structlog
 from servicekit.settings import ConfigurationError
 from storage_service.errors import audio_corrupt, audio_url_unsupported, storage_unavailable
 from storage_service.object_store.folder_files import NewFile, read_range
-from storage_service.ports import ANY_BYTES, Upload
+from storage_service.ports import ANY_BYTES, BlobsLostError, Upload
 from storage_service.records import Blob, Digest, ObjectKey, ObjectKind, SignedUrl
 
 P = ParamSpec("P")
@@ -131,8 +131,9 @@ class FolderComposer:
         file = self._audio.new_file(key)
 
         def work() -> Digest:
-            for blob in blobs:
-                file.append_copy(self._segments.path_of(blob.key), blob)
+            lost = [blob for blob in blobs if not file.append_copy(self._segments.path_of(blob.key), blob)]
+            if lost:
+                raise BlobsLostError(lost)
             return file.finish([], None)
 
         whole = False

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from storage_service.errors import check_digest
-from storage_service.ports import BlobLostError
 from storage_service.records import Blob, Digest
 
 _STRETCH: Final = 256 << 10
@@ -62,20 +61,21 @@ class NewFile:
             self._close(keep=True)
             return digest
 
-    def append_copy(self, source: Path, blob: Blob) -> None:
-        """Adds the bytes of a file, verified; BlobLostError."""
+    def append_copy(self, source: Path, blob: Blob) -> bool:
+        """Adds the bytes of a file, verified; False where they are missing or damaged: the file is good for nothing."""
         with self._lock:
             try:
                 fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError as error:
-                raise BlobLostError(blob) from error
+            except FileNotFoundError:
+                return False
             try:
                 if os.fstat(fd).st_size != blob.size or self._hash_file(fd, blob.size) != blob.sha256:
-                    raise BlobLostError(blob)
+                    return False
                 _copy(fd, self._opened(), blob.size)
             finally:
                 os.close(fd)
             self._size += blob.size
+            return True
 
     def discard(self) -> None:
         """Removes the file. Where that fails it is left to the removal of its object."""

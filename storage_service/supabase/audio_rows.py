@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from storage_service.messages import narrated_audio
 from storage_service.records import Blob, Manifest, ObjectKey, ObjectKind, Part, StoredAudio, UnfinishedAudio
 from storage_service.supabase.rows import encoded, to_segments
 from storage_service.supabase.wire import from_base64, to_base64, to_text
@@ -33,17 +34,7 @@ def to_unfinished(row: Mapping[str, Any]) -> UnfinishedAudio:
     """Returns audio in the making."""
     header = common_pb2.NarrationHeader.FromString(from_base64(row["header"]))
     last = common_pb2.Segment.FromString(from_base64(row["last"]))
-    audio = common_pb2.StoryAudio(
-        audio_id=header.audio_id,
-        content_type=header.content_type,
-        size_bytes=last.audio.end,
-        provider=header.provider,
-        voice_id=header.voice_id,
-        model_id=header.model_id,
-        audio_format=header.audio_format,
-    )
-    audio.duration.FromMicroseconds(last.start.ToMicroseconds() + last.duration.ToMicroseconds())
-    return UnfinishedAudio(audio, _parts(row["parts"]))
+    return UnfinishedAudio(narrated_audio(header, last, size=last.audio.end), _parts(row["parts"]))
 
 
 def to_manifest(row: Mapping[str, Any]) -> Manifest:

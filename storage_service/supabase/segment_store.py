@@ -26,14 +26,6 @@ class SupabaseSegmentStore:
         found = await self._connection.rpc("find_segments", lookups=given, now=self._connection.now())
         return [_segment(one) for one in found]
 
-    async def prepare(self, key: str, story_id: str) -> segment_pb2.StoredSegment | None:
-        """Returns the segment where it is stored; refuses a story that is not there."""
-        answer = await self._connection.rpc(
-            "prepare_segment", key=key, story_id=story_id or None, now=self._connection.now()
-        )
-        refusals.check(answer, story_id)
-        return None if answer["segment"] is None else _segment(answer["segment"])
-
     async def add(self, segment: segment_pb2.StoredSegment, key: ObjectKey, story_id: str) -> Added:
         """Stores a segment, unless one is stored under its key."""
         answer = await self._connection.rpc(
@@ -60,9 +52,13 @@ class SupabaseSegmentStore:
         key = ObjectKey(ObjectKind.SEGMENT, answer["object_id"])
         return FoundSegment(segment, Blob(key, segment.size_bytes, segment.sha256))
 
-    async def drop(self, segment_key: str, key: ObjectKey) -> None:
+    async def drop(self, segment_key: str, key: ObjectKey) -> bool:
         """Removes a segment whose bytes are lost."""
-        await self._connection.rpc("drop_segment", key=segment_key, object_id=key.object_id, now=self._connection.now())
+        return bool(
+            await self._connection.rpc(
+                "drop_segment", key=segment_key, object_id=key.object_id, now=self._connection.now()
+            )
+        )
 
     async def evict(self, down_to: int) -> Evicted:
         """Removes segments, least recently used first."""

@@ -155,21 +155,6 @@ begin
 end
 $$;
 
--- Before a segment is received for a story (or null): {segment}, which is null where it is not stored yet.
-create function tales.prepare_segment(p_key text, p_story_id uuid, p_now timestamptz default null) returns jsonb
-  language plpgsql
-as $$
-begin
-  if p_story_id is not null and not exists (select from tales.stories where id = p_story_id) then
-    return jsonb_build_object('refused', 'STORY_NOT_FOUND');
-  end if;
-  return jsonb_build_object(
-    'segment',
-    tales.find_segments(jsonb_build_array(jsonb_build_object('key', p_key, 'story_id', p_story_id)), p_now) -> 0
-  );
-end
-$$;
-
 -- Stores a segment {key, object_id, size_bytes, sha256, segment} unless one is there under its key, and notes that a
 -- story (or null) uses it; {segment, created, stored_bytes}.
 create function tales.add_segment(p_segment jsonb, p_story_id uuid, p_now timestamptz default null) returns jsonb
@@ -238,8 +223,8 @@ as $$
   )
 $$;
 
--- Removes a segment whose bytes are lost, unless it has another object by now.
-create function tales.drop_segment(p_key text, p_object_id uuid, p_now timestamptz default null) returns void
+-- Removes a segment whose bytes are lost; false where it has another object by now.
+create function tales.drop_segment(p_key text, p_object_id uuid, p_now timestamptz default null) returns boolean
   language plpgsql
 as $$
 declare
@@ -251,6 +236,7 @@ begin
     perform tales.drop_objects(array[p_object_id]);
     perform tales.add_to_total(-v_size);
   end if;
+  return v_size is not null;
 end
 $$;
 

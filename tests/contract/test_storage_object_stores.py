@@ -11,11 +11,11 @@ import pytest
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from standins.storage_kit import SECOND, ManualClock, MemoryObjects
-from storage_service.audio.composing import StreamedComposer
+from storage_service.audio.finishing import StreamedComposer
 from storage_service.object_store.bucket import Bucket
 from storage_service.object_store.bucket_objects import BucketObjects
 from storage_service.object_store.folder import FolderComposer, FolderObjects
-from storage_service.ports import BlobLostError, Composer, ObjectStore
+from storage_service.ports import BlobsLostError, Composer, ObjectStore
 from storage_service.records import Blob, Digest, ObjectKey, ObjectKind
 from storage_service.supabase.connection import Connection
 from storage_service.supabase.object_bucket import ObjectBucket
@@ -234,10 +234,20 @@ async def test_a_lost_segment_is_named_and_nothing_is_composed(
         case "sha256":
             blobs[1] = Blob(good.key, good.size, bytes(32))
     key = ObjectKey(ObjectKind.AUDIO, new_id())
-    with pytest.raises(BlobLostError) as caught:
+    with pytest.raises(BlobsLostError) as caught:
         await it.compose(key, blobs, content_type="audio/mpeg")
-    assert caught.value.blob == blobs[1]
+    assert list(caught.value.blobs) == [blobs[1]]
     with pytest.raises(DomainError, match="AUDIO_CORRUPT"):
         await read(audio, Blob(key, whole.size, whole.sha256))
     blobs[1] = good
     assert await it.compose(key, blobs, content_type="audio/mpeg") == whole
+
+
+async def test_all_lost_segments_are_named_at_once(composer: tuple[Composer, ObjectStore, ObjectStore]) -> None:
+    """So that one new narration makes all of them anew."""
+    it, segments, _ = composer
+    blobs = [await keep(segments, piece, ObjectKind.SEGMENT) for piece in (b"one", DATA, b"three", b"four")]
+    await segments.remove([blobs[0].key, blobs[2].key])
+    with pytest.raises(BlobsLostError) as caught:
+        await it.compose(ObjectKey(ObjectKind.AUDIO, new_id()), blobs, content_type="audio/mpeg")
+    assert list(caught.value.blobs) == [blobs[0], blobs[2]]

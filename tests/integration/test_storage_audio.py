@@ -62,6 +62,21 @@ async def test_a_finished_narration_is_its_segments_in_one_file(storage: Storage
     assert list(record.record.story.audio.segments) == [one.place for one in made.spoken]
 
 
+async def test_audio_is_as_long_as_its_last_segment_says(storage: Storage) -> None:
+    """Durations are cut to whole microseconds, so their sum is short of the end by some."""
+    spoken, header, story_id = speech([100, 100, 100]), narration(), await created(storage)
+    for index, one in enumerate(spoken):
+        await put(storage, one, story_id)
+        one.place.start.FromMicroseconds(-(-index * 1_000_000 // 3))
+        one.place.duration.FromMicroseconds(333_333)
+    places, text = [one.place for one in spoken], "x" * spoken[-1].place.text.end
+    made = checkpoint(story_id, text=(0, text), content_complete=True, narration=header, segments=places)
+    await kept(storage, made)
+    assert (await read(storage, story_id))[0].duration.ToMicroseconds() == 1_000_000
+    request = storage_pb2.FinishAudioRequest(story_id=story_id, lease_token=1, audio_id=header.audio_id)
+    assert (await storage.stub.FinishAudio(request)).audio.duration.ToMicroseconds() == 1_000_000
+
+
 async def test_finishing_can_be_repeated(storage: Storage) -> None:
     """At the same moment, later, and after the story is READY: one file, one answer."""
     made = await narrating(storage)
@@ -132,6 +147,24 @@ async def test_a_damaged_segment_is_named_and_made_anew(storage: Storage, harm: 
     assert await found(storage, *keys) == set(keys) - {harmed.stored.key}
     assert (await put(storage, harmed, made.story_id)).created
     assert (await storage.stub.FinishAudio(made.finish())).audio.sha256 == digest(made.data)
+
+
+@pytest.mark.parametrize("read_first", [False, True])
+async def test_a_database_without_its_segments_loses_all_of_them_at_once(storage: Storage, *, read_first: bool) -> None:
+    """Such as one restored without the folder: a narration that is started again once can be finished."""
+    made = await narrating(storage)
+    for path in storage.files("segments"):
+        path.unlink()
+    if read_first:
+        await failure(read(storage, made.story_id))
+    assert (await failure(storage.stub.FinishAudio(made.finish()))).reason == "SEGMENT_LOST"
+    assert await found(storage, *(one.stored.key for one in made.spoken)) == set()
+    again = narration()
+    for one in made.spoken:
+        assert (await put(storage, one, made.story_id)).created
+    await kept(storage, checkpoint(made.story_id, narration=again, segments=[one.place for one in made.spoken]))
+    finished = storage_pb2.FinishAudioRequest(story_id=made.story_id, lease_token=1, audio_id=again.audio_id)
+    assert (await storage.stub.FinishAudio(finished)).audio.sha256 == digest(made.data)
 
 
 async def test_a_segment_that_was_made_anew_with_other_bytes_is_lost_to_an_old_manifest(storage: Storage) -> None:

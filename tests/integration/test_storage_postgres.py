@@ -172,7 +172,6 @@ ACROSS_OWNERS = {
     "load_manifest",
     "attach_audio",
     "find_segments",
-    "prepare_segment",
     "add_segment",
     "get_segment",
     "drop_segment",

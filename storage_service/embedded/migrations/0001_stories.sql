@@ -31,10 +31,9 @@ CREATE TABLE stories (
     narration_audio_id TEXT NOT NULL DEFAULT '',
     narration BLOB,
     segment_count INTEGER NOT NULL DEFAULT 0,
-    -- Where the manifest ends: code points, bytes and time.
+    -- Where the manifest ends: code points and bytes.
     text_end INTEGER NOT NULL DEFAULT 0,
     audio_end INTEGER NOT NULL DEFAULT 0,
-    duration INTEGER NOT NULL DEFAULT 0,
     -- Its row in the full-text index: its time with room for 1,024 of the same microsecond, so that what is found comes
     -- newest first as the index gives it.
     search_id INTEGER
