@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from servicekit.failures import log_defect
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
@@ -17,13 +17,13 @@ from voice_service.metrics import SUCCESS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
-    from contextlib import AbstractContextManager
 
     from servicekit.resilience.breaker import Call
     from servicekit.resilience.retry import RetryPolicy
     from voice_service.audio.encoder import Sound
     from voice_service.audio.finish import SegmentFinisher
     from voice_service.collect import Timers
+    from voice_service.flight import Flight
     from voice_service.gates import Gate, ProviderGates
     from voice_service.ledger import CallRecord
     from voice_service.metrics import VoiceMetrics
@@ -93,13 +93,14 @@ class ProviderCalls:
         order: Order,
         calls: list[CallRecord],
         *,
-        committed: Callable[[], AbstractContextManager[None]],
+        flight: Flight[Any],
         keep: Callable[[Delivery], Awaitable[T]],
     ) -> T:
         """Return what `keep` makes of the segment; every call is added to `calls`, also when this raises ProviderError.
 
-        From the moment that a call is sent until its audio is kept, `committed()` is entered. Where the circuit is not
-        closed, CircuitOpenError at once, and nobody is called.
+        From the moment that a call is sent until its audio is kept, the flight is committed. It passes on when a call
+        is sent; of a voice that has not answered lately, when one is answered, so that a refusal for good is the only
+        call. Where the circuit is not closed, CircuitOpenError at once, and nobody is called.
         """
         gate = self._gates.of(order.provider.metadata)
         failures: list[ProviderError] = []
@@ -111,12 +112,8 @@ class ProviderCalls:
                 may_wait=lambda _: sum(isinstance(each, ImplausibleError) for each in failures) < _TELLING,
             ):
                 with attempt, ExitStack() as sent:
-
-                    def send(sent: ExitStack = sent) -> None:
-                        sent.enter_context(committed())
-
                     try:
-                        return await keep(await self._through(gate, order, calls, send))
+                        return await keep(await self._through(gate, order, _Attempt(gate, calls, flight, sent)))
                     except CircuitOpenError:
                         raise
                     except ProviderError as error:
@@ -134,31 +131,35 @@ class ProviderCalls:
             name = order.provider.metadata.name
             raise CircuitOpenError(gate.breaker.name, provider=name, retry_after=gate.breaker.retry_after)
 
-    async def _through(self, gate: Gate, order: Order, calls: list[CallRecord], send: Callable[[], None]) -> Delivery:
+    async def _through(self, gate: Gate, order: Order, attempt: _Attempt) -> Delivery:
         self._refuse_unless_closed(order, gate)
         try:
-            async with AsyncExitStack() as turn:
-                await turn.enter_async_context(gate.limits.slot(order.deadline))
-                # It may have opened while this call waited for its turn.
+            async with AsyncExitStack() as slot:
+                await slot.enter_async_context(gate.limits.slot(order.deadline))
+                # It may have opened while this call waited for its slot.
                 self._refuse_unless_closed(order, gate)
-                # Entered in its turn alone: a wait in our own line says nothing about the provider.
+                # Entered with the slot alone: a wait in our own line says nothing about the provider.
                 with gate.breaker.call() as passage:
-                    return await self._judged(gate, order, _OpenPassage(calls, passage, send, turn))
+                    return await self._judged(gate, order, attempt, passage, slot)
         except _ShortWaitError as short:
             raise short.error from None
         finally:
             self._prober.watch(order.provider)
 
-    async def _judged(self, gate: Gate, order: Order, passage: _OpenPassage) -> Delivery:
+    async def _judged(
+        self, gate: Gate, order: Order, attempt: _Attempt, passage: Call, slot: AsyncExitStack
+    ) -> Delivery:
         """Make the call; what it raises is what it says about the provider."""
         try:
-            delivery = await self._call(order, passage)
+            delivery = await self._call(order, attempt, passage, slot)
         except ImplausibleError as error:
             self._count_implausible(error)
             raise
         except ProviderError as error:
             if error.kind is ProviderErrorKind.CONCURRENCY:
                 gate.limits.told_too_many()
+            if not error.retryable:
+                gate.proven.refused(order.request)
             if error.kind is ProviderErrorKind.QUOTA and error.retry_after is None:
                 error.retry_after = _QUOTA_SECONDS
             if error.retryable and error.retry_after is not None and error.retry_after <= self._retry.longest_wait:
@@ -173,20 +174,20 @@ class ProviderCalls:
         if self._implausible[error.provider] >= _IMPLAUSIBLE_IN_A_ROW:
             raise ProviderError(error.kind, error.message, provider=error.provider) from error
 
-    async def _call(self, order: Order, passage: _OpenPassage) -> Delivery:
+    async def _call(self, order: Order, attempt: _Attempt, passage: Call, slot: AsyncExitStack) -> Delivery:
         metadata, request = order.provider.metadata, order.request
-        passage.send()
-        with self._booked(order, passage.calls) as call:
+
+        def answered() -> None:
+            passage.answered()
+            attempt.answered(request)
+            self._metrics.first_byte(metadata.name, (time.time_ns() - call.started_ns) / 1e9)
+
+        attempt.sent(request)
+        with self._booked(order, attempt.calls) as call:
             with _typed(ProviderErrorKind.TRANSPORT, "the call failed", metadata.name):
-                got = await collect(
-                    order.provider,
-                    request,
-                    self._timers,
-                    on_facts=call.note,
-                    on_first_byte=lambda: self._first_byte(metadata.name, call, passage),
-                )
+                got = await collect(order.provider, request, self._timers, on_facts=call.note, on_first_byte=answered)
             # Encoding needs no slot of the provider's.
-            await passage.turn.aclose()
+            await slot.aclose()
             with _typed(ProviderErrorKind.TRUNCATED, "the audio can not be used", metadata.name):
                 sound = await self._finisher.finish(
                     got.audio,
@@ -196,10 +197,6 @@ class ProviderCalls:
                     story_format=order.story_format,
                 )
         return Delivery(sound, got.words)
-
-    def _first_byte(self, provider: str, call: OpenCall, passage: _OpenPassage) -> None:
-        passage.passage.answered()
-        self._metrics.first_byte(provider, (time.time_ns() - call.started_ns) / 1e9)
 
     @contextmanager
     def _booked(self, order: Order, calls: list[CallRecord]) -> Iterator[OpenCall]:
@@ -253,10 +250,19 @@ def _typed(kind: ProviderErrorKind, message: str, provider: str) -> Iterator[Non
 
 
 @dataclass(frozen=True, slots=True)
-class _OpenPassage:
-    """What one attempt carries with it: the books, its passage, what to do as it is sent, and its slot."""
+class _Attempt:
+    """One attempt at a segment; the flight is committed until `until_stored` closes."""
 
+    gate: Gate
     calls: list[CallRecord]
-    passage: Call
-    send: Callable[[], None]
-    turn: AsyncExitStack
+    flight: Flight[Any]
+    until_stored: ExitStack
+
+    def sent(self, request: SegmentRequest) -> None:
+        self.until_stored.enter_context(self.flight.committed())
+        if self.gate.proven.knows(request):
+            self.flight.pass_on()
+
+    def answered(self, request: SegmentRequest) -> None:
+        self.gate.proven.answered(request)
+        self.flight.pass_on()

@@ -32,14 +32,20 @@ class Flight(Generic[T]):
         """All that asked for it, by their turns, the first one first, and their stories; also those that are gone."""
         self.admitted = asyncio.Event()
         """Set once the turn of one of those that asked is due: a provider may be called."""
-        self._sent = False
+        self._passed_on = False
         self._committed = 0
 
     def join(self, turn: Turn, story_id: str) -> None:
-        """Notes one that asks for it. Its turn passes on once the first call is sent."""
+        """Notes one that asks for it. Its turn passes on with the flight."""
         self.askers[turn] = story_id
         turn.when_due(self.admitted.set)
-        if self._sent:
+        if self._passed_on:
+            turn.pass_on()
+
+    def pass_on(self) -> None:
+        """Says that the flight holds up no segment behind it. Can be repeated."""
+        self._passed_on = True
+        for turn in tuple(self.askers):
             turn.pass_on()
 
     @contextmanager
@@ -51,10 +57,7 @@ class Flight(Generic[T]):
         if not self.waiters:
             raise Abandoned
         self._committed += 1
-        self._sent = True
         try:
-            for turn in tuple(self.askers):
-                turn.pass_on()
             yield
         finally:
             self._committed -= 1
@@ -90,7 +93,6 @@ class FlightTable(Generic[T]):
         try:
             return await asyncio.shield(task)
         finally:
-            turn.pass_on()
             flight.waiters -= 1
             if not flight.waiters and not task.done() and not flight.is_committed:
                 if self._flights.get(key) is flight:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from servicekit.resilience.limits import ProviderLimits
 from servicekit.resilience.retry import RetryBudget
@@ -13,7 +15,10 @@ if TYPE_CHECKING:
 
     from servicekit.resilience.breaker import CircuitBreaker
     from servicekit.resilience.manager import BreakerManager
-    from voice_service.ports import ProviderMetadata
+    from voice_service.ports import ProviderMetadata, SegmentRequest
+
+_PROVEN_SECONDS: Final = 600.0
+_PROVEN_VOICES: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +29,28 @@ class Allowance:
     requests_per_minute: float | None = None
 
 
+class ProvenVoices:
+    """Voices of a provider that have answered within ten minutes, and refused nothing since."""
+
+    def __init__(self) -> None:
+        self._until: OrderedDict[tuple[str, str], float] = OrderedDict()
+
+    def knows(self, request: SegmentRequest) -> bool:
+        """Returns whether the voice of a request, with its model, is one of them."""
+        return time.monotonic() < self._until.get((request.voice_id, request.model_id), 0.0)
+
+    def answered(self, request: SegmentRequest) -> None:
+        """Adds the voice of a request that was answered with audio."""
+        self.refused(request)
+        self._until[request.voice_id, request.model_id] = time.monotonic() + _PROVEN_SECONDS
+        if len(self._until) > _PROVEN_VOICES:
+            self._until.popitem(last=False)
+
+    def refused(self, request: SegmentRequest) -> None:
+        """Removes the voice of a request that was refused for good."""
+        self._until.pop((request.voice_id, request.model_id), None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
     """What a call to one provider passes."""
@@ -31,6 +58,7 @@ class Gate:
     breaker: CircuitBreaker
     limits: ProviderLimits
     budget: RetryBudget
+    proven: ProvenVoices = field(default_factory=ProvenVoices)
 
     def closed_reason(self) -> str:
         """Why no call is let through now; "" where calls are. Calls are never the probe of an open circuit."""

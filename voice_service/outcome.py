@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 import grpc
 
 from servicekit.errors import DomainError
-from servicekit.resilience.errors import CircuitOpenError, ProviderErrorKind
 from voice_service.messages import Warned
 
 if TYPE_CHECKING:
@@ -17,15 +16,7 @@ if TYPE_CHECKING:
     from voice_service.speaker import Speaker
 
 _RETRY_AFTER: Final = 5.0
-
-_ONE_TRIED: Final = {
-    ProviderErrorKind.AUTH: (grpc.StatusCode.FAILED_PRECONDITION, "UPSTREAM_AUTH"),
-    ProviderErrorKind.CONTENT_POLICY: (grpc.StatusCode.FAILED_PRECONDITION, "CONTENT_REFUSED"),
-    ProviderErrorKind.QUOTA: (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
-    ProviderErrorKind.RATE: (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
-    ProviderErrorKind.TIMEOUT: (grpc.StatusCode.UNAVAILABLE, "NETWORK_ERROR"),
-    ProviderErrorKind.TRANSPORT: (grpc.StatusCode.UNAVAILABLE, "NETWORK_ERROR"),
-}
+_NO_AUDIO: Final = {"UPSTREAM_UNAVAILABLE", "CANCELLED"}
 _HINTED: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
@@ -48,16 +39,15 @@ def handed_over(error: ProviderError, following: Speaker, segment_index: int) ->
 def speech_failed(tried: Sequence[ProviderError], segment_index: int) -> DomainError:
     """Return the error for a segment that every provider of the chain failed at, one error each, in order.
 
-    Of one provider its own reason; of several UNAVAILABLE / FALLBACK_FAILURE. The metadata tell what was tried and
-    why it failed.
+    Of one provider its own reason; of several UNAVAILABLE / FALLBACK_FAILURE, or where all refuse for good, what the
+    first refuses for: no caller need try again. The metadata say what was tried and why it failed.
     """
-    code, reason = grpc.StatusCode.UNAVAILABLE, "AUDIO_GENERATION_FAILED"
-    if len(tried) > 1:
-        reason = "FALLBACK_FAILURE"
-    elif tried and isinstance(tried[0], CircuitOpenError):
-        reason = "CIRCUIT_OPEN"
-    elif tried:
-        code, reason = _ONE_TRIED.get(tried[0].kind, (code, reason))
+    first = tried[0].treatment
+    code, reason = first.code, first.reason
+    if len(tried) > 1 and any(error.treatment.code is not grpc.StatusCode.FAILED_PRECONDITION for error in tried):
+        code, reason = grpc.StatusCode.UNAVAILABLE, "FALLBACK_FAILURE"
+    elif reason in _NO_AUDIO:
+        code, reason = grpc.StatusCode.UNAVAILABLE, "AUDIO_GENERATION_FAILED"
     why = "; ".join(f"{error.provider}: {error.message}" for error in tried)
     asked = [error.retry_after for error in tried if error.retry_after is not None]
     return DomainError(

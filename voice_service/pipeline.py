@@ -126,17 +126,17 @@ class SegmentPipeline:
             deadline=self._deadline,
         )
         story_id, need = self._request.story_id, self._need(segment)
-        try:
-            if not segment.spoken.audible:
-                turn.pass_on()
-                return await self._synthesizer.pause(order, story_id, need=need)
-
-            def late(call: CallRecord) -> None:
-                self._late.append(CallMade(segment.index, call))
-
-            return await self._synthesizer.speak(order, story_id, turn, late, need=need)
-        finally:
+        if not segment.spoken.audible:
             turn.pass_on()
+            return await self._synthesizer.pause(order, story_id, need=need)
+
+        def late(call: CallRecord) -> None:
+            self._late.append(CallMade(segment.index, call))
+
+        spoken = await self._synthesizer.speak(order, story_id, turn, late, need=need)
+        # A segment that failed passes nothing on: those behind it are made anew, or not at all.
+        turn.pass_on()
+        return spoken
 
     def _need(self, segment: TextSegment) -> AudioNeed:
         if not self._request.stored:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 class Turn:
     """The place of one segment.
 
-    It is due once every segment before it has passed on: has sent its first call, needs none, or has ended.
+    It is due once every segment before it has passed on: has sent its first call, had an answer, or needs no call.
     """
 
     def __init__(self, *, due: bool = True) -> None:

@@ -12,7 +12,7 @@ from support.voice_kit import STORY, NamedVoice, Told, faults, reason_of, voice_
 from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2
 from voice_service.audio.mp3 import walk
-from voice_service.ports import SegmentRequest, SpeechItem
+from voice_service.ports import AudioChunk, SegmentRequest, SpeechItem
 
 LAST = "In the morning"
 """Text in a segment after the first ones."""
@@ -116,6 +116,8 @@ async def test_a_provider_that_asks_for_a_long_wait_is_passed_over() -> None:
         ("overload", grpc.StatusCode.UNAVAILABLE, "AUDIO_GENERATION_FAILED"),
         ("garbage", grpc.StatusCode.UNAVAILABLE, "AUDIO_GENERATION_FAILED"),
         ("auth", grpc.StatusCode.FAILED_PRECONDITION, "UPSTREAM_AUTH"),
+        ("invalid_input", grpc.StatusCode.FAILED_PRECONDITION, "UPSTREAM_REFUSED"),
+        ("unsupported", grpc.StatusCode.FAILED_PRECONDITION, "UPSTREAM_UNSUPPORTED"),
         ("content_policy", grpc.StatusCode.FAILED_PRECONDITION, "CONTENT_REFUSED"),
         ("quota", grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
         ("rate", grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
@@ -133,6 +135,52 @@ async def test_one_provider_that_fails_for_good_is_the_reason(kind: str, code: g
     assert told.summary is None
     assert told.segments[-1].audio.end == len(told.audio)
     assert told.attempts[-1].outcome == common_pb2.ATTEMPT_OUTCOME_FAILED
+
+
+@pytest.mark.parametrize("kind", ["auth", "invalid_input", "unsupported", "content_policy", "quota"])
+async def test_provider_that_refuses_for_good_is_called_once(kind: str) -> None:
+    """No segment that is made ahead is sent before the voice has answered."""
+    mock = NamedVoice("mock", faults({"kind": kind, "times": None}, paid=True))
+    async with voice_service(mock, segments_ahead=3) as voice:
+        told = await voice.tell(STORY * 2)
+
+    assert told.error is not None
+    assert 1 == mock.journal.calls
+    assert 1 == len(told.attempts)
+
+
+async def test_voice_that_refused_for_good_is_called_once_by_the_next_narration() -> None:
+    """Also where it answered a moment before it refused."""
+    mock = NamedVoice("mock", faults({"kind": "unsupported", "match": "fog", "times": None}, paid=True))
+    async with voice_service(mock, segments_ahead=3) as voice:
+        answered = await voice.tell(STORY)
+        await voice.tell("A thick fog lay over the harbour. " * 20)
+        before = mock.journal.calls
+        await voice.tell("Grey fog crept along the quiet river. " * 20)
+
+    assert answered.error is None
+    assert 1 == mock.journal.calls - before
+
+
+@pytest.mark.parametrize(
+    ("kinds", "code", "reason"),
+    [
+        (("unsupported", "auth"), grpc.StatusCode.FAILED_PRECONDITION, "UPSTREAM_UNSUPPORTED"),
+        (("auth", "overload"), grpc.StatusCode.UNAVAILABLE, "FALLBACK_FAILURE"),
+    ],
+)
+async def test_first_cause_is_reported_where_all_providers_refuse_for_good(
+    kinds: tuple[str, str], code: grpc.StatusCode, reason: str
+) -> None:
+    """Where one of them may do better later, the caller may try again."""
+    one, two = (
+        NamedVoice(name, faults({"kind": kind, "times": None}))
+        for name, kind in zip(("one", "two"), kinds, strict=True)
+    )
+    async with voice_service(one, two, default_provider="one", provider_fallback=("two",)) as voice:
+        told = await voice.tell(STORY)
+
+    assert (code, reason) == reason_of(told.error)[:2]
 
 
 async def test_when_all_fail_the_reason_is_the_fallback() -> None:
@@ -188,7 +236,7 @@ async def test_with_nothing_configured_the_embedded_voice_speaks_and_says_so() -
 
 
 class Held(NamedVoice):
-    """Its first call waits for `go_on`; `ahead` is set once `enough` others are made."""
+    """Its first call begins to answer and waits for `go_on`; `ahead` is set once `enough` others are made."""
 
     def __init__(self, enough: int) -> None:
         super().__init__("one", faults(paid=True))
@@ -199,6 +247,7 @@ class Held(NamedVoice):
     async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
         if not self.called.is_set():
             self.called.set()
+            yield AudioChunk(b"")
             await self.go_on.wait()
         async for item in super().synthesize(request):
             yield item

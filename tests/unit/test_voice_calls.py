@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 from unittest.mock import AsyncMock, create_autospec
@@ -19,6 +18,7 @@ from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.finish import SegmentFinisher
 from voice_service.calls import Delivery, Order, ProviderCalls
 from voice_service.collect import Timers
+from voice_service.flight import Flight
 from voice_service.gates import Allowance, ProviderGates
 from voice_service.ledger import CallOutcome, CallRecord
 from voice_service.metrics import VoiceMetrics
@@ -67,7 +67,9 @@ class House:
         order = Order(
             provider=provider, request=SegmentRequest(text=text, language_code="en"), story_format=MP3_44100_128
         )
-        await self._calls.fetch(order, calls, committed=nullcontext, keep=keep)
+        flight = Flight[Delivery]()
+        flight.waiters = 1
+        await self._calls.fetch(order, calls, flight=flight, keep=keep)
         return calls
 
     async def refused(self, provider: NamedVoice, text: str) -> ProviderError:
