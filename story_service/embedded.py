@@ -12,7 +12,7 @@ from servicekit.ids import new_id
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment
 from story_service.catalogue import OFFLINE
 from story_service.errors import generation_failed, language_unsupported, story_unsupported
-from story_service.offline import LanguageUnsupported, OfflineBrief, OfflineHero, Piece, Sequel, StoryUnsupported
+from story_service.offline import LanguageUnsupported, OfflineBrief, Piece, StoryUnsupported
 from story_service.ports import CallOutcome, LegEnded, LegItem, LegStarted, LegText, LegTitle, ModelCall
 
 
@@ -130,7 +130,7 @@ def seed_of(assignment: Assignment) -> int:
 
 
 def _brief(assignment: Assignment) -> OfflineBrief:
-    child, hero, parent = assignment.child, assignment.hero, assignment.parent
+    child = assignment.child
     return OfflineBrief(
         name=child.name,
         age=child.age,
@@ -143,17 +143,8 @@ def _brief(assignment: Assignment) -> OfflineBrief:
         length_minutes=assignment.length_minutes,
         seed=seed_of(assignment),
         kind=assignment.kind,
-        hero=None
-        if hero is None
-        else OfflineHero(
-            name=hero.name,
-            gender=hero.gender,
-            appearance=hero.appearance,
-            personality_traits=hero.personality_traits,
-            strengths=hero.strengths,
-            interests=hero.interests,
-        ),
-        sequel=None if parent is None else Sequel(title=parent.title, summary=parent.summary),
+        hero=assignment.hero,
+        sequel=assignment.parent,
     )
 
 

@@ -4,22 +4,7 @@ A language brings a stock of prose and turns a brief into an arc of blocks; the 
 chooses how much of that arc fits the asked length, and goes on from whatever text is there already.
 """
 
-from story_service.offline.brief import (
-    LanguageUnsupported,
-    OfflineBrief,
-    OfflineHero,
-    Piece,
-    Sequel,
-    StoryUnsupported,
-)
+from story_service.offline.brief import LanguageUnsupported, OfflineBrief, Piece, StoryUnsupported
 from story_service.offline.writer import OfflineWriter
 
-__all__ = [
-    "LanguageUnsupported",
-    "OfflineBrief",
-    "OfflineHero",
-    "OfflineWriter",
-    "Piece",
-    "Sequel",
-    "StoryUnsupported",
-]
+__all__ = ["LanguageUnsupported", "OfflineBrief", "OfflineWriter", "Piece", "StoryUnsupported"]

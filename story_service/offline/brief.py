@@ -3,35 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Gender: TypeAlias = Literal["female", "male", ""]
-"""Empty: the language does without, as English does with the singular they."""
-
-StoryKind: TypeAlias = Literal["child", "hero", "combined"]
-"""About the child; about a hero, for the child to listen to; about both."""
+from story_service.assignment import Gender, Kind, Parent, Protagonist
 
 Feature: TypeAlias = Literal["hero", "combined", "sequel"]
 """What a language may be able to tell beside a story of its own about the child."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OfflineHero:
-    """The hero of a story. All of it is free text and untrusted."""
-
-    name: str
-    gender: Gender = ""
-    appearance: str = ""
-    """A sentence or two, or a list: "a tall knight in silver armour", "red cape, green eyes"."""
-    personality_traits: tuple[str, ...] = ()
-    strengths: tuple[str, ...] = ()
-    interests: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sequel:
-    """The story that this one goes on from. Free text and untrusted; either may be empty."""
-
-    title: str
-    summary: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +32,10 @@ class OfflineBrief:
     """1 to 30, at 150 words a minute."""
     seed: int
     """The same brief with the same seed gives the same story, on every machine."""
-    kind: StoryKind = "child"
-    hero: OfflineHero | None = None
+    kind: Kind = "child"
+    hero: Protagonist | None = None
     """Needed for "hero" and "combined", and not looked at otherwise."""
-    sequel: Sequel | None = None
+    sequel: Parent | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError where a hero is needed and missing."""

@@ -2,8 +2,6 @@
 
 import re
 
-WORDS_PER_MINUTE = 150
-
 _BOUNDARY = re.compile(r"(?<=[.!?\u2026])[\"\u201d\u2019\u00bb']*\s+|\n+")
 _QUOTES = str.maketrans("", "", '"\u201c\u201d\u00ab\u00bb')
 

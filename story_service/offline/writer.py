@@ -4,13 +4,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
+from story_service.assignment import WORDS_PER_MINUTE
 from story_service.offline.arc import Language, Versatile
 from story_service.offline.brief import Feature, LanguageUnsupported, OfflineBrief, Piece, StoryUnsupported
 from story_service.offline.english import English
 from story_service.offline.fitting import fit
 from story_service.offline.russian import Russian
 from story_service.offline.seeding import random_for
-from story_service.offline.sentences import WORDS_PER_MINUTE, count_words, sentence_keys
+from story_service.offline.sentences import count_words, sentence_keys
 
 _SENTENCE_ENDS = (".", "!", "?", "\u2026", ":", '"', "\u201d", "\u2019", "\u00bb", ")")
 

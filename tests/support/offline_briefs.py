@@ -5,7 +5,8 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from story_service.offline import OfflineBrief, OfflineHero, Sequel
+from story_service.assignment import Parent, Protagonist
+from story_service.offline import OfflineBrief
 
 MORALS: Final = (
     "kindness", "honesty", "bravery", "friendship", "perseverance", "empathy", "respect", "responsibility",
@@ -30,7 +31,7 @@ STRENGTHS: Final = (
     "invisibility", "x-ray vision", "fixing things", "kindness", "singing", "swim",
 )  # fmt: skip
 
-HERO: Final = OfflineHero(
+HERO: Final = Protagonist(
     name="Robin",
     gender="male",
     appearance="red cape and silver boots",
@@ -38,7 +39,7 @@ HERO: Final = OfflineHero(
     strengths=("flying", "talking to animals"),
     interests=("pancakes", "music"),
 )
-SEQUEL: Final = Sequel(
+SEQUEL: Final = Parent(
     title="Mia and the Owl Who Could Not Sleep",
     summary=(
         "One night Mia set out with Pip, a mouse in a waistcoat the colour of moss. At the last gate Mia gave her own "
@@ -69,7 +70,7 @@ def _some(entries: Sequence[str], most: int) -> st.SearchStrategy[tuple[str, ...
 
 
 heroes: Final = st.builds(
-    OfflineHero,
+    Protagonist,
     name=st.sampled_from(["Robin", "mia", "Captain Zara", "the Brave Little Toaster"]),
     gender=st.sampled_from(["female", "male", ""]),
     appearance=st.sampled_from(LOOKS),
@@ -96,7 +97,7 @@ briefs: Final = st.builds(
 """Ordinary ones, of every kind."""
 
 any_heroes: Final = st.builds(
-    OfflineHero,
+    Protagonist,
     name=st.text(max_size=60),
     gender=st.sampled_from(["female", "male", ""]),
     appearance=st.text(max_size=300),
@@ -118,6 +119,6 @@ any_briefs: Final = st.builds(
     seed=st.integers(-(2**63), 2**63),
     kind=st.sampled_from(["child", "hero", "combined"]),
     hero=any_heroes,
-    sequel=st.none() | st.builds(Sequel, title=st.text(max_size=80), summary=st.text(max_size=400)),
+    sequel=st.none() | st.builds(Parent, title=st.text(max_size=80), summary=st.text(max_size=400)),
 )
 """With whatever a field may hold."""

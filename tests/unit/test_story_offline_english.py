@@ -8,12 +8,13 @@ from importlib import resources
 import pytest
 from support.offline_briefs import HERO, SEQUEL, brief
 
+from story_service.offline.casting import Helping, Note, Quest
 from story_service.offline.cleaning import clean, clean_name, closed
-from story_service.offline.english.cast import Casting
+from story_service.offline.english.cast import EnglishCasting
 from story_service.offline.english.interests import interests
 from story_service.offline.english.lexicon import Lexicon
 from story_service.offline.english.phrases import article, joined, possessive, progressive, title_case, years
-from story_service.offline.english.wish import Helping, Note, Quest, WishReader
+from story_service.offline.english.wish import Wish, WishReader
 from story_service.offline.sentences import sentence_keys
 from story_service.offline.stock import load, parse, typeset
 
@@ -29,7 +30,7 @@ LEXICON = Lexicon(STOCK["lexicon"])
 READER = WishReader(LEXICON)
 
 
-def read(wish: str) -> Helping | Quest | Note:
+def read(wish: str) -> Wish:
     """As Mia's wish."""
     return READER.read(wish, names=("Mia", "Robin"), person="her", default_problem="who could not sleep")
 
@@ -65,7 +66,7 @@ def test_wish_about_somebody_is_read(wish: str, first: str, kind: str, past: str
 
 
 @pytest.mark.parametrize(
-    ("wish", "verb_phrase", "seen"),
+    ("wish", "deed", "seen"),
     [
         ("to find the moon", "find the moon", "the moon"),
         ("I want to fly to Mars", "fly to Mars", None),
@@ -82,12 +83,12 @@ def test_wish_about_somebody_is_read(wish: str, first: str, kind: str, past: str
         ("Mia looks for her lost dog", "find my lost dog", "her lost dog"),
     ],
 )
-def test_wish_to_do_something_is_read(wish: str, verb_phrase: str, seen: str | None) -> None:
+def test_wish_to_do_something_is_read(wish: str, deed: str, seen: str | None) -> None:
     """As the child would say it, and what there is to be seen."""
     found = read(wish)
 
     assert isinstance(found, Quest)
-    assert (verb_phrase, seen) == (found.verb_phrase, found.seen.first if found.seen else None)
+    assert (deed, seen) == (found.deed, found.seen.first if found.seen else None)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +243,7 @@ def test_no_scene_shares_a_sentence_with_the_rest_of_the_stock() -> None:
 
 def test_every_slot_of_the_stock_can_be_filled() -> None:
     """Whatever section is chosen, nothing in it is unknown to the casting."""
-    casting = Casting(STOCK, LEXICON)
+    casting = EnglishCasting(STOCK, LEXICON)
     filled = {"spot", "Spot", "topic", "strength", "Strength", "trait", "traits", "card", "strengths"}
     filled |= {"loved", "count", "wtitle", "qtitle"}
     for kind, wish in itertools.product(

@@ -8,7 +8,8 @@ from importlib import resources
 import pytest
 from support.offline_briefs import HERO, SEQUEL, brief
 
-from story_service.offline import OfflineBrief, OfflineHero, OfflineWriter, Sequel, StoryUnsupported
+from story_service.assignment import Parent, Protagonist
+from story_service.offline import OfflineBrief, OfflineWriter, StoryUnsupported
 from story_service.offline.arc import Arc, Block, Unit
 from story_service.offline.brief import Feature
 from story_service.offline.english.lexicon import Lexicon
@@ -48,7 +49,7 @@ def told(asked: OfflineBrief) -> tuple[str, str]:
 def test_appearance_is_read(given: str, frame: str, text: str) -> None:
     """Into something that can stand behind a verb, or else into a quotation."""
     look = PORTRAITS.read(
-        OfflineHero(name="Robin", appearance=given), name="Robin", person="him", room=160, most=3
+        Protagonist(name="Robin", appearance=given), name="Robin", person="him", room=160, most=3
     ).look
 
     assert (frame, text) == (look.frame, look.text)
@@ -58,7 +59,7 @@ def test_appearance_that_is_too_long_is_cut_where_it_can_be() -> None:
     """Between its parts, or with a mark that there was more."""
 
     def look(appearance: str) -> str:
-        hero = OfflineHero(name="Robin", appearance=appearance)
+        hero = Protagonist(name="Robin", appearance=appearance)
         return PORTRAITS.read(hero, name="Robin", person="him", room=24, most=3).look.text
 
     assert "a red cape" == look("red cape and very shiny silver boots")
@@ -86,7 +87,7 @@ def test_appearance_that_is_too_long_is_cut_where_it_can_be() -> None:
 )
 def test_strength_can_stand_after_known_for(given: str, known_for: str) -> None:
     """A noun or an -ing form; what is neither is quoted."""
-    hero = OfflineHero(name="Robin", strengths=(given,))
+    hero = Protagonist(name="Robin", strengths=(given,))
 
     assert (known_for,) == PORTRAITS.read(hero, name="Robin", person="him", room=160, most=3).strengths
 
@@ -102,7 +103,7 @@ def test_traits_are_adjectives_or_stand_on_a_card(
     given: tuple[str, ...], traits: tuple[str, ...], *, adjectives: bool
 ) -> None:
     """None twice, and said of the hero only where all of them can be."""
-    hero = OfflineHero(name="Robin", personality_traits=given)
+    hero = Protagonist(name="Robin", personality_traits=given)
     read = PORTRAITS.read(hero, name="Robin", person="him", room=160, most=3)
 
     assert (traits, adjectives) == (read.traits, read.adjectives)
@@ -123,7 +124,7 @@ def test_traits_are_adjectives_or_stand_on_a_card(
 )
 def test_names_can_be_told_apart(kind: str, child: str, hero: str, minutes: int, names: tuple[str, str, str]) -> None:
     """Who leads, who is the hero, and who listens."""
-    asked = brief(kind=kind, name=child, hero=OfflineHero(name=hero), length_minutes=minutes)
+    asked = brief(kind=kind, name=child, hero=Protagonist(name=hero), length_minutes=minutes)
     people = People.of(asked, Room.of(asked))
 
     assert names == (people.lead, people.hero, people.listener)
@@ -189,7 +190,7 @@ def test_sequel_is_an_adventure_of_its_own() -> None:
     """What the writer chooses by itself, it chooses anew; a companion comes back."""
     parent = brief(wish="", theme="", moral="")
     summary = WRITER.summary(parent)
-    sequel = Sequel(title=told(parent)[0], summary=summary)
+    sequel = Parent(title=told(parent)[0], summary=summary)
     again = brief(wish="", theme="", moral="", sequel=sequel)
     place, pal = re.findall(r"through (.+?) with (.+?), ", summary)[0]
 
@@ -209,14 +210,14 @@ def test_sequel_is_an_adventure_of_its_own() -> None:
 )
 def test_memory_can_be_quoted(title: str, summary: str, title_told: str, detail: str, other: str) -> None:
     """Sentences of the summary, cleaned and closed; none twice."""
-    memory = Memory.of(Sequel(title=title, summary=summary), Room.of(brief()))
+    memory = Memory.of(Parent(title=title, summary=summary), Room.of(brief()))
 
     assert (title_told, detail, other) == (memory.title, memory.detail, memory.other_detail)
 
 
 def test_long_memory_trails_off() -> None:
     """Cut at a word."""
-    memory = Memory.of(Sequel(title="", summary="word " * 300), Room.of(brief()))
+    memory = Memory.of(Parent(title="", summary="word " * 300), Room.of(brief()))
 
     assert memory.detail.endswith("word\u2026")
     assert len(memory.detail) <= 201
@@ -224,7 +225,7 @@ def test_long_memory_trails_off() -> None:
 
 def test_parent_of_which_nothing_is_known_is_not_mentioned() -> None:
     """Such a sequel is told as a story of its own."""
-    _, text = told(brief(sequel=Sequel(title="\u2026", summary=" ")))
+    _, text = told(brief(sequel=Parent(title="\u2026", summary=" ")))
 
     assert not re.search("last story|other night|\u201c\u201d", text)
 

@@ -7,13 +7,14 @@ from importlib import resources
 import pytest
 
 from story_service.offline import OfflineBrief
+from story_service.offline.casting import Helping, Note, Quest
 from story_service.offline.russian.agreement import Agreement, listed
-from story_service.offline.russian.cast import Casting
+from story_service.offline.russian.cast import RussianCasting
 from story_service.offline.russian.interests import InterestReader, loved
 from story_service.offline.russian.morphology import CASES, Morphology
 from story_service.offline.russian.nouns import NounReader
 from story_service.offline.russian.numerals import was_years, years
-from story_service.offline.russian.wish import Helping, Note, Quest, WishReader
+from story_service.offline.russian.wish import WishReader
 from story_service.offline.sentences import sentence_keys
 from story_service.offline.stock import load
 
@@ -203,7 +204,7 @@ def test_no_two_scenes_share_a_sentence() -> None:
 
 def test_every_slot_of_the_stock_can_be_filled() -> None:
     """Whatever section is chosen, nothing in it is unknown to the casting."""
-    casting = Casting(STOCK, MORPHOLOGY)
+    casting = RussianCasting(STOCK, MORPHOLOGY)
     filled = {"spot", "Spot", "topic", "loved", "previous"}
     for wish in ("про дракона, который не может уснуть", "найти луну", "почему?"):
         brief = OfflineBrief(

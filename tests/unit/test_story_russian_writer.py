@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from story_service.offline import OfflineBrief, OfflineHero, OfflineWriter, Sequel
+from story_service.assignment import Parent, Protagonist
+from story_service.offline import OfflineBrief, OfflineWriter
 from story_service.offline.sentences import sentence_keys
 
 WRITER = OfflineWriter()
@@ -34,7 +35,7 @@ SEAMS = ("{", "}", "[", "]", "@", "  ", " ,", " .", "..", "«»", ",,", "\t", "�
 quick = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 heroes = st.builds(
-    OfflineHero,
+    Protagonist,
     name=st.sampled_from(["Капитан Лис", "Варвара", "zorro", "Отважный Маленький Тостер", "Маша"]),
     gender=st.sampled_from(["female", "male", ""]),
     appearance=st.sampled_from(["", "красный плащ и серебряные сапоги", "Она высокая. Глаза зелёные!"]),
@@ -329,7 +330,7 @@ def test_sequel_goes_on_with_the_same_companion(minutes: int) -> None:
     companion = next(name for name in ("Дуня", "Рыжик", "Тимошка", "Марфа Ильинична") if name in WRITER.summary(before))
     for seed in range(5):
         asked = brief(
-            length_minutes=minutes, seed=seed, sequel=Sequel(title=title, summary=WRITER.summary(before)), wish="",
+            length_minutes=minutes, seed=seed, sequel=Parent(title=title, summary=WRITER.summary(before)), wish="",
         )  # fmt: skip
         story = text(asked)
 
@@ -343,7 +344,7 @@ def test_sequel_goes_on_with_the_same_companion(minutes: int) -> None:
 @pytest.mark.parametrize("name", ["Капитан Лис", "Zorro", "Илья", "?!"])
 def test_hero_goes_along_with_the_child(name: str, gender: str) -> None:
     """By name in the title, with looks and qualities in their own words, at every length."""
-    hero = OfflineHero(name=name, gender=gender, appearance="красный плащ", strengths=("летает",))  # type: ignore[arg-type]
+    hero = Protagonist(name=name, gender=gender, appearance="красный плащ", strengths=("летает",))  # type: ignore[arg-type]
     for minutes in (1, 2, 5, 10):
         asked = brief(kind="combined", hero=hero, length_minutes=minutes, seed=minutes)
         title, *pieces = WRITER.write(asked)
@@ -359,7 +360,7 @@ def test_hero_goes_along_with_the_child(name: str, gender: str) -> None:
 @pytest.mark.parametrize("name", ["Капитан Лис", "Варвара", "Zorro", "?!"])
 def test_story_about_a_hero_is_told_to_the_child(name: str, gender: str) -> None:
     """The hero stands in the title and does what is done, and the child is spoken to, at every length."""
-    hero = OfflineHero(
+    hero = Protagonist(
         name=name,
         gender=gender,  # type: ignore[arg-type] # parametrised
         appearance="красный плащ",
@@ -381,7 +382,7 @@ def test_story_about_a_hero_is_told_to_the_child(name: str, gender: str) -> None
 
 def test_hero_of_the_child_s_name_is_not_told_of_himself() -> None:
     """Nobody is spoken to then, since that would be the hero."""
-    hero = OfflineHero(name="Маша", gender="female")
+    hero = Protagonist(name="Маша", gender="female")
     for seed in range(8):
         story = text(brief(name="маша", kind="hero", hero=hero, seed=seed))
 
@@ -392,8 +393,8 @@ def test_hero_of_the_child_s_name_is_not_told_of_himself() -> None:
 @pytest.mark.parametrize("previous", ["Капитан Лис и море", ""])
 def test_sequel_about_a_hero_remembers_the_adventure(previous: str) -> None:
     """By its title where there is one; the child was not part of it."""
-    hero = OfflineHero(name="Капитан Лис", gender="male")
-    sequel = Sequel(title=previous, summary="Однажды ночью Капитан Лис отправился в море.")
+    hero = Protagonist(name="Капитан Лис", gender="male")
+    sequel = Parent(title=previous, summary="Однажды ночью Капитан Лис отправился в море.")
     story = text(brief(kind="hero", hero=hero, length_minutes=5, sequel=sequel))
 
     assert (f"«{previous}»" in story) is bool(previous)

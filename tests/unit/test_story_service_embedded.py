@@ -13,7 +13,7 @@ from servicekit.errors import DomainError
 from servicekit.ids import is_id
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Listener, Parent, Protagonist
 from story_service.embedded import EmbeddedWriter, seed_of
-from story_service.offline import LanguageUnsupported, OfflineBrief, OfflineHero, Piece, Sequel, StoryUnsupported
+from story_service.offline import LanguageUnsupported, OfflineBrief, Piece, StoryUnsupported
 from story_service.ports import LegEnded, LegItem, LegStarted, LegText, LegTitle, ModelCall
 
 _ASSIGNMENT = Assignment(
@@ -174,7 +174,7 @@ async def test_the_engine_gets_hero_and_parent() -> None:
     ((brief, _, _),) = engine.asked
     assert (None, "combined") == (brief.age, brief.kind)
     assert (
-        OfflineHero(
+        Protagonist(
             name="Robin",
             gender="male",
             appearance="red cape",
@@ -184,7 +184,7 @@ async def test_the_engine_gets_hero_and_parent() -> None:
         )
         == brief.hero
     )
-    assert Sequel(title="The Owl", summary="It slept.") == brief.sequel
+    assert Parent(title="The Owl", summary="It slept.") == brief.sequel
 
 
 async def test_a_kind_that_the_language_does_not_tell_is_refused_with_those_that_it_does() -> None:

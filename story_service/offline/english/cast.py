@@ -1,12 +1,12 @@
 """Who and what a story is made of: the child, the companion, the place, the moral, and the slots they fill."""
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from story_service.offline.brief import OfflineBrief, StoryKind
+from story_service.offline.brief import OfflineBrief
+from story_service.offline.casting import Cast, Casting, Interest, Stock
 from story_service.offline.cleaning import clean, clean_name, closed
-from story_service.offline.english.interests import Interest, interests
+from story_service.offline.english.interests import interests
 from story_service.offline.english.introduction import introduced
 from story_service.offline.english.lexicon import Lexicon
 from story_service.offline.english.memory import Memory
@@ -22,36 +22,23 @@ from story_service.offline.english.phrases import article, joined, number
 from story_service.offline.english.portrait import Portrait, PortraitReader
 from story_service.offline.english.slots import setting_slots, wish_slots
 from story_service.offline.english.wish import Wish, WishReader
-from story_service.offline.realising import AgeBand, Realiser, age_band
+from story_service.offline.realising import Realiser, age_band
 from story_service.offline.seeding import random_for
 from story_service.offline.stock import Section
 
-Stock = Mapping[str, tuple[Section, ...]]
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnglishCast(Cast):
+    """Who and what an English story is made of."""
 
-@dataclass(frozen=True, slots=True)
-class Cast:
-    """What the brief decides, before a line of the story is chosen."""
-
-    kind: StoryKind
     name: str
     """The child's, or in a hero story the hero's."""
     minutes: int
-    band: AgeBand
     wish: Wish
-    moral: Section
-    moral_quoted: str
-    """Free text given as a moral, closed as a sentence; "" for a well-known one."""
-    realm: Section
-    theme_quoted: str
-    """Likewise for the theme."""
-    companion: Section
-    interests: tuple[Interest, ...]
     portrait: Portrait | None
     """The hero, where there is one."""
     remembers: bool
     """Whether there is anything to say of an earlier story."""
-    slots: Mapping[str, str]
 
 
 def _named(sections: tuple[Section, ...], text: str) -> Section | None:
@@ -66,24 +53,19 @@ def _named(sections: tuple[Section, ...], text: str) -> Section | None:
     return None
 
 
-class Casting:
+class EnglishCasting(Casting[EnglishCast]):
     """Casts stories from one stock."""
 
     def __init__(self, stock: Stock, lexicon: Lexicon) -> None:
-        self._stock = stock
+        phrases = {section.key: section.lines() for section in stock["phrases"]}
+        simpler = (line.text.partition("=") for line in phrases["simple"])
+        super().__init__(stock, simpler={word.strip(): simple.strip() for word, _, simple in simpler})
+        self._phrases = phrases
         self._lexicon = lexicon
         self._wishes = WishReader(lexicon)
         self._portraits = PortraitReader(lexicon)
-        self._phrases = {section.key: section.lines() for section in stock["phrases"]}
-        simpler = (line.text.partition("=") for line in self._phrases["simple"])
-        self._simpler = {word.strip(): simple.strip() for word, _, simple in simpler}
 
-    def realiser(self, cast: Cast, rng: random.Random) -> Realiser:
-        """For the lines of one story."""
-        return Realiser(cast.slots, rng, cast.band, simpler=self._simpler)
-
-    def cast(self, brief: OfflineBrief, *, told: str = "") -> Cast:
-        """The same for the same brief. A companion whose name is in `told` is somebody else there."""
+    def cast(self, brief: OfflineBrief, *, told: str = "") -> EnglishCast:
         rng = random_for(brief, "cast")
         room = Room.of(brief)
         people = People.of(brief, room)
@@ -91,7 +73,7 @@ class Casting:
         memory = Memory.of(brief.sequel, room)
         band = age_band(brief.age)
         wish = self._wish(brief, people, memory, rng, room)
-        moral, moral_quoted = self._moral(brief, memory, rng, room)
+        moral, moral_quoted = self._moral(brief, rng, room=room.phrase, heard=memory.has)
         realm, theme_quoted = self._realm(brief, memory, rng, room)
         companion = self._companion(realm, rng, memory, avoiding=f"{people.lead} {brief.wish} {told}".casefold())
         if brief.kind == "combined":
@@ -133,9 +115,10 @@ class Casting:
         if brief.kind == "combined" and brief.hero is not None:
             liked = interests(brief.hero.interests, self._lexicon, people.hero_person, most=3)
             slots["hloved"] = joined([one.phrase for one in liked]) if liked else ""
-        return Cast(
-            brief.kind, people.lead, brief.length_minutes, band, wish, moral, moral_quoted, realm, theme_quoted,
-            companion, found, portrait, bool(memory.title or memory.detail), slots,
+        return EnglishCast(
+            kind=brief.kind, band=band, wish=wish, moral=moral, realm=realm, companion=companion, interests=found,
+            slots=slots, name=people.lead, minutes=brief.length_minutes, portrait=portrait,
+            remembers=bool(memory.title or memory.detail),
         )  # fmt: skip
 
     def _wish(self, brief: OfflineBrief, people: People, memory: Memory, rng: random.Random, room: Room) -> Wish:
@@ -155,21 +138,6 @@ class Casting:
         return self._portraits.read(
             brief.hero, name=people.hero, person=people.hero_person, room=room.look, most=room.strengths
         )
-
-    def _section(self, file: str, key: str) -> Section:
-        return next(section for section in self._stock[file] if section.key == key)
-
-    def _moral(self, brief: OfflineBrief, memory: Memory, rng: random.Random, room: Room) -> tuple[Section, str]:
-        morals: dict[str, list[Section]] = {}
-        for section in self._stock["morals"]:
-            morals.setdefault(section.key.partition(".")[0], []).append(section)
-        others = morals.pop("other")
-        text = clean(brief.moral, limit=120).casefold()
-        known = next((key for key, scenes in morals.items() if text in {key, *scenes[0].listed("names")}), "")
-        if known or not text:
-            scenes = morals[known or rng.choice(sorted(morals))]
-            return rng.choice([scene for scene in scenes if not memory.has(scene.fields["boon"])] or scenes), ""
-        return others[0], closed(brief.moral, limit=room.phrase)
 
     def _realm(self, brief: OfflineBrief, memory: Memory, rng: random.Random, room: Room) -> tuple[Section, str]:
         realms = self._stock["themes"]

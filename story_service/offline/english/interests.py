@@ -1,8 +1,8 @@
 """Interests in any form, made into something that one can love, know about and tell of."""
 
 import re
-from dataclasses import dataclass
 
+from story_service.offline.casting import Interest, first_few
 from story_service.offline.cleaning import clean
 from story_service.offline.english.lexicon import Lexicon
 from story_service.offline.english.phrases import Person, article, in_person, progressive
@@ -12,14 +12,6 @@ _LIKES = re.compile(r"^(?:i|she|he|they) (?:really )?(?:likes?|loves?) (?=\w)|^(
 _ARTICLE = re.compile(r"^(?:a|an)\s+", re.IGNORECASE)
 _INSTRUMENTS = frozenset({"piano", "violin", "guitar"})
 _LONGEST = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Interest:
-    """One interest as a noun phrase."""
-
-    phrase: str
-    category: str
 
 
 def _lowered(phrase: str, lexicon: Lexicon) -> str:
@@ -56,9 +48,4 @@ def interest(text: str, lexicon: Lexicon, person: Person) -> Interest | None:
 
 def interests(texts: tuple[str, ...], lexicon: Lexicon, person: Person, *, most: int) -> tuple[Interest, ...]:
     """The first few that say something, none twice."""
-    found: dict[str, Interest] = {}
-    for text in texts:
-        one = interest(text, lexicon, person)
-        if one is not None:
-            found.setdefault(one.phrase.casefold(), one)
-    return tuple(found.values())[:most]
+    return first_few((interest(text, lexicon, person) for text in texts), most)

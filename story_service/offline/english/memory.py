@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from story_service.offline.brief import Sequel
+from story_service.assignment import Parent
 from story_service.offline.cleaning import clean
 from story_service.offline.english.people import Room
 
@@ -23,7 +23,7 @@ class Memory:
     """Title and summary, folded: what the new story need not have again."""
 
     @classmethod
-    def of(cls, sequel: Sequel | None, room: Room) -> Self:
+    def of(cls, sequel: Parent | None, room: Room) -> Self:
         """The first two sentences that say something; a long one is cut and trails off."""
         if sequel is None:
             return cls()

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Self
 
-from story_service.offline.brief import Gender, OfflineBrief
+from story_service.assignment import Gender
+from story_service.offline.brief import OfflineBrief
 from story_service.offline.cleaning import clean_name
 from story_service.offline.english.phrases import Person, article, possessive, years
 from story_service.offline.stock import Section

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from story_service.offline.brief import OfflineHero
+from story_service.assignment import Protagonist
 from story_service.offline.cleaning import clean
 from story_service.offline.english.lexicon import Lexicon
 from story_service.offline.english.phrases import Person, article, in_person, progressive
@@ -74,7 +74,7 @@ class PortraitReader:
     def __init__(self, lexicon: Lexicon) -> None:
         self._lexicon = lexicon
 
-    def read(self, hero: OfflineHero, *, name: str, person: Person, room: int, most: int) -> Portrait:
+    def read(self, hero: Protagonist, *, name: str, person: Person, room: int, most: int) -> Portrait:
         """`room` bounds each phrase, in characters; `most` the number of traits and of strengths."""
         given = [self._trait(text, min(room, 60)) for text in hero.personality_traits]
         traits = tuple(dict.fromkeys(filter(None, given)))[:most]

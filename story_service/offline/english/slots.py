@@ -1,9 +1,12 @@
 """Place and wish as slots of the stock."""
 
+from story_service.offline.casting import Helping, Quest
 from story_service.offline.english.lexicon import Lexicon
+from story_service.offline.english.nouns import Subject
 from story_service.offline.english.people import OBJECTS
 from story_service.offline.english.phrases import Person, article, as_said_by_its_owner, in_person
-from story_service.offline.english.wish import Helping, Quest, Wish
+from story_service.offline.english.troubles import Trouble
+from story_service.offline.english.wish import Wish
 from story_service.offline.stock import Section
 
 
@@ -32,8 +35,8 @@ def wish_slots(wish: Wish, person: Person, lexicon: Lexicon) -> dict[str, str]:
     if isinstance(wish, Helping):
         return _helping(wish, lexicon)
     if isinstance(wish, Quest):
-        slots = {"q": in_person(wish.verb_phrase, person), "qd": in_person(wish.verb_phrase, "you"),
-                 "qme": wish.verb_phrase, "far": "the wish"}  # fmt: skip
+        slots = {"q": in_person(wish.deed, person), "qd": in_person(wish.deed, "you"),
+                 "qme": wish.deed, "far": "the wish"}  # fmt: skip
         if wish.seen is not None:
             slots |= {
                 "np": wish.seen.first, "npwas": "were" if wish.seen.plural else "was",
@@ -44,7 +47,7 @@ def wish_slots(wish: Wish, person: Person, lexicon: Lexicon) -> dict[str, str]:
     return {"wishtext": wish.text, "far": "the wish"}
 
 
-def _helping(wish: Helping, lexicon: Lexicon) -> dict[str, str]:
+def _helping(wish: Helping[Subject, Trouble], lexicon: Lexicon) -> dict[str, str]:
     who, trouble = wish.who, wish.trouble
     it, _, its = who.pronoun(lexicon)
     comma = "," if who.proper else ""

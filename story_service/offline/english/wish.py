@@ -1,8 +1,8 @@
 """Reads a wish: who it is about and what troubles them, or what the child wants to do; failing both, its words."""
 
 import re
-from dataclasses import dataclass
 
+from story_service.offline.casting import Helping, Note, Quest
 from story_service.offline.cleaning import clean, closed
 from story_service.offline.english.lexicon import Lexicon
 from story_service.offline.english.nouns import Subject, subject
@@ -36,32 +36,7 @@ _SEEKING = frozenset({"look", "search", "hunt"})
 _HAD = re.compile(r"^had (?=\w)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Helping:
-    """The wish is about somebody: the child goes to help."""
-
-    who: Subject
-    trouble: Trouble
-
-
-@dataclass(frozen=True, slots=True)
-class Quest:
-    """The wish is to do something."""
-
-    verb_phrase: str
-    """As the child would say it: "find my dog"."""
-    seen: Subject | None
-    """What is found, met or seen, where the wish is for that."""
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """The wish in its own words."""
-
-    text: str
-
-
-Wish = Helping | Quest | Note
+Wish = Helping[Subject, Trouble] | Quest[Subject] | Note
 
 
 class WishReader:
@@ -106,7 +81,9 @@ class WishReader:
             return None
         return subject(text, self._lexicon, person)
 
-    def _helping(self, text: str, names: tuple[str, ...], person: Person, default_problem: str) -> Helping | None:
+    def _helping(
+        self, text: str, names: tuple[str, ...], person: Person, default_problem: str
+    ) -> Helping[Subject, Trouble] | None:
         text = re.sub(r"^(?:to )?(?:meet|help|find|see) (?=.+ who )", "", text, flags=re.IGNORECASE)
         named, *clause = _WHO.split(text, maxsplit=1)
         if not clause and (bare := split_bare(text)):
@@ -119,7 +96,7 @@ class WishReader:
             return None
         return Helping(who, self._troubles.read(given, who))
 
-    def _quest(self, text: str, names: tuple[str, ...], person: Person) -> Quest | None:
+    def _quest(self, text: str, names: tuple[str, ...], person: Person) -> Quest[Subject] | None:
         wanted = re.sub(
             rf"^(?:{_any(names)}|i|we|she|he|they|a (?:girl|boy|child)) (?=\w)",
             "",
@@ -135,7 +112,7 @@ class WishReader:
             plainer, plainer != text, person
         )
 
-    def _to_do(self, wanted: str, clearly: bool, person: Person) -> Quest | None:
+    def _to_do(self, wanted: str, clearly: bool, person: Person) -> Quest[Subject] | None:
         """A verb phrase; `clearly` where something before it said that it is one."""
         words = wanted.split()
         if not words or len(words) > 14 or _FINITE.search(wanted) or _NEGATION.search(wanted):

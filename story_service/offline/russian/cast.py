@@ -5,21 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from story_service.offline.brief import OfflineBrief, StoryKind
+from story_service.offline.brief import OfflineBrief
+from story_service.offline.casting import Cast, Casting, Helping, Quest, Stock
 from story_service.offline.cleaning import clean, clean_name, closed
-from story_service.offline.realising import AgeBand, Realiser, age_band
+from story_service.offline.realising import Realiser, age_band
 from story_service.offline.russian.agreement import Agreement, about, case_slots, listed, quoted, to, with_
 from story_service.offline.russian.heroes import HeroCast, cast_hero, lead
-from story_service.offline.russian.interests import Interest, InterestReader, loved
+from story_service.offline.russian.interests import InterestReader, loved
 from story_service.offline.russian.morphology import Forms, Gender, Morphology
 from story_service.offline.russian.names import Child, child
 from story_service.offline.russian.nouns import NounReader
 from story_service.offline.russian.numerals import was_years
-from story_service.offline.russian.wish import Helping, Quest, Wish, WishReader
+from story_service.offline.russian.wish import Wish, WishReader
 from story_service.offline.seeding import random_for
 from story_service.offline.stock import Section
-
-Stock = Mapping[str, tuple[Section, ...]]
 
 _CASED = ("gate", "keeper", "small")
 _PLAIN = ("place", "to", "in", "smalla", "keepera", "end_to", "end_in")
@@ -44,27 +43,11 @@ class _Room:
         return cls(name=40, name_words=3, phrase=120, wish=110, interests=5)
 
 
-@dataclass(frozen=True, slots=True)
-class Cast:
-    """What the brief decides, before a line of the story is chosen."""
-
-    kind: StoryKind
-    child: Child
-    """Whom the story is about: in a story of a hero, the hero."""
-    band: AgeBand
-    wish: Wish
-    realm: Section
-    moral: Section
-    companion: Section
-    interests: tuple[Interest, ...]
-    slots: Mapping[str, str]
-
-
-class Casting:
+class RussianCasting(Casting[Cast]):
     """Casts stories from one stock."""
 
     def __init__(self, stock: Stock, morphology: Morphology) -> None:
-        self._stock = stock
+        super().__init__(stock, simpler={})
         self._morphology = morphology
         self._agreement = Agreement(stock["grammar"])
         characters = next(section for section in stock["grammar"] if section.key == "characters")
@@ -73,12 +56,7 @@ class Casting:
         self._interests = InterestReader(morphology, nouns, stock["lexicon"])
         self._phrases = {section.key: section.lines() for section in stock["phrases"]}
 
-    def realiser(self, cast: Cast, rng: random.Random) -> Realiser:
-        """For the lines of one story."""
-        return Realiser(cast.slots, rng, cast.band, simpler={})
-
     def cast(self, brief: OfflineBrief, *, told: str = "") -> Cast:
-        """The same for the same brief. A companion whose name is in `told` is somebody else there."""
         rng = random_for(brief, "cast")
         room = _Room.of(brief)
         name = " ".join(clean_name(brief.name, limit=room.name).split()[: room.name_words])
@@ -92,7 +70,7 @@ class Casting:
             brief.wish if clean(brief.wish, limit=240) else picked, name=who.name, room=room.wish
         )  # fmt: skip
         default = rng.choice(self._phrases["problems"]).text
-        moral, moral_quoted = self._moral(brief, rng, room)
+        moral, moral_quoted = self._moral(brief, rng, room=room.phrase)
         realm, theme_quoted = self._realm(brief, rng, room)
         before = f"{brief.sequel.title} {brief.sequel.summary}" if brief.sequel else ""
         met = self._met(before)
@@ -128,7 +106,10 @@ class Casting:
             slots[slot] = realiser.text(line, {"previous": previous})
         slots["calendar"] = realiser.text(self._phrases["calendar"][0].text) if theme_quoted else ""
         slots["calendar_tiny"] = realiser.text(self._phrases["calendar_tiny"][0].text) if theme_quoted else ""
-        return Cast(brief.kind, who, age_band(brief.age), wish, realm, moral, companion, found, slots)
+        return Cast(
+            kind=brief.kind, band=age_band(brief.age), wish=wish, moral=moral, realm=realm, companion=companion,
+            interests=found, slots=slots,
+        )  # fmt: skip
 
     def _cased(self, prefix: str, forms: Forms, gender: Gender, suffix: str) -> dict[str, str]:
         prepositions = {
@@ -146,17 +127,6 @@ class Casting:
             "first": who.first,
             "was_years": "" if age is None else was_years(age),
         }
-
-    def _moral(self, brief: OfflineBrief, rng: random.Random, room: _Room) -> tuple[Section, str]:
-        morals: dict[str, list[Section]] = {}
-        for section in self._stock["morals"]:
-            morals.setdefault(section.key.partition(".")[0], []).append(section)
-        others = morals.pop("other")
-        text = clean(brief.moral, limit=120).casefold()
-        known = next((key for key, scenes in morals.items() if text in {key, *scenes[0].listed("names")}), "")
-        if known or not text:
-            return rng.choice(morals[known or rng.choice(sorted(morals))]), ""
-        return others[0], closed(brief.moral, limit=room.phrase)
 
     def _realm(self, brief: OfflineBrief, rng: random.Random, room: _Room) -> tuple[Section, str]:
         realms = self._stock["themes"]

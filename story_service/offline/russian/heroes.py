@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from story_service.offline.brief import OfflineHero
+from story_service.assignment import Protagonist
 from story_service.offline.cleaning import clean, clean_name
 from story_service.offline.russian.morphology import CASES, Forms, Gender, Morphology
 from story_service.offline.russian.names import Child, declined, gender_of
@@ -42,7 +42,7 @@ class _Named:
     """Whether the name can stand alone: somebody said, or the name itself says, how verbs agree with it."""
 
     @classmethod
-    def of(cls, hero: OfflineHero, morphology: Morphology, *, room: int, words: int) -> Self:
+    def of(cls, hero: Protagonist, morphology: Morphology, *, room: int, words: int) -> Self:
         name = " ".join(clean_name(hero.name, limit=room).split()[:words])
         given: Mapping[str, Gender] = {"female": "f", "male": "m"}
         known = given.get(hero.gender) or (gender_of(name, morphology) if name else None)
@@ -60,7 +60,7 @@ class _Named:
         )
 
 
-def cast_hero(hero: OfflineHero, template: Section, morphology: Morphology, *, room: int, words: int) -> HeroCast:
+def cast_hero(hero: Protagonist, template: Section, morphology: Morphology, *, room: int, words: int) -> HeroCast:
     """The hero as the child's companion, named in the nominative.
 
     `room` is the number of characters and `words` the number of words that the name may take up.
@@ -81,7 +81,7 @@ def cast_hero(hero: OfflineHero, template: Section, morphology: Morphology, *, r
     return HeroCast(companion, said | _described(hero, (*hero.personality_traits, *hero.strengths, *hero.interests)))
 
 
-def lead(hero: OfflineHero, morphology: Morphology, *, room: int, words: int) -> tuple[Child, Mapping[str, str]]:
+def lead(hero: Protagonist, morphology: Morphology, *, room: int, words: int) -> tuple[Child, Mapping[str, str]]:
     """The hero as the one whom the story is about, and the slots of looks and qualities; see `cast_hero`."""
     named = _Named.of(hero, morphology, room=room, words=words)
     who = Child(
@@ -95,7 +95,7 @@ def lead(hero: OfflineHero, morphology: Morphology, *, room: int, words: int) ->
     return who, _described(hero, (*hero.personality_traits, *hero.strengths))
 
 
-def _described(hero: OfflineHero, qualities: Iterable[str]) -> dict[str, str]:
+def _described(hero: Protagonist, qualities: Iterable[str]) -> dict[str, str]:
     looks = clean(hero.appearance, limit=120)
     kept = [one for one in (clean(one, limit=40) for one in qualities) if any(char.isalnum() for char in one)]
     return {

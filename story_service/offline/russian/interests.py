@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from story_service.offline.casting import Interest, first_few
 from story_service.offline.cleaning import clean
 from story_service.offline.russian.morphology import Morphology
 from story_service.offline.russian.nouns import NounReader
@@ -17,17 +17,6 @@ _LIKES = re.compile(
 _LONGEST = 5
 _LIFELESS = frozenset({"space", "building"})
 _MINE = {"мою": "свою", "моего": "своего", "моих": "своих", "мои": "свои", "мой": "свой", "моё": "своё", "мое": "своё"}
-
-
-@dataclass(frozen=True, slots=True)
-class Interest:
-    """One interest."""
-
-    phrase: str
-    """After "любить": an accusative, an infinitive, or the words as they were in guillemets."""
-    category: str
-    """A key of the scenes; "" where it is not known."""
-    verbal: bool = False
 
 
 class InterestReader:
@@ -60,12 +49,7 @@ class InterestReader:
 
     def all(self, texts: tuple[str, ...], *, most: int) -> tuple[Interest, ...]:
         """The first few that say something, none twice."""
-        found: dict[str, Interest] = {}
-        for text in texts:
-            one = self.read(text)
-            if one is not None:
-                found.setdefault(one.phrase.casefold(), one)
-        return tuple(found.values())[:most]
+        return first_few(map(self.read, texts), most)
 
     def _known(self, words: list[str]) -> bool:
         return all(self._morphology.knows(word) for word in words)

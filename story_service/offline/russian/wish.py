@@ -1,8 +1,8 @@
 """Reads a wish: who it is about and what troubles them, or what the child wants to do; failing both, its words."""
 
 import re
-from dataclasses import dataclass
 
+from story_service.offline.casting import Helping, Note, Quest
 from story_service.offline.cleaning import clean, closed
 from story_service.offline.russian.morphology import Case, Morphology
 from story_service.offline.russian.nouns import NounPhrase, NounReader
@@ -30,32 +30,7 @@ _FINITE = re.compile(r"[!?:;]|\. |, |\b(?:чтобы|потому|когда|е�
 _SEEING = frozenset({"найти", "увидеть", "встретить", "отыскать", "повидать", "разыскать"})
 
 
-@dataclass(frozen=True, slots=True)
-class Helping:
-    """The wish is about somebody: the child goes to help."""
-
-    who: NounPhrase
-    trouble: Trouble
-
-
-@dataclass(frozen=True, slots=True)
-class Quest:
-    """The wish is to do something."""
-
-    deed: str
-    """An infinitive and what goes with it: "найти свою собаку"."""
-    seen: NounPhrase | None
-    """What is found, met or seen, where the wish is for that."""
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """The wish in its own words."""
-
-    text: str
-
-
-Wish = Helping | Quest | Note
+Wish = Helping[NounPhrase, Trouble] | Quest[NounPhrase] | Note
 
 
 class WishReader:
@@ -79,7 +54,7 @@ class WishReader:
                 return read
         return Note(closed(text, limit=room))
 
-    def _quest(self, text: str) -> Quest | None:
+    def _quest(self, text: str) -> Quest[NounPhrase] | None:
         first, *rest = text.split()
         verb = first.casefold()
         if self._morphology.word(verb, "INFN") is None or len(rest) > 12 or _FINITE.search(text):
@@ -88,7 +63,7 @@ class WishReader:
         seen = self._nouns.read(" ".join(rest), "acc") if verb in _SEEING and rest else None
         return Quest(f"{verb} {shared}".strip(), seen)
 
-    def _about(self, text: str, case: str, name: str) -> Helping | Quest | None:
+    def _about(self, text: str, case: str, name: str) -> Helping[NounPhrase, Trouble] | Quest[NounPhrase] | None:
         named, *clause = _WHO.split(text, maxsplit=1)
         cases: tuple[Case, ...] = ("acc",) if case == "acc" else (("loc",) if case == "loc" else ("nom",))
         who = next((read for one in cases if (read := self._nouns.read(self._lowered(named), one)) is not None), None)
