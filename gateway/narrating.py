@@ -21,7 +21,6 @@ from gateway.siblings import Failure, FailureKind, classify
 from gateway.stream import broken, read_owed
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
-from servicekit.status import from_rpc_error
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 from tale.voice.v1 import voice_pb2
@@ -32,6 +31,16 @@ MAX_RESTARTS: Final = 3
 ENOUGH_CHARACTERS: Final = 1_500
 """Text that is sure to hold a whole segment (600 characters at most) and what has to follow its cut."""
 FINISH_SECONDS: Final = 120.0
+_STORY_GONE: Final = frozenset({"LEASE_LOST", "STORY_NOT_FOUND", "WRONG_STATE"})
+"""Reasons of FinishAudio that say that the story is another run's, deleted, cancelled or ended."""
+_PASSING: Final = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.ABORTED,
+    }
+)
 
 log = structlog.get_logger(__name__)
 
@@ -235,10 +244,15 @@ class Narrator:
             try:
                 await self._desk.siblings.storage.finish_audio(request, timeout=FINISH_SECONDS)
             except grpc.aio.AioRpcError as error:
-                if (reason := from_rpc_error(error).reason) in {"LEASE_LOST", "STORY_NOT_FOUND"}:
+                failure = classify(error)
+                reason = failure.error.reason
+                if reason in _STORY_GONE:
                     raise LeaseLostError(reason) from error
                 log.warning("audio_not_finished", story_id=self._live.story_id, reason=reason)
-                await persistence.after(classify(error))
+                if failure.error.code in _PASSING:
+                    # The narration is paid and stored: for a store that is away or full, time is the only bound.
+                    failure = Failure(FailureKind.UNREACHABLE, failure.error)
+                await persistence.after(failure)
             else:
                 return
 

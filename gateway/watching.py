@@ -105,7 +105,7 @@ class Watching(Generic[R]):
             change, ending = live.change(), live.end
             for response in cursor.released(live, beat=self._beat()):
                 yield response
-            if live.audio_complete:
+            if live.audio_complete and live.header is not None and live.header.audio_id == cursor.audio_id:
                 cursor.check_audio(live.audio_size)
             piece = self._next_piece(live) if self._include_audio and ending in {None, End.DONE} else None
             if piece is not None:
@@ -120,7 +120,10 @@ class Watching(Generic[R]):
         """The piece of the announced narration that holds the next byte; None where the manifest ends before it."""
         offset = self._cursor.audio_offset
         span = live.audio_span(offset)
-        if live.header is None or live.header.audio_id == self._gone or span is None:
+        # While a slow watcher took the last response, another narration may have begun: it is announced first.
+        if live.header is None or live.header.audio_id != self._cursor.audio_id or span is None:
+            return None
+        if live.header.audio_id == self._gone:
             return None
         start = span[0] + (offset - span[0]) // MAX_PIECE * MAX_PIECE
         return Piece(live.story_id, live.header.audio_id, start, min(span[1], start + MAX_PIECE))

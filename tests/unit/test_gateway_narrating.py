@@ -261,9 +261,29 @@ async def test_storage_that_is_away_is_asked_again_to_finish() -> None:
     assert len(set(scene.storage.finished)) == 1
 
 
-@pytest.mark.parametrize("reason", ["LEASE_LOST", "STORY_NOT_FOUND"])
-async def test_an_old_lease_ends_the_run(reason: str) -> None:
-    """The story is another run's, or gone."""
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, "STORAGE_UNAVAILABLE"),
+        (grpc.StatusCode.UNAVAILABLE, "STORAGE_BUSY"),
+        (grpc.StatusCode.ABORTED, "STORAGE_CONFLICT"),
+    ],
+)
+async def test_a_store_that_is_full_or_busy_is_waited_for(
+    code: grpc.StatusCode, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The narration is paid and stored, so that it is not given up for a count of failures."""
+    sleep = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", lambda _: sleep(0))
+    scene = Scene().begin()
+    scene.storage.finishes = [refused(code, reason)] * 20
+    await scene.narrate()
+    assert len(scene.storage.finished) == 21
+
+
+@pytest.mark.parametrize("reason", ["LEASE_LOST", "STORY_NOT_FOUND", "WRONG_STATE"])
+async def test_a_story_that_is_not_the_runs_any_more_ends_it(reason: str) -> None:
+    """It is another run's, deleted, or cancelled: no problem of the narration."""
     scene = Scene().begin()
     scene.storage.finishes = [refused(grpc.StatusCode.ABORTED, reason)]
     with pytest.raises(LeaseLostError, match=reason):

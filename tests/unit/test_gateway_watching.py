@@ -182,6 +182,20 @@ async def test_a_narration_that_begins_anew_is_heard_from_byte_0() -> None:
     assert (listener.audio_id, listener.heard) == ("b", DATA["b"])
 
 
+async def test_no_byte_of_another_narration_goes_under_the_old_name() -> None:
+    """Where a narration begins anew while the watcher still takes the last response."""
+    house = House()
+    house.running = live = story()
+    narrate(live, "a", 1)
+    responses, listener = house.watch(), Listener()
+    while (event := (await anext(responses)).event).WhichOneof("event") != "segment":
+        listener.see(event)
+    narrate(live, "b")
+    live.finish(End.DONE, ended("b").story)
+    await listener.listen(responses)
+    assert (listener.audio_id, listener.heard) == ("b", DATA["b"])
+
+
 async def test_heartbeats_go_on_while_storage_is_slow() -> None:
     """A watcher can tell a slow storage from a dead gateway."""
     house = House()
