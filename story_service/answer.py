@@ -22,8 +22,7 @@ from story_service.prompting.length import count_words
 from story_service.sentences import SentenceCutter
 from story_service.stream_text import RESTART, StreamText
 from story_service.tail import MAX_TAIL, Tail
-from story_service.title_finder import Found, TitleFinder
-from story_service.titles import MAX_TITLE_LENGTH, normalise_title
+from story_service.titles import MAX_TITLE_LENGTH, Found, TitleFinder, normalise_title
 
 AnswerItem: TypeAlias = LegTitle | LegText
 """What leaves the reader as soon as it is certain."""

@@ -24,6 +24,10 @@ class Tried:
     calls: int
 
 
+def _refused(reason: str, message: str, **metadata: str) -> DomainError:
+    return DomainError(grpc.StatusCode.FAILED_PRECONDITION, reason, message, metadata=metadata)
+
+
 def model_not_found(model: str) -> DomainError:
     """NOT_FOUND / MODEL_NOT_FOUND: neither in the catalogue nor of the form `vendor/name`."""
     return not_found(
@@ -35,23 +39,22 @@ def model_not_found(model: str) -> DomainError:
 
 def model_not_configured(model: str) -> DomainError:
     """FAILED_PRECONDITION / INVALID_CONFIGURATION: a paid model was asked for that this server can not call."""
-    return DomainError(
-        grpc.StatusCode.FAILED_PRECONDITION,
+    return _refused(
         "INVALID_CONFIGURATION",
         "The model that was asked for can not be called: OPENROUTER_API_KEY is not set on the story service. "
         'Ask for the model "offline", or name "offline" in fallback_models.',
-        metadata={"model": model, "environment_variable": "OPENROUTER_API_KEY"},
+        model=model,
+        environment_variable="OPENROUTER_API_KEY",
     )
 
 
 def language_unsupported(supported: Sequence[str]) -> DomainError:
     """FAILED_PRECONDITION / LANGUAGE_UNSUPPORTED, with the BCP-47 codes that the writer can write."""
     codes = ", ".join(supported)
-    return DomainError(
-        grpc.StatusCode.FAILED_PRECONDITION,
+    return _refused(
         "LANGUAGE_UNSUPPORTED",
         f"The embedded writer can not write this language. It can write: {codes}.",
-        metadata={"supported_languages": codes},
+        supported_languages=codes,
     )
 
 
@@ -61,22 +64,21 @@ def story_unsupported(language: str, missing: Collection[str], supported: Collec
     Both are of "hero", "combined" and "sequel".
     """
     told = ", ".join(["child", *sorted(supported)])
-    return DomainError(
-        grpc.StatusCode.FAILED_PRECONDITION,
+    return _refused(
         "LANGUAGE_UNSUPPORTED",
         f"The embedded writer can not write stories of the kind {', '.join(sorted(missing))} in this language. "
         f"In it, it can write: {told}.",
-        metadata={"language": language, "supported_kinds": told},
+        language=language,
+        supported_kinds=told,
     )
 
 
 def text_too_long() -> DomainError:
     """FAILED_PRECONDITION / TEXT_TOO_LONG: the story would pass 65,536 code points."""
-    return DomainError(
-        grpc.StatusCode.FAILED_PRECONDITION,
+    return _refused(
         "TEXT_TOO_LONG",
         f"The story became longer than {MAX_CONTENT_LENGTH} characters. Ask for fewer minutes.",
-        metadata={"max_characters": str(MAX_CONTENT_LENGTH)},
+        max_characters=str(MAX_CONTENT_LENGTH),
     )
 
 
@@ -88,28 +90,25 @@ def generation_failed(kind: str, message: str) -> DomainError:
 
 def cost_limit_reached(model: str, *, limit: float, spent: float, most: float) -> DomainError:
     """FAILED_PRECONDITION / COST_LIMIT: the call might bring the story over `max_cost_usd`. In US dollars."""
-    return DomainError(
-        grpc.StatusCode.FAILED_PRECONDITION,
+    return _refused(
         "COST_LIMIT",
         f"The story may cost {limit:.6g} US dollars; {spent:.6g} are spent, and the next call may take {most:.6g}. "
         "Raise max_cost_usd, ask for fewer minutes, or for a cheaper model.",
-        metadata={
-            "model": model,
-            "max_cost_usd": f"{limit:.6g}",
-            "spent_usd": f"{spent:.6g}",
-            "call_usd": f"{most:.6g}",
-        },
+        model=model,
+        max_cost_usd=f"{limit:.6g}",
+        spent_usd=f"{spent:.6g}",
+        call_usd=f"{most:.6g}",
     )
 
 
 def cost_unknown(model: str) -> DomainError:
     """FAILED_PRECONDITION / COST_LIMIT: `max_cost_usd` can not be held, since the model's price is not known."""
-    return DomainError(
-        grpc.StatusCode.FAILED_PRECONDITION,
+    return _refused(
         "COST_LIMIT",
         "The price of the model is not known, so that max_cost_usd can not be held. "
         "Ask for a model whose price ListModels gives, or leave max_cost_usd out.",
-        metadata={"model": model, "call_usd": "unknown"},
+        model=model,
+        call_usd="unknown",
     )
 
 

@@ -14,7 +14,7 @@ from servicekit.resilience.errors import CircuitOpenError, ProviderError
 from servicekit.resilience.manager import BreakerManager
 from story_service.chat import ChatModel
 from story_service.metrics import StoryMetrics
-from story_service.ports import ModelCall, Spending
+from story_service.ports import ModelCall, Spending, money
 
 _log: Final = structlog.stdlib.get_logger("story_service.generations")
 
@@ -114,11 +114,11 @@ def completed(call: ModelCall, info: Mapping[str, Any]) -> ModelCall:
     """
     name = info.get("provider_name")
     metadata = {**call.metadata, "provider_name": name} if isinstance(name, str) and name else call.metadata
-    cost = _money(info.get("total_cost"))
+    cost = money(info.get("total_cost"))
     if call.spending.cost_known or cost is None:
         return replace(call, metadata=metadata)
     if info.get("is_byok"):
-        cost += _money(info.get("upstream_inference_cost")) or 0.0
+        cost += money(info.get("upstream_inference_cost")) or 0.0
     spending = Spending(
         prompt_tokens=_tokens(info, "prompt") or call.spending.prompt_tokens,
         completion_tokens=_tokens(info, "completion") or call.spending.completion_tokens,
@@ -133,9 +133,3 @@ def _tokens(info: Mapping[str, Any], kind: str) -> int:
         if isinstance(value, int | float) and math.isfinite(value) and 0 < value < 2**31:
             return int(value)
     return 0
-
-
-def _money(value: object) -> float | None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    return float(value) if math.isfinite(value) and value >= 0 else None

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import Final
 
-from story_service.repetition import RepeatedError
-from story_service.wording import Word, keys, sentence_ends, sentences, words
+from story_service.repetition import RepeatedError, Word, keys, sentence_ends, sentences, words
 
 _TAIL_WORDS: Final = 400
 """So much of the end of the old text may be told once more before the leg goes on."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from story_service.chatter import is_closing
-from story_service.labels import behind_label
+from story_service.chatter import behind_label, is_closing
 
 LINE_HEAD: Final = 64
 """Code points of a line that tell what the line is."""

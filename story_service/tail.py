@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from story_service.labels import without_label
+from story_service.chatter import without_label
 from story_service.markup import LINE_HEAD, Line, LineKind, bounded, read_line, without_emphasis
 
 MAX_SUMMARY_LENGTH: Final = 1_000

@@ -8,7 +8,7 @@ import structlog
 
 from servicekit.failures import log_defect
 from servicekit.resilience.audit import AuditLog
-from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager
 from story_service.catalogue import Catalogue
 from story_service.chat import ChatModel
@@ -109,12 +109,10 @@ class Upkeep:
 
     async def _audited(self, endpoint: str, call: Callable[[], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()
-        began, status = loop.time(), 200
-        told: int | str = status
+        began = loop.time()
+        told: int | str = 200
         try:
             return await call()
-        except CircuitOpenError:
-            raise
         except ProviderError as error:
             told = error.status or error.kind.name
             raise

@@ -10,10 +10,9 @@ from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource
 from story_service.chat import ChatDelta, ChatEvent, ChatRequest, ChatTimers, UpstreamModel
 from story_service.openrouter.answer import Answer, decoded_object
-from story_service.openrouter.body import request_body
 from story_service.openrouter.failures import PROVIDER, failure, object_failure, safe_id, status_failure
 from story_service.openrouter.listing import upstream_models
-from story_service.openrouter.options import OpenRouterOptions, check_key_format
+from story_service.openrouter.options import OpenRouterOptions, check_key_format, request_body
 from story_service.openrouter.reading import MAX_BODY_BYTES, Payloads
 from story_service.openrouter.watch import Watch
 

@@ -1,10 +1,9 @@
 """Tokens and money, as an answer tells them."""
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from story_service.ports import Spending
+from story_service.ports import Spending, money
 
 _MAX_TOKENS: Final = 2**31 - 1
 
@@ -15,10 +14,10 @@ def spending_of(usage: Mapping[str, Any]) -> Spending:
     With a key of one's own at the company that ran the model, `cost` is OpenRouter's fee alone and that company's price
     stands beside it (openrouter.ai/docs, Usage Accounting).
     """
-    cost = _money(usage.get("cost"))
+    cost = money(usage.get("cost"))
     details = usage.get("cost_details")
     if cost is not None and usage.get("is_byok") and isinstance(details, dict):
-        cost += _money(details.get("upstream_inference_cost")) or 0.0
+        cost += money(details.get("upstream_inference_cost")) or 0.0
     return Spending(
         prompt_tokens=_tokens(usage.get("prompt_tokens")),
         completion_tokens=_tokens(usage.get("completion_tokens")),
@@ -29,9 +28,3 @@ def spending_of(usage: Mapping[str, Any]) -> Spending:
 
 def _tokens(value: object) -> int:
     return min(value, _MAX_TOKENS) if isinstance(value, int) and value > 0 else 0
-
-
-def _money(value: object) -> float | None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    return float(value) if math.isfinite(value) and value >= 0 else None

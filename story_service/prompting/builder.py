@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from story_service.assignment import Assignment, Kind, Listener, Parent, Protagonist
 from story_service.chat import Message
 from story_service.prompting.templates_folder import Templates
-from story_service.prompting.trials import trial_assignments
 from story_service.prompting.variables import variables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from story_service.assignment import Assignment
 
 _EMPTY_LINES: Final = re.compile(r"\n{3,}")
 
@@ -54,3 +54,42 @@ class PromptBuilder:
 
     def _rendered(self, folder: str, name: str, given: Mapping[str, Any]) -> str:
         return _EMPTY_LINES.sub("\n\n", self._templates.render(folder, name, given)).strip()
+
+
+_KINDS: Final[tuple[Kind, ...]] = ("child", "hero", "combined")
+_AGES: Final = (3, 6, 9, 12, 18)
+
+
+def trial_assignments(language_code: str) -> Iterator[Assignment]:
+    """With as little and with as much as an assignment can hold, of every kind, from the beginning and going on."""
+    for kind in _KINDS:
+        bare = Assignment(
+            story_id="",
+            child=Listener(name="A"),
+            kind=kind,
+            hero=None if kind == "child" else Protagonist(name="B"),
+            language_code=language_code,
+        )
+        yield bare
+        yield replace(bare, title_so_far="T")
+        for age in _AGES:
+            full = replace(
+                bare,
+                child=Listener(name="A", age=age, gender="female", interests=("a", "b")),
+                hero=None
+                if kind == "child"
+                else Protagonist(
+                    name="B",
+                    gender="male",
+                    appearance="a",
+                    personality_traits=("a", "b"),
+                    strengths=("a",),
+                    interests=("a",),
+                ),
+                parent=Parent(title="T", summary="S"),
+                wish="w",
+                moral="kindness",
+                theme="t",
+            )
+            yield full
+            yield replace(full, moral="m", language_code=f"{language_code}-XX", title_so_far="T", written_so_far="W.")

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from story_service.joint import Joint, StartedOverError
-from story_service.repetition import RepeatedError, RepetitionGuard
-from story_service.wording import keys, sentences
+from story_service.repetition import RepeatedError, RepetitionGuard, keys, sentences
 
 _STORY = (
     "Once upon a time a girl named Mia could not sleep.",

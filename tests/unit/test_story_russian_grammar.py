@@ -8,12 +8,11 @@ import pytest
 
 from story_service.offline import OfflineBrief
 from story_service.offline.casting import Helping, Note, Quest
-from story_service.offline.russian.agreement import Agreement, listed
+from story_service.offline.russian.agreement import Agreement, listed, was_years, years
 from story_service.offline.russian.cast import RussianCasting
 from story_service.offline.russian.interests import InterestReader, loved
 from story_service.offline.russian.morphology import CASES, Morphology
 from story_service.offline.russian.nouns import NounReader
-from story_service.offline.russian.numerals import was_years, years
 from story_service.offline.russian.wish import WishReader
 from story_service.offline.sentences import sentence_keys
 from story_service.offline.stock import load

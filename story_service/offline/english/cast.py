@@ -7,7 +7,6 @@ from story_service.offline.brief import OfflineBrief
 from story_service.offline.casting import Cast, Casting, Interest, Stock
 from story_service.offline.cleaning import clean, clean_name, closed
 from story_service.offline.english.interests import interests
-from story_service.offline.english.introduction import introduced
 from story_service.offline.english.lexicon import Lexicon
 from story_service.offline.english.memory import Memory
 from story_service.offline.english.people import (
@@ -20,7 +19,7 @@ from story_service.offline.english.people import (
 )
 from story_service.offline.english.phrases import article, joined, number
 from story_service.offline.english.portrait import Portrait, PortraitReader
-from story_service.offline.english.slots import setting_slots, wish_slots
+from story_service.offline.english.slots import introduced, setting_slots, wish_slots
 from story_service.offline.english.wish import Wish, WishReader
 from story_service.offline.realising import Realiser, age_band
 from story_service.offline.seeding import random_for

@@ -9,13 +9,11 @@ from story_service.offline.brief import OfflineBrief
 from story_service.offline.casting import Cast, Casting, Helping, Quest, Stock
 from story_service.offline.cleaning import clean, clean_name, closed
 from story_service.offline.realising import Realiser, age_band
-from story_service.offline.russian.agreement import Agreement, about, case_slots, listed, quoted, to, with_
-from story_service.offline.russian.heroes import HeroCast, cast_hero, lead
+from story_service.offline.russian.agreement import Agreement, about, case_slots, listed, quoted, to, was_years, with_
 from story_service.offline.russian.interests import InterestReader, loved
 from story_service.offline.russian.morphology import Forms, Gender, Morphology
-from story_service.offline.russian.names import Child, child
+from story_service.offline.russian.names import Child, HeroCast, cast_hero, child, lead
 from story_service.offline.russian.nouns import NounReader
-from story_service.offline.russian.numerals import was_years
 from story_service.offline.russian.wish import Wish, WishReader
 from story_service.offline.seeding import random_for
 from story_service.offline.stock import Section

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 
 from story_service.offline.casting import Interest, first_few
 from story_service.offline.cleaning import clean
+from story_service.offline.russian.agreement import joined
 from story_service.offline.russian.morphology import Morphology
 from story_service.offline.russian.nouns import NounReader
-from story_service.offline.russian.numerals import joined
 from story_service.offline.stock import Section
 
 _STRANGE = re.compile(r"[!?.:;,…()@$%&/+]")

@@ -7,9 +7,9 @@ from importlib import resources
 from story_service.offline.arc import Block
 from story_service.offline.brief import OfflineBrief
 from story_service.offline.casting import Cast, Helping
+from story_service.offline.journey import Journey
 from story_service.offline.realising import Realiser
 from story_service.offline.russian.cast import RussianCasting
-from story_service.offline.russian.journey import RussianJourney
 from story_service.offline.russian.morphology import Morphology
 from story_service.offline.seeding import random_for
 from story_service.offline.stock import Section, load
@@ -17,6 +17,16 @@ from story_service.offline.telling import Teller
 
 _LONGEST_TITLE = 11
 """Words."""
+
+
+class RussianJourney(Journey[Cast]):
+    """The last realm has every scene that is left."""
+
+    _SCENES_TO_A_REALM = 7
+    _ANY_INTEREST = ("any_gate", "any_memory", "any_fair")
+
+    def _wanted(self, at: int, own: int, left: int) -> int:
+        return left if at == len(self._realms) - 1 else super()._wanted(at, own, left)
 
 
 class Russian(Teller[Cast]):
