@@ -101,7 +101,8 @@ class Assembly:
     async def _placed(
         self, segment: StoredSegment, audio: bytes | None, place: str, *, last: bool
     ) -> tuple[StoredSegment, bytes | None]:
-        key = hashlib.sha256(f"{segment.key} {place}".encode()).hexdigest()
+        # The bytes too: a segment that was lost and made again has its key, but not its sound.
+        key = hashlib.sha256(f"{segment.key} {segment.sha256.hex()} {place}".encode()).hexdigest()
         story_id = self._request.story_id
         if audio is None:
             found = (await self._store.find([key], story_id)).get(key)
