@@ -59,9 +59,6 @@ async def resumed(
                 items, progressed = source.accept(answer)
                 if progressed:
                     reconnects.progressed()
-                if source.done:
-                    # Before the last items: a caller that leaves with them would cancel a call that has succeeded.
-                    await _read_status(stream, policy.idle)
                 for item in items:
                     yield item
                 if source.done:
@@ -73,6 +70,9 @@ async def resumed(
             return
         finally:
             if stream is not None:
+                if source.done:
+                    # Also for a caller that leaves with the last item: cancelled now, a good call would count as lost.
+                    await _read_status(stream, policy.idle)
                 stream.cancel()
         wait = reconnects.lost(error)
         # One that is mended at once, as when a gateway drains, is nobody's business.
