@@ -1,7 +1,7 @@
 """The transport of the asyncio client: grpc.aio."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic
 
 import grpc
@@ -63,9 +63,7 @@ class AioTransport:
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, metadata: Metadata
     ) -> ResponseT:
         """See Transport."""
-        method = self._opened().unary_unary(
-            rpc.path, request_serializer=rpc.request.SerializeToString, response_deserializer=rpc.response.FromString
-        )
+        method: Callable[..., Awaitable[ResponseT]] = self._opened().unary_unary(rpc.path, **rpc.codec)
         try:
             return await method(request, timeout=timeout, metadata=metadata)
         except grpc.aio.AioRpcError as error:
@@ -75,9 +73,7 @@ class AioTransport:
         self, rpc: Rpc[RequestT, ResponseT], requests: Sequence[RequestT], *, timeout: float, metadata: Metadata
     ) -> ResponseT:
         """See Transport."""
-        method = self._opened().stream_unary(
-            rpc.path, request_serializer=rpc.request.SerializeToString, response_deserializer=rpc.response.FromString
-        )
+        method: Callable[..., Awaitable[ResponseT]] = self._opened().stream_unary(rpc.path, **rpc.codec)
         try:
             return await method(iter(requests), timeout=timeout, metadata=metadata)
         except grpc.aio.AioRpcError as error:
@@ -87,9 +83,7 @@ class AioTransport:
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, metadata: Metadata
     ) -> "AioStream[ResponseT]":
         """See Transport."""
-        method = self._opened().unary_stream(
-            rpc.path, request_serializer=rpc.request.SerializeToString, response_deserializer=rpc.response.FromString
-        )
+        method = self._opened().unary_stream(rpc.path, **rpc.codec)
         return AioStream(method(request, timeout=timeout, metadata=metadata))
 
     def _opened(self) -> grpc.aio.Channel:

@@ -89,9 +89,7 @@ class BlockingTransport:
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, metadata: Metadata
     ) -> ResponseT:
         """See Transport."""
-        method: Callable[..., ResponseT] = self._channel.unary_unary(
-            rpc.path, request_serializer=rpc.request.SerializeToString, response_deserializer=rpc.response.FromString
-        )
+        method: Callable[..., ResponseT] = self._channel.unary_unary(rpc.path, **rpc.codec)
         try:
             return method(request, timeout=timeout, metadata=metadata)
         except grpc.RpcError as error:
@@ -101,9 +99,7 @@ class BlockingTransport:
         self, rpc: Rpc[RequestT, ResponseT], requests: Sequence[RequestT], *, timeout: float, metadata: Metadata
     ) -> ResponseT:
         """See Transport."""
-        method: Callable[..., ResponseT] = self._channel.stream_unary(
-            rpc.path, request_serializer=rpc.request.SerializeToString, response_deserializer=rpc.response.FromString
-        )
+        method: Callable[..., ResponseT] = self._channel.stream_unary(rpc.path, **rpc.codec)
         try:
             return method(iter(requests), timeout=timeout, metadata=metadata)
         except grpc.RpcError as error:
@@ -113,9 +109,7 @@ class BlockingTransport:
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, metadata: Metadata
     ) -> "BlockingStream[ResponseT]":
         """See Transport."""
-        method: Callable[..., Any] = self._channel.unary_stream(
-            rpc.path, request_serializer=rpc.request.SerializeToString, response_deserializer=rpc.response.FromString
-        )
+        method: Callable[..., Any] = self._channel.unary_stream(rpc.path, **rpc.codec)
         return BlockingStream(method(request, timeout=timeout, metadata=metadata), self.failed)
 
     def failed(self, error: grpc.RpcError) -> TaleError:

@@ -1,11 +1,16 @@
 """Makes unary calls: under a deadline and a request id, and again where that may help."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Final, Protocol, TypeVar
+from copy import deepcopy
+from typing import Final, TypeVar
 
 import grpc
 import uuid_utils
 
+from tale.gateway.v1 import gateway_pb2
+from tale.profile.v1 import profile_pb2
+from tale.story.v1 import story_pb2
+from tale.voice.v1 import voice_pb2
 from tale_client.errors import TaleError
 from tale_client.retry import ReconnectPolicy, RetryPolicy
 from tale_client.rpcs import RequestT, ResponseT, Rpc
@@ -16,16 +21,22 @@ _NOT_BEGUN: Final = frozenset({"", "RECONNECT", "STARTING"})
 """Reasons that say that nobody has begun to work; "" is the connection itself."""
 
 
-class Page(Protocol):
-    """A page of a list."""
-
-    @property
-    def next_page_token(self) -> str:
-        """Asks for the next one; empty on the last."""
-        ...
-
-
-PageT = TypeVar("PageT", bound=Page)
+AskedT = TypeVar(
+    "AskedT",
+    gateway_pb2.ListStoriesRequest,
+    profile_pb2.ListChildrenRequest,
+    profile_pb2.ListHeroesRequest,
+    story_pb2.ListModelsRequest,
+    voice_pb2.ListVoicesRequest,
+)
+PageT = TypeVar(
+    "PageT",
+    gateway_pb2.ListStoriesResponse,
+    profile_pb2.ListChildrenResponse,
+    profile_pb2.ListHeroesResponse,
+    story_pb2.ListModelsResponse,
+    voice_pb2.ListVoicesResponse,
+)
 
 
 def new_request_id() -> str:
@@ -62,6 +73,16 @@ class Calls:
         return await self._repeated(
             call, lambda error: repeatable and error.code is grpc.StatusCode.UNAVAILABLE, timeout=self._timeout
         )
+
+    async def _pages(self, rpc: Rpc[AskedT, PageT], request: AskedT) -> AsyncGenerator[PageT, None]:
+        """Every page of the list that `request` asks for."""
+        while True:
+            page = await self._unary(rpc, request)
+            yield page
+            if not page.next_page_token:
+                return
+            request = deepcopy(request)
+            request.page_token = page.next_page_token
 
     async def _upload(
         self, rpc: Rpc[RequestT, ResponseT], requests: Sequence[RequestT], *, timeout: float
@@ -108,13 +129,3 @@ class Calls:
             if error.code is not grpc.StatusCode.NOT_FOUND or error.attempts == 1:
                 raise
             return None
-
-
-async def pages(fetch: Callable[[str], Awaitable[PageT]]) -> AsyncGenerator[PageT, None]:
-    """Every page of a list; `fetch` takes a page token."""
-    token = ""
-    while True:
-        page = await fetch(token)
-        yield page
-        if not (token := page.next_page_token):
-            return

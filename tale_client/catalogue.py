@@ -6,7 +6,7 @@ from tale.common.v1 import status_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale.story.v1 import story_pb2
 from tale.voice.v1 import voice_pb2
-from tale_client.calls import PAGE_SIZE, Calls, pages
+from tale_client.calls import PAGE_SIZE, Calls
 from tale_client.rpcs import GET_SYSTEM_STATUS, LIST_MODELS, LIST_PROVIDERS, LIST_VOICES, RESET_CIRCUIT
 
 
@@ -19,15 +19,9 @@ class CatalogueCalls(Calls):
 
     async def list_voices(self, *, provider: str = "", language_code: str = "") -> voice_pb2.ListVoicesResponse:
         """Voices of a provider (empty: of all that are set up) that speak a language (BCP-47; empty: any)."""
-
-        async def fetch(token: str) -> voice_pb2.ListVoicesResponse:
-            request = voice_pb2.ListVoicesRequest(
-                provider=provider, language_code=language_code, page_size=PAGE_SIZE, page_token=token
-            )
-            return await self._unary(LIST_VOICES, request)
-
+        request = voice_pb2.ListVoicesRequest(provider=provider, language_code=language_code, page_size=PAGE_SIZE)
         whole = voice_pb2.ListVoicesResponse()
-        async with aclosing(pages(fetch)) as found:
+        async with aclosing(self._pages(LIST_VOICES, request)) as found:
             async for page in found:
                 whole.voices.extend(page.voices)
                 whole.stale |= page.stale
@@ -35,12 +29,9 @@ class CatalogueCalls(Calls):
 
     async def list_models(self) -> story_pb2.ListModelsResponse:
         """Models that can be asked to write."""
-
-        async def fetch(token: str) -> story_pb2.ListModelsResponse:
-            return await self._unary(LIST_MODELS, story_pb2.ListModelsRequest(page_size=PAGE_SIZE, page_token=token))
-
+        request = story_pb2.ListModelsRequest(page_size=PAGE_SIZE)
         whole = story_pb2.ListModelsResponse()
-        async with aclosing(pages(fetch)) as found:
+        async with aclosing(self._pages(LIST_MODELS, request)) as found:
             async for page in found:
                 whole.models.extend(page.models)
                 whole.stale |= page.stale

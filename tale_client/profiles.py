@@ -8,7 +8,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale.profile.v1 import profile_pb2
-from tale_client.calls import PAGE_SIZE, Calls, new_request_id, pages
+from tale_client.calls import PAGE_SIZE, Calls, new_request_id
 from tale_client.rpcs import (
     CREATE_CHILD,
     CREATE_HERO,
@@ -43,12 +43,8 @@ class ProfileCalls(Calls):
 
     async def list_children(self, *, page_size: int = PAGE_SIZE) -> AsyncGenerator[common_pb2.Child, None]:
         """Kept children, newest first, page after page."""
-
-        async def fetch(token: str) -> profile_pb2.ListChildrenResponse:
-            request = profile_pb2.ListChildrenRequest(page_size=page_size, page_token=token)
-            return await self._unary(LIST_CHILDREN, request)
-
-        async with aclosing(pages(fetch)) as found:
+        request = profile_pb2.ListChildrenRequest(page_size=page_size)
+        async with aclosing(self._pages(LIST_CHILDREN, request)) as found:
             async for page in found:
                 for child in page.children:
                     yield child
@@ -81,12 +77,8 @@ class ProfileCalls(Calls):
 
     async def list_heroes(self, *, page_size: int = PAGE_SIZE) -> AsyncGenerator[common_pb2.Hero, None]:
         """Kept heroes, newest first, page after page."""
-
-        async def fetch(token: str) -> profile_pb2.ListHeroesResponse:
-            request = profile_pb2.ListHeroesRequest(page_size=page_size, page_token=token)
-            return await self._unary(LIST_HEROES, request)
-
-        async with aclosing(pages(fetch)) as found:
+        request = profile_pb2.ListHeroesRequest(page_size=page_size)
+        async with aclosing(self._pages(LIST_HEROES, request)) as found:
             async for page in found:
                 for hero in page.heroes:
                     yield hero

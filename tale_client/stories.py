@@ -9,7 +9,7 @@ import grpc
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client.audio import AudioDownload
-from tale_client.calls import PAGE_SIZE, Calls, new_request_id, pages
+from tale_client.calls import PAGE_SIZE, Calls, new_request_id
 from tale_client.errors import TaleError
 from tale_client.files import PartialFile
 from tale_client.follow import Follower
@@ -34,8 +34,7 @@ class StoryCalls(Calls):
     async def create_story(self, spec: common_pb2.StorySpec, *, request_id: str = "") -> common_pb2.Story:
         """Asks for a story; it is made whether anybody follows or not."""
         request = gateway_pb2.CreateStoryRequest(request_id=request_id or new_request_id(), spec=spec)
-        answer = await self._unary(CREATE_STORY, request)
-        return answer.story
+        return (await self._unary(CREATE_STORY, request)).story
 
     def tell(
         self, spec: common_pb2.StorySpec, *, request_id: str = "", include_audio: bool = False
@@ -72,34 +71,26 @@ class StoryCalls(Calls):
         """A kept story; `full` with its ledger, segments and what the model's provider answered."""
         view = common_pb2.STORY_VIEW_FULL if full else common_pb2.STORY_VIEW_BASIC
         request = gateway_pb2.GetStoryRequest(story_id=story_id, view=view)
-        answer = await self._unary(GET_STORY, request)
-        return answer.story
+        return (await self._unary(GET_STORY, request)).story
 
     async def list_stories(
         self, story_filter: common_pb2.StoryFilter | None = None, *, page_size: int = PAGE_SIZE
     ) -> AsyncGenerator[common_pb2.StorySummary, None]:
         """Kept stories, newest first, page after page."""
-
-        async def fetch(token: str) -> gateway_pb2.ListStoriesResponse:
-            request = gateway_pb2.ListStoriesRequest(filter=story_filter, page_size=page_size, page_token=token)
-            return await self._unary(LIST_STORIES, request)
-
-        async with aclosing(pages(fetch)) as found:
+        request = gateway_pb2.ListStoriesRequest(filter=story_filter, page_size=page_size)
+        async with aclosing(self._pages(LIST_STORIES, request)) as found:
             async for page in found:
                 for summary in page.stories:
                     yield summary
 
     async def cancel_story(self, story_id: str) -> common_pb2.Story:
         """Stops a story that is being made. What there is, is kept."""
-        request = gateway_pb2.CancelStoryRequest(story_id=story_id)
-        answer = await self._unary(CANCEL_STORY, request)
-        return answer.story
+        return (await self._unary(CANCEL_STORY, gateway_pb2.CancelStoryRequest(story_id=story_id))).story
 
     async def retry_story(self, story_id: str, *, request_id: str = "") -> common_pb2.Story:
         """Lets a FAILED story go on from what it has; follow it by `watch`."""
         request = gateway_pb2.RetryStoryRequest(story_id=story_id, request_id=request_id or new_request_id())
-        answer = await self._unary(RETRY_STORY, request)
-        return answer.story
+        return (await self._unary(RETRY_STORY, request)).story
 
     async def narrate_story(
         self, story_id: str, voice: common_pb2.VoiceSelection | None = None, *, request_id: str = ""
@@ -108,20 +99,17 @@ class StoryCalls(Calls):
         request = gateway_pb2.NarrateStoryRequest(
             story_id=story_id, request_id=request_id or new_request_id(), voice=voice
         )
-        answer = await self._unary(NARRATE_STORY, request)
-        return answer.story
+        return (await self._unary(NARRATE_STORY, request)).story
 
     async def rate_story(self, story_id: str, rating: int, *, expected_revision: int | None = None) -> common_pb2.Story:
         """Keeps a rating, 1 to 10; with `expected_revision` only while the story has that one."""
         request = gateway_pb2.RateStoryRequest(story_id=story_id, rating=rating, expected_revision=expected_revision)
         # Under an expected revision a repetition would meet the revision that the first call made.
-        answer = await self._unary(RATE_STORY, request, repeatable=expected_revision is None)
-        return answer.story
+        return (await self._unary(RATE_STORY, request, repeatable=expected_revision is None)).story
 
     async def delete_story(self, story_id: str) -> None:
         """Removes a story with its audio."""
-        request = gateway_pb2.DeleteStoryRequest(story_id=story_id)
-        await self._delete(DELETE_STORY, request)
+        await self._delete(DELETE_STORY, gateway_pb2.DeleteStoryRequest(story_id=story_id))
 
     async def get_audio_url(self, story_id: str, *, expiry: float | None = None) -> gateway_pb2.GetAudioUrlResponse:
         """An address of the kept audio that holds for `expiry` seconds (1 to 604,800; None: 3,600), and when it ends.

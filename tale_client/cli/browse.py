@@ -14,10 +14,9 @@ from tale_client.cli.asking import KINDS
 from tale_client.cli.ending import cancelled
 from tale_client.cli.facts import as_json as json_of
 from tale_client.cli.facts import audio_seconds, clock, facts, state_name
-from tale_client.cli.heroes import HEROES
-from tale_client.cli.options import client_of, json_option, story_argument, target_option
+from tale_client.cli.options import check_folder, client_of, json_option, story_argument, target_option
 from tale_client.cli.people import is_id
-from tale_client.cli.places import check_folder
+from tale_client.cli.profiles import HEROES
 from tale_client.cli.running import run
 from tale_client.cli.shelf import audio_suffix, slug
 from tale_client.cli.terminal import Wrapper, one_line, printable, width

@@ -1,18 +1,18 @@
 """`tale demo`."""
 
 import os
+from functools import partial
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import click
 
 from tale.common.v1 import common_pb2
 from tale_client.cli.asking import spec_of
 from tale_client.cli.ending import close
-from tale_client.cli.options import check_out, json_option
+from tale_client.cli.options import check_out, data_folder, json_option
 from tale_client.cli.people import GENDERS
 from tale_client.cli.performance import Performance
-from tale_client.cli.places import data_folder
 from tale_client.cli.running import run
 from tale_client.cli.shelf import Shelf
 from tale_client.cli.status import embedded
@@ -24,61 +24,22 @@ from tale_client.cluster.supervisor import Supervisor
 
 LOG_NAME = "demo.log"
 _MIA: Final = "Mia"
+_option: Final = partial(click.option, show_default=True, show_envvar=True)
 
 
 @click.command("demo", context_settings={"auto_envvar_prefix": "TALE_DEMO"})
-@click.option("--name", default=_MIA, show_default=True, show_envvar=True, help="The child's first name.")
-@click.option(
-    "--age",
-    type=click.IntRange(1, 18),
-    default=6,
-    show_default=True,
-    show_envvar=True,
-    help="The child's age in years.",
-)
-@click.option("--gender", type=click.Choice(list(GENDERS)), show_envvar=True, help="How the story speaks of the child.")
-@click.option(
-    "--interests",
-    default="dragons, the sea",
-    show_default=True,
-    show_envvar=True,
-    help="What the child likes, separated by commas.",
-)
-@click.option("--moral", default="kindness", show_default=True, show_envvar=True, help="What the story shows.")
-@click.option("--theme", default="", show_envvar=True, help="Where or among what it plays.")
-@click.option("--wish", default="", show_envvar=True, help="What it should be about.")
-@click.option(
-    "--minutes",
-    type=click.IntRange(1, 30),
-    default=3,
-    show_default=True,
-    show_envvar=True,
-    help="Length in minutes, 1 to 30.",
-)
-@click.option("--language", default="en", show_default=True, show_envvar=True, help="Language of the story.")
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("out"),
-    show_default=True,
-    show_envvar=True,
-    help="Folder for the files.",
-)
+@_option("--name", default=_MIA, help="The child's first name.")
+@_option("--age", type=click.IntRange(1, 18), default=6, help="The child's age in years.")
+@_option("--gender", type=click.Choice(list(GENDERS)), help="How the story speaks of the child.")
+@_option("--interests", default="dragons, the sea", help="What the child likes, separated by commas.")
+@_option("--moral", default="kindness", help="What the story shows.")
+@_option("--theme", default="", show_default=False, help="Where or among what it plays.")
+@_option("--wish", default="", show_default=False, help="What it should be about.")
+@_option("--minutes", type=click.IntRange(1, 30), default=3, help="Length in minutes, 1 to 30.")
+@_option("--language", default="en", help="Language of the story.")
+@_option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("out"), help="Folder for the files.")
 @json_option
-def demo_command(
-    *,
-    name: str,
-    age: int,
-    gender: str | None,
-    interests: str,
-    moral: str,
-    theme: str,
-    wish: str,
-    minutes: int,
-    language: str,
-    out: Path,
-    as_json: bool,
-) -> None:
+def demo_command(*, name: str, gender: str | None, interests: str, out: Path, as_json: bool, **asked: Any) -> None:
     """Start a cluster of its own on free ports, tell one story, and stop the cluster.
 
     No key is needed. With OPENROUTER_API_KEY, ELEVENLABS_API_KEY and the like in the environment the real parts are
@@ -91,14 +52,9 @@ def demo_command(
     data = data_folder(os.environ)
     spec = spec_of(
         name=name,
-        age=age,
         gender=gender or ("female" if name == _MIA else None),
         interests=tuple(part.strip() for part in interests.split(",") if part.strip()),
-        moral=moral,
-        theme=theme,
-        wish=wish,
-        minutes=minutes,
-        language=language,
+        **asked,
     )
     performances: list[Performance] = []
     run(

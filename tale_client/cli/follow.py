@@ -1,6 +1,8 @@
 """Commands that follow a story: `tale watch`, `tale narrate`, `tale retry`."""
 
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any, NoReturn
 
 import click
 
@@ -29,8 +31,7 @@ from tale_client.cli.shelf import Shelf
 def watch_command(story_id: str, *, out: Path, as_json: bool, target: str) -> None:
     """Follow the story ID from its beginning to its end, and write its files as `tale tell` does."""
     check_out(out)
-    work = _watch(story_id, out=out, as_json=as_json, target=target)
-    run(work, interrupted=lambda: goes_on(story_id), followed=lambda: story_id)
+    _run(story_id, _follow(story_id, out=out, as_json=as_json, target=target))
 
 
 @click.command("narrate")
@@ -53,12 +54,9 @@ def narrate_command(
 
     The audio that it has stays until the new one is whole; where that fails the exit code is 3.
     """
+    voice = voice_of(voice_provider, voice_id, audio_format)
     check_out(out)
-    run(
-        _narrate(story_id, voice_of(voice_provider, voice_id, audio_format), out=out, as_json=as_json, target=target),
-        interrupted=lambda: goes_on(story_id),
-        followed=lambda: story_id,
-    )
+    _run(story_id, _narrate(story_id, voice, out=out, as_json=as_json, target=target))
 
 
 @click.command("retry")
@@ -69,15 +67,20 @@ def narrate_command(
 def retry_command(story_id: str, *, out: Path, as_json: bool, target: str) -> None:
     """Let the FAILED story ID go on from what it has, and follow it."""
     check_out(out)
-    work = _retry(story_id, out=out, as_json=as_json, target=target)
+    _run(story_id, _follow(story_id, again=True, out=out, as_json=as_json, target=target))
+
+
+def _run(story_id: str, work: Coroutine[Any, Any, int]) -> NoReturn:
     run(work, interrupted=lambda: goes_on(story_id), followed=lambda: story_id)
 
 
-async def _watch(story_id: str, *, out: Path, as_json: bool, target: str) -> int:
+async def _follow(story_id: str, *, again: bool = False, out: Path, as_json: bool, target: str) -> int:
+    """Follows the story; `again`: lets it go on first."""
     async with client_of(target) as client:
-        performance = Performance(client, Shelf(out), quiet=as_json)
+        before = await client.retry_story(story_id) if again else None
+        performance = Performance(client, Shelf(out), quiet=as_json, before=before)
         story = await performance.give(client.watch(story_id, include_audio=True))
-    return close(story, performance.kept, json_too=as_json)
+    return close(story, performance.kept, json_too=as_json, before=before)
 
 
 async def _narrate(
@@ -96,12 +99,4 @@ async def _narrate(
             audio_offset=before.audio.size_bytes,
         )
         story = await performance.give(events, written=written)
-    return close(story, performance.kept, json_too=as_json, before=before)
-
-
-async def _retry(story_id: str, *, out: Path, as_json: bool, target: str) -> int:
-    async with client_of(target) as client:
-        before = await client.retry_story(story_id)
-        performance = Performance(client, Shelf(out), quiet=as_json, before=before)
-        story = await performance.give(client.watch(story_id, include_audio=True))
     return close(story, performance.kept, json_too=as_json, before=before)

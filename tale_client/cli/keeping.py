@@ -45,14 +45,16 @@ class Keeping(Generic[ProfileT]):
     removed: Message
     """A removal's answer."""
 
-    def found(self, given: str, target: str) -> str:
-        """The same over a client of its own, for a command that asks back before it acts."""
+    def agreed(self, given: str, question: str, target: str) -> str:
+        """The id, as of `id_of`, of the one that `question` is about; looked up before it is asked."""
 
         async def work() -> str:
             async with client_of(target) as client:
                 return await self.id_of(client, given)
 
-        return perform(work())
+        found = perform(work())
+        click.confirm(question, abort=True, err=True)
+        return found
 
     async def id_of(self, client: AsyncTaleClient, given: str) -> str:
         """The id of the one that was named by id or by name; ClickException if it is not just one."""
@@ -120,10 +122,8 @@ class Keeping(Generic[ProfileT]):
         @target_option
         def remove_command(given: str, *, yes: bool, as_json: bool, target: str) -> None:
             if not yes:
-                # Looked up first: nobody should agree to what can not be done.
-                found = self.found(given, target)
-                click.confirm(f"Remove the {self.what} {one_line(given)}? The stories stay.", abort=True, err=True)
-                given = found
+                said = f"Remove the {self.what} {one_line(given)}? The stories stay."
+                given = self.agreed(given, said, target)
             run(self._remove(given, as_json=as_json, target=target))
 
         return group

@@ -1,6 +1,7 @@
-"""Options that several commands share."""
+"""Options that several commands share, and folders looked at before anything is asked for."""
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -8,7 +9,6 @@ import click
 
 from tale.common.v1 import common_pb2
 from tale_client.cli.people import is_id
-from tale_client.cli.places import check_folder
 from tale_client.cli.terminal import one_line
 from tale_client.cli.wording import typed
 from tale_client.client import AsyncTaleClient
@@ -94,3 +94,26 @@ def voice_of(provider: str, voice_id: str, audio_format: str | None) -> common_p
         voice_id=voice_id,
         audio_format=FORMATS.get(audio_format or "", common_pb2.AUDIO_FORMAT_UNSPECIFIED),
     )
+
+
+def check_folder(folder: Path, called: str) -> None:
+    """UsageError unless files can be written to `folder`, which may be still to be made; `called` names it."""
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    try:
+        # Permissions alone do not tell: the disk may be full or read-only.
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except NotADirectoryError:
+        raise click.UsageError(f"{called} {folder} can not be used: {there} is a file. Name a folder.") from None
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise click.UsageError(f"{called} {folder} can not be written: {why}. Name another folder.") from None
+
+
+def data_folder(environ: Mapping[str, str]) -> Path:
+    """Where stories are kept; UsageError as of `check_folder`."""
+    folder = Path(environ.get("TALE_DATA_DIR") or "data")
+    check_folder(folder, "TALE_DATA_DIR")
+    return folder

@@ -1,6 +1,7 @@
 """Children and heroes as options describe them."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -10,6 +11,8 @@ from tale.common.v1 import common_pb2
 from tale_client.cli.terminal import one_line
 
 GENDERS: Final = {"female": common_pb2.GENDER_FEMALE, "male": common_pb2.GENDER_MALE}
+
+_texts: Final = partial(click.option, multiple=True, metavar="TEXT")
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 ProfileT = TypeVar("ProfileT", common_pb2.Child, common_pb2.Hero)
@@ -23,9 +26,7 @@ def gender_of(given: str | None) -> common_pb2.Gender.ValueType:
 def child_options(command: CommandT) -> CommandT:
     """`--age`, `--gender` and `--interest` of a child."""
     for option in (
-        click.option(
-            "--interest", "interests", multiple=True, metavar="TEXT", help="What the child likes. Repeatable."
-        ),
+        _texts("--interest", "interests", help="What the child likes. Repeatable."),
         click.option("--gender", type=click.Choice(list(GENDERS)), help="How stories speak of the child."),
         click.option("--age", type=int, help="Age in years."),
     ):
@@ -39,27 +40,9 @@ def hero_options(prefix: str = "") -> Callable[[CommandT], CommandT]:
     def decorate(command: CommandT) -> CommandT:
         place = prefix.replace("-", "_")
         for option in (
-            click.option(
-                f"--{prefix}interest",
-                f"{place}interests",
-                multiple=True,
-                metavar="TEXT",
-                help="What the hero likes. Repeatable.",
-            ),
-            click.option(
-                f"--{prefix}strength",
-                f"{place}strengths",
-                multiple=True,
-                metavar="TEXT",
-                help="What the hero is good at. Repeatable.",
-            ),
-            click.option(
-                f"--{prefix}trait",
-                f"{place}traits",
-                multiple=True,
-                metavar="TEXT",
-                help="How the hero is: brave, curious. Repeatable.",
-            ),
+            _texts(f"--{prefix}interest", f"{place}interests", help="What the hero likes. Repeatable."),
+            _texts(f"--{prefix}strength", f"{place}strengths", help="What the hero is good at. Repeatable."),
+            _texts(f"--{prefix}trait", f"{place}traits", help="How the hero is: brave, curious. Repeatable."),
             click.option(f"--{prefix}appearance", default="", metavar="TEXT", help="What the hero looks like."),
             click.option(f"--{prefix}gender", type=click.Choice(list(GENDERS)), help="How stories speak of the hero."),
         ):

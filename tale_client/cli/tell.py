@@ -7,14 +7,12 @@ import click
 
 from tale.common.v1 import common_pb2
 from tale_client.calls import new_request_id
-from tale_client.cli.asking import KINDS, check_people, inline_hero, spec_of
-from tale_client.cli.children import CHILDREN
+from tale_client.cli.asking import KINDS, check_people, check_recording, inline_hero, listen, spec_of
 from tale_client.cli.ending import close, goes_on
-from tale_client.cli.heroes import HEROES
-from tale_client.cli.listening import check_recording, listen
 from tale_client.cli.options import check_out, client_of, json_option, out_option, target_option, voice_options
 from tale_client.cli.people import child_options, hero_options
 from tale_client.cli.performance import Performance
+from tale_client.cli.profiles import CHILDREN, HEROES
 from tale_client.cli.running import run
 from tale_client.cli.shelf import Shelf
 

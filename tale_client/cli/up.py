@@ -7,7 +7,7 @@ from typing import Final
 import click
 
 from tale.gateway.v1 import gateway_pb2
-from tale_client.cli.places import data_folder
+from tale_client.cli.options import data_folder
 from tale_client.cli.running import run
 from tale_client.cli.status import embedded
 from tale_client.cli.terminal import printable

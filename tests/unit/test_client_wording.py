@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from tale.common.v1 import common_pb2
 from tale_client.cli import cli
 from tale_client.cli.ending import close
-from tale_client.cli.places import check_folder
+from tale_client.cli.options import check_folder
 from tale_client.cli.running import explain
 from tale_client.cli.wording import for_people, typed
 from tale_client.errors import TaleError, Violation
