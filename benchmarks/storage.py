@@ -21,7 +21,7 @@ from standins.storage_volume import NEWEST, OWNER, fill
 from storage_service import states
 from storage_service.clock import SystemClock
 from storage_service.embedded.database import Database
-from storage_service.embedded.removal_store import SqliteRemovalStore
+from storage_service.embedded.removals import SqliteRemovalStore
 from storage_service.embedded.story_store import SqliteStoryStore
 from storage_service.records import Lease, Position
 from tale.common.v1 import common_pb2

@@ -10,13 +10,13 @@ from servicekit.metrics import Metrics
 from servicekit.resilience.manager import BreakerManager
 from storage_service.audio.finishing import StreamedComposer
 from storage_service.embedded.database import Database
-from storage_service.embedded.exchange_store import SqliteExchangeStore
-from storage_service.embedded.object_notes import SqliteObjectNotes
-from storage_service.embedded.profile_store import SqliteProfileStore
-from storage_service.embedded.removal_store import SqliteRemovalStore
-from storage_service.embedded.segment_store import SqliteSegmentStore
+from storage_service.embedded.exchange import SqliteExchangeStore
+from storage_service.embedded.objects import SqliteObjectNotes
+from storage_service.embedded.profiles import SqliteProfileStore
+from storage_service.embedded.removals import SqliteRemovalStore
+from storage_service.embedded.segments import SqliteSegmentStore
 from storage_service.embedded.story_store import SqliteStoryStore
-from storage_service.exchange.ports import ExchangeStore
+from storage_service.exchange.lines import ExchangeStore
 from storage_service.object_store import failures as object_store
 from storage_service.object_store.bucket import Bucket
 from storage_service.object_store.bucket_objects import BucketObjects
@@ -36,13 +36,13 @@ from storage_service.ports import (
 from storage_service.records import ObjectKind
 from storage_service.settings import StorageSettings
 from storage_service.supabase.connection import Connection, breaker_config
-from storage_service.supabase.exchange_store import SupabaseExchangeStore
+from storage_service.supabase.exchange import SupabaseExchangeStore
 from storage_service.supabase.failures import PROVIDER
 from storage_service.supabase.object_bucket import ObjectBucket
-from storage_service.supabase.object_notes import SupabaseObjectNotes
-from storage_service.supabase.profile_store import SupabaseProfileStore
+from storage_service.supabase.objects import SupabaseObjectNotes
+from storage_service.supabase.profiles import SupabaseProfileStore
 from storage_service.supabase.removals import SupabaseRemovalStore
-from storage_service.supabase.segment_store import SupabaseSegmentStore
+from storage_service.supabase.segments import SupabaseSegmentStore
 from storage_service.supabase.setup import config_of
 from storage_service.supabase.story_store import SupabaseStoryStore
 from tale.common.v1 import status_pb2
@@ -143,7 +143,7 @@ def _embedded(settings: StorageSettings, clock: Clock, circuits: BreakerManager)
         SqliteRemovalStore(database, clock),
         SqliteSegmentStore(database, clock),
         SqliteObjectNotes(database, clock),
-        SqliteExchangeStore(database),
+        SqliteExchangeStore(database, clock),
     )
     return records, _folder(settings.folder, settings, "TALE_DATA_DIR")
 

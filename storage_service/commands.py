@@ -22,10 +22,9 @@ from servicekit.settings import ConfigurationError, load
 from storage_service.audio.noted import NotedObjects
 from storage_service.backends import Backend, make_backend
 from storage_service.clock import SystemClock
-from storage_service.exchange.errors import ExchangeError
 from storage_service.exchange.exporting import export_to
 from storage_service.exchange.importing import import_from
-from storage_service.exchange.lines import Counts
+from storage_service.exchange.lines import Counts, ExchangeError
 from storage_service.object_store import failures as object_store
 from storage_service.object_store.bucket import Bucket
 from storage_service.object_store.checking import try_out

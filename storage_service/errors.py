@@ -6,34 +6,21 @@ from servicekit.errors import DomainError, FieldViolation, not_found, unavailabl
 from storage_service.records import Digest
 
 
+def resource_not_found(noun: str, resource_id: str) -> DomainError:
+    """NOT_FOUND / STORY_, CHILD_ or HERO_NOT_FOUND: unknown, or of another owner; the error does not say which."""
+    return not_found(f"{noun.upper()}_NOT_FOUND", f"There is no {noun} of that id.", **{f"{noun}_id": resource_id})
+
+
 def story_not_found(story_id: str) -> DomainError:
-    """NOT_FOUND / STORY_NOT_FOUND: unknown, or somebody else's; nobody learns which."""
-    return not_found("STORY_NOT_FOUND", "There is no story of that id.", story_id=story_id)
+    """NOT_FOUND / STORY_NOT_FOUND."""
+    return resource_not_found("story", story_id)
 
 
-def story_deleted(story_id: str) -> DomainError:
-    """NOT_FOUND / STORY_DELETED: the story that this id named was deleted."""
-    return not_found("STORY_DELETED", "The story that this request made was deleted.", story_id=story_id)
-
-
-def child_not_found(child_id: str) -> DomainError:
-    """NOT_FOUND / CHILD_NOT_FOUND: unknown, or somebody else's; nobody learns which."""
-    return not_found("CHILD_NOT_FOUND", "There is no child of that id.", child_id=child_id)
-
-
-def child_deleted(child_id: str) -> DomainError:
-    """NOT_FOUND / CHILD_DELETED: the child that this request made was deleted."""
-    return not_found("CHILD_DELETED", "The child that this request made was deleted.", child_id=child_id)
-
-
-def hero_not_found(hero_id: str) -> DomainError:
-    """NOT_FOUND / HERO_NOT_FOUND: unknown, or somebody else's; nobody learns which."""
-    return not_found("HERO_NOT_FOUND", "There is no hero of that id.", hero_id=hero_id)
-
-
-def hero_deleted(hero_id: str) -> DomainError:
-    """NOT_FOUND / HERO_DELETED: the hero that this request made was deleted."""
-    return not_found("HERO_DELETED", "The hero that this request made was deleted.", hero_id=hero_id)
+def resource_deleted(noun: str, resource_id: str) -> DomainError:
+    """NOT_FOUND / STORY_, CHILD_ or HERO_DELETED: what this request made was deleted."""
+    return not_found(
+        f"{noun.upper()}_DELETED", f"The {noun} that this request made was deleted.", **{f"{noun}_id": resource_id}
+    )
 
 
 def request_id_reused() -> DomainError:

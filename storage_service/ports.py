@@ -10,7 +10,6 @@ from storage_service.records import (
     Blob,
     Change,
     Digest,
-    Erased,
     Evicted,
     FoundSegment,
     Lease,
@@ -86,11 +85,11 @@ class StoryStore(Protocol):
         ALREADY_EXISTS / REQUEST_ID_REUSED.
         """
 
-    async def delete(self, owner: str, story_id: str) -> Removed:
+    async def delete(self, owner: str, story_id: str) -> Sequence[ObjectKey]:
         """Removes a story and leaves a tombstone.
 
-        Its audio, and its segments that no other story uses, go with it: their objects are marked DELETED in the same
-        transaction.
+        Its audio, and its segments that no other story uses, go with it: their objects, which are returned, are marked
+        DELETED in the same transaction.
         """
 
     async def follow(
@@ -240,14 +239,14 @@ class ProfileStore(Protocol):
 class RemovalStore(Protocol):
     """Removes many stories for good. Each write is one transaction."""
 
-    async def erase_child(self, owner: str, child_id: str) -> Erased:
+    async def erase_child(self, owner: str, child_id: str) -> Removed:
         """Removes a child with all its stories, running ones too, and what requests said of them, as `delete` does.
 
         Also gives the objects of that child that earlier calls left. Can be repeated after the child is erased;
         NOT_FOUND / CHILD_NOT_FOUND where there never was such a child.
         """
 
-    async def expire(self, before: int, *, most: int) -> Sequence[Removed]:
+    async def expire(self, before: int, *, most: int) -> Removed:
         """Removes at most `most` stories accepted before a time, oldest first; none that is being made."""
 
     async def scrub(self) -> None:

@@ -184,31 +184,14 @@ class Evicted:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """A removed story and the objects that nothing refers to any more."""
-
-    story_id: str
-    dropped: Sequence[ObjectKey]
-
-
-@dataclass(frozen=True, slots=True)
-class Erased:
-    """What was erased of a child. `dropped` are the objects to remove, those that an earlier call left included.
-
-    `audio_count` and `segment_count` count `dropped` by kind.
-    """
+    """How many stories were removed, and the objects whose bytes are to be removed after them."""
 
     story_count: int
     dropped: Sequence[ObjectKey]
 
-    @property
-    def audio_count(self) -> int:
-        """Audio files among them."""
-        return sum(key.kind is ObjectKind.AUDIO for key in self.dropped)
-
-    @property
-    def segment_count(self) -> int:
-        """Segments among them."""
-        return sum(key.kind is ObjectKind.SEGMENT for key in self.dropped)
+    def count(self, kind: ObjectKind) -> int:
+        """How many of the objects are of this kind."""
+        return sum(key.kind is kind for key in self.dropped)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from typing import Final
 
 from storage_service.audio.noted import NotedObjects
 from storage_service.ports import RemovalStore, StoryStore
-from storage_service.records import Erased
+from storage_service.records import Removed
 
 STORIES_AT_ONCE: Final = 100
 """Old stories removed in one transaction."""
@@ -20,10 +20,9 @@ class Remover:
 
     async def delete_story(self, owner: str, story_id: str) -> None:
         """Removes a story, then its bytes; STORY_NOT_FOUND."""
-        removed = await self._stories.delete(owner, story_id)
-        await self._objects.drop(removed.dropped)
+        await self._objects.drop(await self._stories.delete(owner, story_id))
 
-    async def erase_child(self, owner: str, child_id: str) -> Erased:
+    async def erase_child(self, owner: str, child_id: str) -> Removed:
         """Removes a child, all its stories and their bytes; at the end leaves no trace in the store's files.
 
         Raises CHILD_NOT_FOUND, and UNAVAILABLE where bytes or traces could not be removed: the next call does it.
@@ -36,9 +35,9 @@ class Remover:
     async def expire(self, before: int) -> int:
         """Removes all finished stories that were accepted before a time (microseconds); how many."""
         count = 0
-        while removed := await self._removals.expire(before, most=STORIES_AT_ONCE):
-            await self._objects.drop([key for story in removed for key in story.dropped])
-            count += len(removed)
+        while (removed := await self._removals.expire(before, most=STORIES_AT_ONCE)).story_count:
+            await self._objects.drop(removed.dropped)
+            count += removed.story_count
         return count
 
     async def remove_deleted(self) -> int:

@@ -15,7 +15,18 @@ from storage_service.checkpoint_requests import check_checkpoints
 from storage_service.errors import field_error
 from storage_service.paging import from_token, to_token
 from storage_service.ports import StoryStore
-from storage_service.records import Cancel, Change, Lease, Narrate, NewStory, Position, Rate, RepeatKey, Retry
+from storage_service.records import (
+    Cancel,
+    Change,
+    Lease,
+    Narrate,
+    NewStory,
+    ObjectKind,
+    Position,
+    Rate,
+    RepeatKey,
+    Retry,
+)
 from storage_service.remover import Remover
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2, storage_pb2_grpc
@@ -113,7 +124,9 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
         requests.check_erase(request)
         erased = await self._remover.erase_child(current().owner, request.child_id)
         return storage_pb2.EraseChildResponse(
-            story_count=erased.story_count, audio_count=erased.audio_count, segment_count=erased.segment_count
+            story_count=erased.story_count,
+            audio_count=erased.count(ObjectKind.AUDIO),
+            segment_count=erased.count(ObjectKind.SEGMENT),
         )
 
     async def FollowStories(  # noqa: N802 - the contract's name

@@ -5,9 +5,10 @@ from typing import Final
 
 from servicekit.errors import wrong_state
 from storage_service.checkpoints import CheckpointRefused, RunFacts, check_token
-from storage_service.embedded.object_rows import mark_stored
+from storage_service.embedded.objects import mark_stored
 from storage_service.embedded.rows import load_facts
-from storage_service.embedded.segment_rows import to_blob
+from storage_service.embedded.segments import to_blob
+from storage_service.embedded.transactions import Transaction
 from storage_service.errors import lease_lost, story_not_found
 from storage_service.messages import narrated_audio
 from storage_service.records import (
@@ -30,16 +31,14 @@ WHERE m.story_id = ? AND m.audio_id = ? ORDER BY m.position
 """
 
 
-def load_manifest(
-    connection: sqlite3.Connection, story_id: str, lease_token: int, audio_id: str
-) -> Manifest | StoredAudio:
+def load_manifest(tx: Transaction, story_id: str, lease_token: int, audio_id: str) -> Manifest | StoredAudio:
     """The narration that a run has made, or the audio that it was composed into."""
-    facts, row, stored = _held(connection, story_id, lease_token, audio_id)
+    facts, row, stored = _held(tx, story_id, lease_token, audio_id)
     if stored is not None:
         return stored
     if facts.narration_audio_id != audio_id:
         raise wrong_state("The story has no narration of this audio id.", audio_id=audio_id)
-    rows = connection.execute(_PARTS, (story_id, audio_id)).fetchall()
+    rows = tx.execute(_PARTS, (story_id, audio_id)).fetchall()
     return Manifest(
         header=common_pb2.NarrationHeader.FromString(row["narration"]),
         segments=[common_pb2.Segment.FromString(one["segment"]) for one in rows],
@@ -50,21 +49,29 @@ def load_manifest(
 
 
 def attach_audio(
-    connection: sqlite3.Connection,
-    story_id: str,
-    lease_token: int,
-    audio: common_pb2.StoryAudio,
-    key: ObjectKey,
-    now: int,
+    tx: Transaction, story_id: str, lease_token: int, audio: common_pb2.StoryAudio, key: ObjectKey
 ) -> Attached:
     """Makes `audio` the audio of a story and lets go of what was there before."""
-    facts, _, stored = _held(connection, story_id, lease_token, audio.audio_id)
+    facts, _, stored = _held(tx, story_id, lease_token, audio.audio_id)
     if stored is not None:
-        connection.execute("UPDATE objects SET state = 'DELETED' WHERE object_id = ?", (key.object_id,))
+        tx.execute("UPDATE objects SET state = 'DELETED' WHERE object_id = ?", (key.object_id,))
         return Attached(stored.audio, [key])
-    before = _load(connection, story_id)
-    mark_stored(connection, key)
-    connection.execute(
+    before = _load(tx, story_id)
+    store_audio(tx, story_id, audio, key, facts.segment_count if facts.narration_audio_id == audio.audio_id else 0)
+    tx.execute(
+        "DELETE FROM story_segments WHERE story_id = ? AND audio_id NOT IN (?, ?)",
+        (story_id, audio.audio_id, facts.narration_audio_id),
+    )
+    tx.execute("UPDATE stories SET update_time = ? WHERE id = ?", (tx.now, story_id))
+    return Attached(audio, [] if before is None else [before.blob.key])
+
+
+def store_audio(
+    tx: Transaction, story_id: str, audio: common_pb2.StoryAudio, key: ObjectKey, segment_count: int
+) -> None:
+    """Stores audio, in place of what was there; its object becomes STORED."""
+    mark_stored(tx, key)
+    tx.execute(
         "INSERT INTO story_audio (story_id, audio_id, object_id, sha256, duration, segment_count, audio)"
         " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (story_id) DO UPDATE SET audio_id = excluded.audio_id,"
         " object_id = excluded.object_id, sha256 = excluded.sha256, duration = excluded.duration,"
@@ -75,57 +82,49 @@ def attach_audio(
             key.object_id,
             audio.sha256,
             audio.duration.ToMicroseconds(),
-            facts.segment_count if facts.narration_audio_id == audio.audio_id else 0,
+            segment_count,
             audio.SerializeToString(),
         ),
     )
-    connection.execute(
-        "DELETE FROM story_segments WHERE story_id = ? AND audio_id NOT IN (?, ?)",
-        (story_id, audio.audio_id, facts.narration_audio_id),
-    )
-    connection.execute("UPDATE stories SET update_time = ? WHERE id = ?", (now, story_id))
-    return Attached(audio, [] if before is None else [before.blob.key])
 
 
-def find_audio(
-    connection: sqlite3.Connection, owner: str, story_id: str, audio_id: str
-) -> StoredAudio | UnfinishedAudio | None:
+def find_audio(tx: Transaction, owner: str, story_id: str, audio_id: str) -> StoredAudio | UnfinishedAudio | None:
     """The audio of a story, finished or in the making; STORY_NOT_FOUND."""
-    row = connection.execute(
+    row = tx.execute(
         "SELECT narration_audio_id, narration FROM stories WHERE id = ? AND owner = ?",
         (story_id, owner),
     ).fetchone()
     if row is None:
         raise story_not_found(story_id)
-    stored = _load(connection, story_id)
+    stored = _load(tx, story_id)
     if stored is not None and audio_id in {"", stored.audio.audio_id}:
         return stored
     if not row["narration_audio_id"] or audio_id not in {"", row["narration_audio_id"]}:
         return None
     header = common_pb2.NarrationHeader.FromString(row["narration"])
-    parts = connection.execute(_PARTS, (story_id, header.audio_id)).fetchall()
+    parts = tx.execute(_PARTS, (story_id, header.audio_id)).fetchall()
     last = common_pb2.Segment.FromString(parts[-1]["segment"] if parts else b"")
     return UnfinishedAudio(narrated_audio(header, last, size=last.audio.end), [_to_part(one) for one in parts])
 
 
-def stored_blob(connection: sqlite3.Connection, story_id: str) -> Blob | None:
+def stored_blob(tx: Transaction, story_id: str) -> Blob | None:
     """The bytes of the finished audio of a story."""
-    stored = _load(connection, story_id)
+    stored = _load(tx, story_id)
     return None if stored is None else stored.blob
 
 
 def _held(
-    connection: sqlite3.Connection, story_id: str, lease_token: int, audio_id: str
+    tx: Transaction, story_id: str, lease_token: int, audio_id: str
 ) -> tuple[RunFacts, sqlite3.Row, StoredAudio | None]:
     """A story that a run holds with this token, and its audio where that has the id given already.
 
     Raises STORY_NOT_FOUND, LEASE_LOST and, unless the audio is there, WRONG_STATE.
     """
-    found = load_facts(connection, story_id)
+    found = load_facts(tx, story_id)
     if found is None:
         raise story_not_found(story_id)
     facts, row = found
-    stored = _load(connection, story_id) if facts.kept_audio_id == audio_id else None
+    stored = _load(tx, story_id) if facts.kept_audio_id == audio_id else None
     if stored is not None and facts.lease_token == lease_token:
         return facts, row, stored
     try:
@@ -141,10 +140,8 @@ def _to_part(row: sqlite3.Row) -> Part:
     return Part(row["key"], row["part_size"], None if row["object_id"] is None else to_blob(row))
 
 
-def _load(connection: sqlite3.Connection, story_id: str) -> StoredAudio | None:
-    row = connection.execute(
-        "SELECT object_id, sha256, audio FROM story_audio WHERE story_id = ?", (story_id,)
-    ).fetchone()
+def _load(tx: Transaction, story_id: str) -> StoredAudio | None:
+    row = tx.execute("SELECT object_id, sha256, audio FROM story_audio WHERE story_id = ?", (story_id,)).fetchone()
     if row is None:
         return None
     audio = common_pb2.StoryAudio.FromString(row["audio"])

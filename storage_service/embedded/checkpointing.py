@@ -6,11 +6,11 @@ from typing import Final
 
 from storage_service import states
 from storage_service.checkpoints import Advance, CheckpointRefused, RunFacts, judge
-from storage_service.embedded.creating import keep_problems
 from storage_service.embedded.indexing import enter, is_found, leave
-from storage_service.embedded.ledger import store_attempts
+from storage_service.embedded.ledger import store_attempts, store_problems
 from storage_service.embedded.rows import load_facts, load_text, split_parts, timestamp
-from storage_service.embedded.segment_rows import find_digest, note_use
+from storage_service.embedded.segments import find_digest, note_use
+from storage_service.embedded.transactions import Transaction
 from storage_service.records import Digest
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -31,18 +31,18 @@ WHERE id = :id
 class _Pieces:
     """The stored pieces of one story."""
 
-    def __init__(self, connection: sqlite3.Connection, story_id: str, audio_id: str) -> None:
-        self._connection = connection
+    def __init__(self, tx: Transaction, story_id: str, audio_id: str) -> None:
+        self._tx = tx
         self._story_id = story_id
         self._audio_id = audio_id
 
     def text(self, start: int, end: int) -> str:
         """Code points [start, end) of the content."""
-        return load_text(self._connection, self._story_id, start, end)
+        return load_text(self._tx, self._story_id, start, end)
 
     def manifest_segment(self, index: int) -> tuple[str, bytes] | None:
         """Key and SHA-256 of a segment of the run's manifest."""
-        row = self._connection.execute(
+        row = self._tx.execute(
             "SELECT key, sha256 FROM story_segments WHERE story_id = ? AND audio_id = ? AND position = ?",
             (self._story_id, self._audio_id, index),
         ).fetchone()
@@ -50,56 +50,54 @@ class _Pieces:
 
     def stored_segment(self, key: str) -> Digest | None:
         """Size and SHA-256 of a segment in the segment store."""
-        return find_digest(self._connection, key)
+        return find_digest(self._tx, key)
 
 
 def checkpoint_stories(
-    connection: sqlite3.Connection, duration: int, checkpoints: Sequence[storage_pb2.StoryCheckpoint], now: int
+    tx: Transaction, lease_duration: int, checkpoints: Sequence[storage_pb2.StoryCheckpoint]
 ) -> Sequence[storage_pb2.CheckpointResult]:
     """Judges each checkpoint by itself and stores what is new in those that hold."""
-    return [_keep_one(connection, duration, checkpoint, now) for checkpoint in checkpoints]
+    return [_keep_one(tx, lease_duration, checkpoint) for checkpoint in checkpoints]
 
 
-def _keep_one(
-    connection: sqlite3.Connection, duration: int, checkpoint: storage_pb2.StoryCheckpoint, now: int
-) -> storage_pb2.CheckpointResult:
+def _keep_one(tx: Transaction, duration: int, checkpoint: storage_pb2.StoryCheckpoint) -> storage_pb2.CheckpointResult:
     result = storage_pb2.CheckpointResult(story_id=checkpoint.story_id)
-    found = load_facts(connection, checkpoint.story_id)
+    found = load_facts(tx, checkpoint.story_id)
     if found is None:
-        _refuse(result, CheckpointRefused("STORY_NOT_FOUND", "There is no story of that id.", "Stop the run."), now)
+        _refuse(tx, result, CheckpointRefused("STORY_NOT_FOUND", "There is no story of that id.", "Stop the run."))
         return result
     facts, row = found
     try:
-        advance = judge(facts, checkpoint, _Pieces(connection, checkpoint.story_id, facts.narration_audio_id))
+        advance = judge(facts, checkpoint, _Pieces(tx, checkpoint.story_id, facts.narration_audio_id))
     except CheckpointRefused as refused:
-        _refuse(result, refused, now)
+        _refuse(tx, result, refused)
         return result
     final = states.is_final(facts.state)
     if checkpoint.attempts:
-        store_attempts(connection, checkpoint.story_id, checkpoint.attempts, ended=now if final else None)
+        store_attempts(tx, checkpoint.story_id, checkpoint.attempts, ended=tx.now if final else None)
     if checkpoint.problems:
-        keep_problems(connection, checkpoint.story_id, list(checkpoint.problems))
+        store_problems(tx, checkpoint.story_id, checkpoint.problems)
     if checkpoint.HasField("generation"):
-        connection.execute(
+        tx.execute(
             "INSERT OR REPLACE INTO story_generations (story_id, generation) VALUES (?, ?)",
             (checkpoint.story_id, checkpoint.generation.SerializeToString()),
         )
     if final:
         return result
-    _store_pieces(connection, checkpoint.story_id, facts, advance)
-    expire_time = None if states.is_final(advance.state) else now + duration
+    _store_pieces(tx, checkpoint.story_id, facts, advance)
+    expire_time = None if states.is_final(advance.state) else tx.now + duration
     if advance.progress or _adds_to_the_record(checkpoint):
-        _advance(connection, checkpoint, facts, advance, row, expire_time, now)
+        _advance(tx, checkpoint, facts, advance, row, expire_time)
     else:
-        connection.execute("UPDATE stories SET lease_expire_time = ? WHERE id = ?", (expire_time, checkpoint.story_id))
+        tx.execute("UPDATE stories SET lease_expire_time = ? WHERE id = ?", (expire_time, checkpoint.story_id))
     if expire_time is not None:
         result.lease_expire_time.CopyFrom(timestamp(expire_time))
     return result
 
 
-def _refuse(result: storage_pb2.CheckpointResult, refused: CheckpointRefused, now: int) -> None:
+def _refuse(tx: Transaction, result: storage_pb2.CheckpointResult, refused: CheckpointRefused) -> None:
     result.error.CopyFrom(
-        common_pb2.Problem(reason=refused.reason, message=refused.message, mend=refused.mend, time=timestamp(now))
+        common_pb2.Problem(reason=refused.reason, message=refused.message, mend=refused.mend, time=timestamp(tx.now))
     )
 
 
@@ -109,28 +107,24 @@ def _adds_to_the_record(checkpoint: storage_pb2.StoryCheckpoint) -> bool:
     )
 
 
-def _store_pieces(connection: sqlite3.Connection, story_id: str, facts: RunFacts, advance: Advance) -> None:
+def _store_pieces(tx: Transaction, story_id: str, facts: RunFacts, advance: Advance) -> None:
     if advance.text:
-        connection.execute(
+        tx.execute(
             "INSERT INTO story_texts (story_id, start, text) VALUES (?, ?, ?)",
             (story_id, facts.content_length, advance.text),
         )
     if advance.narration is not None:
         # The manifest before it goes, unless the stored audio came from it.
-        connection.execute(
-            "DELETE FROM story_segments WHERE story_id = ? AND audio_id <> ?", (story_id, facts.kept_audio_id)
-        )
+        tx.execute("DELETE FROM story_segments WHERE story_id = ? AND audio_id <> ?", (story_id, facts.kept_audio_id))
     if advance.segments:
-        store_manifest(connection, story_id, _audio_id(facts, advance.narration), advance.segments)
+        store_manifest(tx, story_id, _audio_id(facts, advance.narration), advance.segments)
         for segment in advance.segments:
-            note_use(connection, story_id, segment.key)
+            note_use(tx, story_id, segment.key)
 
 
-def store_manifest(
-    connection: sqlite3.Connection, story_id: str, audio_id: str, segments: Iterable[common_pb2.Segment]
-) -> None:
+def store_manifest(tx: Transaction, story_id: str, audio_id: str, segments: Iterable[common_pb2.Segment]) -> None:
     """Adds segments to a manifest."""
-    connection.executemany(
+    tx.executemany(
         "INSERT INTO story_segments (story_id, audio_id, position, key, size, sha256, segment)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
@@ -149,13 +143,12 @@ def store_manifest(
 
 
 def _advance(
-    connection: sqlite3.Connection,
+    tx: Transaction,
     checkpoint: storage_pb2.StoryCheckpoint,
     facts: RunFacts,
     advance: Advance,
     row: sqlite3.Row,
     expire_time: int | None,
-    now: int,
 ) -> None:
     narration, last = advance.narration, advance.segments[-1] if advance.segments else None
     before = (facts.text_end, facts.audio_end) if narration is None else (0, 0)
@@ -163,12 +156,12 @@ def _advance(
     will_be = is_found(advance.state, content_complete=advance.content_complete)
     renamed = advance.title not in {"", facts.title}
     if was and (renamed or not will_be):
-        leave(connection, checkpoint.story_id)
-    connection.execute(
+        leave(tx, checkpoint.story_id)
+    tx.execute(
         _ADVANCE,
         {
             "id": checkpoint.story_id,
-            "now": now,
+            "now": tx.now,
             "state": advance.state,
             "title": advance.title or facts.title,
             "content_length": facts.content_length + len(advance.text),
@@ -187,7 +180,7 @@ def _advance(
         },
     )
     if will_be and (renamed or not was):
-        enter(connection, checkpoint.story_id)
+        enter(tx, checkpoint.story_id)
 
 
 def _audio_id(facts: RunFacts, narration: common_pb2.NarrationHeader | None) -> str:

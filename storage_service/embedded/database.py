@@ -8,19 +8,28 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 import aiosqlite
+import structlog
 
 from servicekit.errors import unavailable
 from servicekit.settings import ConfigurationError
-from storage_service.embedded.failures import as_domain_error
-from storage_service.embedded.indexing import begin_merging, merge_more
 from storage_service.embedded.schema import migrate
-from storage_service.embedded.scrubbing import removed_count, scrub
+from storage_service.embedded.scrubbing import begin_merging, merge_more, removed_count, scrub
+from storage_service.errors import storage_unavailable
 
 T = TypeVar("T")
+
+_log: Final = structlog.stdlib.get_logger("storage_service.embedded")
 
 _OLDEST_SQLITE: Final = (3, 37, 0)
 _BUSY_TIMEOUT: Final = 5.0
 _MOST_WAITING: Final = 2_048
+_DEFECTS: Final = (
+    sqlite3.IntegrityError,
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+    sqlite3.NotSupportedError,
+    sqlite3.DataError,
+)
 
 
 class _Connection(aiosqlite.Connection):
@@ -139,7 +148,7 @@ class Database:
         try:
             return await connection.run(work)
         except sqlite3.Error as error:
-            raise as_domain_error(error) from error
+            raise _typed(error) from error
 
     async def _connect(self) -> _Connection:
         location = ":memory:" if self._path is None else str(self._path)
@@ -158,6 +167,15 @@ class Database:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
+
+
+def _typed(error: sqlite3.Error) -> Exception:
+    """UNAVAILABLE / STORAGE_UNAVAILABLE where the medium fails (disk full, damaged, locked); a defect stays itself."""
+    name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
+    if isinstance(error, _DEFECTS) or name == "SQLITE_ERROR":
+        return error
+    _log.error("the database fails", sqlite_error=name)
+    return storage_unavailable()
 
 
 def _transact(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T], kind: str) -> T:

@@ -1,6 +1,5 @@
 """Pages of stories."""
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
@@ -8,6 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from storage_service.embedded.rows import to_summary
 from storage_service.embedded.searching import to_expression
+from storage_service.embedded.transactions import Transaction
 from storage_service.records import Position
 from tale.common.v1 import common_pb2
 
@@ -19,7 +19,7 @@ _LATEST: Final = (1 << 63) - 1
 
 
 def list_stories(
-    connection: sqlite3.Connection, owner: str, chosen: common_pb2.StoryFilter, limit: int, after: Position | None
+    tx: Transaction, owner: str, chosen: common_pb2.StoryFilter, *, limit: int, after: Position | None
 ) -> Sequence[common_pb2.StorySummary]:
     """At most `limit` summaries, newest first, from the one behind `after` on."""
     terms, values = _conditions(chosen)
@@ -29,8 +29,8 @@ def list_stories(
     where = " AND ".join(["s.owner = ?", *terms])
     if chosen.query:
         expression = to_expression(owner, chosen.query)
-        return [] if expression is None else _search(connection, expression, where, (owner, *values), limit, after)
-    rows = connection.execute(
+        return [] if expression is None else _search(tx, expression, where, (owner, *values), limit, after)
+    rows = tx.execute(
         f"SELECT {_COLUMNS} FROM stories s LEFT JOIN story_audio a ON a.story_id = s.id"  # noqa: S608 - our own terms
         f" WHERE {where} ORDER BY s.create_time DESC, s.id DESC LIMIT ?",
         (owner, *values, limit),
@@ -39,7 +39,7 @@ def list_stories(
 
 
 def _search(
-    connection: sqlite3.Connection,
+    tx: Transaction,
     expression: str,
     where: str,
     values: Sequence[str | int],
@@ -47,13 +47,13 @@ def _search(
     after: Position | None,
 ) -> Sequence[common_pb2.StorySummary]:
     """A page of what matches. The index gives it by time, and those of one moment in any order."""
-    rows = connection.execute(
+    rows = tx.execute(
         f"SELECT {_COLUMNS} FROM story_search CROSS JOIN stories s ON s.search_id = story_search.rowid"  # noqa: S608
         " LEFT JOIN story_audio a ON a.story_id = s.id"
         f" WHERE story_search MATCH ? AND story_search.rowid <= ? AND {where} ORDER BY story_search.rowid DESC",
         (expression, _LATEST if after is None else last_search_id(after.create_time), *values),
     )
-    found: list[sqlite3.Row] = []
+    found = []
     for row in rows:
         if len(found) >= limit and row["create_time"] != found[-1]["create_time"]:
             break

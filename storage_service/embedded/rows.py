@@ -6,7 +6,9 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from storage_service.checkpoints import RunFacts
+from storage_service.embedded.transactions import Transaction
 from storage_service.errors import story_not_found
+from storage_service.messages import add_generation
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -32,9 +34,9 @@ WHERE s.id = ?
 """
 
 
-def load_record(connection: sqlite3.Connection, owner: str, story_id: str, *, full: bool) -> storage_pb2.StoryRecord:
+def load_record(tx: Transaction, owner: str, story_id: str, *, full: bool) -> storage_pb2.StoryRecord:
     """A story as kept, without `full` less what is marked "FULL view only"; STORY_NOT_FOUND."""
-    row = connection.execute(_STORY, (story_id, owner)).fetchone()
+    row = tx.execute(_STORY, (story_id, owner)).fetchone()
     if row is None:
         raise story_not_found(story_id)
     record = storage_pb2.StoryRecord(owner=owner, story=_story(row), run=_run(row))
@@ -42,32 +44,28 @@ def load_record(connection: sqlite3.Connection, owner: str, story_id: str, *, fu
     if row["parent_title"] is not None:
         record.parent.CopyFrom(_parent(row))
     story = record.story
-    story.content = load_text(connection, story_id)
-    for (problem,) in connection.execute(
+    story.content = load_text(tx, story_id)
+    for (problem,) in tx.execute(
         "SELECT problem FROM story_problems WHERE story_id = ? ORDER BY sequence", (story_id,)
     ):
         story.problems.add().ParseFromString(problem)
     if row["narration_audio_id"]:
-        record.run.segments.extend(
-            load_segments(connection, story_id, row["narration_audio_id"], 0, row["segment_count"])
-        )
+        record.run.segments.extend(load_segments(tx, story_id, row["narration_audio_id"], 0, row["segment_count"]))
     if row["generation"] is not None:
-        _add_generation(story, row["generation"], full=full)
+        add_generation(story, row["generation"], full=full)
     if full:
-        for (attempt,) in connection.execute(
+        for (attempt,) in tx.execute(
             "SELECT attempt FROM story_attempts WHERE story_id = ? ORDER BY sequence", (story_id,)
         ):
             story.attempts.add().ParseFromString(attempt)
         if row["audio"] is not None:
-            story.audio.segments.extend(
-                load_segments(connection, story_id, row["kept_audio_id"], 0, row["kept_segment_count"])
-            )
+            story.audio.segments.extend(load_segments(tx, story_id, row["kept_audio_id"], 0, row["kept_segment_count"]))
     return record
 
 
-def load_facts(connection: sqlite3.Connection, story_id: str) -> tuple[RunFacts, sqlite3.Row] | None:
+def load_facts(tx: Transaction, story_id: str) -> tuple[RunFacts, sqlite3.Row] | None:
     """What checkpoints and leases are judged by, and the row that it came from; None for an unknown story."""
-    row = connection.execute(_FACTS, (story_id,)).fetchone()
+    row = tx.execute(_FACTS, (story_id,)).fetchone()
     if row is None:
         return None
     facts = RunFacts(
@@ -87,9 +85,9 @@ def load_facts(connection: sqlite3.Connection, story_id: str) -> tuple[RunFacts,
     return facts, row
 
 
-def load_text(connection: sqlite3.Connection, story_id: str, start: int = 0, end: int | None = None) -> str:
+def load_text(tx: Transaction, story_id: str, start: int = 0, end: int | None = None) -> str:
     """Code points [start, end) of the text as far as it is stored."""
-    rows = connection.execute(
+    rows = tx.execute(
         "SELECT start, text FROM story_texts WHERE story_id = ?1 AND (?3 IS NULL OR start < ?3) AND start >= coalesce("
         "(SELECT max(start) FROM story_texts WHERE story_id = ?1 AND start <= ?2), 0) ORDER BY start",
         (story_id, start, end),
@@ -99,11 +97,9 @@ def load_text(connection: sqlite3.Connection, story_id: str, start: int = 0, end
     return text[start - first : None if end is None else end - first]
 
 
-def load_segments(
-    connection: sqlite3.Connection, story_id: str, audio_id: str, start: int, end: int
-) -> list[common_pb2.Segment]:
+def load_segments(tx: Transaction, story_id: str, audio_id: str, start: int, end: int) -> list[common_pb2.Segment]:
     """Segments [start, end) of a manifest."""
-    rows = connection.execute(
+    rows = tx.execute(
         "SELECT segment FROM story_segments WHERE story_id = ? AND audio_id = ? AND position >= ? AND position < ?"
         " ORDER BY position",
         (story_id, audio_id, start, end),
@@ -183,15 +179,3 @@ def _run(row: sqlite3.Row) -> storage_pb2.RunRecord:
     if row["narration"] is not None:
         run.narration.ParseFromString(row["narration"])
     return run
-
-
-def _add_generation(story: common_pb2.Story, kept: bytes, *, full: bool) -> None:
-    generation = storage_pb2.GenerationRecord.FromString(kept)
-    story.model_used = generation.model_used
-    story.summary = generation.summary
-    if generation.HasField("usage"):
-        story.usage.CopyFrom(generation.usage)
-    if full:
-        story.full_response.extend(generation.full_response)
-        if generation.HasField("generation_info"):
-            story.generation_info.CopyFrom(generation.generation_info)

@@ -17,7 +17,7 @@ import os
 import tarfile
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
-from storage_service.exchange.errors import ExchangeError
+from storage_service.exchange.lines import ExchangeError
 
 if TYPE_CHECKING:
     from pathlib import Path

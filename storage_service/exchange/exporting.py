@@ -10,14 +10,13 @@ import grpc
 
 from servicekit.errors import DomainError
 from storage_service.exchange.archive import ArchiveWriter
-from storage_service.exchange.errors import ExchangeError
-from storage_service.exchange.lines import Counts, from_lines, from_story
+from storage_service.exchange.lines import FIRST, LAST, Counts, ExchangeError, from_lines, from_story
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable
     from pathlib import Path
 
-    from storage_service.exchange.ports import ExchangeStore, Line
+    from storage_service.exchange.lines import ExchangeStore, Line
     from storage_service.ports import ObjectStore
     from storage_service.records import Blob
     from tale.storage.v1 import storage_pb2
@@ -69,11 +68,12 @@ class _Export:
         self._members = 0
 
     async def run(self) -> Counts:
-        await self._add_lines(self._store.lines())
+        for kind in FIRST:
+            await self._add_lines(kind)
         batch: list[bytes] = []
-        async with aclosing(self._store.stories()) as stories:
-            async for found in stories:
-                record = await self._add_with_audio(_without_run(found[0]), found[1])
+        async with aclosing(all_stories(self._store)) as stories:
+            async for found, blob in stories:
+                record = await self._add_with_audio(_without_run(found), blob)
                 if record is not None:
                     batch.append(from_story(record))
                 if len(batch) >= _BATCH_STORIES or sum(map(len, batch)) >= _BATCH_BYTES:
@@ -81,14 +81,16 @@ class _Export:
                     batch = []
         if batch:
             await self._flush(batch)
-        await self._add_lines(self._store.last_lines())
+        for kind in LAST:
+            await self._add_lines(kind)
         return self._counts
 
-    async def _add_lines(self, lines: AsyncGenerator[Sequence[Line], None]) -> None:
-        async with aclosing(lines) as pages:
-            async for page in pages:
-                await self._add("records", from_lines(page))
-                self._counts = self._counts.plus(records=len(page))
+    async def _add_lines(self, kind: str) -> None:
+        after: Line | None = None
+        while page := await self._store.lines(kind, after):
+            await self._add("records", from_lines(page))
+            self._counts = self._counts.plus(records=len(page))
+            after = page[-1]
 
     async def _flush(self, batch: list[bytes]) -> None:
         await self._add("stories", b"".join(batch))
@@ -107,7 +109,7 @@ class _Export:
                 if error.code is not grpc.StatusCode.DATA_LOSS:
                     raise
                 await asyncio.to_thread(self._writer.rewind, mark)
-                now = await self._store.story(record.owner, record.story.id)
+                now = await _find(self._store, record.owner, record.story.id)
                 if now is None:
                     # It was deleted meanwhile, and its tombstone comes.
                     return None
@@ -141,6 +143,25 @@ class _Export:
     async def _add(self, folder: str, data: bytes) -> None:
         self._members += 1
         await asyncio.to_thread(self._writer.add, f"{folder}/{self._members:06}.jsonl", data)
+
+
+async def all_stories(store: ExchangeStore) -> AsyncGenerator[tuple[storage_pb2.StoryRecord, Blob | None], None]:
+    """Each story in full, by id, with the bytes of its finished audio."""
+    after = ""
+    while page := await store.story_ids(after):
+        for owner, after in page:
+            if (found := await _find(store, owner, after)) is not None:
+                yield found
+
+
+async def _find(store: ExchangeStore, owner: str, story_id: str) -> tuple[storage_pb2.StoryRecord, Blob | None] | None:
+    """A story as it is now, None where it was deleted."""
+    try:
+        return await store.story(owner, story_id)
+    except DomainError as error:
+        if error.reason != "STORY_NOT_FOUND":
+            raise
+        return None
 
 
 def _without_run(record: storage_pb2.StoryRecord) -> storage_pb2.StoryRecord:

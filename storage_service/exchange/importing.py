@@ -11,21 +11,19 @@ from typing import TYPE_CHECKING, Final
 from servicekit.errors import DomainError
 from servicekit.ids import is_id
 from storage_service.exchange.archive import END, ArchiveReader, Member
-from storage_service.exchange.errors import ExchangeError
-from storage_service.exchange.lines import Counts, to_lines, to_stories
+from storage_service.exchange.lines import PAGE, Counts, ExchangeError, to_lines, to_stories
 from storage_service.records import Digest, ObjectKind
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from storage_service.audio.noted import NotedObjects
-    from storage_service.exchange.ports import ExchangeStore, Line
+    from storage_service.exchange.lines import ExchangeStore, Line
     from storage_service.ports import ObjectStore
     from storage_service.records import ObjectKey
     from tale.storage.v1 import storage_pb2
 
 _BLOCK: Final = 1 << 20
-_BATCH: Final = 500
 _FORGOTTEN: Final = b64encode(bytes(32)).decode("ascii")
 """The fingerprint of a request whose content must not be guessed from its hash."""
 
@@ -104,8 +102,8 @@ class _Import:
         lines = to_lines(await asyncio.to_thread(self._reader.read_all, member), member.name)
         self._seen = self._seen.plus(records=len(lines))
         wanted = [line for line in map(self._without_deleted, lines) if line is not None]
-        for start in range(0, len(wanted), _BATCH):
-            new = await self._store.keep_lines(wanted[start : start + _BATCH])
+        for start in range(0, len(wanted), PAGE):
+            new = await self._store.keep_lines(wanted[start : start + PAGE])
             self._new = self._new.plus(records=new)
 
     def _without_deleted(self, line: Line) -> Line | None:
@@ -122,8 +120,8 @@ class _Import:
         if not all(is_id(record.story.id) and record.owner for record in records):
             raise ExchangeError(f"{member.name} has a story without an id or an owner")
         missing: set[str] = set()
-        for start in range(0, len(records), _BATCH):
-            missing |= set(await self._store.missing([one.story.id for one in records[start : start + _BATCH]]))
+        for start in range(0, len(records), PAGE):
+            missing |= set(await self._store.missing([one.story.id for one in records[start : start + PAGE]]))
         missing -= self._buried
         self._known = {record.story.id for record in records} - missing
         self._seen = self._seen.plus(stories=len(records))

@@ -6,8 +6,8 @@ from typing import Any
 
 from storage_service.messages import narrated_audio
 from storage_service.records import Blob, Manifest, ObjectKey, ObjectKind, Part, StoredAudio, UnfinishedAudio
-from storage_service.supabase.rows import encoded, to_segments
-from storage_service.supabase.wire import from_base64, to_base64, to_text
+from storage_service.supabase.rows import to_segments
+from storage_service.supabase.wire import encoded, from_base64, to_base64, to_text
 from tale.common.v1 import common_pb2
 
 

@@ -13,6 +13,7 @@ from servicekit.resilience.errors import ProviderError, to_domain_error
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryBudget, RetryPolicy
 from storage_service.supabase.failures import PROVIDER, SupabaseError
+from storage_service.supabase.refusals import check
 from storage_service.supabase.wire import to_time_text
 
 if TYPE_CHECKING:
@@ -76,15 +77,32 @@ class Connection:
             self._client = None
 
     def now(self) -> str | None:
-        """The time to go by, for functions that take one; None: the database's."""
+        """The time to go by; None: the database's."""
         return None if self._clock is None else to_time_text(self._clock.now())
 
     async def rpc(
-        self, function: str, *, safe: bool = True, on_retry: Callable[[], None] | None = None, **params: object
+        self,
+        function: str,
+        about: str | None = None,
+        *,
+        noun: str = "story",
+        safe: bool = True,
+        on_retry: Callable[[], None] | None = None,
+        **params: object,
     ) -> Any:
-        """Returns what a function of the schema answers; `on_retry` is called before each repetition."""
+        """Returns what a function of the schema answers; `on_retry` is called before each repetition.
+
+        Where the id `about` of a `noun` is given, raises what the function refuses.
+        """
         given = {f"p_{name}": value for name, value in params.items()}
-        return await self.run(DATABASE, lambda client: client.rpc(function, given), safe=safe, on_retry=on_retry)
+        answer = await self.run(DATABASE, lambda client: client.rpc(function, given), safe=safe, on_retry=on_retry)
+        if about is not None:
+            check(answer, about, noun=noun)
+        return answer
+
+    async def timed_rpc(self, function: str, about: str | None = None, **params: Any) -> Any:
+        """`rpc` of a function that takes the time to go by."""
+        return await self.rpc(function, about, now=self.now(), **params)
 
     async def run(
         self,
@@ -145,3 +163,10 @@ class Connection:
         if not task.cancelled():
             # Its caller may be gone; a failure that is never looked at would be logged as a defect.
             task.exception()
+
+
+class SupabaseStore:
+    """A store in the schema `tales`, behind a connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection

@@ -1,47 +1,19 @@
 """Stories that come from elsewhere, as `tales.import_story` takes them."""
 
-from typing import Any, Final
+from typing import Any
 
 from storage_service import states
-from storage_service.supabase.rows import KIND, STATE, encoded
-from storage_service.supabase.wire import to_base64, to_name
+from storage_service.messages import body_of, generation_of
+from storage_service.supabase.rows import KIND, STATE
+from storage_service.supabase.wire import encoded, to_base64, to_name
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
-
-_STORED_APART: Final = (
-    "id",
-    "state",
-    "revision",
-    "title",
-    "content",
-    "content_complete",
-    "narrate",
-    "rating",
-    "voice",
-    "problems",
-    "attempts",
-    "embedded_parts",
-    "audio",
-    "model_used",
-    "summary",
-    "usage",
-    "full_response",
-    "generation_info",
-    "create_time",
-    "update_time",
-    "end_time",
-)
-"""Fields of a story that have columns or tables of their own."""
 
 
 def from_record(record: storage_pb2.StoryRecord) -> dict[str, Any]:
     """The columns of a story. The child and the hero stay in it as they were when it was asked for."""
     story, run = record.story, record.run
-    begun = common_pb2.Story()
-    begun.CopyFrom(story)
-    for field in _STORED_APART:
-        begun.ClearField(field)
-    final = states.is_final(story.state)
+    generation, final = generation_of(story), states.is_final(story.state)
     return {
         "id": story.id,
         "owner": record.owner,
@@ -71,9 +43,9 @@ def from_record(record: storage_pb2.StoryRecord) -> dict[str, Any]:
         # Its run is elsewhere: the next claim counts as one after a hand-over.
         "handed_over": not final and run.HasField("start_time"),
         "spec": encoded(record.spec),
-        "story": encoded(begun),
+        "story": encoded(body_of(story)),
         "voice": encoded(story.voice),
-        "generation": _generation(story),
+        "generation": None if generation is None else encoded(generation),
     }
 
 
@@ -91,14 +63,3 @@ def segments_of(audio: common_pb2.StoryAudio) -> list[dict[str, Any]]:
         }
         for segment in audio.segments
     ]
-
-
-def _generation(story: common_pb2.Story) -> str | None:
-    generation = storage_pb2.GenerationRecord(
-        model_used=story.model_used,
-        summary=story.summary,
-        usage=story.usage if story.HasField("usage") else None,
-        full_response=story.full_response,
-        generation_info=story.generation_info if story.HasField("generation_info") else None,
-    )
-    return encoded(generation) if generation.ListFields() else None

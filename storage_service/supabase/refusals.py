@@ -1,34 +1,19 @@
 """What the functions of the schema refuse, as the errors that the domain knows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-from servicekit.errors import DomainError, wrong_state
+from servicekit.errors import wrong_state
 from storage_service.errors import (
-    child_deleted,
-    child_not_found,
-    hero_deleted,
-    hero_not_found,
     lease_lost,
     request_id_reused,
+    resource_deleted,
+    resource_not_found,
     revision_mismatch,
     storage_conflict,
-    story_deleted,
-    story_not_found,
 )
 
-_ABOUT_ONE: Final[Mapping[str, Callable[[str], DomainError]]] = {
-    "STORY_NOT_FOUND": story_not_found,
-    "CHILD_NOT_FOUND": child_not_found,
-    "HERO_NOT_FOUND": hero_not_found,
-    "LEASE_LOST": lease_lost,
-}
-_NOT_FOUND: Final[Mapping[str, Callable[[str], DomainError]]] = {"child": child_not_found, "hero": hero_not_found}
-_DELETED: Final[Mapping[str, Callable[[str], DomainError]]] = {
-    "story": story_deleted,
-    "child": child_deleted,
-    "hero": hero_deleted,
-}
+_NOT_FOUND: Final = {"STORY_NOT_FOUND": "story", "CHILD_NOT_FOUND": "child", "HERO_NOT_FOUND": "hero"}
 
 
 class UnknownRefusalError(Exception):
@@ -44,14 +29,14 @@ def check(answer: Mapping[str, Any], resource_id: str, *, noun: str = "story") -
 
 
 def _error(reason: str, detail: Mapping[str, Any], resource_id: str, noun: str) -> Exception:
-    if reason in _ABOUT_ONE:
-        return _ABOUT_ONE[reason](resource_id)
     found: Exception
     match reason:
-        case "NOT_FOUND":
-            found = _NOT_FOUND[noun](resource_id)
+        case "NOT_FOUND" | "STORY_NOT_FOUND" | "CHILD_NOT_FOUND" | "HERO_NOT_FOUND":
+            found = resource_not_found(_NOT_FOUND.get(reason, noun), resource_id)
         case "DELETED":
-            found = _DELETED[noun](resource_id)
+            found = resource_deleted(noun, resource_id)
+        case "LEASE_LOST":
+            found = lease_lost(resource_id)
         case "REQUEST_ID_REUSED":
             found = request_id_reused()
         case "REVISION_MISMATCH":

@@ -3,12 +3,20 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from storage_service.records import Lease, RepeatKey
-from storage_service.supabase.profile_rows import to_profile
-from storage_service.supabase.wire import from_base64, to_base64, to_name, to_text, to_timestamp
+from storage_service.messages import add_generation, body_of_new
+from storage_service.records import Lease, NewStory
+from storage_service.supabase.profiles import to_profile
+from storage_service.supabase.wire import (
+    encoded,
+    from_base64,
+    to_base64,
+    to_name,
+    to_text,
+    to_time_text,
+    to_timestamp,
+)
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -25,8 +33,57 @@ def to_record(row: Mapping[str, Any]) -> storage_pb2.StoryRecord:
     parent = row["parent"]
     if parent is not None:
         record.parent.title = parent["title"]
-        record.parent.summary = _generation(parent["generation"]).summary
+        record.parent.summary = storage_pb2.GenerationRecord.FromString(from_base64(parent["generation"])).summary
     return record
+
+
+def from_new(new: NewStory) -> dict[str, Any]:
+    """The columns of a new story. The database adds the stored child and hero."""
+    story = new.story
+    begun = body_of_new(story)
+    if story.child_id:
+        begun.ClearField("child")
+    if story.hero_id:
+        begun.ClearField("hero")
+    return {
+        "id": new.story_id,
+        "kind": common_pb2.StoryKind.Name(story.kind or common_pb2.STORY_KIND_CHILD).removeprefix(KIND),
+        "child_id": story.child_id or None,
+        "child_name": story.child.name,
+        "hero_id": story.hero_id or None,
+        "parent_story_id": story.parent_story_id or None,
+        "language_code": story.language_code,
+        "length_minutes": story.length_minutes,
+        "narrate": story.narrate,
+        "embedded_parts": list(dict.fromkeys(story.embedded_parts)),
+        "spec": encoded(new.spec),
+        "story": encoded(begun),
+        "voice": encoded(story.voice),
+    }
+
+
+def created_by(record: storage_pb2.StoryRecord, new: NewStory) -> bool:
+    """True where a record is just what this call would have made."""
+    untouched = record.story.state == common_pb2.STORY_STATE_PENDING and record.story.revision == 1
+    return record.story.id == new.story_id and untouched and record.run.lease_token == int(new.lease is not None)
+
+
+def from_filter(chosen: common_pb2.StoryFilter) -> dict[str, Any]:
+    """What is set in a filter."""
+    given: dict[str, Any] = {
+        "child_id": chosen.child_id,
+        "hero_id": chosen.hero_id,
+        "child_name": chosen.child_name,
+        "language_code": chosen.language_code,
+        "kind": common_pb2.StoryKind.Name(chosen.kind).removeprefix(KIND) if chosen.kind else "",
+        "states": [common_pb2.StoryState.Name(state).removeprefix(STATE) for state in chosen.states],
+        "min_rating": chosen.min_rating,
+        "max_rating": chosen.max_rating,
+        "created_from": _rounded_up(chosen.created_after) if chosen.HasField("created_after") else "",
+        "created_before": _rounded_up(chosen.created_before) if chosen.HasField("created_before") else "",
+        "query": chosen.query,
+    }
+    return {name: value for name, value in given.items() if value}
 
 
 def to_state(name: str) -> common_pb2.StoryState.ValueType:
@@ -54,13 +111,6 @@ def to_summary(row: Mapping[str, Any]) -> common_pb2.StorySummary:
     if row["duration_us"] is not None:
         summary.audio_duration.FromMicroseconds(row["duration_us"])
     return summary
-
-
-def from_repeat(rpc: str, repeat: RepeatKey | None) -> dict[str, str] | None:
-    """The key of a request that can come again."""
-    if repeat is None:
-        return None
-    return {"rpc": rpc, "id": repeat.request_id, "fingerprint": to_base64(repeat.fingerprint)}
 
 
 def from_lease(lease: Lease | None) -> int | None:
@@ -112,11 +162,6 @@ def to_segments(encoded_segments: Sequence[str]) -> list[common_pb2.Segment]:
     return [common_pb2.Segment.FromString(from_base64(one)) for one in encoded_segments]
 
 
-def encoded(message: Message) -> str:
-    """A message, for a column of type bytea."""
-    return to_base64(message.SerializeToString())
-
-
 def _to_story(row: Mapping[str, Any]) -> common_pb2.Story:
     story = common_pb2.Story.FromString(from_base64(row["story"]))
     story.id, story.title, story.content = row["id"], row["title"], row["content"]
@@ -141,7 +186,7 @@ def _to_story(row: Mapping[str, Any]) -> common_pb2.Story:
     story.problems.extend(common_pb2.Problem.FromString(from_base64(one)) for one in row["problems"])
     story.attempts.extend(common_pb2.Attempt.FromString(from_base64(one)) for one in row.get("attempts", ()))
     if row["generation"] is not None:
-        _add_generation(story, _generation(row["generation"]), full="attempts" in row)
+        add_generation(story, from_base64(row["generation"]), full="attempts" in row)
     return story
 
 
@@ -160,15 +205,7 @@ def _to_run(row: Mapping[str, Any]) -> storage_pb2.RunRecord:
     return run
 
 
-def _generation(text: str | None) -> storage_pb2.GenerationRecord:
-    return storage_pb2.GenerationRecord.FromString(from_base64(text))
-
-
-def _add_generation(story: common_pb2.Story, generation: storage_pb2.GenerationRecord, *, full: bool) -> None:
-    story.model_used, story.summary = generation.model_used, generation.summary
-    if generation.HasField("usage"):
-        story.usage.CopyFrom(generation.usage)
-    if full:
-        story.full_response.extend(generation.full_response)
-        if generation.HasField("generation_info"):
-            story.generation_info.CopyFrom(generation.generation_info)
+def _rounded_up(time: Timestamp) -> str:
+    # Stored times are whole microseconds: "at or after" and "before" hold for a bound between two of them when it is
+    # rounded up.
+    return to_time_text(time.seconds * 1_000_000 - (-time.nanos // 1_000))

@@ -18,7 +18,6 @@ from storage_service.records import (
     ObjectKey,
     Position,
     Rate,
-    Removed,
     RepeatKey,
     Retry,
     StoredAudio,
@@ -27,25 +26,20 @@ from storage_service.records import (
 from storage_service.supabase import refusals, rows
 from storage_service.supabase.audio_rows import from_audio, to_audio, to_manifest, to_unfinished
 from storage_service.supabase.checking import check
-from storage_service.supabase.checkpointing import to_item, to_result
-from storage_service.supabase.connection import Connection
+from storage_service.supabase.connection import SupabaseStore
 from storage_service.supabase.failures import SupabaseError
-from storage_service.supabase.filters import from_filter, from_position
-from storage_service.supabase.following import from_positions, to_answer
 from storage_service.supabase.objects import to_keys
-from storage_service.supabase.stories import created_by, from_new
-from storage_service.supabase.wire import from_base64
+from storage_service.supabase.rows import created_by, from_filter, from_new
+from storage_service.supabase.runs import from_positions, to_answer, to_item, to_result
+from storage_service.supabase.wire import encoded, from_base64, from_position, from_repeat
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
 _log: Final = structlog.stdlib.get_logger("storage_service.supabase")
 
 
-class SupabaseStoryStore:
+class SupabaseStoryStore(SupabaseStore):
     """Stores stories in the schema `tales`; see StoryStore for the methods."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
 
     async def open(self) -> None:
         """Builds the client and checks schema and bucket; ConfigurationError with the remedy.
@@ -66,25 +60,23 @@ class SupabaseStoryStore:
     async def create(self, owner: str, new: NewStory) -> tuple[storage_pb2.StoryRecord, bool]:
         """Stores a new story, or finds the stored one."""
         repeated = []
-        answer = await self._connection.rpc(
+        answer = await self._connection.timed_rpc(
             "create_story",
+            new.story.parent_story_id or new.story_id,
             owner=owner,
             story=from_new(new),
             problems=rows.from_problems(new.story.problems),
-            request=rows.from_repeat("CreateStory", new.repeat),
+            request=from_repeat("CreateStory", new.repeat),
             lease_us=rows.from_lease(new.lease),
-            now=self._connection.now(),
             on_retry=lambda: repeated.append(True),
         )
-        refusals.check(answer, new.story.parent_story_id or new.story_id)
         record = rows.to_record(answer["record"])
         # The first try may have made it, and its answer was lost.
         return record, answer["created"] or (bool(repeated) and created_by(record, new))
 
     async def get(self, owner: str, story_id: str, *, full: bool) -> storage_pb2.StoryRecord:
         """A story."""
-        answer = await self._connection.rpc("get_story", owner=owner, story_id=story_id, full=full)
-        refusals.check(answer, story_id)
+        answer = await self._connection.rpc("get_story", story_id, owner=owner, story_id=story_id, full=full)
         return rows.to_record(answer)
 
     async def list_page(
@@ -109,57 +101,45 @@ class SupabaseStoryStore:
             case Rate(rating):
                 given["rating"] = rating
             case Narrate(voice, repeat, lease):
-                given["voice"] = rows.encoded(voice)
+                given["voice"] = encoded(voice)
             case Retry(repeat, lease):
                 pass
             case Cancel():
                 given |= rows.from_ending(self._connection.now())
-        answer = await self._connection.rpc(
+        answer = await self._connection.timed_rpc(
             "update_story",
             # Repeated, any other change would find the story in another state and be refused.
             safe=isinstance(change, Rate) and expected_revision is None,
             owner=owner,
             story_id=story_id,
             change=given,
-            request=rows.from_repeat(type(change).__name__, repeat),
+            request=from_repeat(type(change).__name__, repeat),
             lease_us=rows.from_lease(lease),
             expected_revision=expected_revision,
-            now=self._connection.now(),
         )
         if answer.get("refused") == "WRONG_STATE":
             states.check_change(change, rows.to_state(answer["detail"]["state"]))
         refusals.check(answer, story_id)
         return rows.to_record(answer["record"]), answer["changed"]
 
-    async def delete(self, owner: str, story_id: str) -> Removed:
+    async def delete(self, owner: str, story_id: str) -> Sequence[ObjectKey]:
         """Removes a story."""
-        answer = await self._connection.rpc(
-            "delete_story", safe=False, owner=owner, story_id=story_id, now=self._connection.now()
-        )
-        refusals.check(answer, story_id)
-        return Removed(story_id, to_keys(answer["dropped"]))
+        answer = await self._connection.timed_rpc("delete_story", story_id, safe=False, owner=owner, story_id=story_id)
+        return to_keys(answer["dropped"])
 
     async def follow(
         self, positions: Sequence[storage_pb2.StoryPosition], *, max_bytes: int
     ) -> tuple[Sequence[storage_pb2.StoryChange], bool]:
         """Returns what is new."""
-        answer = await self._connection.rpc(
-            "follow_stories",
-            positions=from_positions(positions),
-            most_bytes=max_bytes,
-            now=self._connection.now(),
+        answer = await self._connection.timed_rpc(
+            "follow_stories", positions=from_positions(positions), most_bytes=max_bytes
         )
         return to_answer(positions, answer, max_bytes=max_bytes)
 
     async def claim(self, lease: Lease, *, most: int, story_ids: Collection[str]) -> Sequence[storage_pb2.ClaimedStory]:
         """Takes leases. Not repeated where it may have been done: the leases that were taken then just run out."""
-        claimed = await self._connection.rpc(
-            "claim_stories",
-            safe=False,
-            duration_us=lease.duration,
-            most=most,
-            story_ids=sorted(story_ids) or None,
-            now=self._connection.now(),
+        claimed = await self._connection.timed_rpc(
+            "claim_stories", safe=False, duration_us=lease.duration, most=most, story_ids=sorted(story_ids) or None
         )
         return [
             storage_pb2.ClaimedStory(
@@ -172,12 +152,11 @@ class SupabaseStoryStore:
         self, lease_duration: int, checkpoints: Sequence[storage_pb2.StoryCheckpoint]
     ) -> Sequence[storage_pb2.CheckpointResult]:
         """Stores what runs have made."""
-        verdicts = await self._connection.rpc(
+        verdicts = await self._connection.timed_rpc(
             "checkpoint_stories",
             lease_us=lease_duration,
             items=[to_item(checkpoint) for checkpoint in checkpoints],
             ending=rows.from_ending(self._connection.now()),
-            now=self._connection.now(),
         )
         return [to_result(verdict) for verdict in verdicts]
 
@@ -189,29 +168,24 @@ class SupabaseStoryStore:
     async def manifest(self, story_id: str, lease_token: int, audio_id: str) -> Manifest | StoredAudio:
         """Returns the narration to compose, or the audio that it became."""
         answer = await self._connection.rpc(
-            "load_manifest", story_id=story_id, lease_token=lease_token, audio_id=audio_id
+            "load_manifest", story_id, story_id=story_id, lease_token=lease_token, audio_id=audio_id
         )
-        refusals.check(answer, story_id)
         return to_audio(answer) if "audio" in answer else to_manifest(answer)
 
     async def attach_audio(
         self, story_id: str, lease_token: int, audio: common_pb2.StoryAudio, key: ObjectKey
     ) -> Attached:
         """Makes an object the audio of a story."""
-        answer = await self._connection.rpc(
-            "attach_audio",
-            story_id=story_id,
-            lease_token=lease_token,
-            audio=from_audio(audio, key),
-            now=self._connection.now(),
+        answer = await self._connection.timed_rpc(
+            "attach_audio", story_id, story_id=story_id, lease_token=lease_token, audio=from_audio(audio, key)
         )
-        refusals.check(answer, story_id)
         return Attached(common_pb2.StoryAudio.FromString(from_base64(answer["audio"])), to_keys(answer["dropped"]))
 
     async def find_audio(self, owner: str, story_id: str, audio_id: str) -> StoredAudio | UnfinishedAudio | None:
         """Returns the audio of a story, finished or in the making."""
-        answer = await self._connection.rpc("find_audio", owner=owner, story_id=story_id, audio_id=audio_id or None)
-        refusals.check(answer, story_id)
+        answer = await self._connection.rpc(
+            "find_audio", story_id, owner=owner, story_id=story_id, audio_id=audio_id or None
+        )
         if not answer:
             return None
         return to_audio(answer) if "audio" in answer else to_unfinished(answer)

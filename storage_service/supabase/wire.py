@@ -4,7 +4,10 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable
 from typing import Any, Final
 
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+
+from storage_service.records import Position, RepeatKey
 
 _LATEST: Final = 253_402_300_799_999_999
 
@@ -39,6 +42,23 @@ def to_name(name_of: Callable[[Any], str], value: int, prefix: str) -> str:
         return name_of(value).removeprefix(prefix)
     except ValueError:
         return "UNSPECIFIED"
+
+
+def from_position(after: Position | None) -> dict[str, str] | None:
+    """Where a list goes on."""
+    return None if after is None else {"created_at": to_time_text(after.create_time), "id": after.resource_id}
+
+
+def from_repeat(rpc: str, repeat: RepeatKey | None) -> dict[str, str] | None:
+    """The key of a request that can come again."""
+    if repeat is None:
+        return None
+    return {"rpc": rpc, "id": repeat.request_id, "fingerprint": to_base64(repeat.fingerprint)}
+
+
+def encoded(message: Message) -> str:
+    """A message, for a column of type bytea."""
+    return to_base64(message.SerializeToString())
 
 
 def to_text(text: str) -> str:

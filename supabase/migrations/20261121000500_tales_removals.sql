@@ -1,8 +1,8 @@
 -- Removes stories and children for good, with their audio and with the segments that no other story uses. Objects are
 -- marked DELETED in the same transaction; their bytes are removed after it.
 
--- Removes stories whose rows are locked, with all that hangs on them; [{story_id, kind, object_id}]. The tokens of their
--- runs are gone with them, so whatever a run still sends is refused.
+-- Removes stories whose rows are locked, with all that hangs on them; [{kind, object_id}]. The tokens of their runs are
+-- gone with them, so whatever a run still sends is refused.
 create function tales.remove_stories(p_story_ids uuid[]) returns jsonb
   language plpgsql
 as $$
@@ -16,12 +16,12 @@ begin
     order by key
     for update;
   with doomed as (
-    select a.object_id, s.id as story_id, s.child_id
+    select a.object_id, s.child_id
     from tales.stories s join tales.story_audio a on a.story_id = s.id
     where s.id = any (p_story_ids)
     union all
     select * from (
-      select distinct on (g.object_id) g.object_id, s.id, s.child_id
+      select distinct on (g.object_id) g.object_id, s.child_id
       from tales.segment_uses u join tales.segments g on g.key = u.key join tales.stories s on s.id = u.story_id
       where u.story_id = any (p_story_ids)
         and not exists (select from tales.segment_uses o where o.key = u.key and o.story_id <> all (p_story_ids))
@@ -30,7 +30,7 @@ begin
   ), dropped as (
     update tales.objects o set state = 'DELETED', changed_at = tales.now(), child_id = doomed.child_id
     from doomed where o.object_id = doomed.object_id
-    returning doomed.story_id, o.kind, o.object_id
+    returning o.kind, o.object_id
   )
   select coalesce(jsonb_agg(to_jsonb(dropped)), '[]') into v_dropped from dropped;
   with removed as (
@@ -92,8 +92,8 @@ begin
 end
 $$;
 
--- Removes at most `p_most` stories that were accepted before a time and are not being made, oldest first: {story_ids,
--- dropped}, the last one [{story_id, kind, object_id}].
+-- Removes at most `p_most` stories that were accepted before a time and are not being made, oldest first: {story_count,
+-- dropped}, the last one [{kind, object_id}].
 create function tales.expire_stories(p_before timestamptz, p_most integer, p_now timestamptz default null)
   returns jsonb
   language plpgsql
@@ -108,7 +108,9 @@ begin
     order by created_at, id limit p_most
     for update skip locked
   );
-  return jsonb_build_object('story_ids', to_jsonb(v_story_ids), 'dropped', tales.remove_stories(v_story_ids));
+  return jsonb_build_object(
+    'story_count', cardinality(v_story_ids), 'dropped', tales.remove_stories(v_story_ids)
+  );
 end
 $$;
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from support.storage_stores import check_index
 
 from servicekit.ids import new_id
 from standins.processes import Cluster
 from standins.storage_kit import Speech, checkpoint, create_request, narration, put_messages, speech
 from storage_service import states
-from storage_service.embedded import indexing
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import segment_pb2, segment_pb2_grpc, storage_pb2, storage_pb2_grpc
 
@@ -135,7 +135,7 @@ def check_files(folder: Path) -> None:
     connection = sqlite3.connect(folder / "tale.sqlite3")
     assert [("ok",)] == connection.execute("PRAGMA integrity_check").fetchall()
     assert [] == connection.execute("PRAGMA foreign_key_check").fetchall()
-    indexing.check(connection)
+    check_index(connection)
     connection.close()
 
 

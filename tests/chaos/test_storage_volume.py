@@ -11,6 +11,7 @@ from standins.storage_volume import NEWEST, OWNER, fill
 from storage_service import states
 from storage_service.embedded import leasing, listing
 from storage_service.embedded.database import Database
+from storage_service.embedded.transactions import Transaction
 from storage_service.records import Position
 from tale.common.v1 import common_pb2
 
@@ -77,12 +78,17 @@ LISTS = {
 }
 
 
+def begun(connection: sqlite3.Connection) -> Transaction:
+    """A transaction at the time of the newest story."""
+    return Transaction(connection, NEWEST)
+
+
 @pytest.mark.parametrize("what", LISTS)
 async def test_a_page_costs_no_more_than_a_page(database: Database, what: str) -> None:
     """Whatever is asked, no list looks at every story."""
     chosen, after, expected = LISTS[what]
     page, steps = await database.read(
-        counted(lambda connection: listing.list_stories(connection, OWNER, chosen, 21, after))
+        counted(lambda connection: listing.list_stories(begun(connection), OWNER, chosen, limit=21, after=after))
     )
     assert expected == len(page)
     assert steps < MOST_STEPS
@@ -91,7 +97,7 @@ async def test_a_page_costs_no_more_than_a_page(database: Database, what: str) -
 async def test_a_claim_costs_no_more_than_its_stories(database: Database) -> None:
     """The oldest unfinished ones, found without a look at the others."""
     claimed, steps = await database.write(
-        counted(lambda connection: leasing.claim_stories(connection, LEASE, most=10, story_ids=(), now=NEWEST))
+        counted(lambda connection: leasing.claim_stories(begun(connection), LEASE, most=10, story_ids=()))
     )
     assert 10 == len(claimed)
     assert steps < MOST_STEPS
@@ -132,7 +138,7 @@ async def test_a_filter_that_fits_nothing_looks_at_the_owners_stories_alone(data
     """Where there is no index for it, what others have costs nothing."""
     chosen = common_pb2.StoryFilter(language_code="fr")
     page, steps = await database.read(
-        counted(lambda connection: listing.list_stories(connection, "owner-1", chosen, 21, None))
+        counted(lambda connection: listing.list_stories(begun(connection), "owner-1", chosen, limit=21, after=None))
     )
     assert [] == list(page)
     assert steps < MOST_STEPS

@@ -12,7 +12,7 @@ from servicekit.ids import new_id
 from standins.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, narration, new_story
 from storage_service import states
 from storage_service.embedded.database import Database
-from storage_service.records import ObjectKey, RepeatKey
+from storage_service.records import ObjectKey, ObjectKind, RepeatKey
 from tale.common.v1 import common_pb2
 
 ME, OTHER = "mia", "ben"
@@ -78,7 +78,7 @@ async def test_a_child_is_erased_with_its_stories_and_nobody_elses(stores: Store
     others = [(await ready(stores, ada))[0], (await ready(stores))[0]]
     their_story, _ = await ready(stores, theirs, OTHER)
     erased = await stores.removals.erase_child(ME, mia)
-    assert (2, 1, 4) == (erased.story_count, erased.audio_count, erased.segment_count)
+    assert (2, 1, 4) == (erased.story_count, erased.count(ObjectKind.AUDIO), erased.count(ObjectKind.SEGMENT))
     assert key in erased.dropped
     assert set(erased.dropped) == await stores.deleted()
     for story_id in (done, running):
@@ -121,7 +121,7 @@ async def test_erasing_leaves_segments_that_other_stories_use(stores: Stores) ->
         )
         assert not result.HasField("error")
     erased = await stores.removals.erase_child(ME, mia)
-    assert erased.segment_count == len(set(erased.dropped)) == 5
+    assert erased.count(ObjectKind.SEGMENT) == len(set(erased.dropped)) == 5
     assert await stores.segments.get(shared.key) is None
     assert await stores.segments.get(common.key) is not None
 
@@ -189,10 +189,11 @@ async def test_old_stories_expire_oldest_first(stores: Stores, clock: ManualCloc
     clock.advance(10)
     young, _ = await ready(stores)
     before = clock.now()
-    first = await stores.removals.expire(before, most=2)
-    assert old[:2] == [one.story_id for one in first]
-    assert old[2:] == [one.story_id for one in await stores.removals.expire(before, most=2)]
-    assert [] == list(await stores.removals.expire(before, most=2))
+    assert (await stores.removals.expire(before, most=2)).story_count == 2
+    assert old[2] == (await stores.stories.get(ME, old[2], full=False)).story.id
+    assert (await stores.removals.expire(before, most=2)).story_count == 1
+    assert "STORY_NOT_FOUND" == await reason_of(stores.stories.get(ME, old[2], full=False))
+    assert (await stores.removals.expire(before, most=2)).story_count == 0
     assert young == (await stores.stories.get(ME, young, full=False)).story.id
     assert "STORY_DELETED" == await reason_of(stores.stories.create(ME, new_story(story_id=old[0])))
 
@@ -202,9 +203,10 @@ async def test_what_is_being_made_never_expires(stores: Stores, clock: ManualClo
     running = await begun(stores)
     await stores.stories.create(ME, new_story())
     clock.advance(10**7)
-    assert [] == list(await stores.removals.expire(clock.now(), most=10))
+    assert (await stores.removals.expire(clock.now(), most=10)).story_count == 0
     await stores.stories.checkpoint(LEASE.duration, [checkpoint(running, state=states.FAILED)])
-    assert [running] == [one.story_id for one in await stores.removals.expire(clock.now(), most=10)]
+    assert (await stores.removals.expire(clock.now(), most=10)).story_count == 1
+    assert "STORY_NOT_FOUND" == await reason_of(stores.stories.get(ME, running, full=False))
 
 
 # Nothing is left.

@@ -782,9 +782,9 @@ async def test_deleting_leaves_a_tombstone(stores: Stores) -> None:
     found = await store.find_audio(ME, story_id, "")
     assert isinstance(found, StoredAudio)
     deleted = await store.delete(ME, story_id)
-    assert 3 == len(deleted.dropped)
-    assert found.blob.key in deleted.dropped
-    assert set(deleted.dropped) == await stores.deleted()
+    assert 3 == len(deleted)
+    assert found.blob.key in deleted
+    assert set(deleted) == await stores.deleted()
     assert "STORY_NOT_FOUND" == await reason_of(store.get(ME, story_id, full=False))
     assert "STORY_NOT_FOUND" == await reason_of(store.delete(ME, story_id))
     assert "STORY_DELETED" == await reason_of(store.create(ME, new_story(story_id=story_id)))
@@ -795,9 +795,9 @@ async def test_segments_that_another_story_uses_stay(stores: Stores) -> None:
     mine, other = await created(stores.stories), await created(stores.stories)
     (place,) = await stores.places(mine, [10], "same")
     assert [""] == await checked(stores.stories, checkpoint(other, narration=narration(), segments=[place]))
-    assert [] == list((await stores.stories.delete(ME, mine)).dropped)
+    assert [] == list(await stores.stories.delete(ME, mine))
     assert await stores.segments.get(place.key) is not None
-    assert 1 == len((await stores.stories.delete(ME, other)).dropped)
+    assert 1 == len(await stores.stories.delete(ME, other))
     assert await stores.segments.get(place.key) is None
 
 

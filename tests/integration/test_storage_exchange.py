@@ -7,7 +7,7 @@ import json
 import re
 import tarfile
 import tracemalloc
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -34,11 +34,9 @@ from storage_service import states
 from storage_service.audio.noted import NotedObjects
 from storage_service.backends import Backend, make_backend
 from storage_service.commands import run_command
-from storage_service.exchange.errors import ExchangeError
-from storage_service.exchange.exporting import export_to
+from storage_service.exchange.exporting import all_stories, export_to
 from storage_service.exchange.importing import import_from
-from storage_service.exchange.lines import Counts
-from storage_service.exchange.ports import ExchangeStore, Line
+from storage_service.exchange.lines import FIRST, LAST, Counts, ExchangeError, ExchangeStore, Line
 from storage_service.ports import ObjectStore
 from storage_service.records import Blob, Cancel, Lease, ObjectKey, ObjectKind, Rate, RepeatKey, StoredAudio
 from storage_service.remover import Remover
@@ -201,10 +199,9 @@ async def fill(backend: Backend, clock: ManualClock) -> dict[str, str]:
 
 async def everything(backend: Backend) -> tuple[list[Any], list[storage_pb2.StoryRecord]]:
     """All that is stored, less what a move leaves behind: leases, and narrations in the making."""
-    lines = [line async for page in exchange(backend).lines() for line in page]
-    lines += [line async for page in exchange(backend).last_lines() for line in page]
+    lines = [line for kind in (*FIRST, *LAST) for line in await exchange(backend).lines(kind, None)]
     records = []
-    async for record, _ in exchange(backend).stories():
+    async for record, _ in all_stories(exchange(backend)):
         record.run.ClearField("lease_expire_time")
         record.run.ClearField("narration")
         record.run.ClearField("segments")
@@ -324,25 +321,26 @@ class Meanwhile:
         self._store = exchange(backend)
         self._after_lines = lines
         self._after_story = story
-        self.story = self._store.story
-        self.last_lines = self._store.last_lines
+        self._read: set[str] = set()
+        self.story_ids = self._store.story_ids
         self.keep_lines = self._store.keep_lines
         self.missing = self._store.missing
         self.keep_story = self._store.keep_story
 
-    async def lines(self) -> AsyncGenerator[Sequence[Line], None]:
+    async def lines(self, kind: str, after: Line | None) -> Sequence[Line]:
         """Then it happens."""
-        async for page in self._store.lines():
-            yield page
-        if self._after_lines is not None:
+        page = await self._store.lines(kind, after)
+        if self._after_lines is not None and kind == FIRST[-1] and not page:
             await self._after_lines()
+        return page
 
-    async def stories(self) -> AsyncGenerator[tuple[storage_pb2.StoryRecord, Blob | None], None]:
-        """With each it happens."""
-        async for record, key in self._store.stories():
-            if self._after_story is not None:
-                await self._after_story(record.story.id)
-            yield record, key
+    async def story(self, owner: str, story_id: str) -> tuple[storage_pb2.StoryRecord, Blob | None]:
+        """The first time, it happens with each."""
+        found = await self._store.story(owner, story_id)
+        if self._after_story is not None and story_id not in self._read:
+            self._read.add(story_id)
+            await self._after_story(story_id)
+        return found
 
 
 def remover(backend: Backend) -> Remover:
@@ -376,7 +374,7 @@ async def test_what_is_deleted_or_told_again_ends_no_export(
     async with opened(await embedded(request, tmp_path / "b")) as new:
         imported = await imported_from(file, new)
         assert (2, 2) == (imported.stories, imported.audio)
-        assert {again, other} == {record.story.id async for record, _ in exchange(new).stories()}
+        assert {again, other} == {record.story.id async for record, _ in all_stories(exchange(new))}
         kept = await new.records.stories.find_audio(ME, again, "")
         assert isinstance(kept, StoredAudio)
         assert b"new" == b"".join([block async for block in files(new).read(kept.blob)])
@@ -457,7 +455,7 @@ async def test_a_file_that_is_cut_is_told_and_can_be_had_again(
     async with opened(await embedded(request, tmp_path / "b")) as new:
         for length in (*range(0, 12_000, 1_337), len(exported) // 2, len(exported) - 12_000, len(exported) - 10_300):
             assert str(await failed_import(new, file, exported[:length]))
-            async for record, key in exchange(new).stories():
+            async for record, key in all_stories(exchange(new)):
                 assert (key is not None) == record.story.HasField("audio")
         await asyncio.to_thread(file.write_bytes, exported)
         await imported_from(file, new)
@@ -489,7 +487,7 @@ async def test_a_file_that_was_changed_is_refused(
     async with opened(await embedded(request, tmp_path / "b")) as new:
         said = await failed_import(new, tmp_path / "bad.tar", changed(exported, change))
         assert re.search(line, said)
-        assert all([key is not None async for _, key in exchange(new).stories()])
+        assert all([key is not None async for _, key in all_stories(exchange(new))])
 
 
 async def test_a_file_of_another_kind_is_no_export(request: pytest.FixtureRequest, tmp_path: Path) -> None:

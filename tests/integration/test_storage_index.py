@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.storage_stores import check_index
 
 from servicekit.errors import DomainError
 from servicekit.settings import ConfigurationError
 from standins.storage_kit import LEASE, ManualClock, checkpoint, new_story
 from storage_service import states
-from storage_service.embedded import indexing
+from storage_service.embedded import scrubbing
 from storage_service.embedded.database import Database, _check_modules
-from storage_service.embedded.removal_store import SqliteRemovalStore
+from storage_service.embedded.removals import SqliteRemovalStore
 from storage_service.embedded.story_store import SqliteStoryStore
 from storage_service.records import Cancel, Retry
 from tale.common.v1 import common_pb2
@@ -65,7 +66,7 @@ async def test_the_index_is_in_step_with_the_stories(database: Database) -> None
     await store.update(ME, tried, Retry(lease=LEASE), expected_revision=None)
     await store.checkpoint(LEASE.duration, [checkpoint(tried, 2, title="Fox", text=(6, " A dragon."))])
     await store.update(ME, tried, Cancel(), expected_revision=None)
-    await database.write(indexing.check)
+    await database.write(check_index)
     assert [tried, kept] == await ids(store, "dragon")
 
 
@@ -75,7 +76,7 @@ async def test_a_difference_would_be_found(database: Database) -> None:
     await told(store, "A dragon.")
     await database.write(lambda connection: connection.execute("UPDATE story_texts SET text = 'An owl.'").close())
     with pytest.raises(DomainError, match="STORAGE_UNAVAILABLE"):
-        await database.write(indexing.check)
+        await database.write(check_index)
 
 
 @pytest.mark.parametrize("pages", [1, 2_000])
@@ -86,7 +87,7 @@ async def test_words_of_what_was_removed_are_nowhere(
 
     So it is when the merging takes many steps, and for what is removed between them the next scrub does it.
     """
-    monkeypatch.setattr(indexing, "_PAGES", pages)
+    monkeypatch.setattr(scrubbing, "_PAGES", pages)
     store, removals = SqliteStoryStore(database, ManualClock()), SqliteRemovalStore(database, ManualClock())
     others = [await told(store, f"A dragon and number{number}.") for number in range(50)]
     gone = await told(store, f"Once {SECRET_WORD} met a dragon.")
@@ -101,7 +102,7 @@ async def test_words_of_what_was_removed_are_nowhere(
     await removals.scrub()
     assert [] == files_with(tmp_path, IN_INDEX)
     assert [others[20]] == await ids(store, "number20")
-    await database.write(indexing.check)
+    await database.write(check_index)
 
 
 class WithoutModules(sqlite3.Connection):

@@ -12,8 +12,8 @@ from support.postgres_store import over_postgres
 from standins.storage_kit import LEASE, ManualClock
 from storage_service import states
 from storage_service.supabase.migrating import migrate
-from storage_service.supabase.object_notes import SupabaseObjectNotes
-from storage_service.supabase.segment_store import SupabaseSegmentStore
+from storage_service.supabase.objects import SupabaseObjectNotes
+from storage_service.supabase.segments import SupabaseSegmentStore
 from storage_service.supabase.story_store import SupabaseStoryStore
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import segment_pb2, storage_pb2

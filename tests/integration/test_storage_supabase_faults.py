@@ -14,14 +14,14 @@ from servicekit.ids import new_id
 from servicekit.resilience.manager import BreakerManager
 from standins.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, new_story, speech
 from storage_service import states
-from storage_service.records import Blob, Cancel, Erased, ObjectKey, ObjectKind, RepeatKey, Retry, StoredAudio
+from storage_service.records import Blob, Cancel, ObjectKey, ObjectKind, Removed, RepeatKey, Retry, StoredAudio
 from storage_service.supabase.connection import DATABASE, Connection, breaker_config
 from storage_service.supabase.failures import SupabaseDefectError
 from storage_service.supabase.object_bucket import ObjectBucket
-from storage_service.supabase.object_notes import SupabaseObjectNotes
-from storage_service.supabase.profile_store import SupabaseProfileStore
+from storage_service.supabase.objects import SupabaseObjectNotes
+from storage_service.supabase.profiles import SupabaseProfileStore
 from storage_service.supabase.removals import SupabaseRemovalStore
-from storage_service.supabase.segment_store import SupabaseSegmentStore
+from storage_service.supabase.segments import SupabaseSegmentStore
 from storage_service.supabase.story_store import SupabaseStoryStore
 from tale.common.v1 import common_pb2
 
@@ -393,11 +393,11 @@ async def test_an_erasure_whose_answer_was_lost_is_finished_by_the_next(store: S
     assert ["/rest/v1/rpc/erase_child"] == faults.asked
     erased = await store.removals.erase_child(ME, mia.id)
     assert 0 == erased.story_count
-    assert 1 == erased.audio_count
-    assert 1 == erased.segment_count
+    assert 1 == erased.count(ObjectKind.AUDIO)
+    assert 1 == erased.count(ObjectKind.SEGMENT)
     await store.files.remove(erased.dropped)
     await store.objects.remove_notes(erased.dropped)
-    assert Erased(0, []) == await store.removals.erase_child(ME, mia.id)
+    assert Removed(0, []) == await store.removals.erase_child(ME, mia.id)
     stranger = (grpc.StatusCode.NOT_FOUND, "CHILD_NOT_FOUND")
     assert stranger == await failure(store.removals.erase_child("ben", mia.id))
     assert stranger == await failure(store.removals.erase_child(ME, new_id()))

@@ -36,7 +36,7 @@ from standins.storage_kit import SECOND, begun_story, checkpoint
 from storage_service import states
 from storage_service.supabase.config import SupabaseConfig
 from storage_service.supabase.connection import Connection
-from storage_service.supabase.profile_store import SupabaseProfileStore
+from storage_service.supabase.profiles import SupabaseProfileStore
 from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
 from tale.profile.v1 import profile_pb2, profile_pb2_grpc
 from tale.storage.v1 import storage_pb2, storage_pb2_grpc

@@ -1,5 +1,6 @@
 """Every adapter of the stores, for the suites that hold them to their ports."""
 
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -11,18 +12,18 @@ import pytest
 from standins.storage_kit import ManualClock, add_segments, speech
 from storage_service.audio.noted import GRACE
 from storage_service.embedded.database import Database
-from storage_service.embedded.object_notes import SqliteObjectNotes
-from storage_service.embedded.profile_store import SqliteProfileStore
-from storage_service.embedded.removal_store import SqliteRemovalStore
-from storage_service.embedded.segment_store import SqliteSegmentStore
+from storage_service.embedded.objects import SqliteObjectNotes
+from storage_service.embedded.profiles import SqliteProfileStore
+from storage_service.embedded.removals import SqliteRemovalStore
+from storage_service.embedded.segments import SqliteSegmentStore
 from storage_service.embedded.story_store import SqliteStoryStore
 from storage_service.ports import ObjectNotes, ProfileStore, RemovalStore, SegmentStore, StoryStore
 from storage_service.records import ObjectKey, ObjectKind
 from storage_service.supabase.connection import Connection
-from storage_service.supabase.object_notes import SupabaseObjectNotes
-from storage_service.supabase.profile_store import SupabaseProfileStore
+from storage_service.supabase.objects import SupabaseObjectNotes
+from storage_service.supabase.profiles import SupabaseProfileStore
 from storage_service.supabase.removals import SupabaseRemovalStore
-from storage_service.supabase.segment_store import SupabaseSegmentStore
+from storage_service.supabase.segments import SupabaseSegmentStore
 from storage_service.supabase.story_store import SupabaseStoryStore
 from support.supabase_lite import Lite
 from tale.common.v1 import common_pb2
@@ -125,6 +126,11 @@ async def over_supabase(lite: Lite, clock: ManualClock) -> AsyncIterator[Stores]
         )
     finally:
         await connection.close()
+
+
+def check_index(connection: sqlite3.Connection) -> None:
+    """Compares the full-text index with the stories; sqlite3.DatabaseError where they differ."""
+    connection.execute("INSERT INTO story_search (story_search, rank) VALUES ('integrity-check', 1)")
 
 
 SUPABASE = "supabase"

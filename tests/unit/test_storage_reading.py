@@ -54,7 +54,7 @@ class Narration:
 
     async def delete(self) -> None:
         """The story and its bytes are gone."""
-        await self.objects.drop((await self.stores.stories.delete(OWNER, self.story_id)).dropped)
+        await self.objects.drop(await self.stores.stories.delete(OWNER, self.story_id))
 
 
 @pytest.fixture
