@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+import asyncio
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Iterator
+
+_UNIT: Final = 64 * 1024
+"""Bytes that are counted as one."""
 
 
 class WorkAhead:
@@ -32,3 +36,26 @@ class WorkAhead:
     def segments(self) -> int:
         """Return how many segments a narration may make ahead now."""
         return min(self._each, self._total // max(1, self._active))
+
+
+class AudioBudget:
+    """Bounds the bytes of audio of all segments in the making to about `most`, served in the order of asking."""
+
+    def __init__(self, most: int) -> None:
+        self._units = max(1, most // _UNIT)
+        self._free = asyncio.Semaphore(self._units)
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def take(self, size: float) -> AsyncGenerator[None, None]:
+        """Waits until there is room for `size` bytes, or for all where that is less, and keeps it within the block."""
+        wanted, taken = min(self._units, int(size / _UNIT) + 1), 0
+        try:
+            async with self._turn:
+                while taken < wanted:
+                    await self._free.acquire()
+                    taken += 1
+            yield
+        finally:
+            for _ in range(taken):
+                self._free.release()

@@ -12,7 +12,7 @@ from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryPolicy
 from servicekit.settings import ConfigurationError
 from voice_service.account import AccountWatch
-from voice_service.ahead import WorkAhead
+from voice_service.ahead import AudioBudget, WorkAhead
 from voice_service.app import VoiceApp
 from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.finish import SegmentFinisher
@@ -92,6 +92,7 @@ def assemble(
             first_byte=settings.first_byte_seconds, idle=settings.idle_seconds, total=settings.segment_seconds
         ),
         retry=retry,
+        budget=AudioBudget(settings.audio_buffer_bytes),
         metrics=voice_metrics,
     )
     synthesizer = SegmentSynthesizer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -14,12 +14,14 @@ from voice_service.collect import collect
 from voice_service.implausible import ImplausibleError
 from voice_service.ledger import CallOutcome, OpenCall
 from voice_service.metrics import SUCCESS
+from voice_service.ports import CHARACTERS_PER_SECOND, MP3_44100_128, NativeFormat
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from servicekit.resilience.breaker import Call
     from servicekit.resilience.retry import RetryPolicy
+    from voice_service.ahead import AudioBudget
     from voice_service.audio.encoder import Sound
     from voice_service.audio.finish import SegmentFinisher
     from voice_service.collect import Timers
@@ -78,6 +80,7 @@ class ProviderCalls:
         finisher: SegmentFinisher,
         timers: Timers,
         retry: RetryPolicy,
+        budget: AudioBudget,
         metrics: VoiceMetrics,
     ) -> None:
         self._gates = gates
@@ -85,6 +88,7 @@ class ProviderCalls:
         self._finisher = finisher
         self._timers = timers
         self._retry = retry
+        self._budget = budget
         self._metrics = metrics
         self._implausible: Counter[str] = Counter()
 
@@ -104,24 +108,37 @@ class ProviderCalls:
         """
         gate = self._gates.of(order.provider.metadata)
         failures: list[ProviderError] = []
+
+        async def attempt() -> T:
+            async with AsyncExitStack() as until_stored:
+                try:
+                    return await keep(await self._through(gate, order, _Attempt(gate, calls, flight, until_stored)))
+                except CircuitOpenError as closed:
+                    # What this segment itself failed at says more than that its provider is not asked any more.
+                    raise (failures[-1] if failures else closed) from None
+                except ProviderError as error:
+                    failures.append(error)
+                    raise
+
         try:
-            async for attempt in self._retry.attempts(
-                budget=gate.budget,
-                deadline=order.deadline,
-                # What comes twice comes of the text, and each time is billed.
-                may_wait=lambda _: sum(isinstance(each, ImplausibleError) for each in failures) < _TELLING,
-            ):
-                with attempt, ExitStack() as sent:
-                    try:
-                        return await keep(await self._through(gate, order, _Attempt(gate, calls, flight, sent)))
-                    except CircuitOpenError:
-                        raise
-                    except ProviderError as error:
-                        failures.append(error)
-                        raise
-        except CircuitOpenError as closed:
-            # What this segment itself failed at says more than that its provider is not asked any more.
-            raise (failures[-1] if failures else closed) from None
+            made = await attempt()
+        except ProviderError as error:
+            if not error.retryable:
+                raise
+        else:
+            gate.budget.earn()
+            return made
+        async for again in self._retry.attempts(
+            budget=gate.budget,
+            deadline=order.deadline,
+            # What comes twice comes of the text, and each time is billed.
+            may_wait=lambda _: sum(isinstance(each, ImplausibleError) for each in failures) < _TELLING,
+        ):
+            with again:
+                if again.retry_state.attempt_number == 1:
+                    # Made above: retries are prepared for calls that failed alone, since that takes a while.
+                    raise failures[0]
+                return await attempt()
         raise AssertionError("attempts end with a result or an error")
 
     def _refuse_unless_closed(self, order: Order, gate: Gate) -> None:
@@ -136,7 +153,8 @@ class ProviderCalls:
         try:
             async with AsyncExitStack() as slot:
                 await slot.enter_async_context(gate.limits.slot(order.deadline))
-                # It may have opened while this call waited for its slot.
+                await attempt.until_stored.enter_async_context(self._budget.take(_estimated_bytes(order)))
+                # It may have opened while this call waited.
                 self._refuse_unless_closed(order, gate)
                 # Entered with the slot alone: a wait in our own line says nothing about the provider.
                 with gate.breaker.call() as passage:
@@ -237,6 +255,14 @@ class ProviderCalls:
         self._metrics.characters(record.provider, record.characters)
 
 
+def _estimated_bytes(order: Order) -> float:
+    """Returns about how many bytes a provider sends for a segment."""
+    metadata = order.provider.metadata
+    pcm = metadata.native_format is NativeFormat.PCM_S16LE
+    pace = CHARACTERS_PER_SECOND * max(order.request.settings.speed or 1.0, 0.5)
+    return len(order.request.text) / pace * (2 * metadata.sample_rate if pcm else MP3_44100_128.bytes_per_second)
+
+
 @contextmanager
 def _typed(kind: ProviderErrorKind, message: str, provider: str) -> Iterator[None]:
     """Make a ProviderError of whatever else a stranger's provider raises: it is tried again, handed over and booked."""
@@ -256,7 +282,7 @@ class _Attempt:
     gate: Gate
     calls: list[CallRecord]
     flight: Flight[Any]
-    until_stored: ExitStack
+    until_stored: AsyncExitStack
 
     def sent(self, request: SegmentRequest) -> None:
         self.until_stored.enter_context(self.flight.committed())

@@ -14,6 +14,7 @@ from voice_service.intake import TextIntake, text_too_long
 from voice_service.messages import CallMade, Header, VoiceChoice
 from voice_service.outcome import empty_text, handed_over, segment_lost, speech_failed
 from voice_service.pipeline import SegmentPipeline
+from voice_service.ports import CHARACTERS_PER_SECOND
 from voice_service.registry import EMBEDDED
 from voice_service.speaker import SpeakerChain, choose
 from voice_service.spoken import SpeechError
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from voice_service.speaker import Speaker
     from voice_service.synthesize import SegmentSynthesizer
 
-_CHARACTERS_PER_SECOND: Final = 13
-"""Of a voice at its own pace; espeak-ng and most others read 13 to 16."""
 CHUNK: Final = 256 * 1024
 """Most bytes of audio in one event."""
 
@@ -50,7 +49,7 @@ class NarrationPolicy:
     def most_characters(self, request: NarrationRequest) -> int:
         """Return how many code points' sound fits the file."""
         pace = max(request.voice.settings.speed or 1.0, 0.5)
-        return int(self.max_audio_bytes * _CHARACTERS_PER_SECOND * pace / request.story_format.bytes_per_second)
+        return int(self.max_audio_bytes * CHARACTERS_PER_SECOND * pace / request.story_format.bytes_per_second)
 
 
 class Narration:

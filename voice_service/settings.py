@@ -29,7 +29,9 @@ class VoiceServiceSettings(ProviderSettings):
     segments_ahead: int = Field(3, ge=0, le=32)
     """Segments of a narration that are made ahead of the one that goes out"""
     segments_ahead_total: int = Field(96, ge=1, le=10_000)
-    """Segments that all narrations together make ahead; bounds the memory of many at a time"""
+    """Segments that all narrations together make ahead"""
+    audio_buffer_bytes: int = Field(32 << 20, ge=1 << 20, le=8 << 30)
+    """Bytes of audio of all segments in the making, by an estimate from their text; further segments wait"""
     first_byte_seconds: float = Field(30.0, gt=0, le=600)
     """Seconds until a provider must send the first byte of a segment"""
     idle_seconds: float = Field(30.0, gt=0, le=600)

@@ -14,6 +14,7 @@ from servicekit.resilience.breaker import BreakerConfig, BreakerSnapshot
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryPolicy
+from voice_service.ahead import AudioBudget
 from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.finish import SegmentFinisher
 from voice_service.calls import Delivery, Order, ProviderCalls
@@ -50,6 +51,7 @@ class House:
             finisher=SegmentFinisher(encoder),
             timers=Timers(),
             retry=RetryPolicy(retries=retries, delay=0),
+            budget=AudioBudget(1 << 20),
             metrics=shown,
         )
 

@@ -12,6 +12,7 @@ from servicekit.metrics import Metrics
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryPolicy
+from voice_service.ahead import AudioBudget
 from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.finish import SegmentFinisher
 from voice_service.calls import Order, ProviderCalls
@@ -74,6 +75,7 @@ def _synthesizer(store: _Store, encoder: AudioEncoder) -> SegmentSynthesizer:
         finisher=SegmentFinisher(encoder),
         timers=Timers(),
         retry=RetryPolicy(retries=1, delay=0),
+        budget=AudioBudget(1 << 20),
         metrics=metrics,
     )
     return SegmentSynthesizer(store=store, calls=calls, encoder=encoder, metrics=metrics, max_flights=1)

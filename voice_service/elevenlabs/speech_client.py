@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _PATHS: Final = {Endpoint.TIMESTAMPS: "/stream/with-timestamps", Endpoint.STREAM: "/stream", Endpoint.CONVERT: ""}
 KEY_HEADER: Final = "xi-api-key"
 _KEEPALIVE_SECONDS: Final = 60.0
-_READ_BYTES: Final = 256 * 1024
+_READ_BYTES: Final = 64 * 1024
 """Reading pauses while twice as much waits."""
 
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
-from elevenlabs.client import AsyncElevenLabs
 from elevenlabs.core.api_error import ApiError
+from elevenlabs.core.client_wrapper import AsyncClientWrapper
 from elevenlabs.core.parse_error import ParsingError
+from elevenlabs.models.client import AsyncModelsClient
 from elevenlabs.types import Model, Voice
+from elevenlabs.user.subscription.client import AsyncSubscriptionClient
+from elevenlabs.voices.client import AsyncVoicesClient
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.elevenlabs.config import NAME
@@ -27,9 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
 
     from elevenlabs.core.request_options import RequestOptions
-    from elevenlabs.models.client import AsyncModelsClient
-    from elevenlabs.user.subscription.client import AsyncSubscriptionClient
-    from elevenlabs.voices.client import AsyncVoicesClient
 
     from voice_service.elevenlabs.config import ElevenLabsConfig
 
@@ -46,29 +46,24 @@ class Upstream:
         self._observe = observe
         tls, proxy = httpx.create_ssl_context(), _proxy(config.base_url)
         self.speech: Final = SpeechClient(config, tls=tls, proxy=proxy)
-        timeout = httpx.Timeout(config.read_seconds, connect=config.connect_seconds, pool=config.pool_seconds)
         self._list_seconds = config.list_seconds
         self._http = httpx.AsyncClient(
-            timeout=timeout,
             verify=tls,
             proxy=proxy,
             trust_env=False,
             # A redirect to another host would take the key along.
             follow_redirects=False,
         )
-        client = AsyncElevenLabs(
+        # The parts that are called: `elevenlabs.client` imports all of the SDK, 300 modules more and 12 MB.
+        sdk = AsyncClientWrapper(
             # Its paths begin with the version.
             base_url=config.base_url.removesuffix("/v1"),
-            # Else it takes what the environment had when it was imported; ours goes with each call.
-            api_key=None,
-            # It gives this to httpx as it is, in place of the client's own.
-            timeout=cast("float", timeout),
+            timeout=config.list_seconds,
             httpx_client=self._http,
         )
-        # These import more of the SDK.
-        self._voices: AsyncVoicesClient = client.voices
-        self._models: AsyncModelsClient = client.models
-        self._subscription: AsyncSubscriptionClient = client.user.subscription
+        self._voices = AsyncVoicesClient(client_wrapper=sdk)
+        self._models = AsyncModelsClient(client_wrapper=sdk)
+        self._subscription = AsyncSubscriptionClient(client_wrapper=sdk)
 
     async def voices(self, key: str) -> list[Voice]:
         """List all voices of the account, those of older models too."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from itertools import count
+from random import uniform
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
 from servicekit.channel import call_metadata
 from servicekit.status import from_rpc_error
@@ -29,8 +30,9 @@ T = TypeVar("T")
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 
-_PUTS: Final = 16
+_PUTS: Final = 8
 """Segments that are sent at a time: each is in memory twice more while it is."""
+_FIRST_WAIT_SECONDS: Final = 0.1
 _LONGEST_WAIT_SECONDS: Final = 2.0
 _PUT_SEGMENT: Final = f"/{segment_pb2.DESCRIPTOR.services_by_name['SegmentService'].full_name}/PutSegment"
 _CALL_SECONDS: Final = 10.0
@@ -128,15 +130,15 @@ class RemoteSegments:
         clock = asyncio.get_running_loop().time
         now = clock()
         end = now + self._patience if deadline is None else min(deadline, now + self._patience)
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception(_may_pass),
-            wait=wait_random_exponential(multiplier=0.1, max=_LONGEST_WAIT_SECONDS),
-            stop=stop_before_delay(max(0.0, end - now)),
-            reraise=True,
-        ):
-            with attempt:
+        for attempt in count():
+            try:
                 # One attempt is made even where no time is left: what was paid for is worth it.
                 return await call(min(most, max(_SHORTEST_SECONDS, end - clock())))
+            except grpc.aio.AioRpcError as error:
+                wait = uniform(0.0, min(_FIRST_WAIT_SECONDS * 2**attempt, _LONGEST_WAIT_SECONDS))
+                if error.code() not in _PASSING or clock() + wait >= end:
+                    raise
+            await asyncio.sleep(wait)
         raise AssertionError("attempts end with a result or an error")
 
     async def _find(self, lookups: Sequence[Lookup]) -> dict[str, StoredSegment]:
@@ -179,11 +181,7 @@ class RemoteSegments:
         return header, b"".join(chunks)
 
 
-def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, grpc.aio.AioRpcError) and error.code() in _PASSING
-
-
 def _failure(error: grpc.aio.AioRpcError) -> DomainError:
     """What a call that failed for good means to the caller of a narration."""
     known = from_rpc_error(error)
-    return store_unavailable(f"The segment store failed ({known.reason}).") if _may_pass(error) else known
+    return store_unavailable(f"The segment store failed ({known.reason}).") if error.code() in _PASSING else known
