@@ -1,6 +1,7 @@
 """The life of a service's process: settings, logs, signals, server, exit code."""
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -8,7 +9,6 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
-from servicekit import collector
 from servicekit.app import App
 from servicekit.authentication import Security
 from servicekit.failures import described
@@ -22,6 +22,11 @@ BAD_CONFIGURATION: Final = 2
 """Exit code when the service can not start as it is set up."""
 CUT_SHORT: Final = 130
 """Exit code after a second signal, which cuts the drain short."""
+
+_YOUNG: Final = 10_000
+"""Allocations between two collections of the youngest objects; Python's own figure is 700."""
+_LOADED_SECONDS: Final = 10.0
+"""By then the SDKs that are loaded after the start are there."""
 
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -40,7 +45,7 @@ def run(
     """
     try:
         settings = load_settings()
-        collector.tune()
+        gc.set_threshold(_YOUNG, 10, 10)
         configure(service_name, level=settings.log_level, levels=settings.log_levels, log_format=settings.log_format)
 
         async def serve() -> int:
@@ -78,7 +83,7 @@ class _Life:
 
     async def _serve(self) -> None:
         await self._server.start()
-        collector.freeze_now_and_later()
+        _freeze_now_and_later()
         await self._asked.wait()
         await self._server.drain()
 
@@ -87,6 +92,15 @@ class _Life:
         if self._signals > 1 or not self._server.serving:
             task.cancel()
         self._asked.set()
+
+
+def _freeze_now_and_later() -> None:
+    """Takes all that exists out of the garbage collector's sight: modules now, and the SDKs some seconds later.
+
+    Measured under load before: 11 % of the CPU of the voice and the story service went into walking over them.
+    """
+    gc.freeze()
+    asyncio.get_running_loop().call_later(_LOADED_SECONDS, gc.freeze)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -8,7 +8,6 @@ import grpc
 
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
-from tale_client.audio import AudioDownload
 from tale_client.calls import PAGE_SIZE, Calls, new_request_id
 from tale_client.errors import TaleError
 from tale_client.files import PartialFile
@@ -25,7 +24,7 @@ from tale_client.rpcs import (
     RATE_STORY,
     RETRY_STORY,
 )
-from tale_client.stream import StoryStream
+from tale_client.stream import AudioDownload, StoryStream
 
 
 class StoryCalls(Calls):

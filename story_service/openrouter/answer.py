@@ -8,7 +8,7 @@ from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from story_service.assignment import MAX_CONTENT_LENGTH
 from story_service.chat import ChatEnded, ChatStarted, OutOfTokensError
 from story_service.openrouter.failures import PROVIDER, failure, object_failure, safe_id
-from story_service.openrouter.usage import spending_of
+from story_service.ports import Spending, money
 
 MAX_ANSWER_LENGTH: Final = MAX_CONTENT_LENGTH + 8_192
 """Most code points of an answer: a story at its longest, and what stands around it."""
@@ -154,3 +154,28 @@ def decoded_object(payload: bytes) -> dict[str, Any] | None:
 def _name(value: object) -> str:
     """`value`, if it is a name such as may stand in a log; else ""."""
     return value if isinstance(value, str) and len(value) <= _MAX_NAME_LENGTH and value.isprintable() else ""
+
+
+_MAX_TOKENS: Final = 2**31 - 1
+
+
+def spending_of(usage: Mapping[str, Any]) -> Spending:
+    """What `usage` of a chat completion says; the cost is unknown where it names none.
+
+    With a key of one's own at the company that ran the model, `cost` is OpenRouter's fee alone and that company's price
+    stands beside it (openrouter.ai/docs, Usage Accounting).
+    """
+    cost = money(usage.get("cost"))
+    details = usage.get("cost_details")
+    if cost is not None and usage.get("is_byok") and isinstance(details, dict):
+        cost += money(details.get("upstream_inference_cost")) or 0.0
+    return Spending(
+        prompt_tokens=_tokens(usage.get("prompt_tokens")),
+        completion_tokens=_tokens(usage.get("completion_tokens")),
+        cost_usd=cost or 0.0,
+        cost_known=cost is not None,
+    )
+
+
+def _tokens(value: object) -> int:
+    return min(value, _MAX_TOKENS) if isinstance(value, int) and value > 0 else 0

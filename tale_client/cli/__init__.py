@@ -25,7 +25,7 @@ COMMANDS: Final = {
     "voices": ("tale_client.cli.catalogue", "Show who can speak: providers and their voices."),
     "models": ("tale_client.cli.catalogue", "Show which models can write."),
     "status": ("tale_client.cli.status", "Show every service, what is embedded, and what brings the real parts."),
-    "circuits": ("tale_client.cli.circuits", "Show the circuit breakers of every service, and reset one."),
+    "circuits": ("tale_client.cli.status", "Show the circuit breakers of every service, and reset one."),
     "up": ("tale_client.cli.up", "Run the whole cluster in this terminal."),
     "demo": ("tale_client.cli.demo", "Start a cluster, tell one story, and stop the cluster."),
     "completion": ("tale_client.cli.completion", "Print a script that lets the shell complete `tale`."),

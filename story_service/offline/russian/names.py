@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Self
 
 from story_service.assignment import Protagonist
 from story_service.offline.cleaning import clean, clean_name
@@ -11,8 +10,8 @@ from story_service.offline.russian.morphology import CASES, Forms, Gender, Morph
 from story_service.offline.stock import Section
 
 _NOUNS: Mapping[str, Forms] = {
-    "girl": dict(zip(CASES, ("девочка", "девочки", "девочке", "девочку", "девочкой", "девочке"), strict=True)),
-    "boy": dict(zip(CASES, ("мальчик", "мальчика", "мальчику", "мальчика", "мальчиком", "мальчике"), strict=True)),
+    "f": dict(zip(CASES, ("девочка", "девочки", "девочке", "девочку", "девочкой", "девочке"), strict=True)),
+    "m": dict(zip(CASES, ("мальчик", "мальчика", "мальчику", "мальчика", "мальчиком", "мальчике"), strict=True)),
     "little": dict(zip(CASES, ("малыш", "малыша", "малышу", "малыша", "малышом", "малыше"), strict=True)),
     "child": dict(zip(CASES, ("ребёнок", "ребёнка", "ребёнку", "ребёнка", "ребёнком", "ребёнке"), strict=True)),
 }
@@ -21,7 +20,7 @@ _OLD_ENOUGH = 8
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """How the stories speak of the child."""
+    """How the stories speak of the child, or of a hero."""
 
     name: str
     """In the nominative, as it was given."""
@@ -33,6 +32,8 @@ class Child:
     """The name declined; where it can not be, the noun. The nominative is `subject`."""
     noun: Forms
     """A girl, a boy, a little one."""
+    called: str
+    """With the noun before the name."""
     first: str
     """At the first mention."""
 
@@ -59,16 +60,22 @@ def gender_of(name: str, morphology: Morphology) -> Gender | None:
 
 def child(name: str, gender: str, age: int | None, morphology: Morphology) -> Child:
     """Cast by the gender that was given ("female", "male", ""), else by that of the name, else by none."""
-    known: Mapping[str, Gender] = {"female": "f", "male": "m"}
-    agreement = known.get(gender) or (gender_of(name, morphology) if name else None)
     young = "little" if age is None or age < _OLD_ENOUGH else "child"
-    noun = _NOUNS[{"f": "girl", "m": "boy"}.get(agreement or "", young)]
-    forms = declined(name, {"f": "femn", "m": "masc"}.get(agreement or "", ""), morphology) if name else None
+    return _cast(name, gender, {**_NOUNS, "": _NOUNS[young]}, morphology, unsure=True)
+
+
+def _cast(name: str, given: str, nouns: Mapping[str, Forms], morphology: Morphology, *, unsure: bool) -> Child:
+    """`nouns` are by gender, "" where none is known; `unsure`: then a name is declined as well as may be."""
+    known: Mapping[str, Gender] = {"female": "f", "male": "m"}
+    agreement = known.get(given) or (gender_of(name, morphology) if name else None)
+    noun = nouns.get(agreement or "", nouns[""])
+    grammeme = {"f": "femn", "m": "masc"}.get(agreement or "", "")
+    forms = declined(name, grammeme, morphology) if name and (agreement or unsure) else None
+    called = f"{noun['nom']} по имени {name}" if name else noun["nom"]
     subject = name if name and agreement else noun["nom"]
-    first = name if agreement else f"{noun['nom']} по имени {name}"
     return Child(
-        name=name or noun["nom"], gender=agreement or "m", subject=subject,
-        cases={**(forms or noun), "nom": subject}, noun=noun, first=first if name else noun["nom"],
+        name=name or noun["nom"], gender=agreement or "m", subject=subject, cases={**(forms or noun), "nom": subject},
+        noun=noun, called=called, first=name if name and agreement else called,
     )  # fmt: skip
 
 
@@ -81,7 +88,7 @@ def _part(name: str, gender: str, morphology: Morphology) -> Forms | None:
     return None
 
 
-_HERO_NOUNS: Mapping[Gender, Forms] = {
+_HERO_NOUNS: Mapping[str, Forms] = {
     "m": dict(zip(CASES, ("герой", "героя", "герою", "героя", "героем", "герое"), strict=True)),
     "f": dict(zip(CASES, ("героиня", "героини", "героине", "героиню", "героиней", "героине"), strict=True)),
 }
@@ -97,72 +104,37 @@ class HeroCast:
     """The name, the looks and the qualities, each of the latter closed as a sentence or empty."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """How the stories speak of a hero. Where the name has no known cases, a hero or a heroine stands for it."""
-
-    name: str
-    gender: Gender
-    noun: Forms
-    subject: str
-    forms: Forms
-    called: str
-    """With the noun before the name."""
-    known: bool
-    """Whether the name can stand alone: somebody said, or the name itself says, how verbs agree with it."""
-
-    @classmethod
-    def of(cls, hero: Protagonist, morphology: Morphology, *, room: int, words: int) -> Self:
-        name = " ".join(clean_name(hero.name, limit=room).split()[:words])
-        given: Mapping[str, Gender] = {"female": "f", "male": "m"}
-        known = given.get(hero.gender) or (gender_of(name, morphology) if name else None)
-        gender: Gender = known or "m"
-        noun = _HERO_NOUNS[gender]
-        forms = (declined(name, {"f": "femn", "m": "masc"}[gender], morphology) if name and known else None) or noun
-        return cls(
-            name=name,
-            gender=gender,
-            noun=noun,
-            subject=name if name and known else noun["nom"],
-            forms=forms,
-            called=f"{noun['nom']} по имени {name}" if name else noun["nom"],
-            known=known is not None,
-        )
-
-
 def cast_hero(hero: Protagonist, template: Section, morphology: Morphology, *, room: int, words: int) -> HeroCast:
     """The hero as the child's companion, named in the nominative.
 
     `room` is the number of characters and `words` the number of words that the name may take up.
     """
-    named = _Named.of(hero, morphology, room=room, words=words)
+    who = _hero(hero, morphology, room=room, words=words)
     companion = Section(
         "hero",
         {
-            "name": ", ".join([named.subject, *(named.forms[case] for case in CASES[1:])]),
-            "gender": named.gender,
-            "who": named.called,
-            "first": named.subject if named.known else named.called,
-            "hello": f"Я {named.name}" if named.name else "Я тот самый герой",
+            "name": ", ".join(who.cases[case] for case in CASES),
+            "gender": who.gender,
+            "who": who.called,
+            "first": who.first,
+            "hello": "Я тот самый герой" if who.called == who.noun["nom"] else f"Я {who.name}",
         },
         template.bodies,
     )
-    said = {"hero": named.name or named.noun["nom"]}
-    return HeroCast(companion, said | _described(hero, (*hero.personality_traits, *hero.strengths, *hero.interests)))
+    described = _described(hero, (*hero.personality_traits, *hero.strengths, *hero.interests))
+    return HeroCast(companion, {"hero": who.name} | described)
 
 
 def lead(hero: Protagonist, morphology: Morphology, *, room: int, words: int) -> tuple[Child, Mapping[str, str]]:
     """The hero as the one whom the story is about, and the slots of looks and qualities; see `cast_hero`."""
-    named = _Named.of(hero, morphology, room=room, words=words)
-    who = Child(
-        name=named.name or named.noun["nom"],
-        gender=named.gender,
-        subject=named.subject,
-        cases={**named.forms, "nom": named.subject},
-        noun=named.noun,
-        first=named.subject if named.known and named.name else named.called,
-    )
+    who = _hero(hero, morphology, room=room, words=words)
     return who, _described(hero, (*hero.personality_traits, *hero.strengths))
+
+
+def _hero(hero: Protagonist, morphology: Morphology, *, room: int, words: int) -> Child:
+    """Where the name has no known cases, a hero or a heroine stands for it."""
+    name = " ".join(clean_name(hero.name, limit=room).split()[:words])
+    return _cast(name, hero.gender, {**_HERO_NOUNS, "": _HERO_NOUNS["m"]}, morphology, unsure=False)
 
 
 def _described(hero: Protagonist, qualities: Iterable[str]) -> dict[str, str]:
