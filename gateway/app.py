@@ -1,13 +1,11 @@
 """The gateway as the kit runs it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 
 import grpc
 
 from gateway.audio_buffer import AudioBuffer
-from gateway.claiming import Claimer
-from gateway.follower import Follower
 from gateway.proxy import SERVICES, ForwardingHandler
 from gateway.runs import Runs
 from gateway.servicer import GatewayServicer
@@ -16,15 +14,14 @@ from tale.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 
 class GatewayApp(AppBase):
-    """Registers the servicer and the proxy, and ties the runs to the life of the server."""
+    """Registers the servicer and the proxy, and ties the runs and the loops behind them to the life of the server."""
 
     def __init__(
         self,
         servicer: GatewayServicer,
         proxy: ForwardingHandler,
         runs: Runs,
-        claimer: Claimer,
-        follower: Follower,
+        loops: Sequence[Callable[[], Coroutine[None, None, None]]],
         buffer: AudioBuffer,
         channels: Sequence[grpc.aio.Channel],
         *,
@@ -33,8 +30,7 @@ class GatewayApp(AppBase):
         self._servicer = servicer
         self._proxy = proxy
         self._runs = runs
-        self._claimer = claimer
-        self._follower = follower
+        self._loops = loops
         self._background: list[asyncio.Task[None]] = []
         self._buffer = buffer
         self._channels = channels
@@ -47,12 +43,8 @@ class GatewayApp(AppBase):
         return (gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].full_name, *SERVICES)
 
     async def start(self) -> None:
-        """Begins to claim orphaned stories and to follow those of other gateways. Other services are not waited for."""
-        self._runs.begin()
-        self._background = [
-            asyncio.create_task(self._claimer.run(), name="claimer"),
-            asyncio.create_task(self._follower.run(), name="follower"),
-        ]
+        """Starts the loops that work in the background. Other services are not waited for."""
+        self._background = [asyncio.create_task(each()) for each in self._loops]
 
     async def describe(self) -> Description:
         """Nothing is embedded here."""
@@ -68,7 +60,6 @@ class GatewayApp(AppBase):
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        await self._runs.end()
         await self._buffer.close()
         for channel in self._channels:
             await channel.close()

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
+from gateway.audio_reader import AudioReader
 from gateway.stream import broken
 from tale.storage.v1 import storage_pb2
 
@@ -24,19 +24,10 @@ class Piece(NamedTuple):
     end: int
 
 
-class Reader(Protocol):
-    """What the buffer needs of storage."""
-
-    def read(
-        self, request: storage_pb2.ReadAudioRequest, *, timeout: float | None
-    ) -> AsyncGenerator[storage_pb2.ReadAudioResponse, None]:
-        """The header, then chunks."""
-
-
 class AudioBuffer:
     """The pieces that were read last, within a bound; the least recently used one makes room."""
 
-    def __init__(self, reader: Reader, *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, reader: AudioReader, *, max_bytes: int = MAX_BYTES) -> None:
         self._reader = reader
         self._free = max_bytes
         self._pieces: OrderedDict[Piece, asyncio.Task[bytes]] = OrderedDict()
@@ -68,9 +59,9 @@ class AudioBuffer:
         request = storage_pb2.ReadAudioRequest(
             story_id=piece.story_id, audio_id=piece.audio_id, offset=piece.start, limit=size
         )
-        async with aclosing(self._reader.read(request, timeout=None)) as responses:
-            parts = [each.chunk.data async for each in responses if each.WhichOneof("piece") == "chunk"]
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        async with aclosing(self._reader.read(request)) as responses:
+            parts = [each.chunk.data async for each in responses if each.HasField("chunk")]
+        data = b"".join(parts)
         if len(data) != size:
             raise broken("The storage service returned another number of bytes than the manifest has.")
         return data

@@ -1,59 +1,45 @@
 """Reads audio from storage, over as many streams as it takes."""
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Final, Protocol
+from typing import Final
 
-from gateway.persistence import Persistence
-from gateway.siblings import SIBLING_ERRORS, classify
+from gateway.peers import CALL_SECONDS, StorageStub
+from gateway.persistence import PEER_ERRORS, Persistence, classify
+from gateway.stream import read_alive
+from servicekit.channel import call_metadata
 from tale.storage.v1 import storage_pb2
 
 WAIT_SECONDS: Final = 60.0
 """How long a reader waits for a storage service that cannot be reached."""
 
 
-class Storage(Protocol):
-    """What the reader needs of storage."""
-
-    def read_audio(
-        self, request: storage_pb2.ReadAudioRequest, *, timeout: float | None
-    ) -> AsyncGenerator[storage_pb2.ReadAudioResponse, None]:
-        """The header, then chunks."""
-
-
 class AudioReader:
     """Reads audio, finished or in the making. A stream that breaks is resumed behind the last byte that came."""
 
-    def __init__(
-        self,
-        storage: Storage,
-        *,
-        wait_seconds: float = WAIT_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, storage: StorageStub) -> None:
         self._storage = storage
-        self._wait_seconds = wait_seconds
-        self._clock = clock
 
     async def read(
-        self, request: storage_pb2.ReadAudioRequest, *, timeout: float | None
+        self, request: storage_pb2.ReadAudioRequest, *, timeout: float | None = None
     ) -> AsyncGenerator[storage_pb2.ReadAudioResponse, None]:
         """One header, then chunks without a gap or a byte twice; the size in the header is where they end.
 
         Raises what storage refuses with, and UNAVAILABLE where it stays away.
         """
-        until = None if timeout is None else asyncio.get_running_loop().time() + timeout
-        persistence = Persistence(wait_seconds=self._wait_seconds, clock=self._clock)
+        loop = asyncio.get_running_loop()
+        until = None if timeout is None else loop.time() + timeout
+        persistence = Persistence(wait_seconds=WAIT_SECONDS)
         wanted, begun = storage_pb2.ReadAudioRequest(), False
         wanted.CopyFrom(request)
         while not (begun and wanted.limit <= 0):
-            left = None if until is None else max(0.0, until - asyncio.get_running_loop().time())
+            left = None if until is None else max(0.0, until - loop.time())
+            call = self._storage.ReadAudio(wanted, timeout=left, metadata=call_metadata(), wait_for_ready=True)
             try:
-                async with aclosing(self._storage.read_audio(wanted, timeout=left)) as responses:
+                async with aclosing(read_alive(call, idle_seconds=CALL_SECONDS)) as responses:
                     async for response in responses:
-                        if response.WhichOneof("piece") == "chunk":
+                        if response.HasField("chunk"):
                             size = len(response.chunk.data)
                             wanted.offset += size
                             wanted.limit -= size
@@ -67,5 +53,7 @@ class AudioReader:
                                 wanted.limit = max(0, header.size_bytes - wanted.offset)
                             yield response
                 return  # noqa: TRY300 - all is read
-            except SIBLING_ERRORS as error:
+            except PEER_ERRORS as error:
                 await persistence.after(classify(error))
+            finally:
+                call.cancel()

@@ -3,20 +3,22 @@
 from gateway.app import GatewayApp
 from gateway.audio_buffer import AudioBuffer
 from gateway.audio_reader import AudioReader
+from gateway.checkpointer import Checkpointer
 from gateway.claiming import Claimer
 from gateway.followed import FollowedStories
 from gateway.follower import Follower
+from gateway.peers import Peers
 from gateway.proxy import ForwardingHandler
 from gateway.runs import Runs
 from gateway.servicer import GatewayServicer
 from gateway.settings import GatewaySettings
-from gateway.siblings import Siblings, StoryClient, VoiceClient
-from gateway.storage_client import StorageClient
-from gateway.stories import Stories
 from gateway.system import System
 from gateway.watching import Sources
 from servicekit.channel import open_channel
 from servicekit.settings import is_loopback
+from tale.storage.v1 import storage_pb2_grpc
+from tale.story.v1 import story_pb2_grpc
+from tale.voice.v1 import voice_pb2_grpc
 
 
 def build(settings: GatewaySettings) -> GatewayApp:
@@ -27,15 +29,21 @@ def build(settings: GatewaySettings) -> GatewayApp:
     # Services that are starting or going down are asked how they are as well.
     targets = {"story": settings.story_target, "voice": settings.voice_target, "storage": settings.storage_target}
     asking = {name: open_channel(target, health_checked=False) for name, target in targets.items()}
-    siblings = Siblings(StorageClient(storage), StoryClient(story), VoiceClient(voice))
+    peers = Peers(
+        storage_pb2_grpc.StorageServiceStub(storage),
+        story_pb2_grpc.StoryServiceStub(story),
+        voice_pb2_grpc.VoiceServiceStub(voice),
+    )
     followed = FollowedStories()
-    runs = Runs(siblings, settings, followed)
-    claimer = Claimer(siblings.storage, runs, interval_seconds=settings.pickup_interval_seconds)
-    reader = AudioReader(siblings.storage)
+    checkpointer = Checkpointer(peers.storage, lease_seconds=settings.lease_seconds)
+    runs = Runs(peers, settings, checkpointer, followed)
+    claimer = Claimer(peers.storage, runs, interval_seconds=settings.pickup_interval_seconds)
+    follower = Follower(peers.storage, runs, claimer, followed)
+    reader = AudioReader(peers.storage)
     buffer = AudioBuffer(reader)
     servicer = GatewayServicer(
-        Stories(siblings, runs, reader),
-        Sources(runs, claimer, followed, siblings.storage, buffer, settings.heartbeat_seconds),
+        Sources(runs, claimer, followed, peers.storage, buffer, settings.heartbeat_seconds),
+        reader,
         System(asking, targets=targets),
     )
     open_door = not is_loopback(settings.listen)
@@ -43,8 +51,7 @@ def build(settings: GatewaySettings) -> GatewayApp:
         servicer,
         ForwardingHandler(storage=storage, voice=voice, story=story),
         runs,
-        claimer,
-        Follower(siblings.storage, runs, claimer, followed),
+        (checkpointer.run, claimer.run, follower.run),
         buffer,
         (storage, story, voice, *asking.values()),
         warnings=("Every caller that reaches this address can use the gateway: there is no authentication.",)

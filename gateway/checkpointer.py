@@ -10,14 +10,14 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 import grpc
 import structlog
 
 from gateway.lease import Lease, LeaseLostError
-from gateway.merging import copy, merge
-from gateway.siblings import FailureKind, classify
+from gateway.peers import CALL_SECONDS, StorageStub, ask
+from gateway.persistence import PEER_ERRORS, FailureKind, classify
 from servicekit.context import RequestContext, bound
 from servicekit.failures import log_defect
 from servicekit.ids import new_id
@@ -28,18 +28,8 @@ MAX_ITEMS: Final = 500
 MAX_BYTES: Final = 1024 * 1024
 MAX_DEFECTS: Final = 4
 """How often one checkpoint is sent again that storage answered with INTERNAL."""
-CALL_SECONDS: Final = 10.0
 
 log = structlog.get_logger(__name__)
-
-
-class Storage(Protocol):
-    """What the checkpointer needs of storage."""
-
-    async def checkpoint(
-        self, request: storage_pb2.CheckpointStoriesRequest, *, timeout: float
-    ) -> storage_pb2.CheckpointStoriesResponse:
-        """Stores a batch; repeating one changes nothing."""
 
 
 class CheckpointRefusedError(Exception):
@@ -84,7 +74,9 @@ class _Item:
 class Checkpointer:
     """Batches the checkpoints of all runs. `run` must be running."""
 
-    def __init__(self, storage: Storage, *, lease_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, storage: StorageStub, *, lease_seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._storage = storage
         self._lease_seconds = lease_seconds
         self._clock = clock
@@ -120,17 +112,13 @@ class Checkpointer:
                 await self._wake.wait()
                 self._wake.clear()
                 while batch := self._next_batch():
-                    await self._send_or_fail(batch)
-
-    async def _send_or_fail(self, batch: list[_Item]) -> None:
-        """Nothing that goes wrong with one batch may end the checkpoints of all stories."""
-        try:
-            await self._send(batch)
-        except Exception as error:  # noqa: BLE001 - a defect of ours: logged, and raised where it is waited for
-            log_defect(error)
-            refusal = common_pb2.Problem(reason="INTERNAL", message="The checkpoint could not be sent.")
-            for item in batch:
-                item.settle(CheckpointRefusedError(refusal))
+                    try:
+                        await self._send(batch)
+                    except Exception as error:  # noqa: BLE001 - a defect must not end the checkpoints of all stories
+                        log_defect(error)
+                        refusal = common_pb2.Problem(reason="INTERNAL", message="The checkpoint could not be sent.")
+                        for item in batch:
+                            item.settle(CheckpointRefusedError(refusal))
 
     def _next_batch(self) -> list[_Item]:
         """The stories that wait longest, within the bounds of a message."""
@@ -143,7 +131,11 @@ class Checkpointer:
             parts = [part for part in waiting if not part.kept.done()]
             if not parts:
                 continue
-            item = _Item(lease, parts[:1], copy(parts[0].checkpoint) if len(parts) > 1 else parts[0].checkpoint)
+            item = _Item(lease, parts[:1], parts[0].checkpoint)
+            if len(parts) > 1:
+                # The parts may have to be sent one by one.
+                item.checkpoint = storage_pb2.StoryCheckpoint()
+                item.checkpoint.CopyFrom(parts[0].checkpoint)
             for number, part in enumerate(parts[1:], 1):
                 if not merge(item.checkpoint, part.checkpoint):
                     self._waiting[story_id] = (lease, parts[number:])
@@ -163,10 +155,11 @@ class Checkpointer:
             request.lease_duration.FromNanoseconds(int(self._lease_seconds * 1e9))
             try:
                 longest = max(item.lease.remaining for item in batch)
-                answer = await self._storage.checkpoint(request, timeout=min(CALL_SECONDS, max(0.05, longest)))
-            except (grpc.aio.AioRpcError, TimeoutError) as error:
+                timeout = min(CALL_SECONDS, max(0.05, longest))
+                answer = await ask(self._storage.CheckpointStories, request, timeout=timeout)
+            except PEER_ERRORS as error:
                 failure = classify(error)
-                log.warning("checkpoints_failed", items=len(batch), reason=failure.error.reason)
+                log.warning("checkpoints_failed", items=len(batch), reason=failure.reason)
                 final = failure.kind is FailureKind.PERMANENT
                 if final or failure.error.code is grpc.StatusCode.INTERNAL:
                     if len(batch) > 1 or len(batch[0].parts) > 1:
@@ -176,7 +169,7 @@ class Checkpointer:
                         return
                     batch[0].defects += 1
                     if final or batch[0].defects > MAX_DEFECTS:
-                        problem = common_pb2.Problem(reason=failure.error.reason, message=failure.error.message)
+                        problem = common_pb2.Problem(reason=failure.reason, message=failure.error.message)
                         batch[0].settle(CheckpointRefusedError(problem))
                         return
                 await asyncio.sleep(delay * random.uniform(0.5, 1.0))
@@ -210,3 +203,23 @@ class Checkpointer:
         """Sends each checkpoint of `item` by itself, in order: a narration must not take the text with it."""
         for part in item.parts:
             await self._send([_Item(item.lease, [part], part.checkpoint, item.defects)])
+
+
+def merge(into: storage_pb2.StoryCheckpoint, more: storage_pb2.StoryCheckpoint) -> bool:
+    """Adds `more`, which follows `into`; False, and nothing is changed, where one message cannot say both."""
+    begins_anew = more.HasField("narration") and (into.HasField("narration") or into.segments)
+    if begins_anew or (more.HasField("generation") and into.HasField("generation")):
+        return False
+    text = None
+    if more.HasField("text") and into.HasField("text"):
+        if more.text.offset != into.text.offset + len(into.text.text):
+            return False
+        text = storage_pb2.TextAppend(offset=into.text.offset, text=into.text.text + more.text.text)
+    lines = {line.attempt_id for line in more.attempts}
+    replaced = [line for line in into.attempts if line.attempt_id in lines]
+    into.MergeFrom(more)
+    if text is not None:
+        into.text.CopyFrom(text)
+    for line in replaced:
+        into.attempts.remove(line)
+    return True

@@ -1,19 +1,19 @@
 """Claims orphaned stories and starts a run for each: those that are watched at once, all others by a poller."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
 import structlog
 
+from gateway.peers import StorageStub, ask, read_story
+from gateway.persistence import PEER_ERRORS, classify
 from gateway.runs import Runs
-from gateway.siblings import SIBLING_ERRORS, classify
-from gateway.storage_client import StorageClient
 from servicekit.context import RequestContext, bound
 from servicekit.failures import log_defect
 from servicekit.ids import new_id
-from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
 CLAIM_AT_ONCE: Final = 20
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 class Claimer:
     """Takes the leases of stories that no run holds."""
 
-    def __init__(self, storage: StorageClient, runs: Runs, *, interval_seconds: float) -> None:
+    def __init__(self, storage: StorageStub, runs: Runs, *, interval_seconds: float) -> None:
         self._storage = storage
         self._runs = runs
         self._interval_seconds = interval_seconds
@@ -39,8 +39,8 @@ class Claimer:
                 while claimed == CLAIM_AT_ONCE and (room := self._room()):
                     with bound(RequestContext(request_id=new_id(), owner="local")):
                         claimed = await self._claim(storage_pb2.ClaimStoriesRequest(max_count=room))
-            except SIBLING_ERRORS as error:
-                log.warning("pick_up_failed", reason=classify(error).error.reason)
+            except PEER_ERRORS as error:
+                log.warning("pick_up_failed", reason=classify(error).reason)
             except Exception as error:  # noqa: BLE001 - a defect in one round must not end the poller
                 log_defect(error)
             with suppress(TimeoutError):
@@ -54,28 +54,28 @@ class Claimer:
             request = storage_pb2.ClaimStoriesRequest(max_count=room, story_ids=story_ids[:MOST_NAMED])
             try:
                 await self._claim(request)
-            except SIBLING_ERRORS as error:
+            except PEER_ERRORS as error:
                 # The poller finds them.
-                log.warning("stories_not_adopted", reason=classify(error).error.reason)
+                log.warning("stories_not_adopted", reason=classify(error).reason)
 
     def _room(self) -> int:
         return min(CLAIM_AT_ONCE, self._runs.room)
 
     async def _claim(self, request: storage_pb2.ClaimStoriesRequest) -> int:
         request.lease.CopyFrom(self._runs.new_lease())
-        since = self._runs.now()
-        answer = await self._storage.claim(request)
+        since = time.monotonic()
+        answer = await ask(self._storage.ClaimStories, request, repeatable=True)
         for claimed in answer.stories:
             with bound(RequestContext(request_id=new_id(), owner=claimed.owner)):
                 try:
                     await self._take_up(claimed, since)
-                except SIBLING_ERRORS as error:
+                except PEER_ERRORS as error:
                     # Deleted meanwhile, or storage went away: one story must not hold the others up.
-                    log.warning("story_not_taken_up", story_id=claimed.story_id, reason=classify(error).error.reason)
+                    log.warning("story_not_taken_up", story_id=claimed.story_id, reason=classify(error).reason)
         return len(answer.stories)
 
     async def _take_up(self, claimed: storage_pb2.ClaimedStory, since: float) -> None:
-        record = await self._storage.get_story(claimed.story_id, view=common_pb2.STORY_VIEW_FULL)
+        record = await read_story(self._storage, claimed.story_id, full=True)
         if record.run.lease_token == claimed.lease_token:
             log.info("story_picked_up", story_id=claimed.story_id, pickup_count=claimed.pickup_count)
             self._runs.start(record, since=since, pickup_count=claimed.pickup_count)

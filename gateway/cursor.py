@@ -5,7 +5,7 @@ story moves from one to the other sees neither a gap nor a byte twice. Responses
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from gateway.live_story import LiveStory
 from servicekit.errors import DomainError, FieldViolation, validation_failed
@@ -15,24 +15,24 @@ from tale.gateway.v1 import gateway_pb2
 TEXT_CHARACTERS: Final = 16_384
 CHUNK_BYTES: Final = 64 * 1024
 
+Position: TypeAlias = gateway_pb2.TellStoryRequest | gateway_pb2.WatchStoryRequest
+"""A request that names a position."""
 R = TypeVar("R", gateway_pb2.TellStoryResponse, gateway_pb2.WatchStoryResponse)
 
 
 class Cursor(Generic[R]):
     """The position of one watcher. Text offsets are code points, audio offsets bytes."""
 
-    def __init__(
-        self, response: Callable[[], R], story_id: str, *, text_offset: int, audio_id: str, audio_offset: int
-    ) -> None:
+    def __init__(self, response: Callable[[], R], story_id: str, position: Position) -> None:
         self.story_id = story_id
-        self.text_offset = text_offset
-        self.audio_id = audio_id
-        self.audio_offset = audio_offset
+        self.text_offset = position.text_offset
+        self.audio_id = position.audio_id
+        self.audio_offset = position.audio_offset
         self._response: Callable[[], R] = response
         self._announced = ""
         self._title = ""
         self._segments = 0
-        self._from_byte = audio_offset
+        self._from_byte = position.audio_offset
         self._warnings: list[common_pb2.Problem] = []
         self._state: common_pb2.StoryState.ValueType | None = None
 
@@ -42,17 +42,19 @@ class Cursor(Generic[R]):
             yield self._stands(live)
         yield from self._warned(live.warnings)
         if live.title and not self._title:
-            yield self._titled(live.title)
+            self._title = live.title
+            response, event = self._next()
+            event.title.title = live.title
+            yield response
         yield from self._text(live.text, final=live.text_complete or live.done is not None)
         if live.header is not None:
             yield from self._narration(live.header, live.segments)
 
     def audio(self, data: bytes) -> Iterator[R]:
         """Bytes that follow those that the watcher has."""
-        for start in range(0, len(data), CHUNK_BYTES):
-            chunk = data[start : start + CHUNK_BYTES]
+        for chunk in chunks_of(data):
             response, event = self._next()
-            fill_audio(event.audio, audio_id=self.audio_id, offset=self.audio_offset, chunk=chunk)
+            fill_audio(event.audio, self.audio_id, self.audio_offset, chunk)
             yield response
             self.audio_offset += len(chunk)
 
@@ -82,12 +84,6 @@ class Cursor(Generic[R]):
                 response, event = self._next()
                 event.warning.CopyFrom(problem)
                 yield response
-
-    def _titled(self, title: str) -> R:
-        self._title = title
-        response, event = self._next()
-        event.title.title = title
-        return response
 
     def _text(self, content: str, *, final: bool) -> Iterator[R]:
         if final and self.text_offset > len(content):
@@ -126,8 +122,14 @@ class Cursor(Generic[R]):
         return response, event
 
 
-def fill_audio(event: gateway_pb2.AudioEvent, *, audio_id: str, offset: int, chunk: bytes) -> None:
-    """Makes `event` say that `chunk` stands at `offset`."""
+def chunks_of(data: bytes) -> Iterator[bytes]:
+    """The chunks in which callers get bytes of audio."""
+    for start in range(0, len(data), CHUNK_BYTES):
+        yield data[start : start + CHUNK_BYTES]
+
+
+def fill_audio(event: gateway_pb2.AudioEvent, audio_id: str, offset: int, chunk: bytes) -> None:
+    """Makes `event` say that `chunk` stands at `offset`. A message that is given to another one is copied: slow."""
     event.audio_id, event.offset, event.chunk = audio_id, offset, chunk
 
 

@@ -1,8 +1,6 @@
 """What the writer and the narrator of one story share."""
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import grpc
 
@@ -10,8 +8,8 @@ from gateway.checkpointer import Checkpointer, CheckpointRefusedError
 from gateway.lease import Lease
 from gateway.ledger import Ledger
 from gateway.live_story import LiveStory
+from gateway.peers import Peers
 from gateway.settings import GatewaySettings
-from gateway.siblings import Siblings
 from servicekit.errors import DomainError
 from tale.storage.v1 import storage_pb2
 
@@ -24,10 +22,9 @@ class Desk:
     lease: Lease
     live: LiveStory
     ledger: Ledger
-    siblings: Siblings
+    peers: Peers
     checkpointer: Checkpointer
     settings: GatewaySettings
-    clock: Callable[[], float] = field(default=time.monotonic)
 
     async def keep(self, checkpoint: storage_pb2.StoryCheckpoint) -> None:
         """Makes `checkpoint` durable, the ledger's news with it.

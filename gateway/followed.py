@@ -14,7 +14,6 @@ from tale.storage.v1 import storage_pb2
 
 MAX_STORIES: Final = 4_000
 """Stories that one gateway follows at a time."""
-RETRY_SECONDS: Final = 5.0
 
 ENDED: Final = frozenset(
     {
@@ -49,8 +48,13 @@ class FollowedStories:
         live = self._stories.get(story_id)
         if live is None:
             if len(self._stories) >= MAX_STORIES:
-                raise _full()
-            live = self._stories[story_id] = LiveStory(record.story)
+                raise DomainError(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    "RATE_LIMITED",
+                    f"This gateway follows {MAX_STORIES} stories of other gateways already. Watch again later.",
+                    retry_after=5.0,
+                )
+            live = self._stories[story_id] = LiveStory(record.story, owner=record.owner)
             self._fresh.add(story_id)
             self.wanted.set()
         try:
@@ -60,10 +64,14 @@ class FollowedStories:
             if not live.watchers:
                 self._drop(live)
 
-    def release(self, story_id: str) -> None:
-        """The story is made by this gateway from now on, or has ended: its watchers look again where it is."""
+    def release(self, story_id: str, sequel: LiveStory | None = None) -> None:
+        """The story is made by this gateway from now on, or has ended: its watchers look again where it is.
+
+        `sequel` is the story as it ended; then they need not look.
+        """
         live = self._stories.get(story_id)
         if live is not None:
+            live.sequel = sequel
             live.finish(End.LEFT)
             self._drop(live)
 
@@ -84,14 +92,13 @@ class FollowedStories:
         self.wanted.clear()
         return positions
 
-    def apply(self, change: storage_pb2.StoryChange) -> None:
-        """Writes what is new into the live story, if it is still followed."""
-        live = self._stories.get(change.story_id)
-        if live is None:
-            return
+    def apply(self, change: storage_pb2.StoryChange) -> LiveStory | None:
+        """Writes what is new into the live story; None where the story is deleted, or not followed any more."""
         if change.deleted:
             self.release(change.story_id)
-            return
+        live = self._stories.get(change.story_id)
+        if live is None:
+            return None
         title = "" if live.title else change.title
         known = len(live.text) - change.text.offset
         text = change.text.text[known:] if known >= 0 else ""
@@ -107,8 +114,7 @@ class FollowedStories:
             live.complete_text()
         if change.state:
             live.set_state(change.state)
-        if change.state in ENDED:
-            self.release(change.story_id)
+        return live
 
     def _drop(self, live: LiveStory) -> None:
         if self._stories.get(live.story_id) is live:
@@ -124,13 +130,4 @@ def _position(live: LiveStory, *, state_known: bool) -> storage_pb2.StoryPositio
         audio_id=live.header.audio_id if live.header is not None else "",
         segment_count=len(live.segments),
         problem_count=len(live.warnings),
-    )
-
-
-def _full() -> DomainError:
-    return DomainError(
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        "RATE_LIMITED",
-        f"This gateway follows {MAX_STORIES} stories of other gateways already. Watch again later.",
-        retry_after=RETRY_SECONDS,
     )

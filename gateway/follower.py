@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
+from gateway.claiming import Claimer
 from gateway.followed import ENDED, FollowedStories
-from gateway.siblings import SIBLING_ERRORS, classify
+from gateway.live_story import LiveStory
+from gateway.peers import StorageStub, ask, read_story
+from gateway.persistence import PEER_ERRORS, classify
+from gateway.runs import Runs
 from servicekit.context import RequestContext, bound
 from servicekit.failures import log_defect
 from servicekit.ids import new_id
@@ -22,46 +26,12 @@ CALL_SECONDS: Final = 5.0
 log = structlog.get_logger(__name__)
 
 
-class Storage(Protocol):
-    """What the follower needs of storage."""
-
-    async def follow(
-        self, positions: Sequence[storage_pb2.StoryPosition], *, timeout: float
-    ) -> storage_pb2.FollowStoriesResponse:
-        """Returns what is new behind `positions`, at most 1,000."""
-
-
-class Runs(Protocol):
-    """The stories that this gateway makes."""
-
-    @property
-    def count(self) -> int:
-        """How many there are."""
-
-    @property
-    def full(self) -> bool:
-        """Whether no more can be taken up for now."""
-
-    def positions(self) -> Sequence[storage_pb2.StoryPosition]:
-        """One of each, with its lease token."""
-
-    def ended_elsewhere(self, change: storage_pb2.StoryChange, token: int) -> None:
-        """The story of the run with this lease token has ended, is deleted or is another run's."""
-
-
-class Claimer(Protocol):
-    """What takes stories up."""
-
-    async def adopt(self, story_ids: Sequence[str]) -> None:
-        """Takes up those of the stories that no run holds, as far as there is room."""
-
-
 class Follower:
     """Writes what is new into the followed stories, stops runs whose story ended, and adopts orphans."""
 
     def __init__(
         self,
-        storage: Storage,
+        storage: StorageStub,
         runs: Runs,
         claimer: Claimer,
         followed: FollowedStories,
@@ -98,17 +68,18 @@ class Follower:
 
     async def _ask(self, *, everything: bool) -> bool:
         """Asks for all stories, or for those that storage was never asked about; True where more is new."""
-        positions = [*self._followed.positions(fresh=not everything, orphans=not self._runs.full)]
+        positions = [*self._followed.positions(fresh=not everything, orphans=self._runs.room > 0)]
         if everything:
             positions += self._runs.positions()
         more = False
         for first in range(0, len(positions), MAX_POSITIONS):
             batch = positions[first : first + MAX_POSITIONS]
+            request = storage_pb2.FollowStoriesRequest(positions=batch)
             try:
-                answer = await self._storage.follow(batch, timeout=CALL_SECONDS)
-            except SIBLING_ERRORS as error:
+                answer = await ask(self._storage.FollowStories, request, timeout=CALL_SECONDS)
+            except PEER_ERRORS as error:
                 if not self._away:
-                    log.warning("stories_not_followed", reason=classify(error).error.reason)
+                    log.warning("stories_not_followed", reason=classify(error).reason)
                 self._away = True
                 return False
             self._away = False
@@ -117,13 +88,29 @@ class Follower:
         return more
 
     async def _apply(self, changes: Sequence[storage_pb2.StoryChange], tokens: dict[str, int]) -> None:
-        orphans = []
+        ended, orphans = [], []
         for change in changes:
             if token := tokens[change.story_id]:
                 self._runs.ended_elsewhere(change, token)
+            elif (live := self._followed.apply(change)) is None:
                 continue
-            self._followed.apply(change)
-            if not (change.leased or change.deleted or change.state in ENDED):
+            elif change.state in ENDED:
+                ended.append(live)
+            elif not change.leased:
                 orphans.append(change.story_id)
+        await asyncio.gather(*map(self._end, ended))
         if orphans:
             await self._claimer.adopt(orphans)
+
+    async def _end(self, live: LiveStory) -> None:
+        """Reads a story that has ended, once for all who watch it."""
+        sequel = None
+        with bound(RequestContext(request_id=f"follow-{new_id()}", owner=live.owner)):
+            try:
+                record = await read_story(self._storage, live.story_id, full=True, timeout=CALL_SECONDS)
+            except PEER_ERRORS as error:
+                # Each watcher looks for itself, and waits for storage if need be.
+                log.warning("ended_story_not_read", story_id=live.story_id, reason=classify(error).reason)
+            else:
+                sequel = LiveStory.ended(record) if record.story.state in ENDED else None
+        self._followed.release(live.story_id, sequel)

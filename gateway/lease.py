@@ -1,5 +1,6 @@
 """The right to write to a story, as its holder sees it."""
 
+import time
 from collections.abc import Callable
 
 
@@ -14,7 +15,9 @@ class Lease:
     counted from *before* the call that renewed it, so that it stops no later than storage would let others in.
     """
 
-    def __init__(self, story_id: str, token: int, *, seconds: float, since: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, story_id: str, token: int, *, seconds: float, since: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.story_id = story_id
         self.token = token
         self._seconds = seconds

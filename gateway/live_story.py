@@ -28,8 +28,9 @@ class End(Enum):
 class LiveStory:
     """A story as released so far. Its text and segments are durable and never change."""
 
-    def __init__(self, story: common_pb2.Story) -> None:
+    def __init__(self, story: common_pb2.Story, *, owner: str = "") -> None:
         self.story_id = story.id
+        self.owner = owner
         self.state = story.state
         self.title = story.title
         self.text = story.content
@@ -42,13 +43,15 @@ class LiveStory:
         self.warnings: list[common_pb2.Problem] = []
         self.done: common_pb2.Story | None = None
         self.end: End | None = None
+        self.sequel: LiveStory | None = None
+        """The story as it ended, where it left and that is known."""
         self.watchers = 0
         self._changed = asyncio.Event()
 
     @classmethod
     def ended(cls, record: storage_pb2.StoryRecord) -> "LiveStory":
         """A story that has ended, from its record in FULL view."""
-        live = cls(record.story)
+        live = cls(record.story, owner=record.owner)
         if record.story.HasField("audio"):
             live.begin_audio(header_of(record))
             live.add_segments(record.story.audio.segments)

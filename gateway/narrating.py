@@ -15,10 +15,11 @@ import structlog
 
 from gateway.desk import Desk
 from gateway.lease import LeaseLostError
-from gateway.persistence import Persistence
+from gateway.peers import ask
+from gateway.persistence import PEER_ERRORS, Failure, FailureKind, Persistence, classify
 from gateway.segment_intake import SegmentIntake
-from gateway.siblings import Failure, FailureKind, classify
-from gateway.stream import broken, read_owed
+from gateway.stream import broken, read_alive
+from servicekit.channel import call_metadata
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
@@ -33,14 +34,6 @@ ENOUGH_CHARACTERS: Final = 1_500
 FINISH_SECONDS: Final = 120.0
 _STORY_GONE: Final = frozenset({"LEASE_LOST", "STORY_NOT_FOUND", "WRONG_STATE"})
 """Reasons of FinishAudio that say that the story is another run's, deleted, cancelled or ended."""
-_PASSING: Final = frozenset(
-    {
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.ABORTED,
-    }
-)
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +44,7 @@ class Narrator:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._live = desk.live
-        self._persistence = Persistence(wait_seconds=desk.settings.sibling_wait_seconds, clock=desk.clock)
+        self._persistence = Persistence(wait_seconds=desk.settings.sibling_wait_seconds)
         run = desk.record.run
         self._header = run.narration if run.narration.audio_id else None
         self._header_stored = self._header is not None
@@ -65,7 +58,8 @@ class Narrator:
             self._live.add_segments(self._desk.record.run.segments)
         if self._desk.record.story.audio.audio_id == self._audio_id:
             return  # A run before this one had finished it and came no further.
-        await self._title()
+        while not self._live.title:
+            await self._live.change().wait()
         restarts = 0
         while True:
             try:
@@ -82,11 +76,6 @@ class Narrator:
             else:
                 return
 
-    async def _title(self) -> None:
-        """Waits until there is something to speak."""
-        while not self._live.title:
-            await self._live.change().wait()
-
     async def _speak(self) -> None:
         """Returns once the manifest covers the whole text."""
         ledger = self._desk.ledger
@@ -99,11 +88,14 @@ class Narrator:
             before = len(self._spoken)
             try:
                 await self._leg(leg_id)
-            except (grpc.aio.AioRpcError, DomainError, TimeoutError) as error:
-                failure = _classify(error)
-                ledger.end_leg(leg_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.error.reason)
-                log.warning("narration_leg_failed", story_id=self._live.story_id, reason=failure.error.reason)
-                if failure.error.reason == "SEGMENT_LOST":
+            except PEER_ERRORS as error:
+                failure = classify(error)
+                if failure.reason == "CHECKPOINT_CONFLICT":
+                    # A segment that is not in the segment store: the voice service stores it again.
+                    failure = Failure(FailureKind.TRANSIENT, failure.error)
+                ledger.end_leg(leg_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.reason)
+                log.warning("narration_leg_failed", story_id=self._live.story_id, reason=failure.reason)
+                if failure.reason == "SEGMENT_LOST":
                     raise failure.error from error
                 if len(self._spoken) > before:
                     self._persistence.progressed()
@@ -113,7 +105,8 @@ class Narrator:
 
     async def _leg(self, leg_id: str) -> None:
         begun = asyncio.Event()
-        call = self._desk.siblings.voice.synthesize(timeout=self._desk.settings.run_timeout_seconds)
+        timeout = self._desk.settings.run_timeout_seconds
+        call: Any = self._desk.peers.voice.SynthesizeSpeech(timeout=timeout, metadata=call_metadata())
         intake = SegmentIntake(self._spoken[-1] if self._spoken else None)
         feeder = asyncio.create_task(self._feed(call, leg_id, begun))
         reader = asyncio.create_task(self._read(call, intake, leg_id, begun))
@@ -137,7 +130,7 @@ class Narrator:
         self, call: Any, intake: SegmentIntake, leg_id: str, begun: asyncio.Event
     ) -> voice_pb2.SpeechSummary:
         """Reads the stream to its status, so that neither side counts it as cancelled."""
-        responses = read_owed(
+        responses = read_alive(
             call, idle_seconds=self._desk.settings.stream_idle_seconds, owing=lambda: self._owed(intake, begun)
         )
         summary: voice_pb2.SpeechSummary | None = None
@@ -238,30 +231,22 @@ class Narrator:
         request = storage_pb2.FinishAudioRequest(
             story_id=self._live.story_id, lease_token=self._desk.lease.token, audio_id=self._audio_id
         )
-        persistence = Persistence(wait_seconds=self._desk.settings.run_timeout_seconds, clock=self._desk.clock)
+        persistence = Persistence(wait_seconds=self._desk.settings.run_timeout_seconds)
         while True:
             self._desk.lease.check()
             try:
-                await self._desk.siblings.storage.finish_audio(request, timeout=FINISH_SECONDS)
-            except grpc.aio.AioRpcError as error:
+                await ask(self._desk.peers.storage.FinishAudio, request, timeout=FINISH_SECONDS)
+            except PEER_ERRORS as error:
                 failure = classify(error)
-                reason = failure.error.reason
-                if reason in _STORY_GONE:
-                    raise LeaseLostError(reason) from error
-                log.warning("audio_not_finished", story_id=self._live.story_id, reason=reason)
-                if failure.error.code in _PASSING:
+                if failure.reason in _STORY_GONE:
+                    raise LeaseLostError(failure.reason) from error
+                log.warning("audio_not_finished", story_id=self._live.story_id, reason=failure.reason)
+                if failure.kind is FailureKind.TRANSIENT and failure.error.code is not grpc.StatusCode.INTERNAL:
                     # The narration is paid and stored: for a store that is away or full, time is the only bound.
                     failure = Failure(FailureKind.UNREACHABLE, failure.error)
                 await persistence.after(failure)
             else:
                 return
-
-
-def _classify(error: grpc.aio.AioRpcError | DomainError | TimeoutError) -> Failure:
-    if isinstance(error, DomainError) and error.reason == "CHECKPOINT_CONFLICT":
-        # A segment that is not in the segment store: the voice service stores it again.
-        return Failure(FailureKind.TRANSIENT, error)
-    return classify(error)
 
 
 def _without_words(segment: common_pb2.Segment) -> common_pb2.Segment:

@@ -1,41 +1,99 @@
-"""How often a run asks a sibling again."""
+"""What a failed call to a peer service means for the run that made it, and how often the run calls again."""
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
-from gateway.siblings import Failure, FailureKind
+import grpc
+
+from servicekit.errors import DomainError, unavailable
+from servicekit.status import connection_broke, from_rpc_error
 
 MAX_TRANSIENT: Final = 3
 MAX_PAUSE_SECONDS: Final = 30.0
 
+PEER_ERRORS = (grpc.aio.AioRpcError, DomainError, TimeoutError)
+"""What a failed call to a peer service raises."""
+
+_PASSING: Final = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+}
+
+
+class FailureKind(Enum):
+    """Whether the call is worth repeating."""
+
+    UNREACHABLE = "unreachable"
+    """No answer: the service is down, starting, going away or overloaded. Calling again costs nothing."""
+    TRANSIENT = "transient"
+    """It answered that it cannot now. Call again, a few times."""
+    PERMANENT = "permanent"
+    """It answered that it will not. Calling again changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failed call: its kind, and what to say of it."""
+
+    kind: FailureKind
+    error: DomainError
+
+    @property
+    def reason(self) -> str:
+        """The reason of the error."""
+        return self.error.reason
+
+
+def classify(error: grpc.aio.AioRpcError | DomainError | TimeoutError) -> Failure:
+    """Distinguishes a service that cannot be reached from one that refuses."""
+    if isinstance(error, TimeoutError):
+        return Failure(FailureKind.TRANSIENT, unavailable("UPSTREAM_UNAVAILABLE", "A service fell silent."))
+    known = from_rpc_error(error) if isinstance(error, grpc.aio.AioRpcError) else error
+    if isinstance(error, grpc.aio.AioRpcError):
+        if known.reason == "RECONNECT" or connection_broke(error):
+            return Failure(FailureKind.UNREACHABLE, known)
+        if known.code is grpc.StatusCode.CANCELLED:
+            # gRPC's server cancels a call that its application does not take up for long: it is overloaded.
+            return Failure(FailureKind.UNREACHABLE, unavailable("UPSTREAM_UNAVAILABLE", "A service is overloaded."))
+    # A quota is used up until it is paid for or renewed.
+    passing = known.code in _PASSING and known.reason != "QUOTA_EXCEEDED"
+    return Failure(FailureKind.TRANSIENT if passing else FailureKind.PERMANENT, known)
+
 
 class Persistence:
-    """Decides after a failed leg whether there is another, and waits until it is time.
+    """Decides after a failed attempt whether there is another, and waits until it is time.
 
-    A sibling that cannot be reached is waited for (`wait_seconds`); one that answers "not now" is asked three more
-    times, since it has retries of its own; one that answers "no" is not asked again. Progress begins the count anew.
+    A service that cannot be reached is waited for (`wait_seconds`); one that answers "not now" is called three more
+    times, since it has retries of its own; one that refuses is not called again. Progress begins the count anew.
     """
 
-    def __init__(self, *, wait_seconds: float, clock: Callable[[], float]) -> None:
+    def __init__(self, *, wait_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._wait_seconds = wait_seconds
         self._clock = clock
+        self.progressed()
+
+    def progressed(self) -> None:
+        """The last attempt brought something."""
         self._unreachable_since: float | None = None
         self._away = 0
         self._transient = 0
 
-    def progressed(self) -> None:
-        """The last leg brought something."""
-        self._unreachable_since = None
-        self._away = 0
-        self._transient = 0
-
     async def after(self, failure: Failure) -> None:
-        """Returns when the next leg may start; raises the failure's error when there is to be none."""
+        """Returns when the next attempt may start; raises the failure's error when there is to be none."""
         if failure.kind is FailureKind.PERMANENT:
             raise failure.error
+        hint = 0.0
         if failure.kind is FailureKind.UNREACHABLE:
+            # A service that is away gives no meaningful hint: it is looked for again soon.
             self._away += 1
             since = self._unreachable_since = self._unreachable_since or self._clock()
             if self._clock() - since > self._wait_seconds:
@@ -46,10 +104,6 @@ class Persistence:
             self._transient += 1
             if self._transient > MAX_TRANSIENT:
                 raise failure.error
+            hint = failure.error.retry_after or 0.0
         backoff = min(2.0, 0.1 * 2 ** min(self._away + self._transient, 6)) * random.uniform(0.5, 1.0)
-        await asyncio.sleep(min(MAX_PAUSE_SECONDS, max(backoff, self._hint(failure))))
-
-    @staticmethod
-    def _hint(failure: Failure) -> float:
-        # A sibling that is away gives no meaningful hint: it is looked for again soon.
-        return failure.error.retry_after or 0.0 if failure.kind is FailureKind.TRANSIENT else 0.0
+        await asyncio.sleep(min(MAX_PAUSE_SECONDS, max(backoff, hint)))

@@ -1,13 +1,25 @@
-"""Kept records as callers see them."""
+"""Stored stories, and what went wrong with them, as callers see them."""
 
 from typing import Final
 
 from gateway.ledger import now
+from servicekit.errors import DomainError
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
 MAX_BYTES: Final = 1_000_000
 """Of a story in an answer, so that the answer stays under 1 MiB."""
+
+_MENDS: Final = {
+    "LANGUAGE_UNSUPPORTED": "Ask for a language that is named here, or give the story service a model that writes it.",
+    "INVALID_CONFIGURATION": "Set what is named here and ask again.",
+    "UPSTREAM_AUTH": "Check the provider's key and ask again.",
+    "MODEL_NOT_FOUND": "Ask for a model that ListModels names.",
+    "PROVIDER_NOT_FOUND": "Ask for a provider that ListProviders names.",
+    "COST_LIMIT": "Raise max_cost_usd or choose a cheaper model.",
+    "CONTENT_REFUSED": "Change the wish and ask for a new story.",
+    "TEXT_TOO_LONG": "Ask for a shorter story.",
+}
 
 
 def basic(story: common_pb2.Story) -> common_pb2.Story:
@@ -52,4 +64,13 @@ def header_of(record: storage_pb2.StoryRecord) -> common_pb2.NarrationHeader:
         audio_format=audio.audio_format,
         content_type=audio.content_type,
         language_code=record.story.language_code,
+    )
+
+
+def problem_of(error: DomainError, *, narration: bool) -> common_pb2.Problem:
+    """The problem that ended a story's text or narration."""
+    again = "NarrateStory tells it again." if narration else "RetryStory goes on from what there is."
+    mend = _MENDS.get(error.reason, again)
+    return common_pb2.Problem(
+        reason=error.reason, message=error.message, mend=mend, time=now(), metadata=error.metadata
     )

@@ -1,12 +1,13 @@
-"""Offers siblings' RPCs at the gateway: an allow-list, and one handler that forwards bytes as they are."""
+"""Forwards RPCs of the peer services: an allow-list, and handlers that pass bytes on as they are."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
-from gateway.relay import WRITE_FAILED, Relay
 from servicekit.channel import call_metadata
 from servicekit.deadline import remaining
 from servicekit.errors import unavailable
@@ -21,16 +22,18 @@ _PROFILE: Final[ServiceDescriptor] = profile_pb2.DESCRIPTOR.services_by_name["Pr
 _VOICE: Final[ServiceDescriptor] = voice_pb2.DESCRIPTOR.services_by_name["VoiceService"]
 _STORY: Final[ServiceDescriptor] = story_pb2.DESCRIPTOR.services_by_name["StoryService"]
 
+_WRITE_FAILED: Final = "Internal error from Core"
+"""What grpc.aio says, in place of the peer service's own status, where a message could not be written any more."""
+
+_QUIET_SECONDS: Final = 0.5
+_LONGEST_SECONDS: Final = 10.0
+
 SERVICES: Final = (_PROFILE.full_name, _VOICE.full_name, _STORY.full_name)
 """Services of which some RPC is forwarded."""
 
 
-def _path(method: MethodDescriptor) -> str:
-    return f"/{method.containing_service.full_name}/{method.name}"
-
-
 class ForwardingHandler(grpc.GenericRpcHandler):
-    """Forwards the allowed RPCs. Errors of a sibling come through with their details; others are UNIMPLEMENTED."""
+    """Forwards the allowed RPCs. Errors of a peer service come through with their details; others are UNIMPLEMENTED."""
 
     def __init__(self, *, storage: grpc.aio.Channel, voice: grpc.aio.Channel, story: grpc.aio.Channel) -> None:
         allowed: list[tuple[grpc.aio.Channel, MethodDescriptor]] = [
@@ -39,7 +42,9 @@ class ForwardingHandler(grpc.GenericRpcHandler):
             (story, _STORY.methods_by_name["ListModels"]),
         ]
         self._handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]] = {
-            _path(method): _handler(channel, method) for channel, method in allowed
+            path: (_upload if method.client_streaming else _unary)(channel, path)
+            for channel, method in allowed
+            for path in [f"/{method.containing_service.full_name}/{method.name}"]
         }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
@@ -47,14 +52,7 @@ class ForwardingHandler(grpc.GenericRpcHandler):
         return self._handlers.get(str(handler_call_details.method))
 
 
-def _handler(channel: grpc.aio.Channel, method: MethodDescriptor) -> "grpc.RpcMethodHandler[Any, Any]":
-    path = _path(method)
-    if method.client_streaming:
-        return grpc.stream_unary_rpc_method_handler(_forward_upload(channel, path))
-    return grpc.unary_unary_rpc_method_handler(_forward_unary(channel, path))
-
-
-def _forward_unary(channel: grpc.aio.Channel, path: str) -> Any:
+def _unary(channel: grpc.aio.Channel, path: str) -> "grpc.RpcMethodHandler[Any, Any]":
     forward: Any = channel.unary_unary(path)
 
     async def handle(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
@@ -62,23 +60,76 @@ def _forward_unary(channel: grpc.aio.Channel, path: str) -> Any:
         answer: bytes = await forward(request, timeout=timeout, metadata=call_metadata())
         return answer
 
-    return handle
+    return grpc.unary_unary_rpc_method_handler(handle)
 
 
-def _forward_upload(channel: grpc.aio.Channel, path: str) -> Any:
+def _upload(channel: grpc.aio.Channel, path: str) -> "grpc.RpcMethodHandler[Any, Any]":
     forward: Any = channel.stream_unary(path)
 
     async def handle(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
         timeout = remaining(context, default=UPLOAD_SECONDS)
         call = forward(timeout=timeout, metadata=call_metadata())
-        async with Relay(requests, call) as relay:
+        async with _Relay(requests, call) as relay:
             try:
                 answer: bytes = await call
             except grpc.aio.AioRpcError as error:
                 await relay.read_away()
-                if error.code() is grpc.StatusCode.INTERNAL and error.details() == WRITE_FAILED:
+                if error.code() is grpc.StatusCode.INTERNAL and error.details() == _WRITE_FAILED:
                     raise unavailable("UPSTREAM_UNAVAILABLE", "A service that this call needs was lost.") from error
                 raise
         return answer
 
-    return handle
+    return grpc.stream_unary_rpc_method_handler(handle)
+
+
+class _Relay:
+    """A task that reads `requests` and writes them to `call`, which waits where the peer service does not read.
+
+    A caller whose stream is closed while it still writes may never see why: grpc.aio puts an error of its own over the
+    status that came (grpc/grpc#36066). So what still comes when the call has failed can be read away before the caller
+    is told.
+    """
+
+    def __init__(self, requests: AsyncIterator[bytes], call: Any) -> None:
+        self._requests = requests
+        self._call = call
+        self._heard = 0
+        self._task = asyncio.create_task(self._run())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def read_away(self) -> None:
+        """Returns when the caller has said all, has fallen silent for half a second, or after ten seconds."""
+        end = asyncio.get_running_loop().time() + _LONGEST_SECONDS
+        heard = -1
+        while not self._task.done() and heard != self._heard and asyncio.get_running_loop().time() < end:
+            heard = self._heard
+            await asyncio.wait([self._task], timeout=_QUIET_SECONDS)
+
+    async def _run(self) -> None:
+        taken = True
+        try:
+            async for request in self._requests:
+                self._heard += 1
+                taken = taken and await self._write(request)
+            if taken and not self._call.done():
+                await self._call.done_writing()
+        except BaseException:
+            # What came cannot be the whole: the peer service must not take it for that, nor wait for more.
+            self._call.cancel()
+            raise
+
+    async def _write(self, request: bytes) -> bool:
+        try:
+            await self._call.write(request)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            # The call itself tells why.
+            return False
+        return True

@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 from typing import Final
 
+import grpc
 import structlog
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.desk import Desk
 from gateway.followed import ENDED
@@ -13,8 +13,9 @@ from gateway.lease import LeaseLostError
 from gateway.ledger import now
 from gateway.live_story import End
 from gateway.narrating import Narrator
-from gateway.problems import abandoned, problem_of
-from gateway.siblings import SIBLING_ERRORS, classify
+from gateway.peers import ask, read_story
+from gateway.persistence import PEER_ERRORS, classify
+from gateway.presenting import problem_of
 from gateway.writing import Writer
 from servicekit.context import current
 from servicekit.errors import DomainError, internal
@@ -29,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 
 class Run:
-    """Makes one story. `execute` is the run; it ends when the story does, or when it may not go on."""
+    """Makes one story. `task` is the run: it ends when the story does, or when it may not go on."""
 
     def __init__(self, desk: Desk, *, pickup_count: int) -> None:
         self.desk = desk
@@ -38,26 +39,36 @@ class Run:
         self._farewell: storage_pb2.StoryCheckpoint | None = storage_pb2.StoryCheckpoint()
         """What a run that is stopped still stores, with the ledger's news; None: nothing, the story is not its own."""
         self._pickup_count = pickup_count
+        self.task = asyncio.create_task(self._run(), name=f"run-{desk.live.story_id}")
 
     def story_ended(self, state: common_pb2.StoryState.ValueType) -> None:
-        """The story has ended without the run, at `state`: only the ledger is left to be stored."""
-        self.ending = True
-        self._farewell = storage_pb2.StoryCheckpoint(state=state)
-        if not self.desk.live.text_complete:
-            self._farewell.generation.usage.CopyFrom(self.desk.ledger.usage())
+        """The story has ended without the run, which stops: only the ledger is left to be stored.
 
-    def story_lost(self) -> None:
-        """The story is deleted or another run's: nothing more is stored."""
+        Where `state` is not an end the story is deleted or another run's, and nothing more is stored.
+        """
+        self._note_end(state)
+        self.task.cancel()
+
+    def _note_end(self, state: common_pb2.StoryState.ValueType) -> None:
         self.ending = True
         self._farewell = None
+        if state in ENDED:
+            self._farewell = storage_pb2.StoryCheckpoint(state=state)
+            if not self.desk.live.text_complete:
+                self._farewell.generation.usage.CopyFrom(self.desk.ledger.usage())
 
-    async def execute(self) -> None:
+    async def _run(self) -> None:
         """Writes, narrates and stores the story. The live story always ends, however this does."""
         try:
             await self._execute()
         except asyncio.CancelledError:
             await self._last_words()
             raise
+        except Exception as error:  # noqa: BLE001 - a defect: the story is claimed again, a bounded number of times
+            log.warning("run_broke", story_id=self.desk.live.story_id)
+            log_defect(error)
+            self.desk.live.finish(End.LEFT)
+            await self._shorten_lease()
         finally:
             # Only the first end counts; after a hand-over the owner of the runs has said so already.
             self.desk.live.finish(End.LEFT)
@@ -86,7 +97,10 @@ class Run:
     async def _make(self) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
         if self._pickup_count > self.desk.settings.max_pickups:
             return self._give_up(f"It was taken up {self._pickup_count} times without getting any further.")
-        left = self.desk.settings.run_timeout_seconds - _age_seconds(self.desk.record.run)
+        left = self.desk.settings.run_timeout_seconds
+        if (run := self.desk.record.run).HasField("start_time"):
+            # Since it was first claimed, by the clocks of storage and of this machine.
+            left -= max(0.0, (now().ToNanoseconds() - run.start_time.ToNanoseconds()) / 1e9)
         try:
             async with asyncio.timeout(max(0.0, left)) as limit:
                 return await self._write_and_narrate()
@@ -96,7 +110,8 @@ class Run:
             return self._give_up("It took longer than a story may.")
 
     def _give_up(self, why: str) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
-        return self._end_state(narrated=False), [abandoned(why, narration=self.desk.live.text_complete)]
+        error = DomainError(grpc.StatusCode.DEADLINE_EXCEEDED, "RUN_ABANDONED", why)
+        return self._end_state(narrated=False), [problem_of(error, narration=self.desk.live.text_complete)]
 
     async def _write_and_narrate(self) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
         wanted = self.desk.record.story.narrate
@@ -174,26 +189,24 @@ class Run:
         if not desk.live.watchers:
             return None
         try:
-            record = await desk.siblings.storage.get_story(desk.live.story_id, view=common_pb2.STORY_VIEW_BASIC)
-        except SIBLING_ERRORS as error:
+            record = await read_story(desk.peers.storage, desk.live.story_id)
+        except PEER_ERRORS as error:
             # It is stored; its watchers read it from storage, and wait there if need be.
-            log.warning("ended_story_not_read", story_id=desk.live.story_id, reason=classify(error).error.reason)
+            log.warning("ended_story_not_read", story_id=desk.live.story_id, reason=classify(error).reason)
             return None
         return record.story
 
     async def _look_what_stands(self) -> None:
         """Finds out whether the story ended without the run, or is another run's by now."""
         desk = self.desk
-        self.story_lost()
+        self._note_end(common_pb2.STORY_STATE_UNSPECIFIED)
         try:
-            record = await desk.siblings.storage.get_story(
-                desk.live.story_id, view=common_pb2.STORY_VIEW_BASIC, timeout=LAST_WORDS_SECONDS
-            )
-        except SIBLING_ERRORS as error:
-            log.warning("lost_story_not_read", story_id=desk.live.story_id, reason=classify(error).error.reason)
+            record = await read_story(desk.peers.storage, desk.live.story_id, timeout=LAST_WORDS_SECONDS)
+        except PEER_ERRORS as error:
+            log.warning("lost_story_not_read", story_id=desk.live.story_id, reason=classify(error).reason)
             return
-        if record.run.lease_token == desk.lease.token and record.story.state in ENDED:
-            self.story_ended(record.story.state)
+        if record.run.lease_token == desk.lease.token:
+            self._note_end(record.story.state)
 
     async def _last_words(self) -> None:
         """Stores that the calls in flight were stopped and what the others cost, if storage takes it soon."""
@@ -204,13 +217,14 @@ class Run:
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 await self.desk.keep(self._farewell)
 
-
-def _age_seconds(run: storage_pb2.RunRecord) -> float:
-    """Seconds since the run was first claimed, by the clocks of storage and of this machine."""
-    if not run.HasField("start_time"):
-        return 0.0
-    return max(0.0, _seconds(now()) - _seconds(run.start_time))
-
-
-def _seconds(moment: Timestamp) -> float:
-    return moment.seconds + moment.nanos / 1e9
+    async def _shorten_lease(self) -> None:
+        """Has the lease end with the next poll, not only when it would have run out."""
+        lease, settings = self.desk.lease, self.desk.settings
+        request = storage_pb2.CheckpointStoriesRequest()
+        request.checkpoints.add(story_id=lease.story_id, lease_token=lease.token)
+        seconds = min(settings.pickup_interval_seconds, settings.lease_seconds)
+        request.lease_duration.FromNanoseconds(int(seconds * 1e9))
+        try:
+            await ask(self.desk.peers.storage.CheckpointStories, request)
+        except PEER_ERRORS as error:
+            log.warning("lease_not_shortened", story_id=lease.story_id, reason=classify(error).reason)

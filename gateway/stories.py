@@ -1,21 +1,23 @@
-"""What can be asked of stories, apart from watching them."""
+"""The unary RPCs of stories: each is checked, done by storage, and answered from its answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import aclosing
+import time
+from collections.abc import Coroutine
 from typing import Any, Final
 
+import grpc
 import structlog
 
-from gateway.audio_reader import AudioReader
-from gateway.cursor import CHUNK_BYTES, fill_audio
+from gateway.peers import CALL_SECONDS, StorageStub, ask, read_story
+from gateway.persistence import PEER_ERRORS, classify
 from gateway.presenting import basic, within_bounds
 from gateway.runs import Runs
-from gateway.siblings import SIBLING_ERRORS, Siblings, classify
+from gateway.validation import validate
+from servicekit.deadline import remaining
 from servicekit.fingerprint import fingerprint
 from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
-from tale.gateway.v1 import gateway_pb2
+from tale.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from tale.storage.v1 import storage_pb2
 
 DEFAULT_LANGUAGE: Final = "en"
@@ -23,174 +25,184 @@ DEFAULT_MINUTES: Final = 5
 FIRST_TOKEN: Final = 1
 """Of a lease that was taken in the call that created the story."""
 
+ERASE_SECONDS: Final = 120.0
+"""Deadline of EraseChild where the caller set none: storage writes its file anew."""
+
 _WITHOUT_REQUEST_ID: Final = frozenset({"request_id"})
+
+Context = grpc.aio.ServicerContext[Any, Any]
 
 log = structlog.get_logger(__name__)
 
 
-class Stories:
-    """The gateway's unary work. Requests are checked already; `timeout` is seconds for the call to storage."""
+class StoryServicer(gateway_pb2_grpc.GatewayServiceServicer):
+    """The RPCs that are one call to storage each; some of them begin or stop a run."""
 
-    def __init__(self, siblings: Siblings, runs: Runs, reader: AudioReader) -> None:
-        self._siblings = siblings
+    def __init__(self, storage: StorageStub, runs: Runs) -> None:
+        self._storage = storage
         self._runs = runs
-        self._reader = reader
 
-    async def create(self, request_id: str, spec: common_pb2.StorySpec, *, timeout: float) -> common_pb2.Story:
-        """Keeps a new story and begins to make it; with a request id that is known, the story it named."""
-        return await _to_the_end(self._create(request_id, spec, timeout=timeout))
+    async def CreateStory(  # noqa: N802
+        self, request: gateway_pb2.CreateStoryRequest, context: Context
+    ) -> gateway_pb2.CreateStoryResponse:
+        """Asks for a story."""
+        return gateway_pb2.CreateStoryResponse(story=await self._create(request, context))
 
-    async def _create(self, request_id: str, spec: common_pb2.StorySpec, *, timeout: float) -> common_pb2.Story:
-        since = self._runs.now()
-        request = storage_pb2.CreateStoryRequest(
-            story_id=new_id(),
-            request_id=request_id,
-            fingerprint=fingerprint(spec),
-            spec=spec,
-            story=_opening(spec),
+    async def GetStory(  # noqa: N802
+        self, request: gateway_pb2.GetStoryRequest, context: Context
+    ) -> gateway_pb2.GetStoryResponse:
+        """Returns a story."""
+        validate(request)
+        full = request.view == common_pb2.STORY_VIEW_FULL
+        record = await read_story(self._storage, request.story_id, full=full, timeout=seconds_left(context))
+        return gateway_pb2.GetStoryResponse(story=within_bounds(record.story))
+
+    async def ListStories(  # noqa: N802
+        self, request: gateway_pb2.ListStoriesRequest, context: Context
+    ) -> gateway_pb2.ListStoriesResponse:
+        """Lists stories."""
+        validate(request)
+        wanted = storage_pb2.ListStoriesRequest(
+            page_size=request.page_size,
+            page_token=request.page_token,
+            filter=request.filter if request.HasField("filter") else None,
+        )
+        answer = await ask(self._storage.ListStories, wanted, timeout=seconds_left(context), repeatable=True)
+        return gateway_pb2.ListStoriesResponse(stories=answer.stories, next_page_token=answer.next_page_token)
+
+    async def CancelStory(  # noqa: N802
+        self, request: gateway_pb2.CancelStoryRequest, context: Context
+    ) -> gateway_pb2.CancelStoryResponse:
+        """Stops a story. A run of another gateway learns of it from storage, within a second."""
+        validate(request)
+        timeout = seconds_left(context)
+        change = storage_pb2.UpdateStoryRequest(story_id=request.story_id, cancel=storage_pb2.CancelChange())
+        record = (await ask(self._storage.UpdateStory, change, timeout=timeout, repeatable=True)).record
+        if await self._runs.stop(request.story_id, record.story.state):
+            try:
+                record = await read_story(self._storage, request.story_id, timeout=timeout)
+            except PEER_ERRORS as error:
+                log.warning("cancelled_story_not_read", story_id=request.story_id, reason=classify(error).reason)
+        return gateway_pb2.CancelStoryResponse(story=basic(record.story))
+
+    async def RetryStory(  # noqa: N802
+        self, request: gateway_pb2.RetryStoryRequest, context: Context
+    ) -> gateway_pb2.RetryStoryResponse:
+        """Resumes a failed story."""
+        validate(request)
+        change = storage_pb2.RetryChange(
+            request_id=request.request_id,
+            fingerprint=fingerprint(request, without=_WITHOUT_REQUEST_ID),
             lease=self._runs.lease_request(),
         )
-        answer = await self._siblings.storage.create_story(request, timeout=timeout)
-        # Of a call that had to be repeated the answer says that the story was there; its id was made for this call.
-        ours = answer.record.story.id == request.story_id and answer.record.run.lease_token == FIRST_TOKEN
-        self._begin_if_leased(answer.record, leased=ours and request.HasField("lease"), since=since)
-        return answer.record.story
+        wanted = storage_pb2.UpdateStoryRequest(story_id=request.story_id, retry=change)
+        story = await _to_the_end(self._begin_again(wanted, leased=change.HasField("lease"), context=context))
+        return gateway_pb2.RetryStoryResponse(story=story)
 
-    async def retry(self, request: gateway_pb2.RetryStoryRequest, *, timeout: float) -> common_pb2.Story:
-        """Lets a failed story go on."""
-        change = storage_pb2.UpdateStoryRequest(
-            story_id=request.story_id,
-            retry=storage_pb2.RetryChange(
-                request_id=request.request_id,
-                fingerprint=fingerprint(request, without=_WITHOUT_REQUEST_ID),
-                lease=self._runs.lease_request(),
-            ),
-        )
-        return await self._change_and_begin(change, leased=change.retry.HasField("lease"), timeout=timeout)
-
-    async def narrate(self, request: gateway_pb2.NarrateStoryRequest, *, timeout: float) -> common_pb2.Story:
+    async def NarrateStory(  # noqa: N802
+        self, request: gateway_pb2.NarrateStoryRequest, context: Context
+    ) -> gateway_pb2.NarrateStoryResponse:
         """Has a story narrated again."""
+        validate(request)
         voice = request.voice
         if not request.HasField("voice"):
-            record = await self._siblings.storage.get_story(
-                request.story_id, view=common_pb2.STORY_VIEW_BASIC, timeout=timeout
-            )
-            voice = record.story.voice
-        change = storage_pb2.UpdateStoryRequest(
-            story_id=request.story_id,
-            narrate=storage_pb2.NarrateChange(
-                request_id=request.request_id,
-                fingerprint=fingerprint(request, without=_WITHOUT_REQUEST_ID),
-                lease=self._runs.lease_request(),
-                voice=voice,
-            ),
+            voice = (await read_story(self._storage, request.story_id, timeout=seconds_left(context))).story.voice
+        change = storage_pb2.NarrateChange(
+            request_id=request.request_id,
+            fingerprint=fingerprint(request, without=_WITHOUT_REQUEST_ID),
+            lease=self._runs.lease_request(),
+            voice=voice,
         )
-        return await self._change_and_begin(change, leased=change.narrate.HasField("lease"), timeout=timeout)
+        wanted = storage_pb2.UpdateStoryRequest(story_id=request.story_id, narrate=change)
+        story = await _to_the_end(self._begin_again(wanted, leased=change.HasField("lease"), context=context))
+        return gateway_pb2.NarrateStoryResponse(story=story)
 
-    async def rate(self, request: gateway_pb2.RateStoryRequest, *, timeout: float) -> common_pb2.Story:
-        """Keeps a rating."""
+    async def RateStory(  # noqa: N802
+        self, request: gateway_pb2.RateStoryRequest, context: Context
+    ) -> gateway_pb2.RateStoryResponse:
+        """Stores a rating."""
+        validate(request)
         change = storage_pb2.UpdateStoryRequest(story_id=request.story_id, rating=request.rating)
         if request.HasField("expected_revision"):
             change.expected_revision = request.expected_revision
-        answer = await self._siblings.storage.update_story(change, timeout=timeout)
-        return basic(answer.record.story)
+        answer = await ask(self._storage.UpdateStory, change, timeout=seconds_left(context))
+        return gateway_pb2.RateStoryResponse(story=basic(answer.record.story))
 
-    async def cancel(self, story_id: str, *, timeout: float) -> common_pb2.Story:
-        """Stops a story. A run of another gateway learns of it from storage, within a second."""
-        change = storage_pb2.UpdateStoryRequest(story_id=story_id, cancel=storage_pb2.CancelChange())
-        story = (await self._siblings.storage.update_story(change, timeout=timeout)).record.story
-        if await self._runs.cancelled(story_id, story.state):
-            try:
-                record = await self._siblings.storage.get_story(
-                    story_id, view=common_pb2.STORY_VIEW_BASIC, timeout=timeout
-                )
-            except SIBLING_ERRORS as error:
-                log.warning("cancelled_story_not_read", story_id=story_id, reason=classify(error).error.reason)
-            else:
-                story = record.story
-        return basic(story)
-
-    async def get(self, story_id: str, *, view: int, timeout: float) -> common_pb2.Story:
-        """Returns a story."""
-        wanted = common_pb2.STORY_VIEW_FULL if view == common_pb2.STORY_VIEW_FULL else common_pb2.STORY_VIEW_BASIC
-        record = await self._siblings.storage.get_story(story_id, view=wanted, timeout=timeout)
-        return within_bounds(record.story)
-
-    async def list(self, request: gateway_pb2.ListStoriesRequest, *, timeout: float) -> gateway_pb2.ListStoriesResponse:
-        """Lists stories."""
-        wanted = storage_pb2.ListStoriesRequest(page_size=request.page_size, page_token=request.page_token)
-        if request.HasField("filter"):
-            wanted.filter.CopyFrom(request.filter)
-        answer = await self._siblings.storage.list_stories(wanted, timeout=timeout)
-        return gateway_pb2.ListStoriesResponse(stories=answer.stories, next_page_token=answer.next_page_token)
-
-    async def delete(self, story_id: str, *, timeout: float) -> None:
+    async def DeleteStory(  # noqa: N802
+        self, request: gateway_pb2.DeleteStoryRequest, context: Context
+    ) -> gateway_pb2.DeleteStoryResponse:
         """Deletes a story with its audio, and stops its run."""
-        await self._siblings.storage.delete_story(story_id, timeout=timeout)
-        await self._runs.deleted(story_id)
+        validate(request)
+        wanted = storage_pb2.DeleteStoryRequest(story_id=request.story_id)
+        await ask(self._storage.DeleteStory, wanted, timeout=seconds_left(context))
+        await self._runs.stop(request.story_id)
+        return gateway_pb2.DeleteStoryResponse()
 
-    async def erase_child(self, child_id: str, *, timeout: float) -> gateway_pb2.EraseChildResponse:
+    async def EraseChild(  # noqa: N802
+        self, request: gateway_pb2.EraseChildRequest, context: Context
+    ) -> gateway_pb2.EraseChildResponse:
         """Erases a child with its stories, and stops their runs. Those of other gateways learn it from storage."""
-        erased = await self._siblings.storage.erase_child(child_id, timeout=timeout)
-        await self._runs.erased(child_id)
-        log.info("child_erased", child_id=child_id, stories=erased.story_count, segments=erased.segment_count)
+        validate(request)
+        wanted = storage_pb2.EraseChildRequest(child_id=request.child_id)
+        timeout = remaining(context, default=ERASE_SECONDS)
+        erased = await ask(self._storage.EraseChild, wanted, timeout=timeout, repeatable=True)
+        await self._runs.erased(request.child_id)
+        log.info("child_erased", child_id=request.child_id, stories=erased.story_count, segments=erased.segment_count)
         return gateway_pb2.EraseChildResponse(
             story_count=erased.story_count, audio_count=erased.audio_count, segment_count=erased.segment_count
         )
 
-    async def audio_url(
-        self, request: gateway_pb2.GetAudioUrlRequest, *, timeout: float
+    async def GetAudioUrl(  # noqa: N802
+        self, request: gateway_pb2.GetAudioUrlRequest, context: Context
     ) -> gateway_pb2.GetAudioUrlResponse:
-        """Gives a signed address of a story's audio."""
-        wanted = storage_pb2.GetAudioUrlRequest(story_id=request.story_id)
-        if request.HasField("expiry"):
-            wanted.expiry.CopyFrom(request.expiry)
-        answer = await self._siblings.storage.get_audio_url(wanted, timeout=timeout)
+        """Returns a signed address of a story's audio."""
+        validate(request)
+        wanted = storage_pb2.GetAudioUrlRequest(
+            story_id=request.story_id, expiry=request.expiry if request.HasField("expiry") else None
+        )
+        answer = await ask(self._storage.GetAudioUrl, wanted, timeout=seconds_left(context), repeatable=True)
         return gateway_pb2.GetAudioUrlResponse(url=answer.url, expire_time=answer.expire_time)
 
-    async def read_audio(
-        self, request: gateway_pb2.ReadStoryAudioRequest, *, timeout: float | None
-    ) -> AsyncIterator[gateway_pb2.ReadStoryAudioResponse]:
-        """Audio, finished or in the making: a header, then bytes."""
-        wanted = storage_pb2.ReadAudioRequest(
-            story_id=request.story_id, audio_id=request.audio_id, offset=request.offset
+    async def _create(
+        self, request: gateway_pb2.CreateStoryRequest | gateway_pb2.TellStoryRequest, context: Context
+    ) -> common_pb2.Story:
+        """Stores a new story and begins to make it; with a request id that is known, the story it named."""
+        validate(request)
+        wanted = storage_pb2.CreateStoryRequest(
+            story_id=new_id(),
+            request_id=request.request_id,
+            fingerprint=fingerprint(request.spec),
+            spec=request.spec,
+            story=_opening(request.spec),
+            lease=self._runs.lease_request(),
         )
-        audio_id = ""
-        async with aclosing(self._reader.read(wanted, timeout=timeout)) as responses:
-            async for response in responses:
-                if response.WhichOneof("piece") == "header":
-                    audio_id = response.header.audio_id
-                    head = gateway_pb2.ReadStoryAudioResponse()
-                    head.header.CopyFrom(response.header)
-                    yield head
-                    continue
-                offset, data = response.chunk.offset, response.chunk.data
-                for start in range(0, len(data), CHUNK_BYTES):
-                    piece = gateway_pb2.ReadStoryAudioResponse()
-                    fill_audio(
-                        piece.chunk, audio_id=audio_id, offset=offset + start, chunk=data[start : start + CHUNK_BYTES]
-                    )
-                    yield piece
+        return await _to_the_end(self._begin(wanted, timeout=seconds_left(context)))
 
-    async def _change_and_begin(
-        self, change: storage_pb2.UpdateStoryRequest, *, leased: bool, timeout: float
-    ) -> common_pb2.Story:
-        return await _to_the_end(self._change(change, leased=leased, timeout=timeout))
+    async def _begin(self, request: storage_pb2.CreateStoryRequest, *, timeout: float) -> common_pb2.Story:
+        since = time.monotonic()
+        record = (await ask(self._storage.CreateStory, request, timeout=timeout, repeatable=True)).record
+        # Of a call that had to be repeated the answer says that the story was there; its id was made for this call.
+        ours = record.story.id == request.story_id and record.run.lease_token == FIRST_TOKEN
+        if ours and request.HasField("lease"):
+            self._runs.start(record, since=since)
+        return record.story
 
-    async def _change(
-        self, change: storage_pb2.UpdateStoryRequest, *, leased: bool, timeout: float
+    async def _begin_again(
+        self, change: storage_pb2.UpdateStoryRequest, *, leased: bool, context: Context
     ) -> common_pb2.Story:
-        since = self._runs.now()
-        answer = await self._siblings.storage.update_story(change, timeout=timeout)
+        since = time.monotonic()
+        answer = await ask(self._storage.UpdateStory, change, timeout=seconds_left(context))
         if answer.changed and leased:
             # The run needs the ledger and the old responses as well.
-            record = await self._siblings.storage.get_story(change.story_id, view=common_pb2.STORY_VIEW_FULL)
-            self._begin_if_leased(record, leased=record.run.lease_token == answer.record.run.lease_token, since=since)
+            record = await read_story(self._storage, change.story_id, full=True)
+            if record.run.lease_token == answer.record.run.lease_token:
+                self._runs.start(record, since=since)
         return basic(answer.record.story)
 
-    def _begin_if_leased(self, record: storage_pb2.StoryRecord, *, leased: bool, since: float) -> None:
-        if leased:
-            self._runs.start(record, since=since)
+
+def seconds_left(context: Context) -> float:
+    """Seconds for a call to storage on behalf of this one."""
+    return min(remaining(context, default=CALL_SECONDS), CALL_SECONDS)
 
 
 async def _to_the_end(work: Coroutine[Any, Any, common_pb2.Story]) -> common_pb2.Story:

@@ -17,7 +17,6 @@ from tale.gateway.v1 import gateway_pb2
 
 ASK_SECONDS: Final = 2.0
 
-
 _SEVERITY: Final = (
     status_pb2.CIRCUIT_STATE_UNSPECIFIED,
     status_pb2.CIRCUIT_STATE_CLOSED,
@@ -27,17 +26,17 @@ _SEVERITY: Final = (
 
 
 class System:
-    """Asks the siblings how they are, and all replicas of each about their circuits.
+    """Asks the peer services how they are, and all replicas of each about their circuits.
 
     There is one entry for each service: what one replica says of itself, which is up to the balancing, and of each
     circuit what the replica says where it stands worst.
     """
 
-    def __init__(self, siblings: Mapping[str, grpc.aio.Channel], *, targets: Mapping[str, str] | None = None) -> None:
-        """`siblings` maps the names of services to their channels, `targets` to what these lead to."""
-        self._targets = dict(targets or {})
+    def __init__(self, channels: Mapping[str, grpc.aio.Channel], *, targets: Mapping[str, str]) -> None:
+        """Both by the names of services: channels to them, and what these lead to."""
+        self._targets = targets
         self._stubs: dict[str, Any] = {
-            name: status_pb2_grpc.StatusServiceStub(channel) for name, channel in siblings.items()
+            name: status_pb2_grpc.StatusServiceStub(channel) for name, channel in channels.items()
         }
         self._start_time = Timestamp()
         self._start_time.GetCurrentTime()
@@ -53,11 +52,6 @@ class System:
             embedded_parts=[part for service in services for part in service.embedded_parts],
             running_stories=running_stories,
         )
-
-    @property
-    def services(self) -> Sequence[str]:
-        """Names of the services that may have circuits."""
-        return tuple(self._stubs)
 
     async def reset_circuit(self, service: str, name: str, *, timeout: float) -> status_pb2.CircuitStatus:
         """Closes a circuit by hand and says how it is then.
@@ -79,7 +73,7 @@ class System:
                 return error
             return answer.circuit
 
-        async with each_replica(self._targets.get(service, "")) as replicas:
+        async with each_replica(self._targets[service]) as replicas:
             stubs = [status_pb2_grpc.StatusServiceStub(each) for each in replicas] or [self._stubs[service]]
             answers = await asyncio.gather(*map(reset, stubs))
         closed = [each for each in answers if isinstance(each, status_pb2.CircuitStatus)]
@@ -117,7 +111,7 @@ class System:
         return status
 
     async def _ask_replicas(self, name: str) -> Sequence[status_pb2.ServiceStatus]:
-        async with each_replica(self._targets.get(name, "")) as replicas:
+        async with each_replica(self._targets[name]) as replicas:
             stubs = [status_pb2_grpc.StatusServiceStub(each) for each in replicas]
             return await asyncio.gather(*(self._ask_one(name, stub) for stub in stubs))
 

@@ -1,151 +1,180 @@
-"""What is well formed in a request for a story."""
+"""What is well formed in a request. A field of one name has one rule in all requests."""
 
 import re
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+from google.protobuf.message import Message
 
 from servicekit.validation import Violations
 from tale.common.v1 import common_pb2
-from tale.gateway.v1 import gateway_pb2
 
-_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
-_MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}")
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-MAX_MODELS: Final = 10
-MAX_TOKENS: Final = 131_072
-MAX_ENTRIES: Final = 20
 MAX_SPEC_BYTES: Final = 128 * 1024
 """Above what all fields at their bounds need; what is more are fields that this version does not know."""
+MAX_URL_SECONDS: Final = 7 * 24 * 3600
+
+Rule: TypeAlias = Callable[[Violations, str, Any], object]
+"""Notes what is wrong with the value of the field at a path."""
+
+_REQUIRED: Final = {"spec", "rating"}
+"""Fields that are checked where they are not set as well."""
 
 
-def check_spec(problems: Violations, spec: common_pb2.StorySpec, *, path: str = "spec") -> None:
-    """Notes all that is wrong with `spec`. Whether what it names exists, storage knows."""
+def validate(request: Message) -> None:
+    """INVALID_ARGUMENT with all that is wrong with `request`. Whether what it names exists, storage knows."""
+    problems = Violations()
+    _check_fields(REQUEST, problems, "", request)
+    if getattr(request, "audio_offset", 0) > 0 and not getattr(request, "audio_id", ""):
+        problems.add("audio_id", "must be given together with audio_offset")
+    problems.raise_if_any()
+
+
+def _check_fields(rules: Mapping[str, Rule], problems: Violations, path: str, message: Message) -> None:
+    """Applies the rules to those fields that `message` has and that are set, in the order of its numbers."""
+    for field in message.DESCRIPTOR.fields:
+        rule = rules.get(field.name)
+        if rule and (not field.has_presence or message.HasField(field.name) or field.name in _REQUIRED):
+            rule(problems, f"{path}.{field.name}" if path else field.name, getattr(message, field.name))
+
+
+def _fields(rules: Mapping[str, Rule]) -> Rule:
+    return partial(_check_fields, rules)
+
+
+def _text(least: int, most: int) -> Rule:
+    return lambda problems, path, text: problems.text_bounds(path, text, least=least, most=most)
+
+
+def _within(low: float, high: float) -> Rule:
+    return lambda problems, path, number: problems.in_range(path, number, low, high)
+
+
+def _enum(values: Any, names: str) -> Rule:
+    return lambda problems, path, value: problems.check(value in values.values(), path, f"must be {names} (or unset)")
+
+
+def _pattern(pattern: str, what: str, *, most: int, required: bool = False) -> Rule:
+    """Text that matches; empty is fine where it is not required."""
+    compiled = re.compile(pattern)
+
+    def check(problems: Violations, path: str, text: str) -> None:
+        if text or required:
+            problems.check(len(text) <= most and compiled.fullmatch(text), path, f"must be {what}")
+
+    return check
+
+
+def _entries(rule: Rule, *, most: int) -> Rule:
+    def check(problems: Violations, path: str, entries: Any) -> None:
+        problems.check(len(entries) <= most, path, f"must have at most {most} entries")
+        for index, entry in enumerate(entries[:most]):
+            rule(problems, f"{path}[{index}]", entry)
+
+    return check
+
+
+def _not_negative(problems: Violations, path: str, number: int) -> None:
+    problems.check(number >= 0, path, "must not be negative")
+
+
+def _check_spec(problems: Violations, path: str, spec: common_pb2.StorySpec) -> None:
     problems.check(spec.ByteSize() <= MAX_SPEC_BYTES, path, f"must have at most {MAX_SPEC_BYTES} bytes in all")
-    _check_child(problems, spec, path)
-    _check_hero(problems, spec, path)
-    problems.text_bounds(f"{path}.wish", spec.wish, most=2000)
-    problems.text_bounds(f"{path}.moral", spec.moral, most=200)
-    problems.text_bounds(f"{path}.theme", spec.theme, most=200)
-    problems.check(
-        spec.kind in common_pb2.StoryKind.values(), f"{path}.kind", "must be CHILD, HERO or COMBINED (or unset)"
-    )
-    _check_language(problems, f"{path}.language_code", spec.language_code)
-    if spec.HasField("length_minutes"):
-        problems.in_range(f"{path}.length_minutes", spec.length_minutes, 1, 30)
-    problems.check_uuid7(f"{path}.parent_story_id", spec.parent_story_id, required=False)
-    if spec.model:
-        _check_model(problems, f"{path}.model", spec.model)
-    problems.check(
-        len(spec.fallback_models) <= MAX_MODELS, f"{path}.fallback_models", f"must have at most {MAX_MODELS} entries"
-    )
-    for index, model in enumerate(spec.fallback_models[:MAX_MODELS]):
-        _check_model(problems, f"{path}.fallback_models[{index}]", model)
-    if spec.HasField("temperature"):
-        problems.in_range(f"{path}.temperature", spec.temperature, 0, 2)
-    if spec.HasField("max_cost_usd"):
-        problems.in_range(f"{path}.max_cost_usd", spec.max_cost_usd, 0, 1000)
-    if spec.HasField("max_tokens"):
-        problems.in_range(f"{path}.max_tokens", spec.max_tokens, 1, MAX_TOKENS)
-    check_voice(problems, spec.voice, path=f"{path}.voice")
-
-
-def check_voice(problems: Violations, voice: common_pb2.VoiceSelection, *, path: str = "voice") -> None:
-    """Notes all that is wrong with `voice`."""
-    if voice.provider:
-        problems.check(
-            _NAME.fullmatch(voice.provider), f"{path}.provider", "must be a provider's name; `tale status` lists them"
-        )
-    problems.text_bounds(f"{path}.voice_id", voice.voice_id, most=200)
-    problems.text_bounds(f"{path}.model_id", voice.model_id, most=200)
-    for name, low, high in (("stability", 0, 1), ("similarity_boost", 0, 1), ("style", 0, 1), ("speed", 0.5, 2)):
-        if voice.settings.HasField(name):  # type: ignore[arg-type]  # the names stand above
-            problems.in_range(f"{path}.settings.{name}", getattr(voice.settings, name), low, high)
-    problems.check(
-        voice.audio_format in common_pb2.AudioFormat.values(),
-        f"{path}.audio_format",
-        "must be AUDIO_FORMAT_MP3, AUDIO_FORMAT_WAV or AUDIO_FORMAT_OGG_OPUS (or unset)",
-    )
-
-
-def _check_child(problems: Violations, spec: common_pb2.StorySpec, path: str) -> None:
-    listener = spec.WhichOneof("listener")
-    if listener is None:
+    if spec.WhichOneof("listener") is None:
         problems.add(f"{path}.child", "must be given (with a name), or child_id in its place")
-    elif listener == "child_id":
-        problems.check_uuid7(f"{path}.child_id", spec.child_id)
-    else:
-        child = spec.child
-        problems.text_bounds(f"{path}.child.name", child.name, least=1, most=100)
-        if child.HasField("age"):
-            problems.in_range(f"{path}.child.age", child.age, 1, 18)
-        _check_gender(problems, f"{path}.child.gender", child.gender)
-        _check_entries(problems, f"{path}.child.interests", child.interests)
+    of_a_hero = spec.kind in {common_pb2.STORY_KIND_HERO, common_pb2.STORY_KIND_COMBINED}
+    if of_a_hero and spec.WhichOneof("protagonist") is None:
+        problems.add(f"{path}.hero", "must be given for this kind (with a name), or hero_id in its place")
+    _check_fields(_SPEC, problems, path, spec)
 
 
-def _check_hero(problems: Violations, spec: common_pb2.StorySpec, path: str) -> None:
-    protagonist = spec.WhichOneof("protagonist")
-    if protagonist is None:
-        if spec.kind in {common_pb2.STORY_KIND_HERO, common_pb2.STORY_KIND_COMBINED}:
-            problems.add(f"{path}.hero", "must be given for this kind (with a name), or hero_id in its place")
-    elif protagonist == "hero_id":
-        problems.check_uuid7(f"{path}.hero_id", spec.hero_id)
-    else:
-        hero = spec.hero
-        problems.text_bounds(f"{path}.hero.name", hero.name, least=1, most=100)
-        _check_gender(problems, f"{path}.hero.gender", hero.gender)
-        problems.text_bounds(f"{path}.hero.appearance", hero.appearance, most=1000)
-        for name in ("personality_traits", "strengths", "interests"):
-            _check_entries(problems, f"{path}.hero.{name}", getattr(hero, name))
-        _check_language(problems, f"{path}.hero.language_code", hero.language_code)
+_SOME_ID: Final[Rule] = partial(Violations.check_uuid7, required=False)
+_LANGUAGE: Final = _pattern(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", 'a BCP-47 tag such as "en" or "ru"', most=35)
+_MODEL: Final = r"[A-Za-z0-9][A-Za-z0-9._:/-]*", 'a model id such as "offline" or "vendor/name"'
+_GENDER: Final = _enum(common_pb2.Gender, "GENDER_FEMALE or GENDER_MALE")
+_NAMES: Final = _entries(_text(1, 100), most=20)
 
-
-def _check_gender(problems: Violations, field: str, gender: int) -> None:
-    problems.check(gender in common_pb2.Gender.values(), field, "must be GENDER_FEMALE or GENDER_MALE (or unset)")
-
-
-def _check_entries(problems: Violations, field: str, entries: Iterable[str]) -> None:
-    given = list(entries)
-    problems.check(len(given) <= MAX_ENTRIES, field, f"must have at most {MAX_ENTRIES} entries")
-    for index, entry in enumerate(given[:MAX_ENTRIES]):
-        problems.text_bounds(f"{field}[{index}]", entry, least=1, most=100)
-
-
-def _check_language(problems: Violations, field: str, code: str) -> None:
-    if code:
-        problems.check(
-            len(code) <= 35 and _LANGUAGE.fullmatch(code), field, 'must be a BCP-47 tag such as "en" or "ru"'
-        )
-
-
-def _check_model(problems: Violations, field: str, model: str) -> None:
-    problems.check(_MODEL.fullmatch(model), field, 'must be a model id such as "offline" or "vendor/name"')
-
-
-def check_offsets(problems: Violations, request: gateway_pb2.TellStoryRequest | gateway_pb2.WatchStoryRequest) -> None:
-    """Notes all that is wrong with where a watcher wants to begin."""
-    problems.check(request.text_offset >= 0, "text_offset", "must not be negative")
-    problems.check_uuid7("audio_id", request.audio_id, required=False)
-    if problems.check(request.audio_offset >= 0, "audio_offset", "must not be negative"):
-        problems.check(
-            request.audio_id or not request.audio_offset, "audio_id", "must be given together with audio_offset"
-        )
-
-
-def check_filter(problems: Violations, wanted: common_pb2.StoryFilter, *, path: str = "filter") -> None:
-    """Notes all that is wrong with a filter."""
-    problems.check_uuid7(f"{path}.child_id", wanted.child_id, required=False)
-    problems.check_uuid7(f"{path}.hero_id", wanted.hero_id, required=False)
-    problems.text_bounds(f"{path}.child_name", wanted.child_name, most=100)
-    _check_language(problems, f"{path}.language_code", wanted.language_code)
-    problems.check(wanted.kind in common_pb2.StoryKind.values(), f"{path}.kind", "must be a kind of story")
-    problems.check(
-        all(state in common_pb2.StoryState.values() and state for state in wanted.states),
-        f"{path}.states",
-        "must be states of stories",
-    )
-    problems.check(len(wanted.states) <= MAX_ENTRIES, f"{path}.states", f"must have at most {MAX_ENTRIES} entries")
-    for name in ("min_rating", "max_rating"):
-        if wanted.HasField(name):
-            problems.in_range(f"{path}.{name}", getattr(wanted, name), 1, 10)
-    problems.text_bounds(f"{path}.query", wanted.query, most=200)
+_VOICE: Final[Mapping[str, Rule]] = {
+    "provider": _pattern(r"[A-Za-z0-9][A-Za-z0-9._-]*", "a provider's name; `tale status` lists them", most=64),
+    "voice_id": _text(0, 200),
+    "model_id": _text(0, 200),
+    "settings": _fields(
+        {
+            "stability": _within(0, 1),
+            "similarity_boost": _within(0, 1),
+            "style": _within(0, 1),
+            "speed": _within(0.5, 2),
+        }
+    ),
+    "audio_format": _enum(common_pb2.AudioFormat, "AUDIO_FORMAT_MP3, AUDIO_FORMAT_WAV or AUDIO_FORMAT_OGG_OPUS"),
+}
+_CHILD: Final[Mapping[str, Rule]] = {
+    "name": _text(1, 100),
+    "age": _within(1, 18),
+    "gender": _GENDER,
+    "interests": _NAMES,
+}
+_HERO: Final[Mapping[str, Rule]] = {
+    "name": _text(1, 100),
+    "gender": _GENDER,
+    "appearance": _text(0, 1000),
+    "personality_traits": _NAMES,
+    "strengths": _NAMES,
+    "interests": _NAMES,
+    "language_code": _LANGUAGE,
+}
+_SPEC: Final[Mapping[str, Rule]] = {
+    "kind": _enum(common_pb2.StoryKind, "CHILD, HERO or COMBINED"),
+    "child": _fields(_CHILD),
+    "child_id": Violations.check_uuid7,
+    "hero": _fields(_HERO),
+    "hero_id": Violations.check_uuid7,
+    "wish": _text(0, 2000),
+    "moral": _text(0, 200),
+    "theme": _text(0, 200),
+    "language_code": _LANGUAGE,
+    "length_minutes": _within(1, 30),
+    "parent_story_id": _SOME_ID,
+    "model": _pattern(*_MODEL, most=200),
+    "fallback_models": _entries(_pattern(*_MODEL, most=200, required=True), most=10),
+    "temperature": _within(0, 2),
+    "max_cost_usd": _within(0, 1000),
+    "max_tokens": _within(1, 131_072),
+    "voice": _fields(_VOICE),
+}
+_FILTER: Final[Mapping[str, Rule]] = {
+    "child_id": _SOME_ID,
+    "hero_id": _SOME_ID,
+    "child_name": _text(0, 100),
+    "language_code": _LANGUAGE,
+    "kind": _enum(common_pb2.StoryKind, "a kind of story"),
+    "states": _entries(
+        lambda problems, path, state: problems.check(
+            state and state in common_pb2.StoryState.values(), path, "must be the state of a story"
+        ),
+        most=20,
+    ),
+    "min_rating": _within(1, 10),
+    "max_rating": _within(1, 10),
+    "query": _text(0, 200),
+}
+REQUEST: Final[Mapping[str, Rule]] = {
+    "request_id": Violations.check_token,
+    "story_id": Violations.check_uuid7,
+    "child_id": Violations.check_uuid7,
+    "audio_id": _SOME_ID,
+    "spec": _check_spec,
+    "voice": _fields(_VOICE),
+    "filter": _fields(_FILTER),
+    "view": _enum(common_pb2.StoryView, "STORY_VIEW_BASIC or STORY_VIEW_FULL"),
+    "page_size": lambda problems, path, size: problems.page_size(size, path),
+    "offset": _not_negative,
+    "text_offset": _not_negative,
+    "audio_offset": _not_negative,
+    "rating": _within(1, 10),
+    "expected_revision": _not_negative,
+    "expiry": lambda problems, path, expiry: problems.in_range(path, expiry.seconds, 1, MAX_URL_SECONDS),
+    "service": _pattern("story|voice|storage", "one of story, voice, storage, or empty", most=20),
+    "name": _text(1, 200),
+}
+"""Rules of the fields of requests."""

@@ -11,11 +11,10 @@ from gateway.claiming import Claimer
 from gateway.cursor import Cursor, R
 from gateway.followed import ENDED, FollowedStories
 from gateway.live_story import End, LiveStory
+from gateway.peers import StorageStub, read_story
+from gateway.persistence import PEER_ERRORS, classify
 from gateway.runs import Runs
-from gateway.siblings import SIBLING_ERRORS, classify
-from gateway.storage_client import StorageClient
-from servicekit.errors import DomainError, not_found, reconnect
-from tale.common.v1 import common_pb2
+from servicekit.errors import not_found, reconnect
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Sources:
     runs: Runs
     claimer: Claimer
     followed: FollowedStories
-    storage: StorageClient
+    storage: StorageStub
     buffer: AudioBuffer
     heartbeat_seconds: float
 
@@ -37,20 +36,16 @@ class Watching(Generic[R]):
         self._cursor: Cursor[R] = cursor
         self._owner = owner
         self._include_audio = include_audio
-        self._runs = sources.runs
-        self._claimer = sources.claimer
-        self._followed = sources.followed
-        self._storage = sources.storage
-        self._buffer = sources.buffer
-        self._heartbeat_seconds = sources.heartbeat_seconds
+        self._sources = sources
         self._beaten = 0.0
+        self._sequel: LiveStory | None = None
         self._gone = ""
         """Narration that storage no longer had when it was to be read."""
 
     async def responses(self) -> AsyncIterator[R]:
         """What happened and happens to the story, in order."""
         while True:
-            self._runs.refuse_if_draining()
+            self._sources.runs.refuse_if_draining()
             async with self._found() as live:
                 async for response in self._shown(live):
                     yield response
@@ -59,6 +54,7 @@ class Watching(Generic[R]):
                 if live.done is not None and self._has_all(live):
                     yield self._cursor.done(live.done)
                     return
+                self._sequel = live.sequel
 
     @asynccontextmanager
     async def _found(self) -> AsyncIterator[LiveStory]:
@@ -68,25 +64,29 @@ class Watching(Generic[R]):
             with live.watched():
                 yield live
             return
-        record = await self._storage.get_story(story_id, view=common_pb2.STORY_VIEW_BASIC)
+        if self._sequel is not None:
+            yield self._sequel
+            return
+        record = await read_story(self._sources.storage, story_id)
         if record.story.state in ENDED:
             # Only the full view has the segments.
-            record = await self._storage.get_story(story_id, view=common_pb2.STORY_VIEW_FULL)
+            record = await read_story(self._sources.storage, story_id, full=True)
         elif not record.run.HasField("lease_expire_time"):
-            await self._claimer.adopt([story_id])
+            await self._sources.claimer.adopt([story_id])
         if record.story.state in ENDED:
             if self._gone and record.story.audio.audio_id == self._gone:
-                raise _lost()
+                message = "The audio of this story cannot be read. NarrateStory makes it again."
+                raise not_found("AUDIO_NOT_FOUND", message)
             yield LiveStory.ended(record)
         elif (live := self._running()) is not None:
             with live.watched():
                 yield live
         else:
-            with self._followed.watched(record) as live:
+            with self._sources.followed.watched(record) as live:
                 yield live
 
     def _running(self) -> LiveStory | None:
-        live = self._runs.live(self._cursor.story_id, owner=self._owner)
+        live = self._sources.runs.live(self._cursor.story_id, owner=self._owner)
         return live if live is not None and live.end is None else None
 
     def _has_all(self, live: LiveStory) -> bool:
@@ -130,14 +130,14 @@ class Watching(Generic[R]):
 
     async def _fetched(self, piece: Piece, live: LiveStory) -> bytes:
         """What follows the watcher's last byte in `piece`; nothing when a heartbeat is due before it is there."""
-        task = self._buffer.fetch(piece)
+        task = self._sources.buffer.fetch(piece)
         if not task.done():
             await asyncio.wait([task], timeout=self._until_beat())
             if not task.done():
                 return b""
         try:
             data = task.result()
-        except SIBLING_ERRORS as error:
+        except PEER_ERRORS as error:
             failure = classify(error).error
             if failure.reason not in {"AUDIO_NOT_FOUND", "SEGMENT_LOST"}:
                 raise failure from error
@@ -156,7 +156,7 @@ class Watching(Generic[R]):
         return True
 
     def _until_beat(self) -> float:
-        return max(0.0, self._beaten + self._heartbeat_seconds - asyncio.get_running_loop().time())
+        return max(0.0, self._beaten + self._sources.heartbeat_seconds - asyncio.get_running_loop().time())
 
     async def _wait(self, change: asyncio.Event) -> None:
         try:
@@ -164,7 +164,3 @@ class Watching(Generic[R]):
                 await change.wait()
         except TimeoutError:
             return
-
-
-def _lost() -> DomainError:
-    return not_found("AUDIO_NOT_FOUND", "The audio of this story cannot be read. NarrateStory makes it again.")

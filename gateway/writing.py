@@ -15,9 +15,9 @@ import grpc
 import structlog
 
 from gateway.desk import Desk
-from gateway.persistence import Persistence
-from gateway.siblings import classify
+from gateway.persistence import PEER_ERRORS, Persistence, classify
 from gateway.stream import broken, read_alive
+from servicekit.channel import call_metadata
 from servicekit.errors import DomainError
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -54,7 +54,7 @@ class Writer:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._responses = list(desk.record.story.full_response)
-        self._persistence = Persistence(wait_seconds=desk.settings.sibling_wait_seconds, clock=desk.clock)
+        self._persistence = Persistence(wait_seconds=desk.settings.sibling_wait_seconds)
 
     async def write(self) -> None:
         """Returns once the text is whole and durable; DomainError when it cannot be finished."""
@@ -69,10 +69,10 @@ class Writer:
             before = (live.title, len(live.text))
             try:
                 await self._leg(leg_id)
-            except (grpc.aio.AioRpcError, DomainError, TimeoutError) as error:
+            except PEER_ERRORS as error:
                 failure = classify(error)
-                ledger.end_leg(leg_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.error.reason)
-                log.warning("writing_leg_failed", story_id=live.story_id, reason=failure.error.reason)
+                ledger.end_leg(leg_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.reason)
+                log.warning("writing_leg_failed", story_id=live.story_id, reason=failure.reason)
                 if before != (live.title, len(live.text)):
                     self._persistence.progressed()
                 await self._persistence.after(failure)
@@ -83,15 +83,15 @@ class Writer:
             story_id=live.story_id,
             spec=record.spec,
             child=record.story.child,
+            hero=record.story.hero if record.story.HasField("hero") else None,
             title_so_far=live.title,
             written_so_far=live.text,
             parent_title=record.parent.title,
             parent_summary=record.parent.summary,
             spent_usd=self._desk.ledger.usage().cost_usd,
         )
-        if record.story.HasField("hero"):
-            request.hero.CopyFrom(record.story.hero)
-        call = self._desk.siblings.story.generate(request, timeout=self._desk.settings.run_timeout_seconds)
+        timeout = self._desk.settings.run_timeout_seconds
+        call = self._desk.peers.story.GenerateStory(request, timeout=timeout, metadata=call_metadata())
         inbox = _Inbox()
         reader = asyncio.create_task(self._read(call, inbox, leg_id))
         try:

@@ -2,17 +2,26 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from typing import Any
 
 import grpc
 import pytest
 
 from gateway.audio_buffer import AudioBuffer, Piece
 from gateway.audio_reader import AudioReader
+from servicekit.context import RequestContext, bound
 from servicekit.errors import DomainError, not_found
 from tale.storage.v1 import storage_pb2
 
 DATA = random.Random(1).randbytes(1000)
+
+
+@pytest.fixture(autouse=True)
+def _context() -> Iterator[None]:
+    """Calls carry a request id and an owner."""
+    with bound(RequestContext(request_id="r", owner="o")):
+        yield
 
 
 class Storage:
@@ -25,10 +34,15 @@ class Storage:
         self.hold: asyncio.Event | None = None
         self.refusal: Exception | None = None
 
-    async def read_audio(
-        self, request: storage_pb2.ReadAudioRequest, *, timeout: float | None
-    ) -> AsyncGenerator[storage_pb2.ReadAudioResponse, None]:
+    def ReadAudio(  # noqa: N802
+        self, request: storage_pb2.ReadAudioRequest, *, timeout: float | None, **_: Any
+    ) -> "Call":
         """The header, then chunks of 64 bytes."""
+        return Call(self._answer(request, timeout))
+
+    async def _answer(
+        self, request: storage_pb2.ReadAudioRequest, timeout: float | None
+    ) -> AsyncGenerator[storage_pb2.ReadAudioResponse, None]:
         assert timeout is None or timeout >= 0
         asked = storage_pb2.ReadAudioRequest()
         asked.CopyFrom(request)
@@ -54,11 +68,29 @@ class Storage:
             raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
 
 
+class Call:
+    """One stream."""
+
+    def __init__(self, responses: AsyncGenerator[storage_pb2.ReadAudioResponse, None]) -> None:
+        self._responses = responses
+
+    def __aiter__(self) -> AsyncIterator[storage_pb2.ReadAudioResponse]:
+        return self._responses
+
+    def cancel(self) -> None:
+        """Has no effect on a call that has ended."""
+
+
+def reader(storage: Any) -> AudioReader:
+    """A reader of that storage."""
+    return AudioReader(storage)
+
+
 async def read(storage: Storage, offset: int = 0) -> tuple[int, bytes]:
     """How many headers came, and the bytes, whose offsets must follow each other."""
     headers, data = 0, b""
     request = storage_pb2.ReadAudioRequest(story_id="s", offset=offset)
-    async for response in AudioReader(storage).read(request, timeout=None):
+    async for response in reader(storage).read(request):
         if response.WhichOneof("piece") == "header":
             headers += 1
         else:
@@ -78,7 +110,7 @@ async def test_a_broken_read_is_resumed_behind_the_last_byte(offset: int) -> Non
 async def test_a_resumed_read_is_of_the_same_audio_and_size() -> None:
     """Though the narration grows meanwhile."""
     storage = Storage([128], size=500)
-    reading = AudioReader(storage).read(storage_pb2.ReadAudioRequest(story_id="s"), timeout=None)
+    reading = reader(storage).read(storage_pb2.ReadAudioRequest(story_id="s"))
     seen = [await anext(reading)]
     storage.size = 1000
     seen += [response async for response in reading]
@@ -111,7 +143,7 @@ async def test_two_hundred_listeners_cost_one_read_of_each_piece() -> None:
     """Also those that come while it is being read."""
     storage = Storage()
     storage.hold = asyncio.Event()
-    buffer = AudioBuffer(AudioReader(storage))
+    buffer = AudioBuffer(reader(storage))
     heard = [buffer.fetch(piece(number)) for _ in range(200) for number in range(3)]
     await asyncio.sleep(0)
     storage.hold.set()
@@ -122,7 +154,7 @@ async def test_two_hundred_listeners_cost_one_read_of_each_piece() -> None:
 async def test_the_buffer_holds_no_more_than_its_bound() -> None:
     """What was used longest ago makes room; what is being read counts as well."""
     storage = Storage()
-    buffer = AudioBuffer(AudioReader(storage), max_bytes=200)
+    buffer = AudioBuffer(reader(storage), max_bytes=200)
     for number in (0, 1, 0, 2, 0, 1):
         assert await buffer.fetch(piece(number)) == DATA[number * 100 : (number + 1) * 100]
     assert [request.offset for request in storage.requests] == [0, 100, 200, 100]
@@ -132,7 +164,7 @@ async def test_reads_beyond_the_bound_wait_for_their_turn() -> None:
     """And all come in the end."""
     storage = Storage()
     storage.hold = asyncio.Event()
-    buffer = AudioBuffer(AudioReader(storage), max_bytes=200)
+    buffer = AudioBuffer(reader(storage), max_bytes=200)
     reads = [buffer.fetch(piece(number)) for number in range(6)]
     for _ in range(5):
         await asyncio.sleep(0)
@@ -145,7 +177,7 @@ async def test_a_failed_read_is_not_remembered() -> None:
     """The next listener asks again, and its room is free again."""
     storage = Storage()
     storage.refusal = not_found("AUDIO_NOT_FOUND", "None.")
-    buffer = AudioBuffer(AudioReader(storage), max_bytes=100)
+    buffer = AudioBuffer(reader(storage), max_bytes=100)
     with pytest.raises(DomainError):
         await buffer.fetch(piece(0))
     storage.refusal = None
@@ -156,7 +188,7 @@ async def test_a_listener_that_goes_away_takes_nothing_from_the_others() -> None
     """The read belongs to the buffer."""
     storage = Storage()
     storage.hold = asyncio.Event()
-    buffer = AudioBuffer(AudioReader(storage))
+    buffer = AudioBuffer(reader(storage))
     task = buffer.fetch(piece(0))
     leaving = asyncio.create_task(asyncio.wait([task]))
     await asyncio.sleep(0)
@@ -168,6 +200,6 @@ async def test_a_listener_that_goes_away_takes_nothing_from_the_others() -> None
 
 async def test_storage_that_returns_too_little_is_an_error() -> None:
     """Never a short piece."""
-    buffer = AudioBuffer(AudioReader(Storage(size=50)))
+    buffer = AudioBuffer(reader(Storage(size=50)))
     with pytest.raises(DomainError, match="STREAM_BROKEN"):
         await buffer.fetch(piece(0))

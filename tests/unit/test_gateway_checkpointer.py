@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 import pytest
@@ -35,8 +36,8 @@ class Storage:
         self.on_call: Callable[[], None] = lambda: None
         self.called = asyncio.Event()
 
-    async def checkpoint(
-        self, request: storage_pb2.CheckpointStoriesRequest, *, timeout: float
+    async def CheckpointStories(  # noqa: N802
+        self, request: storage_pb2.CheckpointStoriesRequest, *, timeout: float, **_: Any
     ) -> storage_pb2.CheckpointStoriesResponse:
         assert timeout > 0
         self.batches.append([item.story_id for item in request.checkpoints])
@@ -63,7 +64,7 @@ def failed(code: grpc.StatusCode) -> grpc.aio.AioRpcError:
 
 
 @asynccontextmanager
-async def running(storage: Storage, clock: Clock) -> AsyncIterator[Checkpointer]:
+async def running(storage: Any, clock: Clock) -> AsyncIterator[Checkpointer]:
     """A checkpointer at work."""
     checkpointer = Checkpointer(storage, lease_seconds=30, clock=clock)
     task = asyncio.create_task(checkpointer.run())

@@ -13,11 +13,12 @@ from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 
 Response = gateway_pb2.WatchStoryResponse
+Request = gateway_pb2.WatchStoryRequest
 
 
 def cursor(*, text_offset: int = 0, audio_id: str = "", audio_offset: int = 0) -> Cursor[Response]:
     """A cursor of the story "s"."""
-    return Cursor(Response, "s", text_offset=text_offset, audio_id=audio_id, audio_offset=audio_offset)
+    return Cursor(Response, "s", Request(text_offset=text_offset, audio_id=audio_id, audio_offset=audio_offset))
 
 
 def live(**story: object) -> LiveStory:

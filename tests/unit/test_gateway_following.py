@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from gateway import followed as followed_module
 from gateway.followed import FollowedStories
 from gateway.follower import MAX_POSITIONS, Follower
-from gateway.live_story import End
+from gateway.live_story import End, LiveStory
+from servicekit.context import current
 from servicekit.errors import DomainError
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -26,6 +28,7 @@ WRITING, NARRATING, READY = (
 def record(story_id: str, **story: object) -> storage_pb2.StoryRecord:
     """A story that is being written."""
     it = storage_pb2.StoryRecord(story=common_pb2.Story(id=story_id, state=WRITING, **story))  # type: ignore[arg-type]
+    it.owner = "o"
     it.run.lease_expire_time.GetCurrentTime()
     return it
 
@@ -37,13 +40,16 @@ class Storage:
         self.asked: list[list[storage_pb2.StoryPosition]] = []
         self.changes: dict[str, Change] = {}
         self.truncated = 0
+        self.ended: storage_pb2.StoryRecord | None = None
+        self.reads: list[str] = []
         self.failures: list[Exception] = []
         self.asking = asyncio.Condition()
 
-    async def follow(
-        self, positions: Sequence[storage_pb2.StoryPosition], *, timeout: float
+    async def FollowStories(  # noqa: N802
+        self, request: storage_pb2.FollowStoriesRequest, *, timeout: float, **_: Any
     ) -> storage_pb2.FollowStoriesResponse:
         assert timeout > 0
+        positions = request.positions
         async with self.asking:
             self.asked.append(list(positions))
             self.asking.notify_all()
@@ -53,6 +59,15 @@ class Storage:
         self.truncated -= 1
         answer.changes.extend(self.changes.pop(each.story_id) for each in positions if each.story_id in self.changes)
         return answer
+
+    async def GetStory(  # noqa: N802
+        self, request: storage_pb2.GetStoryRequest, **_: Any
+    ) -> storage_pb2.GetStoryResponse:
+        assert request.view == common_pb2.STORY_VIEW_FULL
+        self.reads.append(current().owner)
+        if self.ended is None:
+            raise DomainError(grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE", "Away.")
+        return storage_pb2.GetStoryResponse(record=self.ended)
 
     async def calls(self, count: int) -> None:
         """Returns once it was asked so often."""
@@ -65,7 +80,7 @@ class Runs:
 
     def __init__(self) -> None:
         self.tokens: dict[str, int] = {}
-        self.full = False
+        self.room = 1
         self.ended: list[tuple[str, int]] = []
         self.adopted: list[str] = []
         self.told = asyncio.Event()
@@ -87,7 +102,7 @@ class Runs:
 
 
 @asynccontextmanager
-async def following(storage: Storage, runs: Runs, *, interval: float = 0.01) -> AsyncIterator[FollowedStories]:
+async def following(storage: Any, runs: Any, *, interval: float = 0.01) -> AsyncIterator[FollowedStories]:
     """A follower at work."""
     stories = FollowedStories()
     task = asyncio.create_task(Follower(storage, runs, runs, stories, interval=interval).run())
@@ -153,14 +168,46 @@ async def test_watchers_of_one_story_share_it_and_the_last_ends_it() -> None:
     assert not stories
 
 
-@pytest.mark.parametrize("change", [Change(story_id="s", state=READY), Change(story_id="s", deleted=True)])
-async def test_a_story_that_ended_is_no_longer_followed(change: Change) -> None:
+async def test_a_story_that_is_deleted_is_no_longer_followed() -> None:
     """Its watchers look again where it is."""
     stories = FollowedStories()
     with stories.watched(record("s")) as live:
-        stories.apply(change)
+        stories.apply(Change(story_id="s", deleted=True))
         assert live.end is End.LEFT
         assert not stories
+
+
+async def test_a_story_that_ended_is_read_once_for_all_who_watch_it() -> None:
+    """With its owner's rights; its watchers go on in what was read."""
+    storage = Storage()
+    storage.ended = record("s", title="T")
+    storage.ended.story.state = READY
+    storage.changes["s"] = Change(story_id="s", state=READY)
+    async with following(storage, Runs()) as stories:
+        with stories.watched(record("s")) as live, stories.watched(record("s")):
+            await left(live)
+            assert live.sequel is not None
+            assert (live.sequel.done, live.sequel.title) == (storage.ended.story, "T")
+            assert not stories
+    assert storage.reads == ["o"]
+
+
+async def test_a_story_whose_end_cannot_be_read_is_looked_for_by_its_watchers() -> None:
+    """They wait for storage, and the others are followed meanwhile."""
+    storage = Storage()
+    storage.changes["s"] = Change(story_id="s", state=READY)
+    async with following(storage, Runs()) as stories:
+        with stories.watched(record("s")) as live:
+            await left(live)
+            assert live.sequel is None
+
+
+async def left(live: LiveStory) -> None:
+    """Returns once the story is followed no more."""
+    async with asyncio.timeout(10):
+        while live.end is None:
+            await live.change().wait()
+    assert live.end is End.LEFT
 
 
 async def test_all_stories_and_runs_are_in_one_call() -> None:
@@ -235,7 +282,7 @@ async def test_a_story_that_no_run_holds_is_adopted_where_there_is_room() -> Non
     async with following(storage, runs) as stories:
         with stories.watched(record("s")):
             await storage.calls(2)
-            runs.full = True
+            runs.room = 0
             await storage.calls(len(storage.asked) + 2)
     assert runs.adopted == ["s"]
     assert storage.asked[0][0].state == common_pb2.STORY_STATE_UNSPECIFIED

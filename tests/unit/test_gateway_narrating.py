@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +15,7 @@ from gateway.ledger import Ledger
 from gateway.live_story import LiveStory
 from gateway.narrating import MAX_RESTARTS, Narrator
 from gateway.settings import GatewaySettings
+from servicekit.context import RequestContext, bound
 from servicekit.errors import DomainError
 from servicekit.status import to_status
 from tale.common.v1 import common_pb2
@@ -42,6 +43,13 @@ def segment(index: int) -> common_pb2.Segment:
     return it
 
 
+@pytest.fixture(autouse=True)
+def _context() -> Iterator[None]:
+    """Calls carry a request id and an owner."""
+    with bound(RequestContext(request_id="r", owner="o")):
+        yield
+
+
 class Voice:
     """Plays the voice service. `script` makes the responses of a call from its config; they end with OK, or raise."""
 
@@ -49,7 +57,7 @@ class Voice:
         self.script = script
         self.calls: list[Call] = []
 
-    def synthesize(self, *, timeout: float) -> "Call":
+    def SynthesizeSpeech(self, *, timeout: float, **_: Any) -> "Call":  # noqa: N802
         assert timeout > 0
         self.calls.append(Call(self.script))
         return self.calls[-1]
@@ -108,7 +116,9 @@ class Storage:
             raise refusal
         self.checkpoints.append(checkpoint)
 
-    async def finish_audio(self, request: storage_pb2.FinishAudioRequest, *, timeout: float) -> None:
+    async def FinishAudio(  # noqa: N802
+        self, request: storage_pb2.FinishAudioRequest, *, timeout: float, **_: Any
+    ) -> None:
         assert timeout > 0
         self.finished.append(request.audio_id)
         if self.finishes and (failure := self.finishes.pop(0)) is not None:
@@ -143,9 +153,9 @@ class Scene:
         self.voice = Voice(self.script)
         self.ledger = Ledger()
         lease = Lease("s", 1, seconds=60, since=time.monotonic(), clock=time.monotonic)
-        siblings: Any = SimpleNamespace(storage=self.storage, voice=self.voice)
+        peers: Any = SimpleNamespace(storage=self.storage, voice=self.voice)
         checkpointer: Any = self.storage
-        self.desk = Desk(self.record, lease, self.live, self.ledger, siblings, checkpointer, GatewaySettings())
+        self.desk = Desk(self.record, lease, self.live, self.ledger, peers, checkpointer, GatewaySettings())
         return self
 
     async def narrate(self) -> None:
@@ -314,6 +324,33 @@ async def test_a_summary_that_is_not_of_the_manifest_is_not_believed(wrong: dict
     (leg,) = [line for line in scene.ledger.take_unkept() if line.kind == common_pb2.ATTEMPT_KIND_NARRATION_LEG]
     assert leg.outcome == common_pb2.ATTEMPT_OUTCOME_FAILED
     assert leg.reason == "STREAM_BROKEN"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (grpc.StatusCode.FAILED_PRECONDITION, "UPSTREAM_REFUSED"),
+        (grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED"),
+        (grpc.StatusCode.NOT_FOUND, "VOICE_NOT_FOUND"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
+    ],
+)
+@pytest.mark.parametrize("before", [0, 2])
+async def test_a_refusal_is_not_repeated(code: grpc.StatusCode, reason: str, before: int) -> None:
+    """Neither at the beginning nor after segments: what was refused is refused again."""
+
+    async def script(config: voice_pb2.SpeechConfig) -> AsyncIterator[Response]:
+        async for response in whole(config):
+            if response.segment.index == before:
+                raise refused(code, reason)
+            yield response
+
+    scene = Scene(script).begin()
+    with pytest.raises(DomainError, match=reason):
+        await scene.narrate()
+    assert len(scene.voice.calls) == 1
+    (attempt,) = [line for line in scene.ledger.take_unkept() if line.kind == common_pb2.ATTEMPT_KIND_NARRATION_LEG]
+    assert (attempt.outcome, attempt.reason) == (common_pb2.ATTEMPT_OUTCOME_FAILED, reason)
 
 
 async def test_a_call_that_was_never_taken_up_does_not_count_as_an_answer() -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.stream import read_alive, read_owed
+from gateway.stream import read_alive
 
 
 async def silent(*first: int) -> AsyncIterator[int]:
@@ -40,11 +40,11 @@ async def test_silence_is_right_while_nothing_is_owed() -> None:
             may.set()
         return False
 
-    assert [1] == [each async for each in read_owed(later(may), idle_seconds=0.01, owing=owing)]
+    assert [1] == [each async for each in read_alive(later(may), idle_seconds=0.01, owing=owing)]
     assert 3 <= asked
 
 
 async def test_silence_is_wrong_once_something_is_owed() -> None:
     """Then it ends as any other."""
     with pytest.raises(TimeoutError):
-        await anext(read_owed(silent(), idle_seconds=0.01, owing=lambda: True))
+        await anext(read_alive(silent(), idle_seconds=0.01, owing=lambda: True))

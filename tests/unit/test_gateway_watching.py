@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from gateway.cursor import Cursor
 from gateway.followed import FollowedStories
 from gateway.live_story import End, LiveStory
 from gateway.watching import Sources, Watching
+from servicekit.context import RequestContext, bound
 from servicekit.errors import DomainError, not_found
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
@@ -20,6 +21,13 @@ from tale.storage.v1 import storage_pb2
 WRITING, READY = common_pb2.STORY_STATE_WRITING, common_pb2.STORY_STATE_READY
 DATA = {name: random.Random(name).randbytes(300) for name in ("a", "b")}
 Response = gateway_pb2.WatchStoryResponse
+
+
+@pytest.fixture(autouse=True)
+def _context() -> Iterator[None]:
+    """Calls carry a request id and an owner."""
+    with bound(RequestContext(request_id="r", owner="o")):
+        yield
 
 
 class House:
@@ -32,6 +40,7 @@ class House:
         self.hold: asyncio.Event | None = None
         self.reading = asyncio.Event()
         self.adopted: list[str] = []
+        self.followed = FollowedStories()
 
     def live(self, story_id: str, *, owner: str) -> LiveStory | None:
         assert (story_id, owner) == ("s", "o")
@@ -43,14 +52,13 @@ class House:
     async def adopt(self, story_ids: list[str]) -> None:
         self.adopted += story_ids
 
-    async def get_story(self, story_id: str, *, view: int) -> storage_pb2.StoryRecord:
-        del story_id, view
-        return self.records.pop(0) if len(self.records) > 1 else self.records[0]
+    async def GetStory(  # noqa: N802
+        self, request: storage_pb2.GetStoryRequest, **_: Any
+    ) -> storage_pb2.GetStoryResponse:
+        del request
+        return storage_pb2.GetStoryResponse(record=self.records.pop(0) if len(self.records) > 1 else self.records[0])
 
-    async def read(
-        self, request: storage_pb2.ReadAudioRequest, *, timeout: float | None
-    ) -> AsyncGenerator[storage_pb2.ReadAudioResponse, None]:
-        del timeout
+    async def read(self, request: storage_pb2.ReadAudioRequest) -> AsyncGenerator[storage_pb2.ReadAudioResponse, None]:
         self.reading.set()
         if self.hold is not None:
             await self.hold.wait()
@@ -62,9 +70,9 @@ class House:
 
     def watch(self, *, heartbeat: float = 60.0, **position: Any) -> AsyncIterator[Response]:
         """A watcher with audio."""
-        cursor = Cursor(Response, "s", **{"text_offset": 0, "audio_id": "", "audio_offset": 0, **position})
+        cursor = Cursor(Response, "s", gateway_pb2.WatchStoryRequest(**position))
         house: Any = self
-        sources = Sources(house, house, FollowedStories(), house, AudioBuffer(self), heartbeat)
+        sources = Sources(house, house, self.followed, house, AudioBuffer(house), heartbeat)
         return Watching(cursor, sources, owner="o", include_audio=True).responses()
 
 
@@ -258,3 +266,18 @@ async def test_a_story_that_no_run_holds_is_adopted_at_once() -> None:
     responses = house.watch()
     assert (await anext(responses)).event.state.state == WRITING
     assert house.adopted == ["s"]
+
+
+async def test_a_followed_story_is_shown_to_its_end_as_it_was_read_for_all() -> None:
+    """No watcher reads it once more."""
+    house = House()
+    followed = storage_pb2.StoryRecord(story=common_pb2.Story(id="s", state=WRITING))
+    followed.run.lease_expire_time.GetCurrentTime()
+    house.records = [followed]
+    responses, listener = house.watch(), Listener()
+    listener.see((await anext(responses)).event)
+    house.records = []
+    house.followed.release("s", LiveStory.ended(ended("a")))
+    await listener.listen(responses)
+    assert listener.heard == DATA["a"]
+    assert listener.done is not None

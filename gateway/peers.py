@@ -1,0 +1,80 @@
+"""The other services as the gateway calls them: their stubs, and one call with its deadline and repeats."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+
+import grpc
+from tenacity import AsyncRetrying, retry_if_exception, stop_before_delay, wait_random_exponential
+
+from servicekit.channel import call_metadata
+from servicekit.errors import unavailable
+from servicekit.status import connection_broke
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+
+if TYPE_CHECKING:
+    from tale.storage.v1 import storage_pb2_grpc
+    from tale.story.v1 import story_pb2_grpc
+    from tale.voice.v1 import voice_pb2_grpc
+
+CALL_SECONDS: Final = 10.0
+"""Deadline of a unary call, in seconds, unless another is given."""
+
+# Asyncio stubs have types of their own in the type stubs alone.
+StorageStub: TypeAlias = "storage_pb2_grpc.StorageServiceAsyncStub"
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """All that the gateway calls. Unary methods are called with `ask`."""
+
+    storage: StorageStub
+    story: "story_pb2_grpc.StoryServiceAsyncStub"
+    voice: "voice_pb2_grpc.VoiceServiceAsyncStub"
+
+
+async def ask(
+    call: "grpc.aio.UnaryUnaryMultiCallable[Q, A]",
+    request: Q,
+    *,
+    timeout: float = CALL_SECONDS,
+    repeatable: bool = False,
+) -> A:
+    """The answer of a unary method within `timeout` seconds.
+
+    A `repeatable` call waits for a service that is starting, and is repeated when the connection breaks. Raises
+    `grpc.aio.AioRpcError`, or DomainError UNAVAILABLE / UPSTREAM_UNAVAILABLE where no answer came in time.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    attempts = AsyncRetrying(
+        retry=retry_if_exception(
+            lambda error: repeatable and isinstance(error, grpc.aio.AioRpcError) and connection_broke(error)
+        ),
+        wait=wait_random_exponential(multiplier=0.05, max=1.0),
+        stop=stop_before_delay(timeout),
+        reraise=True,
+    )
+    try:
+        async for attempt in attempts:
+            with attempt:
+                left = max(0.0, deadline - loop.time())
+                return await call(request, timeout=left, metadata=call_metadata(), wait_for_ready=repeatable)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise unavailable("UPSTREAM_UNAVAILABLE", "A service that this call needs does not answer.") from error
+        raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+async def read_story(
+    storage: StorageStub, story_id: str, *, full: bool = False, timeout: float = CALL_SECONDS
+) -> storage_pb2.StoryRecord:
+    """The record of a story of the present owner; its segments, attempts and raw responses only where `full`."""
+    view = common_pb2.STORY_VIEW_FULL if full else common_pb2.STORY_VIEW_BASIC
+    request = storage_pb2.GetStoryRequest(story_id=story_id, view=view)
+    return (await ask(storage.GetStory, request, timeout=timeout, repeatable=True)).record
