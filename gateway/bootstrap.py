@@ -46,7 +46,7 @@ def build(settings: GatewaySettings) -> GatewayApp:
         reader,
         System(asking, targets=targets),
     )
-    open_door = not is_loopback(settings.listen)
+    warning = "Every caller that reaches this address can use the gateway: there is no authentication."
     return GatewayApp(
         servicer,
         ForwardingHandler(storage=storage, voice=voice, story=story),
@@ -54,7 +54,5 @@ def build(settings: GatewaySettings) -> GatewayApp:
         (checkpointer.run, claimer.run, follower.run),
         buffer,
         (storage, story, voice, *asking.values()),
-        warnings=("Every caller that reaches this address can use the gateway: there is no authentication.",)
-        if open_door
-        else (),
+        warnings=() if is_loopback(settings.listen) else (warning,),
     )

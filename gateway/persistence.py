@@ -53,8 +53,8 @@ class Failure:
         return self.error.reason
 
 
-def classify(error: grpc.aio.AioRpcError | DomainError | TimeoutError) -> Failure:
-    """Distinguishes a service that cannot be reached from one that refuses."""
+def classify(error: grpc.aio.AioRpcError | DomainError | TimeoutError, *, provider: bool = False) -> Failure:
+    """Distinguishes a service that cannot be reached from one that refuses; `provider`: one that calls providers."""
     if isinstance(error, TimeoutError):
         return Failure(FailureKind.TRANSIENT, unavailable("UPSTREAM_UNAVAILABLE", "A service fell silent."))
     known = from_rpc_error(error) if isinstance(error, grpc.aio.AioRpcError) else error
@@ -64,8 +64,8 @@ def classify(error: grpc.aio.AioRpcError | DomainError | TimeoutError) -> Failur
         if known.code is grpc.StatusCode.CANCELLED:
             # gRPC's server cancels a call that its application does not take up for long: it is overloaded.
             return Failure(FailureKind.UNREACHABLE, unavailable("UPSTREAM_UNAVAILABLE", "A service is overloaded."))
-    # A quota is used up until it is paid for or renewed.
-    passing = known.code in _PASSING and known.reason != "QUOTA_EXCEEDED"
+    # A provider's quota is used up until it is paid for or renewed; a full store may have room soon.
+    passing = known.code in _PASSING and not (provider and known.reason == "QUOTA_EXCEEDED")
     return Failure(FailureKind.TRANSIENT if passing else FailureKind.PERMANENT, known)
 
 

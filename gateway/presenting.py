@@ -13,6 +13,9 @@ MAX_BYTES: Final = 1_000_000
 _MENDS: Final = {
     "LANGUAGE_UNSUPPORTED": "Ask for a language that is named here, or give the story service a model that writes it.",
     "INVALID_CONFIGURATION": "Set what is named here and ask again.",
+    "QUOTA_EXCEEDED": "Raise the quota at the provider, or ask for another provider.",
+    "UPSTREAM_REFUSED": "Ask for another provider, voice or model.",
+    "UPSTREAM_UNSUPPORTED": "Ask for another provider, voice or model.",
     "UPSTREAM_AUTH": "Check the provider's key and ask again.",
     "MODEL_NOT_FOUND": "Ask for a model that ListModels names.",
     "PROVIDER_NOT_FOUND": "Ask for a provider that ListProviders names.",

@@ -70,7 +70,7 @@ class Writer:
             try:
                 await self._leg(leg_id)
             except PEER_ERRORS as error:
-                failure = classify(error)
+                failure = classify(error, provider=True)
                 ledger.end_leg(leg_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.reason)
                 log.warning("writing_leg_failed", story_id=live.story_id, reason=failure.reason)
                 if before != (live.title, len(live.text)):

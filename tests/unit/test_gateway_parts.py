@@ -113,6 +113,13 @@ def test_a_sibling_that_is_away_is_told_from_one_that_answers_no() -> None:
     assert FailureKind.PERMANENT is classify(refused(grpc.StatusCode.FAILED_PRECONDITION, no)).kind
 
 
+def test_a_used_up_quota_is_final_at_a_provider_only() -> None:
+    """A store that is full may have room soon."""
+    error = DomainError(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED", "None left.")
+    assert FailureKind.PERMANENT is classify(error, provider=True).kind
+    assert FailureKind.TRANSIENT is classify(error).kind
+
+
 async def test_persistence_ends_with_the_error_that_was_last() -> None:
     """A no is final at once; a "not now" after three more tries; an absence after the time set."""
     error = DomainError(grpc.StatusCode.UNAVAILABLE, "X", "x", retry_after=0.0)
