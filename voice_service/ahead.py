@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
+CHARACTERS_PER_SECOND: Final = 13
+"""Of a voice at its own pace; espeak-ng and most others read 13 to 16."""
 _UNIT: Final = 64 * 1024
 """Bytes that are counted as one."""
 

@@ -10,8 +10,8 @@ import structlog
 from servicekit.app import AppBase, Description
 from tale.common.v1 import status_pb2
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
-from voice_service.catalogue_responses import provider_status
 from voice_service.registry import EMBEDDED
+from voice_service.responses import provider_status
 from voice_service.speaker import BRING_REAL_VOICE
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from servicekit.metrics import Metrics
     from servicekit.resilience.manager import BreakerManager
-    from voice_service.account import AccountWatch
     from voice_service.catalogue import ProviderFacts, VoiceCatalogue
     from voice_service.ports import VoiceProvider
+    from voice_service.prober import AccountWatch
     from voice_service.servicer import VoiceServicer
     from voice_service.synthesize import SegmentSynthesizer
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from voice_service.audio.container import container_of
-from voice_service.audio.opus import HEADER_PAGES, page_count
-from voice_service.messages import Chunk, SpokenSegment
-from voice_service.ports import Codec
+from voice_service.audio.container import Position, lay_out
+from voice_service.messages import Chunk, SpokenSegment, Summary
+from voice_service.registry import EMBEDDED
 from voice_service.segments.ports import NO_WORDS, SegmentMissingError, Words, store_unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from voice_service.intake import TextSegment
-    from voice_service.messages import NarrationRequest
+    from voice_service.messages import CallMade, NarrationRequest, Spoken
     from voice_service.segments.ports import SegmentStore, StoredSegment
-    from voice_service.spoken import Spoken
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,68 +34,79 @@ class Placed:
 
 
 class Assembly:
-    """The audio so far: `size` in bytes, `samples` of `sample_rate`, the story's.
+    """The narration so far: its segments one after the other, and what was called for them.
 
     Where the bytes depend on the place in the file (pages of Ogg, the header of WAV), those of the place are stored as
     a segment of their own, so that a file is its segments one after the other.
     """
 
     def __init__(self, request: NarrationRequest, store: SegmentStore, *, deadline: float | None = None) -> None:
-        self._container = container_of(request.story_format)
-        self._codec = request.story_format.codec
         self._store = store
         self._request = request
+        self._format = request.story_format
         self._deadline = deadline
-        self._pages = HEADER_PAGES
-        self.sample_rate = request.story_format.sample_rate
-        self.size = 0
-        self.samples = 0
+        self._end = Position()
+        self._providers: Counter[str] = Counter()
+        self._cached = 0
+        self._characters = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the audio so far."""
+        return self._end.size
 
     def resume(self, before: SpokenSegment) -> None:
         """Goes behind a segment that the caller has."""
-        self._container.skip(before.samples)
-        self._go_on(before.audio_end, before.samples)
+        self._go_on(before, cached=True)
+
+    def called(self, call: CallMade) -> CallMade:
+        """Counts the characters of a call, and returns it."""
+        self._characters += call.record.characters
+        return call
 
     async def place(self, text: TextSegment, spoken: Spoken) -> Placed:
         """Puts a segment at the end. Raises DomainError."""
         segment, audio = spoken.segment, spoken.audio
-        place = self._place(last=text.last)
-        if place:
+        if place := self._end.dependence(self._format.codec, last=text.last):
             segment, audio = await self._placed(segment, audio, place, last=text.last)
         placed = SpokenSegment(
             index=text.index,
             text_start=text.start,
             text_end=text.end,
-            audio_start=self.size,
-            audio_end=self.size + segment.size,
+            audio_start=self._end.size,
+            audio_end=self._end.size + segment.size,
             key=segment.key,
             provider=segment.provider,
             voice_id=segment.voice_id,
             model_id=segment.model_id,
             sha256=segment.sha256,
-            start=self.samples,
+            start=self._end.samples,
             samples=segment.samples,
-            sample_rate=self.sample_rate,
+            sample_rate=self._format.sample_rate,
             cached=spoken.cached,
             words=self._words(text, segment.words) if self._request.word_timings else NO_WORDS,
         )
-        self._go_on(placed.audio_end, segment.samples)
+        self._go_on(placed, cached=spoken.cached)
         return Placed(placed, b"" if audio is None or self._request.stored else audio)
 
-    def _go_on(self, size: int, samples: int) -> None:
-        self.size = size
-        self.samples += samples
-        self._pages += page_count(samples)
+    def summary(self) -> Summary:
+        """Returns the summary, once all segments are placed."""
+        return Summary(
+            audio_id=self._request.audio_id,
+            size=self._end.size,
+            samples=self._end.samples,
+            sample_rate=self._format.sample_rate,
+            segments=self._providers.total(),
+            cached_segments=self._cached,
+            characters=self._characters,
+            embedded=EMBEDDED in self._providers,
+            providers=dict(self._providers),
+        )
 
-    def _place(self, *, last: bool) -> str:
-        """Names what the bytes of the next segment depend on beside the segment; "" where that is nothing."""
-        match self._codec:
-            case Codec.MP3:
-                return ""
-            case Codec.WAV:
-                return "" if self.size else "header"
-            case Codec.OPUS:
-                return f"page {self._pages} sample {self.samples}{' last' if last else ''}"
+    def _go_on(self, segment: SpokenSegment, *, cached: bool) -> None:
+        self._end.go_on(segment.audio_end, segment.samples)
+        self._providers[segment.provider] += 1
+        self._cached += cached
 
     async def _placed(
         self, segment: StoredSegment, audio: bytes | None, place: str, *, last: bool
@@ -107,19 +117,18 @@ class Assembly:
         if audio is None:
             found = (await self._store.find([key], story_id)).get(key)
             if found is not None:
-                self._container.skip(segment.samples)
                 return found, None
             try:
                 audio = await self._store.read(segment.key)
             except SegmentMissingError as error:
                 raise store_unavailable("The segment store has lost a segment.") from error
-        laid = self._container.lay(audio, segment.samples, last=last)
+        laid = lay_out(audio, self._format, self._end, last=last)
         made = replace(segment, key=key, size=len(laid), sha256=hashlib.sha256(laid).digest())
         return await self._store.put(made, laid, story_id, deadline=self._deadline), laid
 
     def _words(self, text: TextSegment, words: Words) -> Words:
         """Returns the words by their place in the content and in the audio."""
-        began = self.samples * 1_000_000 // self.sample_rate
+        began = self._end.samples * 1_000_000 // self._format.sample_rate
         starts: list[int] = []
         ends: list[int] = []
         heard: list[int] = []

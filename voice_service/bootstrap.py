@@ -11,11 +11,10 @@ from servicekit.resilience.breaker import BreakerConfig
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryPolicy
 from servicekit.settings import ConfigurationError
-from voice_service.account import AccountWatch
 from voice_service.ahead import AudioBudget, WorkAhead
 from voice_service.app import VoiceApp
 from voice_service.audio.encoder import AudioEncoder
-from voice_service.audio.finish import SegmentFinisher
+from voice_service.audio.verify import SegmentFinisher
 from voice_service.calls import ProviderCalls
 from voice_service.catalogue import VoiceCatalogue
 from voice_service.collect import Timers
@@ -23,7 +22,7 @@ from voice_service.gates import Allowance, ProviderGates
 from voice_service.language import LanguageDetector
 from voice_service.metrics import VoiceMetrics
 from voice_service.narration import Narration, NarrationPolicy
-from voice_service.prober import Prober
+from voice_service.prober import AccountWatch, Prober
 from voice_service.providers import ANNOUNCED, make_providers, offline_workers
 from voice_service.registry import EMBEDDED, Announced, ProviderRegistry
 from voice_service.segments.memory import MemorySegments
@@ -31,9 +30,8 @@ from voice_service.segments.remote import RemoteSegments
 from voice_service.servicer import VoiceServicer
 from voice_service.synthesize import SegmentSynthesizer
 from voice_service.transcribe_servicer import TranscribeHandler
-from voice_service.transcription.config import transcription_config
 from voice_service.transcription.guarded import GuardedTranscriber
-from voice_service.transcription.openai_transcriber import OpenAITranscriber
+from voice_service.transcription.openai_transcriber import OpenAITranscriber, transcription_config
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -42,7 +40,7 @@ if TYPE_CHECKING:
     from voice_service.ports import ProviderMetadata, VoiceProvider
     from voice_service.segments.ports import SegmentStore
     from voice_service.settings import VoiceServiceSettings
-    from voice_service.transcription.config import TranscriptionConfig
+    from voice_service.transcription.openai_transcriber import TranscriptionConfig
     from voice_service.transcription.ports import Transcriber
 
 _MAX_FLIGHTS: Final = 4_096

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from servicekit.failures import log_defect
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
+from voice_service.ahead import CHARACTERS_PER_SECOND
+from voice_service.audio.verify import ImplausibleError
 from voice_service.collect import collect
-from voice_service.implausible import ImplausibleError
-from voice_service.ledger import CallOutcome, OpenCall
+from voice_service.ledger import CallOutcome, CallRecord
 from voice_service.metrics import SUCCESS
-from voice_service.ports import CHARACTERS_PER_SECOND, MP3_44100_128, NativeFormat
+from voice_service.ports import MP3_44100_128, NativeFormat
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -23,11 +24,10 @@ if TYPE_CHECKING:
     from servicekit.resilience.retry import RetryPolicy
     from voice_service.ahead import AudioBudget
     from voice_service.audio.encoder import Sound
-    from voice_service.audio.finish import SegmentFinisher
+    from voice_service.audio.verify import SegmentFinisher
     from voice_service.collect import Timers
     from voice_service.flight import Flight
     from voice_service.gates import Gate, ProviderGates
-    from voice_service.ledger import CallRecord
     from voice_service.metrics import VoiceMetrics
     from voice_service.ports import SegmentRequest, StoryFormat, VoiceProvider, WordTiming
     from voice_service.prober import Prober
@@ -198,10 +198,10 @@ class ProviderCalls:
         def answered() -> None:
             passage.answered()
             attempt.answered(request)
-            self._metrics.first_byte(metadata.name, (time.time_ns() - call.started_ns) / 1e9)
+            self._metrics.first_byte(metadata.name, call.seconds())
 
         attempt.sent(request)
-        with self._booked(order, attempt.calls) as call:
+        with self._recorded(order, attempt.calls) as call:
             with _typed(ProviderErrorKind.TRANSPORT, "the call failed", metadata.name):
                 got = await collect(order.provider, request, self._timers, on_facts=call.note, on_first_byte=answered)
             # Encoding needs no slot of the provider's.
@@ -217,42 +217,36 @@ class ProviderCalls:
         return Delivery(sound, got.words)
 
     @contextmanager
-    def _booked(self, order: Order, calls: list[CallRecord]) -> Iterator[OpenCall]:
-        """Write the call into the books, however it ends."""
+    def _recorded(self, order: Order, calls: list[CallRecord]) -> Iterator[CallRecord]:
+        """Records the call, however it ends."""
         metadata, request = order.provider.metadata, order.request
-        call = OpenCall(
+        call = CallRecord(
             provider=metadata.name,
             voice_id=request.voice_id,
             model_id=request.model_id,
             characters=len(request.text),
-            paid=metadata.paid,
+            cost_known=not metadata.paid,
         )
-        began, status = time.monotonic(), 0
-        outcome, reason = CallOutcome.CANCELLED, ProviderErrorKind.CANCELLED.value
         try:
             yield call
-            outcome, reason = CallOutcome.SUCCEEDED, ""
+            call.outcome, call.reason = CallOutcome.SUCCEEDED, ""
         except ProviderError as error:
-            outcome, reason, status = CallOutcome.FAILED, error.kind.value, error.status
-            call.request_id = call.request_id or error.request_id
+            call.failed(error)
             raise
         finally:
-            record = call.ended(outcome, reason)
-            calls.append(record)
-            self._tell(record, status, time.monotonic() - began)
-
-    def _tell(self, record: CallRecord, http_status: int, seconds: float) -> None:
-        self._metrics.call_ended(
-            record.provider,
-            ENDPOINT,
-            record.reason or SUCCESS,
-            seconds,
-            request_id=record.request_id,
-            model=record.model_id,
-            voice=record.voice_id,
-            http_status=str(http_status or ""),
-        )
-        self._metrics.characters(record.provider, record.characters)
+            call.ended_ns = max(call.started_ns, time.time_ns())
+            calls.append(call)
+            self._metrics.call_ended(
+                call.provider,
+                ENDPOINT,
+                call.reason or SUCCESS,
+                call.seconds(),
+                request_id=call.request_id,
+                model=call.model_id,
+                voice=call.voice_id,
+                http_status=str(call.http_status or ""),
+            )
+            self._metrics.characters(call.provider, call.characters)
 
 
 def _estimated_bytes(order: Order) -> float:

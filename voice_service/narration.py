@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from servicekit.errors import DomainError
+from voice_service.ahead import CHARACTERS_PER_SECOND
 from voice_service.assembly import Assembly
 from voice_service.first_speaker import FirstSpeaker
 from voice_service.intake import TextIntake, text_too_long
-from voice_service.messages import CallMade, Header, VoiceChoice
+from voice_service.messages import CallMade, Header, SpeechError, VoiceChoice
 from voice_service.outcome import empty_text, handed_over, segment_lost, speech_failed
 from voice_service.pipeline import SegmentPipeline
-from voice_service.ports import CHARACTERS_PER_SECOND
 from voice_service.registry import EMBEDDED
 from voice_service.speaker import SpeakerChain, choose
-from voice_service.spoken import SpeechError
-from voice_service.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -92,7 +90,6 @@ class Narration:
             request, intake=self._intake, synthesizer=synthesizer, ahead=ahead, deadline=deadline
         )
         self._assembly = Assembly(request, store, deadline=deadline)
-        self._tally = Tally()
         self._provider = ""
 
     @property
@@ -123,7 +120,7 @@ class Narration:
                 async with aclosing(self._narrate(chain, speaker)) as events:
                     async for event in events:
                         yield event
-            yield self._tally.summary(self._request.audio_id, self._assembly)
+            yield self._assembly.summary()
         finally:
             await self._stop(reading)
 
@@ -169,10 +166,10 @@ class Narration:
         except Exception:
             await self._pipeline.give_up()
             for late in self._pipeline.late:
-                yield self._tally.call(late)
+                yield self._assembly.called(late)
             raise
         for late in self._pipeline.late:
-            yield self._tally.call(late)
+            yield self._assembly.called(late)
 
     async def _resume(self) -> None:
         """Goes behind the segments that the caller has. Raises SEGMENT_LOST where the text is cut otherwise."""
@@ -184,7 +181,6 @@ class Narration:
                 raise segment_lost(before.index, "does not fit this text")
             self._intake.next()
             self._assembly.resume(before)
-            self._tally.segment(before.provider, cached=True)
 
     async def _segments(self, chain: SpeakerChain, speaker: Speaker) -> AsyncGenerator[Event, None]:
         tried: list[ProviderError] = []
@@ -193,7 +189,7 @@ class Narration:
                 spoken = job.task.result()
             except SpeechError as failure:
                 for call in failure.calls:
-                    yield self._tally.call(CallMade(job.segment.index, call))
+                    yield self._assembly.called(CallMade(job.segment.index, call))
                 if isinstance(failure.error, DomainError):
                     raise failure.error from failure
                 tried.append(failure.error)
@@ -204,13 +200,12 @@ class Narration:
                 yield warning
                 continue
             for call in spoken.calls:
-                yield self._tally.call(CallMade(job.segment.index, call))
+                yield self._assembly.called(CallMade(job.segment.index, call))
             # The next ones are made while this one is sent.
             self._pipeline.fill(speaker)
             placed = await self._assembly.place(job.segment, spoken)
             # A caller that is slow to take its audio holds it once: chunks are cut as they leave.
             del job, spoken
-            self._tally.segment(placed.segment.provider, cached=placed.segment.cached)
             if self._assembly.size > self._max_audio_bytes:
                 raise text_too_long(self._most_characters)
             yield placed.segment

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from voice_service.calls import Order
-from voice_service.messages import CallMade
+from voice_service.flight import Turn
+from voice_service.messages import AudioNeed, CallMade, SpeechError
 from voice_service.ports import Codec
-from voice_service.spoken import AudioNeed, SpeechError
-from voice_service.turns import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +18,8 @@ if TYPE_CHECKING:
     from voice_service.ahead import WorkAhead
     from voice_service.intake import TextIntake, TextSegment
     from voice_service.ledger import CallRecord
-    from voice_service.messages import NarrationRequest
+    from voice_service.messages import NarrationRequest, Spoken
     from voice_service.speaker import Speaker
-    from voice_service.spoken import Spoken
     from voice_service.synthesize import SegmentSynthesizer
 
 

@@ -10,10 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
 
-CHARACTERS_PER_SECOND: Final = 13
-"""Of a voice at its own pace; espeak-ng and most others read 13 to 16."""
-
-
 class Codec(StrEnum):
     """How the sound of a story is coded."""
 

@@ -1,4 +1,7 @@
-"""Finds out when a provider whose circuit is open is well again, without a word of anybody's story."""
+"""Asks providers in the background: whether one whose circuit is open is well again, and what their plans have left.
+
+No question carries a word of a story.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,19 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 from servicekit.failures import log_defect
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
-from voice_service.ports import AudioChunk, Probing, SegmentRequest
+from voice_service.ports import AudioChunk, Metered, Probing, SegmentRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from voice_service.gates import ProviderGates
     from voice_service.metrics import VoiceMetrics
     from voice_service.ports import VoiceProvider
+
 
 _SECONDS: Final = 10.0
 _SHORTEST_WAIT: Final = 0.01
@@ -95,3 +103,44 @@ async def _say_a_word(provider: VoiceProvider) -> None:
             if isinstance(item, AudioChunk) and item.data:
                 return
     raise ProviderError(ProviderErrorKind.TRUNCATED, "it says nothing", provider=metadata.name)
+
+
+_log: Final = structlog.stdlib.get_logger(__name__)
+
+_TIMEOUT: Final = 10.0
+
+
+class AccountWatch:
+    """Asks each provider that tells, every `interval` seconds; nobody waits for the answer."""
+
+    def __init__(self, providers: Sequence[VoiceProvider], metrics: VoiceMetrics, interval: float) -> None:
+        self._providers = [each for each in providers if isinstance(each, Metered)]
+        self._names = [each.metadata.name for each in providers if isinstance(each, Metered)]
+        self._metrics = metrics
+        self._interval = interval
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin, where there is anybody to ask."""
+        if self._providers:
+            self._task = asyncio.create_task(self._watch(), name="account watch")
+
+    async def aclose(self) -> None:
+        """Stop asking."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _watch(self) -> None:
+        while True:
+            for name, provider in zip(self._names, self._providers, strict=True):
+                await self._ask(name, provider)
+            await asyncio.sleep(self._interval)
+
+    async def _ask(self, name: str, provider: Metered) -> None:
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                self._metrics.remaining(name, await provider.remaining_characters())
+        except (ProviderError, TimeoutError) as error:
+            kind = error.kind.value if isinstance(error, ProviderError) else "timeout"
+            _log.info("what the plan has left is not known", provider=name, kind=kind)

@@ -1,9 +1,17 @@
-"""The providers that the settings name, not yet opened."""
+"""The providers that the settings name, and those that others bring, not yet opened.
+
+Others bring them as entry points of the group `tale.voice_providers`. An entry point names a factory:
+`factory(environment) -> VoiceProvider`, `environment` being the process's variables. It is quick and opens nothing;
+where a variable is missing it raises ValueError with the remedy ("set ACME_KEY").
+"""
 
 from __future__ import annotations
 
 import os
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from servicekit.endpoints import check_base_url
 from servicekit.secrets import SecretSource
@@ -13,7 +21,6 @@ from voice_service.elevenlabs.config import ElevenLabsConfig
 from voice_service.elevenlabs.provider import ElevenLabsProvider
 from voice_service.mock.provider import MockVoiceProvider
 from voice_service.offline.provider import OfflineVoiceProvider
-from voice_service.plugins import load_plugins
 from voice_service.ports import VoiceSettings
 from voice_service.registry import Announced
 from voice_service.speech.config import NAME as SPEECH
@@ -22,11 +29,13 @@ from voice_service.speech.declared import check_extra, read_speech_providers
 from voice_service.speech.provider import SpeechProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from importlib.metadata import EntryPoint
 
     from voice_service.metrics import VoiceMetrics
     from voice_service.ports import VoiceProvider
     from voice_service.settings import VoiceServiceSettings
+
 
 ANNOUNCED: Final = (
     Announced(ELEVENLABS, "ElevenLabs", "set ELEVENLABS_API_KEY to a key of ElevenLabs"),
@@ -121,3 +130,43 @@ def _address(variable: str, url: str, settings: VoiceServiceSettings) -> str:
         return check_base_url(url, allow_plain_http=settings.upstream_allow_plain_http)
     except ValueError as error:
         raise ConfigurationError(f"{variable} {error}") from None
+
+
+GROUP: Final = "tale.voice_providers"
+
+_log: Final = structlog.stdlib.get_logger(__name__)
+
+
+def load_plugins(
+    environment: Mapping[str, str], found: Iterable[EntryPoint] | None = None
+) -> list[VoiceProvider | Announced]:
+    """Make every provider that an installed package brings; one that can not be made is announced with the reason.
+
+    The entry point's name is the provider's: one whose metadata says another is announced as wrong.
+    """
+    made: list[VoiceProvider | Announced] = []
+    for entry in sorted(entry_points(group=GROUP) if found is None else found, key=lambda entry: entry.name):
+        provider = _make(entry, environment)
+        if isinstance(provider, Announced):
+            _log.warning("voice provider can not be used", provider=entry.name, why=provider.reason)
+        made.append(provider)
+    return made
+
+
+def _make(entry: EntryPoint, environment: Mapping[str, str]) -> VoiceProvider | Announced:
+    try:
+        factory = entry.load()
+    except Exception as error:  # noqa: BLE001 - whatever a stranger's module does, the service runs without it
+        return Announced(
+            entry.name, entry.name, f"{entry.value} can not be loaded ({type(error).__name__})", is_set=True
+        )
+    try:
+        provider: VoiceProvider = factory(environment)
+        name = provider.metadata.name
+    except ValueError as error:
+        return Announced(entry.name, entry.name, str(error))
+    except Exception as error:  # noqa: BLE001 - likewise
+        return Announced(entry.name, entry.name, f"{entry.value} failed ({type(error).__name__})", is_set=True)
+    if name != entry.name:
+        return Announced(entry.name, entry.name, f"its metadata say {name}, its entry point {entry.name}", is_set=True)
+    return provider

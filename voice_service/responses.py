@@ -1,4 +1,4 @@
-"""Events of a narration as messages of the wire."""
+"""Events of a narration, providers and voices as messages of the wire."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from tale.common.v1 import common_pb2
+from tale.common.v1 import common_pb2, status_pb2
 from tale.voice.v1 import voice_pb2
 from voice_service.ledger import CallOutcome
 from voice_service.messages import CallMade, Chunk, Header, SpokenSegment, Summary, Warned
 from voice_service.ports import Codec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from voice_service.catalogue import ProviderFacts, VoicePage
     from voice_service.messages import Event
     from voice_service.segments.ports import Words
+
 
 _OUTCOMES: Final = {
     CallOutcome.SUCCEEDED: common_pb2.ATTEMPT_OUTCOME_SUCCEEDED,
@@ -165,3 +169,62 @@ def _write_microseconds(microseconds: int, duration: Duration) -> None:
 
 def _timestamp(nanoseconds: int) -> Timestamp:
     return Timestamp(seconds=nanoseconds // 1_000_000_000, nanos=nanoseconds % 1_000_000_000)
+
+
+_GENDERS: Final = {"female": common_pb2.GENDER_FEMALE, "male": common_pb2.GENDER_MALE}
+
+
+def providers_response(facts: Iterable[ProviderFacts]) -> voice_pb2.ListProvidersResponse:
+    """Return the answer to ListProviders."""
+    return voice_pb2.ListProvidersResponse(providers=map(_provider, facts))
+
+
+def provider_status(facts: ProviderFacts) -> status_pb2.ProviderStatus:
+    """Return what GetStatus tells of a provider."""
+    return status_pb2.ProviderStatus(
+        name=facts.name,
+        configured=facts.configured,
+        available=not facts.unavailable_reason,
+        unavailable_reason=facts.unavailable_reason,
+        is_default=facts.is_default,
+    )
+
+
+def voices_response(page: VoicePage) -> voice_pb2.ListVoicesResponse:
+    """Return the answer to ListVoices."""
+    return voice_pb2.ListVoicesResponse(
+        voices=[
+            voice_pb2.Voice(
+                provider=provider,
+                voice_id=voice.voice_id,
+                display_name=voice.display_name,
+                language_codes=voice.language_codes,
+                gender=_GENDERS.get(voice.gender, common_pb2.GENDER_UNSPECIFIED),
+            )
+            for provider, voice in page.voices
+        ],
+        next_page_token=page.next_page_token,
+        stale=page.stale,
+    )
+
+
+def _provider(facts: ProviderFacts) -> voice_pb2.Provider:
+    available = not facts.unavailable_reason
+    provider = voice_pb2.Provider(
+        provider_name=facts.name,
+        display_name=facts.display_name,
+        configured=facts.configured,
+        available=available,
+        unavailable_reason=facts.unavailable_reason,
+        is_default=facts.is_default,
+        fallback_position=facts.fallback_position,
+        circuit_state=facts.circuit_state,
+        embedded=facts.embedded,
+    )
+    metadata = facts.metadata
+    if metadata is not None:
+        provider.supports_streaming = metadata.supports_streaming
+        provider.max_text_length = metadata.max_text_length
+        provider.supported_formats.extend(metadata.formats or (metadata.native_format.value,))
+        provider.language_codes.extend(metadata.languages)
+    return provider

@@ -11,11 +11,10 @@ import grpc
 from servicekit.errors import DomainError, FieldViolation, validation_failed
 from servicekit.validation import MAX_PAGE_SIZE, Violations
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
-from voice_service.catalogue_responses import providers_response, voices_response
 from voice_service.outcome import stored_without_storage
 from voice_service.report import NarrationReport
 from voice_service.requests import check_language, check_provider, narration_request
-from voice_service.responses import speech_response
+from voice_service.responses import providers_response, speech_response, voices_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -12,21 +12,19 @@ import structlog
 from servicekit.errors import DomainError
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.flight import FlightsFull, FlightTable
-from voice_service.key import segment_key
-from voice_service.segments.ports import SegmentMissingError, StoredSegment, Words, store_unavailable
-from voice_service.spoken import AudioNeed, SpeechError, Spoken
+from voice_service.messages import AudioNeed, SpeechError, Spoken
+from voice_service.segments.ports import SegmentMissingError, StoredSegment, Words, segment_key, store_unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from voice_service.audio.encoder import AudioEncoder, Sound
     from voice_service.calls import Delivery, Order, ProviderCalls
-    from voice_service.flight import Flight
+    from voice_service.flight import Flight, Turn
     from voice_service.ledger import CallRecord
     from voice_service.metrics import VoiceMetrics
     from voice_service.ports import WordTiming
     from voice_service.segments.ports import SegmentStore
-    from voice_service.turns import Turn
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 

@@ -13,8 +13,7 @@ from servicekit.resilience.errors import ProviderError, to_domain_error
 from servicekit.validation import Violations
 from tale.voice.v1 import voice_pb2
 from voice_service.requests import check_language
-from voice_service.transcription.media import KNOWN, is_known, media_type
-from voice_service.transcription.ports import Recording
+from voice_service.transcription.ports import KNOWN, Recording, is_known, media_type
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,7 +11,7 @@ from support.voice_kit import NamedVoice
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.encoder import AudioEncoder, Sound
-from voice_service.audio.finish import SegmentFinisher
+from voice_service.audio.verify import SegmentFinisher
 from voice_service.mock.provider import MockVoiceProvider
 from voice_service.offline.provider import OfflineVoiceProvider
 from voice_service.ports import AudioChunk, Probing, SegmentRequest, Timings, VoiceProvider, VoiceSettings, WordTiming

@@ -16,12 +16,12 @@ from support.voice_kit import STORY, NamedVoice, Voice, faults, settings, voice_
 from support.voice_samples import decode
 
 from tale.common.v1 import common_pb2
-from voice_service.audio.encoder import encode_mp3
+from voice_service.audio.encoder import encode
 from voice_service.audio.mp3 import walk
 from voice_service.bootstrap import assemble
 from voice_service.offline.pool import WorkerPool
 from voice_service.offline.provider import OfflineVoiceProvider
-from voice_service.ports import AudioChunk, NativeFormat, ProviderMetadata, SegmentRequest, SpeechItem
+from voice_service.ports import MP3_44100_128, AudioChunk, NativeFormat, ProviderMetadata, SegmentRequest, SpeechItem
 
 TONE_SECONDS_PER_CHARACTER = 1 / 15
 
@@ -44,7 +44,7 @@ class Humming(NamedVoice):
                 yield item
         moments = np.arange(round(len(request.text) * TONE_SECONDS_PER_CHARACTER * self._rate)) / self._rate
         pcm = (np.sin(2 * np.pi * 330 * moments) * 6000).astype("<i2").tobytes()
-        yield AudioChunk(pcm if self._native is NativeFormat.PCM_S16LE else encode_mp3(pcm, self._rate))
+        yield AudioChunk(pcm if self._native is NativeFormat.PCM_S16LE else encode(pcm, self._rate, MP3_44100_128).data)
 
 
 def _gives_up(before: str) -> dict[str, Any]:

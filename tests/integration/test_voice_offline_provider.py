@@ -19,8 +19,7 @@ from support.voice_samples import ENGLISH, GERMAN, RUSSIAN, decode
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.encoder import AudioEncoder
-from voice_service.audio.finish import SegmentFinisher
-from voice_service.audio.verify import verify_pcm
+from voice_service.audio.verify import SegmentFinisher, verify_pcm
 from voice_service.mock.provider import MockVoiceProvider
 from voice_service.offline.provider import OfflineVoiceProvider, worker_command
 from voice_service.offline.voices import UnknownVoiceError, VoiceCatalog

@@ -28,8 +28,7 @@ from servicekit.secrets import SecretSource
 from support.aimock import AIMock, aimock
 from voice_service.speech.config import SpeechConfig
 from voice_service.speech.provider import SpeechProvider
-from voice_service.transcription.config import TranscriptionConfig
-from voice_service.transcription.openai_transcriber import OpenAITranscriber
+from voice_service.transcription.openai_transcriber import OpenAITranscriber, TranscriptionConfig
 
 CHARACTERS_PER_SECOND: Final = 15
 _CHUNK: Final = 4_096

@@ -14,8 +14,7 @@ from support.servers import Running, running
 from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
 from voice_service.bootstrap import assemble
-from voice_service.mock.journal import MockJournal
-from voice_service.mock.provider import MockVoiceProvider
+from voice_service.mock.provider import MockJournal, MockVoiceProvider
 from voice_service.mock.script import MockScript
 from voice_service.ports import ProviderMetadata, SegmentRequest, SpeechItem, VoiceInfo
 from voice_service.segments.ports import SegmentStore

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.audio.encoder import AudioEncoder, encode, encode_mp3
-from voice_service.audio.finish import SegmentFinisher
+from voice_service.audio.encoder import AudioEncoder, encode
 from voice_service.audio.mp3 import walk
+from voice_service.audio.verify import SegmentFinisher
 from voice_service.mock.provider import MockVoiceProvider
 from voice_service.offline.provider import OfflineVoiceProvider
 from voice_service.ports import MP3_44100_128, OGG_OPUS_48000, WAV_44100, SegmentRequest, StoryFormat
@@ -25,7 +25,7 @@ def tone(seconds: float, sample_rate: int) -> bytes:
 @pytest.mark.parametrize("sample_rate", [8_000, 16_000, 22_050, 24_000, 44_100, 48_000])
 def test_encoding_keeps_the_duration(sample_rate: int) -> None:
     """The story's format comes out, longer than the PCM by the encoder's delay and padding: 3 frames at most."""
-    walked = walk(encode_mp3(tone(1.0, sample_rate), sample_rate))
+    walked = walk(encode(tone(1.0, sample_rate), sample_rate, MP3_44100_128).data)
 
     assert (44_100, 1, 128_000) == (walked.sample_rate, walked.channels, walked.bit_rate)
     assert 0 < walked.duration - 1.0 < 3 * 1152 / 44_100
@@ -56,7 +56,7 @@ def test_what_is_loud_is_cut_and_not_turned_over() -> None:
 
 def test_encoding_starts_with_an_empty_reservoir() -> None:
     """The first frame needs no bits of a frame before it, so segments can be joined."""
-    encoded = encode_mp3(tone(0.5, 22_050), 22_050)
+    encoded = encode(tone(0.5, 22_050), 22_050, MP3_44100_128).data
     main_data_begin = encoded[4] << 1 | encoded[5] >> 7
 
     assert 0 == main_data_begin
@@ -64,7 +64,7 @@ def test_encoding_starts_with_an_empty_reservoir() -> None:
 
 def test_one_sample_can_be_encoded() -> None:
     """The shortest sound is some frames."""
-    assert walk(encode_mp3(b"\0\0", 22_050)).frames >= 1
+    assert walk(encode(b"\0\0", 22_050, MP3_44100_128).data).frames >= 1
 
 
 async def test_encoder_works_off_the_loop_in_order() -> None:
@@ -74,7 +74,7 @@ async def test_encoder_works_off_the_loop_in_order() -> None:
 
     encoded = [each.data for each in await asyncio.gather(*(encoder.encode(sound, 22_050) for sound in sounds))]
 
-    assert [encode_mp3(sound, 22_050) for sound in sounds] == encoded
+    assert [encode(sound, 22_050, MP3_44100_128).data for sound in sounds] == encoded
     await encoder.aclose()
 
 
@@ -84,7 +84,7 @@ async def test_finisher_encodes_pcm_and_passes_mp3_through() -> None:
     finisher = SegmentFinisher(encoder)
     request = SegmentRequest(text="Good night, Mia.", language_code="en")
     pcm = tone(1.5, 22_050)
-    mp3 = encode_mp3(pcm, 22_050)
+    mp3 = encode(pcm, 22_050, MP3_44100_128).data
 
     encoded = await finisher.finish(pcm, request=request, metadata=OfflineVoiceProvider().metadata)
     passed = await finisher.finish(mp3, request=request, metadata=MockVoiceProvider().metadata)

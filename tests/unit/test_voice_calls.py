@@ -16,7 +16,7 @@ from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryPolicy
 from voice_service.ahead import AudioBudget
 from voice_service.audio.encoder import AudioEncoder
-from voice_service.audio.finish import SegmentFinisher
+from voice_service.audio.verify import SegmentFinisher
 from voice_service.calls import Delivery, Order, ProviderCalls
 from voice_service.collect import Timers
 from voice_service.flight import Flight
@@ -180,7 +180,7 @@ async def test_samples_that_can_not_be_encoded_are_a_failed_call(monkeypatch: py
     """TRUNCATED, as where frames can not be decoded."""
     encoder = create_autospec(AudioEncoder)
     encoder.encode.side_effect = ValueError
-    monkeypatch.setattr("voice_service.audio.finish.verify_pcm", lambda *_, **__: None)
+    monkeypatch.setattr("voice_service.audio.verify.verify_pcm", lambda *_, **__: None)
     metadata = replace(NamedVoice("one").metadata, native_format=NativeFormat.PCM_S16LE, sample_rate=24_000)
     with pytest.raises(ProviderError, match="can not be encoded") as caught:
         await SegmentFinisher(encoder).finish(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from voice_service.audio.words import word_spans
 from voice_service.elevenlabs.alignment import Alignment
-from voice_service.elevenlabs.lines import TimedCharacters
+from voice_service.elevenlabs.answers import TimedCharacters
 
 
 def _timed(characters: str, start: float = 0.0, step: float = 0.1) -> TimedCharacters:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.elevenlabs import lines
-from voice_service.elevenlabs.lines import SpeechLine, TimedCharacters, speech_lines
+from voice_service.elevenlabs import answers
+from voice_service.elevenlabs.answers import SpeechLine, TimedCharacters, speech_lines
 
 ALIGNMENT = {
     "characters": ["H", "ö"],
@@ -84,7 +84,7 @@ async def test_a_line_that_can_not_be_read_is_lost_audio(line: bytes) -> None:
 
 async def test_a_line_that_does_not_end_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """TRUNCATED, once it is longer than any line."""
-    monkeypatch.setattr(lines, "_MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(answers, "_MAX_LINE_BYTES", 100)
 
     with pytest.raises(ProviderError) as caught:
         await _read(*[b"x" * 60] * 3)

@@ -7,8 +7,15 @@ from pydantic import SecretStr
 
 from servicekit.secrets import SecretSource
 from voice_service.elevenlabs.config import ElevenLabsConfig
-from voice_service.elevenlabs.models import BUILT_IN, facts_of, stability_of, takes_language_code, takes_previous_text
-from voice_service.elevenlabs.request import is_voice_id, speech_call
+from voice_service.elevenlabs.models import (
+    BUILT_IN,
+    facts_of,
+    is_voice_id,
+    speech_call,
+    stability_of,
+    takes_language_code,
+    takes_previous_text,
+)
 from voice_service.ports import SegmentRequest, VoiceSettings
 
 

@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from voice_service.flight import Abandoned, Flight, FlightsFull, FlightTable
-from voice_service.turns import Turn
+from voice_service.flight import Abandoned, Flight, FlightsFull, FlightTable, Turn
 
 
 class _Work:

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import soundfile  # type: ignore[import-untyped]
 
-from voice_service.speech.answer import Answer, Shape, answer_of
-from voice_service.speech.containers import ContainerError, decode, resample
+from voice_service.speech.containers import Answer, ContainerError, Shape, answer_of, decode, resample
 
 SAMPLES = (np.sin(np.arange(24_000) * 0.05) * 8_000).astype("<i2")
 PCM = SAMPLES.tobytes()

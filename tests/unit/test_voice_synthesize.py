@@ -14,19 +14,19 @@ from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryPolicy
 from voice_service.ahead import AudioBudget
 from voice_service.audio.encoder import AudioEncoder
-from voice_service.audio.finish import SegmentFinisher
+from voice_service.audio.verify import SegmentFinisher
 from voice_service.calls import Order, ProviderCalls
 from voice_service.collect import Timers
+from voice_service.flight import Turn
 from voice_service.gates import Allowance, ProviderGates
 from voice_service.ledger import CallOutcome, CallRecord
+from voice_service.messages import AudioNeed, SpeechError, Spoken
 from voice_service.metrics import VoiceMetrics
 from voice_service.ports import MP3_44100_128, SegmentRequest, SpeechItem, VoiceProvider
 from voice_service.prober import Prober
 from voice_service.segments.memory import MemorySegments
 from voice_service.segments.ports import StoredSegment, store_unavailable
-from voice_service.spoken import AudioNeed, SpeechError, Spoken
 from voice_service.synthesize import SegmentSynthesizer
-from voice_service.turns import Turn
 
 REQUEST = SegmentRequest(text="Good night, fox.", language_code="en", voice_id="one", model_id="one-1")
 

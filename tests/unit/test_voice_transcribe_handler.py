@@ -10,9 +10,8 @@ from servicekit.errors import DomainError
 from tale.voice.v1 import voice_pb2
 from voice_service import transcribe_servicer
 from voice_service.transcribe_servicer import TranscribeHandler
-from voice_service.transcription.languages import code_of
-from voice_service.transcription.media import is_known, media_type, suffix_of
-from voice_service.transcription.ports import Recording, Transcript
+from voice_service.transcription.openai_transcriber import code_of
+from voice_service.transcription.ports import Recording, Transcript, is_known, media_type, suffix_of
 
 
 class Waiting:

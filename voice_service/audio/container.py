@@ -1,9 +1,10 @@
-"""Joins the segments of a story into one file that can be heard from its first byte on."""
+"""Lays out the segments of a story as one file that can be heard from its first byte on."""
 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from voice_service.audio.opus import HEADER_PAGES, audio_pages, header_pages, page_count, unpack
 from voice_service.ports import Codec
@@ -15,72 +16,41 @@ _UNKNOWN_SIZE: Final = 0xFFFFFFFF
 """What a stream of unknown length says of its size: ffmpeg writes it, and readers go on to the end."""
 
 
-class Container(Protocol):
-    """A file in the making. Segments are laid out, or passed over, in order."""
+@dataclass(slots=True)
+class Position:
+    """Where a file in the making ends: bytes, samples and, of Ogg, pages."""
 
-    def lay(self, sound: bytes, samples: int, *, last: bool) -> bytes:
-        """Return the file's next bytes, which hold the cached segment `sound`; the first call brings the header."""
+    size: int = 0
+    samples: int = 0
+    pages: int = HEADER_PAGES
 
-    def skip(self, samples: int) -> None:
-        """Go past a segment that is in the caller's hands already."""
+    def go_on(self, size: int, samples: int) -> None:
+        """Goes behind a segment of `samples`, after which the file has `size` bytes."""
+        self.size = size
+        self.samples += samples
+        self.pages += page_count(samples)
+
+    def dependence(self, codec: Codec, *, last: bool) -> str:
+        """Returns what the next segment's bytes depend on beside the segment; "" where that is nothing."""
+        match codec:
+            case Codec.MP3:
+                return ""
+            case Codec.WAV:
+                return "" if self.size else "header"
+            case Codec.OPUS:
+                return f"page {self.pages} sample {self.samples}{' last' if last else ''}"
 
 
-def container_of(story_format: StoryFormat) -> Container:
-    """Return a file of that format, empty yet."""
+def lay_out(sound: bytes, story_format: StoryFormat, at: Position, *, last: bool) -> bytes:
+    """Returns the file's next bytes, which hold the stored segment `sound`; the first ones have the header."""
     match story_format.codec:
         case Codec.MP3:
-            return _Frames()
+            return sound
         case Codec.WAV:
-            return _Wav(story_format)
+            return sound if at.size else _wav_header(story_format) + sound
         case Codec.OPUS:
-            return _OggOpus(story_format)
-
-
-class _Frames:
-    """MPEG audio: frames behind frames."""
-
-    def lay(self, sound: bytes, samples: int, *, last: bool) -> bytes:
-        del samples, last
-        return sound
-
-    def skip(self, samples: int) -> None:
-        del samples
-
-
-class _Wav:
-    """WAV whose header leaves the sizes open, since it is heard before its end is known."""
-
-    def __init__(self, story_format: StoryFormat) -> None:
-        self._header = _wav_header(story_format)
-
-    def lay(self, sound: bytes, samples: int, *, last: bool) -> bytes:
-        del samples, last
-        header, self._header = self._header, b""
-        return header + sound
-
-    def skip(self, samples: int) -> None:
-        del samples
-        self._header = b""
-
-
-class _OggOpus:
-    """One logical stream from beginning to end."""
-
-    def __init__(self, story_format: StoryFormat) -> None:
-        self._header = header_pages(story_format.channels, story_format.sample_rate)
-        self._page = HEADER_PAGES
-        self._samples = 0
-
-    def lay(self, sound: bytes, samples: int, *, last: bool) -> bytes:
-        header = self._header
-        pages = audio_pages(unpack(sound), page=self._page, samples=self._samples, last=last)
-        self.skip(samples)
-        return header + pages
-
-    def skip(self, samples: int) -> None:
-        self._header = b""
-        self._page += page_count(samples)
-        self._samples += samples
+            header = b"" if at.size else header_pages(story_format.channels, story_format.sample_rate)
+            return header + audio_pages(unpack(sound), page=at.pages, samples=at.samples, last=last)
 
 
 def _wav_header(story_format: StoryFormat) -> bytes:

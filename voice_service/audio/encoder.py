@@ -48,24 +48,15 @@ class Sound:
         return self.samples / self.sample_rate
 
 
-def encode_mp3(pcm: bytes, sample_rate: int) -> bytes:
-    """Encode mono s16le `pcm` at `sample_rate` Hz as 44.1 kHz mono MP3 of 128 kbit/s.
-
-    Each call is a stream of its own: its bit reservoir starts empty, so encoded segments may be joined end to end.
-    LAME's delay puts 25 ms of silence before the sound. Blocks for 0.2 s for each minute. Raises ValueError on half a
-    sample.
-    """
-    return _mp3(_resampled(_samples(pcm), sample_rate, MP3_44100_128)).data
-
-
 def encode(pcm: bytes, sample_rate: int, story_format: StoryFormat) -> Sound:
     """Encode mono s16le `pcm` at `sample_rate` Hz. Blocks.
 
     The same PCM gives the same bytes, but only with the same build of soxr, LAME and libopus on the same processor. So
     what somebody was given is given again from the cache, and never encoded anew.
 
-    WAV is samples without a header and Opus packets without pages: `voice_service.audio.container` joins them. Raises
-    ValueError on half a sample.
+    WAV is samples without a header and Opus packets without pages: `voice_service.audio.container` joins them. Each MP3
+    is a stream of its own: its bit reservoir starts empty, so encoded segments may be joined end to end; LAME's delay
+    puts 25 ms of silence before the sound. Raises ValueError on half a sample.
     """
     return _coded(_resampled(_samples(pcm), sample_rate, story_format), story_format)
 

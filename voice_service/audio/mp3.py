@@ -63,7 +63,6 @@ class FrameHeader:
     bit_rate: int
     sample_rate: int
     channels: int
-    has_crc: bool
     length: int
     samples: int
 
@@ -120,7 +119,6 @@ def parse_header(header: bytes) -> FrameHeader | None:
         bit_rate=bit_rate,
         sample_rate=sample_rate,
         channels=1 if bits >> 6 & 0b11 == _MONO else 2,
-        has_crc=not bits >> 16 & 1,
         length=samples // 8 * bit_rate // sample_rate + padding,
         samples=samples,
     )

@@ -15,7 +15,7 @@ from voice_service.ports import WordTiming
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from voice_service.elevenlabs.lines import TimedCharacters
+    from voice_service.elevenlabs.answers import TimedCharacters
 
 _MISSING: Final = 3
 """So many letters or digits without a time at the end of a text are not an oddity of the alignment."""

@@ -10,10 +10,9 @@ import structlog
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.elevenlabs.config import NAME
-from voice_service.elevenlabs.kept import KeptList
-from voice_service.elevenlabs.models import ModelFacts, facts_of, listed_models
-from voice_service.elevenlabs.request import is_voice_id
+from voice_service.elevenlabs.models import ModelFacts, facts_of, is_voice_id, listed_models
 from voice_service.elevenlabs.voices import ListedVoice, choose_voice, listed_voice, speaking
+from voice_service.kept import KeptList
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -14,8 +14,7 @@ from voice_service.elevenlabs.config import FORMATS, NAME, Endpoint
 from voice_service.elevenlabs.errors import KeyRefusedError
 from voice_service.elevenlabs.key import ApiKey
 from voice_service.elevenlabs.languages import with_aliases
-from voice_service.elevenlabs.models import takes_previous_text
-from voice_service.elevenlabs.request import is_voice_id, speech_call
+from voice_service.elevenlabs.models import is_voice_id, speech_call, takes_previous_text
 from voice_service.ports import ProviderMetadata
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from voice_service.elevenlabs.config import ElevenLabsConfig
-    from voice_service.elevenlabs.request import SpeechCall
+    from voice_service.elevenlabs.models import SpeechCall
 
 _PATHS: Final = {Endpoint.TIMESTAMPS: "/stream/with-timestamps", Endpoint.STREAM: "/stream", Endpoint.CONVERT: ""}
 KEY_HEADER: Final = "xi-api-key"

@@ -6,14 +6,13 @@ import asyncio
 import hashlib
 import json
 import re
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.words import word_spans
 from voice_service.mock.frames import frames_for, silent_runs
-from voice_service.mock.journal import MockJournal
 from voice_service.mock.script import MockScript, StreamFault
 from voice_service.ports import (
     MP3_44100_128,
@@ -30,6 +29,36 @@ if TYPE_CHECKING:
 
     from voice_service.mock.script import MockFault
     from voice_service.ports import SegmentRequest, SpeechItem
+
+
+_KEPT_REQUESTS: Final = 10_000
+
+
+class MockJournal:
+    """Counts every call, and keeps the last 10,000 requests.
+
+    `calls` were begun, `finished` ended whole; `characters` are code points of all that were begun; `probes` are
+    questions whether it is well.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.finished = 0
+        self.probes = 0
+        self.characters = 0
+        self.requests: deque[SegmentRequest] = deque(maxlen=_KEPT_REQUESTS)
+
+    def begin(self, request: SegmentRequest) -> int:
+        """Note a call and return its number, the first being 1."""
+        self.calls += 1
+        self.characters += len(request.text)
+        self.requests.append(request)
+        return self.calls
+
+    def finish(self) -> None:
+        """Note that a call ended whole."""
+        self.finished += 1
+
 
 _NAME: Final = "mock"
 _CHARACTERS_PER_SECOND: Final = 15

@@ -1,8 +1,10 @@
-"""The facts of a stored segment, and what the service needs of the store that has it."""
+"""The key and the facts of a stored segment, and what the service needs of the store that has it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import grpc
@@ -12,7 +14,8 @@ from servicekit.errors import DomainError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from voice_service.ports import WordTiming
+    from voice_service.ports import ProviderMetadata, SegmentRequest, StoryFormat, WordTiming
+
 
 _RETRY_AFTER: Final = 5.0
 
@@ -65,7 +68,7 @@ class SegmentMissingError(LookupError):
 
 
 class SegmentStore(Protocol):
-    """Stores segments by key (`voice_service.key`). The first segment that is stored under a key wins."""
+    """Stores segments by key (`segment_key`). The first segment that is stored under a key wins."""
 
     @property
     def is_shared(self) -> bool:
@@ -99,3 +102,27 @@ class SegmentStore(Protocol):
 def store_unavailable(message: str = "The segment store does not answer.") -> DomainError:
     """Returns UNAVAILABLE / UPSTREAM_UNAVAILABLE."""
     return DomainError(grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE", message, retry_after=_RETRY_AFTER)
+
+
+_VERSION: Final = 1
+"""Raised when the same request comes to sound different, so that what was stored before is not found."""
+
+
+def segment_key(request: SegmentRequest, metadata: ProviderMetadata, story_format: StoryFormat) -> str:
+    """Returns the key of the segment in the segment store: 64 hexadecimal digits that reveal nothing of the text.
+
+    The text before counts only for providers that take it. Word timings do not count: they are always asked for.
+    """
+    facts = {
+        "version": _VERSION,
+        "text": request.text,
+        "language": request.language_code,
+        "provider": metadata.name,
+        "voice": request.voice_id,
+        "model": request.model_id,
+        "settings": {name: value for name, value in asdict(request.settings).items() if value is not None},
+        "format": story_format.name,
+        "previous_text": request.previous_text if metadata.takes_previous_text else "",
+    }
+    canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()

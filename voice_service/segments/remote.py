@@ -1,4 +1,4 @@
-"""The segment store of the storage service."""
+"""The segment store of the storage service, and segments as its messages."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from servicekit.status import from_rpc_error
 from tale.storage.v1 import segment_pb2, segment_pb2_grpc
 from voice_service.segments.lookups import LookupBatches
 from voice_service.segments.memory import MemorySegments
-from voice_service.segments.ports import SegmentMissingError, store_unavailable
-from voice_service.segments.wire import from_message, put_requests
+from voice_service.segments.ports import NO_WORDS, SegmentMissingError, StoredSegment, Words, store_unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 
     from servicekit.errors import DomainError
     from voice_service.segments.lookups import Lookup
-    from voice_service.segments.ports import StoredSegment
+
 
 T = TypeVar("T")
 
@@ -34,7 +33,6 @@ _PUTS: Final = 8
 """Segments that are sent at a time: each is in memory twice more while it is."""
 _FIRST_WAIT_SECONDS: Final = 0.1
 _LONGEST_WAIT_SECONDS: Final = 2.0
-_PUT_SEGMENT: Final = f"/{segment_pb2.DESCRIPTOR.services_by_name['SegmentService'].full_name}/PutSegment"
 _CALL_SECONDS: Final = 10.0
 _TRANSFER_SECONDS: Final = 30.0
 _SHORTEST_SECONDS: Final = 1.0
@@ -70,9 +68,6 @@ class RemoteSegments:
     ) -> None:
         self._channel = channel
         self._stub: Any = segment_pb2_grpc.SegmentServiceStub(channel)
-        self._put_segment: Any = channel.stream_unary(
-            _PUT_SEGMENT, response_deserializer=segment_pb2.PutSegmentResponse.FromString
-        )
         self._patience = patience
         self._putting = asyncio.Semaphore(_PUTS)
         self._held = MemorySegments(held_bytes)
@@ -163,7 +158,7 @@ class RemoteSegments:
     ) -> segment_pb2.StoredSegment:
         async with self._putting:
             # Not waited for where storage is away: the place is for those that it takes.
-            response: segment_pb2.PutSegmentResponse = await self._put_segment(
+            response: segment_pb2.PutSegmentResponse = await self._stub.PutSegment(
                 put_requests(segment, audio, story_id), timeout=seconds, metadata=call_metadata()
             )
         return response.segment
@@ -185,3 +180,58 @@ def _failure(error: grpc.aio.AioRpcError) -> DomainError:
     """What a call that failed for good means to the caller of a narration."""
     known = from_rpc_error(error)
     return store_unavailable(f"The segment store failed ({known.reason}).") if error.code() in _PASSING else known
+
+
+_CHUNK: Final = 1 << 20
+"""Most bytes of a chunk; most segments of the default format are one."""
+
+
+def put_requests(segment: StoredSegment, audio: bytes, story_id: str) -> Iterator[segment_pb2.PutSegmentRequest]:
+    """Yields the messages that store a segment: header, chunks, commit."""
+    header = segment_pb2.PutSegmentHeader(segment=to_message(segment), story_id=story_id)
+    yield segment_pb2.PutSegmentRequest(header=header)
+    for begin in range(0, len(audio), _CHUNK):
+        yield segment_pb2.PutSegmentRequest(chunk=audio[begin : begin + _CHUNK])
+    yield segment_pb2.PutSegmentRequest(commit=segment_pb2.PutSegmentCommit())
+
+
+def to_message(segment: StoredSegment) -> segment_pb2.StoredSegment:
+    """Returns the message for a segment."""
+    words = segment.words
+    return segment_pb2.StoredSegment(
+        key=segment.key,
+        size_bytes=segment.size,
+        sha256=segment.sha256,
+        sample_count=segment.samples,
+        sample_rate=segment.sample_rate,
+        provider=segment.provider,
+        voice_id=segment.voice_id,
+        model_id=segment.model_id,
+        words=segment_pb2.SegmentWords(
+            text_starts=words.text_starts,
+            text_ends=words.text_ends,
+            start_us=words.starts_us,
+            end_us=words.ends_us,
+        )
+        if words.text_starts
+        else None,
+    )
+
+
+def from_message(message: segment_pb2.StoredSegment) -> StoredSegment:
+    """Returns the segment of a message."""
+    words = NO_WORDS
+    if message.HasField("words"):
+        timed = message.words
+        words = Words(tuple(timed.text_starts), tuple(timed.text_ends), tuple(timed.start_us), tuple(timed.end_us))
+    return StoredSegment(
+        key=message.key,
+        size=message.size_bytes,
+        sha256=message.sha256,
+        samples=message.sample_count,
+        sample_rate=message.sample_rate,
+        provider=message.provider,
+        voice_id=message.voice_id,
+        model_id=message.model_id,
+        words=words,
+    )

@@ -12,10 +12,8 @@ from voice_service.language import speaks
 from voice_service.openai_api.client import OpenAIClient
 from voice_service.openai_api.failures import Progress, from_answer, request_id, told
 from voice_service.ports import AudioChunk, CallFacts, NativeFormat, ProviderMetadata
-from voice_service.speech.answer import HEAD_BYTES, Answer, Shape, answer_of
-from voice_service.speech.containers import ContainerError, decode, resample
-from voice_service.speech.voice_list import VoiceList
-from voice_service.speech.voices import configured
+from voice_service.speech.containers import HEAD_BYTES, Answer, ContainerError, Shape, answer_of, decode, resample
+from voice_service.speech.voices import configured, voice_list
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -42,7 +40,7 @@ class SpeechProvider:
         self._config = config
         self._client = OpenAIClient(config.base_url, config.key, provider=config.name)
         self._configured = configured(config)
-        self._list = VoiceList(self._client, provider=config.name)
+        self._voices = voice_list(self._client, provider=config.name)
         self._metadata = ProviderMetadata(
             name=config.name,
             display_name=config.display_name,
@@ -66,7 +64,7 @@ class SpeechProvider:
     def warm_up(self) -> None:
         """Load the SDK and the server's voices in the background. Needs a running event loop."""
         if not self._config.missing():
-            self._list.refresh()
+            self._voices.renew()
 
     async def validate_configuration(self) -> str:
         """Say what is not set, or ""; the server is not asked."""
@@ -106,14 +104,13 @@ class SpeechProvider:
             return True
         if any(voice_id == voice.voice_id for voice in await self._listed()):
             return True
-        failed = self._list.failure
-        if failed is not None:
-            raise ProviderError(failed.kind, failed.message, provider=failed.provider, status=failed.status)
+        if self._voices.value is None and not self._config.missing():
+            await self._voices.get()
         return False
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._list.aclose()
+        await self._voices.aclose()
         await self._client.aclose()
 
     async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
@@ -181,7 +178,13 @@ class SpeechProvider:
         return default if default in fitting or not fitting else fitting[0]
 
     async def _listed(self) -> Sequence[VoiceInfo]:
-        return () if self._config.missing() else await self._list.get()
+        """Returns the voices that the server lists; none where they cannot be had."""
+        if self._config.missing():
+            return ()
+        try:
+            return await self._voices.get()
+        except ProviderError:
+            return ()  # logged by the list
 
     def _answer(self, headers: Mapping[str, str], head: bytes) -> Answer:
         if not head:

@@ -1,18 +1,26 @@
-"""The voices of a server: those that the operator names, and those that it lists itself."""
+"""The voices of a server: those that the operator names, and those that it lists itself, remembered."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from voice_service.kept import KeptList
+from voice_service.openai_api.failures import told
 from voice_service.ports import VoiceInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from voice_service.openai_api.client import OpenAIClient
     from voice_service.speech.config import SpeechConfig
 
+
+_TIMEOUT: Final = 3.0
+_GOOD_SECONDS: Final = 600.0
 _MAX_LISTED: Final = 2_000
 _MAX_ID: Final = 200
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
@@ -103,3 +111,25 @@ def _gender(voice_id: str, given: object) -> str:
     kokoro = _KOKORO.fullmatch(voice_id)
     word = given.lower() if isinstance(given, str) else kokoro[2] if kokoro else ""
     return _GENDERS.get(word, "")
+
+
+def voice_list(client: OpenAIClient, *, provider: str) -> KeptList[tuple[VoiceInfo, ...]]:
+    """Returns the server's own list, GET /audio/voices; servers without it (404) have none."""
+
+    async def fetch() -> tuple[VoiceInfo, ...]:
+        sdk = await client.get()
+        options: Any = {"timeout": _TIMEOUT, "headers": client.headers()}
+        try:
+            with told(provider):
+                async with asyncio.timeout(_TIMEOUT):
+                    return listed(await sdk.get("/audio/voices", cast_to=object, options=options))
+        except TimeoutError:
+            raise ProviderError(
+                ProviderErrorKind.TIMEOUT, "the voices did not come in time", provider=provider
+            ) from None
+        except ProviderError as error:
+            if error.kind is not ProviderErrorKind.UNSUPPORTED:
+                raise
+            return ()
+
+    return KeptList(fetch, name="voices", provider=provider, seconds=_GOOD_SECONDS)

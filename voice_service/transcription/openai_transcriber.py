@@ -1,23 +1,106 @@
-"""The adapter for servers with OpenAI's /audio/transcriptions."""
+"""The adapter for servers with OpenAI's /audio/transcriptions, and which server it calls with which key."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import math
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from servicekit.endpoints import check_base_url
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from servicekit.secrets import SecretSource
+from servicekit.settings import ConfigurationError
 from voice_service.openai_api.client import OpenAIClient
 from voice_service.openai_api.failures import from_answer, request_id, told
-from voice_service.transcription.languages import code_of
-from voice_service.transcription.media import media_type, suffix_of
-from voice_service.transcription.ports import Transcript
+from voice_service.transcription.ports import Transcript, media_type, suffix_of
 
 if TYPE_CHECKING:
-    from voice_service.transcription.config import TranscriptionConfig
+    from pathlib import Path
+
+    from pydantic import SecretStr
+
     from voice_service.transcription.ports import Recording
+
+
+OPENAI_URL: Final = "https://api.openai.com/v1"
+DEFAULT_MODEL: Final = "whisper-1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriptionConfig:
+    """One server with OpenAI's /audio/transcriptions; `call_seconds` is how long a call may take."""
+
+    base_url: str
+    key: SecretSource
+    model: str = DEFAULT_MODEL
+    call_seconds: float = 60.0
+
+    def missing(self) -> str:
+        """Say which variable has to be set; "" where the server can be asked."""
+        if self.base_url == OPENAI_URL and not self.key.get():
+            return "set OPENAI_API_KEY, or TRANSCRIBE_BASE_URL to a server with OpenAI's /audio/transcriptions"
+        return ""
+
+
+def transcription_config(
+    *,
+    base_url: str,
+    api_key: SecretStr | None,
+    api_key_file: Path | None,
+    openai_api_key: SecretStr | None,
+    openai_api_key_file: Path | None,
+    model: str = DEFAULT_MODEL,
+    call_seconds: float = 60.0,
+    allow_plain_http: bool = False,
+) -> TranscriptionConfig:
+    """Return the configuration that TRANSCRIBE_* and OPENAI_API_KEY ask for.
+
+    Without an address it is OpenAI's own. A key of TRANSCRIBE_API_KEY or its file goes before OPENAI_API_KEY; another
+    server than OpenAI's may need none. Raises ConfigurationError, which names the variable and the mend.
+    """
+    try:
+        address = check_base_url(base_url, allow_plain_http=allow_plain_http) if base_url else OPENAI_URL
+    except ValueError as error:
+        raise ConfigurationError(f"TRANSCRIBE_BASE_URL {error}") from None
+    if api_key or api_key_file:
+        key = SecretSource(api_key, api_key_file, name="TRANSCRIBE_API_KEY")
+    else:
+        key = SecretSource(openai_api_key, openai_api_key_file, name="OPENAI_API_KEY")
+    return TranscriptionConfig(base_url=address, key=key, model=model, call_seconds=call_seconds)
+
+
+_CODE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
+# OpenAI's `verbose_json` says "english" where speaches and LocalAI say "en": the names of Whisper's tokenizer.
+_NAMES: Final = """
+af afrikaans|am amharic|ar arabic|as assamese|az azerbaijani|ba bashkir|be belarusian|bg bulgarian|bn bengali
+bo tibetan|br breton|bs bosnian|ca catalan|ca valencian|cs czech|cy welsh|da danish|de german|el greek|en english
+es castilian|es spanish|et estonian|eu basque|fa persian|fi finnish|fo faroese|fr french|gl galician|gu gujarati
+ha hausa|haw hawaiian|he hebrew|hi hindi|hr croatian|ht haitian|ht haitian creole|hu hungarian|hy armenian
+id indonesian|is icelandic|it italian|ja japanese|jv javanese|ka georgian|kk kazakh|km khmer|kn kannada|ko korean
+la latin|lb letzeburgesch|lb luxembourgish|ln lingala|lo lao|lt lithuanian|lv latvian|mg malagasy|mi maori
+mk macedonian|ml malayalam|mn mongolian|mr marathi|ms malay|mt maltese|my burmese|my myanmar|ne nepali|nl dutch
+nl flemish|nn nynorsk|no norwegian|oc occitan|pa panjabi|pa punjabi|pl polish|ps pashto|ps pushto|pt portuguese
+ro moldavian|ro moldovan|ro romanian|ru russian|sa sanskrit|sd sindhi|si sinhala|si sinhalese|sk slovak|sl slovenian
+sn shona|so somali|sq albanian|sr serbian|su sundanese|sv swedish|sw swahili|ta tamil|te telugu|tg tajik|th thai
+tk turkmen|tl tagalog|tr turkish|tt tatar|uk ukrainian|ur urdu|uz uzbek|vi vietnamese|yi yiddish|yo yoruba
+yue cantonese|zh chinese|zh mandarin
+"""
+_CODES: Final = {
+    name: code for code, _, name in (entry.partition(" ") for entry in _NAMES.replace("\n", "|").strip("|").split("|"))
+}
+
+
+def code_of(language: object) -> str:
+    """BCP-47 code of what a server says; "" where that is neither a code nor a name that is known."""
+    if not isinstance(language, str):
+        return ""
+    word = language.strip().lower()
+    return _CODES.get(word) or (word if _CODE.fullmatch(word) else "")
+
 
 NAME: Final = "transcribe"
 
