@@ -19,9 +19,8 @@ from servicekit.resilience.errors import ProviderError
 from servicekit.settings import ConfigurationError
 from tale.voice.v1 import voice_pb2
 from voice_service.metrics import VoiceMetrics
-from voice_service.providers import GROUP, load_plugins
 from voice_service.ports import Probing
-from voice_service.providers import make_providers
+from voice_service.providers import GROUP, load_plugins, make_providers
 from voice_service.registry import Announced
 from voice_service.settings import VoiceServiceSettings
 

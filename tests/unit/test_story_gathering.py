@@ -29,7 +29,7 @@ async def test_deltas_that_follow_each_other_are_joined() -> None:
 
 async def test_what_is_no_text_keeps_its_place() -> None:
     """A title between two deltas stays between them."""
-    items = [Delta(0, "One. "), Title("Owl"), Delta(5, "Two. ")]
+    items: list[StoryItem] = [Delta(0, "One. "), Title("Owl"), Delta(5, "Two. ")]
     assert items == await told(at_once(*items))
 
 
