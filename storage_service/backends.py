@@ -18,11 +18,9 @@ from storage_service.embedded.segments import SqliteSegmentStore
 from storage_service.embedded.story_store import SqliteStoryStore
 from storage_service.exchange.lines import ExchangeStore
 from storage_service.object_store import failures as object_store
-from storage_service.object_store.bucket import Bucket
-from storage_service.object_store.bucket_objects import BucketObjects
-from storage_service.object_store.config import BucketConfig
+from storage_service.object_store.bucket import Bucket, BucketObjects
+from storage_service.object_store.config import AUDIO, SEGMENTS, BucketConfig, Place, places_of
 from storage_service.object_store.folder import FolderComposer, FolderObjects
-from storage_service.object_store.setup import AUDIO, SEGMENTS, Place, places_of
 from storage_service.ports import (
     Clock,
     Composer,
@@ -35,16 +33,16 @@ from storage_service.ports import (
 )
 from storage_service.records import ObjectKind
 from storage_service.settings import StorageSettings
-from storage_service.supabase.connection import Connection, breaker_config
+from storage_service.supabase.config import config_of
+from storage_service.supabase.connection import Connection
 from storage_service.supabase.exchange import SupabaseExchangeStore
 from storage_service.supabase.failures import PROVIDER
 from storage_service.supabase.object_bucket import ObjectBucket
-from storage_service.supabase.objects import SupabaseObjectNotes
+from storage_service.supabase.objects import SupabaseObjectNotes, SupabaseRemovalStore
 from storage_service.supabase.profiles import SupabaseProfileStore
-from storage_service.supabase.removals import SupabaseRemovalStore
 from storage_service.supabase.segments import SupabaseSegmentStore
-from storage_service.supabase.setup import config_of
 from storage_service.supabase.story_store import SupabaseStoryStore
+from storage_service.upstream import breaker_config
 from tale.common.v1 import status_pb2
 
 _EMBEDDED: Final = status_pb2.EmbeddedPart(

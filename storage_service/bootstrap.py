@@ -48,7 +48,9 @@ class StorageApp(AppBase):
             records.stories, self._segments, objects, backend.composer, max_bytes=settings.audio_max_bytes
         )
         self._remover = Remover(records.stories, records.removals, objects)
-        self.housekeeper = Housekeeper(self._remover, self._segments, clock, retention=settings.story_retention)
+        self.housekeeper = Housekeeper(
+            records.removals, objects, self._segments, clock, retention=settings.story_retention
+        )
         self._housekeeping: asyncio.Task[None] | None = None
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:

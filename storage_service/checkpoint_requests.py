@@ -5,27 +5,25 @@ from typing import Final
 
 from servicekit.validation import Violations
 from storage_service import states
-from storage_service.requests import MAX_PER_BATCH, check_duration, check_parts
+from storage_service.requests import check_batch, check_duration, check_each_once, check_parts
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
-KEY: Final = re.compile(r"[0-9a-f]{64}")
-"""Of a segment."""
+_KEY: Final = re.compile(r"[0-9a-f]{64}")
+
+
+def check_key(found: Violations, field: str, key: str) -> None:
+    """Notes what can be no key of a segment."""
+    found.check(_KEY.fullmatch(key), field, "must have 64 hexadecimal digits, in lower case")
 
 
 def check_checkpoints(request: storage_pb2.CheckpointStoriesRequest) -> None:
     """Raises VALIDATION_FAILED."""
     found = Violations()
     check_duration(found, "lease_duration", request.lease_duration)
-    count = len(request.checkpoints)
-    if found.check(1 <= count <= MAX_PER_BATCH, "checkpoints", f"must have 1 to {MAX_PER_BATCH} entries"):
-        for index, checkpoint in enumerate(request.checkpoints):
-            _check_checkpoint(found, f"checkpoints[{index}]", checkpoint)
-        found.check(
-            len({checkpoint.story_id for checkpoint in request.checkpoints}) == count,
-            "checkpoints",
-            "must name each story once",
-        )
+    for field, checkpoint in check_batch(found, "checkpoints", request.checkpoints):
+        _check_checkpoint(found, field, checkpoint)
+    check_each_once(found, "checkpoints", [checkpoint.story_id for checkpoint in request.checkpoints])
     found.raise_if_any()
 
 
@@ -55,7 +53,7 @@ def _check_checkpoint(found: Violations, field: str, checkpoint: storage_pb2.Sto
 
 def _check_segment(found: Violations, field: str, segment: common_pb2.Segment) -> None:
     found.check(segment.index >= 0, f"{field}.index", "must not be negative")
-    found.check(KEY.fullmatch(segment.key), f"{field}.key", "must have 64 hexadecimal digits, in lower case")
+    check_key(found, f"{field}.key", segment.key)
     found.check(len(segment.sha256) == 32, f"{field}.sha256", "must have 32 bytes")
     found.check(0 <= segment.text.start <= segment.text.end, f"{field}.text", "must be a range from 0 on")
     found.check(0 <= segment.audio.start < segment.audio.end, f"{field}.audio", "must be a range of bytes from 0 on")

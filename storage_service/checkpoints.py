@@ -73,11 +73,11 @@ class Advance:
 class CheckpointRefused(Exception):  # noqa: N818 - a verdict, not a defect
     """Nothing of this checkpoint may be kept. `reason` is as in ErrorInfo; neither text tells what is kept."""
 
-    def __init__(self, reason: str, message: str, mend: str) -> None:
+    def __init__(self, reason: str, message: str) -> None:
         super().__init__(reason)
         self.reason = reason
         self.message = message
-        self.mend = mend
+        self.mend = MENDS[reason]
 
 
 def judge(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint, pieces: KeptPieces) -> Advance:
@@ -167,7 +167,7 @@ def _new_text(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint, pieces: 
     if facts.content_complete:
         raise _conflict("The text is whole already.")
     if end > MAX_CONTENT:
-        raise _refused("TEXT_TOO_LONG", f"The text would be longer than {MAX_CONTENT} characters.")
+        raise CheckpointRefused("TEXT_TOO_LONG", f"The text would be longer than {MAX_CONTENT} characters.")
     return text[overlap:]
 
 
@@ -218,16 +218,12 @@ def _check_stored(segment: common_pb2.Segment, pieces: KeptPieces) -> None:
 
 
 def _lease_lost() -> CheckpointRefused:
-    return _refused("LEASE_LOST", "The lease token is not the one that holds the story.")
+    return CheckpointRefused("LEASE_LOST", "The lease token is not the one that holds the story.")
 
 
 def _wrong_state(message: str) -> CheckpointRefused:
-    return _refused("WRONG_STATE", message)
+    return CheckpointRefused("WRONG_STATE", message)
 
 
 def _conflict(message: str) -> CheckpointRefused:
-    return _refused("CHECKPOINT_CONFLICT", message)
-
-
-def _refused(reason: str, message: str) -> CheckpointRefused:
-    return CheckpointRefused(reason, message, MENDS[reason])
+    return CheckpointRefused("CHECKPOINT_CONFLICT", message)

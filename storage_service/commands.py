@@ -27,16 +27,14 @@ from storage_service.exchange.importing import import_from
 from storage_service.exchange.lines import Counts, ExchangeError
 from storage_service.object_store import failures as object_store
 from storage_service.object_store.bucket import Bucket
-from storage_service.object_store.checking import try_out
-from storage_service.object_store.config import BucketConfig
-from storage_service.object_store.setup import places_of
+from storage_service.object_store.config import BucketConfig, places_of
 from storage_service.records import ObjectKind
 from storage_service.settings import StorageSettings
 from storage_service.supabase.checking import check
+from storage_service.supabase.config import config_of
 from storage_service.supabase.connection import Connection
 from storage_service.supabase.failures import SupabaseDefectError
 from storage_service.supabase.migrating import migrate
-from storage_service.supabase.setup import config_of
 
 Command: TypeAlias = Callable[[StorageSettings, argparse.Namespace], Coroutine[Any, Any, None]]
 
@@ -49,29 +47,28 @@ def run_command(arguments: Sequence[str]) -> int:
     try:
         asyncio.run(_COMMANDS[given.command](load(StorageSettings), given))
     except ConfigurationError as error:
-        sys.stderr.write(f"storage: {error}\n")
+        _warn(str(error))
         return BAD_CONFIGURATION
     except ExchangeError as error:
-        sys.stderr.write(f"storage: {error}\n")
-        return _FAILED
+        failed = str(error)
     except DomainError as error:
-        sys.stderr.write(f"storage: {error.message} ({error.reason})\n")
-        return _FAILED
+        failed = f"{error.message} ({error.reason})"
     except ProviderError as error:
         variable = "the object store" if error.provider == object_store.PROVIDER else "SUPABASE_URL"
-        sys.stderr.write(f"storage: {variable} cannot be used at the moment: {error.message}\n")
-        return _FAILED
+        failed = f"{variable} cannot be used at the moment: {error.message}"
     except SupabaseDefectError as error:
-        sys.stderr.write(f"storage: SUPABASE_URL: Supabase refused what was asked ({error})\n")
-        return _FAILED
-    return 0
+        failed = f"SUPABASE_URL: Supabase refused what was asked ({error})"
+    else:
+        return 0
+    _warn(failed)
+    return _FAILED
 
 
 async def _check(settings: StorageSettings, given: argparse.Namespace) -> None:
     del given
     for variable, place in places_of(settings).items():
         if isinstance(place, BucketConfig):
-            await try_out(Bucket(place))
+            await Bucket(place).try_out()
             _tell(f"the bucket is ready: {place.bucket} can be written, read and cleared ({variable})")
     if settings.backend == "embedded":
         _tell("the store is embedded: there is nothing to check (STORAGE_BACKEND)")

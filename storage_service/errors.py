@@ -25,31 +25,19 @@ def resource_deleted(noun: str, resource_id: str) -> DomainError:
 
 def request_id_reused() -> DomainError:
     """ALREADY_EXISTS / REQUEST_ID_REUSED: the id stands for another request."""
-    return DomainError(
-        grpc.StatusCode.ALREADY_EXISTS,
-        "REQUEST_ID_REUSED",
-        "This request id was used for another request; choose a new one.",
-    )
+    message = "This request id was used for another request; choose a new one."
+    return DomainError(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", message)
 
 
 def revision_mismatch(*, expected: int, actual: int) -> DomainError:
     """ABORTED / REVISION_MISMATCH with both revisions."""
-    return DomainError(
-        grpc.StatusCode.ABORTED,
-        "REVISION_MISMATCH",
-        "It was changed in the meantime; read it again.",
-        metadata={"expected_revision": str(expected), "actual_revision": str(actual)},
-    )
+    revisions = {"expected_revision": str(expected), "actual_revision": str(actual)}
+    return _aborted("REVISION_MISMATCH", "It was changed in the meantime; read it again.", **revisions)
 
 
 def lease_lost(story_id: str) -> DomainError:
     """ABORTED / LEASE_LOST: the token given is not the one that holds the story."""
-    return DomainError(
-        grpc.StatusCode.ABORTED,
-        "LEASE_LOST",
-        "The lease token is not the one that is held.",
-        metadata={"story_id": story_id},
-    )
+    return _aborted("LEASE_LOST", "The lease token is not the one that is held.", story_id=story_id)
 
 
 def audio_not_found(story_id: str) -> DomainError:
@@ -57,19 +45,10 @@ def audio_not_found(story_id: str) -> DomainError:
     return not_found("AUDIO_NOT_FOUND", "The story has no such audio.", story_id=story_id)
 
 
-def audio_mismatch(message: str, **metadata: str) -> DomainError:
-    """INVALID_ARGUMENT / AUDIO_MISMATCH: what was sent is not what was announced."""
-    return DomainError(grpc.StatusCode.INVALID_ARGUMENT, "AUDIO_MISMATCH", message, metadata=metadata)
-
-
 def audio_too_large(most: int) -> DomainError:
     """FAILED_PRECONDITION / AUDIO_TOO_LARGE: more than AUDIO_MAX_BYTES."""
-    return DomainError(
-        grpc.StatusCode.FAILED_PRECONDITION,
-        "AUDIO_TOO_LARGE",
-        f"The audio is larger than {most} bytes, the most that is stored of a story.",
-        metadata={"max_bytes": str(most)},
-    )
+    message = f"The audio is larger than {most} bytes, the most that is stored of a story."
+    return _precondition("AUDIO_TOO_LARGE", message, max_bytes=str(most))
 
 
 def check_digest(digest: Digest, expected: Digest | None) -> None:
@@ -77,21 +56,18 @@ def check_digest(digest: Digest, expected: Digest | None) -> None:
     if expected is None or digest == expected:
         return
     field = "size_bytes" if digest.size != expected.size else "sha256"
-    raise audio_mismatch(
+    raise DomainError(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "AUDIO_MISMATCH",
         f"The audio does not have the {field} that was announced. Send it again.",
-        field=field,
-        received_bytes=str(digest.size),
+        metadata={"field": field, "received_bytes": str(digest.size)},
     )
 
 
-def audio_corrupt(**metadata: str) -> DomainError:
+def audio_corrupt() -> DomainError:
     """DATA_LOSS / AUDIO_CORRUPT: the stored bytes are missing, short or changed."""
-    return DomainError(
-        grpc.StatusCode.DATA_LOSS,
-        "AUDIO_CORRUPT",
-        "The stored audio is missing or damaged; narrate the story again.",
-        metadata=metadata,
-    )
+    message = "The stored audio is missing or damaged; narrate the story again."
+    return DomainError(grpc.StatusCode.DATA_LOSS, "AUDIO_CORRUPT", message)
 
 
 def segment_not_found(key: str) -> DomainError:
@@ -101,26 +77,19 @@ def segment_not_found(key: str) -> DomainError:
 
 def segment_lost(key: str) -> DomainError:
     """FAILED_PRECONDITION / SEGMENT_LOST: a segment that was stored is missing or damaged."""
-    return DomainError(
-        grpc.StatusCode.FAILED_PRECONDITION,
-        "SEGMENT_LOST",
-        "The bytes of a segment are missing or damaged. Narrate the story again.",
-        metadata={"key": key},
-    )
+    message = "The bytes of a segment are missing or damaged. Narrate the story again."
+    return _precondition("SEGMENT_LOST", message, key=key)
 
 
 def storage_conflict() -> DomainError:
     """ABORTED / STORAGE_CONFLICT: the note of an object went before its record came; the next try has a new object."""
-    return DomainError(grpc.StatusCode.ABORTED, "STORAGE_CONFLICT", "The upload took too long. Repeat the call.")
+    return _aborted("STORAGE_CONFLICT", "The upload took too long. Repeat the call.")
 
 
 def audio_url_unsupported() -> DomainError:
     """FAILED_PRECONDITION / AUDIO_URL_UNSUPPORTED: this store has no addresses."""
-    return DomainError(
-        grpc.StatusCode.FAILED_PRECONDITION,
-        "AUDIO_URL_UNSUPPORTED",
-        "The embedded store has no addresses for audio; read it with ReadStoryAudio.",
-    )
+    message = "The embedded store has no addresses for audio; read it with ReadStoryAudio."
+    return _precondition("AUDIO_URL_UNSUPPORTED", message)
 
 
 def storage_unavailable() -> DomainError:
@@ -136,6 +105,14 @@ def field_error(field: str, description: str) -> DomainError:
         f"{field} {description}",
         violations=[FieldViolation(field, description)],
     )
+
+
+def _aborted(reason: str, message: str, **metadata: str) -> DomainError:
+    return DomainError(grpc.StatusCode.ABORTED, reason, message, metadata=metadata)
+
+
+def _precondition(reason: str, message: str, **metadata: str) -> DomainError:
+    return DomainError(grpc.StatusCode.FAILED_PRECONDITION, reason, message, metadata=metadata)
 
 
 class UploadStalledError(DomainError):

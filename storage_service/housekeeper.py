@@ -9,12 +9,13 @@ import structlog
 
 from servicekit.errors import DomainError
 from servicekit.failures import log_defect
+from storage_service.audio.noted import NotedObjects
 from storage_service.audio.segments import SegmentLibrary
-from storage_service.ports import Clock
-from storage_service.remover import Remover
+from storage_service.ports import Clock, RemovalStore
 
 _log: Final = structlog.stdlib.get_logger("storage_service.housekeeper")
 
+_STORIES_AT_ONCE: Final = 100
 _MOSTLY_IDLE: Final = 50
 """After a scrub the store is left alone for so many times as long as it took."""
 
@@ -26,9 +27,16 @@ class Housekeeper:
     """
 
     def __init__(
-        self, remover: Remover, segments: SegmentLibrary, clock: Clock, *, retention: timedelta | None
+        self,
+        removals: RemovalStore,
+        objects: NotedObjects,
+        segments: SegmentLibrary,
+        clock: Clock,
+        *,
+        retention: timedelta | None,
     ) -> None:
-        self._remover = remover
+        self._removals = removals
+        self._objects = objects
         self._segments = segments
         self._clock = clock
         self._retention = retention
@@ -52,17 +60,20 @@ class Housekeeper:
     async def sweep(self) -> None:
         """Removes stories beyond their time, bytes that nothing refers to, and segments beyond their bound."""
         if self._retention is not None:
-            expired = await self._remover.expire(self._clock.now() - _microseconds(self._retention))
-            if expired:
-                _log.info("old stories were removed", stories=expired)
-        objects = await self._remover.remove_deleted()
+            await self._expire(self._clock.now() - self._retention // timedelta(microseconds=1))
+        objects = await self._objects.remove_deleted()
         if objects:
             _log.info("bytes that nothing refers to were removed", objects=objects)
         await self._segments.make_room()
 
     async def scrub(self) -> None:
         """Leaves nothing of what was removed in the store's files."""
-        await self._remover.scrub()
+        await self._removals.scrub()
+
+    async def _expire(self, before: int) -> None:
+        while (removed := await self._removals.expire(before, most=_STORIES_AT_ONCE)).story_count:
+            await self._objects.drop(removed.dropped)
+            _log.info("old stories were removed", stories=removed.story_count)
 
 
 def _put_off(error: Exception) -> None:
@@ -71,7 +82,3 @@ def _put_off(error: Exception) -> None:
         _log.warning("housekeeping waits", reason=error.reason)
     else:
         log_defect(error)
-
-
-def _microseconds(span: timedelta) -> int:
-    return span // timedelta(microseconds=1)

@@ -1,14 +1,22 @@
-"""Builds and splits messages that more than one store needs."""
+"""Builds and splits messages, and keeps them within what gRPC carries."""
 
+from collections.abc import Iterator
 from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
-_NEW_APART: Final = ("voice", "problems", "narrate", "embedded_parts")
+MAX_BYTES: Final = 3 << 20
+"""Of a record in an answer. gRPC carries 4 MiB; the gateway, which needs the whole record, cuts further for callers."""
+
+_CHUNK: Final = 256 << 10
+"""Bytes of audio in a message: between services chunks are larger than at the gateway's door."""
+
+_IN_HEADER: Final = ("audio_id", "content_type", "provider", "voice_id", "model_id", "audio_format")
 _GENERATED: Final = ("model_used", "summary", "usage", "full_response", "generation_info")
 _APART: Final = (
-    *_NEW_APART,
     *_GENERATED,
     "id",
     "state",
@@ -16,8 +24,12 @@ _APART: Final = (
     "title",
     "content",
     "content_complete",
+    "narrate",
     "rating",
+    "voice",
+    "problems",
     "attempts",
+    "embedded_parts",
     "audio",
     "create_time",
     "update_time",
@@ -25,21 +37,12 @@ _APART: Final = (
 )
 
 
-def body_of_new(story: common_pb2.Story) -> common_pb2.Story:
-    """A new story without the fields that have columns or tables of their own."""
-    return _without(story, _NEW_APART)
-
-
 def body_of(story: common_pb2.Story) -> common_pb2.Story:
-    """Any story without the fields that have columns or tables of their own."""
-    return _without(story, _APART)
-
-
-def _without(story: common_pb2.Story, fields: tuple[str, ...]) -> common_pb2.Story:
+    """A story without the fields that have columns or tables of their own."""
     body = common_pb2.Story()
     body.CopyFrom(story)
-    for field in fields:
-        body.ClearField(field)  # type: ignore[arg-type]  # a name of its descriptor
+    for field in _APART:
+        body.ClearField(field)
     return body
 
 
@@ -79,16 +82,31 @@ def narrated_audio(
     header: common_pb2.NarrationHeader, last: common_pb2.Segment, *, size: int, sha256: bytes = b""
 ) -> common_pb2.StoryAudio:
     """The audio of a narration, without segments; `last` is the last segment so far, whose end is the duration."""
-    audio = common_pb2.StoryAudio(
-        audio_id=header.audio_id,
-        content_type=header.content_type,
-        size_bytes=size,
-        sha256=sha256,
-        provider=header.provider,
-        voice_id=header.voice_id,
-        model_id=header.model_id,
-        audio_format=header.audio_format,
-    )
+    said = {name: getattr(header, name) for name in _IN_HEADER}
+    audio = common_pb2.StoryAudio(**said, size_bytes=size, sha256=sha256)
     # Not the sum of all durations: each is cut to whole microseconds.
     audio.duration.FromMicroseconds(last.start.ToMicroseconds() + last.duration.ToMicroseconds())
     return audio
+
+
+def chunks_of(block: bytes) -> Iterator[bytes]:
+    """The chunks in which bytes of audio are sent."""
+    if len(block) <= _CHUNK:
+        return iter((block,))
+    return (block[start : start + _CHUNK] for start in range(0, len(block), _CHUNK))
+
+
+def within_bounds(record: storage_pb2.StoryRecord) -> storage_pb2.StoryRecord:
+    """The record; where it is too large, without its raw responses, which a problem then says."""
+    if record.ByteSize() <= MAX_BYTES:
+        return record
+    del record.story.full_response[:]
+    now = Timestamp()
+    now.GetCurrentTime()
+    record.story.problems.add(
+        reason="RESPONSE_TRUNCATED",
+        message="The raw responses of the models are too large for an answer and were left out of this one.",
+        mend="Nothing is lost: text, audio and ledger are whole.",
+        time=now,
+    )
+    return record

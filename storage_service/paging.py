@@ -1,18 +1,58 @@
-"""Page tokens: where a listing goes on, for the filter that it was begun with."""
+"""Pages of listings, and their tokens: where a listing goes on, for the filter that it was begun with."""
 
 import base64
 import binascii
 import hashlib
 import struct
 import uuid
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol, TypeVar
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
+from storage_service.errors import field_error
 from storage_service.records import Position
+
+
+class Listed(Protocol):
+    """What is listed, newest first."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    @property
+    def create_time(self) -> Timestamp:
+        """By which it is listed."""
+
+
+L = TypeVar("L", bound=Listed)
 
 _FORMAT: Final = struct.Struct(">Bq16s8s")
 _VERSION: Final = 1
+
+
+async def page_of(
+    owner: str,
+    chosen: Message,
+    size: int,
+    token: str,
+    load: Callable[[int, Position | None], Awaitable[Sequence[L]]],
+) -> tuple[Sequence[L], str]:
+    """A page of what `load` gives (at most so many, behind a position), and the token of the next page or "".
+
+    `chosen` is what the listing of `owner` is for. VALIDATION_FAILED for a token of another listing.
+    """
+    after = from_token(token, owner, chosen) if token else None
+    if token and after is None:
+        raise field_error("page_token", "must be the next_page_token of a listing with the same filter")
+    # One more than asked for tells whether there is a next page.
+    found = await load(size + 1, after)
+    if len(found) <= size:
+        return found, ""
+    last = found[size - 1]
+    return found[:size], to_token(Position(last.create_time.ToMicroseconds(), last.id), owner, chosen)
 
 
 def to_token(position: Position, owner: str, chosen: Message) -> str:

@@ -4,27 +4,7 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
-from storage_service.records import (
-    Added,
-    Attached,
-    Blob,
-    Change,
-    Digest,
-    Evicted,
-    FoundSegment,
-    Lease,
-    Manifest,
-    NewStory,
-    ObjectKey,
-    ObjectKind,
-    Position,
-    Profile,
-    Removed,
-    RepeatKey,
-    SignedUrl,
-    StoredAudio,
-    UnfinishedAudio,
-)
+from storage_service import records
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import segment_pb2, storage_pb2
 
@@ -54,7 +34,7 @@ class StoryStore(Protocol):
     async def close(self) -> None:
         """Gives up what `open` took."""
 
-    async def create(self, owner: str, new: NewStory) -> tuple[storage_pb2.StoryRecord, bool]:
+    async def create(self, owner: str, new: records.NewStory) -> tuple[storage_pb2.StoryRecord, bool]:
         """Keeps a story as PENDING; True when it is new. A story or request id that is known gives the kept story.
 
         The child and the hero that it names are taken into it as they are kept now; the store adds itself to its
@@ -67,7 +47,7 @@ class StoryStore(Protocol):
         """A story; without `full` less the fields that are marked "FULL view only"."""
 
     async def list_page(
-        self, owner: str, chosen: common_pb2.StoryFilter, *, limit: int, after: Position | None
+        self, owner: str, chosen: common_pb2.StoryFilter, *, limit: int, after: records.Position | None
     ) -> Sequence[common_pb2.StorySummary]:
         """At most `limit` stories, newest first (by time, then id), after `after`.
 
@@ -77,7 +57,7 @@ class StoryStore(Protocol):
         """
 
     async def update(
-        self, owner: str, story_id: str, change: Change, *, expected_revision: int | None
+        self, owner: str, story_id: str, change: records.Change, *, expected_revision: int | None
     ) -> tuple[storage_pb2.StoryRecord, bool]:
         """Makes a change; False when it had been made before.
 
@@ -85,7 +65,7 @@ class StoryStore(Protocol):
         ALREADY_EXISTS / REQUEST_ID_REUSED.
         """
 
-    async def delete(self, owner: str, story_id: str) -> Sequence[ObjectKey]:
+    async def delete(self, owner: str, story_id: str) -> Sequence[records.ObjectKey]:
         """Removes a story and leaves a tombstone.
 
         Its audio, and its segments that no other story uses, go with it: their objects, which are returned, are marked
@@ -104,7 +84,9 @@ class StoryStore(Protocol):
         with at least one segment where there are any.
         """
 
-    async def claim(self, lease: Lease, *, most: int, story_ids: Collection[str]) -> Sequence[storage_pb2.ClaimedStory]:
+    async def claim(
+        self, lease: records.Lease, *, most: int, story_ids: Collection[str]
+    ) -> Sequence[storage_pb2.ClaimedStory]:
         """Takes the lease of at most `most` unfinished stories that no run holds, oldest first."""
 
     async def checkpoint(
@@ -119,7 +101,7 @@ class StoryStore(Protocol):
     async def release(self, leases: Sequence[storage_pb2.HeldLease]) -> int:
         """Gives leases back; how many were held with the token given."""
 
-    async def manifest(self, story_id: str, lease_token: int, audio_id: str) -> Manifest | StoredAudio:
+    async def manifest(self, story_id: str, lease_token: int, audio_id: str) -> records.Manifest | records.StoredAudio:
         """The narration `audio_id` of a story, as far as it is stored; the audio where it is finished already.
 
         A part has a blob only where the segment store has its key with its SHA-256. Raises STORY_NOT_FOUND, LEASE_LOST
@@ -127,8 +109,8 @@ class StoryStore(Protocol):
         """
 
     async def attach_audio(
-        self, story_id: str, lease_token: int, audio: common_pb2.StoryAudio, key: ObjectKey
-    ) -> Attached:
+        self, story_id: str, lease_token: int, audio: common_pb2.StoryAudio, key: records.ObjectKey
+    ) -> records.Attached:
         """Makes `audio`, whose bytes are the object `key`, the story's audio, with the segments of the run's manifest.
 
         In the same transaction the object becomes STORED and that of the audio before it DELETED. Where the same audio
@@ -136,7 +118,9 @@ class StoryStore(Protocol):
         `manifest` raises, and ABORTED / STORAGE_CONFLICT where `key` is not noted (any more).
         """
 
-    async def find_audio(self, owner: str, story_id: str, audio_id: str) -> StoredAudio | UnfinishedAudio | None:
+    async def find_audio(
+        self, owner: str, story_id: str, audio_id: str
+    ) -> records.StoredAudio | records.UnfinishedAudio | None:
         """The audio `audio_id` of a story, finished or in the making; None where there is none.
 
         With "" it is the finished one, or else that in the making.
@@ -155,23 +139,23 @@ class SegmentStore(Protocol):
         Of hits the use is noted where the story exists, and `last_used` is set where it is older than a minute.
         """
 
-    async def add(self, segment: segment_pb2.StoredSegment, key: ObjectKey, story_id: str) -> Added:
+    async def add(self, segment: segment_pb2.StoredSegment, key: records.ObjectKey, story_id: str) -> records.Added:
         """Stores a segment whose bytes are the object `key`, and notes its use unless `story_id` is "".
 
         The first one stored under a key stays: then `key` becomes DELETED. Raises STORY_NOT_FOUND, and ABORTED /
         STORAGE_CONFLICT where `key` is not noted (any more); nothing is stored then.
         """
 
-    async def get(self, segment_key: str) -> FoundSegment | None:
+    async def get(self, segment_key: str) -> records.FoundSegment | None:
         """A segment and where its bytes are; `last_used` stays."""
 
-    async def drop(self, segment_key: str, key: ObjectKey) -> bool:
+    async def drop(self, segment_key: str, key: records.ObjectKey) -> bool:
         """Removes a segment whose bytes are lost, so that it can be stored anew; its object becomes DELETED.
 
         Does nothing where the segment has other bytes by now, and returns False.
         """
 
-    async def evict(self, down_to: int) -> Evicted:
+    async def evict(self, down_to: int) -> records.Evicted:
         """Removes segments, least recently used first, until all together have at most `down_to` bytes.
 
         None that an unfinished story (PENDING, WRITING, NARRATING) uses; at most 1,000 in a call.
@@ -184,22 +168,22 @@ class ObjectNotes(Protocol):
     An object is NOTED, then STORED with the record that refers to it, and DELETED with that record.
     """
 
-    async def note(self, kind: ObjectKind, count: int) -> Sequence[ObjectKey]:
+    async def note(self, kind: records.ObjectKind, count: int) -> Sequence[records.ObjectKey]:
         """New objects, NOTED. At most 1,000."""
 
-    async def mark_deleted(self, keys: Collection[ObjectKey]) -> Collection[ObjectKey]:
+    async def mark_deleted(self, keys: Collection[records.ObjectKey]) -> Collection[records.ObjectKey]:
         """Makes objects DELETED that no record refers to, those without a note too; which of `keys` are DELETED now.
 
         STORED ones stay as they are.
         """
 
-    async def take_deleted(self, *, grace: int, most: int) -> Sequence[ObjectKey]:
+    async def take_deleted(self, *, grace: int, most: int) -> Sequence[records.ObjectKey]:
         """Objects whose bytes are to be removed; those that are NOTED for longer than `grace` become DELETED first.
 
         Costs nothing where there are none, however many are STORED.
         """
 
-    async def remove_notes(self, keys: Collection[ObjectKey]) -> None:
+    async def remove_notes(self, keys: Collection[records.ObjectKey]) -> None:
         """Removes DELETED objects whose bytes are gone."""
 
 
@@ -210,43 +194,43 @@ class ProfileStore(Protocol):
     CHILD_NOT_FOUND or HERO_NOT_FOUND. Each write is one transaction.
     """
 
-    async def create(self, owner: str, profile: Profile, repeat: RepeatKey | None) -> Profile:
+    async def create(self, owner: str, profile: records.Profile, repeat: records.RepeatKey | None) -> records.Profile:
         """Keeps a profile under an id of the store's making. A request that is known gives the profile it made.
 
         Raises ALREADY_EXISTS / REQUEST_ID_REUSED and NOT_FOUND / CHILD_DELETED or HERO_DELETED.
         """
 
-    async def get(self, owner: str, kind: type[Profile], profile_id: str) -> Profile:
+    async def get(self, owner: str, kind: type[records.Profile], profile_id: str) -> records.Profile:
         """A kept profile."""
 
     async def list_page(
-        self, owner: str, kind: type[Profile], *, limit: int, after: Position | None
-    ) -> Sequence[Profile]:
+        self, owner: str, kind: type[records.Profile], *, limit: int, after: records.Position | None
+    ) -> Sequence[records.Profile]:
         """At most `limit` profiles, newest first (by time, then id), after `after`."""
 
     async def update(
-        self, owner: str, change: Profile, fields: Collection[str], *, expected_revision: int | None
-    ) -> Profile:
+        self, owner: str, change: records.Profile, fields: Collection[str], *, expected_revision: int | None
+    ) -> records.Profile:
         """Takes `fields` over from `change`, whose id says which; the profile after it.
 
         The revision grows where anything differs. Raises ABORTED / REVISION_MISMATCH.
         """
 
-    async def delete(self, owner: str, kind: type[Profile], profile_id: str) -> None:
+    async def delete(self, owner: str, kind: type[records.Profile], profile_id: str) -> None:
         """Removes a profile and leaves a tombstone. Stories stay."""
 
 
 class RemovalStore(Protocol):
     """Removes many stories for good. Each write is one transaction."""
 
-    async def erase_child(self, owner: str, child_id: str) -> Removed:
+    async def erase_child(self, owner: str, child_id: str) -> records.Removed:
         """Removes a child with all its stories, running ones too, and what requests said of them, as `delete` does.
 
         Also gives the objects of that child that earlier calls left. Can be repeated after the child is erased;
         NOT_FOUND / CHILD_NOT_FOUND where there never was such a child.
         """
 
-    async def expire(self, before: int, *, most: int) -> Removed:
+    async def expire(self, before: int, *, most: int) -> records.Removed:
         """Removes at most `most` stories accepted before a time, oldest first; none that is being made."""
 
     async def scrub(self) -> None:
@@ -262,7 +246,7 @@ class Upload(Protocol):
     async def write(self, data: bytes) -> None:
         """Adds bytes."""
 
-    async def publish(self, expected: Digest | None = None) -> Digest:
+    async def publish(self, expected: records.Digest | None = None) -> records.Digest:
         """Stores the bytes for good: on return they survive the process. Size and hash of all of them.
 
         INVALID_ARGUMENT / AUDIO_MISMATCH where they are not as `expected`.
@@ -272,7 +256,7 @@ class Upload(Protocol):
 class BlobsLostError(Exception):
     """The bytes of `blobs` are missing or damaged."""
 
-    def __init__(self, blobs: Sequence[Blob]) -> None:
+    def __init__(self, blobs: Sequence[records.Blob]) -> None:
         super().__init__(*(blob.key.path for blob in blobs))
         self.blobs = blobs
 
@@ -280,7 +264,9 @@ class BlobsLostError(Exception):
 class Composer(Protocol):
     """Composes segments into audio."""
 
-    async def compose(self, key: ObjectKey, blobs: Sequence[Blob], *, content_type: str) -> Digest:
+    async def compose(
+        self, key: records.ObjectKey, blobs: Sequence[records.Blob], *, content_type: str
+    ) -> records.Digest:
         """Stores the bytes of `blobs`, one after the other, as the object `key`; size and hash of all of them.
 
         On return they survive the process. Each blob is verified; raises BlobsLostError with all that are lost, and
@@ -300,20 +286,20 @@ class ObjectStore(Protocol):
     async def close(self) -> None:
         """Gives up what `open` took."""
 
-    def upload(self, key: ObjectKey, *, content_type: str = ANY_BYTES) -> AbstractAsyncContextManager[Upload]:
+    def upload(self, key: records.ObjectKey, *, content_type: str = ANY_BYTES) -> AbstractAsyncContextManager[Upload]:
         """Takes bytes in; what is not published by the end of the block is thrown away.
 
         `content_type` is the media type that an address of the bytes will answer with.
         """
 
-    def read(self, blob: Blob, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes, None]:
+    def read(self, blob: records.Blob, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes, None]:
         """The bytes from `offset`, at most `limit`, in blocks of any size.
 
         Raises DATA_LOSS / AUDIO_CORRUPT when bytes are missing or, where all are read, do not have their hash.
         """
 
-    async def remove(self, keys: Collection[ObjectKey]) -> None:
+    async def remove(self, keys: Collection[records.ObjectKey]) -> None:
         """Removes bytes, those of uploads that were broken off too. Those that are not there are no error."""
 
-    async def url(self, blob: Blob, *, expiry: int) -> SignedUrl:
+    async def url(self, blob: records.Blob, *, expiry: int) -> records.SignedUrl:
         """An address under which the bytes can be fetched; FAILED_PRECONDITION / AUDIO_URL_UNSUPPORTED."""

@@ -1,138 +1,106 @@
 """ProfileService on the wire: messages in, domain calls, messages out."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias
 
-import grpc
 from google.protobuf.message import Message
 
 from servicekit.context import current
 from servicekit.fingerprint import fingerprint
-from storage_service import profile_requests as requests
-from storage_service.errors import field_error
-from storage_service.paging import from_token, to_token
+from storage_service.paging import page_of
 from storage_service.ports import ProfileStore
-from storage_service.records import Position, Profile, RepeatKey
-from tale.common.v1 import common_pb2
+from storage_service.profile_requests import CHILD, HERO, Kind, check_list, check_new, check_update
+from storage_service.records import Position, RepeatKey
+from storage_service.requests import check_id
 from tale.profile.v1 import profile_pb2, profile_pb2_grpc
 
 _WITHOUT_REQUEST_ID: Final = frozenset({"request_id"})
 
-_Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+_Response: TypeAlias = Callable[..., Message]
+
+
+def _creating(kind: Kind, response: _Response) -> Any:
+    async def create(self: "ProfileServicer", request: Any, context: object) -> Message:
+        """Stores a profile."""
+        del context
+        check_new(kind, request)
+        key = fingerprint(request, without=_WITHOUT_REQUEST_ID)
+        repeat = RepeatKey(request.request_id, key) if request.request_id else None
+        stored = await self.profiles.create(current().owner, getattr(request, kind.noun), repeat)
+        return response(**{kind.noun: stored})
+
+    return create
+
+
+def _getting(kind: Kind, response: _Response) -> Any:
+    async def get(self: "ProfileServicer", request: Any, context: object) -> Message:
+        """Returns a profile."""
+        del context
+        profile_id = _id_in(request, kind)
+        return response(**{kind.noun: await self.profiles.get(current().owner, kind.message, profile_id)})
+
+    return get
+
+
+def _listing(kind: Kind, response: _Response) -> Any:
+    async def list_page(self: "ProfileServicer", request: Any, context: object) -> Message:
+        """Lists profiles."""
+        del context
+        size, owner = check_list(request.page_size, request.page_token), current().owner
+
+        def load(limit: int, after: Position | None) -> Awaitable[Sequence[Any]]:
+            return self.profiles.list_page(owner, kind.message, limit=limit, after=after)
+
+        # The empty request says which list the tokens are good for.
+        page, token = await page_of(owner, type(request)(), size, request.page_token, load)
+        return response(**{kind.plural: page}, next_page_token=token)
+
+    return list_page
+
+
+def _updating(kind: Kind, response: _Response) -> Any:
+    async def update(self: "ProfileServicer", request: Any, context: object) -> Message:
+        """Changes a profile."""
+        del context
+        fields, change = check_update(kind, request), getattr(request, kind.noun)
+        revision = change.revision or None
+        stored = await self.profiles.update(current().owner, change, fields, expected_revision=revision)
+        return response(**{kind.noun: stored})
+
+    return update
+
+
+def _deleting(kind: Kind, response: _Response) -> Any:
+    async def delete(self: "ProfileServicer", request: Any, context: object) -> Message:
+        """Removes a profile."""
+        del context
+        await self.profiles.delete(current().owner, kind.message, _id_in(request, kind))
+        return response()
+
+    return delete
+
+
+def _id_in(request: Any, kind: Kind) -> str:
+    field = f"{kind.noun}_id"
+    profile_id: str = getattr(request, field)
+    check_id(field, profile_id)
+    return profile_id
 
 
 class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
     """Answers for the children and heroes of the owner who asks."""
 
     def __init__(self, profiles: ProfileStore) -> None:
-        self._profiles = profiles
+        self.profiles = profiles
 
-    async def CreateChild(  # noqa: N802 - the contract's name
-        self, request: profile_pb2.CreateChildRequest, context: _Context
-    ) -> profile_pb2.CreateChildResponse:
-        """Keeps a child."""
-        del context
-        requests.check_child(request.child, request.request_id, given=request.HasField("child"))
-        child = await self._profiles.create(current().owner, request.child, _repeat_key(request, request.request_id))
-        return profile_pb2.CreateChildResponse(child=child)
+    CreateChild = _creating(CHILD, profile_pb2.CreateChildResponse)
+    GetChild = _getting(CHILD, profile_pb2.GetChildResponse)
+    ListChildren = _listing(CHILD, profile_pb2.ListChildrenResponse)
+    UpdateChild = _updating(CHILD, profile_pb2.UpdateChildResponse)
+    DeleteChild = _deleting(CHILD, profile_pb2.DeleteChildResponse)
 
-    async def GetChild(  # noqa: N802 - the contract's name
-        self, request: profile_pb2.GetChildRequest, context: _Context
-    ) -> profile_pb2.GetChildResponse:
-        """Gives a child."""
-        del context
-        requests.check_id("child_id", request.child_id)
-        child = await self._profiles.get(current().owner, common_pb2.Child, request.child_id)
-        return profile_pb2.GetChildResponse(child=child)
-
-    async def ListChildren(  # noqa: N802 - the contract's name
-        self, request: profile_pb2.ListChildrenRequest, context: _Context
-    ) -> profile_pb2.ListChildrenResponse:
-        """Lists children."""
-        del context
-        size = requests.check_list(request.page_size, request.page_token)
-        page, token = await self._page(common_pb2.Child, profile_pb2.ListChildrenRequest(), size, request.page_token)
-        return profile_pb2.ListChildrenResponse(children=page, next_page_token=token)
-
-    async def UpdateChild(  # noqa: N802 - the contract's name
-        self, request: profile_pb2.UpdateChildRequest, context: _Context
-    ) -> profile_pb2.UpdateChildResponse:
-        """Changes a child."""
-        del context
-        fields = requests.check_child_update(request)
-        revision = request.child.revision or None
-        child = await self._profiles.update(current().owner, request.child, fields, expected_revision=revision)
-        return profile_pb2.UpdateChildResponse(child=child)
-
-    async def DeleteChild(  # noqa: N802 - the contract's name
-        self, request: profile_pb2.DeleteChildRequest, context: _Context
-    ) -> profile_pb2.DeleteChildResponse:
-        """Removes a child."""
-        del context
-        requests.check_id("child_id", request.child_id)
-        await self._profiles.delete(current().owner, common_pb2.Child, request.child_id)
-        return profile_pb2.DeleteChildResponse()
-
-    async def CreateHero(  # noqa: N802 - the contract's name
-        self, request: profile_pb2.CreateHeroRequest, context: _Context
-    ) -> profile_pb2.CreateHeroResponse:
-        """Keeps a hero."""
-        del context
-        requests.check_hero(request.hero, request.request_id, given=request.HasField("hero"))
-        hero = await self._profiles.create(current().owner, request.hero, _repeat_key(request, request.request_id))
-        return profile_pb2.CreateHeroResponse(hero=hero)
-
-    async def GetHero(  # noqa: N802 - the contract's name
-        self, request: profile_pb2.GetHeroRequest, context: _Context
-    ) -> profile_pb2.GetHeroResponse:
-        """Gives a hero."""
-        del context
-        requests.check_id("hero_id", request.hero_id)
-        hero = await self._profiles.get(current().owner, common_pb2.Hero, request.hero_id)
-        return profile_pb2.GetHeroResponse(hero=hero)
-
-    async def ListHeroes(  # noqa: N802 - the contract's name
-        self, request: profile_pb2.ListHeroesRequest, context: _Context
-    ) -> profile_pb2.ListHeroesResponse:
-        """Lists heroes."""
-        del context
-        size = requests.check_list(request.page_size, request.page_token)
-        page, token = await self._page(common_pb2.Hero, profile_pb2.ListHeroesRequest(), size, request.page_token)
-        return profile_pb2.ListHeroesResponse(heroes=page, next_page_token=token)
-
-    async def UpdateHero(  # noqa: N802 - the contract's name
-        self, request: profile_pb2.UpdateHeroRequest, context: _Context
-    ) -> profile_pb2.UpdateHeroResponse:
-        """Changes a hero."""
-        del context
-        fields = requests.check_hero_update(request)
-        revision = request.hero.revision or None
-        hero = await self._profiles.update(current().owner, request.hero, fields, expected_revision=revision)
-        return profile_pb2.UpdateHeroResponse(hero=hero)
-
-    async def DeleteHero(  # noqa: N802 - the contract's name
-        self, request: profile_pb2.DeleteHeroRequest, context: _Context
-    ) -> profile_pb2.DeleteHeroResponse:
-        """Removes a hero."""
-        del context
-        requests.check_id("hero_id", request.hero_id)
-        await self._profiles.delete(current().owner, common_pb2.Hero, request.hero_id)
-        return profile_pb2.DeleteHeroResponse()
-
-    async def _page(self, kind: type[Profile], listing: Message, size: int, token: str) -> tuple[list[Profile], str]:
-        """A page of profiles and the token of the next; `listing` says which list the tokens are good for."""
-        owner = current().owner
-        after = None
-        if token:
-            after = from_token(token, owner, listing)
-            if after is None:
-                raise field_error("page_token", "must be the next_page_token of an earlier answer")
-        # One more than asked for tells whether there is a next page.
-        found = list(await self._profiles.list_page(owner, kind, limit=size + 1, after=after))
-        if len(found) <= size:
-            return found, ""
-        last = found[size - 1]
-        return found[:size], to_token(Position(last.create_time.ToMicroseconds(), last.id), owner, listing)
-
-
-def _repeat_key(request: Message, request_id: str) -> RepeatKey | None:
-    return RepeatKey(request_id, fingerprint(request, without=_WITHOUT_REQUEST_ID)) if request_id else None
+    CreateHero = _creating(HERO, profile_pb2.CreateHeroResponse)
+    GetHero = _getting(HERO, profile_pb2.GetHeroResponse)
+    ListHeroes = _listing(HERO, profile_pb2.ListHeroesResponse)
+    UpdateHero = _updating(HERO, profile_pb2.UpdateHeroResponse)
+    DeleteHero = _deleting(HERO, profile_pb2.DeleteHeroResponse)

@@ -1,13 +1,8 @@
 """Removes stories and children: first what is known of them, then their bytes."""
 
-from typing import Final
-
 from storage_service.audio.noted import NotedObjects
 from storage_service.ports import RemovalStore, StoryStore
 from storage_service.records import Removed
-
-STORIES_AT_ONCE: Final = 100
-"""Old stories removed in one transaction."""
 
 
 class Remover:
@@ -31,19 +26,3 @@ class Remover:
         await self._objects.remove(erased.dropped)
         await self._removals.scrub()
         return erased
-
-    async def expire(self, before: int) -> int:
-        """Removes all finished stories that were accepted before a time (microseconds); how many."""
-        count = 0
-        while (removed := await self._removals.expire(before, most=STORIES_AT_ONCE)).story_count:
-            await self._objects.drop(removed.dropped)
-            count += removed.story_count
-        return count
-
-    async def remove_deleted(self) -> int:
-        """Removes bytes that nothing refers to, such as those of uploads that never ended; how many objects."""
-        return await self._objects.remove_deleted()
-
-    async def scrub(self) -> None:
-        """Leaves nothing of what was removed in the store's files."""
-        await self._removals.scrub()

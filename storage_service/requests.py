@@ -1,7 +1,7 @@
 """What is wrong with a request, all of it at once."""
 
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final, TypeAlias, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -11,8 +11,11 @@ from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
 _LONGEST_LEASE: Final = 3_600 * 1_000_000
-MAX_PER_BATCH: Final = 1_000
-"""Stories in a request about many."""
+_MAX_PER_BATCH: Final = 1_000
+T = TypeVar("T")
+
+Repeatable: TypeAlias = storage_pb2.CreateStoryRequest | storage_pb2.RetryChange | storage_pb2.NarrateChange
+"""Requests with an id that makes them repeatable, and perhaps a lease."""
 
 _KINDS: Final = frozenset(common_pb2.StoryKind.values())
 _STATES: Final = frozenset(common_pb2.StoryState.values()) - {common_pb2.STORY_STATE_UNSPECIFIED}
@@ -34,15 +37,13 @@ def check_create(request: storage_pb2.CreateStoryRequest) -> None:
     """Raises VALIDATION_FAILED."""
     found = Violations()
     found.check_uuid7("story_id", request.story_id)
-    check_repeat(found, "", request.request_id, request.fingerprint)
+    _check_repeatable(found, "", request)
     if found.check(request.HasField("spec"), "spec", "must be given"):
         found.text_bounds("spec.wish", request.spec.wish, most=2_000)
         found.text_bounds("spec.moral", request.spec.moral, most=200)
         found.text_bounds("spec.theme", request.spec.theme, most=200)
     if found.check(request.HasField("story"), "story", "must be given"):
         _check_new_story(found, request.story)
-    if request.HasField("lease"):
-        check_lease(found, "lease", request.lease)
     found.raise_if_any()
 
 
@@ -86,14 +87,10 @@ def check_update(request: storage_pb2.UpdateStoryRequest) -> None:
         case "rating":
             found.in_range("rating", request.rating, 1, 10)
         case "retry":
-            check_repeat(found, "retry.", request.retry.request_id, request.retry.fingerprint)
-            if request.retry.HasField("lease"):
-                check_lease(found, "retry.lease", request.retry.lease)
+            _check_repeatable(found, "retry.", request.retry)
         case "narrate":
-            check_repeat(found, "narrate.", request.narrate.request_id, request.narrate.fingerprint)
+            _check_repeatable(found, "narrate.", request.narrate)
             found.check(request.narrate.HasField("voice"), "narrate.voice", "must be given")
-            if request.narrate.HasField("lease"):
-                check_lease(found, "narrate.lease", request.narrate.lease)
         case "cancel":
             pass
         case _:
@@ -105,7 +102,7 @@ def check_claim(request: storage_pb2.ClaimStoriesRequest) -> None:
     """Raises VALIDATION_FAILED."""
     found = Violations()
     if found.check(request.HasField("lease"), "lease", "must be given"):
-        check_lease(found, "lease", request.lease)
+        check_duration(found, "lease.duration", request.lease.duration)
     found.in_range("max_count", request.max_count, 1, 100)
     if found.check(len(request.story_ids) <= 100, "story_ids", "must have at most 100 entries"):
         for index, story_id in enumerate(request.story_ids):
@@ -116,11 +113,9 @@ def check_claim(request: storage_pb2.ClaimStoriesRequest) -> None:
 def check_release(request: storage_pb2.ReleaseStoriesRequest) -> None:
     """Raises VALIDATION_FAILED."""
     found = Violations()
-    count = len(request.leases)
-    if found.check(1 <= count <= MAX_PER_BATCH, "leases", f"must have 1 to {MAX_PER_BATCH} entries"):
-        for index, lease in enumerate(request.leases):
-            found.check_uuid7(f"leases[{index}].story_id", lease.story_id)
-            found.check(lease.lease_token >= 1, f"leases[{index}].lease_token", "must be 1 or more")
+    for field, lease in check_batch(found, "leases", request.leases):
+        found.check_uuid7(f"{field}.story_id", lease.story_id)
+        found.check(lease.lease_token >= 1, f"{field}.lease_token", "must be 1 or more")
     found.raise_if_any()
 
 
@@ -136,25 +131,12 @@ def check_finish(request: storage_pb2.FinishAudioRequest) -> None:
 def check_follow(request: storage_pb2.FollowStoriesRequest) -> None:
     """Raises VALIDATION_FAILED."""
     found = Violations()
-    count = len(request.positions)
-    if found.check(1 <= count <= MAX_PER_BATCH, "positions", f"must have 1 to {MAX_PER_BATCH} entries"):
-        for index, position in enumerate(request.positions):
-            found.check_uuid7(f"positions[{index}].story_id", position.story_id)
-            found.check_uuid7(f"positions[{index}].audio_id", position.audio_id, required=False)
-            for name in ("lease_token", "text_length", "segment_count", "problem_count"):
-                found.check(getattr(position, name) >= 0, f"positions[{index}].{name}", "must not be negative")
-        found.check(
-            len({position.story_id for position in request.positions}) == count,
-            "positions",
-            "must name each story once",
-        )
-    found.raise_if_any()
-
-
-def check_erase(request: storage_pb2.EraseChildRequest) -> None:
-    """Raises VALIDATION_FAILED."""
-    found = Violations()
-    found.check_uuid7("child_id", request.child_id)
+    for field, position in check_batch(found, "positions", request.positions):
+        found.check_uuid7(f"{field}.story_id", position.story_id)
+        found.check_uuid7(f"{field}.audio_id", position.audio_id, required=False)
+        for name in ("lease_token", "text_length", "segment_count", "problem_count"):
+            found.check(getattr(position, name) >= 0, f"{field}.{name}", "must not be negative")
+    check_each_once(found, "positions", [position.story_id for position in request.positions])
     found.raise_if_any()
 
 
@@ -181,10 +163,10 @@ def check_audio_url(request: storage_pb2.GetAudioUrlRequest) -> int:
     return expiry
 
 
-def check_story_id(story_id: str) -> None:
-    """Raises VALIDATION_FAILED for what can be no id of a story."""
+def check_id(field: str, resource_id: str) -> None:
+    """Raises VALIDATION_FAILED for what can be no id."""
     found = Violations()
-    found.check_uuid7("story_id", story_id)
+    found.check_uuid7(field, resource_id)
     found.raise_if_any()
 
 
@@ -196,16 +178,31 @@ def check_get(request: storage_pb2.GetStoryRequest) -> None:
     found.raise_if_any()
 
 
-def check_repeat(found: Violations, prefix: str, request_id: str, fingerprint: bytes) -> None:
-    """Notes what is wrong with the key of a request that can be repeated."""
-    found.check_token(f"{prefix}request_id", request_id)
-    if request_id or fingerprint:
-        found.check(len(fingerprint) == 32, f"{prefix}fingerprint", "must have 32 bytes")
+def check_batch(
+    found: Violations, field: str, entries: Collection[T], most: int = _MAX_PER_BATCH
+) -> Iterator[tuple[str, T]]:
+    """Each entry with the name of its field; none, and a violation, where there are not 1 to `most`."""
+    if found.check(1 <= len(entries) <= most, field, f"must have 1 to {most} entries"):
+        for index, entry in enumerate(entries):
+            yield f"{field}[{index}]", entry
 
 
-def check_lease(found: Violations, field: str, lease: storage_pb2.LeaseRequest) -> None:
-    """Notes what is wrong with a lease."""
-    check_duration(found, f"{field}.duration", lease.duration)
+def check_each_once(found: Violations, field: str, story_ids: Sequence[str]) -> None:
+    """Notes where a story is named twice."""
+    found.check(len(set(story_ids)) == len(story_ids), field, "must name each story once")
+
+
+def _check_repeatable(
+    found: Violations,
+    prefix: str,
+    asked: Repeatable,
+) -> None:
+    """Notes what is wrong with the key of a request that can be repeated, and with the lease that it asks for."""
+    found.check_token(f"{prefix}request_id", asked.request_id)
+    if asked.request_id or asked.fingerprint:
+        found.check(len(asked.fingerprint) == 32, f"{prefix}fingerprint", "must have 32 bytes")
+    if asked.HasField("lease"):
+        check_duration(found, f"{prefix}lease.duration", asked.lease.duration)
 
 
 def _check_new_story(found: Violations, story: common_pb2.Story) -> None:
@@ -213,7 +210,7 @@ def _check_new_story(found: Violations, story: common_pb2.Story) -> None:
     found.text_bounds("story.language_code", story.language_code, least=1, most=35)
     found.in_range("story.length_minutes", story.length_minutes, 1, 30)
     found.text_bounds("story.child.name", story.child.name, most=100)
-    _check_texts(found, "story.child.interests", story.child.interests)
+    check_texts(found, "story.child.interests", story.child.interests)
     found.check_uuid7("story.child_id", story.child_id, required=False)
     found.check_uuid7("story.hero_id", story.hero_id, required=False)
     found.check_uuid7("story.parent_story_id", story.parent_story_id, required=False)
@@ -223,7 +220,8 @@ def _check_new_story(found: Violations, story: common_pb2.Story) -> None:
         found.check(name not in given, f"story.{name}", "must be empty in a new story")
 
 
-def _check_texts(found: Violations, field: str, texts: Collection[str]) -> None:
+def check_texts(found: Violations, field: str, texts: Collection[str]) -> None:
+    """Notes what is wrong with a list of short texts."""
     if found.check(len(texts) <= 20, field, "must have at most 20 entries"):
         for index, text in enumerate(texts):
             found.text_bounds(f"{field}[{index}]", text, least=1, most=100)

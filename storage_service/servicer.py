@@ -1,6 +1,6 @@
 """StorageService on the wire: messages in, domain calls, messages out."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import aclosing
 from typing import Any, Final, TypeAlias
 
@@ -10,10 +10,10 @@ from servicekit.context import current
 from storage_service import requests
 from storage_service.audio.finishing import AudioFinisher
 from storage_service.audio.library import AudioLibrary
-from storage_service.bounds import chunks_of, within_bounds
 from storage_service.checkpoint_requests import check_checkpoints
 from storage_service.errors import field_error
-from storage_service.paging import from_token, to_token
+from storage_service.messages import chunks_of, within_bounds
+from storage_service.paging import page_of
 from storage_service.ports import StoryStore
 from storage_service.records import (
     Cancel,
@@ -59,8 +59,8 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
             story_id=request.story_id,
             spec=request.spec,
             story=request.story,
-            repeat=_repeat_key(request.request_id, request.fingerprint),
-            lease=_lease(request.lease) if request.HasField("lease") else None,
+            repeat=_repeat_key(request),
+            lease=_lease_of(request),
         )
         record, created = await self._stories.create(current().owner, new)
         return storage_pb2.CreateStoryResponse(record=record, created=created)
@@ -78,22 +78,13 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     ) -> storage_pb2.ListStoriesResponse:
         """Lists stories."""
         del context
-        size = requests.check_list(request)
-        owner = current().owner
-        after = None
-        if request.page_token:
-            after = from_token(request.page_token, owner, request.filter)
-            if after is None:
-                raise field_error("page_token", "must be the next_page_token of a listing with the same filter")
-        # One more than asked for tells whether there is a next page.
-        found = list(await self._stories.list_page(owner, request.filter, limit=size + 1, after=after))
-        response = storage_pb2.ListStoriesResponse(stories=found[:size])
-        if len(found) > size:
-            last = found[size - 1]
-            response.next_page_token = to_token(
-                Position(last.create_time.ToMicroseconds(), last.id), owner, request.filter
-            )
-        return response
+        size, owner, chosen = requests.check_list(request), current().owner, request.filter
+
+        def load(limit: int, after: Position | None) -> Awaitable[Sequence[common_pb2.StorySummary]]:
+            return self._stories.list_page(owner, chosen, limit=limit, after=after)
+
+        page, token = await page_of(owner, chosen, size, request.page_token, load)
+        return storage_pb2.ListStoriesResponse(stories=page, next_page_token=token)
 
     async def UpdateStory(  # noqa: N802 - the contract's name
         self, request: storage_pb2.UpdateStoryRequest, context: _Context
@@ -112,7 +103,7 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     ) -> storage_pb2.DeleteStoryResponse:
         """Removes a story."""
         del context
-        requests.check_story_id(request.story_id)
+        requests.check_id("story_id", request.story_id)
         await self._remover.delete_story(current().owner, request.story_id)
         return storage_pb2.DeleteStoryResponse()
 
@@ -121,7 +112,7 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     ) -> storage_pb2.EraseChildResponse:
         """Removes a child with all its stories."""
         del context
-        requests.check_erase(request)
+        requests.check_id("child_id", request.child_id)
         erased = await self._remover.erase_child(current().owner, request.child_id)
         return storage_pb2.EraseChildResponse(
             story_count=erased.story_count,
@@ -213,19 +204,19 @@ def _change(request: storage_pb2.UpdateStoryRequest) -> Change:
         case "rating":
             return Rate(request.rating)
         case "retry":
-            asked = request.retry
-            lease = _lease(asked.lease) if asked.HasField("lease") else None
-            return Retry(_repeat_key(asked.request_id, asked.fingerprint), lease)
+            return Retry(_repeat_key(request.retry), _lease_of(request.retry))
         case "narrate":
-            again = request.narrate
-            lease = _lease(again.lease) if again.HasField("lease") else None
-            return Narrate(again.voice, _repeat_key(again.request_id, again.fingerprint), lease)
+            return Narrate(request.narrate.voice, _repeat_key(request.narrate), _lease_of(request.narrate))
         case _:
             return Cancel()
 
 
-def _repeat_key(request_id: str, fingerprint: bytes) -> RepeatKey | None:
-    return RepeatKey(request_id, fingerprint) if request_id else None
+def _repeat_key(asked: requests.Repeatable) -> RepeatKey | None:
+    return RepeatKey(asked.request_id, asked.fingerprint) if asked.request_id else None
+
+
+def _lease_of(asked: requests.Repeatable) -> Lease | None:
+    return _lease(asked.lease) if asked.HasField("lease") else None
 
 
 def _lease(lease: storage_pb2.LeaseRequest) -> Lease:

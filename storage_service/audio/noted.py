@@ -49,26 +49,30 @@ class NotedObjects:
     async def give_up(self, key: ObjectKey) -> None:
         """Removes an object that is not stored. What cannot be removed now is removed later."""
         try:
-            await self._remove(await self._notes.mark_deleted([key]))
+            await self.remove(await self._notes.mark_deleted([key]))
         except DomainError as error:
             _log.warning("an object that was given up stays for now", reason=error.reason)
 
     async def drop(self, keys: Collection[ObjectKey]) -> None:
         """Removes the bytes of objects that are DELETED. What cannot be removed now is removed later."""
         try:
-            await self._remove(keys)
+            await self.remove(keys)
         except DomainError as error:
             _log.warning("bytes of deleted objects stay for now", objects=len(keys), reason=error.reason)
 
     async def remove(self, keys: Collection[ObjectKey]) -> None:
         """Removes the bytes of objects that are DELETED; raises what the stores raise."""
-        await self._remove(keys)
+        for kind, store in self._stores.items():
+            if chosen := [key for key in keys if key.kind is kind]:
+                await store.remove(chosen)
+        if keys:
+            await self._notes.remove_notes(keys)
 
     async def remove_deleted(self) -> int:
         """Removes all objects that are DELETED, and those that were noted long ago and never stored; how many."""
         count = 0
         while keys := await self._notes.take_deleted(grace=GRACE, most=_AT_ONCE):
-            await self._remove(keys)
+            await self.remove(keys)
             count += len(keys)
         return count
 
@@ -83,10 +87,3 @@ class NotedObjects:
                 if not ahead:
                     began = time.monotonic()
                     ahead.extend((key, began) for key in await self._notes.note(kind, _AHEAD[kind]))
-
-    async def _remove(self, keys: Collection[ObjectKey]) -> None:
-        for kind, store in self._stores.items():
-            if chosen := [key for key in keys if key.kind is kind]:
-                await store.remove(chosen)
-        if keys:
-            await self._notes.remove_notes(keys)

@@ -5,10 +5,10 @@ from typing import Final
 
 from servicekit.errors import wrong_state
 from storage_service.checkpoints import CheckpointRefused, RunFacts, check_token
+from storage_service.embedded.database import Transaction
 from storage_service.embedded.objects import mark_stored
 from storage_service.embedded.rows import load_facts
 from storage_service.embedded.segments import to_blob
-from storage_service.embedded.transactions import Transaction
 from storage_service.errors import lease_lost, story_not_found
 from storage_service.messages import narrated_audio
 from storage_service.records import (

@@ -1,16 +1,17 @@
-"""Stores what runs have made."""
+"""Stores what runs have made, and the ledger of their attempts."""
 
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from storage_service import states
 from storage_service.checkpoints import Advance, CheckpointRefused, RunFacts, judge
-from storage_service.embedded.indexing import enter, is_found, leave
-from storage_service.embedded.ledger import store_attempts, store_problems
+from storage_service.embedded.database import Transaction
 from storage_service.embedded.rows import load_facts, load_text, split_parts, timestamp
+from storage_service.embedded.searching import enter, is_found, leave
 from storage_service.embedded.segments import find_digest, note_use
-from storage_service.embedded.transactions import Transaction
 from storage_service.records import Digest
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -64,7 +65,7 @@ def _keep_one(tx: Transaction, duration: int, checkpoint: storage_pb2.StoryCheck
     result = storage_pb2.CheckpointResult(story_id=checkpoint.story_id)
     found = load_facts(tx, checkpoint.story_id)
     if found is None:
-        _refuse(tx, result, CheckpointRefused("STORY_NOT_FOUND", "There is no story of that id.", "Stop the run."))
+        _refuse(tx, result, CheckpointRefused("STORY_NOT_FOUND", "There is no story of that id."))
         return result
     facts, row = found
     try:
@@ -185,3 +186,44 @@ def _advance(
 
 def _audio_id(facts: RunFacts, narration: common_pb2.NarrationHeader | None) -> str:
     return facts.narration_audio_id if narration is None else narration.audio_id
+
+
+def store_attempts(
+    tx: Transaction, story_id: str, attempts: Iterable[common_pb2.Attempt], *, ended: int | None
+) -> None:
+    """Adds attempts, each in place of an earlier line of its id.
+
+    Where the story `ended`, one that is still STARTED is stored as cancelled then.
+    """
+    end_time = None if ended is None else timestamp(ended)
+    tx.executemany(
+        "INSERT INTO story_attempts (story_id, attempt_id, attempt) VALUES (?, ?, ?)"
+        " ON CONFLICT (story_id, attempt_id) DO UPDATE SET attempt = excluded.attempt",
+        [(story_id, attempt.attempt_id, _ended(attempt, end_time).SerializeToString()) for attempt in attempts],
+    )
+
+
+def end_attempts(tx: Transaction, story_id: str) -> None:
+    """Ends the attempts that are STARTED as cancelled."""
+    rows = tx.execute("SELECT attempt FROM story_attempts WHERE story_id = ?", (story_id,)).fetchall()
+    attempts = [common_pb2.Attempt.FromString(row["attempt"]) for row in rows]
+    started = [attempt for attempt in attempts if attempt.outcome == common_pb2.ATTEMPT_OUTCOME_STARTED]
+    store_attempts(tx, story_id, started, ended=tx.now)
+
+
+def store_problems(tx: Transaction, story_id: str, problems: Iterable[common_pb2.Problem]) -> None:
+    """Adds problems that are not stored yet."""
+    tx.executemany(
+        "INSERT OR IGNORE INTO story_problems (story_id, problem) VALUES (?, ?)",
+        [(story_id, problem.SerializeToString(deterministic=True)) for problem in problems],
+    )
+
+
+def _ended(attempt: common_pb2.Attempt, end_time: Timestamp | None) -> common_pb2.Attempt:
+    if end_time is None or attempt.outcome != common_pb2.ATTEMPT_OUTCOME_STARTED:
+        return attempt
+    ended = common_pb2.Attempt()
+    ended.CopyFrom(attempt)
+    ended.outcome = common_pb2.ATTEMPT_OUTCOME_CANCELLED
+    ended.end_time.CopyFrom(end_time)
+    return ended

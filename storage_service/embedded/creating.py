@@ -1,16 +1,20 @@
-"""New stories."""
+"""Adds stories: new ones, and those that come from elsewhere."""
 
-from typing import Final
+from typing import Any, Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from servicekit.errors import wrong_state
-from storage_service.embedded.leasing import take_lease
-from storage_service.embedded.ledger import store_problems
+from storage_service import states
+from storage_service.embedded.checkpointing import store_attempts, store_problems
+from storage_service.embedded.database import Transaction
 from storage_service.embedded.profiles import load_profile
 from storage_service.embedded.repeating import find_request, is_deleted, keep_request
 from storage_service.embedded.rows import load_record
-from storage_service.embedded.transactions import Transaction
+from storage_service.embedded.searching import enter
+from storage_service.embedded.updating import take_lease
 from storage_service.errors import resource_deleted, story_not_found
-from storage_service.messages import body_of_new
+from storage_service.messages import body_of, generation_of
 from storage_service.records import NewStory
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -25,29 +29,15 @@ def create_story(tx: Transaction, owner: str, new: NewStory) -> tuple[storage_pb
     return load_record(tx, owner, story_id, full=False), created
 
 
-def insert_body(
-    tx: Transaction,
-    story_id: str,
-    spec: common_pb2.StorySpec,
-    body: common_pb2.Story,
-    voice: common_pb2.VoiceSelection,
-) -> None:
-    """Stores what is large and seldom changes."""
-    tx.execute(
-        "INSERT INTO story_bodies (story_id, spec, story, voice) VALUES (?, ?, ?, ?)",
-        (story_id, spec.SerializeToString(), body.SerializeToString(), voice.SerializeToString()),
-    )
-
-
 def _find_or_insert(tx: Transaction, owner: str, new: NewStory) -> tuple[str, bool]:
     known = find_request(tx, owner, "CreateStory", new.repeat)
     if known is not None:
         return known, False
     if _is_known(tx, owner, new.story_id):
         return new.story_id, False
-    story = _resolved(tx, owner, new.story)
+    record = storage_pb2.StoryRecord(owner=owner, spec=new.spec, story=_resolved(tx, owner, new))
     keep_request(tx, owner, "CreateStory", new.repeat, new.story_id)
-    _insert(tx, owner, new, story)
+    insert_story(tx, record)
     if new.lease is not None:
         take_lease(tx, new.story_id, new.lease)
     return new.story_id, True
@@ -64,18 +54,22 @@ def _is_known(tx: Transaction, owner: str, story_id: str) -> bool:
     return False
 
 
-def _resolved(tx: Transaction, owner: str, story: common_pb2.Story) -> common_pb2.Story:
-    """The story with its child and hero as they are kept now."""
-    resolved = common_pb2.Story()
-    resolved.CopyFrom(story)
-    resolved.kind = story.kind or common_pb2.STORY_KIND_CHILD
+def _resolved(tx: Transaction, owner: str, new: NewStory) -> common_pb2.Story:
+    """The story as it begins, with its child and hero as they are stored now."""
+    story = common_pb2.Story()
+    story.CopyFrom(new.story)
+    story.id, story.state, story.revision = new.story_id, common_pb2.STORY_STATE_PENDING, 1
+    story.kind = story.kind or common_pb2.STORY_KIND_CHILD
+    story.embedded_parts[:] = dict.fromkeys([PART, *story.embedded_parts])
+    story.create_time.FromMicroseconds(tx.now)
+    story.update_time.FromMicroseconds(tx.now)
     if story.child_id:
-        resolved.child.CopyFrom(load_profile(tx, owner, common_pb2.Child, story.child_id))
+        story.child.CopyFrom(load_profile(tx, owner, common_pb2.Child, story.child_id))
     if story.hero_id:
-        resolved.hero.CopyFrom(load_profile(tx, owner, common_pb2.Hero, story.hero_id))
+        story.hero.CopyFrom(load_profile(tx, owner, common_pb2.Hero, story.hero_id))
     if story.parent_story_id:
         _check_parent(tx, owner, story.parent_story_id)
-    return resolved
+    return story
 
 
 def _check_parent(tx: Transaction, owner: str, story_id: str) -> None:
@@ -86,27 +80,55 @@ def _check_parent(tx: Transaction, owner: str, story_id: str) -> None:
         raise wrong_state("A story can only go on from one whose text is whole.", parent_story_id=story_id)
 
 
-def _insert(tx: Transaction, owner: str, new: NewStory, story: common_pb2.Story) -> None:
-    tx.execute(
-        "INSERT INTO stories (id, owner, state, kind, child_id, child_name, hero_id, parent_story_id, language_code,"
-        " length_minutes, narrate, embedded_parts, create_time, update_time)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            new.story_id,
-            owner,
-            common_pb2.STORY_STATE_PENDING,
-            story.kind,
-            story.child_id,
-            story.child.name,
-            story.hero_id,
-            story.parent_story_id,
-            story.language_code,
-            story.length_minutes,
-            story.narrate,
-            ",".join(dict.fromkeys([PART, *story.embedded_parts])),
-            tx.now,
-            tx.now,
-        ),
-    )
-    insert_body(tx, new.story_id, new.spec, body_of_new(story), story.voice)
-    store_problems(tx, new.story_id, story.problems)
+def insert_story(tx: Transaction, record: storage_pb2.StoryRecord) -> None:
+    """Stores a story whose id is not known, with all that hangs on it but its audio and its run's narration."""
+    story, columns = record.story, _columns(record)
+    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    tx.execute(f"INSERT INTO stories ({names}) VALUES ({marks})", list(columns.values()))  # noqa: S608
+    body = (record.spec.SerializeToString(), body_of(story).SerializeToString(), story.voice.SerializeToString())
+    tx.execute("INSERT INTO story_bodies (story_id, spec, story, voice) VALUES (?, ?, ?, ?)", (story.id, *body))
+    if story.content:
+        tx.execute("INSERT INTO story_texts (story_id, start, text) VALUES (?, 0, ?)", (story.id, story.content))
+    if (generation := generation_of(story)) is not None:
+        tx.execute(
+            "INSERT INTO story_generations (story_id, generation) VALUES (?, ?)",
+            (story.id, generation.SerializeToString()),
+        )
+    store_attempts(tx, story.id, story.attempts, ended=None)
+    store_problems(tx, story.id, story.problems)
+    enter(tx, story.id)
+
+
+def _columns(record: storage_pb2.StoryRecord) -> dict[str, Any]:
+    story, run = record.story, record.run
+    return {
+        "id": story.id,
+        "owner": record.owner,
+        "state": story.state,
+        "revision": story.revision,
+        "kind": story.kind,
+        "child_id": story.child_id,
+        "child_name": story.child.name,
+        "hero_id": story.hero_id,
+        "parent_story_id": story.parent_story_id,
+        "language_code": story.language_code,
+        "length_minutes": story.length_minutes,
+        "narrate": story.narrate,
+        "title": story.title,
+        "content_complete": story.content_complete,
+        "rating": story.rating if story.HasField("rating") else None,
+        "content_length": len(story.content),
+        "embedded_parts": ",".join(story.embedded_parts),
+        "create_time": story.create_time.ToMicroseconds(),
+        "update_time": story.update_time.ToMicroseconds(),
+        "end_time": _time(story.end_time) if story.HasField("end_time") else None,
+        "lease_token": run.lease_token,
+        "start_time": _time(run.start_time) if run.HasField("start_time") else None,
+        "pickup_count": run.pickup_count,
+        # Who held it is elsewhere: the next claim is one after a hand-over.
+        "handed_over": not states.is_final(story.state) and run.HasField("start_time"),
+    }
+
+
+def _time(time: Timestamp) -> int:
+    return time.ToMicroseconds()

@@ -3,9 +3,9 @@
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar
 
 import aiosqlite
 import structlog
@@ -15,7 +15,9 @@ from servicekit.settings import ConfigurationError
 from storage_service.embedded.schema import migrate
 from storage_service.embedded.scrubbing import begin_merging, merge_more, removed_count, scrub
 from storage_service.errors import storage_unavailable
+from storage_service.ports import Clock
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _log: Final = structlog.stdlib.get_logger("storage_service.embedded")
@@ -46,17 +48,16 @@ class _Connection(aiosqlite.Connection):
 
 
 class Database:
-    """A SQLite database, in a file or, with `path` None, in memory (and gone with `close`).
+    """A SQLite database in a file.
 
     `sync` "normal" survives the end of the process at any moment, "full" that of the machine too. Failures of the
     medium are UNAVAILABLE / STORAGE_UNAVAILABLE; errors of ours come out as they are.
     """
 
-    def __init__(self, path: Path | None, *, sync: Literal["normal", "full"], readers: int) -> None:
+    def __init__(self, path: Path, *, sync: Literal["normal", "full"], readers: int) -> None:
         self._path = path
         self._sync = sync
-        # A database in memory belongs to its one connection.
-        self._reader_count = readers if path is not None else 0
+        self._reader_count = readers
         self._writer: _Connection | None = None
         self._writing = asyncio.Lock()
         self._scrubbing = asyncio.Lock()
@@ -71,8 +72,7 @@ class Database:
                 f"STORAGE_BACKEND=embedded needs SQLite 3.37 or newer; this Python has {sqlite3.sqlite_version}"
             )
         try:
-            if self._path is not None:
-                await asyncio.to_thread(_create_file, self._path)
+            await asyncio.to_thread(_create_file, self._path)
             writer = await self._connect()
             await writer.run(_check_modules)
             await writer.run(migrate)
@@ -112,7 +112,6 @@ class Database:
 
         Writers wait while the file is written anew, and now and then while words are merged; readers do not.
         """
-        folder = None if self._path is None else self._path.parent
         async with self._scrubbing:
             removed = await self._write_bare(removed_count)
             if not removed:
@@ -121,12 +120,10 @@ class Database:
             while await self._write_bare(merge_more):
                 pass
             # What is removed meanwhile is the next one's.
-            await self._write_bare(lambda connection: scrub(connection, folder, removed))
+            await self._write_bare(lambda connection: scrub(connection, self._path.parent, removed))
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Runs `work`, which only reads, on one state of the database."""
-        if not self._reader_count:
-            return await self.write(work)
         self._open_writer()
         reader = await self._readers.get()
         try:
@@ -151,9 +148,8 @@ class Database:
             raise _typed(error) from error
 
     async def _connect(self) -> _Connection:
-        location = ":memory:" if self._path is None else str(self._path)
         connection = _Connection(
-            lambda: sqlite3.connect(location, timeout=_BUSY_TIMEOUT, isolation_level=None, cached_statements=256), 64
+            lambda: sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, cached_statements=256), 64
         )
         await connection
         self._opened.append(connection)
@@ -167,6 +163,51 @@ class Database:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
+
+
+class Transaction:
+    """A transaction; `now` is the time by which all in it goes, microseconds since the Unix epoch.
+
+    The time is taken inside the transaction, so that it never runs behind what others have done.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, now: int) -> None:
+        self.execute = connection.execute
+        self.executemany = connection.executemany
+        self.now = now
+
+
+class SqliteStore:
+    """A store over a database that is open."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self.database = database
+        self.clock = clock
+
+
+Method = Callable[Concatenate[SqliteStore, P], Coroutine[Any, Any, T]]
+
+
+def reading(work: Callable[Concatenate[Transaction, P], T]) -> Method[P, T]:
+    """A method that runs `work`, which only reads, on one state of the database."""
+
+    async def method(store: SqliteStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await store.database.read(
+            lambda connection: work(Transaction(connection, store.clock.now()), *args, **kwargs)
+        )
+
+    return method
+
+
+def writing(work: Callable[Concatenate[Transaction, P], T]) -> Method[P, T]:
+    """A method that runs `work` in a transaction and stores what it did, unless it raises."""
+
+    async def method(store: SqliteStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await store.database.write(
+            lambda connection: work(Transaction(connection, store.clock.now()), *args, **kwargs)
+        )
+
+    return method
 
 
 def _typed(error: sqlite3.Error) -> Exception:

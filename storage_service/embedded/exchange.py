@@ -5,12 +5,14 @@ from base64 import b64decode, b64encode
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
-from storage_service.embedded.audio_rows import stored_blob
-from storage_service.embedded.exchange_stories import keep_story
+from storage_service.embedded.audio_rows import store_audio, stored_blob
+from storage_service.embedded.checkpointing import store_manifest
+from storage_service.embedded.creating import insert_story
+from storage_service.embedded.database import SqliteStore, Transaction, reading, writing
 from storage_service.embedded.rows import load_record
-from storage_service.embedded.transactions import SqliteStore, Transaction, reading, writing
 from storage_service.exchange.lines import PAGE, Line
-from storage_service.records import Blob
+from storage_service.messages import without_segments
+from storage_service.records import Blob, ObjectKey
 from tale.storage.v1 import storage_pb2
 
 
@@ -108,6 +110,17 @@ def _missing(tx: Transaction, story_ids: Collection[str]) -> Collection[str]:
     return set(story_ids).difference(row["id"] for row in known)
 
 
+def _keep_story(tx: Transaction, record: storage_pb2.StoryRecord, key: ObjectKey | None) -> bool:
+    story_id, audio = record.story.id, record.story.audio
+    if not _missing(tx, [story_id]):
+        return False
+    insert_story(tx, record)
+    if key is not None:
+        store_audio(tx, story_id, without_segments(audio), key, len(audio.segments))
+        store_manifest(tx, story_id, audio.audio_id, audio.segments)
+    return True
+
+
 class SqliteExchangeStore(SqliteStore):
     """Carries over what a database of SQLite stores; see ExchangeStore for the methods."""
 
@@ -116,4 +129,4 @@ class SqliteExchangeStore(SqliteStore):
     story = reading(_story)
     keep_lines = writing(_keep_lines)
     missing = reading(_missing)
-    keep_story = writing(keep_story)
+    keep_story = writing(_keep_story)

@@ -1,13 +1,13 @@
 """Pages of stories."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from storage_service.embedded.database import Transaction
 from storage_service.embedded.rows import to_summary
 from storage_service.embedded.searching import to_expression
-from storage_service.embedded.transactions import Transaction
 from storage_service.records import Position
 from tale.common.v1 import common_pb2
 
@@ -53,7 +53,7 @@ def _search(
         f" WHERE story_search MATCH ? AND story_search.rowid <= ? AND {where} ORDER BY story_search.rowid DESC",
         (expression, _LATEST if after is None else last_search_id(after.create_time), *values),
     )
-    found = []
+    found: list[Any] = []
     for row in rows:
         if len(found) >= limit and row["create_time"] != found[-1]["create_time"]:
             break

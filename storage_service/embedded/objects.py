@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 
 from servicekit.ids import new_id
-from storage_service.embedded.transactions import SqliteStore, Transaction, reading, writing
+from storage_service.embedded.database import SqliteStore, Transaction, writing
 from storage_service.errors import storage_conflict
 from storage_service.records import ObjectKey, ObjectKind
 
@@ -50,14 +50,6 @@ def _take_deleted(tx: Transaction, *, grace: int, most: int) -> Sequence[ObjectK
     )
 
 
-def _anything_to_take(tx: Transaction, grace: int) -> bool:
-    found = tx.execute(
-        "SELECT 1 FROM objects WHERE state <> 'STORED' AND (state = 'DELETED' OR note_time < ?) LIMIT 1",
-        (tx.now - grace,),
-    )
-    return found.fetchone() is not None
-
-
 def _remove_notes(tx: Transaction, keys: Collection[ObjectKey]) -> None:
     tx.executemany("DELETE FROM objects WHERE object_id = ? AND state = 'DELETED'", [(key.object_id,) for key in keys])
 
@@ -72,11 +64,5 @@ class SqliteObjectNotes(SqliteStore):
 
     note = writing(_note)
     mark_deleted = writing(_mark_deleted)
+    take_deleted = writing(_take_deleted)
     remove_notes = writing(_remove_notes)
-
-    _anything_to_take = reading(_anything_to_take)
-    _take_deleted = writing(_take_deleted)
-
-    async def take_deleted(self, *, grace: int, most: int) -> Sequence[ObjectKey]:
-        """Objects whose bytes are to be removed; writes nothing where there are none."""
-        return await self._take_deleted(grace=grace, most=most) if await self._anything_to_take(grace) else []

@@ -5,8 +5,8 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from servicekit.ids import new_id
+from storage_service.embedded.database import SqliteStore, Transaction, reading, writing
 from storage_service.embedded.repeating import bury, find_request, keep_request
-from storage_service.embedded.transactions import SqliteStore, Transaction, reading, writing
 from storage_service.errors import resource_not_found, revision_mismatch
 from storage_service.records import Position, Profile, RepeatKey
 from tale.common.v1 import common_pb2

@@ -4,11 +4,11 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-from storage_service.embedded.indexing import leave
+from storage_service.embedded.database import SqliteStore, Transaction, writing
 from storage_service.embedded.objects import to_keys
 from storage_service.embedded.repeating import bury, is_deleted
+from storage_service.embedded.searching import leave
 from storage_service.embedded.segments import remove_unused
-from storage_service.embedded.transactions import SqliteStore, Transaction, writing
 from storage_service.errors import resource_not_found, story_not_found
 from storage_service.records import ObjectKey, Removed
 

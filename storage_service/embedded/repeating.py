@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from storage_service.embedded.transactions import Transaction
+from storage_service.embedded.database import Transaction
 from storage_service.errors import request_id_reused, resource_deleted
 from storage_service.records import RepeatKey
 

@@ -6,7 +6,7 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from storage_service.checkpoints import RunFacts
-from storage_service.embedded.transactions import Transaction
+from storage_service.embedded.database import Transaction
 from storage_service.errors import story_not_found
 from storage_service.messages import add_generation
 from tale.common.v1 import common_pb2
@@ -120,9 +120,9 @@ def to_summary(row: sqlite3.Row) -> common_pb2.StorySummary:
         language_code=row["language_code"],
         length_minutes=row["length_minutes"],
         rating=row["rating"],
+        revision=row["revision"],
         create_time=timestamp(row["create_time"]),
         update_time=timestamp(row["update_time"]),
-        revision=row["revision"],
     )
     if row["duration"] is not None:
         summary.audio_duration.FromMicroseconds(row["duration"])
@@ -143,12 +143,8 @@ def split_parts(parts: str) -> list[str]:
 
 def _story(row: sqlite3.Row) -> common_pb2.Story:
     story = common_pb2.Story.FromString(row["story"])
-    story.id = row["id"]
-    story.state = row["state"]
-    story.revision = row["revision"]
-    story.title = row["title"]
-    story.narrate = bool(row["narrate"])
-    story.content_complete = bool(row["content_complete"])
+    story.id, story.state, story.revision, story.title = (row[name] for name in ("id", "state", "revision", "title"))
+    story.narrate, story.content_complete = bool(row["narrate"]), bool(row["content_complete"])
     if row["voice"]:
         story.voice.ParseFromString(row["voice"])
     story.create_time.FromMicroseconds(row["create_time"])

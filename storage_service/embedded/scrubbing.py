@@ -35,16 +35,15 @@ def merge_more(connection: sqlite3.Connection) -> bool:
     return connection.total_changes - before >= 2
 
 
-def scrub(connection: sqlite3.Connection, folder: Path | None, removed: int) -> None:
+def scrub(connection: sqlite3.Connection, folder: Path, removed: int) -> None:
     """Writes the file anew, for so many removals, whose words were merged out of the index. Not in a transaction.
 
     Takes about 0.7 s for 100 MB, and as much room in `folder`. UNAVAILABLE / STORAGE_BUSY where a reader holds the
     log.
     """
-    if folder is not None:
-        # Not /tmp: it may be small, not ours alone, or not writable.
-        quoted = str(folder).replace("'", "''")
-        connection.execute(f"PRAGMA temp_store_directory = '{quoted}'")
+    # Not /tmp: it may be small, not ours alone, or not writable.
+    quoted = str(folder).replace("'", "''")
+    connection.execute(f"PRAGMA temp_store_directory = '{quoted}'")
     connection.execute("VACUUM")
     (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:

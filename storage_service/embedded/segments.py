@@ -4,8 +4,8 @@ import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
+from storage_service.embedded.database import SqliteStore, Transaction, reading, writing
 from storage_service.embedded.objects import mark_stored, to_keys
-from storage_service.embedded.transactions import SqliteStore, Transaction, reading, writing
 from storage_service.errors import story_not_found
 from storage_service.records import Added, Blob, Digest, Evicted, FoundSegment, ObjectKey, ObjectKind
 from tale.storage.v1 import segment_pb2

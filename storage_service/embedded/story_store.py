@@ -3,13 +3,12 @@
 from storage_service.embedded.audio_rows import attach_audio, find_audio, load_manifest
 from storage_service.embedded.checkpointing import checkpoint_stories
 from storage_service.embedded.creating import create_story
-from storage_service.embedded.leasing import claim_stories, release_stories
+from storage_service.embedded.database import SqliteStore, reading, writing
 from storage_service.embedded.listing import list_stories
 from storage_service.embedded.removals import delete_story
 from storage_service.embedded.rows import load_record
 from storage_service.embedded.story_changes import follow_stories
-from storage_service.embedded.transactions import SqliteStore, reading, writing
-from storage_service.embedded.updating import update_story
+from storage_service.embedded.updating import claim_stories, release_stories, update_story
 
 
 class SqliteStoryStore(SqliteStore):

@@ -15,11 +15,13 @@ from __future__ import annotations
 import json
 import os
 import tarfile
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from storage_service.exchange.lines import ExchangeError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 HEAD: Final = "tale-export.json"
@@ -34,13 +36,11 @@ class ArchiveWriter:
     """Writes an archive. It has its name only once it is whole and on the medium."""
 
     def __init__(self, path: Path) -> None:
-        """ExchangeError where the file can not be made."""
+        """ExchangeError where the file cannot be made."""
         self._path = path
         self._part = path.with_name(f"{path.name}.part")
-        try:
+        with self._writing():
             self._file: IO[bytes] = os.fdopen(os.open(self._part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb")
-        except OSError as error:
-            raise ExchangeError(f"{path} can not be written: {error.strerror}") from error
         self._left = 0
         self._padding = 0
         self.add(HEAD, json.dumps(FORMAT).encode())
@@ -75,24 +75,20 @@ class ArchiveWriter:
 
     def rewind(self, mark: int) -> None:
         """Takes back what came behind `mark`, also a member that is not whole."""
-        try:
+        with self._writing():
             self._file.seek(mark)
             self._file.truncate()
-        except OSError as error:
-            raise ExchangeError(f"{self._path} can not be written: {error.strerror}") from error
         self._left = self._padding = 0
 
     def finish(self, counts: dict[str, int]) -> None:
         """Ends the archive and gives it its name."""
         self.add(END, json.dumps(counts).encode())
         self._put(bytes(2 * tarfile.BLOCKSIZE))
-        try:
+        with self._writing():
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
             self._part.replace(self._path)
-        except OSError as error:
-            raise ExchangeError(f"{self._path} can not be written: {error.strerror}") from error
 
     def abandon(self) -> None:
         """Leaves nothing of an archive that was not finished."""
@@ -100,10 +96,15 @@ class ArchiveWriter:
         self._part.unlink(missing_ok=True)
 
     def _put(self, data: bytes) -> None:
-        try:
+        with self._writing():
             self._file.write(data)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
-            raise ExchangeError(f"{self._path} can not be written: {error.strerror}") from error
+            raise ExchangeError(f"{self._path} cannot be written: {error.strerror}") from error
 
 
 class Member(NamedTuple):
@@ -121,7 +122,7 @@ class ArchiveReader:
         try:
             self._tar = tarfile.open(path, "r:")  # noqa: SIM115 - see close
         except OSError as error:
-            raise ExchangeError(f"{path} can not be read: {error.strerror}") from error
+            raise ExchangeError(f"{path} cannot be read: {error.strerror}") from error
         except tarfile.TarError as error:
             raise self._damaged("is no export of this service") from error
         self._open: IO[bytes] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -41,7 +42,7 @@ async def export_to(
     """
     writer = await asyncio.to_thread(ArchiveWriter, path)
     try:
-        counts = await _Export(writer, store, files, skip_damaged=skip_damaged, tell=tell).run()
+        counts = await _Export(writer, store, files, skip_damaged, tell).run()
         await asyncio.to_thread(writer.finish, counts._asdict())
     except BaseException:
         await asyncio.to_thread(writer.abandon)
@@ -49,29 +50,21 @@ async def export_to(
     return counts
 
 
+@dataclass
 class _Export:
-    def __init__(
-        self,
-        writer: ArchiveWriter,
-        store: ExchangeStore,
-        files: ObjectStore,
-        *,
-        skip_damaged: bool,
-        tell: Callable[[str], None],
-    ) -> None:
-        self._writer = writer
-        self._store = store
-        self._files = files
-        self._skip_damaged = skip_damaged
-        self._tell = tell
-        self._counts = Counts()
-        self._members = 0
+    writer: ArchiveWriter
+    store: ExchangeStore
+    files: ObjectStore
+    skip_damaged: bool
+    tell: Callable[[str], None]
+    counts: Counts = field(default_factory=Counts)
+    members: int = 0
 
     async def run(self) -> Counts:
         for kind in FIRST:
             await self._add_lines(kind)
         batch: list[bytes] = []
-        async with aclosing(all_stories(self._store)) as stories:
+        async with aclosing(all_stories(self.store)) as stories:
             async for found, blob in stories:
                 record = await self._add_with_audio(_without_run(found), blob)
                 if record is not None:
@@ -83,33 +76,33 @@ class _Export:
             await self._flush(batch)
         for kind in LAST:
             await self._add_lines(kind)
-        return self._counts
+        return self.counts
 
     async def _add_lines(self, kind: str) -> None:
         after: Line | None = None
-        while page := await self._store.lines(kind, after):
+        while page := await self.store.lines(kind, after):
             await self._add("records", from_lines(page))
-            self._counts = self._counts.plus(records=len(page))
+            self.counts = self.counts.plus(records=len(page))
             after = page[-1]
 
     async def _flush(self, batch: list[bytes]) -> None:
         await self._add("stories", b"".join(batch))
-        self._counts = self._counts.plus(stories=len(batch))
+        self.counts = self.counts.plus(stories=len(batch))
 
     async def _add_with_audio(
         self, record: storage_pb2.StoryRecord, blob: Blob | None
     ) -> storage_pb2.StoryRecord | None:
         """Adds a story that has audio, and its audio; what is still to be added: a story that has none."""
         while blob is not None:
-            mark = await asyncio.to_thread(self._writer.mark)
+            mark = await asyncio.to_thread(self.writer.mark)
             try:
                 await self._add("stories", from_story(record))
                 await self._add_audio(record.story.id, blob)
             except DomainError as error:
                 if error.code is not grpc.StatusCode.DATA_LOSS:
                     raise
-                await asyncio.to_thread(self._writer.rewind, mark)
-                now = await _find(self._store, record.owner, record.story.id)
+                await asyncio.to_thread(self.writer.rewind, mark)
+                now = await _find(self.store, record.owner, record.story.id)
                 if now is None:
                     # It was deleted meanwhile, and its tombstone comes.
                     return None
@@ -119,30 +112,30 @@ class _Export:
                 record, blob = _without_run(now[0]), now[1]
             else:
                 size = record.story.audio.size_bytes
-                self._counts = self._counts.plus(stories=1, audio=1, audio_bytes=size)
+                self.counts = self.counts.plus(stories=1, audio=1, audio_bytes=size)
                 return None
         return record
 
     def _without_audio(self, record: storage_pb2.StoryRecord, error: DomainError) -> storage_pb2.StoryRecord:
         """A story whose audio is damaged, without it, where it may be left out."""
-        if not self._skip_damaged:
+        if not self.skip_damaged:
             raise ExchangeError(
                 f"story {record.story.id}: its audio is missing or damaged; narrate it again, or leave such audio out"
                 " with --skip-damaged"
             ) from error
-        self._tell(f"story {record.story.id}: its audio is damaged and is left out")
+        self.tell(f"story {record.story.id}: its audio is damaged and is left out")
         record.story.ClearField("audio")
         return record
 
     async def _add_audio(self, story_id: str, blob: Blob) -> None:
-        await asyncio.to_thread(self._writer.begin, f"audio/{story_id}", blob.size)
-        async with aclosing(self._files.read(blob)) as blocks:
+        await asyncio.to_thread(self.writer.begin, f"audio/{story_id}", blob.size)
+        async with aclosing(self.files.read(blob)) as blocks:
             async for block in blocks:
-                await asyncio.to_thread(self._writer.write, block)
+                await asyncio.to_thread(self.writer.write, block)
 
     async def _add(self, folder: str, data: bytes) -> None:
-        self._members += 1
-        await asyncio.to_thread(self._writer.add, f"{folder}/{self._members:06}.jsonl", data)
+        self.members += 1
+        await asyncio.to_thread(self.writer.add, f"{folder}/{self.members:06}.jsonl", data)
 
 
 async def all_stories(store: ExchangeStore) -> AsyncGenerator[tuple[storage_pb2.StoryRecord, Blob | None], None]:

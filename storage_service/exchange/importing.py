@@ -6,6 +6,7 @@ import asyncio
 import json
 from base64 import b64encode
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from servicekit.errors import DomainError
@@ -58,29 +59,22 @@ def _buried(path: Path) -> frozenset[str]:
     return frozenset(found)
 
 
+@dataclass
 class _Import:
-    def __init__(
-        self,
-        reader: ArchiveReader,
-        store: ExchangeStore,
-        files: ObjectStore,
-        objects: NotedObjects,
-        buried: frozenset[str],
-    ) -> None:
-        self._reader = reader
-        self._store = store
-        self._files = files
-        self._objects = objects
-        self._buried = buried
-        self._seen = Counts()
-        self._new = Counts()
-        self._waiting: dict[str, storage_pb2.StoryRecord] = {}
-        """Stories whose audio follows."""
-        self._known: set[str] = set()
-        """Stories of the present batch that need nothing; their audio is passed over."""
+    reader: ArchiveReader
+    store: ExchangeStore
+    files: ObjectStore
+    objects: NotedObjects
+    buried: frozenset[str]
+    seen: Counts = field(default_factory=Counts)
+    new: Counts = field(default_factory=Counts)
+    waiting: dict[str, storage_pb2.StoryRecord] = field(default_factory=dict)
+    """Stories whose audio follows."""
+    known: set[str] = field(default_factory=set)
+    """Stories of the present batch that need nothing; their audio is passed over."""
 
     async def run(self) -> Counts:
-        while (member := await asyncio.to_thread(self._reader.next)) is not None:
+        while (member := await asyncio.to_thread(self.reader.next)) is not None:
             folder, _, name = member.name.partition("/")
             match folder:
                 case "records":
@@ -99,50 +93,50 @@ class _Import:
         raise ExchangeError("the file is cut: its end is missing; what it had was imported")
 
     async def _take_lines(self, member: Member) -> None:
-        lines = to_lines(await asyncio.to_thread(self._reader.read_all, member), member.name)
-        self._seen = self._seen.plus(records=len(lines))
+        lines = to_lines(await asyncio.to_thread(self.reader.read_all, member), member.name)
+        self.seen = self.seen.plus(records=len(lines))
         wanted = [line for line in map(self._without_deleted, lines) if line is not None]
         for start in range(0, len(wanted), PAGE):
-            new = await self._store.keep_lines(wanted[start : start + PAGE])
-            self._new = self._new.plus(records=new)
+            new = await self.store.keep_lines(wanted[start : start + PAGE])
+            self.new = self.new.plus(records=new)
 
     def _without_deleted(self, line: Line) -> Line | None:
         """None for a profile that the file says is deleted; of a request that made such a thing only the id is left."""
-        if line["kind"] in {"child", "hero"} and line["id"] in self._buried:
+        if line["kind"] in {"child", "hero"} and line["id"] in self.buried:
             return None
-        if line["kind"] == "request" and line["resource_id"] in self._buried:
+        if line["kind"] == "request" and line["resource_id"] in self.buried:
             return {**line, "fingerprint": _FORGOTTEN}
         return line
 
     async def _take_stories(self, member: Member) -> None:
-        data = await asyncio.to_thread(self._reader.read_all, member)
+        data = await asyncio.to_thread(self.reader.read_all, member)
         records = to_stories(data, member.name)
         if not all(is_id(record.story.id) and record.owner for record in records):
             raise ExchangeError(f"{member.name} has a story without an id or an owner")
         missing: set[str] = set()
         for start in range(0, len(records), PAGE):
-            missing |= set(await self._store.missing([one.story.id for one in records[start : start + PAGE]]))
-        missing -= self._buried
-        self._known = {record.story.id for record in records} - missing
-        self._seen = self._seen.plus(stories=len(records))
+            missing |= set(await self.store.missing([one.story.id for one in records[start : start + PAGE]]))
+        missing -= self.buried
+        self.known = {record.story.id for record in records} - missing
+        self.seen = self.seen.plus(stories=len(records))
         for record in records:
             if record.story.id in missing:
                 if record.story.HasField("audio"):
-                    self._waiting[record.story.id] = record
+                    self.waiting[record.story.id] = record
                 else:
                     await self._keep(record, None)
 
     async def _take_audio(self, member: Member, story_id: str) -> None:
-        self._seen = self._seen.plus(audio=1, audio_bytes=member.size)
-        record = self._waiting.pop(story_id, None)
+        self.seen = self.seen.plus(audio=1, audio_bytes=member.size)
+        record = self.waiting.pop(story_id, None)
         if record is None:
-            if story_id not in self._known:
+            if story_id not in self.known:
                 raise ExchangeError(f"{member.name} belongs to no story before it")
             return
         audio = record.story.audio
-        async with self._objects.new(ObjectKind.AUDIO) as key:
-            async with self._files.upload(key, content_type=audio.content_type) as upload:
-                while block := await asyncio.to_thread(self._reader.read, _BLOCK):
+        async with self.objects.new(ObjectKind.AUDIO) as key:
+            async with self.files.upload(key, content_type=audio.content_type) as upload:
+                while block := await asyncio.to_thread(self.reader.read, _BLOCK):
                     await upload.write(block)
                 try:
                     await upload.publish(Digest(audio.size_bytes, audio.sha256))
@@ -155,23 +149,23 @@ class _Import:
             await self._keep(record, key)
 
     async def _keep(self, record: storage_pb2.StoryRecord, key: ObjectKey | None) -> None:
-        new = await self._store.keep_story(record, key)
+        new = await self.store.keep_story(record, key)
         if new:
             size = record.story.audio.size_bytes if key else 0
-            self._new = self._new.plus(stories=1, audio=int(key is not None), audio_bytes=size)
+            self.new = self.new.plus(stories=1, audio=int(key is not None), audio_bytes=size)
         elif key is not None:
-            await self._objects.give_up(key)
+            await self.objects.give_up(key)
 
     async def _end(self, member: Member) -> Counts:
-        data = await asyncio.to_thread(self._reader.read_all, member)
+        data = await asyncio.to_thread(self.reader.read_all, member)
         try:
             said = json.loads(data)
         except ValueError:
             said = None
-        if said != self._seen._asdict():
+        if said != self.seen._asdict():
             raise ExchangeError("the file does not hold what its end says; what it had was imported")
-        return self._new
+        return self.new
 
     def _check_nothing_waits(self) -> None:
-        if self._waiting:
-            raise ExchangeError(f"the audio of story {next(iter(self._waiting))} is missing in the file")
+        if self.waiting:
+            raise ExchangeError(f"the audio of story {next(iter(self.waiting))} is missing in the file")

@@ -1,41 +1,55 @@
-"""A bucket behind a circuit breaker, retries and deadlines."""
+"""The ObjectStore in a bucket of any server that speaks S3, behind a circuit breaker, retries and deadlines."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import structlog
 from obstore import sign_async
 from obstore.store import S3Store
 
-from servicekit.errors import unavailable
-from servicekit.resilience.config import BreakerConfig
-from servicekit.resilience.errors import ProviderError, to_domain_error
-from servicekit.resilience.manager import BreakerManager
-from servicekit.resilience.retry import RetryBudget, RetryPolicy
-from storage_service.object_store.failures import FAILURES, PROVIDER, MissingObjectError, to_provider_error
+from servicekit.errors import DomainError, unavailable
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from servicekit.settings import ConfigurationError
+from storage_service.errors import audio_corrupt
+from storage_service.object_store.failures import (
+    FAILURES,
+    PROVIDER,
+    BucketMismatchError,
+    MissingObjectError,
+    to_provider_error,
+)
+from storage_service.ports import ANY_BYTES, Clock, Upload
+from storage_service.records import Blob, ObjectKey, SignedUrl
+from storage_service.spool import Spool, spooled
+from storage_service.upstream import Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from obstore.store import S3Config
 
+    from servicekit.resilience.manager import BreakerManager
     from storage_service.object_store.config import BucketConfig
 
 T = TypeVar("T")
 
+_log: Final = structlog.stdlib.get_logger("storage_service.object_store")
+
 _PART: Final = 8 << 20
 _PARTS_AT_ONCE: Final = 2
 _MOST_AT_ONCE: Final = 256
-
-
-def breaker_config(name: str) -> BreakerConfig:
-    """A circuit opens after 10 failures in a row, for 30 s at first."""
-    return BreakerConfig(
-        name=name, provider=PROVIDER, failure_threshold=10, recovery_timeout=30.0, max_recovery_timeout=300.0
-    )
+_BLOCK: Final = 4 << 20
+_BATCH: Final = 500
+_SECOND: Final = 1_000_000
+_PROBE: Final = "check"
+_DATA: Final = b"May be removed at any time."
+_SETTINGS: Final = frozenset({"INVALID_CONFIGURATION", "UPSTREAM_AUTH", "UPSTREAM_REFUSED"})
 
 
 class Bucket:
@@ -46,30 +60,37 @@ class Bucket:
     """
 
     def __init__(self, config: BucketConfig, breakers: BreakerManager | None = None) -> None:
-        self.variable = config.variable
+        self._variable = config.variable
         self._store = _open(config)
         self._timeout = config.timeout_seconds
-        self._breakers = breakers or BreakerManager(breaker_config)
-        self._policy = RetryPolicy(
-            retries=config.retries, delay=config.retry_delay, longest_wait=config.timeout_seconds
-        )
-        self._budget = RetryBudget()
-        self._running: set[asyncio.Task[Any]] = set()
+        self._upstream = Upstream(breakers, config, most=_MOST_AT_ONCE)
+        self.settle = self._upstream.settle
 
-    async def settle(self) -> None:
-        """Waits for writes whose callers have gone."""
-        if self._running:
-            await asyncio.wait(self._running)
-
-    async def probe(self, path: str) -> None:
-        """Asks for an object, which need not be there, once; ProviderError."""
+    async def check(self) -> None:
+        """Reads from it. ConfigurationError with the remedy where that is refused, ProviderError without an answer."""
         try:
             async with asyncio.timeout(self._timeout):
-                await self._store.get_async(path, options={"range": (0, 1)})
+                await self._store.get_async(_PROBE, options={"range": (0, 1)})
         except FAILURES as error:
             failure = to_provider_error(error)
+            if isinstance(failure, BucketMismatchError) or failure.kind is ProviderErrorKind.AUTH:
+                raise ConfigurationError(f"{self._variable}: {failure.message}") from error
             if not isinstance(failure, MissingObjectError):
                 raise failure from error
+
+    async def try_out(self) -> None:
+        """Writes, reads and removes an object, encrypted as audio is; ConfigurationError where that is not allowed."""
+        await self.check()
+        try:
+            await self.put(_PROBE, lambda: _DATA, len(_DATA), content_type="text/plain")
+            await self.get(_PROBE, 0, len(_DATA))
+            await self.delete([_PROBE])
+        except DomainError as error:
+            if error.reason in _SETTINGS:
+                raise ConfigurationError(
+                    f"{self._variable}: writing, reading and removing must be allowed there ({error.message})"
+                ) from error
+            raise
 
     async def put(
         self, path: str, source: Callable[[], bytes | io.BufferedReader[Any]], size: int, *, content_type: str
@@ -118,34 +139,82 @@ class Bucket:
         return await self._attempts(lambda: sign_async(self._store, "GET", path, timedelta(seconds=seconds)))
 
     async def _to_the_end(self, call: Callable[[], Awaitable[T]]) -> T:
-        if len(self._running) >= _MOST_AT_ONCE:
-            raise unavailable("STORAGE_BUSY", "Too many calls are waiting for the store.")
-        task = asyncio.create_task(self._attempts(call))
-        self._running.add(task)
-        task.add_done_callback(self._done)
-        return await asyncio.shield(task)
+        return await self._upstream.to_the_end(lambda: self._attempts(call))
 
     async def _attempts(self, call: Callable[[], Awaitable[T]]) -> T:
-        breaker = self._breakers.get(PROVIDER, provider=PROVIDER)
+        async def typed() -> T:
+            try:
+                return await call()
+            except FAILURES as error:
+                raise to_provider_error(error) from error
 
-        async def attempt() -> T:
-            with breaker.call():
-                try:
-                    return await call()
-                except FAILURES as error:
-                    raise to_provider_error(error) from error
+        return await self._upstream.attempts(PROVIDER, typed)
 
+
+class BucketObjects:
+    """Stores objects in a bucket; see ObjectStore for the methods.
+
+    Bytes on their way wait in memory or a temporary file and are sent once they are known to be whole, so that an
+    upload that is given up leaves nothing in the bucket. `clock` says when an address ends.
+    """
+
+    def __init__(self, bucket: Bucket, clock: Clock) -> None:
+        self._bucket = bucket
+        self._clock = clock
+
+    async def open(self) -> None:
+        """Checks that the bucket is there; ConfigurationError with the remedy.
+
+        Where the store does not answer, the service begins without it: it may be there later.
+        """
         try:
-            result: T = await self._policy.attempts(budget=self._budget)(attempt)
+            await self._bucket.check()
         except ProviderError as error:
-            raise to_domain_error(error) from error
-        return result
+            _log.warning("the object store does not answer yet", kind=error.kind.value, status=error.status)
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._running.discard(task)
-        if not task.cancelled():
-            # Its caller may be gone: the failure is nobody's then.
-            task.exception()
+    async def close(self) -> None:
+        """Waits for what is under way."""
+        await self._bucket.settle()
+
+    def upload(self, key: ObjectKey, *, content_type: str = ANY_BYTES) -> AbstractAsyncContextManager[Upload]:
+        """Takes bytes in, to send them when they are published."""
+        return spooled(lambda spool: self._send(key.path, spool, content_type or ANY_BYTES))
+
+    async def read(self, blob: Blob, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes, None]:
+        """The bytes of an object, in blocks of 4 MiB, each asked for by itself."""
+        path, size = blob.key.path, blob.size
+        end = size if limit is None else min(size, offset + limit)
+        position, sha256 = offset, hashlib.sha256()
+        while position < end:
+            try:
+                block, whole = await self._bucket.get(path, position, min(end, position + _BLOCK))
+            except DomainError as error:
+                if error.reason == "NOT_FOUND":
+                    raise audio_corrupt() from error
+                raise
+            position += len(block)
+            sha256.update(block)
+            damaged = position == size and offset == 0 and sha256.digest() != blob.sha256
+            if not block or whole != size or damaged:
+                raise audio_corrupt()
+            yield block
+
+    async def remove(self, keys: Collection[ObjectKey]) -> None:
+        """Removes objects."""
+        paths = [key.path for key in keys]
+        for start in range(0, len(paths), _BATCH):
+            await self._bucket.delete(paths[start : start + _BATCH])
+
+    async def url(self, blob: Blob, *, expiry: int) -> SignedUrl:
+        """A signed address. Whole seconds: S3 knows no less."""
+        seconds = max(1, expiry // _SECOND)
+        ends = self._clock.now() + seconds * _SECOND
+        return SignedUrl(await self._bucket.sign(blob.key.path, seconds), ends)
+
+    async def _send(self, path: str, spool: Spool, content_type: str) -> None:
+        if not await self._bucket.put(path, spool.source, spool.digest().size, content_type=content_type):
+            await self._bucket.delete([path])
+            raise unavailable("UPSTREAM_UNAVAILABLE", "The audio did not arrive whole at the store; send it again.")
 
 
 def _open(config: BucketConfig) -> S3Store:

@@ -78,12 +78,12 @@ class Client:
     async def rpc(self, function: str, params: dict[str, Any]) -> Any:
         """What a function of the schema answers."""
         with _typed():
-            async with asyncio.timeout(self._timeout):
-                try:
+            try:
+                async with asyncio.timeout(self._timeout):
                     data = (await self.sdk.rpc(function, params).execute()).data
-                except MissingError as error:
-                    # A function that is missing is said with a code, and no function of ours says that of anything.
-                    raise MisaddressedError(status=error.status) from error
+            except MissingError as error:
+                # A function that is missing is said with a code, and no function of ours says that of anything.
+                raise MisaddressedError(status=error.status) from error
             if isinstance(data, str):
                 if data.lstrip().startswith("<"):
                     raise MisaddressedError(status=_OK)

@@ -1,12 +1,19 @@
-"""Where Supabase is and how long to wait for it."""
+"""Where Supabase is, from the settings; what is missing or wrong is said in one line."""
 
-from __future__ import annotations
-
+import base64
+import binascii
+import json
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Final
 
-if TYPE_CHECKING:
-    from servicekit.secrets import SecretSource
+from servicekit.endpoints import check_base_url
+from servicekit.secrets import SecretSource
+from servicekit.settings import ConfigurationError
+from storage_service.settings import StorageSettings
+
+_WHERE: Final = "Project Settings, API Keys"
+_KEY: Final = re.compile(r"[!-~]{8,4096}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +31,41 @@ class SupabaseConfig:
     retry_delay: float = 0.25
     schema: str = "tales"
     bucket: str = "tales"
+
+
+def config_of(settings: StorageSettings) -> SupabaseConfig:
+    """How to reach the project; ConfigurationError where something is not set or not valid."""
+    if not settings.supabase_url:
+        raise ConfigurationError(
+            "SUPABASE_URL must be set to the address of the project, such as https://abc.supabase.co"
+        )
+    try:
+        url = check_base_url(settings.supabase_url, allow_plain_http=settings.upstream_allow_plain_http)
+    except ValueError as error:
+        raise ConfigurationError(f"SUPABASE_URL {error}") from None
+    key = SecretSource(settings.supabase_key, settings.supabase_key_file, name="SUPABASE_KEY")
+    _check_key(key.get())
+    return SupabaseConfig(url, key, timeout_seconds=settings.supabase_timeout_seconds)
+
+
+def _check_key(key: str) -> None:
+    if not key:
+        raise ConfigurationError(
+            f"SUPABASE_KEY, or a file named by SUPABASE_KEY_FILE, must hold a secret key of the project ({_WHERE})"
+        )
+    if not _KEY.fullmatch(key):
+        raise ConfigurationError("SUPABASE_KEY must be a key as Supabase shows it, without blanks or quotes")
+    if key.startswith("sb_publishable_") or _role(key) in {"anon", "authenticated"}:
+        raise ConfigurationError(f"SUPABASE_KEY must be a secret key (service role), not a publishable one ({_WHERE})")
+
+
+def _role(key: str) -> str:
+    """The role that a key of the older kind, a JWT, is for; "" for one that says none."""
+    parts = key.split(".")
+    if len(parts) != 3:
+        return ""
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (binascii.Error, ValueError):
+        return ""
+    return str(claims.get("role", "")) if isinstance(claims, dict) else ""

@@ -6,20 +6,22 @@ from typing import Any, Final
 from storage_service.exchange.lines import PAGE, Line
 from storage_service.messages import without_segments
 from storage_service.records import Blob, ObjectKey, ObjectKind
-from storage_service.supabase.audio_rows import from_audio
 from storage_service.supabase.connection import SupabaseStore
-from storage_service.supabase.exchange_stories import from_record, segments_of
 from storage_service.supabase.profiles import SET_BY_US, from_profile, to_profile
 from storage_service.supabase.rows import from_attempts, from_problems, to_record
-from storage_service.supabase.wire import from_base64, to_base64, to_time_text, to_timestamp
+from storage_service.supabase.segments import from_audio
+from storage_service.supabase.stories import from_record, segments_of
+from storage_service.supabase.wire import encoded, from_base64, to_base64, to_time_text, to_timestamp
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
-_TABLES: Final = {
-    "child": "children",
-    "hero": "heroes",
-    "request": "requests",
-    "tombstone": "tombstones",
+_TABLES: Final = {"child": "children", "hero": "heroes", "request": "requests", "tombstone": "tombstones"}
+_TIMES: Final = {"create_time": "created_at", "update_time": "updated_at", "delete_time": "deleted_at"}
+_FIELDS: Final = {
+    "child": ("id", "owner", "revision", "create_time", "update_time"),
+    "hero": ("id", "owner", "revision", "create_time", "update_time"),
+    "request": ("owner", "request_id", "rpc", "resource_id", "create_time"),
+    "tombstone": ("owner", "delete_time"),
 }
 
 
@@ -77,68 +79,34 @@ def _audio(audio: common_pb2.StoryAudio, key: ObjectKey) -> dict[str, Any]:
 
 def _to_line(kind: str, row: Mapping[str, Any]) -> Line:
     """A row of `tales.export_rows`."""
+    line: Line = {"kind": kind}
+    for name in _FIELDS[kind]:
+        line[name] = to_timestamp(row[_TIMES[name]]).ToMicroseconds() if name in _TIMES else row[name]
     match kind:
         case "request":
-            return {
-                "kind": "request",
-                **{name: row[name] for name in ("owner", "request_id", "rpc", "resource_id")},
-                "fingerprint": _base64(row["fingerprint"]),
-                "create_time": _micros(row["created_at"]),
-            }
+            line["fingerprint"] = to_base64(bytes.fromhex(row["fingerprint"].removeprefix("\\x")))
         case "tombstone":
-            times = {"delete_time": _micros(row["deleted_at"])}
-            return {"kind": "tombstone", "id": row["resource_id"], "owner": row["owner"], **times}
-    return _from_profile_row(kind, row)
+            line["id"] = row["resource_id"]
+        case _:
+            profile = to_profile(common_pb2.Child, row) if kind == "child" else to_profile(common_pb2.Hero, row)
+            for field in SET_BY_US:
+                profile.ClearField(field)  # type: ignore[arg-type]  # both messages have them
+            line["profile"] = encoded(profile)
+    return line
 
 
 def _from_line(line: Line) -> dict[str, Any]:
     """One of the rows of `tales.import_rows`."""
     kind = line["kind"]
+    row: dict[str, Any] = {
+        _TIMES.get(name, name): to_time_text(line[name]) if name in _TIMES else line[name] for name in _FIELDS[kind]
+    }
     match kind:
         case "request":
-            row = {
-                **{name: line[name] for name in ("owner", "request_id", "rpc", "resource_id")},
-                "fingerprint": _hex(line["fingerprint"]),
-                "created_at": to_time_text(line["create_time"]),
-            }
+            row["fingerprint"] = f"\\x{from_base64(line['fingerprint']).hex()}"
         case "tombstone":
-            times = {"deleted_at": to_time_text(line["delete_time"])}
-            row = {"resource_id": line["id"], "owner": line["owner"], **times}
+            row["resource_id"] = line["id"]
         case _:
-            row = _to_profile_row(line)
+            message = common_pb2.Child if kind == "child" else common_pb2.Hero
+            row |= from_profile(message.FromString(from_base64(line["profile"])))
     return {"table": _TABLES[kind], "row": row}
-
-
-def _from_profile_row(kind: str, row: Mapping[str, Any]) -> Line:
-    profile = to_profile(common_pb2.Child, row) if kind == "child" else to_profile(common_pb2.Hero, row)
-    for field in SET_BY_US:
-        profile.ClearField(field)  # type: ignore[arg-type]  # both messages have them
-    return {
-        "kind": kind,
-        **{name: row[name] for name in ("id", "owner", "revision")},
-        "create_time": _micros(row["created_at"]),
-        "update_time": _micros(row["updated_at"]),
-        "profile": to_base64(profile.SerializeToString()),
-    }
-
-
-def _to_profile_row(line: Line) -> dict[str, Any]:
-    message = common_pb2.Child if line["kind"] == "child" else common_pb2.Hero
-    return {
-        **from_profile(message.FromString(from_base64(line["profile"]))),
-        **{name: line[name] for name in ("id", "owner", "revision")},
-        "created_at": to_time_text(line["create_time"]),
-        "updated_at": to_time_text(line["update_time"]),
-    }
-
-
-def _micros(text: str) -> int:
-    return to_timestamp(text).ToMicroseconds()
-
-
-def _base64(hexadecimal: str) -> str:
-    return to_base64(bytes.fromhex(hexadecimal.removeprefix("\\x")))
-
-
-def _hex(text: str) -> str:
-    return f"\\x{from_base64(text).hex()}"

@@ -48,7 +48,10 @@ _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
 
 
 class SupabaseError(ProviderError):
-    """Supabase did not do what was asked. `undone`: for sure nothing was changed, so any call can be made again."""
+    """Supabase did not do what was asked. `undone`: for sure nothing was changed, so any call can be made again.
+
+    `treatment` is what is done about it where that is not what is done about all of its `kind`.
+    """
 
     def __init__(
         self,
@@ -58,88 +61,46 @@ class SupabaseError(ProviderError):
         undone: bool,
         retry_after: float | None = None,
         status: int = 0,
+        treatment: Treatment | None = None,
     ) -> None:
         super().__init__(kind, message, provider=PROVIDER, retry_after=retry_after, status=status)
         self.undone = undone
+        self._treatment = treatment
+
+    @property
+    def treatment(self) -> Treatment:
+        """What to do about it."""
+        return self._treatment or super().treatment
 
 
 class SchemaMismatchError(SupabaseError):
     """The schema or the bucket is not there, or not the one that this program knows: to be migrated."""
 
     def __init__(self, message: str, *, status: int = 0) -> None:
-        super().__init__(ProviderErrorKind.AUTH, message, undone=True, status=status)
-
-    @property
-    def treatment(self) -> Treatment:
-        """Only the remedy helps."""
-        return replace(_NOTHING, code=grpc.StatusCode.FAILED_PRECONDITION, reason="INVALID_CONFIGURATION")
+        treatment = replace(_NOTHING, code=grpc.StatusCode.FAILED_PRECONDITION, reason="INVALID_CONFIGURATION")
+        super().__init__(ProviderErrorKind.AUTH, message, undone=True, status=status, treatment=treatment)
 
 
 class MisaddressedError(SupabaseError):
-    """What answers at SUPABASE_URL is not Supabase: a page, a redirection, or an API that does not know the path."""
+    """What answers at SUPABASE_URL is not Supabase: a page, a redirection, or an API that does not know the path.
+
+    A setting to fix, unless a proxy on the way fails; it does not count against Supabase's health.
+    """
 
     def __init__(self, *, status: int) -> None:
         message = f"no Supabase answers there (HTTP {status}); set SUPABASE_URL to the address of the project"
-        super().__init__(ProviderErrorKind.TRANSPORT, message, undone=True, status=status)
-
-    @property
-    def treatment(self) -> Treatment:
-        """A setting to fix, unless a proxy on the way fails; it does not count against Supabase's health."""
-        return replace(_NOTHING, code=grpc.StatusCode.UNAVAILABLE, reason="UPSTREAM_UNAVAILABLE")
-
-
-class ConflictError(SupabaseError):
-    """Something else happened to the same thing at the same time."""
-
-    def __init__(self, *, undone: bool, status: int) -> None:
-        super().__init__(
-            ProviderErrorKind.OVERLOAD, "the same was changed at the same time", undone=undone, status=status
-        )
-
-    @property
-    def treatment(self) -> Treatment:
-        """To be tried again where it was rolled back; nothing against Supabase's health."""
-        return replace(_NOTHING, retry=self.undone, code=grpc.StatusCode.ABORTED, reason="STORAGE_CONFLICT")
+        treatment = replace(_NOTHING, code=grpc.StatusCode.UNAVAILABLE, reason="UPSTREAM_UNAVAILABLE")
+        super().__init__(ProviderErrorKind.TRANSPORT, message, undone=True, status=status, treatment=treatment)
 
 
 class MissingError(SupabaseError):
-    """What was asked for is not there."""
+    """What was asked for is not there: an answer, not a failure."""
 
     def __init__(self, *, status: int) -> None:
-        super().__init__(ProviderErrorKind.INVALID_INPUT, "there is no such thing", undone=True, status=status)
-
-    @property
-    def treatment(self) -> Treatment:
-        """An answer, not a failure."""
-        return replace(_NOTHING, code=grpc.StatusCode.NOT_FOUND, reason="NOT_FOUND")
-
-
-class TooLargeError(SupabaseError):
-    """A file is larger than the project takes."""
-
-    def __init__(self, *, status: int) -> None:
+        treatment = replace(_NOTHING, code=grpc.StatusCode.NOT_FOUND, reason="NOT_FOUND")
         super().__init__(
-            ProviderErrorKind.INVALID_INPUT, "the file is larger than the project takes", undone=True, status=status
+            ProviderErrorKind.INVALID_INPUT, "there is no such thing", undone=True, status=status, treatment=treatment
         )
-
-    @property
-    def treatment(self) -> Treatment:
-        """A setting of the project."""
-        return replace(_NOTHING, code=grpc.StatusCode.FAILED_PRECONDITION, reason="AUDIO_TOO_LARGE")
-
-
-class RuleError(SupabaseError):
-    """A value breaks a rule of the schema, or is none that PostgreSQL can keep."""
-
-    def __init__(self, *, status: int) -> None:
-        super().__init__(
-            ProviderErrorKind.INVALID_INPUT, "a value breaks a rule of the schema", undone=True, status=status
-        )
-
-    @property
-    def treatment(self) -> Treatment:
-        """The caller fixes it."""
-        return replace(_NOTHING, code=grpc.StatusCode.INVALID_ARGUMENT, reason="VALIDATION_FAILED")
 
 
 class SupabaseDefectError(Exception):
@@ -187,7 +148,7 @@ def _by_code(status: int, code: str) -> SupabaseError | None:
     elif code in _AUTH_CODES:
         found = _auth(status)
     elif code in _UNDONE_CONFLICTS:
-        found = ConflictError(undone=True, status=status)
+        found = _conflict(status, undone=True)
     elif code == _CANCELED:
         found = SupabaseError(ProviderErrorKind.TIMEOUT, "the database took too long", undone=True, status=status)
     elif code == _READ_ONLY:
@@ -195,7 +156,9 @@ def _by_code(status: int, code: str) -> SupabaseError | None:
         message = "the database takes no changes; see to the disk and the quota of the project"
         found = SupabaseError(ProviderErrorKind.QUOTA, message, undone=True, status=status)
     elif code == _CHECK_VIOLATION or (len(code) == _SQLSTATE and code.startswith(_DATA_CODES)):
-        found = RuleError(status=status)
+        found = _refused(
+            status, "a value breaks a rule of the schema", grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED"
+        )
     elif code.startswith(_AWAY_CODES):
         found = SupabaseError(ProviderErrorKind.OVERLOAD, "the database is not there", undone=False, status=status)
     return found
@@ -211,9 +174,14 @@ def _by_status(status: int, retry_after: float | None, *, undone: bool) -> Supab
         case 404:
             found = MissingError(status=status)
         case 409:
-            found = ConflictError(undone=False, status=status)
+            found = _conflict(status, undone=False)
         case 413:
-            found = TooLargeError(status=status)
+            found = _refused(
+                status,
+                "the file is larger than the project takes",
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "AUDIO_TOO_LARGE",
+            )
         case 429:
             found = SupabaseError(
                 ProviderErrorKind.RATE, "too many calls", undone=True, retry_after=retry_after, status=status
@@ -233,3 +201,16 @@ def _by_status(status: int, retry_after: float | None, *, undone: bool) -> Supab
 def _auth(status: int) -> SupabaseError:
     message = "the key is not accepted; set SUPABASE_KEY to a secret key (service role) of the project"
     return SupabaseError(ProviderErrorKind.AUTH, message, undone=True, status=status)
+
+
+def _conflict(status: int, *, undone: bool) -> SupabaseError:
+    """Something else happened to the same thing at the same time: to be tried again where it was rolled back."""
+    treatment = replace(_NOTHING, retry=undone, code=grpc.StatusCode.ABORTED, reason="STORAGE_CONFLICT")
+    message = "the same was changed at the same time"
+    return SupabaseError(ProviderErrorKind.OVERLOAD, message, undone=undone, status=status, treatment=treatment)
+
+
+def _refused(status: int, message: str, code: grpc.StatusCode, reason: str) -> SupabaseError:
+    """The caller, or a setting of the project, is to change."""
+    treatment = replace(_NOTHING, code=code, reason=reason)
+    return SupabaseError(ProviderErrorKind.INVALID_INPUT, message, undone=True, status=status, treatment=treatment)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import io
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from servicekit.errors import DomainError, unavailable
+from servicekit.errors import DomainError
 from servicekit.resilience.errors import ProviderErrorKind
-from storage_service.errors import audio_corrupt, check_digest
+from storage_service.errors import audio_corrupt
 from storage_service.ports import ANY_BYTES, Clock, Upload
-from storage_service.records import Blob, Digest, ObjectKey, SignedUrl
-from storage_service.spool import Spool
+from storage_service.records import Blob, ObjectKey, SignedUrl
+from storage_service.spool import Spool, spooled
 from storage_service.supabase.connection import FILES, Connection
 from storage_service.supabase.failures import SupabaseError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection
+    from contextlib import AbstractAsyncContextManager
 
     from storage_service.supabase.client import Client
 
@@ -38,14 +38,13 @@ class ObjectBucket:
     async def close(self) -> None:
         """The story store closes it."""
 
-    @asynccontextmanager
-    async def upload(self, key: ObjectKey, *, content_type: str = ANY_BYTES) -> AsyncGenerator[Upload, None]:
+    def upload(self, key: ObjectKey, *, content_type: str = ANY_BYTES) -> AbstractAsyncContextManager[Upload]:
         """Takes bytes in, to send them when they are published."""
-        spool = Spool()
-        try:
-            yield _Upload(self._connection, spool, key.path, content_type)
-        finally:
-            await spool.close()
+
+        async def send(spool: Spool) -> None:
+            await self._connection.run(FILES, lambda client: _send(client, key.path, spool, content_type or ANY_BYTES))
+
+        return spooled(send)
 
     async def read(self, blob: Blob, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes, None]:
         """The bytes of an object as they arrive."""
@@ -84,41 +83,14 @@ class ObjectBucket:
         return SignedUrl(await self._connection.run(FILES, lambda client: client.sign(path, seconds)), ends)
 
 
-class _Upload:
-    """A file on its way in."""
-
-    def __init__(self, connection: Connection, spool: Spool, path: str, content_type: str) -> None:
-        self._connection = connection
-        self._spool = spool
-        self._path = path
-        self._content_type = content_type
-
-    async def write(self, data: bytes) -> None:
-        """Adds bytes."""
-        try:
-            await self._spool.write(data)
-        except OSError as error:
-            raise unavailable("STORAGE_UNAVAILABLE", "The store has no room for audio on its way.") from error
-
-    async def publish(self, expected: Digest | None = None) -> Digest:
-        """Sends the file and asks whether it arrived whole. Repeating it puts the same bytes under the same name."""
-        digest = self._spool.digest()
-        check_digest(digest, expected)
-        await self._connection.run(FILES, self._send)
-        return digest
-
-    async def _send(self, client: Client) -> None:
-        digest = self._spool.digest()
-        source = self._spool.source()
-        try:
-            await client.upload(
-                self._path, source, content_type=self._content_type or ANY_BYTES, sha256=digest.sha256.hex()
-            )
-        finally:
-            if isinstance(source, io.BufferedReader):
-                source.close()
-        size = await client.size(self._path)
-        if size is not None and size != digest.size:
-            raise SupabaseError(
-                ProviderErrorKind.TRUNCATED, "a file did not arrive whole", undone=False, retry_after=None
-            )
+async def _send(client: Client, path: str, spool: Spool, content_type: str) -> None:
+    """Sends a file and asks whether it arrived whole."""
+    digest, source = spool.digest(), spool.source()
+    try:
+        await client.upload(path, source, content_type=content_type, sha256=digest.sha256.hex())
+    finally:
+        if isinstance(source, io.BufferedReader):
+            source.close()
+    size = await client.size(path)
+    if size is not None and size != digest.size:
+        raise SupabaseError(ProviderErrorKind.TRUNCATED, "a file did not arrive whole", undone=False)

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from storage_service.messages import add_generation, body_of_new
-from storage_service.records import Lease, NewStory
+from storage_service.messages import add_generation
+from storage_service.records import Lease
 from storage_service.supabase.profiles import to_profile
 from storage_service.supabase.wire import (
     encoded,
@@ -37,37 +37,6 @@ def to_record(row: Mapping[str, Any]) -> storage_pb2.StoryRecord:
     return record
 
 
-def from_new(new: NewStory) -> dict[str, Any]:
-    """The columns of a new story. The database adds the stored child and hero."""
-    story = new.story
-    begun = body_of_new(story)
-    if story.child_id:
-        begun.ClearField("child")
-    if story.hero_id:
-        begun.ClearField("hero")
-    return {
-        "id": new.story_id,
-        "kind": common_pb2.StoryKind.Name(story.kind or common_pb2.STORY_KIND_CHILD).removeprefix(KIND),
-        "child_id": story.child_id or None,
-        "child_name": story.child.name,
-        "hero_id": story.hero_id or None,
-        "parent_story_id": story.parent_story_id or None,
-        "language_code": story.language_code,
-        "length_minutes": story.length_minutes,
-        "narrate": story.narrate,
-        "embedded_parts": list(dict.fromkeys(story.embedded_parts)),
-        "spec": encoded(new.spec),
-        "story": encoded(begun),
-        "voice": encoded(story.voice),
-    }
-
-
-def created_by(record: storage_pb2.StoryRecord, new: NewStory) -> bool:
-    """True where a record is just what this call would have made."""
-    untouched = record.story.state == common_pb2.STORY_STATE_PENDING and record.story.revision == 1
-    return record.story.id == new.story_id and untouched and record.run.lease_token == int(new.lease is not None)
-
-
 def from_filter(chosen: common_pb2.StoryFilter) -> dict[str, Any]:
     """What is set in a filter."""
     given: dict[str, Any] = {
@@ -95,18 +64,18 @@ def to_summary(row: Mapping[str, Any]) -> common_pb2.StorySummary:
     """A row of `tales.list_stories`."""
     summary = common_pb2.StorySummary(
         id=row["id"],
-        state=to_state(row["state"]),
         title=row["title"],
-        kind=common_pb2.StoryKind.Value(KIND + row["kind"]),
         child_id=row["child_id"] or "",
         hero_id=row["hero_id"] or "",
         child_name=row["child_name"],
         language_code=row["language_code"],
         length_minutes=row["length_minutes"],
         rating=row["rating"],
+        revision=row["revision"],
+        state=to_state(row["state"]),
+        kind=common_pb2.StoryKind.Value(KIND + row["kind"]),
         create_time=to_timestamp(row["created_at"]),
         update_time=to_timestamp(row["updated_at"]),
-        revision=row["revision"],
     )
     if row["duration_us"] is not None:
         summary.audio_duration.FromMicroseconds(row["duration_us"])

@@ -6,31 +6,15 @@ from typing import Final
 import structlog
 
 from servicekit.ids import is_id
-from storage_service import states
-from storage_service.records import (
-    Attached,
-    Cancel,
-    Change,
-    Lease,
-    Manifest,
-    Narrate,
-    NewStory,
-    ObjectKey,
-    Position,
-    Rate,
-    RepeatKey,
-    Retry,
-    StoredAudio,
-    UnfinishedAudio,
-)
+from storage_service import records, states
 from storage_service.supabase import refusals, rows
-from storage_service.supabase.audio_rows import from_audio, to_audio, to_manifest, to_unfinished
 from storage_service.supabase.checking import check
 from storage_service.supabase.connection import SupabaseStore
 from storage_service.supabase.failures import SupabaseError
 from storage_service.supabase.objects import to_keys
-from storage_service.supabase.rows import created_by, from_filter, from_new
-from storage_service.supabase.runs import from_positions, to_answer, to_item, to_result
+from storage_service.supabase.rows import from_filter
+from storage_service.supabase.segments import from_audio, to_audio, to_manifest, to_unfinished
+from storage_service.supabase.stories import created_by, from_new, from_positions, to_answer, to_item, to_result
 from storage_service.supabase.wire import encoded, from_base64, from_position, from_repeat
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -57,7 +41,7 @@ class SupabaseStoryStore(SupabaseStore):
         """Closes the client."""
         await self._connection.close()
 
-    async def create(self, owner: str, new: NewStory) -> tuple[storage_pb2.StoryRecord, bool]:
+    async def create(self, owner: str, new: records.NewStory) -> tuple[storage_pb2.StoryRecord, bool]:
         """Stores a new story, or finds the stored one."""
         repeated = []
         answer = await self._connection.timed_rpc(
@@ -80,7 +64,7 @@ class SupabaseStoryStore(SupabaseStore):
         return rows.to_record(answer)
 
     async def list_page(
-        self, owner: str, chosen: common_pb2.StoryFilter, *, limit: int, after: Position | None
+        self, owner: str, chosen: common_pb2.StoryFilter, *, limit: int, after: records.Position | None
     ) -> Sequence[common_pb2.StorySummary]:
         """A page of stories."""
         if not all(is_id(given) for given in (chosen.child_id, chosen.hero_id) if given):
@@ -91,25 +75,25 @@ class SupabaseStoryStore(SupabaseStore):
         return [rows.to_summary(row) for row in page]
 
     async def update(
-        self, owner: str, story_id: str, change: Change, *, expected_revision: int | None
+        self, owner: str, story_id: str, change: records.Change, *, expected_revision: int | None
     ) -> tuple[storage_pb2.StoryRecord, bool]:
         """Makes a change."""
         given: dict[str, object] = {"kind": type(change).__name__}
-        repeat: RepeatKey | None = None
-        lease: Lease | None = None
+        repeat: records.RepeatKey | None = None
+        lease: records.Lease | None = None
         match change:
-            case Rate(rating):
+            case records.Rate(rating):
                 given["rating"] = rating
-            case Narrate(voice, repeat, lease):
+            case records.Narrate(voice, repeat, lease):
                 given["voice"] = encoded(voice)
-            case Retry(repeat, lease):
+            case records.Retry(repeat, lease):
                 pass
-            case Cancel():
+            case records.Cancel():
                 given |= rows.from_ending(self._connection.now())
         answer = await self._connection.timed_rpc(
             "update_story",
             # Repeated, any other change would find the story in another state and be refused.
-            safe=isinstance(change, Rate) and expected_revision is None,
+            safe=isinstance(change, records.Rate) and expected_revision is None,
             owner=owner,
             story_id=story_id,
             change=given,
@@ -122,7 +106,7 @@ class SupabaseStoryStore(SupabaseStore):
         refusals.check(answer, story_id)
         return rows.to_record(answer["record"]), answer["changed"]
 
-    async def delete(self, owner: str, story_id: str) -> Sequence[ObjectKey]:
+    async def delete(self, owner: str, story_id: str) -> Sequence[records.ObjectKey]:
         """Removes a story."""
         answer = await self._connection.timed_rpc("delete_story", story_id, safe=False, owner=owner, story_id=story_id)
         return to_keys(answer["dropped"])
@@ -136,7 +120,9 @@ class SupabaseStoryStore(SupabaseStore):
         )
         return to_answer(positions, answer, max_bytes=max_bytes)
 
-    async def claim(self, lease: Lease, *, most: int, story_ids: Collection[str]) -> Sequence[storage_pb2.ClaimedStory]:
+    async def claim(
+        self, lease: records.Lease, *, most: int, story_ids: Collection[str]
+    ) -> Sequence[storage_pb2.ClaimedStory]:
         """Takes leases. Not repeated where it may have been done: the leases that were taken then just run out."""
         claimed = await self._connection.timed_rpc(
             "claim_stories", safe=False, duration_us=lease.duration, most=most, story_ids=sorted(story_ids) or None
@@ -165,7 +151,7 @@ class SupabaseStoryStore(SupabaseStore):
         given = [{"id": lease.story_id, "lease_token": lease.lease_token} for lease in leases]
         return int(await self._connection.rpc("release_stories", leases=given))
 
-    async def manifest(self, story_id: str, lease_token: int, audio_id: str) -> Manifest | StoredAudio:
+    async def manifest(self, story_id: str, lease_token: int, audio_id: str) -> records.Manifest | records.StoredAudio:
         """Returns the narration to compose, or the audio that it became."""
         answer = await self._connection.rpc(
             "load_manifest", story_id, story_id=story_id, lease_token=lease_token, audio_id=audio_id
@@ -173,15 +159,19 @@ class SupabaseStoryStore(SupabaseStore):
         return to_audio(answer) if "audio" in answer else to_manifest(answer)
 
     async def attach_audio(
-        self, story_id: str, lease_token: int, audio: common_pb2.StoryAudio, key: ObjectKey
-    ) -> Attached:
+        self, story_id: str, lease_token: int, audio: common_pb2.StoryAudio, key: records.ObjectKey
+    ) -> records.Attached:
         """Makes an object the audio of a story."""
         answer = await self._connection.timed_rpc(
             "attach_audio", story_id, story_id=story_id, lease_token=lease_token, audio=from_audio(audio, key)
         )
-        return Attached(common_pb2.StoryAudio.FromString(from_base64(answer["audio"])), to_keys(answer["dropped"]))
+        return records.Attached(
+            common_pb2.StoryAudio.FromString(from_base64(answer["audio"])), to_keys(answer["dropped"])
+        )
 
-    async def find_audio(self, owner: str, story_id: str, audio_id: str) -> StoredAudio | UnfinishedAudio | None:
+    async def find_audio(
+        self, owner: str, story_id: str, audio_id: str
+    ) -> records.StoredAudio | records.UnfinishedAudio | None:
         """Returns the audio of a story, finished or in the making."""
         answer = await self._connection.rpc(
             "find_audio", story_id, owner=owner, story_id=story_id, audio_id=audio_id or None

@@ -9,9 +9,8 @@ import pytest
 from standins.storage_kit import LEASE
 from standins.storage_volume import NEWEST, OWNER, fill
 from storage_service import states
-from storage_service.embedded import leasing, listing
-from storage_service.embedded.database import Database
-from storage_service.embedded.transactions import Transaction
+from storage_service.embedded import listing, updating
+from storage_service.embedded.database import Database, Transaction
 from storage_service.records import Position
 from tale.common.v1 import common_pb2
 
@@ -97,7 +96,7 @@ async def test_a_page_costs_no_more_than_a_page(database: Database, what: str) -
 async def test_a_claim_costs_no_more_than_its_stories(database: Database) -> None:
     """The oldest unfinished ones, found without a look at the others."""
     claimed, steps = await database.write(
-        counted(lambda connection: leasing.claim_stories(begun(connection), LEASE, most=10, story_ids=()))
+        counted(lambda connection: updating.claim_stories(begun(connection), LEASE, most=10, story_ids=()))
     )
     assert 10 == len(claimed)
     assert steps < MOST_STEPS
@@ -118,7 +117,7 @@ async def test_a_claim_costs_no_more_than_its_stories(database: Database) -> Non
         ("SELECT id FROM stories WHERE state IN (1, 2, 3) ORDER BY create_time, id LIMIT 9", "stories_unfinished"),
         ("SELECT id FROM stories s WHERE search_id = 7", "stories_by_search"),
         (
-            "SELECT 1 FROM objects WHERE state <> 'STORED' AND (state = 'DELETED' OR note_time < 7) LIMIT 1",
+            "UPDATE objects SET state = 'DELETED' WHERE state <> 'STORED' AND state = 'NOTED' AND note_time < 7",
             "objects_to_settle",
         ),
         ("SELECT object_id FROM objects WHERE state <> 'STORED' AND state = 'DELETED' LIMIT 9", "objects_to_settle"),

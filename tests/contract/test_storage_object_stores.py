@@ -12,8 +12,7 @@ from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from standins.storage_kit import SECOND, ManualClock, MemoryObjects
 from storage_service.audio.finishing import StreamedComposer
-from storage_service.object_store.bucket import Bucket
-from storage_service.object_store.bucket_objects import BucketObjects
+from storage_service.object_store.bucket import Bucket, BucketObjects
 from storage_service.object_store.folder import FolderComposer, FolderObjects
 from storage_service.ports import BlobsLostError, Composer, ObjectStore
 from storage_service.records import Blob, Digest, ObjectKey, ObjectKind

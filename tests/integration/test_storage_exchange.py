@@ -495,7 +495,7 @@ async def test_a_file_of_another_kind_is_no_export(request: pytest.FixtureReques
     async with opened(await embedded(request, tmp_path / "b")) as new:
         for data in (b"", b"this is no archive" * 100):
             assert "is no export" in await failed_import(new, tmp_path / "x.tar", data)
-        with pytest.raises(ExchangeError, match="can not be read: No such file"):
+        with pytest.raises(ExchangeError, match="cannot be read: No such file"):
             await imported_from(tmp_path / "missing.tar", new)
 
 
@@ -522,7 +522,7 @@ async def test_damaged_audio_is_told_or_left_out(request: pytest.FixtureRequest,
 async def test_a_file_that_can_not_be_made_is_told(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Before anything is read."""
     async with opened(await embedded(request, tmp_path / "a")) as old:
-        with pytest.raises(ExchangeError, match="can not be written: No such file"):
+        with pytest.raises(ExchangeError, match="cannot be written: No such file"):
             await export_to(tmp_path / "no" / "x.tar", exchange(old), files(old))
 
 
@@ -554,7 +554,7 @@ async def test_the_commands_do_it(
     for folder, command, expected in (
         ("a", ["export", file], (0, f"exported 1 stories, 1 audio files ({len(AUDIO)} bytes) and 0 other records")),
         ("b", ["import", file], (0, f"imported 1 stories, 1 audio files ({len(AUDIO)} bytes) and 0 other records;")),
-        ("b", ["import", f"{file}.not"], (1, f"storage: {file}.not can not be read: No such file")),
+        ("b", ["import", f"{file}.not"], (1, f"storage: {file}.not cannot be read: No such file")),
     ):
         monkeypatch.setenv("TALE_DATA_DIR", str(tmp_path / folder))
         code = await asyncio.to_thread(run_command, command)

@@ -33,8 +33,7 @@ from standins.watcher import spec
 from storage_service import states
 from storage_service.bootstrap import build_app
 from storage_service.commands import run_command
-from storage_service.object_store.bucket import Bucket
-from storage_service.object_store.bucket_objects import BucketObjects
+from storage_service.object_store.bucket import Bucket, BucketObjects
 from storage_service.object_store.config import BucketConfig
 from storage_service.records import Blob, ObjectKey, ObjectKind
 from storage_service.settings import StorageSettings
@@ -144,7 +143,7 @@ async def test_an_object_that_arrived_short_is_taken_back(moto_s3: S3, place: Bu
     store = store_at(place)
     async with store.upload(ObjectKey(ObjectKind.AUDIO, new_id())) as upload:
         await upload.write(SMALL)
-        upload.spool._size += 1  # type: ignore[attr-defined]
+        upload._size += 1  # type: ignore[attr-defined]
         with pytest.raises(DomainError, match="UPSTREAM_UNAVAILABLE"):
             await upload.publish()
     assert [f"{place.prefix}/{name}"] == await moto_s3.names(place.bucket)

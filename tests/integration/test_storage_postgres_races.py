@@ -24,9 +24,8 @@ from storage_service import states
 from storage_service.records import Cancel, Narrate, ObjectKey, ObjectKind, RepeatKey, Retry
 from storage_service.supabase.connection import Connection
 from storage_service.supabase.migrating import migrate
-from storage_service.supabase.objects import SupabaseObjectNotes
+from storage_service.supabase.objects import SupabaseObjectNotes, SupabaseRemovalStore
 from storage_service.supabase.profiles import SupabaseProfileStore
-from storage_service.supabase.removals import SupabaseRemovalStore
 from storage_service.supabase.segments import SupabaseSegmentStore
 from storage_service.supabase.story_store import SupabaseStoryStore
 from tale.common.v1 import common_pb2

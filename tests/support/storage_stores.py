@@ -20,9 +20,8 @@ from storage_service.embedded.story_store import SqliteStoryStore
 from storage_service.ports import ObjectNotes, ProfileStore, RemovalStore, SegmentStore, StoryStore
 from storage_service.records import ObjectKey, ObjectKind
 from storage_service.supabase.connection import Connection
-from storage_service.supabase.objects import SupabaseObjectNotes
+from storage_service.supabase.objects import SupabaseObjectNotes, SupabaseRemovalStore
 from storage_service.supabase.profiles import SupabaseProfileStore
-from storage_service.supabase.removals import SupabaseRemovalStore
 from storage_service.supabase.segments import SupabaseSegmentStore
 from storage_service.supabase.story_store import SupabaseStoryStore
 from support.supabase_lite import Lite
@@ -68,14 +67,6 @@ Adapter: TypeAlias = Callable[[Path, ManualClock], AbstractAsyncContextManager[S
 async def on_disk(folder: Path, clock: ManualClock) -> AsyncIterator[Stores]:
     """SQLite in a file."""
     async with over_sqlite(Database(folder / "tale.sqlite3", sync="normal", readers=2), clock) as stores:
-        yield stores
-
-
-@asynccontextmanager
-async def in_memory(folder: Path, clock: ManualClock) -> AsyncIterator[Stores]:
-    """SQLite in memory."""
-    del folder
-    async with over_sqlite(Database(None, sync="full", readers=2), clock) as stores:
         yield stores
 
 
@@ -134,7 +125,7 @@ def check_index(connection: sqlite3.Connection) -> None:
 
 
 SUPABASE = "supabase"
-EMBEDDED = (on_disk, in_memory)
+EMBEDDED = (on_disk,)
 ADAPTERS = (*EMBEDDED, SUPABASE)
 """Parameters of a fixture that asks `adapter_of` for its stores."""
 

@@ -11,12 +11,13 @@ from storage_service.housekeeper import Housekeeper
 from storage_service.supabase.failures import SupabaseDefectError
 
 if TYPE_CHECKING:
+    from storage_service.audio.noted import NotedObjects
     from storage_service.audio.segments import SegmentLibrary
-    from storage_service.remover import Remover
+    from storage_service.ports import RemovalStore
 
 
 class Failing:
-    """A remover that fails once; then `went_on` is set."""
+    """Objects that fail once; then `went_on` is set."""
 
     def __init__(self, error: Exception) -> None:
         self._errors = [error]
@@ -28,6 +29,10 @@ class Failing:
             raise self._errors.pop()
         self.went_on.set()
         return 0
+
+
+class Removals:
+    """Has nothing to remove."""
 
     async def scrub(self) -> None:
         """Does nothing."""
@@ -45,17 +50,18 @@ class Segments:
 )
 async def test_no_failure_ends_housekeeping(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     """The next round is made; no text of an unexpected error is logged."""
-    remover = Failing(error)
+    objects = Failing(error)
     keeper = Housekeeper(
-        cast("Remover", remover),
+        cast("RemovalStore", Removals()),
+        cast("NotedObjects", objects),
         cast("SegmentLibrary", Segments()),
         ManualClock(),
         retention=None,
     )
     rounds = asyncio.create_task(keeper.run(sweep_seconds=0.001, scrub_seconds=0.001))
-    went_on = asyncio.create_task(remover.went_on.wait())
+    went_on = asyncio.create_task(objects.went_on.wait())
     await asyncio.wait([rounds, went_on], return_when=asyncio.FIRST_COMPLETED)
-    assert remover.went_on.is_set()
+    assert objects.went_on.is_set()
     rounds.cancel()
     await asyncio.wait([rounds, went_on])
     assert "Mia" not in "".join(capsys.readouterr())

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from pathlib import Path
 
 import pytest
 from support.storage_stores import Stores, over_sqlite
@@ -58,9 +59,9 @@ class Narration:
 
 
 @pytest.fixture
-async def it() -> AsyncIterator[Narration]:
-    """Everything in memory."""
-    async with over_sqlite(Database(None, sync="normal", readers=1), ManualClock()) as stores:
+async def it(tmp_path: Path) -> AsyncIterator[Narration]:
+    """Bytes in memory."""
+    async with over_sqlite(Database(tmp_path / "tale.sqlite3", sync="normal", readers=1), ManualClock()) as stores:
         yield Narration(stores)
 
 

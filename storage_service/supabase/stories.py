@@ -1,16 +1,92 @@
-"""Checkpoints and positions in stories as the schema takes them, and what it answers."""
+"""Stories, checkpoints and positions as the schema takes them, and what it answers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from storage_service import states
 from storage_service.checkpoints import MENDS
 from storage_service.following import Answer
-from storage_service.supabase.rows import STATE, from_attempts, from_problems, to_segments, to_state
+from storage_service.messages import body_of, generation_of
+from storage_service.records import NewStory
+from storage_service.supabase.rows import KIND, STATE, from_attempts, from_problems, to_segments, to_state
 from storage_service.supabase.wire import encoded, from_base64, to_base64, to_name, to_text, to_timestamp
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
+
+_POSITION: Final = ("story_id", "lease_token", "text_length", "audio_id", "segment_count", "problem_count")
+
+
+def from_new(new: NewStory) -> dict[str, Any]:
+    """The columns of a new story. The database adds the stored child and hero."""
+    story = common_pb2.Story()
+    story.CopyFrom(new.story)
+    story.id, story.state = new.story_id, common_pb2.STORY_STATE_PENDING
+    if story.child_id:
+        story.ClearField("child")
+    if story.hero_id:
+        story.ClearField("hero")
+    return from_record(storage_pb2.StoryRecord(spec=new.spec, story=story))
+
+
+def created_by(record: storage_pb2.StoryRecord, new: NewStory) -> bool:
+    """True where a record is just what this call would have made."""
+    untouched = record.story.state == common_pb2.STORY_STATE_PENDING and record.story.revision == 1
+    return record.story.id == new.story_id and untouched and record.run.lease_token == int(new.lease is not None)
+
+
+def from_record(record: storage_pb2.StoryRecord) -> dict[str, Any]:
+    """The columns of a story. The child and the hero stay in it as they were when it was asked for."""
+    story, run = record.story, record.run
+    generation, final = generation_of(story), states.is_final(story.state)
+    return {
+        "id": story.id,
+        "revision": story.revision,
+        "language_code": story.language_code,
+        "length_minutes": story.length_minutes,
+        "narrate": story.narrate,
+        "title": story.title,
+        "content": story.content,
+        "content_complete": story.content_complete,
+        **{name: getattr(story, name) or None for name in ("child_id", "hero_id", "parent_story_id")},
+        "owner": record.owner,
+        "state": to_name(common_pb2.StoryState.Name, story.state, STATE),
+        "kind": to_name(common_pb2.StoryKind.Name, story.kind or common_pb2.STORY_KIND_CHILD, KIND),
+        "child_name": story.child.name,
+        "rating": story.rating if story.HasField("rating") else None,
+        "embedded_parts": list(dict.fromkeys(story.embedded_parts)),
+        "created_at": story.create_time.ToJsonString(),
+        "updated_at": story.update_time.ToJsonString(),
+        "ended_at": (story.end_time if story.HasField("end_time") else story.update_time).ToJsonString()
+        if final
+        else None,
+        "lease_token": run.lease_token,
+        "started_at": run.start_time.ToJsonString() if run.HasField("start_time") else None,
+        "pickup_count": run.pickup_count,
+        # Its run is elsewhere: the next claim counts as one after a hand-over.
+        "handed_over": not final and run.HasField("start_time"),
+        "spec": encoded(record.spec),
+        "story": encoded(body_of(story)),
+        "voice": encoded(story.voice),
+        "generation": None if generation is None else encoded(generation),
+    }
+
+
+def segments_of(audio: common_pb2.StoryAudio) -> list[dict[str, Any]]:
+    """Returns the manifest that stored audio was composed from."""
+    return [
+        {
+            "audio_id": audio.audio_id,
+            "index": segment.index,
+            "key": segment.key,
+            "sha256": to_base64(segment.sha256),
+            "text_end": segment.text.end,
+            "audio_end": segment.audio.end,
+            "segment": encoded(segment),
+        }
+        for segment in audio.segments
+    ]
 
 
 def to_item(checkpoint: storage_pb2.StoryCheckpoint) -> dict[str, Any]:
@@ -63,13 +139,8 @@ def from_positions(positions: Sequence[storage_pb2.StoryPosition]) -> list[dict[
     """Returns positions for `tales.follow_stories`."""
     return [
         {
-            "story_id": position.story_id,
-            "lease_token": position.lease_token,
+            **{name: getattr(position, name) for name in _POSITION},
             "state": to_name(common_pb2.StoryState.Name, position.state, STATE),
-            "text_length": position.text_length,
-            "audio_id": position.audio_id,
-            "segment_count": position.segment_count,
-            "problem_count": position.problem_count,
         }
         for position in positions
     ]
