@@ -65,14 +65,17 @@ class Claimer:
         request.lease.CopyFrom(self._runs.new_lease())
         since = time.monotonic()
         answer = await ask(self._storage.ClaimStories, request, repeatable=True)
-        for claimed in answer.stories:
-            with bound(RequestContext(request_id=new_id(), owner=claimed.owner)):
-                try:
-                    await self._take_up(claimed, since)
-                except PEER_ERRORS as error:
-                    # Deleted meanwhile, or storage went away: one story must not hold the others up.
-                    log.warning("story_not_taken_up", story_id=claimed.story_id, reason=classify(error).reason)
+        # At once: the time of their leases is running, and a follower waits for the stories that it adopts.
+        await asyncio.gather(*(self._take_up_or_leave(claimed, since) for claimed in answer.stories))
         return len(answer.stories)
+
+    async def _take_up_or_leave(self, claimed: storage_pb2.ClaimedStory, since: float) -> None:
+        with bound(RequestContext(request_id=new_id(), owner=claimed.owner)):
+            try:
+                await self._take_up(claimed, since)
+            except PEER_ERRORS as error:
+                # Deleted meanwhile, or storage went away: one story must not hold the others up.
+                log.warning("story_not_taken_up", story_id=claimed.story_id, reason=classify(error).reason)
 
     async def _take_up(self, claimed: storage_pb2.ClaimedStory, since: float) -> None:
         record = await read_story(self._storage, claimed.story_id, full=True)
