@@ -75,7 +75,7 @@ def assemble(
     registry = _registry(settings, providers, gates)
     store = store or _store(settings)
     for provider in callable_ones:
-        voice_metrics.know(provider.metadata.name)
+        voice_metrics.audit(provider.metadata.name)
         gates.of(provider.metadata)
     encoder = AudioEncoder(os.cpu_count() or 1)
     prober = Prober(gates, voice_metrics)

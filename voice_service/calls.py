@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from servicekit.failures import log_defect
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
-from voice_service.ahead import CHARACTERS_PER_SECOND
 from voice_service.audio.verify import ImplausibleError
 from voice_service.collect import collect
 from voice_service.ledger import CallOutcome, CallRecord
 from voice_service.metrics import SUCCESS
-from voice_service.ports import MP3_44100_128, NativeFormat
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -25,11 +23,11 @@ if TYPE_CHECKING:
     from voice_service.ahead import AudioBudget
     from voice_service.audio.encoder import Sound
     from voice_service.audio.verify import SegmentFinisher
-    from voice_service.collect import Timers
+    from voice_service.collect import Order, Timers
     from voice_service.flight import Flight
     from voice_service.gates import Gate, ProviderGates
     from voice_service.metrics import VoiceMetrics
-    from voice_service.ports import SegmentRequest, StoryFormat, VoiceProvider, WordTiming
+    from voice_service.ports import SegmentRequest, WordTiming
     from voice_service.prober import Prober
 
 T = TypeVar("T")
@@ -41,16 +39,6 @@ _QUOTA_SECONDS: Final = 60.0
 """Time that a provider whose plan is used up is not called for, where it names none."""
 _IMPLAUSIBLE_IN_A_ROW: Final = 20
 """Implausible answers, to whatever texts and with no other between them, that are the provider's fault."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What is wanted of a provider; `deadline` in seconds of the loop's clock, None for none."""
-
-    provider: VoiceProvider
-    request: SegmentRequest
-    story_format: StoryFormat
-    deadline: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +141,7 @@ class ProviderCalls:
         try:
             async with AsyncExitStack() as slot:
                 await slot.enter_async_context(gate.limits.slot(order.deadline))
-                await attempt.until_stored.enter_async_context(self._budget.take(_estimated_bytes(order)))
+                await attempt.until_stored.enter_async_context(self._budget.take(order.estimated_bytes))
                 # It may have opened while this call waited.
                 self._refuse_unless_closed(order, gate)
                 # Entered with the slot alone: a wait in our own line says nothing about the provider.
@@ -203,7 +191,7 @@ class ProviderCalls:
         attempt.sent(request)
         with self._recorded(order, attempt.calls) as call:
             with _typed(ProviderErrorKind.TRANSPORT, "the call failed", metadata.name):
-                got = await collect(order.provider, request, self._timers, on_facts=call.note, on_first_byte=answered)
+                got = await collect(order, self._timers, on_facts=call.note, on_first_byte=answered)
             # Encoding needs no slot of the provider's.
             await slot.aclose()
             with _typed(ProviderErrorKind.TRUNCATED, "the audio can not be used", metadata.name):
@@ -247,14 +235,6 @@ class ProviderCalls:
                 http_status=str(call.http_status or ""),
             )
             self._metrics.characters(call.provider, call.characters)
-
-
-def _estimated_bytes(order: Order) -> float:
-    """Returns about how many bytes a provider sends for a segment."""
-    metadata = order.provider.metadata
-    pcm = metadata.native_format is NativeFormat.PCM_S16LE
-    pace = CHARACTERS_PER_SECOND * max(order.request.settings.speed or 1.0, 0.5)
-    return len(order.request.text) / pace * (2 * metadata.sample_rate if pcm else MP3_44100_128.bytes_per_second)
 
 
 @contextmanager

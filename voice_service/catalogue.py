@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -67,18 +65,18 @@ class VoiceCatalogue:
         fallback = self._registry.fallback
         default = await self._first()
         for listed in self._registry.list_providers():
-            announced = isinstance(listed, Announced)
+            metadata = None if isinstance(listed, Announced) else listed.metadata
             name = listed.name if isinstance(listed, Announced) else listed.metadata.name
             missing = await self._registry.missing_reason(name)
             facts.append(
                 ProviderFacts(
                     name=name,
                     display_name=listed.display_name if isinstance(listed, Announced) else listed.metadata.display_name,
-                    metadata=None if isinstance(listed, Announced) else listed.metadata,
+                    metadata=metadata,
                     configured=not missing,
                     circuit_state=self._circuit_state(name),
                     unavailable_reason=missing or self._registry.closed_reason(name),
-                    is_default=name == default and not announced,
+                    is_default=name == default and metadata is not None,
                     fallback_position=fallback.index(name) + 1 if name in fallback else 0,
                     embedded=name == EMBEDDED,
                 )
@@ -125,21 +123,12 @@ class VoiceCatalogue:
 
 
 def _token(offset: int, provider: str, language_code: str) -> str:
-    return base64.urlsafe_b64encode(f"{offset}.{_list_id(provider, language_code)}".encode()).decode().rstrip("=")
+    return f"{offset}-{hashlib.sha256(f'{provider} {language_code}'.encode()).hexdigest()[:16]}"
 
 
 def _offset(token: str, provider: str, language_code: str) -> int:
-    if not token:
-        return 0
-    try:
-        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
-        raise ValueError("not a page token") from error
-    number, _, of = text.partition(".")
-    if not number.isascii() or not number.isdigit() or of != _list_id(provider, language_code):
+    number = token.partition("-")[0]
+    offset = int(number) if number.isascii() and number.isdigit() else 0
+    if token and token != _token(offset, provider, language_code):
         raise ValueError("not a page token of this list")
-    return int(number)
-
-
-def _list_id(provider: str, language_code: str) -> str:
-    return hashlib.sha256(f"{provider}\0{language_code}".encode()).hexdigest()[:16]
+    return offset

@@ -1,4 +1,4 @@
-"""Gathers what a provider sends for one segment, on three timers."""
+"""What is ordered of a provider, and the gathering of what it sends, on three timers."""
 
 from __future__ import annotations
 
@@ -9,18 +9,37 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.ports import AudioChunk, CallFacts
+from voice_service.ahead import CHARACTERS_PER_SECOND
+from voice_service.ports import MP3_44100_128, AudioChunk, CallFacts, NativeFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from voice_service.ports import SegmentRequest, VoiceProvider, WordTiming
+    from voice_service.ports import SegmentRequest, StoryFormat, VoiceProvider, WordTiming
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Most bytes of one segment; 600 characters take a minute, which are 5 MiB of 44.1 kHz PCM."""
 
 _SLACK: Final = 0.05
 """Share of the idle time by which a pause may be noticed too soon."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is wanted of a provider; `deadline` in seconds of the loop's clock, None for none."""
+
+    provider: VoiceProvider
+    request: SegmentRequest
+    story_format: StoryFormat
+    deadline: float | None = None
+
+    @property
+    def estimated_bytes(self) -> float:
+        """About how many bytes the provider sends."""
+        metadata, speed = self.provider.metadata, max(self.request.settings.speed or 1.0, 0.5)
+        pcm = metadata.native_format is NativeFormat.PCM_S16LE
+        bytes_per_second = 2 * metadata.sample_rate if pcm else MP3_44100_128.bytes_per_second
+        return len(self.request.text) / (CHARACTERS_PER_SECOND * speed) * bytes_per_second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +60,7 @@ class Collected:
 
 
 async def collect(
-    provider: VoiceProvider,
-    request: SegmentRequest,
+    order: Order,
     timers: Timers,
     *,
     on_facts: Callable[[CallFacts], None],
@@ -52,7 +70,7 @@ async def collect(
 
     Raises ProviderError; TIMEOUT where a timer ran out.
     """
-    name = provider.metadata.name
+    name = order.provider.metadata.name
     clock = asyncio.get_running_loop().time
     end = clock() + timers.total
     # Its value is the bytes that were written, not a copy of them.
@@ -63,7 +81,7 @@ async def collect(
     try:
         async with (
             asyncio.timeout_at(min(end, clock() + timers.first_byte)) as limit,
-            aclosing(provider.synthesize(request)) as items,
+            aclosing(order.provider.synthesize(order.request)) as items,
         ):
             async for item in items:
                 match item:

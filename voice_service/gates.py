@@ -60,14 +60,6 @@ class Gate:
     budget: RetryBudget
     proven: ProvenVoices = field(default_factory=ProvenVoices)
 
-    def closed_reason(self) -> str:
-        """Why no call is let through now; "" where calls are. Calls are never the probe of an open circuit."""
-        if self.breaker.state == "closed":
-            return ""
-        seconds = self.breaker.retry_after
-        soon = f"in {seconds:.0f} s" if seconds >= 1 else "shortly"
-        return f"it failed too often; it is asked again {soon}"
-
 
 class ProviderGates:
     """A gate for each provider, made when it is first needed."""
@@ -90,9 +82,12 @@ class ProviderGates:
         return gate
 
     def closed_reason(self, name: str) -> str:
-        """Why the provider is not called now, though it is set up; "" where it is, or was never called."""
-        gate = self._gates.get(name)
-        return "" if gate is None else gate.closed_reason()
+        """Why the provider, though set up, is not called now; "" where it is. Calls are never a circuit's probe."""
+        if self.state(name) == "closed":
+            return ""
+        seconds = self._gates[name].breaker.retry_after
+        soon = f"in {seconds:.0f} s" if seconds >= 1 else "shortly"
+        return f"it failed too often; it is asked again {soon}"
 
     def state(self, name: str) -> str:
         """State of the provider's circuit: "closed", "open" or "half_open"."""

@@ -42,36 +42,28 @@ class KeptList(Generic[T]):
         self._provider = provider
         self._seconds = seconds
         self._clock = clock
-        self._value: T | None = None
-        self._error: ProviderError | None = None
+        self.value: T | None = None
+        """What there is, however old; None where nothing was fetched yet."""
+        self.error: ProviderError | None = None
+        """How the last fetch failed; None where it did not."""
         self._due = float("-inf")
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def value(self) -> T | None:
-        """What there is, however old; None where nothing was fetched yet."""
-        return self._value
-
-    @property
     def stale(self) -> bool:
         """Whether the value could not be renewed when it was time, or there is none."""
-        return self._value is None or self._error is not None
-
-    @property
-    def error(self) -> ProviderError | None:
-        """How the last fetch failed; None where it did not."""
-        return self._error
+        return self.value is None or self.error is not None
 
     async def get(self) -> T:
         """Return the value. Raises ProviderError where there is none and none can be fetched."""
         self.renew()
-        if self._value is None and (task := self._task) is not None:
+        if self.value is None and (task := self._task) is not None:
             await asyncio.wait([task])
             if not task.cancelled():
                 task.result()
-        if self._value is not None:
-            return self._value
-        error = self._error
+        if self.value is not None:
+            return self.value
+        error = self.error
         if error is None:
             raise ProviderError(ProviderErrorKind.CANCELLED, "it is being closed", provider=self._provider)
         raise ProviderError(
@@ -106,18 +98,18 @@ class KeptList(Generic[T]):
 
     async def _renew(self) -> None:
         try:
-            self._value = await self._fetch()
-            self._error = None
+            self.value = await self._fetch()
+            self.error = None
             self._due = self._clock() + self._seconds
         except ProviderError as error:
-            self._error = error
+            self.error = error
             self._due = self._clock() + min(_AGAIN_SECONDS, self._seconds)
             _log.warning(
                 "list cannot be fetched",
                 provider=self._provider,
                 list=self._name,
                 kind=error.kind.value,
-                kept=self._value is not None,
+                kept=self.value is not None,
             )
         finally:
             self._task = None

@@ -66,13 +66,9 @@ class VoiceMetrics:
             "voice_probes", "Questions to providers with an open circuit whether they are well", ("provider", "answer")
         )
 
-    def know(self, provider: str) -> None:
-        """Have the series of a provider from the start."""
-        self._audit(provider)
-
     def call_ended(self, provider: str, endpoint: str, status: str, seconds: float, **ids: str) -> None:
         """Count a call and write its audit line."""
-        self._audit(provider).record(provider, endpoint, status, seconds, **ids)
+        self.audit(provider).record(provider, endpoint, status, seconds, **ids)
 
     def probed(self, provider: str, *, well: bool) -> None:
         """Count a question to a provider with an open circuit whether it is well."""
@@ -107,7 +103,8 @@ class VoiceMetrics:
         """Counts a segment: `found` in the segment store, or made by a provider."""
         (self._found if found else self._made).inc()
 
-    def _audit(self, provider: str) -> AuditLog:
+    def audit(self, provider: str) -> AuditLog:
+        """Returns what counts the calls of a provider; its series are there from then on."""
         prefix = _NO_PREFIX.sub("_", provider)
         audit = self._audits.get(prefix)
         if audit is None:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 from servicekit.errors import DomainError
 from voice_service.ahead import CHARACTERS_PER_SECOND
 from voice_service.assembly import Assembly
-from voice_service.first_speaker import FirstSpeaker
+from voice_service.collect import Order
 from voice_service.intake import TextIntake, text_too_long
 from voice_service.messages import CallMade, Header, SpeechError, VoiceChoice
 from voice_service.outcome import empty_text, handed_over, segment_lost, speech_failed
 from voice_service.pipeline import SegmentPipeline
 from voice_service.registry import EMBEDDED
-from voice_service.speaker import SpeakerChain, choose
+from voice_service.speaker import SpeakerChain, choose, first_speaker, foreign, replaced
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from voice_service.metrics import VoiceMetrics
     from voice_service.pipeline import SegmentJob
     from voice_service.ports import VoiceProvider
-    from voice_service.registry import ProviderRegistry
+    from voice_service.registry import ProviderRegistry, Skipped
     from voice_service.segments.ports import SegmentStore
     from voice_service.speaker import Speaker
     from voice_service.synthesize import SegmentSynthesizer
@@ -82,20 +82,15 @@ class Narration:
         self._max_audio_bytes = policy.max_audio_bytes
         self._most_characters = policy.most_characters(request)
         self._intake = TextIntake(request.title, policy.segment_words, self._most_characters)
-        self._first_speaker = FirstSpeaker(
-            request, intake=self._intake, synthesizer=synthesizer, closed_reason=registry.closed_reason, watch=watch
-        )
+        self._synthesizer = synthesizer
+        self._watch = watch
         self._ahead = ahead
         self._pipeline = SegmentPipeline(
             request, intake=self._intake, synthesizer=synthesizer, ahead=ahead, deadline=deadline
         )
         self._assembly = Assembly(request, store, deadline=deadline)
-        self._provider = ""
-
-    @property
-    def provider(self) -> str:
+        self.provider = ""
         """Who speaks now, for the log; "" before anybody does."""
-        return self._provider
 
     async def events(self, pieces: AsyncIterator[str]) -> AsyncGenerator[Event, None]:
         """Header first, warnings, then for each segment its calls, itself and its chunks; the summary last.
@@ -109,11 +104,10 @@ class Narration:
             language = await self._language()
             chain, warnings = await self._choose(language)
             self._intake.cut_for(language)
-            speaker, more = await self._first_speaker.first(chain)
-            for passed in self._first_speaker.passed:
-                self._metrics.fallback(passed, speaker.provider.metadata.name, "circuit_open")
+            speaker, passed = await first_speaker(chain, self._registry.closed_reason, self._is_stored)
+            warnings += self._passed_over(passed, speaker)
             yield self._header(speaker, language)
-            for warning in (*warnings, *more):
+            for warning in warnings:
                 yield warning
             await self._resume()
             with self._ahead.narration():
@@ -142,10 +136,36 @@ class Narration:
             self._registry, choice, language, pinned=pinned, strict=request.strict_language and not pinned
         )
 
+    async def _is_stored(self, speaker: Speaker) -> bool:
+        """Returns whether the beginning need not be made: a voice that told a story before can tell it again."""
+        if self._request.pinned is not None:
+            return True
+        self._watch(speaker.provider)
+        first = await self._intake.peek()
+        if first is None:
+            return False
+        order = Order(
+            provider=speaker.provider,
+            request=speaker.request(first.spoken.text, first.previous),
+            story_format=self._request.story_format,
+        )
+        try:
+            return await self._synthesizer.is_stored(order, self._request.story_id)
+        except DomainError:
+            return False
+
+    def _passed_over(self, passed: Sequence[Skipped], speaker: Speaker) -> list[Warned]:
+        warnings = []
+        for each in passed:
+            self._metrics.fallback(each.name, speaker.name, "circuit_open")
+            warnings.append(replaced(each, speaker))
+        strange = foreign(speaker)
+        return [*warnings, strange] if strange else warnings
+
     def _header(self, speaker: Speaker, language: str) -> Header:
         pinned = self._request.pinned
-        self._provider = speaker.provider.metadata.name
-        provider = pinned.provider if pinned else self._provider
+        self.provider = speaker.provider.metadata.name
+        provider = pinned.provider if pinned else self.provider
         return Header(
             audio_id=self._request.audio_id,
             provider=provider,
@@ -222,8 +242,8 @@ class Narration:
         following = await chain.take_next()
         if following is None:
             return None
-        self._provider = following.provider.metadata.name
-        self._metrics.fallback(tried[-1].provider, self._provider, tried[-1].kind.value)
+        self.provider = following.provider.metadata.name
+        self._metrics.fallback(tried[-1].provider, self.provider, tried[-1].kind.value)
         self._pipeline.start_again(job, following)
         return following, handed_over(tried[-1], following, job.segment.index)
 

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from voice_service.calls import Order
+from voice_service.collect import Order
 from voice_service.flight import Turn
 from voice_service.messages import AudioNeed, CallMade, SpeechError
 from voice_service.ports import Codec

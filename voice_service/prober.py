@@ -107,22 +107,19 @@ async def _say_a_word(provider: VoiceProvider) -> None:
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 
-_TIMEOUT: Final = 10.0
-
 
 class AccountWatch:
     """Asks each provider that tells, every `interval` seconds; nobody waits for the answer."""
 
     def __init__(self, providers: Sequence[VoiceProvider], metrics: VoiceMetrics, interval: float) -> None:
-        self._providers = [each for each in providers if isinstance(each, Metered)]
-        self._names = [each.metadata.name for each in providers if isinstance(each, Metered)]
+        self._metered = [(each.metadata.name, each) for each in providers if isinstance(each, Metered)]
         self._metrics = metrics
         self._interval = interval
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin, where there is anybody to ask."""
-        if self._providers:
+        if self._metered:
             self._task = asyncio.create_task(self._watch(), name="account watch")
 
     async def aclose(self) -> None:
@@ -133,13 +130,13 @@ class AccountWatch:
 
     async def _watch(self) -> None:
         while True:
-            for name, provider in zip(self._names, self._providers, strict=True):
+            for name, provider in self._metered:
                 await self._ask(name, provider)
             await asyncio.sleep(self._interval)
 
     async def _ask(self, name: str, provider: Metered) -> None:
         try:
-            async with asyncio.timeout(_TIMEOUT):
+            async with asyncio.timeout(_SECONDS):
                 self._metrics.remaining(name, await provider.remaining_characters())
         except (ProviderError, TimeoutError) as error:
             kind = error.kind.value if isinstance(error, ProviderError) else "timeout"

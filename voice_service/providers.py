@@ -23,10 +23,10 @@ from voice_service.mock.provider import MockVoiceProvider
 from voice_service.offline.provider import OfflineVoiceProvider
 from voice_service.ports import VoiceSettings
 from voice_service.registry import Announced
-from voice_service.speech.config import NAME as SPEECH
-from voice_service.speech.config import SpeechConfig
 from voice_service.speech.declared import check_extra, read_speech_providers
 from voice_service.speech.provider import SpeechProvider
+from voice_service.speech.voices import NAME as SPEECH
+from voice_service.speech.voices import SpeechConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

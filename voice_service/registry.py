@@ -70,7 +70,7 @@ class ProviderRegistry:
         self._availability: dict[str, Availability] = {}
         self._announced: dict[str, Announced] = {}
         self._default = default
-        self._closed_reason = closed_reason
+        self.closed_reason = closed_reason
         self.fallback = tuple(dict.fromkeys(fallback))
 
     def register(self, provider: VoiceProvider) -> None:
@@ -147,7 +147,7 @@ class ProviderRegistry:
 
     async def unavailable_reason(self, name: str) -> str:
         """Why the provider is not called now; "" where it is."""
-        return await self.missing_reason(name) or self._closed_reason(name)
+        return await self.missing_reason(name) or self.closed_reason(name)
 
     async def get_provider_with_fallback(self, requested: str = "") -> Chain:
         """Requested, default, fallbacks, in this order: those that are set up and well.
@@ -156,7 +156,7 @@ class ProviderRegistry:
         """
         chain = await self.candidates(requested)
         well = tuple(each for each in chain.providers if each.metadata.name not in chain.unwell)
-        unwell = (Skipped(name, self._closed_reason(name)) for name in sorted(chain.unwell))
+        unwell = (Skipped(name, self.closed_reason(name)) for name in sorted(chain.unwell))
         skipped = (*chain.skipped, *unwell)
         if not well:
             raise no_providers_available(skipped)
@@ -193,12 +193,8 @@ class ProviderRegistry:
             stand_in = bool(providers)
         if not providers:
             raise invalid_configuration(skipped) if requested else no_providers_available(skipped)
-        unwell = frozenset(each.metadata.name for each in providers if self._closed_reason(each.metadata.name))
+        unwell = frozenset(each.metadata.name for each in providers if self.closed_reason(each.metadata.name))
         return Chain(tuple(providers), tuple(skipped), stand_in, unwell)
-
-    def closed_reason(self, name: str) -> str:
-        """Why the provider, though set up, is not called now; "" where it is."""
-        return self._closed_reason(name)
 
     async def _configured(self, names: Sequence[str]) -> tuple[list[VoiceProvider], list[Skipped]]:
         providers, skipped = [], []

@@ -73,15 +73,10 @@ def check_language(violations: Violations, field: str, code: str) -> None:
     violations.check(not code or _LANGUAGE.fullmatch(code), field, "must be a BCP-47 code, such as en or pt-BR")
 
 
-def check_provider(violations: Violations, field: str, name: str) -> None:
-    """Asks for what can be a provider's name; "" is fine."""
-    violations.check_token(field, name)
-
-
 def _check_voice(
     violations: Violations, field: str, voice: common_pb2.VoiceSelection | common_pb2.NarrationHeader
 ) -> None:
-    check_provider(violations, f"{field}.provider", voice.provider)
+    violations.check_token(f"{field}.provider", voice.provider)
     violations.text_bounds(f"{field}.voice_id", voice.voice_id, most=_MAX_NAME)
     violations.text_bounds(f"{field}.model_id", voice.model_id, most=_MAX_NAME)
     violations.check(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from functools import singledispatch
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf.duration_pb2 import Duration
@@ -38,44 +37,40 @@ _FORMATS: Final = {
 
 def speech_response(event: Event, leg_id: str) -> voice_pb2.SynthesizeSpeechResponse:
     """Return the message for `event`; attempts are of the leg `leg_id`."""
-    response = _response(event)
-    if response.HasField("attempt"):
-        response.attempt.leg_id = leg_id
-    return response
+    match event:
+        case Chunk():
+            chunk = voice_pb2.AudioChunk(offset=event.offset, data=event.data)
+            return voice_pb2.SynthesizeSpeechResponse(chunk=chunk)
+        case SpokenSegment():
+            return _segment(event)
+        case CallMade():
+            return voice_pb2.SynthesizeSpeechResponse(attempt=_attempt(event, leg_id))
+        case Header():
+            return voice_pb2.SynthesizeSpeechResponse(header=_header(event))
+        case Warned():
+            return voice_pb2.SynthesizeSpeechResponse(warning=_problem(event))
+        case Summary():
+            return voice_pb2.SynthesizeSpeechResponse(summary=_summary(event))
 
 
-@singledispatch
-def _response(event: object) -> voice_pb2.SynthesizeSpeechResponse:
-    raise TypeError(f"no message for {type(event).__name__}")
-
-
-@_response.register
-def _(event: Chunk) -> voice_pb2.SynthesizeSpeechResponse:
-    return voice_pb2.SynthesizeSpeechResponse(chunk=voice_pb2.AudioChunk(offset=event.offset, data=event.data))
-
-
-@_response.register
-def _(event: Header) -> voice_pb2.SynthesizeSpeechResponse:
+def _header(event: Header) -> common_pb2.NarrationHeader:
     settings = {name: value for name, value in asdict(event.settings).items() if value is not None}
-    return voice_pb2.SynthesizeSpeechResponse(
-        header=common_pb2.NarrationHeader(
-            audio_id=event.audio_id,
-            provider=event.provider,
-            voice_id=event.voice_id,
-            model_id=event.model_id,
-            settings=common_pb2.VoiceSettings(**settings),
-            audio_format=_FORMATS[event.story_format.codec],
-            content_type=event.story_format.content_type,
-            sample_rate=event.story_format.sample_rate,
-            bit_rate=event.story_format.bit_rate,
-            language_code=event.language_code,
-            embedded=event.embedded,
-        )
+    return common_pb2.NarrationHeader(
+        audio_id=event.audio_id,
+        provider=event.provider,
+        voice_id=event.voice_id,
+        model_id=event.model_id,
+        settings=common_pb2.VoiceSettings(**settings),
+        audio_format=_FORMATS[event.story_format.codec],
+        content_type=event.story_format.content_type,
+        sample_rate=event.story_format.sample_rate,
+        bit_rate=event.story_format.bit_rate,
+        language_code=event.language_code,
+        embedded=event.embedded,
     )
 
 
-@_response.register
-def _(event: SpokenSegment) -> voice_pb2.SynthesizeSpeechResponse:
+def _segment(event: SpokenSegment) -> voice_pb2.SynthesizeSpeechResponse:
     response = voice_pb2.SynthesizeSpeechResponse(
         segment=common_pb2.Segment(
             index=event.index,
@@ -95,53 +90,45 @@ def _(event: SpokenSegment) -> voice_pb2.SynthesizeSpeechResponse:
     return response
 
 
-@_response.register
-def _(event: CallMade) -> voice_pb2.SynthesizeSpeechResponse:
+def _attempt(event: CallMade, leg_id: str) -> common_pb2.Attempt:
     record = event.record
-    return voice_pb2.SynthesizeSpeechResponse(
-        attempt=common_pb2.Attempt(
-            attempt_id=record.attempt_id,
-            kind=common_pb2.ATTEMPT_KIND_SPEECH_CALL,
-            provider=record.provider,
-            model=record.model_id,
-            outcome=_OUTCOMES[record.outcome],
-            reason=record.reason.upper(),
-            start_time=_timestamp(record.started_ns),
-            end_time=_timestamp(record.ended_ns),
-            cost_known=record.cost_known,
-            characters=record.characters,
-            segment_index=event.segment_index,
-            metadata={"voice_id": record.voice_id, **({"request_id": record.request_id} if record.request_id else {})},
-        )
+    return common_pb2.Attempt(
+        attempt_id=record.attempt_id,
+        leg_id=leg_id,
+        kind=common_pb2.ATTEMPT_KIND_SPEECH_CALL,
+        provider=record.provider,
+        model=record.model_id,
+        outcome=_OUTCOMES[record.outcome],
+        reason=record.reason.upper(),
+        start_time=_timestamp(record.started_ns),
+        end_time=_timestamp(record.ended_ns),
+        cost_known=record.cost_known,
+        characters=record.characters,
+        segment_index=event.segment_index,
+        metadata={"voice_id": record.voice_id, **({"request_id": record.request_id} if record.request_id else {})},
     )
 
 
-@_response.register
-def _(event: Warned) -> voice_pb2.SynthesizeSpeechResponse:
+def _problem(event: Warned) -> common_pb2.Problem:
     now = Timestamp()
     now.GetCurrentTime()
-    return voice_pb2.SynthesizeSpeechResponse(
-        warning=common_pb2.Problem(
-            reason=event.reason, message=event.message, mend=event.mend, time=now, metadata=event.facts
-        )
+    return common_pb2.Problem(
+        reason=event.reason, message=event.message, mend=event.mend, time=now, metadata=event.facts
     )
 
 
-@_response.register
-def _(event: Summary) -> voice_pb2.SynthesizeSpeechResponse:
+def _summary(event: Summary) -> voice_pb2.SpeechSummary:
     metadata = Struct()
     metadata.update({"segments_by_provider": dict(sorted(event.providers.items()))})
-    return voice_pb2.SynthesizeSpeechResponse(
-        summary=voice_pb2.SpeechSummary(
-            audio_id=event.audio_id,
-            size_bytes=event.size,
-            duration=_of_samples(event.samples, event.sample_rate),
-            segment_count=event.segments,
-            cached_segment_count=event.cached_segments,
-            characters=event.characters,
-            metadata=metadata,
-            embedded=event.embedded,
-        )
+    return voice_pb2.SpeechSummary(
+        audio_id=event.audio_id,
+        size_bytes=event.size,
+        duration=_of_samples(event.samples, event.sample_rate),
+        segment_count=event.segments,
+        cached_segment_count=event.cached_segments,
+        characters=event.characters,
+        metadata=metadata,
+        embedded=event.embedded,
     )
 
 

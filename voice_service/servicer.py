@@ -1,29 +1,90 @@
-"""VoiceService on the wire."""
+"""VoiceService on the wire, and what log and metrics are told of each narration."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import grpc
+import structlog
 
 from servicekit.errors import DomainError, FieldViolation, validation_failed
 from servicekit.validation import MAX_PAGE_SIZE, Violations
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
+from voice_service.messages import SpokenSegment, Summary
+from voice_service.metrics import SUCCESS
 from voice_service.outcome import stored_without_storage
-from voice_service.report import NarrationReport
-from voice_service.requests import check_language, check_provider, narration_request
+from voice_service.requests import check_language, narration_request
 from voice_service.responses import providers_response, speech_response, voices_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from types import TracebackType
 
     from voice_service.catalogue import VoiceCatalogue
-    from voice_service.messages import NarrationRequest
+    from voice_service.messages import Event, NarrationRequest
     from voice_service.metrics import VoiceMetrics
     from voice_service.narration import Narration
     from voice_service.transcribe_servicer import TranscribeHandler
+
+
+_log: Final = structlog.stdlib.get_logger(__name__)
+
+
+class NarrationReport:
+    """Watches one narration from its beginning to its end; as a context manager. Ids and numbers only, never text."""
+
+    def __init__(self, request: NarrationRequest, narration: Narration, metrics: VoiceMetrics) -> None:
+        self._request = request
+        self._narration = narration
+        self._metrics = metrics
+        self._began = time.monotonic()
+        self._sounded = False
+        self._summary: Summary | None = None
+
+    def sent(self, event: Event) -> None:
+        """Note that an event has left."""
+        if isinstance(event, Summary):
+            self._summary = event
+        elif isinstance(event, SpokenSegment) and not self._sounded:
+            self._sounded = True
+            self._metrics.narration_began_to_sound(self._narration.provider, time.monotonic() - self._began)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        seconds = time.monotonic() - self._began
+        outcome, reason = _ending(error)
+        provider = self._narration.provider
+        self._metrics.narration_ended(provider, outcome=outcome, reason=reason, seconds=seconds)
+        summary = self._summary
+        _log.info(
+            "narration",
+            audio_id=self._request.audio_id,
+            provider=provider,
+            success=outcome == SUCCESS,
+            generation_time=round(seconds, 3),
+            **({"reason": reason} if reason else {}),
+            **({} if summary is None else {"segments": summary.segments, "cached": summary.cached_segments}),
+        )
+
+
+def _ending(error: BaseException | None) -> tuple[str, str]:
+    match error:
+        case None:
+            return SUCCESS, ""
+        case DomainError():
+            return "failure", error.reason
+        case asyncio.CancelledError():
+            return "cancelled", "CANCELLED"
+        case _:
+            return "failure", "INTERNAL"
+
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -98,7 +159,7 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
         """List voices."""
         del context
         violations = Violations()
-        check_provider(violations, "provider", request.provider)
+        violations.check_token("provider", request.provider)
         check_language(violations, "language_code", request.language_code)
         violations.in_range("page_size", request.page_size, 0, MAX_PAGE_SIZE)
         violations.text_bounds("page_token", request.page_token, most=200)

@@ -14,9 +14,11 @@ from voice_service.availability import knows_voice, voices_of
 from voice_service.language import speaks
 from voice_service.messages import Warned
 from voice_service.ports import Continuing, SegmentRequest
-from voice_service.registry import EMBEDDED
+from voice_service.registry import EMBEDDED, Skipped, no_providers_available
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from voice_service.messages import VoiceChoice
     from voice_service.ports import VoiceProvider, VoiceSettings
     from voice_service.registry import Chain, ProviderRegistry
@@ -38,6 +40,11 @@ class Speaker:
     model_id: str
     settings: VoiceSettings
     language_code: str
+
+    @property
+    def name(self) -> str:
+        """Name of the provider."""
+        return self.provider.metadata.name
 
     def request(self, text: str, previous: str) -> SegmentRequest:
         """Returns the request for a segment that says `text` after one that said `previous`.
@@ -149,6 +156,32 @@ def foreign(speaker: Speaker) -> Warned | None:
         message="No voice that can be called speaks this language; the first one reads it.",
         mend="`tale voices` lists what languages each voice speaks.",
         facts={"language_code": speaker.language_code, "provider": speaker.provider.metadata.name},
+    )
+
+
+async def first_speaker(
+    chain: SpeakerChain, closed_reason: Callable[[str], str], is_stored: Callable[[Speaker], Awaitable[bool]]
+) -> tuple[Speaker, list[Skipped]]:
+    """Returns the first speaker that is well, or whose voice has said the beginning before; and those passed over.
+
+    Raises UNAVAILABLE / NO_PROVIDERS_AVAILABLE where none is, and what `SpeakerChain.take_next` raises.
+    """
+    passed: list[Skipped] = []
+    while (speaker := await chain.take_next()) is not None:
+        reason = closed_reason(speaker.name)
+        if not reason or await is_stored(speaker):
+            return speaker, passed
+        passed.append(Skipped(speaker.name, reason))
+    raise no_providers_available([*chain.skipped, *passed])
+
+
+def replaced(passed: Skipped, following: Speaker) -> Warned:
+    """Returns the warning CIRCUIT_OPEN: `following` speaks since `passed` is not called now."""
+    return Warned(
+        reason="CIRCUIT_OPEN",
+        message=f"The voice provider {passed.name} is not called now ({passed.reason}), so {following.name} speaks.",
+        mend=f"Look at the provider {passed.name}.",
+        facts={"provider": passed.name, "next": following.name},
     )
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from voice_service.audio.encoder import AudioEncoder, Sound
-    from voice_service.calls import Delivery, Order, ProviderCalls
+    from voice_service.calls import Delivery, ProviderCalls
+    from voice_service.collect import Order
     from voice_service.flight import Flight, Turn
     from voice_service.ledger import CallRecord
     from voice_service.metrics import VoiceMetrics

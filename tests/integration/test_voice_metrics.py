@@ -100,7 +100,7 @@ async def test_a_plan_that_can_not_be_learned_stops_nothing() -> None:
 
 async def test_each_narration_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """generation_time, success and provider; the reason where it failed."""
-    from voice_service import report  # noqa: PLC0415 - its logger is what is looked at
+    from voice_service import servicer  # noqa: PLC0415 - its logger is what is looked at
 
     lines: list[dict[str, Any]] = []
 
@@ -109,7 +109,7 @@ async def test_each_narration_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
         def info(event: str, **facts: Any) -> None:
             lines.append({"event": event, **facts})
 
-    monkeypatch.setattr(report, "_log", Log)
+    monkeypatch.setattr(servicer, "_log", Log)
     async with voice_service(NamedVoice("mock", faults({"kind": "auth", "match": "wolf"}))) as voice:
         await voice.tell(STORY)
         await voice.tell("There was a wolf.")

@@ -17,8 +17,8 @@ from support.voice_kit import STORY, voice_service
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource
 from voice_service.audio.verify import verify_pcm
-from voice_service.collect import Timers, collect
-from voice_service.ports import AudioChunk, CallFacts, SegmentRequest, VoiceSettings
+from voice_service.collect import Order, Timers, collect
+from voice_service.ports import MP3_44100_128, AudioChunk, CallFacts, SegmentRequest, VoiceSettings
 from voice_service.speech.provider import SpeechProvider
 
 TEXT = "The fox ran home, and she was very tired."
@@ -45,6 +45,10 @@ async def fresh() -> AsyncIterator[tuple[SpeechProvider, SpeechFake]]:
     """A provider that does not know its server's voices yet."""
     async with speech_provider() as made:
         yield made
+
+
+def ordered(provider: SpeechProvider) -> Order:
+    return Order(provider=provider, request=request(), story_format=MP3_44100_128)
 
 
 def request(text: str = TEXT, **given: Any) -> SegmentRequest:
@@ -354,7 +358,7 @@ async def test_a_server_that_stalls_runs_into_the_timers(pair: tuple[SpeechProvi
     ):
         server.script(reply)
         with pytest.raises(ProviderError) as caught:
-            await collect(provider, request(), timers, on_facts=lambda _: None, on_first_byte=lambda: None)
+            await collect(ordered(provider), timers, on_facts=lambda _: None, on_first_byte=lambda: None)
         assert KIND.TIMEOUT is caught.value.kind
         # On a busy machine the time may be up before the server has heard of the call.
         server.forget()
@@ -371,16 +375,11 @@ async def test_the_timers_see_a_file_that_is_on_its_way() -> None:
 
     async with speech_provider(response_format="wav") as (provider, server):
         server.script(Reply(pause=go_on))
-        got = await collect(provider, request(), Timers(first_byte=20), on_facts=lambda _: None, on_first_byte=begin)
+        got = await collect(ordered(provider), Timers(first_byte=20), on_facts=lambda _: None, on_first_byte=begin)
         server.script(Reply(pause=asyncio.Event()))
+        timers = Timers(first_byte=20, idle=0.05)
         with pytest.raises(ProviderError) as caught:
-            await collect(
-                provider,
-                request(),
-                Timers(first_byte=20, idle=0.05),
-                on_facts=lambda _: None,
-                on_first_byte=lambda: None,
-            )
+            await collect(ordered(provider), timers, on_facts=lambda _: None, on_first_byte=lambda: None)
 
     assert [False] == began
     verify_pcm(got.audio, sample_rate=24_000, text=TEXT, speed=None, provider="speech")

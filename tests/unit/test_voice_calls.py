@@ -17,8 +17,8 @@ from servicekit.resilience.retry import RetryPolicy
 from voice_service.ahead import AudioBudget
 from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.verify import SegmentFinisher
-from voice_service.calls import Delivery, Order, ProviderCalls
-from voice_service.collect import Timers
+from voice_service.calls import Delivery, ProviderCalls
+from voice_service.collect import Order, Timers
 from voice_service.flight import Flight
 from voice_service.gates import Allowance, ProviderGates
 from voice_service.ledger import CallOutcome, CallRecord

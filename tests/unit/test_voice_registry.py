@@ -1,6 +1,6 @@
 """Which provider speaks, and who stands in."""
 
-from unittest.mock import create_autospec
+from unittest.mock import AsyncMock
 
 import grpc
 import pytest
@@ -8,12 +8,9 @@ from support.voice_kit import NamedVoice, faults
 
 from servicekit.errors import DomainError
 from voice_service.availability import NO_ANSWER, Availability
-from voice_service.first_speaker import FirstSpeaker
-from voice_service.intake import TextIntake
-from voice_service.messages import NarrationRequest, VoiceChoice
+from voice_service.messages import VoiceChoice
 from voice_service.registry import Announced, ProviderRegistry
-from voice_service.speaker import choose, foreign
-from voice_service.synthesize import SegmentSynthesizer
+from voice_service.speaker import choose, first_speaker, foreign
 
 
 def _registry(
@@ -276,22 +273,16 @@ async def test_where_all_that_are_set_up_rest_the_embedded_voice_does_not_stand_
     assert ("NO_PROVIDERS_AVAILABLE", {"one": "it rests"}) == (caught.value.reason, caught.value.metadata)
 
 
-async def test_whoever_is_passed_over_while_not_well_is_asked_whether_it_is_again() -> None:
-    """Each time, so that one whose watch ended is not shut out for good."""
+async def test_speaker_that_is_not_well_begins_only_where_its_beginning_is_stored() -> None:
+    """Each that is not well is looked at in turn, and the one that begins is not asked."""
     registry = ProviderRegistry("one", ["two"], closed_reason=lambda name: "it rests" if name == "one" else "")
     for name in ("one", "two"):
         registry.register(NamedVoice(name))
-    intake = create_autospec(TextIntake)
-    intake.peek.return_value = None
-    watched: list[str] = []
-    first_speaker = FirstSpeaker(
-        NarrationRequest(audio_id="a", language_code="en"),
-        intake=intake,
-        synthesizer=create_autospec(SegmentSynthesizer),
-        closed_reason=registry.closed_reason,
-        watch=lambda provider: watched.append(provider.metadata.name),
-    )
-    chain, _ = await choose(registry, VoiceChoice(), "en", pinned=False, strict=False)
-    speaker, _ = await first_speaker.first(chain)
+    for stored, begins, passed in ((False, "two", ["one"]), (True, "one", [])):
+        is_stored = AsyncMock(return_value=stored)
+        chain, _ = await choose(registry, VoiceChoice(), "en", pinned=False, strict=False)
+        speaker, over = await first_speaker(chain, registry.closed_reason, is_stored)
 
-    assert ("two", ["one"]) == (speaker.provider.metadata.name, watched)
+        assert begins == speaker.name
+        assert passed == [each.name for each in over]
+        assert ["one"] == [call.args[0].name for call in is_stored.await_args_list]

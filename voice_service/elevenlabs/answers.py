@@ -15,7 +15,7 @@ from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.verify import ImplausibleError
 from voice_service.elevenlabs.alignment import Alignment
 from voice_service.elevenlabs.config import NAME
-from voice_service.elevenlabs.errors import error_in_answer, json_of
+from voice_service.elevenlabs.errors import error_in_answer, failure, json_of
 from voice_service.ports import AudioChunk, CallFacts, Timings
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ async def speech_lines(body: AsyncIterator[bytes]) -> AsyncGenerator[SpeechLine,
             start = end + 1
         rest += view[start:]
         if len(rest) > _MAX_LINE_BYTES:
-            raise _lost("a line of the stream does not end")
+            raise failure(ProviderErrorKind.TRUNCATED, "a line of the stream does not end")
     if read := _read(rest):
         yield read
 
@@ -80,14 +80,14 @@ def _read(line: memoryview | bytearray) -> SpeechLine | None:
             return None
         said = _leniently(text)
     if not isinstance(said, dict):
-        raise _lost("a line of the stream is no object")
+        raise failure(ProviderErrorKind.TRUNCATED, "a line of the stream is no object")
     audio = said.get("audio_base64")
     if not isinstance(audio, str):
-        raise error_in_answer(said) or _lost("a line of the stream has no audio")
+        raise error_in_answer(said) or failure(ProviderErrorKind.TRUNCATED, "a line of the stream has no audio")
     try:
         data = pybase64.b64decode(audio, validate=True)
     except ValueError as error:
-        raise _lost("the audio of a line cannot be read") from error
+        raise failure(ProviderErrorKind.TRUNCATED, "the audio of a line cannot be read") from error
     return SpeechLine(data, _timed(said.get("alignment")))
 
 
@@ -96,7 +96,7 @@ def _leniently(line: bytes) -> Any:
     try:
         return json.loads(line)
     except ValueError as error:  # also of bytes that are no UTF-8
-        raise _lost("a line of the stream cannot be read") from error
+        raise failure(ProviderErrorKind.TRUNCATED, "a line of the stream cannot be read") from error
 
 
 def _timed(alignment: Any) -> TimedCharacters | None:
@@ -117,10 +117,6 @@ def _timed(alignment: Any) -> TimedCharacters | None:
 def _are_times(values: list[Any]) -> bool:
     # NaN, wherever it stands, and infinity make the sum one that is not finite.
     return {*map(type, values)} <= _NUMBERS and min(values) >= 0 and isfinite(sum(values))
-
-
-def _lost(message: str) -> ProviderError:
-    return ProviderError(ProviderErrorKind.TRUNCATED, message, provider=NAME)
 
 
 _NO_AUDIO: Final = ("application/json", "text/")
@@ -145,7 +141,7 @@ async def plain_audio(answer: Answer) -> AsyncGenerator[SpeechItem, None]:
         received += len(piece)
         yield AudioChunk(piece)
     if not received:
-        raise _lost("no audio came")
+        raise failure(ProviderErrorKind.TRUNCATED, "no audio came")
 
 
 async def timed_audio(
@@ -167,7 +163,7 @@ async def timed_audio(
                 last_is_timed = line.timed is not None
                 yield AudioChunk(line.audio)
     if not received:
-        raise _lost("no audio came")
+        raise failure(ProviderErrorKind.TRUNCATED, "no audio came")
     if last_is_timed and alignment.stops_early:
         raise ImplausibleError("the stream ends before the text does", provider=NAME)
     words = alignment.words()
@@ -178,4 +174,4 @@ async def timed_audio(
 async def _no_audio(body: AsyncIterator[bytes]) -> ProviderError:
     said = await json_of(body)
     error = error_in_answer(said) if isinstance(said, dict) else None
-    return error or ProviderError(ProviderErrorKind.TRANSPORT, "the answer is no audio", provider=NAME)
+    return error or failure(ProviderErrorKind.TRANSPORT, "the answer is no audio")

@@ -1,4 +1,4 @@
-"""What ElevenLabs says when it does not speak, in our own terms.
+"""What ElevenLabs says when it does not speak, in our own terms, and whether it takes the key.
 
 An error is `{"detail": {"type", "code", "status", "message", "request_id"}}`, where `status` is the older name of
 `code` (https://elevenlabs.io/docs/eleven-api/resources/errors); 422 has a list, and some have a bare text. The code
@@ -8,6 +8,8 @@ is passed on, since it may repeat the text.
 
 from __future__ import annotations
 
+import hashlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -17,7 +19,10 @@ from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.elevenlabs.config import NAME
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from servicekit.secrets import SecretSource
+
 
 _Known = tuple[ProviderErrorKind, str]
 
@@ -88,6 +93,11 @@ _STATUSES: Final[Mapping[int, _Known]] = {
 }
 
 
+def failure(kind: ProviderErrorKind, message: str) -> ProviderError:
+    """Return an error of this provider."""
+    return ProviderError(kind, message, provider=NAME)
+
+
 async def json_of(body: AsyncIterator[bytes]) -> Any:
     """Read an answer that is no audio; None where it is no JSON, or longer than any error."""
     said = bytearray()
@@ -152,3 +162,59 @@ def _codes(body: Any) -> tuple[set[str], str]:
             if isinstance(told.get("request_id"), str):
                 request_id = told["request_id"]
     return codes, request_id
+
+
+_UNSET: Final = "set ELEVENLABS_API_KEY, or ELEVENLABS_API_KEY_FILE"
+_MALFORMED: Final = "ELEVENLABS_API_KEY is no key: it must be printable ASCII without spaces, 512 characters at most"
+_KEY_REFUSED: Final = "ElevenLabs refuses the key; set another ELEVENLABS_API_KEY"
+_LONGEST: Final = 512
+
+
+class ApiKey:
+    """Gives the key of the moment, and remembers that it was refused until another one comes or it is taken after all.
+
+    What is remembered is a hash.
+    """
+
+    def __init__(self, source: SecretSource) -> None:
+        self._source = source
+        self._refused = b""
+
+    def trouble(self) -> str:
+        """Say why no call can be made with the key, and what to do; "" where it may well be taken."""
+        key = self._source.get()
+        if not key:
+            return _UNSET
+        if not _is_sane(key):
+            return _MALFORMED
+        return _KEY_REFUSED if _digest(key) == self._refused else ""
+
+    def is_set(self) -> bool:
+        """Tell whether there is a key, of whatever form."""
+        return bool(self._source.get())
+
+    def is_sane(self) -> bool:
+        """Tell whether there is a key, and whether it has the form of one."""
+        return _is_sane(self._source.get())
+
+    @contextmanager
+    def used(self) -> Iterator[str]:
+        """Give the key for a call, and learn from how the call ends. Raises AUTH where there is no key."""
+        key = self._source.get()
+        if not _is_sane(key):
+            raise ProviderError(ProviderErrorKind.AUTH, _MALFORMED if key else _UNSET, provider=NAME)
+        try:
+            yield key
+        except KeyRefusedError:
+            self._refused = _digest(key)
+            raise
+        if self._refused == _digest(key):
+            self._refused = b""
+
+
+def _is_sane(key: str) -> bool:
+    return 0 < len(key) <= _LONGEST and all("!" <= character <= "~" for character in key)
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

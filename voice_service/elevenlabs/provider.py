@@ -7,14 +7,12 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
-from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from servicekit.resilience.errors import ProviderErrorKind
 from voice_service.elevenlabs.answers import call_facts, plain_audio, timed_audio
 from voice_service.elevenlabs.catalog import Catalog
 from voice_service.elevenlabs.config import FORMATS, NAME, Endpoint
-from voice_service.elevenlabs.errors import KeyRefusedError
-from voice_service.elevenlabs.key import ApiKey
-from voice_service.elevenlabs.languages import with_aliases
-from voice_service.elevenlabs.models import is_voice_id, speech_call, takes_previous_text
+from voice_service.elevenlabs.errors import ApiKey, KeyRefusedError, failure
+from voice_service.elevenlabs.models import is_voice_id, speech_call, takes_previous_text, with_aliases
 from voice_service.ports import ProviderMetadata
 
 if TYPE_CHECKING:
@@ -152,12 +150,12 @@ class ElevenLabsProvider:
         model_id = request.model_id or self._config.default_model
         model = self._catalog.model(model_id)
         if not request.text.strip():
-            raise _error(ProviderErrorKind.INVALID_INPUT, "the text is empty")
+            raise failure(ProviderErrorKind.INVALID_INPUT, "the text is empty")
         if len(request.text) > model.max_characters:
-            raise _error(ProviderErrorKind.INVALID_INPUT, f"the text is longer than {model.max_characters} characters")
+            raise failure(ProviderErrorKind.INVALID_INPUT, f"the text is longer than {model.max_characters} characters")
         voice_id = request.voice_id or await self._catalog.choose(request.language_code, model_id)
         if not is_voice_id(voice_id):
-            raise _error(ProviderErrorKind.UNSUPPORTED, "this is no id of a voice")
+            raise failure(ProviderErrorKind.UNSUPPORTED, "this is no id of a voice")
         call = speech_call(request, self._config, voice_id=voice_id, languages=model.languages)
         upstream = await self._opened()
         try:
@@ -191,7 +189,3 @@ def _upstream(config: ElevenLabsConfig, observe: Callable[[str, str, float], Non
     from voice_service.elevenlabs.upstream import Upstream  # noqa: PLC0415 - importing the SDK takes a second
 
     return Upstream(config, observe)
-
-
-def _error(kind: ProviderErrorKind, message: str) -> ProviderError:
-    return ProviderError(kind, message, provider=NAME)

@@ -23,9 +23,9 @@ import aiohttp
 import orjson
 from elevenlabs.types import VoiceSettings
 
-from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.elevenlabs.config import NAME, Endpoint
-from voice_service.elevenlabs.errors import error_of_answer, json_of
+from servicekit.resilience.errors import ProviderErrorKind
+from voice_service.elevenlabs.config import Endpoint
+from voice_service.elevenlabs.errors import error_of_answer, failure, json_of
 
 if TYPE_CHECKING:
     import ssl
@@ -78,11 +78,13 @@ class SpeechClient:
                     raise error_of_answer(response.status, response.headers, await json_of(pieces))
                 yield Answer(response.headers, pieces)
         except TimeoutError as error:
-            raise _error(ProviderErrorKind.TIMEOUT, "it did not answer in time") from error
+            raise failure(ProviderErrorKind.TIMEOUT, "it did not answer in time") from error
         except (aiohttp.ClientError, OSError) as error:
             if response is not None and response.status < 300 and response.content.total_bytes:
-                raise _error(ProviderErrorKind.TRUNCATED, "the connection broke in the middle of the answer") from error
-            raise _error(ProviderErrorKind.TRANSPORT, "it cannot be reached, or broke the connection") from error
+                raise failure(
+                    ProviderErrorKind.TRUNCATED, "the connection broke in the middle of the answer"
+                ) from error
+            raise failure(ProviderErrorKind.TRANSPORT, "it cannot be reached, or broke the connection") from error
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -95,7 +97,7 @@ class SpeechClient:
             async with asyncio.timeout(self._config.pool_seconds):
                 await self._free.acquire()
         except TimeoutError as error:
-            raise _error(ProviderErrorKind.CONCURRENCY, "all connections are in use") from error
+            raise failure(ProviderErrorKind.CONCURRENCY, "all connections are in use") from error
         try:
             yield
         finally:
@@ -154,8 +156,4 @@ def _body(call: SpeechCall) -> bytes:
     try:
         return orjson.dumps({name: value for name, value in fields.items() if value is not None})
     except orjson.JSONEncodeError as error:
-        raise _error(ProviderErrorKind.INVALID_INPUT, "the text has half a character") from error
-
-
-def _error(kind: ProviderErrorKind, message: str) -> ProviderError:
-    return ProviderError(kind, message, provider=NAME)
+        raise failure(ProviderErrorKind.INVALID_INPUT, "the text has half a character") from error

@@ -22,8 +22,7 @@ from elevenlabs.user.subscription.client import AsyncSubscriptionClient
 from elevenlabs.voices.client import AsyncVoicesClient
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.elevenlabs.config import NAME
-from voice_service.elevenlabs.errors import error_of_answer
+from voice_service.elevenlabs.errors import error_of_answer, failure
 from voice_service.elevenlabs.speech_client import KEY_HEADER, SpeechClient
 
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ class Upstream:
             status = "success"
         except TimeoutError as error:
             status = ProviderErrorKind.TIMEOUT.value
-            raise _error(ProviderErrorKind.TIMEOUT, "the answer did not come in time") from error
+            raise failure(ProviderErrorKind.TIMEOUT, "the answer did not come in time") from error
         except ProviderError as error:
             status = error.kind.value
             raise
@@ -128,9 +127,9 @@ def _typed() -> Iterator[None]:
     except ParsingError as error:
         raise _unreadable() from error
     except httpx.TimeoutException as error:
-        raise _error(ProviderErrorKind.TIMEOUT, "it did not answer in time") from error
+        raise failure(ProviderErrorKind.TIMEOUT, "it did not answer in time") from error
     except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
-        raise _error(ProviderErrorKind.TRANSPORT, "it cannot be reached, or broke the connection") from error
+        raise failure(ProviderErrorKind.TRANSPORT, "it cannot be reached, or broke the connection") from error
 
 
 def _listed(values: object, kind: type[T], name: str, *, least: int = 0) -> list[T]:
@@ -158,9 +157,5 @@ def _options(key: str) -> RequestOptions:
     return {"max_retries": 0, "additional_headers": {KEY_HEADER: key}}
 
 
-def _error(kind: ProviderErrorKind, message: str) -> ProviderError:
-    return ProviderError(kind, message, provider=NAME)
-
-
 def _unreadable() -> ProviderError:
-    return _error(ProviderErrorKind.TRANSPORT, "the answer cannot be read")
+    return failure(ProviderErrorKind.TRANSPORT, "the answer cannot be read")

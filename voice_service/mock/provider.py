@@ -55,10 +55,6 @@ class MockJournal:
         self.requests.append(request)
         return self.calls
 
-    def finish(self) -> None:
-        """Note that a call ended whole."""
-        self.finished += 1
-
 
 _NAME: Final = "mock"
 _CHARACTERS_PER_SECOND: Final = 15
@@ -156,7 +152,7 @@ class MockVoiceProvider:
         if request.with_timings:
             yield Timings(_even_timings(request.text, frames * 1152 / MP3_44100_128.sample_rate))
         if fault is None:
-            self.journal.finish()
+            self.journal.finished += 1
 
     def _check(self, request: SegmentRequest) -> None:
         if not self._script.configured:

@@ -17,15 +17,10 @@ _MOST: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """A segment that is wanted, and the story that uses it ("": none)."""
+    """A segment that is wanted, the story that uses it ("": none), and the answer to come."""
 
     key: str
     story_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    lookup: Lookup
     answer: asyncio.Future[StoredSegment | None]
 
 
@@ -34,13 +29,13 @@ class LookupBatches:
 
     def __init__(self, send: Callable[[Sequence[Lookup]], Awaitable[Mapping[str, StoredSegment]]]) -> None:
         self._send = send
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[Lookup] = []
         self._sending: asyncio.Task[None] | None = None
 
     async def find(self, keys: Collection[str], story_id: str) -> dict[str, StoredSegment]:
         """Returns those of the segments that are stored. Raises what `send` raises."""
         loop = asyncio.get_running_loop()
-        waiting = [_Waiting(Lookup(key, story_id), loop.create_future()) for key in dict.fromkeys(keys)]
+        waiting = [Lookup(key, story_id, loop.create_future()) for key in dict.fromkeys(keys)]
         self._waiting += waiting
         if self._sending is None or self._sending.done():
             # A task of its own: the caller that began it may be cancelled.
@@ -58,7 +53,7 @@ class LookupBatches:
         while self._waiting:
             batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
             try:
-                found = await self._send([each.lookup for each in batch])
+                found = await self._send(batch)
             except Exception as error:  # noqa: BLE001 - raised to all that wait for the answer
                 for each in batch:
                     if not each.answer.done():
@@ -67,4 +62,4 @@ class LookupBatches:
             else:
                 for each in batch:
                     if not each.answer.done():
-                        each.answer.set_result(found.get(each.lookup.key))
+                        each.answer.set_result(found.get(each.key))

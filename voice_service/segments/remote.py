@@ -104,7 +104,8 @@ class RemoteSegments:
         except grpc.aio.AioRpcError as error:
             failure = _failure(error)
             if failure.code is not grpc.StatusCode.NOT_FOUND:
-                self._hold(segment, audio, error)
+                self._held.add(segment, audio)
+                _log.error("segment could not be stored and is held", key=segment.key[:12], code=error.code().name)
             raise failure from error
         except asyncio.CancelledError:
             self._held.add(segment, audio)
@@ -115,10 +116,6 @@ class RemoteSegments:
         """Closes the channel."""
         await self._lookups.aclose()
         await self._channel.close()
-
-    def _hold(self, segment: StoredSegment, audio: bytes, error: grpc.aio.AioRpcError) -> None:
-        self._held.add(segment, audio)
-        _log.error("segment could not be stored and is held", key=segment.key[:12], code=error.code().name)
 
     async def _insist(self, call: Callable[[float], Awaitable[T]], most: float, deadline: float | None = None) -> T:
         """Makes a call of at most `most` seconds, again while its failure may pass. Raises AioRpcError."""

@@ -20,7 +20,7 @@ from pydantic import (
 from servicekit.endpoints import check_base_url
 from servicekit.secrets import SecretSource
 from servicekit.settings import CommaList, ConfigurationError
-from voice_service.speech.config import MAX_TEXT_LENGTH, SAMPLE_RATE, SpeechConfig, SpeechFormat
+from voice_service.speech.voices import MAX_TEXT_LENGTH, SAMPLE_RATE, SpeechConfig, SpeechFormat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.language import speaks
-from voice_service.openai_api.client import OpenAIClient
-from voice_service.openai_api.failures import Progress, from_answer, request_id, told
+from voice_service.openai_api import OpenAIClient, Progress, from_answer, request_id, told
 from voice_service.ports import AudioChunk, CallFacts, NativeFormat, ProviderMetadata
 from voice_service.speech.containers import HEAD_BYTES, Answer, ContainerError, Shape, answer_of, decode, resample
 from voice_service.speech.voices import configured, voice_list
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
     from voice_service.ports import SegmentRequest, SpeechItem, VoiceInfo
-    from voice_service.speech.config import SpeechConfig
+    from voice_service.speech.voices import SpeechConfig
 
 _MAX_BYTES: Final = 64 << 20
 _MAX_JSON_BYTES: Final = 1 << 20
