@@ -14,11 +14,10 @@ from storage_service.audio.noted import NotedObjects
 from storage_service.audio.segments import SegmentLibrary
 from storage_service.backends import Backend, make_backend
 from storage_service.clock import SystemClock
-from storage_service.housekeeper import Housekeeper
+from storage_service.housekeeper import Housekeeper, Remover
 from storage_service.ports import Clock
 from storage_service.profile_servicer import ProfileServicer
 from storage_service.records import ObjectKind
-from storage_service.remover import Remover
 from storage_service.segment_servicer import SegmentServicer
 from storage_service.servicer import StorageServicer
 from storage_service.settings import StorageSettings

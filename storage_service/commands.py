@@ -131,12 +131,7 @@ def _tell(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
-_COMMANDS: Final[Mapping[str, Command]] = {
-    "check": _check,
-    "migrate": _migrate,
-    "export": _export,
-    "import": _import,
-}
+_COMMANDS: Final[Mapping[str, Command]] = {"check": _check, "migrate": _migrate, "export": _export, "import": _import}
 
 
 def _parser() -> argparse.ArgumentParser:

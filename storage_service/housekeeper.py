@@ -1,4 +1,4 @@
-"""What is done from time to time: old stories, bytes that nothing refers to, and what removals leave behind."""
+"""Removes what is to go: stories and children when asked, old stories and stray bytes from time to time."""
 
 import asyncio
 import time
@@ -11,7 +11,8 @@ from servicekit.errors import DomainError
 from servicekit.failures import log_defect
 from storage_service.audio.noted import NotedObjects
 from storage_service.audio.segments import SegmentLibrary
-from storage_service.ports import Clock, RemovalStore
+from storage_service.ports import Clock, RemovalStore, StoryStore
+from storage_service.records import Removed
 
 _log: Final = structlog.stdlib.get_logger("storage_service.housekeeper")
 
@@ -82,3 +83,26 @@ def _put_off(error: Exception) -> None:
         _log.warning("housekeeping waits", reason=error.reason)
     else:
         log_defect(error)
+
+
+class Remover:
+    """Removes from stores that are open. Bytes that cannot be removed now stay marked as deleted and go later."""
+
+    def __init__(self, stories: StoryStore, removals: RemovalStore, objects: NotedObjects) -> None:
+        self._stories = stories
+        self._removals = removals
+        self._objects = objects
+
+    async def delete_story(self, owner: str, story_id: str) -> None:
+        """Removes a story, then its bytes; STORY_NOT_FOUND."""
+        await self._objects.drop(await self._stories.delete(owner, story_id))
+
+    async def erase_child(self, owner: str, child_id: str) -> Removed:
+        """Removes a child, all its stories and their bytes; at the end leaves no trace in the store's files.
+
+        Raises CHILD_NOT_FOUND, and UNAVAILABLE where bytes or traces could not be removed: the next call does it.
+        """
+        erased = await self._removals.erase_child(owner, child_id)
+        await self._objects.remove(erased.dropped)
+        await self._removals.scrub()
+        return erased

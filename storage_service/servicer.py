@@ -12,6 +12,7 @@ from storage_service.audio.finishing import AudioFinisher
 from storage_service.audio.library import AudioLibrary
 from storage_service.checkpoint_requests import check_checkpoints
 from storage_service.errors import field_error
+from storage_service.housekeeper import Remover
 from storage_service.messages import chunks_of, within_bounds
 from storage_service.paging import page_of
 from storage_service.ports import StoryStore
@@ -27,7 +28,6 @@ from storage_service.records import (
     RepeatKey,
     Retry,
 )
-from storage_service.remover import Remover
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2, storage_pb2_grpc
 

@@ -2,7 +2,7 @@
 
 from typing import Final, TypeAlias
 
-from servicekit.errors import DomainError, wrong_state
+from servicekit.errors import wrong_state
 from storage_service.records import Cancel, Change, Narrate, Retry
 from tale.common.v1 import common_pb2
 
@@ -43,8 +43,4 @@ def check_change(change: Change, state: State) -> None:
         case _:
             return
     if state not in allowed:
-        raise _refused(what, state)
-
-
-def _refused(what: str, state: State) -> DomainError:
-    return wrong_state(what, state=common_pb2.StoryState.Name(state))
+        raise wrong_state(what, state=common_pb2.StoryState.Name(state))

@@ -56,7 +56,7 @@ def attach_audio(
     if stored is not None:
         tx.execute("UPDATE objects SET state = 'DELETED' WHERE object_id = ?", (key.object_id,))
         return Attached(stored.audio, [key])
-    before = _load(tx, story_id)
+    before = load_audio(tx, story_id)
     store_audio(tx, story_id, audio, key, facts.segment_count if facts.narration_audio_id == audio.audio_id else 0)
     tx.execute(
         "DELETE FROM story_segments WHERE story_id = ? AND audio_id NOT IN (?, ?)",
@@ -96,7 +96,7 @@ def find_audio(tx: Transaction, owner: str, story_id: str, audio_id: str) -> Sto
     ).fetchone()
     if row is None:
         raise story_not_found(story_id)
-    stored = _load(tx, story_id)
+    stored = load_audio(tx, story_id)
     if stored is not None and audio_id in {"", stored.audio.audio_id}:
         return stored
     if not row["narration_audio_id"] or audio_id not in {"", row["narration_audio_id"]}:
@@ -105,12 +105,6 @@ def find_audio(tx: Transaction, owner: str, story_id: str, audio_id: str) -> Sto
     parts = tx.execute(_PARTS, (story_id, header.audio_id)).fetchall()
     last = common_pb2.Segment.FromString(parts[-1]["segment"] if parts else b"")
     return UnfinishedAudio(narrated_audio(header, last, size=last.audio.end), [_to_part(one) for one in parts])
-
-
-def stored_blob(tx: Transaction, story_id: str) -> Blob | None:
-    """The bytes of the finished audio of a story."""
-    stored = _load(tx, story_id)
-    return None if stored is None else stored.blob
 
 
 def _held(
@@ -124,7 +118,7 @@ def _held(
     if found is None:
         raise story_not_found(story_id)
     facts, row = found
-    stored = _load(tx, story_id) if facts.kept_audio_id == audio_id else None
+    stored = load_audio(tx, story_id) if facts.kept_audio_id == audio_id else None
     if stored is not None and facts.lease_token == lease_token:
         return facts, row, stored
     try:
@@ -140,7 +134,8 @@ def _to_part(row: sqlite3.Row) -> Part:
     return Part(row["key"], row["part_size"], None if row["object_id"] is None else to_blob(row))
 
 
-def _load(tx: Transaction, story_id: str) -> StoredAudio | None:
+def load_audio(tx: Transaction, story_id: str) -> StoredAudio | None:
+    """The finished audio of a story."""
     row = tx.execute("SELECT object_id, sha256, audio FROM story_audio WHERE story_id = ?", (story_id,)).fetchone()
     if row is None:
         return None

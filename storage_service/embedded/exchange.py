@@ -5,7 +5,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
-from storage_service.embedded.audio_rows import store_audio, stored_blob
+from storage_service.embedded.audio_rows import load_audio, store_audio
 from storage_service.embedded.checkpointing import store_manifest
 from storage_service.embedded.creating import insert_story
 from storage_service.embedded.database import SqliteStore, Transaction, reading, writing
@@ -97,7 +97,8 @@ def _story_ids(tx: Transaction, after: str) -> Sequence[tuple[str, str]]:
 
 
 def _story(tx: Transaction, owner: str, story_id: str) -> tuple[storage_pb2.StoryRecord, Blob | None]:
-    return load_record(tx, owner, story_id, full=True), stored_blob(tx, story_id)
+    stored = load_audio(tx, story_id)
+    return load_record(tx, owner, story_id, full=True), None if stored is None else stored.blob
 
 
 def _missing(tx: Transaction, story_ids: Collection[str]) -> Collection[str]:

@@ -7,14 +7,22 @@ import importlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from servicekit.errors import wrong_state
 from servicekit.resilience.errors import ProviderError, to_domain_error
+from storage_service.errors import (
+    lease_lost,
+    request_id_reused,
+    resource_deleted,
+    resource_not_found,
+    revision_mismatch,
+    storage_conflict,
+)
 from storage_service.supabase.failures import SupabaseError
-from storage_service.supabase.refusals import check
 from storage_service.supabase.wire import to_time_text
 from storage_service.upstream import Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 
     from servicekit.resilience.manager import BreakerManager
     from storage_service.ports import Clock
@@ -27,6 +35,7 @@ DATABASE: Final = "supabase:database"
 FILES: Final = "supabase:storage"
 
 _MOST_AT_ONCE: Final = 2_048
+_NOT_FOUND: Final = {"STORY_NOT_FOUND": "story", "CHILD_NOT_FOUND": "child", "HERO_NOT_FOUND": "hero"}
 
 
 class Connection:
@@ -82,7 +91,7 @@ class Connection:
         given = {f"p_{name}": value for name, value in params.items()}
         answer = await self.run(DATABASE, lambda client: client.rpc(function, given), safe=safe, on_retry=on_retry)
         if about is not None:
-            check(answer, about, noun=noun)
+            check_refusal(answer, about, noun=noun)
         return answer
 
     async def timed_rpc(self, function: str, about: str | None = None, **params: Any) -> Any:
@@ -128,3 +137,41 @@ class SupabaseStore:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+
+class UnknownRefusalError(Exception):
+    """The schema refuses for a reason that this program does not know: it is newer."""
+
+
+def check_refusal(answer: Mapping[str, Any], resource_id: str, *, noun: str = "story") -> None:
+    """Raises the error that `answer` says, if it says one, about `resource_id` unless it names another."""
+    reason = answer.get("refused")
+    if reason is not None:
+        detail = answer.get("detail") or {}
+        raise _error(reason, detail, str(detail.get("id", resource_id)), noun)
+
+
+def _error(reason: str, detail: Mapping[str, Any], resource_id: str, noun: str) -> Exception:
+    found: Exception
+    match reason:
+        case "NOT_FOUND" | "STORY_NOT_FOUND" | "CHILD_NOT_FOUND" | "HERO_NOT_FOUND":
+            found = resource_not_found(_NOT_FOUND.get(reason, noun), resource_id)
+        case "DELETED":
+            found = resource_deleted(noun, resource_id)
+        case "LEASE_LOST":
+            found = lease_lost(resource_id)
+        case "REQUEST_ID_REUSED":
+            found = request_id_reused()
+        case "REVISION_MISMATCH":
+            found = revision_mismatch(expected=detail["expected"], actual=detail["actual"])
+        case "STORAGE_CONFLICT":
+            found = storage_conflict()
+        case "OTHER_NARRATION":
+            found = wrong_state("The run has begun another narration.")
+        case "WRONG_STATE" if "id" in detail:
+            found = wrong_state("A story can only go on from one whose text is whole.", parent_story_id=resource_id)
+        case "WRONG_STATE":
+            found = wrong_state("The story has ended.")
+        case _:
+            found = UnknownRefusalError(reason)
+    return found

@@ -6,7 +6,6 @@ from typing import Any, Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from storage_service.messages import add_generation
-from storage_service.records import Lease
 from storage_service.supabase.profiles import to_profile
 from storage_service.supabase.wire import (
     encoded,
@@ -80,11 +79,6 @@ def to_summary(row: Mapping[str, Any]) -> common_pb2.StorySummary:
     if row["duration_us"] is not None:
         summary.audio_duration.FromMicroseconds(row["duration_us"])
     return summary
-
-
-def from_lease(lease: Lease | None) -> int | None:
-    """A lease that is asked for."""
-    return None if lease is None else lease.duration
 
 
 def from_problems(problems: Sequence[common_pb2.Problem]) -> list[dict[str, str]]:

@@ -7,9 +7,9 @@ import structlog
 
 from servicekit.ids import is_id
 from storage_service import records, states
-from storage_service.supabase import refusals, rows
+from storage_service.supabase import rows
 from storage_service.supabase.checking import check
-from storage_service.supabase.connection import SupabaseStore
+from storage_service.supabase.connection import SupabaseStore, check_refusal
 from storage_service.supabase.failures import SupabaseError
 from storage_service.supabase.objects import to_keys
 from storage_service.supabase.rows import from_filter
@@ -51,7 +51,7 @@ class SupabaseStoryStore(SupabaseStore):
             story=from_new(new),
             problems=rows.from_problems(new.story.problems),
             request=from_repeat("CreateStory", new.repeat),
-            lease_us=rows.from_lease(new.lease),
+            lease_us=new.lease and new.lease.duration,
             on_retry=lambda: repeated.append(True),
         )
         record = rows.to_record(answer["record"])
@@ -98,12 +98,12 @@ class SupabaseStoryStore(SupabaseStore):
             story_id=story_id,
             change=given,
             request=from_repeat(type(change).__name__, repeat),
-            lease_us=rows.from_lease(lease),
+            lease_us=lease and lease.duration,
             expected_revision=expected_revision,
         )
         if answer.get("refused") == "WRONG_STATE":
             states.check_change(change, rows.to_state(answer["detail"]["state"]))
-        refusals.check(answer, story_id)
+        check_refusal(answer, story_id)
         return rows.to_record(answer["record"]), answer["changed"]
 
     async def delete(self, owner: str, story_id: str) -> Sequence[records.ObjectKey]:
