@@ -48,6 +48,9 @@ class MemoryObjects:
     async def close(self) -> None:
         """Nothing to close."""
 
+    async def settle(self) -> None:
+        """Nothing goes on without its caller."""
+
     @asynccontextmanager
     async def upload(self, key: ObjectKey, *, content_type: str = ANY_BYTES) -> AsyncIterator["MemoryUpload"]:
         """Takes bytes in."""

@@ -34,7 +34,7 @@ class StorageApp(AppBase):
         self._settings = settings
         self._backend = backend
         records, files = backend.records, backend.objects
-        objects = NotedObjects(records.objects, files)
+        self._objects = objects = NotedObjects(records.objects, files)
         self._segments = SegmentLibrary(
             records.segments,
             files[ObjectKind.SEGMENT],
@@ -68,6 +68,9 @@ class StorageApp(AppBase):
     async def start(self) -> None:
         """Opens the stores; from then on they are kept in order."""
         await self._backend.open()
+        if self._settings.backend == "embedded":
+            # Its one process begins: what a crash left half written belongs to no call.
+            await self._objects.give_up_all()
         keeping = self.housekeeper.run(
             sweep_seconds=self._settings.sweep_interval_seconds, scrub_seconds=self._settings.scrub_interval_seconds
         )

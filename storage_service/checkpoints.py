@@ -141,6 +141,9 @@ def _check_state(facts: RunFacts, state: states.State, *, complete: bool) -> Non
         raise _wrong_state("The text is not whole yet.")
     if state == states.READY and facts.narrate and not facts.kept_audio_id:
         raise _wrong_state("The audio is not kept yet.")
+    if state == states.READY_WITHOUT_AUDIO and facts.kept_audio_id:
+        # The answer of FinishAudio was lost: whoever takes the story up finds its audio.
+        raise _wrong_state("The audio is kept.")
 
 
 def _new_title(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint) -> str:

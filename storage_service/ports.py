@@ -177,8 +177,10 @@ class ObjectNotes(Protocol):
         STORED ones stay as they are.
         """
 
-    async def take_deleted(self, *, grace: int, most: int) -> Sequence[records.ObjectKey]:
-        """Objects whose bytes are to be removed; those that are NOTED for longer than `grace` become DELETED first.
+    async def take_deleted(self, *, grace: int, most: int, after: str = "") -> Sequence[records.ObjectKey]:
+        """Objects whose bytes are to be removed, by their id, those behind the id `after`.
+
+        Those that are NOTED for longer than `grace` become DELETED first.
 
         Costs nothing where there are none, however many are STORED.
         """
@@ -300,6 +302,9 @@ class ObjectStore(Protocol):
 
     async def remove(self, keys: Collection[records.ObjectKey]) -> None:
         """Removes bytes, those of uploads that were broken off too. Those that are not there are no error."""
+
+    async def settle(self) -> None:
+        """Returns when the writes under way have ended, those whose callers are gone too."""
 
     async def url(self, blob: records.Blob, *, expiry: int) -> records.SignedUrl:
         """An address under which the bytes can be fetched; FAILED_PRECONDITION / AUDIO_URL_UNSUPPORTED."""

@@ -1,5 +1,6 @@
 """Composes the manifest of a narration into the one audio file of its story."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -36,13 +37,29 @@ class AudioFinisher:
         self._objects = objects
         self._composer = composer
         self._max_bytes = max_bytes
+        # Bounded by the calls that the server takes.
+        self._flights: dict[tuple[str, int, str], asyncio.Task[common_pb2.StoryAudio]] = {}
 
     async def finish(self, story_id: str, lease_token: int, audio_id: str) -> common_pb2.StoryAudio:
         """Composes a narration and makes it the audio of its story; the audio as stored, without segments.
 
         Raises STORY_NOT_FOUND, LEASE_LOST, WRONG_STATE (the manifest does not cover the whole text), AUDIO_TOO_LARGE,
-        and SEGMENT_LOST where bytes of segments are missing or damaged: all such segments are dropped then.
+        and SEGMENT_LOST where bytes of segments are missing or damaged: all such segments are dropped then. A call that
+        is repeated while the first still composes joins it.
         """
+        key = (story_id, lease_token, audio_id)
+        task = self._flights.get(key)
+        if task is None:
+            task = self._flights[key] = asyncio.create_task(self._finish(*key))
+            task.add_done_callback(lambda done: self._landed(key, done))
+        return await asyncio.shield(task)
+
+    def _landed(self, key: tuple[str, int, str], task: "asyncio.Task[common_pb2.StoryAudio]") -> None:
+        del self._flights[key]
+        # Seen: its callers may be gone.
+        task.cancelled() or task.exception()
+
+    async def _finish(self, story_id: str, lease_token: int, audio_id: str) -> common_pb2.StoryAudio:
         found = await self._stories.manifest(story_id, lease_token, audio_id)
         if isinstance(found, StoredAudio):
             return found.audio

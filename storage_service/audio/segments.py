@@ -73,7 +73,11 @@ class SegmentLibrary:
         if not added.created:
             await self._objects.drop([key])
         elif added.stored_bytes > self._max_bytes and time.monotonic() >= self._next_eviction:
-            await self.make_room()
+            try:
+                await self.make_room()
+            except DomainError as error:
+                # The segment is stored all the same; the next one tries again.
+                _log.warning("no segment could be evicted", reason=error.reason)
         return added.segment, added.created
 
     async def get(self, segment_key: str) -> FoundSegment:

@@ -40,13 +40,17 @@ def _mark_deleted(tx: Transaction, keys: Collection[ObjectKey]) -> Collection[Ob
     ]
 
 
-def _take_deleted(tx: Transaction, *, grace: int, most: int) -> Sequence[ObjectKey]:
+def _take_deleted(tx: Transaction, *, grace: int, most: int, after: str = "") -> Sequence[ObjectKey]:
     tx.execute(
         "UPDATE objects SET state = 'DELETED' WHERE state <> 'STORED' AND state = 'NOTED' AND note_time < ?",
         (tx.now - grace,),
     )
     return to_keys(
-        tx.execute("SELECT object_id, kind FROM objects WHERE state <> 'STORED' AND state = 'DELETED' LIMIT ?", (most,))
+        tx.execute(
+            "SELECT object_id, kind FROM objects WHERE state <> 'STORED' AND state = 'DELETED' AND object_id > ?"
+            " ORDER BY object_id LIMIT ?",
+            (after, most),
+        )
     )
 
 

@@ -26,7 +26,8 @@ def delete_story(tx: Transaction, owner: str, story_id: str) -> Sequence[ObjectK
 def _erase_child(tx: Transaction, owner: str, child_id: str) -> Removed:
     left = to_keys(
         tx.execute(
-            "SELECT object_id, kind FROM objects WHERE state <> 'STORED' AND state = 'DELETED' AND child_id = ?",
+            # Also what was replaced or evicted and could not be removed: nothing says whose that is.
+            "SELECT object_id, kind FROM objects WHERE state <> 'STORED' AND state = 'DELETED' AND child_id IN (?, '')",
             (child_id,),
         )
     )

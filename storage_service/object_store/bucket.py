@@ -174,6 +174,10 @@ class BucketObjects:
 
     async def close(self) -> None:
         """Waits for what is under way."""
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Waits for writes, those whose callers are gone too."""
         await self._bucket.settle()
 
     def upload(self, key: ObjectKey, *, content_type: str = ANY_BYTES) -> AbstractAsyncContextManager[Upload]:

@@ -52,6 +52,9 @@ class FolderObjects:
         """Waits for what the threads still do."""
         await asyncio.to_thread(self._threads.shutdown)
 
+    async def settle(self) -> None:
+        """A file is discarded as its upload is left, after the thread that writes it."""
+
     @asynccontextmanager
     async def upload(self, key: ObjectKey, *, content_type: str = ANY_BYTES) -> AsyncGenerator[Upload, None]:
         """Takes a file in."""

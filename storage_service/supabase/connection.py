@@ -63,9 +63,13 @@ class Connection:
                 self._client = await module.build(self._config)
             return self._client
 
+    async def settle(self) -> None:
+        """Waits for calls, those whose callers are gone too."""
+        await self._upstream.settle()
+
     async def close(self) -> None:
         """Waits for what is under way and closes the client."""
-        await self._upstream.settle()
+        await self.settle()
         if self._client is not None:
             await self._client.close()
             self._client = None

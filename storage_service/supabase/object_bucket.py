@@ -38,6 +38,10 @@ class ObjectBucket:
     async def close(self) -> None:
         """The story store closes it."""
 
+    async def settle(self) -> None:
+        """Waits for calls, those whose callers are gone too."""
+        await self._connection.settle()
+
     def upload(self, key: ObjectKey, *, content_type: str = ANY_BYTES) -> AbstractAsyncContextManager[Upload]:
         """Takes bytes in, to send them when they are published."""
 

@@ -30,9 +30,9 @@ class SupabaseObjectNotes(SupabaseStore):
         given = [{"kind": key.kind.value, "object_id": key.object_id} for key in keys]
         return to_keys(await self._connection.timed_rpc("mark_deleted", objects=given))
 
-    async def take_deleted(self, *, grace: int, most: int) -> Sequence[ObjectKey]:
+    async def take_deleted(self, *, grace: int, most: int, after: str = "") -> Sequence[ObjectKey]:
         """Returns objects whose bytes are to be removed."""
-        return to_keys(await self._connection.timed_rpc("take_deleted", grace_us=grace, most=most))
+        return to_keys(await self._connection.timed_rpc("take_deleted", grace_us=grace, most=most, after=after or None))
 
     async def remove_notes(self, keys: Collection[ObjectKey]) -> None:
         """Removes the notes of objects whose bytes are gone."""

@@ -279,6 +279,8 @@ begin
       v_refused := 'The text is not whole yet.';
     elsif v_state = 'READY' and v_story.narrate and v_stored_audio_id is null then
       v_refused := 'The audio is not stored yet.';
+    elsif v_state = 'READY_WITHOUT_AUDIO' and v_stored_audio_id is not null then
+      v_refused := 'The audio is stored.';
     end if;
   end if;
   v_progress := v_text <> '' or v_title <> '' or v_begins or cardinality(v_segments) > 0 or v_moved

@@ -30,9 +30,11 @@ begin
 end
 $$;
 
--- At most `p_most` objects whose bytes are to be removed, oldest first. A note older than `p_grace_us` is DELETED first,
--- so that its writer, should it come back, is refused.
-create function tales.take_deleted(p_grace_us bigint, p_most integer, p_now timestamptz default null) returns jsonb
+-- At most `p_most` objects whose bytes are to be removed, by their id, behind `p_after`. A note older than `p_grace_us`
+-- is DELETED first, so that its writer, should it come back, is refused.
+create function tales.take_deleted(
+  p_grace_us bigint, p_most integer, p_after uuid default null, p_now timestamptz default null
+) returns jsonb
   language plpgsql
 as $$
 declare
@@ -49,8 +51,8 @@ begin
   update tales.objects o set state = 'DELETED' from stale where o.object_id = stale.object_id;
   select coalesce(jsonb_agg(jsonb_build_object('kind', kind, 'object_id', object_id)), '[]') into v_found from (
     select kind, object_id from tales.objects
-    where state <> 'STORED' and state = 'DELETED'
-    order by changed_at, object_id
+    where state <> 'STORED' and state = 'DELETED' and (p_after is null or object_id > p_after)
+    order by object_id
     limit p_most
   ) as page;
   return v_found;

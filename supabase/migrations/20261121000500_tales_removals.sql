@@ -86,7 +86,9 @@ begin
     'story_count', cardinality(v_story_ids),
     'dropped', (
       select coalesce(jsonb_agg(jsonb_build_object('kind', kind, 'object_id', object_id)), '[]')
-      from tales.objects where child_id = p_child_id and state = 'DELETED'
+      from tales.objects
+      -- Also what was replaced or evicted and could not be removed: nothing says whose that is.
+      where state <> 'STORED' and state = 'DELETED' and (child_id = p_child_id or child_id is null)
     )
   );
 end

@@ -224,6 +224,32 @@ async def test_an_upload_on_its_way_is_left_alone_for_an_hour(storage: Storage) 
     assert await objects.mark_deleted([key]) == [key]
 
 
+async def test_erasing_removes_what_was_replaced_and_stayed(storage: Storage) -> None:
+    """Bytes of audio that another took the place of, and that could not be removed then, may be the child's."""
+    objects = storage.app._backend.records.objects
+    mia = await child(storage)
+    await narrated(storage, text=TEXT, **of_child(mia))
+    keys = await objects.note(ObjectKind.AUDIO, 1)
+    path = storage.folder / "storage" / keys[0].path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(NAME.encode())
+    await objects.mark_deleted(keys)
+    await storage.stub.EraseChild(storage_pb2.EraseChildRequest(child_id=mia))
+    assert storage.files() == []
+
+
+async def test_what_a_crash_left_half_written_goes_with_the_next_start(tmp_path: Path) -> None:
+    """Not after an hour: no other process writes to the embedded store."""
+    async with service(tmp_path) as storage:
+        (key,) = await storage.app._backend.records.objects.note(ObjectKind.SEGMENT, 1)
+        path = storage.folder / "storage" / key.path
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"half")
+    async with service(tmp_path) as storage:
+        await storage.app.housekeeper.sweep()
+        assert storage.files() == []
+
+
 async def test_housekeeping_outlives_a_store_that_fails(tmp_path: Path) -> None:
     """A failure of the medium ends nothing: the next round comes."""
     async with service(tmp_path, scrub_interval_seconds=0.05) as storage:

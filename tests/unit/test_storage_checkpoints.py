@@ -177,6 +177,13 @@ def test_ready_without_audio_needs_none() -> None:
     assert states.READY == advance.state
 
 
+def test_a_story_with_audio_does_not_end_without_it() -> None:
+    """The answer of FinishAudio was lost: the next run finds the audio."""
+    whole = dataclasses.replace(FACTS, state=states.NARRATING, content_complete=True, kept_audio_id=NARRATION)
+    with pytest.raises(CheckpointRefused, match="WRONG_STATE"):
+        judge(whole, checkpoint(STORY, 3, state=states.READY_WITHOUT_AUDIO), Pieces())
+
+
 def test_the_checkpoint_that_ended_the_story_can_be_repeated() -> None:
     """The same end once more is no error, though the lease is gone."""
     ended = dataclasses.replace(FACTS, state=states.FAILED, leased=False)

@@ -36,10 +36,11 @@ class Notes:
         self.deleted += marked
         return marked
 
-    async def take_deleted(self, *, grace: int, most: int) -> Sequence[ObjectKey]:
+    async def take_deleted(self, *, grace: int, most: int, after: str = "") -> Sequence[ObjectKey]:
         """Those that were marked."""
         assert grace == GRACE
-        return self.deleted[:most]
+        found = sorted(self.deleted, key=lambda key: key.object_id)
+        return [key for key in found if key.object_id > after][:most]
 
     async def remove_notes(self, keys: Collection[ObjectKey]) -> None:
         """And are gone then."""
@@ -81,9 +82,9 @@ async def test_one_transaction_notes_many(objects: NotedObjects, notes: Notes) -
 async def test_old_notes_are_not_begun_with(
     objects: NotedObjects, notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An upload must end before its note does."""
+    """An upload must end before its note does; a clock that was set back says nothing of their age."""
     now = 0.0
-    monkeypatch.setattr("storage_service.audio.noted.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("storage_service.audio.noted.time", SimpleNamespace(time=lambda: now))
     await take(objects)
     now = 1_199.0
     await take(objects)
@@ -91,6 +92,9 @@ async def test_old_notes_are_not_begun_with(
     now = 1_201.0
     await take(objects)
     assert notes.calls == 2
+    now = 0.0
+    await take(objects)
+    assert notes.calls == 3
 
 
 async def test_what_fails_is_removed_at_once(objects: NotedObjects, notes: Notes, files: MemoryObjects) -> None:
@@ -132,6 +136,58 @@ async def test_removing_says_where_it_fails(objects: NotedObjects, monkeypatch: 
     with pytest.raises(DomainError, match="STORAGE_UNAVAILABLE"):
         await objects.remove([key])
     await objects.drop([key])
+
+
+async def test_an_object_that_stays_holds_up_no_other(
+    objects: NotedObjects, notes: Notes, files: MemoryObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does one kind hold up the other; the next sweep tries again."""
+    stuck, *others = [await take(objects, kind) for kind in (ObjectKind.AUDIO, ObjectKind.AUDIO, ObjectKind.SEGMENT)]
+    files.stored = dict.fromkeys([stuck, *others], b"bytes")
+    notes.deleted = [stuck, *others]
+    remove = MemoryObjects.remove
+
+    async def refuse(store: MemoryObjects, keys: Collection[ObjectKey]) -> None:
+        if stuck in keys:
+            raise unavailable("STORAGE_UNAVAILABLE", "Not now.")
+        await remove(store, keys)
+
+    monkeypatch.setattr(MemoryObjects, "remove", refuse)
+    with pytest.raises(DomainError, match="STORAGE_UNAVAILABLE"):
+        await objects.remove_deleted()
+    assert list(files.stored) == notes.deleted == [stuck]
+
+
+async def test_a_cancelled_upload_is_removed_once_its_write_has_ended(
+    objects: NotedObjects, notes: Notes, files: MemoryObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write goes on without its caller, and nothing would know of its bytes."""
+    begun, ended, removed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def settle(_: MemoryObjects) -> None:
+        await ended.wait()
+
+    async def note_removal(keys: Collection[ObjectKey]) -> None:
+        await Notes.remove_notes(notes, keys)
+        removed.set()
+
+    async def upload() -> None:
+        async with objects.new(ObjectKind.SEGMENT) as key:
+            files.stored[key] = b"bytes"
+            begun.set()
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(MemoryObjects, "settle", settle)
+    monkeypatch.setattr(notes, "remove_notes", note_removal)
+    uploading = asyncio.create_task(upload())
+    await begun.wait()
+    uploading.cancel()
+    await asyncio.wait([uploading])
+    assert len(files.stored) == 1
+    ended.set()
+    async with asyncio.timeout(10):
+        await removed.wait()
+    assert files.stored == {}
 
 
 async def fail(objects: NotedObjects, files: MemoryObjects, notes: Notes | None = None) -> None:
