@@ -53,16 +53,18 @@ def narration_request(config: voice_pb2.SpeechConfig) -> NarrationRequest:
     violations.check(config.delivery in _DELIVERIES, "config.delivery", "must be DELIVERY_AUDIO or DELIVERY_STORED")
     violations.raise_if_any()
     story_format = _FORMATS[(voice if pinned is None else pinned).audio_format]
+    stored = config.delivery == voice_pb2.DELIVERY_STORED
     return NarrationRequest(
         audio_id=config.audio_id or (pinned.audio_id if pinned else "") or new_id(),
-        story_id=config.story_id,
+        # The id that a direct caller gives need not be of a story in storage, which would refuse its paid segments.
+        story_id=config.story_id if stored else "",
         voice=_choice(voice),
         language_code=(pinned.language_code if pinned else "") or config.language_code,
         story_format=story_format,
         title=config.title if config.title.strip() else "",
         pinned=_choice(pinned) if pinned else None,
         spoken=_spoken(config.spoken_so_far, story_format.sample_rate),
-        stored=config.delivery == voice_pb2.DELIVERY_STORED,
+        stored=stored,
         word_timings=config.word_timings,
         strict_language=config.strict_language,
     )

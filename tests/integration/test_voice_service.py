@@ -168,10 +168,21 @@ async def test_every_story_that_waited_for_a_segment_is_noted_as_its_user() -> N
     first, second = new_id(), new_id()
     mock = NamedVoice("mock", faults(first_byte_seconds=0.05))
     async with fake_storage() as (storage, address), voice_service(mock, storage_target=address) as voice:
-        told = await asyncio.gather(*(voice.tell(STORY, story_id=each) for each in (first, second)))
+        stored = {"delivery": voice_pb2.DELIVERY_STORED}
+        told = await asyncio.gather(*(voice.tell(STORY, story_id=each, **stored) for each in (first, second)))
 
     assert mock.journal.calls == len(told[0].segments) == len(storage.rows)
     assert all(users == {first, second} for users in storage.used_by.values())
+
+
+async def test_a_direct_caller_needs_no_story_in_storage() -> None:
+    """Its segments are stored for no story, so that what was paid for is not refused."""
+    mock = NamedVoice("mock")
+    async with fake_storage() as (storage, address), voice_service(mock, storage_target=address) as voice:
+        told = await voice.tell(STORY, story_id=new_id())
+
+    assert told.error is None
+    assert all(users <= {""} for users in storage.used_by.values())
 
 
 async def test_a_caller_that_leaves_fails_nobody_and_what_was_sent_is_kept() -> None:

@@ -48,12 +48,18 @@ class LookupBatches:
         if self._sending is not None and not self._sending.done():
             self._sending.cancel()
             await asyncio.wait([self._sending])
+        for each in self._waiting:
+            each.answer.cancel()
 
     async def _send_all(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
             try:
                 found = await self._send(batch)
+            except asyncio.CancelledError:
+                for each in batch:
+                    each.answer.cancel()
+                raise
             except Exception as error:  # noqa: BLE001 - raised to all that wait for the answer
                 for each in batch:
                     if not each.answer.done():

@@ -100,7 +100,7 @@ class SpeechConfig(_message.Message):
     STRICT_LANGUAGE_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """Story that this is for, UUIDv7; empty: none."""
+    """Story that this is for, UUIDv7; empty: none. With delivery STORED its segments are noted as the story's."""
     audio_id: _builtins.str
     """Names the narration; empty: made by the server."""
     language_code: _builtins.str
