@@ -80,8 +80,9 @@ async def kept(data_dir: Path) -> dict[str, bool]:
     await backend.open()
     try:
         found = {}
-        async for record, blob in backend.records.exchange.stories():
-            found[record.story.id] = blob is not None
+        for owner, story_id in await backend.records.exchange.story_ids(""):
+            _, blob = await backend.records.exchange.story(owner, story_id)
+            found[story_id] = blob is not None
             if blob is not None:
                 reading = backend.objects[ObjectKind.AUDIO].read(blob)
                 assert AUDIO == b"".join([block async for block in reading])
