@@ -55,7 +55,7 @@ demo: .venv/.ready ## Tells one story: make demo NAME=Mia AGE=6 INTERESTS="drago
 		$(call given,THEME,--theme) $(call given,MINUTES,--minutes) $(call given,OUT,--out)
 
 test: setup ## Runs all tests that pip alone can bring
-	$(BIN)/python -m pytest -m "not long and not system" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not long and not system" -n 4 --dist loadfile
 
 test-long: setup ## Runs soaks and large volumes
 	$(BIN)/python -m pytest -m long --timeout 1800
