@@ -56,9 +56,9 @@ def within_bounds(story: common_pb2.Story) -> common_pb2.Story:
 
 def header_of(record: storage_pb2.StoryRecord) -> common_pb2.NarrationHeader:
     """The header of a story's stored audio."""
-    audio, book = record.story.audio, record.run.narration
-    if book.audio_id == audio.audio_id:
-        return book
+    audio, header = record.story.audio, record.run.narration
+    if header.audio_id == audio.audio_id:
+        return header
     return common_pb2.NarrationHeader(
         audio_id=audio.audio_id,
         provider=audio.provider,

@@ -52,7 +52,7 @@ def encode(pcm: bytes, sample_rate: int, story_format: StoryFormat) -> Sound:
     """Encode mono s16le `pcm` at `sample_rate` Hz. Blocks.
 
     The same PCM gives the same bytes, but only with the same build of soxr, LAME and libopus on the same processor. So
-    what somebody was given is given again from the cache, and never encoded anew.
+    what somebody was given is given again from the segment store, and never encoded anew.
 
     WAV is samples without a header and Opus packets without pages: `voice_service.audio.container` joins them. Each MP3
     is a stream of its own: its bit reservoir starts empty, so encoded segments may be joined end to end; LAME's delay

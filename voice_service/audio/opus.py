@@ -1,6 +1,6 @@
 """Opus packets in Ogg pages: RFC 3533 (Ogg), RFC 6716 (Opus), RFC 7845 (the one in the other).
 
-A cached segment is its packets alone, each behind two bytes of length, since a page says where in the stream it stands.
+A stored segment is its packets alone, each behind two bytes of length, since a page says where in the stream it stands.
 The segments of a narration become one logical stream: pages of at most 40 packets, numbered and stamped by the samples
 before them, so that what was spoken can be laid out again byte for byte from the lengths of the segments before it.
 """
@@ -63,12 +63,12 @@ def samples_of(packets: Sequence[bytes]) -> int:
 
 
 def pack(packets: Sequence[bytes]) -> bytes:
-    """Return the packets as a cached segment has them."""
+    """Return the packets as a stored segment has them."""
     return b"".join(len(packet).to_bytes(2, "big") + packet for packet in packets)
 
 
 def unpack(data: bytes) -> list[bytes]:
-    """Return the packets of a cached segment."""
+    """Return the packets of a stored segment."""
     packets = []
     at = 0
     while at < len(data):

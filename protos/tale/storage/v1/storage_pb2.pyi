@@ -374,8 +374,8 @@ class UpdateStoryRequest(_message.Message):
     """Sets the rating, 1 to 10."""
     @_builtins.property
     def cancel(self) -> Global___CancelChange:
-        """Stops it: from PENDING, WRITING or NARRATING to CANCELLED. Takes the lease from a run. No effect on a
-        cancelled one.
+        """Stops it: from PENDING, WRITING or NARRATING to CANCELLED. A run that holds it is told so at its
+        next call and keeps its lease for what it has left to record. No effect on a cancelled one.
         """
 
     @_builtins.property
