@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -11,7 +12,9 @@ import pytest
 from support.elevenlabs_fake import RACHEL, elevenlabs_config, elevenlabs_fake
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from voice_service.elevenlabs.models import speech_call
 from voice_service.elevenlabs.provider import ElevenLabsProvider
+from voice_service.elevenlabs.speech_client import SpeechClient
 from voice_service.ports import SegmentRequest, SpeechItem
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\n"
@@ -99,11 +102,11 @@ async def test_an_answer_that_is_no_http_is_an_error(answer: bytes, kind: Provid
 
 
 async def test_a_server_that_accepts_and_does_not_answer_times_out() -> None:
-    """By the time between two reads."""
+    """By the time to connect and the time between two reads."""
     async with asyncio.timeout(30), elevenlabs_fake() as fake:
         fake.hold = asyncio.Event()
 
-        assert ProviderErrorKind.TIMEOUT == (await _failure(fake.url, read_seconds=0.1)).kind
+        assert ProviderErrorKind.TIMEOUT == (await _failure(fake.url, connect_seconds=0.5, read_seconds=0.1)).kind
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "ftp://127.0.0.1", "http://"])
@@ -125,3 +128,48 @@ async def test_calls_go_through_the_proxy_of_the_environment(monkeypatch: pytest
             await provider.aclose()
 
         assert 1 == len(fake.speeches)
+
+
+@asynccontextmanager
+async def _patient_server(body: bytes) -> AsyncIterator[tuple[str, list[int]]]:
+    """Answers with `body`, each time whole and at once, as often as a connection asks; the list counts connections."""
+    connections: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(0)
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+                await reader.readexactly(int(length.partition(b":")[2]))
+                connections[-1] += 1
+                writer.write(OK + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        except asyncio.IncompleteReadError:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        host, port = server.sockets[0].getsockname()[:2]
+        yield f"http://{host}:{port}", connections
+
+
+async def test_only_the_upstream_is_timed_and_only_while_it_is_waited_for() -> None:
+    """Neither a reader that is slow with what has come, nor a connection that rests between two calls."""
+    body, read_seconds = bytes(400_000), 1.0
+    async with asyncio.timeout(60), _patient_server(body) as (url, connections):
+        config = elevenlabs_config(url, read_seconds=read_seconds)
+        client = SpeechClient(config, tls=ssl.create_default_context(), proxy=None)
+        call = speech_call(REQUEST, config, voice_id=RACHEL, languages=("en",))
+        try:
+            for slow in (False, True, False):
+                size = 0
+                async with client.ask(call, "key") as answer:
+                    async for piece in answer.body:
+                        if slow and not size:
+                            await asyncio.sleep(read_seconds * 1.5)
+                        size += len(piece)
+                assert len(body) == size
+                await asyncio.sleep(read_seconds * 1.5)
+        finally:
+            await client.aclose()
+
+    assert [3] == connections

@@ -6,7 +6,9 @@ Failures of aiohttp that look different from those of httpx:
   is TRUNCATED or TRANSPORT is decided by the bytes that arrived, not by those that were read.
 - A body that is no valid chunked coding is refused with its head where it arrives together with it: TRANSPORT. Later on
   aiohttp 3.14 closes the connection and waits for more nevertheless. So each read has a deadline here: TIMEOUT.
-- SocketTimeoutError is a ServerDisconnectedError as well as a TimeoutError: timeouts are caught first.
+- `sock_read` is not used. aiohttp 3.14 starts that timer anew when a reader has made room again, also where the answer
+  has come whole: it would take sound from a slow reader, and fail the next call on a connection that rested meanwhile.
+- ConnectionTimeoutError is a ClientError as well as a TimeoutError: timeouts are caught first.
 - A wait for a free connection and a slow connect both end with ConnectionTimeoutError. So connections are counted
   here (CONCURRENCY), and aiohttp's own queue stays empty (TIMEOUT).
 - `connect` and not `sock_connect` is the timeout that includes the look-up of the name.
@@ -30,7 +32,6 @@ from voice_service.elevenlabs.errors import error_of_answer, failure, json_of
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-    from contextlib import AbstractAsyncContextManager
 
     from voice_service.elevenlabs.config import ElevenLabsConfig
     from voice_service.elevenlabs.models import SpeechCall
@@ -71,7 +72,7 @@ class SpeechClient:
         try:
             async with (
                 self._connection(),
-                self._post(call, body, key) as response,
+                await self._post(call, body, key) as response,
                 aclosing(self._read(response.content)) as pieces,
             ):
                 if not 200 <= response.status < 300:
@@ -111,18 +112,19 @@ class SpeechClient:
                 return
             yield piece
 
-    def _post(self, call: SpeechCall, body: bytes, key: str) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    async def _post(self, call: SpeechCall, body: bytes, key: str) -> aiohttp.ClientResponse:
         query = {"output_format": call.output_format}
         if call.enable_logging is not None:
             query["enable_logging"] = str(call.enable_logging).lower()
-        return self._opened().post(
-            f"{self._url}{call.voice_id}{_PATHS[call.endpoint]}",
-            params=query,
-            data=body,
-            headers={KEY_HEADER: key},
-            # A redirect to another host would take the key along.
-            allow_redirects=False,
-        )
+        async with asyncio.timeout(self._config.connect_seconds + self._config.read_seconds):
+            return await self._opened().post(
+                f"{self._url}{call.voice_id}{_PATHS[call.endpoint]}",
+                params=query,
+                data=body,
+                headers={KEY_HEADER: key},
+                # A redirect to another host would take the key along.
+                allow_redirects=False,
+            )
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -137,9 +139,7 @@ class SpeechClient:
                 proxy=self._proxy,
                 read_bufsize=_READ_BYTES,
                 # `connect` includes TLS; the caller bounds the whole.
-                timeout=aiohttp.ClientTimeout(
-                    total=None, connect=config.connect_seconds, sock_read=config.read_seconds
-                ),
+                timeout=aiohttp.ClientTimeout(total=None, connect=config.connect_seconds),
             )
         return self._session
 
