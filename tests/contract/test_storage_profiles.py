@@ -1,12 +1,10 @@
 """Every ProfileStore keeps children and heroes in the same way."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from support.storage_stores import ADAPTERS, adapter_of
+from support.storage_stores import Stores, reason_of
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
@@ -25,23 +23,9 @@ Given: TypeAlias = Any
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    """Storage's clock."""
-    return ManualClock()
-
-
-@pytest.fixture(params=ADAPTERS)
-async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[ProfileStore]:
-    """Each adapter in turn."""
-    async with adapter_of(request)(tmp_path, clock) as stores:
-        yield stores.profiles
-
-
-async def reason_of(call: Awaitable[object]) -> str:
-    """The reason that a call fails with."""
-    with pytest.raises(DomainError) as caught:
-        await call
-    return caught.value.reason
+def store(stores: Stores) -> ProfileStore:
+    """The store of the profiles."""
+    return stores.profiles
 
 
 def said(profile: Given) -> Given:

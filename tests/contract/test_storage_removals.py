@@ -1,13 +1,11 @@
 """Every RemovalStore removes for good."""
 
 import random
-from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
 import pytest
-from support.storage_stores import ADAPTERS, Stores, adapter_of, on_disk, over_sqlite
+from support.storage_stores import Stores, on_disk, over_sqlite, reason_of
 
-from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from standins.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, narration, new_story
 from storage_service import states
@@ -17,26 +15,6 @@ from tale.common.v1 import common_pb2
 
 ME, OTHER = "mia", "ben"
 NAME = "Zyxwina"
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """Storage's clock."""
-    return ManualClock()
-
-
-@pytest.fixture(params=ADAPTERS)
-async def stores(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Stores]:
-    """Each adapter in turn."""
-    async with adapter_of(request)(tmp_path, clock) as adapter:
-        yield adapter
-
-
-async def reason_of(call: Awaitable[object]) -> str:
-    """The reason that a call fails with."""
-    with pytest.raises(DomainError) as caught:
-        await call
-    return caught.value.reason
 
 
 async def child(stores: Stores, owner: str = ME, repeat: RepeatKey | None = None) -> str:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.storage_stores import ADAPTERS, EMBEDDED, Stores, adapter_of
+from support.storage_stores import EMBEDDED, Stores, adapter_of
 
 from servicekit.ids import new_id
 from standins.storage_kit import LEASE, ManualClock, checkpoint, new_story
@@ -83,19 +83,6 @@ RUSSIAN = {
     "Маленькая девочка нашла котёнка.": ("девочки", "маленький"),
     "У кота была шляпа.": ("кот", "шляпы коты"),  # noqa: RUF001
 }
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """Storage's clock."""
-    return ManualClock()
-
-
-@pytest.fixture(params=ADAPTERS)
-async def stores(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Stores]:
-    """Each adapter in turn."""
-    async with adapter_of(request)(tmp_path, clock) as adapter:
-        yield adapter
 
 
 @pytest.fixture

@@ -1,12 +1,8 @@
 """Every SegmentStore stores what is known of segments, once each, and protects those of unfinished stories."""
 
-from collections.abc import AsyncIterator, Awaitable
-from pathlib import Path
-
 import pytest
-from support.storage_stores import ADAPTERS, Stores, adapter_of
+from support.storage_stores import Stores, reason_of
 
-from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from standins.storage_kit import LEASE, ManualClock, add_segments, checkpoint, new_story, speech
 from storage_service import states
@@ -14,26 +10,6 @@ from storage_service.records import ObjectKey, ObjectKind
 from tale.storage.v1 import segment_pb2
 
 OWNER = "mia"
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """Storage's clock."""
-    return ManualClock()
-
-
-@pytest.fixture(params=ADAPTERS)
-async def stores(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Stores]:
-    """Each adapter in turn."""
-    async with adapter_of(request)(tmp_path, clock) as adapter:
-        yield adapter
-
-
-async def reason_of(call: Awaitable[object]) -> str:
-    """The reason that a call fails with."""
-    with pytest.raises(DomainError) as caught:
-        await call
-    return caught.value.reason
 
 
 async def begun(stores: Stores) -> str:

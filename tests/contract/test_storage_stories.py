@@ -1,11 +1,10 @@
 """Every StoryStore keeps stories, requests and leases in the same way."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from support.storage_stores import ADAPTERS, Stores, adapter_of
+from support.storage_stores import Stores, reason_of
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
@@ -26,34 +25,17 @@ from storage_service.records import (
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
 ME, OTHER = "mia", "ben"
 VOICE = common_pb2.VoiceSelection(provider="offline", voice_id="en-gb")
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """Storage's clock."""
-    return ManualClock()
-
-
-@pytest.fixture(params=ADAPTERS)
-async def stores(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Stores]:
-    """Each adapter in turn."""
-    async with adapter_of(request)(tmp_path, clock) as adapter:
-        yield adapter
 
 
 @pytest.fixture
 def store(stores: Stores) -> StoryStore:
     """The store of the stories."""
     return stores.stories
-
-
-async def reason_of(call: Awaitable[object]) -> str:
-    """The reason that a call fails with."""
-    with pytest.raises(DomainError) as caught:
-        await call
-    return caught.value.reason
 
 
 async def created(store: StoryStore, owner: str = ME, **changes: object) -> str:

@@ -15,6 +15,7 @@ from support.storage_service import (
     digest,
     failure,
     found,
+    harm_file,
     joined,
     kept,
     narrated,
@@ -131,13 +132,7 @@ async def test_a_damaged_segment_is_named_and_made_anew(storage: Storage, harm: 
     made = await narrating(storage)
     harmed = made.spoken[2]
     (path,) = [path for path in storage.files("segments") if path.read_bytes() == harmed.data]
-    match harm:
-        case "gone":
-            path.unlink()
-        case "short":
-            path.write_bytes(harmed.data[:-1])
-        case "changed":
-            path.write_bytes(harmed.data[:-1] + b"?")
+    harm_file(path, harm)
     for _ in range(2):
         error = await failure(storage.stub.FinishAudio(made.finish()))
         assert error.code is grpc.StatusCode.FAILED_PRECONDITION
@@ -305,13 +300,7 @@ async def test_damaged_audio_is_never_a_success(storage: Storage, harm: str) -> 
     """A reader of bytes that are missing or changed gets DATA_LOSS, and no path."""
     made = await narrated(storage)
     (path,) = storage.files("audio")
-    match harm:
-        case "gone":
-            path.unlink()
-        case "short":
-            path.write_bytes(made.data[:-1])
-        case "changed":
-            path.write_bytes(made.data[:-1] + b"?")
+    harm_file(path, harm)
     error = await failure(read(storage, made.story_id))
     assert error.code is grpc.StatusCode.DATA_LOSS
     assert error.reason == "AUDIO_CORRUPT"

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 from pydantic import SecretStr
 from support.moto_s3 import ACCESS_KEY_ID, S3, SECRET
+from support.storage_stores import reason_of
 
-from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from servicekit.metrics import Metrics
 from standins.storage_kit import (
@@ -249,13 +249,6 @@ def damage(folder: Path) -> None:
     """Changes the one file of audio."""
     (audio,) = (folder / "audio").glob("*/*")
     audio.write_bytes(AUDIO[:-1] + b"?")
-
-
-async def reason_of(call: Awaitable[object]) -> str:
-    """The reason that a call fails with."""
-    with pytest.raises(DomainError) as caught:
-        await call
-    return caught.value.reason
 
 
 async def test_life_goes_on_after_a_move(request: pytest.FixtureRequest, tmp_path: Path) -> None:

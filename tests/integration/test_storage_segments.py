@@ -17,6 +17,7 @@ from support.storage_service import (
     digest,
     failure,
     found,
+    harm_file,
     kept,
     narrating,
     put,
@@ -236,13 +237,7 @@ async def test_a_damaged_segment_is_dropped_when_it_is_read(storage: Storage, ha
     (one,) = speech([1_000])
     await put(storage, one)
     (path,) = storage.files("segments")
-    match harm:
-        case "gone":
-            path.unlink()
-        case "short":
-            path.write_bytes(one.data[:-1])
-        case "changed":
-            path.write_bytes(one.data[:-1] + b"?")
+    harm_file(path, harm)
     error = await failure(read_segment(storage, one.stored.key))
     assert error.code is grpc.StatusCode.FAILED_PRECONDITION
     assert error.reason == "SEGMENT_LOST"

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
-from support.voice_kit import STORY, NamedVoice, Voice, faults, reason_of, voice_service
+from support.voice_kit import STORY, HeldVoice, NamedVoice, Voice, faults, reason_of, voice_service
 
 from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
 from tale.voice.v1 import voice_pb2
@@ -230,23 +230,9 @@ async def test_a_voice_whose_plan_is_used_up_is_asked_once_and_not_for_each_segm
     assert (1, 0, status_pb2.CIRCUIT_STATE_OPEN) == (one.journal.calls, circuit.failed_calls, circuit.state)
 
 
-class Held(NamedVoice):
-    """Speaks when it is let go."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.go_on = asyncio.Event()
-
-    async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
-        self.called.set()
-        await self.go_on.wait()
-        async for item in super().synthesize(request):
-            yield item
-
-
 async def test_callers_that_leave_never_open_a_circuit() -> None:
     """Five that go away while their segment is being made."""
-    one = Held("one")
+    one = HeldVoice("one")
     async with voice_service(one, default_provider="one", segments_ahead=0) as voice:
         for number in range(5):
             one.called.clear()

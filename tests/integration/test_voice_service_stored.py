@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import grpc
-from support.voice_kit import STORY, NamedVoice, reason_of, sha256, voice_service
+from support.voice_kit import STORY, HeldVoice, NamedVoice, reason_of, sha256, voice_service
 from support.voice_segments import FakeSegments, fake_storage, out_of_room, remote
 
 from servicekit.errors import unavailable
@@ -55,20 +55,6 @@ async def test_a_direct_caller_hears_what_was_stored_for_another() -> None:
     assert calls == mock.journal.calls
 
 
-class _Held(NamedVoice):
-    """Speaks when it is let go."""
-
-    def __init__(self) -> None:
-        super().__init__("mock")
-        self.go_on = asyncio.Event()
-
-    async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
-        self.called.set()
-        await self.go_on.wait()
-        async for item in super().synthesize(request):
-            yield item
-
-
 class _Louder(NamedVoice):
     """Says the same with other bytes."""
 
@@ -79,7 +65,7 @@ class _Louder(NamedVoice):
 
 async def test_two_voice_services_that_make_a_segment_at_once_use_the_one_that_was_first() -> None:
     """Both announce the facts of the first, and a direct caller of the other gets its bytes."""
-    held, louder = _Held(), _Louder("mock")
+    held, louder = HeldVoice("mock"), _Louder("mock")
     async with (
         fake_storage() as (storage, address),
         voice_service(held, storage_target=address) as one,

@@ -176,3 +176,17 @@ async def read(storage: Storage, story_id: str, **changes: Any) -> tuple[common_
             data += response.chunk.data
     assert header is not None
     return header, data
+
+
+def harm_file(path: Path, harm: str) -> None:
+    """What can happen to stored bytes: they are "gone", cut "short" by a byte, or "changed" in their last one."""
+    data = path.read_bytes()
+    match harm:
+        case "gone":
+            path.unlink()
+        case "short":
+            path.write_bytes(data[:-1])
+        case "changed":
+            path.write_bytes(data[:-1] + b"?")
+        case _:
+            raise ValueError(harm)

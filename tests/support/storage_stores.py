@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import pytest
 
+from servicekit.errors import DomainError
 from standins.storage_kit import ManualClock, add_segments, speech
 from storage_service.audio.noted import GRACE
 from storage_service.embedded.database import Database
@@ -142,3 +143,10 @@ def adapter_of(request: pytest.FixtureRequest) -> Adapter:
         return over_supabase(lite, clock)
 
     return on_supabase
+
+
+async def reason_of(call: Awaitable[object]) -> str:
+    """The reason that a call fails with."""
+    with pytest.raises(DomainError) as caught:
+        await call
+    return caught.value.reason

@@ -82,6 +82,20 @@ class NamedVoice:
         return ProviderError(error.kind, error.message, provider=self._name, retry_after=error.retry_after)
 
 
+class HeldVoice(NamedVoice):
+    """Speaks when it is let go."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.go_on = asyncio.Event()
+
+    async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
+        self.called.set()
+        await self.go_on.wait()
+        async for item in super().synthesize(request):
+            yield item
+
+
 @dataclass(slots=True)
 class Told:
     """What a call of SynthesizeSpeech answered."""

@@ -1,11 +1,11 @@
 """One segment: found in the store, or made by a provider and then stored."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import replace
 
 import pytest
-from support.voice_kit import NamedVoice, faults, sha256
+from support.voice_kit import HeldVoice, NamedVoice, faults, sha256
 
 from servicekit.errors import DomainError, not_found
 from servicekit.metrics import Metrics
@@ -22,7 +22,7 @@ from voice_service.gates import Allowance, ProviderGates
 from voice_service.ledger import CallOutcome, CallRecord
 from voice_service.messages import AudioNeed, SpeechError, Spoken
 from voice_service.metrics import VoiceMetrics
-from voice_service.ports import MP3_44100_128, SegmentRequest, SpeechItem, VoiceProvider
+from voice_service.ports import MP3_44100_128, SegmentRequest, VoiceProvider
 from voice_service.prober import Prober
 from voice_service.segments.memory import MemorySegments
 from voice_service.segments.ports import StoredSegment, store_unavailable
@@ -129,23 +129,9 @@ async def test_the_bytes_are_released_where_no_caller_needs_them(encoder: AudioE
     assert spoken.audio is None
 
 
-class _Held(NamedVoice):
-    """Speaks when it is let go."""
-
-    def __init__(self) -> None:
-        super().__init__("one")
-        self.go_on = asyncio.Event()
-
-    async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
-        self.called.set()
-        await self.go_on.wait()
-        async for item in super().synthesize(request):
-            yield item
-
-
 async def test_a_segment_is_made_once_for_all_the_stories_that_asked_for_it(encoder: AudioEncoder) -> None:
     """One call, one write, and the store knows of both."""
-    store, voice = _Store(), _Held()
+    store, voice = _Store(), HeldVoice("one")
     synthesizer = _synthesizer(store, encoder)
     speaking = [asyncio.create_task(_speak(synthesizer, voice, story)) for story in "ab"]
     await voice.called.wait()
@@ -161,7 +147,7 @@ async def test_a_segment_is_made_once_for_all_the_stories_that_asked_for_it(enco
 
 async def test_a_segment_is_stored_for_another_story_where_the_first_was_deleted(encoder: AudioEncoder) -> None:
     """It was paid for once, for both."""
-    store, voice = _Store(), _Held()
+    store, voice = _Store(), HeldVoice("one")
     store.deleted = {"a"}
     synthesizer = _synthesizer(store, encoder)
     speaking = [asyncio.create_task(_speak(synthesizer, voice, story)) for story in "ab"]
@@ -188,7 +174,7 @@ async def test_a_story_that_was_deleted_is_the_reason(encoder: AudioEncoder) -> 
 
 async def test_what_is_stored_is_given_though_no_more_can_be_made(encoder: AudioEncoder) -> None:
     """As many flights as are allowed stop calls, not reading."""
-    store, voice = _Store(), _Held()
+    store, voice = _Store(), HeldVoice("one")
     synthesizer = _synthesizer(store, encoder)
     stored = await _speak(synthesizer, NamedVoice("one"), request=replace(REQUEST, text="Good night, owl."))
     speaking = asyncio.create_task(_speak(synthesizer, voice))
