@@ -1,4 +1,4 @@
-# What a newcomer needs: `make demo` (tells a story) and `make test`. `make help` lists the rest.
+# Start with `make demo` (tells a story) and `make test`. `make help` lists all targets.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -12,20 +12,20 @@ CODE := servicekit story_service voice_service storage_service gateway tale_clie
 export PYTHONDONTWRITEBYTECODE ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-long test-system lint types drift format stubs locks docs bench clean
+.PHONY: help setup demo test test-long test-system lint types drift format hooks stubs locks docs bench clean
 
-help: ## Lists what can be made
+help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-setup: .venv/.ready-dev ## Makes .venv with everything at its locked version
+setup: .venv/.ready-dev ## Creates .venv with every dependency at its locked version
 
-# Brings $(2) into the environment $(1). uv is quick; pip does it where uv finds no index, since it does not read pip's
-# configuration.
+# Installs $(2) into the environment $(1). uv is fast; it does not read pip's configuration, so pip installs where uv finds
+# no index.
 install = { $(1)/bin/python -m pip install --quiet --require-hashes --requirement requirements/uv.txt && \
 	$(1)/bin/python -m uv pip install --quiet --python $(1)/bin/python --require-hashes --requirement $(2) 2>/dev/null || \
 	$(1)/bin/python -m pip install --quiet --require-hashes --requirement $(2); }
 
-# An interrupted set-up leaves no stamp and is done again, from the beginning where not even pip is there yet.
+# An interrupted set-up leaves no stamp file and is repeated, from the beginning if pip is missing.
 .venv/.ready: requirements/cluster.txt requirements/uv.txt pyproject.toml
 	@[[ -n "$(PYTHON)" ]] || { echo "Python 3.11 or newer is needed; name one with make PYTHON=/path/to/python3 setup" >&2; exit 1; }
 	@echo "Setting up .venv (once) …"
@@ -34,7 +34,7 @@ install = { $(1)/bin/python -m pip install --quiet --require-hashes --requiremen
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The tests want more: checkers, and Node for the servers that stand in for the paid APIs.
+# The tests also need checkers, and Node for the servers that stand in for the paid APIs.
 .venv/.ready-dev: .venv/.ready requirements/dev.txt tests/upstreams/package-lock.json
 	@echo "Adding what the tests need (once) …"
 	@$(call install,.venv,requirements/dev.txt)
@@ -46,7 +46,7 @@ install = { $(1)/bin/python -m pip install --quiet --require-hashes --requiremen
 	@$(call install,.venv-stubs,requirements/stubs.txt)
 	@touch $@
 
-# Only what stands on the command line counts: NAME and the like are often set in an environment for other ends.
+# Only variables of the command line count: NAME and the like are often set in an environment for other purposes.
 given = $(if $(filter command line,$(origin $(1))),$(2) '$(subst ','\'',$($(1)))')
 
 demo: .venv/.ready ## Tells one story: make demo NAME=Mia AGE=6 INTERESTS="dragons, the sea" MORAL=kindness MINUTES=3
@@ -54,16 +54,16 @@ demo: .venv/.ready ## Tells one story: make demo NAME=Mia AGE=6 INTERESTS="drago
 		$(call given,INTERESTS,--interests) $(call given,WISH,--wish) $(call given,MORAL,--moral) \
 		$(call given,THEME,--theme) $(call given,MINUTES,--minutes) $(call given,OUT,--out)
 
-test: setup ## Runs all tests that pip alone can bring
+test: setup ## Runs all tests that need neither Docker nor Debian packages
 	$(BIN)/python -m pytest -m "not long and not system" -n 4 --dist loadfile
 
-test-long: setup ## Runs soaks and large volumes
+test-long: setup ## Runs the long tests: soaks and large volumes
 	$(BIN)/python -m pytest -m long --timeout 1800
 
-test-system: setup ## Runs what needs Docker or Debian packages
+test-system: setup ## Runs the tests that need Docker or Debian packages
 	$(BIN)/python -m pytest -m system --timeout 900
 
-lint: setup ## Checks style and contracts
+lint: setup ## Checks code style and contracts
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/buf lint
@@ -83,17 +83,20 @@ format: setup ## Formats the code
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/buf format --write
 
+hooks: setup .venv-stubs/.ready ## Installs the checks that run before each commit (pre-commit)
+	$(BIN)/pre-commit install
+
 stubs: .venv-stubs/.ready ## Generates the stubs from protos/
 	.venv-stubs/bin/python tools/stubs.py
 
-docs: setup ## Generates the references in docs/, .env.example and the knobs in docker-compose.yml
+docs: setup ## Generates docs/{api,configuration,errors}.md, .env.example and the settings in docker-compose.yml
 	$(BIN)/python tools/docs.py
 
-locks: setup ## Brings requirements/*.txt up to pyproject.toml; `make locks UPGRADE=1` takes newer versions
+locks: setup ## Updates requirements/*.txt from pyproject.toml; `make locks UPGRADE=1` takes newer versions
 	$(BIN)/python tools/locks.py $(if $(UPGRADE),--upgrade)
 
 bench: setup ## Prints the benchmark table
 	$(BIN)/python -m benchmarks
 
-clean: ## Removes what was set up and made
+clean: ## Removes environments and caches
 	rm -rf .venv .venv-stubs .mypy_cache .ruff_cache .pytest_cache .hypothesis
