@@ -29,41 +29,41 @@ class _StoryState:
 class _StoryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StoryState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     STORY_STATE_UNSPECIFIED: _StoryState.ValueType  # 0
-    """Not said."""
+    """Not set."""
     STORY_STATE_PENDING: _StoryState.ValueType  # 1
-    """Accepted and kept; nothing is written yet."""
+    """Accepted and stored; writing has not started."""
     STORY_STATE_WRITING: _StoryState.ValueType  # 2
-    """The text is being written; narration may already follow it."""
+    """The text is being written; narration may already be under way."""
     STORY_STATE_NARRATING: _StoryState.ValueType  # 3
-    """The text is whole; narration goes on."""
+    """The text is complete; narration continues."""
     STORY_STATE_READY: _StoryState.ValueType  # 4
-    """Done: text, and audio unless narration was not asked for."""
+    """Finished: text, and audio unless narration was not requested."""
     STORY_STATE_READY_WITHOUT_AUDIO: _StoryState.ValueType  # 5
-    """The text is whole and kept; narration failed (see `problems`) and can be asked for again."""
+    """The text is complete; narration failed (see `problems`). NarrateStory narrates it again."""
     STORY_STATE_FAILED: _StoryState.ValueType  # 6
-    """The text could not be finished (see `problems`); what there is, is kept."""
+    """The text could not be completed (see `problems`); the text so far is stored. RetryStory continues it."""
     STORY_STATE_CANCELLED: _StoryState.ValueType  # 7
-    """Stopped by its owner."""
+    """Cancelled by its owner."""
 
 class StoryState(_StoryState, metaclass=_StoryStateEnumTypeWrapper):
-    """Where a story stands on its way."""
+    """State of a story."""
 
 STORY_STATE_UNSPECIFIED: StoryState.ValueType  # 0
-"""Not said."""
+"""Not set."""
 STORY_STATE_PENDING: StoryState.ValueType  # 1
-"""Accepted and kept; nothing is written yet."""
+"""Accepted and stored; writing has not started."""
 STORY_STATE_WRITING: StoryState.ValueType  # 2
-"""The text is being written; narration may already follow it."""
+"""The text is being written; narration may already be under way."""
 STORY_STATE_NARRATING: StoryState.ValueType  # 3
-"""The text is whole; narration goes on."""
+"""The text is complete; narration continues."""
 STORY_STATE_READY: StoryState.ValueType  # 4
-"""Done: text, and audio unless narration was not asked for."""
+"""Finished: text, and audio unless narration was not requested."""
 STORY_STATE_READY_WITHOUT_AUDIO: StoryState.ValueType  # 5
-"""The text is whole and kept; narration failed (see `problems`) and can be asked for again."""
+"""The text is complete; narration failed (see `problems`). NarrateStory narrates it again."""
 STORY_STATE_FAILED: StoryState.ValueType  # 6
-"""The text could not be finished (see `problems`); what there is, is kept."""
+"""The text could not be completed (see `problems`); the text so far is stored. RetryStory continues it."""
 STORY_STATE_CANCELLED: StoryState.ValueType  # 7
-"""Stopped by its owner."""
+"""Cancelled by its owner."""
 Global___StoryState: _TypeAlias = StoryState  # noqa: Y015
 
 class _StoryKind:
@@ -73,7 +73,7 @@ class _StoryKind:
 class _StoryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StoryKind.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     STORY_KIND_UNSPECIFIED: _StoryKind.ValueType  # 0
-    """Not said: a story about the child."""
+    """Not set: about the child."""
     STORY_KIND_CHILD: _StoryKind.ValueType  # 1
     """About the child."""
     STORY_KIND_HERO: _StoryKind.ValueType  # 2
@@ -82,10 +82,10 @@ class _StoryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StoryKind.V
     """The child meets the hero."""
 
 class StoryKind(_StoryKind, metaclass=_StoryKindEnumTypeWrapper):
-    """Who a story is about."""
+    """Whom a story is about."""
 
 STORY_KIND_UNSPECIFIED: StoryKind.ValueType  # 0
-"""Not said: a story about the child."""
+"""Not set: about the child."""
 STORY_KIND_CHILD: StoryKind.ValueType  # 1
 """About the child."""
 STORY_KIND_HERO: StoryKind.ValueType  # 2
@@ -101,17 +101,17 @@ class _Gender:
 class _GenderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Gender.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     GENDER_UNSPECIFIED: _Gender.ValueType  # 0
-    """Not said: the story does without."""
+    """Not set: the story avoids pronouns."""
     GENDER_FEMALE: _Gender.ValueType  # 1
     """She."""
     GENDER_MALE: _Gender.ValueType  # 2
     """He."""
 
 class Gender(_Gender, metaclass=_GenderEnumTypeWrapper):
-    """How a story speaks of somebody."""
+    """Pronouns that a story uses for a person."""
 
 GENDER_UNSPECIFIED: Gender.ValueType  # 0
-"""Not said: the story does without."""
+"""Not set: the story avoids pronouns."""
 GENDER_FEMALE: Gender.ValueType  # 1
 """She."""
 GENDER_MALE: Gender.ValueType  # 2
@@ -125,7 +125,7 @@ class _AudioFormat:
 class _AudioFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AudioFormat.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     AUDIO_FORMAT_UNSPECIFIED: _AudioFormat.ValueType  # 0
-    """Not said: MP3."""
+    """Not set: MP3."""
     AUDIO_FORMAT_MP3: _AudioFormat.ValueType  # 1
     """MPEG-1 layer III, 44.1 kHz, mono, 128 kbit/s (audio/mpeg)."""
     AUDIO_FORMAT_WAV: _AudioFormat.ValueType  # 2
@@ -134,10 +134,10 @@ class _AudioFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AudioForm
     """Opus in Ogg, 48 kHz, mono (audio/ogg)."""
 
 class AudioFormat(_AudioFormat, metaclass=_AudioFormatEnumTypeWrapper):
-    """Container and coding of a story's audio."""
+    """Container and codec of a story's audio."""
 
 AUDIO_FORMAT_UNSPECIFIED: AudioFormat.ValueType  # 0
-"""Not said: MP3."""
+"""Not set: MP3."""
 AUDIO_FORMAT_MP3: AudioFormat.ValueType  # 1
 """MPEG-1 layer III, 44.1 kHz, mono, 128 kbit/s (audio/mpeg)."""
 AUDIO_FORMAT_WAV: AudioFormat.ValueType  # 2
@@ -153,27 +153,27 @@ class _AttemptKind:
 class _AttemptKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AttemptKind.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ATTEMPT_KIND_UNSPECIFIED: _AttemptKind.ValueType  # 0
-    """Not said."""
+    """Not set."""
     ATTEMPT_KIND_WRITING_LEG: _AttemptKind.ValueType  # 1
-    """One GenerateStory call of the gateway; written before the call is made."""
+    """A writing attempt: one GenerateStory call of the gateway. Recorded before the call is made."""
     ATTEMPT_KIND_NARRATION_LEG: _AttemptKind.ValueType  # 2
-    """One SynthesizeSpeech call of the gateway; written before the call is made."""
+    """A narration attempt: one SynthesizeSpeech call of the gateway. Recorded before the call is made."""
     ATTEMPT_KIND_MODEL_CALL: _AttemptKind.ValueType  # 3
-    """One call to a model."""
+    """One call to a language model."""
     ATTEMPT_KIND_SPEECH_CALL: _AttemptKind.ValueType  # 4
     """One call to a voice provider."""
 
 class AttemptKind(_AttemptKind, metaclass=_AttemptKindEnumTypeWrapper):
-    """What an attempt was for."""
+    """Purpose of an attempt."""
 
 ATTEMPT_KIND_UNSPECIFIED: AttemptKind.ValueType  # 0
-"""Not said."""
+"""Not set."""
 ATTEMPT_KIND_WRITING_LEG: AttemptKind.ValueType  # 1
-"""One GenerateStory call of the gateway; written before the call is made."""
+"""A writing attempt: one GenerateStory call of the gateway. Recorded before the call is made."""
 ATTEMPT_KIND_NARRATION_LEG: AttemptKind.ValueType  # 2
-"""One SynthesizeSpeech call of the gateway; written before the call is made."""
+"""A narration attempt: one SynthesizeSpeech call of the gateway. Recorded before the call is made."""
 ATTEMPT_KIND_MODEL_CALL: AttemptKind.ValueType  # 3
-"""One call to a model."""
+"""One call to a language model."""
 ATTEMPT_KIND_SPEECH_CALL: AttemptKind.ValueType  # 4
 """One call to a voice provider."""
 Global___AttemptKind: _TypeAlias = AttemptKind  # noqa: Y015
@@ -185,29 +185,29 @@ class _AttemptOutcome:
 class _AttemptOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AttemptOutcome.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ATTEMPT_OUTCOME_UNSPECIFIED: _AttemptOutcome.ValueType  # 0
-    """Not said."""
+    """Not set."""
     ATTEMPT_OUTCOME_STARTED: _AttemptOutcome.ValueType  # 1
-    """Begun; what it cost is not known until it ends. After a crash it stays so."""
+    """Started, not ended yet; the cost is unknown until it ends."""
     ATTEMPT_OUTCOME_SUCCEEDED: _AttemptOutcome.ValueType  # 2
-    """Did what it was for."""
+    """Succeeded."""
     ATTEMPT_OUTCOME_FAILED: _AttemptOutcome.ValueType  # 3
     """Failed; see `reason`."""
     ATTEMPT_OUTCOME_CANCELLED: _AttemptOutcome.ValueType  # 4
-    """Stopped on purpose."""
+    """Cancelled."""
 
 class AttemptOutcome(_AttemptOutcome, metaclass=_AttemptOutcomeEnumTypeWrapper):
-    """How an attempt ended."""
+    """Outcome of an attempt."""
 
 ATTEMPT_OUTCOME_UNSPECIFIED: AttemptOutcome.ValueType  # 0
-"""Not said."""
+"""Not set."""
 ATTEMPT_OUTCOME_STARTED: AttemptOutcome.ValueType  # 1
-"""Begun; what it cost is not known until it ends. After a crash it stays so."""
+"""Started, not ended yet; the cost is unknown until it ends."""
 ATTEMPT_OUTCOME_SUCCEEDED: AttemptOutcome.ValueType  # 2
-"""Did what it was for."""
+"""Succeeded."""
 ATTEMPT_OUTCOME_FAILED: AttemptOutcome.ValueType  # 3
 """Failed; see `reason`."""
 ATTEMPT_OUTCOME_CANCELLED: AttemptOutcome.ValueType  # 4
-"""Stopped on purpose."""
+"""Cancelled."""
 Global___AttemptOutcome: _TypeAlias = AttemptOutcome  # noqa: Y015
 
 class _StoryView:
@@ -217,26 +217,26 @@ class _StoryView:
 class _StoryViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StoryView.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     STORY_VIEW_UNSPECIFIED: _StoryView.ValueType  # 0
-    """Not said: BASIC."""
+    """Not set: BASIC."""
     STORY_VIEW_BASIC: _StoryView.ValueType  # 1
-    """All but the fields marked "FULL view only"."""
+    """All fields except those marked "FULL view only"."""
     STORY_VIEW_FULL: _StoryView.ValueType  # 2
-    """Everything."""
+    """All fields."""
 
 class StoryView(_StoryView, metaclass=_StoryViewEnumTypeWrapper):
-    """How much of a story an answer carries."""
+    """Which fields of a story a response contains."""
 
 STORY_VIEW_UNSPECIFIED: StoryView.ValueType  # 0
-"""Not said: BASIC."""
+"""Not set: BASIC."""
 STORY_VIEW_BASIC: StoryView.ValueType  # 1
-"""All but the fields marked "FULL view only"."""
+"""All fields except those marked "FULL view only"."""
 STORY_VIEW_FULL: StoryView.ValueType  # 2
-"""Everything."""
+"""All fields."""
 Global___StoryView: _TypeAlias = StoryView  # noqa: Y015
 
 @_typing.final
 class Child(_message.Message):
-    """A child whom stories are told to."""
+    """A child for whom stories are made."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -251,24 +251,24 @@ class Child(_message.Message):
     id: _builtins.str
     """UUIDv7. Set by the server; empty for a child given inline."""
     name: _builtins.str
-    """First name as the story says it, 1 to 100 characters."""
+    """First name as the story uses it, 1 to 100 characters."""
     age: _builtins.int
     """Age in years, 1 to 18."""
     gender: Global___Gender.ValueType
-    """How the story speaks of the child."""
+    """Pronouns that the story uses for the child."""
     revision: _builtins.int
-    """Grows by one with each change. Set by the server."""
+    """Version of the record, increased by one with each change. Set by the server."""
     @_builtins.property
     def interests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What the child likes, at most 20 entries of at most 100 characters."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When the record was made. Set by the server."""
+        """Time of creation. Set by the server."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When the record was last changed. Set by the server."""
+        """Time of the last change. Set by the server."""
 
     def __init__(
         self,
@@ -294,7 +294,7 @@ Global___Child: _TypeAlias = Child  # noqa: Y015
 
 @_typing.final
 class Hero(_message.Message):
-    """A hero whom stories may be about."""
+    """A hero of stories."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -312,15 +312,15 @@ class Hero(_message.Message):
     id: _builtins.str
     """UUIDv7. Set by the server; empty for a hero given inline."""
     name: _builtins.str
-    """Name as the story says it, 1 to 100 characters."""
+    """Name as the story uses it, 1 to 100 characters."""
     gender: Global___Gender.ValueType
-    """How the story speaks of the hero."""
+    """Pronouns that the story uses for the hero."""
     appearance: _builtins.str
     """What the hero looks like, at most 1,000 characters."""
     language_code: _builtins.str
-    """Language that the hero is described in, BCP-47."""
+    """Language of the description, BCP-47."""
     revision: _builtins.int
-    """Grows by one with each change. Set by the server."""
+    """Version of the record, increased by one with each change. Set by the server."""
     @_builtins.property
     def personality_traits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Traits, at most 20 entries of at most 100 characters."""
@@ -335,11 +335,11 @@ class Hero(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When the record was made. Set by the server."""
+        """Time of creation. Set by the server."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When the record was last changed. Set by the server."""
+        """Time of the last change. Set by the server."""
 
     def __init__(
         self,
@@ -366,7 +366,7 @@ Global___Hero: _TypeAlias = Hero  # noqa: Y015
 
 @_typing.final
 class VoiceSettings(_message.Message):
-    """How a voice speaks. A provider ignores what it does not have."""
+    """How a voice speaks. A provider ignores settings that it does not support."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -376,15 +376,15 @@ class VoiceSettings(_message.Message):
     USE_SPEAKER_BOOST_FIELD_NUMBER: _builtins.int
     SPEED_FIELD_NUMBER: _builtins.int
     stability: _builtins.float
-    """Evenness, 0 to 1."""
+    """Stability of the delivery, 0 to 1."""
     similarity_boost: _builtins.float
-    """Likeness to the original voice, 0 to 1."""
+    """Similarity to the original voice, 0 to 1."""
     style: _builtins.float
-    """Exaggeration of style, 0 to 1."""
+    """Exaggeration of the style, 0 to 1."""
     use_speaker_boost: _builtins.bool
-    """Whether to boost the likeness further."""
+    """Whether to increase the similarity further."""
     speed: _builtins.float
-    """Speed, 0.5 to 2.0; 1.0 is the voice's own."""
+    """Speed, 0.5 to 2.0; 1.0 is the natural speed of the voice."""
     def __init__(
         self,
         *,
@@ -423,7 +423,7 @@ Global___VoiceSettings: _TypeAlias = VoiceSettings  # noqa: Y015
 
 @_typing.final
 class VoiceSelection(_message.Message):
-    """Who tells the story, and how."""
+    """Provider, voice and format of a narration."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -435,11 +435,11 @@ class VoiceSelection(_message.Message):
     provider: _builtins.str
     """Registered name of the provider, such as "elevenlabs", "speech" or "offline"; empty: the server's default."""
     voice_id: _builtins.str
-    """Voice in the provider's own naming; empty: chosen by language."""
+    """The provider's id of the voice; empty: chosen by language."""
     model_id: _builtins.str
-    """Model in the provider's own naming; empty: the provider's default."""
+    """The provider's id of the model; empty: the provider's default."""
     audio_format: Global___AudioFormat.ValueType
-    """Format of the file."""
+    """Format of the audio file."""
     @_builtins.property
     def settings(self) -> Global___VoiceSettings:
         """How the voice speaks."""
@@ -463,7 +463,7 @@ Global___VoiceSelection: _TypeAlias = VoiceSelection  # noqa: Y015
 
 @_typing.final
 class StorySpec(_message.Message):
-    """What somebody asks a story to be."""
+    """What a caller asks for."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -487,54 +487,54 @@ class StorySpec(_message.Message):
     VOICE_FIELD_NUMBER: _builtins.int
     MAX_TOKENS_FIELD_NUMBER: _builtins.int
     child_id: _builtins.str
-    """Id of a kept child."""
+    """Id of a stored child."""
     wish: _builtins.str
-    """What it should be about, free text of at most 2,000 characters: "a dragon who cannot sleep"."""
+    """What the story should be about, free text of at most 2,000 characters: "a dragon who cannot sleep"."""
     kind: Global___StoryKind.ValueType
-    """Who it is about."""
+    """Whom the story is about."""
     hero_id: _builtins.str
-    """Id of a kept hero."""
+    """Id of a stored hero."""
     language_code: _builtins.str
     """Language of the story, BCP-47; empty: "en"."""
     moral: _builtins.str
-    """What the story shows: free text of at most 200 characters, or one of kindness, honesty, bravery, friendship,
+    """Moral of the story: free text of at most 200 characters, or one of kindness, honesty, bravery, friendship,
     perseverance, empathy, respect, responsibility.
     """
     theme: _builtins.str
-    """Where or among what it plays, free text of at most 200 characters."""
+    """Setting or topic, free text of at most 200 characters."""
     length_minutes: _builtins.int
-    """Length in minutes of telling at 150 words a minute, 1 to 30; unset: 5."""
+    """Length in minutes of narration at 150 words a minute, 1 to 30; unset: 5."""
     parent_story_id: _builtins.str
-    """Story that this one goes on from."""
+    """Id of the story that this one continues; empty: none."""
     model: _builtins.str
-    """Model that writes; empty: the server's default. "offline" is the embedded writer."""
+    """Model that writes the story; empty: the server's default. "offline" is the embedded writer."""
     temperature: _builtins.float
-    """Sampling temperature, 0 to 2; unset: the server's."""
+    """Sampling temperature, 0 to 2; unset: the server's default."""
     seed: _builtins.int
-    """Makes the embedded writer, and models that honour it, repeatable."""
+    """Seed of the embedded writer and of models that support one: the same seed gives the same story."""
     max_cost_usd: _builtins.float
-    """Most that the story's text may cost in US dollars; unset: no limit."""
+    """Maximum cost of the text in US dollars; unset: no limit."""
     narrate: _builtins.bool
-    """Whether to tell it aloud; unset: true."""
+    """Whether to narrate the story; unset: true."""
     max_tokens: _builtins.int
-    """Most tokens that one answer of a model may have, 1 to 131,072; unset: the server's setting, or else enough for the
-    length asked for. An answer that reaches it counts as cut off and is gone on with.
+    """Maximum number of tokens of one answer of a model, 1 to 131,072; unset: the server's default, or else enough for
+    the requested length. An answer that reaches the limit counts as cut off and is continued.
     """
     @_builtins.property
     def child(self) -> Global___Child:
-        """A child given inline; `name` is needed."""
+        """A child given inline; `name` is required."""
 
     @_builtins.property
     def hero(self) -> Global___Hero:
-        """A hero given inline; `name` is needed."""
+        """A hero given inline; `name` is required."""
 
     @_builtins.property
     def fallback_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Models that are tried in turn when the first fails; empty: the server's."""
+        """Models that are called in turn when the first fails; empty: the server's default."""
 
     @_builtins.property
     def voice(self) -> Global___VoiceSelection:
-        """Who tells it."""
+        """Provider, voice and format of the narration."""
 
     def __init__(
         self,
@@ -600,7 +600,7 @@ Global___StorySpec: _TypeAlias = StorySpec  # noqa: Y015
 
 @_typing.final
 class Usage(_message.Message):
-    """What a text cost."""
+    """Tokens and cost of a text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -609,13 +609,13 @@ class Usage(_message.Message):
     COST_USD_FIELD_NUMBER: _builtins.int
     COST_KNOWN_FIELD_NUMBER: _builtins.int
     prompt_tokens: _builtins.int
-    """Tokens read by the models, summed over all legs."""
+    """Tokens read by models, over all writing attempts."""
     completion_tokens: _builtins.int
-    """Tokens written by the models, summed over all legs."""
+    """Tokens written by models, over all writing attempts."""
     cost_usd: _builtins.float
-    """Cost in US dollars, summed over all legs."""
+    """Cost in US dollars, over all writing attempts."""
     cost_known: _builtins.bool
-    """True when `cost_usd` is complete; false when a leg's cost could not be learned."""
+    """True when `cost_usd` is complete; false when the cost of a call is unknown."""
     def __init__(
         self,
         *,
@@ -634,7 +634,7 @@ Global___Usage: _TypeAlias = Usage  # noqa: Y015
 
 @_typing.final
 class Problem(_message.Message):
-    """Something that went wrong, in words for the one who asked and names for a program."""
+    """A problem, as text for people and as a reason for programs."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -664,18 +664,18 @@ class Problem(_message.Message):
     TIME_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """Reason as in ErrorInfo, such as "AUDIO_GENERATION_FAILED"."""
+    """Reason as in ErrorInfo, such as "AUDIO_GENERATION_FAILED"; docs/errors.md lists all."""
     message: _builtins.str
-    """What failed and why."""
+    """What failed, and why."""
     mend: _builtins.str
-    """What to do about it."""
+    """What the user can do about it."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
-        """When it happened."""
+        """When it occurred."""
 
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Facts, such as the providers that were tried."""
+        """Details, such as the providers that were called."""
 
     def __init__(
         self,
@@ -696,7 +696,7 @@ Global___Problem: _TypeAlias = Problem  # noqa: Y015
 
 @_typing.final
 class Attempt(_message.Message):
-    """A line of the ledger: one call that may have cost something."""
+    """A line of the ledger: one call that may have been billed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -737,42 +737,42 @@ class Attempt(_message.Message):
     SEGMENT_INDEX_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     attempt_id: _builtins.str
-    """UUIDv7. A later line with the same id replaces an earlier one."""
+    """UUIDv7. A later line with the same id replaces the earlier one."""
     kind: Global___AttemptKind.ValueType
-    """What it was for."""
+    """Purpose."""
     leg_id: _builtins.str
-    """The leg that made the call; empty for a leg."""
+    """Id of the writing or narration attempt that made the call; empty for such an attempt itself."""
     provider: _builtins.str
     """Provider that was called, such as "openrouter" or "offline"."""
     model: _builtins.str
     """Model that was called."""
     outcome: Global___AttemptOutcome.ValueType
-    """How it ended."""
+    """Outcome."""
     reason: _builtins.str
     """Why it failed: a reason as in ErrorInfo, or a kind of provider error."""
     cost_usd: _builtins.float
-    """Cost in US dollars; about how much, where `cost_known` is false."""
+    """Cost in US dollars; an estimate where `cost_known` is false."""
     cost_known: _builtins.bool
-    """True when `cost_usd` is what was billed."""
+    """True when `cost_usd` is the billed amount."""
     prompt_tokens: _builtins.int
     """Tokens read."""
     completion_tokens: _builtins.int
     """Tokens written."""
     characters: _builtins.int
-    """Characters spoken."""
+    """Characters sent to a voice."""
     segment_index: _builtins.int
-    """Segment that was spoken; -1 for none."""
+    """Index of the segment; -1: none."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When it began."""
+        """Start time."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ended; unset while it runs."""
+        """End time; unset while it runs."""
 
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Facts of the provider, such as its request id."""
+        """Details from the provider, such as its request id."""
 
     def __init__(
         self,
@@ -811,9 +811,9 @@ class Span(_message.Message):
     START_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     start: _builtins.int
-    """First position inside."""
+    """First position of the range."""
     end: _builtins.int
-    """First position beyond."""
+    """First position after the range."""
     def __init__(
         self,
         *,
@@ -843,11 +843,11 @@ class WordTiming(_message.Message):
 
     @_builtins.property
     def start(self) -> _duration_pb2.Duration:
-        """When it begins, from the start of the audio."""
+        """Start of the word, from the start of the audio."""
 
     @_builtins.property
     def end(self) -> _duration_pb2.Duration:
-        """When it ends, from the start of the audio."""
+        """End of the word, from the start of the audio."""
 
     def __init__(
         self,
@@ -866,7 +866,7 @@ Global___WordTiming: _TypeAlias = WordTiming  # noqa: Y015
 
 @_typing.final
 class Segment(_message.Message):
-    """A piece of the text that was spoken in one call, and where it is in the audio."""
+    """A part of the text that was spoken in one call, and its place in the audio."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -885,36 +885,36 @@ class Segment(_message.Message):
     index: _builtins.int
     """Position in the narration, from 0. The title is segment 0."""
     provider: _builtins.str
-    """Provider that spoke it."""
+    """Provider that spoke the segment."""
     voice_id: _builtins.str
-    """Voice that spoke it."""
+    """Voice that spoke the segment."""
     model_id: _builtins.str
-    """Model that spoke it."""
+    """Model that spoke the segment."""
     sha256: _builtins.bytes
     """SHA-256 of its audio bytes, 32 bytes."""
     cached: _builtins.bool
-    """True when the segment store had it and no provider was called."""
+    """True when the segment was found in the segment store and no provider was called."""
     key: _builtins.str
-    """Key of its bytes in the segment store, 64 hexadecimal digits."""
+    """Key in the segment store, 64 hexadecimal digits."""
     @_builtins.property
     def text(self) -> Global___Span:
         """Code points of `content`; empty for the title."""
 
     @_builtins.property
     def audio(self) -> Global___Span:
-        """Bytes of the audio."""
+        """Bytes of the audio file."""
 
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
-        """How long it sounds, exact to a frame."""
+        """Duration, exact to a frame."""
 
     @_builtins.property
     def start(self) -> _duration_pb2.Duration:
-        """Where it begins, from the start of the audio."""
+        """Start of the segment, from the start of the audio."""
 
     @_builtins.property
     def words(self) -> _containers.RepeatedCompositeFieldContainer[Global___WordTiming]:
-        """Words, where the provider times them."""
+        """Timings of the words, if the provider reports them."""
 
     def __init__(
         self,
@@ -942,7 +942,7 @@ Global___Segment: _TypeAlias = Segment  # noqa: Y015
 
 @_typing.final
 class NarrationHeader(_message.Message):
-    """What a narration is made with. Pinned by its first header."""
+    """Provider, voice and format of a narration. Fixed by its first header."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -958,28 +958,28 @@ class NarrationHeader(_message.Message):
     LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
     EMBEDDED_FIELD_NUMBER: _builtins.int
     audio_id: _builtins.str
-    """Names the narration. A new one starts at offset 0."""
+    """Id of the narration. The audio of a new id starts at offset 0."""
     provider: _builtins.str
-    """Provider that speaks."""
+    """Provider."""
     voice_id: _builtins.str
-    """Voice that speaks."""
+    """Voice."""
     model_id: _builtins.str
-    """Model that speaks."""
+    """Model."""
     audio_format: Global___AudioFormat.ValueType
     """Format of the audio."""
     content_type: _builtins.str
     """Media type, such as "audio/mpeg"."""
     sample_rate: _builtins.int
-    """Samples a second."""
+    """Samples per second."""
     bit_rate: _builtins.int
-    """Bits a second; 0 where it varies."""
+    """Bits per second; 0: variable."""
     language_code: _builtins.str
-    """Language that is spoken, BCP-47."""
+    """Spoken language, BCP-47."""
     embedded: _builtins.bool
-    """True when the embedded voice speaks."""
+    """True for the embedded voice."""
     @_builtins.property
     def settings(self) -> Global___VoiceSettings:
-        """Settings that it speaks with."""
+        """Settings of the voice."""
 
     def __init__(
         self,
@@ -1022,7 +1022,7 @@ class StoryAudio(_message.Message):
     SEGMENTS_FIELD_NUMBER: _builtins.int
     AUDIO_FORMAT_FIELD_NUMBER: _builtins.int
     audio_id: _builtins.str
-    """Names the narration."""
+    """Id of the narration."""
     content_type: _builtins.str
     """Media type, such as "audio/mpeg"."""
     size_bytes: _builtins.int
@@ -1030,24 +1030,24 @@ class StoryAudio(_message.Message):
     sha256: _builtins.bytes
     """SHA-256 of the bytes, 32 bytes."""
     provider: _builtins.str
-    """Provider that the narration began with; see `segments` for each piece."""
+    """Provider of the first segment; `segments` has that of each segment."""
     voice_id: _builtins.str
-    """Voice that the narration began with."""
+    """Voice of the first segment."""
     model_id: _builtins.str
-    """Model that the narration began with."""
+    """Model of the first segment."""
     audio_format: Global___AudioFormat.ValueType
     """Format."""
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
-        """How long it sounds, exact to a frame."""
+        """Duration, exact to a frame."""
 
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
-        """Facts of the provider."""
+        """Details from the provider."""
 
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Segment]:
-        """Pieces, with word timings where there are any. FULL view only."""
+        """Segments, with word timings if there are any. FULL view only."""
 
     def __init__(
         self,
@@ -1074,7 +1074,7 @@ Global___StoryAudio: _TypeAlias = StoryAudio  # noqa: Y015
 
 @_typing.final
 class StoryProgress(_message.Message):
-    """How far a story is."""
+    """Progress of a story."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1087,16 +1087,16 @@ class StoryProgress(_message.Message):
     words_written: _builtins.int
     """Words written."""
     words_expected: _builtins.int
-    """Words asked for."""
+    """Words expected for the requested length."""
     characters_narrated: _builtins.int
-    """Code points of `content` whose narration is whole."""
+    """Code points of `content` that are narrated."""
     characters_written: _builtins.int
-    """Code points of `content`."""
+    """Code points of `content` that are written."""
     audio_bytes: _builtins.int
-    """Bytes of audio made."""
+    """Bytes of audio."""
     @_builtins.property
     def audio_duration(self) -> _duration_pb2.Duration:
-        """Seconds of sound made."""
+        """Duration of the audio."""
 
     def __init__(
         self,
@@ -1118,7 +1118,7 @@ Global___StoryProgress: _TypeAlias = StoryProgress  # noqa: Y015
 
 @_typing.final
 class Story(_message.Message):
-    """A story as it is kept."""
+    """A story as stored."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1157,60 +1157,60 @@ class Story(_message.Message):
     id: _builtins.str
     """UUIDv7."""
     state: Global___StoryState.ValueType
-    """Where it stands."""
+    """State."""
     revision: _builtins.int
-    """Grows by one with each change by somebody other than the run that makes it."""
+    """Version of the record, increased by one with each change that is not made by the story's run."""
     kind: Global___StoryKind.ValueType
-    """Who it is about."""
+    """Whom the story is about."""
     child_id: _builtins.str
-    """Kept child it was asked for; empty for one given inline."""
+    """Stored child for whom it was requested; empty for one given inline."""
     hero_id: _builtins.str
-    """Kept hero it is about; empty for one given inline."""
+    """Stored hero; empty for one given inline."""
     title: _builtins.str
-    """Title, not part of `content`."""
+    """Title; not part of `content`."""
     content: _builtins.str
     """The text."""
     summary: _builtins.str
-    """What happens in it, in a few sentences, for sequels."""
+    """Summary in a few sentences."""
     moral: _builtins.str
-    """What it shows."""
+    """Moral."""
     theme: _builtins.str
-    """Where or among what it plays."""
+    """Setting or topic."""
     wish: _builtins.str
-    """What was asked for."""
+    """Wish."""
     language_code: _builtins.str
     """Language, BCP-47."""
     length_minutes: _builtins.int
-    """Length that was asked for, in minutes."""
+    """Requested length in minutes."""
     rating: _builtins.int
-    """How it was liked, 1 to 10."""
+    """Rating, 1 to 10."""
     parent_story_id: _builtins.str
-    """Story that this one goes on from."""
+    """Id of the story that this one continues; empty: none."""
     model_used: _builtins.str
-    """Model that wrote it; the last one where several did."""
+    """Model that wrote the text; the last one if there were several."""
     narrate: _builtins.bool
-    """Whether it was asked to be told aloud."""
+    """Whether narration was requested."""
     content_complete: _builtins.bool
-    """True when the text is whole."""
+    """True when the text is complete."""
     @_builtins.property
     def child(self) -> Global___Child:
-        """The child as it was when the story was asked for."""
+        """The child as it was when the story was requested."""
 
     @_builtins.property
     def hero(self) -> Global___Hero:
-        """The hero as it was when the story was asked for."""
+        """The hero as it was when the story was requested."""
 
     @_builtins.property
     def usage(self) -> Global___Usage:
-        """What the text cost."""
+        """Tokens and cost of the text."""
 
     @_builtins.property
     def full_response(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]:
-        """Assembled chat completions, one for each leg. FULL view only."""
+        """Assembled chat completions, one for each call to a model. FULL view only."""
 
     @_builtins.property
     def generation_info(self) -> _struct_pb2.Struct:
-        """What the model's provider tells of the generation. FULL view only."""
+        """What the model's provider reports about the generation. FULL view only."""
 
     @_builtins.property
     def audio(self) -> Global___StoryAudio:
@@ -1218,7 +1218,7 @@ class Story(_message.Message):
 
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___Problem]:
-        """What went wrong, oldest first."""
+        """Current problems, oldest first."""
 
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
@@ -1226,23 +1226,23 @@ class Story(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was accepted."""
+        """Time of acceptance."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When it last changed."""
+        """Time of the last change."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was done, failed or was cancelled."""
+        """Time at which it became ready, failed or was cancelled."""
 
     @_builtins.property
     def voice(self) -> Global___VoiceSelection:
-        """Voice that was asked for."""
+        """Requested voice."""
 
     @_builtins.property
     def embedded_parts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Parts of the cluster that had no real provider when it was made: "writer", "voice", "store"."""
+        """Embedded parts that took part: "writer", "voice", "store"."""
 
     def __init__(
         self,
@@ -1313,36 +1313,36 @@ class StorySummary(_message.Message):
     id: _builtins.str
     """UUIDv7."""
     state: Global___StoryState.ValueType
-    """Where it stands."""
+    """State."""
     title: _builtins.str
     """Title."""
     kind: Global___StoryKind.ValueType
-    """Who it is about."""
+    """Whom the story is about."""
     child_id: _builtins.str
-    """Kept child it was asked for."""
+    """Stored child for whom it was requested."""
     hero_id: _builtins.str
-    """Kept hero it is about."""
+    """Stored hero."""
     child_name: _builtins.str
     """Name of the child."""
     language_code: _builtins.str
     """Language, BCP-47."""
     length_minutes: _builtins.int
-    """Length that was asked for, in minutes."""
+    """Requested length in minutes."""
     rating: _builtins.int
-    """How it was liked, 1 to 10."""
+    """Rating, 1 to 10."""
     revision: _builtins.int
-    """Grows by one with each change by somebody other than the run that makes it."""
+    """Version of the record, increased by one with each change that is not made by the story's run."""
     @_builtins.property
     def audio_duration(self) -> _duration_pb2.Duration:
-        """How long its audio sounds; unset where there is none."""
+        """Duration of the audio; unset where there is none."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was accepted."""
+        """Time of acceptance."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When it last changed."""
+        """Time of the last change."""
 
     def __init__(
         self,
@@ -1374,7 +1374,7 @@ Global___StorySummary: _TypeAlias = StorySummary  # noqa: Y015
 
 @_typing.final
 class StoryFilter(_message.Message):
-    """Which stories a list is about. Set fields must all hold."""
+    """Filter of a list of stories. A story must match every field that is set."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1390,32 +1390,32 @@ class StoryFilter(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     HERO_ID_FIELD_NUMBER: _builtins.int
     child_id: _builtins.str
-    """Kept child."""
+    """Stored child."""
     child_name: _builtins.str
     """Name of the child, as given."""
     language_code: _builtins.str
     """Language, BCP-47."""
     kind: Global___StoryKind.ValueType
-    """Who it is about."""
+    """Whom the story is about."""
     min_rating: _builtins.int
-    """Rating of at least this, 1 to 10."""
+    """Minimum rating, 1 to 10."""
     max_rating: _builtins.int
-    """Rating of at most this, 1 to 10."""
+    """Maximum rating, 1 to 10."""
     query: _builtins.str
     """Words to find in title and content."""
     hero_id: _builtins.str
-    """Kept hero."""
+    """Stored hero."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___StoryState.ValueType]:
-        """Any of these states."""
+        """One of these states; empty: any."""
 
     @_builtins.property
     def created_after(self) -> _timestamp_pb2.Timestamp:
-        """Accepted at or after."""
+        """Accepted at or after this time."""
 
     @_builtins.property
     def created_before(self) -> _timestamp_pb2.Timestamp:
-        """Accepted before."""
+        """Accepted before this time."""
 
     def __init__(
         self,

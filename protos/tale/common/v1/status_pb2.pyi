@@ -28,25 +28,25 @@ class _ServiceHealth:
 class _ServiceHealthEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ServiceHealth.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SERVICE_HEALTH_UNSPECIFIED: _ServiceHealth.ValueType  # 0
-    """Not said."""
+    """Not set."""
     SERVICE_HEALTH_SERVING: _ServiceHealth.ValueType  # 1
-    """Takes calls."""
+    """Accepts calls."""
     SERVICE_HEALTH_NOT_SERVING: _ServiceHealth.ValueType  # 2
-    """Is up, but takes no new calls (starting or draining)."""
+    """Accepts no new calls (starting or draining)."""
     SERVICE_HEALTH_UNREACHABLE: _ServiceHealth.ValueType  # 3
-    """Did not answer whoever asked."""
+    """Did not respond."""
 
 class ServiceHealth(_ServiceHealth, metaclass=_ServiceHealthEnumTypeWrapper):
-    """How a server is doing."""
+    """Health of a server."""
 
 SERVICE_HEALTH_UNSPECIFIED: ServiceHealth.ValueType  # 0
-"""Not said."""
+"""Not set."""
 SERVICE_HEALTH_SERVING: ServiceHealth.ValueType  # 1
-"""Takes calls."""
+"""Accepts calls."""
 SERVICE_HEALTH_NOT_SERVING: ServiceHealth.ValueType  # 2
-"""Is up, but takes no new calls (starting or draining)."""
+"""Accepts no new calls (starting or draining)."""
 SERVICE_HEALTH_UNREACHABLE: ServiceHealth.ValueType  # 3
-"""Did not answer whoever asked."""
+"""Did not respond."""
 Global___ServiceHealth: _TypeAlias = ServiceHealth  # noqa: Y015
 
 class _CircuitState:
@@ -56,30 +56,30 @@ class _CircuitState:
 class _CircuitStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CircuitState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CIRCUIT_STATE_UNSPECIFIED: _CircuitState.ValueType  # 0
-    """Not said."""
+    """Not set."""
     CIRCUIT_STATE_CLOSED: _CircuitState.ValueType  # 1
-    """Calls go through."""
+    """Calls pass."""
     CIRCUIT_STATE_OPEN: _CircuitState.ValueType  # 2
     """Calls are refused."""
     CIRCUIT_STATE_HALF_OPEN: _CircuitState.ValueType  # 3
-    """One probe decides."""
+    """One probe decides whether it closes."""
 
 class CircuitState(_CircuitState, metaclass=_CircuitStateEnumTypeWrapper):
     """State of a circuit breaker."""
 
 CIRCUIT_STATE_UNSPECIFIED: CircuitState.ValueType  # 0
-"""Not said."""
+"""Not set."""
 CIRCUIT_STATE_CLOSED: CircuitState.ValueType  # 1
-"""Calls go through."""
+"""Calls pass."""
 CIRCUIT_STATE_OPEN: CircuitState.ValueType  # 2
 """Calls are refused."""
 CIRCUIT_STATE_HALF_OPEN: CircuitState.ValueType  # 3
-"""One probe decides."""
+"""One probe decides whether it closes."""
 Global___CircuitState: _TypeAlias = CircuitState  # noqa: Y015
 
 @_typing.final
 class GetStatusRequest(_message.Message):
-    """Asks a server to describe itself. Has no fields."""
+    """Requests the state of a server. Has no fields."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -96,14 +96,14 @@ Global___GetStatusRequest: _TypeAlias = GetStatusRequest  # noqa: Y015
 
 @_typing.final
 class GetStatusResponse(_message.Message):
-    """The answer to GetStatus."""
+    """The state of a server."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STATUS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def status(self) -> Global___ServiceStatus:
-        """What the server says of itself."""
+        """State."""
 
     def __init__(
         self,
@@ -120,13 +120,13 @@ Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
 
 @_typing.final
 class ResetCircuitRequest(_message.Message):
-    """Names the circuit breaker to close."""
+    """Identifies the circuit breaker to close."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name of the circuit as GetStatus gives it."""
+    """Name of the circuit breaker as in GetStatus."""
     def __init__(
         self,
         *,
@@ -142,14 +142,14 @@ Global___ResetCircuitRequest: _TypeAlias = ResetCircuitRequest  # noqa: Y015
 
 @_typing.final
 class ResetCircuitResponse(_message.Message):
-    """The answer to ResetCircuit."""
+    """The circuit breaker after the reset."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CIRCUIT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def circuit(self) -> Global___CircuitStatus:
-        """The circuit after the reset."""
+        """The circuit breaker after the reset."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ Global___ResetCircuitResponse: _TypeAlias = ResetCircuitResponse  # noqa: Y015
 
 @_typing.final
 class ServiceStatus(_message.Message):
-    """One server as seen at one moment."""
+    """State of a server at one moment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -182,24 +182,24 @@ class ServiceStatus(_message.Message):
     service: _builtins.str
     """Name of the service: "gateway", "story", "voice" or "storage"."""
     version: _builtins.str
-    """Version of the package that it runs."""
+    """Version of the program."""
     health: Global___ServiceHealth.ValueType
-    """How it is doing."""
+    """Health."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When the process began to serve."""
+        """Time at which the server started."""
 
     @_builtins.property
     def uptime(self) -> _duration_pb2.Duration:
-        """How long it has served."""
+        """Time since then."""
 
     @_builtins.property
     def embedded_parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___EmbeddedPart]:
-        """Parts that work without any key or account, and what would replace them."""
+        """Embedded parts in use, and how to replace them."""
 
     @_builtins.property
     def providers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProviderStatus]:
-        """Providers that the service can call, in the order in which it would."""
+        """Providers of the service, in the order in which they are called."""
 
     @_builtins.property
     def circuits(self) -> _containers.RepeatedCompositeFieldContainer[Global___CircuitStatus]:
@@ -207,7 +207,7 @@ class ServiceStatus(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Things an operator should know, one sentence each."""
+        """Warnings for operators, one sentence each."""
 
     def __init__(
         self,
@@ -232,7 +232,7 @@ Global___ServiceStatus: _TypeAlias = ServiceStatus  # noqa: Y015
 
 @_typing.final
 class EmbeddedPart(_message.Message):
-    """A part that is embedded, and how to replace it by the real one."""
+    """An embedded part, and how to replace it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -240,12 +240,12 @@ class EmbeddedPart(_message.Message):
     IMPLEMENTATION_FIELD_NUMBER: _builtins.int
     ENVIRONMENT_VARIABLES_FIELD_NUMBER: _builtins.int
     part: _builtins.str
-    """What it does: "writer", "voice" or "store"."""
+    """Name of the part: "writer", "voice" or "store"."""
     implementation: _builtins.str
-    """Name of the embedded implementation."""
+    """Name of the implementation."""
     @_builtins.property
     def environment_variables(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Environment variables that bring the real one."""
+        """Environment variables that replace it."""
 
     def __init__(
         self,
@@ -264,7 +264,7 @@ Global___EmbeddedPart: _TypeAlias = EmbeddedPart  # noqa: Y015
 
 @_typing.final
 class ProviderStatus(_message.Message):
-    """A provider that a service can call."""
+    """A provider of a service."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -276,13 +276,13 @@ class ProviderStatus(_message.Message):
     name: _builtins.str
     """Registered name."""
     configured: _builtins.bool
-    """True when everything it needs is set."""
+    """True when all its settings are present."""
     available: _builtins.bool
-    """True when a call would be tried now."""
+    """True when a call would be attempted now."""
     unavailable_reason: _builtins.str
     """Why it is not available; empty when it is."""
     is_default: _builtins.bool
-    """True for the one that is tried first."""
+    """True for the one that is called first."""
     def __init__(
         self,
         *,
@@ -302,7 +302,7 @@ Global___ProviderStatus: _TypeAlias = ProviderStatus  # noqa: Y015
 
 @_typing.final
 class CircuitStatus(_message.Message):
-    """A circuit breaker at one moment. Counts run from the start of the process."""
+    """A circuit breaker at one moment. Counters start with the process."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -321,26 +321,26 @@ class CircuitStatus(_message.Message):
     state: Global___CircuitState.ValueType
     """State."""
     total_calls: _builtins.int
-    """Calls that were tried."""
+    """Calls that passed."""
     successful_calls: _builtins.int
     """Calls that succeeded."""
     failed_calls: _builtins.int
-    """Calls that failed in a way that counts."""
+    """Calls that failed and count as failures of the provider."""
     fallback_calls: _builtins.int
     """Calls answered by a fallback."""
     state_changes: _builtins.int
-    """Changes of state."""
+    """Number of state changes."""
     @_builtins.property
     def last_failure_time(self) -> _timestamp_pb2.Timestamp:
-        """Last failure that counted; unset when there was none."""
+        """Time of the last failure that counts; unset: none."""
 
     @_builtins.property
     def last_success_time(self) -> _timestamp_pb2.Timestamp:
-        """Last success; unset when there was none."""
+        """Time of the last success; unset: none."""
 
     @_builtins.property
     def retry_time(self) -> _timestamp_pb2.Timestamp:
-        """When an open circuit will let a probe through; unset otherwise."""
+        """Time at which an open circuit breaker lets a probe pass; unset in other states."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class StatusServiceStub(object):
-    """What every server of the cluster says of itself, and the one thing an operator may change at run time.
+    """State of one server, and the reset of its circuit breakers. Offered by every server of the cluster.
     """
 
     def __init__(self, channel):
@@ -48,18 +48,19 @@ class StatusServiceStub(object):
 
 
 class StatusServiceServicer(object):
-    """What every server of the cluster says of itself, and the one thing an operator may change at run time.
+    """State of one server, and the reset of its circuit breakers. Offered by every server of the cluster.
     """
 
     def GetStatus(self, request, context):
-        """Describes this server: version, uptime, embedded parts, providers, circuits.
+        """Returns the server's version, uptime, embedded parts, providers and circuit breakers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResetCircuit(self, request, context):
-        """Closes a circuit breaker by hand. For operators.
+        """Closes a circuit breaker. For operators.
+        Errors: CIRCUIT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,7 +88,7 @@ def add_StatusServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class StatusService(object):
-    """What every server of the cluster says of itself, and the one thing an operator may change at run time.
+    """State of one server, and the reset of its circuit breakers. Offered by every server of the cluster.
     """
 
     @staticmethod

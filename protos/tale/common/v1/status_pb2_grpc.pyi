@@ -27,29 +27,33 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class StatusServiceStub:
-    """What every server of the cluster says of itself, and the one thing an operator may change at run time."""
+    """State of one server, and the reset of its circuit breakers. Offered by every server of the cluster."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> StatusServiceAsyncStub: ...
     GetStatus: _grpc.UnaryUnaryMultiCallable[_status_pb2.GetStatusRequest, _status_pb2.GetStatusResponse]
-    """Describes this server: version, uptime, embedded parts, providers, circuits."""
+    """Returns the server's version, uptime, embedded parts, providers and circuit breakers."""
     ResetCircuit: _grpc.UnaryUnaryMultiCallable[_status_pb2.ResetCircuitRequest, _status_pb2.ResetCircuitResponse]
-    """Closes a circuit breaker by hand. For operators."""
+    """Closes a circuit breaker. For operators.
+    Errors: CIRCUIT_NOT_FOUND.
+    """
 
 @_typing.type_check_only
 class StatusServiceAsyncStub(StatusServiceStub):
-    """What every server of the cluster says of itself, and the one thing an operator may change at run time."""
+    """State of one server, and the reset of its circuit breakers. Offered by every server of the cluster."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_status_pb2.GetStatusRequest, _status_pb2.GetStatusResponse]  # type: ignore[assignment]
-    """Describes this server: version, uptime, embedded parts, providers, circuits."""
+    """Returns the server's version, uptime, embedded parts, providers and circuit breakers."""
     ResetCircuit: _aio.UnaryUnaryMultiCallable[_status_pb2.ResetCircuitRequest, _status_pb2.ResetCircuitResponse]  # type: ignore[assignment]
-    """Closes a circuit breaker by hand. For operators."""
+    """Closes a circuit breaker. For operators.
+    Errors: CIRCUIT_NOT_FOUND.
+    """
 
 class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What every server of the cluster says of itself, and the one thing an operator may change at run time."""
+    """State of one server, and the reset of its circuit breakers. Offered by every server of the cluster."""
 
     @_abc_1.abstractmethod
     def GetStatus(
@@ -57,7 +61,7 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _status_pb2.GetStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_status_pb2.GetStatusResponse, _abc.Awaitable[_status_pb2.GetStatusResponse]]:
-        """Describes this server: version, uptime, embedded parts, providers, circuits."""
+        """Returns the server's version, uptime, embedded parts, providers and circuit breakers."""
 
     @_abc_1.abstractmethod
     def ResetCircuit(
@@ -65,6 +69,8 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _status_pb2.ResetCircuitRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_status_pb2.ResetCircuitResponse, _abc.Awaitable[_status_pb2.ResetCircuitResponse]]:
-        """Closes a circuit breaker by hand. For operators."""
+        """Closes a circuit breaker. For operators.
+        Errors: CIRCUIT_NOT_FOUND.
+        """
 
 def add_StatusServiceServicer_to_server(servicer: StatusServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

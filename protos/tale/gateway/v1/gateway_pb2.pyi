@@ -24,19 +24,19 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class CreateStoryRequest(_message.Message):
-    """Asks for a story."""
+    """Requests a story."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     SPEC_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the call repeatable: the same id with the same spec is the same story. At most 128 characters of
-    letters, digits, ".", "_", ":" and "-". Empty: nothing is deduplicated.
+    """Idempotency key: the same id with the same spec returns the same story. At most 128 characters of letters, digits,
+    ".", "_", ":" and "-". Empty: each call creates a story.
     """
     @_builtins.property
     def spec(self) -> _common_pb2.StorySpec:
-        """What it should be."""
+        """What the story should be."""
 
     def __init__(
         self,
@@ -54,14 +54,14 @@ Global___CreateStoryRequest: _TypeAlias = CreateStoryRequest  # noqa: Y015
 
 @_typing.final
 class CreateStoryResponse(_message.Message):
-    """The story is accepted."""
+    """The accepted story."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STORY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def story(self) -> _common_pb2.Story:
-        """As kept."""
+        """The story as stored."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ Global___CreateStoryResponse: _TypeAlias = CreateStoryResponse  # noqa: Y015
 
 @_typing.final
 class TellStoryRequest(_message.Message):
-    """Asks for a story and follows it."""
+    """Requests a story and follows it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -89,18 +89,18 @@ class TellStoryRequest(_message.Message):
     AUDIO_ID_FIELD_NUMBER: _builtins.int
     AUDIO_OFFSET_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the call repeatable: the same id with the same spec is the same story, whatever the offsets."""
+    """Idempotency key: the same id with the same spec returns the same story, whatever the offsets."""
     include_audio: _builtins.bool
-    """Whether audio is wanted in the answer."""
+    """Whether the response contains audio."""
     text_offset: _builtins.int
-    """Code points of content that the caller has."""
+    """Code points of `content` that the caller has."""
     audio_id: _builtins.str
-    """Audio that `audio_offset` speaks of."""
+    """Narration that `audio_offset` refers to."""
     audio_offset: _builtins.int
-    """Bytes of that audio that the caller has."""
+    """Bytes of that narration that the caller has."""
     @_builtins.property
     def spec(self) -> _common_pb2.StorySpec:
-        """What it should be."""
+        """What the story should be."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ Global___TellStoryRequest: _TypeAlias = TellStoryRequest  # noqa: Y015
 
 @_typing.final
 class TellStoryResponse(_message.Message):
-    """Something that happened."""
+    """An event."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -146,7 +146,7 @@ Global___TellStoryResponse: _TypeAlias = TellStoryResponse  # noqa: Y015
 
 @_typing.final
 class WatchStoryRequest(_message.Message):
-    """Follows a story."""
+    """Requests the events of a story."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -158,13 +158,13 @@ class WatchStoryRequest(_message.Message):
     story_id: _builtins.str
     """UUIDv7."""
     include_audio: _builtins.bool
-    """Whether audio is wanted in the answer."""
+    """Whether the response contains audio."""
     text_offset: _builtins.int
-    """Code points of content that the caller has."""
+    """Code points of `content` that the caller has."""
     audio_id: _builtins.str
-    """Audio that `audio_offset` speaks of. Where the story's audio is another one by now, it comes from byte 0."""
+    """Narration that `audio_offset` refers to. If the story has another one by now, its audio starts at byte 0."""
     audio_offset: _builtins.int
-    """Bytes of that audio that the caller has."""
+    """Bytes of that narration that the caller has."""
     def __init__(
         self,
         *,
@@ -184,7 +184,7 @@ Global___WatchStoryRequest: _TypeAlias = WatchStoryRequest  # noqa: Y015
 
 @_typing.final
 class WatchStoryResponse(_message.Message):
-    """Something that happened."""
+    """An event."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -208,7 +208,7 @@ Global___WatchStoryResponse: _TypeAlias = WatchStoryResponse  # noqa: Y015
 
 @_typing.final
 class StoryEvent(_message.Message):
-    """Something that happened to a story."""
+    """An event of a story."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -225,7 +225,7 @@ class StoryEvent(_message.Message):
     """UUIDv7 of the story."""
     @_builtins.property
     def state(self) -> Global___StateEvent:
-        """Where it stands. Also the heartbeat, every 5 seconds."""
+        """The state. Also sent as a heartbeat every 5 seconds."""
 
     @_builtins.property
     def title(self) -> Global___TitleEvent:
@@ -237,23 +237,23 @@ class StoryEvent(_message.Message):
 
     @_builtins.property
     def audio_header(self) -> _common_pb2.NarrationHeader:
-        """What the audio is made with; another `audio_id` than before begins again at byte 0."""
+        """Header of the narration. Audio of a new `audio_id` starts at byte 0."""
 
     @_builtins.property
     def audio(self) -> Global___AudioEvent:
-        """Bytes of audio. Only with `include_audio`."""
+        """A chunk of audio. Only with `include_audio`."""
 
     @_builtins.property
     def segment(self) -> Global___SegmentEvent:
-        """A piece of the text and where it is in the audio."""
+        """A part of the text and its place in the audio."""
 
     @_builtins.property
     def warning(self) -> _common_pb2.Problem:
-        """Something that the caller should know but that stopped nothing."""
+        """A problem that did not stop the work."""
 
     @_builtins.property
     def done(self) -> Global___DoneEvent:
-        """The story has ended, well or not (see its state and problems). Comes last."""
+        """The story has reached a final state (see `state` and `problems`). The last event."""
 
     def __init__(
         self,
@@ -280,7 +280,7 @@ Global___StoryEvent: _TypeAlias = StoryEvent  # noqa: Y015
 
 @_typing.final
 class StateEvent(_message.Message):
-    """Where a story stands."""
+    """The state of a story."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -290,7 +290,7 @@ class StateEvent(_message.Message):
     """The state."""
     @_builtins.property
     def progress(self) -> _common_pb2.StoryProgress:
-        """How far it is."""
+        """Progress."""
 
     def __init__(
         self,
@@ -337,7 +337,7 @@ class TextEvent(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     DELTA_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
-    """Code points of content before it."""
+    """Code points of `content` before this text."""
     delta: _builtins.str
     """The text."""
     def __init__(
@@ -364,9 +364,9 @@ class AudioEvent(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     CHUNK_FIELD_NUMBER: _builtins.int
     audio_id: _builtins.str
-    """Audio that they belong to."""
+    """Narration that the bytes belong to."""
     offset: _builtins.int
-    """Bytes before them."""
+    """Bytes before this chunk."""
     chunk: _builtins.bytes
     """The bytes, at most 64 KiB."""
     def __init__(
@@ -386,17 +386,17 @@ Global___AudioEvent: _TypeAlias = AudioEvent  # noqa: Y015
 
 @_typing.final
 class SegmentEvent(_message.Message):
-    """A piece of the text and where it is in the audio."""
+    """A part of the text and its place in the audio."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AUDIO_ID_FIELD_NUMBER: _builtins.int
     SEGMENT_FIELD_NUMBER: _builtins.int
     audio_id: _builtins.str
-    """Audio that it belongs to."""
+    """Narration that the segment belongs to."""
     @_builtins.property
     def segment(self) -> _common_pb2.Segment:
-        """The piece: text span, audio span, word timings."""
+        """The segment: text span, audio span, word timings."""
 
     def __init__(
         self,
@@ -414,14 +414,14 @@ Global___SegmentEvent: _TypeAlias = SegmentEvent  # noqa: Y015
 
 @_typing.final
 class DoneEvent(_message.Message):
-    """The story has ended."""
+    """The end of a story."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STORY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def story(self) -> _common_pb2.Story:
-        """The whole story, in BASIC view."""
+        """The complete story, BASIC view."""
 
     def __init__(
         self,
@@ -438,7 +438,7 @@ Global___DoneEvent: _TypeAlias = DoneEvent  # noqa: Y015
 
 @_typing.final
 class GetStoryRequest(_message.Message):
-    """Names a story."""
+    """Identifies a story."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -447,7 +447,7 @@ class GetStoryRequest(_message.Message):
     story_id: _builtins.str
     """UUIDv7."""
     view: _common_pb2.StoryView.ValueType
-    """How much of it."""
+    """Which fields are returned."""
     def __init__(
         self,
         *,
@@ -464,14 +464,14 @@ Global___GetStoryRequest: _TypeAlias = GetStoryRequest  # noqa: Y015
 
 @_typing.final
 class GetStoryResponse(_message.Message):
-    """The story that was asked for."""
+    """The requested story."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STORY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def story(self) -> _common_pb2.Story:
-        """As kept."""
+        """The story as stored."""
 
     def __init__(
         self,
@@ -488,7 +488,7 @@ Global___GetStoryResponse: _TypeAlias = GetStoryResponse  # noqa: Y015
 
 @_typing.final
 class ListStoriesRequest(_message.Message):
-    """Asks for a page of stories."""
+    """Requests a page of stories."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -496,12 +496,12 @@ class ListStoriesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most this many, 0 to 100; 0: 20."""
+    """Maximum number of entries, 0 to 100; 0: 20."""
     page_token: _builtins.str
-    """`next_page_token` of the page before."""
+    """`next_page_token` of the previous page; empty: the first page."""
     @_builtins.property
     def filter(self) -> _common_pb2.StoryFilter:
-        """Which ones; unset: all."""
+        """Which stories; unset: all."""
 
     def __init__(
         self,
@@ -527,7 +527,7 @@ class ListStoriesResponse(_message.Message):
     STORIES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Asks for the next page; empty on the last."""
+    """Token of the next page; empty on the last page."""
     @_builtins.property
     def stories(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.StorySummary]:
         """Newest first."""
@@ -548,7 +548,7 @@ Global___ListStoriesResponse: _TypeAlias = ListStoriesResponse  # noqa: Y015
 
 @_typing.final
 class CancelStoryRequest(_message.Message):
-    """Names the story to stop."""
+    """Identifies the story to cancel."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -570,14 +570,14 @@ Global___CancelStoryRequest: _TypeAlias = CancelStoryRequest  # noqa: Y015
 
 @_typing.final
 class CancelStoryResponse(_message.Message):
-    """The story is stopped."""
+    """The cancelled story."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STORY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def story(self) -> _common_pb2.Story:
-        """As kept."""
+        """The story as stored."""
 
     def __init__(
         self,
@@ -594,14 +594,14 @@ Global___CancelStoryResponse: _TypeAlias = CancelStoryResponse  # noqa: Y015
 
 @_typing.final
 class RetryStoryRequest(_message.Message):
-    """Names the story to go on with."""
+    """Identifies the story to continue."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     STORY_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the call repeatable; empty: it is not."""
+    """Idempotency key: repeating the call with the same id has no further effect. Empty: each call counts."""
     story_id: _builtins.str
     """UUIDv7."""
     def __init__(
@@ -620,14 +620,14 @@ Global___RetryStoryRequest: _TypeAlias = RetryStoryRequest  # noqa: Y015
 
 @_typing.final
 class RetryStoryResponse(_message.Message):
-    """The story goes on."""
+    """The story after the call."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STORY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def story(self) -> _common_pb2.Story:
-        """As kept."""
+        """The story as stored."""
 
     def __init__(
         self,
@@ -644,7 +644,7 @@ Global___RetryStoryResponse: _TypeAlias = RetryStoryResponse  # noqa: Y015
 
 @_typing.final
 class NarrateStoryRequest(_message.Message):
-    """Names the story to tell again."""
+    """Identifies the story to narrate again."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -652,12 +652,12 @@ class NarrateStoryRequest(_message.Message):
     STORY_ID_FIELD_NUMBER: _builtins.int
     VOICE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the call repeatable; empty: it is not."""
+    """Idempotency key: repeating the call with the same id has no further effect. Empty: each call counts."""
     story_id: _builtins.str
     """UUIDv7."""
     @_builtins.property
     def voice(self) -> _common_pb2.VoiceSelection:
-        """Who tells it, and how; unset: as asked for with the story."""
+        """Provider, voice and format; unset: as requested with the story."""
 
     def __init__(
         self,
@@ -676,14 +676,14 @@ Global___NarrateStoryRequest: _TypeAlias = NarrateStoryRequest  # noqa: Y015
 
 @_typing.final
 class NarrateStoryResponse(_message.Message):
-    """The story is being told again; WatchStory follows it."""
+    """The story while it is narrated again; WatchStory follows it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STORY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def story(self) -> _common_pb2.Story:
-        """As kept."""
+        """The story as stored."""
 
     def __init__(
         self,
@@ -700,7 +700,9 @@ Global___NarrateStoryResponse: _TypeAlias = NarrateStoryResponse  # noqa: Y015
 
 @_typing.final
 class RateStoryRequest(_message.Message):
-    """Says how a story was liked."""
+    """Rates a story.
+    Errors: STORY_NOT_FOUND, REVISION_MISMATCH.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -710,9 +712,9 @@ class RateStoryRequest(_message.Message):
     story_id: _builtins.str
     """UUIDv7."""
     rating: _builtins.int
-    """1 to 10."""
+    """Rating, 1 to 10."""
     expected_revision: _builtins.int
-    """The rating is kept only while the story has this revision; unset: whatever it has."""
+    """The rating is stored only if the story has this revision; unset: any revision."""
     def __init__(
         self,
         *,
@@ -737,14 +739,14 @@ Global___RateStoryRequest: _TypeAlias = RateStoryRequest  # noqa: Y015
 
 @_typing.final
 class RateStoryResponse(_message.Message):
-    """The rating is kept."""
+    """The rated story."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STORY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def story(self) -> _common_pb2.Story:
-        """As kept."""
+        """The story as stored."""
 
     def __init__(
         self,
@@ -761,7 +763,7 @@ Global___RateStoryResponse: _TypeAlias = RateStoryResponse  # noqa: Y015
 
 @_typing.final
 class DeleteStoryRequest(_message.Message):
-    """Names the story to remove."""
+    """Identifies the story to delete."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -783,7 +785,7 @@ Global___DeleteStoryRequest: _TypeAlias = DeleteStoryRequest  # noqa: Y015
 
 @_typing.final
 class DeleteStoryResponse(_message.Message):
-    """The story is removed. Has no fields."""
+    """The story is deleted. Has no fields."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -800,7 +802,7 @@ Global___DeleteStoryResponse: _TypeAlias = DeleteStoryResponse  # noqa: Y015
 
 @_typing.final
 class ReadStoryAudioRequest(_message.Message):
-    """Asks for audio."""
+    """Requests audio."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -810,9 +812,9 @@ class ReadStoryAudioRequest(_message.Message):
     story_id: _builtins.str
     """UUIDv7."""
     audio_id: _builtins.str
-    """Audio that `offset` speaks of, finished or in the making; empty: the finished one, or else that in the making."""
+    """Narration to read, finished or in progress; empty: the finished one, else the one in progress."""
     offset: _builtins.int
-    """First byte."""
+    """Offset of the first byte."""
     def __init__(
         self,
         *,
@@ -830,7 +832,7 @@ Global___ReadStoryAudioRequest: _TypeAlias = ReadStoryAudioRequest  # noqa: Y015
 
 @_typing.final
 class ReadStoryAudioResponse(_message.Message):
-    """A piece of stored audio."""
+    """A part of the audio."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -838,13 +840,13 @@ class ReadStoryAudioResponse(_message.Message):
     CHUNK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def header(self) -> _common_pb2.StoryAudio:
-        """What is coming: size, SHA-256, media type; without segments. First. Of audio in the making: the bytes so far, and no
-        SHA-256.
+        """Size, SHA-256 and media type, without segments. The first message. For audio in progress: the bytes so far, and
+        no SHA-256.
         """
 
     @_builtins.property
     def chunk(self) -> Global___AudioEvent:
-        """Bytes."""
+        """The bytes."""
 
     def __init__(
         self,
@@ -864,7 +866,7 @@ Global___ReadStoryAudioResponse: _TypeAlias = ReadStoryAudioResponse  # noqa: Y0
 
 @_typing.final
 class GetAudioUrlRequest(_message.Message):
-    """Asks for an address."""
+    """Requests a signed URL."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -874,7 +876,7 @@ class GetAudioUrlRequest(_message.Message):
     """UUIDv7."""
     @_builtins.property
     def expiry(self) -> _duration_pb2.Duration:
-        """How long it should hold, 1 second to 7 days; unset: 1 hour."""
+        """Validity, 1 second to 7 days; unset: 1 hour."""
 
     def __init__(
         self,
@@ -892,17 +894,17 @@ Global___GetAudioUrlRequest: _TypeAlias = GetAudioUrlRequest  # noqa: Y015
 
 @_typing.final
 class GetAudioUrlResponse(_message.Message):
-    """An address."""
+    """A signed URL."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     URL_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     url: _builtins.str
-    """Where the audio can be fetched."""
+    """The URL."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When that ends."""
+        """When the URL expires."""
 
     def __init__(
         self,
@@ -920,7 +922,7 @@ Global___GetAudioUrlResponse: _TypeAlias = GetAudioUrlResponse  # noqa: Y015
 
 @_typing.final
 class EraseChildRequest(_message.Message):
-    """Names the child to erase."""
+    """Identifies the child to erase."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -942,7 +944,7 @@ Global___EraseChildRequest: _TypeAlias = EraseChildRequest  # noqa: Y015
 
 @_typing.final
 class EraseChildResponse(_message.Message):
-    """What was erased. A call that finishes an earlier one counts what that one could not finish."""
+    """What was erased. A call that completes an earlier one counts what that one left over."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -950,11 +952,11 @@ class EraseChildResponse(_message.Message):
     AUDIO_COUNT_FIELD_NUMBER: _builtins.int
     SEGMENT_COUNT_FIELD_NUMBER: _builtins.int
     story_count: _builtins.int
-    """Stories."""
+    """Number of stories."""
     audio_count: _builtins.int
-    """Audio files."""
+    """Number of audio files."""
     segment_count: _builtins.int
-    """Segments that no other story uses."""
+    """Number of segments that no other story used."""
     def __init__(
         self,
         *,
@@ -972,7 +974,7 @@ Global___EraseChildResponse: _TypeAlias = EraseChildResponse  # noqa: Y015
 
 @_typing.final
 class GetSystemStatusRequest(_message.Message):
-    """Asks how the cluster is. Has no fields."""
+    """Requests the state of the cluster. Has no fields."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -989,7 +991,7 @@ Global___GetSystemStatusRequest: _TypeAlias = GetSystemStatusRequest  # noqa: Y0
 
 @_typing.final
 class GetSystemStatusResponse(_message.Message):
-    """How the cluster is."""
+    """The state of the cluster."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -998,16 +1000,16 @@ class GetSystemStatusResponse(_message.Message):
     EMBEDDED_PARTS_FIELD_NUMBER: _builtins.int
     RUNNING_STORIES_FIELD_NUMBER: _builtins.int
     healthy: _builtins.bool
-    """True when every service takes calls."""
+    """True when every service accepts calls."""
     running_stories: _builtins.int
     """Stories that this gateway is making."""
     @_builtins.property
     def services(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.ServiceStatus]:
-        """Every service, the gateway first."""
+        """All services, the gateway first."""
 
     @_builtins.property
     def embedded_parts(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.EmbeddedPart]:
-        """Parts that are embedded, and what would replace them."""
+        """Embedded parts in use, and how to replace them."""
 
     def __init__(
         self,
@@ -1027,16 +1029,18 @@ Global___GetSystemStatusResponse: _TypeAlias = GetSystemStatusResponse  # noqa: 
 
 @_typing.final
 class ResetCircuitRequest(_message.Message):
-    """Names the circuit breaker to close."""
+    """Identifies the circuit breaker to close."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SERVICE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     service: _builtins.str
-    """Service that has it: "story", "voice" or "storage"; empty: the one service that has a circuit of that name."""
+    """Service of the circuit breaker: "story", "voice" or "storage"; empty: the one service that has a circuit breaker of
+    this name.
+    """
     name: _builtins.str
-    """Its name."""
+    """Name of the circuit breaker."""
     def __init__(
         self,
         *,
@@ -1053,14 +1057,14 @@ Global___ResetCircuitRequest: _TypeAlias = ResetCircuitRequest  # noqa: Y015
 
 @_typing.final
 class ResetCircuitResponse(_message.Message):
-    """The circuit after the reset."""
+    """The circuit breaker after the reset."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CIRCUIT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def circuit(self) -> _status_pb2.CircuitStatus:
-        """As it is now."""
+        """The circuit breaker."""
 
     def __init__(
         self,

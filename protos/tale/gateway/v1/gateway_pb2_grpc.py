@@ -26,9 +26,9 @@ if _version_not_supported:
 
 
 class GatewayServiceStub(object):
-    """The public door: asks for stories, follows them while they are written and told, and gives what is kept.
-    Also served here, forwarded as they are: tale.profile.v1.ProfileService, tale.voice.v1.VoiceService's
-    ListProviders, ListVoices and Transcribe, and tale.story.v1.StoryService's ListModels.
+    """The public API: creates stories, follows them while they are written and narrated, and returns stored ones. The
+    gateway also offers tale.profile.v1.ProfileService, ListProviders, ListVoices and Transcribe of
+    tale.voice.v1.VoiceService, and ListModels of tale.story.v1.StoryService.
     """
 
     def __init__(self, channel):
@@ -115,112 +115,128 @@ class GatewayServiceStub(object):
 
 
 class GatewayServiceServicer(object):
-    """The public door: asks for stories, follows them while they are written and told, and gives what is kept.
-    Also served here, forwarded as they are: tale.profile.v1.ProfileService, tale.voice.v1.VoiceService's
-    ListProviders, ListVoices and Transcribe, and tale.story.v1.StoryService's ListModels.
+    """The public API: creates stories, follows them while they are written and narrated, and returns stored ones. The
+    gateway also offers tale.profile.v1.ProfileService, ListProviders, ListVoices and Transcribe of
+    tale.voice.v1.VoiceService, and ListModels of tale.story.v1.StoryService.
     """
 
     def CreateStory(self, request, context):
-        """Asks for a story. Answers as soon as it is kept; it is made whether anybody watches or not.
+        """Creates a story. Returns as soon as it is stored; the story is made whether or not a caller follows it.
+        Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND,
+        WRONG_STATE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TellStory(self, request, context):
-        """Asks for a story and follows it. A stream that ends without `done` is incomplete: go on with WatchStory.
+        """Creates a story and follows it. A stream that ends without `done` is incomplete: continue with WatchStory.
+        Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND,
+        WRONG_STATE, RECONNECT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchStory(self, request, context):
-        """Follows a story, from wherever the caller left off.
+        """Follows a story from the offsets that the caller has reached.
+        Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, RECONNECT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetStory(self, request, context):
-        """Gives a kept story.
+        """Returns a story.
+        Errors: STORY_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListStories(self, request, context):
-        """Lists kept stories, newest first.
+        """Lists stories, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelStory(self, request, context):
-        """Stops a story that is being made. What there is, is kept.
+        """Cancels a story that is being made. Its text and audio so far stay stored.
+        Errors: STORY_NOT_FOUND, WRONG_STATE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RetryStory(self, request, context):
-        """Lets a FAILED story go on from what it has.
+        """Continues a FAILED story from its text so far.
+        Errors: STORY_NOT_FOUND, WRONG_STATE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def NarrateStory(self, request, context):
-        """Tells a kept story again, or in another voice. Its audio stays until the new one is kept.
+        """Narrates a story again, or in another voice. The current audio stays until the new audio is stored.
+        Errors: STORY_NOT_FOUND, WRONG_STATE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RateStory(self, request, context):
-        """Says how a story was liked.
+        """Rates a story.
+        Errors: STORY_NOT_FOUND, REVISION_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteStory(self, request, context):
-        """Removes a story with its audio; stops it first where it is being made.
+        """Deletes a story with its audio; cancels it first if it is being made.
+        Errors: STORY_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReadStoryAudio(self, request, context):
-        """Reads the audio of a story from any byte on: all of it when it is finished, what there is of one in the making.
+        """Reads the audio of a story from an offset: the whole file of a finished narration, or the audio so far of one in
+        progress.
+        Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_CORRUPT, SEGMENT_LOST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAudioUrl(self, request, context):
-        """Gives an address under which the kept audio can be fetched for a while.
+        """Returns a signed URL of the finished audio.
+        Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_URL_UNSUPPORTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EraseChild(self, request, context):
-        """Erases a child with its stories, their audio, segments and ledger. UNAVAILABLE where something could not be removed
-        yet: repeating the call finishes it.
+        """Erases a child with its stories, their audio, segments and ledger. UNAVAILABLE means that some bytes could not be
+        deleted yet: repeating the call completes it.
+        Errors: CHILD_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSystemStatus(self, request, context):
-        """Describes the cluster.
+        """Returns the state of the cluster.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResetCircuit(self, request, context):
-        """Closes a circuit breaker of any service by hand. For operators.
+        """Closes a circuit breaker of any service. For operators.
+        Errors: CIRCUIT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -313,9 +329,9 @@ def add_GatewayServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GatewayService(object):
-    """The public door: asks for stories, follows them while they are written and told, and gives what is kept.
-    Also served here, forwarded as they are: tale.profile.v1.ProfileService, tale.voice.v1.VoiceService's
-    ListProviders, ListVoices and Transcribe, and tale.story.v1.StoryService's ListModels.
+    """The public API: creates stories, follows them while they are written and narrated, and returns stored ones. The
+    gateway also offers tale.profile.v1.ProfileService, ListProviders, ListVoices and Transcribe of
+    tale.voice.v1.VoiceService, and ListModels of tale.story.v1.StoryService.
     """
 
     @staticmethod

@@ -27,9 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class GatewayServiceStub:
-    """The public door: asks for stories, follows them while they are written and told, and gives what is kept.
-    Also served here, forwarded as they are: tale.profile.v1.ProfileService, tale.voice.v1.VoiceService's
-    ListProviders, ListVoices and Transcribe, and tale.story.v1.StoryService's ListModels.
+    """The public API: creates stories, follows them while they are written and narrated, and returns stored ones. The
+    gateway also offers tale.profile.v1.ProfileService, ListProviders, ListVoices and Transcribe of
+    tale.voice.v1.VoiceService, and ListModels of tale.story.v1.StoryService.
     """
 
     @_typing.overload
@@ -37,83 +37,139 @@ class GatewayServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> GatewayServiceAsyncStub: ...
     CreateStory: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.CreateStoryRequest, _gateway_pb2.CreateStoryResponse]
-    """Asks for a story. Answers as soon as it is kept; it is made whether anybody watches or not."""
+    """Creates a story. Returns as soon as it is stored; the story is made whether or not a caller follows it.
+    Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND,
+    WRONG_STATE.
+    """
     TellStory: _grpc.UnaryStreamMultiCallable[_gateway_pb2.TellStoryRequest, _gateway_pb2.TellStoryResponse]
-    """Asks for a story and follows it. A stream that ends without `done` is incomplete: go on with WatchStory."""
+    """Creates a story and follows it. A stream that ends without `done` is incomplete: continue with WatchStory.
+    Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND,
+    WRONG_STATE, RECONNECT.
+    """
     WatchStory: _grpc.UnaryStreamMultiCallable[_gateway_pb2.WatchStoryRequest, _gateway_pb2.WatchStoryResponse]
-    """Follows a story, from wherever the caller left off."""
+    """Follows a story from the offsets that the caller has reached.
+    Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, RECONNECT.
+    """
     GetStory: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetStoryRequest, _gateway_pb2.GetStoryResponse]
-    """Gives a kept story."""
+    """Returns a story.
+    Errors: STORY_NOT_FOUND.
+    """
     ListStories: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListStoriesRequest, _gateway_pb2.ListStoriesResponse]
-    """Lists kept stories, newest first."""
+    """Lists stories, newest first."""
     CancelStory: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.CancelStoryRequest, _gateway_pb2.CancelStoryResponse]
-    """Stops a story that is being made. What there is, is kept."""
+    """Cancels a story that is being made. Its text and audio so far stay stored.
+    Errors: STORY_NOT_FOUND, WRONG_STATE.
+    """
     RetryStory: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.RetryStoryRequest, _gateway_pb2.RetryStoryResponse]
-    """Lets a FAILED story go on from what it has."""
+    """Continues a FAILED story from its text so far.
+    Errors: STORY_NOT_FOUND, WRONG_STATE, REQUEST_ID_REUSED.
+    """
     NarrateStory: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.NarrateStoryRequest, _gateway_pb2.NarrateStoryResponse]
-    """Tells a kept story again, or in another voice. Its audio stays until the new one is kept."""
+    """Narrates a story again, or in another voice. The current audio stays until the new audio is stored.
+    Errors: STORY_NOT_FOUND, WRONG_STATE, REQUEST_ID_REUSED.
+    """
     RateStory: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.RateStoryRequest, _gateway_pb2.RateStoryResponse]
-    """Says how a story was liked."""
+    """Rates a story.
+    Errors: STORY_NOT_FOUND, REVISION_MISMATCH.
+    """
     DeleteStory: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.DeleteStoryRequest, _gateway_pb2.DeleteStoryResponse]
-    """Removes a story with its audio; stops it first where it is being made."""
+    """Deletes a story with its audio; cancels it first if it is being made.
+    Errors: STORY_NOT_FOUND.
+    """
     ReadStoryAudio: _grpc.UnaryStreamMultiCallable[_gateway_pb2.ReadStoryAudioRequest, _gateway_pb2.ReadStoryAudioResponse]
-    """Reads the audio of a story from any byte on: all of it when it is finished, what there is of one in the making."""
+    """Reads the audio of a story from an offset: the whole file of a finished narration, or the audio so far of one in
+    progress.
+    Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_CORRUPT, SEGMENT_LOST.
+    """
     GetAudioUrl: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetAudioUrlRequest, _gateway_pb2.GetAudioUrlResponse]
-    """Gives an address under which the kept audio can be fetched for a while."""
+    """Returns a signed URL of the finished audio.
+    Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_URL_UNSUPPORTED.
+    """
     EraseChild: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.EraseChildRequest, _gateway_pb2.EraseChildResponse]
-    """Erases a child with its stories, their audio, segments and ledger. UNAVAILABLE where something could not be removed
-    yet: repeating the call finishes it.
+    """Erases a child with its stories, their audio, segments and ledger. UNAVAILABLE means that some bytes could not be
+    deleted yet: repeating the call completes it.
+    Errors: CHILD_NOT_FOUND.
     """
     GetSystemStatus: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetSystemStatusRequest, _gateway_pb2.GetSystemStatusResponse]
-    """Describes the cluster."""
+    """Returns the state of the cluster."""
     ResetCircuit: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ResetCircuitRequest, _gateway_pb2.ResetCircuitResponse]
-    """Closes a circuit breaker of any service by hand. For operators."""
+    """Closes a circuit breaker of any service. For operators.
+    Errors: CIRCUIT_NOT_FOUND.
+    """
 
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
-    """The public door: asks for stories, follows them while they are written and told, and gives what is kept.
-    Also served here, forwarded as they are: tale.profile.v1.ProfileService, tale.voice.v1.VoiceService's
-    ListProviders, ListVoices and Transcribe, and tale.story.v1.StoryService's ListModels.
+    """The public API: creates stories, follows them while they are written and narrated, and returns stored ones. The
+    gateway also offers tale.profile.v1.ProfileService, ListProviders, ListVoices and Transcribe of
+    tale.voice.v1.VoiceService, and ListModels of tale.story.v1.StoryService.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateStory: _aio.UnaryUnaryMultiCallable[_gateway_pb2.CreateStoryRequest, _gateway_pb2.CreateStoryResponse]  # type: ignore[assignment]
-    """Asks for a story. Answers as soon as it is kept; it is made whether anybody watches or not."""
+    """Creates a story. Returns as soon as it is stored; the story is made whether or not a caller follows it.
+    Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND,
+    WRONG_STATE.
+    """
     TellStory: _aio.UnaryStreamMultiCallable[_gateway_pb2.TellStoryRequest, _gateway_pb2.TellStoryResponse]  # type: ignore[assignment]
-    """Asks for a story and follows it. A stream that ends without `done` is incomplete: go on with WatchStory."""
+    """Creates a story and follows it. A stream that ends without `done` is incomplete: continue with WatchStory.
+    Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND,
+    WRONG_STATE, RECONNECT.
+    """
     WatchStory: _aio.UnaryStreamMultiCallable[_gateway_pb2.WatchStoryRequest, _gateway_pb2.WatchStoryResponse]  # type: ignore[assignment]
-    """Follows a story, from wherever the caller left off."""
+    """Follows a story from the offsets that the caller has reached.
+    Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, RECONNECT.
+    """
     GetStory: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetStoryRequest, _gateway_pb2.GetStoryResponse]  # type: ignore[assignment]
-    """Gives a kept story."""
+    """Returns a story.
+    Errors: STORY_NOT_FOUND.
+    """
     ListStories: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListStoriesRequest, _gateway_pb2.ListStoriesResponse]  # type: ignore[assignment]
-    """Lists kept stories, newest first."""
+    """Lists stories, newest first."""
     CancelStory: _aio.UnaryUnaryMultiCallable[_gateway_pb2.CancelStoryRequest, _gateway_pb2.CancelStoryResponse]  # type: ignore[assignment]
-    """Stops a story that is being made. What there is, is kept."""
+    """Cancels a story that is being made. Its text and audio so far stay stored.
+    Errors: STORY_NOT_FOUND, WRONG_STATE.
+    """
     RetryStory: _aio.UnaryUnaryMultiCallable[_gateway_pb2.RetryStoryRequest, _gateway_pb2.RetryStoryResponse]  # type: ignore[assignment]
-    """Lets a FAILED story go on from what it has."""
+    """Continues a FAILED story from its text so far.
+    Errors: STORY_NOT_FOUND, WRONG_STATE, REQUEST_ID_REUSED.
+    """
     NarrateStory: _aio.UnaryUnaryMultiCallable[_gateway_pb2.NarrateStoryRequest, _gateway_pb2.NarrateStoryResponse]  # type: ignore[assignment]
-    """Tells a kept story again, or in another voice. Its audio stays until the new one is kept."""
+    """Narrates a story again, or in another voice. The current audio stays until the new audio is stored.
+    Errors: STORY_NOT_FOUND, WRONG_STATE, REQUEST_ID_REUSED.
+    """
     RateStory: _aio.UnaryUnaryMultiCallable[_gateway_pb2.RateStoryRequest, _gateway_pb2.RateStoryResponse]  # type: ignore[assignment]
-    """Says how a story was liked."""
+    """Rates a story.
+    Errors: STORY_NOT_FOUND, REVISION_MISMATCH.
+    """
     DeleteStory: _aio.UnaryUnaryMultiCallable[_gateway_pb2.DeleteStoryRequest, _gateway_pb2.DeleteStoryResponse]  # type: ignore[assignment]
-    """Removes a story with its audio; stops it first where it is being made."""
+    """Deletes a story with its audio; cancels it first if it is being made.
+    Errors: STORY_NOT_FOUND.
+    """
     ReadStoryAudio: _aio.UnaryStreamMultiCallable[_gateway_pb2.ReadStoryAudioRequest, _gateway_pb2.ReadStoryAudioResponse]  # type: ignore[assignment]
-    """Reads the audio of a story from any byte on: all of it when it is finished, what there is of one in the making."""
+    """Reads the audio of a story from an offset: the whole file of a finished narration, or the audio so far of one in
+    progress.
+    Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_CORRUPT, SEGMENT_LOST.
+    """
     GetAudioUrl: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetAudioUrlRequest, _gateway_pb2.GetAudioUrlResponse]  # type: ignore[assignment]
-    """Gives an address under which the kept audio can be fetched for a while."""
+    """Returns a signed URL of the finished audio.
+    Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_URL_UNSUPPORTED.
+    """
     EraseChild: _aio.UnaryUnaryMultiCallable[_gateway_pb2.EraseChildRequest, _gateway_pb2.EraseChildResponse]  # type: ignore[assignment]
-    """Erases a child with its stories, their audio, segments and ledger. UNAVAILABLE where something could not be removed
-    yet: repeating the call finishes it.
+    """Erases a child with its stories, their audio, segments and ledger. UNAVAILABLE means that some bytes could not be
+    deleted yet: repeating the call completes it.
+    Errors: CHILD_NOT_FOUND.
     """
     GetSystemStatus: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetSystemStatusRequest, _gateway_pb2.GetSystemStatusResponse]  # type: ignore[assignment]
-    """Describes the cluster."""
+    """Returns the state of the cluster."""
     ResetCircuit: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ResetCircuitRequest, _gateway_pb2.ResetCircuitResponse]  # type: ignore[assignment]
-    """Closes a circuit breaker of any service by hand. For operators."""
+    """Closes a circuit breaker of any service. For operators.
+    Errors: CIRCUIT_NOT_FOUND.
+    """
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The public door: asks for stories, follows them while they are written and told, and gives what is kept.
-    Also served here, forwarded as they are: tale.profile.v1.ProfileService, tale.voice.v1.VoiceService's
-    ListProviders, ListVoices and Transcribe, and tale.story.v1.StoryService's ListModels.
+    """The public API: creates stories, follows them while they are written and narrated, and returns stored ones. The
+    gateway also offers tale.profile.v1.ProfileService, ListProviders, ListVoices and Transcribe of
+    tale.voice.v1.VoiceService, and ListModels of tale.story.v1.StoryService.
     """
 
     @_abc_1.abstractmethod
@@ -122,7 +178,10 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.CreateStoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.CreateStoryResponse, _abc.Awaitable[_gateway_pb2.CreateStoryResponse]]:
-        """Asks for a story. Answers as soon as it is kept; it is made whether anybody watches or not."""
+        """Creates a story. Returns as soon as it is stored; the story is made whether or not a caller follows it.
+        Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND,
+        WRONG_STATE.
+        """
 
     @_abc_1.abstractmethod
     def TellStory(
@@ -130,7 +189,10 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.TellStoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_gateway_pb2.TellStoryResponse], _abc.AsyncIterator[_gateway_pb2.TellStoryResponse]]:
-        """Asks for a story and follows it. A stream that ends without `done` is incomplete: go on with WatchStory."""
+        """Creates a story and follows it. A stream that ends without `done` is incomplete: continue with WatchStory.
+        Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND,
+        WRONG_STATE, RECONNECT.
+        """
 
     @_abc_1.abstractmethod
     def WatchStory(
@@ -138,7 +200,9 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.WatchStoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_gateway_pb2.WatchStoryResponse], _abc.AsyncIterator[_gateway_pb2.WatchStoryResponse]]:
-        """Follows a story, from wherever the caller left off."""
+        """Follows a story from the offsets that the caller has reached.
+        Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, RECONNECT.
+        """
 
     @_abc_1.abstractmethod
     def GetStory(
@@ -146,7 +210,9 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.GetStoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.GetStoryResponse, _abc.Awaitable[_gateway_pb2.GetStoryResponse]]:
-        """Gives a kept story."""
+        """Returns a story.
+        Errors: STORY_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def ListStories(
@@ -154,7 +220,7 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.ListStoriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.ListStoriesResponse, _abc.Awaitable[_gateway_pb2.ListStoriesResponse]]:
-        """Lists kept stories, newest first."""
+        """Lists stories, newest first."""
 
     @_abc_1.abstractmethod
     def CancelStory(
@@ -162,7 +228,9 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.CancelStoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.CancelStoryResponse, _abc.Awaitable[_gateway_pb2.CancelStoryResponse]]:
-        """Stops a story that is being made. What there is, is kept."""
+        """Cancels a story that is being made. Its text and audio so far stay stored.
+        Errors: STORY_NOT_FOUND, WRONG_STATE.
+        """
 
     @_abc_1.abstractmethod
     def RetryStory(
@@ -170,7 +238,9 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.RetryStoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.RetryStoryResponse, _abc.Awaitable[_gateway_pb2.RetryStoryResponse]]:
-        """Lets a FAILED story go on from what it has."""
+        """Continues a FAILED story from its text so far.
+        Errors: STORY_NOT_FOUND, WRONG_STATE, REQUEST_ID_REUSED.
+        """
 
     @_abc_1.abstractmethod
     def NarrateStory(
@@ -178,7 +248,9 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.NarrateStoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.NarrateStoryResponse, _abc.Awaitable[_gateway_pb2.NarrateStoryResponse]]:
-        """Tells a kept story again, or in another voice. Its audio stays until the new one is kept."""
+        """Narrates a story again, or in another voice. The current audio stays until the new audio is stored.
+        Errors: STORY_NOT_FOUND, WRONG_STATE, REQUEST_ID_REUSED.
+        """
 
     @_abc_1.abstractmethod
     def RateStory(
@@ -186,7 +258,9 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.RateStoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.RateStoryResponse, _abc.Awaitable[_gateway_pb2.RateStoryResponse]]:
-        """Says how a story was liked."""
+        """Rates a story.
+        Errors: STORY_NOT_FOUND, REVISION_MISMATCH.
+        """
 
     @_abc_1.abstractmethod
     def DeleteStory(
@@ -194,7 +268,9 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.DeleteStoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.DeleteStoryResponse, _abc.Awaitable[_gateway_pb2.DeleteStoryResponse]]:
-        """Removes a story with its audio; stops it first where it is being made."""
+        """Deletes a story with its audio; cancels it first if it is being made.
+        Errors: STORY_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def ReadStoryAudio(
@@ -202,7 +278,10 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.ReadStoryAudioRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_gateway_pb2.ReadStoryAudioResponse], _abc.AsyncIterator[_gateway_pb2.ReadStoryAudioResponse]]:
-        """Reads the audio of a story from any byte on: all of it when it is finished, what there is of one in the making."""
+        """Reads the audio of a story from an offset: the whole file of a finished narration, or the audio so far of one in
+        progress.
+        Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_CORRUPT, SEGMENT_LOST.
+        """
 
     @_abc_1.abstractmethod
     def GetAudioUrl(
@@ -210,7 +289,9 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.GetAudioUrlRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.GetAudioUrlResponse, _abc.Awaitable[_gateway_pb2.GetAudioUrlResponse]]:
-        """Gives an address under which the kept audio can be fetched for a while."""
+        """Returns a signed URL of the finished audio.
+        Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_URL_UNSUPPORTED.
+        """
 
     @_abc_1.abstractmethod
     def EraseChild(
@@ -218,8 +299,9 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.EraseChildRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.EraseChildResponse, _abc.Awaitable[_gateway_pb2.EraseChildResponse]]:
-        """Erases a child with its stories, their audio, segments and ledger. UNAVAILABLE where something could not be removed
-        yet: repeating the call finishes it.
+        """Erases a child with its stories, their audio, segments and ledger. UNAVAILABLE means that some bytes could not be
+        deleted yet: repeating the call completes it.
+        Errors: CHILD_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -228,7 +310,7 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.GetSystemStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.GetSystemStatusResponse, _abc.Awaitable[_gateway_pb2.GetSystemStatusResponse]]:
-        """Describes the cluster."""
+        """Returns the state of the cluster."""
 
     @_abc_1.abstractmethod
     def ResetCircuit(
@@ -236,6 +318,8 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.ResetCircuitRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.ResetCircuitResponse, _abc.Awaitable[_gateway_pb2.ResetCircuitResponse]]:
-        """Closes a circuit breaker of any service by hand. For operators."""
+        """Closes a circuit breaker of any service. For operators.
+        Errors: CIRCUIT_NOT_FOUND.
+        """
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

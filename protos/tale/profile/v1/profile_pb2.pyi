@@ -22,17 +22,17 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class CreateChildRequest(_message.Message):
-    """A child to keep."""
+    """A child to store."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     CHILD_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the call repeatable: the same id gives the same child. Empty: nothing is deduplicated."""
+    """Idempotency key: the same id returns the same child. Empty: each call stores a child."""
     @_builtins.property
     def child(self) -> _common_pb2.Child:
-        """The child; its id, times and revision are set by the server."""
+        """The child; the server sets its id, times and revision."""
 
     def __init__(
         self,
@@ -50,14 +50,14 @@ Global___CreateChildRequest: _TypeAlias = CreateChildRequest  # noqa: Y015
 
 @_typing.final
 class CreateChildResponse(_message.Message):
-    """The child that is kept."""
+    """The stored child."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CHILD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def child(self) -> _common_pb2.Child:
-        """As kept."""
+        """The child as stored."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ Global___CreateChildResponse: _TypeAlias = CreateChildResponse  # noqa: Y015
 
 @_typing.final
 class GetChildRequest(_message.Message):
-    """Names a kept child."""
+    """Identifies a child."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -96,14 +96,14 @@ Global___GetChildRequest: _TypeAlias = GetChildRequest  # noqa: Y015
 
 @_typing.final
 class GetChildResponse(_message.Message):
-    """The child that was asked for."""
+    """The requested child."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CHILD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def child(self) -> _common_pb2.Child:
-        """As kept."""
+        """The child as stored."""
 
     def __init__(
         self,
@@ -120,16 +120,16 @@ Global___GetChildResponse: _TypeAlias = GetChildResponse  # noqa: Y015
 
 @_typing.final
 class ListChildrenRequest(_message.Message):
-    """Asks for a page of children."""
+    """Requests a page of children."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most this many, 0 to 100; 0: 20."""
+    """Maximum number of entries, 0 to 100; 0: 20."""
     page_token: _builtins.str
-    """`next_page_token` of the page before."""
+    """`next_page_token` of the previous page; empty: the first page."""
     def __init__(
         self,
         *,
@@ -153,7 +153,7 @@ class ListChildrenResponse(_message.Message):
     CHILDREN_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Asks for the next page; empty on the last."""
+    """Token of the next page; empty on the last page."""
     @_builtins.property
     def children(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Child]:
         """Newest first."""
@@ -174,7 +174,7 @@ Global___ListChildrenResponse: _TypeAlias = ListChildrenResponse  # noqa: Y015
 
 @_typing.final
 class UpdateChildRequest(_message.Message):
-    """A change of a child."""
+    """An update of a child."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -182,7 +182,7 @@ class UpdateChildRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def child(self) -> _common_pb2.Child:
-        """The child with its id and the new values; a revision other than 0 must be the kept one."""
+        """The child with its id and the new values; a revision other than 0 must be the current one."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
@@ -204,14 +204,14 @@ Global___UpdateChildRequest: _TypeAlias = UpdateChildRequest  # noqa: Y015
 
 @_typing.final
 class UpdateChildResponse(_message.Message):
-    """The child after the change."""
+    """The child after the update."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CHILD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def child(self) -> _common_pb2.Child:
-        """As kept."""
+        """The child as stored."""
 
     def __init__(
         self,
@@ -228,7 +228,7 @@ Global___UpdateChildResponse: _TypeAlias = UpdateChildResponse  # noqa: Y015
 
 @_typing.final
 class DeleteChildRequest(_message.Message):
-    """Names the child to remove."""
+    """Identifies the child to delete."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -250,7 +250,7 @@ Global___DeleteChildRequest: _TypeAlias = DeleteChildRequest  # noqa: Y015
 
 @_typing.final
 class DeleteChildResponse(_message.Message):
-    """The child is removed. Has no fields."""
+    """The child is deleted. Has no fields."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -267,17 +267,17 @@ Global___DeleteChildResponse: _TypeAlias = DeleteChildResponse  # noqa: Y015
 
 @_typing.final
 class CreateHeroRequest(_message.Message):
-    """A hero to keep."""
+    """A hero to store."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     HERO_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the call repeatable: the same id gives the same hero. Empty: nothing is deduplicated."""
+    """Idempotency key: the same id returns the same hero. Empty: each call stores a hero."""
     @_builtins.property
     def hero(self) -> _common_pb2.Hero:
-        """The hero; its id, times and revision are set by the server."""
+        """The hero; the server sets its id, times and revision."""
 
     def __init__(
         self,
@@ -295,14 +295,14 @@ Global___CreateHeroRequest: _TypeAlias = CreateHeroRequest  # noqa: Y015
 
 @_typing.final
 class CreateHeroResponse(_message.Message):
-    """The hero that is kept."""
+    """The stored hero."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     HERO_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hero(self) -> _common_pb2.Hero:
-        """As kept."""
+        """The hero as stored."""
 
     def __init__(
         self,
@@ -319,7 +319,7 @@ Global___CreateHeroResponse: _TypeAlias = CreateHeroResponse  # noqa: Y015
 
 @_typing.final
 class GetHeroRequest(_message.Message):
-    """Names a kept hero."""
+    """Identifies a hero."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -341,14 +341,14 @@ Global___GetHeroRequest: _TypeAlias = GetHeroRequest  # noqa: Y015
 
 @_typing.final
 class GetHeroResponse(_message.Message):
-    """The hero that was asked for."""
+    """The requested hero."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     HERO_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hero(self) -> _common_pb2.Hero:
-        """As kept."""
+        """The hero as stored."""
 
     def __init__(
         self,
@@ -365,16 +365,16 @@ Global___GetHeroResponse: _TypeAlias = GetHeroResponse  # noqa: Y015
 
 @_typing.final
 class ListHeroesRequest(_message.Message):
-    """Asks for a page of heroes."""
+    """Requests a page of heroes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most this many, 0 to 100; 0: 20."""
+    """Maximum number of entries, 0 to 100; 0: 20."""
     page_token: _builtins.str
-    """`next_page_token` of the page before."""
+    """`next_page_token` of the previous page; empty: the first page."""
     def __init__(
         self,
         *,
@@ -398,7 +398,7 @@ class ListHeroesResponse(_message.Message):
     HEROES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Asks for the next page; empty on the last."""
+    """Token of the next page; empty on the last page."""
     @_builtins.property
     def heroes(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Hero]:
         """Newest first."""
@@ -419,7 +419,7 @@ Global___ListHeroesResponse: _TypeAlias = ListHeroesResponse  # noqa: Y015
 
 @_typing.final
 class UpdateHeroRequest(_message.Message):
-    """A change of a hero."""
+    """An update of a hero."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -427,7 +427,7 @@ class UpdateHeroRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hero(self) -> _common_pb2.Hero:
-        """The hero with its id and the new values; a revision other than 0 must be the kept one."""
+        """The hero with its id and the new values; a revision other than 0 must be the current one."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
@@ -451,14 +451,14 @@ Global___UpdateHeroRequest: _TypeAlias = UpdateHeroRequest  # noqa: Y015
 
 @_typing.final
 class UpdateHeroResponse(_message.Message):
-    """The hero after the change."""
+    """The hero after the update."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     HERO_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hero(self) -> _common_pb2.Hero:
-        """As kept."""
+        """The hero as stored."""
 
     def __init__(
         self,
@@ -475,7 +475,7 @@ Global___UpdateHeroResponse: _TypeAlias = UpdateHeroResponse  # noqa: Y015
 
 @_typing.final
 class DeleteHeroRequest(_message.Message):
-    """Names the hero to remove."""
+    """Identifies the hero to delete."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -497,7 +497,7 @@ Global___DeleteHeroRequest: _TypeAlias = DeleteHeroRequest  # noqa: Y015
 
 @_typing.final
 class DeleteHeroResponse(_message.Message):
-    """The hero is removed. Has no fields."""
+    """The hero is deleted. Has no fields."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ProfileServiceStub(object):
-    """Keeps children and heroes.
+    """Stores children and heroes.
     """
 
     def __init__(self, channel):
@@ -88,74 +88,82 @@ class ProfileServiceStub(object):
 
 
 class ProfileServiceServicer(object):
-    """Keeps children and heroes.
+    """Stores children and heroes.
     """
 
     def CreateChild(self, request, context):
-        """Keeps a child.
+        """Stores a child.
+        Errors: REQUEST_ID_REUSED, CHILD_DELETED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetChild(self, request, context):
-        """Gives a kept child.
+        """Returns a child.
+        Errors: CHILD_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListChildren(self, request, context):
-        """Lists kept children, newest first.
+        """Lists children, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateChild(self, request, context):
-        """Changes a kept child.
+        """Updates a child.
+        Errors: CHILD_NOT_FOUND, REVISION_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteChild(self, request, context):
-        """Removes a kept child. Its stories stay.
+        """Deletes a child. Its stories stay; EraseChild deletes them too.
+        Errors: CHILD_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateHero(self, request, context):
-        """Keeps a hero.
+        """Stores a hero.
+        Errors: REQUEST_ID_REUSED, HERO_DELETED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetHero(self, request, context):
-        """Gives a kept hero.
+        """Returns a hero.
+        Errors: HERO_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListHeroes(self, request, context):
-        """Lists kept heroes, newest first.
+        """Lists heroes, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateHero(self, request, context):
-        """Changes a kept hero.
+        """Updates a hero.
+        Errors: HERO_NOT_FOUND, REVISION_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteHero(self, request, context):
-        """Removes a kept hero. Its stories stay.
+        """Deletes a hero. Its stories stay.
+        Errors: HERO_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -223,7 +231,7 @@ def add_ProfileServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ProfileService(object):
-    """Keeps children and heroes.
+    """Stores children and heroes.
     """
 
     @staticmethod

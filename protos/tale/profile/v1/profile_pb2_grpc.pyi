@@ -27,61 +27,93 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ProfileServiceStub:
-    """Keeps children and heroes."""
+    """Stores children and heroes."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ProfileServiceAsyncStub: ...
     CreateChild: _grpc.UnaryUnaryMultiCallable[_profile_pb2.CreateChildRequest, _profile_pb2.CreateChildResponse]
-    """Keeps a child."""
+    """Stores a child.
+    Errors: REQUEST_ID_REUSED, CHILD_DELETED.
+    """
     GetChild: _grpc.UnaryUnaryMultiCallable[_profile_pb2.GetChildRequest, _profile_pb2.GetChildResponse]
-    """Gives a kept child."""
+    """Returns a child.
+    Errors: CHILD_NOT_FOUND.
+    """
     ListChildren: _grpc.UnaryUnaryMultiCallable[_profile_pb2.ListChildrenRequest, _profile_pb2.ListChildrenResponse]
-    """Lists kept children, newest first."""
+    """Lists children, newest first."""
     UpdateChild: _grpc.UnaryUnaryMultiCallable[_profile_pb2.UpdateChildRequest, _profile_pb2.UpdateChildResponse]
-    """Changes a kept child."""
+    """Updates a child.
+    Errors: CHILD_NOT_FOUND, REVISION_MISMATCH.
+    """
     DeleteChild: _grpc.UnaryUnaryMultiCallable[_profile_pb2.DeleteChildRequest, _profile_pb2.DeleteChildResponse]
-    """Removes a kept child. Its stories stay."""
+    """Deletes a child. Its stories stay; EraseChild deletes them too.
+    Errors: CHILD_NOT_FOUND.
+    """
     CreateHero: _grpc.UnaryUnaryMultiCallable[_profile_pb2.CreateHeroRequest, _profile_pb2.CreateHeroResponse]
-    """Keeps a hero."""
+    """Stores a hero.
+    Errors: REQUEST_ID_REUSED, HERO_DELETED.
+    """
     GetHero: _grpc.UnaryUnaryMultiCallable[_profile_pb2.GetHeroRequest, _profile_pb2.GetHeroResponse]
-    """Gives a kept hero."""
+    """Returns a hero.
+    Errors: HERO_NOT_FOUND.
+    """
     ListHeroes: _grpc.UnaryUnaryMultiCallable[_profile_pb2.ListHeroesRequest, _profile_pb2.ListHeroesResponse]
-    """Lists kept heroes, newest first."""
+    """Lists heroes, newest first."""
     UpdateHero: _grpc.UnaryUnaryMultiCallable[_profile_pb2.UpdateHeroRequest, _profile_pb2.UpdateHeroResponse]
-    """Changes a kept hero."""
+    """Updates a hero.
+    Errors: HERO_NOT_FOUND, REVISION_MISMATCH.
+    """
     DeleteHero: _grpc.UnaryUnaryMultiCallable[_profile_pb2.DeleteHeroRequest, _profile_pb2.DeleteHeroResponse]
-    """Removes a kept hero. Its stories stay."""
+    """Deletes a hero. Its stories stay.
+    Errors: HERO_NOT_FOUND.
+    """
 
 @_typing.type_check_only
 class ProfileServiceAsyncStub(ProfileServiceStub):
-    """Keeps children and heroes."""
+    """Stores children and heroes."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateChild: _aio.UnaryUnaryMultiCallable[_profile_pb2.CreateChildRequest, _profile_pb2.CreateChildResponse]  # type: ignore[assignment]
-    """Keeps a child."""
+    """Stores a child.
+    Errors: REQUEST_ID_REUSED, CHILD_DELETED.
+    """
     GetChild: _aio.UnaryUnaryMultiCallable[_profile_pb2.GetChildRequest, _profile_pb2.GetChildResponse]  # type: ignore[assignment]
-    """Gives a kept child."""
+    """Returns a child.
+    Errors: CHILD_NOT_FOUND.
+    """
     ListChildren: _aio.UnaryUnaryMultiCallable[_profile_pb2.ListChildrenRequest, _profile_pb2.ListChildrenResponse]  # type: ignore[assignment]
-    """Lists kept children, newest first."""
+    """Lists children, newest first."""
     UpdateChild: _aio.UnaryUnaryMultiCallable[_profile_pb2.UpdateChildRequest, _profile_pb2.UpdateChildResponse]  # type: ignore[assignment]
-    """Changes a kept child."""
+    """Updates a child.
+    Errors: CHILD_NOT_FOUND, REVISION_MISMATCH.
+    """
     DeleteChild: _aio.UnaryUnaryMultiCallable[_profile_pb2.DeleteChildRequest, _profile_pb2.DeleteChildResponse]  # type: ignore[assignment]
-    """Removes a kept child. Its stories stay."""
+    """Deletes a child. Its stories stay; EraseChild deletes them too.
+    Errors: CHILD_NOT_FOUND.
+    """
     CreateHero: _aio.UnaryUnaryMultiCallable[_profile_pb2.CreateHeroRequest, _profile_pb2.CreateHeroResponse]  # type: ignore[assignment]
-    """Keeps a hero."""
+    """Stores a hero.
+    Errors: REQUEST_ID_REUSED, HERO_DELETED.
+    """
     GetHero: _aio.UnaryUnaryMultiCallable[_profile_pb2.GetHeroRequest, _profile_pb2.GetHeroResponse]  # type: ignore[assignment]
-    """Gives a kept hero."""
+    """Returns a hero.
+    Errors: HERO_NOT_FOUND.
+    """
     ListHeroes: _aio.UnaryUnaryMultiCallable[_profile_pb2.ListHeroesRequest, _profile_pb2.ListHeroesResponse]  # type: ignore[assignment]
-    """Lists kept heroes, newest first."""
+    """Lists heroes, newest first."""
     UpdateHero: _aio.UnaryUnaryMultiCallable[_profile_pb2.UpdateHeroRequest, _profile_pb2.UpdateHeroResponse]  # type: ignore[assignment]
-    """Changes a kept hero."""
+    """Updates a hero.
+    Errors: HERO_NOT_FOUND, REVISION_MISMATCH.
+    """
     DeleteHero: _aio.UnaryUnaryMultiCallable[_profile_pb2.DeleteHeroRequest, _profile_pb2.DeleteHeroResponse]  # type: ignore[assignment]
-    """Removes a kept hero. Its stories stay."""
+    """Deletes a hero. Its stories stay.
+    Errors: HERO_NOT_FOUND.
+    """
 
 class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Keeps children and heroes."""
+    """Stores children and heroes."""
 
     @_abc_1.abstractmethod
     def CreateChild(
@@ -89,7 +121,9 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profile_pb2.CreateChildRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profile_pb2.CreateChildResponse, _abc.Awaitable[_profile_pb2.CreateChildResponse]]:
-        """Keeps a child."""
+        """Stores a child.
+        Errors: REQUEST_ID_REUSED, CHILD_DELETED.
+        """
 
     @_abc_1.abstractmethod
     def GetChild(
@@ -97,7 +131,9 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profile_pb2.GetChildRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profile_pb2.GetChildResponse, _abc.Awaitable[_profile_pb2.GetChildResponse]]:
-        """Gives a kept child."""
+        """Returns a child.
+        Errors: CHILD_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def ListChildren(
@@ -105,7 +141,7 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profile_pb2.ListChildrenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profile_pb2.ListChildrenResponse, _abc.Awaitable[_profile_pb2.ListChildrenResponse]]:
-        """Lists kept children, newest first."""
+        """Lists children, newest first."""
 
     @_abc_1.abstractmethod
     def UpdateChild(
@@ -113,7 +149,9 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profile_pb2.UpdateChildRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profile_pb2.UpdateChildResponse, _abc.Awaitable[_profile_pb2.UpdateChildResponse]]:
-        """Changes a kept child."""
+        """Updates a child.
+        Errors: CHILD_NOT_FOUND, REVISION_MISMATCH.
+        """
 
     @_abc_1.abstractmethod
     def DeleteChild(
@@ -121,7 +159,9 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profile_pb2.DeleteChildRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profile_pb2.DeleteChildResponse, _abc.Awaitable[_profile_pb2.DeleteChildResponse]]:
-        """Removes a kept child. Its stories stay."""
+        """Deletes a child. Its stories stay; EraseChild deletes them too.
+        Errors: CHILD_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def CreateHero(
@@ -129,7 +169,9 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profile_pb2.CreateHeroRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profile_pb2.CreateHeroResponse, _abc.Awaitable[_profile_pb2.CreateHeroResponse]]:
-        """Keeps a hero."""
+        """Stores a hero.
+        Errors: REQUEST_ID_REUSED, HERO_DELETED.
+        """
 
     @_abc_1.abstractmethod
     def GetHero(
@@ -137,7 +179,9 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profile_pb2.GetHeroRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profile_pb2.GetHeroResponse, _abc.Awaitable[_profile_pb2.GetHeroResponse]]:
-        """Gives a kept hero."""
+        """Returns a hero.
+        Errors: HERO_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def ListHeroes(
@@ -145,7 +189,7 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profile_pb2.ListHeroesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profile_pb2.ListHeroesResponse, _abc.Awaitable[_profile_pb2.ListHeroesResponse]]:
-        """Lists kept heroes, newest first."""
+        """Lists heroes, newest first."""
 
     @_abc_1.abstractmethod
     def UpdateHero(
@@ -153,7 +197,9 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profile_pb2.UpdateHeroRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profile_pb2.UpdateHeroResponse, _abc.Awaitable[_profile_pb2.UpdateHeroResponse]]:
-        """Changes a kept hero."""
+        """Updates a hero.
+        Errors: HERO_NOT_FOUND, REVISION_MISMATCH.
+        """
 
     @_abc_1.abstractmethod
     def DeleteHero(
@@ -161,6 +207,8 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profile_pb2.DeleteHeroRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profile_pb2.DeleteHeroResponse, _abc.Awaitable[_profile_pb2.DeleteHeroResponse]]:
-        """Removes a kept hero. Its stories stay."""
+        """Deletes a hero. Its stories stay.
+        Errors: HERO_NOT_FOUND.
+        """
 
 def add_ProfileServiceServicer_to_server(servicer: ProfileServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

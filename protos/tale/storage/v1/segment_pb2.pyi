@@ -42,16 +42,16 @@ class StoredSegment(_message.Message):
     sample_count: _builtins.int
     """Samples per channel."""
     sample_rate: _builtins.int
-    """Samples a second."""
+    """Samples per second."""
     provider: _builtins.str
-    """Provider that spoke it."""
+    """Provider that spoke the segment."""
     voice_id: _builtins.str
-    """Voice that spoke it."""
+    """Voice that spoke the segment."""
     model_id: _builtins.str
-    """Model that spoke it."""
+    """Model that spoke the segment."""
     @_builtins.property
     def words(self) -> Global___SegmentWords:
-        """When its words are heard; unset where the provider does not time them."""
+        """Word timings; unset if the provider reports none."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ Global___StoredSegment: _TypeAlias = StoredSegment  # noqa: Y015
 
 @_typing.final
 class SegmentWords(_message.Message):
-    """When the words of a segment are heard. All lists have an entry a word, in order."""
+    """Word timings of a segment. All lists have one entry per word, in order."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -86,19 +86,19 @@ class SegmentWords(_message.Message):
     END_US_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def text_starts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """First code point of the spoken text that belongs to the word."""
+        """First code point of the word in the spoken text."""
 
     @_builtins.property
     def text_ends(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """First code point beyond the word."""
+        """First code point after the word."""
 
     @_builtins.property
     def start_us(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Microseconds from the start of the segment at which the word begins."""
+        """Start of the word in microseconds from the start of the segment."""
 
     @_builtins.property
     def end_us(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Microseconds from the start of the segment at which the word ends."""
+        """End of the word in microseconds from the start of the segment."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ Global___SegmentWords: _TypeAlias = SegmentWords  # noqa: Y015
 
 @_typing.final
 class FindSegmentsRequest(_message.Message):
-    """Asks for segments."""
+    """Requests segments."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -142,7 +142,7 @@ Global___FindSegmentsRequest: _TypeAlias = FindSegmentsRequest  # noqa: Y015
 
 @_typing.final
 class SegmentLookup(_message.Message):
-    """A segment that is wanted."""
+    """A requested segment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -151,7 +151,7 @@ class SegmentLookup(_message.Message):
     key: _builtins.str
     """64 hexadecimal digits."""
     story_id: _builtins.str
-    """Story that uses it, UUIDv7; empty: none."""
+    """UUIDv7 of the story that uses the segment; empty: none."""
     def __init__(
         self,
         *,
@@ -168,7 +168,7 @@ Global___SegmentLookup: _TypeAlias = SegmentLookup  # noqa: Y015
 
 @_typing.final
 class FindSegmentsResponse(_message.Message):
-    """The segments that are stored."""
+    """The stored segments."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -192,7 +192,7 @@ Global___FindSegmentsResponse: _TypeAlias = FindSegmentsResponse  # noqa: Y015
 
 @_typing.final
 class PutSegmentRequest(_message.Message):
-    """A piece of a segment to store."""
+    """A part of a segment to store."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -203,11 +203,11 @@ class PutSegmentRequest(_message.Message):
     """The next bytes, at most 1 MiB."""
     @_builtins.property
     def header(self) -> Global___PutSegmentHeader:
-        """What is coming. First, and once."""
+        """Metadata. The first message, exactly once."""
 
     @_builtins.property
     def commit(self) -> Global___PutSegmentCommit:
-        """All is sent. Last, and once."""
+        """The end. The last message, exactly once."""
 
     def __init__(
         self,
@@ -228,19 +228,17 @@ Global___PutSegmentRequest: _TypeAlias = PutSegmentRequest  # noqa: Y015
 
 @_typing.final
 class PutSegmentHeader(_message.Message):
-    """What is coming."""
+    """Metadata."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SEGMENT_FIELD_NUMBER: _builtins.int
     STORY_ID_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """Story that uses it, UUIDv7; empty: none. STORY_NOT_FOUND where there is no such story: nothing is stored for one that
-    was deleted.
-    """
+    """UUIDv7 of the story that uses the segment; empty: none. STORY_NOT_FOUND if the story does not exist or is deleted."""
     @_builtins.property
     def segment(self) -> Global___StoredSegment:
-        """The segment, complete."""
+        """The segment."""
 
     def __init__(
         self,
@@ -258,7 +256,7 @@ Global___PutSegmentHeader: _TypeAlias = PutSegmentHeader  # noqa: Y015
 
 @_typing.final
 class PutSegmentCommit(_message.Message):
-    """All is sent. Has no fields."""
+    """The end of a segment. Has no fields."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -275,17 +273,17 @@ Global___PutSegmentCommit: _TypeAlias = PutSegmentCommit  # noqa: Y015
 
 @_typing.final
 class PutSegmentResponse(_message.Message):
-    """The segment is stored."""
+    """The stored segment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SEGMENT_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
     created: _builtins.bool
-    """True when it is the one that was sent."""
+    """True when it is the segment that was sent."""
     @_builtins.property
     def segment(self) -> Global___StoredSegment:
-        """As stored: another one than was sent where that was there first."""
+        """The segment as stored: another one than was sent if that one was first."""
 
     def __init__(
         self,
@@ -303,7 +301,7 @@ Global___PutSegmentResponse: _TypeAlias = PutSegmentResponse  # noqa: Y015
 
 @_typing.final
 class ReadSegmentRequest(_message.Message):
-    """Asks for the bytes of a segment."""
+    """Requests the bytes of a segment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -325,7 +323,7 @@ Global___ReadSegmentRequest: _TypeAlias = ReadSegmentRequest  # noqa: Y015
 
 @_typing.final
 class ReadSegmentResponse(_message.Message):
-    """A piece of a segment."""
+    """A part of a segment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -335,7 +333,7 @@ class ReadSegmentResponse(_message.Message):
     """The next bytes."""
     @_builtins.property
     def header(self) -> Global___StoredSegment:
-        """The segment. First."""
+        """The segment. The first message."""
 
     def __init__(
         self,

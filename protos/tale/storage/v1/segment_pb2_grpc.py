@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class SegmentServiceStub(object):
-    """Stores segments of audio by content: the key is made of text, voice, model, settings, format and previous text, and the
-    first segment that is stored under a key wins. Segments of unfinished stories stay; the others make room, least
+    """Stores segments of audio by content: the key is derived from text, voice, model, settings, format and previous text,
+    and the first segment that is stored under a key wins. Segments of unfinished stories stay; others are evicted, least
     recently used first. Works across owners.
     """
 
@@ -55,28 +55,30 @@ class SegmentServiceStub(object):
 
 
 class SegmentServiceServicer(object):
-    """Stores segments of audio by content: the key is made of text, voice, model, settings, format and previous text, and the
-    first segment that is stored under a key wins. Segments of unfinished stories stay; the others make room, least
+    """Stores segments of audio by content: the key is derived from text, voice, model, settings, format and previous text,
+    and the first segment that is stored under a key wins. Segments of unfinished stories stay; others are evicted, least
     recently used first. Works across owners.
     """
 
     def FindSegments(self, request, context):
-        """Returns which segments are stored, and marks them as used.
+        """Returns the segments that are stored, and marks them as used.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PutSegment(self, request_iterator, context):
-        """Stores a segment: `header`, `chunk`…, `commit`. Nothing is stored without a commit, or where size or SHA-256 differ
-        from the header's.
+        """Stores a segment: `header`, `chunk`s, `commit`. Nothing is stored without a commit, or if size or SHA-256 differ
+        from the header.
+        Errors: STORY_NOT_FOUND, AUDIO_MISMATCH, UPLOAD_STALLED, STORAGE_CONFLICT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReadSegment(self, request, context):
-        """Reads the bytes of a segment: `header`, then `chunk`…
+        """Reads a segment: `header`, then `chunk`s.
+        Errors: SEGMENT_NOT_FOUND, SEGMENT_LOST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,8 +111,8 @@ def add_SegmentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SegmentService(object):
-    """Stores segments of audio by content: the key is made of text, voice, model, settings, format and previous text, and the
-    first segment that is stored under a key wins. Segments of unfinished stories stay; the others make room, least
+    """Stores segments of audio by content: the key is derived from text, voice, model, settings, format and previous text,
+    and the first segment that is stored under a key wins. Segments of unfinished stories stay; others are evicted, least
     recently used first. Works across owners.
     """
 

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SegmentServiceStub:
-    """Stores segments of audio by content: the key is made of text, voice, model, settings, format and previous text, and the
-    first segment that is stored under a key wins. Segments of unfinished stories stay; the others make room, least
+    """Stores segments of audio by content: the key is derived from text, voice, model, settings, format and previous text,
+    and the first segment that is stored under a key wins. Segments of unfinished stories stay; others are evicted, least
     recently used first. Works across owners.
     """
 
@@ -37,34 +37,40 @@ class SegmentServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SegmentServiceAsyncStub: ...
     FindSegments: _grpc.UnaryUnaryMultiCallable[_segment_pb2.FindSegmentsRequest, _segment_pb2.FindSegmentsResponse]
-    """Returns which segments are stored, and marks them as used."""
+    """Returns the segments that are stored, and marks them as used."""
     PutSegment: _grpc.StreamUnaryMultiCallable[_segment_pb2.PutSegmentRequest, _segment_pb2.PutSegmentResponse]
-    """Stores a segment: `header`, `chunk`…, `commit`. Nothing is stored without a commit, or where size or SHA-256 differ
-    from the header's.
+    """Stores a segment: `header`, `chunk`s, `commit`. Nothing is stored without a commit, or if size or SHA-256 differ
+    from the header.
+    Errors: STORY_NOT_FOUND, AUDIO_MISMATCH, UPLOAD_STALLED, STORAGE_CONFLICT.
     """
     ReadSegment: _grpc.UnaryStreamMultiCallable[_segment_pb2.ReadSegmentRequest, _segment_pb2.ReadSegmentResponse]
-    """Reads the bytes of a segment: `header`, then `chunk`…"""
+    """Reads a segment: `header`, then `chunk`s.
+    Errors: SEGMENT_NOT_FOUND, SEGMENT_LOST.
+    """
 
 @_typing.type_check_only
 class SegmentServiceAsyncStub(SegmentServiceStub):
-    """Stores segments of audio by content: the key is made of text, voice, model, settings, format and previous text, and the
-    first segment that is stored under a key wins. Segments of unfinished stories stay; the others make room, least
+    """Stores segments of audio by content: the key is derived from text, voice, model, settings, format and previous text,
+    and the first segment that is stored under a key wins. Segments of unfinished stories stay; others are evicted, least
     recently used first. Works across owners.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     FindSegments: _aio.UnaryUnaryMultiCallable[_segment_pb2.FindSegmentsRequest, _segment_pb2.FindSegmentsResponse]  # type: ignore[assignment]
-    """Returns which segments are stored, and marks them as used."""
+    """Returns the segments that are stored, and marks them as used."""
     PutSegment: _aio.StreamUnaryMultiCallable[_segment_pb2.PutSegmentRequest, _segment_pb2.PutSegmentResponse]  # type: ignore[assignment]
-    """Stores a segment: `header`, `chunk`…, `commit`. Nothing is stored without a commit, or where size or SHA-256 differ
-    from the header's.
+    """Stores a segment: `header`, `chunk`s, `commit`. Nothing is stored without a commit, or if size or SHA-256 differ
+    from the header.
+    Errors: STORY_NOT_FOUND, AUDIO_MISMATCH, UPLOAD_STALLED, STORAGE_CONFLICT.
     """
     ReadSegment: _aio.UnaryStreamMultiCallable[_segment_pb2.ReadSegmentRequest, _segment_pb2.ReadSegmentResponse]  # type: ignore[assignment]
-    """Reads the bytes of a segment: `header`, then `chunk`…"""
+    """Reads a segment: `header`, then `chunk`s.
+    Errors: SEGMENT_NOT_FOUND, SEGMENT_LOST.
+    """
 
 class SegmentServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Stores segments of audio by content: the key is made of text, voice, model, settings, format and previous text, and the
-    first segment that is stored under a key wins. Segments of unfinished stories stay; the others make room, least
+    """Stores segments of audio by content: the key is derived from text, voice, model, settings, format and previous text,
+    and the first segment that is stored under a key wins. Segments of unfinished stories stay; others are evicted, least
     recently used first. Works across owners.
     """
 
@@ -74,7 +80,7 @@ class SegmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _segment_pb2.FindSegmentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_segment_pb2.FindSegmentsResponse, _abc.Awaitable[_segment_pb2.FindSegmentsResponse]]:
-        """Returns which segments are stored, and marks them as used."""
+        """Returns the segments that are stored, and marks them as used."""
 
     @_abc_1.abstractmethod
     def PutSegment(
@@ -82,8 +88,9 @@ class SegmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_segment_pb2.PutSegmentRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_segment_pb2.PutSegmentResponse, _abc.Awaitable[_segment_pb2.PutSegmentResponse]]:
-        """Stores a segment: `header`, `chunk`…, `commit`. Nothing is stored without a commit, or where size or SHA-256 differ
-        from the header's.
+        """Stores a segment: `header`, `chunk`s, `commit`. Nothing is stored without a commit, or if size or SHA-256 differ
+        from the header.
+        Errors: STORY_NOT_FOUND, AUDIO_MISMATCH, UPLOAD_STALLED, STORAGE_CONFLICT.
         """
 
     @_abc_1.abstractmethod
@@ -92,6 +99,8 @@ class SegmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _segment_pb2.ReadSegmentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_segment_pb2.ReadSegmentResponse], _abc.AsyncIterator[_segment_pb2.ReadSegmentResponse]]:
-        """Reads the bytes of a segment: `header`, then `chunk`…"""
+        """Reads a segment: `header`, then `chunk`s.
+        Errors: SEGMENT_NOT_FOUND, SEGMENT_LOST.
+        """
 
 def add_SegmentServiceServicer_to_server(servicer: SegmentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

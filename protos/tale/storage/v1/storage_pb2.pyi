@@ -24,7 +24,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class StoryRecord(_message.Message):
-    """A story with what only the cluster needs to know of it."""
+    """A story with the data that only the cluster uses."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -34,22 +34,22 @@ class StoryRecord(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     PARENT_FIELD_NUMBER: _builtins.int
     owner: _builtins.str
-    """Whose it is."""
+    """Owner."""
     @_builtins.property
     def story(self) -> _common_pb2.Story:
         """The story."""
 
     @_builtins.property
     def spec(self) -> _common_pb2.StorySpec:
-        """What was asked for, as given."""
+        """The spec as given."""
 
     @_builtins.property
     def run(self) -> Global___RunRecord:
-        """The run that makes it."""
+        """The run."""
 
     @_builtins.property
     def parent(self) -> Global___ParentStory:
-        """The story that it goes on from, as it is now; unset where there is none, or none any more."""
+        """The story that it continues, as it is now; unset: none, or deleted."""
 
     def __init__(
         self,
@@ -70,16 +70,16 @@ Global___StoryRecord: _TypeAlias = StoryRecord  # noqa: Y015
 
 @_typing.final
 class ParentStory(_message.Message):
-    """What a sequel needs to know of the story that it goes on from."""
+    """What a sequel needs from the story that it continues."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TITLE_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
     title: _builtins.str
-    """Its title."""
+    """Title."""
     summary: _builtins.str
-    """What happens in it, in a few sentences."""
+    """Summary in a few sentences."""
     def __init__(
         self,
         *,
@@ -107,24 +107,24 @@ class RunRecord(_message.Message):
     NARRATION_FIELD_NUMBER: _builtins.int
     SEGMENTS_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.int
-    """Rises with each claim; a write that carries an older one is refused."""
+    """Fencing token: changes with each claim, and a write with an older one is refused."""
     pickup_count: _builtins.int
     """Claims since the last progress. Claims after a hand-over do not count."""
     @_builtins.property
     def lease_expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the lease ends by storage's clock; unset: nobody holds it."""
+        """When the lease expires by storage's clock; unset: not leased."""
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was first claimed since it was asked for."""
+        """Time of the first claim since the run was requested."""
 
     @_builtins.property
     def narration(self) -> _common_pb2.NarrationHeader:
-        """What the narration that is being made was begun with; unset before its first header."""
+        """Header of the narration in progress; unset before its first header."""
 
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Segment]:
-        """The manifest: segments of that narration, from the first on."""
+        """The manifest: segments of that narration, from the first one."""
 
     def __init__(
         self,
@@ -146,14 +146,14 @@ Global___RunRecord: _TypeAlias = RunRecord  # noqa: Y015
 
 @_typing.final
 class LeaseRequest(_message.Message):
-    """A lease that is asked for."""
+    """A requested lease."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DURATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
-        """How long it should hold."""
+        """Duration of the lease."""
 
     def __init__(
         self,
@@ -181,22 +181,22 @@ class CreateStoryRequest(_message.Message):
     STORY_FIELD_NUMBER: _builtins.int
     LEASE_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7 made by the caller."""
+    """UUIDv7, chosen by the caller."""
     request_id: _builtins.str
-    """Makes the call repeatable; empty: only the story id does."""
+    """Idempotency key; empty: only the story id identifies the call."""
     fingerprint: _builtins.bytes
-    """SHA-256 of the request, 32 bytes: the same request id with another fingerprint is REQUEST_ID_REUSED."""
+    """SHA-256 of the request, 32 bytes. The same request id with another fingerprint is REQUEST_ID_REUSED."""
     @_builtins.property
     def spec(self) -> _common_pb2.StorySpec:
-        """What was asked for, as given."""
+        """The spec as given."""
 
     @_builtins.property
     def story(self) -> _common_pb2.Story:
-        """The story as it begins: snapshots and resolved defaults. Its id, state, revision and times are set by storage."""
+        """The initial story: snapshots and resolved defaults. Storage sets its id, state, revision and times."""
 
     @_builtins.property
     def lease(self) -> Global___LeaseRequest:
-        """Claims it in the same transaction where it is new; unset: not."""
+        """Claims the story in the same transaction if it is new; unset: no claim."""
 
     def __init__(
         self,
@@ -218,17 +218,17 @@ Global___CreateStoryRequest: _TypeAlias = CreateStoryRequest  # noqa: Y015
 
 @_typing.final
 class CreateStoryResponse(_message.Message):
-    """The story as kept."""
+    """The stored story."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RECORD_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
     created: _builtins.bool
-    """True when it is new."""
+    """True when the story is new."""
     @_builtins.property
     def record(self) -> Global___StoryRecord:
-        """The new story, or the one that the request id named before."""
+        """The new story, or the one that the request id created earlier."""
 
     def __init__(
         self,
@@ -246,7 +246,7 @@ Global___CreateStoryResponse: _TypeAlias = CreateStoryResponse  # noqa: Y015
 
 @_typing.final
 class GetStoryRequest(_message.Message):
-    """Names a story."""
+    """Identifies a story."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -255,7 +255,7 @@ class GetStoryRequest(_message.Message):
     story_id: _builtins.str
     """UUIDv7."""
     view: _common_pb2.StoryView.ValueType
-    """How much of it."""
+    """Which fields are returned."""
     def __init__(
         self,
         *,
@@ -272,14 +272,14 @@ Global___GetStoryRequest: _TypeAlias = GetStoryRequest  # noqa: Y015
 
 @_typing.final
 class GetStoryResponse(_message.Message):
-    """The story that was asked for."""
+    """The requested story."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RECORD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def record(self) -> Global___StoryRecord:
-        """As kept."""
+        """The story as stored."""
 
     def __init__(
         self,
@@ -296,7 +296,7 @@ Global___GetStoryResponse: _TypeAlias = GetStoryResponse  # noqa: Y015
 
 @_typing.final
 class ListStoriesRequest(_message.Message):
-    """Asks for a page of stories."""
+    """Requests a page of stories."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -304,12 +304,12 @@ class ListStoriesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most this many, 0 to 100; 0: 20."""
+    """Maximum number of entries, 0 to 100; 0: 20."""
     page_token: _builtins.str
-    """`next_page_token` of the page before."""
+    """`next_page_token` of the previous page; empty: the first page."""
     @_builtins.property
     def filter(self) -> _common_pb2.StoryFilter:
-        """Which ones; unset: all."""
+        """Which stories; unset: all."""
 
     def __init__(
         self,
@@ -335,7 +335,7 @@ class ListStoriesResponse(_message.Message):
     STORIES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Asks for the next page; empty on the last."""
+    """Token of the next page; empty on the last page."""
     @_builtins.property
     def stories(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.StorySummary]:
         """Newest first."""
@@ -356,7 +356,7 @@ Global___ListStoriesResponse: _TypeAlias = ListStoriesResponse  # noqa: Y015
 
 @_typing.final
 class UpdateStoryRequest(_message.Message):
-    """A change that is not a run's."""
+    """A change that is not part of a run."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -369,22 +369,24 @@ class UpdateStoryRequest(_message.Message):
     story_id: _builtins.str
     """UUIDv7."""
     expected_revision: _builtins.int
-    """The change is made only while the story has this revision; unset: whatever it has."""
+    """The change is made only if the story has this revision; unset: any revision."""
     rating: _builtins.int
     """Sets the rating, 1 to 10."""
     @_builtins.property
     def cancel(self) -> Global___CancelChange:
-        """Stops it: from PENDING, WRITING or NARRATING to CANCELLED. A run that holds it is told so at its
-        next call and keeps its lease for what it has left to record. No effect on a cancelled one.
+        """Cancels the story: from PENDING, WRITING or NARRATING to CANCELLED. Its run learns this with its next call and
+        retains the lease until it has recorded the rest. No effect on a cancelled story.
         """
 
     @_builtins.property
     def retry(self) -> Global___RetryChange:
-        """Goes on: from FAILED to PENDING."""
+        """Continues the story: from FAILED to PENDING."""
 
     @_builtins.property
     def narrate(self) -> Global___NarrateChange:
-        """Tells it again: from READY or READY_WITHOUT_AUDIO to NARRATING. The old audio stays until new audio is kept."""
+        """Narrates the story again: from READY or READY_WITHOUT_AUDIO to NARRATING. The current audio stays until the new
+        audio is stored.
+        """
 
     def __init__(
         self,
@@ -413,7 +415,7 @@ Global___UpdateStoryRequest: _TypeAlias = UpdateStoryRequest  # noqa: Y015
 
 @_typing.final
 class CancelChange(_message.Message):
-    """Stops a story. Has no fields."""
+    """Cancels a story. Has no fields."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -430,7 +432,7 @@ Global___CancelChange: _TypeAlias = CancelChange  # noqa: Y015
 
 @_typing.final
 class RetryChange(_message.Message):
-    """Goes on with a failed story."""
+    """Continues a failed story."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -438,12 +440,12 @@ class RetryChange(_message.Message):
     FINGERPRINT_FIELD_NUMBER: _builtins.int
     LEASE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the call repeatable; empty: it is not."""
+    """Idempotency key: repeating the call with the same id has no further effect. Empty: each call counts."""
     fingerprint: _builtins.bytes
     """SHA-256 of the request, 32 bytes."""
     @_builtins.property
     def lease(self) -> Global___LeaseRequest:
-        """Claims it in the same transaction; unset: not."""
+        """Claims the story in the same transaction; unset: no claim."""
 
     def __init__(
         self,
@@ -462,7 +464,7 @@ Global___RetryChange: _TypeAlias = RetryChange  # noqa: Y015
 
 @_typing.final
 class NarrateChange(_message.Message):
-    """Tells a story again."""
+    """Narrates a story again."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -471,16 +473,16 @@ class NarrateChange(_message.Message):
     LEASE_FIELD_NUMBER: _builtins.int
     VOICE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the call repeatable; empty: it is not."""
+    """Idempotency key: repeating the call with the same id has no further effect. Empty: each call counts."""
     fingerprint: _builtins.bytes
     """SHA-256 of the request, 32 bytes."""
     @_builtins.property
     def lease(self) -> Global___LeaseRequest:
-        """Claims it in the same transaction; unset: not."""
+        """Claims the story in the same transaction; unset: no claim."""
 
     @_builtins.property
     def voice(self) -> _common_pb2.VoiceSelection:
-        """Voice to tell it with."""
+        """Provider, voice and format."""
 
     def __init__(
         self,
@@ -507,10 +509,10 @@ class UpdateStoryResponse(_message.Message):
     RECORD_FIELD_NUMBER: _builtins.int
     CHANGED_FIELD_NUMBER: _builtins.int
     changed: _builtins.bool
-    """False when the change had been made before and nothing was changed now."""
+    """False when the change had been made before."""
     @_builtins.property
     def record(self) -> Global___StoryRecord:
-        """As kept."""
+        """The story as stored."""
 
     def __init__(
         self,
@@ -528,7 +530,7 @@ Global___UpdateStoryResponse: _TypeAlias = UpdateStoryResponse  # noqa: Y015
 
 @_typing.final
 class DeleteStoryRequest(_message.Message):
-    """Names the story to remove."""
+    """Identifies the story to delete."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -567,7 +569,7 @@ Global___DeleteStoryResponse: _TypeAlias = DeleteStoryResponse  # noqa: Y015
 
 @_typing.final
 class EraseChildRequest(_message.Message):
-    """Names the child to erase."""
+    """Identifies the child to erase."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -589,7 +591,7 @@ Global___EraseChildRequest: _TypeAlias = EraseChildRequest  # noqa: Y015
 
 @_typing.final
 class EraseChildResponse(_message.Message):
-    """What was erased. A call that finishes an earlier one counts what that one could not finish."""
+    """What was erased. A call that completes an earlier one counts what that one left over."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -597,11 +599,11 @@ class EraseChildResponse(_message.Message):
     AUDIO_COUNT_FIELD_NUMBER: _builtins.int
     SEGMENT_COUNT_FIELD_NUMBER: _builtins.int
     story_count: _builtins.int
-    """Stories."""
+    """Number of stories."""
     audio_count: _builtins.int
-    """Audio files."""
+    """Number of audio files."""
     segment_count: _builtins.int
-    """Segments that no other story uses."""
+    """Number of segments that no other story used."""
     def __init__(
         self,
         *,
@@ -619,7 +621,7 @@ Global___EraseChildResponse: _TypeAlias = EraseChildResponse  # noqa: Y015
 
 @_typing.final
 class FollowStoriesRequest(_message.Message):
-    """Asks what is new in stories."""
+    """Requests the changes of stories."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -643,7 +645,7 @@ Global___FollowStoriesRequest: _TypeAlias = FollowStoriesRequest  # noqa: Y015
 
 @_typing.final
 class StoryPosition(_message.Message):
-    """How much of a story the caller knows."""
+    """What the caller knows of a story."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -657,19 +659,19 @@ class StoryPosition(_message.Message):
     story_id: _builtins.str
     """UUIDv7."""
     lease_token: _builtins.int
-    """Set by the run that holds the story: only that it has ended, is deleted or has another lease token is a change.
-    0: all of the fields below count.
+    """Set by the run of the story: only its end, its deletion or another lease token is a change. 0: a difference in any
+    field below is a change.
     """
     state: _common_pb2.StoryState.ValueType
-    """State; UNSPECIFIED: none is known."""
+    """State; UNSPECIFIED: unknown."""
     text_length: _builtins.int
     """Code points of content."""
     audio_id: _builtins.str
-    """Narration of which `segment_count` segments are known; empty: none."""
+    """Narration that `segment_count` refers to; empty: none."""
     segment_count: _builtins.int
-    """Segments of that narration."""
+    """Number of segments of that narration."""
     problem_count: _builtins.int
-    """Problems."""
+    """Number of problems."""
     def __init__(
         self,
         *,
@@ -691,17 +693,17 @@ Global___StoryPosition: _TypeAlias = StoryPosition  # noqa: Y015
 
 @_typing.final
 class FollowStoriesResponse(_message.Message):
-    """What is new."""
+    """Changes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CHANGES_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
     truncated: _builtins.bool
-    """True when more is new than fits an answer: ask again at once."""
+    """True when the changes do not fit into one response: repeat the call at once."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoryChange]:
-        """Stories that have changed, in the order of the request."""
+        """Changed stories, in the order of the request."""
 
     def __init__(
         self,
@@ -719,7 +721,7 @@ Global___FollowStoriesResponse: _TypeAlias = FollowStoriesResponse  # noqa: Y015
 
 @_typing.final
 class StoryChange(_message.Message):
-    """What is new in a story."""
+    """Changes of a story."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -736,30 +738,30 @@ class StoryChange(_message.Message):
     story_id: _builtins.str
     """UUIDv7."""
     deleted: _builtins.bool
-    """True when there is no such story, or no more; nothing else is set then."""
+    """True when the story does not exist or is deleted; no other field is set then."""
     state: _common_pb2.StoryState.ValueType
     """State."""
     leased: _builtins.bool
-    """True while a run holds it, by storage's clock."""
+    """True while a run holds the lease, by storage's clock."""
     title: _builtins.str
     """Title; empty before it is written."""
     content_complete: _builtins.bool
-    """True when the text is whole."""
+    """True when the text is complete."""
     @_builtins.property
     def text(self) -> Global___TextAppend:
-        """Text behind what is known."""
+        """Text after `text_length`."""
 
     @_builtins.property
     def narration(self) -> _common_pb2.NarrationHeader:
-        """What the narration in the making was begun with; set where its audio id is another one than that known."""
+        """Header of the narration in progress; set if its audio id differs from the known one."""
 
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Segment]:
-        """Segments behind those known, all of them where the narration is another one."""
+        """Segments after `segment_count`; all segments if the narration is another one."""
 
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Problem]:
-        """Problems behind those known."""
+        """Problems after `problem_count`."""
 
     def __init__(
         self,
@@ -785,7 +787,7 @@ Global___StoryChange: _TypeAlias = StoryChange  # noqa: Y015
 
 @_typing.final
 class ClaimStoriesRequest(_message.Message):
-    """Asks for work."""
+    """Requests orphaned stories."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -793,14 +795,14 @@ class ClaimStoriesRequest(_message.Message):
     MAX_COUNT_FIELD_NUMBER: _builtins.int
     STORY_IDS_FIELD_NUMBER: _builtins.int
     max_count: _builtins.int
-    """At most this many, 1 to 100."""
+    """Maximum number of stories, 1 to 100."""
     @_builtins.property
     def lease(self) -> Global___LeaseRequest:
         """The lease to take."""
 
     @_builtins.property
     def story_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only these, at most 100; empty: any."""
+        """Only these stories, at most 100; empty: any."""
 
     def __init__(
         self,
@@ -819,14 +821,14 @@ Global___ClaimStoriesRequest: _TypeAlias = ClaimStoriesRequest  # noqa: Y015
 
 @_typing.final
 class ClaimStoriesResponse(_message.Message):
-    """Work."""
+    """Claimed stories."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STORIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def stories(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimedStory]:
-        """The stories that were claimed, oldest first."""
+        """The claimed stories, oldest first."""
 
     def __init__(
         self,
@@ -843,7 +845,7 @@ Global___ClaimStoriesResponse: _TypeAlias = ClaimStoriesResponse  # noqa: Y015
 
 @_typing.final
 class ClaimedStory(_message.Message):
-    """A story that was claimed."""
+    """A claimed story."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -854,11 +856,11 @@ class ClaimedStory(_message.Message):
     story_id: _builtins.str
     """UUIDv7."""
     owner: _builtins.str
-    """Whose it is."""
+    """Owner."""
     lease_token: _builtins.int
-    """Token to write with."""
+    """Fencing token."""
     pickup_count: _builtins.int
-    """Claims since the last progress, this one included."""
+    """Claims since the last progress, including this one."""
     def __init__(
         self,
         *,
@@ -877,7 +879,7 @@ Global___ClaimedStory: _TypeAlias = ClaimedStory  # noqa: Y015
 
 @_typing.final
 class CheckpointStoriesRequest(_message.Message):
-    """What runs have made."""
+    """The results of runs."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -885,7 +887,7 @@ class CheckpointStoriesRequest(_message.Message):
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lease_duration(self) -> _duration_pb2.Duration:
-        """How long the leases should hold from now."""
+        """Duration of the renewed leases, from now."""
 
     @_builtins.property
     def checkpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoryCheckpoint]:
@@ -907,7 +909,7 @@ Global___CheckpointStoriesRequest: _TypeAlias = CheckpointStoriesRequest  # noqa
 
 @_typing.final
 class StoryCheckpoint(_message.Message):
-    """What one run has made since its last checkpoint. Repeating a checkpoint changes nothing."""
+    """The result of one run since its last checkpoint. Idempotent."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -926,24 +928,24 @@ class StoryCheckpoint(_message.Message):
     story_id: _builtins.str
     """UUIDv7."""
     lease_token: _builtins.int
-    """Token of the run."""
+    """Fencing token of the run."""
     state: _common_pb2.StoryState.ValueType
-    """New state; UNSPECIFIED: as before. A state that ends the story ends the lease too."""
+    """New state; UNSPECIFIED: unchanged. A final state ends the lease."""
     title: _builtins.str
     """The title, once it is written."""
     content_complete: _builtins.bool
-    """True when the text is whole."""
+    """True when the text is complete."""
     @_builtins.property
     def text(self) -> Global___TextAppend:
         """More text."""
 
     @_builtins.property
     def generation(self) -> Global___GenerationRecord:
-        """What the text was made with. Replaces what was kept before."""
+        """Model, cost and responses of the text. Replaces the stored ones."""
 
     @_builtins.property
     def narration(self) -> _common_pb2.NarrationHeader:
-        """What the narration is begun with. Another audio id than before begins a new manifest."""
+        """Header of the narration. A new audio id starts a new manifest."""
 
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Segment]:
@@ -957,7 +959,7 @@ class StoryCheckpoint(_message.Message):
 
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Problem]:
-        """What went wrong."""
+        """Problems."""
 
     @_builtins.property
     def embedded_parts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -991,14 +993,14 @@ Global___StoryCheckpoint: _TypeAlias = StoryCheckpoint  # noqa: Y015
 
 @_typing.final
 class TextAppend(_message.Message):
-    """Text that follows what is kept."""
+    """Text that follows the stored text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OFFSET_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
-    """Code points of content before it. Text that is kept already must agree."""
+    """Code points of content before this text. Text that is stored already must be equal."""
     text: _builtins.str
     """The text."""
     def __init__(
@@ -1017,7 +1019,7 @@ Global___TextAppend: _TypeAlias = TextAppend  # noqa: Y015
 
 @_typing.final
 class GenerationRecord(_message.Message):
-    """What a text was made with."""
+    """Model, cost and responses of a text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1027,20 +1029,20 @@ class GenerationRecord(_message.Message):
     FULL_RESPONSE_FIELD_NUMBER: _builtins.int
     GENERATION_INFO_FIELD_NUMBER: _builtins.int
     model_used: _builtins.str
-    """Model that wrote it; the last one where several did."""
+    """Model that wrote the text; the last one if there were several."""
     summary: _builtins.str
-    """What happens in it, for sequels."""
+    """Summary in a few sentences."""
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
-        """What it cost."""
+        """Tokens and cost."""
 
     @_builtins.property
     def full_response(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]:
-        """Assembled chat completions, one for each leg."""
+        """Assembled chat completions, one for each call to a model."""
 
     @_builtins.property
     def generation_info(self) -> _struct_pb2.Struct:
-        """What the model's provider tells of the generation."""
+        """What the model's provider reports about the generation."""
 
     def __init__(
         self,
@@ -1061,14 +1063,14 @@ Global___GenerationRecord: _TypeAlias = GenerationRecord  # noqa: Y015
 
 @_typing.final
 class CheckpointStoriesResponse(_message.Message):
-    """How the checkpoints went, in the order of the request."""
+    """Results, in the order of the request."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckpointResult]:
-        """One for each."""
+        """One result per checkpoint."""
 
     def __init__(
         self,
@@ -1085,7 +1087,7 @@ Global___CheckpointStoriesResponse: _TypeAlias = CheckpointStoriesResponse  # no
 
 @_typing.final
 class CheckpointResult(_message.Message):
-    """How one checkpoint went."""
+    """Result of one checkpoint."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1096,11 +1098,11 @@ class CheckpointResult(_message.Message):
     """UUIDv7."""
     @_builtins.property
     def error(self) -> _common_pb2.Problem:
-        """Unset: kept. Else why not, such as LEASE_LOST or STORY_NOT_FOUND; nothing of this item is kept then."""
+        """Unset: stored. Else the reason, such as LEASE_LOST or STORY_NOT_FOUND; nothing of this checkpoint is stored then."""
 
     @_builtins.property
     def lease_expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the lease ends now."""
+        """When the lease expires now."""
 
     def __init__(
         self,
@@ -1143,7 +1145,7 @@ Global___ReleaseStoriesRequest: _TypeAlias = ReleaseStoriesRequest  # noqa: Y015
 
 @_typing.final
 class HeldLease(_message.Message):
-    """A lease that is held."""
+    """A lease."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1152,7 +1154,7 @@ class HeldLease(_message.Message):
     story_id: _builtins.str
     """UUIDv7."""
     lease_token: _builtins.int
-    """Token of the run."""
+    """Fencing token of the run."""
     def __init__(
         self,
         *,
@@ -1169,13 +1171,13 @@ Global___HeldLease: _TypeAlias = HeldLease  # noqa: Y015
 
 @_typing.final
 class ReleaseStoriesResponse(_message.Message):
-    """How many were given back."""
+    """Number of leases given back."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RELEASED_COUNT_FIELD_NUMBER: _builtins.int
     released_count: _builtins.int
-    """Those that were still held with the given token."""
+    """Leases that were still held with the given token."""
     def __init__(
         self,
         *,
@@ -1191,7 +1193,7 @@ Global___ReleaseStoriesResponse: _TypeAlias = ReleaseStoriesResponse  # noqa: Y0
 
 @_typing.final
 class FinishAudioRequest(_message.Message):
-    """Names the narration to finish."""
+    """Identifies the narration to finish."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1201,9 +1203,9 @@ class FinishAudioRequest(_message.Message):
     story_id: _builtins.str
     """UUIDv7 of the story."""
     lease_token: _builtins.int
-    """Token of the run."""
+    """Fencing token of the run."""
     audio_id: _builtins.str
-    """The narration whose manifest is composed. It must cover the whole text."""
+    """The narration. Its manifest must cover the complete text."""
     def __init__(
         self,
         *,
@@ -1221,14 +1223,14 @@ Global___FinishAudioRequest: _TypeAlias = FinishAudioRequest  # noqa: Y015
 
 @_typing.final
 class FinishAudioResponse(_message.Message):
-    """The audio is stored."""
+    """The stored audio."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AUDIO_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def audio(self) -> _common_pb2.StoryAudio:
-        """As stored, without segments."""
+        """The audio, without segments."""
 
     def __init__(
         self,
@@ -1245,14 +1247,14 @@ Global___FinishAudioResponse: _TypeAlias = FinishAudioResponse  # noqa: Y015
 
 @_typing.final
 class AudioPiece(_message.Message):
-    """Some bytes of audio, at most 1 MiB."""
+    """A chunk of audio, at most 1 MiB."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OFFSET_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
-    """Bytes before it."""
+    """Bytes before this chunk."""
     data: _builtins.bytes
     """The bytes."""
     def __init__(
@@ -1271,7 +1273,7 @@ Global___AudioPiece: _TypeAlias = AudioPiece  # noqa: Y015
 
 @_typing.final
 class ReadAudioRequest(_message.Message):
-    """Asks for audio."""
+    """Requests audio."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1282,13 +1284,13 @@ class ReadAudioRequest(_message.Message):
     story_id: _builtins.str
     """UUIDv7 of the story."""
     audio_id: _builtins.str
-    """The audio that is meant, finished or in the making; empty: the finished one, or else that in the making. Another
-    one is AUDIO_NOT_FOUND.
+    """Narration to read, finished or in progress; empty: the finished one, else the one in progress. Any other is
+    AUDIO_NOT_FOUND.
     """
     offset: _builtins.int
-    """First byte."""
+    """Offset of the first byte."""
     limit: _builtins.int
-    """At most this many bytes; unset: to the end of what there is."""
+    """Maximum number of bytes; unset: up to the end."""
     def __init__(
         self,
         *,
@@ -1309,7 +1311,7 @@ Global___ReadAudioRequest: _TypeAlias = ReadAudioRequest  # noqa: Y015
 
 @_typing.final
 class ReadAudioResponse(_message.Message):
-    """A piece of stored audio."""
+    """A part of the audio."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1317,11 +1319,13 @@ class ReadAudioResponse(_message.Message):
     CHUNK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def header(self) -> _common_pb2.StoryAudio:
-        """What is coming, without segments. First. Of audio in the making: the bytes and duration so far, and no SHA-256."""
+        """Size, SHA-256 and media type, without segments. The first message. For audio in progress: bytes and duration so
+        far, and no SHA-256.
+        """
 
     @_builtins.property
     def chunk(self) -> Global___AudioPiece:
-        """Bytes."""
+        """The bytes."""
 
     def __init__(
         self,
@@ -1341,7 +1345,7 @@ Global___ReadAudioResponse: _TypeAlias = ReadAudioResponse  # noqa: Y015
 
 @_typing.final
 class GetAudioUrlRequest(_message.Message):
-    """Asks for an address."""
+    """Requests a signed URL."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1351,7 +1355,7 @@ class GetAudioUrlRequest(_message.Message):
     """UUIDv7 of the story."""
     @_builtins.property
     def expiry(self) -> _duration_pb2.Duration:
-        """How long it should hold, 1 second to 7 days; unset: 1 hour."""
+        """Validity, 1 second to 7 days; unset: 1 hour."""
 
     def __init__(
         self,
@@ -1369,17 +1373,17 @@ Global___GetAudioUrlRequest: _TypeAlias = GetAudioUrlRequest  # noqa: Y015
 
 @_typing.final
 class GetAudioUrlResponse(_message.Message):
-    """An address."""
+    """A signed URL."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     URL_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     url: _builtins.str
-    """Where the audio can be fetched."""
+    """The URL."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When that ends."""
+        """When the URL expires."""
 
     def __init__(
         self,

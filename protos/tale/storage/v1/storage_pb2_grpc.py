@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class StorageServiceStub(object):
-    """Stores stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories, FollowStories,
+    """Stores stories, runs and audio. The metadata `x-tale-owner` identifies the owner; ClaimStories, FollowStories,
     CheckpointStories, ReleaseStories and FinishAudio work across owners.
     """
 
@@ -104,99 +104,107 @@ class StorageServiceStub(object):
 
 
 class StorageServiceServicer(object):
-    """Stores stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories, FollowStories,
+    """Stores stories, runs and audio. The metadata `x-tale-owner` identifies the owner; ClaimStories, FollowStories,
     CheckpointStories, ReleaseStories and FinishAudio work across owners.
     """
 
     def CreateStory(self, request, context):
-        """Keeps a new story as PENDING. Repeatable by story id and by (owner, request id). A child, hero or parent that the
-        story names must be kept for the same owner; their snapshots are taken in the same transaction.
+        """Stores a new story as PENDING. Idempotent by story id and by (owner, request id). A child, hero or parent that the
+        story names must be stored for the same owner; their snapshots are taken in the same transaction.
+        Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND, WRONG_STATE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetStory(self, request, context):
-        """Gives a kept story.
+        """Returns a story.
+        Errors: STORY_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListStories(self, request, context):
-        """Lists kept stories, newest first.
+        """Lists stories, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateStory(self, request, context):
-        """Makes one change that is not a run's: rates, cancels, retries, narrates again.
+        """Makes one change that is not part of a run: rates, cancels, retries or narrates again.
+        Errors: STORY_NOT_FOUND, WRONG_STATE, REVISION_MISMATCH, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteStory(self, request, context):
-        """Removes a story with its audio and leaves a tombstone for its request id.
+        """Deletes a story with its audio and leaves a tombstone for its request id.
+        Errors: STORY_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EraseChild(self, request, context):
-        """Erases a child with its stories, their audio, segments and ledger, in one transaction. UNAVAILABLE where something
-        could not be removed yet: repeating the call finishes it.
+        """Erases a child with its stories, their audio, segments and ledger, in one transaction. UNAVAILABLE means that some
+        bytes could not be deleted yet: repeating the call completes it.
+        Errors: CHILD_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FollowStories(self, request, context):
-        """Returns what is new in each of many stories since the caller looked last.
+        """Returns what has changed in each of many stories since the positions that the caller knows.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ClaimStories(self, request, context):
-        """Takes the lease of unfinished stories that nobody holds.
+        """Claims orphaned stories: takes the leases of unfinished stories whose lease has expired.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CheckpointStories(self, request, context):
-        """Keeps what runs have made, all in one transaction, and renews their leases. Each item is judged by itself.
+        """Stores what runs have made, in one transaction, and renews their leases. Each item succeeds or fails on its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseStories(self, request, context):
-        """Gives leases back, so that others may claim at once.
+        """Gives leases back, so that other gateways can claim the stories at once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FinishAudio(self, request, context):
-        """Composes the segments of a narration into the one audio file of its story. Repeatable: the same audio id again
-        returns the audio as stored.
+        """Composes the segments of a narration into the audio file of its story. Idempotent: the same audio id returns the
+        stored audio.
+        Errors: STORY_NOT_FOUND, LEASE_LOST, WRONG_STATE, SEGMENT_LOST, AUDIO_TOO_LARGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReadAudio(self, request, context):
-        """Reads the audio of a story, finished or in the making, from any byte on: `header`, then `chunk`…
+        """Reads the audio of a story, finished or in progress, from an offset: `header`, then `chunk`s.
+        Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_CORRUPT, SEGMENT_LOST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAudioUrl(self, request, context):
-        """Gives an address under which the audio can be fetched for a while.
+        """Returns a signed URL of the finished audio.
+        Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_URL_UNSUPPORTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -279,7 +287,7 @@ def add_StorageServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class StorageService(object):
-    """Stores stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories, FollowStories,
+    """Stores stories, runs and audio. The metadata `x-tale-owner` identifies the owner; ClaimStories, FollowStories,
     CheckpointStories, ReleaseStories and FinishAudio work across owners.
     """
 

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class StorageServiceStub:
-    """Stores stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories, FollowStories,
+    """Stores stories, runs and audio. The metadata `x-tale-owner` identifies the owner; ClaimStories, FollowStories,
     CheckpointStories, ReleaseStories and FinishAudio work across owners.
     """
 
@@ -36,80 +36,106 @@ class StorageServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> StorageServiceAsyncStub: ...
     CreateStory: _grpc.UnaryUnaryMultiCallable[_storage_pb2.CreateStoryRequest, _storage_pb2.CreateStoryResponse]
-    """Keeps a new story as PENDING. Repeatable by story id and by (owner, request id). A child, hero or parent that the
-    story names must be kept for the same owner; their snapshots are taken in the same transaction.
+    """Stores a new story as PENDING. Idempotent by story id and by (owner, request id). A child, hero or parent that the
+    story names must be stored for the same owner; their snapshots are taken in the same transaction.
+    Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND, WRONG_STATE.
     """
     GetStory: _grpc.UnaryUnaryMultiCallable[_storage_pb2.GetStoryRequest, _storage_pb2.GetStoryResponse]
-    """Gives a kept story."""
+    """Returns a story.
+    Errors: STORY_NOT_FOUND.
+    """
     ListStories: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ListStoriesRequest, _storage_pb2.ListStoriesResponse]
-    """Lists kept stories, newest first."""
+    """Lists stories, newest first."""
     UpdateStory: _grpc.UnaryUnaryMultiCallable[_storage_pb2.UpdateStoryRequest, _storage_pb2.UpdateStoryResponse]
-    """Makes one change that is not a run's: rates, cancels, retries, narrates again."""
+    """Makes one change that is not part of a run: rates, cancels, retries or narrates again.
+    Errors: STORY_NOT_FOUND, WRONG_STATE, REVISION_MISMATCH, REQUEST_ID_REUSED.
+    """
     DeleteStory: _grpc.UnaryUnaryMultiCallable[_storage_pb2.DeleteStoryRequest, _storage_pb2.DeleteStoryResponse]
-    """Removes a story with its audio and leaves a tombstone for its request id."""
+    """Deletes a story with its audio and leaves a tombstone for its request id.
+    Errors: STORY_NOT_FOUND.
+    """
     EraseChild: _grpc.UnaryUnaryMultiCallable[_storage_pb2.EraseChildRequest, _storage_pb2.EraseChildResponse]
-    """Erases a child with its stories, their audio, segments and ledger, in one transaction. UNAVAILABLE where something
-    could not be removed yet: repeating the call finishes it.
+    """Erases a child with its stories, their audio, segments and ledger, in one transaction. UNAVAILABLE means that some
+    bytes could not be deleted yet: repeating the call completes it.
+    Errors: CHILD_NOT_FOUND.
     """
     FollowStories: _grpc.UnaryUnaryMultiCallable[_storage_pb2.FollowStoriesRequest, _storage_pb2.FollowStoriesResponse]
-    """Returns what is new in each of many stories since the caller looked last."""
+    """Returns what has changed in each of many stories since the positions that the caller knows."""
     ClaimStories: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ClaimStoriesRequest, _storage_pb2.ClaimStoriesResponse]
-    """Takes the lease of unfinished stories that nobody holds."""
+    """Claims orphaned stories: takes the leases of unfinished stories whose lease has expired."""
     CheckpointStories: _grpc.UnaryUnaryMultiCallable[_storage_pb2.CheckpointStoriesRequest, _storage_pb2.CheckpointStoriesResponse]
-    """Keeps what runs have made, all in one transaction, and renews their leases. Each item is judged by itself."""
+    """Stores what runs have made, in one transaction, and renews their leases. Each item succeeds or fails on its own."""
     ReleaseStories: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ReleaseStoriesRequest, _storage_pb2.ReleaseStoriesResponse]
-    """Gives leases back, so that others may claim at once."""
+    """Gives leases back, so that other gateways can claim the stories at once."""
     FinishAudio: _grpc.UnaryUnaryMultiCallable[_storage_pb2.FinishAudioRequest, _storage_pb2.FinishAudioResponse]
-    """Composes the segments of a narration into the one audio file of its story. Repeatable: the same audio id again
-    returns the audio as stored.
+    """Composes the segments of a narration into the audio file of its story. Idempotent: the same audio id returns the
+    stored audio.
+    Errors: STORY_NOT_FOUND, LEASE_LOST, WRONG_STATE, SEGMENT_LOST, AUDIO_TOO_LARGE.
     """
     ReadAudio: _grpc.UnaryStreamMultiCallable[_storage_pb2.ReadAudioRequest, _storage_pb2.ReadAudioResponse]
-    """Reads the audio of a story, finished or in the making, from any byte on: `header`, then `chunk`…"""
+    """Reads the audio of a story, finished or in progress, from an offset: `header`, then `chunk`s.
+    Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_CORRUPT, SEGMENT_LOST.
+    """
     GetAudioUrl: _grpc.UnaryUnaryMultiCallable[_storage_pb2.GetAudioUrlRequest, _storage_pb2.GetAudioUrlResponse]
-    """Gives an address under which the audio can be fetched for a while."""
+    """Returns a signed URL of the finished audio.
+    Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_URL_UNSUPPORTED.
+    """
 
 @_typing.type_check_only
 class StorageServiceAsyncStub(StorageServiceStub):
-    """Stores stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories, FollowStories,
+    """Stores stories, runs and audio. The metadata `x-tale-owner` identifies the owner; ClaimStories, FollowStories,
     CheckpointStories, ReleaseStories and FinishAudio work across owners.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateStory: _aio.UnaryUnaryMultiCallable[_storage_pb2.CreateStoryRequest, _storage_pb2.CreateStoryResponse]  # type: ignore[assignment]
-    """Keeps a new story as PENDING. Repeatable by story id and by (owner, request id). A child, hero or parent that the
-    story names must be kept for the same owner; their snapshots are taken in the same transaction.
+    """Stores a new story as PENDING. Idempotent by story id and by (owner, request id). A child, hero or parent that the
+    story names must be stored for the same owner; their snapshots are taken in the same transaction.
+    Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND, WRONG_STATE.
     """
     GetStory: _aio.UnaryUnaryMultiCallable[_storage_pb2.GetStoryRequest, _storage_pb2.GetStoryResponse]  # type: ignore[assignment]
-    """Gives a kept story."""
+    """Returns a story.
+    Errors: STORY_NOT_FOUND.
+    """
     ListStories: _aio.UnaryUnaryMultiCallable[_storage_pb2.ListStoriesRequest, _storage_pb2.ListStoriesResponse]  # type: ignore[assignment]
-    """Lists kept stories, newest first."""
+    """Lists stories, newest first."""
     UpdateStory: _aio.UnaryUnaryMultiCallable[_storage_pb2.UpdateStoryRequest, _storage_pb2.UpdateStoryResponse]  # type: ignore[assignment]
-    """Makes one change that is not a run's: rates, cancels, retries, narrates again."""
+    """Makes one change that is not part of a run: rates, cancels, retries or narrates again.
+    Errors: STORY_NOT_FOUND, WRONG_STATE, REVISION_MISMATCH, REQUEST_ID_REUSED.
+    """
     DeleteStory: _aio.UnaryUnaryMultiCallable[_storage_pb2.DeleteStoryRequest, _storage_pb2.DeleteStoryResponse]  # type: ignore[assignment]
-    """Removes a story with its audio and leaves a tombstone for its request id."""
+    """Deletes a story with its audio and leaves a tombstone for its request id.
+    Errors: STORY_NOT_FOUND.
+    """
     EraseChild: _aio.UnaryUnaryMultiCallable[_storage_pb2.EraseChildRequest, _storage_pb2.EraseChildResponse]  # type: ignore[assignment]
-    """Erases a child with its stories, their audio, segments and ledger, in one transaction. UNAVAILABLE where something
-    could not be removed yet: repeating the call finishes it.
+    """Erases a child with its stories, their audio, segments and ledger, in one transaction. UNAVAILABLE means that some
+    bytes could not be deleted yet: repeating the call completes it.
+    Errors: CHILD_NOT_FOUND.
     """
     FollowStories: _aio.UnaryUnaryMultiCallable[_storage_pb2.FollowStoriesRequest, _storage_pb2.FollowStoriesResponse]  # type: ignore[assignment]
-    """Returns what is new in each of many stories since the caller looked last."""
+    """Returns what has changed in each of many stories since the positions that the caller knows."""
     ClaimStories: _aio.UnaryUnaryMultiCallable[_storage_pb2.ClaimStoriesRequest, _storage_pb2.ClaimStoriesResponse]  # type: ignore[assignment]
-    """Takes the lease of unfinished stories that nobody holds."""
+    """Claims orphaned stories: takes the leases of unfinished stories whose lease has expired."""
     CheckpointStories: _aio.UnaryUnaryMultiCallable[_storage_pb2.CheckpointStoriesRequest, _storage_pb2.CheckpointStoriesResponse]  # type: ignore[assignment]
-    """Keeps what runs have made, all in one transaction, and renews their leases. Each item is judged by itself."""
+    """Stores what runs have made, in one transaction, and renews their leases. Each item succeeds or fails on its own."""
     ReleaseStories: _aio.UnaryUnaryMultiCallable[_storage_pb2.ReleaseStoriesRequest, _storage_pb2.ReleaseStoriesResponse]  # type: ignore[assignment]
-    """Gives leases back, so that others may claim at once."""
+    """Gives leases back, so that other gateways can claim the stories at once."""
     FinishAudio: _aio.UnaryUnaryMultiCallable[_storage_pb2.FinishAudioRequest, _storage_pb2.FinishAudioResponse]  # type: ignore[assignment]
-    """Composes the segments of a narration into the one audio file of its story. Repeatable: the same audio id again
-    returns the audio as stored.
+    """Composes the segments of a narration into the audio file of its story. Idempotent: the same audio id returns the
+    stored audio.
+    Errors: STORY_NOT_FOUND, LEASE_LOST, WRONG_STATE, SEGMENT_LOST, AUDIO_TOO_LARGE.
     """
     ReadAudio: _aio.UnaryStreamMultiCallable[_storage_pb2.ReadAudioRequest, _storage_pb2.ReadAudioResponse]  # type: ignore[assignment]
-    """Reads the audio of a story, finished or in the making, from any byte on: `header`, then `chunk`…"""
+    """Reads the audio of a story, finished or in progress, from an offset: `header`, then `chunk`s.
+    Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_CORRUPT, SEGMENT_LOST.
+    """
     GetAudioUrl: _aio.UnaryUnaryMultiCallable[_storage_pb2.GetAudioUrlRequest, _storage_pb2.GetAudioUrlResponse]  # type: ignore[assignment]
-    """Gives an address under which the audio can be fetched for a while."""
+    """Returns a signed URL of the finished audio.
+    Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_URL_UNSUPPORTED.
+    """
 
 class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Stores stories, runs and audio. The caller's identity is the metadata `x-tale-owner`; ClaimStories, FollowStories,
+    """Stores stories, runs and audio. The metadata `x-tale-owner` identifies the owner; ClaimStories, FollowStories,
     CheckpointStories, ReleaseStories and FinishAudio work across owners.
     """
 
@@ -119,8 +145,9 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.CreateStoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.CreateStoryResponse, _abc.Awaitable[_storage_pb2.CreateStoryResponse]]:
-        """Keeps a new story as PENDING. Repeatable by story id and by (owner, request id). A child, hero or parent that the
-        story names must be kept for the same owner; their snapshots are taken in the same transaction.
+        """Stores a new story as PENDING. Idempotent by story id and by (owner, request id). A child, hero or parent that the
+        story names must be stored for the same owner; their snapshots are taken in the same transaction.
+        Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND, WRONG_STATE.
         """
 
     @_abc_1.abstractmethod
@@ -129,7 +156,9 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.GetStoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.GetStoryResponse, _abc.Awaitable[_storage_pb2.GetStoryResponse]]:
-        """Gives a kept story."""
+        """Returns a story.
+        Errors: STORY_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def ListStories(
@@ -137,7 +166,7 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.ListStoriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.ListStoriesResponse, _abc.Awaitable[_storage_pb2.ListStoriesResponse]]:
-        """Lists kept stories, newest first."""
+        """Lists stories, newest first."""
 
     @_abc_1.abstractmethod
     def UpdateStory(
@@ -145,7 +174,9 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.UpdateStoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.UpdateStoryResponse, _abc.Awaitable[_storage_pb2.UpdateStoryResponse]]:
-        """Makes one change that is not a run's: rates, cancels, retries, narrates again."""
+        """Makes one change that is not part of a run: rates, cancels, retries or narrates again.
+        Errors: STORY_NOT_FOUND, WRONG_STATE, REVISION_MISMATCH, REQUEST_ID_REUSED.
+        """
 
     @_abc_1.abstractmethod
     def DeleteStory(
@@ -153,7 +184,9 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.DeleteStoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.DeleteStoryResponse, _abc.Awaitable[_storage_pb2.DeleteStoryResponse]]:
-        """Removes a story with its audio and leaves a tombstone for its request id."""
+        """Deletes a story with its audio and leaves a tombstone for its request id.
+        Errors: STORY_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def EraseChild(
@@ -161,8 +194,9 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.EraseChildRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.EraseChildResponse, _abc.Awaitable[_storage_pb2.EraseChildResponse]]:
-        """Erases a child with its stories, their audio, segments and ledger, in one transaction. UNAVAILABLE where something
-        could not be removed yet: repeating the call finishes it.
+        """Erases a child with its stories, their audio, segments and ledger, in one transaction. UNAVAILABLE means that some
+        bytes could not be deleted yet: repeating the call completes it.
+        Errors: CHILD_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -171,7 +205,7 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.FollowStoriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.FollowStoriesResponse, _abc.Awaitable[_storage_pb2.FollowStoriesResponse]]:
-        """Returns what is new in each of many stories since the caller looked last."""
+        """Returns what has changed in each of many stories since the positions that the caller knows."""
 
     @_abc_1.abstractmethod
     def ClaimStories(
@@ -179,7 +213,7 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.ClaimStoriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.ClaimStoriesResponse, _abc.Awaitable[_storage_pb2.ClaimStoriesResponse]]:
-        """Takes the lease of unfinished stories that nobody holds."""
+        """Claims orphaned stories: takes the leases of unfinished stories whose lease has expired."""
 
     @_abc_1.abstractmethod
     def CheckpointStories(
@@ -187,7 +221,7 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.CheckpointStoriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.CheckpointStoriesResponse, _abc.Awaitable[_storage_pb2.CheckpointStoriesResponse]]:
-        """Keeps what runs have made, all in one transaction, and renews their leases. Each item is judged by itself."""
+        """Stores what runs have made, in one transaction, and renews their leases. Each item succeeds or fails on its own."""
 
     @_abc_1.abstractmethod
     def ReleaseStories(
@@ -195,7 +229,7 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.ReleaseStoriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.ReleaseStoriesResponse, _abc.Awaitable[_storage_pb2.ReleaseStoriesResponse]]:
-        """Gives leases back, so that others may claim at once."""
+        """Gives leases back, so that other gateways can claim the stories at once."""
 
     @_abc_1.abstractmethod
     def FinishAudio(
@@ -203,8 +237,9 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.FinishAudioRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.FinishAudioResponse, _abc.Awaitable[_storage_pb2.FinishAudioResponse]]:
-        """Composes the segments of a narration into the one audio file of its story. Repeatable: the same audio id again
-        returns the audio as stored.
+        """Composes the segments of a narration into the audio file of its story. Idempotent: the same audio id returns the
+        stored audio.
+        Errors: STORY_NOT_FOUND, LEASE_LOST, WRONG_STATE, SEGMENT_LOST, AUDIO_TOO_LARGE.
         """
 
     @_abc_1.abstractmethod
@@ -213,7 +248,9 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.ReadAudioRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_storage_pb2.ReadAudioResponse], _abc.AsyncIterator[_storage_pb2.ReadAudioResponse]]:
-        """Reads the audio of a story, finished or in the making, from any byte on: `header`, then `chunk`…"""
+        """Reads the audio of a story, finished or in progress, from an offset: `header`, then `chunk`s.
+        Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_CORRUPT, SEGMENT_LOST.
+        """
 
     @_abc_1.abstractmethod
     def GetAudioUrl(
@@ -221,6 +258,8 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.GetAudioUrlRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.GetAudioUrlResponse, _abc.Awaitable[_storage_pb2.GetAudioUrlResponse]]:
-        """Gives an address under which the audio can be fetched for a while."""
+        """Returns a signed URL of the finished audio.
+        Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_URL_UNSUPPORTED.
+        """
 
 def add_StorageServiceServicer_to_server(servicer: StorageServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -23,7 +23,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class GenerateStoryRequest(_message.Message):
-    """What to write."""
+    """The story to write."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -37,28 +37,28 @@ class GenerateStoryRequest(_message.Message):
     PARENT_TITLE_FIELD_NUMBER: _builtins.int
     SPENT_USD_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """Story that this is for, UUIDv7. The embedded writer's seed where the spec has none."""
+    """UUIDv7 of the story. Seed of the embedded writer if the spec has none."""
     title_so_far: _builtins.str
-    """Title that is already out; empty when none is."""
+    """Title that is released already; empty: none."""
     written_so_far: _builtins.str
-    """Content that is already out. The answer goes on behind its last character."""
+    """Content that is released already. The response continues after its last character."""
     parent_summary: _builtins.str
-    """Summary of the story that this one goes on from."""
+    """Summary of the story that this one continues."""
     parent_title: _builtins.str
-    """Title of the story that this one goes on from."""
+    """Title of the story that this one continues."""
     spent_usd: _builtins.float
-    """What earlier legs cost in US dollars; counts towards `max_cost_usd`."""
+    """Cost of earlier writing attempts in US dollars; counts towards `max_cost_usd`."""
     @_builtins.property
     def spec(self) -> _common_pb2.StorySpec:
-        """The wishes. `child_id` and `hero_id` are not looked up here; see `child` and `hero`."""
+        """What the story should be. `child_id` and `hero_id` are not resolved here; see `child` and `hero`."""
 
     @_builtins.property
     def child(self) -> _common_pb2.Child:
-        """The child as it is now."""
+        """The child."""
 
     @_builtins.property
     def hero(self) -> _common_pb2.Hero:
-        """The hero as it is now; needed for HERO and COMBINED."""
+        """The hero; required for HERO and COMBINED."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ Global___GenerateStoryRequest: _TypeAlias = GenerateStoryRequest  # noqa: Y015
 
 @_typing.final
 class GenerateStoryResponse(_message.Message):
-    """A piece of the answer."""
+    """A part of the response."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -95,11 +95,11 @@ class GenerateStoryResponse(_message.Message):
     WARNING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___GenerationStarted:
-        """A model has begun. Comes first, and again when another model goes on."""
+        """A model has started. The first message; sent again when another model continues."""
 
     @_builtins.property
     def title(self) -> Global___GenerationTitle:
-        """The title, normalised. Comes once, before any text, and not at all where the request had one."""
+        """The title, normalised. Sent once, before any text; not sent if the request had a title."""
 
     @_builtins.property
     def delta(self) -> Global___TextDelta:
@@ -107,15 +107,15 @@ class GenerateStoryResponse(_message.Message):
 
     @_builtins.property
     def attempt(self) -> _common_pb2.Attempt:
-        """One call to a model has ended. Comes again with the same id when more is known of it."""
+        """A call to a model has ended. Sent again with the same id when more is known about it."""
 
     @_builtins.property
     def complete(self) -> Global___GenerationComplete:
-        """The text is whole. Comes last."""
+        """The text is complete. The last message."""
 
     @_builtins.property
     def warning(self) -> _common_pb2.Problem:
-        """Something that the caller should know but that stopped nothing."""
+        """A problem that did not stop the work."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ Global___GenerateStoryResponse: _TypeAlias = GenerateStoryResponse  # noqa: Y015
 
 @_typing.final
 class GenerationStarted(_message.Message):
-    """A model has begun."""
+    """A model has started."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -147,7 +147,7 @@ class GenerationStarted(_message.Message):
     PROVIDER_FIELD_NUMBER: _builtins.int
     EMBEDDED_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Model that writes."""
+    """Model."""
     provider: _builtins.str
     """Provider of the model."""
     embedded: _builtins.bool
@@ -191,16 +191,16 @@ Global___GenerationTitle: _TypeAlias = GenerationTitle  # noqa: Y015
 
 @_typing.final
 class TextDelta(_message.Message):
-    """Whole sentences that follow what is out already."""
+    """Whole sentences that follow the released text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OFFSET_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
-    """Code points of content before it, those of `written_so_far` included."""
+    """Code points of content before this text, including `written_so_far`."""
     text: _builtins.str
-    """The sentences, with the white space that parts them from what is before."""
+    """The sentences, with the white space that separates them from the text before."""
     def __init__(
         self,
         *,
@@ -217,7 +217,7 @@ Global___TextDelta: _TypeAlias = TextDelta  # noqa: Y015
 
 @_typing.final
 class GenerationComplete(_message.Message):
-    """The text is whole."""
+    """The end of the text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -231,28 +231,30 @@ class GenerationComplete(_message.Message):
     GENERATION_INFO_FIELD_NUMBER: _builtins.int
     EMBEDDED_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Model that wrote the end."""
+    """Model that wrote the last part."""
     provider: _builtins.str
     """Provider of that model."""
     content_length: _builtins.int
-    """Code points of the whole content."""
+    """Code points of the complete content."""
     content_sha256: _builtins.bytes
-    """SHA-256 of the whole content in UTF-8, 32 bytes."""
+    """SHA-256 of the complete content in UTF-8, 32 bytes."""
     summary: _builtins.str
-    """What happens in the story, in a few sentences."""
+    """Summary in a few sentences."""
     embedded: _builtins.bool
-    """True when the embedded writer wrote any of it."""
+    """True when the embedded writer wrote a part of it."""
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
-        """What this call cost."""
+        """Tokens and cost of this call."""
 
     @_builtins.property
     def full_response(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]:
-        """Assembled chat completions, one for each leg within this call."""
+        """Assembled chat completions, one for each call to a model."""
 
     @_builtins.property
     def generation_info(self) -> _struct_pb2.Struct:
-        """What the model's provider tells of the generation; of earlier ones within this call under "earlier_generations"."""
+        """What the model's provider reports about the generation; about earlier ones of this call under
+        "earlier_generations".
+        """
 
     def __init__(
         self,
@@ -277,16 +279,16 @@ Global___GenerationComplete: _TypeAlias = GenerationComplete  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):
-    """Asks for the models."""
+    """Requests a page of models."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most this many, 0 to 100; 0: 100."""
+    """Maximum number of entries, 0 to 100; 0: 100."""
     page_token: _builtins.str
-    """`next_page_token` of the page before."""
+    """`next_page_token` of the previous page; empty: the first page."""
     def __init__(
         self,
         *,
@@ -303,7 +305,7 @@ Global___ListModelsRequest: _TypeAlias = ListModelsRequest  # noqa: Y015
 
 @_typing.final
 class ListModelsResponse(_message.Message):
-    """The models."""
+    """A page of models."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -311,12 +313,12 @@ class ListModelsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Asks for the next page; empty on the last."""
+    """Token of the next page; empty on the last page."""
     stale: _builtins.bool
     """True when the list could not be refreshed and is an older one."""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___Model]:
-        """A page of them."""
+        """The entries of this page."""
 
     def __init__(
         self,
@@ -335,7 +337,7 @@ Global___ListModelsResponse: _TypeAlias = ListModelsResponse  # noqa: Y015
 
 @_typing.final
 class Model(_message.Message):
-    """A model that can be asked for."""
+    """A model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -356,42 +358,42 @@ class Model(_message.Message):
     EMBEDDED_FIELD_NUMBER: _builtins.int
     TYPICAL_DURATION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Id to ask for it by, such as "openai/gpt-4o-mini"."""
+    """Id for `StorySpec.model`, such as "openai/gpt-4o-mini"."""
     display_name: _builtins.str
-    """Name to show."""
+    """Display name."""
     provider: _builtins.str
-    """Who makes it."""
+    """Company that makes the model."""
     description: _builtins.str
-    """What it is good for."""
+    """Description."""
     prompt_usd_per_million_tokens: _builtins.float
-    """US dollars for a million tokens read; unset where it is not known."""
+    """US dollars per million tokens read; unset: unknown."""
     completion_usd_per_million_tokens: _builtins.float
-    """US dollars for a million tokens written; unset where it is not known."""
+    """US dollars per million tokens written; unset: unknown."""
     context_length: _builtins.int
-    """Tokens that it can hold; 0 where it is not known."""
+    """Context length in tokens; 0: unknown."""
     available: _builtins.bool
-    """True when a call would be tried now."""
+    """True when a call would be attempted now."""
     unavailable_reason: _builtins.str
-    """Why it is not available."""
+    """Why it is not available; empty when it is."""
     is_default: _builtins.bool
-    """True for the one that is tried first."""
+    """True for the one that is called first."""
     fallback_position: _builtins.int
-    """Place in the configured order of fallback, from 1; 0: not in it."""
+    """Position in the configured fallback order, from 1; 0: not part of it."""
     circuit_state: _builtins.str
     """State of its circuit breaker: "closed", "open" or "half_open"."""
     embedded: _builtins.bool
     """True for the embedded writer."""
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Symbolic names that are accepted too, such as "GPT_4O_MINI"."""
+        """Other names that are accepted, such as "GPT_4O_MINI"."""
 
     @_builtins.property
     def language_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Languages that it can write, BCP-47; empty: no limit is known."""
+        """Languages that it writes, BCP-47; empty: no restriction is known."""
 
     @_builtins.property
     def typical_duration(self) -> _duration_pb2.Duration:
-        """How long a story of five minutes takes, where it has been seen."""
+        """Typical time for a story of five minutes; unset: unknown."""
 
     def __init__(
         self,

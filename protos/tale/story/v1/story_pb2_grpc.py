@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class StoryServiceStub(object):
-    """Turns a request into text. Keeps nothing.
+    """Writes stories. Stateless.
     """
 
     def __init__(self, channel):
@@ -48,19 +48,21 @@ class StoryServiceStub(object):
 
 
 class StoryServiceServicer(object):
-    """Turns a request into text. Keeps nothing.
+    """Writes stories. Stateless.
     """
 
     def GenerateStory(self, request, context):
-        """Writes a story, or goes on with one, as a stream of whole sentences. A stream that ends without `complete` is
-        incomplete.
+        """Writes or continues a story as a stream of whole sentences. A stream that ends without `complete` is incomplete.
+        Errors: MODEL_NOT_FOUND, LANGUAGE_UNSUPPORTED, INVALID_CONFIGURATION, COST_LIMIT, TEXT_TOO_LONG, CONTENT_REFUSED,
+        UPSTREAM_AUTH, UPSTREAM_REFUSED, UPSTREAM_UNSUPPORTED, UPSTREAM_UNAVAILABLE, NETWORK_ERROR, CIRCUIT_OPEN,
+        RATE_LIMITED, QUOTA_EXCEEDED, FALLBACK_FAILURE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """Lists the models that can be asked for.
+        """Lists the available models.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,7 +90,7 @@ def add_StoryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class StoryService(object):
-    """Turns a request into text. Keeps nothing.
+    """Writes stories. Stateless.
     """
 
     @staticmethod

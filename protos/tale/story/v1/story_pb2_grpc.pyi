@@ -27,33 +27,37 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class StoryServiceStub:
-    """Turns a request into text. Keeps nothing."""
+    """Writes stories. Stateless."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> StoryServiceAsyncStub: ...
     GenerateStory: _grpc.UnaryStreamMultiCallable[_story_pb2.GenerateStoryRequest, _story_pb2.GenerateStoryResponse]
-    """Writes a story, or goes on with one, as a stream of whole sentences. A stream that ends without `complete` is
-    incomplete.
+    """Writes or continues a story as a stream of whole sentences. A stream that ends without `complete` is incomplete.
+    Errors: MODEL_NOT_FOUND, LANGUAGE_UNSUPPORTED, INVALID_CONFIGURATION, COST_LIMIT, TEXT_TOO_LONG, CONTENT_REFUSED,
+    UPSTREAM_AUTH, UPSTREAM_REFUSED, UPSTREAM_UNSUPPORTED, UPSTREAM_UNAVAILABLE, NETWORK_ERROR, CIRCUIT_OPEN,
+    RATE_LIMITED, QUOTA_EXCEEDED, FALLBACK_FAILURE.
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_story_pb2.ListModelsRequest, _story_pb2.ListModelsResponse]
-    """Lists the models that can be asked for."""
+    """Lists the available models."""
 
 @_typing.type_check_only
 class StoryServiceAsyncStub(StoryServiceStub):
-    """Turns a request into text. Keeps nothing."""
+    """Writes stories. Stateless."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GenerateStory: _aio.UnaryStreamMultiCallable[_story_pb2.GenerateStoryRequest, _story_pb2.GenerateStoryResponse]  # type: ignore[assignment]
-    """Writes a story, or goes on with one, as a stream of whole sentences. A stream that ends without `complete` is
-    incomplete.
+    """Writes or continues a story as a stream of whole sentences. A stream that ends without `complete` is incomplete.
+    Errors: MODEL_NOT_FOUND, LANGUAGE_UNSUPPORTED, INVALID_CONFIGURATION, COST_LIMIT, TEXT_TOO_LONG, CONTENT_REFUSED,
+    UPSTREAM_AUTH, UPSTREAM_REFUSED, UPSTREAM_UNSUPPORTED, UPSTREAM_UNAVAILABLE, NETWORK_ERROR, CIRCUIT_OPEN,
+    RATE_LIMITED, QUOTA_EXCEEDED, FALLBACK_FAILURE.
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_story_pb2.ListModelsRequest, _story_pb2.ListModelsResponse]  # type: ignore[assignment]
-    """Lists the models that can be asked for."""
+    """Lists the available models."""
 
 class StoryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Turns a request into text. Keeps nothing."""
+    """Writes stories. Stateless."""
 
     @_abc_1.abstractmethod
     def GenerateStory(
@@ -61,8 +65,10 @@ class StoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _story_pb2.GenerateStoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_story_pb2.GenerateStoryResponse], _abc.AsyncIterator[_story_pb2.GenerateStoryResponse]]:
-        """Writes a story, or goes on with one, as a stream of whole sentences. A stream that ends without `complete` is
-        incomplete.
+        """Writes or continues a story as a stream of whole sentences. A stream that ends without `complete` is incomplete.
+        Errors: MODEL_NOT_FOUND, LANGUAGE_UNSUPPORTED, INVALID_CONFIGURATION, COST_LIMIT, TEXT_TOO_LONG, CONTENT_REFUSED,
+        UPSTREAM_AUTH, UPSTREAM_REFUSED, UPSTREAM_UNSUPPORTED, UPSTREAM_UNAVAILABLE, NETWORK_ERROR, CIRCUIT_OPEN,
+        RATE_LIMITED, QUOTA_EXCEEDED, FALLBACK_FAILURE.
         """
 
     @_abc_1.abstractmethod
@@ -71,6 +77,6 @@ class StoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _story_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_story_pb2.ListModelsResponse, _abc.Awaitable[_story_pb2.ListModelsResponse]]:
-        """Lists the models that can be asked for."""
+        """Lists the available models."""
 
 def add_StoryServiceServicer_to_server(servicer: StoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -31,7 +31,7 @@ class _DeliveryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Delivery.Val
     DELIVERY_UNSPECIFIED: _Delivery.ValueType  # 0
     """Not set: AUDIO."""
     DELIVERY_AUDIO: _Delivery.ValueType  # 1
-    """The bytes of each segment follow it in the answer."""
+    """The bytes of each segment follow it in the response."""
     DELIVERY_STORED: _Delivery.ValueType  # 2
     """Each segment is in the segment store of the storage service (STORAGE_TARGET) before it is announced; no bytes are
     sent.
@@ -43,7 +43,7 @@ class Delivery(_Delivery, metaclass=_DeliveryEnumTypeWrapper):
 DELIVERY_UNSPECIFIED: Delivery.ValueType  # 0
 """Not set: AUDIO."""
 DELIVERY_AUDIO: Delivery.ValueType  # 1
-"""The bytes of each segment follow it in the answer."""
+"""The bytes of each segment follow it in the response."""
 DELIVERY_STORED: Delivery.ValueType  # 2
 """Each segment is in the segment store of the storage service (STORAGE_TARGET) before it is announced; no bytes are
 sent.
@@ -52,7 +52,7 @@ Global___Delivery: _TypeAlias = Delivery  # noqa: Y015
 
 @_typing.final
 class SynthesizeSpeechRequest(_message.Message):
-    """A piece of the request."""
+    """A part of the request."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -60,11 +60,11 @@ class SynthesizeSpeechRequest(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def config(self) -> Global___SpeechConfig:
-        """How to speak. First, and once."""
+        """Configuration. The first message, exactly once."""
 
     @_builtins.property
     def text(self) -> Global___TextPiece:
-        """More of the text."""
+        """More text."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ Global___SynthesizeSpeechRequest: _TypeAlias = SynthesizeSpeechRequest  # noqa: 
 
 @_typing.final
 class SpeechConfig(_message.Message):
-    """How to speak."""
+    """How to narrate."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -100,33 +100,33 @@ class SpeechConfig(_message.Message):
     STRICT_LANGUAGE_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """Story that this is for, UUIDv7; empty: none. With delivery STORED its segments are noted as the story's."""
+    """UUIDv7 of the story; empty: none. With delivery STORED the segments are recorded as used by the story."""
     audio_id: _builtins.str
-    """Names the narration; empty: made by the server."""
+    """Id of the narration; empty: chosen by the server."""
     language_code: _builtins.str
-    """Language of the text, BCP-47; empty: told from the text where it can be, else "en"."""
+    """Language of the text, BCP-47; empty: detected from the text, else "en"."""
     title: _builtins.str
-    """Spoken first, as a segment with an empty text span; empty: nothing."""
+    """Title, spoken first as a segment with an empty text span; empty: none."""
     word_timings: _builtins.bool
-    """Whether to tell when each word is heard."""
+    """Whether to report word timings."""
     leg_id: _builtins.str
-    """The gateway's leg, for the ledger."""
+    """Id of the gateway's narration attempt, for the ledger."""
     strict_language: _builtins.bool
     """True: a language that no configured voice speaks is refused instead of read by the default voice."""
     delivery: Global___Delivery.ValueType
-    """Where the audio goes. STORED without a segment store is FAILED_PRECONDITION / INVALID_CONFIGURATION."""
+    """Where the audio goes. STORED without STORAGE_TARGET is INVALID_CONFIGURATION."""
     @_builtins.property
     def voice(self) -> _common_pb2.VoiceSelection:
-        """Who speaks, and how."""
+        """Provider, voice and format."""
 
     @_builtins.property
     def pinned(self) -> _common_pb2.NarrationHeader:
-        """What the narration was begun with. Holds whatever the defaults are now."""
+        """Header that the narration started with. It applies whatever the defaults are now."""
 
     @_builtins.property
     def spoken_so_far(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Segment]:
-        """Segments of the narration that the caller has, from the first on. The narration goes on behind the last of them;
-        none of them is sent again. SEGMENT_LOST where the text is cut otherwise.
+        """Segments of the narration that the caller has, from the first one. The narration continues after the last of them;
+        none is sent again. SEGMENT_LOST if the text is divided differently now.
         """
 
     def __init__(
@@ -154,13 +154,13 @@ Global___SpeechConfig: _TypeAlias = SpeechConfig  # noqa: Y015
 
 @_typing.final
 class TextPiece(_message.Message):
-    """More of the text."""
+    """More text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """The text. How it is cut into pieces makes no difference."""
+    """The text. Its division into messages makes no difference."""
     def __init__(
         self,
         *,
@@ -176,7 +176,7 @@ Global___TextPiece: _TypeAlias = TextPiece  # noqa: Y015
 
 @_typing.final
 class SynthesizeSpeechResponse(_message.Message):
-    """A piece of the answer."""
+    """A part of the response."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -188,27 +188,27 @@ class SynthesizeSpeechResponse(_message.Message):
     WARNING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def header(self) -> _common_pb2.NarrationHeader:
-        """What the narration is made with. Comes before any audio."""
+        """Header of the narration. Sent before any audio."""
 
     @_builtins.property
     def chunk(self) -> Global___AudioChunk:
-        """Bytes of the segment that was announced last. Only with delivery AUDIO."""
+        """Bytes of the last announced segment. Only with delivery AUDIO."""
 
     @_builtins.property
     def segment(self) -> _common_pb2.Segment:
-        """The next segment; it is verified and in the segment store. Its chunks follow where the delivery is AUDIO."""
+        """The next segment, verified and stored. Its chunks follow with delivery AUDIO."""
 
     @_builtins.property
     def attempt(self) -> _common_pb2.Attempt:
-        """One call to a provider has ended."""
+        """A call to a provider has ended."""
 
     @_builtins.property
     def summary(self) -> Global___SpeechSummary:
-        """All is spoken. Comes last."""
+        """The narration is complete. The last message."""
 
     @_builtins.property
     def warning(self) -> _common_pb2.Problem:
-        """Something that the caller should know but that stopped nothing."""
+        """A problem that did not stop the work."""
 
     def __init__(
         self,
@@ -232,14 +232,14 @@ Global___SynthesizeSpeechResponse: _TypeAlias = SynthesizeSpeechResponse  # noqa
 
 @_typing.final
 class AudioChunk(_message.Message):
-    """Some bytes of audio, at most 1 MiB."""
+    """A chunk of audio, at most 1 MiB."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OFFSET_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
-    """Bytes of audio before it, those of `spoken_so_far` included."""
+    """Bytes of audio before this chunk, including `spoken_so_far`."""
     data: _builtins.bytes
     """The bytes."""
     def __init__(
@@ -258,7 +258,7 @@ Global___AudioChunk: _TypeAlias = AudioChunk  # noqa: Y015
 
 @_typing.final
 class SpeechSummary(_message.Message):
-    """All is spoken."""
+    """The end of a narration."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -271,24 +271,24 @@ class SpeechSummary(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     EMBEDDED_FIELD_NUMBER: _builtins.int
     audio_id: _builtins.str
-    """Names the narration."""
+    """Id of the narration."""
     size_bytes: _builtins.int
-    """Bytes of the whole audio."""
+    """Bytes of the complete audio."""
     segment_count: _builtins.int
-    """Segments, the title's included."""
+    """Number of segments, including the title."""
     cached_segment_count: _builtins.int
-    """Of these, how many the segment store had."""
+    """Number of segments that were found in the segment store."""
     characters: _builtins.int
-    """Characters that were sent to providers."""
+    """Characters sent to providers."""
     embedded: _builtins.bool
-    """True when the embedded voice spoke any of it."""
+    """True when the embedded voice spoke a part of it."""
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
-        """How long it sounds, exact to a frame."""
+        """Duration, exact to a frame."""
 
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
-        """Facts of the providers."""
+        """Details from the providers."""
 
     def __init__(
         self,
@@ -312,7 +312,7 @@ Global___SpeechSummary: _TypeAlias = SpeechSummary  # noqa: Y015
 
 @_typing.final
 class ListProvidersRequest(_message.Message):
-    """Asks for the providers. Has no fields."""
+    """Requests the list of providers. Has no fields."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -329,14 +329,14 @@ Global___ListProvidersRequest: _TypeAlias = ListProvidersRequest  # noqa: Y015
 
 @_typing.final
 class ListProvidersResponse(_message.Message):
-    """The providers, in the order in which they would be tried."""
+    """The providers, in the order in which they are called."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PROVIDERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def providers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Provider]:
-        """All that are registered."""
+        """All registered providers."""
 
     def __init__(
         self,
@@ -353,7 +353,7 @@ Global___ListProvidersResponse: _TypeAlias = ListProvidersResponse  # noqa: Y015
 
 @_typing.final
 class Provider(_message.Message):
-    """A speech provider."""
+    """A voice provider."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -373,32 +373,32 @@ class Provider(_message.Message):
     provider_name: _builtins.str
     """Registered name."""
     display_name: _builtins.str
-    """Name to show."""
+    """Display name."""
     supports_streaming: _builtins.bool
-    """True when its audio comes while it is made."""
+    """True when its audio is streamed while it is generated."""
     max_text_length: _builtins.int
-    """Most characters of one call."""
+    """Maximum number of characters per call."""
     configured: _builtins.bool
-    """True when everything it needs is set."""
+    """True when all its settings are present."""
     available: _builtins.bool
-    """True when a call would be tried now."""
+    """True when a call would be attempted now."""
     unavailable_reason: _builtins.str
-    """Why it is not available."""
+    """Why it is not available; empty when it is."""
     is_default: _builtins.bool
-    """True for the one that is tried first."""
+    """True for the one that is called first."""
     fallback_position: _builtins.int
-    """Place in the configured order of fallback, from 1; 0: not in it."""
+    """Position in the configured fallback order, from 1; 0: not part of it."""
     circuit_state: _builtins.str
     """State of its circuit breaker: "closed", "open" or "half_open"."""
     embedded: _builtins.bool
     """True for the embedded voice."""
     @_builtins.property
     def supported_formats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Formats in the provider's own naming."""
+        """Formats, in the provider's naming."""
 
     @_builtins.property
     def language_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Languages that it speaks, BCP-47."""
+        """Languages, BCP-47."""
 
     def __init__(
         self,
@@ -427,7 +427,7 @@ Global___Provider: _TypeAlias = Provider  # noqa: Y015
 
 @_typing.final
 class ListVoicesRequest(_message.Message):
-    """Asks for voices."""
+    """Requests a page of voices."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -436,13 +436,13 @@ class ListVoicesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
-    """Only this provider's; empty: all configured ones'."""
+    """Voices of this provider; empty: of all configured providers."""
     language_code: _builtins.str
-    """Only those that speak this language, BCP-47; empty: all."""
+    """Voices that speak this language, BCP-47; empty: all."""
     page_size: _builtins.int
-    """At most this many, 0 to 100; 0: 100."""
+    """Maximum number of entries, 0 to 100; 0: 100."""
     page_token: _builtins.str
-    """`next_page_token` of the page before."""
+    """`next_page_token` of the previous page; empty: the first page."""
     def __init__(
         self,
         *,
@@ -461,7 +461,7 @@ Global___ListVoicesRequest: _TypeAlias = ListVoicesRequest  # noqa: Y015
 
 @_typing.final
 class ListVoicesResponse(_message.Message):
-    """Voices."""
+    """A page of voices."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -469,12 +469,12 @@ class ListVoicesResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Asks for the next page; empty on the last."""
+    """Token of the next page; empty on the last page."""
     stale: _builtins.bool
-    """True when a provider's list could not be refreshed and is an older one."""
+    """True when the list of a provider could not be refreshed and is an older one."""
     @_builtins.property
     def voices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Voice]:
-        """A page of them."""
+        """The entries of this page."""
 
     def __init__(
         self,
@@ -505,20 +505,20 @@ class Voice(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     PREVIEW_URL_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
-    """Provider that has it."""
+    """Provider of the voice."""
     voice_id: _builtins.str
-    """Its id in the provider's naming."""
+    """The provider's id of the voice."""
     display_name: _builtins.str
-    """Name to show."""
+    """Display name."""
     gender: _common_pb2.Gender.ValueType
-    """How it sounds."""
+    """Gender of the voice."""
     description: _builtins.str
-    """What the provider says of it."""
+    """Description by the provider."""
     preview_url: _builtins.str
-    """Where it can be heard; empty: nowhere."""
+    """URL of a sample; empty: none."""
     @_builtins.property
     def language_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Languages that it speaks, BCP-47."""
+        """Languages, BCP-47."""
 
     def __init__(
         self,
@@ -541,7 +541,7 @@ Global___Voice: _TypeAlias = Voice  # noqa: Y015
 
 @_typing.final
 class TranscribeRequest(_message.Message):
-    """A piece of a recording."""
+    """A part of a recording."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -551,7 +551,7 @@ class TranscribeRequest(_message.Message):
     """Bytes of the recording."""
     @_builtins.property
     def config(self) -> Global___TranscribeConfig:
-        """What is coming. First, and once."""
+        """Metadata. The first message, exactly once."""
 
     def __init__(
         self,
@@ -571,7 +571,7 @@ Global___TranscribeRequest: _TypeAlias = TranscribeRequest  # noqa: Y015
 
 @_typing.final
 class TranscribeConfig(_message.Message):
-    """What is coming."""
+    """Metadata."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -580,7 +580,7 @@ class TranscribeConfig(_message.Message):
     content_type: _builtins.str
     """Media type, such as "audio/wav"."""
     language_code: _builtins.str
-    """Language that is spoken, BCP-47; empty: to be told."""
+    """Spoken language, BCP-47; empty: detected."""
     def __init__(
         self,
         *,
@@ -597,7 +597,7 @@ Global___TranscribeConfig: _TypeAlias = TranscribeConfig  # noqa: Y015
 
 @_typing.final
 class TranscribeResponse(_message.Message):
-    """What was said."""
+    """The transcript."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -606,14 +606,14 @@ class TranscribeResponse(_message.Message):
     DURATION_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """The words."""
+    """The text."""
     language_code: _builtins.str
-    """Language that was heard, BCP-47."""
+    """Spoken language, BCP-47."""
     model: _builtins.str
-    """Model that listened."""
+    """Model that transcribed it."""
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
-        """How long the recording is."""
+        """Duration of the recording."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class VoiceServiceStub(object):
-    """Turns text into audio. Stateless: verified segments are in the segment store.
+    """Turns text into audio, and recordings into text. Stateless: verified segments are in the segment store.
     """
 
     def __init__(self, channel):
@@ -58,20 +58,24 @@ class VoiceServiceStub(object):
 
 
 class VoiceServiceServicer(object):
-    """Turns text into audio. Stateless: verified segments are in the segment store.
+    """Turns text into audio, and recordings into text. Stateless: verified segments are in the segment store.
     """
 
     def SynthesizeSpeech(self, request_iterator, context):
-        """Speaks text while it arrives. First message `config`, then `text` pieces, then half-close; back come `header`,
-        then for each segment its `segment`, followed by its `chunk`s where the delivery is AUDIO, `attempt`s in between,
-        and `summary` last. A stream that ends without `summary` is incomplete.
+        """Narrates text while it arrives. The caller sends `config`, then `text` messages, then half-closes. The response is
+        `header`, then for each segment `segment`, followed by its `chunk`s with delivery AUDIO, with `attempt`s in
+        between, and `summary` last. A stream that ends without `summary` is incomplete.
+        Errors: EMPTY_TEXT, PROVIDER_NOT_FOUND, VOICE_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED,
+        TEXT_TOO_LONG, SEGMENT_LOST, STORY_NOT_FOUND, UPSTREAM_AUTH, CONTENT_REFUSED, UPSTREAM_REFUSED,
+        UPSTREAM_UNSUPPORTED, QUOTA_EXCEEDED, RATE_LIMITED, NETWORK_ERROR, AUDIO_GENERATION_FAILED, CIRCUIT_OPEN,
+        FALLBACK_FAILURE, NO_PROVIDERS_AVAILABLE, UPSTREAM_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListProviders(self, request, context):
-        """Lists the speech providers.
+        """Lists the voice providers, in the order in which they are called.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -79,13 +83,16 @@ class VoiceServiceServicer(object):
 
     def ListVoices(self, request, context):
         """Lists voices.
+        Errors: PROVIDER_NOT_FOUND, INVALID_CONFIGURATION, UPSTREAM_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Transcribe(self, request_iterator, context):
-        """Writes down what is said in a recording.
+        """Transcribes a recording.
+        Errors: INVALID_CONFIGURATION, NO_SPEECH, RECORDING_TOO_LARGE, RATE_LIMITED, QUOTA_EXCEEDED, UPSTREAM_AUTH,
+        UPSTREAM_REFUSED, UPSTREAM_UNAVAILABLE, NETWORK_ERROR, CIRCUIT_OPEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,7 +130,7 @@ def add_VoiceServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class VoiceService(object):
-    """Turns text into audio. Stateless: verified segments are in the segment store.
+    """Turns text into audio, and recordings into text. Stateless: verified segments are in the segment store.
     """
 
     @staticmethod

@@ -27,43 +27,61 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class VoiceServiceStub:
-    """Turns text into audio. Stateless: verified segments are in the segment store."""
+    """Turns text into audio, and recordings into text. Stateless: verified segments are in the segment store."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> VoiceServiceAsyncStub: ...
     SynthesizeSpeech: _grpc.StreamStreamMultiCallable[_voice_pb2.SynthesizeSpeechRequest, _voice_pb2.SynthesizeSpeechResponse]
-    """Speaks text while it arrives. First message `config`, then `text` pieces, then half-close; back come `header`,
-    then for each segment its `segment`, followed by its `chunk`s where the delivery is AUDIO, `attempt`s in between,
-    and `summary` last. A stream that ends without `summary` is incomplete.
+    """Narrates text while it arrives. The caller sends `config`, then `text` messages, then half-closes. The response is
+    `header`, then for each segment `segment`, followed by its `chunk`s with delivery AUDIO, with `attempt`s in
+    between, and `summary` last. A stream that ends without `summary` is incomplete.
+    Errors: EMPTY_TEXT, PROVIDER_NOT_FOUND, VOICE_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED,
+    TEXT_TOO_LONG, SEGMENT_LOST, STORY_NOT_FOUND, UPSTREAM_AUTH, CONTENT_REFUSED, UPSTREAM_REFUSED,
+    UPSTREAM_UNSUPPORTED, QUOTA_EXCEEDED, RATE_LIMITED, NETWORK_ERROR, AUDIO_GENERATION_FAILED, CIRCUIT_OPEN,
+    FALLBACK_FAILURE, NO_PROVIDERS_AVAILABLE, UPSTREAM_UNAVAILABLE.
     """
     ListProviders: _grpc.UnaryUnaryMultiCallable[_voice_pb2.ListProvidersRequest, _voice_pb2.ListProvidersResponse]
-    """Lists the speech providers."""
+    """Lists the voice providers, in the order in which they are called."""
     ListVoices: _grpc.UnaryUnaryMultiCallable[_voice_pb2.ListVoicesRequest, _voice_pb2.ListVoicesResponse]
-    """Lists voices."""
+    """Lists voices.
+    Errors: PROVIDER_NOT_FOUND, INVALID_CONFIGURATION, UPSTREAM_UNAVAILABLE.
+    """
     Transcribe: _grpc.StreamUnaryMultiCallable[_voice_pb2.TranscribeRequest, _voice_pb2.TranscribeResponse]
-    """Writes down what is said in a recording."""
+    """Transcribes a recording.
+    Errors: INVALID_CONFIGURATION, NO_SPEECH, RECORDING_TOO_LARGE, RATE_LIMITED, QUOTA_EXCEEDED, UPSTREAM_AUTH,
+    UPSTREAM_REFUSED, UPSTREAM_UNAVAILABLE, NETWORK_ERROR, CIRCUIT_OPEN.
+    """
 
 @_typing.type_check_only
 class VoiceServiceAsyncStub(VoiceServiceStub):
-    """Turns text into audio. Stateless: verified segments are in the segment store."""
+    """Turns text into audio, and recordings into text. Stateless: verified segments are in the segment store."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SynthesizeSpeech: _aio.StreamStreamMultiCallable[_voice_pb2.SynthesizeSpeechRequest, _voice_pb2.SynthesizeSpeechResponse]  # type: ignore[assignment]
-    """Speaks text while it arrives. First message `config`, then `text` pieces, then half-close; back come `header`,
-    then for each segment its `segment`, followed by its `chunk`s where the delivery is AUDIO, `attempt`s in between,
-    and `summary` last. A stream that ends without `summary` is incomplete.
+    """Narrates text while it arrives. The caller sends `config`, then `text` messages, then half-closes. The response is
+    `header`, then for each segment `segment`, followed by its `chunk`s with delivery AUDIO, with `attempt`s in
+    between, and `summary` last. A stream that ends without `summary` is incomplete.
+    Errors: EMPTY_TEXT, PROVIDER_NOT_FOUND, VOICE_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED,
+    TEXT_TOO_LONG, SEGMENT_LOST, STORY_NOT_FOUND, UPSTREAM_AUTH, CONTENT_REFUSED, UPSTREAM_REFUSED,
+    UPSTREAM_UNSUPPORTED, QUOTA_EXCEEDED, RATE_LIMITED, NETWORK_ERROR, AUDIO_GENERATION_FAILED, CIRCUIT_OPEN,
+    FALLBACK_FAILURE, NO_PROVIDERS_AVAILABLE, UPSTREAM_UNAVAILABLE.
     """
     ListProviders: _aio.UnaryUnaryMultiCallable[_voice_pb2.ListProvidersRequest, _voice_pb2.ListProvidersResponse]  # type: ignore[assignment]
-    """Lists the speech providers."""
+    """Lists the voice providers, in the order in which they are called."""
     ListVoices: _aio.UnaryUnaryMultiCallable[_voice_pb2.ListVoicesRequest, _voice_pb2.ListVoicesResponse]  # type: ignore[assignment]
-    """Lists voices."""
+    """Lists voices.
+    Errors: PROVIDER_NOT_FOUND, INVALID_CONFIGURATION, UPSTREAM_UNAVAILABLE.
+    """
     Transcribe: _aio.StreamUnaryMultiCallable[_voice_pb2.TranscribeRequest, _voice_pb2.TranscribeResponse]  # type: ignore[assignment]
-    """Writes down what is said in a recording."""
+    """Transcribes a recording.
+    Errors: INVALID_CONFIGURATION, NO_SPEECH, RECORDING_TOO_LARGE, RATE_LIMITED, QUOTA_EXCEEDED, UPSTREAM_AUTH,
+    UPSTREAM_REFUSED, UPSTREAM_UNAVAILABLE, NETWORK_ERROR, CIRCUIT_OPEN.
+    """
 
 class VoiceServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Turns text into audio. Stateless: verified segments are in the segment store."""
+    """Turns text into audio, and recordings into text. Stateless: verified segments are in the segment store."""
 
     @_abc_1.abstractmethod
     def SynthesizeSpeech(
@@ -71,9 +89,13 @@ class VoiceServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_voice_pb2.SynthesizeSpeechRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_voice_pb2.SynthesizeSpeechResponse], _abc.AsyncIterator[_voice_pb2.SynthesizeSpeechResponse]]:
-        """Speaks text while it arrives. First message `config`, then `text` pieces, then half-close; back come `header`,
-        then for each segment its `segment`, followed by its `chunk`s where the delivery is AUDIO, `attempt`s in between,
-        and `summary` last. A stream that ends without `summary` is incomplete.
+        """Narrates text while it arrives. The caller sends `config`, then `text` messages, then half-closes. The response is
+        `header`, then for each segment `segment`, followed by its `chunk`s with delivery AUDIO, with `attempt`s in
+        between, and `summary` last. A stream that ends without `summary` is incomplete.
+        Errors: EMPTY_TEXT, PROVIDER_NOT_FOUND, VOICE_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED,
+        TEXT_TOO_LONG, SEGMENT_LOST, STORY_NOT_FOUND, UPSTREAM_AUTH, CONTENT_REFUSED, UPSTREAM_REFUSED,
+        UPSTREAM_UNSUPPORTED, QUOTA_EXCEEDED, RATE_LIMITED, NETWORK_ERROR, AUDIO_GENERATION_FAILED, CIRCUIT_OPEN,
+        FALLBACK_FAILURE, NO_PROVIDERS_AVAILABLE, UPSTREAM_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -82,7 +104,7 @@ class VoiceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _voice_pb2.ListProvidersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_voice_pb2.ListProvidersResponse, _abc.Awaitable[_voice_pb2.ListProvidersResponse]]:
-        """Lists the speech providers."""
+        """Lists the voice providers, in the order in which they are called."""
 
     @_abc_1.abstractmethod
     def ListVoices(
@@ -90,7 +112,9 @@ class VoiceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _voice_pb2.ListVoicesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_voice_pb2.ListVoicesResponse, _abc.Awaitable[_voice_pb2.ListVoicesResponse]]:
-        """Lists voices."""
+        """Lists voices.
+        Errors: PROVIDER_NOT_FOUND, INVALID_CONFIGURATION, UPSTREAM_UNAVAILABLE.
+        """
 
     @_abc_1.abstractmethod
     def Transcribe(
@@ -98,6 +122,9 @@ class VoiceServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_voice_pb2.TranscribeRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_voice_pb2.TranscribeResponse, _abc.Awaitable[_voice_pb2.TranscribeResponse]]:
-        """Writes down what is said in a recording."""
+        """Transcribes a recording.
+        Errors: INVALID_CONFIGURATION, NO_SPEECH, RECORDING_TOO_LARGE, RATE_LIMITED, QUOTA_EXCEEDED, UPSTREAM_AUTH,
+        UPSTREAM_REFUSED, UPSTREAM_UNAVAILABLE, NETWORK_ERROR, CIRCUIT_OPEN.
+        """
 
 def add_VoiceServiceServicer_to_server(servicer: VoiceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
