@@ -22,16 +22,8 @@ COPY ${SERVICE}/ ${SERVICE}/
 # The schema goes along with the service that can apply it (`python -m storage_service migrate`).
 RUN --mount=type=bind,source=supabase/migrations,target=/migrations \
     if [ "$SERVICE" = storage_service ]; then cp -r /migrations storage_service/supabase/migrations; fi
-# The service asks its distribution for its version.
-COPY pyproject.toml LICENSE NOTICE /licences/
-RUN python -c 'import pathlib, tomllib; \
-    project = tomllib.loads(pathlib.Path("/licences/pyproject.toml").read_text())["project"]; \
-    info = pathlib.Path("/app/tale_generator-" + project["version"] + ".dist-info"); \
-    info.mkdir(); \
-    text = "Metadata-Version: 2.4\nName: {name}\nVersion: {version}\nLicense-Expression: {license}\n"; \
-    (info / "METADATA").write_text(text.format_map(project)); \
-    [pathlib.Path("/licences", name).rename(info / name) for name in project["license-files"]]' \
-    && python -m compileall -q /app
+COPY LICENSE NOTICE ./
+RUN python -m compileall -q /app
 
 FROM ${PYTHON_IMAGE}
 ARG SERVICE

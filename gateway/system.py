@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from gateway.replicas import each_replica
 from servicekit.channel import call_metadata
 from servicekit.errors import FieldViolation, not_found, unavailable, validation_failed
-from servicekit.status_service import package_version
+from servicekit.version import VERSION
 from tale.common.v1 import status_pb2, status_pb2_grpc
 from tale.gateway.v1 import gateway_pb2
 
@@ -130,7 +130,7 @@ class System:
     def _gateway(self) -> status_pb2.ServiceStatus:
         status = status_pb2.ServiceStatus(
             service="gateway",
-            version=package_version(),
+            version=VERSION,
             health=status_pb2.SERVICE_HEALTH_SERVING,
             start_time=self._start_time,
         )

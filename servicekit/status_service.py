@@ -2,21 +2,16 @@
 
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any, Final
 
 import grpc
 
 from servicekit.app import App
 from servicekit.errors import FieldViolation, validation_failed
+from servicekit.version import VERSION
 from tale.common.v1 import status_pb2, status_pb2_grpc
 
 NAME: Final = status_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
-
-
-def package_version() -> str:
-    """The version of this distribution."""
-    return version("tale-generator")
 
 
 class StatusServicer(status_pb2_grpc.StatusServiceServicer):
@@ -26,7 +21,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self._app = app
         self._service = service
         self._serving = serving
-        self._version = package_version()
+        self._version = VERSION
         self._began = time.monotonic()
         self._start_time_ns = time.time_ns()
 

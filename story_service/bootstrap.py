@@ -10,7 +10,7 @@ from servicekit.resilience.limits import ProviderLimits
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryBudget, RetryPolicy
 from servicekit.settings import ConfigurationError, env_name
-from servicekit.status_service import package_version
+from servicekit.version import VERSION
 from story_service.app import OPENROUTER, StoryApp
 from story_service.asking import Asking, AskingSettings
 from story_service.catalogue import OFFLINE, Catalogue, listed_models
@@ -193,7 +193,7 @@ def _prompts(settings: StorySettings) -> PromptBuilder:
 def _embedded_writer(engine: OfflineWriter, settings: StorySettings) -> EmbeddedWriter:
     return EmbeddedWriter(
         engine,
-        engine_version=package_version(),
+        engine_version=VERSION,
         idle_timeout=settings.idle_timeout_seconds,
         words_per_second=settings.offline_words_per_second,
     )

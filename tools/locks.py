@@ -16,14 +16,14 @@ ROOT = Path(__file__).resolve().parent.parent
 # An image holds what its service needs and nothing else, at the versions that the tests ran with.
 _TESTED = "--constraint=requirements/dev.txt"
 LOCKS = {
-    "dev.txt": ("pyproject.toml", "--all-extras"),
+    "dev.txt": ("pyproject.toml", "--group=dev"),
     "stubs.txt": ("requirements/stubs.in",),
     "uv.txt": ("requirements/uv.in", _TESTED),
-    "cluster.txt": ("pyproject.toml", "--extra=cluster", "--extra=build", _TESTED),
-    "gateway.txt": ("pyproject.toml", "--extra=gateway", _TESTED),
-    "story.txt": ("pyproject.toml", "--extra=story", _TESTED),
-    "voice.txt": ("pyproject.toml", "--extra=voice", "--extra=offline-voice", _TESTED),
-    "storage.txt": ("pyproject.toml", "--extra=storage", _TESTED),
+    "cluster.txt": ("pyproject.toml", "--group=cluster", "--group=build", _TESTED),
+    "gateway.txt": ("--group=gateway", _TESTED),
+    "story.txt": ("--group=story", _TESTED),
+    "voice.txt": ("--group=voice", "--group=offline-voice", _TESTED),
+    "storage.txt": ("--group=storage", _TESTED),
 }
 
 

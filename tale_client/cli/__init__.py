@@ -26,10 +26,30 @@ COMMANDS: Final = {
     "models": ("tale_client.cli.catalogue", "Show which models can write."),
     "status": ("tale_client.cli.status", "Show every service, what is embedded, and what brings the real parts."),
     "circuits": ("tale_client.cli.status", "Show the circuit breakers of every service, and reset one."),
-    "up": ("tale_client.cli.up", "Run the whole cluster in this terminal."),
-    "demo": ("tale_client.cli.demo", "Start a cluster, tell one story, and stop the cluster."),
+    "up": ("tale_cluster.commands", "Run all services in this terminal."),
+    "demo": ("tale_cluster.commands", "Start the services, create one story, and stop the services."),
     "completion": ("tale_client.cli.completion", "Print a script that lets the shell complete `tale`."),
 }
+
+
+_CLUSTER: Final = "tale_cluster"
+"""The package that starts the services. It is not part of this distribution."""
+
+
+def _without_cluster(name: str) -> click.Command:
+    """Returns a command that says how to get `tale up` and `tale demo`."""
+    message = (
+        f"`tale {name}` starts the services, which are not installed with the client. Get the source of the tale"
+        " generator and run `make setup` there, or start the services with docker compose."
+    )
+
+    @click.command(name, context_settings={"ignore_unknown_options": True}, help=message)
+    @click.argument("ignored", nargs=-1, type=click.UNPROCESSED)
+    def command(ignored: tuple[str, ...]) -> None:
+        del ignored
+        raise click.ClickException(message)
+
+    return command
 
 
 class _Commands(click.Group):
@@ -41,7 +61,13 @@ class _Commands(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(COMMANDS[cmd_name][0]), f"{cmd_name}_command")
+        try:
+            module = import_module(COMMANDS[cmd_name][0])
+        except ModuleNotFoundError as error:
+            if error.name != _CLUSTER:
+                raise
+            return _without_cluster(cmd_name)
+        command = getattr(module, f"{cmd_name}_command")
         return command if isinstance(command, click.Command) else None
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list["CompletionItem"]:
@@ -63,7 +89,7 @@ class _Commands(click.Group):
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or a refused value, 3 the story is there but the audio asked"
     " for is not, 130 interrupted.",
 )
-@click.version_option(package_name="tale-generator", prog_name="tale")
+@click.version_option(package_name="tale-client", prog_name="tale")
 def cli() -> None:
     """Bedtime stories for one particular child, written and told aloud.
 

@@ -1,7 +1,7 @@
 """Options that several commands share, and folders looked at before anything is asked for."""
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -110,10 +110,3 @@ def check_folder(folder: Path, called: str) -> None:
     except OSError as error:
         why = error.strerror or str(error)
         raise click.UsageError(f"{called} {folder} can not be written: {why}. Name another folder.") from None
-
-
-def data_folder(environ: Mapping[str, str]) -> Path:
-    """Where stories are kept; UsageError as of `check_folder`."""
-    folder = Path(environ.get("TALE_DATA_DIR") or "data")
-    check_folder(folder, "TALE_DATA_DIR")
-    return folder

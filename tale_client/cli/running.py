@@ -12,7 +12,6 @@ import click
 
 from tale_client.cli.terminal import one_line, printable
 from tale_client.cli.wording import for_people, typed
-from tale_client.cluster.supervisor import ClusterError
 from tale_client.errors import TaleError, Violation
 
 T = TypeVar("T")
@@ -97,7 +96,9 @@ _HINTS: Final = {
 }
 
 
-class _Lines(click.ClickException):
+class CommandError(click.ClickException):
+    """Ends a command: one "Error:" line for each of `lines`, then the lines of `evidence` as they are."""
+
     exit_code = FAILED
 
     def __init__(self, lines: Sequence[str], evidence: Sequence[str] = ()) -> None:
@@ -112,7 +113,7 @@ class _Lines(click.ClickException):
             click.echo(f"  {printable(line)}", err=file is None, file=file)
 
 
-class _Refused(_Lines):
+class _RefusedError(CommandError):
     exit_code = WRONG_USAGE
 
 
@@ -145,9 +146,7 @@ def perform(
             click.echo(typed(line), err=True)
         sys.exit(128 + signals[0])
     except TaleError as error:
-        raise (_Refused if error.violations else _Lines)(explain(error, followed())) from None
-    except ClusterError as error:
-        raise _Lines(error.message.splitlines(), error.tail) from None
+        raise (_RefusedError if error.violations else CommandError)(explain(error, followed())) from None
     except BrokenPipeError:
         raise  # click ends quietly
     except OSError as error:
@@ -156,7 +155,7 @@ def perform(
             lines.append(
                 f"The story is kept: `tale show {story_id}` shows it, `tale audio {story_id} --out F` writes F."
             )
-        raise _Lines(lines) from None
+        raise CommandError(lines) from None
 
 
 class _Notices(logging.Handler):

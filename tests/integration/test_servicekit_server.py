@@ -17,7 +17,7 @@ from servicekit.errors import not_found
 from servicekit.server import Server
 from servicekit.settings import ConfigurationError, ServiceSettings
 from servicekit.status import from_rpc_error
-from servicekit.status_service import package_version
+from servicekit.version import VERSION
 from tale.common.v1 import status_pb2, status_pb2_grpc
 
 STATUS_SERVICE = "tale.common.v1.StatusService"
@@ -242,7 +242,7 @@ async def test_status_tells_what_the_app_and_the_kit_know() -> None:
         stub = status_pb2_grpc.StatusServiceStub(service.channel)
         status = (await stub.GetStatus(status_pb2.GetStatusRequest(), timeout=10)).status
 
-    assert ("story", package_version(), status_pb2.SERVICE_HEALTH_SERVING) == (
+    assert ("story", VERSION, status_pb2.SERVICE_HEALTH_SERVING) == (
         status.service,
         status.version,
         status.health,

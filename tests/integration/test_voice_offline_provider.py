@@ -98,7 +98,7 @@ async def test_missing_engine_names_the_extra(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     provider = OfflineVoiceProvider()
 
-    assert "tale-generator[offline-voice]" in await provider.validate_configuration()
+    assert "pip install espeakng-loader" in await provider.validate_configuration()
     assert ((), ()) == (provider.metadata.languages, await provider.list_voices())
     with pytest.raises(ProviderError) as caught:
         await spoken(provider, asked("Mia"))

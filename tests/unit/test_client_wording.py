@@ -99,7 +99,7 @@ def test_a_folder_is_tried_before_anything_is_asked_for(tmp_path: Path) -> None:
         (("tell", "--name", "Mia", "--out", "FILE/out"), "--out FILE/out can not be used"),
         (("narrate", ID, "--out", "FILE/out"), "--out FILE/out can not be used"),
         (("audio", ID, "--out", "FILE/x.mp3"), "--out FILE can not be used"),
-        (("demo", "--name", ""), "give a name"),
+        (("demo", "--name", ""), "Give the child's first name"),
         (("demo", "--minutes", "31"), "1<=x<=30"),
         (("demo", "--age", "0"), "1<=x<=18"),
         (("demo",), "TALE_DATA_DIR FILE can not be used"),

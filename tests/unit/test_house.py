@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("story_service", "voice_service", "storage_service", "gateway")
-PACKAGES = (*SERVICES, "servicekit", "tale_client")
+PACKAGES = (*SERVICES, "servicekit", "tale_client", "tale_cluster")
 
 
 def imports(package: str) -> Iterator[tuple[str, str]]:
@@ -45,6 +45,12 @@ def test_the_client_imports_only_stubs() -> None:
     """Who installs it gets no service along."""
     others = {*PACKAGES} - {"tale_client"}
     assert [] == [(name, path) for name, path in imports("tale_client") if name.split(".")[0] in others]
+
+
+def test_cluster_imports_the_client_and_stubs() -> None:
+    """It starts the services as processes and imports none of them."""
+    others = {*PACKAGES} - {"tale_client", "tale_cluster"}
+    assert [] == [(name, path) for name, path in imports("tale_cluster") if name.split(".")[0] in others]
 
 
 @pytest.mark.parametrize("package", SERVICES)

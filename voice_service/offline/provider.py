@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from voice_service.ports import SegmentRequest, SpeechItem
 
 _NAME: Final = "offline"
-_NOT_INSTALLED: Final = "espeak-ng is not installed: pip install 'tale-generator[offline-voice]'"
+_NOT_INSTALLED: Final = "espeak-ng is not installed: pip install espeakng-loader"
 _SAMPLE_RATE: Final = 22_050
 _WORDS_PER_MINUTE: Final = 150
 _RATES: Final = (80, 450)

@@ -13,7 +13,7 @@ from support.cutting_proxy import cutting_proxy
 
 from tale.common.v1 import common_pb2
 from tale_client import AsyncTaleClient
-from tale_client.cluster.layout import GATEWAY, Layout
+from tale_cluster.layout import GATEWAY, Layout
 
 SECONDS = 60.0
 

@@ -1,4 +1,4 @@
-"""`python -m tale_client.cluster.guard MODULE`: runs MODULE, but never longer than whoever started it.
+"""`python -m tale_cluster.guard MODULE`: runs MODULE, but never longer than whoever started it.
 
 Standard input is a pipe whose other end the supervisor holds and never writes to. When the supervisor ends, by whatever
 means (kill -9 too), the kernel closes that end and the service is told to go. This needs no code between fork and exec

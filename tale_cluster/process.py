@@ -10,7 +10,7 @@ from typing import Final
 
 import grpc
 
-from tale_client.cluster.layout import Service
+from tale_cluster.layout import Service
 
 _TAIL_LINES: Final = 20
 _LINE_BYTES: Final = 16 * 1024
@@ -39,7 +39,7 @@ class ServiceProcess:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "tale_client.cluster.guard",
+            "tale_cluster.guard",
             service.module,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

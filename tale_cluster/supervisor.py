@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
-from tale_client.cluster.layout import SERVICES, STOP_ORDER, Layout, Service
-from tale_client.cluster.process import LineSink, ServiceProcess
+from tale_cluster.layout import SERVICES, STOP_ORDER, Layout, Service
+from tale_cluster.process import LineSink, ServiceProcess
 
 _DRAIN_VARIABLE: Final = "DRAIN_SECONDS"
 _DRAIN_DEFAULT: Final = 30.0

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tale_client.cluster.layout import GATEWAY, SERVICES, STORY, VOICE, Layout, Service
-from tale_client.cluster.process import LineSink, ServiceProcess
-from tale_client.cluster.supervisor import ClusterError, RestartPolicy, Supervisor
+from tale_cluster.layout import GATEWAY, SERVICES, STORY, VOICE, Layout, Service
+from tale_cluster.process import LineSink, ServiceProcess
+from tale_cluster.supervisor import ClusterError, RestartPolicy, Supervisor
 
 TESTS = Path(__file__).parent.parent
 SECONDS = 20.0
@@ -173,8 +173,8 @@ async def test_services_do_not_outlive_a_killed_supervisor(tmp_path: Path) -> No
     layout = Layout.on_free_ports()
     starter = """
 import asyncio, sys
-from tale_client.cluster.layout import GATEWAY
-from tale_client.cluster.process import ServiceProcess
+from tale_cluster.layout import GATEWAY
+from tale_cluster.process import ServiceProcess
 from dataclasses import replace
 import os
 

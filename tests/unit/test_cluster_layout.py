@@ -2,7 +2,7 @@
 
 import pytest
 
-from tale_client.cluster.layout import GATEWAY, SERVICES, STORY, Layout
+from tale_cluster.layout import GATEWAY, SERVICES, STORY, Layout
 
 
 def test_the_defaults_are_those_of_the_services() -> None:

@@ -1,0 +1,1 @@
+"""Starts the four services on one machine: `tale up` and `tale demo`."""

@@ -1,0 +1,223 @@
+"""The commands that start the services: `tale up`, `tale demo`."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, Final
+
+import click
+
+from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
+from tale_client.cli.asking import spec_of
+from tale_client.cli.ending import close
+from tale_client.cli.options import check_folder, check_out, json_option
+from tale_client.cli.people import GENDERS
+from tale_client.cli.performance import Performance
+from tale_client.cli.running import CommandError, run
+from tale_client.cli.shelf import Shelf
+from tale_client.cli.status import embedded
+from tale_client.cli.terminal import printable
+from tale_client.cli.wording import typed
+from tale_client.client import AsyncTaleClient
+from tale_client.errors import TaleError
+from tale_cluster.layout import GATEWAY, SERVICES, STORAGE, STORY, VOICE, Layout, Service
+from tale_cluster.supervisor import ClusterError, Supervisor
+
+LOG_NAME: Final = "demo.log"
+_POLLS: Final = 50
+_POLL_SECONDS: Final = 0.1
+_QUIET: Final = "servicekit.access=WARNING,voice_service.servicer=WARNING"
+"""Leaves out the log line of each call."""
+_COLOURS: Final = {GATEWAY: "cyan", STORY: "green", VOICE: "magenta", STORAGE: "yellow"}
+_MIA: Final = "Mia"
+_option: Final = partial(click.option, show_default=True, show_envvar=True)
+
+
+@click.command("up")
+@click.option(
+    "--wait", type=float, default=60.0, show_default=True, help="Maximum time for a service to start, in seconds."
+)
+def up_command(*, wait: float) -> None:
+    """Run the gateway, story, voice and storage services in this terminal until Ctrl-C.
+
+    The services read their settings from the environment. GATEWAY_LISTEN, STORY_LISTEN, VOICE_LISTEN and
+    STORAGE_LISTEN are their addresses (127.0.0.1:50051 to 50054). TALE_DATA_DIR is the folder where stories are stored
+    (./data). With OPENROUTER_API_KEY and ELEVENLABS_API_KEY the real writer and voice replace the embedded ones.
+
+    A service that stops is started again, each time after a longer wait. After five restarts in a row, or when a
+    service does not start at all, the command stops all services and exits with code 1.
+
+    Ctrl-C stops all services after their running calls have ended. A second Ctrl-C stops them at once. The log of each
+    call is shown only when LOG_LEVEL or LOG_LEVELS is set, for example LOG_LEVEL=INFO.
+    """
+    _data_folder()
+    run(_up(wait))
+
+
+async def _up(wait: float) -> int:
+    environ = dict(os.environ)
+    environ.setdefault("LOG_FORMAT", "console")
+    if not environ.get("LOG_LEVEL") and not environ.get("LOG_LEVELS"):
+        environ["LOG_LEVELS"] = _QUIET
+    layout = Layout.from_environment(environ)
+    cluster = Supervisor(layout, environ, sink=_show, report=_report, start_timeout=wait)
+    try:
+        with _cluster_errors():
+            async with cluster:
+                await cluster.start()
+                await _announce(layout)
+                await cluster.watch()
+    except asyncio.CancelledError:
+        # Ctrl-C and SIGTERM are how this command ends; a second one cancels the clean stop.
+        task = asyncio.current_task()
+        if task is None or task.cancelling() > 1:
+            raise
+        _report("Stopped.")
+    return 0
+
+
+async def _announce(layout: Layout) -> None:
+    _report("The cluster is up.")
+    for service in SERVICES:
+        place = layout[service]
+        _report(f"  {service.name:8} {place.address:22} health and metrics: http://{place.ops_listen}")
+    target = layout[GATEWAY].address
+    try:
+        async with AsyncTaleClient(target) as client:
+            status = await _settled_status(client)
+    except TaleError as error:
+        _report(f"Could not read the status of the cluster: {printable(error.message)}")
+    else:
+        for line in embedded(status.embedded_parts):
+            _report(line)
+    here = "" if target == "127.0.0.1:50051" else f" --target {target}"
+    _report(typed(f"Create a story from another terminal: tale tell{here} --name Mia --age 6"))
+    _report("Stop: Ctrl-C")
+
+
+async def _settled_status(client: AsyncTaleClient) -> gateway_pb2.GetSystemStatusResponse:
+    """Returns the status when every service is healthy, or the last status after 5 seconds.
+
+    The gateway may have tried a service before it listened, and then waits for up to a second before it tries again.
+    """
+    status = await client.system_status()
+    for _ in range(_POLLS):
+        if status.healthy:
+            break
+        await asyncio.sleep(_POLL_SECONDS)
+        status = await client.system_status()
+    return status
+
+
+def _show(service: Service, line: str) -> None:
+    click.echo(_prefix(service.name, _COLOURS[service]) + printable(line))
+
+
+def _report(line: str) -> None:
+    click.echo(_prefix("tale", "bright_white") + line)
+
+
+def _prefix(name: str, colour: str) -> str:
+    return click.style(f"{name:8}│ ", fg=colour)
+
+
+@click.command("demo", context_settings={"auto_envvar_prefix": "TALE_DEMO"})
+@_option("--name", default=_MIA, help="The child's first name.")
+@_option("--age", type=click.IntRange(1, 18), default=6, help="The child's age in years.")
+@_option("--gender", type=click.Choice(list(GENDERS)), help="The child's gender in the story.")
+@_option("--interests", default="dragons, the sea", help="What the child likes, separated by commas.")
+@_option("--moral", default="kindness", help="What the story teaches.")
+@_option("--theme", default="", show_default=False, help="The setting or subject of the story.")
+@_option("--wish", default="", show_default=False, help="What the story is about.")
+@_option("--minutes", type=click.IntRange(1, 30), default=3, help="Length when read aloud, 1 to 30 minutes.")
+@_option("--language", default="en", help="Language of the story.")
+@_option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("out"), help="Folder for the files.")
+@json_option
+def demo_command(*, name: str, gender: str | None, interests: str, out: Path, as_json: bool, **asked: Any) -> None:
+    """Start the services on free ports, create one story, and stop the services.
+
+    No key is needed. With OPENROUTER_API_KEY, ELEVENLABS_API_KEY and the like in the environment the real parts are
+    used instead of the embedded ones. Stories are stored in TALE_DATA_DIR (./data); the logs of the services are in
+    demo.log in that folder. The exit codes are those of `tale tell`.
+    """
+    if not name.strip():
+        raise click.UsageError("--name is empty. Give the child's first name.")
+    check_out(out)
+    data = _data_folder()
+    spec = spec_of(
+        name=name,
+        gender=gender or ("female" if name == _MIA else None),
+        interests=tuple(part.strip() for part in interests.split(",") if part.strip()),
+        **asked,
+    )
+    views: list[Performance] = []
+    run(
+        _demo(spec, out, data, views, as_json=as_json),
+        interrupted=lambda: _interrupted(views),
+        followed=lambda: views[0].story_id if views else "",
+    )
+
+
+async def _demo(spec: common_pb2.StorySpec, out: Path, data: Path, views: list[Performance], *, as_json: bool) -> int:
+    layout = Layout.on_free_ports()
+    with _open_log(data) as log, _cluster_errors():
+
+        def write(service: Service, line: str) -> None:
+            log.write(f"{service.name:8}| {printable(line)}\n")
+
+        click.echo("Starting the gateway, story, voice and storage services …", err=True)
+        async with Supervisor(layout, os.environ, sink=write, report=partial(click.echo, err=True)) as cluster:
+            await cluster.start()
+            async with AsyncTaleClient(layout[GATEWAY].address) as client:
+                view = Performance(client, Shelf(out), quiet=as_json)
+                views.append(view)
+                click.echo("", err=True)
+                story = await view.give(client.tell(spec, include_audio=True))
+                status = await client.system_status()
+            code = close(story, view.kept, json_too=as_json)
+            for line in ("", *embedded(status.embedded_parts), ""):
+                click.echo(line, err=as_json)
+    for line in _next_steps(story, view.kept, data):
+        click.echo(typed(line), err=as_json)
+    return code
+
+
+def _next_steps(story: common_pb2.Story, written: list[Path], data: Path) -> list[str]:
+    lines = []
+    if story.HasField("audio") and written:
+        lines.append(f"Listen: open {written[-1]} with any player.")
+    lines += [
+        f"The services are stopped. The story is stored in {data} (log of the services: {data / LOG_NAME}).",
+        f"To use it again, run `tale up` here, and in another terminal `tale show {story.id}`.",
+    ]
+    return lines
+
+
+def _interrupted(views: list[Performance]) -> list[str]:
+    if views and views[0].story_id:
+        return ["", f"Stopped. The story is stored and continues at the next `tale up`: tale watch {views[0].story_id}"]
+    return ["", "Stopped."]
+
+
+def _data_folder() -> Path:
+    """Returns the folder where stories are stored; UsageError when it is not writable."""
+    folder = Path(os.environ.get("TALE_DATA_DIR") or "data")
+    check_folder(folder, "TALE_DATA_DIR")
+    return folder
+
+
+def _open_log(data: Path) -> IO[str]:
+    data.mkdir(parents=True, exist_ok=True)
+    return (data / LOG_NAME).open("w", encoding="utf-8", buffering=1)
+
+
+@contextmanager
+def _cluster_errors() -> Iterator[None]:
+    try:
+        yield
+    except ClusterError as error:
+        raise CommandError(error.message.splitlines(), error.tail) from None
