@@ -37,6 +37,24 @@ def generate(target: Path) -> None:
     ]
     if protoc.main(arguments) != 0:
         raise SystemExit("protoc refused the contracts: see its words above")
+    _move_vendored(target)
+
+
+def _move_vendored(target: Path) -> None:
+    """Move the stub of the vendored `buf/validate/validate.proto` to tale/buf, and point the other stubs there.
+
+    A package `buf` in the client's distribution would overwrite files of protovalidate 1 in its user's environment.
+    """
+    folder = target / "tale" / "buf"
+    folder.mkdir()
+    for suffix in ("py", "pyi"):
+        (target / "buf" / "validate" / f"validate_pb2.{suffix}").rename(folder / f"validate_pb2.{suffix}")
+    shutil.rmtree(target / "buf")
+    for stub in (target / "tale").rglob("*_pb2.py*"):
+        text = stub.read_text()
+        moved = text.replace("from buf.validate import", "from tale.buf import")
+        if moved != text:
+            stub.write_text(moved)
 
 
 def stubs(folder: Path) -> dict[str, bytes]:

@@ -18,7 +18,7 @@ from servicekit.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-TOP_LEVEL = {place.name for place in (ROOT / "protos").iterdir() if place.is_dir()} | {"tale_client"}
+TOP_LEVEL = {"tale", "tale_client"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,9 @@ def test_everything_that_the_client_imports_is_a_dependency() -> None:
     missing = {
         name
         for name in _imported()
-        if name not in sys.stdlib_module_names | TOP_LEVEL and not named & {_name(each) for each in found[name]}
+        # `buf` is imported only where the caller has protovalidate 1.
+        if name not in sys.stdlib_module_names | TOP_LEVEL | {"buf"}
+        and not named & {_name(each) for each in found[name]}
     }
     assert set() == missing
 

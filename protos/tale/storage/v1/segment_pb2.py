@@ -22,37 +22,69 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from tale.buf import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from tale.common.v1 import rules_pb2 as tale_dot_common_dot_v1_dot_rules__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtale/storage/v1/segment.proto\x12\x0ftale.storage.v1\"\xcf\x01\n\rStoredSegment\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x14\n\x0csample_count\x18\x04 \x01(\x03\x12\x13\n\x0bsample_rate\x18\x05 \x01(\x05\x12\x10\n\x08provider\x18\x06 \x01(\t\x12\x10\n\x08voice_id\x18\x07 \x01(\t\x12\x10\n\x08model_id\x18\x08 \x01(\t\x12,\n\x05words\x18\t \x01(\x0b\x32\x1d.tale.storage.v1.SegmentWords\"X\n\x0cSegmentWords\x12\x13\n\x0btext_starts\x18\x01 \x03(\r\x12\x11\n\ttext_ends\x18\x02 \x03(\r\x12\x10\n\x08start_us\x18\x03 \x03(\x04\x12\x0e\n\x06\x65nd_us\x18\x04 \x03(\x04\"F\n\x13\x46indSegmentsRequest\x12/\n\x07lookups\x18\x01 \x03(\x0b\x32\x1e.tale.storage.v1.SegmentLookup\".\n\rSegmentLookup\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x10\n\x08story_id\x18\x02 \x01(\t\"H\n\x14\x46indSegmentsResponse\x12\x30\n\x08segments\x18\x01 \x03(\x0b\x32\x1e.tale.storage.v1.StoredSegment\"\x97\x01\n\x11PutSegmentRequest\x12\x33\n\x06header\x18\x01 \x01(\x0b\x32!.tale.storage.v1.PutSegmentHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12\x33\n\x06\x63ommit\x18\x03 \x01(\x0b\x32!.tale.storage.v1.PutSegmentCommitH\x00\x42\x07\n\x05piece\"U\n\x10PutSegmentHeader\x12/\n\x07segment\x18\x01 \x01(\x0b\x32\x1e.tale.storage.v1.StoredSegment\x12\x10\n\x08story_id\x18\x02 \x01(\t\"\x12\n\x10PutSegmentCommit\"V\n\x12PutSegmentResponse\x12/\n\x07segment\x18\x01 \x01(\x0b\x32\x1e.tale.storage.v1.StoredSegment\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"!\n\x12ReadSegmentRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\"a\n\x13ReadSegmentResponse\x12\x30\n\x06header\x18\x01 \x01(\x0b\x32\x1e.tale.storage.v1.StoredSegmentH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x07\n\x05piece2\xa2\x02\n\x0eSegmentService\x12[\n\x0c\x46indSegments\x12$.tale.storage.v1.FindSegmentsRequest\x1a%.tale.storage.v1.FindSegmentsResponse\x12W\n\nPutSegment\x12\".tale.storage.v1.PutSegmentRequest\x1a#.tale.storage.v1.PutSegmentResponse(\x01\x12Z\n\x0bReadSegment\x12#.tale.storage.v1.ReadSegmentRequest\x1a$.tale.storage.v1.ReadSegmentResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtale/storage/v1/segment.proto\x12\x0ftale.storage.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1atale/common/v1/rules.proto\"\xb4\x02\n\rStoredSegment\x12\x19\n\x03key\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xd0\xf0\x30\x01\xc8\x01\x01\x12 \n\nsize_bytes\x18\x02 \x01(\x03\x42\x0c\xbaH\t\"\x07\x18\x80\x80\x80 (\x01\x12\x17\n\x06sha256\x18\x03 \x01(\x0c\x42\x07\xbaH\x04z\x02h \x12\x1d\n\x0csample_count\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12 \n\x0bsample_rate\x18\x05 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\xb8\x17(\x01\x12\x1e\n\x08provider\x18\x06 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12\x1e\n\x08voice_id\x18\x07 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12\x1e\n\x08model_id\x18\x08 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12,\n\x05words\x18\t \x01(\x0b\x32\x1d.tale.storage.v1.SegmentWords\"\xff\x02\n\x0cSegmentWords\x12\x13\n\x0btext_starts\x18\x01 \x03(\r\x12\x11\n\ttext_ends\x18\x02 \x03(\r\x12\x10\n\x08start_us\x18\x03 \x03(\x04\x12\x0e\n\x06\x65nd_us\x18\x04 \x03(\x04:\xa4\x02\xbaH\xa0\x02\x1a\x9d\x02\n\x1dtext_starts.as_long_as_others\x12\x42must have an entry a word, like the other lists, and at most 1,000\x1a\xb7\x01this.text_starts.size() <= 1000 && this.text_ends.size() == this.text_starts.size() && this.start_us.size() == this.text_starts.size() && this.end_us.size() == this.text_starts.size()\"S\n\x13\x46indSegmentsRequest\x12<\n\x07lookups\x18\x01 \x03(\x0b\x32\x1e.tale.storage.v1.SegmentLookupB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"J\n\rSegmentLookup\x12\x19\n\x03key\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xd0\xf0\x30\x01\xc8\x01\x01\x12\x1e\n\x08story_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xd8\x01\x01\"H\n\x14\x46indSegmentsResponse\x12\x30\n\x08segments\x18\x01 \x03(\x0b\x32\x1e.tale.storage.v1.StoredSegment\"\x97\x01\n\x11PutSegmentRequest\x12\x33\n\x06header\x18\x01 \x01(\x0b\x32!.tale.storage.v1.PutSegmentHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12\x33\n\x06\x63ommit\x18\x03 \x01(\x0b\x32!.tale.storage.v1.PutSegmentCommitH\x00\x42\x07\n\x05piece\"k\n\x10PutSegmentHeader\x12\x37\n\x07segment\x18\x01 \x01(\x0b\x32\x1e.tale.storage.v1.StoredSegmentB\x06\xbaH\x03\xc8\x01\x01\x12\x1e\n\x08story_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xd8\x01\x01\"\x12\n\x10PutSegmentCommit\"V\n\x12PutSegmentResponse\x12/\n\x07segment\x18\x01 \x01(\x0b\x32\x1e.tale.storage.v1.StoredSegment\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"/\n\x12ReadSegmentRequest\x12\x19\n\x03key\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xd0\xf0\x30\x01\xc8\x01\x01\"a\n\x13ReadSegmentResponse\x12\x30\n\x06header\x18\x01 \x01(\x0b\x32\x1e.tale.storage.v1.StoredSegmentH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x07\n\x05piece2\xa2\x02\n\x0eSegmentService\x12[\n\x0c\x46indSegments\x12$.tale.storage.v1.FindSegmentsRequest\x1a%.tale.storage.v1.FindSegmentsResponse\x12W\n\nPutSegment\x12\".tale.storage.v1.PutSegmentRequest\x1a#.tale.storage.v1.PutSegmentResponse(\x01\x12Z\n\x0bReadSegment\x12#.tale.storage.v1.ReadSegmentRequest\x1a$.tale.storage.v1.ReadSegmentResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tale.storage.v1.segment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STOREDSEGMENT']._serialized_start=51
-  _globals['_STOREDSEGMENT']._serialized_end=258
-  _globals['_SEGMENTWORDS']._serialized_start=260
-  _globals['_SEGMENTWORDS']._serialized_end=348
-  _globals['_FINDSEGMENTSREQUEST']._serialized_start=350
-  _globals['_FINDSEGMENTSREQUEST']._serialized_end=420
-  _globals['_SEGMENTLOOKUP']._serialized_start=422
-  _globals['_SEGMENTLOOKUP']._serialized_end=468
-  _globals['_FINDSEGMENTSRESPONSE']._serialized_start=470
-  _globals['_FINDSEGMENTSRESPONSE']._serialized_end=542
-  _globals['_PUTSEGMENTREQUEST']._serialized_start=545
-  _globals['_PUTSEGMENTREQUEST']._serialized_end=696
-  _globals['_PUTSEGMENTHEADER']._serialized_start=698
-  _globals['_PUTSEGMENTHEADER']._serialized_end=783
-  _globals['_PUTSEGMENTCOMMIT']._serialized_start=785
-  _globals['_PUTSEGMENTCOMMIT']._serialized_end=803
-  _globals['_PUTSEGMENTRESPONSE']._serialized_start=805
-  _globals['_PUTSEGMENTRESPONSE']._serialized_end=891
-  _globals['_READSEGMENTREQUEST']._serialized_start=893
-  _globals['_READSEGMENTREQUEST']._serialized_end=926
-  _globals['_READSEGMENTRESPONSE']._serialized_start=928
-  _globals['_READSEGMENTRESPONSE']._serialized_end=1025
-  _globals['_SEGMENTSERVICE']._serialized_start=1028
-  _globals['_SEGMENTSERVICE']._serialized_end=1318
+  _globals['_STOREDSEGMENT'].fields_by_name['key']._loaded_options = None
+  _globals['_STOREDSEGMENT'].fields_by_name['key']._serialized_options = b'\272H\tr\004\320\3600\001\310\001\001'
+  _globals['_STOREDSEGMENT'].fields_by_name['size_bytes']._loaded_options = None
+  _globals['_STOREDSEGMENT'].fields_by_name['size_bytes']._serialized_options = b'\272H\t\"\007\030\200\200\200 (\001'
+  _globals['_STOREDSEGMENT'].fields_by_name['sha256']._loaded_options = None
+  _globals['_STOREDSEGMENT'].fields_by_name['sha256']._serialized_options = b'\272H\004z\002h '
+  _globals['_STOREDSEGMENT'].fields_by_name['sample_count']._loaded_options = None
+  _globals['_STOREDSEGMENT'].fields_by_name['sample_count']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_STOREDSEGMENT'].fields_by_name['sample_rate']._loaded_options = None
+  _globals['_STOREDSEGMENT'].fields_by_name['sample_rate']._serialized_options = b'\272H\010\032\006\030\200\270\027(\001'
+  _globals['_STOREDSEGMENT'].fields_by_name['provider']._loaded_options = None
+  _globals['_STOREDSEGMENT'].fields_by_name['provider']._serialized_options = b'\272H\tr\007\030\310\001\272\001\001\000'
+  _globals['_STOREDSEGMENT'].fields_by_name['voice_id']._loaded_options = None
+  _globals['_STOREDSEGMENT'].fields_by_name['voice_id']._serialized_options = b'\272H\tr\007\030\310\001\272\001\001\000'
+  _globals['_STOREDSEGMENT'].fields_by_name['model_id']._loaded_options = None
+  _globals['_STOREDSEGMENT'].fields_by_name['model_id']._serialized_options = b'\272H\tr\007\030\310\001\272\001\001\000'
+  _globals['_SEGMENTWORDS']._loaded_options = None
+  _globals['_SEGMENTWORDS']._serialized_options = b'\272H\240\002\032\235\002\n\035text_starts.as_long_as_others\022Bmust have an entry a word, like the other lists, and at most 1,000\032\267\001this.text_starts.size() <= 1000 && this.text_ends.size() == this.text_starts.size() && this.start_us.size() == this.text_starts.size() && this.end_us.size() == this.text_starts.size()'
+  _globals['_FINDSEGMENTSREQUEST'].fields_by_name['lookups']._loaded_options = None
+  _globals['_FINDSEGMENTSREQUEST'].fields_by_name['lookups']._serialized_options = b'\272H\010\222\001\005\010\001\020\350\007'
+  _globals['_SEGMENTLOOKUP'].fields_by_name['key']._loaded_options = None
+  _globals['_SEGMENTLOOKUP'].fields_by_name['key']._serialized_options = b'\272H\tr\004\320\3600\001\310\001\001'
+  _globals['_SEGMENTLOOKUP'].fields_by_name['story_id']._loaded_options = None
+  _globals['_SEGMENTLOOKUP'].fields_by_name['story_id']._serialized_options = b'\272H\tr\004\250\3600\001\330\001\001'
+  _globals['_PUTSEGMENTHEADER'].fields_by_name['segment']._loaded_options = None
+  _globals['_PUTSEGMENTHEADER'].fields_by_name['segment']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_PUTSEGMENTHEADER'].fields_by_name['story_id']._loaded_options = None
+  _globals['_PUTSEGMENTHEADER'].fields_by_name['story_id']._serialized_options = b'\272H\tr\004\250\3600\001\330\001\001'
+  _globals['_READSEGMENTREQUEST'].fields_by_name['key']._loaded_options = None
+  _globals['_READSEGMENTREQUEST'].fields_by_name['key']._serialized_options = b'\272H\tr\004\320\3600\001\310\001\001'
+  _globals['_STOREDSEGMENT']._serialized_start=108
+  _globals['_STOREDSEGMENT']._serialized_end=416
+  _globals['_SEGMENTWORDS']._serialized_start=419
+  _globals['_SEGMENTWORDS']._serialized_end=802
+  _globals['_FINDSEGMENTSREQUEST']._serialized_start=804
+  _globals['_FINDSEGMENTSREQUEST']._serialized_end=887
+  _globals['_SEGMENTLOOKUP']._serialized_start=889
+  _globals['_SEGMENTLOOKUP']._serialized_end=963
+  _globals['_FINDSEGMENTSRESPONSE']._serialized_start=965
+  _globals['_FINDSEGMENTSRESPONSE']._serialized_end=1037
+  _globals['_PUTSEGMENTREQUEST']._serialized_start=1040
+  _globals['_PUTSEGMENTREQUEST']._serialized_end=1191
+  _globals['_PUTSEGMENTHEADER']._serialized_start=1193
+  _globals['_PUTSEGMENTHEADER']._serialized_end=1300
+  _globals['_PUTSEGMENTCOMMIT']._serialized_start=1302
+  _globals['_PUTSEGMENTCOMMIT']._serialized_end=1320
+  _globals['_PUTSEGMENTRESPONSE']._serialized_start=1322
+  _globals['_PUTSEGMENTRESPONSE']._serialized_end=1408
+  _globals['_READSEGMENTREQUEST']._serialized_start=1410
+  _globals['_READSEGMENTREQUEST']._serialized_end=1457
+  _globals['_READSEGMENTRESPONSE']._serialized_start=1459
+  _globals['_READSEGMENTRESPONSE']._serialized_end=1556
+  _globals['_SEGMENTSERVICE']._serialized_start=1559
+  _globals['_SEGMENTSERVICE']._serialized_end=1849
 # @@protoc_insertion_point(module_scope)
