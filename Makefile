@@ -75,7 +75,7 @@ types: setup ## Checks types
 
 drift: setup .venv-stubs/.ready ## Checks that stubs, generated documents and locks are current
 	.venv-stubs/bin/python tools/stubs.py --check
-	$(BIN)/python tools/docs.py --check
+	$(BIN)/python -m tools.docs --check
 	$(BIN)/python tools/locks.py --check
 
 format: setup ## Formats the code
@@ -90,7 +90,7 @@ stubs: .venv-stubs/.ready ## Generates the stubs from protos/
 	.venv-stubs/bin/python tools/stubs.py
 
 docs: setup ## Generates docs/{api,configuration,errors}.md, .env.example and the settings in docker-compose.yml
-	$(BIN)/python tools/docs.py
+	$(BIN)/python -m tools.docs
 
 locks: setup ## Updates requirements/*.txt from pyproject.toml; `make locks UPGRADE=1` takes newer versions
 	$(BIN)/python tools/locks.py $(if $(UPGRADE),--upgrade)

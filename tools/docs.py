@@ -2,24 +2,22 @@
 
 docs/configuration.md, .env.example, the knobs in docker-compose.yml from the settings; docs/api.md from the contracts.
 
-python tools/docs.py            write them
-python tools/docs.py --check    exit 1 when a committed document differs from what would be written
+python -m tools.docs            write them
+python -m tools.docs --check    exit 1 when a committed document differs from what would be written
 """
 
 import re
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from google.protobuf import descriptor_pb2 as pb
 from pydantic_settings import BaseSettings
 
 from gateway.settings import GatewaySettings
 from servicekit.settings import SettingDescription, describe_settings
 from storage_service.settings import StorageSettings
 from story_service.settings import StorySettings
+from tools.api_page import api_page
 from voice_service.settings import VoiceServiceSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,7 +44,6 @@ COMPOSE = (
         "STOP_GRACE_PERIOD", "duration", "60s", "When a service that will not end is killed; more than DRAIN_SECONDS"
     ),
 )
-TYPES = {number: name.removeprefix("TYPE_").lower() for name, number in pb.FieldDescriptorProto.Type.items()}
 
 
 def configuration() -> str:
@@ -127,64 +124,11 @@ def _fixed(environment: str) -> set[str]:
     return set(re.findall(r"^      ([A-Z_]+):", environment, re.MULTILINE))
 
 
-def api() -> str:
-    """The reference of every RPC and message, from the contracts' own comments."""
-    with tempfile.TemporaryDirectory() as folder:
-        image = Path(folder) / "image.binpb"
-        buf = Path(sys.executable).parent / "buf"
-        subprocess.run([str(buf), "build", "--as-file-descriptor-set", "-o", str(image)], cwd=ROOT, check=True)
-        files = pb.FileDescriptorSet.FromString(image.read_bytes()).file
-    lines = ["# API reference", "", "Generated from the contracts in `protos/` by `make docs`."]
-    for file in sorted(files, key=lambda file: file.name):
-        if file.package.startswith("tale."):
-            lines += _file(file)
-    return "\n".join(lines) + "\n"
-
-
-def _file(file: pb.FileDescriptorProto) -> Iterator[str]:
-    comments = {tuple(place.path): " ".join(place.leading_comments.split()) for place in file.source_code_info.location}
-    yield from ("", f"## {file.package} ({file.name})")
-    for number, service in enumerate(file.service):
-        yield from ("", f"### {service.name}", "", comments.get((6, number), ""), "", "| RPC | takes | gives | |")
-        yield "|---|---|---|---|"
-        for index, method in enumerate(service.method):
-            takes = ("stream " if method.client_streaming else "") + _short(method.input_type)
-            gives = ("stream " if method.server_streaming else "") + _short(method.output_type)
-            yield f"| `{method.name}` | {takes} | {gives} | {comments.get((6, number, 2, index), '')} |"
-    for number, message in enumerate(file.message_type):
-        yield from ("", f"#### {message.name}", "", comments.get((4, number), ""))
-        if message.field:
-            yield from ("", "| field | type | |", "|---|---|---|")
-        for index, field in enumerate(message.field):
-            yield f"| `{field.name}` | {_type(message, field)} | {comments.get((4, number, 2, index), '')} |"
-    for number, enum in enumerate(file.enum_type):
-        yield from ("", f"#### {enum.name}", "", comments.get((5, number), ""), "", "| value | |", "|---|---|")
-        for index, value in enumerate(enum.value):
-            yield f"| `{value.name}` = {value.number} | {comments.get((5, number, 2, index), '')} |"
-
-
-def _type(message: pb.DescriptorProto, field: pb.FieldDescriptorProto) -> str:
-    name = _short(field.type_name) if field.type_name else TYPES[field.type]
-    for nested in message.nested_type:
-        if nested.options.map_entry and field.type_name.endswith("." + nested.name):
-            key, value = nested.field
-            return f"map of {TYPES[key.type]} to {TYPES[value.type]}"
-    if field.label == pb.FieldDescriptorProto.LABEL_REPEATED:
-        return f"list of {name}"
-    if field.HasField("oneof_index") and not field.proto3_optional:
-        return f"{name}, one of `{message.oneof_decl[field.oneof_index].name}`"
-    return f"optional {name}" if field.proto3_optional else name
-
-
-def _short(name: str) -> str:
-    return name.rpartition(".")[2]
-
-
 def main() -> None:
     """Write or check, as the command line says."""
     pages = {
         "docs/configuration.md": configuration(),
-        "docs/api.md": api(),
+        "docs/api.md": api_page(),
         ".env.example": env_example(),
         "docker-compose.yml": compose(),
     }
