@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from google.protobuf import descriptor_pb2 as pb
 
+from tools.api_rules import field_rules, is_required
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 EXAMPLES: Final = Path(__file__).with_name("api_examples.json")
 _GATEWAY: Final = "tale.gateway.v1.GatewayService"
@@ -40,7 +42,8 @@ Call an RPC of the gateway with its example (`grpcurl -plaintext` takes the same
     .venv/bin/buf curl --protocol grpc --http2-prior-knowledge -d 'EXAMPLE' http://127.0.0.1:50051/SERVICE/RPC
 
 An example of several JSON objects is a stream of requests. Ids in the examples stand for ids of your own. Text in
-italics is a rule: a request that violates rules fails with INVALID_ARGUMENT / VALIDATION_FAILED and all violations.
+italics is a rule (`buf.validate` in the contract): a request that violates rules fails with INVALID_ARGUMENT /
+VALIDATION_FAILED and all violations. No text may contain a NUL character, and an enum must have a value that is listed.
 Every RPC can also fail with INTERNAL, and with an UNAVAILABLE reason while a service or store that it needs is away.
 [errors.md](errors.md) explains each reason.
 """
@@ -214,8 +217,9 @@ class _Page:
     def _fields(self, name: str, message: pb.DescriptorProto) -> Iterator[str]:
         yield from ("| field | type | |", "|---|---|---|")
         for field in message.field:
-            comment = self._contracts.comment(f"{name}.{field.name}")
-            yield f"| `{field.name}` | {_type(message, field)} | {comment} |"
+            enum = self._contracts.enums.get(field.type_name.removeprefix("."))
+            said = (self._contracts.comment(f"{name}.{field.name}"), field_rules(message, field, enum))
+            yield f"| `{field.name}` | {_type(message, field)} | {' '.join(each for each in said if each)} |"
 
     def _reachable(self, rpcs: Sequence[Rpc]) -> set[str]:
         """Returns every type that requests and responses of `rpcs` consist of."""
@@ -239,7 +243,8 @@ def _type(message: pb.DescriptorProto, field: pb.FieldDescriptorProto) -> str:
     if field.label == pb.FieldDescriptorProto.LABEL_REPEATED:
         return f"list of {name}"
     if field.HasField("oneof_index") and not field.proto3_optional:
-        return f"{name}, one of `{message.oneof_decl[field.oneof_index].name}`"
+        oneof = message.oneof_decl[field.oneof_index]
+        return f"{name}, {'exactly ' if is_required(oneof) else ''}one of `{oneof.name}`"
     return f"optional {name}" if field.proto3_optional else name
 
 

@@ -249,18 +249,18 @@ class Child(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """UUIDv7. Set by the server; empty for a child given inline."""
+    """Set by the server; empty for a child given inline."""
     name: _builtins.str
-    """First name as the story uses it, 1 to 100 characters."""
+    """First name as the story uses it."""
     age: _builtins.int
-    """Age in years, 1 to 18."""
+    """Age in years."""
     gender: Global___Gender.ValueType
     """Pronouns that the story uses for the child."""
     revision: _builtins.int
     """Version of the record, increased by one with each change. Set by the server."""
     @_builtins.property
     def interests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What the child likes, at most 20 entries of at most 100 characters."""
+        """What the child likes."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -310,28 +310,28 @@ class Hero(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """UUIDv7. Set by the server; empty for a hero given inline."""
+    """Set by the server; empty for a hero given inline."""
     name: _builtins.str
-    """Name as the story uses it, 1 to 100 characters."""
+    """Name as the story uses it."""
     gender: Global___Gender.ValueType
     """Pronouns that the story uses for the hero."""
     appearance: _builtins.str
-    """What the hero looks like, at most 1,000 characters."""
+    """What the hero looks like."""
     language_code: _builtins.str
     """Language of the description, BCP-47."""
     revision: _builtins.int
     """Version of the record, increased by one with each change. Set by the server."""
     @_builtins.property
     def personality_traits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Traits, at most 20 entries of at most 100 characters."""
+        """Traits."""
 
     @_builtins.property
     def strengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Strengths, at most 20 entries of at most 100 characters."""
+        """Strengths."""
 
     @_builtins.property
     def interests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What the hero likes, at most 20 entries of at most 100 characters."""
+        """What the hero likes."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -376,15 +376,15 @@ class VoiceSettings(_message.Message):
     USE_SPEAKER_BOOST_FIELD_NUMBER: _builtins.int
     SPEED_FIELD_NUMBER: _builtins.int
     stability: _builtins.float
-    """Stability of the delivery, 0 to 1."""
+    """Stability of the delivery."""
     similarity_boost: _builtins.float
-    """Similarity to the original voice, 0 to 1."""
+    """Similarity to the original voice."""
     style: _builtins.float
-    """Exaggeration of the style, 0 to 1."""
+    """Exaggeration of the style."""
     use_speaker_boost: _builtins.bool
     """Whether to increase the similarity further."""
     speed: _builtins.float
-    """Speed, 0.5 to 2.0; 1.0 is the natural speed of the voice."""
+    """Speed; 1.0 is the natural speed of the voice."""
     def __init__(
         self,
         *,
@@ -489,7 +489,7 @@ class StorySpec(_message.Message):
     child_id: _builtins.str
     """Id of a stored child."""
     wish: _builtins.str
-    """What the story should be about, free text of at most 2,000 characters: "a dragon who cannot sleep"."""
+    """What the story should be about, free text: "a dragon who cannot sleep"."""
     kind: Global___StoryKind.ValueType
     """Whom the story is about."""
     hero_id: _builtins.str
@@ -497,19 +497,19 @@ class StorySpec(_message.Message):
     language_code: _builtins.str
     """Language of the story, BCP-47; empty: "en"."""
     moral: _builtins.str
-    """Moral of the story: free text of at most 200 characters, or one of kindness, honesty, bravery, friendship,
-    perseverance, empathy, respect, responsibility.
+    """Moral of the story: free text, or one of kindness, honesty, bravery, friendship, perseverance, empathy, respect,
+    responsibility.
     """
     theme: _builtins.str
-    """Setting or topic, free text of at most 200 characters."""
+    """Setting or topic, free text."""
     length_minutes: _builtins.int
-    """Length in minutes of narration at 150 words a minute, 1 to 30; unset: 5."""
+    """Length in minutes of narration at 150 words a minute; unset: 5."""
     parent_story_id: _builtins.str
     """Id of the story that this one continues; empty: none."""
     model: _builtins.str
     """Model that writes the story; empty: the server's default. "offline" is the embedded writer."""
     temperature: _builtins.float
-    """Sampling temperature, 0 to 2; unset: the server's default."""
+    """Sampling temperature; unset: the server's default."""
     seed: _builtins.int
     """Seed of the embedded writer and of models that support one: the same seed gives the same story."""
     max_cost_usd: _builtins.float
@@ -517,8 +517,8 @@ class StorySpec(_message.Message):
     narrate: _builtins.bool
     """Whether to narrate the story; unset: true."""
     max_tokens: _builtins.int
-    """Maximum number of tokens of one answer of a model, 1 to 131,072; unset: the server's default, or else enough for
-    the requested length. An answer that reaches the limit counts as cut off and is continued.
+    """Maximum number of tokens of one answer of a model; unset: the server's default, or else enough for the requested
+    length. An answer that reaches the limit counts as cut off and is continued.
     """
     @_builtins.property
     def child(self) -> Global___Child:
@@ -737,7 +737,7 @@ class Attempt(_message.Message):
     SEGMENT_INDEX_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     attempt_id: _builtins.str
-    """UUIDv7. A later line with the same id replaces the earlier one."""
+    """Id of the attempt. A later line with the same id replaces the earlier one."""
     kind: Global___AttemptKind.ValueType
     """Purpose."""
     leg_id: _builtins.str
@@ -1183,7 +1183,7 @@ class Story(_message.Message):
     length_minutes: _builtins.int
     """Requested length in minutes."""
     rating: _builtins.int
-    """Rating, 1 to 10."""
+    """Rating."""
     parent_story_id: _builtins.str
     """Id of the story that this one continues; empty: none."""
     model_used: _builtins.str
@@ -1329,7 +1329,7 @@ class StorySummary(_message.Message):
     length_minutes: _builtins.int
     """Requested length in minutes."""
     rating: _builtins.int
-    """Rating, 1 to 10."""
+    """Rating."""
     revision: _builtins.int
     """Version of the record, increased by one with each change that is not made by the story's run."""
     @_builtins.property
@@ -1398,9 +1398,9 @@ class StoryFilter(_message.Message):
     kind: Global___StoryKind.ValueType
     """Whom the story is about."""
     min_rating: _builtins.int
-    """Minimum rating, 1 to 10."""
+    """Minimum rating."""
     max_rating: _builtins.int
-    """Maximum rating, 1 to 10."""
+    """Maximum rating."""
     query: _builtins.str
     """Words to find in title and content."""
     hero_id: _builtins.str

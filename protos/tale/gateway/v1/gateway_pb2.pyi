@@ -31,9 +31,7 @@ class CreateStoryRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     SPEC_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Idempotency key: the same id with the same spec returns the same story. At most 128 characters of letters, digits,
-    ".", "_", ":" and "-". Empty: each call creates a story.
-    """
+    """Idempotency key: the same id with the same spec returns the same story. Empty: each call creates a story."""
     @_builtins.property
     def spec(self) -> _common_pb2.StorySpec:
         """What the story should be."""
@@ -156,7 +154,7 @@ class WatchStoryRequest(_message.Message):
     AUDIO_ID_FIELD_NUMBER: _builtins.int
     AUDIO_OFFSET_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7."""
+    """Id of the story."""
     include_audio: _builtins.bool
     """Whether the response contains audio."""
     text_offset: _builtins.int
@@ -222,7 +220,7 @@ class StoryEvent(_message.Message):
     WARNING_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7 of the story."""
+    """Id of the story."""
     @_builtins.property
     def state(self) -> Global___StateEvent:
         """The state. Also sent as a heartbeat every 5 seconds."""
@@ -445,7 +443,7 @@ class GetStoryRequest(_message.Message):
     STORY_ID_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7."""
+    """Id of the story."""
     view: _common_pb2.StoryView.ValueType
     """Which fields are returned."""
     def __init__(
@@ -496,7 +494,7 @@ class ListStoriesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Maximum number of entries, 0 to 100; 0: 20."""
+    """Maximum number of entries; 0: 20."""
     page_token: _builtins.str
     """`next_page_token` of the previous page; empty: the first page."""
     @_builtins.property
@@ -554,7 +552,7 @@ class CancelStoryRequest(_message.Message):
 
     STORY_ID_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7."""
+    """Id of the story."""
     def __init__(
         self,
         *,
@@ -603,7 +601,7 @@ class RetryStoryRequest(_message.Message):
     request_id: _builtins.str
     """Idempotency key: repeating the call with the same id has no further effect. Empty: each call counts."""
     story_id: _builtins.str
-    """UUIDv7."""
+    """Id of the story."""
     def __init__(
         self,
         *,
@@ -654,7 +652,7 @@ class NarrateStoryRequest(_message.Message):
     request_id: _builtins.str
     """Idempotency key: repeating the call with the same id has no further effect. Empty: each call counts."""
     story_id: _builtins.str
-    """UUIDv7."""
+    """Id of the story."""
     @_builtins.property
     def voice(self) -> _common_pb2.VoiceSelection:
         """Provider, voice and format; unset: as requested with the story."""
@@ -710,9 +708,9 @@ class RateStoryRequest(_message.Message):
     RATING_FIELD_NUMBER: _builtins.int
     EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7."""
+    """Id of the story."""
     rating: _builtins.int
-    """Rating, 1 to 10."""
+    """Rating."""
     expected_revision: _builtins.int
     """The rating is stored only if the story has this revision; unset: any revision."""
     def __init__(
@@ -769,7 +767,7 @@ class DeleteStoryRequest(_message.Message):
 
     STORY_ID_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7."""
+    """Id of the story."""
     def __init__(
         self,
         *,
@@ -810,7 +808,7 @@ class ReadStoryAudioRequest(_message.Message):
     AUDIO_ID_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7."""
+    """Id of the story."""
     audio_id: _builtins.str
     """Narration to read, finished or in progress; empty: the finished one, else the one in progress."""
     offset: _builtins.int
@@ -873,10 +871,10 @@ class GetAudioUrlRequest(_message.Message):
     STORY_ID_FIELD_NUMBER: _builtins.int
     EXPIRY_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7."""
+    """Id of the story."""
     @_builtins.property
     def expiry(self) -> _duration_pb2.Duration:
-        """Validity, 1 second to 7 days; unset: 1 hour."""
+        """Validity; unset: 1 hour."""
 
     def __init__(
         self,
@@ -928,7 +926,7 @@ class EraseChildRequest(_message.Message):
 
     CHILD_ID_FIELD_NUMBER: _builtins.int
     child_id: _builtins.str
-    """UUIDv7."""
+    """Id of the child."""
     def __init__(
         self,
         *,
@@ -1036,9 +1034,7 @@ class ResetCircuitRequest(_message.Message):
     SERVICE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     service: _builtins.str
-    """Service of the circuit breaker: "story", "voice" or "storage"; empty: the one service that has a circuit breaker of
-    this name.
-    """
+    """Service of the circuit breaker; empty: the one service that has a circuit breaker of this name."""
     name: _builtins.str
     """Name of the circuit breaker."""
     def __init__(

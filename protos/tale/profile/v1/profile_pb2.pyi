@@ -80,7 +80,7 @@ class GetChildRequest(_message.Message):
 
     CHILD_ID_FIELD_NUMBER: _builtins.int
     child_id: _builtins.str
-    """UUIDv7."""
+    """Id of the child."""
     def __init__(
         self,
         *,
@@ -127,7 +127,7 @@ class ListChildrenRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Maximum number of entries, 0 to 100; 0: 20."""
+    """Maximum number of entries; 0: 20."""
     page_token: _builtins.str
     """`next_page_token` of the previous page; empty: the first page."""
     def __init__(
@@ -234,7 +234,7 @@ class DeleteChildRequest(_message.Message):
 
     CHILD_ID_FIELD_NUMBER: _builtins.int
     child_id: _builtins.str
-    """UUIDv7."""
+    """Id of the child."""
     def __init__(
         self,
         *,
@@ -325,7 +325,7 @@ class GetHeroRequest(_message.Message):
 
     HERO_ID_FIELD_NUMBER: _builtins.int
     hero_id: _builtins.str
-    """UUIDv7."""
+    """Id of the hero."""
     def __init__(
         self,
         *,
@@ -372,7 +372,7 @@ class ListHeroesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Maximum number of entries, 0 to 100; 0: 20."""
+    """Maximum number of entries; 0: 20."""
     page_token: _builtins.str
     """`next_page_token` of the previous page; empty: the first page."""
     def __init__(
@@ -481,7 +481,7 @@ class DeleteHeroRequest(_message.Message):
 
     HERO_ID_FIELD_NUMBER: _builtins.int
     hero_id: _builtins.str
-    """UUIDv7."""
+    """Id of the hero."""
     def __init__(
         self,
         *,

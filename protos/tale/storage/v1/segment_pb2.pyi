@@ -34,9 +34,9 @@ class StoredSegment(_message.Message):
     MODEL_ID_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
     key: _builtins.str
-    """64 hexadecimal digits."""
+    """Key of the segment."""
     size_bytes: _builtins.int
-    """Size in bytes, 1 or more."""
+    """Size in bytes."""
     sha256: _builtins.bytes
     """SHA-256 of the bytes, 32 bytes."""
     sample_count: _builtins.int
@@ -125,7 +125,7 @@ class FindSegmentsRequest(_message.Message):
     LOOKUPS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lookups(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentLookup]:
-        """At most 1,000 lookups."""
+        """Lookups."""
 
     def __init__(
         self,
@@ -149,9 +149,9 @@ class SegmentLookup(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     STORY_ID_FIELD_NUMBER: _builtins.int
     key: _builtins.str
-    """64 hexadecimal digits."""
+    """Key of the segment."""
     story_id: _builtins.str
-    """UUIDv7 of the story that uses the segment; empty: none."""
+    """Id of the story that uses the segment; empty: none."""
     def __init__(
         self,
         *,
@@ -235,7 +235,7 @@ class PutSegmentHeader(_message.Message):
     SEGMENT_FIELD_NUMBER: _builtins.int
     STORY_ID_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7 of the story that uses the segment; empty: none. STORY_NOT_FOUND if the story does not exist or is deleted."""
+    """Id of the story that uses the segment; empty: none. STORY_NOT_FOUND if the story does not exist or is deleted."""
     @_builtins.property
     def segment(self) -> Global___StoredSegment:
         """The segment."""
@@ -307,7 +307,7 @@ class ReadSegmentRequest(_message.Message):
 
     KEY_FIELD_NUMBER: _builtins.int
     key: _builtins.str
-    """64 hexadecimal digits."""
+    """Key of the segment."""
     def __init__(
         self,
         *,

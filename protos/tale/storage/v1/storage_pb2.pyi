@@ -181,11 +181,11 @@ class CreateStoryRequest(_message.Message):
     STORY_FIELD_NUMBER: _builtins.int
     LEASE_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7, chosen by the caller."""
+    """Id of the new story, chosen by the caller."""
     request_id: _builtins.str
     """Idempotency key; empty: only the story id identifies the call."""
     fingerprint: _builtins.bytes
-    """SHA-256 of the request, 32 bytes. The same request id with another fingerprint is REQUEST_ID_REUSED."""
+    """SHA-256 of the request. The same request id with another fingerprint is REQUEST_ID_REUSED."""
     @_builtins.property
     def spec(self) -> _common_pb2.StorySpec:
         """The spec as given."""
@@ -253,7 +253,7 @@ class GetStoryRequest(_message.Message):
     STORY_ID_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7."""
+    """Id of the story."""
     view: _common_pb2.StoryView.ValueType
     """Which fields are returned."""
     def __init__(
@@ -304,7 +304,7 @@ class ListStoriesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Maximum number of entries, 0 to 100; 0: 20."""
+    """Maximum number of entries; 0: 20."""
     page_token: _builtins.str
     """`next_page_token` of the previous page; empty: the first page."""
     @_builtins.property
@@ -367,11 +367,11 @@ class UpdateStoryRequest(_message.Message):
     RETRY_FIELD_NUMBER: _builtins.int
     NARRATE_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7."""
+    """Id of the story."""
     expected_revision: _builtins.int
     """The change is made only if the story has this revision; unset: any revision."""
     rating: _builtins.int
-    """Sets the rating, 1 to 10."""
+    """Sets the rating."""
     @_builtins.property
     def cancel(self) -> Global___CancelChange:
         """Cancels the story: from PENDING, WRITING or NARRATING to CANCELLED. Its run learns this with its next call and
@@ -442,7 +442,7 @@ class RetryChange(_message.Message):
     request_id: _builtins.str
     """Idempotency key: repeating the call with the same id has no further effect. Empty: each call counts."""
     fingerprint: _builtins.bytes
-    """SHA-256 of the request, 32 bytes."""
+    """SHA-256 of the request."""
     @_builtins.property
     def lease(self) -> Global___LeaseRequest:
         """Claims the story in the same transaction; unset: no claim."""
@@ -475,7 +475,7 @@ class NarrateChange(_message.Message):
     request_id: _builtins.str
     """Idempotency key: repeating the call with the same id has no further effect. Empty: each call counts."""
     fingerprint: _builtins.bytes
-    """SHA-256 of the request, 32 bytes."""
+    """SHA-256 of the request."""
     @_builtins.property
     def lease(self) -> Global___LeaseRequest:
         """Claims the story in the same transaction; unset: no claim."""
@@ -536,7 +536,7 @@ class DeleteStoryRequest(_message.Message):
 
     STORY_ID_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7."""
+    """Id of the story."""
     def __init__(
         self,
         *,
@@ -575,7 +575,7 @@ class EraseChildRequest(_message.Message):
 
     CHILD_ID_FIELD_NUMBER: _builtins.int
     child_id: _builtins.str
-    """UUIDv7."""
+    """Id of the child."""
     def __init__(
         self,
         *,
@@ -628,7 +628,7 @@ class FollowStoriesRequest(_message.Message):
     POSITIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def positions(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoryPosition]:
-        """At most 1,000 stories, each once."""
+        """Stories, each once."""
 
     def __init__(
         self,
@@ -657,7 +657,7 @@ class StoryPosition(_message.Message):
     SEGMENT_COUNT_FIELD_NUMBER: _builtins.int
     PROBLEM_COUNT_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7."""
+    """Id of the story."""
     lease_token: _builtins.int
     """Set by the run of the story: only its end, its deletion or another lease token is a change. 0: a difference in any
     field below is a change.
@@ -736,7 +736,7 @@ class StoryChange(_message.Message):
     SEGMENTS_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7."""
+    """Id of the story."""
     deleted: _builtins.bool
     """True when the story does not exist or is deleted; no other field is set then."""
     state: _common_pb2.StoryState.ValueType
@@ -795,14 +795,14 @@ class ClaimStoriesRequest(_message.Message):
     MAX_COUNT_FIELD_NUMBER: _builtins.int
     STORY_IDS_FIELD_NUMBER: _builtins.int
     max_count: _builtins.int
-    """Maximum number of stories, 1 to 100."""
+    """Maximum number of stories."""
     @_builtins.property
     def lease(self) -> Global___LeaseRequest:
         """The lease to take."""
 
     @_builtins.property
     def story_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only these stories, at most 100; empty: any."""
+        """Only these stories; empty: any."""
 
     def __init__(
         self,
@@ -854,7 +854,7 @@ class ClaimedStory(_message.Message):
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
     PICKUP_COUNT_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7."""
+    """Id of the story."""
     owner: _builtins.str
     """Owner."""
     lease_token: _builtins.int
@@ -891,7 +891,7 @@ class CheckpointStoriesRequest(_message.Message):
 
     @_builtins.property
     def checkpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoryCheckpoint]:
-        """At most 1,000 stories, each once."""
+        """Stories, each once."""
 
     def __init__(
         self,
@@ -926,7 +926,7 @@ class StoryCheckpoint(_message.Message):
     PROBLEMS_FIELD_NUMBER: _builtins.int
     EMBEDDED_PARTS_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7."""
+    """Id of the story."""
     lease_token: _builtins.int
     """Fencing token of the run."""
     state: _common_pb2.StoryState.ValueType
@@ -1095,7 +1095,7 @@ class CheckpointResult(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     LEASE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7."""
+    """Id of the story."""
     @_builtins.property
     def error(self) -> _common_pb2.Problem:
         """Unset: stored. Else the reason, such as LEASE_LOST or STORY_NOT_FOUND; nothing of this checkpoint is stored then."""
@@ -1128,7 +1128,7 @@ class ReleaseStoriesRequest(_message.Message):
     LEASES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def leases(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldLease]:
-        """At most 1,000."""
+        """Leases."""
 
     def __init__(
         self,
@@ -1152,7 +1152,7 @@ class HeldLease(_message.Message):
     STORY_ID_FIELD_NUMBER: _builtins.int
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7."""
+    """Id of the story."""
     lease_token: _builtins.int
     """Fencing token of the run."""
     def __init__(
@@ -1201,7 +1201,7 @@ class FinishAudioRequest(_message.Message):
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
     AUDIO_ID_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7 of the story."""
+    """Id of the story."""
     lease_token: _builtins.int
     """Fencing token of the run."""
     audio_id: _builtins.str
@@ -1282,7 +1282,7 @@ class ReadAudioRequest(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7 of the story."""
+    """Id of the story."""
     audio_id: _builtins.str
     """Narration to read, finished or in progress; empty: the finished one, else the one in progress. Any other is
     AUDIO_NOT_FOUND.
@@ -1352,10 +1352,10 @@ class GetAudioUrlRequest(_message.Message):
     STORY_ID_FIELD_NUMBER: _builtins.int
     EXPIRY_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7 of the story."""
+    """Id of the story."""
     @_builtins.property
     def expiry(self) -> _duration_pb2.Duration:
-        """Validity, 1 second to 7 days; unset: 1 hour."""
+        """Validity; unset: 1 hour."""
 
     def __init__(
         self,

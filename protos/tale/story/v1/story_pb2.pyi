@@ -37,7 +37,7 @@ class GenerateStoryRequest(_message.Message):
     PARENT_TITLE_FIELD_NUMBER: _builtins.int
     SPENT_USD_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7 of the story. Seed of the embedded writer if the spec has none."""
+    """Id of the story. Seed of the embedded writer if the spec has none."""
     title_so_far: _builtins.str
     """Title that is released already; empty: none."""
     written_so_far: _builtins.str
@@ -286,7 +286,7 @@ class ListModelsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Maximum number of entries, 0 to 100; 0: 100."""
+    """Maximum number of entries; 0: 100."""
     page_token: _builtins.str
     """`next_page_token` of the previous page; empty: the first page."""
     def __init__(

@@ -100,7 +100,7 @@ class SpeechConfig(_message.Message):
     STRICT_LANGUAGE_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
-    """UUIDv7 of the story; empty: none. With delivery STORED the segments are recorded as used by the story."""
+    """Id of the story; empty: none. With delivery STORED the segments are recorded as used by the story."""
     audio_id: _builtins.str
     """Id of the narration; empty: chosen by the server."""
     language_code: _builtins.str
@@ -440,7 +440,7 @@ class ListVoicesRequest(_message.Message):
     language_code: _builtins.str
     """Voices that speak this language, BCP-47; empty: all."""
     page_size: _builtins.int
-    """Maximum number of entries, 0 to 100; 0: 100."""
+    """Maximum number of entries; 0: 100."""
     page_token: _builtins.str
     """`next_page_token` of the previous page; empty: the first page."""
     def __init__(
