@@ -3,14 +3,14 @@
 #   docker build --build-arg SERVICE=story_service .
 #
 # SERVICE is what `python -m` runs. PYTHON_IMAGE is any image with Python 3.11 or newer, its pip and its venv module.
-# Where packages come through a mirror or a proxy, pip's configuration can be lent to the build and stays out of the
-# image: --secret id=pip,src=/etc/pip.conf
+# For packages that come through a mirror or a proxy, pass pip's configuration to the build; it does not stay in the image:
+# --secret id=pip,src=/etc/pip.conf
 ARG PYTHON_IMAGE=python:3.12-slim
 
 FROM ${PYTHON_IMAGE} AS build
 ARG SERVICE
 RUN python -m venv --without-pip /venv
-# Wheels alone: nothing is compiled, so no compiler is needed.
+# Only wheels: no compiler is needed.
 RUN --mount=type=bind,source=requirements,target=/requirements \
     --mount=type=secret,id=pip,target=/etc/pip.conf \
     PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 python -m pip --python /venv/bin/python install \
@@ -19,7 +19,7 @@ WORKDIR /app
 COPY protos/ ./
 COPY servicekit/ servicekit/
 COPY ${SERVICE}/ ${SERVICE}/
-# The schema goes along with the service that can apply it (`python -m storage_service migrate`).
+# The schema is in the image of the service that applies it (`python -m storage_service migrate`).
 RUN --mount=type=bind,source=supabase/migrations,target=/migrations \
     if [ "$SERVICE" = storage_service ]; then cp -r /migrations storage_service/supabase/migrations; fi
 COPY LICENSE NOTICE ./
@@ -28,7 +28,7 @@ RUN python -m compileall -q /app
 FROM ${PYTHON_IMAGE}
 ARG SERVICE
 ENV SERVICE=${SERVICE} PATH=/venv/bin:${PATH} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp TALE_DATA_DIR=/data
-# A new volume that is mounted here takes over owner and mode.
+# A new volume that is mounted here inherits owner and mode.
 RUN install -d -m 0700 -o 10001 -g 10001 /data
 COPY --from=build /venv /venv
 COPY --from=build /app /app
