@@ -18,6 +18,8 @@ RUN --mount=type=bind,source=requirements,target=/requirements \
 WORKDIR /app
 COPY protos/ ./
 COPY servicekit/ servicekit/
+# The library that the story service writes with when it has no key.
+COPY offline_writer/ offline_writer/
 COPY ${SERVICE}/ ${SERVICE}/
 # The schema is in the image of the service that applies it (`python -m storage_service migrate`).
 RUN --mount=type=bind,source=supabase/migrations,target=/migrations \

@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
-CODE := servicekit story_service voice_service storage_service gateway tale_client tale_cluster standins tests tools benchmarks docs/examples
+CODE := servicekit offline_writer story_service voice_service storage_service gateway tale_client tale_cluster standins tests tools benchmarks docs/examples
 
 export PYTHONDONTWRITEBYTECODE ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

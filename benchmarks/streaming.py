@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from servicekit.secrets import SecretSource
 from story_service.chat import ChatDelta, ChatEnded, ChatModel, ChatRequest, ChatTimers, Message
-from story_service.openrouter import OpenRouterChatModel, OpenRouterOptions
+from story_service.providers.openrouter import OpenRouterChatModel, OpenRouterOptions
 
 EVENTS: Final = (75, 750)
 GAP_SECONDS: Final = 0.0005

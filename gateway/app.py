@@ -5,10 +5,10 @@ from collections.abc import Callable, Coroutine, Sequence
 
 import grpc
 
-from gateway.audio_buffer import AudioBuffer
-from gateway.proxy import SERVICES, ForwardingHandler
-from gateway.runs import Runs
-from gateway.servicer import GatewayServicer
+from gateway.door.proxy import SERVICES, ForwardingHandler
+from gateway.door.servicer import GatewayServicer
+from gateway.runs.active import Runs
+from gateway.watch.audio_buffer import AudioBuffer
 from servicekit.app import AppBase, Description
 from tale.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 

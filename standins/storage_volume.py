@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from servicekit.ids import new_id
-from storage_service import states
 from storage_service.embedded.database import Database
+from storage_service.stories import states
 from tale.common.v1 import common_pb2
 
 OWNER: Final = "mia"

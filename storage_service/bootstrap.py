@@ -14,13 +14,13 @@ from storage_service.audio.noted import NotedObjects
 from storage_service.audio.segments import SegmentLibrary
 from storage_service.backends import Backend, make_backend
 from storage_service.clock import SystemClock
-from storage_service.housekeeper import Housekeeper, Remover
 from storage_service.ports import Clock
-from storage_service.profile_servicer import ProfileServicer
 from storage_service.records import ObjectKind
-from storage_service.segment_servicer import SegmentServicer
-from storage_service.servicer import StorageServicer
 from storage_service.settings import StorageSettings
+from storage_service.stories.housekeeper import Housekeeper, Remover
+from storage_service.wire.profile_servicer import ProfileServicer
+from storage_service.wire.segment_servicer import SegmentServicer
+from storage_service.wire.servicer import StorageServicer
 from tale.profile.v1 import profile_pb2, profile_pb2_grpc
 from tale.storage.v1 import segment_pb2, segment_pb2_grpc, storage_pb2, storage_pb2_grpc
 

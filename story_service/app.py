@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from servicekit.app import AppBase, Description
-from story_service.catalogue import OFFLINE
-from story_service.facts import KEY_REFUSED
+from story_service.models.catalogue import OFFLINE
+from story_service.models.facts import KEY_REFUSED
 from tale.common.v1 import status_pb2
 from tale.story.v1 import story_pb2, story_pb2_grpc
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from servicekit.metrics import Metrics
     from servicekit.resilience.manager import BreakerManager
-    from story_service.generations import Generations
-    from story_service.servicer import StoryServicer
-    from story_service.upkeep import Upkeep
+    from story_service.models.generations import Generations
+    from story_service.models.monitor import Upkeep
+    from story_service.wire.servicer import StoryServicer
 
 _log: Final = structlog.stdlib.get_logger("story_service")
 

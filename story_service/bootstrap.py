@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from offline_writer import OfflineWriter
 from servicekit.metrics import Metrics
 from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.breaker import BreakerConfig
@@ -12,23 +13,22 @@ from servicekit.resilience.retry import RetryBudget, RetryPolicy
 from servicekit.settings import ConfigurationError, env_name
 from servicekit.version import VERSION
 from story_service.app import OPENROUTER, StoryApp
-from story_service.asking import Asking, AskingSettings
-from story_service.catalogue import OFFLINE, Catalogue, listed_models
-from story_service.chat_writer import ChatWriter, circuit_of
-from story_service.embedded import EmbeddedWriter
-from story_service.facts import ModelsNow
-from story_service.generation import StoryGenerator
-from story_service.generations import ENDPOINT as GENERATION
-from story_service.generations import Generations
+from story_service.generation.attempt_request import Asking, AskingSettings
+from story_service.generation.chat_writer import ChatWriter, circuit_of
+from story_service.generation.generation import StoryGenerator
+from story_service.generation.pace import Paces
+from story_service.generation.selection import ModelSelector
 from story_service.metrics import StoryMetrics
-from story_service.offline import OfflineWriter
-from story_service.openrouter import OpenRouterChatModel, OpenRouterOptions, ProviderRouting
-from story_service.pace import Paces
+from story_service.models.catalogue import OFFLINE, Catalogue, listed_models
+from story_service.models.facts import ModelsNow
+from story_service.models.generations import ENDPOINT as GENERATION
+from story_service.models.generations import Generations
+from story_service.models.monitor import Provider, Upkeep
 from story_service.prompting import PromptBuilder
-from story_service.selection import ModelSelector
-from story_service.servicer import StoryServicer
+from story_service.providers.offline import EmbeddedWriter
+from story_service.providers.openrouter import OpenRouterChatModel, OpenRouterOptions, ProviderRouting
 from story_service.settings import StorySettings
-from story_service.upkeep import Provider, Upkeep
+from story_service.wire.servicer import StoryServicer
 
 _OPERATIONS: Final = tuple(circuit_of(OPENROUTER, name) for name in ("key", "models", GENERATION))
 """What is asked beside the stories, and changes nothing."""

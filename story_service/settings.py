@@ -9,8 +9,8 @@ from pydantic_settings import NoDecode
 from servicekit.endpoints import check_base_url
 from servicekit.secrets import SecretSource
 from servicekit.settings import CommaList, Listen, ServiceSettings, variables
-from story_service.catalogue import resolve
-from story_service.openrouter.options import OPENROUTER_URL, check_header_value, check_key_format
+from story_service.models.catalogue import resolve
+from story_service.providers.openrouter.options import OPENROUTER_URL, check_header_value, check_key_format
 
 _KEY: str = "OPENROUTER_API_KEY"
 

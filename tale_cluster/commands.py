@@ -30,7 +30,7 @@ from tale_cluster.supervisor import ClusterError, Supervisor
 LOG_NAME: Final = "demo.log"
 _POLLS: Final = 50
 _POLL_SECONDS: Final = 0.1
-_QUIET: Final = "servicekit.access=WARNING,voice_service.servicer=WARNING"
+_QUIET: Final = "servicekit.access=WARNING,voice_service.wire.servicer=WARNING"
 """Leaves out the log line of each call."""
 _COLOURS: Final = {GATEWAY: "cyan", STORY: "green", VOICE: "magenta", STORAGE: "yellow"}
 _MIA: Final = "Mia"

@@ -10,9 +10,9 @@ import structlog
 from servicekit.app import AppBase, Description
 from tale.common.v1 import status_pb2
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
-from voice_service.registry import EMBEDDED
-from voice_service.responses import provider_status
-from voice_service.speaker import BRING_REAL_VOICE
+from voice_service.narration.speaker import BRING_REAL_VOICE
+from voice_service.providers.registry import EMBEDDED
+from voice_service.wire.responses import provider_status
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from servicekit.metrics import Metrics
     from servicekit.resilience.manager import BreakerManager
-    from voice_service.catalogue import ProviderFacts, VoiceCatalogue
     from voice_service.ports import VoiceProvider
-    from voice_service.prober import AccountWatch
-    from voice_service.servicer import VoiceServicer
-    from voice_service.synthesize import SegmentSynthesizer
+    from voice_service.synthesis.prober import AccountWatch
+    from voice_service.synthesis.synthesize import SegmentSynthesizer
+    from voice_service.wire.catalogue import ProviderFacts, VoiceCatalogue
+    from voice_service.wire.servicer import VoiceServicer
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 

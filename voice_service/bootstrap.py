@@ -11,35 +11,35 @@ from servicekit.resilience.breaker import BreakerConfig
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryPolicy
 from servicekit.settings import ConfigurationError
-from voice_service.ahead import AudioBudget, WorkAhead
 from voice_service.app import VoiceApp
 from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.verify import SegmentFinisher
-from voice_service.calls import ProviderCalls
-from voice_service.catalogue import VoiceCatalogue
-from voice_service.collect import Timers
-from voice_service.gates import Allowance, ProviderGates
-from voice_service.language import LanguageDetector
 from voice_service.metrics import VoiceMetrics
-from voice_service.narration import Narration, NarrationPolicy
-from voice_service.prober import AccountWatch, Prober
-from voice_service.providers import ANNOUNCED, make_providers, offline_workers
-from voice_service.registry import EMBEDDED, Announced, ProviderRegistry
-from voice_service.segments.memory import MemorySegments
-from voice_service.segments.remote import RemoteSegments
-from voice_service.servicer import VoiceServicer
-from voice_service.synthesize import SegmentSynthesizer
-from voice_service.transcribe_servicer import TranscribeHandler
+from voice_service.narration.language import LanguageDetector
+from voice_service.narration.narration import Narration, NarrationPolicy
+from voice_service.providers.declared import ANNOUNCED, make_providers, offline_workers
+from voice_service.providers.registry import EMBEDDED, Announced, ProviderRegistry
+from voice_service.synthesis.ahead import AudioBudget, WorkAhead
+from voice_service.synthesis.calls import ProviderCalls
+from voice_service.synthesis.collect import Timers
+from voice_service.synthesis.gates import Allowance, ProviderGates
+from voice_service.synthesis.memory_store import MemorySegments
+from voice_service.synthesis.prober import AccountWatch, Prober
+from voice_service.synthesis.remote_store import RemoteSegments
+from voice_service.synthesis.synthesize import SegmentSynthesizer
 from voice_service.transcription.guarded import GuardedTranscriber
 from voice_service.transcription.openai_transcriber import OpenAITranscriber, transcription_config
+from voice_service.wire.catalogue import VoiceCatalogue
+from voice_service.wire.servicer import VoiceServicer
+from voice_service.wire.transcribe_servicer import TranscribeHandler
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from voice_service.messages import NarrationRequest
+    from voice_service.narration.messages import NarrationRequest
     from voice_service.ports import ProviderMetadata, VoiceProvider
-    from voice_service.segments.ports import SegmentStore
     from voice_service.settings import VoiceServiceSettings
+    from voice_service.synthesis.store import SegmentStore
     from voice_service.transcription.openai_transcriber import TranscriptionConfig
     from voice_service.transcription.ports import Transcriber
 

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, SecretStr
 
 from servicekit.settings import CommaList, Listen, ServiceSettings, variables
-from voice_service.elevenlabs.config import BASE_URL, DEFAULT_MODEL, FORMATS, RACHEL, Endpoint
-from voice_service.mock.script import MockScript
 from voice_service.ports import MP3_44100_128
-from voice_service.speech.declared import Languages, VoiceMap
-from voice_service.speech.voices import MAX_TEXT_LENGTH, SAMPLE_RATE, SpeechFormat
+from voice_service.providers.elevenlabs.config import BASE_URL, DEFAULT_MODEL, FORMATS, RACHEL, Endpoint
+from voice_service.providers.mock.script import MockScript
+from voice_service.providers.speech.declared import Languages, VoiceMap
+from voice_service.providers.speech.voices import MAX_TEXT_LENGTH, SAMPLE_RATE, SpeechFormat
 
 
 def _known_format(value: str) -> str:

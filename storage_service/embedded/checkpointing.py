@@ -6,13 +6,13 @@ from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from storage_service import states
-from storage_service.checkpoints import Advance, CheckpointRefused, RunFacts, judge
 from storage_service.embedded.database import Transaction
 from storage_service.embedded.rows import load_facts, load_text, split_parts, timestamp
 from storage_service.embedded.searching import enter, is_found, leave
 from storage_service.embedded.segments import find_digest, note_use
 from storage_service.records import Digest
+from storage_service.stories import states
+from storage_service.stories.checkpoints import Advance, CheckpointRefused, RunFacts, judge
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 

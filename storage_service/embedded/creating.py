@@ -5,7 +5,6 @@ from typing import Any, Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from servicekit.errors import wrong_state
-from storage_service import states
 from storage_service.embedded.checkpointing import store_attempts, store_problems
 from storage_service.embedded.database import Transaction
 from storage_service.embedded.profiles import load_profile
@@ -14,8 +13,9 @@ from storage_service.embedded.rows import load_record
 from storage_service.embedded.searching import enter
 from storage_service.embedded.updating import take_lease
 from storage_service.errors import resource_deleted, story_not_found
-from storage_service.messages import body_of, generation_of
 from storage_service.records import NewStory
+from storage_service.stories import states
+from storage_service.wire.messages import body_of, generation_of
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 

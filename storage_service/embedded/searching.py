@@ -3,9 +3,9 @@
 import re
 from typing import Final
 
-from storage_service import states
 from storage_service.embedded.database import Transaction
 from storage_service.embedded.russian_forms import forms, is_cyrillic
+from storage_service.stories import states
 
 _PIECES: Final = re.compile(r'(-?)(?:"([^"]*)"?|([^\s"]+))')
 _WORDS: Final = re.compile(r"[^\W_]+")

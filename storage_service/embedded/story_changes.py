@@ -6,7 +6,7 @@ from typing import Final
 
 from storage_service.embedded.database import Transaction
 from storage_service.embedded.rows import load_segments, load_text
-from storage_service.following import Answer, StoryNow, is_news, known_segments
+from storage_service.stories.following import Answer, StoryNow, is_news, known_segments
 from tale.storage.v1 import storage_pb2
 
 _STORIES: Final = """

@@ -4,7 +4,6 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from storage_service import states
 from storage_service.embedded.checkpointing import end_attempts
 from storage_service.embedded.database import Transaction
 from storage_service.embedded.repeating import find_request, keep_request
@@ -12,6 +11,7 @@ from storage_service.embedded.rows import load_facts, load_record
 from storage_service.embedded.searching import enter, leave
 from storage_service.errors import revision_mismatch, story_not_found
 from storage_service.records import Cancel, Change, Lease, Narrate, Rate, RepeatKey, Retry
+from storage_service.stories import states
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 

@@ -6,7 +6,8 @@ from typing import Final
 import structlog
 
 from servicekit.ids import is_id
-from storage_service import records, states
+from storage_service import records
+from storage_service.stories import states
 from storage_service.supabase import rows
 from storage_service.supabase.checking import check
 from storage_service.supabase.connection import SupabaseStore, check_refusal

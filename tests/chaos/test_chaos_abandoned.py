@@ -15,7 +15,7 @@ from storage_service.bootstrap import build_app
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale.storage.v1 import storage_pb2, storage_pb2_grpc
-from voice_service.mock.script import MockFault
+from voice_service.providers.mock.script import MockFault
 
 
 async def claimed(storage: Any, story_id: str, times: int) -> None:

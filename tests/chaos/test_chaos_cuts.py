@@ -9,7 +9,7 @@ from support.house import house
 from standins.watcher import Watcher, spec
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
-from voice_service.mock.script import MockFault
+from voice_service.providers.mock.script import MockFault
 
 CUTS = {
     "story": [1, 400, 900, 1500],

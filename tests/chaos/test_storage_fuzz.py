@@ -14,7 +14,7 @@ from support.storage_service import Narrated, Storage, narrating, read, service
 
 from servicekit.ids import new_id
 from standins.storage_kit import checkpoint, create_request, lease_request, narration, put_messages, speech
-from storage_service import states
+from storage_service.stories import states
 from tale.storage.v1 import segment_pb2, storage_pb2
 
 DEFECTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS}

@@ -15,7 +15,7 @@ from support.storage_stores import check_index
 from servicekit.ids import new_id
 from standins.processes import Cluster
 from standins.storage_kit import Speech, checkpoint, create_request, narration, put_messages, speech
-from storage_service import states
+from storage_service.stories import states
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import segment_pb2, segment_pb2_grpc, storage_pb2, storage_pb2_grpc
 

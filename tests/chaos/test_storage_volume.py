@@ -8,10 +8,10 @@ import pytest
 
 from standins.storage_kit import LEASE
 from standins.storage_volume import NEWEST, OWNER, fill
-from storage_service import states
 from storage_service.embedded import listing, updating
 from storage_service.embedded.database import Database, Transaction
 from storage_service.records import Position
+from storage_service.stories import states
 from tale.common.v1 import common_pb2
 
 T = TypeVar("T")

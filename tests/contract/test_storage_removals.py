@@ -8,9 +8,9 @@ from support.storage_stores import Stores, on_disk, over_sqlite, reason_of
 
 from servicekit.ids import new_id
 from standins.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, narration, new_story
-from storage_service import states
 from storage_service.embedded.database import Database
 from storage_service.records import ObjectKey, ObjectKind, RepeatKey
+from storage_service.stories import states
 from tale.common.v1 import common_pb2
 
 ME, OTHER = "mia", "ben"

@@ -12,9 +12,9 @@ from support.storage_stores import EMBEDDED, Stores, adapter_of
 
 from servicekit.ids import new_id
 from standins.storage_kit import LEASE, ManualClock, checkpoint, new_story
-from storage_service import states
 from storage_service.ports import StoryStore
 from storage_service.records import Cancel, Narrate, Position, Rate, Retry
+from storage_service.stories import states
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 

@@ -5,8 +5,8 @@ from support.storage_stores import Stores, reason_of
 
 from servicekit.ids import new_id
 from standins.storage_kit import LEASE, ManualClock, add_segments, checkpoint, new_story, speech
-from storage_service import states
 from storage_service.records import ObjectKey, ObjectKind
+from storage_service.stories import states
 from tale.storage.v1 import segment_pb2
 
 OWNER = "mia"

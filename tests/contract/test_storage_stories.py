@@ -9,7 +9,6 @@ from support.storage_stores import Stores, reason_of
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from standins.storage_kit import FINGERPRINT, LEASE, SECOND, ManualClock, checkpoint, narration, new_story
-from storage_service import states
 from storage_service.ports import StoryStore
 from storage_service.records import (
     Cancel,
@@ -22,6 +21,7 @@ from storage_service.records import (
     StoredAudio,
     UnfinishedAudio,
 )
+from storage_service.stories import states
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 

@@ -22,7 +22,7 @@ from story_service.chat import (
     ChatTimers,
     Message,
 )
-from story_service.openrouter import OpenRouterChatModel, OpenRouterOptions
+from story_service.providers.openrouter import OpenRouterChatModel, OpenRouterOptions
 
 MODEL: Final = "openai/gpt-4o-mini"
 TIMERS: Final = ChatTimers(total=30, first_token=20, idle=20)

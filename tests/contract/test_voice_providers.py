@@ -12,9 +12,9 @@ from support.voice_kit import NamedVoice
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.encoder import AudioEncoder, Sound
 from voice_service.audio.verify import SegmentFinisher
-from voice_service.mock.provider import MockVoiceProvider
-from voice_service.offline.provider import OfflineVoiceProvider
 from voice_service.ports import AudioChunk, Probing, SegmentRequest, Timings, VoiceProvider, VoiceSettings, WordTiming
+from voice_service.providers.mock.provider import MockVoiceProvider
+from voice_service.providers.offline.provider import OfflineVoiceProvider
 
 TEXT = "The fox ran home, and she was very tired. Then she slept until the morning came."
 

@@ -22,10 +22,10 @@ from standins.storage_kit import (
     put_messages,
     speech,
 )
-from storage_service import states
 from storage_service.backends import make_backend
 from storage_service.records import ObjectKind
 from storage_service.settings import StorageSettings
+from storage_service.stories import states
 from tale.storage.v1 import segment_pb2_grpc, storage_pb2, storage_pb2_grpc
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "storage.md").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ import grpc
 import pytest
 from support.servers import running
 
-from gateway.proxy import ForwardingHandler
+from gateway.door.proxy import ForwardingHandler
 from servicekit.app import AppBase
 from servicekit.channel import open_channel
 from servicekit.errors import DomainError

@@ -27,7 +27,7 @@ from support.storage_service import (
 
 from servicekit.ids import new_id
 from standins.storage_kit import checkpoint, lease_request, narration, speech
-from storage_service import states
+from storage_service.stories import states
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 

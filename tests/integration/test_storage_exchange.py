@@ -30,17 +30,17 @@ from standins.storage_kit import (
     new_story,
     speech,
 )
-from storage_service import states
 from storage_service.audio.noted import NotedObjects
 from storage_service.backends import Backend, make_backend
 from storage_service.commands import run_command
 from storage_service.exchange.exporting import all_stories, export_to
 from storage_service.exchange.importing import import_from
 from storage_service.exchange.lines import FIRST, LAST, Counts, ExchangeError, ExchangeStore, Line
-from storage_service.housekeeper import Remover
 from storage_service.ports import ObjectStore
 from storage_service.records import Blob, Cancel, Lease, ObjectKey, ObjectKind, Rate, RepeatKey, StoredAudio
 from storage_service.settings import StorageSettings
+from storage_service.stories import states
+from storage_service.stories.housekeeper import Remover
 from storage_service.supabase.connection import Connection
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2

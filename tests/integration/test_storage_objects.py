@@ -30,13 +30,13 @@ from standins.storage_kit import (
     speech,
 )
 from standins.watcher import spec
-from storage_service import states
 from storage_service.bootstrap import build_app
 from storage_service.commands import run_command
 from storage_service.object_store.bucket import Bucket, BucketObjects
 from storage_service.object_store.config import BucketConfig
 from storage_service.records import Blob, ObjectKey, ObjectKind
 from storage_service.settings import StorageSettings
+from storage_service.stories import states
 from tale.gateway.v1 import gateway_pb2
 from tale.storage.v1 import segment_pb2_grpc, storage_pb2, storage_pb2_grpc
 

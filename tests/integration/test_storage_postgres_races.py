@@ -20,8 +20,8 @@ from standins.storage_kit import (
     new_story,
     speech,
 )
-from storage_service import states
 from storage_service.records import Cancel, Narrate, ObjectKey, ObjectKind, RepeatKey, Retry
+from storage_service.stories import states
 from storage_service.supabase.connection import Connection
 from storage_service.supabase.migrating import migrate
 from storage_service.supabase.objects import SupabaseObjectNotes, SupabaseRemovalStore

@@ -10,7 +10,7 @@ import pytest
 from support.postgres_store import over_postgres
 
 from standins.storage_kit import LEASE, ManualClock
-from storage_service import states
+from storage_service.stories import states
 from storage_service.supabase.migrating import migrate
 from storage_service.supabase.objects import SupabaseObjectNotes
 from storage_service.supabase.segments import SupabaseSegmentStore

@@ -27,7 +27,7 @@ from support.storage_service import (
 
 from servicekit.ids import new_id
 from standins.storage_kit import Speech, checkpoint, put_messages, speech
-from storage_service import states
+from storage_service.stories import states
 from tale.storage.v1 import segment_pb2, storage_pb2
 
 MIB = 1 << 20

@@ -22,7 +22,7 @@ from support.storage_service import (
 
 from servicekit.ids import new_id
 from standins.storage_kit import FINGERPRINT, begun_story, checkpoint, create_request, lease_request
-from storage_service import states
+from storage_service.stories import states
 from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
 from tale.storage.v1 import storage_pb2
 

@@ -13,8 +13,8 @@ from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from servicekit.resilience.manager import BreakerManager
 from standins.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, new_story, speech
-from storage_service import states
 from storage_service.records import Blob, Cancel, ObjectKey, ObjectKind, Removed, RepeatKey, Retry, StoredAudio
+from storage_service.stories import states
 from storage_service.supabase.connection import DATABASE, Connection
 from storage_service.supabase.failures import SupabaseDefectError
 from storage_service.supabase.object_bucket import ObjectBucket

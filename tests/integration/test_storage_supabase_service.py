@@ -33,7 +33,7 @@ from servicekit.ids import new_id
 from servicekit.secrets import SecretSource
 from servicekit.settings import ConfigurationError
 from standins.storage_kit import SECOND, begun_story, checkpoint
-from storage_service import states
+from storage_service.stories import states
 from storage_service.supabase.config import SupabaseConfig
 from storage_service.supabase.connection import Connection
 from storage_service.supabase.profiles import SupabaseProfileStore

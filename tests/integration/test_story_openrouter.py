@@ -40,7 +40,7 @@ from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource
 from standins.processes import free_ports
 from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatRequest, ChatStarted, ChatTimers, Message
-from story_service.openrouter import OpenRouterChatModel, OpenRouterOptions, ProviderRouting
+from story_service.providers.openrouter import OpenRouterChatModel, OpenRouterOptions, ProviderRouting
 
 MODEL: Final = "openai/gpt-4o-mini"
 SECRET: Final = "Mia's secret story"  # noqa: S105 - what must not get out
@@ -702,7 +702,9 @@ async def test_a_wrong_key_is_told(upstream: OpenRouterFake, model: OpenRouterCh
 
 async def test_the_sdk_is_loaded_once_and_late() -> None:
     """Importing the adapter imports no SDK: that takes longer than a service may take to start."""
-    program = "import sys, story_service.openrouter; sys.exit('openai' in sys.modules or 'httpx2' in sys.modules)"
+    program = "import sys, story_service.providers.openrouter; sys.exit(bool({'openai', 'httpx2'} & {*sys.modules}))"
+        "import sys, story_service.providers.openrouter; sys.exit('openai' in sys.modules or 'httpx2' in sys.modules)"
+    )
 
     done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program], check=False)
 

@@ -15,11 +15,11 @@ from support.story_writers import MOMENT, ScriptedWriter, leg
 from servicekit.ids import new_id
 from servicekit.status import from_rpc_error
 from story_service.app import StoryApp
-from story_service.catalogue import Catalogue, ModelInfo
-from story_service.generation import StoryGenerator
+from story_service.generation.generation import StoryGenerator
+from story_service.generation.selection import ModelSelector
+from story_service.models.catalogue import Catalogue, ModelInfo
 from story_service.ports import LegItem, LegStarted, LegText, LegTitle
-from story_service.selection import ModelSelector
-from story_service.servicer import StoryServicer
+from story_service.wire.servicer import StoryServicer
 from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
 from tale.story.v1 import story_pb2, story_pb2_grpc
 

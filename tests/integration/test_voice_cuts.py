@@ -10,8 +10,8 @@ from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2
 from voice_service.audio.mp3 import walk
-from voice_service.offline.provider import OfflineVoiceProvider
 from voice_service.ports import AudioChunk, ProviderMetadata, SegmentRequest, SpeechItem, VoiceInfo
+from voice_service.providers.offline.provider import OfflineVoiceProvider
 
 TEXT = "The fox could not sleep. She counted the stars, one by one. Then an owl came home. It was late. Good night."
 TITLE = "The Fox and the Owl"

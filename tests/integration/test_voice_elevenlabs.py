@@ -27,10 +27,10 @@ from support.elevenlabs_fake import (
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource
 from voice_service.audio.mp3 import walk
-from voice_service.elevenlabs.config import Endpoint
-from voice_service.elevenlabs.provider import ElevenLabsProvider
-from voice_service.mock.frames import silent_mp3
 from voice_service.ports import AudioChunk, CallFacts, NativeFormat, SegmentRequest, Timings, VoiceSettings
+from voice_service.providers.elevenlabs.config import Endpoint
+from voice_service.providers.elevenlabs.provider import ElevenLabsProvider
+from voice_service.providers.mock.frames import silent_mp3
 
 TEXT = "Once there was a fox named Mia, who could not sleep. She counted the stars above the sea until morning."
 TIMED = "stream/with-timestamps"
@@ -723,7 +723,7 @@ async def test_closing_ends_what_is_under_way(fake: ElevenLabsFake) -> None:
 def test_the_sdk_is_not_imported_with_the_provider() -> None:
     """It takes a second, which a service has not got before it serves."""
     program = (
-        "import sys, voice_service.elevenlabs.provider\n"
+        "import sys, voice_service.providers.elevenlabs.provider\n"
         "print([name for name in ('elevenlabs', 'httpx') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)

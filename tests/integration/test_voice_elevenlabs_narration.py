@@ -19,7 +19,7 @@ from support.voice_kit import STORY, Voice, voice_service
 from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2
 from voice_service.audio.mp3 import walk
-from voice_service.elevenlabs.provider import ElevenLabsProvider
+from voice_service.providers.elevenlabs.provider import ElevenLabsProvider
 
 
 @pytest.fixture

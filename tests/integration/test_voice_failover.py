@@ -11,8 +11,8 @@ from support.voice_kit import STORY, HeldVoice, NamedVoice, Voice, faults, reaso
 
 from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
 from tale.voice.v1 import voice_pb2
-from voice_service.mock.script import MockScript
 from voice_service.ports import ProviderMetadata, SegmentRequest, SpeechItem, VoiceInfo
+from voice_service.providers.mock.script import MockScript
 
 DEAD: dict[str, Any] = {"kind": "overload", "times": None}
 FALLBACK: dict[str, Any] = {"default_provider": "one", "provider_fallback": ("two",)}

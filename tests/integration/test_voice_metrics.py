@@ -9,8 +9,8 @@ import pytest
 from support.voice_kit import STORY, NamedVoice, Voice, faults, voice_service
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.mock.script import MockScript
 from voice_service.ports import CallFacts, SegmentRequest, SpeechItem
+from voice_service.providers.mock.script import MockScript
 
 
 class Metered(NamedVoice):
@@ -100,7 +100,7 @@ async def test_a_plan_that_can_not_be_learned_stops_nothing() -> None:
 
 async def test_each_narration_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """generation_time, success and provider; the reason where it failed."""
-    from voice_service import servicer  # noqa: PLC0415 - its logger is what is looked at
+    from voice_service.wire import servicer  # noqa: PLC0415 - its logger is what is looked at
 
     lines: list[dict[str, Any]] = []
 

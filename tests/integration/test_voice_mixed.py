@@ -19,9 +19,9 @@ from tale.common.v1 import common_pb2
 from voice_service.audio.encoder import encode
 from voice_service.audio.mp3 import walk
 from voice_service.bootstrap import assemble
-from voice_service.offline.pool import WorkerPool
-from voice_service.offline.provider import OfflineVoiceProvider
 from voice_service.ports import MP3_44100_128, AudioChunk, NativeFormat, ProviderMetadata, SegmentRequest, SpeechItem
+from voice_service.providers.offline.pool import WorkerPool
+from voice_service.providers.offline.provider import OfflineVoiceProvider
 
 TONE_SECONDS_PER_CHARACTER = 1 / 15
 

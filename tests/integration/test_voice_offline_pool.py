@@ -12,8 +12,8 @@ import pytest
 from support.voice_processes import gone, scripted_worker
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.offline.pool import WorkerPool
-from voice_service.offline.process import WorkerRefusedError
+from voice_service.providers.offline.pool import WorkerPool
+from voice_service.providers.offline.process import WorkerRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -20,10 +20,10 @@ from support.voice_samples import ENGLISH, GERMAN, RUSSIAN, decode
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.verify import SegmentFinisher, verify_pcm
-from voice_service.mock.provider import MockVoiceProvider
-from voice_service.offline.provider import OfflineVoiceProvider, worker_command
-from voice_service.offline.voices import UnknownVoiceError, VoiceCatalog
 from voice_service.ports import AudioChunk, SegmentRequest, Timings, VoiceProvider, VoiceSettings
+from voice_service.providers.mock.provider import MockVoiceProvider
+from voice_service.providers.offline.provider import OfflineVoiceProvider, worker_command
+from voice_service.providers.offline.voices import UnknownVoiceError, VoiceCatalog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -265,7 +265,7 @@ async def test_worker_dies_with_its_parent() -> None:
     """kill -9 of the service leaves no worker behind."""
     script = (
         "import asyncio\n"
-        "from voice_service.offline.provider import OfflineVoiceProvider\n"
+        "from voice_service.providers.offline.provider import OfflineVoiceProvider\n"
         "async def main():\n"
         "    provider = OfflineVoiceProvider(workers=1)\n"
         "    await provider.validate_configuration()\n"

@@ -11,7 +11,7 @@ from servicekit.context import RequestContext, bound
 from servicekit.errors import DomainError, unavailable
 from servicekit.ids import new_id
 from standins.processes import free_ports
-from voice_service.segments.ports import SegmentMissingError
+from voice_service.synthesis.store import SegmentMissingError
 
 OTHER = "b" * 64
 

@@ -13,9 +13,9 @@ from support.voice_kit import STORY, NamedVoice, reason_of, voice_service
 
 from servicekit.ids import new_id
 from standins.storage_kit import checkpoint, create_request
-from storage_service import states
 from storage_service.bootstrap import StorageApp, build_app
 from storage_service.settings import StorageSettings
+from storage_service.stories import states
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2, storage_pb2_grpc
 from tale.voice.v1 import voice_pb2

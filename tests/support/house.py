@@ -25,8 +25,8 @@ from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale.storage.v1 import storage_pb2_grpc
 from voice_service.bootstrap import assemble
-from voice_service.mock.provider import MockJournal, MockVoiceProvider
-from voice_service.mock.script import MockFault, MockScript
+from voice_service.providers.mock.provider import MockJournal, MockVoiceProvider
+from voice_service.providers.mock.script import MockFault, MockScript
 from voice_service.settings import VoiceServiceSettings
 
 

@@ -5,8 +5,8 @@ from typing import Final
 
 from hypothesis import strategies as st
 
+from offline_writer import OfflineBrief
 from story_service.assignment import Parent, Protagonist
-from story_service.offline import OfflineBrief
 
 MORALS: Final = (
     "kindness", "honesty", "bravery", "friendship", "perseverance", "empathy", "respect", "responsibility",

@@ -14,9 +14,9 @@ from google.protobuf.duration_pb2 import Duration
 from servicekit.errors import DomainError
 from servicekit.status import from_rpc_error
 from standins.storage_kit import ManualClock, Speech, checkpoint, create_request, narration, put_messages, speech
-from storage_service import states
 from storage_service.bootstrap import StorageApp, build_app
 from storage_service.settings import StorageSettings
+from storage_service.stories import states
 from support.servers import running
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import segment_pb2, segment_pb2_grpc, storage_pb2, storage_pb2_grpc

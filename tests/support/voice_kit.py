@@ -14,11 +14,11 @@ from support.servers import Running, running
 from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
 from voice_service.bootstrap import assemble
-from voice_service.mock.provider import MockJournal, MockVoiceProvider
-from voice_service.mock.script import MockScript
 from voice_service.ports import ProviderMetadata, SegmentRequest, SpeechItem, VoiceInfo
-from voice_service.segments.ports import SegmentStore
+from voice_service.providers.mock.provider import MockJournal, MockVoiceProvider
+from voice_service.providers.mock.script import MockScript
 from voice_service.settings import VoiceServiceSettings
+from voice_service.synthesis.store import SegmentStore
 
 STORY = (
     "Once there was a small fox who could not sleep. She counted the stars above the sea. Dr. Owl came at 3 p.m. and "

@@ -14,8 +14,8 @@ from servicekit.errors import DomainError, not_found
 from support.servers import running
 from support.voice_kit import sha256
 from tale.storage.v1 import segment_pb2, segment_pb2_grpc
-from voice_service.segments.ports import NO_WORDS, StoredSegment, Words
-from voice_service.segments.remote import RemoteSegments
+from voice_service.synthesis.remote_store import RemoteSegments
+from voice_service.synthesis.store import NO_WORDS, StoredSegment, Words
 
 KEY = "a" * 64
 WORDS = Words((0, 5), (4, 9), (0, 400_000), (350_000, 812_345))

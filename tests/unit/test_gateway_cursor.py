@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cursor import CHUNK_BYTES, Cursor
-from gateway.live_story import End, LiveStory
+from gateway.runs.live_story import End, LiveStory
+from gateway.watch.cursor import CHUNK_BYTES, Cursor
 from servicekit.errors import DomainError
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2

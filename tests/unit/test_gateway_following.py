@@ -8,10 +8,10 @@ from typing import Any
 import grpc
 import pytest
 
-from gateway import followed as followed_module
-from gateway.followed import FollowedStories
-from gateway.follower import MAX_POSITIONS, Follower
-from gateway.live_story import End, LiveStory
+from gateway.runs import followed_stories as followed_module
+from gateway.runs.followed_stories import FollowedStories
+from gateway.runs.live_story import End, LiveStory
+from gateway.watch.follower import MAX_POSITIONS, Follower
 from servicekit.context import current
 from servicekit.errors import DomainError
 from tale.common.v1 import common_pb2

@@ -1,6 +1,6 @@
 """Two checkpoints of one story as one say the same as both, one after the other."""
 
-from gateway.checkpointer import merge
+from gateway.runs.checkpointer import merge
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 

@@ -9,11 +9,11 @@ from typing import Any
 import grpc
 import pytest
 
-from gateway.desk import Desk
-from gateway.lease import Lease, LeaseLostError
-from gateway.ledger import Ledger
-from gateway.live_story import LiveStory
-from gateway.narrating import MAX_RESTARTS, Narrator
+from gateway.runs.context import Desk
+from gateway.runs.lease import Lease, LeaseLostError
+from gateway.runs.ledger import Ledger
+from gateway.runs.live_story import LiveStory
+from gateway.runs.narrator import MAX_RESTARTS, Narrator
 from gateway.settings import GatewaySettings
 from servicekit.context import RequestContext, bound
 from servicekit.errors import DomainError
@@ -366,7 +366,7 @@ async def test_a_call_that_was_never_taken_up_does_not_count_as_an_answer() -> N
 
     scene = Scene(script).begin()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gateway.persistence.asyncio.sleep", _at_once)
+        patch.setattr("gateway.peers.retry.asyncio.sleep", _at_once)
         await scene.narrate()
     assert len(scene.voice.calls) == 6
 

@@ -8,12 +8,12 @@ from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.lease import Lease, LeaseLostError
-from gateway.ledger import Ledger
-from gateway.persistence import Failure, FailureKind, Persistence, classify
-from gateway.presenting import basic, within_bounds
+from gateway.door.validation import REQUEST, validate
+from gateway.peers.retry import Failure, FailureKind, Persistence, classify
+from gateway.runs.lease import Lease, LeaseLostError
+from gateway.runs.ledger import Ledger
+from gateway.runs.public_story import basic, within_bounds
 from gateway.settings import GatewaySettings
-from gateway.validation import REQUEST, validate
 from servicekit.errors import DomainError, reconnect
 from servicekit.fingerprint import fingerprint
 from servicekit.ids import new_id
@@ -141,7 +141,7 @@ async def test_a_sibling_that_was_away_gets_all_its_tries_when_it_is_back() -> N
     persistence = Persistence(wait_seconds=1000, clock=lambda: 1.0)
     away, not_now = Failure(FailureKind.UNREACHABLE, error), Failure(FailureKind.TRANSIENT, error)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(pytest.MonkeyPatch.context()).setattr("gateway.persistence.asyncio.sleep", _no_sleep)
+        stack.enter_context(pytest.MonkeyPatch.context()).setattr("gateway.peers.retry.asyncio.sleep", _no_sleep)
         for failure in (away, away, away, away, away, not_now, not_now, not_now):
             await persistence.after(failure)
         with pytest.raises(DomainError):

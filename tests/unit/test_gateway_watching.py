@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from gateway.audio_buffer import AudioBuffer
-from gateway.cursor import Cursor
-from gateway.followed import FollowedStories
-from gateway.live_story import End, LiveStory
-from gateway.watching import Sources, Watching
+from gateway.runs.followed_stories import FollowedStories
+from gateway.runs.live_story import End, LiveStory
+from gateway.watch.audio_buffer import AudioBuffer
+from gateway.watch.cursor import Cursor
+from gateway.watch.watcher import Sources, Watching
 from servicekit.context import RequestContext, bound
 from servicekit.errors import DomainError, not_found
 from tale.common.v1 import common_pb2

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from servicekit.ids import new_id
 from standins.storage_kit import checkpoint, speech
-from storage_service import states
-from storage_service.checkpoints import MAX_CONTENT, CheckpointRefused, RunFacts, check_token, judge
 from storage_service.records import Digest
+from storage_service.stories import states
+from storage_service.stories.checkpoints import MAX_CONTENT, CheckpointRefused, RunFacts, check_token, judge
 from tale.common.v1 import common_pb2
 
 STORY = new_id()

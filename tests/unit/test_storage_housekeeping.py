@@ -7,7 +7,7 @@ import pytest
 
 from servicekit.errors import unavailable
 from standins.storage_kit import ManualClock
-from storage_service.housekeeper import Housekeeper
+from storage_service.stories.housekeeper import Housekeeper
 from storage_service.supabase.failures import SupabaseDefectError
 
 if TYPE_CHECKING:

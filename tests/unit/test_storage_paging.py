@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servicekit.ids import new_id
-from storage_service.paging import from_token, to_token
 from storage_service.records import Position
+from storage_service.wire.paging import from_token, to_token
 from tale.common.v1 import common_pb2
 
 FILTER = common_pb2.StoryFilter(language_code="en", states=[common_pb2.STORY_STATE_READY])

@@ -9,13 +9,13 @@ from support.storage_stores import Stores, over_sqlite
 
 from servicekit.errors import DomainError
 from standins.storage_kit import LEASE, ManualClock, MemoryObjects, Speech, checkpoint, narration, new_story, speech
-from storage_service import states
 from storage_service.audio.finishing import AudioFinisher, StreamedComposer
 from storage_service.audio.library import AudioLibrary
 from storage_service.audio.noted import NotedObjects
 from storage_service.audio.segments import SegmentLibrary
 from storage_service.embedded.database import Database
 from storage_service.records import ObjectKind
+from storage_service.stories import states
 
 OWNER = "mia"
 

@@ -3,8 +3,8 @@
 import pytest
 
 from servicekit.errors import DomainError
-from storage_service import states
 from storage_service.records import Cancel, Change, Narrate, Rate, Retry
+from storage_service.stories import states
 from tale.common.v1 import common_pb2
 
 ALLOWED = {

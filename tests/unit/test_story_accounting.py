@@ -12,10 +12,10 @@ from servicekit.metrics import Metrics
 from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager
-from story_service.accounting import Books
 from story_service.chat import ChatEvent, ChatRequest, ChatTimers, UpstreamModel
-from story_service.generations import Generations, completed
+from story_service.generation.accounting import Books
 from story_service.metrics import StoryMetrics
+from story_service.models.generations import Generations, completed
 from story_service.ports import ModelCall, Spending
 
 _INFO = {

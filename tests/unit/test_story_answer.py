@@ -7,11 +7,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from story_service.answer import Answer, AnswerItem, AnswerReader
+from story_service.answer.reader import Answer, AnswerItem, AnswerReader
+from story_service.answer.sentences import MAX_HELD
+from story_service.answer.tail import MAX_SUMMARY_LENGTH
+from story_service.answer.titles import normalise_title
 from story_service.ports import LegText, LegTitle
-from story_service.sentences import MAX_HELD
-from story_service.tail import MAX_SUMMARY_LENGTH
-from story_service.titles import normalise_title
 
 _STORY = (
     "Mia and the Sea\n\n"

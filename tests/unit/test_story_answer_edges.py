@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from story_service.answer import Answer, AnswerReader
+from story_service.answer.reader import Answer, AnswerReader
+from story_service.answer.tail import MAX_TAIL
+from story_service.answer.titles import normalise_title
 from story_service.assignment import Assignment, Listener
 from story_service.chat import ChatDelta
-from story_service.leg import Leg
+from story_service.generation.writing_attempt import Leg
 from story_service.ports import LegText, LegTitle
-from story_service.tail import MAX_TAIL
-from story_service.titles import normalise_title
 
 _LONG = "The fox walked along the river and met a friend who told a tale. "
 

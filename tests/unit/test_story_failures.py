@@ -7,10 +7,10 @@ import pytest
 
 from servicekit.errors import DomainError
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
-from story_service.asking import Asking, AskingSettings, prompt_tokens
 from story_service.assignment import Assignment, Listener
-from story_service.catalogue import Catalogue
 from story_service.errors import Tried, all_failed, language_unsupported
+from story_service.generation.attempt_request import Asking, AskingSettings, prompt_tokens
+from story_service.models.catalogue import Catalogue
 from story_service.prompting import PromptBuilder
 
 _KIND = ProviderErrorKind

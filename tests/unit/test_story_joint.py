@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from story_service.joint import Joint, StartedOverError
-from story_service.repetition import RepeatedError, RepetitionGuard, keys, sentences
+from story_service.answer.repetition import RepeatedError, RepetitionGuard, keys, sentences
+from story_service.generation.continuation_guard import Joint, StartedOverError
 
 _STORY = (
     "Once upon a time a girl named Mia could not sleep.",

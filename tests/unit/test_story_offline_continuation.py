@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from support.offline_briefs import HERO, SEQUEL
 from support.offline_briefs import brief as a_brief
 
-from story_service.offline import OfflineBrief, OfflineWriter
-from story_service.offline.sentences import sentence_keys
+from offline_writer import OfflineBrief, OfflineWriter
+from offline_writer.sentences import sentence_keys
 
 WRITER = OfflineWriter()
 BEGUN = (

@@ -8,17 +8,17 @@ from importlib import resources
 import pytest
 from support.offline_briefs import HERO, SEQUEL, brief
 
-from story_service.offline.casting import Helping, Note, Quest
-from story_service.offline.cleaning import clean, clean_name, closed
-from story_service.offline.english.cast import EnglishCasting
-from story_service.offline.english.interests import interests
-from story_service.offline.english.lexicon import Lexicon
-from story_service.offline.english.phrases import article, joined, possessive, progressive, title_case, years
-from story_service.offline.english.wish import Wish, WishReader
-from story_service.offline.sentences import sentence_keys
-from story_service.offline.stock import load, parse, typeset
+from offline_writer.casting import Helping, Note, Quest
+from offline_writer.cleaning import clean, clean_name, closed
+from offline_writer.english.cast import EnglishCasting
+from offline_writer.english.interests import interests
+from offline_writer.english.lexicon import Lexicon
+from offline_writer.english.phrases import article, joined, possessive, progressive, title_case, years
+from offline_writer.english.wish import Wish, WishReader
+from offline_writer.sentences import sentence_keys
+from offline_writer.stock import load, parse, typeset
 
-STOCK = load(resources.files("story_service.offline.english") / "stock")
+STOCK = load(resources.files("offline_writer.english") / "stock")
 SLOT = re.compile(r"^\{\w+\}$")
 FAMILIES = {
     f"{kind}_{file}": file

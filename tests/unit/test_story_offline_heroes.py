@@ -8,18 +8,18 @@ from importlib import resources
 import pytest
 from support.offline_briefs import HERO, SEQUEL, brief
 
+from offline_writer import OfflineBrief, OfflineWriter, StoryUnsupported
+from offline_writer.arc import Arc, Block, Unit
+from offline_writer.brief import Feature
+from offline_writer.english.lexicon import Lexicon
+from offline_writer.english.memory import Memory
+from offline_writer.english.people import People, Room
+from offline_writer.english.portrait import PortraitReader
+from offline_writer.stock import load
 from story_service.assignment import Parent, Protagonist
-from story_service.offline import OfflineBrief, OfflineWriter, StoryUnsupported
-from story_service.offline.arc import Arc, Block, Unit
-from story_service.offline.brief import Feature
-from story_service.offline.english.lexicon import Lexicon
-from story_service.offline.english.memory import Memory
-from story_service.offline.english.people import People, Room
-from story_service.offline.english.portrait import PortraitReader
-from story_service.offline.stock import load
 
 WRITER = OfflineWriter()
-STOCK = load(resources.files("story_service.offline.english") / "stock")
+STOCK = load(resources.files("offline_writer.english") / "stock")
 PORTRAITS = PortraitReader(Lexicon(STOCK["lexicon"]))
 
 

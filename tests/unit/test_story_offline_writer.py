@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.offline_briefs import MORALS, THEMES, any_briefs, brief, briefs
 
-from story_service.offline import LanguageUnsupported, OfflineBrief, OfflineWriter, Piece
-from story_service.offline.sentences import sentence_keys
+from offline_writer import LanguageUnsupported, OfflineBrief, OfflineWriter, Piece
+from offline_writer.sentences import sentence_keys
 
 WRITER = OfflineWriter()
 OWN_SEAMS = ("{", "}", "[", "]", "  ", " ,", " .", "..", "\u201c\u201d", ",,", "\t", "|", "@")

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from story_service.chat import ChatRequest, ChatTimers, Message
-from story_service.openrouter import OpenRouterOptions, ProviderRouting, check_header_value, check_key_format
-from story_service.openrouter.answer import spending_of
-from story_service.openrouter.options import request_body
-from story_service.openrouter.reading import EventLines
-from story_service.openrouter.watch import Watch
+from story_service.providers.openrouter import OpenRouterOptions, ProviderRouting, check_header_value, check_key_format
+from story_service.providers.openrouter.answer import spending_of
+from story_service.providers.openrouter.options import request_body
+from story_service.providers.openrouter.reading import EventLines
+from story_service.providers.openrouter.watch import Watch
 
 STREAM: Final = (
     b"\xef\xbb\xbfdata: 0\r"

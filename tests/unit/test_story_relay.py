@@ -10,13 +10,13 @@ from support.story_writers import CALL, leg
 from servicekit.errors import DomainError
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.retry import RetryPolicy
+from story_service.answer.unfit import UnfitError
 from story_service.assignment import Assignment, Listener
 from story_service.chat import OutOfTokensError
 from story_service.errors import cost_unknown
-from story_service.generation import Completed, Delta, StoryGenerator, StoryItem, Title
+from story_service.generation.generation import Completed, Delta, StoryGenerator, StoryItem, Title
+from story_service.generation.selection import ModelSelector, Notice
 from story_service.ports import CallOutcome, LegCut, LegItem, LegStarted, LegText, LegTitle, ModelCall, Spending
-from story_service.selection import ModelSelector, Notice
-from story_service.unfit import UnfitError
 
 _KIND = ProviderErrorKind
 

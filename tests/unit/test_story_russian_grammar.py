@@ -6,18 +6,18 @@ from importlib import resources
 
 import pytest
 
-from story_service.offline import OfflineBrief
-from story_service.offline.casting import Helping, Note, Quest
-from story_service.offline.russian.agreement import Agreement, listed, was_years, years
-from story_service.offline.russian.cast import RussianCasting
-from story_service.offline.russian.interests import InterestReader, loved
-from story_service.offline.russian.morphology import CASES, Morphology
-from story_service.offline.russian.nouns import NounReader
-from story_service.offline.russian.wish import WishReader
-from story_service.offline.sentences import sentence_keys
-from story_service.offline.stock import load
+from offline_writer import OfflineBrief
+from offline_writer.casting import Helping, Note, Quest
+from offline_writer.russian.agreement import Agreement, listed, was_years, years
+from offline_writer.russian.cast import RussianCasting
+from offline_writer.russian.interests import InterestReader, loved
+from offline_writer.russian.morphology import CASES, Morphology
+from offline_writer.russian.nouns import NounReader
+from offline_writer.russian.wish import WishReader
+from offline_writer.sentences import sentence_keys
+from offline_writer.stock import load
 
-STOCK = load(resources.files("story_service.offline.russian") / "stock")
+STOCK = load(resources.files("offline_writer.russian") / "stock")
 MORPHOLOGY = Morphology()
 CHARACTERS = next(section for section in STOCK["grammar"] if section.key == "characters")
 NOUNS = NounReader(MORPHOLOGY, [listed(line.text) for line in CHARACTERS.lines()])

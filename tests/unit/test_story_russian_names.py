@@ -2,9 +2,9 @@
 
 import pytest
 
-from story_service.offline.russian.agreement import about, to, with_
-from story_service.offline.russian.morphology import CASES, Morphology
-from story_service.offline.russian.names import child, declined, gender_of
+from offline_writer.russian.agreement import about, to, with_
+from offline_writer.russian.morphology import CASES, Morphology
+from offline_writer.russian.names import child, declined, gender_of
 
 MORPHOLOGY = Morphology()
 

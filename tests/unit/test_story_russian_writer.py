@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from offline_writer import OfflineBrief, OfflineWriter
+from offline_writer.sentences import sentence_keys
 from story_service.assignment import Parent, Protagonist
-from story_service.offline import OfflineBrief, OfflineWriter
-from story_service.offline.sentences import sentence_keys
 
 WRITER = OfflineWriter()
 MORALS = ("доброта", "честность", "смелость", "дружба", "упорство", "сочувствие", "уважение", "ответственность")

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from story_service.catalogue import (
+from story_service.chat import UpstreamModel
+from story_service.models.catalogue import (
     OFFLINE,
     Catalogue,
     ListedModel,
@@ -17,8 +18,7 @@ from story_service.catalogue import (
     listed_models,
     resolve,
 )
-from story_service.chat import UpstreamModel
-from story_service.known_models import KNOWN_MODELS
+from story_service.models.known_models import KNOWN_MODELS
 
 
 def _models(count: int) -> list[ModelInfo]:

@@ -9,12 +9,12 @@ import grpc
 import pytest
 from support.story_writers import MOMENT
 
+from offline_writer import LanguageUnsupported, OfflineBrief, Piece, StoryUnsupported
 from servicekit.errors import DomainError
 from servicekit.ids import is_id
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Listener, Parent, Protagonist
-from story_service.embedded import EmbeddedWriter, seed_of
-from story_service.offline import LanguageUnsupported, OfflineBrief, Piece, StoryUnsupported
 from story_service.ports import LegEnded, LegItem, LegStarted, LegText, LegTitle, ModelCall
+from story_service.providers.offline import EmbeddedWriter, seed_of
 
 _ASSIGNMENT = Assignment(
     story_id="01890000-0000-7000-8000-000000000000",

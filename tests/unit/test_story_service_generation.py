@@ -10,9 +10,9 @@ from support.story_writers import CALL, ScriptedWriter, leg
 
 from servicekit.errors import DomainError
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Listener
-from story_service.generation import Completed, Delta, StoryGenerator, StoryItem, Title
+from story_service.generation.generation import Completed, Delta, StoryGenerator, StoryItem, Title
+from story_service.generation.selection import ModelSelector, Notice
 from story_service.ports import LegItem, LegStarted, LegText, LegTitle
-from story_service.selection import ModelSelector, Notice
 
 _STARTED = LegStarted(model="offline", provider="scripted", embedded=True)
 

@@ -9,7 +9,7 @@ import pytest
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from story_service.assignment import Assignment, Listener, Parent, Protagonist
-from story_service.requests import read_request
+from story_service.wire.requests import read_request
 from tale.common.v1 import common_pb2
 from tale.story.v1 import story_pb2
 

@@ -5,7 +5,7 @@ import pytest
 
 from servicekit.errors import DomainError
 from story_service.assignment import Assignment, Listener
-from story_service.selection import ModelSelector
+from story_service.generation.selection import ModelSelector
 
 
 def _selector(

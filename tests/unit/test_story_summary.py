@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from story_service.summary import MAX_DERIVED_LENGTH, derived_summary
+from story_service.answer.summary import MAX_DERIVED_LENGTH, derived_summary
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from story_service.unfit import UnfitError, is_refusal
+from story_service.answer.unfit import UnfitError, is_refusal
 
 
 @pytest.mark.parametrize(

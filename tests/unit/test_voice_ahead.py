@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from voice_service.ahead import AudioBudget, WorkAhead
+from voice_service.synthesis.ahead import AudioBudget, WorkAhead
 
 
 @pytest.mark.parametrize(

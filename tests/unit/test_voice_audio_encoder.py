@@ -11,9 +11,9 @@ from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.encoder import AudioEncoder, encode
 from voice_service.audio.mp3 import walk
 from voice_service.audio.verify import SegmentFinisher
-from voice_service.mock.provider import MockVoiceProvider
-from voice_service.offline.provider import OfflineVoiceProvider
 from voice_service.ports import MP3_44100_128, OGG_OPUS_48000, WAV_44100, SegmentRequest, StoryFormat
+from voice_service.providers.mock.provider import MockVoiceProvider
+from voice_service.providers.offline.provider import OfflineVoiceProvider
 
 
 def tone(seconds: float, sample_rate: int) -> bytes:

@@ -16,10 +16,10 @@ from support.voice_samples import ENGLISH
 from servicekit.resilience.errors import TREATMENTS, ProviderError, ProviderErrorKind
 from voice_service.audio.mp3 import Mp3Error, Mp3Fault, walk
 from voice_service.audio.verify import verify_segment
-from voice_service.mock.frames import frames_for, silent_mp3
-from voice_service.mock.provider import MockVoiceProvider
-from voice_service.mock.script import MockScript
 from voice_service.ports import AudioChunk, SegmentRequest, SpeechItem, Timings, VoiceProvider, VoiceSettings
+from voice_service.providers.mock.frames import frames_for, silent_mp3
+from voice_service.providers.mock.provider import MockVoiceProvider
+from voice_service.providers.mock.script import MockScript
 
 LONG = "A story about a dragon who could not sleep. " * 5
 
@@ -145,7 +145,7 @@ async def test_pace_follows_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
 
     loop = SimpleNamespace(time=lambda: clock[0])
     monkeypatch.setattr(
-        "voice_service.mock.provider.asyncio", SimpleNamespace(sleep=sleep, get_running_loop=lambda: loop)
+        "voice_service.providers.mock.provider.asyncio", SimpleNamespace(sleep=sleep, get_running_loop=lambda: loop)
     )
 
     async for item in scripted(first_byte_seconds=0.5, realtime_factor=4, chunk_bytes=16_000).synthesize(request()):

@@ -14,18 +14,18 @@ from servicekit.resilience.breaker import BreakerConfig, BreakerSnapshot
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryPolicy
-from voice_service.ahead import AudioBudget
 from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.verify import SegmentFinisher
-from voice_service.calls import Delivery, ProviderCalls
-from voice_service.collect import Order, Timers
-from voice_service.flight import Flight
-from voice_service.gates import Allowance, ProviderGates
-from voice_service.ledger import CallOutcome, CallRecord
 from voice_service.metrics import VoiceMetrics
-from voice_service.mock.script import MockScript
 from voice_service.ports import MP3_44100_128, NativeFormat, SegmentRequest, SpeechItem
-from voice_service.prober import Prober
+from voice_service.providers.mock.script import MockScript
+from voice_service.synthesis.ahead import AudioBudget
+from voice_service.synthesis.calls import Delivery, ProviderCalls
+from voice_service.synthesis.collect import Order, Timers
+from voice_service.synthesis.flight import Flight
+from voice_service.synthesis.gates import Allowance, ProviderGates
+from voice_service.synthesis.ledger import CallOutcome, CallRecord
+from voice_service.synthesis.prober import Prober
 
 ODD = "This text is told in a voice that rattles through it. "
 THRESHOLD = 3

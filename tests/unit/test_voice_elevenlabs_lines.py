@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.elevenlabs import answers
-from voice_service.elevenlabs.answers import SpeechLine, TimedCharacters, speech_lines
+from voice_service.providers.elevenlabs import answers
+from voice_service.providers.elevenlabs.answers import SpeechLine, TimedCharacters, speech_lines
 
 ALIGNMENT = {
     "characters": ["H", "ö"],

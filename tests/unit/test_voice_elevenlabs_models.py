@@ -6,8 +6,9 @@ import pytest
 from pydantic import SecretStr
 
 from servicekit.secrets import SecretSource
-from voice_service.elevenlabs.config import ElevenLabsConfig
-from voice_service.elevenlabs.models import (
+from voice_service.ports import SegmentRequest, VoiceSettings
+from voice_service.providers.elevenlabs.config import ElevenLabsConfig
+from voice_service.providers.elevenlabs.models import (
     BUILT_IN,
     facts_of,
     is_voice_id,
@@ -16,7 +17,6 @@ from voice_service.elevenlabs.models import (
     takes_language_code,
     takes_previous_text,
 )
-from voice_service.ports import SegmentRequest, VoiceSettings
 
 
 def _config(**more: Any) -> ElevenLabsConfig:

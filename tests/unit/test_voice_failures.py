@@ -7,9 +7,9 @@ import pytest
 
 from servicekit.resilience.errors import ProviderError, to_domain_error
 from servicekit.status import to_grpc_status
-from voice_service.elevenlabs.answers import call_facts
-from voice_service.elevenlabs.errors import error_of_answer
-from voice_service.openai_api import from_status
+from voice_service.providers.elevenlabs.answers import call_facts
+from voice_service.providers.elevenlabs.errors import error_of_answer
+from voice_service.providers.openai_api import from_status
 
 Refusal = Callable[[int, dict[str, str]], ProviderError]
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from voice_service.flight import Abandoned, Flight, FlightsFull, FlightTable, Turn
+from voice_service.synthesis.flight import Abandoned, Flight, FlightsFull, FlightTable, Turn
 
 
 class _Work:

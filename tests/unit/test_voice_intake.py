@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from servicekit.errors import DomainError
-from voice_service.intake import MAX_TEXT, TextIntake, TextSegment
-from voice_service.speakable import speakable
+from voice_service.narration.intake import MAX_TEXT, TextIntake, TextSegment
+from voice_service.narration.speakable import speakable
 
 
 async def _pieces(*pieces: str) -> AsyncIterator[str]:

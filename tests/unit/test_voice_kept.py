@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.kept import KeptList
+from voice_service.providers.cached_list import KeptList
 
 
 class Source:

@@ -7,7 +7,7 @@ import pytest
 from support.voice_kit import NamedVoice
 
 from voice_service.ports import MP3_44100_128, SegmentRequest, VoiceSettings
-from voice_service.segments.ports import segment_key
+from voice_service.synthesis.store import segment_key
 
 METADATA = NamedVoice("one").metadata
 REQUEST = SegmentRequest(text="Good night.", language_code="en", voice_id="v", model_id="m", previous_text="Before.")

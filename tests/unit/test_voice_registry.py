@@ -7,10 +7,10 @@ import pytest
 from support.voice_kit import NamedVoice, faults
 
 from servicekit.errors import DomainError
-from voice_service.availability import NO_ANSWER, Availability
-from voice_service.messages import VoiceChoice
-from voice_service.registry import Announced, ProviderRegistry
-from voice_service.speaker import choose, first_speaker, foreign
+from voice_service.narration.messages import VoiceChoice
+from voice_service.narration.speaker import choose, first_speaker, foreign
+from voice_service.providers.availability import NO_ANSWER, Availability
+from voice_service.providers.registry import Announced, ProviderRegistry
 
 
 def _registry(

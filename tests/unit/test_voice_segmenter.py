@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voice_service.segmenter import MAX_SEGMENT, Cut, Segmenter
+from voice_service.narration.segmenter import MAX_SEGMENT, Cut, Segmenter
 
 FRAGMENTS = st.sampled_from(
     [

@@ -3,8 +3,8 @@
 import pytest
 from support.voice_segments import WORDS, segment
 
-from voice_service.segments.ports import StoredSegment
-from voice_service.segments.remote import from_message, put_requests, to_message
+from voice_service.synthesis.remote_store import from_message, put_requests, to_message
+from voice_service.synthesis.store import StoredSegment
 
 
 def test_a_segment_is_header_chunks_and_commit() -> None:

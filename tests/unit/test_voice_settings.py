@@ -10,8 +10,8 @@ from servicekit.metrics import Metrics
 from servicekit.settings import ConfigurationError, load
 from voice_service.bootstrap import build
 from voice_service.metrics import VoiceMetrics
-from voice_service.providers import make_providers
-from voice_service.registry import Announced
+from voice_service.providers.declared import make_providers
+from voice_service.providers.registry import Announced
 from voice_service.settings import VoiceServiceSettings
 
 SPEECH = {"SPEECH_BASE_URL": "http://127.0.0.1:8880/v1", "SPEECH_MODEL": "kokoro", "SPEECH_VOICE": "af_heart"}

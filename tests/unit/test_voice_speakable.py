@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_service.language import language_of, speaks
-from voice_service.speakable import _cleaned, speakable
+from voice_service.narration.language import language_of, speaks
+from voice_service.narration.speakable import _cleaned, speakable
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile  # type: ignore[import-untyped]
 
-from voice_service.speech.containers import Answer, ContainerError, Shape, answer_of, decode, resample
+from voice_service.providers.speech.containers import Answer, ContainerError, Shape, answer_of, decode, resample
 
 SAMPLES = (np.sin(np.arange(24_000) * 0.05) * 8_000).astype("<i2")
 PCM = SAMPLES.tobytes()

@@ -1,6 +1,6 @@
 """Segments reach a provider in the order of the text."""
 
-from voice_service.flight import Turn
+from voice_service.synthesis.flight import Turn
 
 
 def _row(length: int) -> tuple[list[Turn], list[int]]:

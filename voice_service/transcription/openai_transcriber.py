@@ -14,7 +14,7 @@ from servicekit.endpoints import check_base_url
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource
 from servicekit.settings import ConfigurationError
-from voice_service.openai_api import OpenAIClient, from_answer, request_id, told
+from voice_service.providers.openai_api import OpenAIClient, from_answer, request_id, told
 from voice_service.transcription.ports import Transcript, media_type, suffix_of
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The public RPCs of the gateway: requests in, stored answers or forwarded answers out."""

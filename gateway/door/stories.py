@@ -1,0 +1,231 @@
+"""The unary RPCs of stories: each is checked, done by storage, and answered from its answer."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import grpc
+import structlog
+
+from gateway.door.validation import validate
+from gateway.peers.clients import CALL_SECONDS, StorageStub, ask, read_story
+from gateway.peers.retry import PEER_ERRORS, classify
+from gateway.runs.active import Runs
+from gateway.runs.public_story import basic, within_bounds
+from servicekit.deadline import remaining
+from servicekit.fingerprint import fingerprint
+from servicekit.ids import new_id
+from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from tale.storage.v1 import storage_pb2
+
+DEFAULT_LANGUAGE: Final = "en"
+DEFAULT_MINUTES: Final = 5
+FIRST_TOKEN: Final = 1
+"""Of a lease that was taken in the call that created the story."""
+
+ERASE_SECONDS: Final = 120.0
+"""Deadline of EraseChild where the caller set none: storage writes its file anew."""
+
+_WITHOUT_REQUEST_ID: Final = frozenset({"request_id"})
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+log = structlog.get_logger(__name__)
+
+
+class StoryServicer(gateway_pb2_grpc.GatewayServiceServicer):
+    """The RPCs that are one call to storage each; some of them begin or stop a run."""
+
+    def __init__(self, storage: StorageStub, runs: Runs) -> None:
+        self._storage = storage
+        self._runs = runs
+
+    async def CreateStory(  # noqa: N802
+        self, request: gateway_pb2.CreateStoryRequest, context: Context
+    ) -> gateway_pb2.CreateStoryResponse:
+        """Asks for a story."""
+        return gateway_pb2.CreateStoryResponse(story=await self._create(request, context))
+
+    async def GetStory(  # noqa: N802
+        self, request: gateway_pb2.GetStoryRequest, context: Context
+    ) -> gateway_pb2.GetStoryResponse:
+        """Returns a story."""
+        validate(request)
+        full = request.view == common_pb2.STORY_VIEW_FULL
+        record = await read_story(self._storage, request.story_id, full=full, timeout=seconds_left(context))
+        return gateway_pb2.GetStoryResponse(story=within_bounds(record.story))
+
+    async def ListStories(  # noqa: N802
+        self, request: gateway_pb2.ListStoriesRequest, context: Context
+    ) -> gateway_pb2.ListStoriesResponse:
+        """Lists stories."""
+        validate(request)
+        wanted = storage_pb2.ListStoriesRequest(
+            page_size=request.page_size,
+            page_token=request.page_token,
+            filter=request.filter if request.HasField("filter") else None,
+        )
+        answer = await ask(self._storage.ListStories, wanted, timeout=seconds_left(context), repeatable=True)
+        return gateway_pb2.ListStoriesResponse(stories=answer.stories, next_page_token=answer.next_page_token)
+
+    async def CancelStory(  # noqa: N802
+        self, request: gateway_pb2.CancelStoryRequest, context: Context
+    ) -> gateway_pb2.CancelStoryResponse:
+        """Stops a story. A run of another gateway learns of it from storage, within a second."""
+        validate(request)
+        timeout = seconds_left(context)
+        change = storage_pb2.UpdateStoryRequest(story_id=request.story_id, cancel=storage_pb2.CancelChange())
+        record = (await ask(self._storage.UpdateStory, change, timeout=timeout, repeatable=True)).record
+        if await self._runs.stop(request.story_id, record.story.state):
+            try:
+                record = await read_story(self._storage, request.story_id, timeout=timeout)
+            except PEER_ERRORS as error:
+                log.warning("cancelled_story_not_read", story_id=request.story_id, reason=classify(error).reason)
+        return gateway_pb2.CancelStoryResponse(story=basic(record.story))
+
+    async def RetryStory(  # noqa: N802
+        self, request: gateway_pb2.RetryStoryRequest, context: Context
+    ) -> gateway_pb2.RetryStoryResponse:
+        """Resumes a failed story."""
+        validate(request)
+        change = storage_pb2.RetryChange(
+            request_id=request.request_id,
+            fingerprint=fingerprint(request, without=_WITHOUT_REQUEST_ID),
+            lease=self._runs.lease_request(),
+        )
+        wanted = storage_pb2.UpdateStoryRequest(story_id=request.story_id, retry=change)
+        story = await _to_the_end(self._begin_again(wanted, leased=change.HasField("lease"), context=context))
+        return gateway_pb2.RetryStoryResponse(story=story)
+
+    async def NarrateStory(  # noqa: N802
+        self, request: gateway_pb2.NarrateStoryRequest, context: Context
+    ) -> gateway_pb2.NarrateStoryResponse:
+        """Has a story narrated again."""
+        validate(request)
+        voice = request.voice
+        if not request.HasField("voice"):
+            voice = (await read_story(self._storage, request.story_id, timeout=seconds_left(context))).story.voice
+        change = storage_pb2.NarrateChange(
+            request_id=request.request_id,
+            fingerprint=fingerprint(request, without=_WITHOUT_REQUEST_ID),
+            lease=self._runs.lease_request(),
+            voice=voice,
+        )
+        wanted = storage_pb2.UpdateStoryRequest(story_id=request.story_id, narrate=change)
+        story = await _to_the_end(self._begin_again(wanted, leased=change.HasField("lease"), context=context))
+        return gateway_pb2.NarrateStoryResponse(story=story)
+
+    async def RateStory(  # noqa: N802
+        self, request: gateway_pb2.RateStoryRequest, context: Context
+    ) -> gateway_pb2.RateStoryResponse:
+        """Stores a rating."""
+        validate(request)
+        change = storage_pb2.UpdateStoryRequest(story_id=request.story_id, rating=request.rating)
+        if request.HasField("expected_revision"):
+            change.expected_revision = request.expected_revision
+        answer = await ask(self._storage.UpdateStory, change, timeout=seconds_left(context))
+        return gateway_pb2.RateStoryResponse(story=basic(answer.record.story))
+
+    async def DeleteStory(  # noqa: N802
+        self, request: gateway_pb2.DeleteStoryRequest, context: Context
+    ) -> gateway_pb2.DeleteStoryResponse:
+        """Deletes a story with its audio, and stops its run."""
+        validate(request)
+        wanted = storage_pb2.DeleteStoryRequest(story_id=request.story_id)
+        await ask(self._storage.DeleteStory, wanted, timeout=seconds_left(context))
+        await self._runs.stop(request.story_id)
+        return gateway_pb2.DeleteStoryResponse()
+
+    async def EraseChild(  # noqa: N802
+        self, request: gateway_pb2.EraseChildRequest, context: Context
+    ) -> gateway_pb2.EraseChildResponse:
+        """Erases a child with its stories, and stops their runs. Those of other gateways learn it from storage."""
+        validate(request)
+        wanted = storage_pb2.EraseChildRequest(child_id=request.child_id)
+        timeout = remaining(context, default=ERASE_SECONDS)
+        erased = await ask(self._storage.EraseChild, wanted, timeout=timeout, repeatable=True)
+        await self._runs.erased(request.child_id)
+        log.info("child_erased", child_id=request.child_id, stories=erased.story_count, segments=erased.segment_count)
+        return gateway_pb2.EraseChildResponse(
+            story_count=erased.story_count, audio_count=erased.audio_count, segment_count=erased.segment_count
+        )
+
+    async def GetAudioUrl(  # noqa: N802
+        self, request: gateway_pb2.GetAudioUrlRequest, context: Context
+    ) -> gateway_pb2.GetAudioUrlResponse:
+        """Returns a signed address of a story's audio."""
+        validate(request)
+        wanted = storage_pb2.GetAudioUrlRequest(
+            story_id=request.story_id, expiry=request.expiry if request.HasField("expiry") else None
+        )
+        answer = await ask(self._storage.GetAudioUrl, wanted, timeout=seconds_left(context), repeatable=True)
+        return gateway_pb2.GetAudioUrlResponse(url=answer.url, expire_time=answer.expire_time)
+
+    async def _create(
+        self, request: gateway_pb2.CreateStoryRequest | gateway_pb2.TellStoryRequest, context: Context
+    ) -> common_pb2.Story:
+        """Stores a new story and begins to make it; with a request id that is known, the story it named."""
+        validate(request)
+        wanted = storage_pb2.CreateStoryRequest(
+            story_id=new_id(),
+            request_id=request.request_id,
+            fingerprint=fingerprint(request.spec),
+            spec=request.spec,
+            story=_opening(request.spec),
+            lease=self._runs.lease_request(),
+        )
+        return await _to_the_end(self._begin(wanted, timeout=seconds_left(context)))
+
+    async def _begin(self, request: storage_pb2.CreateStoryRequest, *, timeout: float) -> common_pb2.Story:
+        since = time.monotonic()
+        record = (await ask(self._storage.CreateStory, request, timeout=timeout, repeatable=True)).record
+        # Of a call that had to be repeated the answer says that the story was there; its id was made for this call.
+        ours = record.story.id == request.story_id and record.run.lease_token == FIRST_TOKEN
+        if ours and request.HasField("lease"):
+            self._runs.start(record, since=since)
+        return record.story
+
+    async def _begin_again(
+        self, change: storage_pb2.UpdateStoryRequest, *, leased: bool, context: Context
+    ) -> common_pb2.Story:
+        since = time.monotonic()
+        answer = await ask(self._storage.UpdateStory, change, timeout=seconds_left(context))
+        if answer.changed and leased:
+            # The run needs the ledger and the old responses as well.
+            record = await read_story(self._storage, change.story_id, full=True)
+            if record.run.lease_token == answer.record.run.lease_token:
+                self._runs.start(record, since=since)
+        return basic(answer.record.story)
+
+
+def seconds_left(context: Context) -> float:
+    """Seconds for a call to storage on behalf of this one."""
+    return min(remaining(context, default=CALL_SECONDS), CALL_SECONDS)
+
+
+async def _to_the_end(work: Coroutine[Any, Any, common_pb2.Story]) -> common_pb2.Story:
+    """Does `work` even when the caller goes away in the middle: a lease that storage has granted must be used."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return await asyncio.shield(task)
+
+
+def _opening(spec: common_pb2.StorySpec) -> common_pb2.Story:
+    """The story as it begins: what was asked for, with the defaults filled in. Storage adds a stored child or hero."""
+    return common_pb2.Story(
+        kind=spec.kind or common_pb2.STORY_KIND_CHILD,
+        child_id=spec.child_id,
+        hero_id=spec.hero_id,
+        child=spec.child if spec.HasField("child") else None,
+        hero=spec.hero if spec.HasField("hero") else None,
+        moral=spec.moral,
+        theme=spec.theme,
+        wish=spec.wish,
+        language_code=spec.language_code or DEFAULT_LANGUAGE,
+        length_minutes=spec.length_minutes if spec.HasField("length_minutes") else DEFAULT_MINUTES,
+        parent_story_id=spec.parent_story_id,
+        narrate=spec.narrate if spec.HasField("narrate") else True,
+        voice=spec.voice,
+    )

@@ -1,0 +1,1 @@
+"""Clients of the story, voice and storage services."""

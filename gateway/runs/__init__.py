@@ -1,0 +1,1 @@
+"""The work of making one story, under a lease: writing, narrating, checkpoints."""

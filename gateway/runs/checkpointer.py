@@ -1,0 +1,225 @@
+"""One batched call stores what all runs of this gateway have made.
+
+A checkpoint is sent at once when no call is in flight; while one is, checkpoints gather and go together in the next,
+those of one story as one. So storage sees at most one CheckpointStories of this gateway at a time, however many stories
+are being made.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import grpc
+import structlog
+
+from gateway.peers.clients import CALL_SECONDS, StorageStub, ask
+from gateway.peers.retry import PEER_ERRORS, FailureKind, classify
+from gateway.runs.lease import Lease, LeaseLostError
+from servicekit.context import RequestContext, bound
+from servicekit.failures import log_defect
+from servicekit.ids import new_id
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+
+MAX_ITEMS: Final = 500
+MAX_BYTES: Final = 1024 * 1024
+MAX_DEFECTS: Final = 4
+"""How often one checkpoint is sent again that storage answered with INTERNAL."""
+
+log = structlog.get_logger(__name__)
+
+
+class CheckpointRefusedError(Exception):
+    """Storage refuses the content; sending it again changes nothing."""
+
+    def __init__(self, problem: common_pb2.Problem) -> None:
+        super().__init__(problem.reason)
+        self.problem = problem
+
+
+@dataclass(slots=True)
+class _Part:
+    """A checkpoint that a run waits for."""
+
+    checkpoint: storage_pb2.StoryCheckpoint
+    kept: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+@dataclass(slots=True)
+class _Item:
+    """Checkpoints of one story that are sent as one."""
+
+    lease: Lease
+    parts: list[_Part]
+    checkpoint: storage_pb2.StoryCheckpoint
+    defects: int = 0
+
+    @property
+    def waited_for(self) -> bool:
+        return not all(part.kept.done() for part in self.parts)
+
+    def settle(self, error: Exception | None) -> None:
+        """Returns to those who wait, or raises `error` there."""
+        for part in self.parts:
+            if not part.kept.done():
+                if error is None:
+                    part.kept.set_result(None)
+                else:
+                    part.kept.set_exception(error)
+
+
+class Checkpointer:
+    """Batches the checkpoints of all runs. `run` must be running."""
+
+    def __init__(
+        self, storage: StorageStub, *, lease_seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._storage = storage
+        self._lease_seconds = lease_seconds
+        self._clock = clock
+        # By story, oldest first. Bounded by the runs: each has at most a writer, a narrator and a keeper waiting here.
+        self._waiting: dict[str, tuple[Lease, list[_Part]]] = {}
+        self._wake = asyncio.Event()
+
+    async def keep(self, checkpoint: storage_pb2.StoryCheckpoint, lease: Lease) -> None:
+        """Returns once `checkpoint` is durable, and the lease renewed.
+
+        While storage cannot be reached it waits, until the lease runs out: LeaseLostError, also where storage says
+        that the story is another run's or gone. CheckpointRefusedError when storage refuses the content.
+        """
+        lease.check()
+        checkpoint.story_id = lease.story_id
+        checkpoint.lease_token = lease.token
+        part = _Part(checkpoint)
+        held, parts = self._waiting.setdefault(lease.story_id, (lease, []))
+        if held is not lease:
+            # A run that took the story over; what the one before it still waits for is refused anyway.
+            _Item(held, parts, checkpoint).settle(LeaseLostError("another run has the story"))
+            parts = []
+            self._waiting[lease.story_id] = (lease, parts)
+        parts.append(part)
+        self._wake.set()
+        await part.kept
+
+    async def run(self) -> None:
+        """Sends batches until cancelled."""
+        context = RequestContext(request_id=f"checkpoints-{new_id()}", owner="local")
+        with bound(context):
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while batch := self._next_batch():
+                    try:
+                        await self._send(batch)
+                    except Exception as error:  # noqa: BLE001 - a defect must not end the checkpoints of all stories
+                        log_defect(error)
+                        refusal = common_pb2.Problem(reason="INTERNAL", message="The checkpoint could not be sent.")
+                        for item in batch:
+                            item.settle(CheckpointRefusedError(refusal))
+
+    def _next_batch(self) -> list[_Item]:
+        """The stories that wait longest, within the bounds of a message."""
+        batch: list[_Item] = []
+        size = 0
+        for story_id, (lease, waiting) in list(self._waiting.items()):
+            if len(batch) >= MAX_ITEMS or size >= MAX_BYTES:
+                break
+            del self._waiting[story_id]
+            parts = [part for part in waiting if not part.kept.done()]
+            if not parts:
+                continue
+            item = _Item(lease, parts[:1], parts[0].checkpoint)
+            if len(parts) > 1:
+                # The parts may have to be sent one by one.
+                item.checkpoint = storage_pb2.StoryCheckpoint()
+                item.checkpoint.CopyFrom(parts[0].checkpoint)
+            for number, part in enumerate(parts[1:], 1):
+                if not merge(item.checkpoint, part.checkpoint):
+                    self._waiting[story_id] = (lease, parts[number:])
+                    break
+                item.parts.append(part)
+            batch.append(item)
+            size += item.checkpoint.ByteSize()
+        return batch
+
+    async def _send(self, batch: list[_Item]) -> None:
+        """Sends `batch` until it is stored, refused, or no run in it holds its lease any more."""
+        delay = 0.05
+        while batch := self._still_held(batch):
+            since = self._clock()
+            request = storage_pb2.CheckpointStoriesRequest()
+            request.checkpoints.extend(item.checkpoint for item in batch)
+            request.lease_duration.FromNanoseconds(int(self._lease_seconds * 1e9))
+            try:
+                longest = max(item.lease.remaining for item in batch)
+                timeout = min(CALL_SECONDS, max(0.05, longest))
+                answer = await ask(self._storage.CheckpointStories, request, timeout=timeout)
+            except PEER_ERRORS as error:
+                failure = classify(error)
+                log.warning("checkpoints_failed", items=len(batch), reason=failure.reason)
+                final = failure.kind is FailureKind.PERMANENT
+                if final or failure.error.code is grpc.StatusCode.INTERNAL:
+                    if len(batch) > 1 or len(batch[0].parts) > 1:
+                        # What storage cannot take must not stop the rest: find it.
+                        for item in batch:
+                            await self._send_apart(item)
+                        return
+                    batch[0].defects += 1
+                    if final or batch[0].defects > MAX_DEFECTS:
+                        problem = common_pb2.Problem(reason=failure.reason, message=failure.error.message)
+                        batch[0].settle(CheckpointRefusedError(problem))
+                        return
+                await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+                delay = min(1.0, delay * 2)
+                continue
+            await self._settle(batch, answer, since)
+            return
+
+    def _still_held(self, batch: list[_Item]) -> list[_Item]:
+        held: list[_Item] = []
+        for item in batch:
+            if item.lease.remaining <= 0:
+                item.settle(LeaseLostError("storage could not be reached while the lease held"))
+            elif item.waited_for:
+                held.append(item)
+        return held
+
+    async def _settle(self, batch: list[_Item], answer: storage_pb2.CheckpointStoriesResponse, since: float) -> None:
+        for item, result in zip(batch, answer.results, strict=True):
+            if not result.HasField("error"):
+                item.lease.renewed(since)
+                item.settle(None)
+            elif result.error.reason in {"LEASE_LOST", "STORY_NOT_FOUND", "WRONG_STATE"}:
+                item.settle(LeaseLostError(result.error.reason))
+            elif len(item.parts) > 1:
+                await self._send_apart(item)
+            else:
+                item.settle(CheckpointRefusedError(result.error))
+
+    async def _send_apart(self, item: _Item) -> None:
+        """Sends each checkpoint of `item` by itself, in order: a narration must not take the text with it."""
+        for part in item.parts:
+            await self._send([_Item(item.lease, [part], part.checkpoint, item.defects)])
+
+
+def merge(into: storage_pb2.StoryCheckpoint, more: storage_pb2.StoryCheckpoint) -> bool:
+    """Adds `more`, which follows `into`; False, and nothing is changed, where one message cannot say both."""
+    begins_anew = more.HasField("narration") and (into.HasField("narration") or into.segments)
+    if begins_anew or (more.HasField("generation") and into.HasField("generation")):
+        return False
+    text = None
+    if more.HasField("text") and into.HasField("text"):
+        if more.text.offset != into.text.offset + len(into.text.text):
+            return False
+        text = storage_pb2.TextAppend(offset=into.text.offset, text=into.text.text + more.text.text)
+    lines = {line.attempt_id for line in more.attempts}
+    replaced = [line for line in into.attempts if line.attempt_id in lines]
+    into.MergeFrom(more)
+    if text is not None:
+        into.text.CopyFrom(text)
+    for line in replaced:
+        into.attempts.remove(line)
+    return True

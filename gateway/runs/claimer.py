@@ -1,0 +1,84 @@
+"""Claims orphaned stories and starts a run for each: those that are watched at once, all others by a poller."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from gateway.peers.clients import StorageStub, ask, read_story
+from gateway.peers.retry import PEER_ERRORS, classify
+from gateway.runs.active import Runs
+from servicekit.context import RequestContext, bound
+from servicekit.failures import log_defect
+from servicekit.ids import new_id
+from tale.storage.v1 import storage_pb2
+
+CLAIM_AT_ONCE: Final = 20
+MOST_NAMED: Final = 100
+"""Stories that one claim can name."""
+
+log = structlog.get_logger(__name__)
+
+
+class Claimer:
+    """Takes the leases of stories that no run holds."""
+
+    def __init__(self, storage: StorageStub, runs: Runs, *, interval_seconds: float) -> None:
+        self._storage = storage
+        self._runs = runs
+        self._interval_seconds = interval_seconds
+
+    async def run(self) -> None:
+        """Polls for orphaned stories until cancelled, and at once where a run ends at a full gateway."""
+        while True:
+            try:
+                claimed = CLAIM_AT_ONCE
+                while claimed == CLAIM_AT_ONCE and (room := self._room()):
+                    with bound(RequestContext(request_id=new_id(), owner="local")):
+                        claimed = await self._claim(storage_pb2.ClaimStoriesRequest(max_count=room))
+            except PEER_ERRORS as error:
+                log.warning("pick_up_failed", reason=classify(error).reason)
+            except Exception as error:  # noqa: BLE001 - a defect in one round must not end the poller
+                log_defect(error)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._interval_seconds):
+                    await self._runs.place_free.wait()
+            self._runs.place_free.clear()
+
+    async def adopt(self, story_ids: Sequence[str]) -> None:
+        """Takes up those of the stories that no run holds, at once, as far as there is room."""
+        if room := self._room():
+            request = storage_pb2.ClaimStoriesRequest(max_count=room, story_ids=story_ids[:MOST_NAMED])
+            try:
+                await self._claim(request)
+            except PEER_ERRORS as error:
+                # The poller finds them.
+                log.warning("stories_not_adopted", reason=classify(error).reason)
+
+    def _room(self) -> int:
+        return min(CLAIM_AT_ONCE, self._runs.room)
+
+    async def _claim(self, request: storage_pb2.ClaimStoriesRequest) -> int:
+        request.lease.CopyFrom(self._runs.new_lease())
+        since = time.monotonic()
+        answer = await ask(self._storage.ClaimStories, request, repeatable=True)
+        # At once: the time of their leases is running, and a follower waits for the stories that it adopts.
+        await asyncio.gather(*(self._take_up_or_leave(claimed, since) for claimed in answer.stories))
+        return len(answer.stories)
+
+    async def _take_up_or_leave(self, claimed: storage_pb2.ClaimedStory, since: float) -> None:
+        with bound(RequestContext(request_id=new_id(), owner=claimed.owner)):
+            try:
+                await self._take_up(claimed, since)
+            except PEER_ERRORS as error:
+                # Deleted meanwhile, or storage went away: one story must not hold the others up.
+                log.warning("story_not_taken_up", story_id=claimed.story_id, reason=classify(error).reason)
+
+    async def _take_up(self, claimed: storage_pb2.ClaimedStory, since: float) -> None:
+        record = await read_story(self._storage, claimed.story_id, full=True)
+        if record.run.lease_token == claimed.lease_token:
+            log.info("story_picked_up", story_id=claimed.story_id, pickup_count=claimed.pickup_count)
+            self._runs.start(record, since=since, pickup_count=claimed.pickup_count)

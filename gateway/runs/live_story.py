@@ -1,0 +1,151 @@
+"""What is released of a story: a run or the follower writes it, any number of watchers read it."""
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from typing import Final
+
+from gateway.runs.public_story import basic, header_of
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+
+WORDS_A_MINUTE: Final = 150
+
+
+class End(Enum):
+    """Why nothing more is written to a live story."""
+
+    DONE = "done"
+    """The story has ended; `LiveStory.done` is the story as stored."""
+    HANDED_OVER = "handed over"
+    """This gateway is going down; another one, or the next process, goes on."""
+    LEFT = "left"
+    """Another writer has it, or it was stopped or deleted; the record in storage says which."""
+
+
+class LiveStory:
+    """A story as released so far. Its text and segments are durable and never change."""
+
+    def __init__(self, story: common_pb2.Story, *, owner: str = "") -> None:
+        self.story_id = story.id
+        self.owner = owner
+        self.state = story.state
+        self.title = story.title
+        self.text = story.content
+        self.words = len(story.content.split())
+        self.text_complete = story.content_complete
+        self.expected_words = story.length_minutes * WORDS_A_MINUTE
+        self.header: common_pb2.NarrationHeader | None = None
+        self.segments: list[common_pb2.Segment] = []
+        self._ends: list[int] = []
+        self.warnings: list[common_pb2.Problem] = []
+        self.done: common_pb2.Story | None = None
+        self.end: End | None = None
+        self.sequel: LiveStory | None = None
+        """The story as it ended, where it left and that is known."""
+        self.watchers = 0
+        self._changed = asyncio.Event()
+
+    @classmethod
+    def ended(cls, record: storage_pb2.StoryRecord) -> "LiveStory":
+        """A story that has ended, from its record in FULL view."""
+        live = cls(record.story, owner=record.owner)
+        if record.story.HasField("audio"):
+            live.begin_audio(header_of(record))
+            live.add_segments(record.story.audio.segments)
+            if live.audio_size < record.story.audio.size_bytes:
+                live._ends.append(record.story.audio.size_bytes)
+        live.finish(End.DONE, basic(record.story))
+        return live
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Counts a watcher for as long as the block lasts."""
+        self.watchers += 1
+        try:
+            yield
+        finally:
+            self.watchers -= 1
+
+    def change(self) -> asyncio.Event:
+        """An event that the next change sets. Take it before looking, so that no change is missed."""
+        return self._changed
+
+    def set_state(self, state: common_pb2.StoryState.ValueType) -> None:
+        """The story stands at `state`."""
+        if state != self.state:
+            self.state = state
+            self._notify()
+
+    def add_text(self, *, title: str, text: str) -> None:
+        """More of the story is durable."""
+        self.title = title or self.title
+        self.text += text
+        self.words += len(text.split())
+        self._notify()
+
+    def complete_text(self) -> None:
+        """The text is whole."""
+        if not self.text_complete:
+            self.text_complete = True
+            self._notify()
+
+    def begin_audio(self, header: common_pb2.NarrationHeader) -> None:
+        """A narration begins at byte 0."""
+        self.header = header
+        self.segments = []
+        self._ends = []
+        self._notify()
+
+    def add_segments(self, segments: Iterable[common_pb2.Segment]) -> None:
+        """Segments are in the manifest, and so storage returns their bytes."""
+        for segment in segments:
+            self.segments.append(segment)
+            self._ends.append(segment.audio.end)
+        self._notify()
+
+    def warn(self, problem: common_pb2.Problem) -> None:
+        """Something that watchers should know."""
+        self.warnings.append(problem)
+        self._notify()
+
+    def finish(self, end: End, done: common_pb2.Story | None = None) -> None:
+        """Nothing more is written. Only the first end counts."""
+        if self.end is None:
+            self.end = end
+            self.done = done
+            self._notify()
+
+    @property
+    def audio_size(self) -> int:
+        """Bytes of audio in the manifest."""
+        return self._ends[-1] if self._ends else 0
+
+    @property
+    def audio_complete(self) -> bool:
+        """True when the narration shown here is the story's finished audio."""
+        return self.done is not None and self.header is not None and self.header.audio_id == self.done.audio.audio_id
+
+    def audio_span(self, offset: int) -> tuple[int, int] | None:
+        """First byte and end of the segment that has the byte at `offset`; None beyond the manifest."""
+        index = bisect_right(self._ends, offset)
+        if index == len(self._ends):
+            return None
+        return (self._ends[index - 1] if index else 0), self._ends[index]
+
+    def fill_progress(self, progress: common_pb2.StoryProgress) -> None:
+        """Makes `progress` say how far the story is."""
+        progress.words_written = self.words
+        progress.words_expected = self.expected_words
+        progress.characters_written = len(self.text)
+        progress.audio_bytes = self.audio_size
+        if self.segments:
+            last = self.segments[-1]
+            progress.characters_narrated = last.text.end
+            progress.audio_duration.FromNanoseconds(last.start.ToNanoseconds() + last.duration.ToNanoseconds())
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()

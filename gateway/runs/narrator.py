@@ -1,0 +1,257 @@
+"""Gets a story narrated, attempt by attempt, while its text is still being written.
+
+The voice service stores each segment and announces it; the narrator puts it into the manifest and then releases it.
+What the manifest has is given back as `spoken_so_far`, so that a narration that is resumed is the same one, byte for
+byte. Storage composes the whole manifest into the story's file.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import grpc
+import structlog
+
+from gateway.peers.clients import ask
+from gateway.peers.retry import PEER_ERRORS, Failure, FailureKind, Persistence, classify
+from gateway.peers.stream import broken, read_alive
+from gateway.runs.context import Desk
+from gateway.runs.lease import LeaseLostError
+from gateway.runs.segment_intake import SegmentIntake
+from servicekit.channel import call_metadata
+from servicekit.errors import DomainError
+from servicekit.ids import new_id
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+from tale.voice.v1 import voice_pb2
+
+PIECE_CHARACTERS: Final = 16_384
+MAX_RESTARTS: Final = 3
+"""How often a narration whose stored segments are lost begins anew."""
+ENOUGH_CHARACTERS: Final = 1_500
+"""Text that is sure to hold a whole segment (600 characters at most) and what has to follow its cut."""
+FINISH_SECONDS: Final = 120.0
+_STORY_GONE: Final = frozenset({"LEASE_LOST", "STORY_NOT_FOUND", "WRONG_STATE"})
+"""Reasons of FinishAudio that say that the story is another run's, deleted, cancelled or ended."""
+
+log = structlog.get_logger(__name__)
+
+
+class Narrator:
+    """Narrates one story."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._live = desk.live
+        self._persistence = Persistence(wait_seconds=desk.settings.sibling_wait_seconds)
+        run = desk.record.run
+        self._header = run.narration if run.narration.audio_id else None
+        self._header_stored = self._header is not None
+        self._audio_id = run.narration.audio_id or new_id()
+        self._spoken = [_without_words(segment) for segment in run.segments]
+
+    async def narrate(self) -> None:
+        """Returns once the audio is stored; DomainError when the story cannot be narrated."""
+        if self._header is not None:
+            self._live.begin_audio(self._header)
+            self._live.add_segments(self._desk.record.run.segments)
+        if self._desk.record.story.audio.audio_id == self._audio_id:
+            return  # A run before this one had finished it and came no further.
+        while not self._live.title:
+            await self._live.change().wait()
+        restarts = 0
+        while True:
+            try:
+                await self._speak()
+                await self._finish()
+            except DomainError as error:
+                if error.reason != "SEGMENT_LOST" or restarts == MAX_RESTARTS:
+                    raise
+                log.warning("narration_restarted", story_id=self._live.story_id, audio_id=self._audio_id)
+                restarts += 1
+                # What was heard cannot be had again: a new narration begins at byte 0, and listeners are told.
+                self._header, self._header_stored, self._spoken = None, False, []
+                self._audio_id = new_id()
+            else:
+                return
+
+    async def _speak(self) -> None:
+        """Returns once the manifest covers the whole text."""
+        ledger = self._desk.ledger
+        while not self._covers_text():
+            self._desk.lease.check()
+            leg_id = ledger.begin_leg(
+                common_pb2.ATTEMPT_KIND_NARRATION_LEG, provider="voice", model=self._desk.record.story.voice.model_id
+            )
+            await self._desk.keep(storage_pb2.StoryCheckpoint())
+            before = len(self._spoken)
+            try:
+                await self._leg(leg_id)
+            except PEER_ERRORS as error:
+                failure = classify(error, provider=True)
+                if failure.reason == "CHECKPOINT_CONFLICT":
+                    # A segment that is not in the segment store: the voice service stores it again.
+                    failure = Failure(FailureKind.TRANSIENT, failure.error)
+                ledger.end_leg(leg_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.reason)
+                log.warning("narration_leg_failed", story_id=self._live.story_id, reason=failure.reason)
+                if failure.reason == "SEGMENT_LOST":
+                    raise failure.error from error
+                if len(self._spoken) > before:
+                    self._persistence.progressed()
+                await self._persistence.after(failure)
+            else:
+                ledger.end_leg(leg_id, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
+
+    async def _leg(self, leg_id: str) -> None:
+        begun = asyncio.Event()
+        timeout = self._desk.settings.run_timeout_seconds
+        call: Any = self._desk.peers.voice.SynthesizeSpeech(timeout=timeout, metadata=call_metadata())
+        intake = SegmentIntake(self._spoken[-1] if self._spoken else None)
+        feeder = asyncio.create_task(self._feed(call, leg_id, begun))
+        reader = asyncio.create_task(self._read(call, intake, leg_id, begun))
+        try:
+            # What came before a cut is stored as well: the failure shows only once all that came is durable.
+            while segments := await intake.take():
+                await self._keep(segments)
+            summary = await reader
+        finally:
+            feeder.cancel()
+            reader.cancel()
+            call.cancel()
+            await asyncio.gather(feeder, reader, return_exceptions=True)
+        if not self._covers_text() or (summary.segment_count, summary.size_bytes) != (
+            len(self._spoken),
+            self._spoken[-1].audio.end,
+        ):
+            raise broken("The voice service's summary is not that of the manifest.")
+
+    async def _read(
+        self, call: Any, intake: SegmentIntake, leg_id: str, begun: asyncio.Event
+    ) -> voice_pb2.SpeechSummary:
+        """Reads the stream to its status, so that neither side counts it as cancelled."""
+        responses = read_alive(
+            call, idle_seconds=self._desk.settings.stream_idle_seconds, owing=lambda: self._owed(intake, begun)
+        )
+        summary: voice_pb2.SpeechSummary | None = None
+        try:
+            async for response in responses:
+                match response.WhichOneof("event"):
+                    case "header":
+                        self._begin(response.header)
+                        begun.set()
+                    case "segment" if begun.is_set():
+                        await intake.put(response.segment)
+                    case "segment":
+                        raise broken("The voice service sent a segment before its header.")
+                    case "attempt":
+                        self._desk.ledger.add(leg_id, response.attempt)
+                    case "warning":
+                        await self._warn(response.warning)
+                    case "summary":
+                        summary = response.summary
+        finally:
+            intake.close()
+        if summary is None:
+            raise broken("The voice service ended its stream before the narration was complete.")
+        return summary
+
+    async def _feed(self, call: Any, leg_id: str, begun: asyncio.Event) -> None:
+        """Writes config and text as it is released. Where the call fails, its reader learns why."""
+        story = self._desk.record.story
+        request = voice_pb2.SynthesizeSpeechRequest()
+        config = request.config
+        config.story_id, config.audio_id, config.leg_id = self._live.story_id, self._audio_id, leg_id
+        config.title, config.language_code = self._live.title, story.language_code
+        config.voice.CopyFrom(story.voice)
+        config.spoken_so_far.extend(self._spoken)
+        config.word_timings = True
+        config.delivery = voice_pb2.DELIVERY_STORED
+        if self._header is not None and self._header_stored:
+            config.pinned.CopyFrom(self._header)
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await call.write(request)
+            # A client that writes while the server refuses the call gets INTERNAL instead of the server's reason, so
+            # no text is sent before the voice service has accepted.
+            await begun.wait()
+            sent = 0
+            while True:
+                change = self._live.change()
+                text = self._live.text[sent : sent + PIECE_CHARACTERS]
+                if text:
+                    sent += len(text)
+                    piece = voice_pb2.SynthesizeSpeechRequest()
+                    piece.text.text = text
+                    await call.write(piece)
+                elif self._live.text_complete:
+                    break
+                else:
+                    await change.wait()
+            await call.done_writing()
+
+    def _owed(self, intake: SegmentIntake, begun: asyncio.Event) -> bool:
+        """True when the voice service has all that it needs to send something. It cuts a segment by what follows it."""
+        unspoken = len(self._live.text) - intake.spoken
+        return not begun.is_set() or not intake.begun or self._live.text_complete or unspoken > ENOUGH_CHARACTERS
+
+    def _begin(self, header: common_pb2.NarrationHeader) -> None:
+        if header.audio_id != self._audio_id:
+            raise broken("The voice service speaks of another narration.")
+        if not self._header_stored:
+            self._header = header
+
+    async def _keep(self, segments: Sequence[common_pb2.Segment]) -> None:
+        """Puts `segments` into the manifest, in one checkpoint, and releases them."""
+        checkpoint = storage_pb2.StoryCheckpoint()
+        checkpoint.segments.extend(segments)
+        header = None if self._header_stored else self._header
+        if header is not None:
+            # Before the first byte is heard it must be durable who speaks, so that a later run goes on alike.
+            checkpoint.narration.CopyFrom(header)
+            if header.embedded:
+                checkpoint.embedded_parts.append("voice")
+        await self._desk.keep(checkpoint)
+        if header is not None:
+            self._header_stored = True
+            self._live.begin_audio(header)
+        self._spoken.extend(_without_words(segment) for segment in segments)
+        self._live.add_segments(segments)
+
+    async def _warn(self, problem: common_pb2.Problem) -> None:
+        if not problem.reason.startswith("EMBEDDED_"):
+            await self._desk.keep(storage_pb2.StoryCheckpoint(problems=[problem]))
+        self._live.warn(problem)
+
+    def _covers_text(self) -> bool:
+        whole = self._live.text_complete and bool(self._spoken)
+        return whole and self._spoken[-1].text.end == len(self._live.text)
+
+    async def _finish(self) -> None:
+        """Has storage compose the manifest; LeaseLostError, or DomainError when storage refuses."""
+        request = storage_pb2.FinishAudioRequest(
+            story_id=self._live.story_id, lease_token=self._desk.lease.token, audio_id=self._audio_id
+        )
+        persistence = Persistence(wait_seconds=self._desk.settings.run_timeout_seconds)
+        while True:
+            self._desk.lease.check()
+            try:
+                await ask(self._desk.peers.storage.FinishAudio, request, timeout=FINISH_SECONDS)
+            except PEER_ERRORS as error:
+                failure = classify(error)
+                if failure.reason in _STORY_GONE:
+                    raise LeaseLostError(failure.reason) from error
+                log.warning("audio_not_finished", story_id=self._live.story_id, reason=failure.reason)
+                if failure.kind is FailureKind.TRANSIENT and failure.error.code is not grpc.StatusCode.INTERNAL:
+                    # The narration is paid and stored: for a store that is away or full, time is the only bound.
+                    failure = Failure(FailureKind.UNREACHABLE, failure.error)
+                await persistence.after(failure)
+            else:
+                return
+
+
+def _without_words(segment: common_pb2.Segment) -> common_pb2.Segment:
+    """The segment as the voice service needs it back."""
+    bare = common_pb2.Segment()
+    bare.CopyFrom(segment)
+    del bare.words[:]
+    return bare

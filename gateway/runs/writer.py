@@ -1,0 +1,206 @@
+"""Gets a story's text written, leg by leg, each going on from what is durable.
+
+Two tasks, so that text is never held back: one reads the story service's stream, the other makes what has come
+durable and then releases it.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+import grpc
+import structlog
+
+from gateway.peers.retry import PEER_ERRORS, Persistence, classify
+from gateway.peers.stream import broken, read_alive
+from gateway.runs.context import Desk
+from servicekit.channel import call_metadata
+from servicekit.errors import DomainError
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+from tale.story.v1 import story_pb2
+
+MAX_CONTENT: Final = 65_536
+"""Code points of a story."""
+GATHER_SECONDS: Final = 0.4
+"""Seconds between checkpoints of text that follows text: one costs the same for a word as for a line."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Inbox:
+    """What has been read and is not durable yet. Bounded by the length of a story."""
+
+    title: str = ""
+    text: str = ""
+    embedded: bool = False
+    complete: story_pb2.GenerationComplete | None = None
+    problems: list[common_pb2.Problem] = field(default_factory=list)
+    closed: bool = False
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    whole: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def any(self) -> bool:
+        return bool(self.title or self.text or self.complete or self.problems)
+
+
+class Writer:
+    """Writes one story."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._responses = list(desk.record.story.full_response)
+        self._persistence = Persistence(wait_seconds=desk.settings.sibling_wait_seconds)
+
+    async def write(self) -> None:
+        """Returns once the text is whole and durable; DomainError when it cannot be finished."""
+        live, ledger = self._desk.live, self._desk.ledger
+        while not live.text_complete:
+            self._desk.lease.check()
+            leg_id = ledger.begin_leg(
+                common_pb2.ATTEMPT_KIND_WRITING_LEG, provider="story", model=self._desk.record.spec.model
+            )
+            await self._desk.keep(storage_pb2.StoryCheckpoint(state=common_pb2.STORY_STATE_WRITING))
+            live.set_state(common_pb2.STORY_STATE_WRITING)
+            before = (live.title, len(live.text))
+            try:
+                await self._leg(leg_id)
+            except PEER_ERRORS as error:
+                failure = classify(error, provider=True)
+                ledger.end_leg(leg_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.reason)
+                log.warning("writing_leg_failed", story_id=live.story_id, reason=failure.reason)
+                if before != (live.title, len(live.text)):
+                    self._persistence.progressed()
+                await self._persistence.after(failure)
+
+    async def _leg(self, leg_id: str) -> None:
+        live, record = self._desk.live, self._desk.record
+        request = story_pb2.GenerateStoryRequest(
+            story_id=live.story_id,
+            spec=record.spec,
+            child=record.story.child,
+            hero=record.story.hero if record.story.HasField("hero") else None,
+            title_so_far=live.title,
+            written_so_far=live.text,
+            parent_title=record.parent.title,
+            parent_summary=record.parent.summary,
+            spent_usd=self._desk.ledger.usage().cost_usd,
+        )
+        timeout = self._desk.settings.run_timeout_seconds
+        call = self._desk.peers.story.GenerateStory(request, timeout=timeout, metadata=call_metadata())
+        inbox = _Inbox()
+        reader = asyncio.create_task(self._read(call, inbox, leg_id))
+        try:
+            # What came before a cut is stored as well: the failure shows only once the inbox is empty.
+            while await self._take(inbox):
+                began, text = asyncio.get_running_loop().time(), bool(inbox.text)
+                await self._keep(inbox, leg_id)
+                if text:
+                    await self._gather(inbox, until=began + GATHER_SECONDS)
+            await reader
+        finally:
+            reader.cancel()
+            call.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+        if not live.text_complete:
+            raise broken("The story service ended its stream before the story was complete.")
+
+    async def _read(self, call: AsyncIterable[story_pb2.GenerateStoryResponse], inbox: _Inbox, leg_id: str) -> None:
+        live = self._desk.live
+        title, text = live.title, live.text
+        try:
+            async for response in read_alive(call, idle_seconds=self._desk.settings.stream_idle_seconds):
+                match response.WhichOneof("event"):
+                    case "started":
+                        inbox.embedded = inbox.embedded or response.started.embedded
+                    case "title" if not title:
+                        title = inbox.title = response.title.title
+                    case "delta":
+                        if response.delta.offset != len(text) or not title:
+                            raise broken("The story service sent text out of order.")
+                        text += response.delta.text
+                        inbox.text += response.delta.text
+                    case "attempt":
+                        self._desk.ledger.add(leg_id, response.attempt)
+                    case "warning":
+                        inbox.problems.append(response.warning)
+                    case "complete":
+                        _check_whole(response.complete, text)
+                        inbox.complete = response.complete
+                        inbox.whole.set()
+                if len(text) > MAX_CONTENT:
+                    raise DomainError(
+                        grpc.StatusCode.FAILED_PRECONDITION,
+                        "TEXT_TOO_LONG",
+                        f"The story grew beyond {MAX_CONTENT} characters.",
+                    )
+                inbox.ready.set()
+        finally:
+            inbox.closed = True
+            inbox.ready.set()
+            inbox.whole.set()
+
+    @staticmethod
+    async def _take(inbox: _Inbox) -> bool:
+        """Waits for something to store; False when there is nothing more to come."""
+        while not inbox.any():
+            if inbox.closed:
+                return False
+            await inbox.ready.wait()
+            inbox.ready.clear()
+        return True
+
+    @staticmethod
+    async def _gather(inbox: _Inbox, *, until: float) -> None:
+        """Lets text come together, unless all of it is there. The first of a leg has not waited for this."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await inbox.whole.wait()
+
+    async def _keep(self, inbox: _Inbox, leg_id: str) -> None:
+        live = self._desk.live
+        title, text, complete, problems = inbox.title, inbox.text, inbox.complete, inbox.problems
+        inbox.title, inbox.text, inbox.complete, inbox.problems = "", "", None, []
+        checkpoint = storage_pb2.StoryCheckpoint()
+        if title:
+            checkpoint.title = title
+        if text:
+            checkpoint.text.offset = len(live.text)
+            checkpoint.text.text = text
+        if inbox.embedded:
+            checkpoint.embedded_parts.append("writer")
+        # That the embedded writer wrote is a fact of the story (embedded_parts), not something that went wrong.
+        checkpoint.problems.extend(problem for problem in problems if not problem.reason.startswith("EMBEDDED_"))
+        if complete is not None:
+            self._desk.ledger.end_leg(leg_id, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
+            self._fill_generation(checkpoint, complete)
+        await self._desk.keep(checkpoint)
+        if title or text:
+            live.add_text(title=title, text=text)
+        for problem in problems:
+            live.warn(problem)
+        if complete is not None:
+            if checkpoint.state:
+                live.set_state(checkpoint.state)
+            live.complete_text()
+
+    def _fill_generation(self, checkpoint: storage_pb2.StoryCheckpoint, complete: story_pb2.GenerationComplete) -> None:
+        self._responses.extend(complete.full_response)
+        checkpoint.content_complete = True
+        if self._desk.record.story.narrate:
+            checkpoint.state = common_pb2.STORY_STATE_NARRATING
+        checkpoint.generation.model_used = complete.model
+        checkpoint.generation.usage.CopyFrom(self._desk.ledger.usage())
+        checkpoint.generation.summary = complete.summary
+        checkpoint.generation.full_response.extend(self._responses)
+        checkpoint.generation.generation_info.CopyFrom(complete.generation_info)
+
+
+def _check_whole(complete: story_pb2.GenerationComplete, text: str) -> None:
+    digest = hashlib.sha256(text.encode()).digest()
+    if not text.strip() or complete.content_length != len(text) or complete.content_sha256 != digest:
+        raise broken("The story service's text is not the one that it says it sent.")

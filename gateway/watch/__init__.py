@@ -1,0 +1,1 @@
+"""Follows stories for watchers and listeners, whichever gateway runs them."""

@@ -1,0 +1,116 @@
+"""Asks storage what is new, in one batched call for all stories that this gateway shows or makes."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from gateway.peers.clients import StorageStub, ask, read_story
+from gateway.peers.retry import PEER_ERRORS, classify
+from gateway.runs.active import Runs
+from gateway.runs.claimer import Claimer
+from gateway.runs.followed_stories import ENDED, FollowedStories
+from gateway.runs.live_story import LiveStory
+from servicekit.context import RequestContext, bound
+from servicekit.failures import log_defect
+from servicekit.ids import new_id
+from tale.storage.v1 import storage_pb2
+
+INTERVAL_SECONDS: Final = 0.8
+"""Seconds between calls: what another gateway makes is shown at most a second late."""
+MAX_POSITIONS: Final = 1000
+CALL_SECONDS: Final = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class Follower:
+    """Writes what is new into the followed stories, stops runs whose story ended, and adopts orphans."""
+
+    def __init__(
+        self,
+        storage: StorageStub,
+        runs: Runs,
+        claimer: Claimer,
+        followed: FollowedStories,
+        *,
+        interval: float = INTERVAL_SECONDS,
+    ) -> None:
+        self._storage = storage
+        self._runs = runs
+        self._claimer = claimer
+        self._followed = followed
+        self._interval = interval
+        self._away = False
+
+    async def run(self) -> None:
+        """Asks until cancelled; not at all while nothing is followed and nothing runs."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        with bound(RequestContext(request_id=f"follow-{new_id()}", owner="local")):
+            while True:
+                if not self._followed and not self._runs.count:
+                    await self._followed.wanted.wait()
+                    due = loop.time() + self._interval
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(due):
+                        await self._followed.wanted.wait()
+                everything = loop.time() >= due
+                if everything:
+                    due = loop.time() + self._interval
+                try:
+                    if await self._ask(everything=everything):
+                        due = loop.time()
+                except Exception as error:  # noqa: BLE001 - a defect in one round must not end all of them
+                    log_defect(error)
+
+    async def _ask(self, *, everything: bool) -> bool:
+        """Asks for all stories, or for those that storage was never asked about; True where more is new."""
+        positions = [*self._followed.positions(fresh=not everything, orphans=self._runs.room > 0)]
+        if everything:
+            positions += self._runs.positions()
+        more = False
+        for first in range(0, len(positions), MAX_POSITIONS):
+            batch = positions[first : first + MAX_POSITIONS]
+            request = storage_pb2.FollowStoriesRequest(positions=batch)
+            try:
+                answer = await ask(self._storage.FollowStories, request, timeout=CALL_SECONDS)
+            except PEER_ERRORS as error:
+                if not self._away:
+                    log.warning("stories_not_followed", reason=classify(error).reason)
+                self._away = True
+                return False
+            self._away = False
+            await self._apply(answer.changes, {each.story_id: each.lease_token for each in batch})
+            more = more or answer.truncated
+        return more
+
+    async def _apply(self, changes: Sequence[storage_pb2.StoryChange], tokens: dict[str, int]) -> None:
+        ended, orphans = [], []
+        for change in changes:
+            if token := tokens[change.story_id]:
+                self._runs.ended_elsewhere(change, token)
+            elif (live := self._followed.apply(change)) is None:
+                continue
+            elif change.state in ENDED:
+                ended.append(live)
+            elif not change.leased:
+                orphans.append(change.story_id)
+        await asyncio.gather(*map(self._end, ended))
+        if orphans:
+            await self._claimer.adopt(orphans)
+
+    async def _end(self, live: LiveStory) -> None:
+        """Reads a story that has ended, once for all who watch it."""
+        sequel = None
+        with bound(RequestContext(request_id=f"follow-{new_id()}", owner=live.owner)):
+            try:
+                record = await read_story(self._storage, live.story_id, full=True, timeout=CALL_SECONDS)
+            except PEER_ERRORS as error:
+                # Each watcher looks for itself, and waits for storage if need be.
+                log.warning("ended_story_not_read", story_id=live.story_id, reason=classify(error).reason)
+            else:
+                sequel = LiveStory.ended(record) if record.story.state in ENDED else None
+        self._followed.release(live.story_id, sequel)

@@ -1,0 +1,180 @@
+"""Who and what a story is made of: the child, the companion, the place, the moral, and the slots they fill."""
+
+import random
+from dataclasses import dataclass
+
+from offline_writer.brief import OfflineBrief
+from offline_writer.casting import Cast, Casting, Interest, Stock
+from offline_writer.cleaning import clean, clean_name, closed
+from offline_writer.english.interests import interests
+from offline_writer.english.lexicon import Lexicon
+from offline_writer.english.memory import Memory
+from offline_writer.english.people import (
+    People,
+    Room,
+    companion_slots,
+    hero_companion,
+    hero_slots,
+    lead_slots,
+)
+from offline_writer.english.phrases import article, joined, number
+from offline_writer.english.portrait import Portrait, PortraitReader
+from offline_writer.english.slots import introduced, setting_slots, wish_slots
+from offline_writer.english.wish import Wish, WishReader
+from offline_writer.realising import Realiser, age_band
+from offline_writer.seeding import random_for
+from offline_writer.stock import Section
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnglishCast(Cast):
+    """Who and what an English story is made of."""
+
+    name: str
+    """The child's, or in a hero story the hero's."""
+    minutes: int
+    wish: Wish
+    portrait: Portrait | None
+    """The hero, where there is one."""
+    remembers: bool
+    """Whether there is anything to say of an earlier story."""
+
+
+def _named(sections: tuple[Section, ...], text: str) -> Section | None:
+    """The section that goes by this name, or whose names occur in it."""
+    wanted = f" {clean(text, limit=120).casefold()} "
+    for section in sections:
+        if wanted.strip() in {section.key, *section.listed("names")}:
+            return section
+    for section in sections:
+        if any(f" {name} " in wanted for name in section.listed("names")):
+            return section
+    return None
+
+
+class EnglishCasting(Casting[EnglishCast]):
+    """Casts stories from one stock."""
+
+    def __init__(self, stock: Stock, lexicon: Lexicon) -> None:
+        phrases = {section.key: section.lines() for section in stock["phrases"]}
+        simpler = (line.text.partition("=") for line in phrases["simple"])
+        super().__init__(stock, simpler={word.strip(): simple.strip() for word, _, simple in simpler})
+        self._phrases = phrases
+        self._lexicon = lexicon
+        self._wishes = WishReader(lexicon)
+        self._portraits = PortraitReader(lexicon)
+
+    def cast(self, brief: OfflineBrief, *, told: str = "") -> EnglishCast:
+        rng = random_for(brief, "cast")
+        room = Room.of(brief)
+        people = People.of(brief, room)
+        solo = brief.kind == "hero"
+        memory = Memory.of(brief.sequel, room)
+        band = age_band(brief.age)
+        wish = self._wish(brief, people, memory, rng, room)
+        moral, moral_quoted = self._moral(brief, rng, room=room.phrase, heard=memory.has)
+        realm, theme_quoted = self._realm(brief, memory, rng, room)
+        companion = self._companion(realm, rng, memory, avoiding=f"{people.lead} {brief.wish} {told}".casefold())
+        if brief.kind == "combined":
+            companion = hero_companion(people, self._section("heroes", "companion"))
+        lead_likes = brief.hero.interests if solo and brief.hero is not None else brief.interests
+        found = interests(lead_likes, self._lexicon, people.person, most=room.interests)
+        slots = {
+            **lead_slots(people.lead, people.person, brief.age if room.asides else None, solo=solo),
+            **setting_slots(realm),
+            **companion_slots(companion, known=_met(companion, memory) and not room.tight),
+            **hero_slots(people, people.lead if brief.kind == "combined" else companion.fields["name"]),
+            **memory.slots,
+            **wish_slots(wish, people.person, self._lexicon),
+            "solo": people.hero if solo else "", "duo": people.hero if brief.kind == "combined" else "",
+            "moraltext": moral_quoted,
+            "themetext": theme_quoted,
+            "telling": found[0].phrase if found else "home",
+            **moral.fields,
+        }  # fmt: skip
+        bare = slots["boon"].removeprefix("the ")
+        slots["boonas"] = f"{article(bare)} {bare}"
+        slots["Boon"] = slots["boon"][:1].upper() + slots["boon"][1:]
+        slots["recap"] = f"of the evening and {slots['p']}, of {slots['place']}, and of {slots['boon']}"
+        realiser = Realiser(slots, rng, band, simpler=self._simpler)
+        for field in ("glow", "echo", "gist"):
+            slots[field] = realiser.text(moral.fields[field])
+        slots |= self._written(found, realiser, rng, theme_quoted=theme_quoted)
+        if not room.asides:
+            slots["calendar_tiny"] = ""
+        if room.tight and (theme_quoted or not room.asides or brief.kind == "combined"):
+            slots["loves_tiny"] = ""
+        portrait = self._portrait(brief, people, room)
+        if portrait is not None:
+            slots["loves_more"] = slots["loves_tiny"] if brief.length_minutes > 1 else ""
+            if room.tight and portrait.look.frame == "quoted":
+                slots["calendar_tiny"] = ""
+            written = {section.key: section.lines() for section in self._stock["heroes"]}
+            slots |= introduced(portrait, written, realiser, rng, tiny=brief.length_minutes == 1)
+        if brief.kind == "combined" and brief.hero is not None:
+            liked = interests(brief.hero.interests, self._lexicon, people.hero_person, most=3)
+            slots["hloved"] = joined([one.phrase for one in liked]) if liked else ""
+        return EnglishCast(
+            kind=brief.kind, band=band, wish=wish, moral=moral, realm=realm, companion=companion, interests=found,
+            slots=slots, name=people.lead, minutes=brief.length_minutes, portrait=portrait,
+            remembers=bool(memory.title or memory.detail),
+        )  # fmt: skip
+
+    def _wish(self, brief: OfflineBrief, people: People, memory: Memory, rng: random.Random, room: Room) -> Wish:
+        told_to = " ".join(clean_name(brief.name).split())
+        names = tuple(dict.fromkeys(name for name in (people.lead, people.hero, told_to) if name))
+        given = brief.wish if clean(brief.wish, limit=240) and not self._wishes.names_only(brief.wish, names) else ""
+        problems = [line.text for line in self._phrases["problems"]]
+        fresh = [line for line in self._phrases["wishes"] if not memory.has(line.text)]
+        return self._wishes.read(
+            given or rng.choice(fresh or self._phrases["wishes"]).text, names=names, person=people.person,
+            default_problem=rng.choice(problems[:1] if room.tight else problems), room=room.wish,
+        )  # fmt: skip
+
+    def _portrait(self, brief: OfflineBrief, people: People, room: Room) -> Portrait | None:
+        if brief.kind == "child" or brief.hero is None:
+            return None
+        return self._portraits.read(
+            brief.hero, name=people.hero, person=people.hero_person, room=room.look, most=room.strengths
+        )
+
+    def _realm(self, brief: OfflineBrief, memory: Memory, rng: random.Random, room: Room) -> tuple[Section, str]:
+        realms = self._stock["themes"]
+        text = clean(brief.theme, limit=80)
+        if not text:
+            return rng.choice([realm for realm in realms if not memory.has(realm.fields["place"])] or realms), ""
+        if text.casefold() in {realm.key for realm in realms}:
+            return next(realm for realm in realms if realm.key == text.casefold()), ""
+        indoors = tuple(realm for realm in realms if realm.key not in {"school", "pirates"})
+        return _named(realms, text) or rng.choice(indoors), closed(brief.theme, limit=room.phrase)
+
+    def _companion(self, realm: Section, rng: random.Random, memory: Memory, *, avoiding: str) -> Section:
+        known = {section.key: section for section in self._stock["companions"]}
+        friend = next((section for section in known.values() if _met(section, memory)), None)
+        if friend is not None and friend.fields["name"].casefold() not in avoiding:
+            return friend
+        near = [known[key] for key in realm.listed("pals")]
+        everybody = near + [section for key, section in known.items() if key not in realm.listed("pals")]
+        free = [
+            section for section in everybody
+            if section.fields["kind"] not in avoiding and section.fields["name"].casefold() not in avoiding
+        ]  # fmt: skip
+        close = [section for section in free if section in near]
+        return rng.choice(close or free or near)
+
+    def _written(
+        self, found: tuple[Interest, ...], realiser: Realiser, rng: random.Random, *, theme_quoted: str
+    ) -> dict[str, str]:
+        """The sentences about interests and theme; empty where there is nothing to say."""
+        loved = {"loved": joined([one.phrase for one in found]), "count": number(len(found))} if found else {}
+        many = "loves_many" if len(found) > 1 else "loves_one"
+        return {
+            "loves": realiser.text(rng.choice(self._phrases[many]).text, loved) if found else "",
+            "loves_tiny": realiser.text(self._phrases["loves_tiny"][0].text, loved) if found else "",
+            "calendar": realiser.text(self._phrases["calendar"][0].text) if theme_quoted else "",
+            "calendar_tiny": realiser.text(self._phrases["calendar_tiny"][0].text) if theme_quoted else "",
+        }
+
+
+def _met(companion: Section, memory: Memory) -> bool:
+    return memory.has(companion.fields["name"]) and (companion.key == "hero" or memory.has(companion.fields["kind"]))

@@ -1,0 +1,146 @@
+"""Who is in a story, as slots of the stock: the one it is about, the one who goes along, the hero and the listener."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Self
+
+from offline_writer.brief import OfflineBrief
+from offline_writer.cleaning import clean_name
+from offline_writer.english.phrases import Person, article, possessive, years
+from offline_writer.stock import Section
+from story_service.assignment import Gender
+
+PERSONS: Mapping[Gender, Person] = {"female": "her", "male": "him", "": "them"}
+_PRONOUNS: Mapping[Person, tuple[str, str, str, str]] = {
+    "her": ("she", "her", "her", "herself"),
+    "him": ("he", "him", "his", "himself"),
+    "them": ("they", "them", "their", "themself"),
+}
+_NOUNS: Mapping[Person, str] = {"her": "girl", "him": "boy", "them": "child"}
+OBJECTS = {"he": ("him", "his"), "she": ("her", "her"), "it": ("it", "its"), "they": ("them", "their")}
+_BYNAME = re.compile(r"\s+(?:of|from|the|with|and)\s+", re.IGNORECASE)
+_ARTICLE = re.compile(r"^(?:the|an?)\s+(?=\w)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much of the caller's own words fits in: a story of one minute has 150 for everything."""
+
+    name: int
+    name_words: int
+    hero_words: int
+    phrase: int
+    wish: int
+    interests: int
+    look: int
+    strengths: int
+    title: int
+    detail: int
+    asides: bool
+    """Room for the age, the calendar and the listener beside everything else."""
+    tight: bool
+    """A hero or an earlier story has to fit into one minute."""
+
+    @classmethod
+    def of(cls, brief: OfflineBrief) -> Self:
+        """By the length asked for; characters, except where it says words or counts."""
+        if brief.length_minutes > 1:
+            return cls(
+                name=40, name_words=3, hero_words=4, phrase=120, wish=110, interests=5, look=160, strengths=3,
+                title=90, detail=200, asides=True, tight=False,
+            )  # fmt: skip
+        told_of = len(brief.features)
+        return cls(
+            name=24, name_words=1, hero_words=(2, 2, 1)[told_of], phrase=(40, 32, 24)[told_of],
+            wish=(60, 40, 40)[told_of], interests=(3, 2, 1)[told_of], look=(40, 32, 24)[told_of], strengths=1, title=40,
+            detail=(45, 45, 28)[told_of], asides=told_of < 2, tight=told_of > 0,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Names and persons, before anything is told of them."""
+
+    lead: str
+    """The one that the story is about: the child, or in a hero story the hero."""
+    person: Person
+    hero: str
+    """"" where there is none."""
+    hero_person: Person
+    listener: str
+    """In a hero story the child; "" where the hero has the same name."""
+
+    @classmethod
+    def of(cls, brief: OfflineBrief, room: Room) -> Self:
+        """Names are cleaned, cut to what there is room for, and told apart."""
+        child = " ".join(clean_name(brief.name, limit=room.name).split()[: room.name_words]) or "Little One"
+        person = PERSONS[brief.gender]
+        if brief.kind == "child" or brief.hero is None:
+            return cls(child, person, "", "them", "")
+        given = clean_name(_ARTICLE.sub("", clean_name(brief.hero.name, limit=60)), limit=60)
+        hero = _cut(given, room.hero_words) or "Captain Wonder"
+        hero_person = PERSONS[brief.hero.gender]
+        same = hero.casefold() == child.casefold()
+        if brief.kind == "hero":
+            return cls(hero, hero_person, hero, hero_person, child if room.asides and not same else "")
+        return cls(child, person, f"Captain {hero}" if same else hero, hero_person, "")
+
+
+def _cut(name: str, most: int) -> str:
+    """Robin of the Seven Woods is Robin, and the Brave Little Toaster the Little Toaster, where room is scarce."""
+    if len(name.split()) <= most:
+        return name
+    core = _BYNAME.split(name, maxsplit=1)[0]
+    words = [word for word in core.split() if not word[:1].isdigit()] or core.split()
+    return " ".join(words[-most:])
+
+
+def lead_slots(name: str, person: Person, age: int | None, *, solo: bool) -> dict[str, str]:
+    """The one that the story is about; `solo` is a hero of whom neither age nor childhood is told."""
+    they, them, their, themself = _PRONOUNS[person]
+    return {
+        "c": name, "cs": possessive(name), "they": they, "They": they.capitalize(), "them": them, "their": their,
+        "Their": their.capitalize(), "themself": themself, "was": "were" if person == "them" else "was",
+        "childnoun": "child" if solo else _NOUNS[person], "aged": "" if age is None or solo else years(age),
+    }  # fmt: skip
+
+
+def companion_slots(companion: Section, *, known: bool) -> dict[str, str]:
+    """The one who goes along; `known` from an earlier story."""
+    he = companion.fields["he"]
+    him, his = OBJECTS[he]
+    name, kind = companion.fields["name"], companion.fields["kind"]
+    slots = {
+        "p": name, "ps": possessive(name), "pala": companion.fields["a"], "hello": companion.fields["hello"],
+        "palk": f"{article(kind)} {kind}" if companion.key != "hero" else kind, "grip": companion.fields["grip"],
+        "he": he, "him": him, "his": his, "He": he.capitalize(),
+    }  # fmt: skip
+    if known and companion.key == "hero":
+        slots["hello"] = "Here I am again, and I came as fast as I could"
+    elif known:
+        slots |= {
+            "pala": f"{name}, as large as life", "palk": f"the {kind} from the other time",
+            "hello": f"It is I again, {name}, and I have missed you",
+        }  # fmt: skip
+    return slots
+
+
+def hero_companion(people: People, pattern: Section) -> Section:
+    """The hero in the companion's part; `pattern` brings what is said on the way."""
+    he = _PRONOUNS[people.hero_person][0]
+    fields = {**pattern.fields, "name": people.hero, "he": he}
+    fields |= {field: text.replace("{h}", people.hero) for field, text in fields.items()}
+    return Section("hero", MappingProxyType(fields), pattern.bodies)
+
+
+def hero_slots(people: People, other: str) -> dict[str, str]:
+    """The hero as the strong one, `other` as the one beside; the listener."""
+    they, them, their, _ = _PRONOUNS[people.hero_person]
+    return {
+        "h": people.hero, "hs": possessive(people.hero) if people.hero else "", "l": people.listener,
+        "ls": possessive(people.listener) if people.listener else "", "s": people.hero,
+        "ss": possessive(people.hero) if people.hero else "", "sthey": they, "Sthey": they.capitalize(),
+        "sthem": them, "stheir": their, "o": other, "os": possessive(other),
+    }  # fmt: skip

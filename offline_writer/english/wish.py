@@ -1,0 +1,155 @@
+"""Reads a wish: who it is about and what troubles them, or what the child wants to do; failing both, its words."""
+
+import re
+
+from offline_writer.casting import Helping, Note, Quest
+from offline_writer.cleaning import clean, closed
+from offline_writer.english.lexicon import Lexicon
+from offline_writer.english.nouns import Subject, subject
+from offline_writer.english.phrases import Person
+from offline_writer.english.troubles import Trouble, TroubleReader, split_bare
+
+_KINDS = r"(?:story|tale|fairy[- ]?tale|bedtime story|adventure|book)"
+_LEAD = re.compile(
+    r"^(?:(?:please|hi|hello|dear \w+)[, ]+)*"
+    r"(?:(?:can|could|would|will) (?:you|i|we) (?:please )?(?:tell|write|make|have|hear|read|give)(?: up)?(?: me| us)? "
+    r"|(?:i|we)(?:\u2019d| would)? (?:really )?(?:want|wish|like|love)(?: for| to hear| to have)? (?=(?:an?|the|some) )"
+    r"|(?:tell|write|make up|make|read|give)(?: me| us)? )?"
+    r"(?:(?:an?|the|some|another|one) )?(?:[\w-]+ ){0,3}?"
+    rf"{_KINDS}s?(?: for (?:my|our|an?|the) \w+(?: \w+)?)? "
+    r"(?:about|of|on|with|where|in which|how|for) "
+    r"|^(?:about|something about|something with|maybe about) ",
+    re.IGNORECASE,
+)
+_FIRST_PERSON_LEAD = re.compile(
+    r"^(?:please )?(?:i|we)(?:\u2019d| would)? (?:really )?(?:want|wish|like|love|dream)(?: of| that)? ", re.IGNORECASE
+)
+_WHO = re.compile(r",? (?:who|that|which) ", re.IGNORECASE)
+_NEGATION = re.compile(r"\b(?:not|no|never|can\u2019t|don\u2019t|won\u2019t)\b", re.IGNORECASE)
+_FINITE = re.compile(r"\b(?:is|are|was|were|has|have|can|will|should|must|who|that|because|when|if|which)\b|\. |[?!:;]",
+                     re.IGNORECASE)  # fmt: skip
+_WANTED = re.compile(
+    r"^(?:(?:wants?|wanted|goes|going|gets?|would like|am going|could|can|were able|was able) )?(?:to )?", re.IGNORECASE
+)
+_TRIP = re.compile(r"^an? (?=(?:trip|journey|voyage|expedition|ride|picnic|holiday)\b)", re.IGNORECASE)
+_SEEKING = frozenset({"look", "search", "hunt"})
+_HAD = re.compile(r"^had (?=\w)", re.IGNORECASE)
+
+
+Wish = Helping[Subject, Trouble] | Quest[Subject] | Note
+
+
+class WishReader:
+    """Reads wishes with one lexicon."""
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        self._lexicon = lexicon
+        self._troubles = TroubleReader(lexicon)
+
+    def names_only(self, text: str, names: tuple[str, ...]) -> bool:
+        """Whether the wish says no more than who the story is about anyhow."""
+        return _without_names(_rest(text), names).casefold() in {"", *map(str.casefold, names)}
+
+    def read(self, text: str, *, names: tuple[str, ...], person: Person, default_problem: str, room: int = 110) -> Wish:
+        """Never fails: what it does not understand becomes a Note.
+
+        `names` are those of the ones who act, `default_problem` is the relative clause of somebody of whom the wish
+        says nothing else, and `room` is the number of characters that a wish may take up.
+        """
+        rest = _without_names(_rest(text), names)
+        if rest and len(rest) <= 1.5 * room:
+            if self._begins_with_verb(rest):
+                read = self._quest(rest, names, person) or self._helping(rest, names, person, default_problem)
+            else:
+                read = self._helping(rest, names, person, default_problem) or self._quest(rest, names, person)
+            if read is not None:
+                return read
+            about = self._subject(rest, person)
+            if about is not None and not _is_one_of(about, names):
+                return Quest(f"find {about.first}", about)
+        return Note(closed(text, limit=room))
+
+    def _begins_with_verb(self, text: str) -> bool:
+        first, *rest = text.casefold().split()
+        if first == "to" or (first in self._lexicon.verbs and first not in self._lexicon.nounish):
+            return True
+        nouns = self._lexicon.animate | set(self._lexicon.plurals)
+        return first in self._lexicon.base_of and first.endswith("ing") and not nouns.intersection(rest[:1])
+
+    def _subject(self, text: str, person: Person) -> Subject | None:
+        if _FINITE.search(text):
+            return None
+        return subject(text, self._lexicon, person)
+
+    def _helping(
+        self, text: str, names: tuple[str, ...], person: Person, default_problem: str
+    ) -> Helping[Subject, Trouble] | None:
+        text = re.sub(r"^(?:to )?(?:meet|help|find|see) (?=.+ who )", "", text, flags=re.IGNORECASE)
+        named, *clause = _WHO.split(text, maxsplit=1)
+        if not clause and (bare := split_bare(text)):
+            named, clause = bare[0], [bare[1]]
+        who = self._subject(named, person)
+        if who is None or not (who.animate or clause) or _is_one_of(who, names):
+            return None
+        given = clause[0] if clause else default_problem.removeprefix("who ")
+        if len(given.split()) > 14 or re.search(r"[!?:;]|\. ", given):
+            return None
+        return Helping(who, self._troubles.read(given, who))
+
+    def _quest(self, text: str, names: tuple[str, ...], person: Person) -> Quest[Subject] | None:
+        wanted = re.sub(
+            rf"^(?:{_any(names)}|i|we|she|he|they|a (?:girl|boy|child)) (?=\w)",
+            "",
+            text,
+            count=1,
+            flags=re.IGNORECASE,
+        )
+        wanted = _HAD.sub("have ", _TRIP.sub("go on a ", wanted))
+        if wanted != text:
+            wanted = _own(wanted, person)
+        plainer = _WANTED.sub("", wanted)
+        return self._to_do(wanted.removeprefix("to "), wanted != text, person) or self._to_do(
+            plainer, plainer != text, person
+        )
+
+    def _to_do(self, wanted: str, clearly: bool, person: Person) -> Quest[Subject] | None:
+        """A verb phrase; `clearly` where something before it said that it is one."""
+        words = wanted.split()
+        if not words or len(words) > 14 or _FINITE.search(wanted) or _NEGATION.search(wanted):
+            return None
+        first = words[0].casefold()
+        if len(words) > 2 and words[1].casefold() == "for" and self._lexicon.base_of.get(first, first) in _SEEKING:
+            first, words = "find", ["find", *words[2:]]
+        verb = first if first in self._lexicon.verbs else self._lexicon.base_of.get(first, "")
+        if not verb or (first in self._lexicon.nounish and not clearly):
+            return None
+        seen = subject(" ".join(words[1:]), self._lexicon, person) if verb in self._lexicon.seeing else None
+        return Quest(" ".join([verb, *words[1:]]), seen)
+
+
+def _rest(text: str) -> str:
+    """What is wished, without "please tell me a story about"."""
+    wish = clean(text, limit=240)
+    lead = _LEAD.match(wish)
+    return (wish[lead.end() :] if lead else _FIRST_PERSON_LEAD.sub("", wish)).strip()
+
+
+def _own(wanted: str, person: Person) -> str:
+    """What is said of the child close to the verb, as the child says it: "finds her dog" is "finds my dog"."""
+    whose = {"her": "her", "him": "his", "them": "their"}.get(person, "")
+    words = wanted.split()
+    return " ".join("my" if word == whose and at in range(1, 4) else word for at, word in enumerate(words))
+
+
+def _any(names: tuple[str, ...]) -> str:
+    return "|".join(map(re.escape, names))
+
+
+def _without_names(text: str, names: tuple[str, ...]) -> str:
+    """Who acts needs no mention beside somebody else: "Mia and a dragon" is a wish for a dragon."""
+    text = re.sub(rf"^(?:(?:{_any(names)}),? and )+(?=\w)", "", text, flags=re.IGNORECASE)
+    return re.sub(rf"(?<=\w),? and (?:{_any(names)})$", "", text, flags=re.IGNORECASE)
+
+
+def _is_one_of(who: Subject, names: tuple[str, ...]) -> bool:
+    return who.proper and who.first.casefold() in set(map(str.casefold, names))

@@ -1,0 +1,149 @@
+"""Chooses how much of an arc is told, so that the story has the asked length."""
+
+import random
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from offline_writer.arc import Arc, Block, Paragraphs, Unit
+from offline_writer.sentences import count_words, sentence_keys
+
+
+@dataclass(slots=True)
+class _Told:
+    block: Block
+    paragraphs: Paragraphs
+
+    def words(self, *, most: bool) -> int:
+        return _words(self.paragraphs, most=most)
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A unit on its way into the story; `kept` is what the fitting decides."""
+
+    unit: Unit
+    elastic: bool
+    kept: bool = True
+    words: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.words = count_words(self.unit.text)
+
+
+def _words(paragraphs: Paragraphs, *, most: bool) -> int:
+    return sum(count_words(unit.text) for paragraph in paragraphs for unit in paragraph if most or not unit.level)
+
+
+def _richness(budget: int) -> float:
+    """How fully scenes are told before another one is added: a short story prefers one more scene."""
+    return min(0.85, 0.45 + budget / 6000)
+
+
+def _core_limit(budget: int) -> int:
+    """Words that the plot's core may take: from four minutes on there is room for a scene and for enrichment."""
+    without_scene = budget * 107 // 100
+    return without_scene if budget < 600 else max(480, budget - 230)
+
+
+def _shortened(frame: list[_Told], budget: int) -> None:
+    """Swaps blocks for their short forms, in the order that the language gives, until the core fits.
+
+    What the last swap gained too much is given back to those blocks that need the least of it.
+    """
+    limit = _core_limit(budget)
+    order = sorted(frame, key=lambda told: told.block.shorten)
+    for told in order:
+        if _core(frame) <= limit:
+            break
+        if told.block.short is not None:
+            told.paragraphs = told.block.short
+    for told in reversed(order):
+        short, told.paragraphs = told.paragraphs, told.block.paragraphs
+        if _core(frame) > limit * 9 // 10:
+            told.paragraphs = short
+
+
+def _core(frame: list[_Told]) -> int:
+    return sum(told.words(most=False) for told in frame)
+
+
+def _scenes(frame: list[_Told], elastic: list[Block], budget: int) -> list[Block]:
+    """As many scenes of the journey, from the first on, as the budget has room for."""
+    least = _core(frame)
+    most = sum(told.words(most=True) for told in frame)
+    weight = _richness(budget)
+    taken: list[Block] = []
+    for block in elastic:
+        least += _words(block.paragraphs, most=False)
+        most += _words(block.paragraphs, most=True) + (count_words(block.glimpse.text) if block.glimpse else 0)
+        # The first scene is what makes it a journey: it may press the plot down to its core.
+        if (least if not taken else least + weight * (most - least)) > budget:
+            break
+        taken.append(block)
+    return taken
+
+
+def _homeward(paragraphs: Paragraphs, scenes: Iterable[Block]) -> Paragraphs:
+    glimpses = [block.glimpse for block in scenes if block.glimpse is not None][::-1]
+    return (*paragraphs, *(tuple(glimpses[at : at + 3]) for at in range(0, len(glimpses), 3)))
+
+
+def _without_repeats(slots: list[list[_Slot]], told: AbstractSet[str], *, even_core: bool) -> None:
+    heard = set(told)
+    for slot in (slot for paragraph in slots for slot in paragraph):
+        keys = sentence_keys(slot.unit.text)
+        repeats = len(set(keys)) < len(keys) or not heard.isdisjoint(keys)
+        if repeats and (even_core or slot.unit.level):
+            slot.kept = False
+        else:
+            heard.update(keys)
+
+
+def _trimmed(slots: list[list[_Slot]], budget: int, rng: random.Random) -> None:
+    """Leaves out enrichments in random order until the budget holds.
+
+    The outer layer goes before the inner one, and that of the journey before that of the plot.
+    """
+    kept = [slot for paragraph in slots for slot in paragraph if slot.kept]
+    total = sum(slot.words for slot in kept)
+    for level, elastic in ((2, True), (2, False), (1, True), (1, False)):
+        layer = [slot for slot in kept if slot.unit.level == level and slot.elastic is elastic]
+        rng.shuffle(layer)
+        for slot in layer:
+            if total <= budget:
+                return
+            # The last one to go may leave the story further from its length than it was.
+            if abs(total - slot.words - budget) < abs(total - budget):
+                slot.kept = False
+                total -= slot.words
+
+
+def fit(
+    arc: Arc, budget: int, rng: random.Random, *, told: AbstractSet[str] = frozenset(), even_core: bool = False
+) -> list[list[str]]:
+    """Paragraphs of units with about `budget` words altogether.
+
+    `told` holds the keys of sentences that were told before and must not come again; with `even_core`
+    a core sentence is given up as well if it would.
+    """
+    elastic = [block for block in arc.blocks if block.elastic]
+    frame = [_Told(block, block.paragraphs) for block in arc.blocks if not block.elastic and block.requires is None]
+    _shortened(frame, budget)
+    if _core(frame) > budget * 11 // 10:
+        frame = [told_block for told_block in frame if not told_block.block.spare]
+    scenes = _scenes(frame, elastic, budget)
+    forms = {told_block.block.key: told_block.paragraphs for told_block in frame}
+    chosen = {block.key for block in scenes}
+    slots: list[list[_Slot]] = []
+    for block in arc.blocks:
+        if (block.elastic and block.key not in chosen) or (block.requires is not None and block.requires not in chosen):
+            continue
+        if not block.elastic and block.requires is None and block.key not in forms:
+            continue
+        form = forms.get(block.key, block.paragraphs)
+        paragraphs = _homeward(form, scenes) if block.homeward else form
+        slots.extend([_Slot(unit, block.elastic) for unit in paragraph] for paragraph in paragraphs)
+    _without_repeats(slots, told, even_core=even_core)
+    _trimmed(slots, budget, rng)
+    return [texts for paragraph in slots if (texts := [slot.unit.text for slot in paragraph if slot.kept])]

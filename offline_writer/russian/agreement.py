@@ -1,0 +1,98 @@
+"""What agrees with somebody or with a number, the cases, and the prepositions that change their form."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from offline_writer.russian.morphology import CASES, Forms, Gender
+from offline_writer.stock import Section
+
+_ORDER: tuple[Gender, ...] = ("m", "f", "n", "pl")
+_CLUSTER = re.compile(r"(?:[сзшжльв][бвгджзклмнпрстфхцчшщ]|льв|мн)", re.IGNORECASE)
+_VOWEL = re.compile(r"[аиоуэы]", re.IGNORECASE)
+
+
+class Agreement:
+    """Endings and pronouns by gender, as the stock lists them: one a line, "ending: m | f | n | pl"."""
+
+    def __init__(self, sections: Iterable[Section]) -> None:
+        (endings,) = (section for section in sections if section.key == "endings")
+        rows = [line.text.partition(":") for line in endings.lines()]
+        self._rows = {name.strip(): [form.strip() for form in forms.split("|")] for name, _, forms in rows}
+
+    def slots(self, gender: Gender, suffix: str = "") -> dict[str, str]:
+        """The slot {а} of the stock is "" after a boy and "а" after a girl; `suffix` tells whom it agrees with."""
+        at = _ORDER.index(gender)
+        return {name + suffix: forms[at] for name, forms in self._rows.items()}
+
+
+def case_slots(prefix: str, forms: Mapping[str, str] | Forms) -> dict[str, str]:
+    """{c}, {c_gen} and so on, and the same with a capital: {C}, {C_gen}."""
+    slots: dict[str, str] = {}
+    for case in CASES:
+        tail = "" if case == "nom" else f"_{case}"
+        slots[prefix + tail] = forms[case]
+        slots[prefix.capitalize() + tail] = forms[case][:1].upper() + forms[case][1:]
+    return slots
+
+
+def listed(forms: str) -> Forms:
+    """The six cases of a field of the stock, in the order in which they are taught."""
+    return dict(zip(CASES, (form.strip() for form in forms.split(",")), strict=True))
+
+
+def with_(phrase: str) -> str:
+    """С or со: со Львом, с Машей."""
+    return "со" if _CLUSTER.match(phrase) else "с"
+
+
+def to(phrase: str) -> str:
+    """К or ко: ко Льву, к Маше."""
+    return "ко" if re.match(r"(?:льв|мн)", phrase, re.IGNORECASE) else "к"
+
+
+def about(phrase: str) -> str:
+    """О or об: об Арсении, о Маше."""
+    return "об" if _VOWEL.match(phrase) else "о"
+
+
+def quoted(sentence: str) -> str:
+    """A closed sentence in guillemets: «Ура!», but «Делиться весело»., for a full stop stands behind them."""
+    return f"«{sentence.removesuffix('.')}»." if sentence.endswith(".") else f"«{sentence}»"
+
+
+_NUMBERS = (
+    "ноль", "один", "два", "три", "четыре", "пять", "шесть", "семь", "восемь", "девять", "десять", "одиннадцать",
+    "двенадцать", "тринадцать", "четырнадцать", "пятнадцать", "шестнадцать", "семнадцать", "восемнадцать",
+)  # fmt: skip
+
+
+def number(value: int) -> str:
+    """In words as far as stories need them, masculine."""
+    return _NUMBERS[value] if 0 <= value < len(_NUMBERS) else str(value)
+
+
+def counted(value: int, forms: Sequence[str]) -> str:
+    """The noun that goes with a number: counted(2, ("год", "года", "лет")) is "года"."""
+    if value % 100 not in range(11, 15):
+        if value % 10 == 1:
+            return forms[0]
+        if value % 10 in range(2, 5):
+            return forms[1]
+    return forms[2]
+
+
+def years(age: int) -> str:
+    """Шесть лет."""
+    return f"{number(age)} {counted(age, ('год', 'года', 'лет'))}"
+
+
+def was_years(age: int) -> str:
+    """What comes after the dative: "было шесть лет", "был один год", "ещё не было и года"."""
+    if age <= 0:
+        return "ещё не было и года"
+    return f"{'был' if counted(age, ('год', '', '')) else 'было'} {years(age)}"
+
+
+def joined(parts: Sequence[str]) -> str:
+    """А, б и в."""
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " и " + parts[-1]

@@ -1,0 +1,180 @@
+"""Who and what a story is made of: the child, the companion, the place, the moral, and the slots they fill."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from offline_writer.brief import OfflineBrief
+from offline_writer.casting import Cast, Casting, Helping, Quest, Stock
+from offline_writer.cleaning import clean, clean_name, closed
+from offline_writer.realising import Realiser, age_band
+from offline_writer.russian.agreement import Agreement, about, case_slots, listed, quoted, to, was_years, with_
+from offline_writer.russian.interests import InterestReader, loved
+from offline_writer.russian.morphology import Forms, Gender, Morphology
+from offline_writer.russian.names import Child, HeroCast, cast_hero, child, lead
+from offline_writer.russian.nouns import NounReader
+from offline_writer.russian.wish import Wish, WishReader
+from offline_writer.seeding import random_for
+from offline_writer.stock import Section
+
+_CASED = ("gate", "keeper", "small")
+_PLAIN = ("place", "to", "in", "smalla", "keepera", "end_to", "end_in")
+_GENDERS: Mapping[str, Gender] = {"m": "m", "f": "f"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """How much of the caller's own words fits in: a story of one minute has 150 for everything."""
+
+    name: int
+    name_words: int
+    phrase: int
+    wish: int
+    interests: int
+
+    @classmethod
+    def of(cls, brief: OfflineBrief) -> Self:
+        """By the length asked for; characters, except where it says words or counts."""
+        if brief.length_minutes <= 1:
+            return cls(name=24, name_words=1, phrase=40, wish=60, interests=3)
+        return cls(name=40, name_words=3, phrase=120, wish=110, interests=5)
+
+
+class RussianCasting(Casting[Cast]):
+    """Casts stories from one stock."""
+
+    def __init__(self, stock: Stock, morphology: Morphology) -> None:
+        super().__init__(stock, simpler={})
+        self._morphology = morphology
+        self._agreement = Agreement(stock["grammar"])
+        characters = next(section for section in stock["grammar"] if section.key == "characters")
+        nouns = NounReader(morphology, [listed(line.text) for line in characters.lines()])
+        self._wishes = WishReader(morphology, nouns)
+        self._interests = InterestReader(morphology, nouns, stock["lexicon"])
+        self._phrases = {section.key: section.lines() for section in stock["phrases"]}
+
+    def cast(self, brief: OfflineBrief, *, told: str = "") -> Cast:
+        rng = random_for(brief, "cast")
+        room = _Room.of(brief)
+        name = " ".join(clean_name(brief.name, limit=room.name).split()[: room.name_words])
+        solo = brief.hero if brief.kind == "hero" else None
+        who, portrait = child(name, brief.gender, brief.age, self._morphology), {"looks": "", "qualities": ""}
+        if solo is not None:
+            who, described = lead(solo, self._morphology, room=room.name, words=room.name_words + 1)
+            portrait |= described
+        picked = rng.choice(self._phrases["wishes"]).text
+        wish = self._wishes.read(
+            brief.wish if clean(brief.wish, limit=240) else picked, name=who.name, room=room.wish
+        )  # fmt: skip
+        default = rng.choice(self._phrases["problems"]).text
+        moral, moral_quoted = self._moral(brief, rng, room=room.phrase)
+        realm, theme_quoted = self._realm(brief, rng, room)
+        before = f"{brief.sequel.title} {brief.sequel.summary}" if brief.sequel else ""
+        met = self._met(before)
+        hero = self._hero(brief, room)
+        companion = (hero.companion if hero else met) or self._companion(
+            realm, rng, avoiding=f"{who.name} {brief.wish} {told}".casefold()
+        )
+        found = self._interests.all(brief.interests if solo is None else solo.interests, most=room.interests)
+        slots = {
+            **self._lead(who, None if solo else brief.age),
+            # Spoken to in the nominative, which every name has; not where the hero is called the same.
+            "l": name if solo and name.casefold() != who.name.casefold() else "",
+            **_setting(realm),
+            **self._cased("p", listed(companion.fields["name"]), _GENDERS[companion.fields["gender"]], "_p"),
+            "who": companion.fields["who"],
+            "pfirst": companion.fields.get("first") or listed(companion.fields["name"])["nom"],
+            "hello": self._phrases["again"][0].text if met and not hero else companion.fields["hello"],
+            **(hero.slots if hero else {"hero": "", **portrait}),
+            **self._wish(wish, default),
+            **case_slots("boon", listed(moral.fields["boon"])),
+            "moraltext": quoted(moral_quoted), "themetext": quoted(theme_quoted),
+        }  # fmt: skip
+        realiser = Realiser(slots, rng, age_band(brief.age), simpler={})
+        slots |= {field: realiser.text(moral.fields[field]) for field in ("glow", "echo", "gist")}
+        lines = self._phrases["loves"]
+        slots["loves"] = realiser.text(rng.choice(lines).text, {"loved": loved(found)}) if found else ""
+        slots["loves_tiny"] = realiser.text(lines[0].text, {"loved": loved(found)}) if found else ""
+        previous = clean(brief.sequel.title, limit=room.phrase) if brief.sequel else ""
+        remembered = {section.key: section.lines() for section in self._stock["heroes"]} if solo else self._phrases
+        for slot in ("sequel", "sequel_tiny"):
+            titled, untitled = remembered[f"solo_{slot}" if solo else slot]
+            line = (titled if previous else untitled).text if brief.sequel else ""
+            slots[slot] = realiser.text(line, {"previous": previous})
+        slots["calendar"] = realiser.text(self._phrases["calendar"][0].text) if theme_quoted else ""
+        slots["calendar_tiny"] = realiser.text(self._phrases["calendar_tiny"][0].text) if theme_quoted else ""
+        return Cast(
+            kind=brief.kind, band=age_band(brief.age), wish=wish, moral=moral, realm=realm, companion=companion,
+            interests=found, slots=slots,
+        )  # fmt: skip
+
+    def _cased(self, prefix: str, forms: Forms, gender: Gender, suffix: str) -> dict[str, str]:
+        prepositions = {
+            f"with_{prefix}": f"{with_(forms['ins'])} {forms['ins']}",
+            f"to_{prefix}": f"{to(forms['dat'])} {forms['dat']}",
+            f"about_{prefix}": f"{about(forms['loc'])} {forms['loc']}",
+        }
+        return {**case_slots(prefix, forms), **prepositions, **self._agreement.slots(gender, suffix)}
+
+    def _lead(self, who: Child, age: int | None) -> dict[str, str]:
+        return {
+            **self._cased("c", who.cases, who.gender, ""),
+            **case_slots("kid", who.noun),
+            "name": who.name,
+            "first": who.first,
+            "was_years": "" if age is None else was_years(age),
+        }
+
+    def _realm(self, brief: OfflineBrief, rng: random.Random, room: _Room) -> tuple[Section, str]:
+        realms = self._stock["themes"]
+        text = clean(brief.theme, limit=80).casefold()
+        if not text:
+            return rng.choice(realms), ""
+        for realm in realms:
+            if text in {realm.key, *realm.listed("exactly")}:
+                return realm, ""
+        lemmas = {word.lemma for part in text.split() for word in self._morphology.words(part)} | {*text.split()}
+        named = [realm for realm in realms if not lemmas.isdisjoint({realm.key, *realm.listed("names")})]
+        anywhere = [realm for realm in realms if realm.key not in {"school", "pirates"}]
+        return (named[0] if named else rng.choice(anywhere)), closed(brief.theme, limit=room.phrase)
+
+    def _companion(self, realm: Section, rng: random.Random, *, avoiding: str) -> Section:
+        known = {section.key: section for section in self._stock["companions"]}
+        free = [one for one in known.values() if not any(word in avoiding for word in one.listed("avoid"))]
+        close = [section for section in free if section.key in realm.listed("pals")]
+        return rng.choice(close or free or list(known.values()))
+
+    def _hero(self, brief: OfflineBrief, room: _Room) -> HeroCast | None:
+        """Child and hero go together: the hero takes the companion's place."""
+        if brief.kind != "combined" or brief.hero is None:
+            return None
+        template = next(section for section in self._stock["heroes"] if section.key == "with_child")
+        return cast_hero(brief.hero, template, self._morphology, room=room.name, words=room.name_words + 1)
+
+    def _met(self, before: str) -> Section | None:
+        """Who went along in the story before comes along in its sequel."""
+        return next(
+            (one for one in self._stock["companions"] if before and listed(one.fields["name"])["nom"] in before), None
+        )
+
+    def _wish(self, wish: Wish, default: str) -> dict[str, str]:
+        if isinstance(wish, Helping):
+            gender = wish.who.gender
+            slots = self._cased("w", wish.who.forms, gender, "_w")
+            clause = wish.trouble.clause or f"{slots['которому_w']} {default}"
+            return {**slots, "wclause": f", {clause}", "vp": wish.trouble.deed, "far": slots["about_w"]}
+        if isinstance(wish, Quest):
+            slots = {"q": wish.deed, "far": "о заветном желании"}
+            if wish.seen is not None:
+                slots |= self._cased("np", wish.seen.forms, wish.seen.gender, "_s")
+                slots["far"] = slots["about_np"]
+            return slots
+        return {"wishtext": quoted(wish.text), "far": "о заветном желании"}
+
+
+def _setting(realm: Section) -> dict[str, str]:
+    slots = {name: realm.fields[name] for name in _PLAIN}
+    for name in _CASED:
+        slots |= case_slots(name, listed(realm.fields[name]))
+    return slots

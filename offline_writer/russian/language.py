@@ -1,0 +1,74 @@
+"""Russian as the engine sees it: a brief in, an arc out."""
+
+import random
+from collections.abc import Iterator
+from importlib import resources
+
+from offline_writer.arc import Block
+from offline_writer.brief import OfflineBrief
+from offline_writer.casting import Cast, Helping
+from offline_writer.journey import Journey
+from offline_writer.realising import Realiser
+from offline_writer.russian.cast import RussianCasting
+from offline_writer.russian.morphology import Morphology
+from offline_writer.seeding import random_for
+from offline_writer.stock import Section, load
+from offline_writer.telling import Teller
+
+_LONGEST_TITLE = 11
+"""Words."""
+
+
+class RussianJourney(Journey[Cast]):
+    """The last realm has every scene that is left."""
+
+    _SCENES_TO_A_REALM = 7
+    _ANY_INTEREST = ("any_gate", "any_memory", "any_fair")
+
+    def _wanted(self, at: int, own: int, left: int) -> int:
+        return left if at == len(self._realms) - 1 else super()._wanted(at, own, left)
+
+
+class Russian(Teller[Cast]):
+    """Stories about a child, about a hero, about both, and sequels to them."""
+
+    code = "ru"
+
+    def __init__(self) -> None:
+        stock = load(resources.files("offline_writer.russian") / "stock")
+        super().__init__(stock, RussianCasting(stock, Morphology()))
+
+    def title(self, brief: OfflineBrief) -> str:
+        """For example: Маша и дракон, который не может уснуть."""
+        cast = self._casting.cast(brief)
+        rng = random_for(brief, "title")
+        realiser = self._casting.realiser(cast, rng)
+        line = rng.choice(self._about(cast, "titles").lines())
+        title = realiser.text(line.text)
+        if isinstance(cast.wish, Helping) and len(title.split()) > _LONGEST_TITLE:
+            title = realiser.text(line.text, {"wclause": ""})
+        return title
+
+    def summary(self, brief: OfflineBrief) -> str:
+        """Who went where with whom and why; what happened at the gate; that it ended well."""
+        cast = self._casting.cast(brief)
+        realiser = self._casting.realiser(cast, random_for(brief, "summary"))
+        return " ".join(realiser.text(line.text) for line in self._about(cast, "summary").lines())
+
+    def _beginning(
+        self, cast: Cast, realiser: Realiser, rng: random.Random, *, opening: Section, wish: Section
+    ) -> Iterator[Block]:
+        del rng
+        yield self._block(realiser, opening, shorten=1, tiny_extra="calendar_tiny")
+        yield self._block(realiser, wish, shorten=3)
+        yield Block(key="portrait", paragraphs=realiser.paragraphs(cast.companion.body("portrait")), short=())
+
+    def _journey(self, cast: Cast, realiser: Realiser, rng: random.Random) -> RussianJourney:
+        return RussianJourney(self._stock, cast, realiser, rng)
+
+    def _about(self, cast: Cast, what: str) -> Section:
+        """Titles or summaries for the plot, as they are for this kind of story where that differs."""
+        key = f"{what}_{cast.plot}"
+        heroes = {section.key: section for section in self._stock["heroes"]}
+        own = {"hero": heroes.get(f"solo_{key}"), "combined": heroes.get(key)}.get(cast.kind)
+        return own or self._section("phrases", key)

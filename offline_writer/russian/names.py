@@ -1,0 +1,146 @@
+"""The child and the hero by name: in the cases, or as the noun that stands for a name that can not be declined."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from offline_writer.cleaning import clean, clean_name
+from offline_writer.russian.agreement import joined
+from offline_writer.russian.morphology import CASES, Forms, Gender, Morphology, like
+from offline_writer.stock import Section
+from story_service.assignment import Protagonist
+
+_NOUNS: Mapping[str, Forms] = {
+    "f": dict(zip(CASES, ("девочка", "девочки", "девочке", "девочку", "девочкой", "девочке"), strict=True)),
+    "m": dict(zip(CASES, ("мальчик", "мальчика", "мальчику", "мальчика", "мальчиком", "мальчике"), strict=True)),
+    "little": dict(zip(CASES, ("малыш", "малыша", "малышу", "малыша", "малышом", "малыше"), strict=True)),
+    "child": dict(zip(CASES, ("ребёнок", "ребёнка", "ребёнку", "ребёнка", "ребёнком", "ребёнке"), strict=True)),
+}
+_OLD_ENOUGH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """How the stories speak of the child, or of a hero."""
+
+    name: str
+    """In the nominative, as it was given."""
+    gender: Gender
+    """What agrees with `subject`: "m" or "f"."""
+    subject: str
+    """What does things: the name, or a noun of common sense where nobody said whether it is a girl or a boy."""
+    cases: Forms
+    """The name declined; where it can not be, the noun. The nominative is `subject`."""
+    noun: Forms
+    """A girl, a boy, a little one."""
+    called: str
+    """With the noun before the name."""
+    first: str
+    """At the first mention."""
+
+
+def declined(name: str, gender: str, morphology: Morphology) -> Forms | None:
+    """A first name of one or several words in all cases; None where a word of it is not known or has no cases."""
+    parts = name.replace("-", " - ").split()
+    forms = [dict.fromkeys(CASES, "-") if part == "-" else _part(part, gender, morphology) for part in parts]
+    known = [one for one in forms if one is not None]
+    if not known or len(known) < len(forms):
+        return None
+    return {case: " ".join(one[case] for one in known).replace(" - ", "-") for case in CASES}
+
+
+def gender_of(name: str, morphology: Morphology) -> Gender | None:
+    """What a Russian name says by itself: "f" of Мария, "m" of Игорь, nothing of Саша."""
+    first, *_ = [*name.replace("-", " ").split(), ""]
+    readings = [word for word in morphology.words(first, "Name", "nomn", "sing") if "Fixd" not in word]
+    if not readings or any("ms-f" in word for word in readings):
+        return None
+    genders = {word.gender for word in readings}
+    return genders.pop() if len(genders) == 1 else None
+
+
+def child(name: str, gender: str, age: int | None, morphology: Morphology) -> Child:
+    """Cast by the gender that was given ("female", "male", ""), else by that of the name, else by none."""
+    young = "little" if age is None or age < _OLD_ENOUGH else "child"
+    return _cast(name, gender, {**_NOUNS, "": _NOUNS[young]}, morphology, unsure=True)
+
+
+def _cast(name: str, given: str, nouns: Mapping[str, Forms], morphology: Morphology, *, unsure: bool) -> Child:
+    """`nouns` are by gender, "" where none is known; `unsure`: then a name is declined as well as may be."""
+    known: Mapping[str, Gender] = {"female": "f", "male": "m"}
+    agreement = known.get(given) or (gender_of(name, morphology) if name else None)
+    noun = nouns.get(agreement or "", nouns[""])
+    grammeme = {"f": "femn", "m": "masc"}.get(agreement or "", "")
+    forms = declined(name, grammeme, morphology) if name and (agreement or unsure) else None
+    called = f"{noun['nom']} по имени {name}" if name else noun["nom"]
+    subject = name if name and agreement else noun["nom"]
+    return Child(
+        name=name or noun["nom"], gender=agreement or "m", subject=subject, cases={**(forms or noun), "nom": subject},
+        noun=noun, called=called, first=name if name and agreement else called,
+    )  # fmt: skip
+
+
+def _part(name: str, gender: str, morphology: Morphology) -> Forms | None:
+    readings = list(morphology.words(name, "Name", "nomn", "sing"))
+    fitting = [word for word in readings if not gender or gender in word or "ms-f" in word]
+    for word in fitting:
+        if "Fixd" not in word and (forms := word.forms("sing")) is not None:
+            return {case: name if case == "nom" else like(name, forms[case]) for case in CASES}
+    return None
+
+
+_HERO_NOUNS: Mapping[str, Forms] = {
+    "m": dict(zip(CASES, ("герой", "героя", "герою", "героя", "героем", "герое"), strict=True)),
+    "f": dict(zip(CASES, ("героиня", "героини", "героине", "героиню", "героиней", "героине"), strict=True)),
+}
+_MOST_QUALITIES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class HeroCast:
+    """The hero as the stories need one."""
+
+    companion: Section
+    slots: Mapping[str, str]
+    """The name, the looks and the qualities, each of the latter closed as a sentence or empty."""
+
+
+def cast_hero(hero: Protagonist, template: Section, morphology: Morphology, *, room: int, words: int) -> HeroCast:
+    """The hero as the child's companion, named in the nominative.
+
+    `room` is the number of characters and `words` the number of words that the name may take up.
+    """
+    who = _hero(hero, morphology, room=room, words=words)
+    companion = Section(
+        "hero",
+        {
+            "name": ", ".join(who.cases[case] for case in CASES),
+            "gender": who.gender,
+            "who": who.called,
+            "first": who.first,
+            "hello": "Я тот самый герой" if who.called == who.noun["nom"] else f"Я {who.name}",
+        },
+        template.bodies,
+    )
+    described = _described(hero, (*hero.personality_traits, *hero.strengths, *hero.interests))
+    return HeroCast(companion, {"hero": who.name} | described)
+
+
+def lead(hero: Protagonist, morphology: Morphology, *, room: int, words: int) -> tuple[Child, Mapping[str, str]]:
+    """The hero as the one whom the story is about, and the slots of looks and qualities; see `cast_hero`."""
+    who = _hero(hero, morphology, room=room, words=words)
+    return who, _described(hero, (*hero.personality_traits, *hero.strengths))
+
+
+def _hero(hero: Protagonist, morphology: Morphology, *, room: int, words: int) -> Child:
+    """Where the name has no known cases, a hero or a heroine stands for it."""
+    name = " ".join(clean_name(hero.name, limit=room).split()[:words])
+    return _cast(name, hero.gender, {**_HERO_NOUNS, "": _HERO_NOUNS["m"]}, morphology, unsure=False)
+
+
+def _described(hero: Protagonist, qualities: Iterable[str]) -> dict[str, str]:
+    looks = clean(hero.appearance, limit=120)
+    kept = [one for one in (clean(one, limit=40) for one in qualities) if any(char.isalnum() for char in one)]
+    return {
+        "looks": f"«{looks}»." if looks else "",
+        "qualities": f"{joined([f'«{one}»' for one in kept[:_MOST_QUALITIES]])}." if kept else "",
+    }

@@ -1,0 +1,153 @@
+"""The writer: a whole story is decided by its brief, so that any prefix of it can be gone on from exactly."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+
+from offline_writer.arc import Language, Versatile
+from offline_writer.brief import Feature, LanguageUnsupported, OfflineBrief, Piece, StoryUnsupported
+from offline_writer.english import English
+from offline_writer.fitting import fit
+from offline_writer.russian import Russian
+from offline_writer.seeding import random_for
+from offline_writer.sentences import count_words, sentence_keys
+from story_service.assignment import WORDS_PER_MINUTE
+
+_SENTENCE_ENDS = (".", "!", "?", "\u2026", ":", '"', "\u201d", "\u2019", "\u00bb", ")")
+
+_SPEECH = "\u2014 "
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """Text in pieces, each with its separator in front."""
+
+    pieces: tuple[str, ...]
+
+    @property
+    def whole(self) -> str:
+        return "".join(self.pieces)
+
+    def after(self, offset: int) -> Iterator[str]:
+        """What comes after the first `offset` characters; the first piece may be the rest of a sentence."""
+        for end, piece in zip(accumulate(map(len, self.pieces)), self.pieces, strict=True):
+            if end > offset:
+                yield piece[-(end - offset) :] if end - offset < len(piece) else piece
+
+
+def _laid_out(paragraphs: list[list[str]], *, opening: str = "") -> _Text:
+    pieces: list[str] = []
+    for paragraph in paragraphs:
+        before = ""
+        for unit in paragraph:
+            # Who answers somebody, or speaks after a unit of several paragraphs, begins a new one;
+            # where speech stands after a dash, its paragraph holds nothing else.
+            dashed = unit.startswith(_SPEECH) or before.startswith(_SPEECH)
+            answers = unit.startswith("\u201c") and "\u201d" in before
+            breaks = not before or dashed or answers or "\n\n" in before
+            pieces.append(("\n\n" if breaks else " ") + unit)
+            before = unit
+    if pieces:
+        pieces[0] = opening + pieces[0].lstrip()
+    return _Text(tuple(pieces))
+
+
+class OfflineWriter:
+    """Writes stories from a stock of prose. Pure computation, a few milliseconds a story; no state but the stock."""
+
+    def __init__(self, languages: Iterable[Language] | None = None) -> None:
+        """With all languages that there are, or those given."""
+        known = (English(), Russian()) if languages is None else languages
+        self._languages: dict[str, Language] = {language.code: language for language in known}
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """BCP-47 primary subtags of what it can write."""
+        return tuple(self._languages)
+
+    def write(self, brief: OfflineBrief, *, title_so_far: str = "", written_so_far: str = "") -> Iterator[Piece]:
+        """The title, unless there is one already, and then the text that `written_so_far` still lacks.
+
+        `written_so_far` together with every text piece is the content. Where it is a prefix of this
+        writer's own story (or of its own continuation of somebody's text) the result is the same as that
+        of an undisturbed run; any other text is taken as somebody else's and brought to a calm end.
+        Raises LanguageUnsupported or StoryUnsupported before anything is written.
+        """
+        return self._pieces(self._language(brief), brief, title_so_far, written_so_far)
+
+    def summary(self, brief: OfflineBrief) -> str:
+        """The story in two or three sentences, for sequels. Raises as `write` does."""
+        return self._language(brief).summary(brief)
+
+    def _language(self, brief: OfflineBrief) -> Language:
+        language = self._languages.get(brief.language_code.replace("_", "-").split("-")[0].casefold())
+        if language is None:
+            raise LanguageUnsupported(self.languages)
+        features: frozenset[Feature] = language.features if isinstance(language, Versatile) else frozenset()
+        if missing := brief.features - features:
+            raise StoryUnsupported(language.code, missing, features)
+        return language
+
+    def _pieces(self, language: Language, brief: OfflineBrief, title: str, written: str) -> Iterator[Piece]:
+        if not title.strip():
+            yield Piece("title", language.title(brief))
+        for text in self._rest(language, brief, written):
+            yield Piece("text", text)
+
+    def _rest(self, language: Language, brief: OfflineBrief, written: str) -> Iterator[str]:
+        story = self._story(language, brief)
+        trimmed = written.rstrip()
+        if story.whole.startswith(written):
+            return story.after(len(written))
+        if story.whole.startswith(trimmed):
+            return _without_space(story.after(len(trimmed)))
+        for offset in _own_joints(language, brief, written):
+            continued = self._continuation(language, brief, written[:offset])
+            if continued.whole.startswith(written[offset:]):
+                return continued.after(len(written) - offset)
+        return self._continuation(language, brief, written).after(0)
+
+    def _story(self, language: Language, brief: OfflineBrief) -> _Text:
+        arc = language.story(brief, random_for(brief, "arc"))
+        return _laid_out(fit(arc, brief.length_minutes * WORDS_PER_MINUTE, random_for(brief, "fit")))
+
+    def _continuation(self, language: Language, brief: OfflineBrief, written: str) -> _Text:
+        begun = _without_joint(written)
+        purpose = f"continuation {begun}"
+        budget = brief.length_minutes * WORDS_PER_MINUTE - count_words(written)
+        arc = language.continuation(brief, random_for(brief, purpose), told=begun, budget=budget)
+        told = frozenset(sentence_keys(begun))
+        paragraphs = fit(arc, max(budget, 0), random_for(brief, "fit " + purpose), told=told, even_core=True)
+        return _laid_out(paragraphs, opening=_joint(written))
+
+
+def _without_joint(written: str) -> str:
+    """The same for a text and for that text with the joint behind it, so that the joint can be found again."""
+    return written.rstrip().rstrip("\u2026")
+
+
+def _joint(written: str) -> str:
+    """What stands between somebody's text and ours: a sentence that was left hanging trails off first."""
+    text = written.rstrip()
+    if not text:
+        return ""
+    breaks = len(written) - len(written.rstrip("\n"))
+    return ("" if text.endswith(_SENTENCE_ENDS) else "\u2026") + "\n\n"[min(breaks, 2) :]
+
+
+def _without_space(pieces: Iterator[str]) -> Iterator[str]:
+    first = next(pieces, "").lstrip()
+    if first:
+        yield first
+    yield from pieces
+
+
+def _own_joints(language: Language, brief: OfflineBrief, written: str) -> Iterator[int]:
+    """Where in the text a continuation of our own may have begun, the last first."""
+    for bridge in language.bridges(brief):
+        at = written.rfind(bridge)
+        if at > 0:
+            body = written[:at].rstrip("\n")
+            for end in (len(body), len(body.removesuffix("\u2026")), len(body) + 1, at):
+                if end <= at:
+                    yield end

@@ -1,0 +1,1 @@
+"""The rules of stored stories: states, checkpoints, following, retention."""

@@ -1,0 +1,1 @@
+"""The RPCs of storage: requests validated, stored records as messages."""

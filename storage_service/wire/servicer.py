@@ -1,0 +1,223 @@
+"""StorageService on the wire: messages in, domain calls, messages out."""
+
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import aclosing
+from typing import Any, Final, TypeAlias
+
+import grpc
+
+from servicekit.context import current
+from storage_service.audio.finishing import AudioFinisher
+from storage_service.audio.library import AudioLibrary
+from storage_service.errors import field_error
+from storage_service.ports import StoryStore
+from storage_service.records import (
+    Cancel,
+    Change,
+    Lease,
+    Narrate,
+    NewStory,
+    ObjectKind,
+    Position,
+    Rate,
+    RepeatKey,
+    Retry,
+)
+from storage_service.stories.housekeeper import Remover
+from storage_service.wire import requests
+from storage_service.wire.checkpoint_requests import check_checkpoints
+from storage_service.wire.messages import chunks_of, within_bounds
+from storage_service.wire.paging import page_of
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2, storage_pb2_grpc
+
+_MAX_NEWS: Final = 768 << 10
+"""Bytes of an answer of FollowStories, about."""
+
+_Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+
+
+class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
+    """Answers for the stories and the audio of the owner who asks.
+
+    CreateStory and UpdateStory answer with the BASIC view.
+    """
+
+    def __init__(self, stories: StoryStore, audio: AudioLibrary, finisher: AudioFinisher, remover: Remover) -> None:
+        self._stories = stories
+        self._audio = audio
+        self._finisher = finisher
+        self._remover = remover
+
+    async def CreateStory(  # noqa: N802 - the contract's name
+        self, request: storage_pb2.CreateStoryRequest, context: _Context
+    ) -> storage_pb2.CreateStoryResponse:
+        """Keeps a new story."""
+        del context
+        requests.check_create(request)
+        new = NewStory(
+            story_id=request.story_id,
+            spec=request.spec,
+            story=request.story,
+            repeat=_repeat_key(request),
+            lease=_lease_of(request),
+        )
+        record, created = await self._stories.create(current().owner, new)
+        return storage_pb2.CreateStoryResponse(record=record, created=created)
+
+    async def GetStory(self, request: storage_pb2.GetStoryRequest, context: _Context) -> storage_pb2.GetStoryResponse:  # noqa: N802 - the contract's name
+        """Gives a story."""
+        del context
+        requests.check_get(request)
+        full = request.view == common_pb2.STORY_VIEW_FULL
+        record = await self._stories.get(current().owner, request.story_id, full=full)
+        return storage_pb2.GetStoryResponse(record=within_bounds(record))
+
+    async def ListStories(  # noqa: N802 - the contract's name
+        self, request: storage_pb2.ListStoriesRequest, context: _Context
+    ) -> storage_pb2.ListStoriesResponse:
+        """Lists stories."""
+        del context
+        size, owner, chosen = requests.check_list(request), current().owner, request.filter
+
+        def load(limit: int, after: Position | None) -> Awaitable[Sequence[common_pb2.StorySummary]]:
+            return self._stories.list_page(owner, chosen, limit=limit, after=after)
+
+        page, token = await page_of(owner, chosen, size, request.page_token, load)
+        return storage_pb2.ListStoriesResponse(stories=page, next_page_token=token)
+
+    async def UpdateStory(  # noqa: N802 - the contract's name
+        self, request: storage_pb2.UpdateStoryRequest, context: _Context
+    ) -> storage_pb2.UpdateStoryResponse:
+        """Changes a story."""
+        del context
+        requests.check_update(request)
+        expected = request.expected_revision if request.HasField("expected_revision") else None
+        record, changed = await self._stories.update(
+            current().owner, request.story_id, _change(request), expected_revision=expected
+        )
+        return storage_pb2.UpdateStoryResponse(record=record, changed=changed)
+
+    async def DeleteStory(  # noqa: N802 - the contract's name
+        self, request: storage_pb2.DeleteStoryRequest, context: _Context
+    ) -> storage_pb2.DeleteStoryResponse:
+        """Removes a story."""
+        del context
+        requests.check_id("story_id", request.story_id)
+        await self._remover.delete_story(current().owner, request.story_id)
+        return storage_pb2.DeleteStoryResponse()
+
+    async def EraseChild(  # noqa: N802 - the contract's name
+        self, request: storage_pb2.EraseChildRequest, context: _Context
+    ) -> storage_pb2.EraseChildResponse:
+        """Removes a child with all its stories."""
+        del context
+        requests.check_id("child_id", request.child_id)
+        erased = await self._remover.erase_child(current().owner, request.child_id)
+        return storage_pb2.EraseChildResponse(
+            story_count=erased.story_count,
+            audio_count=erased.count(ObjectKind.AUDIO),
+            segment_count=erased.count(ObjectKind.SEGMENT),
+        )
+
+    async def FollowStories(  # noqa: N802 - the contract's name
+        self, request: storage_pb2.FollowStoriesRequest, context: _Context
+    ) -> storage_pb2.FollowStoriesResponse:
+        """Returns what is new in stories."""
+        del context
+        requests.check_follow(request)
+        changes, truncated = await self._stories.follow(request.positions, max_bytes=_MAX_NEWS)
+        return storage_pb2.FollowStoriesResponse(changes=changes, truncated=truncated)
+
+    async def ClaimStories(  # noqa: N802 - the contract's name
+        self, request: storage_pb2.ClaimStoriesRequest, context: _Context
+    ) -> storage_pb2.ClaimStoriesResponse:
+        """Hands out work."""
+        del context
+        requests.check_claim(request)
+        claimed = await self._stories.claim(
+            _lease(request.lease), most=request.max_count, story_ids=frozenset(request.story_ids)
+        )
+        return storage_pb2.ClaimStoriesResponse(stories=claimed)
+
+    async def CheckpointStories(  # noqa: N802 - the contract's name
+        self, request: storage_pb2.CheckpointStoriesRequest, context: _Context
+    ) -> storage_pb2.CheckpointStoriesResponse:
+        """Stores what runs have made."""
+        del context
+        check_checkpoints(request)
+        results = await self._stories.checkpoint(request.lease_duration.ToMicroseconds(), request.checkpoints)
+        return storage_pb2.CheckpointStoriesResponse(results=results)
+
+    async def ReleaseStories(  # noqa: N802 - the contract's name
+        self, request: storage_pb2.ReleaseStoriesRequest, context: _Context
+    ) -> storage_pb2.ReleaseStoriesResponse:
+        """Takes leases back."""
+        del context
+        requests.check_release(request)
+        return storage_pb2.ReleaseStoriesResponse(released_count=await self._stories.release(request.leases))
+
+    async def FinishAudio(  # noqa: N802 - the contract's name
+        self, request: storage_pb2.FinishAudioRequest, context: _Context
+    ) -> storage_pb2.FinishAudioResponse:
+        """Composes audio."""
+        del context
+        requests.check_finish(request)
+        audio = await self._finisher.finish(request.story_id, request.lease_token, request.audio_id)
+        return storage_pb2.FinishAudioResponse(audio=audio)
+
+    async def ReadAudio(  # noqa: N802 - the contract's name
+        self, request: storage_pb2.ReadAudioRequest, context: _Context
+    ) -> AsyncIterator[storage_pb2.ReadAudioResponse]:
+        """Reads audio, finished or in the making."""
+        del context
+        requests.check_read(request)
+        owner, story_id, offset = current().owner, request.story_id, request.offset
+        found = await self._audio.find(owner, story_id, request.audio_id)
+        if offset > found.audio.size_bytes:
+            raise field_error("offset", "must not be beyond the end of the audio")
+        yield storage_pb2.ReadAudioResponse(header=found.audio)
+        limit = request.limit if request.HasField("limit") else None
+        async with aclosing(self._audio.read(owner, story_id, found, offset=offset, limit=limit)) as blocks:
+            async for block in blocks:
+                for data in chunks_of(block):
+                    # Filled in place: a message that is given to another's constructor is coded, decoded and copied.
+                    response = storage_pb2.ReadAudioResponse()
+                    response.chunk.offset, response.chunk.data = offset, data
+                    yield response
+                    offset += len(data)
+
+    async def GetAudioUrl(  # noqa: N802 - the contract's name
+        self, request: storage_pb2.GetAudioUrlRequest, context: _Context
+    ) -> storage_pb2.GetAudioUrlResponse:
+        """Gives an address for audio."""
+        del context
+        expiry = requests.check_audio_url(request)
+        signed = await self._audio.url(current().owner, request.story_id, expiry=expiry)
+        response = storage_pb2.GetAudioUrlResponse(url=signed.url)
+        response.expire_time.FromMicroseconds(signed.expire_time)
+        return response
+
+
+def _change(request: storage_pb2.UpdateStoryRequest) -> Change:
+    match request.WhichOneof("change"):
+        case "rating":
+            return Rate(request.rating)
+        case "retry":
+            return Retry(_repeat_key(request.retry), _lease_of(request.retry))
+        case "narrate":
+            return Narrate(request.narrate.voice, _repeat_key(request.narrate), _lease_of(request.narrate))
+        case _:
+            return Cancel()
+
+
+def _repeat_key(asked: requests.Repeatable) -> RepeatKey | None:
+    return RepeatKey(asked.request_id, asked.fingerprint) if asked.request_id else None
+
+
+def _lease_of(asked: requests.Repeatable) -> Lease | None:
+    return _lease(asked.lease) if asked.HasField("lease") else None
+
+
+def _lease(lease: storage_pb2.LeaseRequest) -> Lease:
+    return Lease(lease.duration.ToMicroseconds())

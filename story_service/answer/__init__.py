@@ -1,0 +1,1 @@
+"""Text from a model's answer: title, whole sentences, nothing else."""

@@ -1,0 +1,1 @@
+"""Writes one story: writing attempts, model fallback, budget."""

@@ -1,0 +1,101 @@
+"""What a model is asked for a leg, for how long it is waited for, and whether that may be paid for."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from story_service.assignment import Assignment
+from story_service.chat import ChatRequest, ChatTimers
+from story_service.errors import cost_limit_reached, cost_unknown
+from story_service.models.catalogue import Catalogue, Price
+from story_service.prompting import PromptBuilder
+from story_service.prompting.length import max_tokens
+
+_BYTES_PER_TOKEN: Final = 3
+"""On the low side for any language, so that a prompt is rather taken for longer than it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskingSettings:
+    """How models are asked where the request does not say: see the settings of the same names. Times in seconds."""
+
+    temperature: float = 0.7
+    max_tokens: int | None = None
+    first_token_timeout: float = 30.0
+    idle_timeout: float = 30.0
+    leg_timeout: float = 60.0
+    leg_timeout_per_minute: float = 30.0
+
+
+class Asking:
+    """Assignment -> ChatRequest."""
+
+    def __init__(self, *, prompts: PromptBuilder, catalogue: Catalogue, settings: AskingSettings) -> None:
+        self._prompts = prompts
+        self._catalogue = catalogue
+        self._settings = settings
+
+    def request(self, assignment: Assignment, model: str) -> ChatRequest:
+        """What to ask of `model`.
+
+        Raises FAILED_PRECONDITION / COST_LIMIT where, at the catalogue's prices, the call could bring the story over
+        `assignment.max_cost_usd`, or where there is such a limit and no price is known: no call is made then.
+        """
+        prefill = bool(assignment.written_so_far) and self._catalogue.accepts_prefill(model)
+        messages = self._prompts.messages(assignment, continue_by_prefill=prefill)
+        known = self._catalogue.find(model)
+        request = ChatRequest(
+            model=model,
+            messages=messages,
+            temperature=self._settings.temperature if assignment.temperature is None else assignment.temperature,
+            max_tokens=assignment.max_tokens
+            or self._settings.max_tokens
+            or max_tokens(
+                assignment,
+                prompt_characters=sum(len(message.content) for message in messages),
+                context_length=known.context_length,
+                max_completion_tokens=known.max_completion_tokens,
+            ),
+            seed=assignment.seed,
+            prefill=prefill,
+        )
+        self._check_cost(assignment, request)
+        return request
+
+    def timers(self, assignment: Assignment) -> ChatTimers:
+        """How long the answer is waited for: the longer the story, the longer in all."""
+        settings = self._settings
+        return ChatTimers(
+            first_token=settings.first_token_timeout,
+            idle=settings.idle_timeout,
+            total=settings.leg_timeout + settings.leg_timeout_per_minute * assignment.length_minutes,
+        )
+
+    def estimated_cost(self, request: ChatRequest, completion: str) -> float:
+        """About what the call costs with `completion` as its answer, in US dollars; 0 where no price is known."""
+        price = self._catalogue.price_of(request.model)
+        return 0.0 if price is None else _cost(price, prompt_tokens(request), _tokens(completion))
+
+    def _check_cost(self, assignment: Assignment, request: ChatRequest) -> None:
+        limit = assignment.max_cost_usd
+        if limit is None:
+            return
+        price = self._catalogue.highest_price_of(request.model)
+        if price is None:
+            raise cost_unknown(request.model)
+        most = _cost(price, prompt_tokens(request), request.max_tokens or 0)
+        if assignment.spent_usd + most > limit:
+            raise cost_limit_reached(request.model, limit=limit, spent=assignment.spent_usd, most=most)
+
+
+def prompt_tokens(request: ChatRequest) -> int:
+    """About how many tokens a model reads, rather more than less."""
+    return sum(_tokens(message.content) for message in request.messages)
+
+
+def _tokens(text: str) -> int:
+    return math.ceil(len(text.encode()) / _BYTES_PER_TOKEN)
+
+
+def _cost(price: Price, prompt: int, completion: int) -> float:
+    return (price.prompt * prompt + price.completion * completion) / 1e6

@@ -1,0 +1,222 @@
+"""One call to a chat model, from its events to what the port gives."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Final
+
+from servicekit.errors import DomainError
+from servicekit.ids import new_id
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from story_service.answer.reader import Answer, AnswerItem, AnswerReader
+from story_service.answer.repetition import RepeatedError
+from story_service.answer.summary import derived_summary
+from story_service.answer.unfit import UnfitError, is_refusal
+from story_service.assignment import Assignment
+from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatStarted, OutOfTokensError
+from story_service.errors import why
+from story_service.generation.continuation_guard import StartedOverError
+from story_service.generation.output_guard import Draft, TooShortError
+from story_service.ports import CallOutcome, LegCut, LegEnded, LegText, LegTitle, ModelCall, Spending
+from story_service.prompting.length import count_words, words_left
+
+_NOT_SENT_OR_NOT_TAKEN: Final = 400
+_MAYBE_TAKEN: Final = frozenset(
+    {ProviderErrorKind.TIMEOUT, ProviderErrorKind.TRANSPORT, ProviderErrorKind.TRUNCATED, ProviderErrorKind.CANCELLED}
+)
+
+
+class Leg:
+    """What a model says, on its way to the story: read, checked, and put down for the books."""
+
+    def __init__(self, assignment: Assignment, *, model: str, provider: str, start_time: datetime) -> None:
+        self._assignment = assignment
+        self._model = model
+        self._provider = provider
+        self._reader = AnswerReader(
+            title_wanted=not assignment.title_so_far,
+            title=assignment.title_so_far,
+            language_code=assignment.language_code,
+            words_asked=words_left(assignment),
+        )
+        self._draft = Draft(assignment)
+        self._call_id = new_id()
+        self._start_time = start_time
+        self._began = asyncio.get_running_loop().time()
+        self._raw: list[str] = []
+        self._started: ChatStarted | None = None
+        self._ended: ChatEnded | None = None
+        self._answer: Answer | None = None
+        self._read = False
+        self.first_token_seconds: float | None = None
+        """Seconds from the call to its first text, None before it."""
+
+    @property
+    def raw_text(self) -> str:
+        """What the model said, as it came."""
+        return "".join(self._raw)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the call."""
+        return asyncio.get_running_loop().time() - self._began
+
+    @property
+    def words(self) -> int:
+        """Words of the story that this leg has let out."""
+        return count_words(self._draft.text)
+
+    @property
+    def generation_id(self) -> str:
+        """The provider's id of the call, "" where it gave none yet."""
+        told = self._ended or self._started
+        return told.generation_id if told is not None else ""
+
+    def take(self, event: ChatEvent) -> Iterator[LegTitle | LegText]:
+        """What may go out now that `event` has come.
+
+        Raises UnfitError for what does not belong there, ProviderError CONTENT_POLICY for a refusal in words, and
+        FAILED_PRECONDITION / TEXT_TOO_LONG.
+        """
+        try:
+            yield from self._taken(event)
+        except StartedOverError:
+            raise self._unfit("the answer began the story anew instead of going on with it") from None
+        except RepeatedError:
+            raise self._unfit("the answer said again what was told already") from None
+        except TooShortError:
+            self._check_refusal()
+            raise self._unfit("the answer was too short for a story") from None
+
+    def call(
+        self,
+        outcome: CallOutcome,
+        *,
+        end_time: datetime,
+        error: ProviderError | DomainError | None = None,
+        estimate: float = 0.0,
+    ) -> ModelCall:
+        """The line of the ledger. `estimate` stands in for a cost, in US dollars, that is not known yet."""
+        upstream = error if isinstance(error, ProviderError) else None
+        generation_id = self.generation_id or _generation_id(upstream)
+        metadata = {
+            "generation_id": generation_id,
+            "provider_name": self._ended.provider_name if self._ended is not None else "",
+            "upstream_request_id": upstream.request_id if upstream is not None else "",
+            "http_status": str(upstream.status) if upstream is not None and upstream.status else "",
+        }
+        return ModelCall(
+            call_id=self._call_id,
+            provider=self._provider,
+            model=self._model,
+            outcome=outcome,
+            start_time=self._start_time,
+            end_time=end_time,
+            reason="" if error is None else why(error),
+            spending=self._spending(upstream, estimate),
+            metadata={key: value for key, value in metadata.items() if value},
+            generation_id=generation_id,
+        )
+
+    def ended(self) -> LegEnded:
+        """The end of a leg that succeeded."""
+        answer, assignment = self._answer, self._assignment
+        if answer is None:
+            raise ValueError("the leg has not ended")
+        text = self._draft.text
+        summary = answer.summary or derived_summary(
+            assignment.written_so_far + text, language_code=assignment.language_code
+        )
+        return LegEnded(text=text, summary=summary, completion=self._completion())
+
+    def cut(self) -> LegCut | None:
+        """What there is of a leg that failed; None where the model had not begun."""
+        return LegCut(completion=self._completion()) if self._started is not None or self._raw else None
+
+    def _taken(self, event: ChatEvent) -> Iterator[LegTitle | LegText]:
+        match event:
+            case ChatStarted():
+                self._started = event
+            case ChatDelta():
+                if self.first_token_seconds is None:
+                    self.first_token_seconds = self.seconds
+                self._raw.append(event.text)
+                for item in self._reader.feed(event.text):
+                    yield from self._checked(item)
+            case ChatEnded():
+                self._ended = event
+                self._answer = self._reader.finish()
+                for item in self._answer.items:
+                    yield from self._checked(item)
+                for text in self._draft.finish(new_paragraph=self._reader.opens_paragraph):
+                    yield LegText(text)
+
+    def _checked(self, item: AnswerItem) -> Iterator[LegTitle | LegText]:
+        if not self._read:
+            self._read = True
+            self._check_refusal()
+        if isinstance(item, LegTitle):
+            yield item
+            return
+        for text in self._draft.feed(item.text, new_paragraph=self._reader.opens_paragraph):
+            yield LegText(text)
+
+    def _spending(self, error: ProviderError | None, estimate: float) -> Spending:
+        if self._ended is not None:
+            spending = self._ended.spending
+        elif isinstance(error, OutOfTokensError):
+            spending = error.spending
+        elif error is not None and not self.generation_id and not _maybe_taken(error):
+            return Spending()
+        else:
+            spending = Spending(cost_known=False)
+        if spending.cost_known:
+            return spending
+        return Spending(
+            prompt_tokens=spending.prompt_tokens,
+            completion_tokens=spending.completion_tokens,
+            cost_usd=estimate,
+            cost_known=False,
+        )
+
+    def _completion(self) -> dict[str, Any]:
+        """The answer as one chat completion; one that was cut has no finish_reason and perhaps no usage."""
+        ended, started = self._ended, self._started
+        told = ended or started
+        return {
+            "id": self.generation_id,
+            "object": "chat.completion",
+            "created": (ended.created if ended is not None else 0) or int(self._start_time.timestamp()),
+            "provider": (ended.provider_name if ended is not None else "") or self._provider,
+            "model": (told.model if told is not None else "") or self._model,
+            "choices": [
+                {
+                    "index": 0,
+                    "finish_reason": ended.finish_reason if ended is not None else None,
+                    "message": {"role": "assistant", "content": self.raw_text},
+                }
+            ],
+            "usage": dict(ended.usage) if ended is not None else None,
+        }
+
+    def _check_refusal(self) -> None:
+        if is_refusal(self.raw_text):
+            raise ProviderError(
+                ProviderErrorKind.CONTENT_POLICY,
+                "the model refused to write it",
+                provider=self._provider,
+                request_id=self.generation_id,
+            )
+
+    def _unfit(self, message: str) -> UnfitError:
+        return UnfitError(message, provider=self._provider, request_id=self.generation_id)
+
+
+def _generation_id(error: ProviderError | None) -> str:
+    """The id of a generation that failed before its first event; with a status, the id is that of a refusal."""
+    return error.request_id if error is not None and not error.status else ""
+
+
+def _maybe_taken(error: ProviderError) -> bool:
+    """True where a model may have begun, and so may be paid for, although nothing was heard of it."""
+    return error.kind in _MAYBE_TAKEN and error.status < _NOT_SENT_OR_NOT_TAKEN

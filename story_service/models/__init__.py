@@ -1,0 +1,1 @@
+"""The models that can be chosen: their facts, prices and state."""

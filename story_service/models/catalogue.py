@@ -1,0 +1,260 @@
+"""The models that can be asked for."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from story_service.models.known_models import KNOWN_MODELS, OFFLINE, ModelInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from story_service.chat import UpstreamModel
+
+__all__ = [
+    "MAX_MODEL_ID_LENGTH",
+    "OFFLINE",
+    "Catalogue",
+    "CircuitState",
+    "ListedModel",
+    "ModelFacts",
+    "ModelInfo",
+    "Page",
+    "Price",
+    "embedded_model",
+    "is_model_id",
+    "listed_models",
+    "resolve",
+]
+
+MAX_MODEL_ID_LENGTH: Final = 200
+
+_MOST_UPSTREAM_MODELS: Final = 10_000
+_PASSED_THROUGH: Final = re.compile(r"[A-Za-z0-9~][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*(?::[A-Za-z0-9._-]+)?")
+_ROUTED_VARIANTS: Final[Mapping[str, float | None]] = {"floor": 1.0, "nitro": 3.0, "exacto": 3.0, "online": None}
+"""Ways of routing a model, which OpenRouter takes behind any id and lists behind none: by how much each may cost more.
+
+None: nobody knows, since each search on the web is billed beside the tokens.
+"""
+_NO_KEY: Final = "OPENROUTER_API_KEY is not set on the story service."
+_NOT_OFFERED: Final = "OpenRouter does not offer it at present."
+
+# Ids too, since a known one in other letters is the same model.
+_NAMES: Final = {name.casefold(): model.id for model in KNOWN_MODELS for name in (model.id, *model.aliases)} | {
+    OFFLINE: OFFLINE
+}
+
+CircuitState: TypeAlias = Literal["closed", "open", "half_open"]
+"""State of the breaker of a model."""
+
+
+def is_model_id(model: str) -> bool:
+    """True for the embedded writer and for every id of OpenRouter's form, `vendor/name` or `vendor/name:variant`."""
+    return model == OFFLINE or (len(model) <= MAX_MODEL_ID_LENGTH and _PASSED_THROUGH.fullmatch(model) is not None)
+
+
+def resolve(name: str) -> str:
+    """The id of the model that `name` means: a symbolic name such as "GPT_4O" in any case, or an id as it is.
+
+    ValueError where it is neither known nor of the form `vendor/name`.
+    """
+    known = _NAMES.get(name.casefold())
+    if known is not None:
+        return known
+    if is_model_id(name):
+        return name
+    raise ValueError('must be "offline", a known name such as GPT_4O, or of the form vendor/name')
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars for a million tokens."""
+
+    prompt: float
+    completion: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """How a model stands now. `typical_seconds`: what a story of five minutes takes to write, where it was seen."""
+
+    available: bool = True
+    unavailable_reason: str = ""
+    circuit_state: CircuitState = "closed"
+    typical_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """A model and how it stands now."""
+
+    info: ModelInfo
+    facts: ModelFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some models, and the token of what follows; "" on the last page. `stale`: prices and offers may be older."""
+
+    models: tuple[ListedModel, ...]
+    next_token: str
+    stale: bool = False
+
+
+class Catalogue:
+    """The models of this server, in the order in which they are shown."""
+
+    def __init__(self, models: Sequence[ModelInfo], *, key_set: bool = True) -> None:
+        """Without a key no model but the embedded one is available."""
+        self._configured = tuple(models)
+        self._models = self._configured
+        self._key_set = key_set
+        self._upstream: Mapping[str, UpstreamModel] | None = None
+        self._stale = False
+
+    def refresh(self, upstream: Sequence[UpstreamModel]) -> None:
+        """Take over what the provider offers now: prices, lengths, names, and which models there are at all."""
+        self._upstream = {model.id: model for model in upstream[:_MOST_UPSTREAM_MODELS]}
+        self._models = tuple(self._merged(model) for model in self._configured)
+        self._stale = False
+
+    def refresh_failed(self) -> None:
+        """Say on every page from now on that the list is an older one."""
+        self._stale = True
+
+    def find(self, model_id: str) -> ModelInfo:
+        """What is known of a model, be it listed or not; little where nobody told anything of it."""
+        for model in self._models:
+            if model.id == model_id:
+                return model
+        return self._merged(_told_of(model_id))
+
+    def highest_price_of(self, model_id: str) -> Price | None:
+        """What the model may cost at most, by whoever it is run; None where that is not known."""
+        price, (_, margin) = self.price_of(model_id), _routed(model_id)
+        return None if price is None or margin is None else Price(margin * price.prompt, margin * price.completion)
+
+    def price_of(self, model_id: str) -> Price | None:
+        """What the model usually costs; None where it is not known."""
+        model = self.find(model_id)
+        prompt, completion = model.prompt_usd_per_million_tokens, model.completion_usd_per_million_tokens
+        return None if prompt is None or completion is None else Price(prompt, completion)
+
+    def accepts_prefill(self, model_id: str) -> bool:
+        """True where the model goes on behind a trailing assistant message."""
+        return self.find(model_id).accepts_prefill
+
+    def page(self, size: int, token: str, facts: Mapping[str, ModelFacts] | None = None) -> Page:
+        """At most `size` models behind those of the page whose `next_token` was `token` ("": from the first).
+
+        `facts` is by model id; a model without an entry is taken to be well. ValueError for a token that was never
+        given out.
+        """
+        start = self._position_after(token) if token else 0
+        models = self._models[start : start + size]
+        whole = start + len(models) >= len(self._models)
+        listed = tuple(ListedModel(model, self._standing(model, facts or {})) for model in models)
+        return Page(listed, "" if whole else _token(models[-1].id), self._stale)
+
+    def _standing(self, model: ModelInfo, facts: Mapping[str, ModelFacts]) -> ModelFacts:
+        known = facts.get(model.id, ModelFacts())
+        if model.embedded:
+            return known
+        if not self._key_set:
+            return replace(known, available=False, unavailable_reason=_NO_KEY)
+        if known.available and not self._offered(model.id):
+            return replace(known, available=False, unavailable_reason=_NOT_OFFERED)
+        return known
+
+    def _offered(self, model_id: str) -> bool:
+        return self._upstream is None or model_id in self._upstream or _routed(model_id)[0] in self._upstream
+
+    def _merged(self, model: ModelInfo) -> ModelInfo:
+        upstream = self._upstream or {}
+        told = upstream.get(model.id)
+        name = told.name if told is not None else ""
+        told = told or upstream.get(_routed(model.id)[0])
+        if told is None:
+            return model
+        return replace(
+            model,
+            display_name=name or model.display_name,
+            prompt_usd_per_million_tokens=told.prompt_usd_per_million_tokens,
+            completion_usd_per_million_tokens=told.completion_usd_per_million_tokens,
+            context_length=told.context_length or model.context_length,
+            max_completion_tokens=told.max_completion_tokens or model.max_completion_tokens,
+        )
+
+    def _position_after(self, token: str) -> int:
+        try:
+            last = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True).decode("ascii")
+        except (ValueError, binascii.Error):
+            raise ValueError("not a page token") from None
+        for position, model in enumerate(self._models, start=1):
+            if model.id == last:
+                return position
+        raise ValueError("not a page token of this catalogue")
+
+
+def listed_models(
+    *, default_model: str, fallback_models: Sequence[str], language_codes: Sequence[str], key_set: bool
+) -> tuple[ModelInfo, ...]:
+    """What ListModels shows: the models in the order in which they are tried, the embedded one, the known ones.
+
+    `language_codes` are those of the embedded writer. Without a key that one is tried first.
+    """
+    first = default_model if key_set else OFFLINE
+    ids = dict.fromkeys((first, default_model, *fallback_models, OFFLINE, *(model.id for model in KNOWN_MODELS)))
+    known = {OFFLINE: embedded_model(language_codes=language_codes, fallback_models=fallback_models)}
+    return tuple(
+        replace(
+            known.get(model_id) or _told_of(model_id),
+            is_default=model_id == first,
+            fallback_position=fallback_models.index(model_id) + 1 if model_id in fallback_models else 0,
+        )
+        for model_id in ids
+    )
+
+
+def embedded_model(*, language_codes: Sequence[str], fallback_models: Sequence[str]) -> ModelInfo:
+    """The embedded writer, which is tried first as long as nothing else can be called."""
+    return ModelInfo(
+        id=OFFLINE,
+        display_name="Embedded writer",
+        provider=OFFLINE,
+        description="A story grammar inside the service: no key, no network, no cost, the same story for a seed.",
+        prompt_usd_per_million_tokens=0.0,
+        completion_usd_per_million_tokens=0.0,
+        language_codes=tuple(language_codes),
+        embedded=True,
+        is_default=True,
+        fallback_position=fallback_models.index(OFFLINE) + 1 if OFFLINE in fallback_models else 0,
+    )
+
+
+def _routed(model_id: str) -> tuple[str, float | None]:
+    """The id of the model behind a way of routing it, and by how much that may cost more; any other id as it is."""
+    base, _, variant = model_id.partition(":")
+    return (base, _ROUTED_VARIANTS[variant]) if variant in _ROUTED_VARIANTS else (model_id, 1.0)
+
+
+def _told_of(model_id: str) -> ModelInfo:
+    """What is known of a model before anybody was asked."""
+    base, _ = _routed(model_id)
+    for model in KNOWN_MODELS:
+        if model.id == base:
+            return model if base == model_id else replace(model, id=model_id, aliases=(), display_name=model_id)
+    return _unknown(model_id)
+
+
+def _unknown(model_id: str) -> ModelInfo:
+    vendor, _, name = model_id.partition("/")
+    return ModelInfo(id=model_id, display_name=name or model_id, provider=vendor, description="")
+
+
+def _token(model_id: str) -> str:
+    return base64.urlsafe_b64encode(model_id.encode("ascii")).decode("ascii")

@@ -1,0 +1,135 @@
+"""What a provider tells afterwards of the generations that were paid for."""
+
+import asyncio
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import structlog
+
+from servicekit.failures import log_defect
+from servicekit.resilience.audit import AuditLog
+from servicekit.resilience.errors import CircuitOpenError, ProviderError
+from servicekit.resilience.manager import BreakerManager
+from story_service.chat import ChatModel
+from story_service.metrics import StoryMetrics
+from story_service.ports import ModelCall, Spending, money
+
+_log: Final = structlog.stdlib.get_logger("story_service.models.generations")
+
+ENDPOINT: Final = "generation"
+"""Name of the operation in audit log and metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A call as its provider knows it, and all that it told, JSON (empty where it told nothing)."""
+
+    call: ModelCall
+    info: Mapping[str, Any]
+
+
+class Generations:
+    """Asks of each generation once, in the background and whether or not anybody waits. At most `most` at a time."""
+
+    def __init__(
+        self,
+        chat: ChatModel,
+        *,
+        breakers: BreakerManager,
+        audit: AuditLog,
+        metrics: StoryMetrics,
+        timeout: float = 30.0,
+        most: int = 512,
+    ) -> None:
+        """`timeout` is how long a provider is asked until it knows the generation, in seconds."""
+        self._chat = chat
+        self._protected = breakers.protect(f"{chat.provider}:{ENDPOINT}", provider=chat.provider)
+        self._audit = audit
+        self._metrics = metrics
+        self._timeout = timeout
+        self._most = most
+        self._tasks: set[asyncio.Task[Told]] = set()
+
+    def ask(self, call: ModelCall) -> asyncio.Task[Told] | None:
+        """Begin to ask about `call`; None where there is nothing to be asked, or too much is asked already.
+
+        The task gives the call as it was where the provider tells nothing in time. Cancelling it stops nobody else.
+        """
+        if not call.generation_id or len(self._tasks) >= self._most:
+            self._metrics.settled(call.model, call.spending)
+            return None
+        task = asyncio.create_task(self._told(call), name=f"generation {call.generation_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def aclose(self) -> None:
+        """Stop asking."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _told(self, call: ModelCall) -> Told:
+        info: Mapping[str, Any] = {}
+        try:
+            info = await self._info(call)
+        except ProviderError as error:
+            _log.info("nothing was told of a generation", model=call.model, kind=error.kind.value)
+        except Exception as error:  # noqa: BLE001 - a story does not fail for want of a receipt
+            log_defect(error)
+        told = Told(completed(call, info), info)
+        self._metrics.settled(call.model, told.call.spending)
+        return told
+
+    async def _info(self, call: ModelCall) -> Mapping[str, Any]:
+        loop = asyncio.get_running_loop()
+        provider, began = self._chat.provider, loop.time()
+        status: int | str = 200
+        try:
+            answer = await self._protected.run(
+                lambda: self._chat.generation_info(call.generation_id, timeout=self._timeout), key=call.generation_id
+            )
+        except CircuitOpenError:
+            status = 0
+            raise
+        except ProviderError as error:
+            status = error.status or error.kind.name
+            raise
+        finally:
+            if status:
+                self._audit.record(
+                    provider, ENDPOINT, status, loop.time() - began, generation_id=call.generation_id, model=call.model
+                )
+        return answer.value
+
+
+def completed(call: ModelCall, info: Mapping[str, Any]) -> ModelCall:
+    """`call` with what `info` adds to it. What was billed and known before stays.
+
+    `info` is OpenRouter's (openrouter.ai/docs, Get a generation): `total_cost` in US dollars, to which the price of
+    the company behind comes where its own key was used; `native_tokens_*` as that company counts them.
+    """
+    name = info.get("provider_name")
+    metadata = {**call.metadata, "provider_name": name} if isinstance(name, str) and name else call.metadata
+    cost = money(info.get("total_cost"))
+    if call.spending.cost_known or cost is None:
+        return replace(call, metadata=metadata)
+    if info.get("is_byok"):
+        cost += money(info.get("upstream_inference_cost")) or 0.0
+    spending = Spending(
+        prompt_tokens=_tokens(info, "prompt") or call.spending.prompt_tokens,
+        completion_tokens=_tokens(info, "completion") or call.spending.completion_tokens,
+        cost_usd=cost,
+        cost_known=True,
+    )
+    return replace(call, metadata=metadata, spending=spending)
+
+
+def _tokens(info: Mapping[str, Any], kind: str) -> int:
+    for value in (info.get(f"native_tokens_{kind}"), info.get(f"tokens_{kind}")):
+        if isinstance(value, int | float) and math.isfinite(value) and 0 < value < 2**31:
+            return int(value)
+    return 0

@@ -1,5 +1,0 @@
-"""Russian: the stock of prose, and what turns a brief into an arc of it."""
-
-from story_service.offline.russian.language import Russian
-
-__all__ = ["Russian"]

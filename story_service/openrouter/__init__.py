@@ -1,6 +1,0 @@
-"""Chat models of OpenRouter, or of any server that speaks its dialect of OpenAI's API."""
-
-from story_service.openrouter.model import OpenRouterChatModel
-from story_service.openrouter.options import OpenRouterOptions, ProviderRouting, check_header_value, check_key_format
-
-__all__ = ["OpenRouterChatModel", "OpenRouterOptions", "ProviderRouting", "check_header_value", "check_key_format"]

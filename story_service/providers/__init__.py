@@ -1,0 +1,1 @@
+"""Adapters to what writes: OpenRouter and the embedded writer."""

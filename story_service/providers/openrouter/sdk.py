@@ -1,0 +1,147 @@
+"""OpenAI's SDK and its HTTP client, which take long to import: only `model.py` does, in a thread."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import aiohttp
+import httpx2
+import openai
+
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from story_service.providers.openrouter.failures import failure, status_failure
+from story_service.providers.openrouter.options import OpenRouterOptions
+
+# The SDK lets through what its HTTP client raises, and that what its transport raises.
+_BROKEN: Final = (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, aiohttp.ClientError)
+_CONNECT_SECONDS: Final = 10.0
+_KEEP_SECONDS: Final = 60.0
+_MAX_ERROR_BYTES: Final = 65_536
+
+
+class Reply:
+    """An answer that is being read."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self.headers: Mapping[str, str] = response.headers
+        self._chunks = aiter(_bytes(response))
+
+    async def read(self) -> bytes:
+        """Some bytes, none at the end. Raises ProviderError TRANSPORT."""
+        try:
+            return await anext(self._chunks, b"")
+        except _BROKEN as error:
+            raise _translated(error) from None
+
+
+def _bytes(response: httpx2.Response) -> AsyncIterable[bytes]:
+    """The body. What is not compressed is read as it comes, which costs a quarter less."""
+    plain = response.headers.get("content-encoding", "identity") == "identity"
+    return response.stream if plain and isinstance(response.stream, httpx2.AsyncByteStream) else response.aiter_bytes()
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """The beginning of a body, so that nobody is made to hold an endless one."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = _MAX_ERROR_BYTES
+        async for chunk in self._stream:
+            yield chunk[:left]
+            left -= len(chunk)
+            if left <= 0:
+                return
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class Upstream:
+    """One pool of connections. Nothing is retried, redirected, or bounded in time here but the connecting."""
+
+    def __init__(self, options: OpenRouterOptions, key: Callable[[], Awaitable[str]]) -> None:
+        """`key` is asked before every call."""
+        self._base_url = options.base_url
+        self._key = key
+        named = {"X-Title": options.title, "HTTP-Referer": options.referer}
+        # On aiohttp, whose parser reads single events for a third of what httpx2's own costs.
+        self._http = openai.DefaultAioHttpClient(
+            # A redirect would carry a child's name to wherever it points.
+            follow_redirects=False,
+            timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
+            limits=httpx2.Limits(max_connections=options.max_connections, keepalive_expiry=_KEEP_SECONDS),
+            headers={name: value for name, value in named.items() if value},
+            event_hooks={"response": [_bound]},
+        )
+        self._client = openai.AsyncOpenAI(
+            api_key=key,
+            base_url=options.base_url,
+            max_retries=0,
+            http_client=self._http,
+            timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
+        )
+        # The environment may hold those of another upstream.
+        self._client.organization = self._client.project = None
+        self._completions = self._client.chat.completions.with_streaming_response
+
+    @asynccontextmanager
+    async def chat(self, body: Mapping[str, Any]) -> AsyncIterator[Reply]:
+        """`POST /chat/completions`, as long as it is read. Raises ProviderError for a status that is no success."""
+        fields = dict(body)
+        try:
+            async with self._completions.create(
+                model=fields.pop("model"),
+                messages=fields.pop("messages"),
+                stream=fields.pop("stream"),
+                extra_body=fields,
+                # Compressed events would wait for each other.
+                extra_headers={"Accept-Encoding": "identity"},
+            ) as response:
+                yield Reply(response.http_response)
+        except _BROKEN as error:
+            raise _translated(error) from None
+
+    async def get(
+        self, path: str, params: Mapping[str, str], *, max_bytes: int
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body of a GET. Raises ProviderError TRANSPORT, also for a body beyond `max_bytes`."""
+        body = bytearray()
+        try:
+            headers = {"Authorization": f"Bearer {await self._key()}"}
+            async with self._http.stream(
+                "GET", self._base_url + path, params=dict(params), headers=headers
+            ) as response:
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+                    if len(body) > max_bytes:
+                        raise failure(ProviderErrorKind.TRANSPORT)
+        except _BROKEN as error:
+            raise _translated(error) from None
+        return response.status_code, response.headers, bytes(body)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+
+async def _bound(response: httpx2.Response) -> None:
+    if not response.is_success and isinstance(response.stream, httpx2.AsyncByteStream):
+        response.stream = _Bounded(response.stream)
+
+
+def _translated(error: Exception) -> ProviderError:
+    if isinstance(error, openai.APIStatusError):
+        headers = error.response.headers
+        return status_failure(error.status_code, headers, error.body, request_id=headers.get("x-generation-id", ""))
+    return failure(ProviderErrorKind.TIMEOUT if _late(error) else ProviderErrorKind.TRANSPORT)
+
+
+def _late(error: BaseException | None) -> bool:
+    """True where a timer ran out; the transport's own error says so, which those around it may not."""
+    while error is not None:
+        if isinstance(error, TimeoutError):
+            return True
+        error = error.__cause__
+    return False

@@ -1,0 +1,1 @@
+"""StoryService on the wire: requests validated, results as messages."""

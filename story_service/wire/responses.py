@@ -1,0 +1,141 @@
+"""What the service says, as messages."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from story_service.generation.generation import Completed, Delta, StoryItem, Title
+from story_service.generation.selection import Notice
+from story_service.models.catalogue import ListedModel, Page
+from story_service.ports import CallOutcome, LegStarted, ModelCall, Spending
+from tale.common.v1 import common_pb2
+from tale.story.v1 import story_pb2
+
+_OUTCOMES: Final = {
+    CallOutcome.SUCCEEDED: common_pb2.ATTEMPT_OUTCOME_SUCCEEDED,
+    CallOutcome.FAILED: common_pb2.ATTEMPT_OUTCOME_FAILED,
+    CallOutcome.CANCELLED: common_pb2.ATTEMPT_OUTCOME_CANCELLED,
+}
+
+
+def story_response(item: StoryItem, now: Callable[[], datetime]) -> story_pb2.GenerateStoryResponse:
+    """`item` as a piece of the answer; `now` dates notices, in UTC."""
+    response = story_pb2.GenerateStoryResponse
+    match item:
+        case Delta():
+            return response(delta=story_pb2.TextDelta(offset=item.offset, text=item.text))
+        case Title():
+            return response(title=story_pb2.GenerationTitle(title=item.title))
+        case LegStarted():
+            return response(
+                started=story_pb2.GenerationStarted(model=item.model, provider=item.provider, embedded=item.embedded)
+            )
+        case ModelCall():
+            return response(attempt=_attempt(item))
+        case Notice():
+            return response(warning=_problem(item, now()))
+        case Completed():
+            return response(complete=_complete(item))
+
+
+def models_response(page: Page) -> story_pb2.ListModelsResponse:
+    """A page of the catalogue."""
+    return story_pb2.ListModelsResponse(
+        models=map(_model, page.models), next_page_token=page.next_token, stale=page.stale
+    )
+
+
+def _attempt(call: ModelCall) -> common_pb2.Attempt:
+    return common_pb2.Attempt(
+        attempt_id=call.call_id,
+        kind=common_pb2.ATTEMPT_KIND_MODEL_CALL,
+        provider=call.provider,
+        model=call.model,
+        outcome=_OUTCOMES[call.outcome],
+        reason=call.reason,
+        start_time=_timestamp(call.start_time),
+        end_time=_timestamp(call.end_time),
+        cost_usd=call.spending.cost_usd,
+        cost_known=call.spending.cost_known,
+        prompt_tokens=call.spending.prompt_tokens,
+        completion_tokens=call.spending.completion_tokens,
+        segment_index=-1,
+        metadata=dict(call.metadata),
+    )
+
+
+def _complete(completed: Completed) -> story_pb2.GenerationComplete:
+    return story_pb2.GenerationComplete(
+        model=completed.model,
+        provider=completed.provider,
+        content_length=completed.content_length,
+        content_sha256=completed.content_sha256,
+        usage=_usage(completed.spending),
+        summary=completed.summary,
+        full_response=map(_struct, completed.completions),
+        generation_info=_struct(completed.generation_info),
+        embedded=completed.embedded,
+    )
+
+
+def _usage(spending: Spending) -> common_pb2.Usage:
+    return common_pb2.Usage(
+        prompt_tokens=spending.prompt_tokens,
+        completion_tokens=spending.completion_tokens,
+        cost_usd=spending.cost_usd,
+        cost_known=spending.cost_known,
+    )
+
+
+def _problem(notice: Notice, time: datetime) -> common_pb2.Problem:
+    return common_pb2.Problem(
+        reason=notice.reason,
+        message=notice.message,
+        mend=notice.mend,
+        time=_timestamp(time),
+        metadata=notice.metadata,
+    )
+
+
+def _model(listed: ListedModel) -> story_pb2.Model:
+    model, facts = listed.info, listed.facts
+    return story_pb2.Model(
+        id=model.id,
+        aliases=model.aliases,
+        display_name=model.display_name,
+        provider=model.provider,
+        description=model.description,
+        prompt_usd_per_million_tokens=model.prompt_usd_per_million_tokens,
+        completion_usd_per_million_tokens=model.completion_usd_per_million_tokens,
+        context_length=model.context_length,
+        language_codes=model.language_codes,
+        available=facts.available,
+        unavailable_reason=facts.unavailable_reason,
+        is_default=model.is_default,
+        fallback_position=model.fallback_position,
+        circuit_state=facts.circuit_state,
+        embedded=model.embedded,
+        typical_duration=None if facts.typical_seconds is None else _duration(facts.typical_seconds),
+    )
+
+
+def _struct(content: Mapping[str, Any]) -> Struct:
+    struct = Struct()
+    struct.update(content)
+    return struct
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromTimedelta(timedelta(seconds=seconds))
+    return duration
+
+
+def _timestamp(time: datetime) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.FromDatetime(time)
+    return timestamp

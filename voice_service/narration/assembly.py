@@ -1,0 +1,145 @@
+"""Puts segments one after the other: where each is in the audio, and when its words are heard."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from voice_service.audio.container import Position, lay_out
+from voice_service.narration.messages import Chunk, SpokenSegment, Summary
+from voice_service.providers.registry import EMBEDDED
+from voice_service.synthesis.store import NO_WORDS, SegmentMissingError, Words, store_unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from voice_service.narration.intake import TextSegment
+    from voice_service.narration.messages import CallMade, NarrationRequest, Spoken
+    from voice_service.synthesis.store import SegmentStore, StoredSegment
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A segment at its place, with the bytes of the file that hold it, where the caller is to get them."""
+
+    segment: SpokenSegment
+    audio: bytes
+
+    def chunks(self, most: int) -> Iterator[Chunk]:
+        """Cuts the audio into chunks of at most `most` bytes."""
+        for begin in range(0, len(self.audio), most):
+            yield Chunk(self.segment.audio_start + begin, self.audio[begin : begin + most])
+
+
+class Assembly:
+    """The narration so far: its segments one after the other, and what was called for them.
+
+    Where the bytes depend on the place in the file (pages of Ogg, the header of WAV), those of the place are stored as
+    a segment of their own, so that a file is its segments one after the other.
+    """
+
+    def __init__(self, request: NarrationRequest, store: SegmentStore, *, deadline: float | None = None) -> None:
+        self._store = store
+        self._request = request
+        self._format = request.story_format
+        self._deadline = deadline
+        self._end = Position()
+        self._providers: Counter[str] = Counter()
+        self._cached = 0
+        self._characters = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the audio so far."""
+        return self._end.size
+
+    def resume(self, before: SpokenSegment) -> None:
+        """Goes behind a segment that the caller has."""
+        self._go_on(before, cached=True)
+
+    def called(self, call: CallMade) -> CallMade:
+        """Counts the characters of a call, and returns it."""
+        self._characters += call.record.characters
+        return call
+
+    async def place(self, text: TextSegment, spoken: Spoken) -> Placed:
+        """Puts a segment at the end. Raises DomainError."""
+        segment, audio = spoken.segment, spoken.audio
+        if place := self._end.dependence(self._format.codec, last=text.last):
+            segment, audio = await self._placed(segment, audio, place, last=text.last)
+        placed = SpokenSegment(
+            index=text.index,
+            text_start=text.start,
+            text_end=text.end,
+            audio_start=self._end.size,
+            audio_end=self._end.size + segment.size,
+            key=segment.key,
+            provider=segment.provider,
+            voice_id=segment.voice_id,
+            model_id=segment.model_id,
+            sha256=segment.sha256,
+            start=self._end.samples,
+            samples=segment.samples,
+            sample_rate=self._format.sample_rate,
+            cached=spoken.cached,
+            words=self._words(text, segment.words) if self._request.word_timings else NO_WORDS,
+        )
+        self._go_on(placed, cached=spoken.cached)
+        return Placed(placed, b"" if audio is None or self._request.stored else audio)
+
+    def summary(self) -> Summary:
+        """Returns the summary, once all segments are placed."""
+        return Summary(
+            audio_id=self._request.audio_id,
+            size=self._end.size,
+            samples=self._end.samples,
+            sample_rate=self._format.sample_rate,
+            segments=self._providers.total(),
+            cached_segments=self._cached,
+            characters=self._characters,
+            embedded=EMBEDDED in self._providers,
+            providers=dict(self._providers),
+        )
+
+    def _go_on(self, segment: SpokenSegment, *, cached: bool) -> None:
+        self._end.go_on(segment.audio_end, segment.samples)
+        self._providers[segment.provider] += 1
+        self._cached += cached
+
+    async def _placed(
+        self, segment: StoredSegment, audio: bytes | None, place: str, *, last: bool
+    ) -> tuple[StoredSegment, bytes | None]:
+        # The bytes too: a segment that was lost and made again has its key, but not its sound.
+        key = hashlib.sha256(f"{segment.key} {segment.sha256.hex()} {place}".encode()).hexdigest()
+        story_id = self._request.story_id
+        if audio is None:
+            found = (await self._store.find([key], story_id)).get(key)
+            if found is not None:
+                return found, None
+            try:
+                audio = await self._store.read(segment.key)
+            except SegmentMissingError as error:
+                raise store_unavailable("The segment store has lost a segment.") from error
+        laid = lay_out(audio, self._format, self._end, last=last)
+        made = replace(segment, key=key, size=len(laid), sha256=hashlib.sha256(laid).digest())
+        return await self._store.put(made, laid, story_id, deadline=self._deadline), laid
+
+    def _words(self, text: TextSegment, words: Words) -> Words:
+        """Returns the words by their place in the content and in the audio."""
+        began = self._end.samples * 1_000_000 // self._format.sample_rate
+        starts: list[int] = []
+        ends: list[int] = []
+        heard: list[int] = []
+        over: list[int] = []
+        for text_start, text_end, start, end in zip(
+            words.text_starts, words.text_ends, words.starts_us, words.ends_us, strict=True
+        ):
+            first, beyond = text.spoken.original_span(text_start, text_end)
+            if first < beyond:
+                starts.append(text.start + first)
+                ends.append(text.start + beyond)
+                heard.append(began + start)
+                over.append(began + end)
+        return Words(starts, ends, heard, over)

@@ -1,0 +1,166 @@
+"""What a narration is asked, what it answers, and its segments, free of the wire's shapes.
+
+Text positions are code points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from voice_service.ports import MP3_44100_128, StoryFormat, VoiceSettings
+from voice_service.synthesis.store import NO_WORDS, Words
+
+if TYPE_CHECKING:
+    from servicekit.errors import DomainError
+    from servicekit.resilience.errors import ProviderError
+    from voice_service.synthesis.ledger import CallRecord
+    from voice_service.synthesis.store import StoredSegment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceChoice:
+    """Who is to speak; empty names leave it to the server."""
+
+    provider: str = ""
+    voice_id: str = ""
+    model_id: str = ""
+    settings: VoiceSettings = field(default_factory=VoiceSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpokenSegment:
+    """A segment of the narration. Audio positions are bytes; `start` and `samples` count samples of `sample_rate`.
+
+    `words` are code points of the content (of the title in its segment), and microseconds of the audio.
+    """
+
+    index: int
+    text_start: int
+    text_end: int
+    audio_start: int
+    audio_end: int
+    key: str
+    provider: str
+    voice_id: str
+    model_id: str
+    sha256: bytes
+    start: int
+    samples: int
+    sample_rate: int
+    cached: bool = False
+    words: Words = NO_WORDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NarrationRequest:
+    """What to narrate, and how.
+
+    `pinned` is what the narration was begun with; `spoken` are the segments that the caller has, from the first on.
+    `stored`: the caller gets no bytes, they are in the segment store of the storage service.
+    """
+
+    audio_id: str
+    story_id: str = ""
+    voice: VoiceChoice = field(default_factory=VoiceChoice)
+    language_code: str = ""
+    story_format: StoryFormat = MP3_44100_128
+    title: str = ""
+    pinned: VoiceChoice | None = None
+    spoken: tuple[SpokenSegment, ...] = ()
+    stored: bool = False
+    word_timings: bool = False
+    strict_language: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What the narration is made with."""
+
+    audio_id: str
+    provider: str
+    voice_id: str
+    model_id: str
+    settings: VoiceSettings
+    language_code: str
+    story_format: StoryFormat
+    embedded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Bytes of audio; `offset` counts all bytes before."""
+
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CallMade:
+    """A call to a provider has ended; made for that segment."""
+
+    segment_index: int
+    record: CallRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """Something to know that stopped nothing."""
+
+    reason: str
+    message: str
+    mend: str
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The narration is whole. `samples` of `sample_rate`, the story's."""
+
+    audio_id: str
+    size: int
+    samples: int
+    sample_rate: int
+    segments: int
+    cached_segments: int
+    characters: int
+    embedded: bool
+    providers: dict[str, int]
+    """Segments by provider."""
+
+
+Event = Header | SpokenSegment | Chunk | CallMade | Warned | Summary
+
+
+class AudioNeed(Enum):
+    """Which bytes a narration needs of a segment."""
+
+    NONE = "none"
+    """None: they are released as soon as they are stored."""
+    AT_HAND = "at hand"
+    """Those that were made just now."""
+    BYTES = "bytes"
+    """All, from the store where they are not at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A segment that is stored.
+
+    `cached` where no provider was called for it; `audio` as the caller needs it.
+    """
+
+    segment: StoredSegment
+    cached: bool
+    calls: tuple[CallRecord, ...] = ()
+    audio: bytes | None = None
+
+
+class SpeechError(Exception):
+    """A segment could not be made: its provider failed for good, or the store did; `calls` are what was tried."""
+
+    def __init__(self, error: ProviderError | DomainError, calls: tuple[CallRecord, ...]) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.calls = calls

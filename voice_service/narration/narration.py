@@ -1,0 +1,257 @@
+"""One narration: text comes in, segments are made a few ahead, audio goes out in order."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from servicekit.errors import DomainError
+from voice_service.narration.assembly import Assembly
+from voice_service.narration.intake import TextIntake, text_too_long
+from voice_service.narration.messages import CallMade, Header, SpeechError, VoiceChoice
+from voice_service.narration.outcome import empty_text, handed_over, segment_lost, speech_failed
+from voice_service.narration.pipeline import SegmentPipeline
+from voice_service.narration.speaker import SpeakerChain, choose, first_speaker, foreign, replaced
+from voice_service.providers.registry import EMBEDDED
+from voice_service.synthesis.ahead import CHARACTERS_PER_SECOND
+from voice_service.synthesis.collect import Order
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+
+    from servicekit.resilience.errors import ProviderError
+    from voice_service.metrics import VoiceMetrics
+    from voice_service.narration.language import LanguageDetector
+    from voice_service.narration.messages import Event, NarrationRequest, Warned
+    from voice_service.narration.pipeline import SegmentJob
+    from voice_service.narration.speaker import Speaker
+    from voice_service.ports import VoiceProvider
+    from voice_service.providers.registry import ProviderRegistry, Skipped
+    from voice_service.synthesis.ahead import WorkAhead
+    from voice_service.synthesis.store import SegmentStore
+    from voice_service.synthesis.synthesize import SegmentSynthesizer
+
+CHUNK: Final = 256 * 1024
+"""Most bytes of audio in one event."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NarrationPolicy:
+    """How segments are cut, and how big the file may be."""
+
+    segment_words: int = 60
+    max_audio_bytes: int = 512 << 20
+
+    def most_characters(self, request: NarrationRequest) -> int:
+        """Return how many code points' sound fits the file."""
+        pace = max(request.voice.settings.speed or 1.0, 0.5)
+        return int(self.max_audio_bytes * CHARACTERS_PER_SECOND * pace / request.story_format.bytes_per_second)
+
+
+class Narration:
+    """Speaks one text. Make one for each call; `events` runs once.
+
+    Memory is bounded by the text (65,536 code points) and the audio of the segments in the making; where the caller
+    gets the audio, also by that of the segment that is sent and of those that were made ahead.
+    """
+
+    def __init__(
+        self,
+        request: NarrationRequest,
+        *,
+        registry: ProviderRegistry,
+        store: SegmentStore,
+        synthesizer: SegmentSynthesizer,
+        detector: LanguageDetector,
+        metrics: VoiceMetrics,
+        policy: NarrationPolicy,
+        ahead: WorkAhead,
+        watch: Callable[[VoiceProvider], None],
+        deadline: float | None = None,
+    ) -> None:
+        """`watch` has a provider asked whether it is well again.
+
+        `deadline` in seconds of the loop's clock: no call starts, and nothing is waited for, beyond it.
+        """
+        self._request = request
+        self._registry = registry
+        self._detector = detector
+        self._metrics = metrics
+        self._max_audio_bytes = policy.max_audio_bytes
+        self._most_characters = policy.most_characters(request)
+        self._intake = TextIntake(request.title, policy.segment_words, self._most_characters)
+        self._synthesizer = synthesizer
+        self._watch = watch
+        self._ahead = ahead
+        self._pipeline = SegmentPipeline(
+            request, intake=self._intake, synthesizer=synthesizer, ahead=ahead, deadline=deadline
+        )
+        self._assembly = Assembly(request, store, deadline=deadline)
+        self.provider = ""
+        """Who speaks now, for the log; "" before anybody does."""
+
+    async def events(self, pieces: AsyncIterator[str]) -> AsyncGenerator[Event, None]:
+        """Header first, warnings, then for each segment its calls, itself and its chunks; the summary last.
+
+        There are no chunks where the segments are stored for the caller. `pieces` are read as they come, also while no
+        events are taken. Raises DomainError. Closing the generator stops the narration: no further call starts, and
+        what calls that were sent bring is stored.
+        """
+        reading = asyncio.create_task(self._intake.read(pieces), name="narration intake")
+        try:
+            language = await self._language()
+            chain, warnings = await self._choose(language)
+            self._intake.cut_for(language)
+            speaker, passed = await first_speaker(chain, self._registry.closed_reason, self._is_stored)
+            warnings += self._passed_over(passed, speaker)
+            yield self._header(speaker, language)
+            for warning in warnings:
+                yield warning
+            await self._resume()
+            with self._ahead.narration():
+                async with aclosing(self._narrate(chain, speaker)) as events:
+                    async for event in events:
+                        yield event
+            yield self._assembly.summary()
+        finally:
+            await self._stop(reading)
+
+    async def _language(self) -> str:
+        if self._request.language_code:
+            return self._request.language_code
+        return await self._detector.detect(f"{self._request.title}\n{await self._intake.sample()}")
+
+    async def _choose(self, language: str) -> tuple[SpeakerChain, list[Warned]]:
+        request = self._request
+        choice, pinned = request.pinned or request.voice, request.pinned is not None
+        if request.spoken:
+            # Who spoke last goes on: the narration may have been handed over before.
+            last = request.spoken[-1]
+            choice = VoiceChoice(
+                provider=last.provider, voice_id=last.voice_id, model_id=last.model_id, settings=choice.settings
+            )
+        return await choose(
+            self._registry, choice, language, pinned=pinned, strict=request.strict_language and not pinned
+        )
+
+    async def _is_stored(self, speaker: Speaker) -> bool:
+        """Returns whether the beginning need not be made: a voice that told a story before can tell it again."""
+        if self._request.pinned is not None:
+            return True
+        self._watch(speaker.provider)
+        first = await self._intake.peek()
+        if first is None:
+            return False
+        order = Order(
+            provider=speaker.provider,
+            request=speaker.request(first.spoken.text, first.previous),
+            story_format=self._request.story_format,
+        )
+        try:
+            return await self._synthesizer.is_stored(order, self._request.story_id)
+        except DomainError:
+            return False
+
+    def _passed_over(self, passed: Sequence[Skipped], speaker: Speaker) -> list[Warned]:
+        warnings = []
+        for each in passed:
+            self._metrics.fallback(each.name, speaker.name, "circuit_open")
+            warnings.append(replaced(each, speaker))
+        strange = foreign(speaker)
+        return [*warnings, strange] if strange else warnings
+
+    def _header(self, speaker: Speaker, language: str) -> Header:
+        pinned = self._request.pinned
+        self.provider = speaker.provider.metadata.name
+        provider = pinned.provider if pinned else self.provider
+        return Header(
+            audio_id=self._request.audio_id,
+            provider=provider,
+            voice_id=pinned.voice_id if pinned else speaker.voice_id,
+            model_id=pinned.model_id if pinned else speaker.model_id,
+            settings=speaker.settings,
+            language_code=language,
+            story_format=self._request.story_format,
+            embedded=provider == EMBEDDED,
+        )
+
+    async def _narrate(self, chain: SpeakerChain, speaker: Speaker) -> AsyncGenerator[Event, None]:
+        """Speak the segments, and tell of calls for those that never come however the narration ends: they bill."""
+        try:
+            async with aclosing(self._segments(chain, speaker)) as events:
+                async for event in events:
+                    yield event
+        except Exception:
+            await self._pipeline.give_up()
+            for late in self._pipeline.late:
+                yield self._assembly.called(late)
+            raise
+        for late in self._pipeline.late:
+            yield self._assembly.called(late)
+
+    async def _resume(self) -> None:
+        """Goes behind the segments that the caller has. Raises SEGMENT_LOST where the text is cut otherwise."""
+        for before in self._request.spoken:
+            segment = await self._intake.peek()
+            if segment is None:
+                raise segment_lost(before.index, "is not in this text")
+            if (segment.start, segment.end) != (before.text_start, before.text_end):
+                raise segment_lost(before.index, "does not fit this text")
+            self._intake.next()
+            self._assembly.resume(before)
+
+    async def _segments(self, chain: SpeakerChain, speaker: Speaker) -> AsyncGenerator[Event, None]:
+        tried: list[ProviderError] = []
+        while (job := await self._pipeline.next_done(speaker)) is not None:
+            try:
+                spoken = job.task.result()
+            except SpeechError as failure:
+                for call in failure.calls:
+                    yield self._assembly.called(CallMade(job.segment.index, call))
+                if isinstance(failure.error, DomainError):
+                    raise failure.error from failure
+                tried.append(failure.error)
+                following = await self._hand_over(chain, tried, job)
+                if following is None:
+                    raise speech_failed(tried, job.segment.index) from failure
+                speaker, warning = following
+                yield warning
+                continue
+            for call in spoken.calls:
+                yield self._assembly.called(CallMade(job.segment.index, call))
+            # The next ones are made while this one is sent.
+            self._pipeline.fill(speaker)
+            placed = await self._assembly.place(job.segment, spoken)
+            # A caller that is slow to take its audio holds it once: chunks are cut as they leave.
+            del job, spoken
+            if self._assembly.size > self._max_audio_bytes:
+                raise text_too_long(self._most_characters)
+            yield placed.segment
+            for chunk in placed.chunks(CHUNK):
+                yield chunk
+            del placed
+        if not self._intake.count:
+            raise empty_text()
+
+    async def _hand_over(
+        self, chain: SpeakerChain, tried: Sequence[ProviderError], job: SegmentJob
+    ) -> tuple[Speaker, Warned] | None:
+        """Have the next speaker go on from the segment that failed; None where there is none."""
+        following = await chain.take_next()
+        if following is None:
+            return None
+        self.provider = following.provider.metadata.name
+        self._metrics.fallback(tried[-1].provider, self.provider, tried[-1].kind.value)
+        self._pipeline.start_again(job, following)
+        return following, handed_over(tried[-1], following, job.segment.index)
+
+    async def _stop(self, reading: asyncio.Task[None]) -> None:
+        tasks: list[asyncio.Task[object]] = [reading, *self._pipeline.tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled():
+                task.exception()  # the failure that counts is on its way already

@@ -1,0 +1,90 @@
+"""What a caller is told when a segment cannot be spoken or stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+from servicekit.errors import DomainError
+from voice_service.narration.messages import Warned
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from servicekit.resilience.errors import ProviderError
+    from voice_service.narration.speaker import Speaker
+
+_RETRY_AFTER: Final = 5.0
+_NO_AUDIO: Final = {"UPSTREAM_UNAVAILABLE", "CANCELLED"}
+_HINTED: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
+
+
+def handed_over(error: ProviderError, following: Speaker, segment_index: int) -> Warned:
+    """Return the warning PROVIDER_FAILED: `following` goes on from a segment that a provider failed at for good."""
+    name = following.provider.metadata.name
+    return Warned(
+        reason="PROVIDER_FAILED",
+        message=f"The voice provider {error.provider} failed ({error.message}); {name} goes on.",
+        mend=f"Look at the provider {error.provider}.",
+        facts={
+            "provider": error.provider,
+            "next": name,
+            "why": error.kind.value,
+            "segment_index": str(segment_index),
+        },
+    )
+
+
+def speech_failed(tried: Sequence[ProviderError], segment_index: int) -> DomainError:
+    """Return the error for a segment that every provider of the chain failed at, one error each, in order.
+
+    Of one provider its own reason; of several UNAVAILABLE / FALLBACK_FAILURE, or where all refuse for good, what the
+    first refuses for: no caller need try again. The metadata say what was tried and why it failed.
+    """
+    first = tried[0].treatment
+    code, reason = first.code, first.reason
+    if len(tried) > 1 and any(error.treatment.code is not grpc.StatusCode.FAILED_PRECONDITION for error in tried):
+        code, reason = grpc.StatusCode.UNAVAILABLE, "FALLBACK_FAILURE"
+    elif reason in _NO_AUDIO:
+        code, reason = grpc.StatusCode.UNAVAILABLE, "AUDIO_GENERATION_FAILED"
+    why = "; ".join(f"{error.provider}: {error.message}" for error in tried)
+    asked = [error.retry_after for error in tried if error.retry_after is not None]
+    return DomainError(
+        code,
+        reason,
+        f"The segment could not be spoken ({why}).",
+        metadata={
+            "segment_index": str(segment_index),
+            "tried": ",".join(error.provider for error in tried),
+            **{f"why_{error.provider}": error.kind.value for error in tried},
+        },
+        retry_after=min(asked, default=_RETRY_AFTER) if code in _HINTED else None,
+    )
+
+
+def segment_lost(index: int, why: str) -> DomainError:
+    """Returns FAILED_PRECONDITION / SEGMENT_LOST: the narration cannot go on behind what the caller has."""
+    return DomainError(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "SEGMENT_LOST",
+        f"Segment {index} of the narration so far {why}. Begin a new narration.",
+        metadata={"segment_index": str(index)},
+    )
+
+
+def stored_without_storage() -> DomainError:
+    """Returns FAILED_PRECONDITION / INVALID_CONFIGURATION: STORED is asked for, and there is no storage service."""
+    return DomainError(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "INVALID_CONFIGURATION",
+        "Delivery STORED needs the segment store of the storage service. Set STORAGE_TARGET at the voice service.",
+        metadata={"variable": "STORAGE_TARGET"},
+    )
+
+
+def empty_text() -> DomainError:
+    """Return INVALID_ARGUMENT / EMPTY_TEXT."""
+    return DomainError(
+        grpc.StatusCode.INVALID_ARGUMENT, "EMPTY_TEXT", "There is neither a title nor any text to speak."
+    )

@@ -1,0 +1,155 @@
+"""Makes the segments of one narration a few ahead of the one that is sent, and returns them in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from voice_service.narration.messages import AudioNeed, CallMade, SpeechError
+from voice_service.ports import Codec
+from voice_service.synthesis.collect import Order
+from voice_service.synthesis.flight import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from voice_service.narration.intake import TextIntake, TextSegment
+    from voice_service.narration.messages import NarrationRequest, Spoken
+    from voice_service.narration.speaker import Speaker
+    from voice_service.synthesis.ahead import WorkAhead
+    from voice_service.synthesis.ledger import CallRecord
+    from voice_service.synthesis.synthesize import SegmentSynthesizer
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentJob:
+    """A segment in the making. Its task raises SpeechError."""
+
+    segment: TextSegment
+    turn: Turn
+    task: asyncio.Task[Spoken]
+
+
+class SegmentPipeline:
+    """The jobs of one narration, as many at a time as `ahead` allows and one more.
+
+    They reach a provider in the order of the text, and how one ends is looked at when it is the first: a later one
+    that fails costs an earlier one nothing.
+    """
+
+    def __init__(
+        self,
+        request: NarrationRequest,
+        *,
+        intake: TextIntake,
+        synthesizer: SegmentSynthesizer,
+        ahead: WorkAhead,
+        deadline: float | None = None,
+    ) -> None:
+        """`deadline` of the narration in seconds of the loop's clock."""
+        self._deadline = deadline
+        self._request = request
+        self._intake = intake
+        self._synthesizer = synthesizer
+        self._ahead = ahead
+        self._jobs: deque[SegmentJob] = deque()
+        self._turn = Turn()
+        self._discarded: list[SegmentJob] = []
+        self._late: list[CallMade] = []
+
+    @property
+    def late(self) -> Sequence[CallMade]:
+        """Calls of segments that were discarded."""
+        return self._late
+
+    @property
+    def tasks(self) -> Sequence[asyncio.Task[Spoken]]:
+        """What is in the making or was discarded, for the one that ends it."""
+        return [job.task for job in (*self._jobs, *self._discarded)]
+
+    async def next_done(self, speaker: Speaker) -> SegmentJob | None:
+        """Returns the next segment in order once it is done, keeping enough in the making; None after the last.
+
+        Raises what reading the text raised.
+        """
+        changed = self._intake.changed
+        while True:
+            changed.clear()
+            self.fill(speaker)
+            if self._jobs and self._jobs[0].task.done():
+                return self._jobs.popleft()
+            if not self._jobs and self._intake.ended:
+                return None
+            await changed.wait()
+
+    def fill(self, speaker: Speaker) -> None:
+        """Starts segments until enough are in the making. Raises what reading the text raised."""
+        while len(self._jobs) < 1 + self._ahead.segments() and (segment := self._intake.next()) is not None:
+            self._jobs.append(self._start(segment, speaker))
+
+    def start_again(self, failed: SegmentJob, speaker: Speaker) -> None:
+        """Has the segment and those after it spoken by the next provider."""
+        segments = [failed.segment, *(job.segment for job in self._jobs)]
+        self._discard()
+        self._turn = Turn()
+        self._jobs = deque(self._start(segment, speaker) for segment in segments)
+
+    async def give_up(self) -> None:
+        """Starts no more; returns when the calls that were sent have ended, so that `late` has them all: they bill."""
+        self._discard()
+        if self._discarded:
+            await asyncio.wait([job.task for job in self._discarded])
+        await self._synthesizer.landed([job.turn for job in self._discarded])
+
+    def _discard(self) -> None:
+        for job in self._jobs:
+            self._late += [CallMade(job.segment.index, call) for call in _calls(job.task)]
+            job.task.cancel()
+            self._discarded.append(job)
+        self._jobs.clear()
+
+    def _start(self, segment: TextSegment, speaker: Speaker) -> SegmentJob:
+        turn, self._turn = self._turn, self._turn.following()
+        task = asyncio.create_task(self._speak(segment, speaker, turn), name=f"segment {segment.index}")
+        task.add_done_callback(lambda _: self._intake.changed.set())
+        return SegmentJob(segment, turn, task)
+
+    async def _speak(self, segment: TextSegment, speaker: Speaker, turn: Turn) -> Spoken:
+        order = Order(
+            provider=speaker.provider,
+            request=speaker.request(segment.spoken.text, segment.previous),
+            story_format=self._request.story_format,
+            deadline=self._deadline,
+        )
+        story_id, need = self._request.story_id, self._need(segment)
+        if not segment.spoken.audible:
+            turn.pass_on()
+            return await self._synthesizer.pause(order, story_id, need=need)
+
+        def late(call: CallRecord) -> None:
+            self._late.append(CallMade(segment.index, call))
+
+        spoken = await self._synthesizer.speak(order, story_id, turn, late, need=need)
+        # A segment that failed passes nothing on: those behind it are made anew, or not at all.
+        turn.pass_on()
+        return spoken
+
+    def _need(self, segment: TextSegment) -> AudioNeed:
+        if not self._request.stored:
+            return AudioNeed.BYTES
+        # Of these the bytes at their place are stored too.
+        codec = self._request.story_format.codec
+        placed = codec is Codec.OPUS or (codec is Codec.WAV and segment.index == 0)
+        return AudioNeed.AT_HAND if placed else AudioNeed.NONE
+
+
+def _calls(task: asyncio.Task[Spoken]) -> Sequence[CallRecord]:
+    """Returns the calls of a job that is done."""
+    if not task.done() or task.cancelled():
+        return ()
+    failure = task.exception()
+    if failure is not None:
+        return failure.calls if isinstance(failure, SpeechError) else ()
+    return task.result().calls

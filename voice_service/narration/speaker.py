@@ -1,0 +1,226 @@
+"""Who speaks a narration, and who takes over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import grpc
+import structlog
+
+from servicekit.errors import DomainError, not_found
+from servicekit.resilience.errors import ProviderError
+from voice_service.narration.language import speaks
+from voice_service.narration.messages import Warned
+from voice_service.ports import Continuing, SegmentRequest
+from voice_service.providers.availability import knows_voice, voices_of
+from voice_service.providers.registry import EMBEDDED, Skipped, no_providers_available
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from voice_service.narration.messages import VoiceChoice
+    from voice_service.ports import VoiceProvider, VoiceSettings
+    from voice_service.providers.registry import Chain, ProviderRegistry
+
+_log: Final = structlog.stdlib.get_logger(__name__)
+
+BRING_REAL_VOICE: Final = ("ELEVENLABS_API_KEY", "SPEECH_BASE_URL")
+"""Variables that bring a provider other than the embedded one."""
+_IN_TIME: Final = 10.0
+_AT_ONCE: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speaker:
+    """A provider with a voice and a model of its own."""
+
+    provider: VoiceProvider
+    voice_id: str
+    model_id: str
+    settings: VoiceSettings
+    language_code: str
+
+    @property
+    def name(self) -> str:
+        """Name of the provider."""
+        return self.provider.metadata.name
+
+    def request(self, text: str, previous: str) -> SegmentRequest:
+        """Returns the request for a segment that says `text` after one that said `previous`.
+
+        Word timings are always asked for, since the segment store serves all.
+        """
+        return SegmentRequest(
+            text=text,
+            language_code=self.language_code,
+            voice_id=self.voice_id,
+            model_id=self.model_id,
+            settings=self.settings,
+            previous_text=previous if self._takes_previous_text else "",
+            with_timings=True,
+        )
+
+    @property
+    def _takes_previous_text(self) -> bool:
+        if isinstance(self.provider, Continuing):
+            return self.provider.takes_previous_text(self.model_id)
+        return self.provider.metadata.takes_previous_text
+
+
+class SpeakerChain:
+    """The speakers of one narration: the present one and those who would take over.
+
+    Those who speak the language come first, unless the narration is `pinned` to the first of the chain; with `strict`
+    nobody else is in it.
+    """
+
+    def __init__(
+        self, chain: Chain, choice: VoiceChoice, language_code: str, *, pinned: bool, strict: bool = False
+    ) -> None:
+        self._choice = choice
+        self._language = language_code
+        self._unwell = chain.unwell
+        self._set_up = {each.metadata.name for each in chain.providers}
+        # A voice that is asked for without a provider is one of the provider that is tried first.
+        self._asked = choice.provider or chain.providers[0].metadata.name
+        speaking = [each for each in chain.providers if speaks(each.metadata.languages, language_code)]
+        others = [] if strict else [each for each in chain.providers if each not in speaking]
+        self._rest = list(chain.providers) if pinned else [*speaking, *others]
+        self.speaks_language = bool(speaking)
+        self.skipped = chain.skipped
+
+    def outspoken(self, requested: str) -> Warned | None:
+        """Return the warning LANGUAGE_UNSUPPORTED where another goes first since `requested` lacks the language."""
+        first = self._rest[0].metadata.name if self._rest else requested
+        if not requested or first == requested or requested not in self._set_up:
+            return None
+        return Warned(
+            reason="LANGUAGE_UNSUPPORTED",
+            message=f"The voice provider {requested} does not speak this language, so {first} speaks.",
+            mend="`tale voices` lists what languages each voice speaks.",
+            facts={"language_code": self._language, "provider": requested, "next": first},
+        )
+
+    async def take_next(self) -> Speaker | None:
+        """Return the next speaker, with the voice that suits the language; None where there is none.
+
+        Raises NOT_FOUND / VOICE_NOT_FOUND where the voice that was asked for does not exist.
+        """
+        if not self._rest:
+            return None
+        provider = self._rest.pop(0)
+        name = provider.metadata.name
+        asked = name == self._asked
+        voice = self._choice.voice_id if asked else ""
+        model = self._choice.model_id if asked else ""
+        # One that is not well is not waited for: what it said of its voices before is there at once.
+        within = _AT_ONCE if name in self._unwell else _IN_TIME
+        return Speaker(
+            provider=provider,
+            voice_id=await _voice(provider, voice, self._language, within),
+            model_id=model or provider.metadata.default_model,
+            settings=self._choice.settings,
+            language_code=self._language,
+        )
+
+
+async def choose(
+    registry: ProviderRegistry, choice: VoiceChoice, language_code: str, *, pinned: bool, strict: bool
+) -> tuple[SpeakerChain, list[Warned]]:
+    """Return who may speak `language_code` as `choice` asks, and what the caller should know of it.
+
+    Raises what `ProviderRegistry.candidates` raises, and FAILED_PRECONDITION / LANGUAGE_UNSUPPORTED where `strict` and
+    no provider speaks the language.
+    """
+    chain = await registry.candidates(choice.provider)
+    speakers = SpeakerChain(chain, choice, language_code, pinned=pinned, strict=strict)
+    if strict and not speakers.speaks_language:
+        raise DomainError(
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "LANGUAGE_UNSUPPORTED",
+            "No voice that can be called speaks this language.",
+            metadata={"language_code": language_code},
+        )
+    told = _passed_over(chain, choice.provider or registry.get_default_provider_name())
+    outspoken = speakers.outspoken(choice.provider)
+    return speakers, [*told, outspoken] if outspoken else told
+
+
+def foreign(speaker: Speaker) -> Warned | None:
+    """Return the warning LANGUAGE_UNSUPPORTED where `speaker` reads a language that its provider does not speak."""
+    if speaks(speaker.provider.metadata.languages, speaker.language_code):
+        return None
+    return Warned(
+        reason="LANGUAGE_UNSUPPORTED",
+        message="No voice that can be called speaks this language; the first one reads it.",
+        mend="`tale voices` lists what languages each voice speaks.",
+        facts={"language_code": speaker.language_code, "provider": speaker.provider.metadata.name},
+    )
+
+
+async def first_speaker(
+    chain: SpeakerChain, closed_reason: Callable[[str], str], is_stored: Callable[[Speaker], Awaitable[bool]]
+) -> tuple[Speaker, list[Skipped]]:
+    """Returns the first speaker that is well, or whose voice has said the beginning before; and those passed over.
+
+    Raises UNAVAILABLE / NO_PROVIDERS_AVAILABLE where none is, and what `SpeakerChain.take_next` raises.
+    """
+    passed: list[Skipped] = []
+    while (speaker := await chain.take_next()) is not None:
+        reason = closed_reason(speaker.name)
+        if not reason or await is_stored(speaker):
+            return speaker, passed
+        passed.append(Skipped(speaker.name, reason))
+    raise no_providers_available([*chain.skipped, *passed])
+
+
+def replaced(passed: Skipped, following: Speaker) -> Warned:
+    """Returns the warning CIRCUIT_OPEN: `following` speaks since `passed` is not called now."""
+    return Warned(
+        reason="CIRCUIT_OPEN",
+        message=f"The voice provider {passed.name} is not called now ({passed.reason}), so {following.name} speaks.",
+        mend=f"Look at the provider {passed.name}.",
+        facts={"provider": passed.name, "next": following.name},
+    )
+
+
+async def _voice(provider: VoiceProvider, asked: str, language_code: str, within: float) -> str:
+    metadata = provider.metadata
+    try:
+        if asked:
+            if not await knows_voice(provider, asked, language_code, within=within):
+                raise not_found(
+                    "VOICE_NOT_FOUND",
+                    "The provider has no voice of that id; `tale voices` lists them.",
+                    provider=metadata.name,
+                )
+            return asked
+        fitting = [voice.voice_id for voice in await voices_of(provider, language_code, within=within)]
+    except ProviderError as error:
+        # The call itself will tell whether the voice is there.
+        _log.warning("voices can not be listed", provider=metadata.name, kind=error.kind.value)
+        return asked or metadata.default_voice
+    return fitting[0] if fitting else metadata.default_voice
+
+
+def _passed_over(chain: Chain, expected: str) -> list[Warned]:
+    if chain.stand_in:
+        return [
+            Warned(
+                reason="EMBEDDED_VOICE",
+                message="No other voice can be called, so the embedded voice speaks.",
+                mend=f"Set {' or '.join(BRING_REAL_VOICE)} to have another one.",
+                facts={"provider": EMBEDDED},
+            )
+        ]
+    return [
+        Warned(
+            reason="INVALID_CONFIGURATION",
+            message=f"The voice provider {passed.name} can not be called, so another one speaks.",
+            mend=f"{passed.reason[:1].upper()}{passed.reason[1:]}.",
+            facts={"provider": passed.name},
+        )
+        for passed in chain.skipped
+        if passed.name == expected
+    ]

@@ -1,0 +1,1 @@
+"""The registry of speech providers, and one adapter for each kind of provider."""

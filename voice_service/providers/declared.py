@@ -1,0 +1,172 @@
+"""The providers that the settings name, and those that others bring, not yet opened.
+
+Others bring them as entry points of the group `tale.voice_providers`. An entry point names a factory:
+`factory(environment) -> VoiceProvider`, `environment` being the process's variables. It is quick and opens nothing;
+where a variable is missing it raises ValueError with the remedy ("set ACME_KEY").
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from servicekit.endpoints import check_base_url
+from servicekit.secrets import SecretSource
+from servicekit.settings import ConfigurationError
+from voice_service.ports import VoiceSettings
+from voice_service.providers.elevenlabs.config import NAME as ELEVENLABS
+from voice_service.providers.elevenlabs.config import ElevenLabsConfig
+from voice_service.providers.elevenlabs.provider import ElevenLabsProvider
+from voice_service.providers.mock.provider import MockVoiceProvider
+from voice_service.providers.offline.provider import OfflineVoiceProvider
+from voice_service.providers.registry import Announced
+from voice_service.providers.speech.declared import check_extra, read_speech_providers
+from voice_service.providers.speech.provider import SpeechProvider
+from voice_service.providers.speech.voices import NAME as SPEECH
+from voice_service.providers.speech.voices import SpeechConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from importlib.metadata import EntryPoint
+
+    from voice_service.metrics import VoiceMetrics
+    from voice_service.ports import VoiceProvider
+    from voice_service.settings import VoiceServiceSettings
+
+
+ANNOUNCED: Final = (
+    Announced(ELEVENLABS, "ElevenLabs", "set ELEVENLABS_API_KEY to a key of ElevenLabs"),
+    Announced(SPEECH, "OpenAI-compatible speech", "set SPEECH_BASE_URL to a server with OpenAI's /audio/speech"),
+)
+"""Providers that are known by name whether they are set up or not."""
+_MAX_WORKERS: Final = 8
+
+
+def make_providers(
+    settings: VoiceServiceSettings, metrics: VoiceMetrics, environment: Mapping[str, str]
+) -> list[VoiceProvider | Announced]:
+    """Make every provider that is set up, and those that others bring. Opens nothing. Raises ConfigurationError."""
+    made: list[VoiceProvider | Announced] = []
+    if settings.elevenlabs_api_key is not None or settings.elevenlabs_api_key_file is not None:
+        made.append(_elevenlabs(settings, metrics))
+    if settings.speech_base_url:
+        made.append(SpeechProvider(_speech(settings)))
+    plain_http = settings.upstream_allow_plain_http
+    declared = read_speech_providers(settings.speech_providers, environment, allow_plain_http=plain_http)
+    made += [SpeechProvider(config) for config in declared]
+    made += [
+        OfflineVoiceProvider(workers=offline_workers(settings), speak_timeout=settings.segment_seconds),
+        MockVoiceProvider(settings.mock_script),
+    ]
+    names = {each.metadata.name for each in made if not isinstance(each, Announced)} | {each.name for each in ANNOUNCED}
+    for brought in load_plugins(environment):
+        name = brought.name if isinstance(brought, Announced) else brought.metadata.name
+        if name in names:
+            raise ConfigurationError(
+                f"the voice provider {name} of an installed package has a name that is taken; uninstall or rename one"
+            )
+        names.add(name)
+        made.append(brought)
+    return made
+
+
+def offline_workers(settings: VoiceServiceSettings) -> int:
+    """Return how many processes the embedded voice has."""
+    return settings.offline_workers or min(_MAX_WORKERS, os.cpu_count() or 1)
+
+
+def _elevenlabs(settings: VoiceServiceSettings, metrics: VoiceMetrics) -> ElevenLabsProvider:
+    config = ElevenLabsConfig(
+        key=SecretSource(settings.elevenlabs_api_key, settings.elevenlabs_api_key_file, name="ELEVENLABS_API_KEY"),
+        base_url=_address("ELEVENLABS_BASE_URL", settings.elevenlabs_base_url, settings),
+        default_model=settings.elevenlabs_model,
+        default_voice=settings.elevenlabs_voice,
+        settings=VoiceSettings(
+            stability=settings.elevenlabs_stability,
+            similarity_boost=settings.elevenlabs_similarity_boost,
+            style=settings.elevenlabs_style,
+            use_speaker_boost=settings.elevenlabs_speaker_boost,
+        ),
+        output_format=settings.elevenlabs_output_format,
+        endpoint=settings.elevenlabs_endpoint,
+        list_cache_seconds=settings.elevenlabs_list_cache_seconds,
+        read_seconds=max(settings.first_byte_seconds, settings.idle_seconds),
+        connections=max(settings.paid_concurrency, 1) + 4,  # lists and probes have room beside the speech
+        zero_retention=settings.elevenlabs_zero_retention,
+    )
+
+    def observe(endpoint: str, status: str, seconds: float) -> None:
+        metrics.call_ended(ELEVENLABS, endpoint, status, seconds)
+
+    return ElevenLabsProvider(config, observe=observe)
+
+
+def _speech(settings: VoiceServiceSettings) -> SpeechConfig:
+    try:
+        check_extra(settings.speech_extra)
+    except ValueError as error:
+        raise ConfigurationError(f"SPEECH_EXTRA {error}") from None
+    has_key = settings.speech_api_key is not None or settings.speech_api_key_file is not None
+    return SpeechConfig(
+        base_url=_address("SPEECH_BASE_URL", settings.speech_base_url, settings),
+        key=SecretSource(settings.speech_api_key, settings.speech_api_key_file, name="SPEECH_API_KEY"),
+        model=settings.speech_model,
+        voice=settings.speech_voice,
+        voices=settings.speech_voices,
+        response_format=settings.speech_format,
+        sample_rate=settings.speech_sample_rate,
+        languages=settings.speech_languages,
+        max_text_length=settings.speech_max_text_length,
+        paid=has_key if settings.speech_paid == "auto" else settings.speech_paid == "yes",
+        extra=settings.speech_extra,
+    )
+
+
+def _address(variable: str, url: str, settings: VoiceServiceSettings) -> str:
+    try:
+        return check_base_url(url, allow_plain_http=settings.upstream_allow_plain_http)
+    except ValueError as error:
+        raise ConfigurationError(f"{variable} {error}") from None
+
+
+GROUP: Final = "tale.voice_providers"
+
+_log: Final = structlog.stdlib.get_logger(__name__)
+
+
+def load_plugins(
+    environment: Mapping[str, str], found: Iterable[EntryPoint] | None = None
+) -> list[VoiceProvider | Announced]:
+    """Make every provider that an installed package brings; one that can not be made is announced with the reason.
+
+    The entry point's name is the provider's: one whose metadata says another is announced as wrong.
+    """
+    made: list[VoiceProvider | Announced] = []
+    for entry in sorted(entry_points(group=GROUP) if found is None else found, key=lambda entry: entry.name):
+        provider = _make(entry, environment)
+        if isinstance(provider, Announced):
+            _log.warning("voice provider can not be used", provider=entry.name, why=provider.reason)
+        made.append(provider)
+    return made
+
+
+def _make(entry: EntryPoint, environment: Mapping[str, str]) -> VoiceProvider | Announced:
+    try:
+        factory = entry.load()
+    except Exception as error:  # noqa: BLE001 - whatever a stranger's module does, the service runs without it
+        return Announced(
+            entry.name, entry.name, f"{entry.value} can not be loaded ({type(error).__name__})", is_set=True
+        )
+    try:
+        provider: VoiceProvider = factory(environment)
+        name = provider.metadata.name
+    except ValueError as error:
+        return Announced(entry.name, entry.name, str(error))
+    except Exception as error:  # noqa: BLE001 - likewise
+        return Announced(entry.name, entry.name, f"{entry.value} failed ({type(error).__name__})", is_set=True)
+    if name != entry.name:
+        return Announced(entry.name, entry.name, f"its metadata say {name}, its entry point {entry.name}", is_set=True)
+    return provider

@@ -1,0 +1,255 @@
+"""The voices and models of the account, kept for a while, and which voice suits a language."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from voice_service.ports import VoiceInfo
+from voice_service.providers.cached_list import KeptList
+from voice_service.providers.elevenlabs.config import NAME, RACHEL
+from voice_service.providers.elevenlabs.models import (
+    ModelFacts,
+    bare,
+    facts_of,
+    is_voice_id,
+    listed_models,
+    named,
+    names_in,
+    tag,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from elevenlabs.types import Voice
+
+    from voice_service.providers.elevenlabs.config import ElevenLabsConfig
+    from voice_service.providers.elevenlabs.errors import ApiKey
+    from voice_service.providers.elevenlabs.upstream import Upstream
+
+
+_LABELS: Final = ("language", "languages", "locale")
+_GENDERS: Final = ("female", "male")
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A language that a voice was tried in, with the model that spoke it; `locale` may be empty."""
+
+    language: str
+    locale: str
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedVoice:
+    """A voice as ElevenLabs lists it; languages are bare codes, from the surest source to the least sure."""
+
+    voice_id: str
+    name: str
+    gender: str = ""
+    verified: tuple[Verified, ...] = ()
+    labelled: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+
+    def info(self) -> VoiceInfo:
+        """Return the voice as callers see it, with the languages that it is known to speak."""
+        codes = (*(each.locale or each.language for each in self.verified), *self.labelled, *self.named)
+        return VoiceInfo(
+            voice_id=self.voice_id,
+            display_name=self.name,
+            language_codes=tuple(dict.fromkeys(codes)),
+            gender=self.gender,
+        )
+
+
+def listed_voice(voice: Voice) -> ListedVoice:
+    """Return what matters of a voice. The SDK has checked nothing but that it has an id."""
+    labels = voice.labels if isinstance(voice.labels, dict) else {}
+    gender = _text(labels.get("gender")).lower()
+    verified = tuple(
+        Verified(
+            bare(_text(getattr(each, "language", ""))),
+            tag(_text(getattr(each, "locale", ""))),
+            _text(getattr(each, "model_id", "")),
+        )
+        for each in _list(voice.verified_languages)
+        if _text(getattr(each, "language", ""))
+    )
+    labelled = _codes(_text(labels.get(key)) for key in _LABELS)
+    if voice.voice_id == RACHEL and not verified and not labelled:
+        labelled = ("en",)  # an older voice, whose language no label tells
+    name = _text(voice.name)
+    return ListedVoice(
+        voice_id=voice.voice_id,
+        name=name or voice.voice_id,
+        gender=gender if gender in _GENDERS else "",
+        verified=verified,
+        labelled=labelled,
+        named=names_in(name),
+    )
+
+
+def speaking(
+    voices: Sequence[ListedVoice], language_code: str, *, model_id: str, default_voice: str
+) -> list[ListedVoice]:
+    """Return the voices that suit `language_code` (BCP-47), the best first.
+
+    Those verified in the language come first (with this model and in this region before others), then those with a
+    label that says the language, then those whose name does; among equals the default voice, then as listed.
+    """
+    ranked = []
+    for place, voice in enumerate(voices):
+        rank = _rank(voice, language_code, model_id)
+        if rank is not None:
+            ranked.append((rank, voice.voice_id != default_voice, place, voice))
+    return [voice for *_, voice in sorted(ranked, key=lambda entry: entry[:3])]
+
+
+def choose_voice(voices: Sequence[ListedVoice], language_code: str, *, model_id: str, default_voice: str) -> str:
+    """Return the id of the voice that suits `language_code` best; the default where none does."""
+    fitting = speaking(voices, language_code, model_id=model_id, default_voice=default_voice)
+    return fitting[0].voice_id if fitting else default_voice
+
+
+def _rank(voice: ListedVoice, language_code: str, model_id: str) -> tuple[int, bool, bool] | None:
+    wanted, region = bare(language_code), tag(language_code)
+    verified = [
+        (0, "-" in region and each.locale != region, each.model_id != model_id)
+        for each in voice.verified
+        if each.language == wanted
+    ]
+    if verified:
+        return min(verified)
+    if wanted in voice.labelled:
+        return (1, False, False)
+    return (2, False, False) if wanted in voice.named else None
+
+
+def _codes(values: Iterable[str]) -> tuple[str, ...]:
+    codes = (named(part) for value in values for part in value.replace(";", ",").split(","))
+    return tuple(dict.fromkeys(code for code in codes if code is not None))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+_log: Final = structlog.stdlib.get_logger(__name__)
+_ASKED_FOR: Final = 256
+"""Voices by id that are remembered."""
+_ABSENT_SECONDS: Final = 60.0
+_REFUSALS: Final = frozenset({ProviderErrorKind.UNSUPPORTED, ProviderErrorKind.INVALID_INPUT})
+
+
+class Catalog:
+    """Knows voices and models."""
+
+    def __init__(
+        self,
+        config: ElevenLabsConfig,
+        key: ApiKey,
+        opened: Callable[[], Awaitable[Upstream]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`opened` returns what calls are made through."""
+        self._config = config
+        self._key = key
+        self._opened = opened
+        self._clock = clock
+        seconds = config.list_cache_seconds
+        self.voices = KeptList(self._fetch_voices, name="voices", provider=NAME, seconds=seconds, clock=clock)
+        self.models = KeptList(self._fetch_models, name="models", provider=NAME, seconds=seconds, clock=clock)
+        self._asked_for: OrderedDict[str, tuple[bool, float]] = OrderedDict()
+
+    def model(self, model_id: str) -> ModelFacts:
+        """Return what is known of a model; calls nobody."""
+        return facts_of(model_id, self.models.value)
+
+    async def speaking(self, language_code: str) -> list[ListedVoice]:
+        """Return the voices that suit a language, the best first. Raises ProviderError."""
+        return speaking(
+            await self.voices.get(),
+            language_code,
+            model_id=self._config.default_model,
+            default_voice=self._config.default_voice,
+        )
+
+    async def choose(self, language_code: str, model_id: str) -> str:
+        """Return the voice for a language; the default where the voices cannot be had."""
+        default = self._config.default_voice
+        try:
+            voices = await self.voices.get()
+        except ProviderError as error:
+            _log.warning("voices cannot be listed", provider=NAME, kind=error.kind.value)
+            return default
+        return choose_voice(voices, language_code, model_id=model_id, default_voice=default)
+
+    async def knows(self, voice_id: str) -> bool:
+        """Tell whether there is such a voice, in the list or not. Raises ProviderError."""
+        if not is_voice_id(voice_id):
+            return False
+        if voice_id == self._config.default_voice:
+            return True
+        if any(voice.voice_id == voice_id for voice in await self._listed()):
+            return True
+        known, until = self._asked_for.get(voice_id, (False, float("-inf")))
+        if self._clock() < until:
+            self._asked_for.move_to_end(voice_id)
+            return known
+        known = await self._exists(voice_id)
+        seconds = self._config.list_cache_seconds if known else min(_ABSENT_SECONDS, self._config.list_cache_seconds)
+        self._asked_for[voice_id] = (known, self._clock() + seconds)
+        if len(self._asked_for) > _ASKED_FOR:
+            self._asked_for.popitem(last=False)
+        return known
+
+    async def aclose(self) -> None:
+        """End what is under way."""
+        await self.voices.aclose()
+        await self.models.aclose()
+
+    async def _listed(self) -> Sequence[ListedVoice]:
+        try:
+            return await self.voices.get()
+        except ProviderError:
+            return ()  # logged by the list; the voice itself is asked for
+
+    async def _exists(self, voice_id: str) -> bool:
+        upstream = await self._opened()
+        try:
+            with self._key.used() as key:
+                await upstream.voice(voice_id, key)
+        except ProviderError as error:
+            if error.kind in _REFUSALS:
+                return False
+            raise
+        return True
+
+    async def _fetch_models(self) -> dict[str, ModelFacts]:
+        upstream = await self._opened()
+        with self._key.used() as key:
+            return listed_models(await upstream.models(key))
+
+    async def _fetch_voices(self) -> tuple[ListedVoice, ...]:
+        upstream = await self._opened()
+        with self._key.used() as key:
+            voices = [listed_voice(each) for each in await upstream.voices(key)]
+        default = self._config.default_voice
+        if is_voice_id(default) and all(voice.voice_id != default for voice in voices):
+            try:
+                with self._key.used() as key:
+                    voices.append(listed_voice(await upstream.voice(default, key)))
+            except ProviderError as error:
+                _log.warning("default voice cannot be looked up", voice_id=default, kind=error.kind.value)
+        return tuple(voices)

@@ -1,0 +1,220 @@
+"""What ElevenLabs says when it does not speak, in our own terms, and whether it takes the key.
+
+An error is `{"detail": {"type", "code", "status", "message", "request_id"}}`, where `status` is the older name of
+`code` (https://elevenlabs.io/docs/eleven-api/resources/errors); 422 has a list, and some have a bare text. The code
+counts more than the HTTP status: 401 may be a used-up quota, 429 one of three things. Nothing of what the message says
+is passed on, since it may repeat the text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from servicekit.resilience import retry_after
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from voice_service.providers.elevenlabs.config import NAME
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from servicekit.secrets import SecretSource
+
+
+_Known = tuple[ProviderErrorKind, str]
+
+_MAX_ERROR_BYTES: Final = 65_536
+
+
+class KeyRefusedError(ProviderError):
+    """The key is wrong, whatever it is used for; not so where it merely has no right to one thing."""
+
+
+_QUOTA: Final = (ProviderErrorKind.QUOTA, "the characters of the plan are used up")
+_CONCURRENCY: Final = (ProviderErrorKind.CONCURRENCY, "more calls at a time than the plan allows")
+_RATE: Final = (ProviderErrorKind.RATE, "too many calls in a time")
+_BUSY: Final = (ProviderErrorKind.OVERLOAD, "it is busy or failing")
+_KEY: Final = (ProviderErrorKind.AUTH, "the key is refused; see ELEVENLABS_API_KEY")
+_RIGHTS: Final = (ProviderErrorKind.AUTH, "the key is not allowed to do this")
+_PLAN: Final = (ProviderErrorKind.UNSUPPORTED, "the plan does not include this voice or format")
+_VOICE: Final = (ProviderErrorKind.UNSUPPORTED, "it does not know this voice")
+_MODEL: Final = (ProviderErrorKind.UNSUPPORTED, "it does not know this model, or the model cannot do this")
+_LONG: Final = (ProviderErrorKind.INVALID_INPUT, "the text is too long for the model")
+_POLICY: Final = (ProviderErrorKind.CONTENT_POLICY, "its content filter refuses the text")
+_REFUSED: Final = (ProviderErrorKind.INVALID_INPUT, "it refuses the text or a setting")
+_LOST: Final = (ProviderErrorKind.UNSUPPORTED, "there is nothing at this address; see ELEVENLABS_BASE_URL")
+_LATE: Final = (ProviderErrorKind.TIMEOUT, "it gave up waiting")
+_STRANGE: Final = (ProviderErrorKind.TRANSPORT, "the answer cannot be read; see ELEVENLABS_BASE_URL")
+_BROKEN_OFF: Final = (ProviderErrorKind.TRUNCATED, "it broke the stream off with an error")
+
+_CODES: Final[Mapping[str, _Known]] = {
+    "quota_exceeded": _QUOTA,
+    "insufficient_credits": _QUOTA,
+    "too_many_concurrent_requests": _CONCURRENCY,
+    "concurrent_limit_exceeded": _CONCURRENCY,
+    "system_busy": _BUSY,
+    "rate_limit_exceeded": _RATE,
+    "too_many_requests": _RATE,
+    "invalid_api_key": _KEY,
+    "needs_authorization": _KEY,
+    "detected_unusual_activity": _RIGHTS,
+    "missing_permissions": _RIGHTS,
+    "paid_plan_required": _PLAN,
+    "output_format_not_allowed": _PLAN,
+    "voice_not_found": _VOICE,
+    "voice_does_not_exist": _VOICE,
+    "voice_access_denied": _VOICE,
+    "voice_not_fine_tuned": _VOICE,
+    "invalid_uid": _VOICE,
+    "model_not_found": _MODEL,
+    "invalid_model_id": _MODEL,
+    "model_access_denied": _MODEL,
+    "model_can_not_do_text_to_speech": _MODEL,
+    "unsupported_model": _MODEL,
+    "unsupported_language": _MODEL,
+    "max_character_limit_exceeded": _LONG,
+    "text_too_long": _LONG,
+    "content_policy_violation": _POLICY,
+    "content_against_policy": _POLICY,
+}
+"""Checked in this order, and before `_STATUSES`."""
+_STATUSES: Final[Mapping[int, _Known]] = {
+    401: _KEY,
+    402: _QUOTA,
+    403: _RIGHTS,
+    404: _LOST,
+    408: _LATE,
+    409: _BUSY,
+    425: _BUSY,
+    429: _RATE,
+}
+
+
+def failure(kind: ProviderErrorKind, message: str) -> ProviderError:
+    """Return an error of this provider."""
+    return ProviderError(kind, message, provider=NAME)
+
+
+async def json_of(body: AsyncIterator[bytes]) -> Any:
+    """Read an answer that is no audio; None where it is no JSON, or longer than any error."""
+    said = bytearray()
+    async for piece in body:
+        said += piece
+        if len(said) > _MAX_ERROR_BYTES:
+            return None
+    try:
+        return orjson.loads(said)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def error_of_answer(status: int, headers: Mapping[str, str], body: Any) -> ProviderError:
+    """Return the error for an HTTP answer; names of `headers` are looked up in lower case, `body` is JSON."""
+    codes, request_id = _codes(body)
+    known = kind, message = _by_code(codes) or _by_status(status)
+    made = KeyRefusedError if known == _KEY else ProviderError
+    return made(
+        kind,
+        message,
+        provider=NAME,
+        retry_after=retry_after.parse(headers, rate_limited=status == 429),
+        status=status,
+        request_id=headers.get("request-id", "") or request_id,
+    )
+
+
+def error_in_answer(said: Mapping[str, Any]) -> ProviderError | None:
+    """Return the error that an object in the midst of an answer of status 200 is; None where it is none."""
+    codes, request_id = _codes(said)
+    if not codes and not {"detail", "error", "message"} & said.keys():
+        return None
+    kind, message = _by_code(codes) or _BROKEN_OFF
+    return ProviderError(kind, message, provider=NAME, status=200, request_id=request_id)
+
+
+def _by_code(codes: set[str]) -> _Known | None:
+    return next((known for code, known in _CODES.items() if code in codes), None)
+
+
+def _by_status(status: int) -> _Known:
+    known = _STATUSES.get(status)
+    if known is not None:
+        return known
+    if 400 <= status < 500:
+        return _REFUSED
+    if 300 <= status < 400:
+        return _LOST
+    return _BUSY if status >= 500 else _STRANGE
+
+
+def _codes(body: Any) -> tuple[set[str], str]:
+    """Return all that may be a code, and the id of the request."""
+    codes: set[str] = set()
+    request_id = ""
+    if isinstance(body, dict):
+        for told in (body, body.get("detail"), body.get("error")):
+            if not isinstance(told, dict):
+                continue
+            codes |= {told[key].lower() for key in ("code", "status", "type") if isinstance(told.get(key), str)}
+            if isinstance(told.get("request_id"), str):
+                request_id = told["request_id"]
+    return codes, request_id
+
+
+_UNSET: Final = "set ELEVENLABS_API_KEY, or ELEVENLABS_API_KEY_FILE"
+_MALFORMED: Final = "ELEVENLABS_API_KEY is no key: it must be printable ASCII without spaces, 512 characters at most"
+_KEY_REFUSED: Final = "ElevenLabs refuses the key; set another ELEVENLABS_API_KEY"
+_LONGEST: Final = 512
+
+
+class ApiKey:
+    """Gives the key of the moment, and remembers that it was refused until another one comes or it is taken after all.
+
+    What is remembered is a hash.
+    """
+
+    def __init__(self, source: SecretSource) -> None:
+        self._source = source
+        self._refused = b""
+
+    def trouble(self) -> str:
+        """Say why no call can be made with the key, and what to do; "" where it may well be taken."""
+        key = self._source.get()
+        if not key:
+            return _UNSET
+        if not _is_sane(key):
+            return _MALFORMED
+        return _KEY_REFUSED if _digest(key) == self._refused else ""
+
+    def is_set(self) -> bool:
+        """Tell whether there is a key, of whatever form."""
+        return bool(self._source.get())
+
+    def is_sane(self) -> bool:
+        """Tell whether there is a key, and whether it has the form of one."""
+        return _is_sane(self._source.get())
+
+    @contextmanager
+    def used(self) -> Iterator[str]:
+        """Give the key for a call, and learn from how the call ends. Raises AUTH where there is no key."""
+        key = self._source.get()
+        if not _is_sane(key):
+            raise ProviderError(ProviderErrorKind.AUTH, _MALFORMED if key else _UNSET, provider=NAME)
+        try:
+            yield key
+        except KeyRefusedError:
+            self._refused = _digest(key)
+            raise
+        if self._refused == _digest(key):
+            self._refused = b""
+
+
+def _is_sane(key: str) -> bool:
+    return 0 < len(key) <= _LONGEST and all("!" <= character <= "~" for character in key)
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

@@ -1,0 +1,191 @@
+"""The ElevenLabs provider."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final
+
+from servicekit.resilience.errors import ProviderErrorKind
+from voice_service.ports import ProviderMetadata
+from voice_service.providers.elevenlabs.answers import call_facts, plain_audio, timed_audio
+from voice_service.providers.elevenlabs.catalog import Catalog
+from voice_service.providers.elevenlabs.config import FORMATS, NAME, Endpoint
+from voice_service.providers.elevenlabs.errors import ApiKey, KeyRefusedError, failure
+from voice_service.providers.elevenlabs.models import is_voice_id, speech_call, takes_previous_text, with_aliases
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+    from voice_service.ports import SegmentRequest, SpeechItem, VoiceInfo
+    from voice_service.providers.elevenlabs.config import ElevenLabsConfig
+    from voice_service.providers.elevenlabs.upstream import Upstream
+
+
+_NO_VOICE: Final = "ELEVENLABS_VOICE must be the id of a voice, 20 letters and digits, and not its name"
+
+
+class ElevenLabsProvider:
+    """Speaks with the voices of an ElevenLabs account.
+
+    A request without a voice gets one that suits its language: verified in it, else labelled with it, else named after
+    it, else the default. Without a model it gets the default one. Making it opens nothing; the SDK is loaded in a
+    thread by `warm_up`, or when it is needed. Lists of voices and models are kept while they cannot be fetched again.
+    """
+
+    def __init__(
+        self,
+        config: ElevenLabsConfig,
+        *,
+        observe: Callable[[str, str, float], None] = lambda _endpoint, _status, _seconds: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Have `observe` told endpoint, status and seconds of each call that is no speech.
+
+        Endpoints are "voices", "voice", "models" and "subscription"; status is "success", "cancelled" or the kind of
+        failure.
+        """
+        self._config = config
+        self._observe = observe
+        self._key = ApiKey(config.key)
+        self._catalog = Catalog(config, self._key, self._opened, clock)
+        self._opening: asyncio.Task[Upstream] | None = None
+
+    @property
+    def metadata(self) -> ProviderMetadata:
+        """What this provider is: limit and languages are those of the default model, as listed or built in."""
+        model = self._catalog.model(self._config.default_model)
+        return ProviderMetadata(
+            name=NAME,
+            display_name="ElevenLabs",
+            supports_streaming=self._config.endpoint is not Endpoint.CONVERT,
+            native_format=self._config.native_format,
+            sample_rate=self._config.sample_rate,
+            max_text_length=model.max_characters,
+            languages=with_aliases(model.languages),
+            paid=True,
+            takes_previous_text=True,
+            default_voice=self._config.default_voice,
+            default_model=self._config.default_model,
+            formats=FORMATS,
+        )
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is a key, be it wrong or refused."""
+        return self._key.is_set()
+
+    @property
+    def voices_are_stale(self) -> bool:
+        """Whether the voices could not be listed when it was time, or never were; what there was is used on."""
+        return self._catalog.voices.stale
+
+    def takes_previous_text(self, model_id: str) -> bool:
+        """Tell whether the model may be given the text before; those from v3 on may not."""
+        return takes_previous_text(model_id)
+
+    def warm_up(self) -> None:
+        """Load the SDK and fetch the lists in the background. Needs a running event loop."""
+        self._open()
+        if self._key.is_sane():
+            self._catalog.models.renew()
+            self._catalog.voices.renew()
+
+    async def validate_configuration(self) -> str:
+        """Say what is wrong with key and voice, as far as it is known; "" where nothing is. Waits for nobody.
+
+        While the key was refused, or the list of models is old, ElevenLabs is asked for that list in the background,
+        twice a minute at most.
+        """
+        if self._key.is_sane():
+            self._catalog.models.renew()
+        return self._key.trouble() or ("" if is_voice_id(self._config.default_voice) else _NO_VOICE)
+
+    async def probe(self) -> None:
+        """Ask for the list of models, which costs nothing. Raises ProviderError where ElevenLabs is not well."""
+        self._catalog.models.expire()
+        self._catalog.models.renew()
+        await self._catalog.models.settled()
+        error = self._catalog.models.error
+        if error is not None:
+            raise error
+
+    async def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
+        """List the voices of the account, those of one language the best first. Raises ProviderError.
+
+        Raises only while there was never a list.
+        """
+        if language_code is None:
+            voices: Sequence[VoiceInfo] = [voice.info() for voice in await self._catalog.voices.get()]
+            return voices
+        return [voice.info() for voice in await self._catalog.speaking(language_code)]
+
+    async def knows_voice(self, voice_id: str, language_code: str) -> bool:
+        """Tell whether there is the voice, listed or not; every voice reads every language. Raises ProviderError."""
+        del language_code
+        return await self._catalog.knows(voice_id)
+
+    async def remaining_characters(self) -> int | None:
+        """Return the characters (credits) of the plan that are left in this period. Raises ProviderError."""
+        upstream = await self._opened()
+        with self._key.used() as key:
+            return max(0, await upstream.remaining_characters(key))
+
+    async def aclose(self) -> None:
+        """End what is under way and close all connections."""
+        await self._catalog.aclose()
+        if self._opening is not None:
+            upstream = await self._opening
+            await upstream.aclose()
+
+    async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
+        """Speak `request`. What the call costs comes first, word timings last.
+
+        Raises ProviderError: INVALID_INPUT on an empty or overlong text, UNSUPPORTED on a voice or model that is not
+        there, AUTH on a wrong key and QUOTA where the plan is used up, CONCURRENCY, RATE or OVERLOAD where it is too
+        busy; TRUNCATED where audio was lost on the way: a line that cannot be read or has no audio, an error in the
+        midst of the stream, a connection cut in it, a stream whose characters end before the text does.
+        """
+        model_id = request.model_id or self._config.default_model
+        model = self._catalog.model(model_id)
+        if not request.text.strip():
+            raise failure(ProviderErrorKind.INVALID_INPUT, "the text is empty")
+        if len(request.text) > model.max_characters:
+            raise failure(ProviderErrorKind.INVALID_INPUT, f"the text is longer than {model.max_characters} characters")
+        voice_id = request.voice_id or await self._catalog.choose(request.language_code, model_id)
+        if not is_voice_id(voice_id):
+            raise failure(ProviderErrorKind.UNSUPPORTED, "this is no id of a voice")
+        call = speech_call(request, self._config, voice_id=voice_id, languages=model.languages)
+        upstream = await self._opened()
+        try:
+            with self._key.used() as key:
+                async with upstream.speech.ask(call, key) as answer:
+                    yield call_facts(answer.headers)
+                    audio: AsyncGenerator[SpeechItem, None]
+                    if call.endpoint is Endpoint.TIMESTAMPS:
+                        audio = timed_audio(answer.body, call, bytes_per_second=self._config.bytes_per_second)
+                    else:
+                        audio = plain_audio(answer)
+                    async with aclosing(audio):
+                        async for item in audio:
+                            yield item
+        except KeyRefusedError:
+            self._catalog.models.expire()
+            raise
+
+    def _open(self) -> asyncio.Task[Upstream]:
+        if self._opening is None:
+            self._opening = asyncio.create_task(
+                asyncio.to_thread(_upstream, self._config, self._observe), name=f"open {NAME}"
+            )
+        return self._opening
+
+    async def _opened(self) -> Upstream:
+        return await asyncio.shield(self._open())
+
+
+def _upstream(config: ElevenLabsConfig, observe: Callable[[str, str, float], None]) -> Upstream:
+    from voice_service.providers.elevenlabs.upstream import Upstream  # noqa: PLC0415 - importing the SDK takes a second
+
+    return Upstream(config, observe)

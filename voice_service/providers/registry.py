@@ -1,0 +1,252 @@
+"""Which providers there are, which of them can be called, and in which order they are tried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+from servicekit.errors import DomainError, not_found
+from voice_service.ports import Configurable
+from voice_service.providers.availability import NO_ANSWER, Availability
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from voice_service.ports import VoiceProvider
+
+EMBEDDED: Final = "offline"
+"""The voice that needs no key."""
+PREFERRED: Final = ("elevenlabs", "speech")
+"""Tried in this order where neither the default nor a fallback is configured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A provider that is known by name but not set up; `reason` says what brings it.
+
+    `is_set` where something was set for it all the same, and is wrong.
+    """
+
+    name: str
+    display_name: str
+    reason: str
+    is_set: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A provider that was passed over, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Providers in the order in which to try them, and those that were passed over.
+
+    `unwell` are names of providers that are set up, but whose circuit is not closed.
+    """
+
+    providers: tuple[VoiceProvider, ...]
+    skipped: tuple[Skipped, ...]
+    stand_in: bool = False
+    """True when nothing is configured and the embedded voice stands in for everything."""
+    unwell: frozenset[str] = frozenset()
+
+
+class ProviderRegistry:
+    """Providers by name, with a default and an order of fallback.
+
+    `closed_reason` tells by a provider's name why it is not called now though it is set up, "" where it is.
+    """
+
+    def __init__(
+        self, default: str, fallback: Sequence[str] = (), *, closed_reason: Callable[[str], str] = lambda _: ""
+    ) -> None:
+        self._providers: dict[str, VoiceProvider] = {}
+        self._availability: dict[str, Availability] = {}
+        self._announced: dict[str, Announced] = {}
+        self._default = default
+        self.closed_reason = closed_reason
+        self.fallback = tuple(dict.fromkeys(fallback))
+
+    def register(self, provider: VoiceProvider) -> None:
+        """Add a provider under its metadata's name. Raises ValueError when the name is taken."""
+        name = provider.metadata.name
+        if name in self._providers:
+            raise ValueError(f"a voice provider {name!r} is registered already")
+        self._announced.pop(name, None)
+        self._providers[name] = provider
+        self._availability[name] = Availability(provider)
+
+    def announce(self, announced: Announced) -> None:
+        """Make a name known whose provider is not set up."""
+        if announced.name not in self._providers:
+            self._announced[announced.name] = announced
+
+    def unregister(self, name: str) -> VoiceProvider:
+        """Take a provider out and return it. NOT_FOUND / PROVIDER_NOT_FOUND."""
+        provider = self.get_provider(name)
+        del self._providers[name], self._availability[name]
+        return provider
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All that are registered or announced."""
+        return frozenset({*self._providers, *self._announced})
+
+    def knows(self, name: str) -> bool:
+        """Whether the name is registered or announced."""
+        return name in self._providers or name in self._announced
+
+    def get_provider(self, name: str) -> VoiceProvider:
+        """Return the provider of that name.
+
+        NOT_FOUND / PROVIDER_NOT_FOUND for an unknown one, FAILED_PRECONDITION / INVALID_CONFIGURATION for one that is
+        only announced.
+        """
+        provider = self._providers.get(name)
+        if provider is not None:
+            return provider
+        announced = self._announced.get(name)
+        if announced is not None:
+            raise invalid_configuration([Skipped(name, announced.reason)])
+        raise self._not_found(name)
+
+    def list_providers(self) -> list[VoiceProvider | Announced]:
+        """All that are registered or announced, in the order in which they would be tried."""
+        everything: dict[str, VoiceProvider | Announced] = {**self._announced, **self._providers}
+        first = [name for name in (self._default, *self.fallback, *PREFERRED) if name in everything]
+        return [everything[name] for name in dict.fromkeys((*first, *sorted(everything)))]
+
+    async def list_available_providers(self) -> list[VoiceProvider]:
+        """All that are set up and well, in the same order."""
+        listed = [provider for provider in self.list_providers() if not isinstance(provider, Announced)]
+        return [provider for provider in listed if not await self.unavailable_reason(provider.metadata.name)]
+
+    def get_default_provider_name(self) -> str:
+        """Name of the provider that is tried first, configured or not."""
+        return self._default
+
+    def set_default_provider(self, name: str) -> None:
+        """Have another provider tried first. NOT_FOUND / PROVIDER_NOT_FOUND."""
+        if not self.knows(name):
+            raise self._not_found(name)
+        self._default = name
+
+    async def missing_reason(self, name: str) -> str:
+        """What a provider lacks to be called, and how to mend it; "" where it is set up."""
+        announced = self._announced.get(name)
+        if announced is not None:
+            return announced.reason
+        self.get_provider(name)
+        return await self._availability[name].reason()
+
+    async def unavailable_reason(self, name: str) -> str:
+        """Why the provider is not called now; "" where it is."""
+        return await self.missing_reason(name) or self.closed_reason(name)
+
+    async def get_provider_with_fallback(self, requested: str = "") -> Chain:
+        """Requested, default, fallbacks, in this order: those that are set up and well.
+
+        Raises what `candidates` raises, and UNAVAILABLE / NO_PROVIDERS_AVAILABLE where all that are set up are unwell.
+        """
+        chain = await self.candidates(requested)
+        well = tuple(each for each in chain.providers if each.metadata.name not in chain.unwell)
+        unwell = (Skipped(name, self.closed_reason(name)) for name in sorted(chain.unwell))
+        skipped = (*chain.skipped, *unwell)
+        if not well:
+            raise no_providers_available(skipped)
+        return replace(chain, providers=well, skipped=skipped)
+
+    async def candidates(self, requested: str = "") -> Chain:
+        """Requested, default, fallbacks, in this order: those that are set up, also those that are not well.
+
+        The embedded voice is among them only where it is asked for, is in the order of fallback, or is the default
+        with nothing else asked for; and where nothing is set for a default, a fallback, or one of `PREFERRED` and
+        nothing was asked for: never for one whose key is refused.
+
+        Raises NOT_FOUND / PROVIDER_NOT_FOUND for an unknown name,
+        FAILED_PRECONDITION / INVALID_CONFIGURATION where what was asked for is not set up and nothing falls back for
+        it, or where what is set is wrong or refused, UNAVAILABLE / NO_PROVIDERS_AVAILABLE where there is nothing at all
+        or what is set does not answer.
+        """
+        if requested and not self.knows(requested):
+            raise self._not_found(requested)
+        names = [requested, self._default, *self.fallback] if requested else [self._default, *self.fallback]
+        if requested and self._default == EMBEDDED and requested != EMBEDDED and EMBEDDED not in self.fallback:
+            names.remove(EMBEDDED)
+        providers, skipped = await self._configured(names)
+        stand_in = False
+        if not providers and not requested:
+            providers, more = await self._configured(PREFERRED)
+            providers = providers[:1]
+            wrong = [each for each in dict.fromkeys((*skipped, *more)) if self._is_set(each.name)]
+            if wrong and not providers:
+                raise _can_not_be_called(wrong)
+        if not providers and not requested:
+            providers, more = await self._configured([EMBEDDED])
+            skipped += more
+            stand_in = bool(providers)
+        if not providers:
+            raise invalid_configuration(skipped) if requested else no_providers_available(skipped)
+        unwell = frozenset(each.metadata.name for each in providers if self.closed_reason(each.metadata.name))
+        return Chain(tuple(providers), tuple(skipped), stand_in, unwell)
+
+    async def _configured(self, names: Sequence[str]) -> tuple[list[VoiceProvider], list[Skipped]]:
+        providers, skipped = [], []
+        for name in dict.fromkeys(names):
+            if not self.knows(name):
+                continue
+            reason = await self.missing_reason(name)
+            if reason:
+                skipped.append(Skipped(name, reason))
+            else:
+                providers.append(self._providers[name])
+        return providers, skipped
+
+    def _is_set(self, name: str) -> bool:
+        """Whether anything is set for a provider other than the embedded voice, which needs nothing."""
+        known = self._announced.get(name) or self._providers[name]
+        return name != EMBEDDED and (known.is_set if isinstance(known, Configurable) else True)
+
+    def _not_found(self, name: str) -> DomainError:
+        known = ", ".join(sorted({*self._providers, *self._announced}))
+        return not_found(
+            "PROVIDER_NOT_FOUND", f"No voice provider of that name; there are {known}.", provider=name[:64]
+        )
+
+
+def invalid_configuration(skipped: Sequence[Skipped]) -> DomainError:
+    """FAILED_PRECONDITION / INVALID_CONFIGURATION: what was asked for can not be called as things are set up."""
+    return DomainError(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "INVALID_CONFIGURATION",
+        f"The voice provider can not be called ({_why(skipped)}).",
+        metadata={each.name: each.reason for each in skipped},
+    )
+
+
+def no_providers_available(skipped: Sequence[Skipped]) -> DomainError:
+    """UNAVAILABLE / NO_PROVIDERS_AVAILABLE: nothing can be called."""
+    return DomainError(
+        grpc.StatusCode.UNAVAILABLE,
+        "NO_PROVIDERS_AVAILABLE",
+        f"No voice provider can be called ({_why(skipped)}).",
+        metadata={each.name: each.reason for each in skipped},
+        retry_after=30.0,
+    )
+
+
+def _can_not_be_called(wrong: Sequence[Skipped]) -> DomainError:
+    """What is set is wrong, unless it may answer a little later."""
+    if any(each.reason == NO_ANSWER for each in wrong):
+        return no_providers_available(wrong)
+    return invalid_configuration(wrong)
+
+
+def _why(skipped: Sequence[Skipped]) -> str:
+    return "; ".join(f"{each.name}: {each.reason}" for each in skipped)

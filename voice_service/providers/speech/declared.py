@@ -1,0 +1,206 @@
+"""Further servers of speech, declared as JSON in SPEECH_PROVIDERS."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+)
+
+from servicekit.endpoints import check_base_url
+from servicekit.secrets import SecretSource
+from servicekit.settings import CommaList, ConfigurationError
+from voice_service.providers.speech.voices import MAX_TEXT_LENGTH, SAMPLE_RATE, SpeechConfig, SpeechFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+VARIABLE: Final = "SPEECH_PROVIDERS"
+RESERVED: Final = frozenset({"elevenlabs", "speech", "offline", "mock"})
+"""Names that belong to other providers."""
+OWN_FIELDS: Final = frozenset({"input", "model", "voice", "response_format", "speed", "stream_format"})
+"""What the adapter itself puts into a request, so that `extra` can not."""
+
+_MAX_PROVIDERS: Final = 32
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8}){0,5}")
+
+
+def _voices(value: object) -> object:
+    """A voice for a language may be given as bare text."""
+    if isinstance(value, dict):
+        return {language: (ids,) if isinstance(ids, str) else ids for language, ids in value.items()}
+    return value
+
+
+def _language(value: str) -> str:
+    if not _LANGUAGE.fullmatch(value):
+        raise ValueError("must be by language, such as en or pt-BR")
+    return value
+
+
+def _languages(codes: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(map(_LANGUAGE.fullmatch, codes)):
+        raise ValueError("must be language codes, such as en,pt-BR")
+    return codes
+
+
+Languages: TypeAlias = Annotated[CommaList, AfterValidator(_languages)]
+"""Language codes (BCP-47), comma-separated."""
+Language: TypeAlias = Annotated[str, AfterValidator(_language)]
+VoiceId: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
+VoiceMap: TypeAlias = Annotated[
+    dict[Language, Annotated[tuple[VoiceId, ...], Field(min_length=1, max_length=100)]], BeforeValidator(_voices)
+]
+"""Voice ids by language (BCP-47): `{"en": "af_heart", "es": ["ef_dora", "em_alex"]}`."""
+
+
+class DeclaredServer(BaseModel):
+    """One entry of SPEECH_PROVIDERS."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")
+    """Name of the provider, as DEFAULT_VOICE_PROVIDER and callers say it."""
+    display_name: str = Field(default="", max_length=100)
+    """Name to show; default: the name."""
+    base_url: str = Field(min_length=1)
+    """Address up to /audio/speech, such as http://127.0.0.1:8880/v1."""
+    key_variable: str = Field(default="", pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")
+    """Environment variable that holds the key (or, with _FILE behind it, the path of a file with it); empty: no key."""
+    model: str = Field(min_length=1, max_length=200)
+    """Model that speaks."""
+    voice: str = Field(default="", max_length=200)
+    """Voice that reads what `voices` has none for."""
+    voices: VoiceMap = Field(default_factory=dict)
+    """Voices by language."""
+    format: SpeechFormat = "pcm"
+    """What to ask for."""
+    sample_rate: int = Field(default=SAMPLE_RATE, ge=8_000, le=192_000)
+    """Hz of `pcm` from this server."""
+    languages: tuple[Language, ...] = ()
+    """Languages that the model speaks; default: those of `voices`."""
+    max_text_length: int = Field(default=MAX_TEXT_LENGTH, ge=600, le=100_000)
+    """Code points that the server takes in one request."""
+    paid: bool | None = None
+    """Whether calls are billed; default: where there is a key."""
+    extra: dict[str, Any] = Field(default_factory=dict)
+    """More fields of the request's body."""
+
+
+_ENTRIES: Final = TypeAdapter(tuple[DeclaredServer, ...])
+
+
+def read_speech_providers(
+    text: str, environment: Mapping[str, str], *, allow_plain_http: bool = False
+) -> tuple[SpeechConfig, ...]:
+    """Return the servers that the JSON list `text` declares; none where it is blank.
+
+    Keys are looked up in `environment` by the variables that the entries name. Raises ConfigurationError, one line
+    that names what is wrong first and repeats no value but names.
+    """
+    if not text.strip():
+        return ()
+    try:
+        servers = _ENTRIES.validate_json(text)
+    except ValidationError as error:
+        raise ConfigurationError(_one_line(error)) from None
+    if len(servers) > _MAX_PROVIDERS:
+        raise ConfigurationError(f"{VARIABLE} must have at most {_MAX_PROVIDERS} entries")
+    _check_names(servers)
+    return tuple(
+        _config(index, server, environment, allow_plain_http=allow_plain_http) for index, server in enumerate(servers)
+    )
+
+
+def check_extra(extra: Mapping[str, object]) -> None:
+    """Raise ValueError where `extra` would replace what the adapter puts into a request itself."""
+    taken = sorted(OWN_FIELDS & extra.keys())
+    if taken:
+        raise ValueError(f"must not set {', '.join(taken)}")
+
+
+def _check_names(servers: Sequence[DeclaredServer]) -> None:
+    seen: set[str] = set()
+    for index, server in enumerate(servers):
+        if server.name in RESERVED:
+            raise ConfigurationError(f"{VARIABLE}[{index}].name must be none of {', '.join(sorted(RESERVED))}")
+        if server.name in seen:
+            raise ConfigurationError(f"{VARIABLE}[{index}].name must be another one than those before")
+        seen.add(server.name)
+
+
+def _config(
+    index: int, server: DeclaredServer, environment: Mapping[str, str], *, allow_plain_http: bool
+) -> SpeechConfig:
+    place = f"{VARIABLE}[{index}]"
+    if not server.voice and not server.voices:
+        raise ConfigurationError(f"{place}.voice must be given, or voices by language")
+    try:
+        base_url = check_base_url(server.base_url, allow_plain_http=allow_plain_http)
+    except ValueError as error:
+        raise ConfigurationError(f"{place}.base_url {error}") from None
+    try:
+        check_extra(server.extra)
+    except ValueError as error:
+        raise ConfigurationError(f"{place}.extra {error}") from None
+    return SpeechConfig(
+        name=server.name,
+        display_name=server.display_name or server.name,
+        base_url=base_url,
+        key=_key(server.key_variable, environment),
+        key_variable=server.key_variable,
+        model=server.model,
+        voice=server.voice,
+        voices=server.voices,
+        response_format=server.format,
+        sample_rate=server.sample_rate,
+        languages=server.languages,
+        max_text_length=server.max_text_length,
+        paid=bool(server.key_variable) if server.paid is None else server.paid,
+        extra=server.extra,
+    )
+
+
+def _key(variable: str, environment: Mapping[str, str]) -> SecretSource:
+    if not variable:
+        return SecretSource(None, name=VARIABLE)
+    value, file = environment.get(variable, ""), environment.get(f"{variable}_FILE", "")
+    return SecretSource(SecretStr(value) if value else None, Path(file) if file else None, name=variable)
+
+
+def _one_line(error: ValidationError) -> str:
+    problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    location, kind = problem["loc"], problem["type"]
+    if kind == "json_invalid" or not location:
+        return f"{VARIABLE} must be a JSON list, such as {_EXAMPLE}"
+    if kind in {"string_pattern_mismatch", "value_error"}:
+        # The key of a map is followed by "[key]".
+        field = next((part for part in location if part in _PATTERNS), "")
+        place = "".join(_step(part) for part in location[: location.index(field) + 1]) if field else ""
+        return f"{VARIABLE}{place} must be {_PATTERNS.get(str(field), 'written otherwise')}"
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    said = {"missing": "must be given", "extra_forbidden": "is not known"}.get(kind, message)
+    return f"{VARIABLE}{''.join(map(_step, location))} {said[:1].lower()}{said[1:]}"
+
+
+def _step(part: int | str) -> str:
+    return f"[{part}]" if isinstance(part, int) else f".{part}"
+
+
+_PATTERNS: Final = {
+    "name": "lower-case letters, digits, _ and -, a letter first",
+    "key_variable": "the name of an environment variable",
+    "voices": "by language, such as en or pt-BR",
+    "languages": "language codes, such as en or pt-BR",
+}
+_EXAMPLE: Final = '[{"name": "kokoro", "base_url": "http://127.0.0.1:8880/v1", "model": "kokoro", "voice": "af_heart"}]'

@@ -1,0 +1,236 @@
+"""The adapter for servers with OpenAI's /audio/speech."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Final
+
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from voice_service.narration.language import speaks
+from voice_service.ports import AudioChunk, CallFacts, NativeFormat, ProviderMetadata
+from voice_service.providers.openai_api import OpenAIClient, Progress, from_answer, request_id, told
+from voice_service.providers.speech.containers import (
+    HEAD_BYTES,
+    Answer,
+    ContainerError,
+    Shape,
+    answer_of,
+    decode,
+    resample,
+)
+from voice_service.providers.speech.voices import configured, voice_list
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+
+    from voice_service.ports import SegmentRequest, SpeechItem, VoiceInfo
+    from voice_service.providers.speech.voices import SpeechConfig
+
+_MAX_BYTES: Final = 64 << 20
+_MAX_JSON_BYTES: Final = 1 << 20
+_PROBE_SECONDS: Final = 5.0
+_WELL: Final = frozenset({ProviderErrorKind.UNSUPPORTED, ProviderErrorKind.INVALID_INPUT})
+"""Answers to a probe of a server that is there but does not list its models."""
+
+
+class SpeechProvider:
+    """Speaks through one server. Connects when it is first asked; hands over samples at `SpeechConfig.sample_rate`.
+
+    Raw samples stream through as they come; a file is decoded when it is whole, off the event loop, and until then each
+    piece that comes is an empty chunk. Of the settings
+    the API has `speed` alone, from 0.25 to 4. There are no word timings.
+    """
+
+    def __init__(self, config: SpeechConfig) -> None:
+        self._config = config
+        self._client = OpenAIClient(config.base_url, config.key, provider=config.name)
+        self._configured = configured(config)
+        self._voices = voice_list(self._client, provider=config.name)
+        self._metadata = ProviderMetadata(
+            name=config.name,
+            display_name=config.display_name,
+            supports_streaming=config.response_format == "pcm",
+            native_format=NativeFormat.PCM_S16LE,
+            sample_rate=config.sample_rate,
+            max_text_length=config.max_text_length,
+            languages=config.spoken_languages,
+            paid=config.paid,
+            takes_previous_text=False,
+            default_voice=config.default_voice,
+            default_model=config.model,
+            formats=(config.response_format,),
+        )
+
+    @property
+    def metadata(self) -> ProviderMetadata:
+        """What this provider is."""
+        return self._metadata
+
+    def warm_up(self) -> None:
+        """Load the SDK and the server's voices in the background. Needs a running event loop."""
+        if not self._config.missing():
+            self._voices.renew()
+
+    async def validate_configuration(self) -> str:
+        """Say what is not set, or ""; the server is not asked."""
+        return self._config.missing()
+
+    async def probe(self) -> None:
+        """Ask for the server's models; no text leaves. Raises ProviderError unless it answers."""
+        self._check_set_up()
+        client = await self._client.get()
+        options: Any = {"timeout": _PROBE_SECONDS, "headers": self._client.headers()}
+        try:
+            with told(self._config.name):
+                await client.get("/models", cast_to=object, options=options)
+        except ProviderError as error:
+            if error.kind not in _WELL:
+                raise
+
+    async def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
+        """List the voices that the settings name, then those that the server lists; no failure of its list is raised.
+
+        Of one language, the default goes before others. A voice whose language nobody says is in the list of all alone.
+        """
+        known = {voice.voice_id for voice in self._configured}
+        voices = [*self._configured, *(voice for voice in await self._listed() if voice.voice_id not in known)]
+        if language_code is None:
+            return voices
+        speaking = [voice for voice in voices if speaks(voice.language_codes, language_code)]
+        return sorted(speaking, key=lambda voice: voice.voice_id != self._config.default_voice)
+
+    async def knows_voice(self, voice_id: str, language_code: str) -> bool:
+        """Know the voices of the settings and those that the server lists, for every language.
+
+        Raises ProviderError on another one while the server's list was never to be had.
+        """
+        del language_code
+        if any(voice_id == voice.voice_id for voice in self._configured):
+            return True
+        if any(voice_id == voice.voice_id for voice in await self._listed()):
+            return True
+        if self._voices.value is None and not self._config.missing():
+            await self._voices.get()
+        return False
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._voices.aclose()
+        await self._client.aclose()
+
+    async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
+        """Speak `request`.
+
+        Raises ProviderError: INVALID_INPUT on an empty or overlong text, AUTH where the server is not set up,
+        TRUNCATED where the audio breaks off, is empty or is not whole, TRANSPORT where there is no audio at all, and
+        what the server's status stands for.
+        """
+        self._check(request)
+        name = self._config.name
+        client = await self._client.get()
+        progress = Progress()
+        with told(name, progress):
+            async with client.audio.speech.with_streaming_response.create(
+                **self._body(request), extra_headers=self._client.headers(), extra_body=self._config.extra or None
+            ) as response:
+                yield CallFacts(request_id=request_id(response.headers))
+                body = response.iter_bytes()
+                head = b""
+                async for chunk in body:
+                    head += chunk
+                    progress.received = True
+                    if len(head) >= HEAD_BYTES:
+                        break
+                answer = self._answer(response.headers, head)
+                if self._passes(answer):
+                    yield AudioChunk(head)
+                    async for chunk in body:
+                        yield AudioChunk(chunk)
+                    return
+                whole = bytearray(head)
+                async with aclosing(self._gather(whole, body, answer)) as arriving:
+                    async for _ in arriving:
+                        yield AudioChunk(b"")
+                yield AudioChunk(await self._samples(answer, bytes(whole), response.headers))
+
+    def _check_set_up(self) -> None:
+        missing = self._config.missing()
+        if missing:
+            raise self._error(ProviderErrorKind.AUTH, missing)
+
+    def _check(self, request: SegmentRequest) -> None:
+        self._check_set_up()
+        if not request.text.strip():
+            raise self._error(ProviderErrorKind.INVALID_INPUT, "the text is empty")
+        if len(request.text) > self._config.max_text_length:
+            limit = f"the text is longer than {self._config.max_text_length} characters"
+            raise self._error(ProviderErrorKind.INVALID_INPUT, limit)
+
+    def _body(self, request: SegmentRequest) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "input": request.text,
+            "model": request.model_id or self._config.model,
+            "voice": request.voice_id or self._voice_for(request.language_code),
+            "response_format": self._config.response_format,
+        }
+        if request.settings.speed is not None:
+            body["speed"] = request.settings.speed
+        return body
+
+    def _voice_for(self, language_code: str) -> str:
+        fitting = [voice.voice_id for voice in self._configured if speaks(voice.language_codes, language_code)]
+        default = self._config.default_voice
+        return default if default in fitting or not fitting else fitting[0]
+
+    async def _listed(self) -> Sequence[VoiceInfo]:
+        """Returns the voices that the server lists; none where they cannot be had."""
+        if self._config.missing():
+            return ()
+        try:
+            return await self._voices.get()
+        except ProviderError:
+            return ()  # logged by the list
+
+    def _answer(self, headers: Mapping[str, str], head: bytes) -> Answer:
+        if not head:
+            raise self._error(ProviderErrorKind.TRUNCATED, "its answer is empty")
+        answer = answer_of(
+            headers.get("content-type", ""), head, self._config.response_format, self._config.sample_rate
+        )
+        if answer.shape is Shape.OTHER:
+            raise self._error(ProviderErrorKind.TRANSPORT, "it sent something that is no audio")
+        return answer
+
+    def _passes(self, answer: Answer) -> bool:
+        """Whether the bytes are what `metadata` says, so that they can go out as they come."""
+        return answer == Answer(Shape.RAW, self._config.sample_rate, 1)
+
+    async def _gather(self, whole: bytearray, body: AsyncIterator[bytes], answer: Answer) -> AsyncGenerator[None, None]:
+        """Add what comes to `whole`, and tell of each piece, the first one being there already."""
+        most = _MAX_BYTES if answer.shape is not Shape.JSON else _MAX_JSON_BYTES
+        yield
+        async for chunk in body:
+            whole += chunk
+            if len(whole) > most:
+                raise self._error(ProviderErrorKind.TRUNCATED, "the audio does not end")
+            yield
+
+    async def _samples(self, answer: Answer, whole: bytes, headers: Mapping[str, str]) -> bytes:
+        """The samples in a whole answer that is not passed on as it is."""
+        rate = self._config.sample_rate
+        if answer.shape is Shape.JSON:
+            try:
+                raise from_answer(json.loads(whole), headers, provider=self._config.name)
+            except ValueError:
+                raise self._error(ProviderErrorKind.TRANSPORT, "it sent something that is no audio") from None
+        try:
+            if answer.shape is Shape.RAW:
+                return await asyncio.to_thread(resample, whole, answer.channels, answer.sample_rate, rate)
+            return await asyncio.to_thread(decode, whole, rate)
+        except ContainerError as error:
+            raise self._error(ProviderErrorKind.TRUNCATED, f"the audio is not whole: {error}") from error
+
+    def _error(self, kind: ProviderErrorKind, message: str) -> ProviderError:
+        return ProviderError(kind, message, provider=self._config.name)

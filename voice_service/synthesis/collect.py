@@ -1,0 +1,111 @@
+"""What is ordered of a provider, and the gathering of what it sends, on three timers."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Final
+
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from voice_service.ports import MP3_44100_128, AudioChunk, CallFacts, NativeFormat
+from voice_service.synthesis.ahead import CHARACTERS_PER_SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from voice_service.ports import SegmentRequest, StoryFormat, VoiceProvider, WordTiming
+
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""Most bytes of one segment; 600 characters take a minute, which are 5 MiB of 44.1 kHz PCM."""
+
+_SLACK: Final = 0.05
+"""Share of the idle time by which a pause may be noticed too soon."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is wanted of a provider; `deadline` in seconds of the loop's clock, None for none."""
+
+    provider: VoiceProvider
+    request: SegmentRequest
+    story_format: StoryFormat
+    deadline: float | None = None
+
+    @property
+    def estimated_bytes(self) -> float:
+        """About how many bytes the provider sends."""
+        metadata, speed = self.provider.metadata, max(self.request.settings.speed or 1.0, 0.5)
+        pcm = metadata.native_format is NativeFormat.PCM_S16LE
+        bytes_per_second = 2 * metadata.sample_rate if pcm else MP3_44100_128.bytes_per_second
+        return len(self.request.text) / (CHARACTERS_PER_SECOND * speed) * bytes_per_second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timers:
+    """Seconds until the first byte, between two items, and in all."""
+
+    first_byte: float = 30.0
+    idle: float = 30.0
+    total: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """All audio bytes of a segment, and its word timings where there are any."""
+
+    audio: bytes
+    words: tuple[WordTiming, ...]
+
+
+async def collect(
+    order: Order,
+    timers: Timers,
+    *,
+    on_facts: Callable[[CallFacts], None],
+    on_first_byte: Callable[[], None],
+) -> Collected:
+    """Return the segment. What the provider says of its call goes to `on_facts`, also where it fails later.
+
+    Raises ProviderError; TIMEOUT where a timer ran out.
+    """
+    name = order.provider.metadata.name
+    clock = asyncio.get_running_loop().time
+    end = clock() + timers.total
+    # Its value is the bytes that were written, not a copy of them.
+    audio = BytesIO()
+    begun = False
+    words: tuple[WordTiming, ...] = ()
+    renew_at = float("-inf")
+    try:
+        async with (
+            asyncio.timeout_at(min(end, clock() + timers.first_byte)) as limit,
+            aclosing(order.provider.synthesize(order.request)) as items,
+        ):
+            async for item in items:
+                match item:
+                    case AudioChunk(data):
+                        if not begun:
+                            begun = True
+                            on_first_byte()
+                        audio.write(data)
+                        # Set anew now and then alone: chunks come by the hundred, and timers cost more than they do.
+                        if (now := clock()) >= renew_at:
+                            limit.reschedule(min(end, now + timers.idle))
+                            renew_at = now + timers.idle * _SLACK
+                    case CallFacts():
+                        on_facts(item)
+                    case _:
+                        words = item.words
+                if audio.tell() > MAX_BYTES:
+                    raise ProviderError(ProviderErrorKind.TRUNCATED, "the audio does not end", provider=name)
+    except TimeoutError:
+        raise ProviderError(ProviderErrorKind.TIMEOUT, _late(begun=begun, over=clock() >= end), provider=name) from None
+    return Collected(audio.getvalue(), words)
+
+
+def _late(*, begun: bool, over: bool) -> str:
+    if over:
+        return "the segment was not done in time"
+    return "no more audio came in time" if begun else "no audio came in time"

@@ -1,0 +1,234 @@
+"""The segment store of the storage service, and segments as its messages."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from itertools import count
+from random import uniform
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import grpc
+import structlog
+
+from servicekit.channel import call_metadata
+from servicekit.status import from_rpc_error
+from tale.storage.v1 import segment_pb2, segment_pb2_grpc
+from voice_service.synthesis.lookups import LookupBatches
+from voice_service.synthesis.memory_store import MemorySegments
+from voice_service.synthesis.store import NO_WORDS, SegmentMissingError, StoredSegment, Words, store_unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+
+    from servicekit.errors import DomainError
+    from voice_service.synthesis.lookups import Lookup
+
+
+T = TypeVar("T")
+
+_log: Final = structlog.stdlib.get_logger(__name__)
+
+_PUTS: Final = 8
+"""Segments that are sent at a time: each is in memory twice more while it is."""
+_FIRST_WAIT_SECONDS: Final = 0.1
+_LONGEST_WAIT_SECONDS: Final = 2.0
+_CALL_SECONDS: Final = 10.0
+_TRANSFER_SECONDS: Final = 30.0
+_SHORTEST_SECONDS: Final = 1.0
+_PATIENCE_SECONDS: Final = 60.0
+"""Seconds that one segment is tried for while storage is away or out of room."""
+_HELD_BYTES: Final = 64 << 20
+"""Most bytes of segments that are held because storage did not take them."""
+_PASSING: Final = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+_MISSING: Final = frozenset({grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.DATA_LOSS})
+
+
+class RemoteSegments:
+    """A SegmentStore behind `channel`.
+
+    Calls are repeated for `patience` seconds while storage is away or out of room. A segment that storage did not take
+    is held in memory, the least recently used making room, and stored when it is looked for again.
+    """
+
+    is_shared = True
+
+    def __init__(
+        self, channel: grpc.aio.Channel, *, patience: float = _PATIENCE_SECONDS, held_bytes: int = _HELD_BYTES
+    ) -> None:
+        self._channel = channel
+        self._stub: Any = segment_pb2_grpc.SegmentServiceStub(channel)
+        self._patience = patience
+        self._putting = asyncio.Semaphore(_PUTS)
+        self._held = MemorySegments(held_bytes)
+        self._lookups = LookupBatches(self._find)
+
+    async def find(self, keys: Collection[str], story_id: str) -> Mapping[str, StoredSegment]:
+        """See SegmentStore."""
+        found = await self._lookups.find(keys, story_id)
+        for key in keys:
+            if key not in found and (held := self._held.take(key)) is not None:
+                found[key] = await self.put(*held, story_id)
+        return found
+
+    async def read(self, key: str) -> bytes:
+        """See SegmentStore."""
+        try:
+            header, audio = await self._insist(lambda seconds: self._read(key, seconds), _TRANSFER_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in _MISSING:
+                raise SegmentMissingError(key) from error
+            raise _failure(error) from error
+        if len(audio) != header.size_bytes or hashlib.sha256(audio).digest() != header.sha256:
+            raise SegmentMissingError(key)
+        return audio
+
+    async def put(
+        self, segment: StoredSegment, audio: bytes, story_id: str, *, deadline: float | None = None
+    ) -> StoredSegment:
+        """See SegmentStore."""
+        try:
+            stored = await self._insist(
+                lambda seconds: self._put(segment, audio, story_id, seconds), _TRANSFER_SECONDS, deadline
+            )
+        except grpc.aio.AioRpcError as error:
+            failure = _failure(error)
+            if failure.code is not grpc.StatusCode.NOT_FOUND:
+                self._held.add(segment, audio)
+                _log.error("segment could not be stored and is held", key=segment.key[:12], code=error.code().name)
+            raise failure from error
+        except asyncio.CancelledError:
+            self._held.add(segment, audio)
+            raise
+        return from_message(stored)
+
+    async def aclose(self) -> None:
+        """Closes the channel."""
+        await self._lookups.aclose()
+        await self._channel.close()
+
+    async def _insist(self, call: Callable[[float], Awaitable[T]], most: float, deadline: float | None = None) -> T:
+        """Makes a call of at most `most` seconds, again while its failure may pass. Raises AioRpcError."""
+        clock = asyncio.get_running_loop().time
+        now = clock()
+        end = now + self._patience if deadline is None else min(deadline, now + self._patience)
+        for attempt in count():
+            try:
+                # One attempt is made even where no time is left: what was paid for is worth it.
+                return await call(min(most, max(_SHORTEST_SECONDS, end - clock())))
+            except grpc.aio.AioRpcError as error:
+                wait = uniform(0.0, min(_FIRST_WAIT_SECONDS * 2**attempt, _LONGEST_WAIT_SECONDS))
+                if error.code() not in _PASSING or clock() + wait >= end:
+                    raise
+            await asyncio.sleep(wait)
+        raise AssertionError("attempts end with a result or an error")
+
+    async def _find(self, lookups: Sequence[Lookup]) -> dict[str, StoredSegment]:
+        request = segment_pb2.FindSegmentsRequest(
+            lookups=[segment_pb2.SegmentLookup(key=each.key, story_id=each.story_id) for each in lookups]
+        )
+
+        async def send(seconds: float) -> segment_pb2.FindSegmentsResponse:
+            response: segment_pb2.FindSegmentsResponse = await self._stub.FindSegments(
+                request, timeout=seconds, metadata=call_metadata(), wait_for_ready=True
+            )
+            return response
+
+        try:
+            response = await self._insist(send, _CALL_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise _failure(error) from error
+        return {segment.key: from_message(segment) for segment in response.segments}
+
+    async def _put(
+        self, segment: StoredSegment, audio: bytes, story_id: str, seconds: float
+    ) -> segment_pb2.StoredSegment:
+        async with self._putting:
+            # Not waited for where storage is away: the place is for those that it takes.
+            response: segment_pb2.PutSegmentResponse = await self._stub.PutSegment(
+                put_requests(segment, audio, story_id), timeout=seconds, metadata=call_metadata()
+            )
+        return response.segment
+
+    async def _read(self, key: str, seconds: float) -> tuple[segment_pb2.StoredSegment, bytes]:
+        header, chunks = segment_pb2.StoredSegment(), []
+        request = segment_pb2.ReadSegmentRequest(key=key)
+        async for piece in self._stub.ReadSegment(
+            request, timeout=seconds, metadata=call_metadata(), wait_for_ready=True
+        ):
+            if piece.HasField("header"):
+                header = piece.header
+            else:
+                chunks.append(piece.chunk)
+        return header, b"".join(chunks)
+
+
+def _failure(error: grpc.aio.AioRpcError) -> DomainError:
+    """What a call that failed for good means to the caller of a narration."""
+    known = from_rpc_error(error)
+    return store_unavailable(f"The segment store failed ({known.reason}).") if error.code() in _PASSING else known
+
+
+_CHUNK: Final = 1 << 20
+"""Most bytes of a chunk; most segments of the default format are one."""
+
+
+def put_requests(segment: StoredSegment, audio: bytes, story_id: str) -> Iterator[segment_pb2.PutSegmentRequest]:
+    """Yields the messages that store a segment: header, chunks, commit."""
+    header = segment_pb2.PutSegmentHeader(segment=to_message(segment), story_id=story_id)
+    yield segment_pb2.PutSegmentRequest(header=header)
+    for begin in range(0, len(audio), _CHUNK):
+        yield segment_pb2.PutSegmentRequest(chunk=audio[begin : begin + _CHUNK])
+    yield segment_pb2.PutSegmentRequest(commit=segment_pb2.PutSegmentCommit())
+
+
+def to_message(segment: StoredSegment) -> segment_pb2.StoredSegment:
+    """Returns the message for a segment."""
+    words = segment.words
+    return segment_pb2.StoredSegment(
+        key=segment.key,
+        size_bytes=segment.size,
+        sha256=segment.sha256,
+        sample_count=segment.samples,
+        sample_rate=segment.sample_rate,
+        provider=segment.provider,
+        voice_id=segment.voice_id,
+        model_id=segment.model_id,
+        words=segment_pb2.SegmentWords(
+            text_starts=words.text_starts,
+            text_ends=words.text_ends,
+            start_us=words.starts_us,
+            end_us=words.ends_us,
+        )
+        if words.text_starts
+        else None,
+    )
+
+
+def from_message(message: segment_pb2.StoredSegment) -> StoredSegment:
+    """Returns the segment of a message."""
+    words = NO_WORDS
+    if message.HasField("words"):
+        timed = message.words
+        words = Words(tuple(timed.text_starts), tuple(timed.text_ends), tuple(timed.start_us), tuple(timed.end_us))
+    return StoredSegment(
+        key=message.key,
+        size=message.size_bytes,
+        sha256=message.sha256,
+        samples=message.sample_count,
+        sample_rate=message.sample_rate,
+        provider=message.provider,
+        voice_id=message.voice_id,
+        model_id=message.model_id,
+        words=words,
+    )

@@ -1,0 +1,1 @@
+"""VoiceService on the wire: requests validated, results as messages."""

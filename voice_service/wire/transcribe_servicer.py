@@ -1,0 +1,156 @@
+"""Transcribe on the wire: takes a recording as it comes, bounded, and answers what was said."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+from servicekit.errors import DomainError, FieldViolation, validation_failed
+from servicekit.resilience.errors import ProviderError, to_domain_error
+from servicekit.validation import Violations
+from tale.voice.v1 import voice_pb2
+from voice_service.transcription.ports import KNOWN, Recording, is_known, media_type
+from voice_service.wire.requests import check_language
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from voice_service.transcription.ports import Transcriber, Transcript
+
+MAX_BYTES: Final = 25 << 20
+"""What OpenAI takes at most."""
+_MOST_AT_ONCE: Final = 8
+"""Recordings that are held in memory at a time; the next ones wait to be read."""
+_WAIT_SECONDS: Final = 10.0
+_QUIET_SECONDS: Final = 0.5
+_LONGEST_REST_SECONDS: Final = 10.0
+_MAX_CONTENT_TYPE: Final = 200
+
+
+class TranscribeHandler:
+    """Answers Transcribe. `seconds` is how long a call may take from its first byte to the answer."""
+
+    def __init__(self, transcriber: Transcriber, *, max_bytes: int = MAX_BYTES, seconds: float = 120.0) -> None:
+        self._transcriber = transcriber
+        self._max_bytes = max_bytes
+        self._seconds = seconds
+        self._room = asyncio.Semaphore(_MOST_AT_ONCE)
+
+    async def handle(self, requests: AsyncIterator[voice_pb2.TranscribeRequest]) -> voice_pb2.TranscribeResponse:
+        """Read the whole recording and answer what is said in it.
+
+        Raises DomainError: INVALID_ARGUMENT / VALIDATION_FAILED; FAILED_PRECONDITION / INVALID_CONFIGURATION where no
+        server is set up, before the recording is read; FAILED_PRECONDITION / RECORDING_TOO_LARGE as soon as it is,
+        and NO_SPEECH where no words are in it; RESOURCE_EXHAUSTED / RATE_LIMITED where too many others are being read;
+        DEADLINE_EXCEEDED / TIMEOUT; and what a ProviderError stands for.
+        """
+        pieces = aiter(requests)
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._answer(pieces, asyncio.get_running_loop().time() + self._seconds)
+        except TimeoutError:
+            raise DomainError(
+                grpc.StatusCode.DEADLINE_EXCEEDED, "TIMEOUT", "The recording took longer than one call may take."
+            ) from None
+        except ProviderError as error:
+            raise to_domain_error(error) from error
+        except DomainError:
+            await _read_away(pieces)
+            raise
+
+    async def _answer(
+        self, pieces: AsyncIterator[voice_pb2.TranscribeRequest], deadline: float
+    ) -> voice_pb2.TranscribeResponse:
+        config = _config(await anext(pieces, None))
+        self._check_set_up()
+        async with self._slot():
+            recording = Recording(await self._read(pieces), media_type(config.content_type), config.language_code)
+            return _response(await self._transcriber.transcribe(recording, deadline=deadline))
+
+    def _check_set_up(self) -> None:
+        missing = self._transcriber.missing()
+        if missing:
+            raise DomainError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "INVALID_CONFIGURATION",
+                f"Recordings can not be written down as things are set up: {missing}.",
+                metadata={self._transcriber.name: missing},
+            )
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(_WAIT_SECONDS):
+                await self._room.acquire()
+        except TimeoutError:
+            raise DomainError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "RATE_LIMITED",
+                "Too many recordings are being written down; try again soon.",
+                retry_after=_WAIT_SECONDS,
+            ) from None
+        try:
+            yield
+        finally:
+            self._room.release()
+
+    async def _read(self, pieces: AsyncIterator[voice_pb2.TranscribeRequest]) -> bytes:
+        data = bytearray()
+        async for piece in pieces:
+            match piece.WhichOneof("piece"):
+                case "chunk":
+                    data += piece.chunk
+                case "config":
+                    raise validation_failed([FieldViolation("config", "must be sent once, first")])
+                case _:
+                    raise validation_failed([FieldViolation("chunk", "must be given")])
+            if len(data) > self._max_bytes:
+                raise DomainError(
+                    grpc.StatusCode.FAILED_PRECONDITION,
+                    "RECORDING_TOO_LARGE",
+                    f"The recording has more than {self._max_bytes} bytes; send a shorter one.",
+                    metadata={"max_bytes": str(self._max_bytes)},
+                )
+        if not data:
+            raise validation_failed([FieldViolation("chunk", "must be given: the recording is empty")])
+        return bytes(data)
+
+
+async def _read_away(pieces: AsyncIterator[voice_pb2.TranscribeRequest]) -> None:
+    """Read what still comes, until it ends or pauses.
+
+    A caller whose stream is closed while it still writes may never see why: grpc.aio puts an error of its own over the
+    status that came (grpc/grpc#36066).
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LONGEST_REST_SECONDS):
+            while True:
+                async with asyncio.timeout(_QUIET_SECONDS):
+                    if await anext(pieces, None) is None:
+                        return
+
+
+def _config(first: voice_pb2.TranscribeRequest | None) -> voice_pb2.TranscribeConfig:
+    if first is None or not first.HasField("config"):
+        raise validation_failed([FieldViolation("config", "must be the first message")])
+    config, violations = first.config, Violations()
+    if violations.check(config.content_type, "config.content_type", "must be given"):
+        fine = len(config.content_type) <= _MAX_CONTENT_TYPE and is_known(config.content_type)
+        violations.check(fine, "config.content_type", f"must be one of {', '.join(KNOWN)}")
+    check_language(violations, "config.language_code", config.language_code)
+    violations.raise_if_any()
+    return config
+
+
+def _response(transcript: Transcript) -> voice_pb2.TranscribeResponse:
+    if not transcript.text.strip():
+        raise DomainError(grpc.StatusCode.FAILED_PRECONDITION, "NO_SPEECH", "No words were heard in the recording.")
+    response = voice_pb2.TranscribeResponse(
+        text=transcript.text, language_code=transcript.language_code, model=transcript.model
+    )
+    if transcript.duration is not None:
+        response.duration.FromMilliseconds(round(transcript.duration * 1_000))
+    return response
