@@ -1,12 +1,38 @@
 """What the embedded writer takes in and gives out."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-from story_service.assignment import Gender, Kind, Parent, Protagonist
+WORDS_PER_MINUTE: Final = 150
+"""Words of a minute of telling."""
+
+Gender: TypeAlias = Literal["female", "male", ""]
+"""How a story speaks of somebody; empty: it does without."""
+Kind: TypeAlias = Literal["child", "hero", "combined"]
+"""Whom a story is about: the child, a hero, or both."""
 
 Feature: TypeAlias = Literal["hero", "combined", "sequel"]
 """What a language may be able to tell beside a story of its own about the child."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protagonist:
+    """The hero of a story."""
+
+    name: str
+    gender: Gender = ""
+    appearance: str = ""
+    personality_traits: tuple[str, ...] = ()
+    strengths: tuple[str, ...] = ()
+    interests: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """The story that this one goes on from. Either may be empty, but not both."""
+
+    title: str
+    summary: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from offline_writer.arc import Language, Versatile
-from offline_writer.brief import Feature, LanguageUnsupported, OfflineBrief, Piece, StoryUnsupported
+from offline_writer.brief import WORDS_PER_MINUTE, Feature, LanguageUnsupported, OfflineBrief, Piece, StoryUnsupported
 from offline_writer.english import English
 from offline_writer.fitting import fit
 from offline_writer.russian import Russian
 from offline_writer.seeding import random_for
 from offline_writer.sentences import count_words, sentence_keys
-from story_service.assignment import WORDS_PER_MINUTE
 
 _SENTENCE_ENDS = (".", "!", "?", "\u2026", ":", '"', "\u201d", "\u2019", "\u00bb", ")")
 

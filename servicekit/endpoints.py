@@ -11,8 +11,8 @@ _SCHEMES: Final = ("http", "https")
 def check_base_url(url: str, *, allow_plain_http: bool = False) -> str:
     """`url` without a trailing slash, fit to be called with a key and a child's name in it.
 
-    Raises ValueError with the mend: not http(s), no host, a query or a user in it, or plain http to a host that is not
-    loopback unless `allow_plain_http`.
+    Raises ValueError with the remedy: not http(s), no host, a query or a user in it, or plain http to a host that is
+    not loopback unless `allow_plain_http`.
     """
     try:
         parts = urlsplit(url)

@@ -14,7 +14,7 @@ DOMAIN: Final = "tale"
 class FieldViolation:
     """One field of a request that can not be used.
 
-    `field` is the path in the request ("spec.length_minutes"); `description` is the mend, said so that it reads on
+    `field` is the path in the request ("spec.length_minutes"); `description` is the remedy, said so that it reads on
     after the field ("must be from 1 to 30"). Neither repeats the caller's value.
     """
 

@@ -31,7 +31,7 @@ __all__ = [
 
 
 class ConfigurationError(Exception):
-    """The service can not start as it is set up. Its text is one line that names the variable and the mend."""
+    """The service can not start as it is set up. Its text is one line that names the variable and the remedy."""
 
 
 def _split(value: object) -> object:
@@ -141,7 +141,7 @@ S = TypeVar("S", bound=BaseSettings)
 
 
 def load(cls: type[S]) -> S:
-    """The settings of the environment; ConfigurationError names every wrong variable and its mend, and no value."""
+    """The settings of the environment; ConfigurationError names every wrong variable and its remedy, and no value."""
     try:
         return cls()
     except ValidationError as error:
@@ -181,8 +181,8 @@ def _one_line(cls: type[BaseSettings], error: ValidationError) -> str:
         location = problem["loc"]
         variable = _variable(cls, str(location[0])) if location else cls.__name__
         message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-        mend = "must be set" if problem["type"] == "missing" else message
-        said.setdefault(variable, f"{variable} {mend}{_purpose(cls, variable)}")
+        remedy = "must be set" if problem["type"] == "missing" else message
+        said.setdefault(variable, f"{variable} {remedy}{_purpose(cls, variable)}")
     return " ".join("; ".join(said.values()).split())
 
 

@@ -58,7 +58,7 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> DomainError:
 
     A sibling's rich status comes through as it was. A bare status comes from the transport: UNAVAILABLE is
     UPSTREAM_UNAVAILABLE with a retry hint, DEADLINE_EXCEEDED, CANCELLED, UNIMPLEMENTED and RESOURCE_EXHAUSTED keep
-    their code, and everything else is INTERNAL, since our caller can not mend it. No upstream text is passed on.
+    their code, and everything else is INTERNAL, since our caller can not fix it. No upstream text is passed on.
     """
     rich = _rich_status(error)
     if rich is not None:

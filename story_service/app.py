@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from servicekit.app import AppBase, Description
-from story_service.models.catalogue import OFFLINE
-from story_service.models.facts import KEY_REFUSED
+from story_service.generation.facts import KEY_REFUSED
+from story_service.ports import OFFLINE
 from tale.common.v1 import status_pb2
 from tale.story.v1 import story_pb2, story_pb2_grpc
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from servicekit.metrics import Metrics
     from servicekit.resilience.manager import BreakerManager
     from story_service.models.generations import Generations
-    from story_service.models.monitor import Upkeep
+    from story_service.models.monitor import ProviderMonitor
     from story_service.wire.servicer import StoryServicer
 
 _log: Final = structlog.stdlib.get_logger("story_service")
@@ -37,7 +37,7 @@ class StoryApp(AppBase):
         *,
         default_model: str,
         warnings: Sequence[str],
-        upkeep: Upkeep | None = None,
+        upkeep: ProviderMonitor | None = None,
         generations: Generations | None = None,
         metrics: Metrics | None = None,
         circuits: BreakerManager | None = None,

@@ -1,17 +1,23 @@
 """What is to be written, in the service's own words."""
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final
+
+from offline_writer.brief import WORDS_PER_MINUTE, Gender, Kind, Parent, Protagonist
+
+__all__ = [
+    "MAX_CONTENT_LENGTH",
+    "WORDS_PER_MINUTE",
+    "Assignment",
+    "Gender",
+    "Kind",
+    "Listener",
+    "Parent",
+    "Protagonist",
+]
 
 MAX_CONTENT_LENGTH: Final = 65_536
 """Most code points of a story's content."""
-
-WORDS_PER_MINUTE: Final = 150
-"""Words of a minute of telling."""
-
-
-Gender: TypeAlias = Literal["female", "male", ""]
-"""How a story speaks of somebody; empty: it does without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,30 +28,6 @@ class Listener:
     age: int | None = None
     gender: Gender = ""
     interests: tuple[str, ...] = ()
-
-
-Kind: TypeAlias = Literal["child", "hero", "combined"]
-"""Whom a story is about: the child, a hero, or both."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Protagonist:
-    """The hero of a story."""
-
-    name: str
-    gender: Gender = ""
-    appearance: str = ""
-    personality_traits: tuple[str, ...] = ()
-    strengths: tuple[str, ...] = ()
-    interests: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parent:
-    """The story that this one goes on from. Either may be empty, but not both."""
-
-    title: str
-    summary: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,15 +15,16 @@ from servicekit.version import VERSION
 from story_service.app import OPENROUTER, StoryApp
 from story_service.generation.attempt_request import Asking, AskingSettings
 from story_service.generation.chat_writer import ChatWriter, circuit_of
+from story_service.generation.facts import ModelsNow
 from story_service.generation.generation import StoryGenerator
 from story_service.generation.pace import Paces
 from story_service.generation.selection import ModelSelector
 from story_service.metrics import StoryMetrics
-from story_service.models.catalogue import OFFLINE, Catalogue, listed_models
-from story_service.models.facts import ModelsNow
+from story_service.models.catalogue import Catalogue, listed_models
 from story_service.models.generations import ENDPOINT as GENERATION
 from story_service.models.generations import Generations
-from story_service.models.monitor import Provider, Upkeep
+from story_service.models.monitor import Provider, ProviderMonitor
+from story_service.ports import OFFLINE
 from story_service.prompting import PromptBuilder
 from story_service.providers.offline import EmbeddedWriter
 from story_service.providers.openrouter import OpenRouterChatModel, OpenRouterOptions, ProviderRouting
@@ -48,7 +49,7 @@ class _Paid:
 
     writer: ChatWriter
     generations: Generations
-    upkeep: Upkeep
+    upkeep: ProviderMonitor
 
 
 def build(settings: StorySettings, *, provider: Provider | None = None, budget: RetryBudget | None = None) -> StoryApp:
@@ -145,8 +146,8 @@ def _paid(
                 max_tokens=settings.max_tokens,
                 first_token_timeout=settings.first_token_timeout_seconds,
                 idle_timeout=settings.idle_timeout_seconds,
-                leg_timeout=settings.leg_timeout_seconds,
-                leg_timeout_per_minute=settings.leg_timeout_per_minute_seconds,
+                attempt_timeout=settings.attempt_timeout_seconds,
+                attempt_timeout_per_minute=settings.attempt_timeout_per_minute_seconds,
             ),
         ),
         breakers=breakers,
@@ -156,7 +157,7 @@ def _paid(
         metrics=metrics,
         paces=paces,
     )
-    upkeep = Upkeep(
+    upkeep = ProviderMonitor(
         provider, catalogue=catalogue, breakers=breakers, audit=audit, interval=settings.models_refresh_seconds
     )
     return _Paid(writer, generations, upkeep)

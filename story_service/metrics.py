@@ -26,7 +26,7 @@ class StoryMetrics:
         )
         self._duration = metrics.histogram(
             "story_generation_duration_seconds",
-            "Seconds that successful legs took, time spent downstream included",
+            "Seconds that successful attempts took, time spent downstream included",
             ("model",),
             buckets=_SECONDS,
         )
@@ -53,8 +53,8 @@ class StoryMetrics:
         else:
             self._unknown.labels(label).inc()
 
-    def leg_ended(self, model: str, seconds: float) -> None:
-        """A leg has brought a story to its end."""
+    def attempt_ended(self, model: str, seconds: float) -> None:
+        """An attempt has brought a story to its end."""
         self._duration.labels(self._label(model)).observe(seconds)
 
     def first_token(self, model: str, seconds: float) -> None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from datetime import datetime
 
     from story_service.assignment import Assignment
+OFFLINE: Final = "offline"
+"""Id of the embedded writer, as a model and as a provider."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LegStarted:
+class AttemptStarted:
     """A model has begun."""
 
     model: str
@@ -24,14 +26,14 @@ class LegStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class LegTitle:
+class AttemptTitle:
     """The title line, as the model gave it."""
 
     title: str
 
 
 @dataclass(frozen=True, slots=True)
-class LegText:
+class AttemptText:
     """Whole sentences that follow what is out already, with the white space that parts them from it."""
 
     text: str
@@ -91,17 +93,17 @@ class ModelCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LegCut:
-    """The leg began and failed: what there is of its chat completion, JSON. A failure follows."""
+class AttemptCut:
+    """The attempt began and failed: what there is of its chat completion, JSON. A failure follows."""
 
     completion: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LegEnded:
+class AttemptEnded:
     """The model says that the story is whole. Comes last, and only then.
 
-    `text` is what the leg added, assembled apart from what was yielded, so that the two can be compared.
+    `text` is what the attempt added, assembled apart from what was yielded, so that the two can be compared.
     `completion` is the assembled chat completion and `generation_info` what the provider tells of it, both JSON.
     """
 
@@ -111,17 +113,18 @@ class LegEnded:
     generation_info: Mapping[str, Any] = field(default_factory=dict)
 
 
-LegItem: TypeAlias = LegStarted | LegTitle | LegText | ModelCall | LegCut | LegEnded
+AttemptItem: TypeAlias = AttemptStarted | AttemptTitle | AttemptText | ModelCall | AttemptCut | AttemptEnded
 
 
 class ModelWriter(Protocol):
-    """Writes one leg: the story from where it stands to its end, with one model."""
+    """Writes one attempt: the story from where it stands to its end, with one model."""
 
-    def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[LegItem, None]:
-        """Write: LegStarted, LegTitle unless `title_so_far` is set, LegText…, a ModelCall for each call, LegEnded.
+    def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[AttemptItem, None]:
+        """Write: AttemptStarted, AttemptTitle unless `title_so_far` is set, AttemptText…, a ModelCall for each call,
+        AttemptEnded.
 
-        A stream that ends without LegEnded is incomplete. Every wait for an upstream is bounded by the writer's own
+        A stream that ends without AttemptEnded is incomplete. Every wait for an upstream is bounded by the writer's own
         timers. Close the generator (`contextlib.aclosing`) when it is left early; that stops the upstream call.
         It is one call upstream at most: who reads it tries again. Raises ProviderError or DomainError, after the
-        ModelCall (and the LegCut) of the call that failed; without a ModelCall no call was made.
+        ModelCall (and the AttemptCut) of the call that failed; without a ModelCall no call was made.
         """

@@ -71,9 +71,9 @@ class StorySettings(ServiceSettings):
     """Seconds within which a model must begin to write"""
     idle_timeout_seconds: float = Field(30.0, gt=0, le=600)
     """Seconds without text after which a writer is given up"""
-    leg_timeout_seconds: float = Field(60.0, gt=0, le=3600)
+    attempt_timeout_seconds: float = Field(60.0, gt=0, le=3600)
     """Seconds that one answer of a model may take, beside those for its length"""
-    leg_timeout_per_minute_seconds: float = Field(30.0, ge=0, le=600)
+    attempt_timeout_per_minute_seconds: float = Field(30.0, ge=0, le=600)
     """Seconds that one answer may take for each minute of story that was asked for"""
     total_timeout_seconds: float = Field(2700.0, gt=0, le=86_400)
     """Seconds that one call may write"""

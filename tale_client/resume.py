@@ -20,7 +20,7 @@ ItemT_co = TypeVar("ItemT_co", covariant=True)
 
 
 class StreamBrokenError(Exception):
-    """The stream does not go on where the caller is. Connecting again from its position mends it."""
+    """The stream does not go on where the caller is. Connecting again from its position fixes it."""
 
 
 class Source(Protocol[AnswerT, ItemT_co]):

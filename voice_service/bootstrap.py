@@ -36,7 +36,7 @@ from voice_service.wire.transcribe_servicer import TranscribeHandler
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from voice_service.narration.messages import NarrationRequest
+    from voice_service.messages import NarrationRequest
     from voice_service.ports import ProviderMetadata, VoiceProvider
     from voice_service.settings import VoiceServiceSettings
     from voice_service.synthesis.store import SegmentStore

@@ -190,7 +190,7 @@ class VoiceProvider(Protocol):
         """What this provider is; costs nothing to ask."""
 
     async def validate_configuration(self) -> str:
-        """Say what is missing and how to mend it, or "" when the provider can be called."""
+        """Say what is missing and how to fix it, or "" when the provider can be called."""
 
     def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
         """Speak `request`: chunks of audio as they come, and timings where asked for and known.
@@ -259,3 +259,14 @@ class Continuing(Protocol):
 
     def takes_previous_text(self, model_id: str) -> bool:
         """Tell whether the model may be given the text before."""
+
+
+def speaks(languages: tuple[str, ...], language_code: str) -> bool:
+    """Whether one of `languages` is `language_code`; a bare language stands for its regions and the other way round."""
+    wanted = language_code.lower()
+    bare = wanted.partition("-")[0]
+    for language in languages:
+        offered = language.lower()
+        if offered in {wanted, bare} or (wanted == bare and offered.partition("-")[0] == bare):
+            return True
+    return False

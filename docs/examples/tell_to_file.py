@@ -24,7 +24,7 @@ async def main() -> None:
                 case "done":
                     story = event.done.story  # READY, READY_WITHOUT_AUDIO, FAILED: see its state and problems
         for problem in story.problems:
-            print(f"\n{problem.message} {problem.mend}")
+            print(f"\n{problem.message} {problem.remedy}")
         if story.HasField("audio"):
             audio = await client.save_audio(story.id, "story.mp3")  # checked against its SHA-256
             print(f"\n\nstory.mp3 sounds for {audio.duration.seconds} seconds.")

@@ -69,7 +69,7 @@ def classify(error: grpc.aio.AioRpcError | DomainError | TimeoutError, *, provid
     return Failure(FailureKind.TRANSIENT if passing else FailureKind.PERMANENT, known)
 
 
-class Persistence:
+class AttemptRetry:
     """Decides after a failed attempt whether there is another, and waits until it is time.
 
     A service that cannot be reached is waited for (`wait_seconds`); one that answers "not now" is called three more

@@ -9,7 +9,7 @@ import structlog
 from gateway.peers.clients import Peers, ask
 from gateway.peers.retry import PEER_ERRORS, classify
 from gateway.runs.checkpointer import Checkpointer
-from gateway.runs.context import Desk
+from gateway.runs.context import RunContext
 from gateway.runs.followed_stories import FollowedStories
 from gateway.runs.lease import Lease
 from gateway.runs.ledger import Ledger
@@ -82,15 +82,15 @@ class Runs:
         """Makes the story, under the lease in `record` that was asked for at `since` by `time.monotonic`."""
         story_id = record.story.id
         present = self._runs.get(story_id)
-        if present is not None and present.desk.lease.token >= record.run.lease_token:
-            return present.desk.live
+        if present is not None and present.context.lease.token >= record.run.lease_token:
+            return present.context.live
         if present is not None:
             present.story_ended(_UNSPECIFIED)
         lease = Lease(story_id, record.run.lease_token, seconds=self._settings.lease_seconds, since=since)
         ledger = Ledger(record.story.attempts)
         # A run before this one was killed, and what its calls came to is not known.
         ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED, RUN_LOST)
-        desk = Desk(
+        context = RunContext(
             record=record,
             lease=lease,
             live=LiveStory(record.story),
@@ -99,25 +99,25 @@ class Runs:
             checkpointer=self._checkpointer,
             settings=self._settings,
         )
-        context = current_or_none()
-        request_id = context.request_id if context is not None else new_id()
+        call = current_or_none()
+        request_id = call.request_id if call is not None else new_id()
         with bound(RequestContext(request_id=request_id, owner=record.owner)):
-            run = self._runs[story_id] = Run(desk, pickup_count=pickup_count)
+            run = self._runs[story_id] = Run(context, pickup_count=pickup_count)
         run.task.add_done_callback(lambda _: self._ended(story_id, run))
         # Its watchers see it from here, and the follower learns that there is a run to ask for.
         self._followed.release(story_id)
         self._followed.wanted.set()
-        return desk.live
+        return context.live
 
     def live(self, story_id: str, *, owner: str) -> LiveStory | None:
         """What is released of a story that is made here for `owner`."""
         present = self._runs.get(story_id)
-        return present.desk.live if present is not None and present.desk.record.owner == owner else None
+        return present.context.live if present is not None and present.context.record.owner == owner else None
 
     def positions(self) -> Sequence[storage_pb2.StoryPosition]:
         """A position of each run, by its lease token. A run that stores the end of its story asks for nothing more."""
         return [
-            storage_pb2.StoryPosition(story_id=story_id, lease_token=run.desk.lease.token)
+            storage_pb2.StoryPosition(story_id=story_id, lease_token=run.context.lease.token)
             for story_id, run in self._runs.items()
             if not run.ending
         ]
@@ -137,13 +137,13 @@ class Runs:
     async def erased(self, child_id: str) -> None:
         """Stops the runs of all stories of a child that is erased."""
         for story_id, run in list(self._runs.items()):
-            if run.desk.record.story.child_id == child_id:
+            if run.context.record.story.child_id == child_id:
                 await self.stop(story_id)
 
     def ended_elsewhere(self, change: storage_pb2.StoryChange, token: int) -> None:
         """Stops the run that has this lease token: its story has ended, is deleted or is another run's."""
         run = self._runs.get(change.story_id)
-        if run is not None and run.desk.lease.token == token and not run.ending:
+        if run is not None and run.context.lease.token == token and not run.ending:
             log.info("run_ended_elsewhere", story_id=change.story_id, state=common_pb2.StoryState.Name(change.state))
             run.story_ended(change.state)
 
@@ -153,13 +153,14 @@ class Runs:
         self._followed.hand_over()
         runs = list(self._runs.values())
         for run in runs:
-            run.desk.live.finish(End.HANDED_OVER)
+            run.context.live.finish(End.HANDED_OVER)
             run.task.cancel()
         if not runs:
             return
         await asyncio.wait([run.task for run in runs])
         leases = [
-            storage_pb2.HeldLease(story_id=run.desk.lease.story_id, lease_token=run.desk.lease.token) for run in runs
+            storage_pb2.HeldLease(story_id=run.context.lease.story_id, lease_token=run.context.lease.token)
+            for run in runs
         ]
         with bound(RequestContext(request_id=new_id(), owner="local")):
             try:

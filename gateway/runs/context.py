@@ -15,7 +15,7 @@ from tale.storage.v1 import storage_pb2
 
 
 @dataclass(slots=True)
-class Desk:
+class RunContext:
     """One story's run: what is stored of it, what is released of it, and the right to write to it."""
 
     record: storage_pb2.StoryRecord

@@ -22,8 +22,8 @@ class Ledger:
         self._lines: dict[str, common_pb2.Attempt] = {line.attempt_id: line for line in lines}
         self._unkept: dict[str, None] = {}
 
-    def begin_leg(self, kind: common_pb2.AttemptKind.ValueType, *, provider: str, model: str) -> str:
-        """Notes that a call is about to be made; the id is the leg's."""
+    def begin_attempt(self, kind: common_pb2.AttemptKind.ValueType, *, provider: str, model: str) -> str:
+        """Notes that a call is about to be made; the id is the attempt's."""
         line = common_pb2.Attempt(
             attempt_id=new_id(),
             kind=kind,
@@ -36,12 +36,12 @@ class Ledger:
         self._note(line)
         return line.attempt_id
 
-    def end_leg(self, leg_id: str, outcome: common_pb2.AttemptOutcome.ValueType, reason: str = "") -> None:
-        """Notes how a leg ended. Its cost is that of its calls."""
-        line = self._lines[leg_id]
+    def end_attempt(self, attempt_id: str, outcome: common_pb2.AttemptOutcome.ValueType, reason: str = "") -> None:
+        """Notes how an attempt ended. Its cost is that of its calls."""
+        line = self._lines[attempt_id]
         if line.outcome != common_pb2.ATTEMPT_OUTCOME_STARTED:
             return
-        calls = [other for other in self._lines.values() if other.leg_id == leg_id]
+        calls = [other for other in self._lines.values() if other.parent_attempt_id == attempt_id]
         line.outcome = outcome
         line.reason = reason
         line.end_time.CopyFrom(now())
@@ -52,14 +52,14 @@ class Ledger:
     def end_all(self, outcome: common_pb2.AttemptOutcome.ValueType, reason: str = "") -> None:
         """Notes that whatever has not ended yet ended so."""
         for line in list(self._lines.values()):
-            self.end_leg(line.attempt_id, outcome, reason)
+            self.end_attempt(line.attempt_id, outcome, reason)
 
-    def add(self, leg_id: str, call: common_pb2.Attempt) -> None:
+    def add(self, parent_attempt_id: str, call: common_pb2.Attempt) -> None:
         """Notes a call that a service reports."""
         line = common_pb2.Attempt()
         line.CopyFrom(call)
         line.attempt_id = line.attempt_id or new_id()
-        line.leg_id = leg_id
+        line.parent_attempt_id = parent_attempt_id
         self._note(line)
 
     def give_back(self, lines: Iterable[common_pb2.Attempt]) -> None:
@@ -73,15 +73,16 @@ class Ledger:
         return lines
 
     def usage(self) -> common_pb2.Usage:
-        """What the text cost, over all legs. Known only where every leg's cost is."""
+        """What the text cost, over all attempts. Known only where every attempt's cost is."""
         calls = [line for line in self._lines.values() if line.kind == common_pb2.ATTEMPT_KIND_MODEL_CALL]
-        legs = [line for line in self._lines.values() if line.kind == common_pb2.ATTEMPT_KIND_WRITING_LEG]
-        told = {call.leg_id for call in calls}
+        attempts = [line for line in self._lines.values() if line.kind == common_pb2.ATTEMPT_KIND_WRITING]
+        told = {call.parent_attempt_id for call in calls}
         return common_pb2.Usage(
             prompt_tokens=sum(call.prompt_tokens for call in calls),
             completion_tokens=sum(call.completion_tokens for call in calls),
             cost_usd=sum(call.cost_usd for call in calls),
-            cost_known=all(call.cost_known for call in calls) and all(leg.attempt_id in told for leg in legs),
+            cost_known=all(call.cost_known for call in calls)
+            and all(attempt.attempt_id in told for attempt in attempts),
         )
 
     def _note(self, line: common_pb2.Attempt) -> None:

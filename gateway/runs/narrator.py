@@ -14,9 +14,9 @@ import grpc
 import structlog
 
 from gateway.peers.clients import ask
-from gateway.peers.retry import PEER_ERRORS, Failure, FailureKind, Persistence, classify
+from gateway.peers.retry import PEER_ERRORS, AttemptRetry, Failure, FailureKind, classify
 from gateway.peers.stream import broken, read_alive
-from gateway.runs.context import Desk
+from gateway.runs.context import RunContext
 from gateway.runs.lease import LeaseLostError
 from gateway.runs.segment_intake import SegmentIntake
 from servicekit.channel import call_metadata
@@ -41,11 +41,11 @@ log = structlog.get_logger(__name__)
 class Narrator:
     """Narrates one story."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._live = desk.live
-        self._persistence = Persistence(wait_seconds=desk.settings.sibling_wait_seconds)
-        run = desk.record.run
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._live = context.live
+        self._persistence = AttemptRetry(wait_seconds=context.settings.sibling_wait_seconds)
+        run = context.record.run
         self._header = run.narration if run.narration.audio_id else None
         self._header_stored = self._header is not None
         self._audio_id = run.narration.audio_id or new_id()
@@ -55,8 +55,8 @@ class Narrator:
         """Returns once the audio is stored; DomainError when the story cannot be narrated."""
         if self._header is not None:
             self._live.begin_audio(self._header)
-            self._live.add_segments(self._desk.record.run.segments)
-        if self._desk.record.story.audio.audio_id == self._audio_id:
+            self._live.add_segments(self._context.record.run.segments)
+        if self._context.record.story.audio.audio_id == self._audio_id:
             return  # A run before this one had finished it and came no further.
         while not self._live.title:
             await self._live.change().wait()
@@ -78,38 +78,38 @@ class Narrator:
 
     async def _speak(self) -> None:
         """Returns once the manifest covers the whole text."""
-        ledger = self._desk.ledger
+        ledger = self._context.ledger
         while not self._covers_text():
-            self._desk.lease.check()
-            leg_id = ledger.begin_leg(
-                common_pb2.ATTEMPT_KIND_NARRATION_LEG, provider="voice", model=self._desk.record.story.voice.model_id
+            self._context.lease.check()
+            attempt_id = ledger.begin_attempt(
+                common_pb2.ATTEMPT_KIND_NARRATION, provider="voice", model=self._context.record.story.voice.model_id
             )
-            await self._desk.keep(storage_pb2.StoryCheckpoint())
+            await self._context.keep(storage_pb2.StoryCheckpoint())
             before = len(self._spoken)
             try:
-                await self._leg(leg_id)
+                await self._attempt(attempt_id)
             except PEER_ERRORS as error:
                 failure = classify(error, provider=True)
                 if failure.reason == "CHECKPOINT_CONFLICT":
                     # A segment that is not in the segment store: the voice service stores it again.
                     failure = Failure(FailureKind.TRANSIENT, failure.error)
-                ledger.end_leg(leg_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.reason)
-                log.warning("narration_leg_failed", story_id=self._live.story_id, reason=failure.reason)
+                ledger.end_attempt(attempt_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.reason)
+                log.warning("narration_attempt_failed", story_id=self._live.story_id, reason=failure.reason)
                 if failure.reason == "SEGMENT_LOST":
                     raise failure.error from error
                 if len(self._spoken) > before:
                     self._persistence.progressed()
                 await self._persistence.after(failure)
             else:
-                ledger.end_leg(leg_id, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
+                ledger.end_attempt(attempt_id, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
 
-    async def _leg(self, leg_id: str) -> None:
+    async def _attempt(self, attempt_id: str) -> None:
         begun = asyncio.Event()
-        timeout = self._desk.settings.run_timeout_seconds
-        call: Any = self._desk.peers.voice.SynthesizeSpeech(timeout=timeout, metadata=call_metadata())
+        timeout = self._context.settings.run_timeout_seconds
+        call: Any = self._context.peers.voice.SynthesizeSpeech(timeout=timeout, metadata=call_metadata())
         intake = SegmentIntake(self._spoken[-1] if self._spoken else None)
-        feeder = asyncio.create_task(self._feed(call, leg_id, begun))
-        reader = asyncio.create_task(self._read(call, intake, leg_id, begun))
+        feeder = asyncio.create_task(self._feed(call, attempt_id, begun))
+        reader = asyncio.create_task(self._read(call, intake, attempt_id, begun))
         try:
             # What came before a cut is stored as well: the failure shows only once all that came is durable.
             while segments := await intake.take():
@@ -127,11 +127,11 @@ class Narrator:
             raise broken("The voice service's summary is not that of the manifest.")
 
     async def _read(
-        self, call: Any, intake: SegmentIntake, leg_id: str, begun: asyncio.Event
+        self, call: Any, intake: SegmentIntake, attempt_id: str, begun: asyncio.Event
     ) -> voice_pb2.SpeechSummary:
         """Reads the stream to its status, so that neither side counts it as cancelled."""
         responses = read_alive(
-            call, idle_seconds=self._desk.settings.stream_idle_seconds, owing=lambda: self._owed(intake, begun)
+            call, idle_seconds=self._context.settings.stream_idle_seconds, owing=lambda: self._owed(intake, begun)
         )
         summary: voice_pb2.SpeechSummary | None = None
         try:
@@ -145,7 +145,7 @@ class Narrator:
                     case "segment":
                         raise broken("The voice service sent a segment before its header.")
                     case "attempt":
-                        self._desk.ledger.add(leg_id, response.attempt)
+                        self._context.ledger.add(attempt_id, response.attempt)
                     case "warning":
                         await self._warn(response.warning)
                     case "summary":
@@ -156,12 +156,12 @@ class Narrator:
             raise broken("The voice service ended its stream before the narration was complete.")
         return summary
 
-    async def _feed(self, call: Any, leg_id: str, begun: asyncio.Event) -> None:
+    async def _feed(self, call: Any, attempt_id: str, begun: asyncio.Event) -> None:
         """Writes config and text as it is released. Where the call fails, its reader learns why."""
-        story = self._desk.record.story
+        story = self._context.record.story
         request = voice_pb2.SynthesizeSpeechRequest()
         config = request.config
-        config.story_id, config.audio_id, config.leg_id = self._live.story_id, self._audio_id, leg_id
+        config.story_id, config.audio_id, config.parent_attempt_id = self._live.story_id, self._audio_id, attempt_id
         config.title, config.language_code = self._live.title, story.language_code
         config.voice.CopyFrom(story.voice)
         config.spoken_so_far.extend(self._spoken)
@@ -210,7 +210,7 @@ class Narrator:
             checkpoint.narration.CopyFrom(header)
             if header.embedded:
                 checkpoint.embedded_parts.append("voice")
-        await self._desk.keep(checkpoint)
+        await self._context.keep(checkpoint)
         if header is not None:
             self._header_stored = True
             self._live.begin_audio(header)
@@ -219,7 +219,7 @@ class Narrator:
 
     async def _warn(self, problem: common_pb2.Problem) -> None:
         if not problem.reason.startswith("EMBEDDED_"):
-            await self._desk.keep(storage_pb2.StoryCheckpoint(problems=[problem]))
+            await self._context.keep(storage_pb2.StoryCheckpoint(problems=[problem]))
         self._live.warn(problem)
 
     def _covers_text(self) -> bool:
@@ -229,13 +229,13 @@ class Narrator:
     async def _finish(self) -> None:
         """Has storage compose the manifest; LeaseLostError, or DomainError when storage refuses."""
         request = storage_pb2.FinishAudioRequest(
-            story_id=self._live.story_id, lease_token=self._desk.lease.token, audio_id=self._audio_id
+            story_id=self._live.story_id, lease_token=self._context.lease.token, audio_id=self._audio_id
         )
-        persistence = Persistence(wait_seconds=self._desk.settings.run_timeout_seconds)
+        persistence = AttemptRetry(wait_seconds=self._context.settings.run_timeout_seconds)
         while True:
-            self._desk.lease.check()
+            self._context.lease.check()
             try:
-                await ask(self._desk.peers.storage.FinishAudio, request, timeout=FINISH_SECONDS)
+                await ask(self._context.peers.storage.FinishAudio, request, timeout=FINISH_SECONDS)
             except PEER_ERRORS as error:
                 failure = classify(error)
                 if failure.reason in _STORY_GONE:

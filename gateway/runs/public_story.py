@@ -10,7 +10,7 @@ from tale.storage.v1 import storage_pb2
 MAX_BYTES: Final = 1_000_000
 """Of a story in an answer, so that the answer stays under 1 MiB."""
 
-_MENDS: Final = {
+_REMEDIES: Final = {
     "LANGUAGE_UNSUPPORTED": "Ask for a language that is named here, or give the story service a model that writes it.",
     "INVALID_CONFIGURATION": "Set what is named here and ask again.",
     "QUOTA_EXCEEDED": "Raise the quota at the provider, or ask for another provider.",
@@ -48,7 +48,7 @@ def within_bounds(story: common_pb2.Story) -> common_pb2.Story:
     shown.problems.add(
         reason="RESPONSE_TRUNCATED",
         message="The raw responses of the models are too large for an answer and were left out of this one.",
-        mend="Nothing is lost: text, audio and ledger are whole.",
+        remedy="Nothing is lost: text, audio and ledger are whole.",
         time=now(),
     )
     return shown
@@ -73,7 +73,7 @@ def header_of(record: storage_pb2.StoryRecord) -> common_pb2.NarrationHeader:
 def problem_of(error: DomainError, *, narration: bool) -> common_pb2.Problem:
     """The problem that ended a story's text or narration."""
     again = "NarrateStory tells it again." if narration else "RetryStory goes on from what there is."
-    mend = _MENDS.get(error.reason, again)
+    remedy = _REMEDIES.get(error.reason, again)
     return common_pb2.Problem(
-        reason=error.reason, message=error.message, mend=mend, time=now(), metadata=error.metadata
+        reason=error.reason, message=error.message, remedy=remedy, time=now(), metadata=error.metadata
     )

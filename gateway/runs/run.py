@@ -9,7 +9,7 @@ import structlog
 
 from gateway.peers.clients import ask, read_story
 from gateway.peers.retry import PEER_ERRORS, classify
-from gateway.runs.context import Desk
+from gateway.runs.context import RunContext
 from gateway.runs.followed_stories import ENDED
 from gateway.runs.lease import LeaseLostError
 from gateway.runs.ledger import now
@@ -32,14 +32,14 @@ log = structlog.get_logger(__name__)
 class Run:
     """Makes one story. `task` is the run: it ends when the story does, or when it may not go on."""
 
-    def __init__(self, desk: Desk, *, pickup_count: int) -> None:
-        self.desk = desk
+    def __init__(self, context: RunContext, *, pickup_count: int) -> None:
+        self.context = context
         self.ending = False
         """True once the end of the story is being stored, or is known: nothing else ends the run any more."""
         self._farewell: storage_pb2.StoryCheckpoint | None = storage_pb2.StoryCheckpoint()
         """What a run that is stopped still stores, with the ledger's news; None: nothing, the story is not its own."""
         self._pickup_count = pickup_count
-        self.task = asyncio.create_task(self._run(), name=f"run-{desk.live.story_id}")
+        self.task = asyncio.create_task(self._run(), name=f"run-{context.live.story_id}")
 
     def story_ended(self, state: common_pb2.StoryState.ValueType) -> None:
         """The story has ended without the run, which stops: only the ledger is left to be stored.
@@ -54,8 +54,8 @@ class Run:
         self._farewell = None
         if state in ENDED:
             self._farewell = storage_pb2.StoryCheckpoint(state=state)
-            if not self.desk.live.text_complete:
-                self._farewell.generation.usage.CopyFrom(self.desk.ledger.usage())
+            if not self.context.live.text_complete:
+                self._farewell.generation.usage.CopyFrom(self.context.ledger.usage())
 
     async def _run(self) -> None:
         """Writes, narrates and stores the story. The live story always ends, however this does."""
@@ -65,40 +65,40 @@ class Run:
             await self._last_words()
             raise
         except Exception as error:  # noqa: BLE001 - a defect: the story is claimed again, a bounded number of times
-            log.warning("run_broke", story_id=self.desk.live.story_id)
+            log.warning("run_broke", story_id=self.context.live.story_id)
             log_defect(error)
-            self.desk.live.finish(End.LEFT)
+            self.context.live.finish(End.LEFT)
             await self._shorten_lease()
         finally:
             # Only the first end counts; after a hand-over the owner of the runs has said so already.
-            self.desk.live.finish(End.LEFT)
+            self.context.live.finish(End.LEFT)
 
     async def _execute(self) -> None:
-        desk = self.desk
+        context = self.context
         try:
             state, problems = await self._make()
             done = await self._conclude(state, problems)
         except LeaseLostError as lost:
-            log.warning("lease_lost", story_id=desk.live.story_id, why=str(lost))
+            log.warning("lease_lost", story_id=context.live.story_id, why=str(lost))
             await self._look_what_stands()
             await self._last_words()
             return
         if done is not None:
-            desk.live.finish(End.DONE, done)
+            context.live.finish(End.DONE, done)
         log.info(
             "story_ended",
-            story_id=desk.live.story_id,
+            story_id=context.live.story_id,
             state=common_pb2.StoryState.Name(state),
-            characters=len(desk.live.text),
-            audio_bytes=desk.live.audio_size,
+            characters=len(context.live.text),
+            audio_bytes=context.live.audio_size,
             reasons=[problem.reason for problem in problems],
         )
 
     async def _make(self) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
-        if self._pickup_count > self.desk.settings.max_pickups:
+        if self._pickup_count > self.context.settings.max_pickups:
             return self._give_up(f"It was taken up {self._pickup_count} times without getting any further.")
-        left = self.desk.settings.run_timeout_seconds
-        if (run := self.desk.record.run).HasField("start_time"):
+        left = self.context.settings.run_timeout_seconds
+        if (run := self.context.record.run).HasField("start_time"):
             # Since it was first claimed, by the clocks of storage and of this machine.
             left -= max(0.0, (now().ToNanoseconds() - run.start_time.ToNanoseconds()) / 1e9)
         try:
@@ -111,10 +111,10 @@ class Run:
 
     def _give_up(self, why: str) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
         error = DomainError(grpc.StatusCode.DEADLINE_EXCEEDED, "RUN_ABANDONED", why)
-        return self._end_state(narrated=False), [problem_of(error, narration=self.desk.live.text_complete)]
+        return self._end_state(narrated=False), [problem_of(error, narration=self.context.live.text_complete)]
 
     async def _write_and_narrate(self) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
-        wanted = self.desk.record.story.narrate
+        wanted = self.context.record.story.narrate
         narrated = not wanted
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -135,23 +135,23 @@ class Run:
         return self._end_state(narrated=narrated), [] if problem is None else [problem]
 
     def _end_state(self, *, narrated: bool) -> common_pb2.StoryState.ValueType:
-        if not self.desk.live.text_complete:
+        if not self.context.live.text_complete:
             return common_pb2.STORY_STATE_FAILED
         # A story that is narrated again keeps its old audio when the new narration fails.
-        if narrated or self.desk.record.story.HasField("audio"):
+        if narrated or self.context.record.story.HasField("audio"):
             return common_pb2.STORY_STATE_READY
         return common_pb2.STORY_STATE_READY_WITHOUT_AUDIO
 
     async def _write(self) -> common_pb2.Problem | None:
         try:
-            await Writer(self.desk).write()
+            await Writer(self.context).write()
         except DomainError as error:
             return problem_of(error, narration=False)
         return None
 
     async def _narrate(self) -> common_pb2.Problem | None:
         try:
-            await Narrator(self.desk).narrate()
+            await Narrator(self.context).narrate()
         except DomainError as error:
             return problem_of(error, narration=True)
         except LeaseLostError:
@@ -163,68 +163,68 @@ class Run:
 
     async def _keep_lease(self) -> None:
         """Renews the lease while nothing else does."""
-        interval = self.desk.settings.lease_seconds / 3
+        interval = self.context.settings.lease_seconds / 3
         while True:
             await asyncio.sleep(interval)
-            if self.desk.lease.remaining < 2 * interval:
+            if self.context.lease.remaining < 2 * interval:
                 try:
-                    await self.desk.keep(storage_pb2.StoryCheckpoint())
+                    await self.context.keep(storage_pb2.StoryCheckpoint())
                 except DomainError as error:
                     # The lease runs out if this goes on, and ends the run then.
-                    log.warning("lease_not_renewed", story_id=self.desk.live.story_id, reason=error.reason)
+                    log.warning("lease_not_renewed", story_id=self.context.live.story_id, reason=error.reason)
 
     async def _conclude(
         self, state: common_pb2.StoryState.ValueType, problems: list[common_pb2.Problem]
     ) -> common_pb2.Story | None:
-        desk = self.desk
+        context = self.context
         # What was stopped from within: the text failed under a narration, or the run took too long.
-        desk.ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED)
+        context.ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED)
         checkpoint = storage_pb2.StoryCheckpoint(state=state, problems=problems)
-        if not desk.live.text_complete:
+        if not context.live.text_complete:
             # What was spent on it was spent all the same.
-            checkpoint.generation.usage.CopyFrom(desk.ledger.usage())
+            checkpoint.generation.usage.CopyFrom(context.ledger.usage())
         self.ending = True
-        await desk.keep(checkpoint)
-        desk.live.set_state(state)
-        if not desk.live.watchers:
+        await context.keep(checkpoint)
+        context.live.set_state(state)
+        if not context.live.watchers:
             return None
         try:
-            record = await read_story(desk.peers.storage, desk.live.story_id)
+            record = await read_story(context.peers.storage, context.live.story_id)
         except PEER_ERRORS as error:
             # It is stored; its watchers read it from storage, and wait there if need be.
-            log.warning("ended_story_not_read", story_id=desk.live.story_id, reason=classify(error).reason)
+            log.warning("ended_story_not_read", story_id=context.live.story_id, reason=classify(error).reason)
             return None
         return record.story
 
     async def _look_what_stands(self) -> None:
         """Finds out whether the story ended without the run, or is another run's by now."""
-        desk = self.desk
+        context = self.context
         self._note_end(common_pb2.STORY_STATE_UNSPECIFIED)
         try:
-            record = await read_story(desk.peers.storage, desk.live.story_id, timeout=LAST_WORDS_SECONDS)
+            record = await read_story(context.peers.storage, context.live.story_id, timeout=LAST_WORDS_SECONDS)
         except PEER_ERRORS as error:
-            log.warning("lost_story_not_read", story_id=desk.live.story_id, reason=classify(error).reason)
+            log.warning("lost_story_not_read", story_id=context.live.story_id, reason=classify(error).reason)
             return
-        if record.run.lease_token == desk.lease.token:
+        if record.run.lease_token == context.lease.token:
             self._note_end(record.story.state)
 
     async def _last_words(self) -> None:
         """Stores that the calls in flight were stopped and what the others cost, if storage takes it soon."""
         if self._farewell is None:
             return
-        self.desk.ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED)
+        self.context.ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED)
         with contextlib.suppress(LeaseLostError, DomainError, TimeoutError):
             async with asyncio.timeout(LAST_WORDS_SECONDS):
-                await self.desk.keep(self._farewell)
+                await self.context.keep(self._farewell)
 
     async def _shorten_lease(self) -> None:
         """Has the lease end with the next poll, not only when it would have run out."""
-        lease, settings = self.desk.lease, self.desk.settings
+        lease, settings = self.context.lease, self.context.settings
         request = storage_pb2.CheckpointStoriesRequest()
         request.checkpoints.add(story_id=lease.story_id, lease_token=lease.token)
         seconds = min(settings.pickup_interval_seconds, settings.lease_seconds)
         request.lease_duration.FromNanoseconds(int(seconds * 1e9))
         try:
-            await ask(self.desk.peers.storage.CheckpointStories, request)
+            await ask(self.context.peers.storage.CheckpointStories, request)
         except PEER_ERRORS as error:
             log.warning("lease_not_shortened", story_id=lease.story_id, reason=classify(error).reason)

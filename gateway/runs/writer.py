@@ -1,4 +1,4 @@
-"""Gets a story's text written, leg by leg, each going on from what is durable.
+"""Gets a story's text written, attempt by attempt, each going on from what is durable.
 
 Two tasks, so that text is never held back: one reads the story service's stream, the other makes what has come
 durable and then releases it.
@@ -14,9 +14,9 @@ from typing import Final
 import grpc
 import structlog
 
-from gateway.peers.retry import PEER_ERRORS, Persistence, classify
+from gateway.peers.retry import PEER_ERRORS, AttemptRetry, classify
 from gateway.peers.stream import broken, read_alive
-from gateway.runs.context import Desk
+from gateway.runs.context import RunContext
 from servicekit.channel import call_metadata
 from servicekit.errors import DomainError
 from tale.common.v1 import common_pb2
@@ -51,34 +51,34 @@ class _Inbox:
 class Writer:
     """Writes one story."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._responses = list(desk.record.story.full_response)
-        self._persistence = Persistence(wait_seconds=desk.settings.sibling_wait_seconds)
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._responses = list(context.record.story.full_response)
+        self._persistence = AttemptRetry(wait_seconds=context.settings.sibling_wait_seconds)
 
     async def write(self) -> None:
         """Returns once the text is whole and durable; DomainError when it cannot be finished."""
-        live, ledger = self._desk.live, self._desk.ledger
+        live, ledger = self._context.live, self._context.ledger
         while not live.text_complete:
-            self._desk.lease.check()
-            leg_id = ledger.begin_leg(
-                common_pb2.ATTEMPT_KIND_WRITING_LEG, provider="story", model=self._desk.record.spec.model
+            self._context.lease.check()
+            attempt_id = ledger.begin_attempt(
+                common_pb2.ATTEMPT_KIND_WRITING, provider="story", model=self._context.record.spec.model
             )
-            await self._desk.keep(storage_pb2.StoryCheckpoint(state=common_pb2.STORY_STATE_WRITING))
+            await self._context.keep(storage_pb2.StoryCheckpoint(state=common_pb2.STORY_STATE_WRITING))
             live.set_state(common_pb2.STORY_STATE_WRITING)
             before = (live.title, len(live.text))
             try:
-                await self._leg(leg_id)
+                await self._attempt(attempt_id)
             except PEER_ERRORS as error:
                 failure = classify(error, provider=True)
-                ledger.end_leg(leg_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.reason)
-                log.warning("writing_leg_failed", story_id=live.story_id, reason=failure.reason)
+                ledger.end_attempt(attempt_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.reason)
+                log.warning("writing_attempt_failed", story_id=live.story_id, reason=failure.reason)
                 if before != (live.title, len(live.text)):
                     self._persistence.progressed()
                 await self._persistence.after(failure)
 
-    async def _leg(self, leg_id: str) -> None:
-        live, record = self._desk.live, self._desk.record
+    async def _attempt(self, attempt_id: str) -> None:
+        live, record = self._context.live, self._context.record
         request = story_pb2.GenerateStoryRequest(
             story_id=live.story_id,
             spec=record.spec,
@@ -88,17 +88,17 @@ class Writer:
             written_so_far=live.text,
             parent_title=record.parent.title,
             parent_summary=record.parent.summary,
-            spent_usd=self._desk.ledger.usage().cost_usd,
+            spent_usd=self._context.ledger.usage().cost_usd,
         )
-        timeout = self._desk.settings.run_timeout_seconds
-        call = self._desk.peers.story.GenerateStory(request, timeout=timeout, metadata=call_metadata())
+        timeout = self._context.settings.run_timeout_seconds
+        call = self._context.peers.story.GenerateStory(request, timeout=timeout, metadata=call_metadata())
         inbox = _Inbox()
-        reader = asyncio.create_task(self._read(call, inbox, leg_id))
+        reader = asyncio.create_task(self._read(call, inbox, attempt_id))
         try:
             # What came before a cut is stored as well: the failure shows only once the inbox is empty.
             while await self._take(inbox):
                 began, text = asyncio.get_running_loop().time(), bool(inbox.text)
-                await self._keep(inbox, leg_id)
+                await self._keep(inbox, attempt_id)
                 if text:
                     await self._gather(inbox, until=began + GATHER_SECONDS)
             await reader
@@ -109,11 +109,11 @@ class Writer:
         if not live.text_complete:
             raise broken("The story service ended its stream before the story was complete.")
 
-    async def _read(self, call: AsyncIterable[story_pb2.GenerateStoryResponse], inbox: _Inbox, leg_id: str) -> None:
-        live = self._desk.live
+    async def _read(self, call: AsyncIterable[story_pb2.GenerateStoryResponse], inbox: _Inbox, attempt_id: str) -> None:
+        live = self._context.live
         title, text = live.title, live.text
         try:
-            async for response in read_alive(call, idle_seconds=self._desk.settings.stream_idle_seconds):
+            async for response in read_alive(call, idle_seconds=self._context.settings.stream_idle_seconds):
                 match response.WhichOneof("event"):
                     case "started":
                         inbox.embedded = inbox.embedded or response.started.embedded
@@ -125,7 +125,7 @@ class Writer:
                         text += response.delta.text
                         inbox.text += response.delta.text
                     case "attempt":
-                        self._desk.ledger.add(leg_id, response.attempt)
+                        self._context.ledger.add(attempt_id, response.attempt)
                     case "warning":
                         inbox.problems.append(response.warning)
                     case "complete":
@@ -156,13 +156,13 @@ class Writer:
 
     @staticmethod
     async def _gather(inbox: _Inbox, *, until: float) -> None:
-        """Lets text come together, unless all of it is there. The first of a leg has not waited for this."""
+        """Lets text come together, unless all of it is there. The first of an attempt has not waited for this."""
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 await inbox.whole.wait()
 
-    async def _keep(self, inbox: _Inbox, leg_id: str) -> None:
-        live = self._desk.live
+    async def _keep(self, inbox: _Inbox, attempt_id: str) -> None:
+        live = self._context.live
         title, text, complete, problems = inbox.title, inbox.text, inbox.complete, inbox.problems
         inbox.title, inbox.text, inbox.complete, inbox.problems = "", "", None, []
         checkpoint = storage_pb2.StoryCheckpoint()
@@ -176,9 +176,9 @@ class Writer:
         # That the embedded writer wrote is a fact of the story (embedded_parts), not something that went wrong.
         checkpoint.problems.extend(problem for problem in problems if not problem.reason.startswith("EMBEDDED_"))
         if complete is not None:
-            self._desk.ledger.end_leg(leg_id, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
+            self._context.ledger.end_attempt(attempt_id, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
             self._fill_generation(checkpoint, complete)
-        await self._desk.keep(checkpoint)
+        await self._context.keep(checkpoint)
         if title or text:
             live.add_text(title=title, text=text)
         for problem in problems:
@@ -191,10 +191,10 @@ class Writer:
     def _fill_generation(self, checkpoint: storage_pb2.StoryCheckpoint, complete: story_pb2.GenerationComplete) -> None:
         self._responses.extend(complete.full_response)
         checkpoint.content_complete = True
-        if self._desk.record.story.narrate:
+        if self._context.record.story.narrate:
             checkpoint.state = common_pb2.STORY_STATE_NARRATING
         checkpoint.generation.model_used = complete.model
-        checkpoint.generation.usage.CopyFrom(self._desk.ledger.usage())
+        checkpoint.generation.usage.CopyFrom(self._context.ledger.usage())
         checkpoint.generation.summary = complete.summary
         checkpoint.generation.full_response.extend(self._responses)
         checkpoint.generation.generation_info.CopyFrom(complete.generation_info)

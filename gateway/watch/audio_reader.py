@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import Final
 
 from gateway.peers.clients import CALL_SECONDS, StorageStub
-from gateway.peers.retry import PEER_ERRORS, Persistence, classify
+from gateway.peers.retry import PEER_ERRORS, AttemptRetry, classify
 from gateway.peers.stream import read_alive
 from servicekit.channel import call_metadata
 from tale.storage.v1 import storage_pb2
@@ -30,7 +30,7 @@ class AudioReader:
         """
         loop = asyncio.get_running_loop()
         until = None if timeout is None else loop.time() + timeout
-        persistence = Persistence(wait_seconds=WAIT_SECONDS)
+        persistence = AttemptRetry(wait_seconds=WAIT_SECONDS)
         wanted, begun = storage_pb2.ReadAudioRequest(), False
         wanted.CopyFrom(request)
         while not (begun and wanted.limit <= 0):

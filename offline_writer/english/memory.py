@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
+from offline_writer.brief import Parent
 from offline_writer.cleaning import clean
 from offline_writer.english.people import Room
-from story_service.assignment import Parent
 
 _SENTENCE = re.compile(r"(?<=[.!?\u2026])[\"\u201d\u2019']*\s+")
 _MARKS = frozenset("!?\u2026")

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Self
 
-from offline_writer.brief import OfflineBrief
+from offline_writer.brief import Gender, OfflineBrief
 from offline_writer.cleaning import clean_name
 from offline_writer.english.phrases import Person, article, possessive, years
 from offline_writer.stock import Section
-from story_service.assignment import Gender
 
 PERSONS: Mapping[Gender, Person] = {"female": "her", "male": "him", "": "them"}
 _PRONOUNS: Mapping[Person, tuple[str, str, str, str]] = {

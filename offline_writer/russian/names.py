@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from offline_writer.brief import Protagonist
 from offline_writer.cleaning import clean, clean_name
 from offline_writer.russian.agreement import joined
 from offline_writer.russian.morphology import CASES, Forms, Gender, Morphology, like
 from offline_writer.stock import Section
-from story_service.assignment import Protagonist
 
 _NOUNS: Mapping[str, Forms] = {
     "f": dict(zip(CASES, ("девочка", "девочки", "девочке", "девочку", "девочкой", "девочке"), strict=True)),

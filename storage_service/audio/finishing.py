@@ -12,9 +12,9 @@ from servicekit.errors import DomainError, wrong_state
 from storage_service.audio.noted import NotedObjects
 from storage_service.audio.segments import SegmentLibrary
 from storage_service.errors import audio_too_large
+from storage_service.messages import narrated_audio
 from storage_service.ports import BlobsLostError, Composer, ObjectStore, StoryStore
 from storage_service.records import Blob, Digest, Manifest, ObjectKey, ObjectKind, StoredAudio
-from storage_service.wire.messages import narrated_audio
 from tale.common.v1 import common_pb2
 
 _INCOMPLETE: Final = "The narration cannot be finished: "

@@ -9,6 +9,7 @@ from storage_service.embedded.objects import mark_stored
 from storage_service.embedded.rows import load_facts
 from storage_service.embedded.segments import to_blob
 from storage_service.errors import lease_lost, story_not_found
+from storage_service.messages import narrated_audio
 from storage_service.records import (
     Attached,
     Blob,
@@ -20,7 +21,6 @@ from storage_service.records import (
     UnfinishedAudio,
 )
 from storage_service.stories.checkpoints import CheckpointRefused, RunFacts, check_token
-from storage_service.wire.messages import narrated_audio
 from tale.common.v1 import common_pb2
 
 # A lost segment that was stored anew may have other bytes under the same key.

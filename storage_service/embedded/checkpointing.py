@@ -98,7 +98,9 @@ def _keep_one(tx: Transaction, duration: int, checkpoint: storage_pb2.StoryCheck
 
 def _refuse(tx: Transaction, result: storage_pb2.CheckpointResult, refused: CheckpointRefused) -> None:
     result.error.CopyFrom(
-        common_pb2.Problem(reason=refused.reason, message=refused.message, mend=refused.mend, time=timestamp(tx.now))
+        common_pb2.Problem(
+            reason=refused.reason, message=refused.message, remedy=refused.remedy, time=timestamp(tx.now)
+        )
     )
 
 

@@ -13,9 +13,9 @@ from storage_service.embedded.rows import load_record
 from storage_service.embedded.searching import enter
 from storage_service.embedded.updating import take_lease
 from storage_service.errors import resource_deleted, story_not_found
+from storage_service.messages import body_of, generation_of
 from storage_service.records import NewStory
 from storage_service.stories import states
-from storage_service.wire.messages import body_of, generation_of
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 

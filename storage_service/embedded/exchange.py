@@ -11,8 +11,8 @@ from storage_service.embedded.creating import insert_story
 from storage_service.embedded.database import SqliteStore, Transaction, reading, writing
 from storage_service.embedded.rows import load_record
 from storage_service.exchange.lines import PAGE, Line
+from storage_service.messages import without_segments
 from storage_service.records import Blob, ObjectKey
-from storage_service.wire.messages import without_segments
 from tale.storage.v1 import storage_pb2
 
 

@@ -7,8 +7,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from storage_service.embedded.database import Transaction
 from storage_service.errors import story_not_found
+from storage_service.messages import add_generation
 from storage_service.stories.checkpoints import RunFacts
-from storage_service.wire.messages import add_generation
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 

@@ -38,7 +38,7 @@ class BucketMismatchError(ProviderError):
 
     @property
     def treatment(self) -> Treatment:
-        """Nothing but a mend helps."""
+        """Nothing but a remedy helps."""
         return replace(
             TREATMENTS[ProviderErrorKind.AUTH], code=grpc.StatusCode.FAILED_PRECONDITION, reason="INVALID_CONFIGURATION"
         )

@@ -12,7 +12,7 @@ from tale.storage.v1 import storage_pb2
 MAX_CONTENT: Final = 65_536
 """Code points of the longest story."""
 
-MENDS: Final[Mapping[str, str]] = {
+REMEDIES: Final[Mapping[str, str]] = {
     "STORY_NOT_FOUND": "Stop the run.",
     "LEASE_LOST": "Stop the run; another one has the story.",
     "WRONG_STATE": "Read the story again.",
@@ -77,7 +77,7 @@ class CheckpointRefused(Exception):  # noqa: N818 - a verdict, not a defect
         super().__init__(reason)
         self.reason = reason
         self.message = message
-        self.mend = MENDS[reason]
+        self.remedy = REMEDIES[reason]
 
 
 def judge(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint, pieces: KeptPieces) -> Advance:

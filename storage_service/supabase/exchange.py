@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from storage_service.exchange.lines import PAGE, Line
+from storage_service.messages import without_segments
 from storage_service.records import Blob, ObjectKey, ObjectKind
 from storage_service.supabase.connection import SupabaseStore
 from storage_service.supabase.profiles import SET_BY_US, from_profile, to_profile
@@ -11,7 +12,6 @@ from storage_service.supabase.rows import from_attempts, from_problems, to_recor
 from storage_service.supabase.segments import from_audio
 from storage_service.supabase.stories import from_record, segments_of
 from storage_service.supabase.wire import encoded, from_base64, to_base64, to_time_text, to_timestamp
-from storage_service.wire.messages import without_segments
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from storage_service.messages import add_generation
 from storage_service.supabase.profiles import to_profile
 from storage_service.supabase.wire import (
     encoded,
@@ -15,7 +16,6 @@ from storage_service.supabase.wire import (
     to_time_text,
     to_timestamp,
 )
-from storage_service.wire.messages import add_generation
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 

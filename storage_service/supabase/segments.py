@@ -5,11 +5,11 @@ from itertools import pairwise
 from typing import Any, Final
 
 from storage_service import records
+from storage_service.messages import narrated_audio
 from storage_service.supabase.connection import SupabaseStore
 from storage_service.supabase.objects import to_keys
 from storage_service.supabase.rows import to_segments
 from storage_service.supabase.wire import encoded, from_base64, to_base64, to_text
-from storage_service.wire.messages import narrated_audio
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import segment_pb2
 

@@ -5,13 +5,13 @@ from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from storage_service.messages import body_of, generation_of
 from storage_service.records import NewStory
 from storage_service.stories import states
-from storage_service.stories.checkpoints import MENDS
+from storage_service.stories.checkpoints import REMEDIES
 from storage_service.stories.following import Answer
 from storage_service.supabase.rows import KIND, STATE, from_attempts, from_problems, to_segments, to_state
 from storage_service.supabase.wire import encoded, from_base64, to_base64, to_name, to_text, to_timestamp
-from storage_service.wire.messages import body_of, generation_of
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -128,7 +128,7 @@ def to_result(verdict: Mapping[str, Any]) -> storage_pb2.CheckpointResult:
         now.GetCurrentTime()
         reason = verdict["refused"]
         result.error.CopyFrom(
-            common_pb2.Problem(reason=reason, message=verdict["message"], mend=MENDS[reason], time=now)
+            common_pb2.Problem(reason=reason, message=verdict["message"], remedy=REMEDIES[reason], time=now)
         )
     if verdict.get("lease_expires_at") is not None:
         result.lease_expire_time.CopyFrom(to_timestamp(verdict["lease_expires_at"]))

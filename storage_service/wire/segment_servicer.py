@@ -11,9 +11,9 @@ from servicekit.errors import DomainError
 from servicekit.validation import Violations
 from storage_service.audio.segments import SegmentLibrary
 from storage_service.errors import UploadStalledError, field_error
+from storage_service.messages import chunks_of
 from storage_service.records import Part
 from storage_service.wire.checkpoint_requests import check_key
-from storage_service.wire.messages import chunks_of
 from storage_service.wire.requests import check_batch
 from tale.storage.v1 import segment_pb2, segment_pb2_grpc
 

@@ -10,6 +10,7 @@ from servicekit.context import current
 from storage_service.audio.finishing import AudioFinisher
 from storage_service.audio.library import AudioLibrary
 from storage_service.errors import field_error
+from storage_service.messages import chunks_of, within_bounds
 from storage_service.ports import StoryStore
 from storage_service.records import (
     Cancel,
@@ -26,7 +27,6 @@ from storage_service.records import (
 from storage_service.stories.housekeeper import Remover
 from storage_service.wire import requests
 from storage_service.wire.checkpoint_requests import check_checkpoints
-from storage_service.wire.messages import chunks_of, within_bounds
 from storage_service.wire.paging import page_of
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2, storage_pb2_grpc

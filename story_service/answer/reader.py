@@ -17,14 +17,13 @@ from story_service.answer.markup import (
     spoken,
     without_emphasis,
 )
-from story_service.answer.sentences import SentenceCutter
+from story_service.answer.sentences import SentenceCutter, count_words
 from story_service.answer.stream_text import RESTART, StreamText
 from story_service.answer.tail import MAX_TAIL, Tail
 from story_service.answer.titles import MAX_TITLE_LENGTH, Found, TitleFinder, normalise_title
-from story_service.ports import LegText, LegTitle
-from story_service.prompting.length import count_words
+from story_service.ports import AttemptText, AttemptTitle
 
-AnswerItem: TypeAlias = LegTitle | LegText
+AnswerItem: TypeAlias = AttemptTitle | AttemptText
 """What leaves the reader as soon as it is certain."""
 
 _MAX_TITLE_LINE: Final = MAX_TITLE_LENGTH + 40
@@ -37,7 +36,7 @@ _HALF: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer. `items` are the last ones, `text` is all LegText joined; `summary` is "" where there is none."""
+    """A whole answer: its last `items`, all its `text`, and its `summary`, "" where there is none."""
 
     items: tuple[AnswerItem, ...]
     text: str
@@ -47,7 +46,7 @@ class Answer:
 class _Part(Enum):
     TITLE = auto()
     OPENING = auto()
-    """Behind the title, or at the start of a leg that goes on: nothing of the text has come."""
+    """Behind the title, or at the start of an attempt that goes on: nothing of the text has come."""
     TEXT = auto()
     TAIL = auto()
     """Behind `===`, a label, or a closing word, as long as nothing shows that the story goes on."""
@@ -95,7 +94,7 @@ class AnswerReader:
 
     @property
     def opens_paragraph(self) -> bool:
-        """True where the answer's text began on a new line: a leg that goes on starts with a new paragraph."""
+        """True where the answer's text began on a new line: an attempt that goes on starts with a new paragraph."""
         return self._opens_paragraph
 
     def feed(self, text: str) -> list[AnswerItem]:
@@ -207,7 +206,7 @@ class AnswerReader:
 
     @property
     def _adds_nothing(self) -> bool:
-        """A leg that goes on may find the text whole, and then begins with what stands behind it."""
+        """An attempt that goes on may find the text whole, and then begins with what stands behind it."""
         return self._part is _Part.OPENING and not self._title_wanted and not self._skipped
 
     def _has_share(self, share: float) -> bool:
@@ -222,14 +221,14 @@ class AnswerReader:
         if found is None:
             return
         self._title = normalise_title(found.title).casefold()
-        self._given.append(LegTitle(found.title))
+        self._given.append(AttemptTitle(found.title))
         self._part = _Part.OPENING
         for line in found.text:
             self._take(line)
             self._line_ended()
 
     def _to_be_skipped(self) -> bool:
-        """Whether the first line behind the title, or of a leg that goes on, is no text, as far as it is known."""
+        """Whether the first line behind the title, or of an attempt that goes on, is no text, as far as it is known."""
         if not self._head:
             # What may have been said to the one who asked was, where an empty line follows.
             return False
@@ -333,7 +332,7 @@ class AnswerReader:
         self._lead = ""
         self._text.append(sentence)
         self._words += count_words(sentence)
-        self._given.append(LegText(sentence))
+        self._given.append(AttemptText(sentence))
 
     def _forget_thoughts(self) -> None:
         """Drop what has not been given: it was thought. The title stays once it is out."""

@@ -23,6 +23,9 @@ _END: Final = re.compile(
     rf"(?<![{_STOPS}])[{_STOPS}]++(?P<closed>[{_CLOSER}]*+)(?=(?P<gap>\s+)\S)"
     rf"|(?<![{_WIDE_STOPS}])[{_WIDE_STOPS}]++(?P<wide>[{_CLOSER}]*+)(?=(?P<wide_gap>\s*)\S)"
 )
+# Written without blanks: Chinese and Japanese, two characters a word; Thai, Lao, Burmese and Khmer, five.
+_IDEOGRAPH: Final = re.compile(r"[\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]")
+_UNBROKEN: Final = re.compile(r"[\u0e01-\u0e5b\u0e81-\u0edf\u1000-\u109f\u1780-\u17dd]")
 
 
 class SentenceCutter:
@@ -95,3 +98,11 @@ def _forced_end(text: str) -> int:
         if text[end].isspace() and not text[end - 1].isspace():
             return end
     return MAX_HELD
+
+
+def count_words(text: str) -> int:
+    """Words of `text`, as white space divides them; characters stand for words in scripts that have no blanks."""
+    ideographs = len(_IDEOGRAPH.findall(text))
+    unbroken = len(_UNBROKEN.findall(text))
+    rest = _UNBROKEN.sub(" ", _IDEOGRAPH.sub(" ", text)) if ideographs or unbroken else text
+    return sum(1 for word in rest.split() if any(map(str.isalnum, word))) + ideographs // 2 + unbroken // 5

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from story_service.answer.chatter import is_announcement, like_title, may_be_announcement
-from story_service.answer.cleaning import clean
 from story_service.answer.markup import LineKind, read_line
+from story_service.cleaning import clean
 
 MAX_TITLE_LENGTH: Final = 200
 """Most code points of a title."""

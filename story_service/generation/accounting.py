@@ -11,7 +11,7 @@ _MOST_CHARACTERS: Final = 150_000
 """Of all completions together, so that the last message stays well under a mebibyte."""
 
 
-class Books:
+class CostLedger:
     """Notes each call and completion of a request, and learns what it can of their price."""
 
     def __init__(self, generations: Generations | None, *, wait: float) -> None:
@@ -30,7 +30,7 @@ class Books:
 
     @property
     def completions(self) -> tuple[Mapping[str, Any], ...]:
-        """The completions in the order of the legs; where they are too long together, the earlier lose their text."""
+        """The completions in the order of the attempts; where they are too long, the earlier lose their text."""
         room, kept = _MOST_CHARACTERS, []
         for completion in reversed(self._completions):
             room -= _length(completion)
@@ -45,7 +45,7 @@ class Books:
             self._asked[call.call_id] = task
 
     def add(self, completion: Mapping[str, Any]) -> None:
-        """A leg has ended, or was cut."""
+        """An attempt has ended, or was cut."""
         self._completions.append(completion)
 
     async def settle(self) -> list[ModelCall]:
@@ -70,7 +70,7 @@ class Books:
     def generation_info(self, own: Mapping[str, Any]) -> dict[str, Any]:
         """What was told of the last call, and of earlier ones under "earlier_generations"; empty where nothing was.
 
-        `own` is what the last leg itself brought, if it brought any.
+        `own` is what the last attempt itself brought, if it brought any.
         """
         last = next(reversed(self._calls), "")
         earlier = [dict(info) for call_id, info in self._infos.items() if call_id != last]

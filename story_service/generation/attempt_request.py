@@ -1,4 +1,4 @@
-"""What a model is asked for a leg, for how long it is waited for, and whether that may be paid for."""
+"""What a model is asked for an attempt, for how long it is waited for, and whether that may be paid for."""
 
 import math
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ class AskingSettings:
     max_tokens: int | None = None
     first_token_timeout: float = 30.0
     idle_timeout: float = 30.0
-    leg_timeout: float = 60.0
-    leg_timeout_per_minute: float = 30.0
+    attempt_timeout: float = 60.0
+    attempt_timeout_per_minute: float = 30.0
 
 
 class Asking:
@@ -68,7 +68,7 @@ class Asking:
         return ChatTimers(
             first_token=settings.first_token_timeout,
             idle=settings.idle_timeout,
-            total=settings.leg_timeout + settings.leg_timeout_per_minute * assignment.length_minutes,
+            total=settings.attempt_timeout + settings.attempt_timeout_per_minute * assignment.length_minutes,
         )
 
     def estimated_cost(self, request: ChatRequest, completion: str) -> float:

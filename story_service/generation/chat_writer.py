@@ -1,4 +1,4 @@
-"""A ModelWriter over chat models: one leg is one call to one model."""
+"""A ModelWriter over chat models: one attempt is one call to one model."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -18,10 +18,10 @@ from story_service.chat import ChatModel, ChatRequest, ChatTimers
 from story_service.errors import why
 from story_service.generation.attempt_request import Asking
 from story_service.generation.pace import Paces
-from story_service.generation.writing_attempt import Leg
+from story_service.generation.writing_attempt import WritingAttempt
 from story_service.metrics import StoryMetrics
 from story_service.models.generations import Generations
-from story_service.ports import CallOutcome, LegItem, LegStarted, LegText, LegTitle
+from story_service.ports import AttemptItem, AttemptStarted, AttemptText, AttemptTitle, CallOutcome
 
 _log: Final = structlog.stdlib.get_logger("story_service.writing")
 
@@ -33,7 +33,7 @@ _LONGEST_QUEUE: Final = 100.0
 
 
 class ChatWriter:
-    """Writes legs with the models of one provider, each behind a circuit breaker of its own."""
+    """Writes attempts with the models of one provider, each behind a circuit breaker of its own."""
 
     def __init__(
         self,
@@ -58,8 +58,8 @@ class ChatWriter:
         self._paces = paces
         self._now = now
 
-    async def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[LegItem, None]:
-        """Write a leg; see ModelWriter.
+    async def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[AttemptItem, None]:
+        """Write an attempt; see ModelWriter.
 
         Raises FAILED_PRECONDITION / COST_LIMIT or TEXT_TOO_LONG, and ProviderError for all else.
 
@@ -68,64 +68,68 @@ class ChatWriter:
         """
         request, timers = self._asking.request(assignment, model), self._asking.timers(assignment)
         breaker = self._breakers.get(circuit_of(self._chat.provider, model), provider=self._chat.provider)
-        leg: Leg | None = None
+        attempt: WritingAttempt | None = None
         try:
             async with self._limits.slot(asyncio.get_running_loop().time() + min(timers.total, _LONGEST_QUEUE)):
                 with breaker.call() as call:
-                    yield LegStarted(model=model, provider=self._chat.provider)
-                    leg = Leg(assignment, model=model, provider=self._chat.provider, start_time=self._now())
-                    async with aclosing(self._items(leg, request, timers, call.answered)) as items:
+                    yield AttemptStarted(model=model, provider=self._chat.provider)
+                    attempt = WritingAttempt(
+                        assignment, model=model, provider=self._chat.provider, start_time=self._now()
+                    )
+                    async with aclosing(self._items(attempt, request, timers, call.answered)) as items:
                         async for item in items:
                             yield item
         except (ProviderError, DomainError) as error:
-            if leg is None:
+            if attempt is None:
                 raise
             if isinstance(error, ProviderError) and error.kind is ProviderErrorKind.CONCURRENCY:
                 self._limits.told_too_many()
-            self._record(leg, model, (error.status if isinstance(error, ProviderError) else 200) or why(error))
-            yield leg.call(CallOutcome.FAILED, end_time=self._now(), error=error, estimate=self._estimate(request, leg))
-            cut = leg.cut()
+            self._record(attempt, model, (error.status if isinstance(error, ProviderError) else 200) or why(error))
+            yield attempt.call(
+                CallOutcome.FAILED, end_time=self._now(), error=error, estimate=self._estimate(request, attempt)
+            )
+            cut = attempt.cut()
             if cut is not None:
                 yield cut
             raise
         except (asyncio.CancelledError, GeneratorExit):
-            if leg is not None:
-                self._given_up(leg, request)
+            if attempt is not None:
+                self._given_up(attempt, request)
             raise
-        self._record(leg, model, 200)
-        yield leg.call(CallOutcome.SUCCEEDED, end_time=self._now(), estimate=self._estimate(request, leg))
-        self._metrics.leg_ended(model, leg.seconds)
+        self._record(attempt, model, 200)
+        yield attempt.call(CallOutcome.SUCCEEDED, end_time=self._now(), estimate=self._estimate(request, attempt))
+        self._metrics.attempt_ended(model, attempt.seconds)
         if not assignment.written_so_far:
-            self._paces.note(model, words=leg.words, seconds=leg.seconds)
-        yield leg.ended()
+            self._paces.note(model, words=attempt.words, seconds=attempt.seconds)
+        yield attempt.ended()
 
     async def _items(
-        self, leg: Leg, request: ChatRequest, timers: ChatTimers, answered: Callable[[], None]
-    ) -> AsyncGenerator[LegTitle | LegText, None]:
+        self, attempt: WritingAttempt, request: ChatRequest, timers: ChatTimers, answered: Callable[[], None]
+    ) -> AsyncGenerator[AttemptTitle | AttemptText, None]:
         async with aclosing(self._chat.stream(request, timers)) as events:
             async for event in events:
-                for item in leg.take(event):
+                for item in attempt.take(event):
                     yield item
-                if leg.first_token_seconds is not None:
+                if attempt.first_token_seconds is not None:
                     answered()
 
-    def _given_up(self, leg: Leg, request: ChatRequest) -> None:
+    def _given_up(self, attempt: WritingAttempt, request: ChatRequest) -> None:
         """Nobody is there to be told of the call, but it costs."""
-        self._record(leg, request.model, ProviderErrorKind.CANCELLED.name)
+        self._record(attempt, request.model, ProviderErrorKind.CANCELLED.name)
         self._generations.ask(
-            leg.call(CallOutcome.CANCELLED, end_time=self._now(), estimate=self._estimate(request, leg))
+            attempt.call(CallOutcome.CANCELLED, end_time=self._now(), estimate=self._estimate(request, attempt))
         )
 
-    def _estimate(self, request: ChatRequest, leg: Leg) -> float:
-        return self._asking.estimated_cost(request, leg.raw_text)
+    def _estimate(self, request: ChatRequest, attempt: WritingAttempt) -> float:
+        return self._asking.estimated_cost(request, attempt.raw_text)
 
-    def _record(self, leg: Leg, model: str, status: int | str) -> None:
+    def _record(self, attempt: WritingAttempt, model: str, status: int | str) -> None:
         self._audit.record(
-            self._chat.provider, ENDPOINT, status, leg.seconds, generation_id=leg.generation_id, model=model
+            self._chat.provider, ENDPOINT, status, attempt.seconds, generation_id=attempt.generation_id, model=model
         )
-        if leg.first_token_seconds is not None:
-            self._metrics.first_token(model, leg.first_token_seconds)
-        _log.debug("attempt ended", model=model, status=status, characters=len(leg.raw_text))
+        if attempt.first_token_seconds is not None:
+            self._metrics.first_token(model, attempt.first_token_seconds)
+        _log.debug("attempt ended", model=model, status=status, characters=len(attempt.raw_text))
 
 
 def circuit_of(provider: str, model: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from story_service.answer.titles import fallback_title, normalise_title
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment
 from story_service.errors import generation_failed, text_too_long
-from story_service.ports import LegEnded, LegText, LegTitle, Spending
+from story_service.ports import AttemptEnded, AttemptText, AttemptTitle, Spending
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Content:
         self._digest = hashlib.sha256(assignment.written_so_far.encode())
         self.length = len(assignment.written_so_far)
         """Code points of the whole content, what was written before the request included."""
-        self._leg = 0
+        self._attempt = 0
 
     @property
     def sha256(self) -> bytes:
@@ -43,13 +43,13 @@ class Content:
 
     @property
     def may_cost_only_so_much(self) -> bool:
-        """True where the price of a leg has to be known before the next begins."""
+        """True where the price of an attempt has to be known before the next begins."""
         return self._assignment.max_cost_usd is not None
 
-    def begin_leg(self, spent: Spending) -> Assignment:
-        """What the next leg is to write, `spent` being what this request has cost so far."""
+    def begin_attempt(self, spent: Spending) -> Assignment:
+        """What the next attempt is to write, `spent` being what this request has cost so far."""
         self._pieces = ["".join(self._pieces)]
-        self._leg = len(self._pieces)
+        self._attempt = len(self._pieces)
         return replace(
             self._assignment,
             title_so_far=self._title,
@@ -58,17 +58,17 @@ class Content:
         )
 
     @property
-    def leg_has_text(self) -> bool:
-        """True where the present leg has let text out."""
-        return len(self._pieces) > self._leg
+    def attempt_has_text(self) -> bool:
+        """True where the present attempt has let text out."""
+        return len(self._pieces) > self._attempt
 
-    def tell(self, item: LegTitle | LegText) -> Title | Delta | None:
+    def tell(self, item: AttemptTitle | AttemptText) -> Title | Delta | None:
         """What the caller is told of `item`, None where that is nothing.
 
         Raises FAILED_PRECONDITION / TEXT_TOO_LONG beyond 65,536 code points, and UNAVAILABLE / UPSTREAM_UNAVAILABLE
         for text before a title.
         """
-        if isinstance(item, LegTitle):
+        if isinstance(item, AttemptTitle):
             if self._title:
                 return None
             self._title = normalise_title(item.title) or fallback_title(self._assignment.language_code)
@@ -85,12 +85,12 @@ class Content:
         self._pieces.append(item.text)
         return delta
 
-    def verify(self, ended: LegEnded | None) -> LegEnded:
+    def verify(self, ended: AttemptEnded | None) -> AttemptEnded:
         """`ended`, if the text is there, was finished, and is what went out; else UNAVAILABLE."""
         if ended is None:
             raise generation_failed("TRUNCATED", "The model's answer broke off.")
         if not self.length:
             raise generation_failed("TRUNCATED", "The model's answer was empty.")
-        if ended.text != "".join(self._pieces[self._leg :]):
+        if ended.text != "".join(self._pieces[self._attempt :]):
             raise generation_failed("TRUNCATED", "The model's answer was not what it had streamed.")
         return ended

@@ -1,4 +1,4 @@
-"""The seam between the text that is out and a leg that goes on with it."""
+"""The seam between the text that is out and an attempt that goes on with it."""
 
 from collections.abc import Sequence
 from difflib import SequenceMatcher
@@ -7,10 +7,10 @@ from typing import Final
 from story_service.answer.repetition import RepeatedError, Word, keys, sentence_ends, sentences, words
 
 _TAIL_WORDS: Final = 400
-"""So much of the end of the old text may be told once more before the leg goes on."""
+"""So much of the end of the old text may be told once more before the attempt goes on."""
 _LEAST_WORDS: Final = 12
 _LEAST_CHARACTERS: Final = 60
-"""So much of the leg tells whether it starts over; characters count where words are not parted by blanks."""
+"""So much of the attempt tells whether it starts over; characters count where words are not parted by blanks."""
 _OPENING_WORDS: Final = 4
 _OPENING_SENTENCES: Final = 3
 _ALIKE: Final = 0.8
@@ -20,11 +20,11 @@ _UNSPACED: Final = "。！？」』"  # noqa: RUF001 - likewise
 
 
 class StartedOverError(Exception):
-    """The leg tells the story again instead of going on with it."""
+    """The attempt tells the story again instead of going on with it."""
 
 
-class Joint:
-    """Trims what a leg repeats of the end of the old text, and refuses a leg that starts over.
+class ContinuationGuard:
+    """Trims what an attempt repeats of the end of the old text, and refuses an attempt that starts over.
 
     Both are compared by words alone. The first sentences are held until it is known which of them are new: at least
     twelve words or sixty characters, and as long as all that came stands in the last four hundred words of the old
@@ -46,8 +46,8 @@ class Joint:
     def feed(self, text: str, *, new_paragraph: bool = False) -> str:
         """What may be let out now that `text`, one or more whole sentences, has come.
 
-        `new_paragraph` says that the leg began one. Raises StartedOverError, and RepeatedError for a leg that tells
-        once more a passage from within the old text.
+        `new_paragraph` says that the attempt began one. Raises StartedOverError, and RepeatedError for an attempt
+        that tells once more a passage from within the old text.
         """
         if self._open:
             return text
@@ -59,7 +59,7 @@ class Joint:
         return "" if too_little or self._may_overlap(new) else self._decided(new, new_paragraph=new_paragraph)
 
     def finish(self, *, new_paragraph: bool = False) -> str:
-        """What is held still, now that the leg has ended. Raises as `feed` does."""
+        """What is held still, now that the attempt has ended. Raises as `feed` does."""
         return "" if self._open else self._decided(words(self._held), new_paragraph=new_paragraph)
 
     def _opens(self, new: Sequence[Word]) -> bool:

@@ -7,13 +7,13 @@ from typing import Any, TypeAlias
 
 from servicekit.resilience.retry import RetryBudget, RetryPolicy
 from story_service.assignment import Assignment
-from story_service.generation.accounting import Books
+from story_service.generation.accounting import CostLedger
 from story_service.generation.content import Content, Delta, Title
 from story_service.generation.relay import Relay
 from story_service.generation.selection import ModelSelector, Notice
 from story_service.metrics import StoryMetrics
 from story_service.models.generations import Generations
-from story_service.ports import LegStarted, ModelCall, ModelWriter, Spending
+from story_service.ports import AttemptStarted, ModelCall, ModelWriter, Spending
 
 __all__ = ["Completed", "Delta", "StoryGenerator", "StoryItem", "Title"]
 
@@ -36,7 +36,7 @@ class Completed:
     generation_info: Mapping[str, Any]
 
 
-StoryItem: TypeAlias = LegStarted | Notice | Title | Delta | ModelCall | Completed
+StoryItem: TypeAlias = AttemptStarted | Notice | Title | Delta | ModelCall | Completed
 
 
 class StoryGenerator:
@@ -73,14 +73,14 @@ class StoryGenerator:
     async def generate(
         self, assignment: Assignment, *, deadline: float | None = None
     ) -> AsyncGenerator[StoryItem, None]:
-        """Write: LegStarted, notices, the title unless it is out, deltas, calls, and Completed last.
+        """Write: AttemptStarted, notices, the title unless it is out, deltas, calls, and Completed last.
 
         A ModelCall may come twice: the later one knows more. `deadline` is on the loop's clock. Raises DomainError:
         MODEL_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED, TEXT_TOO_LONG, COST_LIMIT, and what became of
         the models when the last has failed (story_service.errors.all_failed).
         """
         selection = self._selector.select(assignment)
-        content, books = Content(assignment), Books(self._generations, wait=self._wait)
+        content, books = Content(assignment), CostLedger(self._generations, wait=self._wait)
         relay = Relay(
             selection,
             content=content,

@@ -1,36 +1,37 @@
-"""A leg's text on its way out: nothing leaves before it is known to belong to the story."""
+"""An attempt's text on its way out: nothing leaves before it is known to belong to the story."""
 
 from collections.abc import Iterable
 from typing import Final
 
 from story_service.answer.repetition import RepetitionGuard
+from story_service.answer.sentences import count_words
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment
 from story_service.errors import text_too_long
-from story_service.generation.continuation_guard import Joint
-from story_service.prompting.length import count_words, too_short, words_asked
+from story_service.generation.continuation_guard import ContinuationGuard
+from story_service.prompting.length import too_short, words_asked
 
 _FIRST_WORDS: Final = 25
 """A refusal is shorter, and a story that is asked for longer."""
 _NOTHING_MISSING: Final = 0.8
-"""A leg that adds nothing is believed from this share of the asked words on."""
+"""An attempt that adds nothing is believed from this share of the asked words on."""
 
 
 class TooShortError(Exception):
-    """The leg ended, and what is written is no story of the length that was asked for."""
+    """The attempt ended, and what is written is no story of the length that was asked for."""
 
 
-class Draft:
-    """What a leg adds to the story, checked before it goes out.
+class OutputGuard:
+    """What an attempt adds to the story, checked before it goes out.
 
-    The first sentences of a leg that goes on are held until it is known not to start over, and those of a leg that
-    begins until they are more than a refusal has. `text` is what was let out.
+    The first sentences of an attempt that goes on are held until it is known not to start over, and those of an
+    attempt that begins until they are more than a refusal has. `text` is what was let out.
     """
 
     def __init__(self, assignment: Assignment) -> None:
         written = assignment.written_so_far
         self._assignment = assignment
-        self._joint = Joint(written)
-        self._guard = RepetitionGuard(written)
+        self._continuation = ContinuationGuard(written)
+        self._repetition = RepetitionGuard(written)
         self._words = count_words(written)
         self._room = MAX_CONTENT_LENGTH - len(written)
         self._least = 0 if written.strip() else min(_FIRST_WORDS, words_asked(assignment) // 5)
@@ -43,18 +44,18 @@ class Draft:
         return "".join(self._out)
 
     def feed(self, text: str, *, new_paragraph: bool = False) -> list[str]:
-        """What may be let out now that whole sentences have come; `new_paragraph` says that the leg began one.
+        """What may be let out now that whole sentences have come; `new_paragraph` says that the attempt began one.
 
         Raises StartedOverError, RepeatedError, and FAILED_PRECONDITION / TEXT_TOO_LONG where the story would pass its
         bound; what came with them never goes out.
         """
-        new = self._joint.feed(text, new_paragraph=new_paragraph)
-        return self._let_out(self._guard.feed(new)) if new else []
+        new = self._continuation.feed(text, new_paragraph=new_paragraph)
+        return self._let_out(self._repetition.feed(new)) if new else []
 
     def finish(self, *, new_paragraph: bool = False) -> list[str]:
-        """What is held still, at the end of the leg. Raises as `feed` does, and TooShortError."""
-        new = self._joint.finish(new_paragraph=new_paragraph)
-        self._hold([*(self._guard.feed(new) if new else []), *self._guard.finish()])
+        """What is held still, at the end of the attempt. Raises as `feed` does, and TooShortError."""
+        new = self._continuation.finish(new_paragraph=new_paragraph)
+        self._hold([*(self._repetition.feed(new) if new else []), *self._repetition.finish()])
         if too_short(self._assignment, self._words) or not (self._out or self._held or self._nothing_missing):
             raise TooShortError
         self._least = 0

@@ -1,4 +1,4 @@
-"""Hands a story from leg to leg until one has brought it to its end."""
+"""Hands a story from attempt to attempt until one has brought it to its end."""
 
 from __future__ import annotations
 
@@ -15,18 +15,26 @@ from story_service.answer.unfit import UnfitError
 from story_service.chat import OutOfTokensError
 from story_service.errors import Tried, all_failed, generation_failed, why
 from story_service.generation.selection import Notice, Selection, gone_on_with
-from story_service.models.catalogue import OFFLINE
-from story_service.ports import LegCut, LegEnded, LegStarted, LegText, LegTitle, ModelCall, ModelWriter
+from story_service.ports import (
+    OFFLINE,
+    AttemptCut,
+    AttemptEnded,
+    AttemptStarted,
+    AttemptText,
+    AttemptTitle,
+    ModelCall,
+    ModelWriter,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
 
     from servicekit.resilience.retry import RetryBudget, RetryPolicy
-    from story_service.generation.accounting import Books
+    from story_service.generation.accounting import CostLedger
     from story_service.generation.content import Content, Delta, Title
     from story_service.metrics import StoryMetrics
 
-RelayItem: TypeAlias = "LegStarted | Notice | Title | Delta | ModelCall"
+RelayItem: TypeAlias = "AttemptStarted | Notice | Title | Delta | ModelCall"
 
 _log: Final = structlog.stdlib.get_logger("story_service.generation.relay")
 
@@ -37,7 +45,7 @@ _LEAST_WAIT: Final = 0.05
 _LATE_SHARE: Final = 0.1
 """Of a wait: who waits for the same circuit does not come back at the same moment."""
 _OF_THE_STORY: Final = "TEXT_TOO_LONG"
-"""No other leg can mend it: what is out is out."""
+"""No other attempt can fix it: what is out is out."""
 
 
 class Relay:
@@ -54,7 +62,7 @@ class Relay:
         selection: Selection,
         *,
         content: Content,
-        books: Books,
+        books: CostLedger,
         writer_of: Callable[[str], ModelWriter],
         policy: RetryPolicy,
         budget: RetryBudget | None = None,
@@ -84,12 +92,12 @@ class Relay:
         self._retries = 0
         self._asked_once_more = False
         self._waiting = 0.0
-        self._started: LegStarted | None = None
-        self._ended: LegEnded | None = None
+        self._started: AttemptStarted | None = None
+        self._ended: AttemptEnded | None = None
         self.embedded = False
         """True where the embedded writer wrote any of it."""
 
-    def outcome(self) -> tuple[LegStarted, LegEnded]:
+    def outcome(self) -> tuple[AttemptStarted, AttemptEnded]:
         """Who brought the story to its end, and what was said of it. Raises DomainError where nobody did."""
         if self._started is None or self._ended is None:
             failure = all_failed(self._tried)
@@ -98,7 +106,7 @@ class Relay:
         return self._started, self._ended
 
     async def run(self) -> AsyncGenerator[RelayItem, None]:
-        """Write, with whichever models it takes. Raises DomainError where no other could mend it."""
+        """Write, with whichever models it takes. Raises DomainError where no other could fix it."""
         try:
             while self._models and self._ended is None:
                 model = self._models.pop(0)
@@ -113,7 +121,7 @@ class Relay:
                 self._metrics.request_ended(self._retries)
 
     async def _model(self, model: str) -> AsyncGenerator[RelayItem, None]:
-        """All legs of one model."""
+        """All attempts of one model."""
         attempts = self._policy.attempts(
             budget=self._budget if model != OFFLINE else None,
             deadline=self._deadline,
@@ -126,7 +134,7 @@ class Relay:
             async for attempt in attempts:
                 failure: ProviderError | DomainError | None = None
                 try:
-                    async with aclosing(self._leg(model)) as items:
+                    async with aclosing(self._attempt(model)) as items:
                         async for item in items:
                             yield item
                 except (ProviderError, DomainError) as error:
@@ -142,28 +150,28 @@ class Relay:
                 raise
             self._failed(model, error, self._attempts - before)
 
-    async def _leg(self, model: str) -> AsyncGenerator[RelayItem, None]:
+    async def _attempt(self, model: str) -> AsyncGenerator[RelayItem, None]:
         self._called = False
         if self._content.may_cost_only_so_much:
             for call in await self._books.settle():
                 yield call
-        assignment = self._content.begin_leg(self._books.spending)
-        ended: LegEnded | None = None
-        async with aclosing(self._writer_of(model).write(assignment, model=model)) as leg:
-            async for item in leg:
-                if isinstance(item, LegEnded):
+        assignment = self._content.begin_attempt(self._books.spending)
+        ended: AttemptEnded | None = None
+        async with aclosing(self._writer_of(model).write(assignment, model=model)) as attempt:
+            async for item in attempt:
+                if isinstance(item, AttemptEnded):
                     ended = item
                     break
                 for told in self._told(item):
                     yield told
         self._close(ended)
 
-    def _told(self, item: LegStarted | LegTitle | LegText | ModelCall | LegCut) -> Iterator[RelayItem]:
+    def _told(self, item: AttemptStarted | AttemptTitle | AttemptText | ModelCall | AttemptCut) -> Iterator[RelayItem]:
         """What the caller is told of `item`."""
         match item:
-            case LegStarted():
+            case AttemptStarted():
                 yield from self._begun(item)
-            case LegTitle() | LegText():
+            case AttemptTitle() | AttemptText():
                 piece = self._content.tell(item)
                 if piece is not None:
                     self.embedded = self.embedded or self._speaks_embedded()
@@ -171,10 +179,10 @@ class Relay:
             case ModelCall():
                 self._books.note(item)
                 yield item
-            case LegCut():
+            case AttemptCut():
                 self._books.add(item.completion)
 
-    def _begun(self, started: LegStarted) -> Iterator[RelayItem]:
+    def _begun(self, started: AttemptStarted) -> Iterator[RelayItem]:
         self._called = True
         self._attempts += 1
         # Who is asked again has been announced already.
@@ -187,7 +195,7 @@ class Relay:
     def _speaks_embedded(self) -> bool:
         return self._started is not None and self._started.embedded
 
-    def _close(self, ended: LegEnded | None) -> None:
+    def _close(self, ended: AttemptEnded | None) -> None:
         if self._started is None:
             raise generation_failed("TRUNCATED", "The model's answer broke off.")
         self._ended = self._content.verify(ended)
@@ -208,16 +216,16 @@ class Relay:
             # It was waited for already: there was no room for the call.
             return False
         others = any(model != OFFLINE for model in self._models)
-        if isinstance(error, OutOfTokensError) and self._content.leg_has_text:
+        if isinstance(error, OutOfTokensError) and self._content.attempt_has_text:
             # It wrote as much as one answer may have, and goes on with the next.
             return True
         if error.kind in _OF_THE_PACE:
             return not self._models
-        if isinstance(error, OutOfTokensError | UnfitError) and not self._content.leg_has_text:
+        if isinstance(error, OutOfTokensError | UnfitError) and not self._content.attempt_has_text:
             once_more = not others and not self._asked_once_more
             self._asked_once_more = True
             return once_more
-        return not (self._content.leg_has_text and others)
+        return not (self._content.attempt_has_text and others)
 
     def _retried(self, model: str, error: ProviderError, number: int, wait: float) -> None:
         self._retries += 1

@@ -6,18 +6,19 @@ from typing import Final
 
 from story_service.assignment import Assignment
 from story_service.errors import model_not_configured, model_not_found
-from story_service.models.catalogue import OFFLINE, resolve
+from story_service.models.catalogue import resolve
+from story_service.ports import OFFLINE
 
 _FALLBACK: Final = "MODEL_FALLBACK"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Something that the caller should know but that stops nothing. `reason` is for programs, `mend` for people."""
+    """Something that the caller should know but that stops nothing. `reason` is for programs, `remedy` for people."""
 
     reason: str
     message: str
-    mend: str
+    remedy: str
     metadata: dict[str, str] = field(default_factory=dict)
 
 
@@ -68,7 +69,7 @@ def embedded_for_want_of_a_key(model: str) -> Notice:
     return Notice(
         reason="EMBEDDED_WRITER",
         message="The embedded writer writes this story: no language model can be called without a key.",
-        mend="Set OPENROUTER_API_KEY on the story service to have a language model write.",
+        remedy="Set OPENROUTER_API_KEY on the story service to have a language model write.",
         metadata={"model": model, "environment_variable": "OPENROUTER_API_KEY"},
     )
 
@@ -80,13 +81,13 @@ def gone_on_with(model: str, *, failed: str, reason: str) -> Notice:
         return Notice(
             reason=_FALLBACK,
             message=f"The embedded writer writes in place of {failed}, which failed.",
-            mend="Nothing has to be done; leave offline out of the fallback models to get an error instead.",
+            remedy="Nothing has to be done; leave offline out of the fallback models to get an error instead.",
             metadata=metadata,
         )
     return Notice(
         reason=_FALLBACK,
         message=f"{model} writes in place of {failed}, which failed.",
-        mend="Nothing has to be done; if it happens often, ask for another model first.",
+        remedy="Nothing has to be done; if it happens often, ask for another model first.",
         metadata=metadata,
     )
 

@@ -10,15 +10,16 @@ from servicekit.ids import new_id
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from story_service.answer.reader import Answer, AnswerItem, AnswerReader
 from story_service.answer.repetition import RepeatedError
+from story_service.answer.sentences import count_words
 from story_service.answer.summary import derived_summary
 from story_service.answer.unfit import UnfitError, is_refusal
 from story_service.assignment import Assignment
 from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatStarted, OutOfTokensError
 from story_service.errors import why
 from story_service.generation.continuation_guard import StartedOverError
-from story_service.generation.output_guard import Draft, TooShortError
-from story_service.ports import CallOutcome, LegCut, LegEnded, LegText, LegTitle, ModelCall, Spending
-from story_service.prompting.length import count_words, words_left
+from story_service.generation.output_guard import OutputGuard, TooShortError
+from story_service.ports import AttemptCut, AttemptEnded, AttemptText, AttemptTitle, CallOutcome, ModelCall, Spending
+from story_service.prompting.length import words_left
 
 _NOT_SENT_OR_NOT_TAKEN: Final = 400
 _MAYBE_TAKEN: Final = frozenset(
@@ -26,7 +27,7 @@ _MAYBE_TAKEN: Final = frozenset(
 )
 
 
-class Leg:
+class WritingAttempt:
     """What a model says, on its way to the story: read, checked, and put down for the books."""
 
     def __init__(self, assignment: Assignment, *, model: str, provider: str, start_time: datetime) -> None:
@@ -39,7 +40,7 @@ class Leg:
             language_code=assignment.language_code,
             words_asked=words_left(assignment),
         )
-        self._draft = Draft(assignment)
+        self._draft = OutputGuard(assignment)
         self._call_id = new_id()
         self._start_time = start_time
         self._began = asyncio.get_running_loop().time()
@@ -63,7 +64,7 @@ class Leg:
 
     @property
     def words(self) -> int:
-        """Words of the story that this leg has let out."""
+        """Words of the story that this attempt has let out."""
         return count_words(self._draft.text)
 
     @property
@@ -72,7 +73,7 @@ class Leg:
         told = self._ended or self._started
         return told.generation_id if told is not None else ""
 
-    def take(self, event: ChatEvent) -> Iterator[LegTitle | LegText]:
+    def take(self, event: ChatEvent) -> Iterator[AttemptTitle | AttemptText]:
         """What may go out now that `event` has come.
 
         Raises UnfitError for what does not belong there, ProviderError CONTENT_POLICY for a refusal in words, and
@@ -118,22 +119,22 @@ class Leg:
             generation_id=generation_id,
         )
 
-    def ended(self) -> LegEnded:
-        """The end of a leg that succeeded."""
+    def ended(self) -> AttemptEnded:
+        """The end of an attempt that succeeded."""
         answer, assignment = self._answer, self._assignment
         if answer is None:
-            raise ValueError("the leg has not ended")
+            raise ValueError("the attempt has not ended")
         text = self._draft.text
         summary = answer.summary or derived_summary(
             assignment.written_so_far + text, language_code=assignment.language_code
         )
-        return LegEnded(text=text, summary=summary, completion=self._completion())
+        return AttemptEnded(text=text, summary=summary, completion=self._completion())
 
-    def cut(self) -> LegCut | None:
-        """What there is of a leg that failed; None where the model had not begun."""
-        return LegCut(completion=self._completion()) if self._started is not None or self._raw else None
+    def cut(self) -> AttemptCut | None:
+        """What there is of an attempt that failed; None where the model had not begun."""
+        return AttemptCut(completion=self._completion()) if self._started is not None or self._raw else None
 
-    def _taken(self, event: ChatEvent) -> Iterator[LegTitle | LegText]:
+    def _taken(self, event: ChatEvent) -> Iterator[AttemptTitle | AttemptText]:
         match event:
             case ChatStarted():
                 self._started = event
@@ -149,17 +150,17 @@ class Leg:
                 for item in self._answer.items:
                     yield from self._checked(item)
                 for text in self._draft.finish(new_paragraph=self._reader.opens_paragraph):
-                    yield LegText(text)
+                    yield AttemptText(text)
 
-    def _checked(self, item: AnswerItem) -> Iterator[LegTitle | LegText]:
+    def _checked(self, item: AnswerItem) -> Iterator[AttemptTitle | AttemptText]:
         if not self._read:
             self._read = True
             self._check_refusal()
-        if isinstance(item, LegTitle):
+        if isinstance(item, AttemptTitle):
             yield item
             return
         for text in self._draft.feed(item.text, new_paragraph=self._reader.opens_paragraph):
-            yield LegText(text)
+            yield AttemptText(text)
 
     def _spending(self, error: ProviderError | None, estimate: float) -> Spending:
         if self._ended is not None:

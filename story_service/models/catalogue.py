@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from story_service.models.known_models import KNOWN_MODELS, OFFLINE, ModelInfo
+from story_service.models.known_models import KNOWN_MODELS, ModelInfo
+from story_service.ports import OFFLINE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_MODEL_ID_LENGTH",
-    "OFFLINE",
     "Catalogue",
     "CircuitState",
     "ListedModel",

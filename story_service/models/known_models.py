@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-OFFLINE: Final = "offline"
-"""Id of the embedded writer, as a model and as a provider."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:

@@ -32,7 +32,7 @@ class Provider(ChatModel, Protocol):
         """Close the connections."""
 
 
-class Upkeep:
+class ProviderMonitor:
     """Looks after the provider in the background, from `start` to `stop`. Nothing waits for it, nothing stops it."""
 
     def __init__(

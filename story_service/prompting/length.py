@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
+from story_service.answer.sentences import count_words
 from story_service.assignment import WORDS_PER_MINUTE
 
 if TYPE_CHECKING:
@@ -25,18 +25,6 @@ _FRAME_TOKENS: Final = 400
 """For the title and the summary."""
 _CHARACTERS_PER_TOKEN: Final = 2.5
 _LEAST_TOKENS: Final = 256
-
-# Written without blanks: Chinese and Japanese, two characters a word; Thai, Lao, Burmese and Khmer, five.
-_IDEOGRAPH: Final = re.compile(r"[\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]")
-_UNBROKEN: Final = re.compile(r"[\u0e01-\u0e5b\u0e81-\u0edf\u1000-\u109f\u1780-\u17dd]")
-
-
-def count_words(text: str) -> int:
-    """Words of `text`, as white space divides them; characters stand for words in scripts that have no blanks."""
-    ideographs = len(_IDEOGRAPH.findall(text))
-    unbroken = len(_UNBROKEN.findall(text))
-    rest = _UNBROKEN.sub(" ", _IDEOGRAPH.sub(" ", text)) if ideographs or unbroken else text
-    return sum(1 for word in rest.split() if any(map(str.isalnum, word))) + ideographs // 2 + unbroken // 5
 
 
 def words_asked(assignment: Assignment) -> int:

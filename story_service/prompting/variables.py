@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from story_service.answer.cleaning import clean
+from story_service.cleaning import clean
 from story_service.prompting.length import words_asked, words_left
 
 if TYPE_CHECKING:

@@ -12,8 +12,16 @@ from offline_writer import LanguageUnsupported, OfflineBrief, Piece, StoryUnsupp
 from servicekit.ids import new_id
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment
 from story_service.errors import generation_failed, language_unsupported, story_unsupported
-from story_service.models.catalogue import OFFLINE
-from story_service.ports import CallOutcome, LegEnded, LegItem, LegStarted, LegText, LegTitle, ModelCall
+from story_service.ports import (
+    OFFLINE,
+    AttemptEnded,
+    AttemptItem,
+    AttemptStarted,
+    AttemptText,
+    AttemptTitle,
+    CallOutcome,
+    ModelCall,
+)
 
 
 class Engine(Protocol):
@@ -58,18 +66,18 @@ class EmbeddedWriter:
         self._sleep = sleep
         self._now = now
 
-    async def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[LegItem, None]:
-        """Write a leg; see ModelWriter. Raises LANGUAGE_UNSUPPORTED, and UPSTREAM_UNAVAILABLE when it is stuck."""
+    async def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[AttemptItem, None]:
+        """Write an attempt; see ModelWriter. Raises LANGUAGE_UNSUPPORTED, and UPSTREAM_UNAVAILABLE when it is stuck."""
         brief = _brief(assignment)
         call_id, start_time = new_id(), self._now()
         draft = await self._drafted(brief, assignment)
-        yield LegStarted(model=model, provider=OFFLINE, embedded=True)
+        yield AttemptStarted(model=model, provider=OFFLINE, embedded=True)
         if draft.title:
-            yield LegTitle(draft.title)
+            yield AttemptTitle(draft.title)
         for sentences in draft.sentences:
             if self._words_per_second is not None:
                 await self._sleep(len(sentences.split()) / self._words_per_second)
-            yield LegText(sentences)
+            yield AttemptText(sentences)
         yield ModelCall(
             call_id=call_id,
             provider=OFFLINE,
@@ -79,7 +87,7 @@ class EmbeddedWriter:
             end_time=self._now(),
         )
         text = "".join(draft.sentences)
-        yield LegEnded(
+        yield AttemptEnded(
             text=text,
             summary=draft.summary,
             completion=_completion(call_id, model, draft.title, text, start_time),
@@ -149,7 +157,7 @@ def _brief(assignment: Assignment) -> OfflineBrief:
 
 
 def _completion(call_id: str, model: str, title: str, text: str, created: datetime) -> dict[str, Any]:
-    """The leg in the form of a chat completion: the title line first where the leg wrote it."""
+    """The attempt in the form of a chat completion: the title line first where the attempt wrote it."""
     return {
         "id": call_id,
         "object": "chat.completion",

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from servicekit.validation import Violations
-from story_service.answer.cleaning import clean
 from story_service.answer.titles import MAX_TITLE_LENGTH
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Gender, Kind, Listener, Parent, Protagonist
+from story_service.cleaning import clean
 from story_service.models.catalogue import MAX_MODEL_ID_LENGTH
 from tale.common.v1 import common_pb2
 from tale.story.v1 import story_pb2

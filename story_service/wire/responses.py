@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from story_service.generation.generation import Completed, Delta, StoryItem, Title
 from story_service.generation.selection import Notice
 from story_service.models.catalogue import ListedModel, Page
-from story_service.ports import CallOutcome, LegStarted, ModelCall, Spending
+from story_service.ports import AttemptStarted, CallOutcome, ModelCall, Spending
 from tale.common.v1 import common_pb2
 from tale.story.v1 import story_pb2
 
@@ -30,7 +30,7 @@ def story_response(item: StoryItem, now: Callable[[], datetime]) -> story_pb2.Ge
             return response(delta=story_pb2.TextDelta(offset=item.offset, text=item.text))
         case Title():
             return response(title=story_pb2.GenerationTitle(title=item.title))
-        case LegStarted():
+        case AttemptStarted():
             return response(
                 started=story_pb2.GenerationStarted(model=item.model, provider=item.provider, embedded=item.embedded)
             )
@@ -95,7 +95,7 @@ def _problem(notice: Notice, time: datetime) -> common_pb2.Problem:
     return common_pb2.Problem(
         reason=notice.reason,
         message=notice.message,
-        mend=notice.mend,
+        remedy=notice.remedy,
         time=_timestamp(time),
         metadata=notice.metadata,
     )

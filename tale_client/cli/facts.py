@@ -56,7 +56,7 @@ def facts(story: common_pb2.Story) -> list[tuple[str, str]]:
 
 def problem(each: common_pb2.Problem, story_id: str) -> str:
     """What failed, and what to do about it."""
-    said = " ".join(part for part in (each.message, each.mend, f"[{each.reason}]") if part)
+    said = " ".join(part for part in (each.message, each.remedy, f"[{each.reason}]") if part)
     return one_line(for_people(said, story_id))
 
 

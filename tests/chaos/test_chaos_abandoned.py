@@ -118,7 +118,7 @@ async def test_waiting_for_a_place_takes_no_time_of_a_story_s_own(tmp_path: Path
         kept = [await home.get(story.id) for story in stories]
     assert {common_pb2.STORY_STATE_READY} == {watcher.done.state for watcher in seen if watcher.done is not None}
     assert {1} == {
-        len([line for line in story.attempts if line.kind == common_pb2.ATTEMPT_KIND_WRITING_LEG]) for story in kept
+        len([line for line in story.attempts if line.kind == common_pb2.ATTEMPT_KIND_WRITING]) for story in kept
     }
 
 

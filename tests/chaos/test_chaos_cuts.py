@@ -60,7 +60,7 @@ async def test_a_voice_that_fails_for_good_leaves_the_text(tmp_path: Path, quiet
         assert common_pb2.STORY_STATE_READY_WITHOUT_AUDIO == watcher.done.state
         assert (quiet.title, quiet.text) == (watcher.done.title, watcher.done.content)
         (problem,) = watcher.done.problems
-        assert "NarrateStory" in problem.mend or problem.mend
+        assert "NarrateStory" in problem.remedy or problem.remedy
         assert problem.reason
         spoken = home.journal.finished
         await home.stub.NarrateStory(gateway_pb2.NarrateStoryRequest(story_id=watcher.story_id), timeout=10)

@@ -198,7 +198,7 @@ async def test_a_story_that_is_not_whole_is_told_by_the_exit_code(
     gateway: ScriptedGateway, tmp_path: Path, state: common_pb2.StoryState.ValueType, code: int, said: str
 ) -> None:
     """The problem and the next step are said, what there is is written."""
-    problem = common_pb2.Problem(reason="SOMETHING", message="It broke.", mend="Mend it.")
+    problem = common_pb2.Problem(reason="SOMETHING", message="It broke.", remedy="Mend it.")
     gateway.queue("TellStory", *told(story_of(state, sound=None, problems=[problem])))
     got, out, err = await tale(gateway, tmp_path, "tell", "--name", "Mia")
     assert code == got

@@ -91,7 +91,7 @@ async def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:
         async with supervisor(tmp_path, log, FAKE_FAIL="voice") as cluster:
             await cluster.start()
     assert "The voice service did not start (exit code 3)." == caught.value.message
-    assert ("first line", "this variable is wrong: mend it") == caught.value.tail
+    assert ("first line", "this variable is wrong: fix it") == caught.value.tail
 
 
 async def test_an_address_in_use_is_named_before_anything_starts(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ async def test_it_falls_back_and_is_probed_as_every_provider(installed: Path, ac
 
 
 def test_what_is_missing_is_shown_and_stops_nothing(installed: Path) -> None:
-    """Without its variable it is known by name, with the mend; so is one that does not even load."""
+    """Without its variable it is known by name, with the remedy; so is one that does not even load."""
     unset = _loaded({})
     (installed / "acme_voice.py").write_text("import no_such_module")
     sys.modules.pop("acme_voice", None)

@@ -67,7 +67,7 @@ async def test_a_story_is_cancelled_through_the_other_gateway(tmp_path: Path) ->
     assert CANCELLED == answer.state == here.done.state == story.state
     assert here.text == story.content
     assert [] == [line for line in story.attempts if line.outcome == STARTED]
-    assert {common_pb2.ATTEMPT_KIND_WRITING_LEG, common_pb2.ATTEMPT_KIND_SPEECH_CALL} <= {
+    assert {common_pb2.ATTEMPT_KIND_WRITING, common_pb2.ATTEMPT_KIND_SPEECH_CALL} <= {
         line.kind for line in story.attempts
     }
 

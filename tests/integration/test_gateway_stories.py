@@ -108,9 +108,9 @@ async def test_the_basic_view_is_readable_and_the_full_view_has_the_books(home: 
     assert watcher.done == answer.story
     kinds = {attempt.kind for attempt in full.attempts}
     assert {
-        common_pb2.ATTEMPT_KIND_WRITING_LEG,
+        common_pb2.ATTEMPT_KIND_WRITING,
         common_pb2.ATTEMPT_KIND_MODEL_CALL,
-        common_pb2.ATTEMPT_KIND_NARRATION_LEG,
+        common_pb2.ATTEMPT_KIND_NARRATION,
         common_pb2.ATTEMPT_KIND_SPEECH_CALL,
     } == kinds
     assert {common_pb2.ATTEMPT_OUTCOME_SUCCEEDED} == {attempt.outcome for attempt in full.attempts}
@@ -238,8 +238,8 @@ async def test_cancel_stops_a_story_and_keeps_what_there_is(home: House) -> None
     calls = home.journal.calls
     again = await home.stub.CancelStory(request, timeout=10)
     assert answer.story.revision == again.story.revision
-    legs = [line for line in (await home.get(watcher.story_id)).attempts if line.kind in {1, 2}]
-    assert {common_pb2.ATTEMPT_OUTCOME_CANCELLED} == {line.outcome for line in legs}
+    attempts = [line for line in (await home.get(watcher.story_id)).attempts if line.kind in {1, 2}]
+    assert {common_pb2.ATTEMPT_OUTCOME_CANCELLED} == {line.outcome for line in attempts}
     ended = await home.tell(spec(12, narrate=False))
     late = home.stub.CancelStory(gateway_pb2.CancelStoryRequest(story_id=ended.story_id), timeout=10)
     assert (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE") == await refused(late)
@@ -255,7 +255,7 @@ async def test_a_language_that_nobody_writes_fails_the_story_in_words(home: Hous
     assert common_pb2.STORY_STATE_FAILED == watcher.done.state
     assert ["LANGUAGE_UNSUPPORTED"] == [problem.reason for problem in watcher.done.problems]
     assert "en" in watcher.done.problems[0].message
-    assert watcher.done.problems[0].mend
+    assert watcher.done.problems[0].remedy
     retried = await home.stub.RetryStory(gateway_pb2.RetryStoryRequest(story_id=watcher.story_id), timeout=10)
     assert retried.story.state in {common_pb2.STORY_STATE_PENDING, common_pb2.STORY_STATE_WRITING}
     again = await home.watch(watcher.story_id)

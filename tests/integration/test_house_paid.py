@@ -186,7 +186,7 @@ async def test_no_voice_stands_in_that_is_not_named(tmp_path: Path) -> None:
         story = await house.home.get(watcher.story_id)
     assert (TEXT_ONLY, TEXT) == (story.state, story.content)
     assert [] == [part for part in story.embedded_parts if part != "store"]
-    assert "NarrateStory" in story.problems[-1].mend
+    assert "NarrateStory" in story.problems[-1].remedy
 
 
 async def test_a_wrong_key_of_elevenlabs_leaves_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +201,7 @@ async def test_a_wrong_key_of_elevenlabs_leaves_the_text(tmp_path: Path, monkeyp
         assert (TEXT_ONLY, TEXT) == (story.state, story.content)
         problem = story.problems[-1]
         assert problem.reason in {"UPSTREAM_AUTH", "INVALID_CONFIGURATION"}
-        assert "ELEVENLABS_API_KEY" in f"{problem.message} {problem.mend} {dict(problem.metadata)}"
+        assert "ELEVENLABS_API_KEY" in f"{problem.message} {problem.remedy} {dict(problem.metadata)}"
         assert "sk_wrong" not in str(story)
         assert not {"writer", "voice"} & set(story.embedded_parts)
 
@@ -228,7 +228,7 @@ async def test_a_wrong_key_of_elevenlabs_is_no_reason_for_another_voice(
             assert not {"writer", "voice"} & set(story.embedded_parts)
             problem = story.problems[-1]
             assert problem.reason in {"UPSTREAM_AUTH", "INVALID_CONFIGURATION"}
-            assert "ELEVENLABS_API_KEY" in f"{problem.message} {problem.mend} {dict(problem.metadata)}"
+            assert "ELEVENLABS_API_KEY" in f"{problem.message} {problem.remedy} {dict(problem.metadata)}"
 
 
 async def test_what_was_asked_for_beside_a_refused_segment_is_in_the_books(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ async def test_a_wrong_key_of_openrouter_fails_the_story(tmp_path: Path, monkeyp
         assert (FAILED, "") == (story.state, story.content)
         problem = story.problems[-1]
         assert "UPSTREAM_AUTH" == problem.reason
-        assert "OPENROUTER_API_KEY" in f"{problem.message} {problem.mend} {dict(problem.metadata)}"
+        assert "OPENROUTER_API_KEY" in f"{problem.message} {problem.remedy} {dict(problem.metadata)}"
         assert "sk-or-v1-wrong" not in str(story)
         assert [MODEL] == [call.model for call in house.writer.calls]
         assert [] == house.texts_spoken
@@ -308,7 +308,7 @@ async def test_a_story_that_would_cost_too_much_is_not_asked_for(tmp_path: Path)
         assert watcher.done is not None
         assert FAILED == watcher.done.state
         assert "COST_LIMIT" == watcher.done.problems[-1].reason
-        assert "max_cost_usd" in watcher.done.problems[-1].mend
+        assert "max_cost_usd" in watcher.done.problems[-1].remedy
         assert [] == [*house.writer.calls, *house.texts_spoken]
 
         wish.max_cost_usd = 0.1
@@ -319,7 +319,7 @@ async def test_a_story_that_would_cost_too_much_is_not_asked_for(tmp_path: Path)
 
 
 async def test_what_a_cut_answer_cost_counts_for_the_limit(tmp_path: Path) -> None:
-    """The next leg, which could pass it, is not asked for; what is written stays."""
+    """The next attempt, which could pass it, is not asked for; what is written stays."""
     async with paid_house(tmp_path, story={"model": "openai/gpt-4o-mini"}) as house:
         house.writer.answer(stream(*pieces(HALF), Usage(0.0999), Cut()))
         wish = spec(1)

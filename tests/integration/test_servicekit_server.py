@@ -163,7 +163,7 @@ async def test_an_app_that_can_not_start_takes_nothing_with_it() -> None:
 
 @pytest.mark.parametrize(("field", "variable"), [("listen", "SERVICE_LISTEN"), ("ops_listen", "SERVICE_OPS_LISTEN")])
 async def test_a_taken_port_is_one_clear_line(field: str, variable: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """A second server on a port fails with one line that names variable, address and mend, and prints nothing."""
+    """A second server on a port fails with one line that names variable, address and remedy, and prints nothing."""
     async with running(RawApp(fine)) as service:
         taken = service.address if field == "listen" else service.server.ops_address
         second = Server(RawApp(fine), ServiceSettings().model_copy(update={field: taken}), service="second")

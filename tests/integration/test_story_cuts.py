@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 from support.openrouter_fake import Answer, Cut, broken_off, pieces, stream
-from support.story_models import SENTENCES, TEXT, TITLE, WHOLE, Desk, Telling, desk, goes_on, joined
+from support.story_models import SENTENCES, TEXT, TITLE, WHOLE, RunContext, Telling, context, goes_on, joined
 
 _POSITIONS: Final = [round(n * len(WHOLE) / 20) for n in range(20)]
 _CUTS: Final[Mapping[str, Callable[[str], Answer]]] = {
@@ -19,13 +19,13 @@ _NUMBERS: Final = count()
 
 
 @pytest.fixture(scope="module")
-async def writing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+async def writing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunContext]:
     """One story service for all cuts; each asks for models of its own, whose circuits are closed."""
-    async with desk(tmp_path_factory.mktemp("data")) as running:
+    async with context(tmp_path_factory.mktemp("data")) as running:
         yield running
 
 
-async def _cut(writing: Desk, answer: Answer, *, overlap: int = 0) -> Telling:
+async def _cut(writing: RunContext, answer: Answer, *, overlap: int = 0) -> Telling:
     number = next(_NUMBERS)
     writing.upstream.answer(answer)
     writing.upstream.default = partial(goes_on, overlap=overlap)
@@ -34,7 +34,7 @@ async def _cut(writing: Desk, answer: Answer, *, overlap: int = 0) -> Telling:
 
 @pytest.mark.parametrize("position", _POSITIONS)
 @pytest.mark.parametrize("way", _CUTS)
-async def test_a_cut_stream_goes_on_without_a_seam(writing: Desk, way: str, position: int) -> None:
+async def test_a_cut_stream_goes_on_without_a_seam(writing: RunContext, way: str, position: int) -> None:
     """Wherever and however it is cut: what is delivered only grows, and each sentence is told once, in its place."""
     billed, calls = writing.upstream.total_cost, len(writing.upstream.calls)
     telling = await _cut(writing, _CUTS[way](WHOLE[:position]))
@@ -53,7 +53,7 @@ async def test_a_cut_stream_goes_on_without_a_seam(writing: Desk, way: str, posi
 
 @pytest.mark.parametrize("position", _POSITIONS)
 @pytest.mark.parametrize("overlap", [2])
-async def test_what_the_next_model_says_again_is_trimmed(writing: Desk, position: int, overlap: int) -> None:
+async def test_what_the_next_model_says_again_is_trimmed(writing: RunContext, position: int, overlap: int) -> None:
     """However many of the last sentences the next model repeats, they are heard once."""
     telling = await _cut(writing, stream(*pieces(WHOLE[:position])), overlap=overlap)
 
@@ -62,7 +62,7 @@ async def test_what_the_next_model_says_again_is_trimmed(writing: Desk, position
 
 
 @pytest.mark.parametrize("told", range(0, len(SENTENCES), 2))
-async def test_a_story_that_another_process_began_is_gone_on_with(writing: Desk, told: int) -> None:
+async def test_a_story_that_another_process_began_is_gone_on_with(writing: RunContext, told: int) -> None:
     """The request brings what is out: no title comes, offsets go on, and the digest is that of the whole."""
     writing.upstream.default = goes_on
     telling = await writing.tell(joined(told), model=f"late/m{told}")
@@ -73,7 +73,7 @@ async def test_a_story_that_another_process_began_is_gone_on_with(writing: Desk,
 
 
 @pytest.mark.parametrize("position", range(0, len(TITLE) + 1, 3))
-async def test_a_leg_that_is_cut_in_its_title_starts_afresh(writing: Desk, position: int) -> None:
+async def test_a_attempt_that_is_cut_in_its_title_starts_afresh(writing: RunContext, position: int) -> None:
     """Nothing is out, so the next model begins the story, and its title is the one."""
     telling = await _cut(writing, stream(*pieces(TITLE[:position], size=5)))
 

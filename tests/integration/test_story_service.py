@@ -10,7 +10,7 @@ import pytest
 from google.protobuf import json_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.servers import Running, running
-from support.story_writers import MOMENT, ScriptedWriter, leg
+from support.story_writers import MOMENT, ScriptedWriter, attempt
 
 from servicekit.ids import new_id
 from servicekit.status import from_rpc_error
@@ -18,12 +18,16 @@ from story_service.app import StoryApp
 from story_service.generation.generation import StoryGenerator
 from story_service.generation.selection import ModelSelector
 from story_service.models.catalogue import Catalogue, ModelInfo
-from story_service.ports import LegItem, LegStarted, LegText, LegTitle
+from story_service.ports import AttemptItem, AttemptStarted, AttemptText, AttemptTitle
 from story_service.wire.servicer import StoryServicer
 from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
 from tale.story.v1 import story_pb2, story_pb2_grpc
 
-_OPENING: list[LegItem] = [LegStarted(model="offline", provider="scripted"), LegTitle("Mia"), LegText("Once.")]
+_OPENING: list[AttemptItem] = [
+    AttemptStarted(model="offline", provider="scripted"),
+    AttemptTitle("Mia"),
+    AttemptText("Once."),
+]
 
 
 @asynccontextmanager
@@ -51,7 +55,7 @@ def _request(model: str = "") -> story_pb2.GenerateStoryRequest:
 
 async def test_a_story_arrives_as_the_contract_says() -> None:
     """Started, warning, title, text, attempt and complete, field by field."""
-    async with _story_service(ScriptedWriter(leg("# Mia", "Once.", " Twice."))) as (stub, _):
+    async with _story_service(ScriptedWriter(attempt("# Mia", "Once.", " Twice."))) as (stub, _):
         told = [response async for response in stub.GenerateStory(_request(), timeout=10)]
 
     assert [response.WhichOneof("event") for response in told] == [
@@ -62,14 +66,14 @@ async def test_a_story_arrives_as_the_contract_says() -> None:
         "attempt",
         "complete",
     ]
-    started, warning, title, text, attempt, complete = told
+    started, warning, title, text, call, complete = told
     assert json_format.MessageToDict(started.started) == {"model": "offline", "provider": "scripted", "embedded": True}
     assert ("EMBEDDED_WRITER", MOMENT.timestamp()) == (warning.warning.reason, warning.warning.time.seconds)
     assert title.title.title == "Mia"
     assert story_pb2.TextDelta(offset=0, text="Once. Twice.") == text.delta
-    assert attempt.attempt.kind == common_pb2.ATTEMPT_KIND_MODEL_CALL
-    assert (attempt.attempt.outcome, attempt.attempt.segment_index) == (common_pb2.ATTEMPT_OUTCOME_SUCCEEDED, -1)
-    assert (attempt.attempt.cost_usd, attempt.attempt.cost_known) == (0.25, True)
+    assert call.attempt.kind == common_pb2.ATTEMPT_KIND_MODEL_CALL
+    assert (call.attempt.outcome, call.attempt.segment_index) == (common_pb2.ATTEMPT_OUTCOME_SUCCEEDED, -1)
+    assert (call.attempt.cost_usd, call.attempt.cost_known) == (0.25, True)
     done = complete.complete
     assert (12, hashlib.sha256(b"Once. Twice.").digest()) == (done.content_length, done.content_sha256)
     assert common_pb2.Usage(prompt_tokens=3, completion_tokens=5, cost_usd=0.25, cost_known=True) == done.usage
@@ -129,7 +133,7 @@ async def test_a_call_ends_at_its_total_bound() -> None:
 
 async def test_a_stream_in_flight_may_end_while_the_server_drains() -> None:
     """A drain waits for the story that is being written."""
-    writer = ScriptedWriter([*_OPENING, *leg("", "Once.")[2:]], gate=asyncio.Event())
+    writer = ScriptedWriter([*_OPENING, *attempt("", "Once.")[2:]], gate=asyncio.Event())
     async with _story_service(writer, drain_seconds=30) as (stub, service):
         call = stub.GenerateStory(_request("offline"), timeout=30)
         responses = aiter(call)

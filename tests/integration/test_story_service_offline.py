@@ -87,7 +87,7 @@ async def test_the_default_model_warns_and_offline_does_not(stub: Stub) -> None:
 
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 0.9, 1.0])
 async def test_a_cut_story_goes_on_to_the_same_text(stub: Stub, fraction: float) -> None:
-    """From any delta on, the next leg ends in the text that an undisturbed one gives, without another title."""
+    """From any delta on, the next attempt ends in the text that an undisturbed one gives, without another title."""
     whole = await _story(stub, _request())
     deltas = [response.delta.text for response in whole if response.HasField("delta")]
     written = "".join(deltas[: round(len(deltas) * fraction)])
@@ -127,7 +127,7 @@ async def test_the_seed_decides_and_the_story_id_where_there_is_none(stub: Stub)
 
 
 async def test_another_language_is_refused_with_what_it_can_write(stub: Stub) -> None:
-    """LANGUAGE_UNSUPPORTED names the languages that there are, and no leg begins."""
+    """LANGUAGE_UNSUPPORTED names the languages that there are, and no attempt begins."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await _story(stub, _request(language_code="tlh"))
 
@@ -182,7 +182,7 @@ async def test_the_status_is_honest_about_the_key(
     [("STORY_MODEL", "gpt"), ("STORY_FALLBACK_MODELS", "offline,gpt"), ("STORY_OFFLINE_WORDS_PER_SECOND", "0")],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
-    """The one line that an operator gets names the variable and the mend."""
+    """The one line that an operator gets names the variable and the remedy."""
     monkeypatch.setenv(variable, value)
 
     with pytest.raises(ConfigurationError, match=f"^{variable} must be"):

@@ -620,10 +620,10 @@ async def test_a_probe_asks_for_models_and_carries_no_text(fake: ElevenLabsFake,
 
 
 @pytest.mark.parametrize(
-    ("key", "mend"),
+    ("key", "remedy"),
     [("", "set ELEVENLABS_API_KEY"), ("two words", "no key"), ("schlüssel", "no key"), ("k" * 513, "no key")],
 )
-async def test_a_key_that_is_none_is_told_without_a_call(fake: ElevenLabsFake, key: str, mend: str) -> None:
+async def test_a_key_that_is_none_is_told_without_a_call(fake: ElevenLabsFake, key: str, remedy: str) -> None:
     """AUTH for every call, and a reason that names the variable and not the key."""
     async with _provider(fake.url, key=key) as provider:
         reason = await provider.validate_configuration()
@@ -631,7 +631,7 @@ async def test_a_key_that_is_none_is_told_without_a_call(fake: ElevenLabsFake, k
         error = await _failure(provider, _request())
 
     assert (ProviderErrorKind.AUTH, []) == (error.kind, fake.journal)
-    assert mend in reason
+    assert remedy in reason
     assert "ELEVENLABS_API_KEY" in reason
     assert not key or key not in reason
 

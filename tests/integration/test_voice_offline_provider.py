@@ -88,7 +88,7 @@ def seconds(pcm: bytes) -> float:
 
 
 async def test_configuration_is_sound(provider: OfflineVoiceProvider) -> None:
-    """With espeak-ng installed there is nothing to mend, and the languages are many."""
+    """With espeak-ng installed there is nothing to fix, and the languages are many."""
     assert "" == await provider.validate_configuration()
     assert {"en", "en-US", "ru", "de", "pt-BR", "zh"} <= set(provider.metadata.languages)
 

@@ -37,7 +37,7 @@ async def test_a_narration_is_header_then_segments_with_their_chunks_then_summar
     """Spans tile text and audio, checksums and lengths are right, and the whole is one MP3."""
     story_id, audio_id = new_id(), new_id()
     async with voice_service(NamedVoice("mock")) as voice:
-        told = await voice.tell(title="The Fox", story_id=story_id, audio_id=audio_id, leg_id="leg")
+        told = await voice.tell(title="The Fox", story_id=story_id, audio_id=audio_id, parent_attempt_id="attempt")
 
     assert told.error is None
     assert told.header is not None
@@ -90,10 +90,10 @@ async def test_chunks_follow_their_segment_and_are_at_most_256_kib() -> None:
 
 
 async def test_an_attempt_comes_before_the_segment_that_it_led_to() -> None:
-    """One line of the ledger for each call, with the leg, the segment and what was sent."""
+    """One line of the ledger for each call, with the attempt, the segment and what was sent."""
     mock = NamedVoice("mock")
     async with voice_service(mock) as voice:
-        told = await voice.tell(STORY, leg_id="leg-7")
+        told = await voice.tell(STORY, parent_attempt_id="attempt-7")
 
     assert told.summary is not None
     assert [kind for kind in told.kinds if kind != "chunk"] == [
@@ -102,7 +102,12 @@ async def test_an_attempt_comes_before_the_segment_that_it_led_to() -> None:
     assert list(range(len(told.segments))) == [attempt.segment_index for attempt in told.attempts]
     first = told.attempts[0]
     assert (common_pb2.ATTEMPT_KIND_SPEECH_CALL, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED) == (first.kind, first.outcome)
-    assert ("leg-7", "mock", "mock-1", True) == (first.leg_id, first.provider, first.model, first.cost_known)
+    assert ("attempt-7", "mock", "mock-1", True) == (
+        first.parent_attempt_id,
+        first.provider,
+        first.model,
+        first.cost_known,
+    )
     assert mock.journal.characters == sum(attempt.characters for attempt in told.attempts) == told.summary.characters
     assert len(told.attempts) == len({attempt.attempt_id for attempt in told.attempts})
 

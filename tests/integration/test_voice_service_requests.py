@@ -42,7 +42,7 @@ async def test_everything_that_is_wrong_with_a_config_is_told_at_once() -> None:
             STORY,
             story_id="../../etc/passwd",
             audio_id="a b",
-            leg_id="é",
+            parent_attempt_id="é",
             title="t" * 201,
             language_code="english!",
             voice=wrong,
@@ -54,7 +54,7 @@ async def test_everything_that_is_wrong_with_a_config_is_told_at_once() -> None:
     error = from_rpc_error(told.error)
     assert (grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED") == (error.code, error.reason)
     assert {
-        "config.story_id", "config.audio_id", "config.leg_id", "config.title", "config.language_code",
+        "config.story_id", "config.audio_id", "config.parent_attempt_id", "config.title", "config.language_code",
         "config.voice.provider", "config.voice.voice_id", "config.voice.settings.stability",
         "config.voice.settings.speed", "config.voice.audio_format", "config.pinned", "config.delivery",
         "config.spoken_so_far[0].index", "config.spoken_so_far[0].audio", "config.spoken_so_far[0].provider",

@@ -22,7 +22,7 @@ class _Health(grpc.GenericRpcHandler):
 async def serve(name: str) -> None:
     """Serves until SIGTERM. FAKE_FAIL names the one that does not start, FAKE_STUBBORN the one that ignores SIGTERM."""
     if os.environ.get("FAKE_FAIL") == name:
-        sys.stdout.write("first line\nthis variable is wrong: mend it\n")
+        sys.stdout.write("first line\nthis variable is wrong: fix it\n")
         sys.exit(3)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()

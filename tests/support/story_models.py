@@ -114,7 +114,7 @@ class Telling:
 
     @property
     def completions(self) -> list[dict[str, Any]]:
-        """The completions of the legs."""
+        """The completions of the attempts."""
         return [json_format.MessageToDict(each) for each in self.whole.full_response]
 
     @property
@@ -129,7 +129,7 @@ class Telling:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class RunContext:
     """A running story service and its upstream."""
 
     upstream: OpenRouterFake
@@ -162,7 +162,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(folder: Path, **changes: Any) -> AsyncIterator[Desk]:
+async def context(folder: Path, **changes: Any) -> AsyncIterator[RunContext]:
     """A story service over a small OpenRouter; `changes` are settings. It waits briefly, and may retry at will."""
     async with openrouter_fake() as upstream:
         settings = StorySettings(
@@ -180,7 +180,7 @@ async def desk(folder: Path, **changes: Any) -> AsyncIterator[Desk]:
         )
         app = build(settings, budget=RetryBudget(cap=math.inf))
         async with running(app, service="story", settings=settings) as service:
-            yield Desk(upstream, service, story_pb2_grpc.StoryServiceStub(service.channel))
+            yield RunContext(upstream, service, story_pb2_grpc.StoryServiceStub(service.channel))
 
 
 def told_before(call: Call) -> int:

@@ -5,7 +5,16 @@ from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 
 from story_service.assignment import Assignment
-from story_service.ports import CallOutcome, LegEnded, LegItem, LegStarted, LegText, LegTitle, ModelCall, Spending
+from story_service.ports import (
+    AttemptEnded,
+    AttemptItem,
+    AttemptStarted,
+    AttemptText,
+    AttemptTitle,
+    CallOutcome,
+    ModelCall,
+    Spending,
+)
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CALL = ModelCall(
@@ -19,14 +28,14 @@ CALL = ModelCall(
 )
 
 
-def leg(title: str, *sentences: str, text: str | None = None) -> list[LegItem]:
-    """What a good leg yields; `text` is what it claims to have written, where that is to differ."""
+def attempt(title: str, *sentences: str, text: str | None = None) -> list[AttemptItem]:
+    """What a good attempt yields; `text` is what it claims to have written, where that is to differ."""
     return [
-        LegStarted(model="offline", provider="scripted", embedded=True),
-        *([LegTitle(title)] if title else []),
-        *map(LegText, sentences),
+        AttemptStarted(model="offline", provider="scripted", embedded=True),
+        *([AttemptTitle(title)] if title else []),
+        *map(AttemptText, sentences),
         CALL,
-        LegEnded(text="".join(sentences) if text is None else text, summary="They slept.", completion={"id": "1"}),
+        AttemptEnded(text="".join(sentences) if text is None else text, summary="They slept.", completion={"id": "1"}),
     ]
 
 
@@ -38,7 +47,7 @@ class ScriptedWriter:
 
     def __init__(
         self,
-        items: Sequence[LegItem],
+        items: Sequence[AttemptItem],
         *,
         failure: Exception | None = None,
         endless: bool = False,
@@ -56,7 +65,7 @@ class ScriptedWriter:
         if self._gate is not None:
             self._gate.set()
 
-    async def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[LegItem, None]:
+    async def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[AttemptItem, None]:
         """Play the script."""
         self.asked.append((assignment, model))
         try:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.system
 # A story of a minute takes six seconds; a gateway that died is missed after five.
 PACE = {"STORY_OFFLINE_WORDS_PER_SECOND": "25", "LEASE_SECONDS": "5", "PICKUP_INTERVAL_SECONDS": "1"}
 DOUBLED = ("--scale", "story=2", "--scale", "voice=2")
-LEGS = {"story": common_pb2.ATTEMPT_KIND_WRITING_LEG, "voice": common_pb2.ATTEMPT_KIND_NARRATION_LEG}
+WRITING_AND_NARRATION = {"story": common_pb2.ATTEMPT_KIND_WRITING, "voice": common_pb2.ATTEMPT_KIND_NARRATION}
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -43,17 +43,17 @@ async def test_a_killed_replica_of_each_loses_no_story(cluster: Compose) -> None
         assert [None] * 4 == [watcher.done for watcher in watchers]
         await asyncio.gather(*telling)
     assert [None] * 4 == [watcher.error for watcher in watchers]
-    legs = {"story": 0, "voice": 0}
+    attempts = {"story": 0, "voice": 0}
     async with AsyncTaleClient(cluster.target) as client:
         for watcher in watchers:
             story = await client.get_story(watcher.story_id, full=True)
             assert common_pb2.STORY_STATE_READY == story.state, story.problems
             assert (story.title, story.content) == (watcher.title, watcher.text)
             assert story.audio.sha256 == watcher.audio_sha256
-            for service, kind in LEGS.items():
-                legs[service] += sum(attempt.kind == kind for attempt in story.attempts)
-    # Some of the four were at a victim, and went on at the other replica by a leg more.
-    assert 4 < min(legs.values()), legs
+            for service, kind in WRITING_AND_NARRATION.items():
+                attempts[service] += sum(attempt.kind == kind for attempt in story.attempts)
+    # Some of the four were at a victim, and went on at the other replica by an attempt more.
+    assert 4 < min(attempts.values()), attempts
 
 
 async def test_a_crashed_gateway_comes_back_and_goes_on(cluster: Compose) -> None:
@@ -101,7 +101,7 @@ async def both_replicas_answer(cluster: Compose, channel: grpc.aio.Channel) -> N
 
     What it only forwards goes over the same channels as what its stories need.
     """
-    containers = [each["Id"] for service in LEGS for each in await cluster.containers(service)]
+    containers = [each["Id"] for service in WRITING_AND_NARRATION for each in await cluster.containers(service)]
     assert 4 == len(containers)
     story: Any = story_pb2_grpc.StoryServiceStub(channel)
     voice: Any = voice_pb2_grpc.VoiceServiceStub(channel)

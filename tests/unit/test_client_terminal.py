@@ -83,7 +83,7 @@ def test_a_document_has_title_text_and_facts() -> None:
         title="The\nOwl",
         content="Once.\n\nAnd \x1b[2Jagain.",
         child=common_pb2.Child(name="Mia", age=6),
-        problems=[common_pb2.Problem(reason="AUDIO_GENERATION_FAILED", message="No voice.", mend="Try again.")],
+        problems=[common_pb2.Problem(reason="AUDIO_GENERATION_FAILED", message="No voice.", remedy="Try again.")],
     )
     document = markdown(story)
     assert document.startswith("# The Owl\n\nOnce.\n\nAnd again.\n\n---\n\n")

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from gateway.runs.context import Desk
+from gateway.runs.context import RunContext
 from gateway.runs.lease import Lease, LeaseLostError
 from gateway.runs.ledger import Ledger
 from gateway.runs.live_story import LiveStory
@@ -155,13 +155,13 @@ class Scene:
         lease = Lease("s", 1, seconds=60, since=time.monotonic(), clock=time.monotonic)
         peers: Any = SimpleNamespace(storage=self.storage, voice=self.voice)
         checkpointer: Any = self.storage
-        self.desk = Desk(self.record, lease, self.live, self.ledger, peers, checkpointer, GatewaySettings())
+        self.context = RunContext(self.record, lease, self.live, self.ledger, peers, checkpointer, GatewaySettings())
         return self
 
     async def narrate(self) -> None:
         """Narrates it."""
         async with asyncio.timeout(20):
-            await Narrator(self.desk).narrate()
+            await Narrator(self.context).narrate()
 
 
 async def test_segments_are_durable_before_they_are_shown_and_then_one_file() -> None:
@@ -321,9 +321,9 @@ async def test_a_summary_that_is_not_of_the_manifest_is_not_believed(wrong: dict
 
     scene = Scene(script).begin()
     await scene.narrate()
-    (leg,) = [line for line in scene.ledger.take_unkept() if line.kind == common_pb2.ATTEMPT_KIND_NARRATION_LEG]
-    assert leg.outcome == common_pb2.ATTEMPT_OUTCOME_FAILED
-    assert leg.reason == "STREAM_BROKEN"
+    (attempt,) = [line for line in scene.ledger.take_unkept() if line.kind == common_pb2.ATTEMPT_KIND_NARRATION]
+    assert attempt.outcome == common_pb2.ATTEMPT_OUTCOME_FAILED
+    assert attempt.reason == "STREAM_BROKEN"
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ async def test_a_refusal_is_not_repeated(code: grpc.StatusCode, reason: str, bef
     with pytest.raises(DomainError, match=reason):
         await scene.narrate()
     assert len(scene.voice.calls) == 1
-    (attempt,) = [line for line in scene.ledger.take_unkept() if line.kind == common_pb2.ATTEMPT_KIND_NARRATION_LEG]
+    (attempt,) = [line for line in scene.ledger.take_unkept() if line.kind == common_pb2.ATTEMPT_KIND_NARRATION]
     assert (attempt.outcome, attempt.reason) == (common_pb2.ATTEMPT_OUTCOME_FAILED, reason)
 
 

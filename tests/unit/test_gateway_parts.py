@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.door.validation import REQUEST, validate
-from gateway.peers.retry import Failure, FailureKind, Persistence, classify
+from gateway.peers.retry import AttemptRetry, Failure, FailureKind, classify
 from gateway.runs.lease import Lease, LeaseLostError
 from gateway.runs.ledger import Ledger
 from gateway.runs.public_story import basic, within_bounds
@@ -47,26 +47,26 @@ def test_the_fingerprint_can_leave_the_request_id_out() -> None:
 
 
 def test_the_ledger_gives_each_change_once_and_sums_the_calls() -> None:
-    """Each checkpoint carries the news alone; usage is the sum over all legs."""
+    """Each checkpoint carries the news alone; usage is the sum over all attempts."""
     ledger = Ledger()
-    leg = ledger.begin_leg(common_pb2.ATTEMPT_KIND_WRITING_LEG, provider="story", model="m")
-    assert [leg] == [line.attempt_id for line in ledger.take_unkept()]
+    attempt = ledger.begin_attempt(common_pb2.ATTEMPT_KIND_WRITING, provider="story", model="m")
+    assert [attempt] == [line.attempt_id for line in ledger.take_unkept()]
     call = common_pb2.Attempt(
         attempt_id="c", kind=common_pb2.ATTEMPT_KIND_MODEL_CALL, prompt_tokens=3, cost_usd=0.5, cost_known=True
     )
-    ledger.add(leg, call)
-    ledger.end_leg(leg, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
-    assert {"c", leg} == {line.attempt_id for line in ledger.take_unkept()}
+    ledger.add(attempt, call)
+    ledger.end_attempt(attempt, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
+    assert {"c", attempt} == {line.attempt_id for line in ledger.take_unkept()}
     assert ledger.take_unkept() == []
     assert common_pb2.Usage(prompt_tokens=3, cost_usd=0.5, cost_known=True) == ledger.usage()
     ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED)
     assert ledger.take_unkept() == []
 
 
-def test_a_leg_that_told_nothing_makes_the_cost_unknown() -> None:
-    """What a crash may have cost is visible: the leg stays, and the sum is not called complete."""
+def test_a_attempt_that_told_nothing_makes_the_cost_unknown() -> None:
+    """What a crash may have cost is visible: the attempt stays, and the sum is not called complete."""
     ledger = Ledger()
-    ledger.begin_leg(common_pb2.ATTEMPT_KIND_WRITING_LEG, provider="story", model="m")
+    ledger.begin_attempt(common_pb2.ATTEMPT_KIND_WRITING, provider="story", model="m")
     assert ledger.usage().cost_known is False
 
 
@@ -124,7 +124,7 @@ async def test_persistence_ends_with_the_error_that_was_last() -> None:
     """A no is final at once; a "not now" after three more tries; an absence after the time set."""
     error = DomainError(grpc.StatusCode.UNAVAILABLE, "X", "x", retry_after=0.0)
     moment = 0.0
-    persistence = Persistence(wait_seconds=10, clock=lambda: moment)
+    persistence = AttemptRetry(wait_seconds=10, clock=lambda: moment)
     with pytest.raises(DomainError):
         await persistence.after(Failure(FailureKind.PERMANENT, error))
     persistence.progressed()
@@ -138,7 +138,7 @@ async def test_persistence_ends_with_the_error_that_was_last() -> None:
 async def test_a_sibling_that_was_away_gets_all_its_tries_when_it_is_back() -> None:
     """Absences and answers of "not now" are counted apart."""
     error = DomainError(grpc.StatusCode.UNAVAILABLE, "X", "x", retry_after=0.0)
-    persistence = Persistence(wait_seconds=1000, clock=lambda: 1.0)
+    persistence = AttemptRetry(wait_seconds=1000, clock=lambda: 1.0)
     away, not_now = Failure(FailureKind.UNREACHABLE, error), Failure(FailureKind.TRANSIENT, error)
     with contextlib.ExitStack() as stack:
         stack.enter_context(pytest.MonkeyPatch.context()).setattr("gateway.peers.retry.asyncio.sleep", _no_sleep)
@@ -155,9 +155,9 @@ async def _no_sleep(seconds: float) -> None:
 def test_lines_that_were_not_kept_after_all_are_carried_again() -> None:
     """Before those that came since."""
     ledger = Ledger()
-    first = ledger.begin_leg(common_pb2.ATTEMPT_KIND_WRITING_LEG, provider="story", model="m")
+    first = ledger.begin_attempt(common_pb2.ATTEMPT_KIND_WRITING, provider="story", model="m")
     lost = ledger.take_unkept()
-    second = ledger.begin_leg(common_pb2.ATTEMPT_KIND_NARRATION_LEG, provider="voice", model="m")
+    second = ledger.begin_attempt(common_pb2.ATTEMPT_KIND_NARRATION, provider="voice", model="m")
     ledger.give_back(lost)
     assert [first, second] == [line.attempt_id for line in ledger.take_unkept()]
 
@@ -303,5 +303,5 @@ def test_a_story_too_large_for_an_answer_goes_without_its_raw_responses() -> Non
         [problem.reason for problem in shown.problems],
     )
     assert shown.problems[1].message
-    assert shown.problems[1].mend
+    assert shown.problems[1].remedy
     assert (2, 1) == (len(story.full_response), len(story.problems))

@@ -108,7 +108,7 @@ def test_upstreams_over_tls_or_on_this_machine_are_fine(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "mend"),
+    ("url", "remedy"),
     [
         ("http://host.example/v1", "must be https"),
         ("http://127.0.0.1.example", "must be https"),
@@ -121,9 +121,9 @@ def test_upstreams_over_tls_or_on_this_machine_are_fine(url: str) -> None:
         ("https://user:secret@host.example", "must hold no user"),
     ],
 )
-def test_upstreams_that_would_leak_or_can_not_be_called_are_refused(url: str, mend: str) -> None:
-    """With the mend, and without the address, which may hold a secret."""
-    with pytest.raises(ValueError, match=mend) as caught:
+def test_upstreams_that_would_leak_or_can_not_be_called_are_refused(url: str, remedy: str) -> None:
+    """With the remedy, and without the address, which may hold a secret."""
+    with pytest.raises(ValueError, match=remedy) as caught:
         check_base_url(url)
     assert "secret" not in str(caught.value)
 

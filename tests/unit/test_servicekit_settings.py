@@ -121,7 +121,7 @@ def test_fields_are_given_by_name_in_code_but_not_in_the_environment(monkeypatch
 
 
 def test_every_wrong_variable_is_named_in_one_line_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The operator learns all that is wrong at once, by the variable's name and mend; no value is echoed."""
+    """The operator learns all that is wrong at once, by the variable's name and remedy; no value is echoed."""
     for variable, value in {
         "DEMO_KEY": "sk-secret",
         "DEMO_LISTEN": "sk-secret",

@@ -63,7 +63,7 @@ def jwt(role: str) -> str:
     ],
 )
 def test_what_supabase_lacks_is_said_in_one_line(changes: dict[str, Any], line: str) -> None:
-    """The variable, and the mend; never the key."""
+    """The variable, and the remedy; never the key."""
     with pytest.raises(ConfigurationError, match=line) as caught:
         build_app(supabase(**changes))
     assert "\n" not in str(caught.value)
@@ -89,7 +89,7 @@ def test_older_keys_and_plain_http_in_a_trusted_network_are_fine() -> None:
     ],
 )
 def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
-    """The one line at start names what to mend."""
+    """The one line at start names what to fix."""
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigurationError, match=variable):
         load(StorageSettings)

@@ -13,7 +13,7 @@ from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager
 from story_service.chat import ChatEvent, ChatRequest, ChatTimers, UpstreamModel
-from story_service.generation.accounting import Books
+from story_service.generation.accounting import CostLedger
 from story_service.metrics import StoryMetrics
 from story_service.models.generations import Generations, completed
 from story_service.ports import ModelCall, Spending
@@ -79,7 +79,7 @@ def _counted(metrics: Metrics, name: str, model: str) -> float | None:
 async def test_what_a_provider_tells_completes_the_books() -> None:
     """The estimate gives way to what was billed, and the call is told once more."""
     chat = _Chat(_INFO)
-    books = Books(_generations(chat), wait=10)
+    books = CostLedger(_generations(chat), wait=10)
     books.note(CALL)
     books.note(_CUT)
     assert Spending(prompt_tokens=3, completion_tokens=5, cost_usd=0.35, cost_known=False) == books.spending
@@ -99,7 +99,7 @@ async def test_nobody_waits_longer_than_agreed() -> None:
     """What is not told in time may be told at the next settling, or never."""
     chat = _Chat(_INFO)
     generations = _generations(chat)
-    books = Books(generations, wait=0)
+    books = CostLedger(generations, wait=0)
     books.note(_CUT)
     assert [] == await books.settle()
     assert not books.spending.cost_known
@@ -118,7 +118,7 @@ async def test_a_provider_that_tells_nothing_leaves_the_cost_unknown(failure: Ex
     """The estimate stays, and says that it is one; a defect of ours ends no story."""
     chat, metrics = _Chat(failure), Metrics()
     chat.open.set()
-    books = Books(_generations(chat, metrics), wait=10)
+    books = CostLedger(_generations(chat, metrics), wait=10)
     books.note(_CUT)
 
     assert [] == await books.settle()
@@ -130,7 +130,7 @@ async def test_each_call_is_counted_once_by_what_it_cost() -> None:
     """Money and tokens by model; a model that nobody listed is "other"; what has no id is counted at once."""
     chat, metrics = _Chat(_INFO), Metrics()
     chat.open.set()
-    books = Books(_generations(chat, metrics), wait=10)
+    books = CostLedger(_generations(chat, metrics), wait=10)
     books.note(_CUT)
     books.note(replace(_CUT, call_id="other", model="c/d", generation_id="", spending=CALL.spending))
     await books.settle()
@@ -178,7 +178,7 @@ def _completion(text: str) -> dict[str, Any]:
 
 def test_completions_that_are_too_long_together_lose_the_text_of_the_earlier() -> None:
     """The last message has bounds; who reads it sees that something is left out."""
-    books = Books(None, wait=0)
+    books = CostLedger(None, wait=0)
     for text in ("a" * 100_000, "b" * 60_000, "c" * 60_000):
         books.add(_completion(text))
     first, second, third = books.completions
@@ -188,10 +188,10 @@ def test_completions_that_are_too_long_together_lose_the_text_of_the_earlier() -
 
 
 async def test_the_info_of_the_last_call_stands_first() -> None:
-    """That of earlier ones behind it, and a leg's own where it was not asked for."""
+    """That of earlier ones behind it, and an attempt's own where it was not asked for."""
     chat = _Chat(_INFO)
     chat.open.set()
-    books = Books(_generations(chat), wait=10)
+    books = CostLedger(_generations(chat), wait=10)
     books.note(_CUT)
     await books.settle()
     assert _INFO == books.generation_info({})
@@ -202,7 +202,7 @@ async def test_the_info_of_the_last_call_stands_first() -> None:
 
 def test_without_a_provider_the_books_are_kept_all_the_same() -> None:
     """The embedded writer costs nothing, and nobody is asked."""
-    books = Books(None, wait=0)
+    books = CostLedger(None, wait=0)
     free: ModelCall = replace(CALL, spending=Spending())
     books.note(free)
 

@@ -11,7 +11,7 @@ from story_service.answer.reader import Answer, AnswerItem, AnswerReader
 from story_service.answer.sentences import MAX_HELD
 from story_service.answer.tail import MAX_SUMMARY_LENGTH
 from story_service.answer.titles import normalise_title
-from story_service.ports import LegText, LegTitle
+from story_service.ports import AttemptText, AttemptTitle
 
 _STORY = (
     "Mia and the Sea\n\n"
@@ -53,7 +53,7 @@ def test_an_answer_is_a_title_sentences_and_a_summary() -> None:
     """The title line, each sentence with the white space before it, and what stands behind `===`."""
     items, answer = _read(_STORY)
 
-    assert [LegTitle("Mia and the Sea"), *map(LegText, _SENTENCES)] == items
+    assert [AttemptTitle("Mia and the Sea"), *map(AttemptText, _SENTENCES)] == items
     assert ("".join(_SENTENCES), _SUMMARY) == (answer.text, answer.summary)
 
 
@@ -168,13 +168,13 @@ def test_it_does_not_matter_how_an_answer_is_cut(
 def test_the_items_joined_are_the_text(pieces: list[str], *, title_wanted: bool) -> None:
     """Nothing given is taken back; no text has white space around it, control characters or asterisks."""
     items, answer = _read("".join(pieces), title_wanted=title_wanted)
-    texts = [item.text for item in items if isinstance(item, LegText)]
+    texts = [item.text for item in items if isinstance(item, AttemptText)]
 
     assert answer.text == "".join(texts)
     assert all(texts)
     assert answer.text == answer.text.strip()
     assert not set(answer.text) & set("*_`\r\x00\t")
-    assert len([item for item in items if isinstance(item, LegTitle)]) <= 1
+    assert len([item for item in items if isinstance(item, AttemptTitle)]) <= 1
     answer.text.encode()
 
 
@@ -224,7 +224,7 @@ def test_the_title_is_found_in_whatever_dress(opening: str) -> None:
     """Headings, labels, chatter, fences, thoughts and a title that is said twice are not the text."""
     items, answer = _read(opening + "She swam. She slept.")
 
-    assert isinstance(items[0], LegTitle)
+    assert isinstance(items[0], AttemptTitle)
     assert normalise_title(items[0].title) == "Mia and the Sea"
     assert answer.text == "She swam. She slept."
 
@@ -241,7 +241,7 @@ def test_the_title_is_found_in_whatever_dress(opening: str) -> None:
 )
 def test_a_title_that_sounds_like_chatter_stays(title: str) -> None:
     """Only what ends like an announcement is one."""
-    assert LegTitle(title) == _read(f"{title}\n\nShe swam.")[0][0]
+    assert AttemptTitle(title) == _read(f"{title}\n\nShe swam.")[0][0]
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ def test_a_missing_title_is_told_by_an_empty_one() -> None:
     paragraph = "The small grey mouse looked up at the moon and thought of home. " * 8
     items, answer = _read(f"{paragraph}\n\nShe slept.")
 
-    assert LegTitle("") == items[0]
+    assert AttemptTitle("") == items[0]
     assert f"{paragraph.strip()}\n\nShe slept." == answer.text
 
 
@@ -371,13 +371,13 @@ def test_a_title_line_that_never_ended_is_no_title(answer: str) -> None:
         ("Title: Mia and the Sea\nShe slept.", "She slept.", False),
     ],
 )
-def test_a_leg_that_goes_on_has_no_title(answer: str, text: str, *, opens: bool) -> None:
+def test_a_attempt_that_goes_on_has_no_title(answer: str, text: str, *, opens: bool) -> None:
     """A title that is said again and chatter are left out; whether a new line came first is told."""
     reader = AnswerReader(title_wanted=False, title="Mia and the Sea")
     items = [*reader.feed(answer), *reader.finish().items]
 
-    assert text == "".join(item.text for item in items if isinstance(item, LegText))
-    assert not any(isinstance(item, LegTitle) for item in items)
+    assert text == "".join(item.text for item in items if isinstance(item, AttemptText))
+    assert not any(isinstance(item, AttemptTitle) for item in items)
     assert opens is reader.opens_paragraph
 
 
@@ -400,7 +400,7 @@ def test_sentences_end_as_their_language_ends_them(language: str, body: str, sen
     """Abbreviations end nothing, in any language."""
     items, _ = _read(f"T\n\n{body}", language_code=language)
 
-    assert sentences == [item.text for item in items if isinstance(item, LegText)]
+    assert sentences == [item.text for item in items if isinstance(item, AttemptText)]
 
 
 @pytest.mark.parametrize("piece", [". ", "x", "word ", "“Hi. ", "<", "=x", "?!”"])
@@ -410,7 +410,9 @@ def test_text_without_ends_is_not_held_for_ever(piece: str) -> None:
     reader = AnswerReader(title_wanted=True)
     given = held = 0
     for start in range(0, len(answer), 50):
-        given += sum(len(item.text) for item in reader.feed(answer[start : start + 50]) if isinstance(item, LegText))
+        given += sum(
+            len(item.text) for item in reader.feed(answer[start : start + 50]) if isinstance(item, AttemptText)
+        )
         held = max(held, start - given)
     text = reader.finish().text
 

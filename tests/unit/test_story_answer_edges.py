@@ -15,8 +15,8 @@ from story_service.answer.tail import MAX_TAIL
 from story_service.answer.titles import normalise_title
 from story_service.assignment import Assignment, Listener
 from story_service.chat import ChatDelta
-from story_service.generation.writing_attempt import Leg
-from story_service.ports import LegText, LegTitle
+from story_service.generation.writing_attempt import WritingAttempt
+from story_service.ports import AttemptText, AttemptTitle
 
 _LONG = "The fox walked along the river and met a friend who told a tale. "
 
@@ -53,8 +53,8 @@ def _read(
     items = [item for start in range(0, len(answer), step) for item in reader.feed(answer[start : start + step])]
     end = reader.finish()
     items += end.items
-    assert end.text == "".join(item.text for item in items if isinstance(item, LegText))
-    titles = [normalise_title(item.title) for item in items if isinstance(item, LegTitle)]
+    assert end.text == "".join(item.text for item in items if isinstance(item, AttemptText))
+    titles = [normalise_title(item.title) for item in items if isinstance(item, AttemptTitle)]
     return (titles or [""])[0], end
 
 
@@ -101,7 +101,7 @@ def test_a_story_that_goes_on_behind_a_label_is_whole_without_a_summary() -> Non
         f"Fox\n\n{body}\n\nThen she slept until the morning came, and it was a long, still night.\n\nAnd"
     )
 
-    assert body in "".join(item.text for item in items if isinstance(item, LegText))
+    assert body in "".join(item.text for item in items if isinstance(item, AttemptText))
 
 
 @pytest.mark.parametrize(
@@ -186,14 +186,14 @@ def test_a_long_summary_is_not_read_aloud_once_the_story_is_whole(words_asked: i
     assert spoken is (answer.summary == "")
 
 
-async def test_a_leg_knows_how_long_its_story_is_to_be() -> None:
+async def test_a_attempt_knows_how_long_its_story_is_to_be() -> None:
     """So that a long summary behind a whole story is not read aloud."""
     assignment = Assignment(story_id="s", child=Listener(name="Mia"), length_minutes=1)
-    leg = Leg(assignment, model="a/b", provider="p", start_time=datetime.now(UTC))
+    attempt = WritingAttempt(assignment, model="a/b", provider="p", start_time=datetime.now(UTC))
     story = " ".join(f"Then the fox met number {number} by the river." for number in range(20))
-    told = [*leg.take(ChatDelta(f"Fox\n\n{story}\n\n===\n{_LONG * 30}"))]
+    told = [*attempt.take(ChatDelta(f"Fox\n\n{story}\n\n===\n{_LONG * 30}"))]
 
-    assert "a friend who told" not in "".join(item.text for item in told if isinstance(item, LegText))
+    assert "a friend who told" not in "".join(item.text for item in told if isinstance(item, AttemptText))
 
 
 @pytest.mark.parametrize("words_asked", [4, None])
@@ -204,7 +204,7 @@ def test_nothing_behind_a_separator_is_held_without_bound(words_asked: int | Non
         item.text
         for piece in ("T\n\nA fox ran.\n\n===\n", *itertools.repeat(_LONG, 2 * MAX_TAIL // len(_LONG)))
         for item in reader.feed(piece)
-        if isinstance(item, LegText)
+        if isinstance(item, AttemptText)
     )
 
     assert len(given) > MAX_TAIL
@@ -312,7 +312,7 @@ def test_titles_are_found_in_all_languages(answer: str, title: str) -> None:
         ("Summary: They slept.", ""),
     ],
 )
-def test_a_leg_that_goes_on_keeps_its_first_line(answer: str, text: str) -> None:
+def test_a_attempt_that_goes_on_keeps_its_first_line(answer: str, text: str) -> None:
     """Only an announcement of the continuation, with an empty line behind it, is none of the story."""
     assert text == _read(answer, title_wanted=False, title="Fox", language_code="ru")[1].text
 

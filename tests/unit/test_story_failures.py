@@ -79,7 +79,7 @@ def _assignment(**changes: float | str) -> Assignment:
     return Assignment(**{"story_id": "id", "child": Listener(name="Mia"), **changes})  # type: ignore[arg-type]
 
 
-def test_the_price_of_a_leg_is_estimated_from_the_catalogue() -> None:
+def test_the_price_of_a_attempt_is_estimated_from_the_catalogue() -> None:
     """What it may cost at most is prompt and most tokens; just that may be paid, and a little less may not."""
     asking = _asking(max_tokens=1000)
     request = asking.request(_assignment(), "openai/gpt-4o")
@@ -133,7 +133,7 @@ def test_what_the_request_says_wins_over_what_is_set() -> None:
 
 def test_a_longer_story_gets_more_time() -> None:
     """The whole answer by its length, the first text and the next one not."""
-    asking = _asking(first_token_timeout=1, idle_timeout=2, leg_timeout=3, leg_timeout_per_minute=10)
+    asking = _asking(first_token_timeout=1, idle_timeout=2, attempt_timeout=3, attempt_timeout_per_minute=10)
     timers = asking.timers(_assignment(length_minutes=30))
 
     assert (1, 2, 303) == (timers.first_token, timers.idle, timers.total)

@@ -1,11 +1,11 @@
-"""The seam between two legs, and what repeats itself."""
+"""The seam between two attempts, and what repeats itself."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from story_service.answer.repetition import RepeatedError, RepetitionGuard, keys, sentences
-from story_service.generation.continuation_guard import Joint, StartedOverError
+from story_service.generation.continuation_guard import ContinuationGuard, StartedOverError
 
 _STORY = (
     "Once upon a time a girl named Mia could not sleep.",
@@ -23,12 +23,12 @@ _STORY = (
 
 
 def _joined(written: str, pieces: list[str], *, new_paragraph: bool = False) -> str:
-    joint = Joint(written)
+    joint = ContinuationGuard(written)
     out = [joint.feed(piece, new_paragraph=new_paragraph) for piece in pieces]
     return "".join([*out, joint.finish(new_paragraph=new_paragraph)])
 
 
-def _leg(start: int) -> list[str]:
+def _attempt(start: int) -> list[str]:
     return [_STORY[start].lstrip(), *_STORY[start + 1 :]]
 
 
@@ -37,15 +37,15 @@ def test_an_overlap_is_trimmed_wherever_the_text_was_cut(cut: int, overlap: int)
     """However many of the last sentences come again, no sentence is told twice and none is lost."""
     written = "".join(_STORY[:cut])
     start = max(cut - overlap, 1)
-    joined = _joined(written, _leg(start), new_paragraph=_STORY[start].startswith("\n"))
+    joined = _joined(written, _attempt(start), new_paragraph=_STORY[start].startswith("\n"))
 
     assert "".join(_STORY) == written + joined
 
 
 @given(cut=st.integers(1, 2))
 def test_a_short_beginning_may_come_again_whole(cut: int) -> None:
-    """Of a story that has hardly begun the leg may repeat all, and goes on behind them."""
-    assert "".join(_STORY[cut:]) == _joined("".join(_STORY[:cut]), _leg(0))
+    """Of a story that has hardly begun the attempt may repeat all, and goes on behind them."""
+    assert "".join(_STORY[cut:]) == _joined("".join(_STORY[:cut]), _attempt(0))
 
 
 def test_case_and_punctuation_make_no_difference() -> None:
@@ -58,7 +58,7 @@ def test_case_and_punctuation_make_no_difference() -> None:
 
 
 def test_the_end_of_a_sentence_may_come_again() -> None:
-    """A leg that takes up the last words of the last sentence goes on behind them."""
+    """An attempt that takes up the last words of the last sentence goes on behind them."""
     written = "".join(_STORY[:6])
 
     assert " So she went out into the long and silver night." == _joined(
@@ -81,8 +81,8 @@ def test_the_same_word_at_the_seam_is_no_overlap() -> None:
         (True, "It was night.\n\n", "Then the wind came and sang a song to all of them."),
     ],
 )
-def test_the_white_space_at_the_seam_is_that_of_the_leg(new_paragraph: bool, written: str, expected: str) -> None:
-    """A new paragraph where the leg began one, one blank otherwise, and nothing where there is some already."""
+def test_the_white_space_at_the_seam_is_that_of_the_attempt(new_paragraph: bool, written: str, expected: str) -> None:
+    """A new paragraph where the attempt began one, one blank otherwise, and nothing where there is some already."""
     text = "Then the wind came and sang a song to all of them."
 
     assert expected == _joined(written, [text], new_paragraph=new_paragraph)
@@ -96,28 +96,28 @@ def test_chinese_is_joined_without_a_blank() -> None:
 
 
 @pytest.mark.parametrize("cut", range(4, len(_STORY)))
-def test_a_leg_that_starts_over_is_refused_before_anything_leaves(cut: int) -> None:
+def test_a_attempt_that_starts_over_is_refused_before_anything_leaves(cut: int) -> None:
     """With the same words, or nearly the same."""
     for beginning in (
         _STORY[0],
         "Once upon a time there was a dragon.",
         "Once upon a night a girl named Mia could not sleep.",
     ):
-        joint = Joint("".join(_STORY[:cut]))
+        joint = ContinuationGuard("".join(_STORY[:cut]))
         with pytest.raises(StartedOverError):
             assert "" == joint.feed(beginning) + joint.finish()
 
 
 def test_a_passage_from_the_middle_is_refused() -> None:
-    """A leg that tells twenty words of the old text again and then goes another way repeats itself."""
-    joint = Joint("".join(_STORY))
+    """An attempt that tells twenty words of the old text again and then goes another way repeats itself."""
+    joint = ContinuationGuard("".join(_STORY))
     with pytest.raises(RepeatedError):
-        assert "" == "".join(map(joint.feed, [*_leg(3)[:4], " A bear came by."]))
+        assert "" == "".join(map(joint.feed, [*_attempt(3)[:4], " A bear came by."]))
 
 
 def test_sentences_are_held_while_they_may_be_an_overlap() -> None:
     """What stands in the old text waits; the first new sentence lets the rest go."""
-    joint = Joint("".join(_STORY[:8]))
+    joint = ContinuationGuard("".join(_STORY[:8]))
 
     assert ["", ""] == [joint.feed(text) for text in (_STORY[6].lstrip(), _STORY[7])]
     assert _STORY[8] == joint.feed(_STORY[8])
@@ -125,8 +125,8 @@ def test_sentences_are_held_while_they_may_be_an_overlap() -> None:
 
 
 def test_without_an_old_text_nothing_is_held() -> None:
-    """A story's first leg has no seam."""
-    assert "Once." == Joint("").feed("Once.")
+    """A story's first attempt has no seam."""
+    assert "Once." == ContinuationGuard("").feed("Once.")
 
 
 def test_a_refrain_goes_out_with_what_follows_it() -> None:

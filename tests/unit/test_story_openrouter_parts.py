@@ -68,7 +68,7 @@ def test_keys_of_openrouter(key: str) -> None:
     ],
 )
 def test_malformed_keys_are_refused_untold(key: str) -> None:
-    """With a mend that does not hold them."""
+    """With a remedy that does not hold them."""
     with pytest.raises(ValueError, match="must") as caught:
         check_key_format(key)
 

@@ -18,7 +18,7 @@ def test_a_pace_follows_what_is_seen_and_forgets_slowly() -> None:
 
 
 def test_nothing_is_learned_from_no_words() -> None:
-    """An empty leg has no pace."""
+    """An empty attempt has no pace."""
     paces = Paces()
     paces.note("a/b", words=0, seconds=3)
 

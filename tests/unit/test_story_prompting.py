@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servicekit.settings import ConfigurationError
+from story_service.answer.sentences import count_words
 from story_service.assignment import Assignment, Gender, Kind, Listener, Parent, Protagonist
 from story_service.chat import Message
 from story_service.prompting import PromptBuilder
-from story_service.prompting.length import count_words, max_tokens, too_short, words_left
+from story_service.prompting.length import max_tokens, too_short, words_left
 from story_service.prompting.variables import variables
 
 _BUILDER = PromptBuilder()
@@ -319,7 +320,7 @@ def test_a_broken_template_is_told_at_start(tmp_path: Path, name: str, content: 
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    """It is named, with the mend."""
+    """It is named, with the remedy."""
     with pytest.raises(ConfigurationError, match=r"nowhere is not there: make it"):
         PromptBuilder(tmp_path / "nowhere")
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.story_writers import CALL, leg
+from support.story_writers import CALL, attempt
 
 from servicekit.errors import DomainError
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
@@ -16,7 +16,16 @@ from story_service.chat import OutOfTokensError
 from story_service.errors import cost_unknown
 from story_service.generation.generation import Completed, Delta, StoryGenerator, StoryItem, Title
 from story_service.generation.selection import ModelSelector, Notice
-from story_service.ports import CallOutcome, LegCut, LegItem, LegStarted, LegText, LegTitle, ModelCall, Spending
+from story_service.ports import (
+    AttemptCut,
+    AttemptItem,
+    AttemptStarted,
+    AttemptText,
+    AttemptTitle,
+    CallOutcome,
+    ModelCall,
+    Spending,
+)
 
 _KIND = ProviderErrorKind
 
@@ -24,11 +33,11 @@ _KIND = ProviderErrorKind
 class _Writer:
     """Plays one script after the other: items, and perhaps an error behind them."""
 
-    def __init__(self, *scripts: tuple[Sequence[LegItem], Exception | None]) -> None:
+    def __init__(self, *scripts: tuple[Sequence[AttemptItem], Exception | None]) -> None:
         self._scripts = list(scripts)
         self.asked: list[tuple[str, Assignment]] = []
 
-    async def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[LegItem, None]:
+    async def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[AttemptItem, None]:
         self.asked.append((model, assignment))
         items, failure = self._scripts.pop(0)
         for item in items:
@@ -45,20 +54,22 @@ def _error(kind: ProviderErrorKind, retry_after: float | None = None) -> Provide
     return ProviderError(kind, "it failed", provider="fake", retry_after=retry_after)
 
 
-def _started(model: str, *, embedded: bool = False) -> LegStarted:
-    return LegStarted(model=model, provider="fake", embedded=embedded)
+def _started(model: str, *, embedded: bool = False) -> AttemptStarted:
+    return AttemptStarted(model=model, provider="fake", embedded=embedded)
 
 
 def _call(call_id: str, *, failed: bool = True) -> ModelCall:
     return replace(CALL, call_id=call_id, outcome=CallOutcome.FAILED if failed else CallOutcome.SUCCEEDED)
 
 
-def _failing(model: str, error: Exception, *said: LegItem, call_id: str = "f") -> tuple[Sequence[LegItem], Exception]:
+def _failing(
+    model: str, error: Exception, *said: AttemptItem, call_id: str = "f"
+) -> tuple[Sequence[AttemptItem], Exception]:
     return [_started(model), *said, _call(f"{call_id}{model}")], error
 
 
-def _good(model: str, *sentences: str, titled: bool = True) -> tuple[Sequence[LegItem], None]:
-    _, *rest = leg("Mia" if titled else "", *sentences)
+def _good(model: str, *sentences: str, titled: bool = True) -> tuple[Sequence[AttemptItem], None]:
+    _, *rest = attempt("Mia" if titled else "", *sentences)
     return [_started(model, embedded=model == "offline"), *rest], None
 
 
@@ -92,11 +103,11 @@ def _completed(items: Sequence[StoryItem]) -> Completed:
     return items[-1]
 
 
-async def test_the_next_leg_gets_what_is_out_and_what_was_spent() -> None:
+async def test_the_next_attempt_gets_what_is_out_and_what_was_spent() -> None:
     """Title, text and cost of the first are the second's beginning; both calls and both completions are kept."""
-    cut = LegCut(completion={"id": "cut"})
+    cut = AttemptCut(completion={"id": "cut"})
     writer = _Writer(
-        _failing("a/one", _error(_KIND.TRANSPORT), LegTitle("Mia"), LegText("Once."), cut),
+        _failing("a/one", _error(_KIND.TRANSPORT), AttemptTitle("Mia"), AttemptText("Once."), cut),
         _good("a/two", " Twice.", titled=False),
     )
     told = await _told(writer, "a/one", "a/two")
@@ -133,12 +144,12 @@ async def test_each_fallback_is_told_behind_the_start_of_the_next() -> None:
 
 
 async def test_a_model_is_asked_again_before_the_next_one() -> None:
-    """While nothing of its leg is out: as often as is set, and announced once."""
+    """While nothing of its attempt is out: as often as is set, and announced once."""
     writer = _Writer(*[_failing("a/one", _error(_KIND.OVERLOAD))] * 3, _good("a/two", "Once."))
     told = await _told(writer, "a/one", "a/two", retries=2)
 
     assert ["a/one"] * 3 + ["a/two"] == writer.models
-    assert [_started("a/one"), _started("a/two")] == [item for item in told if isinstance(item, LegStarted)]
+    assert [_started("a/one"), _started("a/two")] == [item for item in told if isinstance(item, AttemptStarted)]
 
 
 @pytest.mark.parametrize("kind", [_KIND.RATE, _KIND.CONCURRENCY])
@@ -155,7 +166,7 @@ async def test_who_has_too_much_to_do_is_left_for_the_next(kind: ProviderErrorKi
 
 async def test_a_model_that_spoke_goes_on_itself_before_the_embedded_writer_does() -> None:
     """Another paid model would be next at once; the embedded one is the last resort."""
-    said = (LegTitle("Mia"), LegText("Once."))
+    said = (AttemptTitle("Mia"), AttemptText("Once."))
     writer = _Writer(
         _failing("a/one", _error(_KIND.TRUNCATED), *said),
         _failing("a/one", _error(_KIND.TRUNCATED)),
@@ -188,7 +199,7 @@ async def test_what_is_given_up_is_given_up() -> None:
 
 
 async def test_what_may_not_be_paid_for_goes_to_the_next() -> None:
-    """A leg that does not start is no call; a cheaper model may write."""
+    """An attempt that does not start is no call; a cheaper model may write."""
     writer = _Writer(([], cost_unknown("a/one")), _good("a/two", "Once."))
     told = await _told(writer, "a/one", "a/two")
 
@@ -253,10 +264,10 @@ async def test_a_whole_answer_that_is_no_story_is_not_paid_for_again_and_again(e
 
 async def test_a_model_that_reaches_its_bound_with_text_goes_on_itself() -> None:
     """As often as retries are allowed, also where another model stands by."""
-    said = (LegTitle("Mia"), LegText("Once."))
+    said = (AttemptTitle("Mia"), AttemptText("Once."))
     writer = _Writer(
         _failing("a/one", _OUT_OF_TOKENS, *said),
-        _failing("a/one", _OUT_OF_TOKENS, LegText(" Twice."), call_id="g"),
+        _failing("a/one", _OUT_OF_TOKENS, AttemptText(" Twice."), call_id="g"),
         _good("a/one", " Thrice.", titled=False),
     )
     told = await _told(writer, "a/one", "a/two")

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from story_service.chat import UpstreamModel
 from story_service.models.catalogue import (
-    OFFLINE,
     Catalogue,
     ListedModel,
     ModelFacts,
@@ -19,6 +18,7 @@ from story_service.models.catalogue import (
     resolve,
 )
 from story_service.models.known_models import KNOWN_MODELS
+from story_service.ports import OFFLINE
 
 
 def _models(count: int) -> list[ModelInfo]:

@@ -13,7 +13,7 @@ from offline_writer import LanguageUnsupported, OfflineBrief, Piece, StoryUnsupp
 from servicekit.errors import DomainError
 from servicekit.ids import is_id
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Listener, Parent, Protagonist
-from story_service.ports import LegEnded, LegItem, LegStarted, LegText, LegTitle, ModelCall
+from story_service.ports import AttemptEnded, AttemptItem, AttemptStarted, AttemptText, AttemptTitle, ModelCall
 from story_service.providers.offline import EmbeddedWriter, seed_of
 
 _ASSIGNMENT = Assignment(
@@ -72,16 +72,20 @@ def _writer(engine: _Engine, *, words_per_second: float | None = None, naps: _Na
     )
 
 
-async def _leg(writer: EmbeddedWriter, assignment: Assignment = _ASSIGNMENT) -> list[LegItem]:
+async def _attempt(writer: EmbeddedWriter, assignment: Assignment = _ASSIGNMENT) -> list[AttemptItem]:
     return [item async for item in writer.write(assignment, model="offline")]
 
 
-async def test_a_leg_holds_all_that_the_port_asks_for() -> None:
+async def test_a_attempt_holds_all_that_the_port_asks_for() -> None:
     """Started, title, sentences, one free call, and the end with its records."""
-    started, title, first, second, call, ended = await _leg(_writer(_Engine(_PIECES)))
+    started, title, first, second, call, ended = await _attempt(_writer(_Engine(_PIECES)))
 
-    assert LegStarted(model="offline", provider="offline", embedded=True) == started
-    assert [LegTitle("Mia"), LegText("Once there was a sea."), LegText("\n\nIt slept.")] == [title, first, second]
+    assert AttemptStarted(model="offline", provider="offline", embedded=True) == started
+    assert [AttemptTitle("Mia"), AttemptText("Once there was a sea."), AttemptText("\n\nIt slept.")] == [
+        title,
+        first,
+        second,
+    ]
     assert isinstance(call, ModelCall)
     assert is_id(call.call_id)
     assert ("offline", "offline", 0.0, True) == (
@@ -92,7 +96,7 @@ async def test_a_leg_holds_all_that_the_port_asks_for() -> None:
     )
     assert (MOMENT, MOMENT) == (call.start_time, call.end_time)
     assert (
-        LegEnded(
+        AttemptEnded(
             text="Once there was a sea.\n\nIt slept.",
             summary="Mia slept.",
             completion={
@@ -119,7 +123,7 @@ async def test_a_leg_holds_all_that_the_port_asks_for() -> None:
 async def test_the_engine_gets_every_wish_and_what_is_out() -> None:
     """Nothing that was asked for is dropped on the way to the writer."""
     engine = _Engine()
-    await _leg(
+    await _attempt(
         _writer(engine),
         Assignment(
             story_id="id",
@@ -152,7 +156,7 @@ async def test_the_engine_gets_every_wish_and_what_is_out() -> None:
 async def test_the_engine_gets_hero_and_parent() -> None:
     """And no age where nobody said one."""
     engine = _Engine()
-    await _leg(
+    await _attempt(
         _writer(engine),
         Assignment(
             story_id="id",
@@ -195,7 +199,7 @@ async def test_a_kind_that_the_language_does_not_tell_is_refused_with_those_that
         raise StoryUnsupported("xx", frozenset({"hero"}), frozenset({"sequel"}))
 
     with pytest.raises(DomainError) as caught:
-        await _leg(_writer(_Engine(refuse())))
+        await _attempt(_writer(_Engine(refuse())))
 
     assert caught.value.code == grpc.StatusCode.FAILED_PRECONDITION
     assert caught.value.reason == "LANGUAGE_UNSUPPORTED"
@@ -205,7 +209,7 @@ async def test_a_kind_that_the_language_does_not_tell_is_refused_with_those_that
 async def test_the_engine_runs_off_the_event_loop() -> None:
     """The computing is done in another thread."""
     engine = _Engine(_PIECES)
-    await _leg(_writer(engine))
+    await _attempt(_writer(engine))
 
     assert threading.get_ident() not in engine.threads
 
@@ -213,7 +217,7 @@ async def test_the_engine_runs_off_the_event_loop() -> None:
 async def test_the_pace_is_that_of_the_words() -> None:
     """At two words a second, five words take 2.5 s and two words 1 s."""
     naps = _Naps()
-    await _leg(_writer(_Engine(_PIECES), words_per_second=2, naps=naps))
+    await _attempt(_writer(_Engine(_PIECES), words_per_second=2, naps=naps))
 
     assert [2.5, 1.0] == naps.seconds
 
@@ -221,19 +225,19 @@ async def test_the_pace_is_that_of_the_words() -> None:
 async def test_without_a_pace_all_comes_at_once() -> None:
     """Nobody waits who did not ask to."""
     naps = _Naps()
-    await _leg(_writer(_Engine(_PIECES), naps=naps))
+    await _attempt(_writer(_Engine(_PIECES), naps=naps))
 
     assert [] == naps.seconds
 
 
-async def test_leaving_a_paced_leg_stops_it() -> None:
+async def test_leaving_a_paced_attempt_stops_it() -> None:
     """After the first sentence nobody sleeps for the second."""
     naps = _Naps()
     async with aclosing(
         _writer(_Engine(_PIECES), words_per_second=2, naps=naps).write(_ASSIGNMENT, model="offline")
-    ) as leg:
-        async for item in leg:
-            if isinstance(item, LegText):
+    ) as attempt:
+        async for item in attempt:
+            if isinstance(item, AttemptText):
                 break
 
     assert [2.5] == naps.seconds
@@ -247,7 +251,7 @@ async def test_a_language_that_it_can_not_write_is_refused_with_those_that_it_ca
         raise LanguageUnsupported(("en",))
 
     with pytest.raises(DomainError) as caught:
-        await _leg(_writer(_Engine(refuse())))
+        await _attempt(_writer(_Engine(refuse())))
 
     assert caught.value.reason == "LANGUAGE_UNSUPPORTED"
     assert caught.value.metadata == {"supported_languages": "en"}
@@ -255,9 +259,9 @@ async def test_a_language_that_it_can_not_write_is_refused_with_those_that_it_ca
 
 async def test_an_engine_that_does_not_stop_is_stopped() -> None:
     """The text that is held is bounded: one sentence beyond the limit is enough to know."""
-    items = await _leg(_writer(_Engine(repeat(Piece("text", "x" * 1000)))))
+    items = await _attempt(_writer(_Engine(repeat(Piece("text", "x" * 1000)))))
 
-    assert MAX_CONTENT_LENGTH // 1000 + 1 == sum(isinstance(item, LegText) for item in items)
+    assert MAX_CONTENT_LENGTH // 1000 + 1 == sum(isinstance(item, AttemptText) for item in items)
 
 
 async def test_an_engine_that_is_stuck_is_given_up() -> None:
@@ -274,7 +278,7 @@ async def test_an_engine_that_is_stuck_is_given_up() -> None:
 
     writer = EmbeddedWriter(_Engine(stick()), engine_version="1", idle_timeout=0.05)
     with pytest.raises(DomainError) as caught:
-        await _leg(writer)
+        await _attempt(writer)
     hold.set()
 
     assert caught.value.metadata == {"kind": "TIMEOUT"}

@@ -6,15 +6,15 @@ from contextlib import aclosing
 
 import grpc
 import pytest
-from support.story_writers import CALL, ScriptedWriter, leg
+from support.story_writers import CALL, ScriptedWriter, attempt
 
 from servicekit.errors import DomainError
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Listener
 from story_service.generation.generation import Completed, Delta, StoryGenerator, StoryItem, Title
 from story_service.generation.selection import ModelSelector, Notice
-from story_service.ports import LegItem, LegStarted, LegText, LegTitle
+from story_service.ports import AttemptItem, AttemptStarted, AttemptText, AttemptTitle
 
-_STARTED = LegStarted(model="offline", provider="scripted", embedded=True)
+_STARTED = AttemptStarted(model="offline", provider="scripted", embedded=True)
 
 
 def _generator(writer: ScriptedWriter) -> StoryGenerator:
@@ -32,7 +32,7 @@ def _assignment(title_so_far: str = "", written_so_far: str = "", model: str = "
     )
 
 
-async def _all(items: Sequence[LegItem], assignment: Assignment | None = None) -> list[StoryItem]:
+async def _all(items: Sequence[AttemptItem], assignment: Assignment | None = None) -> list[StoryItem]:
     generator = _generator(ScriptedWriter(items))
     return [item async for item in generator.generate(assignment or _assignment())]
 
@@ -70,12 +70,12 @@ async def test_a_story_goes_out_in_order_and_is_summed_up() -> None:
             completions=({"id": "1"},),
             generation_info={},
         ),
-    ] == await _all(leg("# Mia", "Ünce.", "\n\nTwice."))
+    ] == await _all(attempt("# Mia", "Ünce.", "\n\nTwice."))
 
 
 async def test_going_on_counts_from_what_is_out() -> None:
     """Offsets, length and digest are those of the whole content; the title does not come again."""
-    *told, completed = await _all(leg("Other", " Twice."), _assignment("Mia", "Ünce."))
+    *told, completed = await _all(attempt("Other", " Twice."), _assignment("Mia", "Ünce."))
 
     assert [_STARTED, Delta(5, " Twice."), CALL] == told
     assert isinstance(completed, Completed)
@@ -86,8 +86,8 @@ async def test_going_on_counts_from_what_is_out() -> None:
 
 
 async def test_a_text_that_was_whole_already_stays_whole() -> None:
-    """A leg may find that nothing is left to write."""
-    completed = (await _all(leg(""), _assignment("Mia", "Once.")))[-1]
+    """An attempt may find that nothing is left to write."""
+    completed = (await _all(attempt(""), _assignment("Mia", "Once.")))[-1]
 
     assert isinstance(completed, Completed)
     assert completed.content_length == 5
@@ -95,7 +95,7 @@ async def test_a_text_that_was_whole_already_stays_whole() -> None:
 
 async def test_notices_follow_the_start() -> None:
     """The caller first learns who writes, and then what to think of it."""
-    told = await _all(leg("Mia", "Once."), _assignment(model=""))
+    told = await _all(attempt("Mia", "Once."), _assignment(model=""))
 
     assert told[0] == _STARTED
     assert isinstance(told[1], Notice)
@@ -103,9 +103,9 @@ async def test_notices_follow_the_start() -> None:
 
 async def test_a_title_line_without_a_title_gets_one() -> None:
     """A title is never empty."""
-    assert Title("A Bedtime Story") in await _all(leg("##", "Once."))
+    assert Title("A Bedtime Story") in await _all(attempt("##", "Once."))
     assert Title("Eine Gutenachtgeschichte") in await _all(
-        leg("##", "Once."),
+        attempt("##", "Once."),
         Assignment(story_id="id", child=Listener(name="Mia"), language_code="de-AT", model="offline"),
     )
 
@@ -113,16 +113,16 @@ async def test_a_title_line_without_a_title_gets_one() -> None:
 @pytest.mark.parametrize(
     ("items", "words"),
     [
-        (leg("Mia"), "empty"),
-        (leg("Mia", ""), "empty"),
-        (leg("Mia", "Once.")[:-1], "broke off"),
+        (attempt("Mia"), "empty"),
+        (attempt("Mia", ""), "empty"),
+        (attempt("Mia", "Once.")[:-1], "broke off"),
         ([], "broke off"),
-        (leg("Mia", "Once.", text="Once. Twice."), "not what it had streamed"),
-        (leg("Mia", "Once. Twice.", text="Once."), "not what it had streamed"),
-        ([_STARTED, LegText("Once.")], "before a title"),
+        (attempt("Mia", "Once.", text="Once. Twice."), "not what it had streamed"),
+        (attempt("Mia", "Once. Twice.", text="Once."), "not what it had streamed"),
+        ([_STARTED, AttemptText("Once.")], "before a title"),
     ],
 )
-async def test_an_answer_that_is_not_whole_is_no_success(items: Sequence[LegItem], words: str) -> None:
+async def test_an_answer_that_is_not_whole_is_no_success(items: Sequence[AttemptItem], words: str) -> None:
     """Empty, cut or different from what was streamed: UNAVAILABLE, and never Completed."""
     failure, told = await _failure(ScriptedWriter(items))
 
@@ -133,7 +133,7 @@ async def test_an_answer_that_is_not_whole_is_no_success(items: Sequence[LegItem
 
 async def test_a_text_may_have_just_the_greatest_length() -> None:
     """The bound itself is allowed."""
-    completed = (await _all(leg("Mia", "x" * (MAX_CONTENT_LENGTH - 5)), _assignment("Mia", "Once.")))[-1]
+    completed = (await _all(attempt("Mia", "x" * (MAX_CONTENT_LENGTH - 5)), _assignment("Mia", "Once.")))[-1]
 
     assert isinstance(completed, Completed)
     assert completed.content_length == MAX_CONTENT_LENGTH
@@ -142,15 +142,15 @@ async def test_a_text_may_have_just_the_greatest_length() -> None:
 async def test_a_text_beyond_the_bound_is_refused_before_it_goes_out() -> None:
     """The sentence that passes 65,536 code points, those written before included, is not sent."""
     sentences = ("x" * (MAX_CONTENT_LENGTH - 5), "y")
-    failure, told = await _failure(ScriptedWriter(leg("Mia", *sentences)), _assignment("Mia", "Once."))
+    failure, told = await _failure(ScriptedWriter(attempt("Mia", *sentences)), _assignment("Mia", "Once."))
 
     assert (failure.code, failure.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "TEXT_TOO_LONG")
     assert [_STARTED, Delta(5, sentences[0])] == told
 
 
 async def test_the_writer_is_closed_when_the_caller_leaves() -> None:
-    """Leaving the stream closes the leg at once."""
-    writer = ScriptedWriter([_STARTED, LegTitle("Mia"), LegText("Once.")], endless=True)
+    """Leaving the stream closes the attempt at once."""
+    writer = ScriptedWriter([_STARTED, AttemptTitle("Mia"), AttemptText("Once.")], endless=True)
     async with aclosing(_generator(writer).generate(_assignment())) as items:
         async for item in items:
             if isinstance(item, Delta):
@@ -160,25 +160,25 @@ async def test_the_writer_is_closed_when_the_caller_leaves() -> None:
 
 
 async def test_what_the_writer_raises_goes_on() -> None:
-    """A typed failure of the leg reaches the caller as it is, behind what was told before."""
+    """A typed failure of the attempt reaches the caller as it is, behind what was told before."""
     failure = DomainError(grpc.StatusCode.FAILED_PRECONDITION, "CONTENT_REFUSED", "No.")
-    caught, told = await _failure(ScriptedWriter(leg("Mia", "Once.")[:3], failure=failure))
+    caught, told = await _failure(ScriptedWriter(attempt("Mia", "Once.")[:3], failure=failure))
 
     assert failure is caught
     assert [_STARTED, Title("Mia"), Delta(0, "Once.")] == told
 
 
 async def test_nothing_is_read_behind_the_end() -> None:
-    """LegEnded is the last word of a leg."""
-    completed = (await _all([*leg("Mia", "Once."), LegText("More.")]))[-1]
+    """AttemptEnded is the last word of an attempt."""
+    completed = (await _all([*attempt("Mia", "Once."), AttemptText("More.")]))[-1]
 
     assert isinstance(completed, Completed)
     assert completed.content_length == 5
 
 
 async def test_the_writer_gets_the_assignment_and_the_model() -> None:
-    """The leg is asked for with all that the request held."""
-    writer = ScriptedWriter(leg("", " Twice."))
+    """The attempt is asked for with all that the request held."""
+    writer = ScriptedWriter(attempt("", " Twice."))
     assignment = _assignment("Mia", "Once.")
     async for _ in _generator(writer).generate(assignment):
         pass

@@ -30,7 +30,7 @@ def test_without_a_key_the_default_is_embedded_and_says_so() -> None:
 
     assert selection.models == ("offline",)
     assert [notice.reason for notice in selection.notices] == ["EMBEDDED_WRITER"]
-    assert "OPENROUTER_API_KEY" in selection.notices[0].mend
+    assert "OPENROUTER_API_KEY" in selection.notices[0].remedy
 
 
 @pytest.mark.parametrize("default", ["offline", "openai/gpt-4o-mini"])

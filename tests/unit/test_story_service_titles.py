@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from story_service.answer.cleaning import clean
 from story_service.answer.titles import MAX_TITLE_LENGTH, fallback_title, normalise_title
+from story_service.cleaning import clean
 
 
 @pytest.mark.parametrize(

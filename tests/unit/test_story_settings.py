@@ -1,4 +1,4 @@
-"""The settings of the story service: what is understood, and what is refused with its mend."""
+"""The settings of the story service: what is understood, and what is refused with its remedy."""
 
 import os
 from pathlib import Path
@@ -79,7 +79,7 @@ def test_what_is_set_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "mend"),
+    ("variable", "value", "remedy"),
     [
         ("OPENROUTER_API_KEY", "your-key-here", 'must begin with "sk-or-"'),
         ("OPENROUTER_API_KEY", "sk-or-v1 with blanks", "must be one word"),
@@ -100,15 +100,15 @@ def test_what_is_set_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_can_not_be_used_is_refused_at_start(
-    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, mend: str
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, remedy: str
 ) -> None:
-    """One line that names the variable and the mend, and never the value."""
+    """One line that names the variable and the remedy, and never the value."""
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigurationError) as caught:
         load(StorySettings)
 
     assert str(caught.value).startswith(variable)
-    assert mend in str(caught.value)
+    assert remedy in str(caught.value)
     assert value not in str(caught.value)
 
 

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voice_service.audio.words import word_spans
-from voice_service.providers.elevenlabs.alignment import Alignment
-from voice_service.providers.elevenlabs.answers import TimedCharacters
+from voice_service.providers.elevenlabs.alignment import Alignment, TimedCharacters
 
 
 def _timed(characters: str, start: float = 0.0, step: float = 0.1) -> TimedCharacters:

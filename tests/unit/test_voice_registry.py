@@ -7,7 +7,7 @@ import pytest
 from support.voice_kit import NamedVoice, faults
 
 from servicekit.errors import DomainError
-from voice_service.narration.messages import VoiceChoice
+from voice_service.messages import VoiceChoice
 from voice_service.narration.speaker import choose, first_speaker, foreign
 from voice_service.providers.availability import NO_ANSWER, Availability
 from voice_service.providers.registry import Announced, ProviderRegistry
@@ -228,7 +228,7 @@ async def test_the_embedded_voice_says_that_it_stands_in() -> None:
     assert speaker is not None
 
     assert ("offline", ["EMBEDDED_VOICE"]) == (speaker.provider.metadata.name, [each.reason for each in warnings])
-    assert "ELEVENLABS_API_KEY" in warnings[0].mend
+    assert "ELEVENLABS_API_KEY" in warnings[0].remedy
 
 
 async def test_a_provider_is_asked_about_its_setup_once_in_a_while() -> None:

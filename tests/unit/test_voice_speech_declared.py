@@ -110,7 +110,7 @@ def test_a_key_that_is_missing_is_named() -> None:
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(text: str, said: str) -> None:
-    """The place and the mend first, and no value that may be a key."""
+    """The place and the remedy first, and no value that may be a key."""
     with pytest.raises(ConfigurationError) as caught:
         read_speech_providers(text, {})
 

@@ -14,8 +14,8 @@ from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryPolicy
 from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.verify import SegmentFinisher
+from voice_service.messages import AudioNeed, SpeechError, Spoken
 from voice_service.metrics import VoiceMetrics
-from voice_service.narration.messages import AudioNeed, SpeechError, Spoken
 from voice_service.ports import MP3_44100_128, SegmentRequest, VoiceProvider
 from voice_service.synthesis.ahead import AudioBudget
 from voice_service.synthesis.calls import ProviderCalls

@@ -61,14 +61,3 @@ def _load() -> Any:
 def language_of(sample: str) -> str:
     """BCP-47 code of a language whose letters `sample` has; "en" where letters do not tell."""
     return next((code for code, letters in _SCRIPTS if letters.search(sample)), DEFAULT_LANGUAGE)
-
-
-def speaks(languages: tuple[str, ...], language_code: str) -> bool:
-    """Whether one of `languages` is `language_code`; a bare language stands for its regions and the other way round."""
-    wanted = language_code.lower()
-    bare = wanted.partition("-")[0]
-    for language in languages:
-        offered = language.lower()
-        if offered in {wanted, bare} or (wanted == bare and offered.partition("-")[0] == bare):
-            return True
-    return False

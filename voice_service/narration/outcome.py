@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import grpc
 
 from servicekit.errors import DomainError
-from voice_service.narration.messages import Warned
+from voice_service.messages import Warned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ def handed_over(error: ProviderError, following: Speaker, segment_index: int) ->
     return Warned(
         reason="PROVIDER_FAILED",
         message=f"The voice provider {error.provider} failed ({error.message}); {name} goes on.",
-        mend=f"Look at the provider {error.provider}.",
+        remedy=f"Look at the provider {error.provider}.",
         facts={
             "provider": error.provider,
             "next": name,

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from voice_service.narration.messages import AudioNeed, CallMade, SpeechError
+from voice_service.messages import AudioNeed, CallMade, SpeechError
 from voice_service.ports import Codec
 from voice_service.synthesis.collect import Order
 from voice_service.synthesis.flight import Turn
@@ -15,8 +15,8 @@ from voice_service.synthesis.flight import Turn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from voice_service.messages import NarrationRequest, Spoken
     from voice_service.narration.intake import TextIntake, TextSegment
-    from voice_service.narration.messages import NarrationRequest, Spoken
     from voice_service.narration.speaker import Speaker
     from voice_service.synthesis.ahead import WorkAhead
     from voice_service.synthesis.ledger import CallRecord

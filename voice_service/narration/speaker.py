@@ -10,16 +10,15 @@ import structlog
 
 from servicekit.errors import DomainError, not_found
 from servicekit.resilience.errors import ProviderError
-from voice_service.narration.language import speaks
-from voice_service.narration.messages import Warned
-from voice_service.ports import Continuing, SegmentRequest
+from voice_service.messages import Warned
+from voice_service.ports import Continuing, SegmentRequest, speaks
 from voice_service.providers.availability import knows_voice, voices_of
 from voice_service.providers.registry import EMBEDDED, Skipped, no_providers_available
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from voice_service.narration.messages import VoiceChoice
+    from voice_service.messages import VoiceChoice
     from voice_service.ports import VoiceProvider, VoiceSettings
     from voice_service.providers.registry import Chain, ProviderRegistry
 
@@ -98,7 +97,7 @@ class SpeakerChain:
         return Warned(
             reason="LANGUAGE_UNSUPPORTED",
             message=f"The voice provider {requested} does not speak this language, so {first} speaks.",
-            mend="`tale voices` lists what languages each voice speaks.",
+            remedy="`tale voices` lists what languages each voice speaks.",
             facts={"language_code": self._language, "provider": requested, "next": first},
         )
 
@@ -154,7 +153,7 @@ def foreign(speaker: Speaker) -> Warned | None:
     return Warned(
         reason="LANGUAGE_UNSUPPORTED",
         message="No voice that can be called speaks this language; the first one reads it.",
-        mend="`tale voices` lists what languages each voice speaks.",
+        remedy="`tale voices` lists what languages each voice speaks.",
         facts={"language_code": speaker.language_code, "provider": speaker.provider.metadata.name},
     )
 
@@ -180,7 +179,7 @@ def replaced(passed: Skipped, following: Speaker) -> Warned:
     return Warned(
         reason="CIRCUIT_OPEN",
         message=f"The voice provider {passed.name} is not called now ({passed.reason}), so {following.name} speaks.",
-        mend=f"Look at the provider {passed.name}.",
+        remedy=f"Look at the provider {passed.name}.",
         facts={"provider": passed.name, "next": following.name},
     )
 
@@ -210,7 +209,7 @@ def _passed_over(chain: Chain, expected: str) -> list[Warned]:
             Warned(
                 reason="EMBEDDED_VOICE",
                 message="No other voice can be called, so the embedded voice speaks.",
-                mend=f"Set {' or '.join(BRING_REAL_VOICE)} to have another one.",
+                remedy=f"Set {' or '.join(BRING_REAL_VOICE)} to have another one.",
                 facts={"provider": EMBEDDED},
             )
         ]
@@ -218,7 +217,7 @@ def _passed_over(chain: Chain, expected: str) -> list[Warned]:
         Warned(
             reason="INVALID_CONFIGURATION",
             message=f"The voice provider {passed.name} can not be called, so another one speaks.",
-            mend=f"{passed.reason[:1].upper()}{passed.reason[1:]}.",
+            remedy=f"{passed.reason[:1].upper()}{passed.reason[1:]}.",
             facts={"provider": passed.name},
         )
         for passed in chain.skipped

@@ -138,7 +138,7 @@ class ProviderRegistry:
         self._default = name
 
     async def missing_reason(self, name: str) -> str:
-        """What a provider lacks to be called, and how to mend it; "" where it is set up."""
+        """What a provider lacks to be called, and how to fix it; "" where it is set up."""
         announced = self._announced.get(name)
         if announced is not None:
             return announced.reason

@@ -11,7 +11,7 @@ import structlog
 
 from servicekit.errors import DomainError
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.narration.messages import AudioNeed, SpeechError, Spoken
+from voice_service.messages import AudioNeed, SpeechError, Spoken
 from voice_service.synthesis.flight import FlightsFull, FlightTable
 from voice_service.synthesis.store import SegmentMissingError, StoredSegment, Words, segment_key, store_unavailable
 

@@ -59,7 +59,7 @@ def transcription_config(
     """Return the configuration that TRANSCRIBE_* and OPENAI_API_KEY ask for.
 
     Without an address it is OpenAI's own. A key of TRANSCRIBE_API_KEY or its file goes before OPENAI_API_KEY; another
-    server than OpenAI's may need none. Raises ConfigurationError, which names the variable and the mend.
+    server than OpenAI's may need none. Raises ConfigurationError, which names the variable and the remedy.
     """
     try:
         address = check_base_url(base_url, allow_plain_http=allow_plain_http) if base_url else OPENAI_URL

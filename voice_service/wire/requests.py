@@ -9,7 +9,7 @@ from servicekit.ids import new_id
 from servicekit.validation import Violations
 from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2
-from voice_service.narration.messages import NarrationRequest, SpokenSegment, VoiceChoice
+from voice_service.messages import NarrationRequest, SpokenSegment, VoiceChoice
 from voice_service.ports import MP3_44100_128, OGG_OPUS_48000, WAV_44100, VoiceSettings
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def narration_request(config: voice_pb2.SpeechConfig) -> NarrationRequest:
     violations = Violations()
     violations.check_uuid7("config.story_id", config.story_id, required=False)
     violations.check_token("config.audio_id", config.audio_id)
-    violations.check_token("config.leg_id", config.leg_id)
+    violations.check_token("config.parent_attempt_id", config.parent_attempt_id)
     violations.text_bounds("config.title", config.title, most=_MAX_TITLE)
     check_language(violations, "config.language_code", config.language_code)
     voice = config.voice

@@ -11,14 +11,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from tale.common.v1 import common_pb2, status_pb2
 from tale.voice.v1 import voice_pb2
-from voice_service.narration.messages import CallMade, Chunk, Header, SpokenSegment, Summary, Warned
+from voice_service.messages import CallMade, Chunk, Header, SpokenSegment, Summary, Warned
 from voice_service.ports import Codec
 from voice_service.synthesis.ledger import CallOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from voice_service.narration.messages import Event
+    from voice_service.messages import Event
     from voice_service.synthesis.store import Words
     from voice_service.wire.catalogue import ProviderFacts, VoicePage
 
@@ -35,8 +35,8 @@ _FORMATS: Final = {
 }
 
 
-def speech_response(event: Event, leg_id: str) -> voice_pb2.SynthesizeSpeechResponse:
-    """Return the message for `event`; attempts are of the leg `leg_id`."""
+def speech_response(event: Event, parent_attempt_id: str) -> voice_pb2.SynthesizeSpeechResponse:
+    """Return the message for `event`; attempts are of the attempt `parent_attempt_id`."""
     match event:
         case Chunk():
             chunk = voice_pb2.AudioChunk(offset=event.offset, data=event.data)
@@ -44,7 +44,7 @@ def speech_response(event: Event, leg_id: str) -> voice_pb2.SynthesizeSpeechResp
         case SpokenSegment():
             return _segment(event)
         case CallMade():
-            return voice_pb2.SynthesizeSpeechResponse(attempt=_attempt(event, leg_id))
+            return voice_pb2.SynthesizeSpeechResponse(attempt=_attempt(event, parent_attempt_id))
         case Header():
             return voice_pb2.SynthesizeSpeechResponse(header=_header(event))
         case Warned():
@@ -90,11 +90,11 @@ def _segment(event: SpokenSegment) -> voice_pb2.SynthesizeSpeechResponse:
     return response
 
 
-def _attempt(event: CallMade, leg_id: str) -> common_pb2.Attempt:
+def _attempt(event: CallMade, parent_attempt_id: str) -> common_pb2.Attempt:
     record = event.record
     return common_pb2.Attempt(
         attempt_id=record.attempt_id,
-        leg_id=leg_id,
+        parent_attempt_id=parent_attempt_id,
         kind=common_pb2.ATTEMPT_KIND_SPEECH_CALL,
         provider=record.provider,
         model=record.model_id,
@@ -113,7 +113,7 @@ def _problem(event: Warned) -> common_pb2.Problem:
     now = Timestamp()
     now.GetCurrentTime()
     return common_pb2.Problem(
-        reason=event.reason, message=event.message, mend=event.mend, time=now, metadata=event.facts
+        reason=event.reason, message=event.message, remedy=event.remedy, time=now, metadata=event.facts
     )
 
 

@@ -13,8 +13,8 @@ import structlog
 from servicekit.errors import DomainError, FieldViolation, validation_failed
 from servicekit.validation import MAX_PAGE_SIZE, Violations
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
+from voice_service.messages import SpokenSegment, Summary
 from voice_service.metrics import SUCCESS
-from voice_service.narration.messages import SpokenSegment, Summary
 from voice_service.narration.outcome import stored_without_storage
 from voice_service.wire.requests import check_language, narration_request
 from voice_service.wire.responses import providers_response, speech_response, voices_response
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from types import TracebackType
 
+    from voice_service.messages import Event, NarrationRequest
     from voice_service.metrics import VoiceMetrics
-    from voice_service.narration.messages import Event, NarrationRequest
     from voice_service.narration.narration import Narration
     from voice_service.wire.catalogue import VoiceCatalogue
     from voice_service.wire.transcribe_servicer import TranscribeHandler
@@ -130,7 +130,7 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
         first = await anext(aiter(requests), None)
         if first is None or not first.HasField("config"):
             raise validation_failed([FieldViolation("config", "must be the first message")])
-        leg_id = first.config.leg_id
+        parent_attempt_id = first.config.parent_attempt_id
         request = narration_request(first.config)
         if request.stored and not self._can_store:
             raise stored_without_storage()
@@ -138,7 +138,7 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
         with NarrationReport(request, narration, self._metrics) as report:
             async with aclosing(narration.events(_texts(requests))) as events:
                 async for event in events:
-                    await context.write(speech_response(event, leg_id))
+                    await context.write(speech_response(event, parent_attempt_id))
                     report.sent(event)
 
     def _deadline(self, context: Context) -> float:

@@ -49,7 +49,7 @@ class OpenRouterOptions:
 
 
 def check_key_format(key: str, *, base_url: str = OPENROUTER_URL) -> str:
-    """`key`, if it can be one. Raises ValueError with the mend, and without the key, else.
+    """`key`, if it can be one. Raises ValueError with the remedy, and without the key, else.
 
     A key is of printable ASCII without blanks; one for OpenRouter's own host begins with "sk-or-".
     """
@@ -65,7 +65,7 @@ def check_key_format(key: str, *, base_url: str = OPENROUTER_URL) -> str:
 
 
 def check_header_value(value: str) -> str:
-    """`value`, if it can be sent as a header (or is empty). Raises ValueError with the mend else."""
+    """`value`, if it can be sent as a header (or is empty). Raises ValueError with the remedy else."""
     if value and _HEADER.fullmatch(value) is None:
         raise ValueError("must be at most 200 characters of printable ASCII, with no blanks around them")
     return value

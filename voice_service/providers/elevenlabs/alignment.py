@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import chain, compress, count, repeat, takewhile
 from math import inf
@@ -15,14 +16,21 @@ from voice_service.ports import WordTiming
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from voice_service.providers.elevenlabs.answers import TimedCharacters
-
 _MISSING: Final = 3
 """So many letters or digits without a time at the end of a text are not an oddity of the alignment."""
 _LONGEST_COMPARED: Final = 100
 """Most code points that are compared where the characters differ from the text; at worst it takes 7 ms."""
 _UNSPOKEN: Final = re.compile(r"\[[^\]]*(?:\]|$)|<[^<>]*>|\([^()]*\)|\{[^{}]*\}")
 """What voices leave out at times: directions, tags, asides."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimedCharacters:
+    """Characters as they were spoken, with the second at which each starts and ends."""
+
+    characters: tuple[str, ...]
+    starts: tuple[float, ...]
+    ends: tuple[float, ...]
 
 
 class Alignment:

@@ -14,7 +14,7 @@ import pybase64
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.verify import ImplausibleError
 from voice_service.ports import AudioChunk, CallFacts, Timings
-from voice_service.providers.elevenlabs.alignment import Alignment
+from voice_service.providers.elevenlabs.alignment import Alignment, TimedCharacters
 from voice_service.providers.elevenlabs.config import NAME
 from voice_service.providers.elevenlabs.errors import error_in_answer, failure, json_of
 
@@ -28,15 +28,6 @@ if TYPE_CHECKING:
 
 _MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 _NUMBERS: Final = frozenset({int, float})
-
-
-@dataclass(frozen=True, slots=True)
-class TimedCharacters:
-    """Characters as they were spoken, with the second at which each starts and ends."""
-
-    characters: tuple[str, ...]
-    starts: tuple[float, ...]
-    ends: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.narration.language import speaks
-from voice_service.ports import AudioChunk, CallFacts, NativeFormat, ProviderMetadata
+from voice_service.ports import AudioChunk, CallFacts, NativeFormat, ProviderMetadata, speaks
 from voice_service.providers.openai_api import OpenAIClient, Progress, from_answer, request_id, told
 from voice_service.providers.speech.containers import (
     HEAD_BYTES,

@@ -154,9 +154,9 @@ class _AttemptKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AttemptKi
     DESCRIPTOR: _descriptor.EnumDescriptor
     ATTEMPT_KIND_UNSPECIFIED: _AttemptKind.ValueType  # 0
     """Not set."""
-    ATTEMPT_KIND_WRITING_LEG: _AttemptKind.ValueType  # 1
+    ATTEMPT_KIND_WRITING: _AttemptKind.ValueType  # 1
     """A writing attempt: one GenerateStory call of the gateway. Recorded before the call is made."""
-    ATTEMPT_KIND_NARRATION_LEG: _AttemptKind.ValueType  # 2
+    ATTEMPT_KIND_NARRATION: _AttemptKind.ValueType  # 2
     """A narration attempt: one SynthesizeSpeech call of the gateway. Recorded before the call is made."""
     ATTEMPT_KIND_MODEL_CALL: _AttemptKind.ValueType  # 3
     """One call to a language model."""
@@ -168,9 +168,9 @@ class AttemptKind(_AttemptKind, metaclass=_AttemptKindEnumTypeWrapper):
 
 ATTEMPT_KIND_UNSPECIFIED: AttemptKind.ValueType  # 0
 """Not set."""
-ATTEMPT_KIND_WRITING_LEG: AttemptKind.ValueType  # 1
+ATTEMPT_KIND_WRITING: AttemptKind.ValueType  # 1
 """A writing attempt: one GenerateStory call of the gateway. Recorded before the call is made."""
-ATTEMPT_KIND_NARRATION_LEG: AttemptKind.ValueType  # 2
+ATTEMPT_KIND_NARRATION: AttemptKind.ValueType  # 2
 """A narration attempt: one SynthesizeSpeech call of the gateway. Recorded before the call is made."""
 ATTEMPT_KIND_MODEL_CALL: AttemptKind.ValueType  # 3
 """One call to a language model."""
@@ -660,15 +660,18 @@ class Problem(_message.Message):
 
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
-    MEND_FIELD_NUMBER: _builtins.int
+    REMEDY_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    RETRYABLE_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """Reason as in ErrorInfo, such as "AUDIO_GENERATION_FAILED"; docs/errors.md lists all."""
     message: _builtins.str
     """What failed, and why."""
-    mend: _builtins.str
+    remedy: _builtins.str
     """What the user can do about it."""
+    retryable: _builtins.bool
+    """True where the same request may succeed later without a change."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it occurred."""
@@ -682,13 +685,14 @@ class Problem(_message.Message):
         *,
         reason: _builtins.str = ...,
         message: _builtins.str = ...,
-        mend: _builtins.str = ...,
+        remedy: _builtins.str = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        retryable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mend", b"mend", "message", b"message", "metadata", b"metadata", "reason", b"reason", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "metadata", b"metadata", "reason", b"reason", "remedy", b"remedy", "retryable", b"retryable", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -722,7 +726,7 @@ class Attempt(_message.Message):
 
     ATTEMPT_ID_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
-    LEG_ID_FIELD_NUMBER: _builtins.int
+    PARENT_ATTEMPT_ID_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
@@ -740,7 +744,7 @@ class Attempt(_message.Message):
     """Id of the attempt. A later line with the same id replaces the earlier one."""
     kind: Global___AttemptKind.ValueType
     """Purpose."""
-    leg_id: _builtins.str
+    parent_attempt_id: _builtins.str
     """Id of the writing or narration attempt that made the call; empty for such an attempt itself."""
     provider: _builtins.str
     """Provider that was called, such as "openrouter" or "offline"."""
@@ -779,7 +783,7 @@ class Attempt(_message.Message):
         *,
         attempt_id: _builtins.str = ...,
         kind: Global___AttemptKind.ValueType = ...,
-        leg_id: _builtins.str = ...,
+        parent_attempt_id: _builtins.str = ...,
         provider: _builtins.str = ...,
         model: _builtins.str = ...,
         outcome: Global___AttemptOutcome.ValueType = ...,
@@ -796,7 +800,7 @@ class Attempt(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "characters", b"characters", "completion_tokens", b"completion_tokens", "cost_known", b"cost_known", "cost_usd", b"cost_usd", "end_time", b"end_time", "kind", b"kind", "leg_id", b"leg_id", "metadata", b"metadata", "model", b"model", "outcome", b"outcome", "prompt_tokens", b"prompt_tokens", "provider", b"provider", "reason", b"reason", "segment_index", b"segment_index", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "characters", b"characters", "completion_tokens", b"completion_tokens", "cost_known", b"cost_known", "cost_usd", b"cost_usd", "end_time", b"end_time", "kind", b"kind", "metadata", b"metadata", "model", b"model", "outcome", b"outcome", "parent_attempt_id", b"parent_attempt_id", "prompt_tokens", b"prompt_tokens", "provider", b"provider", "reason", b"reason", "segment_index", b"segment_index", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

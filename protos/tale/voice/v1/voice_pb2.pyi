@@ -96,7 +96,7 @@ class SpeechConfig(_message.Message):
     PINNED_FIELD_NUMBER: _builtins.int
     SPOKEN_SO_FAR_FIELD_NUMBER: _builtins.int
     WORD_TIMINGS_FIELD_NUMBER: _builtins.int
-    LEG_ID_FIELD_NUMBER: _builtins.int
+    PARENT_ATTEMPT_ID_FIELD_NUMBER: _builtins.int
     STRICT_LANGUAGE_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
@@ -109,7 +109,7 @@ class SpeechConfig(_message.Message):
     """Title, spoken first as a segment with an empty text span; empty: none."""
     word_timings: _builtins.bool
     """Whether to report word timings."""
-    leg_id: _builtins.str
+    parent_attempt_id: _builtins.str
     """Id of the gateway's narration attempt, for the ledger."""
     strict_language: _builtins.bool
     """True: a language that no configured voice speaks is refused instead of read by the default voice."""
@@ -140,13 +140,13 @@ class SpeechConfig(_message.Message):
         pinned: _common_pb2.NarrationHeader | None = ...,
         spoken_so_far: _abc.Iterable[_common_pb2.Segment] | None = ...,
         word_timings: _builtins.bool = ...,
-        leg_id: _builtins.str = ...,
+        parent_attempt_id: _builtins.str = ...,
         strict_language: _builtins.bool = ...,
         delivery: Global___Delivery.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["pinned", b"pinned", "voice", b"voice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_id", b"audio_id", "delivery", b"delivery", "language_code", b"language_code", "leg_id", b"leg_id", "pinned", b"pinned", "spoken_so_far", b"spoken_so_far", "story_id", b"story_id", "strict_language", b"strict_language", "title", b"title", "voice", b"voice", "word_timings", b"word_timings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_id", b"audio_id", "delivery", b"delivery", "language_code", b"language_code", "parent_attempt_id", b"parent_attempt_id", "pinned", b"pinned", "spoken_so_far", b"spoken_so_far", "story_id", b"story_id", "strict_language", b"strict_language", "title", b"title", "voice", b"voice", "word_timings", b"word_timings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

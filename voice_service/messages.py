@@ -110,7 +110,7 @@ class Warned:
 
     reason: str
     message: str
-    mend: str
+    remedy: str
     facts: dict[str, str] = field(default_factory=dict)
 
 

@@ -106,7 +106,7 @@ def within_bounds(record: storage_pb2.StoryRecord) -> storage_pb2.StoryRecord:
     record.story.problems.add(
         reason="RESPONSE_TRUNCATED",
         message="The raw responses of the models are too large for an answer and were left out of this one.",
-        mend="Nothing is lost: text, audio and ledger are whole.",
+        remedy="Nothing is lost: text, audio and ledger are whole.",
         time=now,
     )
     return record

@@ -8,7 +8,7 @@ from servicekit.resilience.manager import BreakerManager
 from story_service.generation.chat_writer import circuit_of
 from story_service.generation.pace import Paces
 from story_service.models.catalogue import ModelFacts
-from story_service.models.monitor import Upkeep
+from story_service.models.monitor import ProviderMonitor
 
 KEY_REFUSED: Final = "OpenRouter refuses the key in OPENROUTER_API_KEY."
 
@@ -23,7 +23,7 @@ class ModelsNow:
         models: Collection[str],
         breakers: BreakerManager,
         paces: Paces,
-        upkeep: Upkeep | None = None,
+        upkeep: ProviderMonitor | None = None,
     ) -> None:
         """`models` are the ids that are listed, those of `provider` alone; `upkeep` is None where there is no key."""
         self._prefix = circuit_of(provider, "")
