@@ -120,8 +120,7 @@ class ModelWriter(Protocol):
     """Writes one attempt: the story from where it stands to its end, with one model."""
 
     def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[AttemptItem, None]:
-        """Write: AttemptStarted, AttemptTitle unless `title_so_far` is set, AttemptText…, a ModelCall for each call,
-        AttemptEnded.
+        """Yields AttemptStarted, AttemptTitle unless `title_so_far` is set, AttemptText…, ModelCalls, AttemptEnded.
 
         A stream that ends without AttemptEnded is incomplete. Every wait for an upstream is bounded by the writer's own
         timers. Close the generator (`contextlib.aclosing`) when it is left early; that stops the upstream call.
