@@ -53,3 +53,10 @@ def test_every_document_is_reachable_from_the_index() -> None:
             found.add(page)
             waiting += [target for target, _ in _links(page) if target.suffix == ".md" and target.exists()]
     assert [] == [str(page.relative_to(ROOT)) for page in DOCS.rglob("*.md") if page not in found]
+
+
+def test_the_architecture_names_files_that_exist() -> None:
+    """Every path in docs/architecture.md, which says where a change is made."""
+    named = re.findall(r"`([a-z_]+/[\w./]*)`", (DOCS / "architecture.md").read_text(encoding="utf-8"))
+    assert len(named) > 40
+    assert [] == [path for path in named if not (ROOT / path).exists() and path not in {"wire/", "door/"}]
