@@ -12,14 +12,11 @@ import click
 
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
-from tale_client.cli.asking import spec_of
-from tale_client.cli.ending import close
-from tale_client.cli.options import check_folder, check_out, json_option
-from tale_client.cli.people import GENDERS
-from tale_client.cli.performance import Performance
-from tale_client.cli.running import CommandError, run
-from tale_client.cli.shelf import Shelf
-from tale_client.cli.status import embedded
+from tale_client.cli.cluster import embedded
+from tale_client.cli.options import GENDERS, check_folder, json_option
+from tale_client.cli.runner import CommandError, run
+from tale_client.cli.story_spec import spec_of
+from tale_client.cli.story_view import StoryView
 from tale_client.cli.terminal import printable
 from tale_client.cli.wording import typed
 from tale_client.client import AsyncTaleClient
@@ -146,7 +143,7 @@ def demo_command(*, name: str, gender: str | None, interests: str, out: Path, as
     """
     if not name.strip():
         raise click.UsageError("--name is empty. Give the child's first name.")
-    check_out(out)
+    check_folder(out)
     data = _data_folder()
     spec = spec_of(
         name=name,
@@ -154,15 +151,15 @@ def demo_command(*, name: str, gender: str | None, interests: str, out: Path, as
         interests=tuple(part.strip() for part in interests.split(",") if part.strip()),
         **asked,
     )
-    views: list[Performance] = []
+    view = StoryView(out, json=as_json)
     run(
-        _demo(spec, out, data, views, as_json=as_json),
-        interrupted=lambda: _interrupted(views),
-        followed=lambda: views[0].story_id if views else "",
+        _demo(view, spec, data, as_json=as_json),
+        interrupted=lambda: _interrupted(view.story_id),
+        followed=lambda: view.story_id,
     )
 
 
-async def _demo(spec: common_pb2.StorySpec, out: Path, data: Path, views: list[Performance], *, as_json: bool) -> int:
+async def _demo(view: StoryView, spec: common_pb2.StorySpec, data: Path, *, as_json: bool) -> int:
     layout = Layout.on_free_ports()
     with _open_log(data) as log, _cluster_errors():
 
@@ -173,33 +170,27 @@ async def _demo(spec: common_pb2.StorySpec, out: Path, data: Path, views: list[P
         async with Supervisor(layout, os.environ, sink=write, report=partial(click.echo, err=True)) as cluster:
             await cluster.start()
             async with AsyncTaleClient(layout[GATEWAY].address) as client:
-                view = Performance(client, Shelf(out), quiet=as_json)
-                views.append(view)
                 click.echo("", err=True)
-                story = await view.give(client.tell(spec, include_audio=True))
+                code = await view.follow(client, client.tell(spec, include_audio=True))
                 status = await client.system_status()
-            code = close(story, view.kept, json_too=as_json)
             for line in ("", *embedded(status.embedded_parts), ""):
                 click.echo(line, err=as_json)
-    for line in _next_steps(story, view.kept, data):
+    for line in _next_steps(view, data):
         click.echo(typed(line), err=as_json)
     return code
 
 
-def _next_steps(story: common_pb2.Story, written: list[Path], data: Path) -> list[str]:
-    lines = []
-    if story.HasField("audio") and written:
-        lines.append(f"Listen: open {written[-1]} with any player.")
-    lines += [
+def _next_steps(view: StoryView, data: Path) -> list[str]:
+    return [
+        *(f"Listen: open {file} with any player." for file in view.files[1:]),
         f"The services are stopped. The story is stored in {data} (log of the services: {data / LOG_NAME}).",
-        f"To use it again, run `tale up` here, and in another terminal `tale show {story.id}`.",
+        f"To use it again, run `tale up` here, and in another terminal `tale show {view.story_id}`.",
     ]
-    return lines
 
 
-def _interrupted(views: list[Performance]) -> list[str]:
-    if views and views[0].story_id:
-        return ["", f"Stopped. The story is stored and continues at the next `tale up`: tale watch {views[0].story_id}"]
+def _interrupted(story_id: str) -> list[str]:
+    if story_id:
+        return ["", f"Stopped. The story is stored and continues at the next `tale up`: tale watch {story_id}"]
     return ["", "Stopped."]
 
 

@@ -8,32 +8,35 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-# Name -> where it is and what `tale --help` says of it. Commands are imported when they are used: gRPC takes a while.
+# Name -> its module and its line in `tale --help`. A module is imported when its command is used: gRPC loads slowly.
 COMMANDS: Final = {
-    "tell": ("tale_client.cli.tell", "Tell a new story: text as it is written, audio into a file."),
-    "list": ("tale_client.cli.browse", "List kept stories, newest first."),
-    "show": ("tale_client.cli.browse", "Show a kept story."),
-    "audio": ("tale_client.cli.browse", "Write the audio of a kept story to a file."),
-    "watch": ("tale_client.cli.follow", "Follow a story that is being made."),
-    "narrate": ("tale_client.cli.follow", "Tell a kept story aloud again, or in another voice."),
-    "retry": ("tale_client.cli.follow", "Let a FAILED story go on from what it has."),
-    "cancel": ("tale_client.cli.change", "Stop a story that is being made."),
-    "rate": ("tale_client.cli.change", "Say how a story was liked, 1 to 10."),
-    "delete": ("tale_client.cli.change", "Remove a story with its audio."),
-    "children": ("tale_client.cli.profiles", "Keep children, and ask for stories by their name."),
-    "heroes": ("tale_client.cli.profiles", "Keep heroes, and let stories be about them."),
-    "voices": ("tale_client.cli.catalogue", "Show who can speak: providers and their voices."),
-    "models": ("tale_client.cli.catalogue", "Show which models can write."),
-    "status": ("tale_client.cli.status", "Show every service, what is embedded, and what brings the real parts."),
-    "circuits": ("tale_client.cli.status", "Show the circuit breakers of every service, and reset one."),
+    "tell": ("tale_client.cli.tell", "Create a story: text while it is written, audio into a file."),
+    "list": ("tale_client.cli.stories", "List stored stories, newest first."),
+    "show": ("tale_client.cli.stories", "Show a stored story."),
+    "audio": ("tale_client.cli.stories", "Write the audio of a stored story to a file."),
+    "watch": ("tale_client.cli.tell", "Follow a story that is being made."),
+    "narrate": ("tale_client.cli.tell", "Narrate a stored story again, or in another voice."),
+    "retry": ("tale_client.cli.tell", "Continue a FAILED story."),
+    "cancel": ("tale_client.cli.stories", "Stop a story that is being made."),
+    "rate": ("tale_client.cli.stories", "Rate a story, 1 to 10."),
+    "delete": ("tale_client.cli.stories", "Delete a story and its audio."),
+    "children": ("tale_client.cli.profiles", "Save children for stories."),
+    "heroes": ("tale_client.cli.profiles", "Save heroes for stories."),
+    "voices": ("tale_client.cli.cluster", "Show speech providers and voices."),
+    "models": ("tale_client.cli.cluster", "Show models that can write stories."),
+    "status": (
+        "tale_client.cli.cluster",
+        "Show all services, their embedded parts, and the settings that replace them.",
+    ),
+    "circuits": ("tale_client.cli.cluster", "Show the circuit breakers of all services, and reset one."),
     "up": ("tale_cluster.commands", "Run all services in this terminal."),
     "demo": ("tale_cluster.commands", "Start the services, create one story, and stop the services."),
-    "completion": ("tale_client.cli.completion", "Print a script that lets the shell complete `tale`."),
+    "completion": ("tale_client.cli", "Print a script for shell completion of `tale`."),
 }
-
 
 _CLUSTER: Final = "tale_cluster"
 """The package that starts the services. It is not part of this distribution."""
+_SHELLS: Final = ("bash", "zsh", "fish")
 
 
 def _without_cluster(name: str) -> click.Command:
@@ -74,32 +77,52 @@ class _Commands(click.Group):
         from click.shell_completion import CompletionItem  # noqa: PLC0415 - only when a shell asks
 
         # click would import every command for its help.
-        own = [CompletionItem(name, help=said) for name, (_, said) in COMMANDS.items() if name.startswith(incomplete)]
+        own = [CompletionItem(name, help=line) for name, (_, line) in COMMANDS.items() if name.startswith(incomplete)]
         return own + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
         with formatter.section("Commands"):
-            formatter.write_dl([(name, said) for name, (_, said) in COMMANDS.items()])
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or a refused value, 3 the story is there but the audio asked"
-    " for is not, 130 interrupted.",
+    epilog="Exit codes: 0 success, 1 failure, 2 wrong usage or a refused value, 3 the requested audio is missing,"
+    " 130 interrupted.",
 )
 @click.version_option(package_name="tale-client", prog_name="tale")
 def cli() -> None:
-    """Bedtime stories for one particular child, written and told aloud.
+    """Bedtime stories for one particular child, as text and audio.
 
     \b
-    Try it at once, with no key and nothing running:
+    Try it, with no key and nothing running:
         tale demo --name Mia --age 6 --interests "dragons, the sea"
-    Or run a cluster in one terminal and ask it from another:
+    Or run the services in one terminal and use them from another:
         tale up
         tale tell --name Mia --age 6 --interest dragons --moral kindness
     """  # noqa: D301 - click wants the control character itself
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(_SHELLS))
+@click.pass_context
+def completion_command(ctx: click.Context, shell: str) -> None:
+    """Print a script with which SHELL completes the commands, options and values of `tale`.
+
+    \b
+    For this shell:      source <(tale completion bash)
+    For every new bash:  tale completion bash > ~/.local/share/bash-completion/completions/tale
+    For every new zsh:   tale completion zsh > a folder of $fpath, as _tale
+    For every new fish:  tale completion fish > ~/.config/fish/completions/tale.fish
+    """  # noqa: D301 - click wants the control character itself
+    from click.shell_completion import get_completion_class  # noqa: PLC0415 - only when a shell asks
+
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise click.UsageError(f"{shell} is not supported. Use one of {', '.join(_SHELLS)}.")
+    click.echo(kind(ctx.find_root().command, {}, "tale", "_TALE_COMPLETE").source())
 
 
 def main() -> None:

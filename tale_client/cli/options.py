@@ -1,20 +1,22 @@
-"""Options that several commands share, and folders looked at before anything is asked for."""
+"""Options that several commands share, and what they mean."""
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from uuid import UUID
 
 import click
 
 from tale.common.v1 import common_pb2
-from tale_client.cli.people import is_id
 from tale_client.cli.terminal import one_line
 from tale_client.cli.wording import typed
 from tale_client.client import AsyncTaleClient
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
+GENDERS: Final = {"female": common_pb2.GENDER_FEMALE, "male": common_pb2.GENDER_MALE}
 FORMATS: Final = {
     "mp3": common_pb2.AUDIO_FORMAT_MP3,
     "wav": common_pb2.AUDIO_FORMAT_WAV,
@@ -22,7 +24,7 @@ FORMATS: Final = {
 }
 
 CONNECT_SECONDS: Final = 3.0
-"""Seconds that a person waits for a gateway before hearing that there is none."""
+"""Seconds to wait for a gateway before the command reports that there is none."""
 
 target_option: Final = click.option(
     "--target",
@@ -30,13 +32,13 @@ target_option: Final = click.option(
     show_envvar=True,
     default="127.0.0.1:50051",
     show_default=True,
-    help="Where the gateway is.",
+    help="Address of the gateway.",
 )
 json_option: Final = click.option(
     "--json",
     "as_json",
     is_flag=True,
-    help="Print protobuf JSON (lowerCamelCase names, as `buf curl` prints) and nothing else on standard output.",
+    help="Print only protobuf JSON on standard output (lowerCamelCase names, as `buf curl` prints).",
 )
 out_option: Final = click.option(
     "--out",
@@ -45,48 +47,112 @@ out_option: Final = click.option(
     show_default=True,
     help="Folder for the files.",
 )
-yes_option: Final = click.option("--yes", is_flag=True, help="Do not ask.")
+yes_option: Final = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+_texts: Final = partial(click.option, multiple=True, metavar="TEXT")
 
 
 def _story_id(ctx: click.Context, param: click.Parameter, given: str) -> str:
     del ctx, param
     if not is_id(given):
-        raise click.UsageError(typed(f"{one_line(given)} is no story's id: take an id from `tale list`."))
+        raise click.UsageError(typed(f"{one_line(given)} is not the id of a story. Take an id from `tale list`."))
     return given
 
 
 story_argument: Final = click.argument("story_id", metavar="ID", callback=_story_id)
 
 
-def check_out(folder: Path) -> None:
-    """UsageError unless `--out` can be written to: better now than when the story is told."""
-    check_folder(folder, "--out")
-
-
-def voice_options(command: CommandT) -> CommandT:
-    """`--voice-provider`, `--voice` and `--format`."""
-    provider = click.option(
-        "--voice-provider",
-        default="",
-        metavar="NAME",
-        help="Who speaks: elevenlabs, speech or offline; default: what the voice service is set to.",
-    )
-    voice = click.option(
-        "--voice", "voice_id", default="", metavar="ID", help="A voice of that provider; default: by language."
-    )
-    audio_format = click.option(
-        "--format", "audio_format", type=click.Choice(list(FORMATS)), help="Kind of audio file; default: mp3."
-    )
-    return provider(voice(audio_format(command)))
-
-
 def client_of(target: str) -> AsyncTaleClient:
-    """A client for one command."""
+    """Returns a client for one command."""
     return AsyncTaleClient(target, connect_timeout=CONNECT_SECONDS)
 
 
+def is_id(given: str) -> bool:
+    """Returns whether `given` is an id rather than a name."""
+    try:
+        UUID(given)
+    except ValueError:
+        return False
+    return True
+
+
+def child_options(command: CommandT) -> CommandT:
+    """Adds `--age`, `--gender` and `--interest` of a child."""
+    for option in (
+        _texts("--interest", "interests", help="What the child likes. Repeatable."),
+        click.option("--gender", type=click.Choice(list(GENDERS)), help="The child's gender in stories."),
+        click.option("--age", type=int, help="Age in years."),
+    ):
+        command = option(command)
+    return command
+
+
+def hero_options(prefix: str = "") -> Callable[[CommandT], CommandT]:
+    """Returns a decorator that adds the options of a hero; `prefix`, such as "hero-", comes before their names."""
+
+    def decorate(command: CommandT) -> CommandT:
+        place = prefix.replace("-", "_")
+        for option in (
+            _texts(f"--{prefix}interest", f"{place}interests", help="What the hero likes. Repeatable."),
+            _texts(f"--{prefix}strength", f"{place}strengths", help="What the hero is good at. Repeatable."),
+            _texts(f"--{prefix}trait", f"{place}traits", help="Character: brave, curious. Repeatable."),
+            click.option(f"--{prefix}appearance", default="", metavar="TEXT", help="What the hero looks like."),
+            click.option(f"--{prefix}gender", type=click.Choice(list(GENDERS)), help="The hero's gender in stories."),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def voice_options(command: CommandT) -> CommandT:
+    """Adds `--voice-provider`, `--voice` and `--format`."""
+    for option in (
+        click.option(
+            "--format", "audio_format", type=click.Choice(list(FORMATS)), help="Audio format.  [default: mp3]"
+        ),
+        click.option(
+            "--voice", "voice_id", default="", metavar="ID", help="Voice of the provider.  [default: by language]"
+        ),
+        click.option(
+            "--voice-provider",
+            default="",
+            metavar="NAME",
+            help="Speech provider: elevenlabs, speech or offline.  [default: that of the voice service]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def gender_of(given: str | None) -> common_pb2.Gender.ValueType:
+    """Returns what `--gender` names; unspecified without it."""
+    return GENDERS[given] if given else common_pb2.GENDER_UNSPECIFIED
+
+
+def hero_of(
+    *,
+    name: str,
+    gender: str | None,
+    appearance: str,
+    traits: tuple[str, ...],
+    strengths: tuple[str, ...],
+    interests: tuple[str, ...],
+    language: str = "",
+) -> common_pb2.Hero:
+    """Returns the hero that `hero_options` describe."""
+    return common_pb2.Hero(
+        name=name,
+        gender=gender_of(gender),
+        appearance=appearance,
+        personality_traits=traits,
+        strengths=strengths,
+        interests=interests,
+        language_code=language,
+    )
+
+
 def voice_of(provider: str, voice_id: str, audio_format: str | None) -> common_pb2.VoiceSelection | None:
-    """The voice that was asked for; None if nothing was said about it."""
+    """Returns the voice that `voice_options` select; None if none of them was given."""
     if not provider and not voice_id and not audio_format:
         return None
     return common_pb2.VoiceSelection(
@@ -96,17 +162,17 @@ def voice_of(provider: str, voice_id: str, audio_format: str | None) -> common_p
     )
 
 
-def check_folder(folder: Path, called: str) -> None:
-    """UsageError unless files can be written to `folder`, which may be still to be made; `called` names it."""
+def check_folder(folder: Path, name: str = "--out") -> None:
+    """Raises UsageError unless files can be written to `folder`, which need not exist yet; `name`: what set it."""
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent
     try:
-        # Permissions alone do not tell: the disk may be full or read-only.
+        # Permissions do not show that a disk is full or read-only.
         with tempfile.TemporaryFile(dir=there):
             pass
     except NotADirectoryError:
-        raise click.UsageError(f"{called} {folder} can not be used: {there} is a file. Name a folder.") from None
+        raise click.UsageError(f"{name} {folder} is not usable: {there} is a file. Name a folder.") from None
     except OSError as error:
         why = error.strerror or str(error)
-        raise click.UsageError(f"{called} {folder} can not be written: {why}. Name another folder.") from None
+        raise click.UsageError(f"{name} {folder} is not writable: {why}. Name another folder.") from None

@@ -1,20 +1,188 @@
-"""`tale children` and `tale heroes`."""
+"""Commands for saved children and heroes: `tale children`, `tale heroes`."""
 
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import click
+from google.protobuf.message import Message
 
 from tale.common.v1 import common_pb2
 from tale.profile.v1 import profile_pb2
-from tale_client.cli.facts import as_json as json_of
-from tale_client.cli.keeping import Keeping, profile_argument
-from tale_client.cli.options import client_of, json_option, target_option, yes_option
-from tale_client.cli.people import child_options, gender_of, hero_of, hero_options
-from tale_client.cli.running import run
+from tale_client.cli.options import (
+    GENDERS,
+    child_options,
+    client_of,
+    gender_of,
+    hero_of,
+    hero_options,
+    is_id,
+    json_option,
+    target_option,
+    yes_option,
+)
+from tale_client.cli.runner import CommandError, perform, run
 from tale_client.cli.terminal import one_line
+from tale_client.cli.wording import as_json as json_of
 from tale_client.client import AsyncTaleClient
 
-CHILDREN: Final[Keeping[common_pb2.Child]] = Keeping(
+ProfileT = TypeVar("ProfileT", common_pb2.Child, common_pb2.Hero)
+
+_profile_argument: Final = click.argument("given", metavar="NAME|ID")
+
+
+class Update(Protocol[ProfileT]):
+    """A method of the client that changes fields of a profile."""
+
+    async def __call__(self, client: AsyncTaleClient, profile: ProfileT, /, *, fields: Sequence[str]) -> ProfileT: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileCommands(Generic[ProfileT]):
+    """What the commands for one kind of profile share: the client's methods for it, and its words."""
+
+    what: str
+    """Such as "child"."""
+    command: str
+    """Such as "children"."""
+    example: str
+    """Command that adds one."""
+    create: Callable[[AsyncTaleClient, ProfileT], Coroutine[Any, Any, ProfileT]]
+    get: Callable[[AsyncTaleClient, str], Coroutine[Any, Any, ProfileT]]
+    listed: Callable[[AsyncTaleClient], AsyncGenerator[ProfileT, None]]
+    update: Update[ProfileT]
+    delete: Callable[[AsyncTaleClient, str], Coroutine[Any, Any, None]]
+    page: Callable[[Sequence[ProfileT]], Message]
+    """Makes the response of a list."""
+    deleted: Message
+    """Response of a deletion."""
+
+    def confirmed_id(self, given: str, question: str, target: str) -> str:
+        """Looks up the profile, asks for confirmation, and returns its id."""
+
+        async def work() -> str:
+            async with client_of(target) as client:
+                return await self.id_of(client, given)
+
+        found = perform(work())
+        click.confirm(question, abort=True, err=True)
+        return found
+
+    async def id_of(self, client: AsyncTaleClient, given: str) -> str:
+        """Returns the id of the profile with the id or name `given`; CommandError unless there is exactly one."""
+        if is_id(given):
+            return given
+        async with aclosing(self.listed(client)) as profiles:
+            found = [profile.id async for profile in profiles if profile.name.casefold() == given.casefold()]
+        name = one_line(given)
+        if not found:
+            raise CommandError([f"No saved {self.what} is named {name}. `tale {self.command} list` shows all."])
+        if len(found) > 1:
+            raise CommandError([f"{len(found)} saved {self.command} are named {name}. Use an id: {', '.join(found)}."])
+        return found[0]
+
+    def add(self, profile: ProfileT, *, as_json: bool, target: str) -> None:
+        """Saves a profile; ends the command."""
+
+        async def work() -> int:
+            async with client_of(target) as client:
+                saved = await self.create(client, profile)
+            _print_saved(saved, as_json=as_json)
+            return 0
+
+        run(work())
+
+    def change(self, given: str, profile: ProfileT, *, clear: Sequence[str], as_json: bool, target: str) -> None:
+        """Changes the fields that are set in `profile` and clears those of `clear`; ends the command."""
+        fields: list[str] = [field.name for field, _ in profile.ListFields()]
+        if both := set(fields) & set(clear):
+            raise click.UsageError(f"Set or clear, not both: {', '.join(sorted(both))}.")
+        if not fields and not clear:
+            raise click.UsageError("Nothing to change. Add an option; --help lists them.")
+
+        async def work() -> int:
+            async with client_of(target) as client:
+                profile.id = await self.id_of(client, given)
+                saved = await self.update(client, profile, fields=[*fields, *clear])
+            _print_saved(saved, as_json=as_json)
+            return 0
+
+        run(work())
+
+    def group(self, about: str) -> click.Group:
+        """Returns the command with `list`, `show` and `remove`; the others are added to it."""
+        group = click.Group(self.command, help=about)
+
+        @group.command("list", help="List all, newest first.")
+        @json_option
+        @target_option
+        def list_command(*, as_json: bool, target: str) -> None:
+            run(self._list(as_json=as_json, target=target))
+
+        @group.command("show", help=f"Show a saved {self.what}.")
+        @_profile_argument
+        @json_option
+        @target_option
+        def show_command(given: str, *, as_json: bool, target: str) -> None:
+            run(self._show(given, as_json=as_json, target=target))
+
+        @group.command("remove", help=f"Delete a saved {self.what}. The stories stay.")
+        @_profile_argument
+        @yes_option
+        @json_option
+        @target_option
+        def remove_command(given: str, *, yes: bool, as_json: bool, target: str) -> None:
+            if not yes:
+                question = f"Delete the {self.what} {one_line(given)}? The stories stay."
+                given = self.confirmed_id(given, question, target)
+            run(self._remove(given, as_json=as_json, target=target))
+
+        return group
+
+    async def _list(self, *, as_json: bool, target: str) -> int:
+        async with client_of(target) as client, aclosing(self.listed(client)) as profiles:
+            found = [profile async for profile in profiles]
+        if as_json:
+            click.echo(json_of(self.page(found)))
+        elif not found:
+            click.echo(f"No {self.command} saved. Add one: {self.example}", err=True)
+        for profile in () if as_json else found:
+            click.echo(_line(profile))
+        return 0
+
+    async def _show(self, given: str, *, as_json: bool, target: str) -> int:
+        async with client_of(target) as client:
+            profile = await self.get(client, await self.id_of(client, given))
+        click.echo(json_of(profile) if as_json else _line(profile))
+        return 0
+
+    async def _remove(self, given: str, *, as_json: bool, target: str) -> int:
+        async with client_of(target) as client:
+            await self.delete(client, await self.id_of(client, given))
+        click.echo(json_of(self.deleted) if as_json else f"The {self.what} is deleted. The stories stay.")
+        return 0
+
+
+def _line(profile: common_pb2.Child | common_pb2.Hero) -> str:
+    gender = next((name for name, value in GENDERS.items() if value == profile.gender), "")
+    if isinstance(profile, common_pb2.Child):
+        rest = [str(profile.age) if profile.HasField("age") else "", gender, ", ".join(profile.interests)]
+    else:
+        rest = [
+            gender,
+            profile.appearance,
+            *(", ".join(words) for words in (profile.personality_traits, profile.strengths, profile.interests)),
+            profile.language_code,
+        ]
+    return f"{profile.id}  {one_line('; '.join(part for part in (profile.name, *rest) if part))}"
+
+
+def _print_saved(profile: common_pb2.Child | common_pb2.Hero, *, as_json: bool) -> None:
+    click.echo(json_of(profile) if as_json else f"Saved: {_line(profile)}")
+
+
+CHILDREN: Final[ProfileCommands[common_pb2.Child]] = ProfileCommands(
     what="child",
     command="children",
     example="tale children add --name Mia --age 6",
@@ -24,31 +192,31 @@ CHILDREN: Final[Keeping[common_pb2.Child]] = Keeping(
     update=AsyncTaleClient.update_child,
     delete=AsyncTaleClient.delete_child,
     page=lambda found: profile_pb2.ListChildrenResponse(children=found),
-    removed=profile_pb2.DeleteChildResponse(),
+    deleted=profile_pb2.DeleteChildResponse(),
 )
 
-children_command: Final = CHILDREN.group("Keep children, so that `tale tell --child NAME` knows them.")
+children_command: Final = CHILDREN.group("Save children for `tale tell --child NAME`.")
 
 
 @children_command.command("add")
-@click.option("--name", required=True, help="First name, as stories say it.")
+@click.option("--name", required=True, help="First name in stories.")
 @child_options
 @json_option
 @target_option
 def add_child_command(
     *, name: str, age: int | None, gender: str | None, interests: tuple[str, ...], as_json: bool, target: str
 ) -> None:
-    """Keep a child."""
+    """Save a child."""
     child = common_pb2.Child(name=name, age=age, gender=gender_of(gender), interests=interests)
     CHILDREN.add(child, as_json=as_json, target=target)
 
 
 @children_command.command("update")
-@profile_argument
-@click.option("--name", default="", help="First name, as stories say it.")
+@_profile_argument
+@click.option("--name", default="", help="First name in stories.")
 @child_options
 @click.option(
-    "--clear", multiple=True, type=click.Choice(["age", "gender", "interests"]), help="Forget that. Repeatable."
+    "--clear", multiple=True, type=click.Choice(["age", "gender", "interests"]), help="Clear this field. Repeatable."
 )
 @json_option
 @target_option
@@ -63,36 +231,36 @@ def update_child_command(
     as_json: bool,
     target: str,
 ) -> None:
-    """Change a kept child. What is not said stays; interests that are given take the place of all before."""
+    """Change a saved child. Options that are left out change nothing; new interests replace all earlier ones."""
     child = common_pb2.Child(name=name, age=age, gender=gender_of(gender), interests=interests)
     CHILDREN.change(given, child, clear=clear, as_json=as_json, target=target)
 
 
 @children_command.command("erase")
-@profile_argument
+@_profile_argument
 @yes_option
 @json_option
 @target_option
 def erase_child_command(given: str, *, yes: bool, as_json: bool, target: str) -> None:
-    """Remove a kept child with all its stories, their audio and what was noted of them. There is no way back."""
+    """Delete a saved child with all its stories, their audio and their attempts. This cannot be undone."""
     if not yes:
-        said = f"Erase the child {one_line(given)} with all stories and audio, for good?"
-        given = CHILDREN.agreed(given, said, target)
-    run(_erase(given, as_json=as_json, target=target))
+        question = f"Erase the child {one_line(given)} with all stories and audio? This cannot be undone."
+        given = CHILDREN.confirmed_id(given, question, target)
+
+    async def work() -> int:
+        async with client_of(target) as client:
+            erased = await client.erase_child(await CHILDREN.id_of(client, given))
+        said = (
+            f"The child is erased. Deleted stories: {erased.story_count}, audio files: {erased.audio_count},"
+            f" segments: {erased.segment_count}."
+        )
+        click.echo(json_of(erased) if as_json else said)
+        return 0
+
+    run(work())
 
 
-async def _erase(given: str, *, as_json: bool, target: str) -> int:
-    async with client_of(target) as client:
-        erased = await client.erase_child(await CHILDREN.id_of(client, given))
-    said = (
-        f"The child is erased, with stories: {erased.story_count}, audio files: {erased.audio_count},"
-        f" segments: {erased.segment_count}."
-    )
-    click.echo(json_of(erased) if as_json else said)
-    return 0
-
-
-HEROES: Final[Keeping[common_pb2.Hero]] = Keeping(
+HEROES: Final[ProfileCommands[common_pb2.Hero]] = ProfileCommands(
     what="hero",
     command="heroes",
     example='tale heroes add --name "Captain Wonder" --trait brave',
@@ -102,10 +270,10 @@ HEROES: Final[Keeping[common_pb2.Hero]] = Keeping(
     update=AsyncTaleClient.update_hero,
     delete=AsyncTaleClient.delete_hero,
     page=lambda found: profile_pb2.ListHeroesResponse(heroes=found),
-    removed=profile_pb2.DeleteHeroResponse(),
+    deleted=profile_pb2.DeleteHeroResponse(),
 )
 
-heroes_command: Final = HEROES.group("Keep heroes, so that `tale tell --hero NAME` knows them.")
+heroes_command: Final = HEROES.group("Save heroes for `tale tell --hero NAME`.")
 
 _language_option: Final = click.option(
     "--language", default="", metavar="CODE", help="Language of the description, such as en or ru."
@@ -113,29 +281,29 @@ _language_option: Final = click.option(
 
 
 @heroes_command.command("add")
-@click.option("--name", required=True, help="Name, as stories say it.")
+@click.option("--name", required=True, help="Name in stories.")
 @hero_options()
 @_language_option
 @json_option
 @target_option
 def add_hero_command(*, as_json: bool, target: str, **described: Any) -> None:
-    """Keep a hero."""
+    """Save a hero."""
     HEROES.add(hero_of(**described), as_json=as_json, target=target)
 
 
 @heroes_command.command("update")
-@profile_argument
-@click.option("--name", default="", help="Name, as stories say it.")
+@_profile_argument
+@click.option("--name", default="", help="Name in stories.")
 @hero_options()
 @_language_option
 @click.option(
     "--clear",
     multiple=True,
     type=click.Choice(["gender", "appearance", "personality_traits", "strengths", "interests", "language_code"]),
-    help="Forget that. Repeatable.",
+    help="Clear this field. Repeatable.",
 )
 @json_option
 @target_option
 def update_hero_command(given: str, *, clear: tuple[str, ...], as_json: bool, target: str, **described: Any) -> None:
-    """Change a kept hero. What is not said stays; traits and the like that are given take the place of all before."""
+    """Change a saved hero. Options that are left out change nothing; a new list replaces the earlier one."""
     HEROES.change(given, hero_of(**described), clear=clear, as_json=as_json, target=target)

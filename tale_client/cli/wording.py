@@ -1,4 +1,4 @@
-"""Words of the servers and of this client as commands that the reader can type."""
+"""Puts stories, problems and hints into words."""
 
 import re
 import shutil
@@ -6,10 +6,15 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tale_client.cli import COMMANDS
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
 
-# What a server's sentence names -> what it is here.
-_HERE: Final = {
+from tale.common.v1 import common_pb2
+from tale_client.cli import COMMANDS
+from tale_client.cli.terminal import one_line
+
+# RPCs and fields that servers name -> what the user of the command types.
+_COMMANDS_FOR: Final = {
     "GetSystemStatus": "`tale circuits`",
     "ListModels": "`tale models`",
     "ListProviders": "`tale voices`",
@@ -20,18 +25,84 @@ _HERE: Final = {
     "max_cost_usd": "--max-cost",
     "fallback_models": "--fallback-model",
 }
-_NAMED: Final = re.compile(rf"\b(?:{'|'.join(_HERE)})\b")
+_NAMED: Final = re.compile(rf"\b(?:{'|'.join(_COMMANDS_FOR)})\b")
 _COMMAND: Final = re.compile(rf"\btale(?= (?:{'|'.join(COMMANDS)})\b)")
 
 
-def for_people(text: str, story_id: str = "") -> str:
-    """`text` with commands where it names RPCs."""
-    return _NAMED.sub(lambda found: _HERE[found[0]].format(id=story_id or "ID"), text)
+def as_json(message: Message) -> str:
+    """Returns standard protobuf JSON: lowerCamelCase names, 64-bit numbers as text, unset fields left out."""
+    return MessageToJson(message, ensure_ascii=False)
+
+
+def with_commands(text: str, story_id: str = "") -> str:
+    """Returns `text` with commands in place of the RPCs and fields that it names."""
+    return _NAMED.sub(lambda found: _COMMANDS_FOR[found[0]].format(id=story_id or "ID"), text)
 
 
 def typed(text: str) -> str:
-    """`text` with the commands in it as this shell finds them: by a path where `tale` alone would not be found."""
+    """Returns `text` with its commands as this shell can run them: by path where `tale` is not on the PATH."""
     command = Path(sys.argv[0])
     if command.name != "tale" or shutil.which("tale"):
         return text
     return _COMMAND.sub(lambda _: str(command), text)
+
+
+def state_name(state: common_pb2.StoryState.ValueType) -> str:
+    """Returns the short name of a state: "READY" for STORY_STATE_READY."""
+    try:
+        return common_pb2.StoryState.Name(state).removeprefix("STORY_STATE_")
+    except ValueError:
+        return f"state {state}"
+
+
+def clock(seconds: float) -> str:
+    """Returns a duration as minutes and seconds: "3:07" for 187 seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def audio_seconds(audio: common_pb2.StoryAudio) -> float:
+    """Returns the duration of `audio` in seconds."""
+    return audio.duration.ToNanoseconds() / 1e9
+
+
+def facts(story: common_pb2.Story) -> list[tuple[str, str]]:
+    """Returns what is known of a story besides its text: a label and one line for each fact."""
+    audio = story.audio
+    spoken = f"{clock(audio_seconds(audio))} min, {audio.size_bytes:,} bytes, {audio.content_type}"
+    lines = [
+        ("Story", story.id),
+        ("State", state_name(story.state)),
+        ("Child", f"{story.child.name}, {story.child.age}" if story.child.HasField("age") else story.child.name),
+        ("Hero", story.hero.name),
+        ("Sequel of", story.parent_story_id),
+        ("Requested", f"{story.length_minutes} min in {story.language_code}"),
+        ("Moral", story.moral),
+        ("Theme", story.theme),
+        ("Wish", story.wish),
+        ("Text", _text(story)),
+        ("Audio", spoken if story.HasField("audio") else ""),
+        ("Voice", " / ".join(part for part in (audio.provider, audio.voice_id, audio.model_id) if part)),
+        ("Rating", str(story.rating) if story.HasField("rating") else ""),
+        ("Created", story.create_time.ToJsonString() if story.HasField("create_time") else ""),
+        ("Embedded", ", ".join(story.embedded_parts)),
+        *(("Problem", problem(each, story.id)) for each in story.problems),
+    ]
+    return [(label, one_line(value)) for label, value in lines if value]
+
+
+def _text(story: common_pb2.Story) -> str:
+    words = f"{len(story.content.split()):,} words"
+    return f"{words}, model {story.model_used}, {_cost(story.usage)}" if story.model_used else words
+
+
+def _cost(usage: common_pb2.Usage) -> str:
+    if usage.cost_known:
+        return f"{usage.cost_usd:.4f} US dollars"
+    return f"at least {usage.cost_usd:.4f} US dollars" if usage.cost_usd else "cost unknown"
+
+
+def problem(each: common_pb2.Problem, story_id: str) -> str:
+    """Returns what failed, what to do about it, and the reason."""
+    said = " ".join(part for part in (each.message, each.remedy, f"[{each.reason}]") if part)
+    return one_line(with_commands(said, story_id))

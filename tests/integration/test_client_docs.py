@@ -53,13 +53,13 @@ async def run(*command: str, folder: Path, target: str) -> str:
     return out.decode()
 
 
-def test_every_example_is_named() -> None:
+def test_docs_link_to_every_example() -> None:
     """The documentation links to all of them, and to no other."""
     assert EXAMPLES == sorted(set(re.findall(r"\(examples/(\w+\.py)\)", TEXT)))
     assert 3 == len(EXAMPLES)
 
 
-def test_every_method_is_named() -> None:
+def test_docs_name_every_method() -> None:
     """The table has all methods of the clients."""
     from tale_client.client import TaleCalls  # noqa: PLC0415 - beside what it is compared with
 
@@ -69,7 +69,7 @@ def test_every_method_is_named() -> None:
     ]
 
 
-async def test_the_commands_work_one_after_the_other(cluster: House, tmp_path: Path) -> None:
+async def test_docs_commands_work_one_after_the_other(cluster: House, tmp_path: Path) -> None:
     """As they stand, but for ID, which is the story that was told with sound."""
     target = cluster.servers["gateway"].address
     story_id, said = "", dict[str, str]()
@@ -84,14 +84,14 @@ async def test_the_commands_work_one_after_the_other(cluster: House, tmp_path: P
     assert 0 < min(written.values())
     assert "STORY_STATE_READY" == json.loads((tmp_path / "story.json").read_text())["state"]
     assert [story_id] == [story["id"] for story in json.loads(said["tale list --min-rating 8 --json"])["stories"]]
-    assert "The child is erased, with stories: 1," in said["tale children erase Mia --yes"]
+    assert "The child is erased. Deleted stories: 1," in said["tale children erase Mia --yes"]
 
 
 def _sizes(folder: Path) -> dict[str, int]:
     return {place.name: place.stat().st_size for place in folder.iterdir() if place.is_file()}
 
 
-async def test_the_other_commands_ask_for_what_they_say(tmp_path: Path) -> None:
+async def test_docs_commands_reach_a_scripted_gateway(tmp_path: Path) -> None:
     """Hero stories, wishes that are spoken, sequels, cancelling and retrying reach the gateway."""
     (tmp_path / "prompt.wav").write_bytes(b"RIFF")
     done = gateway_pb2.StoryEvent(story_id=ID, done=gateway_pb2.DoneEvent(story=STORY))
@@ -114,9 +114,14 @@ async def test_the_other_commands_ask_for_what_they_say(tmp_path: Path) -> None:
         name for name, _ in gateway.calls
     ]
     kept, heard, sequel = (_spec(request) for request in gateway.requests("TellStory"))
-    assert ("A story about dragons.", "en") == (heard.wish, heard.language_code)
-    assert (ID, ID, common_pb2.STORY_KIND_COMBINED) == (kept.child_id, kept.hero_id, kept.kind)
-    assert (ID, "Robo Rex", common_pb2.STORY_KIND_HERO) == (sequel.parent_story_id, sequel.hero.name, sequel.kind)
+    assert "A story about dragons." == heard.wish
+    assert "en" == heard.language_code
+    assert ID == kept.child_id
+    assert ID == kept.hero_id
+    assert common_pb2.STORY_KIND_COMBINED == kept.kind
+    assert ID == sequel.parent_story_id
+    assert "Robo Rex" == sequel.hero.name
+    assert common_pb2.STORY_KIND_HERO == sequel.kind
 
 
 def _always(answer: Message) -> Callable[[Message], list[Message]]:
@@ -128,7 +133,7 @@ def _spec(request: Message) -> common_pb2.StorySpec:
     return request.spec
 
 
-async def test_the_story_is_told_into_a_file(cluster: House, tmp_path: Path) -> None:
+async def test_example_tell_to_file_writes_text_and_audio(cluster: House, tmp_path: Path) -> None:
     """tell_to_file.py: title, text, sound."""
     out = await _example("tell_to_file.py", cluster, tmp_path)
     assert "Mia" in out
@@ -138,7 +143,7 @@ async def test_the_story_is_told_into_a_file(cluster: House, tmp_path: Path) -> 
     assert int(seconds[1]) == (tmp_path / "story.mp3").stat().st_size // 16_000
 
 
-async def test_every_child_gets_a_story_and_only_one(cluster: House, tmp_path: Path) -> None:
+async def test_example_batch_creates_one_story_per_child(cluster: House, tmp_path: Path) -> None:
     """batch.py: run twice, it tells each child's story once."""
     target = cluster.servers["gateway"].address
     for name in ("Ann", "Ben"):
@@ -151,7 +156,7 @@ async def test_every_child_gets_a_story_and_only_one(cluster: House, tmp_path: P
     assert 1 == len(stories["stories"])
 
 
-async def test_who_went_away_goes_on_where_they_were(cluster: House, tmp_path: Path) -> None:
+async def test_example_watch_and_rate_continues_where_it_stopped(cluster: House, tmp_path: Path) -> None:
     """watch_and_rate.py: the text is whole over two connections, and the rating kept."""
     out = await _example("watch_and_rate.py", cluster, tmp_path)
     listed = await run(

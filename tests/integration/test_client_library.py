@@ -89,9 +89,7 @@ def entries(folder: Path) -> list[Path]:
     return list(folder.iterdir())
 
 
-async def test_a_call_gets_a_request_id_that_survives_its_repetition(
-    gateway: ScriptedGateway, client: AsyncTaleClient
-) -> None:
+async def test_call_repeats_under_the_same_request_id(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
     """CreateStory is made again on UNAVAILABLE under one and the same UUIDv7."""
     gateway.queue("CreateStory", LOST)
     gateway.queue("CreateStory", gateway_pb2.CreateStoryResponse(story=common_pb2.Story(id=ID)))
@@ -102,20 +100,20 @@ async def test_a_call_gets_a_request_id_that_survives_its_repetition(
     assert {first.request_id} == {metadata["x-request-id"] for metadata in gateway.metadata}  # type: ignore[attr-defined]
 
 
-async def test_a_unary_call_is_made_only_so_often(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
+async def test_unary_call_stops_after_the_maximum_number_of_attempts(
+    gateway: ScriptedGateway, client: AsyncTaleClient
+) -> None:
     """After the policy's attempts the last failure is raised."""
     for _ in range(3):
         gateway.queue("GetStory", Failure(grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE", retry_after=0.01))
     with pytest.raises(TaleError) as caught:
         await client.get_story(ID)
-    assert ("UPSTREAM_UNAVAILABLE", 0.01, 3) == (
-        caught.value.reason,
-        caught.value.retry_after,
-        caught.value.attempts,
-    )
+    assert "UPSTREAM_UNAVAILABLE" == caught.value.reason
+    assert 0.01 == caught.value.retry_after
+    assert 3 == caught.value.attempts
 
 
-async def test_what_the_server_means_is_not_repeated(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
+async def test_refused_call_is_not_repeated(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
     """A bad request is raised at once, with all that the server said about it."""
     gateway.queue(
         "CreateStory",
@@ -130,7 +128,9 @@ async def test_what_the_server_means_is_not_repeated(gateway: ScriptedGateway, c
     with pytest.raises(TaleError) as caught:
         await client.create_story(SPEC)
     error = caught.value
-    assert (grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED", "bad") == (error.code, error.reason, error.message)
+    assert grpc.StatusCode.INVALID_ARGUMENT == error.code
+    assert "VALIDATION_FAILED" == error.reason
+    assert "bad" == error.message
     assert (
         Violation("spec.child.name", "is needed"),
         Violation("spec.length_minutes", "must be from 1 to 30"),
@@ -138,7 +138,7 @@ async def test_what_the_server_means_is_not_repeated(gateway: ScriptedGateway, c
     assert {"fact": "1"} == error.metadata
 
 
-async def test_a_rating_under_a_revision_is_not_repeated(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
+async def test_rating_with_a_revision_is_not_repeated(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
     """Its repetition could not be told from a lost race."""
     gateway.queue("RateStory", LOST)
     with pytest.raises(TaleError):
@@ -148,9 +148,7 @@ async def test_a_rating_under_a_revision_is_not_repeated(gateway: ScriptedGatewa
     assert 9 == (await client.rate_story(ID, 9)).rating
 
 
-async def test_a_repeated_deletion_that_finds_nothing_has_succeeded(
-    gateway: ScriptedGateway, client: AsyncTaleClient
-) -> None:
+async def test_repeated_deletion_of_a_missing_story_succeeds(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
     """NOT_FOUND is an error of the first call only."""
     gone = Failure(grpc.StatusCode.NOT_FOUND, "STORY_DELETED")
     gateway.queue("DeleteStory", LOST)
@@ -161,7 +159,7 @@ async def test_a_repeated_deletion_that_finds_nothing_has_succeeded(
         await client.delete_story(ID)
 
 
-async def test_every_page_is_listed(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
+async def test_list_reads_every_page(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
     """list_stories goes on by page token."""
     for ids, token in ((("1", "2"), "next"), (("3",), "")):
         stories = [common_pb2.StorySummary(id=each) for each in ids]
@@ -170,7 +168,7 @@ async def test_every_page_is_listed(gateway: ScriptedGateway, client: AsyncTaleC
     assert ["", "next"] == [request.page_token for request in gateway.requests("ListStories")]  # type: ignore[attr-defined]
 
 
-async def test_the_other_calls_carry_what_they_were_given(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
+async def test_calls_send_their_arguments(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
     """Cancel, retry, narrate, status and the reset of a circuit reach their RPCs."""
     story = common_pb2.Story(id=ID)
     voice = common_pb2.VoiceSelection(provider="mock")
@@ -194,17 +192,18 @@ async def test_the_other_calls_carry_what_they_were_given(gateway: ScriptedGatew
     ] == [request for _, request in gateway.calls]
 
 
-async def test_a_gateway_that_is_not_there_is_named() -> None:
+async def test_missing_gateway_is_named() -> None:
     """Nobody at the target: GATEWAY_UNREACHABLE after the connect timeout, for streams too."""
     async with AsyncTaleClient("127.0.0.1:1", connect_timeout=0.05) as client:
         with pytest.raises(TaleError) as caught:
             await client.get_story(ID)
-        assert ("GATEWAY_UNREACHABLE", "127.0.0.1:1") == (caught.value.reason, caught.value.metadata["target"])
+        assert "GATEWAY_UNREACHABLE" == caught.value.reason
+        assert "127.0.0.1:1" == caught.value.metadata["target"]
         with pytest.raises(TaleError, match="GATEWAY_UNREACHABLE"):
             await anext(client.watch(ID))
 
 
-async def test_a_gateway_that_is_starting_is_waited_for(gateway: ScriptedGateway) -> None:
+async def test_starting_gateway_is_waited_for(gateway: ScriptedGateway) -> None:
     """A call made before the gateway listens succeeds once it does."""
     gateway.queue("GetStory", gateway_pb2.GetStoryResponse(story=common_pb2.Story(id=ID)))
     async with AsyncExitStack() as stack:
@@ -227,7 +226,7 @@ async def test_a_gateway_that_is_starting_is_waited_for(gateway: ScriptedGateway
         None,
     ],
 )
-async def test_a_stream_that_ends_early_is_taken_up_where_it_was(
+async def test_stream_that_ends_early_continues_at_its_position(
     gateway: ScriptedGateway, client: AsyncTaleClient, end: Failure | None
 ) -> None:
     """RECONNECT, a lost connection or an end without `done`: WatchStory goes on from the offsets."""
@@ -251,7 +250,7 @@ async def test_a_stream_that_ends_early_is_taken_up_where_it_was(
     assert [expected] == gateway.requests("WatchStory")
 
 
-async def test_a_story_that_was_not_yet_named_is_asked_for_again(
+async def test_stream_lost_before_the_story_id_sends_the_request_again(
     gateway: ScriptedGateway, client: AsyncTaleClient
 ) -> None:
     """Without a first event the id is unknown: TellStory is repeated under the same request id."""
@@ -268,9 +267,7 @@ async def test_a_story_that_was_not_yet_named_is_asked_for_again(
     "end",
     [Failure(grpc.StatusCode.INTERNAL, "INTERNAL"), Failure(grpc.StatusCode.NOT_FOUND, "STORY_DELETED")],
 )
-async def test_what_the_server_says_of_a_stream_is_final(
-    gateway: ScriptedGateway, client: AsyncTaleClient, end: Failure
-) -> None:
+async def test_refused_stream_is_not_repeated(gateway: ScriptedGateway, client: AsyncTaleClient, end: Failure) -> None:
     """A status that the server means is raised, not reconnected over."""
     gateway.queue("WatchStory", watched(text(0, "One.")), end)
     with pytest.raises(TaleError) as caught:
@@ -278,7 +275,7 @@ async def test_what_the_server_says_of_a_stream_is_final(
     assert end.reason == caught.value.reason
 
 
-async def test_a_gap_is_closed_by_asking_again(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
+async def test_gap_in_a_stream_is_read_again(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
     """Text that was left out is fetched from the offset where it is missing."""
     gateway.queue("WatchStory", watched(text(0, "One. ")), watched(text(10, "Three.")), Hold())
     gateway.queue(
@@ -287,7 +284,7 @@ async def test_a_gap_is_closed_by_asking_again(gateway: ScriptedGateway, client:
     assert "One. Two. Three." == "".join([event.text.delta async for event in client.watch(ID)])
 
 
-async def test_audio_that_was_replaced_begins_again(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
+async def test_replaced_audio_begins_again(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
     """Another audio id after a reconnect is shown as a header, and all of it follows."""
     gateway.queue("WatchStory", watched(header("a")), watched(sound(0, b"abc", "a")), RECONNECT)
     gateway.queue("WatchStory", watched(header("b")), watched(sound(0, b"xyz", "b")), watched(done("", b"xyz", "b")))
@@ -296,7 +293,7 @@ async def test_audio_that_was_replaced_begins_again(gateway: ScriptedGateway, cl
     assert b"xyz" == b"".join(event.audio.chunk for event in events if event.audio.audio_id == "b")
 
 
-async def test_a_stream_that_brings_nothing_is_given_up(gateway: ScriptedGateway) -> None:
+async def test_stream_without_progress_fails(gateway: ScriptedGateway) -> None:
     """After the policy's fruitless connections the loss is raised."""
     for _ in range(3):
         gateway.queue("WatchStory", LOST)
@@ -306,7 +303,7 @@ async def test_a_stream_that_brings_nothing_is_given_up(gateway: ScriptedGateway
     assert grpc.StatusCode.UNAVAILABLE == caught.value.code
 
 
-async def test_a_loss_that_lasts_is_told_in_the_log(
+async def test_lasting_loss_of_connection_is_logged(
     gateway: ScriptedGateway, client: AsyncTaleClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A reconnection that works at once is no warning; from the second fruitless one on there is one each."""
@@ -320,7 +317,7 @@ async def test_a_loss_that_lasts_is_told_in_the_log(
     assert "connection to the gateway is lost; trying again" in said[-1].getMessage()
 
 
-async def test_a_silent_stream_counts_as_lost(gateway: ScriptedGateway) -> None:
+async def test_silent_stream_counts_as_lost(gateway: ScriptedGateway) -> None:
     """A connection without heartbeats is replaced."""
     gateway.queue("WatchStory", watched(text(0, "One. ")), Hold())
     gateway.answer("WatchStory", lambda _: [watched(done("One. Two."))])
@@ -328,7 +325,7 @@ async def test_a_silent_stream_counts_as_lost(gateway: ScriptedGateway) -> None:
         assert "One. Two." == "".join([event.text.delta async for event in client.watch(ID)])
 
 
-async def test_who_stops_listening_ends_the_call(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
+async def test_closed_iterator_ends_the_call(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
     """Closing the iterator cancels the stream; nothing is asked for again."""
     hold = Hold()
     gateway.queue("WatchStory", watched(text(0, "One.")), hold)
@@ -351,7 +348,7 @@ async def test_audio_is_read_over_lost_connections(gateway: ScriptedGateway, cli
 
 
 @pytest.mark.parametrize("data", [SOUND[:-1] + b"?", SOUND + b"more"])
-async def test_audio_that_is_not_what_was_announced_is_an_error(
+async def test_audio_with_a_wrong_size_or_checksum_is_an_error(
     gateway: ScriptedGateway, client: AsyncTaleClient, data: bytes, tmp_path: Path
 ) -> None:
     """Other bytes or more of them than announced: AUDIO_CORRUPT, and the file is as it was."""
@@ -364,9 +361,7 @@ async def test_audio_that_is_not_what_was_announced_is_an_error(
     assert b"before" == place.read_bytes()
 
 
-async def test_audio_that_was_replaced_while_it_was_read_is_an_error(
-    gateway: ScriptedGateway, client: AsyncTaleClient
-) -> None:
+async def test_audio_replaced_during_a_download_is_an_error(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
     """Two halves of two audios never become one."""
     gateway.queue("ReadStoryAudio", announced(SOUND), piece(0, SOUND[:100]), LOST)
     gateway.queue("ReadStoryAudio", announced(b"other"))
@@ -374,7 +369,9 @@ async def test_audio_that_was_replaced_while_it_was_read_is_an_error(
         _ = [chunk async for chunk in client.read_audio(ID)]
 
 
-async def test_audio_is_saved_whole(gateway: ScriptedGateway, client: AsyncTaleClient, tmp_path: Path) -> None:
+async def test_saved_audio_is_complete_or_absent(
+    gateway: ScriptedGateway, client: AsyncTaleClient, tmp_path: Path
+) -> None:
     """save_audio makes the folder, leaves only the file and gives the header."""
     gateway.queue("ReadStoryAudio", announced(SOUND), piece(0, SOUND))
     place = tmp_path / "new" / "story.mp3"
@@ -383,7 +380,7 @@ async def test_audio_is_saved_whole(gateway: ScriptedGateway, client: AsyncTaleC
     assert [place] == entries(place.parent)
 
 
-async def test_a_connection_that_is_cut_anywhere_gives_the_same_story(gateway: ScriptedGateway) -> None:
+async def test_connection_cut_anywhere_gives_the_same_story(gateway: ScriptedGateway) -> None:
     """Real TCP connections, cut again and again in mid-message: text and audio come out byte for byte."""
     content = "".join(f"Sentence number {n} über Eulen. " for n in range(400))
     data = SOUND * 20

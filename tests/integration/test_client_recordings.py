@@ -55,7 +55,7 @@ def sent(gateway: ScriptedGateway) -> tuple[list[voice_pb2.TranscribeConfig], by
     return configs, b"".join(request.chunk for request in requests)
 
 
-async def test_a_recording_goes_out_in_pieces(gateway: ScriptedGateway, transcribe: Any) -> None:
+async def test_recording_is_sent_in_chunks(gateway: ScriptedGateway, transcribe: Any) -> None:
     """The config first, then every byte in order, each message far below gRPC's limit."""
     gateway.queue("Transcribe", HEARD)
 
@@ -67,7 +67,7 @@ async def test_a_recording_goes_out_in_pieces(gateway: ScriptedGateway, transcri
 
 
 @pytest.mark.parametrize(("name", "content_type"), [("a.WAV", "audio/wav"), ("b.m4a", "audio/mp4")])
-async def test_a_file_tells_what_it_is(
+async def test_content_type_follows_the_suffix_of_the_file(
     gateway: ScriptedGateway, transcribe: Any, tmp_path: Path, name: str, content_type: str
 ) -> None:
     """By its suffix, as a path or as text."""
@@ -81,7 +81,9 @@ async def test_a_file_tells_what_it_is(
     assert SOUND * 2 == data
 
 
-async def test_what_can_not_be_sent_is_refused_here(gateway: ScriptedGateway, transcribe: Any, tmp_path: Path) -> None:
+async def test_unusable_recording_is_refused_before_the_call(
+    gateway: ScriptedGateway, transcribe: Any, tmp_path: Path
+) -> None:
     """A type that nobody knows, and a file that is not there; the gateway is not asked."""
     (tmp_path / "a.txt").write_bytes(SOUND)
     for recording in (SOUND, tmp_path / "a.txt"):
@@ -103,7 +105,7 @@ async def test_what_can_not_be_sent_is_refused_here(gateway: ScriptedGateway, tr
         (grpc.StatusCode.INTERNAL, ""),
     ],
 )
-async def test_a_call_that_nobody_began_is_made_again(
+async def test_upload_that_was_not_started_is_repeated(
     gateway: ScriptedGateway, transcribe: Any, code: grpc.StatusCode, reason: str
 ) -> None:
     """The whole recording, to another replica or to the one that comes up; bare INTERNAL is a stream that broke."""
@@ -123,7 +125,7 @@ async def test_a_call_that_nobody_began_is_made_again(
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
     ],
 )
-async def test_what_the_cluster_has_tried_is_not_tried_again(
+async def test_upload_that_a_provider_failed_is_not_repeated(
     gateway: ScriptedGateway, transcribe: Any, code: grpc.StatusCode, reason: str
 ) -> None:
     """Each try may bill."""
@@ -131,10 +133,12 @@ async def test_what_the_cluster_has_tried_is_not_tried_again(
     with pytest.raises(TaleError) as caught:
         await transcribe(SOUND, content_type="audio/wav")
 
-    assert (code, reason, 1) == (caught.value.code, caught.value.reason, caught.value.attempts)
+    assert code == caught.value.code
+    assert reason == caught.value.reason
+    assert 1 == caught.value.attempts
 
 
-async def test_a_story_can_be_asked_for_by_voice(gateway: ScriptedGateway, tmp_path: Path) -> None:
+async def test_tell_accepts_a_recorded_wish(gateway: ScriptedGateway, tmp_path: Path) -> None:
     """What was understood is shown in one line, and is the wish; the story is in the language that was heard."""
     (tmp_path / "prompt.wav").write_bytes(SOUND)
     gateway.queue("Transcribe", HEARD)
@@ -153,7 +157,7 @@ async def test_a_story_can_be_asked_for_by_voice(gateway: ScriptedGateway, tmp_p
     assert expected == request.spec
 
 
-async def test_the_language_that_is_asked_for_is_listened_for(gateway: ScriptedGateway, tmp_path: Path) -> None:
+async def test_tell_transcribes_in_the_requested_language(gateway: ScriptedGateway, tmp_path: Path) -> None:
     """--language is what is spoken, and what the story is in."""
     (tmp_path / "prompt.ogg").write_bytes(SOUND)
     gateway.queue("Transcribe", HEARD)
@@ -171,13 +175,13 @@ async def test_the_language_that_is_asked_for_is_listened_for(gateway: ScriptedG
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--ask", "prompt.wav", "--wish", "w"], "Say the wish once: --wish TEXT, or --ask FILE"),
+        (["--ask", "prompt.wav", "--wish", "w"], "Give the wish once: --wish TEXT, or --ask FILE"),
         (["--ask", "none.wav"], "'none.wav' does not exist"),
-        (["--ask", "notes.txt"], "the name of a recording ends with one of .wav, .mp3"),
+        (["--ask", "notes.txt"], "unknown format of notes.txt. Use a file ending in .wav, .mp3"),
         (["--ask", "."], "is a directory"),
     ],
 )
-async def test_wrong_usage_of_ask_is_told_before_anything_is_sent(
+async def test_wrong_usage_of_ask_fails_before_the_call(
     gateway: ScriptedGateway, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
     """Exit code 2."""
@@ -197,15 +201,15 @@ async def test_wrong_usage_of_ask_is_told_before_anything_is_sent(
             Failure(
                 grpc.StatusCode.FAILED_PRECONDITION,
                 "INVALID_CONFIGURATION",
-                "Recordings can not be written down as things are set up: set OPENAI_API_KEY.",
+                "Transcription is not configured. Set OPENAI_API_KEY.",
             ),
             1,
-            "set OPENAI_API_KEY. [INVALID_CONFIGURATION]",
+            "Set OPENAI_API_KEY. [INVALID_CONFIGURATION]",
         ),
         (
             Failure(grpc.StatusCode.FAILED_PRECONDITION, "NO_SPEECH", "No words were heard in the recording."),
             1,
-            "in the recording. [NO_SPEECH] Record it again, closer, or say it in words: --wish TEXT.",
+            "in the recording. [NO_SPEECH] Record it again, closer to the microphone, or use --wish TEXT.",
         ),
         (
             Failure(
@@ -218,7 +222,7 @@ async def test_wrong_usage_of_ask_is_told_before_anything_is_sent(
         ),
     ],
 )
-async def test_a_recording_that_is_not_understood_is_one_clear_line(
+async def test_failed_transcription_prints_one_line(
     gateway: ScriptedGateway, tmp_path: Path, failure: Failure, code: int, said: str
 ) -> None:
     """No story is asked for."""
@@ -226,7 +230,8 @@ async def test_a_recording_that_is_not_understood_is_one_clear_line(
     gateway.queue("Transcribe", failure)
     got, out, err = await tale(gateway.target, tmp_path, "tell", "--name", "Mia", "--ask", "prompt.wav")
 
-    assert (code, "") == (got, out)
+    assert code == got
+    assert "" == out
     assert said in err
     assert 1 == len(err.splitlines())
     assert [] == gateway.requests("TellStory")

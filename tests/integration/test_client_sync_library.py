@@ -31,7 +31,7 @@ def client_of(target: str, *, timeout: float = 30.0, connect_timeout: float = 10
     )
 
 
-async def test_a_whole_story_with_the_real_services(tmp_path: Path) -> None:
+async def test_whole_story_with_the_real_services(tmp_path: Path) -> None:
     """Told, heard, saved with its checksum, rated, listed, deleted, for a child that is kept, with no event loop."""
     place = tmp_path / "story.mp3"
 
@@ -55,8 +55,10 @@ async def test_a_whole_story_with_the_real_services(tmp_path: Path) -> None:
     assert story.content == "".join(event.text.delta for event in events)
     sound = place.read_bytes()
     assert sound == b"".join(event.audio.chunk for event in events)
-    assert (len(sound), hashlib.sha256(sound).digest()) == (audio.size_bytes, audio.sha256)
-    assert ([story.id], []) == (rated, left)
+    assert len(sound) == audio.size_bytes
+    assert hashlib.sha256(sound).digest() == audio.sha256
+    assert [story.id] == rated
+    assert [] == left
 
 
 def rest_of(content: str, message: Message) -> list[gateway_pb2.StoryEvent]:
@@ -71,7 +73,7 @@ def rest_of(content: str, message: Message) -> list[gateway_pb2.StoryEvent]:
     ]
 
 
-async def test_a_connection_that_is_cut_anywhere_gives_the_same_story() -> None:
+async def test_connection_cut_anywhere_gives_the_same_story() -> None:
     """Real TCP connections, cut again and again in mid-message: the text comes out character for character."""
     content = "".join(f"Sentence number {n} über Eulen. " for n in range(1500))
 
@@ -93,7 +95,7 @@ async def test_a_connection_that_is_cut_anywhere_gives_the_same_story() -> None:
             assert 0 == proxy.left
 
 
-async def test_a_call_that_is_not_answered_ends_at_its_deadline() -> None:
+async def test_unanswered_call_ends_at_its_deadline() -> None:
     """The timeout travels as the call's deadline."""
     hold = Hold()
 
@@ -109,7 +111,7 @@ async def test_a_call_that_is_not_answered_ends_at_its_deadline() -> None:
     assert grpc.StatusCode.DEADLINE_EXCEEDED is caught.value.code
 
 
-async def test_a_gateway_that_is_not_there_is_named() -> None:
+async def test_missing_gateway_is_named() -> None:
     """Nobody at the target: GATEWAY_UNREACHABLE after the connect timeout, for streams too."""
 
     def work() -> list[str]:
@@ -124,7 +126,7 @@ async def test_a_gateway_that_is_not_there_is_named() -> None:
     assert ["GATEWAY_UNREACHABLE"] * 2 == await asyncio.to_thread(work)
 
 
-async def test_a_gateway_that_is_starting_is_waited_for() -> None:
+async def test_starting_gateway_is_waited_for() -> None:
     """A call made before the gateway listens succeeds once it does."""
 
     def work(target: str) -> str:

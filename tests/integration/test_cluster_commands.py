@@ -37,13 +37,14 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
 
 
-async def test_the_demo_tells_a_story_with_no_key_at_all(tmp_path: Path) -> None:
+async def test_demo_creates_a_story_without_any_key(tmp_path: Path) -> None:
     """Text on the screen, both files, what was embedded and what brings the real parts, exit code 0."""
     environ = {**environment(), "TALE_DEMO_NAME": "Ann", "TALE_DEMO_MINUTES": "1", "TALE_DEMO_AGE": ""}
     async with asyncio.timeout(SECONDS):
         process = await start(tmp_path, environ, "demo", "--interests", "owls, rain")
         out, err = await process.communicate()
-    assert (0, b"") == (process.returncode, err if process.returncode else b"")
+    assert 0 == process.returncode
+    assert b"" == (err if process.returncode else b"")
     text = out.decode()
     assert "Ann" in text
     for variable in ("OPENROUTER_API_KEY", "ELEVENLABS_API_KEY", "SUPABASE_URL"):
@@ -51,13 +52,13 @@ async def test_the_demo_tells_a_story_with_no_key_at_all(tmp_path: Path) -> None
     (document,) = (tmp_path / "out").glob("*.md")
     (sound,) = (tmp_path / "out").glob("*.mp3")
     assert document.stem == sound.stem
-    assert "- For: Ann, 6\n" in document.read_text()
+    assert "- Child: Ann, 6\n" in document.read_text()
     # A minute at 128 kbit/s, give or take.
     assert 400_000 < sound.stat().st_size < 2_500_000
     assert "serving" in (tmp_path / "data" / "demo.log").read_text()
 
 
-async def test_the_demo_with_json_prints_the_story_alone(tmp_path: Path) -> None:
+async def test_demo_with_json_prints_the_story_alone(tmp_path: Path) -> None:
     """Standard output is protobuf JSON; progress, notes and what was embedded go to standard error."""
     async with asyncio.timeout(SECONDS):
         process = await start(tmp_path, environment(), "demo", "--minutes", "1", "--json")
@@ -69,7 +70,7 @@ async def test_the_demo_with_json_prints_the_story_alone(tmp_path: Path) -> None
         assert said in err.decode()
 
 
-async def test_up_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+async def test_up_serves_until_sigterm(tmp_path: Path) -> None:
     """Announced when it serves, gone after SIGTERM, exit code 0; a story comes whole over connections that are cut."""
     layout = Layout.on_free_ports()
     async with asyncio.timeout(SECONDS):
@@ -79,7 +80,8 @@ async def test_up_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         assert layout[GATEWAY].listen in announced
         async with AsyncTaleClient(layout[GATEWAY].listen) as client:
             status = await client.system_status()
-        assert (True, 4) == (status.healthy, len(status.services))
+        assert status.healthy
+        assert 4 == len(status.services)
         async with (
             cutting_proxy(layout[GATEWAY].listen, [2_000, 40_000, 400_000]) as proxy,
             AsyncTaleClient(proxy.target) as client,
@@ -94,5 +96,6 @@ async def test_up_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         assert kept.audio.sha256 == hashlib.sha256(sound).digest()
         process.send_signal(signal.SIGTERM)
         out, err = await process.communicate()
-    assert (0, b"") == (process.returncode, err)
+    assert 0 == process.returncode
+    assert b"" == err
     assert out.decode().endswith("Stopped.\n")

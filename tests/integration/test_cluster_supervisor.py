@@ -78,13 +78,15 @@ async def test_services_start_together_and_end_in_order(tmp_path: Path) -> None:
         assert {f"{service.name}: serving" for service in SERVICES} == set(log.lines)
         pids = [cluster.pid(service) for service in SERVICES]
     ends = [line for line in log.lines if line.endswith("stopped")]
-    assert ("gateway: stopped", "storage: stopped", 4) == (ends[0], ends[-1], len(ends))
+    assert "gateway: stopped" == ends[0]
+    assert "storage: stopped" == ends[-1]
+    assert 4 == len(ends)
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
 
 
-async def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:
+async def test_service_that_does_not_start_reports_its_last_lines(tmp_path: Path) -> None:
     """The error names it, its exit code and its last lines; the others are ended."""
     log = Log()
     with pytest.raises(ClusterError) as caught:
@@ -94,7 +96,7 @@ async def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:
     assert ("first line", "this variable is wrong: fix it") == caught.value.tail
 
 
-async def test_an_address_in_use_is_named_before_anything_starts(tmp_path: Path) -> None:
+async def test_address_in_use_is_reported_before_anything_starts(tmp_path: Path) -> None:
     """Nobody is started beside somebody else's server."""
     log = Log()
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -113,7 +115,7 @@ async def test_an_address_in_use_is_named_before_anything_starts(tmp_path: Path)
     assert [] == log.lines
 
 
-async def test_a_service_that_dies_is_started_again_but_not_for_ever(tmp_path: Path) -> None:
+async def test_stopped_service_is_restarted_up_to_the_limit(tmp_path: Path) -> None:
     """A killed service comes back under another pid; one death too many ends the cluster."""
     log = Log()
     async with supervisor(tmp_path, log) as cluster:
@@ -129,7 +131,7 @@ async def test_a_service_that_dies_is_started_again_but_not_for_ever(tmp_path: P
             await watching
 
 
-async def test_who_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+async def test_service_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     """After its grace a service is ended by SIGKILL."""
     log = Log()
     layout = Layout.on_free_ports()
@@ -140,7 +142,7 @@ async def test_who_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     assert -signal.SIGKILL == await process.exited()
 
 
-async def test_a_cancelled_ending_kills(tmp_path: Path) -> None:
+async def test_cancelled_stop_kills_the_services(tmp_path: Path) -> None:
     """A second Ctrl-C does not wait for anybody."""
     log = Log()
     cluster = supervisor(tmp_path, log, FAKE_STUBBORN="gateway", DRAIN_SECONDS="3600")

@@ -97,7 +97,7 @@ def test_any_cuts_give_the_same_text_and_audio(content: str, sound: bytes, cuts:
     assert "done" == kinds[-1]
 
 
-def test_a_gap_in_the_text_breaks_the_stream() -> None:
+def test_gap_in_the_text_breaks_the_stream() -> None:
     """Text that begins beyond what the caller has is not shown."""
     follower = Follower(include_audio=False)
     follower.accept(text(0, "One."))
@@ -106,7 +106,7 @@ def test_a_gap_in_the_text_breaks_the_stream() -> None:
     assert 4 == follower.text_offset
 
 
-def test_a_gap_in_the_audio_breaks_the_stream() -> None:
+def test_gap_in_the_audio_breaks_the_stream() -> None:
     """Audio that begins beyond what the caller has is not shown."""
     follower = Follower(include_audio=True)
     follower.accept(header())
@@ -122,26 +122,29 @@ def test_audio_without_a_header_breaks_the_stream(event: gateway_pb2.StoryEvent)
         follower.accept(event)
 
 
-def test_an_overlap_is_shown_once() -> None:
+def test_overlap_is_shown_once() -> None:
     """Of text that the caller has in part, only the rest is shown, at its own offset."""
     follower = Follower(include_audio=False)
     follower.accept(text(0, "Once upon"))
     (shown,), progressed = follower.accept(text(5, "upon a time"))
-    assert (9, " a time", True) == (shown.text.offset, shown.text.delta, progressed)
+    assert 9 == shown.text.offset
+    assert " a time" == shown.text.delta
+    assert progressed
     assert ([], False) == follower.accept(text(0, "Once"))
 
 
-def test_an_overlap_that_differs_is_an_error() -> None:
+def test_overlap_that_differs_is_an_error() -> None:
     """What was shown stays said: other text at the same place is TEXT_CHANGED."""
     follower = Follower(include_audio=False)
     follower.accept(text(0, "Once upon"))
     with pytest.raises(TaleError) as caught:
         follower.accept(text(5, "above a time"))
-    assert ("TEXT_CHANGED", grpc.StatusCode.DATA_LOSS) == (caught.value.reason, caught.value.code)
+    assert "TEXT_CHANGED" == caught.value.reason
+    assert grpc.StatusCode.DATA_LOSS == caught.value.code
 
 
 @pytest.mark.parametrize("content", ["Twice upon", "Once"])
-def test_a_kept_story_that_differs_from_the_shown_one_is_an_error(content: str) -> None:
+def test_stored_story_that_differs_from_the_shown_one_is_an_error(content: str) -> None:
     """`done` with another or a shorter text than was shown is TEXT_CHANGED."""
     follower = Follower(include_audio=False)
     follower.accept(text(0, "Once upon"))
@@ -149,13 +152,14 @@ def test_a_kept_story_that_differs_from_the_shown_one_is_an_error(content: str) 
         follower.accept(done(content))
 
 
-def test_done_brings_what_was_missing_of_title_and_text() -> None:
+def test_done_adds_missing_title_and_text() -> None:
     """A caller who saw only a part gets the rest out of `done`, before it."""
     follower = Follower(include_audio=False)
     follower.accept(text(0, "Once"))
     shown, _ = follower.accept(done("Once upon"))
     assert ["title", "text", "done"] == [event.WhichOneof("event") for event in shown]
-    assert (4, " upon") == (shown[1].text.offset, shown[1].text.delta)
+    assert 4 == shown[1].text.offset
+    assert " upon" == shown[1].text.delta
 
 
 def test_done_with_audio_missing_breaks_the_stream() -> None:
@@ -168,7 +172,7 @@ def test_done_with_audio_missing_breaks_the_stream() -> None:
     assert not follower.done
 
 
-def test_other_audio_begins_again() -> None:
+def test_new_audio_id_begins_again() -> None:
     """A header with another audio id is shown, and its audio starts at byte 0 with segment 0."""
     follower = Follower(include_audio=True)
     for event in (header("a"), audio(0, b"abc", "a"), segment(3, "a")):
@@ -180,14 +184,15 @@ def test_other_audio_begins_again() -> None:
     assert follower.done
 
 
-def test_who_goes_on_in_the_middle_gets_only_what_is_new() -> None:
+def test_follower_from_the_middle_gets_only_new_text() -> None:
     """A follower that begins at offsets of its caller trims what lies before them without comparing it."""
     follower = Follower(include_audio=True, story_id=ID, text_offset=4, audio_id="a", audio_offset=2)
     shown = [
         event for given in (header(), text(0, "Once upon"), audio(0, b"abcd")) for event in follower.accept(given)[0]
     ]
     assert ["audio_header", "text", "audio"] == [event.WhichOneof("event") for event in shown]
-    assert (" upon", b"cd") == (shown[1].text.delta, shown[2].audio.chunk)
+    assert " upon" == shown[1].text.delta
+    assert b"cd" == shown[2].audio.chunk
     assert "done" == follower.accept(done("Once upon", b"abcd"))[0][-1].WhichOneof("event")
 
 
@@ -203,13 +208,13 @@ def test_segments_and_warnings_are_shown_once() -> None:
     assert ["audio_header", "segment", "segment", "warning", "segment"] == shown
 
 
-def test_heartbeats_pass_but_are_no_progress() -> None:
+def test_heartbeat_is_shown_and_is_not_progress() -> None:
     """A state event always passes; it counts as progress only where something moved."""
     follower = Follower(include_audio=False)
     assert [True, False, True] == [follower.accept(state(words))[1] for words in (1, 1, 2)]
     assert [state(2)] == follower.accept(state(2))[0]
 
 
-def test_an_event_of_a_newer_server_is_left_out() -> None:
+def test_unknown_event_is_left_out() -> None:
     """An event without a known kind is no error."""
     assert ([], False) == Follower(include_audio=False).accept(gateway_pb2.StoryEvent(story_id=ID))

@@ -17,18 +17,19 @@ def test_backoff_grows_to_its_bound() -> None:
     assert [0.2, 0.4, 0.8, 1.0, 1.0] == [backoff.delay(n, uniform=lambda: 1.0) for n in (1, 2, 3, 4, 4000)]
 
 
-def test_backoff_is_jittered_from_nothing() -> None:
+def test_backoff_has_full_jitter() -> None:
     """Full jitter: the shortest wait is none, so that callers do not come back together."""
     assert 0.0 == Backoff().delay(5, uniform=lambda: 0.0)
 
 
-def test_backoff_waits_as_long_as_the_server_asks_within_reason() -> None:
+def test_backoff_respects_retry_after_up_to_its_limit() -> None:
     """RetryInfo is honoured, up to a bound."""
     backoff = Backoff(longest=1.0, longest_asked=30.0)
-    assert (7.0, 30.0) == (backoff.delay(1, 7.0), backoff.delay(1, 3600.0))
+    assert 7.0 == backoff.delay(1, 7.0)
+    assert 30.0 == backoff.delay(1, 3600.0)
 
 
-def test_a_stream_is_given_up_only_past_both_bounds() -> None:
+def test_reconnects_stop_only_past_both_limits() -> None:
     """Many quick losses are borne for a while, and a long silence for a few losses."""
     now = 0.0
     reconnects = Reconnects(ReconnectPolicy(fruitless=2, patience=10.0), lambda: now)
@@ -39,7 +40,7 @@ def test_a_stream_is_given_up_only_past_both_bounds() -> None:
         reconnects.lost(lost())
 
 
-def test_progress_starts_the_count_again() -> None:
+def test_progress_resets_the_reconnects() -> None:
     """A connection that brought something new clears what was lost before it."""
     now = 0.0
     reconnects = Reconnects(ReconnectPolicy(fruitless=1, patience=10.0), lambda: now)

@@ -160,7 +160,7 @@ def announced(data: bytes) -> gateway_pb2.ReadStoryAudioResponse:
     return gateway_pb2.ReadStoryAudioResponse(header=audio_of(data))
 
 
-def test_both_clients_can_do_the_same() -> None:
+def test_both_clients_have_the_same_methods() -> None:
     """Every method of one is a method of the other, with the same parameters."""
     methods = {name for name, each in inspect.getmembers(TaleCalls, inspect.isfunction) if not name.startswith("_")}
     assert 30 == len(methods)
@@ -315,7 +315,7 @@ CALLS: list[tuple[str, Callable[[TaleClient], object], Message, Message, object]
 
 
 @pytest.mark.parametrize(("name", "call", "request_", "response", "result"), CALLS, ids=[call[0] for call in CALLS])
-def test_every_call_carries_what_it_was_given(
+def test_every_call_sends_its_arguments(
     door: Door,
     name: str,
     call: Callable[[TaleClient], object],
@@ -381,7 +381,7 @@ LISTS: list[tuple[str, Callable[[TaleClient], object], list[Message], object]] =
 
 
 @pytest.mark.parametrize(("name", "call", "answers", "result"), LISTS, ids=[each[0] for each in LISTS])
-def test_every_page_is_listed(
+def test_list_reads_every_page(
     door: Door, name: str, call: Callable[[TaleClient], object], answers: list[Message], result: object
 ) -> None:
     """Lists go on by page token; an older part makes the whole an older one."""
@@ -391,7 +391,7 @@ def test_every_page_is_listed(
     assert [("", 100), (NEXT, 100)] == [(request.page_token, request.page_size) for request in requests]
 
 
-def test_a_call_gets_a_request_id_that_survives_its_repetition(door: Door) -> None:
+def test_call_repeats_under_the_same_request_id(door: Door) -> None:
     """What makes something is made again on UNAVAILABLE under one and the same UUIDv7, which is its metadata too."""
     given = door.begin(lambda: door.client().create_hero(HERO))
     first = door.refuse("CreateHero", grpc.StatusCode.UNAVAILABLE)
@@ -403,7 +403,7 @@ def test_a_call_gets_a_request_id_that_survives_its_repetition(door: Door) -> No
     assert ("x-request-id", first.request_id) in [tuple(pair) for pair in metadata]
 
 
-def test_a_call_is_made_only_so_often(door: Door) -> None:
+def test_call_stops_after_the_maximum_number_of_attempts(door: Door) -> None:
     """After the policy's attempts the last failure is raised, with what the server said."""
     given = door.begin(lambda: door.client().get_story(ID))
     info = error_details_pb2.ErrorInfo(reason="UPSTREAM_UNAVAILABLE", domain="tale", metadata={"fact": "1"})
@@ -412,15 +412,13 @@ def test_a_call_is_made_only_so_often(door: Door) -> None:
     with pytest.raises(TaleError) as caught:
         given.result(SECONDS)
     error = caught.value
-    assert ("UPSTREAM_UNAVAILABLE", "said", {"fact": "1"}, 3) == (
-        error.reason,
-        error.message,
-        error.metadata,
-        error.attempts,
-    )
+    assert "UPSTREAM_UNAVAILABLE" == error.reason
+    assert "said" == error.message
+    assert {"fact": "1"} == error.metadata
+    assert 3 == error.attempts
 
 
-def test_what_the_server_means_is_not_repeated(door: Door) -> None:
+def test_refused_call_is_not_repeated(door: Door) -> None:
     """A bad request is raised at once, with every field."""
     given = door.begin(lambda: door.client().create_child(CHILD))
     violation = error_details_pb2.BadRequest.FieldViolation(field="child.age", description="must be from 1 to 18")
@@ -434,7 +432,7 @@ def test_what_the_server_means_is_not_repeated(door: Door) -> None:
     assert (Violation("child.age", "must be from 1 to 18"),) == caught.value.violations
 
 
-def test_a_change_under_a_revision_is_not_repeated(door: Door) -> None:
+def test_change_with_a_revision_is_not_repeated(door: Door) -> None:
     """Its repetition could not be told from a lost race."""
     given = door.begin(lambda: door.client().update_child(common_pb2.Child(id=ID, name="Mia", revision=2)))
     door.refuse("UpdateChild", grpc.StatusCode.UNAVAILABLE)
@@ -443,7 +441,7 @@ def test_a_change_under_a_revision_is_not_repeated(door: Door) -> None:
 
 
 @pytest.mark.parametrize(("name", "result"), [("DeleteHero", None), ("EraseChild", gateway_pb2.EraseChildResponse())])
-def test_a_repeated_removal_that_finds_nothing_has_succeeded(door: Door, name: str, result: object) -> None:
+def test_repeated_deletion_of_a_missing_record_succeeds(door: Door, name: str, result: object) -> None:
     """NOT_FOUND is an error of the first call only."""
     client = door.client()
     removals: dict[str, Callable[[], object]] = {
@@ -469,7 +467,7 @@ def test_a_repeated_removal_that_finds_nothing_has_succeeded(door: Door, name: s
         (grpc.StatusCode.OK, ""),
     ],
 )
-def test_a_stream_that_ends_early_is_taken_up_where_it_was(door: Door, code: grpc.StatusCode, reason: str) -> None:
+def test_stream_that_ends_early_continues_at_its_position(door: Door, code: grpc.StatusCode, reason: str) -> None:
     """RECONNECT, a lost connection or an end without `done`: WatchStory goes on from the offset."""
     given, seen = door.pour(lambda: door.client().tell(SPEC, request_id="r"))
     request, first = door.send("TellStory", gateway_pb2.TellStoryResponse(event=text(0, "Öne. ").event))
@@ -484,7 +482,7 @@ def test_a_stream_that_ends_early_is_taken_up_where_it_was(door: Door, code: grp
     assert "done" == events[-1].WhichOneof("event")
 
 
-def test_a_silent_stream_counts_as_lost(door: Door) -> None:
+def test_silent_stream_counts_as_lost(door: Door) -> None:
     """A connection that says nothing is ended and replaced."""
     given = door.begin(lambda: list(door.client(idle=0.05).watch(ID)))
     _, silent = door.send("WatchStory", text(0, "One. "))
@@ -494,7 +492,7 @@ def test_a_silent_stream_counts_as_lost(door: Door) -> None:
     assert "One. Two." == "".join(event.text.delta for event in given.result(SECONDS))
 
 
-def test_what_the_server_says_of_a_stream_is_final(door: Door) -> None:
+def test_refused_stream_is_not_repeated(door: Door) -> None:
     """A status that the server means is raised, not reconnected over."""
     given = door.begin(lambda: list(door.client().watch(ID)))
     _, call = door.send("WatchStory")
@@ -504,7 +502,7 @@ def test_what_the_server_says_of_a_stream_is_final(door: Door) -> None:
         given.result(SECONDS)
 
 
-def test_who_stops_listening_ends_the_call(door: Door) -> None:
+def test_closed_iterator_ends_the_call(door: Door) -> None:
     """Closing the generator cancels the stream."""
 
     def first_words() -> str:
@@ -526,10 +524,11 @@ def test_audio_is_read_over_lost_connections(door: Door) -> None:
     request, call = door.send("ReadStoryAudio", announced(SOUND), piece(100, SOUND[100:]))
     call.terminate((), grpc.StatusCode.OK, "")
     assert [SOUND[:100], SOUND[100:]] == given.result(SECONDS)
-    assert ("a", 100) == (request.audio_id, request.offset)
+    assert "a" == request.audio_id
+    assert 100 == request.offset
 
 
-def test_audio_is_saved_whole(door: Door, tmp_path: Path) -> None:
+def test_saved_audio_is_complete_or_absent(door: Door, tmp_path: Path) -> None:
     """save_audio makes the folder, leaves only the file and gives the header."""
     place = tmp_path / "new" / "story.mp3"
     given = door.begin(lambda: door.client().save_audio(ID, place))
@@ -539,7 +538,7 @@ def test_audio_is_saved_whole(door: Door, tmp_path: Path) -> None:
     assert [SOUND] == [each.read_bytes() for each in place.parent.iterdir()]
 
 
-def test_audio_that_is_not_what_was_announced_is_an_error(door: Door, tmp_path: Path) -> None:
+def test_audio_with_a_wrong_size_or_checksum_is_an_error(door: Door, tmp_path: Path) -> None:
     """Other bytes than announced: AUDIO_CORRUPT, and no file."""
     given = door.begin(lambda: door.client().save_audio(ID, tmp_path / "story.mp3"))
     _, call = door.send("ReadStoryAudio", announced(SOUND), piece(0, SOUND[:-1] + b"?"))
@@ -549,7 +548,7 @@ def test_audio_that_is_not_what_was_announced_is_an_error(door: Door, tmp_path: 
     assert [] == list(tmp_path.iterdir())
 
 
-def test_a_coroutine_that_would_need_a_loop_is_refused() -> None:
+def test_coroutine_that_suspends_is_refused() -> None:
     """The sync client never leaves work behind that nobody would go on with."""
     with pytest.raises(RuntimeError, match="must not suspend"):
         finish(asyncio.sleep(0))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tale.common.v1 import common_pb2
-from tale_client.cli.shelf import markdown, slug
+from tale_client.cli.output_folder import markdown, slug
 from tale_client.cli.terminal import Wrapper, cells, one_line, printable
 
 ID = "0197a5a0-0000-7000-8000-000000000001"
@@ -17,7 +17,7 @@ def wrap(columns: int, *pieces: str) -> str:
 
 
 @given(pieces=st.lists(st.text("ab é　\n龍-\u0301", max_size=12), max_size=8), columns=st.integers(4, 20))
-def test_however_text_arrives_it_is_wrapped_the_same(pieces: list[str], columns: int) -> None:
+def test_wrapping_does_not_depend_on_the_pieces(pieces: list[str], columns: int) -> None:
     """Chopping changes nothing, no line is too wide, and no character but blanks is lost."""
     text = "".join(pieces)
     wrapped = wrap(columns, *pieces)
@@ -26,7 +26,7 @@ def test_however_text_arrives_it_is_wrapped_the_same(pieces: list[str], columns:
     assert all(cells(line) <= columns for line in wrapped.split("\n"))
 
 
-def test_lines_break_between_words() -> None:
+def test_wrapping_breaks_between_words() -> None:
     """A word that does not fit begins the next line; paragraphs stay."""
     assert "one two\nthree\n\nfour" == wrap(9, "one two thr", "ee\n\nfour")
 
@@ -40,12 +40,12 @@ def test_lines_break_between_words() -> None:
         ("line\r\nline\ttab", "line\nline\ttab"),
     ],
 )
-def test_what_steers_a_terminal_never_reaches_it(given_: str, shown: str) -> None:
+def test_printable_removes_control_characters(given_: str, shown: str) -> None:
     """Escape sequences, control characters and direction overrides are taken out or replaced."""
     assert shown == printable(given_)
 
 
-def test_one_line_is_one_line() -> None:
+def test_one_line_joins_lines() -> None:
     """Line breaks become blanks."""
     assert "a b c" == one_line(" a\nb \r\n c\n")
 
@@ -62,20 +62,20 @@ def test_one_line_is_one_line() -> None:
         ("a" * 500, "a" * 60),
     ],
 )
-def test_a_slug_is_safe_for_any_title(title: str, name: str) -> None:
+def test_slug_is_safe_for_any_title(title: str, name: str) -> None:
     """Only a-z, 0-9 and "-"; the id where the title has hardly any of those."""
     assert name == slug(common_pb2.Story(id=ID, title=title))
 
 
 @given(title=st.text(max_size=80))
-def test_a_slug_is_never_a_path(title: str) -> None:
+def test_slug_is_never_a_path(title: str) -> None:
     """Whatever a model calls its story, its name is a plain one."""
     name = slug(common_pb2.Story(id=ID, title=title))
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
     assert 0 < len(name) <= 60
 
 
-def test_a_document_has_title_text_and_facts() -> None:
+def test_document_has_title_text_and_facts() -> None:
     """Title, text and what is known, without anything that could steer a terminal."""
     story = common_pb2.Story(
         id=ID,
@@ -87,5 +87,5 @@ def test_a_document_has_title_text_and_facts() -> None:
     )
     document = markdown(story)
     assert document.startswith("# The Owl\n\nOnce.\n\nAnd again.\n\n---\n\n")
-    assert f"- Story: {ID}\n- State: READY_WITHOUT_AUDIO\n- For: Mia, 6\n" in document
+    assert f"- Story: {ID}\n- State: READY_WITHOUT_AUDIO\n- Child: Mia, 6\n" in document
     assert "- Problem: No voice. Try again. [AUDIO_GENERATION_FAILED]\n" in document

@@ -1,4 +1,4 @@
-"""What options ask a story to be, in words or by voice."""
+"""Builds the specification of a story from options or from a recording."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,8 +7,7 @@ from typing import Any, Final
 import click
 
 from tale.common.v1 import common_pb2
-from tale_client.cli.options import voice_of
-from tale_client.cli.people import gender_of, hero_of
+from tale_client.cli.options import gender_of, hero_of, voice_of
 from tale_client.cli.terminal import one_line
 from tale_client.client import AsyncTaleClient
 from tale_client.recordings import CONTENT_TYPES
@@ -22,24 +21,26 @@ KINDS: Final = {
 _HERO: Final = "hero_"
 
 
-def check_people(asked: Mapping[str, Any]) -> None:
-    """UsageError unless there is one listener and at most one hero, each by name and options or as a kept one."""
+def check_characters(asked: Mapping[str, Any]) -> None:
+    """Raises UsageError unless the options name one child and at most one hero, each described or saved."""
     if asked["name"] and not asked["name"].strip():
-        raise click.UsageError("--name is empty: give a name.")
+        raise click.UsageError("--name is empty. Give the child's first name.")
     if bool(asked["name"]) == bool(asked["child"]):
-        raise click.UsageError("Say for whom: --name NAME, or --child NAME|ID for a kept child.")
+        raise click.UsageError("Name one child: --name NAME, or --child NAME|ID for a saved child.")
     if asked["child"] and any(asked[name] not in {None, ()} for name in ("age", "gender", "interests")):
-        raise click.UsageError("--age, --gender and --interest go with --name; `tale children update` changes a child.")
+        raise click.UsageError(
+            "--age, --gender and --interest need --name. Change a saved child with `tale children update`."
+        )
     if asked["hero"] and asked["hero_name"]:
-        raise click.UsageError("Take one hero: --hero NAME|ID for a kept one, or --hero-name to describe one here.")
+        raise click.UsageError("Name one hero: --hero NAME|ID for a saved hero, or --hero-name for a new one.")
     if not asked["hero_name"] and any(value for name, value in asked.items() if name.startswith(_HERO)):
-        raise click.UsageError("Name the hero that is described here: --hero-name NAME.")
+        raise click.UsageError("Options of a hero need a name. Add --hero-name NAME.")
     if asked["kind"] in {"hero", "combined"} and not asked["hero"] and not asked["hero_name"]:
-        raise click.UsageError(f"A {asked['kind']} story needs --hero NAME|ID or --hero-name NAME.")
+        raise click.UsageError(f"A {asked['kind']} story needs a hero. Add --hero NAME|ID or --hero-name NAME.")
 
 
 def inline_hero(asked: Mapping[str, Any]) -> common_pb2.Hero | None:
-    """The hero that is described by the options that begin with `--hero-`."""
+    """Returns the hero that the options beginning with `--hero-` describe."""
     if not asked["hero_name"]:
         return None
     return hero_of(**{name.removeprefix(_HERO): value for name, value in asked.items() if name.startswith(_HERO)})
@@ -70,7 +71,7 @@ def spec_of(
     audio_format: str | None = None,
     no_narrate: bool = False,
 ) -> common_pb2.StorySpec:
-    """What the options ask for. What was not said stays unset, so that the server decides."""
+    """Returns the specification. A field whose option was not given stays unset, so that the server decides."""
     return common_pb2.StorySpec(
         child=common_pb2.Child(name=name, age=age, gender=gender_of(gender), interests=interests),
         wish=wish,
@@ -93,18 +94,15 @@ def spec_of(
 
 
 def check_recording(ctx: click.Context, param: click.Parameter, given: Path | None) -> Path | None:
-    """BadParameter unless the name of the file tells what it is."""
+    """Raises BadParameter unless the suffix of the file names a known audio format."""
     if given is not None and given.suffix.lower() not in CONTENT_TYPES:
         known = ", ".join(CONTENT_TYPES)
-        raise click.BadParameter(f"the name of a recording ends with one of {known}", ctx=ctx, param=param)
+        raise click.BadParameter(f"unknown format of {given.name}. Use a file ending in {known}", ctx=ctx, param=param)
     return given
 
 
-async def listen(client: AsyncTaleClient, recording: Path, spec: common_pb2.StorySpec) -> None:
-    """Makes what is said in `recording` the wish of `spec`, and shows what was understood.
-
-    The language that was heard is the story's, unless the spec has one.
-    """
+async def add_spoken_wish(client: AsyncTaleClient, recording: Path, spec: common_pb2.StorySpec) -> None:
+    """Sets the wish of `spec` to the words of `recording`, prints them, and sets the language if it is not set."""
     heard = await client.transcribe(recording, language_code=spec.language_code)
     click.echo(f'Understood: "{one_line(heard.text)}"', err=True)
     spec.wish = heard.text

@@ -48,12 +48,15 @@ def children(*listed: common_pb2.Child) -> profile_pb2.ListChildrenResponse:
     return profile_pb2.ListChildrenResponse(children=listed)
 
 
-async def test_children_are_kept_and_shown(gateway: ScriptedGateway, tmp_path: Path) -> None:
+async def test_children_are_saved_and_shown(gateway: ScriptedGateway, tmp_path: Path) -> None:
     """add, list and show; with --json the message and nothing else."""
     gateway.queue("CreateChild", profile_pb2.CreateChildResponse(child=CHILD))
     options = ("--age", "6", "--gender", "female", "--interest", "dragons", "--interest", "the sea")
     added = await tale(gateway.target, tmp_path, "children", "add", "--name", "Mia", *options)
-    assert (0, f"Kept: {MIA}", "") == added
+    code, out, err = added
+    assert 0 == code
+    assert f"Saved: {MIA}" == out
+    assert "" == err
     (request,) = gateway.requests("CreateChild")
     asked = common_pb2.Child()
     asked.CopyFrom(CHILD)
@@ -62,7 +65,10 @@ async def test_children_are_kept_and_shown(gateway: ScriptedGateway, tmp_path: P
     assert asked == request.child
     assert request.request_id
     gateway.answer("ListChildren", lambda _: [children(CHILD, common_pb2.Child(id=OTHER_ID, name="Leo"))])
-    assert (0, f"{MIA}{OTHER_ID}  Leo\n", "") == await tale(gateway.target, tmp_path, "children", "list")
+    code, out, err = await tale(gateway.target, tmp_path, "children", "list")
+    assert 0 == code
+    assert f"{MIA}{OTHER_ID}  Leo\n" == out
+    assert "" == err
     _, out, _ = await tale(gateway.target, tmp_path, "children", "list", "--json")
     assert [CHILD.id, OTHER_ID] == [child["id"] for child in json.loads(out)["children"]]
     # By name, whatever its case, and by id.
@@ -72,11 +78,14 @@ async def test_children_are_kept_and_shown(gateway: ScriptedGateway, tmp_path: P
         assert CHILD == Parse(out, common_pb2.Child())
 
 
-async def test_a_child_is_changed_removed_and_erased(gateway: ScriptedGateway, tmp_path: Path) -> None:
+async def test_child_is_changed_removed_and_erased(gateway: ScriptedGateway, tmp_path: Path) -> None:
     """Only what is said is in the mask; removal and erasure ask first, and nobody who answers means no."""
     gateway.queue("UpdateChild", profile_pb2.UpdateChildResponse(child=CHILD))
     updated = await tale(gateway.target, tmp_path, "children", "update", ID, "--age", "6", "--clear", "interests")
-    assert (0, f"Kept: {MIA}", "") == updated
+    code, out, err = updated
+    assert 0 == code
+    assert f"Saved: {MIA}" == out
+    assert "" == err
     mask = FieldMask(paths=["age", "interests"])
     assert [profile_pb2.UpdateChildRequest(child=common_pb2.Child(id=ID, age=6), update_mask=mask)] == gateway.requests(
         "UpdateChild"
@@ -84,32 +93,36 @@ async def test_a_child_is_changed_removed_and_erased(gateway: ScriptedGateway, t
     assert 2 == (await tale(gateway.target, tmp_path, "children", "update", ID))[0]
     assert 2 == (await tale(gateway.target, tmp_path, "children", "update", ID, "--age", "6", "--clear", "age"))[0]
     code, out, err = await tale(gateway.target, tmp_path, "children", "erase", ID)
-    assert (1, "") == (code, out)
-    assert f"Erase the child {ID} with all stories and audio, for good?" in err
+    assert 1 == code
+    assert "" == out
+    assert f"Erase the child {ID} with all stories and audio? This cannot be undone." in err
     gateway.queue("DeleteChild", profile_pb2.DeleteChildResponse())
     removed = await tale(gateway.target, tmp_path, "children", "remove", ID, "--yes")
-    assert (0, "The child is removed; the stories stay.\n", "") == removed
+    code, out, err = removed
+    assert 0 == code
+    assert "The child is deleted. The stories stay.\n" == out
+    assert "" == err
     erased = gateway_pb2.EraseChildResponse(story_count=2, audio_count=1, segment_count=40)
     gateway.queue("EraseChild", erased)
     _, out, _ = await tale(gateway.target, tmp_path, "children", "erase", ID, "--yes")
-    assert "The child is erased, with stories: 2, audio files: 1, segments: 40.\n" == out
+    assert "The child is erased. Deleted stories: 2, audio files: 1, segments: 40.\n" == out
     gateway.queue("EraseChild", erased)
     _, out, _ = await tale(gateway.target, tmp_path, "children", "erase", ID, "--yes", "--json")
     assert erased == Parse(out, gateway_pb2.EraseChildResponse())
 
 
-async def test_nobody_is_asked_to_agree_to_what_can_not_be_done(gateway: ScriptedGateway, tmp_path: Path) -> None:
+async def test_removal_of_an_unknown_child_fails_before_the_question(gateway: ScriptedGateway, tmp_path: Path) -> None:
     """A name that nobody has is said before the question."""
     gateway.answer("ListChildren", lambda _: [children()])
     for command in ("remove", "erase"):
         code, _, err = await tale(gateway.target, tmp_path, "children", command, "Leo")
         assert 1 == code
-        assert "No child is kept under the name Leo" in err
-        assert "for good" not in err
+        assert "No saved child is named Leo" in err
+        assert "This cannot be undone" not in err
         assert "The stories stay" not in err
 
 
-async def test_heroes_are_kept_shown_changed_and_removed(gateway: ScriptedGateway, tmp_path: Path) -> None:
+async def test_heroes_are_saved_shown_changed_and_removed(gateway: ScriptedGateway, tmp_path: Path) -> None:
     """The same commands with a hero's options."""
     gateway.queue("CreateHero", profile_pb2.CreateHeroResponse(hero=HERO))
     options = ("--gender", "male", "--appearance", "a blue cape", "--trait", "brave", "--strength", "flying")
@@ -118,7 +131,10 @@ async def test_heroes_are_kept_shown_changed_and_removed(gateway: ScriptedGatewa
         tmp_path,
         *("heroes", "add", "--name", "Captain Wonder", *options, "--interest", "stars", "--language", "en"),
     )
-    assert (0, f"Kept: {WONDER}", "") == added
+    code, out, err = added
+    assert 0 == code
+    assert f"Saved: {WONDER}" == out
+    assert "" == err
     asked = common_pb2.Hero()
     asked.CopyFrom(HERO)
     asked.id = ""
@@ -126,7 +142,10 @@ async def test_heroes_are_kept_shown_changed_and_removed(gateway: ScriptedGatewa
     assert isinstance(request, profile_pb2.CreateHeroRequest)
     assert asked == request.hero
     gateway.answer("ListHeroes", lambda _: [profile_pb2.ListHeroesResponse(heroes=[HERO])])
-    assert (0, WONDER, "") == await tale(gateway.target, tmp_path, "heroes", "list")
+    code, out, err = await tale(gateway.target, tmp_path, "heroes", "list")
+    assert 0 == code
+    assert WONDER == out
+    assert "" == err
     gateway.queue("UpdateHero", profile_pb2.UpdateHeroResponse(hero=HERO))
     await tale(
         gateway.target, tmp_path, "heroes", "update", "captain wonder", "--trait", "brave", "--clear", "appearance"
@@ -136,24 +155,29 @@ async def test_heroes_are_kept_shown_changed_and_removed(gateway: ScriptedGatewa
     assert [profile_pb2.UpdateHeroRequest(hero=changed, update_mask=mask)] == gateway.requests("UpdateHero")
     gateway.queue("DeleteHero", profile_pb2.DeleteHeroResponse())
     removed = await tale(gateway.target, tmp_path, "heroes", "remove", "Captain Wonder", "--yes", "--json")
-    assert (0, "{}\n", "") == removed
+    code, out, err = removed
+    assert 0 == code
+    assert "{}\n" == out
+    assert "" == err
     assert [profile_pb2.DeleteHeroRequest(hero_id=OTHER_ID)] == gateway.requests("DeleteHero")
 
 
-async def test_a_name_must_mean_one(gateway: ScriptedGateway, tmp_path: Path) -> None:
+async def test_child_name_must_be_unique(gateway: ScriptedGateway, tmp_path: Path) -> None:
     """An unknown name and one of two children each have one line of error, and nothing is asked of the story."""
     twins = [common_pb2.Child(id=ID, name="Mia"), common_pb2.Child(id=OTHER_ID, name="MIA")]
     gateway.answer("ListChildren", lambda _: [children(*twins)])
-    assert (1, "", "Error: No child is kept under the name Leo: `tale children list`.\n") == await tale(
-        gateway.target, tmp_path, "tell", "--child", "Leo"
-    )
-    assert (1, "", f"Error: More than one child is named Mia; take an id: {ID}, {OTHER_ID}.\n") == await tale(
-        gateway.target, tmp_path, "tell", "--child", "Mia"
-    )
+    code, out, err = await tale(gateway.target, tmp_path, "tell", "--child", "Leo")
+    assert 1 == code
+    assert "" == out
+    assert "Error: No saved child is named Leo. `tale children list` shows all.\n" == err
+    code, out, err = await tale(gateway.target, tmp_path, "tell", "--child", "Mia")
+    assert 1 == code
+    assert "" == out
+    assert f"Error: 2 saved children are named Mia. Use an id: {ID}, {OTHER_ID}.\n" == err
     assert [] == gateway.requests("TellStory")
 
 
-async def test_a_story_is_told_for_a_kept_child_about_a_kept_hero(gateway: ScriptedGateway, tmp_path: Path) -> None:
+async def test_tell_accepts_a_saved_child_and_hero(gateway: ScriptedGateway, tmp_path: Path) -> None:
     """--child and --hero become ids; with a hero the kind is combined unless it is said."""
     gateway.queue("ListChildren", children(CHILD))
     gateway.queue("ListHeroes", profile_pb2.ListHeroesResponse(heroes=[HERO]))
@@ -170,7 +194,7 @@ async def test_a_story_is_told_for_a_kept_child_about_a_kept_hero(gateway: Scrip
     )
 
 
-async def test_a_hero_is_described_in_place(gateway: ScriptedGateway, tmp_path: Path) -> None:
+async def test_tell_accepts_a_hero_described_by_options(gateway: ScriptedGateway, tmp_path: Path) -> None:
     """The options that begin with --hero- make an inline hero; --kind is what it says."""
     gateway.queue("TellStory", DONE)
     options = ("--hero-gender", "male", "--hero-appearance", "a blue cape", "--hero-trait", "brave")
@@ -190,12 +214,12 @@ async def test_a_hero_is_described_in_place(gateway: ScriptedGateway, tmp_path: 
     )
 
 
-async def test_what_a_server_refuses_is_said_in_the_options_words(gateway: ScriptedGateway, tmp_path: Path) -> None:
+async def test_refused_profile_fields_are_named_by_their_options(gateway: ScriptedGateway, tmp_path: Path) -> None:
     """Fields of profiles have their option, an unknown one a hint."""
     violations = [("hero.personality_traits[1]", "must be shorter"), ("hero.name", "must be given")]
     gateway.queue("CreateHero", Failure(grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED", violations=violations))
     _, _, err = await tale(gateway.target, tmp_path, "heroes", "add", "--name", " ")
-    assert "Error: --trait (hero.personality_traits[1]) must be shorter\nError: --name must be given\n" == err
+    assert "Error: --trait (hero.personality_traits[1]) must be shorter.\nError: --name must be given.\n" == err
     gateway.queue("GetChild", Failure(grpc.StatusCode.NOT_FOUND, "CHILD_NOT_FOUND", "There is no such child."))
     _, _, err = await tale(gateway.target, tmp_path, "children", "show", ID)
-    assert "Error: There is no such child. [CHILD_NOT_FOUND] `tale children list` shows who is kept.\n" == err
+    assert "Error: There is no such child. [CHILD_NOT_FOUND] `tale children list` shows the saved children.\n" == err

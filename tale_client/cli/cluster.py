@@ -1,0 +1,247 @@
+"""Commands that show the cluster: `tale voices`, `tale models`, `tale status`, `tale circuits`."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import click
+from click.core import ParameterSource
+from google.protobuf.json_format import MessageToDict
+
+from tale.common.v1 import status_pb2
+from tale.gateway.v1 import gateway_pb2
+from tale.story.v1 import story_pb2
+from tale.voice.v1 import voice_pb2
+from tale_client.cli.options import GENDERS, client_of, json_option, target_option
+from tale_client.cli.runner import FAILED, run
+from tale_client.cli.terminal import one_line, print_table, printable
+from tale_client.cli.wording import as_json as json_of
+
+_CIRCUITS_HEADER: Final = ("SERVICE", "CIRCUIT", "STATE", "CALLS", "SUCCEEDED", "FAILED", "FALLBACK", "RETRY AT")
+_MODELS_HEADER: Final = ("MODEL", "STATUS", "LANGUAGES", "US DOLLARS PER MILLION TOKENS (INPUT / OUTPUT)")
+_PROVIDERS_HEADER: Final = ("PROVIDER", "STATUS", "LANGUAGES")
+_VOICES_HEADER: Final = ("VOICE", "PROVIDER", "LANGUAGES", "GENDER", "NAME")
+
+
+@click.command("voices")
+@click.option("--language", default="", metavar="CODE", help="Only voices for this language, such as en or ru.")
+@click.option("--provider", default="", metavar="NAME", help="Only voices of this provider.")
+@json_option
+@target_option
+def voices_command(*, language: str, provider: str, as_json: bool, target: str) -> None:
+    """Show the speech providers in their order of use, and their voices.
+
+    With --json: one object with the fields of ListProvidersResponse and ListVoicesResponse.
+    """
+
+    async def work() -> int:
+        async with client_of(target) as client:
+            providers = await client.list_providers()
+            voices = await client.list_voices(provider=provider, language_code=language)
+        if as_json:
+            both = MessageToDict(providers) | MessageToDict(voices)
+            click.echo(json.dumps(both, ensure_ascii=False, indent=2))
+            return 0
+        rows = [(each.provider_name, _standing(each), _languages(each.language_codes)) for each in providers.providers]
+        print_table(_PROVIDERS_HEADER, rows)
+        click.echo("")
+        print_table(_VOICES_HEADER, [_voice(each) for each in voices.voices])
+        _note_stale(stale=voices.stale)
+        return 0
+
+    run(work())
+
+
+@click.command("models")
+@json_option
+@target_option
+def models_command(*, as_json: bool, target: str) -> None:
+    """Show the models that can write stories, and their prices."""
+
+    async def work() -> int:
+        async with client_of(target) as client:
+            models = await client.list_models()
+        if as_json:
+            click.echo(json_of(models))
+            return 0
+        rows = [(each.id, _standing(each), _languages(each.language_codes), _price(each)) for each in models.models]
+        print_table(_MODELS_HEADER, rows)
+        _note_stale(stale=models.stale)
+        return 0
+
+    run(work())
+
+
+def _standing(each: voice_pb2.Provider | story_pb2.Model) -> str:
+    """Returns whether a provider or model can be used, and its place in the order of use."""
+    said = "available"
+    if not each.available:
+        missing = isinstance(each, voice_pb2.Provider) and not each.configured
+        said = f"{'not configured' if missing else 'not available'}: {each.unavailable_reason}".rstrip(": ")
+    parts = [said, "default" if each.is_default else ""]
+    if each.fallback_position:
+        parts.append(f"fallback {each.fallback_position}")
+    parts.append("embedded" if each.embedded else "")
+    return "; ".join(part for part in parts if part)
+
+
+def _voice(voice: voice_pb2.Voice) -> tuple[str, ...]:
+    gender = next((name for name, value in GENDERS.items() if value == voice.gender), "")
+    return voice.voice_id, voice.provider, _languages(voice.language_codes), gender, voice.display_name
+
+
+def _languages(codes: Sequence[str], limit: int = 8) -> str:
+    more = f" and {len(codes) - limit} more" if len(codes) > limit else ""
+    return ", ".join(codes[:limit]) + more
+
+
+def _price(model: story_pb2.Model) -> str:
+    if not model.HasField("prompt_usd_per_million_tokens"):
+        return ""
+    return f"{model.prompt_usd_per_million_tokens:.2f} / {model.completion_usd_per_million_tokens:.2f}"
+
+
+def _note_stale(*, stale: bool) -> None:
+    if stale:
+        click.echo("Note: a part of the list could not be refreshed and may be out of date.", err=True)
+
+
+@click.command("status")
+@json_option
+@target_option
+def status_command(*, as_json: bool, target: str) -> None:
+    """Show the health and version of every service, its embedded parts, and the settings that replace them.
+
+    The exit code is 0 when every service is healthy, else 1.
+    """
+
+    async def work() -> int:
+        async with client_of(target) as client:
+            status = await client.system_status()
+        if as_json:
+            click.echo(json_of(status))
+        else:
+            for line in (*_health(status), "", *embedded(status.embedded_parts)):
+                click.echo(line)
+        return 0 if status.healthy else FAILED
+
+    run(work())
+
+
+def _health(status: gateway_pb2.GetSystemStatusResponse) -> list[str]:
+    lines = []
+    for service in status.services:
+        state = status_pb2.ServiceHealth.Name(service.health).removeprefix("SERVICE_HEALTH_")
+        uptime = f"up {service.uptime.seconds} s" if service.HasField("uptime") else ""
+        version = f"version {service.version}" if service.version else ""
+        lines.append(f"{service.service:9}{state:13}{version:16}{uptime}".rstrip())
+        lines += [f"         provider {_provider(provider)}" for provider in service.providers]
+        lines += [
+            f"         circuit {circuit.name} is {_state(circuit)}"
+            for circuit in service.circuits
+            if circuit.state not in {status_pb2.CIRCUIT_STATE_CLOSED, status_pb2.CIRCUIT_STATE_UNSPECIFIED}
+        ]
+        lines += [f"         warning: {warning}" for warning in service.warnings]
+    lines.append(f"Stories in progress: {status.running_stories}")
+    # The indentation stays; line breaks do not.
+    return [printable(line).replace("\n", " ") for line in lines]
+
+
+def _provider(provider: status_pb2.ProviderStatus) -> str:
+    said = "available" if provider.available else f"not available: {provider.unavailable_reason or 'not configured'}"
+    return f"{provider.name}{' (default)' if provider.is_default else ''}: {said}"
+
+
+def embedded(parts: Iterable[status_pb2.EmbeddedPart]) -> list[str]:
+    """Returns lines that name the embedded parts and the settings that replace them."""
+    lines = [
+        f"  {one_line(part.part)}: {one_line(part.implementation)}"
+        + (
+            f"; to replace it, set {one_line(', '.join(part.environment_variables))}"
+            if part.environment_variables
+            else ""
+        )
+        for part in parts
+    ]
+    return ["Embedded parts, which need no key:", *lines] if lines else ["No embedded part is in use."]
+
+
+@click.group("circuits", invoke_without_command=True)
+@json_option
+@target_option
+@click.pass_context
+def circuits_command(ctx: click.Context, *, as_json: bool, target: str) -> None:
+    """Show the circuit breakers of every service: their state, and their calls since the service started.
+
+    An open circuit rejects calls until its time is over. Then it is half-open and lets a single call through. With
+    --json: one object with the fields of GetSystemStatusResponse, with the names, health and circuits of the services.
+    """
+    if ctx.invoked_subcommand is None:
+        run(_circuits(as_json=as_json, target=target))
+
+
+@circuits_command.command("reset")
+@click.argument("name", metavar="NAME")
+@click.option(
+    "--service", default="", metavar="NAME", help="Service of the circuit, if several services have one with this name."
+)
+@json_option
+@target_option
+@click.pass_context
+def reset_command(ctx: click.Context, name: str, *, service: str, as_json: bool, target: str) -> None:
+    """Close the circuit NAME, so that calls go through at once."""
+    before = ctx.parent.params if ctx.parent is not None else {}
+    # Options may also stand before `reset`.
+    if ctx.get_parameter_source("target") is not ParameterSource.COMMANDLINE:
+        target = before.get("target", target)
+    as_json = as_json or bool(before.get("as_json"))
+
+    async def work() -> int:
+        async with client_of(target) as client:
+            circuit = await client.reset_circuit(name, service=service)
+        click.echo(json_of(circuit) if as_json else f"The circuit {one_line(circuit.name)} is {_state(circuit)}.")
+        return 0
+
+    run(work())
+
+
+async def _circuits(*, as_json: bool, target: str) -> int:
+    async with client_of(target) as client:
+        status = await client.system_status()
+    if as_json:
+        click.echo(json_of(_circuits_of(status)))
+        return 0
+    rows = list(_rows(status))
+    if rows:
+        print_table(_CIRCUITS_HEADER, rows)
+    else:
+        click.echo("No circuits yet: no service has called a provider.")
+    for service in status.services:
+        if service.health == status_pb2.SERVICE_HEALTH_UNREACHABLE:
+            click.echo(f"Note: the {one_line(service.service)} service does not answer.", err=True)
+    return 0
+
+
+def _circuits_of(status: gateway_pb2.GetSystemStatusResponse) -> gateway_pb2.GetSystemStatusResponse:
+    return gateway_pb2.GetSystemStatusResponse(
+        healthy=status.healthy,
+        services=[
+            status_pb2.ServiceStatus(service=each.service, health=each.health, circuits=each.circuits)
+            for each in status.services
+        ],
+    )
+
+
+def _rows(status: gateway_pb2.GetSystemStatusResponse) -> Iterator[tuple[str, ...]]:
+    for service in status.services:
+        for circuit in service.circuits:
+            counts = (circuit.total_calls, circuit.successful_calls, circuit.failed_calls, circuit.fallback_calls)
+            retry = circuit.retry_time.ToJsonString() if circuit.HasField("retry_time") else ""
+            yield service.service, circuit.name, _state(circuit), *map(str, counts), retry
+
+
+def _state(circuit: status_pb2.CircuitStatus) -> str:
+    try:
+        return status_pb2.CircuitState.Name(circuit.state).removeprefix("CIRCUIT_STATE_")
+    except ValueError:
+        return f"state {circuit.state}"

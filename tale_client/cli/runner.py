@@ -1,0 +1,198 @@
+"""Runs the asyncio part of a command and reports its errors."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, Any, Final, NoReturn, TypeVar
+
+import click
+
+from tale_client.cli.terminal import one_line, printable
+from tale_client.cli.wording import typed, with_commands
+from tale_client.errors import TaleError, Violation
+
+T = TypeVar("T")
+
+FAILED: Final = 1
+WRONG_USAGE: Final = 2
+WITHOUT_AUDIO: Final = 3
+
+# Last part of a field's path -> the option that sets it, where the names differ.
+_OPTIONS: Final = {
+    "audio_format": "format",
+    "child": "name",
+    "child_id": "child",
+    "child_name": "child",
+    "chunk": "ask",
+    "content_type": "ask",
+    "fallback_models": "fallback-model",
+    "hero_id": "hero",
+    "interests": "interest",
+    "language_code": "language",
+    "length_minutes": "minutes",
+    "max_cost_usd": "max-cost",
+    "page_size": "limit",
+    "parent_story_id": "parent",
+    "personality_traits": "trait",
+    "query": "search",
+    "strengths": "strength",
+    "voice_id": "voice",
+}
+_ARGUMENTS: Final = {
+    "child_id": "the child's ID",
+    "hero_id": "the hero's ID",
+    "rating": "the rating",
+    "story_id": "the story's ID",
+}
+_HINTS: Final = {
+    "STORY_NOT_FOUND": "`tale list` shows the stored stories.",
+    "CHILD_NOT_FOUND": "`tale children list` shows the saved children.",
+    "HERO_NOT_FOUND": "`tale heroes list` shows the saved heroes.",
+    "PROVIDER_NOT_FOUND": "`tale voices` shows the providers.",
+    "MODEL_NOT_FOUND": "`tale models` shows the models.",
+    "STORY_DELETED": "The story was deleted. Use another --request-id.",
+    "REQUEST_ID_REUSED": "Another story was created with this --request-id. Use a new one.",
+    "NO_SPEECH": "Record it again, closer to the microphone, or use --wish TEXT.",
+    "STREAM_INCOMPLETE": "The story may still be made: `tale list` shows it, `tale watch ID` follows it.",
+}
+
+
+class CommandError(click.ClickException):
+    """Ends a command: one "Error:" line for each of `lines`, then the lines of `evidence` as they are."""
+
+    exit_code = FAILED
+
+    def __init__(self, lines: Sequence[str], evidence: Sequence[str] = ()) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+        self.evidence = evidence
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Prints the lines on standard error."""
+        for line in self.lines:
+            click.echo(f"Error: {typed(one_line(line))}", err=file is None, file=file)
+        for line in self.evidence:
+            click.echo(f"  {printable(line)}", err=file is None, file=file)
+
+
+class _RefusedError(CommandError):
+    exit_code = WRONG_USAGE
+
+
+def run(
+    work: Coroutine[Any, Any, int],
+    *,
+    interrupted: Callable[[], Sequence[str]] = tuple,
+    followed: Callable[[], str] = str,
+) -> NoReturn:
+    """Exits with the code that `work` returns; see `perform`."""
+    sys.exit(perform(work, interrupted=interrupted, followed=followed))
+
+
+def perform(
+    work: Coroutine[Any, Any, T],
+    *,
+    interrupted: Callable[[], Sequence[str]] = tuple,
+    followed: Callable[[], str] = str,
+) -> T:
+    """Returns the result of `work`. On SIGINT, SIGTERM and SIGHUP cancels it and prints the lines of `interrupted`.
+
+    `followed` returns the id of the story that is being followed, or "". An error then says how to find the story.
+    """
+    signals: list[signal.Signals] = []
+    try:
+        with _warnings_shown():
+            return asyncio.run(_cancellable(work, signals))
+    except asyncio.CancelledError:
+        for line in interrupted():
+            click.echo(typed(line), err=True)
+        sys.exit(128 + signals[0])
+    except TaleError as error:
+        raise (_RefusedError if error.violations else CommandError)(explain(error, followed())) from None
+    except BrokenPipeError:
+        raise  # click ends without a message
+    except OSError as error:
+        lines = [f"{error.filename or 'The file'}: {error.strerror or error}."]
+        if story_id := followed():
+            lines.append(
+                f"The story is stored. Show it: `tale show {story_id}`. Save its audio: `tale audio {story_id}`."
+            )
+        raise CommandError(lines) from None
+
+
+async def _cancellable(work: Coroutine[Any, Any, T], signals: list[signal.Signals]) -> T:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def received(number: signal.Signals) -> None:
+        signals.append(number)
+        if task is not None:
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, received, number)
+    return await work
+
+
+class _Warnings(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"\n{record.getMessage()}", err=True)
+
+
+@contextmanager
+def _warnings_shown() -> Iterator[None]:
+    """Prints the warnings of the client library, so that a reconnect does not look like a hang."""
+    handler, log = _Warnings(logging.WARNING), logging.getLogger("tale_client")
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
+def explain(error: TaleError, story_id: str = "") -> list[str]:
+    """Returns lines that say what is wrong and what to do; one for each refused field.
+
+    `story_id`: the story that was followed, if it is known.
+    """
+    stored = f"The story is stored and continues when the cluster is back. Follow it: `tale watch {story_id}`."
+    if error.reason == "GATEWAY_UNREACHABLE":
+        target = error.metadata["target"]
+        if story_id:
+            return [f"The gateway at {target} does not answer any more.", stored]
+        return [f"No gateway answers at {target}. Start one with `tale up`, or set GATEWAY_TARGET."]
+    if error.violations:
+        return [_refused(each) for each in error.violations]
+    said = with_commands(error.message, story_id).rstrip(". ") + "."
+    if error.reason and error.reason != "STREAM_INCOMPLETE":
+        said += f" [{error.reason}]"
+    if error.retry_after:
+        said += f" Try again in {error.retry_after:.0f} s."
+    if correlation := error.metadata.get("correlation_id"):
+        said += f" Correlation id in the logs of the services: {correlation}."
+    if story_id and error.connection_lost:
+        return [said, stored]
+    if hint := _HINTS.get(error.reason):
+        said += f" {hint}"
+    return [said]
+
+
+def _refused(violation: Violation) -> str:
+    hint = ". Take an id from `tale list`" if violation.field == "story_id" else ""
+    return f"{_option(violation.field)} {violation.description.rstrip('.')}{hint}."
+
+
+def _option(field: str) -> str:
+    """Returns the option or argument of the running command that sets `field`, or else the field itself."""
+    path, bracket, _ = field.partition("[")
+    *parents, last = path.split(".")
+    prefix = {"hero": "hero-", "voice": "voice-"}.get(parents[-1], "") if parents else ""
+    name = _OPTIONS.get(last, last.replace("_", "-"))
+    context = click.get_current_context(silent=True)
+    known = {option for param in context.command.params for option in param.opts} if context is not None else set()
+    for option in (f"--{prefix}{name}", f"--{name}"):
+        if option in known:
+            return f"{option} ({field})" if bracket else option
+    return _ARGUMENTS.get(path, field)

@@ -1,0 +1,230 @@
+"""Commands for stored stories: `tale list`, `show`, `audio`, `cancel`, `rate`, `delete`."""
+
+import asyncio
+import sys
+from contextlib import aclosing
+from pathlib import Path
+from typing import Final
+
+import click
+
+from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
+from tale_client.cli.options import (
+    check_folder,
+    client_of,
+    is_id,
+    json_option,
+    story_argument,
+    target_option,
+    yes_option,
+)
+from tale_client.cli.output_folder import audio_suffix, slug
+from tale_client.cli.profiles import HEROES
+from tale_client.cli.runner import perform, run
+from tale_client.cli.story_spec import KINDS
+from tale_client.cli.story_view import cancelled, heading, standing
+from tale_client.cli.terminal import Wrapper, one_line, printable, width
+from tale_client.cli.wording import as_json as json_of
+from tale_client.cli.wording import audio_seconds, clock, facts, state_name, typed
+
+STATES: Final = {
+    state_name(state).lower().replace("_", "-"): state
+    for state in common_pb2.StoryState.values()
+    if state != common_pb2.STORY_STATE_UNSPECIFIED
+}
+_FOLDER: Final = Path("out")
+_STANDARD_OUTPUT: Final = Path("-")
+
+
+@click.command("list")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Maximum number of stories."
+)
+@click.option("--child", default="", metavar="NAME|ID", help="Only stories for the child with this name or id.")
+@click.option("--hero", default="", metavar="NAME|ID", help="Only stories about this saved hero.")
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice(list(STATES)), help="Only in this state. Repeatable: any of."
+)
+@click.option("--kind", type=click.Choice(list(KINDS)), help="Only stories of this kind.")
+@click.option("--language", default="", metavar="CODE", help="Only in this language, such as en or ru.")
+@click.option("--min-rating", type=int, metavar="1-10", help="Only stories with this rating or a higher one.")
+@click.option("--search", "query", default="", metavar="WORDS", help="Only stories with these words in title or text.")
+@json_option
+@target_option
+def list_command(
+    *,
+    limit: int,
+    child: str,
+    hero: str,
+    states: tuple[str, ...],
+    kind: str | None,
+    language: str,
+    min_rating: int | None,
+    query: str,
+    as_json: bool,
+    target: str,
+) -> None:
+    """List stored stories, newest first. A story is listed if it matches every filter."""
+    wanted = common_pb2.StoryFilter(
+        child_id=child if is_id(child) else "",
+        child_name="" if is_id(child) else child,
+        states=[STATES[state] for state in states],
+        kind=KINDS.get(kind or "", common_pb2.STORY_KIND_UNSPECIFIED),
+        language_code=language,
+        min_rating=min_rating,
+        query=query,
+    )
+    run(_list(wanted, hero=hero, limit=limit, as_json=as_json, target=target))
+
+
+async def _list(wanted: common_pb2.StoryFilter, *, hero: str, limit: int, as_json: bool, target: str) -> int:
+    found: list[common_pb2.StorySummary] = []
+    async with client_of(target) as client:
+        if hero:
+            wanted.hero_id = await HEROES.id_of(client, hero)
+        async with aclosing(client.list_stories(wanted, page_size=min(limit, 100))) as all_:
+            async for summary in all_:
+                found.append(summary)
+                if len(found) == limit:
+                    break
+    if as_json:
+        click.echo(json_of(gateway_pb2.ListStoriesResponse(stories=found)))
+    elif not found:
+        if wanted == common_pb2.StoryFilter():
+            click.echo(typed("No stories stored. Create one: tale tell --name Mia --age 6"), err=True)
+        else:
+            click.echo("No stories match.", err=True)
+    for summary in () if as_json else found:
+        seconds = summary.audio_duration.ToNanoseconds() / 1e9
+        columns = [
+            summary.id,
+            summary.create_time.ToJsonString()[:16].replace("T", " "),
+            f"{state_name(summary.state):19}",
+            f"{clock(seconds) if summary.HasField('audio_duration') else '-':>5}",
+            f"{one_line(summary.child_name)}: {one_line(summary.title) or '(no title yet)'}",
+        ]
+        click.echo("  ".join(columns))
+    return 0
+
+
+@click.command("show")
+@story_argument
+@click.option("--full", is_flag=True, help="With --json: include the attempts, segments and answers of providers.")
+@json_option
+@target_option
+def show_command(story_id: str, *, full: bool, as_json: bool, target: str) -> None:
+    """Show the title, the text and the facts of the stored story ID."""
+    run(_show(story_id, full=full, as_json=as_json, target=target))
+
+
+async def _show(story_id: str, *, full: bool, as_json: bool, target: str) -> int:
+    async with client_of(target) as client:
+        story = await client.get_story(story_id, full=full)
+    if as_json:
+        click.echo(json_of(story))
+        return 0
+    wrapper = Wrapper(width())
+    click.echo(heading(story.title), nl=False)
+    click.echo(f"{wrapper.feed(printable(story.content).strip())}{wrapper.flush()}\n")
+    for label, value in facts(story):
+        click.echo(f"{label + ':':11}{typed(value) if label == 'Problem' else value}")
+    if story.state == common_pb2.STORY_STATE_CANCELLED:
+        click.echo(typed(cancelled(story)))
+    return 0
+
+
+@click.command("audio")
+@story_argument
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="File to write; an existing file is replaced. - is standard output.  [default: out/<title>.mp3]",
+)
+@json_option
+@target_option
+def audio_command(story_id: str, *, out: Path | None, as_json: bool, target: str) -> None:
+    """Write the audio of the stored story ID to a file and verify its checksum."""
+    if out == _STANDARD_OUTPUT:
+        if as_json:
+            raise click.UsageError("--json and --out - both use standard output. Use one of them.")
+        run(_write_to_output(story_id, target=target))
+    check_folder(_FOLDER if out is None else out.parent)
+    run(_write_to_file(story_id, out=out, as_json=as_json, target=target), followed=lambda: story_id)
+
+
+async def _write_to_output(story_id: str, *, target: str) -> int:
+    output = sys.stdout.buffer
+    async with client_of(target) as client, aclosing(client.read_audio(story_id)) as chunks:
+        async for chunk in chunks:
+            await asyncio.to_thread(output.write, chunk)
+        await asyncio.to_thread(output.flush)
+    return 0
+
+
+async def _write_to_file(story_id: str, *, out: Path | None, as_json: bool, target: str) -> int:
+    async with client_of(target) as client:
+        if out is None:
+            story = await client.get_story(story_id)
+            out = _FOLDER / (slug(story) + audio_suffix(story.audio))
+        audio = await client.save_audio(story_id, out)
+    said = f"Wrote {out} ({clock(audio_seconds(audio))} minutes, {audio.size_bytes:,} bytes)."
+    click.echo(json_of(audio) if as_json else said)
+    return 0
+
+
+@click.command("cancel")
+@story_argument
+@json_option
+@target_option
+def cancel_command(story_id: str, *, as_json: bool, target: str) -> None:
+    """Stop the story ID, which is being made. What was written so far is stored."""
+
+    async def work() -> int:
+        async with client_of(target) as client:
+            story = await client.cancel_story(story_id)
+        click.echo(json_of(story) if as_json else typed(standing(story)))
+        return 0
+
+    run(work())
+
+
+@click.command("rate")
+@story_argument
+@click.argument("rating", type=int)
+@json_option
+@target_option
+def rate_command(story_id: str, rating: int, *, as_json: bool, target: str) -> None:
+    """Rate the story ID: RATING is 1 (worst) to 10 (best)."""
+
+    async def work() -> int:
+        async with client_of(target) as client:
+            story = await client.rate_story(story_id, rating)
+        click.echo(json_of(story) if as_json else f"The story is rated {story.rating} of 10.")
+        return 0
+
+    run(work())
+
+
+@click.command("delete")
+@story_argument
+@yes_option
+@json_option
+@target_option
+def delete_command(story_id: str, *, yes: bool, as_json: bool, target: str) -> None:
+    """Delete the story ID and its audio. This cannot be undone."""
+
+    async def title() -> str:
+        async with client_of(target) as client:
+            return one_line((await client.get_story(story_id)).title) or "no title yet"
+
+    async def work() -> int:
+        async with client_of(target) as client:
+            await client.delete_story(story_id)
+        click.echo(json_of(gateway_pb2.DeleteStoryResponse()) if as_json else "The story is deleted.")
+        return 0
+
+    if not yes:
+        question = f"Delete the story {story_id} ({perform(title())}) and its audio? This cannot be undone."
+        click.confirm(question, abort=True, err=True)
+    run(work())

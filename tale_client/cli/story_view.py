@@ -1,0 +1,259 @@
+"""Shows a story while it is being made, writes its files, and reports how it ended."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import ExitStack, aclosing
+from pathlib import Path
+from typing import Final
+
+import click
+
+from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
+from tale_client.aio import in_thread
+from tale_client.cli.output_folder import AudioDraft, OutputFolder, audio_suffix
+from tale_client.cli.runner import FAILED, WITHOUT_AUDIO
+from tale_client.cli.terminal import Progress, Wrapper, discard_output, one_line, printable, progress, width
+from tale_client.cli.wording import as_json, audio_seconds, clock, problem, state_name, typed
+from tale_client.client import AsyncTaleClient
+from tale_client.files import PartialFile
+
+_TEXT_IS_COMPLETE: Final = frozenset({common_pb2.STORY_STATE_NARRATING, common_pb2.STORY_STATE_READY})
+# Reasons that another attempt with the same story cannot change.
+_PERMANENT: Final = frozenset(
+    {
+        "LANGUAGE_UNSUPPORTED",
+        "MODEL_NOT_FOUND",
+        "PROVIDER_NOT_FOUND",
+        "VOICE_NOT_FOUND",
+        "INVALID_CONFIGURATION",
+        "UPSTREAM_AUTH",
+        "QUOTA_EXCEEDED",
+        "COST_LIMIT",
+        "CONTENT_REFUSED",
+        "TEXT_TOO_LONG",
+    }
+)
+
+
+class StoryView:
+    """One story on the terminal, from its first event to its files in `folder`.
+
+    The text goes to standard output, everything else to standard error. With `json` the text is not shown, and standard
+    output gets the finished story as protobuf JSON. Progress of the narration is shown once the text is complete,
+    because the text shows its own progress until then; with `json` the writing has a progress too.
+    """
+
+    def __init__(self, folder: Path, *, json: bool, story_id: str = "") -> None:
+        self.story_id = story_id
+        """Id of the story; empty until the first event if it was not given."""
+        self.files: list[Path] = []
+        """Files that were written."""
+        self._folder = OutputFolder(folder)
+        self._json = json
+        self._mute = json
+        self._before: common_pb2.Story | None = None
+        self._wrapper = Wrapper(width())
+        self._characters_shown = 0
+        self._characters_written: int | None = None
+        self._characters_narrated = 0
+        self._words = 0
+        self._words_expected = 0
+        self._writing: Progress | None = None
+        self._narration: Progress | None = None
+        self._notes: list[str] = []
+
+    async def follow(
+        self,
+        client: AsyncTaleClient,
+        events: AsyncGenerator[gateway_pb2.StoryEvent, None],
+        *,
+        before: common_pb2.Story | None = None,
+        shown: int = 0,
+    ) -> int:
+        """Shows `events` to their end, writes the files, reports the end and returns the exit code.
+
+        `before`: the story as it was before; its problems and its audio are not news. `shown`: code points of the text
+        that `events` leave out.
+        """
+        self._before = before
+        self._characters_shown = shown
+        done: common_pb2.Story | None = None
+        async with PartialFile(self._folder.path, ".audio", in_thread) as file, aclosing(events):
+            audio = AudioDraft(file)
+            with ExitStack() as stack:
+                async for event in events:
+                    self.story_id = event.story_id or self.story_id
+                    if event.HasField("audio_header"):
+                        self._characters_narrated = 0
+                        await audio.begin(event.audio_header.audio_id)
+                    elif event.HasField("audio"):
+                        await audio.add(event.audio.chunk)
+                    self._show(event, stack)
+                    if event.HasField("done"):
+                        done = event.done.story
+            for note in self._notes:
+                click.echo(note, err=True)
+            if done is None:
+                raise RuntimeError("the events of a story end with `done`")
+            await self._write(client, done, audio)
+        return self.report_end(done)
+
+    def report_end(self, story: common_pb2.Story) -> int:
+        """Reports how the story ended, which files were written and what to do next; returns the exit code."""
+        if self._json:
+            click.echo(as_json(story))
+        click.echo("", err=True)
+        for file in self.files:
+            click.echo(f"Wrote {file}", err=True)
+        if self._has_new_audio(story):
+            click.echo(f"Audio: {clock(audio_seconds(story.audio))} minutes.", err=True)
+        old = self._before.problems if self._before is not None else ()
+        problems = [each for each in story.problems if each not in old]
+        for each in problems:
+            click.echo(f"Problem: {typed(problem(each, story.id))}", err=True)
+        code, message = self._ending(story, problems)
+        if message:
+            click.echo(typed(message), err=True)
+        return code
+
+    def _ending(self, story: common_pb2.Story, problems: Sequence[common_pb2.Problem]) -> tuple[int, str]:
+        had_audio = self._before is not None and self._before.HasField("audio")
+        permanent = bool(problems) and problems[-1].reason in _PERMANENT
+        match story.state:
+            case common_pb2.STORY_STATE_READY if self._has_new_audio(story) or not had_audio:
+                return 0, ""
+            case common_pb2.STORY_STATE_READY:
+                how = "failed" if problems else "was stopped"
+                return WITHOUT_AUDIO, f"The new narration {how}. The earlier audio is unchanged."
+            case common_pb2.STORY_STATE_READY_WITHOUT_AUDIO:
+                again = "After the problem is fixed, run" if permanent else "Try again:"
+                return WITHOUT_AUDIO, f"The text is stored, but it has no audio. {again} tale narrate {story.id}"
+            case common_pb2.STORY_STATE_FAILED:
+                again = "" if permanent else f" Continue it: tale retry {story.id}"
+                return FAILED, f"The story is FAILED. What was written is stored.{again}"
+            case _:
+                return FAILED, standing(story)
+
+    def _has_new_audio(self, story: common_pb2.Story) -> bool:
+        before = self._before
+        return story.HasField("audio") and (before is None or story.audio.audio_id != before.audio.audio_id)
+
+    def _show(self, event: gateway_pb2.StoryEvent, stack: ExitStack) -> None:
+        match event.WhichOneof("event"):
+            case "title":
+                self._print(heading(event.title.title))
+            case "text":
+                self._characters_shown += len(event.text.delta)
+                self._words += len(event.text.delta.split())
+                self._show_writing(stack)
+                self._print(self._wrapper.feed(printable(event.text.delta)))
+                self._check_text(stack)
+            case "segment" if self._before is None or event.segment.audio_id != self._before.audio.audio_id:
+                self._characters_narrated = max(self._characters_narrated, event.segment.segment.text.end)
+                self._show_narration()
+            case "state":
+                self._characters_narrated = max(self._characters_narrated, event.state.progress.characters_narrated)
+                self._words_expected = event.state.progress.words_expected
+                self._show_writing(stack)
+                if event.state.state == common_pb2.STORY_STATE_NARRATING:
+                    self._characters_written = event.state.progress.characters_written
+                self._check_text(stack)
+                self._show_narration()
+            case "warning":
+                self._note(event.warning)
+            case "done":
+                if event.done.story.state in _TEXT_IS_COMPLETE and self._has_new_audio(event.done.story):
+                    self._end_text(stack)
+                    self._characters_narrated = self._characters_shown
+                    self._show_narration()
+                self._finish_line()
+            case _:
+                pass
+
+    def _note(self, warning: common_pb2.Problem) -> None:
+        note = f"Note: {typed(problem(warning, self.story_id))}"
+        # Inside the text or a progress bar it would break a line, so it waits for the end.
+        if self._characters_shown or self._writing is not None or self._narration is not None:
+            self._notes.append(note)
+        else:
+            click.echo(note, err=True)
+
+    def _show_writing(self, stack: ExitStack) -> None:
+        if not self._json or not self._words_expected or self._narration is not None:
+            return
+        if self._writing is None:
+            self._writing = stack.enter_context(progress("Written"))
+        self._writing.show(self._words, self._words_expected)
+
+    def _show_narration(self) -> None:
+        if self._narration is not None:
+            self._narration.show(min(self._characters_narrated, self._characters_shown), self._characters_shown)
+
+    def _check_text(self, stack: ExitStack) -> None:
+        # The state may arrive before the text that belongs to it.
+        if self._characters_written is not None and self._characters_shown >= self._characters_written:
+            self._end_text(stack)
+
+    def _end_text(self, stack: ExitStack) -> None:
+        self._finish_line()
+        if self._narration is None:
+            if self._writing is not None:
+                self._writing.show(1, 1)
+                stack.close()
+            self._narration = stack.enter_context(progress("Narrated"))
+
+    def _finish_line(self) -> None:
+        rest = self._wrapper.flush()
+        self._print(rest if self._wrapper.at_line_start else f"{rest}{self._wrapper.feed(chr(10))}")
+
+    def _print(self, text: str) -> None:
+        if not text or self._mute:
+            return
+        try:
+            click.echo(text, nl=False)
+        except BrokenPipeError:
+            # The reader, such as `head`, has closed the pipe; the files are still wanted.
+            self._mute = True
+            discard_output()
+
+    async def _write(self, client: AsyncTaleClient, story: common_pb2.Story, audio: AudioDraft) -> None:
+        if not story.title and not story.content:
+            return
+        document = await self._folder.write_text(story)
+        self.files.append(document)
+        if self._has_new_audio(story):
+            place = document.with_suffix(audio_suffix(story.audio))
+            if not await audio.commit(story.audio, place):
+                await client.save_audio(story.id, place, audio_id=story.audio.audio_id)
+            self.files.append(place)
+
+
+def heading(title: str) -> str:
+    """Returns a title with a line under it."""
+    shown = one_line(title) or "(no title yet)"
+    return f"{click.style(shown, bold=True)}\n{'=' * min(len(shown), width())}\n\n"
+
+
+def standing(story: common_pb2.Story) -> str:
+    """Returns the state of a story that is neither ready nor failed, and what can be done with it."""
+    said = f"The story is {state_name(story.state)}. What was written is stored."
+    return f"{said} {cancelled(story)}" if story.state == common_pb2.STORY_STATE_CANCELLED else said
+
+
+def cancelled(story: common_pb2.Story) -> str:
+    """Returns what can be done with a cancelled story."""
+    return f"A cancelled story cannot continue. Read it: tale show {story.id}. Delete it: tale delete {story.id}"
+
+
+def interrupted(story_id: str, request_id: str = "") -> list[str]:
+    """Returns what to print when the user stops following a story."""
+    if story_id:
+        return [
+            "",
+            f"The story is still being made. Follow it: tale watch {story_id}",
+            f"Stop it: tale cancel {story_id}",
+        ]
+    if request_id:
+        found = f"If the gateway accepted the story, the same command with --request-id {request_id} finds it."
+        return ["", f"Interrupted. {found}"]
+    return ["", "Interrupted."]
