@@ -6,16 +6,22 @@ from typing import Final
 
 import grpc
 
+from servicekit.reasons import Reason, reason_of
+from servicekit.resilience.errors import ProviderError
+
 DOMAIN: Final = "tale"
 """Domain of every `google.rpc.ErrorInfo` of this project."""
+
+_RETRY_SECONDS: Final = 5.0
+_HINTED: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
 
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """One field of a request that can not be used.
+    """One field of a request that cannot be used.
 
-    `field` is the path in the request ("spec.length_minutes"); `description` is the remedy, said so that it reads on
-    after the field ("must be from 1 to 30"). Neither repeats the caller's value.
+    `field` is the path in the request ("spec.length_minutes"); `description` continues the sentence that the field
+    begins ("must be from 1 to 30"). Neither repeats the caller's value.
     """
 
     field: str
@@ -23,24 +29,30 @@ class FieldViolation:
 
 
 class DomainError(Exception):
-    """A failure with the gRPC code, reason and text that the caller is to get.
+    """A failure with the reason and text that the caller gets; the gRPC code and the remedy follow from the reason.
 
-    `reason` is UPPER_SNAKE_CASE and stable; `message` and `metadata` go to the caller as they are, so they name no
-    path, key, prompt or exception text. `retry_after` is in seconds.
+    `reason` stands in `servicekit.reasons`; `message` and `metadata` go to the caller as they are, so they name no
+    path, key, prompt or exception text. `retry_after` is in seconds. `stated` replaces the table for an error that a
+    peer service sent, which may be of another version.
+
+    Raises LookupError for a reason that is not in the table.
     """
 
     def __init__(
         self,
-        code: grpc.StatusCode,
         reason: str,
         message: str,
         *,
         metadata: Mapping[str, str] | None = None,
         violations: Sequence[FieldViolation] = (),
         retry_after: float | None = None,
+        stated: Reason | None = None,
     ) -> None:
         super().__init__(f"{reason}: {message}")
-        self.code = code
+        found = stated or reason_of(reason)
+        self.code = grpc.StatusCode[found.code]
+        self.remedy = found.remedy
+        self.retryable = found.retryable
         self.reason = reason
         self.message = message
         self.metadata: Mapping[str, str] = dict(metadata or {})
@@ -51,27 +63,27 @@ class DomainError(Exception):
 def validation_failed(violations: Sequence[FieldViolation]) -> DomainError:
     """INVALID_ARGUMENT / VALIDATION_FAILED with every violation, in the text too."""
     message = "; ".join(f"{violation.field} {violation.description}" for violation in violations)
-    return DomainError(grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED", message, violations=violations)
+    return DomainError("VALIDATION_FAILED", message, violations=violations)
 
 
 def not_found(reason: str, message: str, **metadata: str) -> DomainError:
     """NOT_FOUND with the reason given (STORY_NOT_FOUND, MODEL_NOT_FOUND, …)."""
-    return DomainError(grpc.StatusCode.NOT_FOUND, reason, message, metadata=metadata)
+    return DomainError(reason, message, metadata=metadata)
 
 
 def wrong_state(message: str, **metadata: str) -> DomainError:
     """FAILED_PRECONDITION / WRONG_STATE."""
-    return DomainError(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE", message, metadata=metadata)
+    return DomainError("WRONG_STATE", message, metadata=metadata)
 
 
 def unavailable(reason: str, message: str, retry_after: float = 1.0) -> DomainError:
     """UNAVAILABLE with a hint when to try again, in seconds."""
-    return DomainError(grpc.StatusCode.UNAVAILABLE, reason, message, retry_after=retry_after)
+    return DomainError(reason, message, retry_after=retry_after)
 
 
 def unimplemented(message: str) -> DomainError:
     """UNIMPLEMENTED / UNIMPLEMENTED."""
-    return DomainError(grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED", message)
+    return DomainError("UNIMPLEMENTED", message)
 
 
 def reconnect(retry_after: float = 0.2) -> DomainError:
@@ -82,8 +94,19 @@ def reconnect(retry_after: float = 0.2) -> DomainError:
 def internal(correlation_id: str) -> DomainError:
     """INTERNAL / INTERNAL: a defect of ours, with nothing but the id under which the log knows it."""
     return DomainError(
-        grpc.StatusCode.INTERNAL,
         "INTERNAL",
         "Internal error; the operator finds it by its correlation id.",
         metadata={"correlation_id": correlation_id},
     )
+
+
+def provider_failed(error: ProviderError) -> DomainError:
+    """Returns `error` as the caller of a service sees it when nothing else is left to try."""
+    failed = DomainError(
+        error.treatment.reason,
+        f"{error.provider}: {error.message}.",
+        metadata={"provider": error.provider, "kind": error.kind.value},
+    )
+    if failed.code in _HINTED:
+        failed.retry_after = _RETRY_SECONDS if error.retry_after is None else error.retry_after
+    return failed

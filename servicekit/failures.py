@@ -6,7 +6,8 @@ from typing import Final
 import grpc
 import structlog
 
-from servicekit.errors import DomainError, internal
+from servicekit.errors import DomainError, internal, provider_failed
+from servicekit.resilience.errors import ProviderError
 from servicekit.status import from_rpc_error
 
 _log: Final = structlog.stdlib.get_logger("servicekit.failures")
@@ -16,10 +17,10 @@ _MOST_CAUSES: Final = 5
 
 
 def to_domain_error(error: BaseException, correlation_id: str) -> DomainError:
-    """The error that the caller gets for `error`, whatever it is.
+    """Returns the error that the caller gets for `error`, whatever it is.
 
-    Domain errors stay, failed calls to siblings are translated, and everything else is INTERNAL with the correlation
-    id and nothing else; that is logged, by type and stack frames alone, since exception texts may carry what users
+    Domain errors stay; failures of providers and of calls to peer services are translated; everything else is INTERNAL
+    with the correlation id alone, and is logged by type and stack frames, since exception texts may carry what users
     wrote. Of a group whose members all are for the caller the first one counts.
     """
     known = _known(error)
@@ -57,6 +58,8 @@ def _known(error: BaseException) -> DomainError | None:
     match error:
         case DomainError():
             return error
+        case ProviderError():
+            return provider_failed(error)
         case grpc.aio.AioRpcError():
             return from_rpc_error(error)
         case ExceptionGroup():

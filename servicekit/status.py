@@ -9,12 +9,17 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from servicekit.errors import DOMAIN, DomainError, FieldViolation, unavailable
+from servicekit.reasons import Reason
 
 DETAILS_KEY: Final = "grpc-status-details-bin"
 
 # gRPC refuses metadata above 8 KiB; both the percent-encoded text and the base64 of the details must fit.
 _MESSAGE_BUDGET: Final = 1_200
 _STATUS_BUDGET: Final = 4_096
+
+_REMEDY: Final = "remedy"
+_RETRYABLE: Final = "retryable"
+_TRUE: Final = "true"
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -29,12 +34,14 @@ _KEPT: Final = {
 def to_status(error: DomainError) -> status_pb2.Status:
     """The rich status of `error`: ErrorInfo, then BadRequest with all violations, then RetryInfo.
 
+    The metadata of ErrorInfo say the `remedy` and whether the call is `retryable` ("true" or "false").
+
     What would not fit into gRPC's metadata is left out at the end: text is cut, and of a great many violations the
     last are summed up in one.
     """
     status = status_pb2.Status(code=error.code.value[0], message=_shortened(error.message))
     status.details.append(
-        _packed(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=dict(error.metadata)))
+        _packed(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=_metadata(error)))
     )
     if error.retry_after is not None:
         retry = error_details_pb2.RetryInfo()
@@ -54,25 +61,25 @@ def to_grpc_status(error: DomainError) -> grpc.Status:
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> DomainError:
-    """What a failed call to a sibling means to our own caller.
+    """What a failed call to a peer service means to the caller of this one.
 
-    A sibling's rich status comes through as it was. A bare status comes from the transport: UNAVAILABLE is
+    The rich status of a peer service passes unchanged. A bare status comes from the transport: UNAVAILABLE is
     UPSTREAM_UNAVAILABLE with a retry hint, DEADLINE_EXCEEDED, CANCELLED, UNIMPLEMENTED and RESOURCE_EXHAUSTED keep
-    their code, and everything else is INTERNAL, since our caller can not fix it. No upstream text is passed on.
+    their code, and everything else is INTERNAL, since the caller cannot fix it. No upstream text is passed on.
     """
     rich = _rich_status(error)
     if rich is not None:
         return rich
     code = error.code()
     if code is grpc.StatusCode.UNAVAILABLE:
-        return unavailable("UPSTREAM_UNAVAILABLE", "A service that this call needs can not be reached.")
+        return unavailable("UPSTREAM_UNAVAILABLE", "A service that this call needs cannot be reached.")
     if code in _KEPT:
-        return DomainError(code, code.name, _KEPT[code])
-    return DomainError(grpc.StatusCode.INTERNAL, "INTERNAL", "Internal error.")
+        return DomainError(code.name, _KEPT[code])
+    return DomainError("INTERNAL", "Internal error.")
 
 
 def connection_broke(error: grpc.aio.AioRpcError) -> bool:
-    """True where the transport failed the call: a sibling that answers UNAVAILABLE itself says why in its details."""
+    """True where the transport failed the call; a peer service that answers UNAVAILABLE itself sends details."""
     return error.code() is grpc.StatusCode.UNAVAILABLE and not any(
         key == DETAILS_KEY for key, _ in error.trailing_metadata() or ()
     )
@@ -101,14 +108,20 @@ def _from_status(status: status_pb2.Status) -> DomainError | None:
     code = _CODES.get(status.code)
     if info.domain != DOMAIN or code is None or code is grpc.StatusCode.OK:
         return None
+    metadata = dict(info.metadata)
+    remedy, retryable = metadata.pop(_REMEDY, ""), metadata.pop(_RETRYABLE, "") == _TRUE
     return DomainError(
-        code,
         info.reason,
         status.message,
-        metadata=dict(info.metadata),
+        stated=Reason(code.name, remedy, retryable=retryable),
+        metadata=metadata,
         violations=[FieldViolation(v.field, v.description) for v in bad_request.field_violations],
         retry_after=retry_after,
     )
+
+
+def _metadata(error: DomainError) -> dict[str, str]:
+    return {**error.metadata, _REMEDY: error.remedy, _RETRYABLE: _TRUE if error.retryable else "false"}
 
 
 def _bad_request(violations: tuple[FieldViolation, ...], room: int) -> error_details_pb2.BadRequest:

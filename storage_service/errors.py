@@ -1,7 +1,5 @@
 """The failures that the domain knows by name."""
 
-import grpc
-
 from servicekit.errors import DomainError, FieldViolation, not_found, unavailable
 from storage_service.records import Digest
 
@@ -26,7 +24,7 @@ def resource_deleted(noun: str, resource_id: str) -> DomainError:
 def request_id_reused() -> DomainError:
     """ALREADY_EXISTS / REQUEST_ID_REUSED: the id stands for another request."""
     message = "This request id was used for another request; choose a new one."
-    return DomainError(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", message)
+    return DomainError("REQUEST_ID_REUSED", message)
 
 
 def revision_mismatch(*, expected: int, actual: int) -> DomainError:
@@ -57,7 +55,6 @@ def check_digest(digest: Digest, expected: Digest | None) -> None:
         return
     field = "size_bytes" if digest.size != expected.size else "sha256"
     raise DomainError(
-        grpc.StatusCode.INVALID_ARGUMENT,
         "AUDIO_MISMATCH",
         f"The audio does not have the {field} that was announced. Send it again.",
         metadata={"field": field, "received_bytes": str(digest.size)},
@@ -67,7 +64,7 @@ def check_digest(digest: Digest, expected: Digest | None) -> None:
 def audio_corrupt() -> DomainError:
     """DATA_LOSS / AUDIO_CORRUPT: the stored bytes are missing, short or changed."""
     message = "The stored audio is missing or damaged; narrate the story again."
-    return DomainError(grpc.StatusCode.DATA_LOSS, "AUDIO_CORRUPT", message)
+    return DomainError("AUDIO_CORRUPT", message)
 
 
 def segment_not_found(key: str) -> DomainError:
@@ -100,7 +97,6 @@ def storage_unavailable() -> DomainError:
 def field_error(field: str, description: str) -> DomainError:
     """INVALID_ARGUMENT / VALIDATION_FAILED about one field that only the store can judge."""
     return DomainError(
-        grpc.StatusCode.INVALID_ARGUMENT,
         "VALIDATION_FAILED",
         f"{field} {description}",
         violations=[FieldViolation(field, description)],
@@ -108,17 +104,15 @@ def field_error(field: str, description: str) -> DomainError:
 
 
 def _aborted(reason: str, message: str, **metadata: str) -> DomainError:
-    return DomainError(grpc.StatusCode.ABORTED, reason, message, metadata=metadata)
+    return DomainError(reason, message, metadata=metadata)
 
 
 def _precondition(reason: str, message: str, **metadata: str) -> DomainError:
-    return DomainError(grpc.StatusCode.FAILED_PRECONDITION, reason, message, metadata=metadata)
+    return DomainError(reason, message, metadata=metadata)
 
 
 class UploadStalledError(DomainError):
     """ABORTED / UPLOAD_STALLED: the next piece did not come in time."""
 
     def __init__(self) -> None:
-        super().__init__(
-            grpc.StatusCode.ABORTED, "UPLOAD_STALLED", "The next piece of audio did not come in time; send it again."
-        )
+        super().__init__("UPLOAD_STALLED", "The next piece of audio did not come in time; send it again.")

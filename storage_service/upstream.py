@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from servicekit.errors import unavailable
+from servicekit.errors import provider_failed, unavailable
 from servicekit.resilience.config import BreakerConfig
-from servicekit.resilience.errors import ProviderError, to_domain_error
+from servicekit.resilience.errors import ProviderError
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryBudget, RetryPolicy
 
@@ -62,7 +62,7 @@ class Upstream:
         try:
             result: T = await attempts(attempt)
         except ProviderError as error:
-            raise to_domain_error(error) from error
+            raise provider_failed(error) from error
         return result
 
     async def to_the_end(self, work: Callable[[], Awaitable[T]]) -> T:

@@ -6,8 +6,8 @@ from typing import Final
 
 import grpc
 
-from servicekit.errors import DomainError, not_found, unavailable
-from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind, to_domain_error
+from servicekit.errors import DomainError, not_found, provider_failed, unavailable
+from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from story_service.assignment import MAX_CONTENT_LENGTH
 
 _OF_THE_KEY: Final = frozenset({"UPSTREAM_AUTH", "QUOTA_EXCEEDED"})
@@ -25,7 +25,7 @@ class Tried:
 
 
 def _refused(reason: str, message: str, **metadata: str) -> DomainError:
-    return DomainError(grpc.StatusCode.FAILED_PRECONDITION, reason, message, metadata=metadata)
+    return DomainError(reason, message, metadata=metadata)
 
 
 def model_not_found(model: str) -> DomainError:
@@ -85,7 +85,7 @@ def text_too_long() -> DomainError:
 def generation_failed(kind: str, message: str) -> DomainError:
     """UNAVAILABLE / UPSTREAM_UNAVAILABLE: the model's answer can not be used. `kind` says why, for programs."""
     error = unavailable("UPSTREAM_UNAVAILABLE", message)
-    return DomainError(error.code, error.reason, error.message, metadata={"kind": kind}, retry_after=error.retry_after)
+    return DomainError(error.reason, error.message, metadata={"kind": kind}, retry_after=error.retry_after)
 
 
 def cost_limit_reached(model: str, *, limit: float, spent: float, most: float) -> DomainError:
@@ -144,7 +144,6 @@ def all_failed(tried: Sequence[Tried]) -> DomainError:
     story = "; ".join(f"{each.model}: {why(each.error)} after {_calls(each.calls)}" for each in tried)
     shown = story if len(story) <= _MOST_TOLD else f"{story[:_MOST_TOLD]}…"
     return DomainError(
-        chosen.code,
         chosen.reason,
         chosen.message if len(tried) == 1 and tried[0].calls <= 1 else f"{chosen.message} Tried: {shown}.",
         metadata={**chosen.metadata, "tried": shown},
@@ -164,9 +163,8 @@ def _domain_error(tried: Tried) -> DomainError:
             model=tried.model,
             provider=error.provider,
         )
-    known = to_domain_error(error)
+    known = provider_failed(error)
     return DomainError(
-        known.code,
         known.reason,
         known.message,
         metadata={**known.metadata, "model": tried.model},

@@ -15,6 +15,32 @@ _DETAILS_KEY: Final = "grpc-status-details-bin"
 
 
 @dataclass(frozen=True, slots=True)
+class OwnReason:
+    """What follows from a reason that the client itself gives."""
+
+    code: grpc.StatusCode
+    remedy: str
+    retryable: bool = False
+
+
+OWN_REASONS: Final[Mapping[str, OwnReason]] = {
+    "GATEWAY_UNREACHABLE": OwnReason(
+        grpc.StatusCode.UNAVAILABLE, "Start a gateway with `tale up`, or set GATEWAY_TARGET to one.", retryable=True
+    ),
+    "STREAM_INCOMPLETE": OwnReason(
+        grpc.StatusCode.UNAVAILABLE,
+        "Call WatchStory to follow the story; it may still be in the making.",
+        retryable=True,
+    ),
+    "TEXT_CHANGED": OwnReason(grpc.StatusCode.DATA_LOSS, "Read the whole story anew with GetStory."),
+    "AUDIO_CORRUPT": OwnReason(grpc.StatusCode.DATA_LOSS, "Read the audio anew from its first byte."),
+    "RECORDING_TOO_LARGE": OwnReason(grpc.StatusCode.FAILED_PRECONDITION, "Send a shorter recording."),
+    "VALIDATION_FAILED": OwnReason(grpc.StatusCode.INVALID_ARGUMENT, "Fix every field that the violations name."),
+}
+"""The client's own reasons; all others come from the servers, with code and remedy."""
+
+
+@dataclass(frozen=True, slots=True)
 class Violation:
     """A field of a request that the server refused, and what it should be."""
 
@@ -27,9 +53,7 @@ class Violation:
 class TaleError(Exception):
     """A call that failed, or an answer that can not be right.
 
-    Decoded from google.rpc.Status where the server sent one. Reasons of the client's own are GATEWAY_UNREACHABLE,
-    STREAM_INCOMPLETE (the story could not be followed to its end), TEXT_CHANGED and AUDIO_CORRUPT (what came is not
-    what is kept).
+    Decoded from google.rpc.Status where the server sent one. Reasons of the client's own stand in OWN_REASONS.
     """
 
     def __init__(
@@ -53,7 +77,12 @@ class TaleError(Exception):
         """Every field that was refused."""
         self.retry_after = retry_after
         """Seconds after which the server would like to be asked again; None where it said nothing."""
-        self.metadata: Mapping[str, str] = dict(metadata or {})
+        facts = dict(metadata or {})
+        self.remedy = facts.pop("remedy", "")
+        """What to do about it: one sentence; empty where the server gave none."""
+        self.retryable = facts.pop("retryable", "") == "true"
+        """Whether the server says that the same call may succeed later."""
+        self.metadata: Mapping[str, str] = facts
         """Facts as in ErrorInfo."""
         self.attempts = 1
         """Calls that were made before this was raised."""
@@ -73,6 +102,16 @@ class TaleError(Exception):
             grpc.StatusCode.INTERNAL,
             grpc.StatusCode.UNKNOWN,
         }
+
+
+def own_error(
+    reason: str, message: str, *, violations: Sequence[Violation] = (), metadata: Mapping[str, str] | None = None
+) -> TaleError:
+    """Returns an error of the client itself, for a reason in OWN_REASONS."""
+    known = OWN_REASONS[reason]
+    error = TaleError(known.code, reason, message, violations=violations, metadata=metadata)
+    error.remedy, error.retryable = known.remedy, known.retryable
+    return error
 
 
 class RpcFailure(Protocol):

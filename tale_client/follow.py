@@ -6,11 +6,9 @@ Pure: no clock, no network. Text offsets are code points, audio offsets bytes.
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-import grpc
-
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
-from tale_client.errors import TaleError
+from tale_client.errors import TaleError, own_error
 from tale_client.resume import StreamBrokenError
 
 _WARNINGS_REMEMBERED: Final = 200
@@ -180,6 +178,4 @@ class Follower:
 
 
 def _text_changed() -> TaleError:
-    return TaleError(
-        grpc.StatusCode.DATA_LOSS, "TEXT_CHANGED", "The story's text is not the one that was shown before."
-    )
+    return own_error("TEXT_CHANGED", "The story's text is not the one that was shown before.")

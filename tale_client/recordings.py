@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import Final
 
-import grpc
-
 from tale.voice.v1 import voice_pb2
 from tale_client.calls import Calls
-from tale_client.errors import TaleError, Violation
+from tale_client.errors import TaleError, Violation, own_error
 from tale_client.rpcs import TRANSCRIBE
 
 CONTENT_TYPES: Final = {
@@ -68,15 +66,14 @@ def _read(place: Path) -> bytes:
     with place.open("rb") as file:
         data = file.read(_LONGEST + 1)
     if len(data) > _LONGEST:
-        raise TaleError(grpc.StatusCode.FAILED_PRECONDITION, "RECORDING_TOO_LARGE", "The recording is far too large.")
+        raise own_error("RECORDING_TOO_LARGE", "The recording is far too large.")
     return data
 
 
 def _unknown() -> TaleError:
     known = ", ".join(sorted(set(CONTENT_TYPES.values())))
     message = f"must be given where the name of the file does not tell it: one of {known}"
-    return TaleError(
-        grpc.StatusCode.INVALID_ARGUMENT,
+    return own_error(
         "VALIDATION_FAILED",
         f"content_type {message}",
         violations=[Violation("config.content_type", message)],

@@ -5,10 +5,9 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from typing import Final, Protocol, TypeVar
 
-import grpc
 from google.protobuf.message import Message
 
-from tale_client.errors import TaleError
+from tale_client.errors import TaleError, own_error
 from tale_client.retry import ReconnectPolicy, Reconnects
 from tale_client.transport import ResponseStream, Transport
 
@@ -91,7 +90,7 @@ async def _read_status(stream: ResponseStream[Message], idle: float) -> None:
 def _loss(failed: StreamBrokenError | TaleError, *, reached: bool) -> TaleError:
     """The lost connection that `failed` means; raises it where it means anything else."""
     if isinstance(failed, StreamBrokenError):
-        return TaleError(grpc.StatusCode.UNAVAILABLE, "STREAM_INCOMPLETE", f"The stream broke: {failed}.")
+        return own_error("STREAM_INCOMPLETE", f"The stream broke: {failed}.")
     # A gateway that was never there is nothing to reconnect to.
     if not failed.connection_lost or not reached:
         raise failed

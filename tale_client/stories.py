@@ -4,12 +4,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
-import grpc
-
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client.calls import PAGE_SIZE, Calls, new_request_id
-from tale_client.errors import TaleError
+from tale_client.errors import own_error
 from tale_client.files import PartialFile
 from tale_client.follow import Follower
 from tale_client.resume import resumed
@@ -140,7 +138,7 @@ class StoryCalls(Calls):
                 await file.write(chunk)
             await file.commit(place)
         if download.header is None:
-            raise TaleError(grpc.StatusCode.DATA_LOSS, "AUDIO_CORRUPT", "The gateway did not describe the audio.")
+            raise own_error("AUDIO_CORRUPT", "The gateway did not describe the audio.")
         return download.header
 
     def _follow(

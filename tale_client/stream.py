@@ -3,12 +3,10 @@
 import hashlib
 from collections.abc import AsyncGenerator
 
-import grpc
-
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client.calls import correlation
-from tale_client.errors import TaleError
+from tale_client.errors import TaleError, own_error
 from tale_client.follow import Follower, Taken
 from tale_client.resume import StreamBrokenError, resumed
 from tale_client.retry import ReconnectPolicy
@@ -137,4 +135,4 @@ class AudioDownload:
 
 
 def _corrupt(message: str) -> TaleError:
-    return TaleError(grpc.StatusCode.DATA_LOSS, "AUDIO_CORRUPT", message)
+    return own_error("AUDIO_CORRUPT", message)

@@ -11,7 +11,7 @@ from typing import Any, Final, ParamSpec, Protocol, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from tale_client.errors import TaleError
+from tale_client.errors import TaleError, own_error
 from tale_client.rpcs import RequestT, ResponseT, Rpc
 
 DEFAULT_TARGET: Final = "127.0.0.1:50051"
@@ -106,9 +106,7 @@ def resolve_target(target: str | None) -> str:
 
 def unreachable(target: str) -> TaleError:
     """Nobody answers there."""
-    return TaleError(
-        grpc.StatusCode.UNAVAILABLE, "GATEWAY_UNREACHABLE", f"No gateway at {target}.", metadata={"target": target}
-    )
+    return own_error("GATEWAY_UNREACHABLE", f"No gateway at {target}.", metadata={"target": target})
 
 
 def silent(idle: float) -> TaleError:

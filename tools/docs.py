@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tools.api_page import api_page
 from tools.configuration_page import compose_file, configuration_page, env_example
+from tools.errors_page import errors_page
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -18,6 +19,7 @@ def main() -> None:
     pages = {
         "docs/api.md": api_page(),
         "docs/configuration.md": configuration_page(),
+        "docs/errors.md": errors_page(),
         ".env.example": env_example(),
         "docker-compose.yml": compose_file(),
     }

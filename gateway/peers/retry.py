@@ -19,15 +19,6 @@ MAX_PAUSE_SECONDS: Final = 30.0
 PEER_ERRORS = (grpc.aio.AioRpcError, DomainError, TimeoutError)
 """What a failed call to a peer service raises."""
 
-_PASSING: Final = {
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.ABORTED,
-    grpc.StatusCode.INTERNAL,
-    grpc.StatusCode.UNKNOWN,
-}
-
 
 class FailureKind(Enum):
     """Whether the call is worth repeating."""
@@ -53,8 +44,8 @@ class Failure:
         return self.error.reason
 
 
-def classify(error: grpc.aio.AioRpcError | DomainError | TimeoutError, *, provider: bool = False) -> Failure:
-    """Distinguishes a service that cannot be reached from one that refuses; `provider`: one that calls providers."""
+def classify(error: grpc.aio.AioRpcError | DomainError | TimeoutError) -> Failure:
+    """Distinguishes a service that cannot be reached from one that cannot now and from one that refuses."""
     if isinstance(error, TimeoutError):
         return Failure(FailureKind.TRANSIENT, unavailable("UPSTREAM_UNAVAILABLE", "A service fell silent."))
     known = from_rpc_error(error) if isinstance(error, grpc.aio.AioRpcError) else error
@@ -64,8 +55,8 @@ def classify(error: grpc.aio.AioRpcError | DomainError | TimeoutError, *, provid
         if known.code is grpc.StatusCode.CANCELLED:
             # gRPC's server cancels a call that its application does not take up for long: it is overloaded.
             return Failure(FailureKind.UNREACHABLE, unavailable("UPSTREAM_UNAVAILABLE", "A service is overloaded."))
-    # A provider's quota is used up until it is paid for or renewed; a full store may have room soon.
-    passing = known.code in _PASSING and not (provider and known.reason == "QUOTA_EXCEEDED")
+    # A defect may be met once, as when a replica dies.
+    passing = known.retryable or known.code is grpc.StatusCode.INTERNAL
     return Failure(FailureKind.TRANSIENT if passing else FailureKind.PERMANENT, known)
 
 

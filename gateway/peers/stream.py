@@ -3,8 +3,6 @@
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from typing import TypeVar
 
-import grpc
-
 from servicekit.errors import DomainError
 from servicekit.patience import Patience
 
@@ -33,4 +31,4 @@ async def read_alive(
 
 def broken(what: str) -> DomainError:
     """A stream is not what it says of itself. The attempt failed; what is durable stands."""
-    return DomainError(grpc.StatusCode.UNAVAILABLE, "STREAM_BROKEN", what, retry_after=0.2)
+    return DomainError("STREAM_BROKEN", what, retry_after=0.2)

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import grpc
-
 from gateway.peers.clients import Peers
 from gateway.runs.checkpointer import Checkpointer, CheckpointRefusedError
 from gateway.runs.lease import Lease
@@ -38,7 +36,7 @@ class RunContext:
         except CheckpointRefusedError as refused:
             self.ledger.give_back(news)
             problem = refused.problem
-            raise DomainError(grpc.StatusCode.FAILED_PRECONDITION, problem.reason, problem.message) from refused
+            raise DomainError(problem.reason, problem.message) from refused
         except BaseException:
             # Also when the run is being stopped: its last words then carry them. Keeping a line twice changes nothing.
             self.ledger.give_back(news)

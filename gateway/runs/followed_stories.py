@@ -5,8 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-import grpc
-
 from gateway.runs.live_story import End, LiveStory
 from servicekit.errors import DomainError
 from tale.common.v1 import common_pb2
@@ -49,7 +47,6 @@ class FollowedStories:
         if live is None:
             if len(self._stories) >= MAX_STORIES:
                 raise DomainError(
-                    grpc.StatusCode.RESOURCE_EXHAUSTED,
                     "RATE_LIMITED",
                     f"This gateway follows {MAX_STORIES} stories of other gateways already. Watch again later.",
                     retry_after=5.0,

@@ -89,7 +89,7 @@ class Narrator:
             try:
                 await self._attempt(attempt_id)
             except PEER_ERRORS as error:
-                failure = classify(error, provider=True)
+                failure = classify(error)
                 if failure.reason == "CHECKPOINT_CONFLICT":
                     # A segment that is not in the segment store: the voice service stores it again.
                     failure = Failure(FailureKind.TRANSIENT, failure.error)

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from typing import Final
 
-import grpc
 import structlog
 
 from gateway.peers.clients import ask, read_story
@@ -110,7 +109,7 @@ class Run:
             return self._give_up("It took longer than a story may.")
 
     def _give_up(self, why: str) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
-        error = DomainError(grpc.StatusCode.DEADLINE_EXCEEDED, "RUN_ABANDONED", why)
+        error = DomainError("RUN_ABANDONED", why)
         return self._end_state(narrated=False), [problem_of(error, narration=self.context.live.text_complete)]
 
     async def _write_and_narrate(self) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:

@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-import grpc
 import structlog
 
 from gateway.peers.retry import PEER_ERRORS, AttemptRetry, classify
@@ -70,7 +69,7 @@ class Writer:
             try:
                 await self._attempt(attempt_id)
             except PEER_ERRORS as error:
-                failure = classify(error, provider=True)
+                failure = classify(error)
                 ledger.end_attempt(attempt_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.reason)
                 log.warning("writing_attempt_failed", story_id=live.story_id, reason=failure.reason)
                 if before != (live.title, len(live.text)):
@@ -134,7 +133,6 @@ class Writer:
                         inbox.whole.set()
                 if len(text) > MAX_CONTENT:
                     raise DomainError(
-                        grpc.StatusCode.FAILED_PRECONDITION,
                         "TEXT_TOO_LONG",
                         f"The story grew beyond {MAX_CONTENT} characters.",
                     )

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final, final
 
-import grpc
-
-from servicekit.errors import DomainError
+from servicekit.reasons import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,50 +47,47 @@ class ProviderErrorKind(Enum):
 class Treatment:
     """What to do about a kind of failure.
 
-    `retry`: the same call to the same provider may well succeed a little later. `fail_over`: another provider or model
-    may succeed where this one failed. `break_circuit`: speaks against the provider's health, so the breaker counts it.
-    `cool_down`: a `retry_after` that comes with it is about the provider and not about the call, so the circuit stays
-    open until then. `code` and `reason` are what the caller sees when nothing else is left to try.
+    `reason` is what the caller sees when nothing else is left to try. `retry`: the same call to the same provider may
+    well succeed a little later. `fail_over`: another provider or model may succeed where this one failed.
+    `break_circuit`: speaks against the provider's health, so the breaker counts it. `cool_down`: a `retry_after` that
+    comes with it is about the provider and not about the call, so the circuit stays open until then.
     """
 
-    retry: bool
-    fail_over: bool
-    break_circuit: bool
-    cool_down: bool
-    code: grpc.StatusCode
     reason: str
+    retry: bool = False
+    fail_over: bool = False
+    break_circuit: bool = False
+    cool_down: bool = False
 
 
-def _treatment(marks: str, code: grpc.StatusCode, reason: str) -> Treatment:
+def _treatment(reason: str, *, fail_over: bool = True, cool_down: bool = False) -> Treatment:
+    known = reason_of(reason)
     return Treatment(
-        retry="r" in marks,
-        fail_over="f" in marks,
-        break_circuit="b" in marks,
-        cool_down="c" in marks,
-        code=code,
         reason=reason,
+        retry=known.retryable,
+        fail_over=fail_over,
+        break_circuit=known.breaks_circuit,
+        cool_down=cool_down,
     )
 
 
 TREATMENTS: Final[Mapping[ProviderErrorKind, Treatment]] = {
-    ProviderErrorKind.INVALID_INPUT: _treatment("f", grpc.StatusCode.FAILED_PRECONDITION, "UPSTREAM_REFUSED"),
-    ProviderErrorKind.UNSUPPORTED: _treatment("f", grpc.StatusCode.FAILED_PRECONDITION, "UPSTREAM_UNSUPPORTED"),
-    ProviderErrorKind.AUTH: _treatment("f", grpc.StatusCode.FAILED_PRECONDITION, "UPSTREAM_AUTH"),
-    ProviderErrorKind.QUOTA: _treatment("fc", grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
-    ProviderErrorKind.CONCURRENCY: _treatment("rf", grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
-    ProviderErrorKind.RATE: _treatment("rfc", grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
-    ProviderErrorKind.OVERLOAD: _treatment("rfbc", grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE"),
-    ProviderErrorKind.TIMEOUT: _treatment("rfb", grpc.StatusCode.UNAVAILABLE, "NETWORK_ERROR"),
-    ProviderErrorKind.TRANSPORT: _treatment("rfb", grpc.StatusCode.UNAVAILABLE, "NETWORK_ERROR"),
-    ProviderErrorKind.TRUNCATED: _treatment("rfb", grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE"),
-    ProviderErrorKind.CONTENT_POLICY: _treatment("f", grpc.StatusCode.FAILED_PRECONDITION, "CONTENT_REFUSED"),
-    ProviderErrorKind.CANCELLED: _treatment("", grpc.StatusCode.CANCELLED, "CANCELLED"),
+    ProviderErrorKind.INVALID_INPUT: _treatment("UPSTREAM_REFUSED"),
+    ProviderErrorKind.UNSUPPORTED: _treatment("UPSTREAM_UNSUPPORTED"),
+    ProviderErrorKind.AUTH: _treatment("UPSTREAM_AUTH"),
+    ProviderErrorKind.QUOTA: _treatment("QUOTA_EXCEEDED", cool_down=True),
+    ProviderErrorKind.CONCURRENCY: _treatment("RATE_LIMITED"),
+    ProviderErrorKind.RATE: _treatment("RATE_LIMITED", cool_down=True),
+    ProviderErrorKind.OVERLOAD: _treatment("UPSTREAM_UNAVAILABLE", cool_down=True),
+    ProviderErrorKind.TIMEOUT: _treatment("NETWORK_ERROR"),
+    ProviderErrorKind.TRANSPORT: _treatment("NETWORK_ERROR"),
+    ProviderErrorKind.TRUNCATED: _treatment("UPSTREAM_UNAVAILABLE"),
+    ProviderErrorKind.CONTENT_POLICY: _treatment("CONTENT_REFUSED"),
+    ProviderErrorKind.CANCELLED: _treatment("CANCELLED", fail_over=False),
 }
-"""The one table that retry, failover, breaker, cooldown and the answer to the caller are read from."""
+"""Retry, failover, breaker, cooldown and the reason for the caller are read from here."""
 
-_RETRY_SECONDS: Final = 5.0
 _LONGEST_WAIT: Final = 86_400.0
-_HINTED: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
 
 
 class ProviderError(Exception):
@@ -117,7 +112,7 @@ class ProviderError(Exception):
         self.kind = kind
         self.message = message
         self.provider = provider
-        # A wait that no clock holds would be no answer to anybody.
+        # A wait that no clock holds would be no answer.
         told = retry_after is not None and not math.isnan(retry_after)
         self.retry_after = min(max(retry_after or 0.0, 0.0), _LONGEST_WAIT) if told else None
         self.status = status
@@ -161,24 +156,4 @@ class CircuitOpenError(ProviderError):
     @property
     def treatment(self) -> Treatment:
         """Not to be counted: nobody was called. Waiting for it is what retry is not for."""
-        return Treatment(
-            retry=False,
-            fail_over=True,
-            break_circuit=False,
-            cool_down=False,
-            code=grpc.StatusCode.UNAVAILABLE,
-            reason="CIRCUIT_OPEN",
-        )
-
-
-def to_domain_error(error: ProviderError) -> DomainError:
-    """`error` as the caller of a service sees it when nothing else is left to try."""
-    treatment = error.treatment
-    hinted = treatment.code in _HINTED
-    return DomainError(
-        treatment.code,
-        treatment.reason,
-        f"{error.provider}: {error.message}.",
-        metadata={"provider": error.provider, "kind": error.kind.value},
-        retry_after=(_RETRY_SECONDS if error.retry_after is None else error.retry_after) if hinted else None,
-    )
+        return Treatment(reason="CIRCUIT_OPEN", fail_over=True)

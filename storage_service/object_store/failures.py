@@ -6,13 +6,11 @@ Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Final
 
-import grpc
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
-from servicekit.resilience.errors import TREATMENTS, ProviderError, ProviderErrorKind, Treatment
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind, Treatment
 
 PROVIDER: Final = "s3"
 
@@ -38,10 +36,8 @@ class BucketMismatchError(ProviderError):
 
     @property
     def treatment(self) -> Treatment:
-        """Nothing but a remedy helps."""
-        return replace(
-            TREATMENTS[ProviderErrorKind.AUTH], code=grpc.StatusCode.FAILED_PRECONDITION, reason="INVALID_CONFIGURATION"
-        )
+        """Only a change of the settings helps."""
+        return Treatment(reason="INVALID_CONFIGURATION")
 
 
 class MissingObjectError(ProviderError):
@@ -50,7 +46,7 @@ class MissingObjectError(ProviderError):
     @property
     def treatment(self) -> Treatment:
         """An answer, not a failure."""
-        return replace(TREATMENTS[ProviderErrorKind.INVALID_INPUT], code=grpc.StatusCode.NOT_FOUND, reason="NOT_FOUND")
+        return Treatment(reason="NOT_FOUND")
 
 
 def to_provider_error(error: Exception) -> ProviderError:

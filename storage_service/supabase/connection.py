@@ -7,8 +7,8 @@ import importlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from servicekit.errors import wrong_state
-from servicekit.resilience.errors import ProviderError, to_domain_error
+from servicekit.errors import provider_failed, wrong_state
+from servicekit.resilience.errors import ProviderError
 from storage_service.errors import (
     lease_lost,
     request_id_reused,
@@ -133,7 +133,7 @@ class Connection:
                     marked.answered()
                     yield blocks
         except ProviderError as error:
-            raise to_domain_error(error) from error
+            raise provider_failed(error) from error
 
 
 class SupabaseStore:

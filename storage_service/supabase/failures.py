@@ -7,10 +7,7 @@ https://supabase.com/docs/guides/storage/debugging/error-codes (Storage says its
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
-
-import grpc
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind, Treatment
 from servicekit.resilience.retry_after import parse
@@ -22,9 +19,7 @@ PROVIDER: Final = "supabase"
 
 MIGRATE: Final = "run `python -m storage_service migrate`, and expose the schema `tales` in the API settings"
 
-_NOTHING: Final = Treatment(
-    retry=False, fail_over=False, break_circuit=False, cool_down=False, code=grpc.StatusCode.INTERNAL, reason="INTERNAL"
-)
+_FULL: Final = Treatment(reason="STORAGE_FULL", cool_down=True)
 _SCHEMA_CODES: Final = frozenset(
     {"PGRST106", "PGRST202", "PGRST203", "PGRST204", "PGRST205", "3F000", "42P01", "42703", "42883"}
 )
@@ -77,7 +72,7 @@ class SchemaMismatchError(SupabaseError):
     """The schema or the bucket is not there, or not the one that this program knows: to be migrated."""
 
     def __init__(self, message: str, *, status: int = 0) -> None:
-        treatment = replace(_NOTHING, code=grpc.StatusCode.FAILED_PRECONDITION, reason="INVALID_CONFIGURATION")
+        treatment = Treatment(reason="INVALID_CONFIGURATION")
         super().__init__(ProviderErrorKind.AUTH, message, undone=True, status=status, treatment=treatment)
 
 
@@ -89,7 +84,7 @@ class MisaddressedError(SupabaseError):
 
     def __init__(self, *, status: int) -> None:
         message = f"no Supabase answers there (HTTP {status}); set SUPABASE_URL to the address of the project"
-        treatment = replace(_NOTHING, code=grpc.StatusCode.UNAVAILABLE, reason="UPSTREAM_UNAVAILABLE")
+        treatment = Treatment(reason="UPSTREAM_UNAVAILABLE")
         super().__init__(ProviderErrorKind.TRANSPORT, message, undone=True, status=status, treatment=treatment)
 
 
@@ -97,7 +92,7 @@ class MissingError(SupabaseError):
     """What was asked for is not there: an answer, not a failure."""
 
     def __init__(self, *, status: int) -> None:
-        treatment = replace(_NOTHING, code=grpc.StatusCode.NOT_FOUND, reason="NOT_FOUND")
+        treatment = Treatment(reason="NOT_FOUND")
         super().__init__(
             ProviderErrorKind.INVALID_INPUT, "there is no such thing", undone=True, status=status, treatment=treatment
         )
@@ -154,11 +149,9 @@ def _by_code(status: int, code: str) -> SupabaseError | None:
     elif code == _READ_ONLY:
         # What Supabase makes of a database whose disk is full.
         message = "the database takes no changes; see to the disk and the quota of the project"
-        found = SupabaseError(ProviderErrorKind.QUOTA, message, undone=True, status=status)
+        found = SupabaseError(ProviderErrorKind.QUOTA, message, undone=True, status=status, treatment=_FULL)
     elif code == _CHECK_VIOLATION or (len(code) == _SQLSTATE and code.startswith(_DATA_CODES)):
-        found = _refused(
-            status, "a value breaks a rule of the schema", grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED"
-        )
+        found = _refused(status, "a value breaks a rule of the schema", "VALIDATION_FAILED")
     elif code.startswith(_AWAY_CODES):
         found = SupabaseError(ProviderErrorKind.OVERLOAD, "the database is not there", undone=False, status=status)
     return found
@@ -170,7 +163,7 @@ def _by_status(status: int, retry_after: float | None, *, undone: bool) -> Supab
             found = _auth(status)
         case 402:
             message = "the project is restricted; see to its usage and billing in the dashboard of Supabase"
-            found = SupabaseError(ProviderErrorKind.QUOTA, message, undone=True, status=status)
+            found = SupabaseError(ProviderErrorKind.QUOTA, message, undone=True, status=status, treatment=_FULL)
         case 404:
             found = MissingError(status=status)
         case 409:
@@ -179,7 +172,6 @@ def _by_status(status: int, retry_after: float | None, *, undone: bool) -> Supab
             found = _refused(
                 status,
                 "the file is larger than the project takes",
-                grpc.StatusCode.FAILED_PRECONDITION,
                 "AUDIO_TOO_LARGE",
             )
         case 429:
@@ -205,12 +197,12 @@ def _auth(status: int) -> SupabaseError:
 
 def _conflict(status: int, *, undone: bool) -> SupabaseError:
     """Something else happened to the same thing at the same time: to be tried again where it was rolled back."""
-    treatment = replace(_NOTHING, retry=undone, code=grpc.StatusCode.ABORTED, reason="STORAGE_CONFLICT")
+    treatment = Treatment(reason="STORAGE_CONFLICT", retry=undone)
     message = "the same was changed at the same time"
     return SupabaseError(ProviderErrorKind.OVERLOAD, message, undone=undone, status=status, treatment=treatment)
 
 
-def _refused(status: int, message: str, code: grpc.StatusCode, reason: str) -> SupabaseError:
+def _refused(status: int, message: str, reason: str) -> SupabaseError:
     """The caller, or a setting of the project, is to change."""
-    treatment = replace(_NOTHING, code=code, reason=reason)
+    treatment = Treatment(reason=reason)
     return SupabaseError(ProviderErrorKind.INVALID_INPUT, message, undone=True, status=status, treatment=treatment)

@@ -154,9 +154,7 @@ async def test_a_refusal_comes_before_the_end_of_the_recording() -> None:
 
     async def refuse(requests: AsyncIterator[voice_pb2.TranscribeRequest], _: Context) -> voice_pb2.TranscribeResponse:
         await anext(aiter(requests))
-        raise DomainError(
-            grpc.StatusCode.FAILED_PRECONDITION, "INVALID_CONFIGURATION", "Set it up.", metadata={"transcribe": "x"}
-        )
+        raise DomainError("INVALID_CONFIGURATION", "Set it up.", metadata={"transcribe": "x"})
 
     async def recording() -> AsyncIterator[voice_pb2.TranscribeRequest]:
         yield CONFIG

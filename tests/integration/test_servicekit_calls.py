@@ -419,7 +419,7 @@ async def test_an_authenticator_refuses(kind: str) -> None:
 
     class Nobody:
         async def authenticate(self, _method: str, _metadata: object) -> str:
-            raise DomainError(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED", "Say who you are.")
+            raise DomainError("TOKEN_MISSING", "No token was sent.")
 
     async def behaviour(_: Context) -> bytes:
         reached.append(1)

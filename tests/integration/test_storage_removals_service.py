@@ -260,7 +260,7 @@ async def test_housekeeping_outlives_a_store_that_fails(tmp_path: Path) -> None:
             rounds.append(1)
             if len(rounds) > 2:
                 again.set()
-            raise DomainError(grpc.StatusCode.UNAVAILABLE, "STORAGE_UNAVAILABLE", "Not now.")
+            raise DomainError("STORAGE_UNAVAILABLE", "Not now.")
 
         storage.app.housekeeper.scrub = failing
         async with asyncio.timeout(20):

@@ -296,12 +296,12 @@ async def test_a_write_goes_on_when_its_caller_goes_away(store: Store, faults: P
         ),
         (
             Fault("answer", status=402, body={"message": "Service for this project is restricted"}),
-            (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
+            (grpc.StatusCode.RESOURCE_EXHAUSTED, "STORAGE_FULL"),
             1,
         ),
         (
             Fault("answer", status=405, body={"code": "25006", "message": "read-only transaction"}),
-            (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
+            (grpc.StatusCode.RESOURCE_EXHAUSTED, "STORAGE_FULL"),
             1,
         ),
         (

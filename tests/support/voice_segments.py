@@ -113,7 +113,7 @@ class FakeSegments(segment_pb2_grpc.SegmentServiceServicer):
 
 def out_of_room() -> DomainError:
     """What storage says when its disk is full."""
-    return DomainError(grpc.StatusCode.RESOURCE_EXHAUSTED, "STORAGE_FULL", "No room.")
+    return DomainError("STORAGE_FULL", "No room.")
 
 
 class FakeStorage(AppBase):

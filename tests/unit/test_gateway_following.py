@@ -66,7 +66,7 @@ class Storage:
         assert request.view == common_pb2.STORY_VIEW_FULL
         self.reads.append(current().owner)
         if self.ended is None:
-            raise DomainError(grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE", "Away.")
+            raise DomainError("UPSTREAM_UNAVAILABLE", "Away.")
         return storage_pb2.GetStoryResponse(record=self.ended)
 
     async def calls(self, count: int) -> None:

@@ -28,8 +28,10 @@ TEXT = "Once upon a time."
 
 def refused(code: grpc.StatusCode, reason: str = "") -> grpc.aio.AioRpcError:
     """A failed call: with a service's own reason, or bare."""
-    error = DomainError(code, reason, "Said.", retry_after=0.0)
-    details = (("grpc-status-details-bin", to_status(error).SerializeToString()),) if reason else ()
+    details: tuple[tuple[str, bytes], ...] = ()
+    if reason:
+        error = DomainError(reason, "Said.", retry_after=0.0)
+        details = (("grpc-status-details-bin", to_status(error).SerializeToString()),)
     return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*details))
 
 
@@ -303,7 +305,7 @@ async def test_a_story_that_is_not_the_runs_any_more_ends_it(reason: str) -> Non
 async def test_a_segment_that_storage_does_not_have_is_asked_for_again() -> None:
     """The voice service stores it, and the narration goes on."""
     scene = Scene().begin()
-    scene.storage.refusals = [DomainError(grpc.StatusCode.FAILED_PRECONDITION, "CHECKPOINT_CONFLICT", "No segment.")]
+    scene.storage.refusals = [DomainError("CHECKPOINT_CONFLICT", "No segment.")]
     await scene.narrate()
     assert len(scene.voice.calls) == 2
     assert len(scene.live.segments) == 3

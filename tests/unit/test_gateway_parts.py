@@ -106,23 +106,22 @@ def test_a_sibling_that_is_away_is_told_from_one_that_answers_no() -> None:
     # A call that the server's application never took up: gRPC itself cancels it after a while.
     assert FailureKind.UNREACHABLE is classify(refused(grpc.StatusCode.CANCELLED)).kind
     assert "UPSTREAM_UNAVAILABLE" == classify(refused(grpc.StatusCode.CANCELLED)).error.reason
-    said = DomainError(unavailable, "NO_PROVIDERS_AVAILABLE", "None.")
+    said = DomainError("NO_PROVIDERS_AVAILABLE", "None.")
     assert FailureKind.TRANSIENT is classify(refused(unavailable, said)).kind
     assert FailureKind.TRANSIENT is classify(TimeoutError()).kind
-    no = DomainError(grpc.StatusCode.FAILED_PRECONDITION, "LANGUAGE_UNSUPPORTED", "No.")
+    no = DomainError("LANGUAGE_UNSUPPORTED", "No.")
     assert FailureKind.PERMANENT is classify(refused(grpc.StatusCode.FAILED_PRECONDITION, no)).kind
 
 
 def test_a_used_up_quota_is_final_at_a_provider_only() -> None:
     """A store that is full may have room soon."""
-    error = DomainError(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED", "None left.")
-    assert FailureKind.PERMANENT is classify(error, provider=True).kind
-    assert FailureKind.TRANSIENT is classify(error).kind
+    assert FailureKind.PERMANENT is classify(DomainError("QUOTA_EXCEEDED", "None left.")).kind
+    assert FailureKind.TRANSIENT is classify(DomainError("STORAGE_FULL", "No room.")).kind
 
 
 async def test_persistence_ends_with_the_error_that_was_last() -> None:
     """A no is final at once; a "not now" after three more tries; an absence after the time set."""
-    error = DomainError(grpc.StatusCode.UNAVAILABLE, "X", "x", retry_after=0.0)
+    error = DomainError("STORAGE_BUSY", "x", retry_after=0.0)
     moment = 0.0
     persistence = AttemptRetry(wait_seconds=10, clock=lambda: moment)
     with pytest.raises(DomainError):
@@ -137,7 +136,7 @@ async def test_persistence_ends_with_the_error_that_was_last() -> None:
 
 async def test_a_sibling_that_was_away_gets_all_its_tries_when_it_is_back() -> None:
     """Absences and answers of "not now" are counted apart."""
-    error = DomainError(grpc.StatusCode.UNAVAILABLE, "X", "x", retry_after=0.0)
+    error = DomainError("X", "x", retry_after=0.0)
     persistence = AttemptRetry(wait_seconds=1000, clock=lambda: 1.0)
     away, not_now = Failure(FailureKind.UNREACHABLE, error), Failure(FailureKind.TRANSIENT, error)
     with contextlib.ExitStack() as stack:

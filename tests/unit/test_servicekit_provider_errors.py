@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from servicekit.resilience.errors import ProviderError, ProviderErrorKind, to_domain_error
+from servicekit.errors import provider_failed
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.status import to_grpc_status
 
 
@@ -16,5 +17,5 @@ def test_a_wait_is_kept_as_a_clock_can_hold_it(asked: float | None, kept: float 
     error = ProviderError(ProviderErrorKind.RATE, "too many calls", provider="one", retry_after=asked)
 
     assert kept == error.retry_after
-    assert "RATE_LIMITED" == to_domain_error(error).reason
-    assert to_grpc_status(to_domain_error(error)).trailing_metadata
+    assert "RATE_LIMITED" == provider_failed(error).reason
+    assert to_grpc_status(provider_failed(error)).trailing_metadata

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from support.circuits import FakeClock, provider_error
 
+from servicekit.errors import provider_failed
 from servicekit.resilience import retry_after
-from servicekit.resilience.errors import TREATMENTS, CircuitOpenError, ProviderError, ProviderErrorKind, to_domain_error
+from servicekit.resilience.errors import TREATMENTS, CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.retry import RetryBudget, RetryPolicy
 from servicekit.status import to_grpc_status
 
@@ -284,7 +285,7 @@ def test_any_wait_can_be_told_to_the_caller(seconds: float) -> None:
     wait = retry_after.parse({"Retry-After": f"{seconds:.3f}"})
     error = ProviderError(ProviderErrorKind.RATE, "it failed", provider="demo", retry_after=wait)
 
-    assert "demo: it failed." == to_grpc_status(to_domain_error(error)).details
+    assert "demo: it failed." == to_grpc_status(provider_failed(error)).details
 
 
 def test_the_present_time_is_the_default() -> None:

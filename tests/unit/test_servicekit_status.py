@@ -16,10 +16,10 @@ from servicekit.errors import (
     validation_failed,
     wrong_state,
 )
+from servicekit.reasons import Reason
 from servicekit.status import DETAILS_KEY, from_rpc_error, to_status
 
 RICH = DomainError(
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
     "RATE_LIMITED",
     "Слишком часто: wait 100%.",
     metadata={"provider": "speech"},
@@ -41,7 +41,16 @@ def bare(code: grpc.StatusCode) -> grpc.aio.AioRpcError:
 
 def contents(error: DomainError) -> tuple[object, ...]:
     """All that an error says."""
-    return error.code, error.reason, error.message, error.metadata, error.violations, error.retry_after
+    return (
+        error.code,
+        error.reason,
+        error.message,
+        error.remedy,
+        error.retryable,
+        error.metadata,
+        error.violations,
+        error.retry_after,
+    )
 
 
 def test_a_status_carries_all_there_is() -> None:
@@ -57,7 +66,12 @@ def test_a_status_carries_all_there_is() -> None:
     assert [True] * 3 == [
         detail.Unpack(message) for detail, message in zip(status.details, (info, bad_request, retry), strict=True)
     ]
-    assert ("RATE_LIMITED", "tale", {"provider": "speech"}) == (info.reason, info.domain, dict(info.metadata))
+    assert ("RATE_LIMITED", "tale") == (info.reason, info.domain)
+    assert {
+        "provider": "speech",
+        "remedy": "Try again after the time given.",
+        "retryable": "true",
+    } == dict(info.metadata)
     assert ["a", "b"] == [violation.field for violation in bad_request.field_violations]
     assert 250_000_000 == retry.retry_delay.nanos
 
@@ -77,6 +91,13 @@ def test_a_status_carries_all_there_is() -> None:
 def test_a_siblings_error_comes_back_as_it_was(error: DomainError) -> None:
     """What one service raises is what the next one gets, in every field."""
     assert contents(error) == contents(from_rpc_error(rpc_error(error)))
+
+
+def test_reason_of_a_newer_peer_service_passes_with_its_code_and_remedy() -> None:
+    """Services are replaced one after the other, so a reason may come that this one does not know."""
+    stated = Reason("ABORTED", "Repeat it.", retryable=True)
+    newer = DomainError("NEWER_REASON", "Something new.", stated=stated)
+    assert contents(newer) == contents(from_rpc_error(rpc_error(newer)))
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ async def test_the_writer_is_closed_when_the_caller_leaves() -> None:
 
 async def test_what_the_writer_raises_goes_on() -> None:
     """A typed failure of the attempt reaches the caller as it is, behind what was told before."""
-    failure = DomainError(grpc.StatusCode.FAILED_PRECONDITION, "CONTENT_REFUSED", "No.")
+    failure = DomainError("CONTENT_REFUSED", "No.")
     caught, told = await _failure(ScriptedWriter(attempt("Mia", "Once.")[:3], failure=failure))
 
     assert failure is caught

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from servicekit.resilience.errors import ProviderError, to_domain_error
+from servicekit.errors import provider_failed
+from servicekit.resilience.errors import ProviderError
 from servicekit.status import to_grpc_status
 from voice_service.providers.elevenlabs.answers import call_facts
 from voice_service.providers.elevenlabs.errors import error_of_answer
@@ -42,7 +43,7 @@ def test_an_absurd_wait_is_no_exception(refusal: Refusal, header: str, value: st
     error = refusal(429, {header: value})
 
     assert 0 <= (error.retry_after or 0) <= 86_400
-    assert to_grpc_status(to_domain_error(error)).details
+    assert to_grpc_status(provider_failed(error)).details
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import grpc
-
 from servicekit.errors import DomainError
 from voice_service.narration.language import SAMPLE
 from voice_service.narration.segmenter import Segmenter
@@ -157,7 +155,6 @@ class TextIntake:
 def text_too_long(most: int) -> DomainError:
     """Return FAILED_PRECONDITION / TEXT_TOO_LONG: more text, or more sound of it, than can be kept as one file."""
     return DomainError(
-        grpc.StatusCode.FAILED_PRECONDITION,
         "TEXT_TOO_LONG",
         f"The text is longer than {most} characters; narrate it in parts.",
         metadata={"max_characters": str(most)},

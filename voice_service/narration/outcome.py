@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import grpc
-
 from servicekit.errors import DomainError
+from servicekit.reasons import reason_of
 from voice_service.messages import Warned
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 _RETRY_AFTER: Final = 5.0
 _NO_AUDIO: Final = {"UPSTREAM_UNAVAILABLE", "CANCELLED"}
-_HINTED: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
+_HINTED: Final = {"UNAVAILABLE", "RESOURCE_EXHAUSTED"}
 
 
 def handed_over(error: ProviderError, following: Speaker, segment_index: int) -> Warned:
@@ -42,16 +41,14 @@ def speech_failed(tried: Sequence[ProviderError], segment_index: int) -> DomainE
     Of one provider its own reason; of several UNAVAILABLE / FALLBACK_FAILURE, or where all refuse for good, what the
     first refuses for: no caller need try again. The metadata say what was tried and why it failed.
     """
-    first = tried[0].treatment
-    code, reason = first.code, first.reason
-    if len(tried) > 1 and any(error.treatment.code is not grpc.StatusCode.FAILED_PRECONDITION for error in tried):
-        code, reason = grpc.StatusCode.UNAVAILABLE, "FALLBACK_FAILURE"
+    reason = tried[0].treatment.reason
+    if len(tried) > 1 and any(reason_of(error.treatment.reason).code != "FAILED_PRECONDITION" for error in tried):
+        reason = "FALLBACK_FAILURE"
     elif reason in _NO_AUDIO:
-        code, reason = grpc.StatusCode.UNAVAILABLE, "AUDIO_GENERATION_FAILED"
+        reason = "AUDIO_GENERATION_FAILED"
     why = "; ".join(f"{error.provider}: {error.message}" for error in tried)
     asked = [error.retry_after for error in tried if error.retry_after is not None]
     return DomainError(
-        code,
         reason,
         f"The segment could not be spoken ({why}).",
         metadata={
@@ -59,14 +56,13 @@ def speech_failed(tried: Sequence[ProviderError], segment_index: int) -> DomainE
             "tried": ",".join(error.provider for error in tried),
             **{f"why_{error.provider}": error.kind.value for error in tried},
         },
-        retry_after=min(asked, default=_RETRY_AFTER) if code in _HINTED else None,
+        retry_after=min(asked, default=_RETRY_AFTER) if reason_of(reason).code in _HINTED else None,
     )
 
 
 def segment_lost(index: int, why: str) -> DomainError:
     """Returns FAILED_PRECONDITION / SEGMENT_LOST: the narration cannot go on behind what the caller has."""
     return DomainError(
-        grpc.StatusCode.FAILED_PRECONDITION,
         "SEGMENT_LOST",
         f"Segment {index} of the narration so far {why}. Begin a new narration.",
         metadata={"segment_index": str(index)},
@@ -76,7 +72,6 @@ def segment_lost(index: int, why: str) -> DomainError:
 def stored_without_storage() -> DomainError:
     """Returns FAILED_PRECONDITION / INVALID_CONFIGURATION: STORED is asked for, and there is no storage service."""
     return DomainError(
-        grpc.StatusCode.FAILED_PRECONDITION,
         "INVALID_CONFIGURATION",
         "Delivery STORED needs the segment store of the storage service. Set STORAGE_TARGET at the voice service.",
         metadata={"variable": "STORAGE_TARGET"},
@@ -85,6 +80,4 @@ def stored_without_storage() -> DomainError:
 
 def empty_text() -> DomainError:
     """Return INVALID_ARGUMENT / EMPTY_TEXT."""
-    return DomainError(
-        grpc.StatusCode.INVALID_ARGUMENT, "EMPTY_TEXT", "There is neither a title nor any text to speak."
-    )
+    return DomainError("EMPTY_TEXT", "There is neither a title nor any text to speak.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import grpc
 import structlog
 
 from servicekit.errors import DomainError, not_found
@@ -136,7 +135,6 @@ async def choose(
     speakers = SpeakerChain(chain, choice, language_code, pinned=pinned, strict=strict)
     if strict and not speakers.speaks_language:
         raise DomainError(
-            grpc.StatusCode.FAILED_PRECONDITION,
             "LANGUAGE_UNSUPPORTED",
             "No voice that can be called speaks this language.",
             metadata={"language_code": language_code},

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-import grpc
-
 from servicekit.errors import DomainError, not_found
 from voice_service.ports import Configurable
 from voice_service.providers.availability import NO_ANSWER, Availability
@@ -223,7 +221,6 @@ class ProviderRegistry:
 def invalid_configuration(skipped: Sequence[Skipped]) -> DomainError:
     """FAILED_PRECONDITION / INVALID_CONFIGURATION: what was asked for can not be called as things are set up."""
     return DomainError(
-        grpc.StatusCode.FAILED_PRECONDITION,
         "INVALID_CONFIGURATION",
         f"The voice provider can not be called ({_why(skipped)}).",
         metadata={each.name: each.reason for each in skipped},
@@ -233,7 +230,6 @@ def invalid_configuration(skipped: Sequence[Skipped]) -> DomainError:
 def no_providers_available(skipped: Sequence[Skipped]) -> DomainError:
     """UNAVAILABLE / NO_PROVIDERS_AVAILABLE: nothing can be called."""
     return DomainError(
-        grpc.StatusCode.UNAVAILABLE,
         "NO_PROVIDERS_AVAILABLE",
         f"No voice provider can be called ({_why(skipped)}).",
         metadata={each.name: each.reason for each in skipped},

@@ -7,8 +7,6 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-import grpc
-
 from servicekit.errors import DomainError
 
 if TYPE_CHECKING:
@@ -101,7 +99,7 @@ class SegmentStore(Protocol):
 
 def store_unavailable(message: str = "The segment store does not answer.") -> DomainError:
     """Returns UNAVAILABLE / UPSTREAM_UNAVAILABLE."""
-    return DomainError(grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE", message, retry_after=_RETRY_AFTER)
+    return DomainError("UPSTREAM_UNAVAILABLE", message, retry_after=_RETRY_AFTER)
 
 
 _VERSION: Final = 1

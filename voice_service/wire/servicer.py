@@ -122,9 +122,7 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
             async with asyncio.timeout(self._narration_seconds):
                 await self._speak(request_iterator, context)
         except TimeoutError:
-            raise DomainError(
-                grpc.StatusCode.DEADLINE_EXCEEDED, "TIMEOUT", "The narration took longer than one call may take."
-            ) from None
+            raise DomainError("TIMEOUT", "The narration took longer than one call may take.") from None
 
     async def _speak(self, requests: AsyncIterator[voice_pb2.SynthesizeSpeechRequest], context: Context) -> None:
         first = await anext(aiter(requests), None)

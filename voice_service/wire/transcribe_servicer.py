@@ -6,10 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-import grpc
-
 from servicekit.errors import DomainError, FieldViolation, validation_failed
-from servicekit.resilience.errors import ProviderError, to_domain_error
 from servicekit.validation import Violations
 from tale.voice.v1 import voice_pb2
 from voice_service.transcription.ports import KNOWN, Recording, is_known, media_type
@@ -52,11 +49,7 @@ class TranscribeHandler:
             async with asyncio.timeout(self._seconds):
                 return await self._answer(pieces, asyncio.get_running_loop().time() + self._seconds)
         except TimeoutError:
-            raise DomainError(
-                grpc.StatusCode.DEADLINE_EXCEEDED, "TIMEOUT", "The recording took longer than one call may take."
-            ) from None
-        except ProviderError as error:
-            raise to_domain_error(error) from error
+            raise DomainError("TIMEOUT", "The recording took longer than one call may take.") from None
         except DomainError:
             await _read_away(pieces)
             raise
@@ -74,7 +67,6 @@ class TranscribeHandler:
         missing = self._transcriber.missing()
         if missing:
             raise DomainError(
-                grpc.StatusCode.FAILED_PRECONDITION,
                 "INVALID_CONFIGURATION",
                 f"Recordings can not be written down as things are set up: {missing}.",
                 metadata={self._transcriber.name: missing},
@@ -87,7 +79,6 @@ class TranscribeHandler:
                 await self._room.acquire()
         except TimeoutError:
             raise DomainError(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
                 "RATE_LIMITED",
                 "Too many recordings are being written down; try again soon.",
                 retry_after=_WAIT_SECONDS,
@@ -109,7 +100,6 @@ class TranscribeHandler:
                     raise validation_failed([FieldViolation("chunk", "must be given")])
             if len(data) > self._max_bytes:
                 raise DomainError(
-                    grpc.StatusCode.FAILED_PRECONDITION,
                     "RECORDING_TOO_LARGE",
                     f"The recording has more than {self._max_bytes} bytes; send a shorter one.",
                     metadata={"max_bytes": str(self._max_bytes)},
@@ -147,7 +137,7 @@ def _config(first: voice_pb2.TranscribeRequest | None) -> voice_pb2.TranscribeCo
 
 def _response(transcript: Transcript) -> voice_pb2.TranscribeResponse:
     if not transcript.text.strip():
-        raise DomainError(grpc.StatusCode.FAILED_PRECONDITION, "NO_SPEECH", "No words were heard in the recording.")
+        raise DomainError("NO_SPEECH", "No words were heard in the recording.")
     response = voice_pb2.TranscribeResponse(
         text=transcript.text, language_code=transcript.language_code, model=transcript.model
     )

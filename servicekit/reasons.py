@@ -1,0 +1,110 @@
+"""Every reason that an error or a story's problem can have: its gRPC code, whether to repeat the call, the remedy.
+
+The one table of them. `docs/errors.md` is rendered from it, and `Problem` and `ErrorInfo` carry it on the wire.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What follows from a reason."""
+
+    code: str
+    """Name of the gRPC code; OK for a reason that only stands in the `problems` of a story or in its ledger."""
+    remedy: str
+    """What the user does about it: one sentence in the imperative."""
+    retryable: bool = False
+    """True where the same call may succeed later without any change."""
+    breaks_circuit: bool = False
+    """True where a failure of a provider for this reason counts for its circuit breaker."""
+
+
+_CHECK_ID: Final = "Check the id; what belongs to another owner is not found either."
+_NEW_ID: Final = "Use a new request id; what this one made was deleted."
+_LATER: Final = "Try again after the time given."
+_OTHER: Final = "Choose another provider, voice or model."
+
+REASONS: Final[Mapping[str, Reason]] = {
+    "VALIDATION_FAILED": Reason("INVALID_ARGUMENT", "Fix every field that the violations name."),
+    "EMPTY_TEXT": Reason("INVALID_ARGUMENT", "Send some text."),
+    "AUDIO_MISMATCH": Reason("INVALID_ARGUMENT", "Send the bytes that the header announces; nothing was stored."),
+    "STORY_NOT_FOUND": Reason("NOT_FOUND", _CHECK_ID),
+    "CHILD_NOT_FOUND": Reason("NOT_FOUND", _CHECK_ID),
+    "HERO_NOT_FOUND": Reason("NOT_FOUND", _CHECK_ID),
+    "STORY_DELETED": Reason("NOT_FOUND", _NEW_ID),
+    "CHILD_DELETED": Reason("NOT_FOUND", _NEW_ID),
+    "HERO_DELETED": Reason("NOT_FOUND", _NEW_ID),
+    "AUDIO_NOT_FOUND": Reason("NOT_FOUND", "Call NarrateStory to make the audio of the story."),
+    "SEGMENT_NOT_FOUND": Reason("NOT_FOUND", "Make the segment again; the voice service does so by itself."),
+    "MODEL_NOT_FOUND": Reason("NOT_FOUND", "Choose a model that ListModels returns."),
+    "PROVIDER_NOT_FOUND": Reason("NOT_FOUND", "Choose a provider that ListProviders returns."),
+    "VOICE_NOT_FOUND": Reason("NOT_FOUND", "Choose a voice that ListVoices returns."),
+    "CIRCUIT_NOT_FOUND": Reason("NOT_FOUND", "Choose a circuit that GetSystemStatus returns."),
+    "NOT_FOUND": Reason("NOT_FOUND", "Check the bucket: an object that the store should hold is not there."),
+    "REQUEST_ID_REUSED": Reason("ALREADY_EXISTS", "Use a new request id; this one belongs to another request."),
+    "REVISION_MISMATCH": Reason("ABORTED", "Read the resource again and repeat the change with its new revision."),
+    "LEASE_LOST": Reason("ABORTED", "Stop the run; another run holds the story."),
+    "STORAGE_CONFLICT": Reason("ABORTED", "Try again; the same data was changed at the same time.", retryable=True),
+    "UPLOAD_STALLED": Reason("ABORTED", "Try again and send the audio without pauses.", retryable=True),
+    "WRONG_STATE": Reason("FAILED_PRECONDITION", "Read the story and do what its state allows."),
+    "LANGUAGE_UNSUPPORTED": Reason(
+        "FAILED_PRECONDITION",
+        "Choose a language that the message or ListVoices names, or configure another model or voice.",
+    ),
+    "INVALID_CONFIGURATION": Reason("FAILED_PRECONDITION", "Set what the message names."),
+    "TEXT_TOO_LONG": Reason("FAILED_PRECONDITION", "Choose a shorter story."),
+    "AUDIO_TOO_LARGE": Reason("FAILED_PRECONDITION", "Choose a shorter story, or raise AUDIO_MAX_BYTES."),
+    "RECORDING_TOO_LARGE": Reason("FAILED_PRECONDITION", "Send a shorter recording."),
+    "NO_SPEECH": Reason("FAILED_PRECONDITION", "Record the wish again, or write it."),
+    "COST_LIMIT": Reason("FAILED_PRECONDITION", "Raise max_cost_usd, or choose fewer minutes or a cheaper model."),
+    "CONTENT_REFUSED": Reason("FAILED_PRECONDITION", "Change the wish and create a new story."),
+    "UPSTREAM_AUTH": Reason("FAILED_PRECONDITION", "Set a key that the provider accepts."),
+    "UPSTREAM_REFUSED": Reason("FAILED_PRECONDITION", _OTHER),
+    "UPSTREAM_UNSUPPORTED": Reason("FAILED_PRECONDITION", _OTHER),
+    "AUDIO_URL_UNSUPPORTED": Reason("FAILED_PRECONDITION", "Read the audio with ReadStoryAudio."),
+    "CHECKPOINT_CONFLICT": Reason("FAILED_PRECONDITION", "Read the story again and continue from what is stored."),
+    "SEGMENT_LOST": Reason("FAILED_PRECONDITION", "Call NarrateStory to start a new narration."),
+    "TOKEN_MISSING": Reason("UNAUTHENTICATED", "Send a token in the metadata `authorization`."),
+    "TOKEN_INVALID": Reason("UNAUTHENTICATED", "Send a token that the gateway accepts."),
+    "RATE_LIMITED": Reason("RESOURCE_EXHAUSTED", _LATER, retryable=True),
+    "QUOTA_EXCEEDED": Reason("RESOURCE_EXHAUSTED", "Raise the quota at the provider, or choose another provider."),
+    "STORAGE_FULL": Reason("RESOURCE_EXHAUSTED", "Free or buy room in the store, then try again.", retryable=True),
+    "RESOURCE_EXHAUSTED": Reason("RESOURCE_EXHAUSTED", "Try again later, or send a smaller message.", retryable=True),
+    "RECONNECT": Reason("UNAVAILABLE", "Connect again and continue; this server is shutting down.", retryable=True),
+    "STARTING": Reason("UNAVAILABLE", _LATER, retryable=True),
+    "UPSTREAM_UNAVAILABLE": Reason("UNAVAILABLE", _LATER, retryable=True, breaks_circuit=True),
+    "NETWORK_ERROR": Reason("UNAVAILABLE", _LATER, retryable=True, breaks_circuit=True),
+    "CIRCUIT_OPEN": Reason("UNAVAILABLE", _LATER, retryable=True),
+    "NO_PROVIDERS_AVAILABLE": Reason("UNAVAILABLE", "Try again later, or configure another voice.", retryable=True),
+    "AUDIO_GENERATION_FAILED": Reason("UNAVAILABLE", "Try again later, or choose another voice.", retryable=True),
+    "FALLBACK_FAILURE": Reason("UNAVAILABLE", "Try again later, or choose another provider.", retryable=True),
+    "STORAGE_UNAVAILABLE": Reason("UNAVAILABLE", _LATER, retryable=True),
+    "STORAGE_BUSY": Reason("UNAVAILABLE", _LATER, retryable=True),
+    "STREAM_BROKEN": Reason("UNAVAILABLE", _LATER, retryable=True),
+    "TIMEOUT": Reason("DEADLINE_EXCEEDED", "Try again, or send less in one call.", retryable=True),
+    "DEADLINE_EXCEEDED": Reason("DEADLINE_EXCEEDED", "Try again with a longer deadline.", retryable=True),
+    "RUN_ABANDONED": Reason(
+        "DEADLINE_EXCEEDED", "Call RetryStory for the text or NarrateStory for the audio to continue.", retryable=True
+    ),
+    "AUDIO_CORRUPT": Reason("DATA_LOSS", "Call NarrateStory to make the audio again."),
+    "CANCELLED": Reason("CANCELLED", "Do nothing: the caller has ended the call."),
+    "UNIMPLEMENTED": Reason("UNIMPLEMENTED", "Use a method that docs/api.md lists for this version."),
+    "INTERNAL": Reason("INTERNAL", "Look up the correlation id in the log of the services, and report the defect."),
+    "EMBEDDED_WRITER": Reason("OK", "Set OPENROUTER_API_KEY to have a language model write."),
+    "EMBEDDED_VOICE": Reason("OK", "Set ELEVENLABS_API_KEY or SPEECH_BASE_URL to have another voice."),
+    "MODEL_FALLBACK": Reason("OK", "Do nothing, or choose another model first if this happens often."),
+    "PROVIDER_FAILED": Reason("OK", "Check the provider that the message names."),
+    "RESPONSE_TRUNCATED": Reason("OK", "Do nothing: text, audio and ledger are complete."),
+    "RUN_LOST": Reason("OK", "Do nothing: the run continues on another gateway."),
+}
+
+
+def reason_of(name: str) -> Reason:
+    """Returns what follows from a reason; LookupError for one that is not in the table, which is a defect."""
+    try:
+        return REASONS[name]
+    except KeyError:
+        raise LookupError(f"no reason {name!r} in servicekit.reasons") from None
