@@ -16,8 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from servicekit.resilience.manager import circuit_not_found
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -31,14 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a service says of itself in StatusService.GetStatus, beside what the kit knows.
-
-    `circuits` is for what is no BreakerManager: those of `App.circuits` are told of without being named here.
-    """
+    """What a service says of itself in StatusService.GetStatus, beside what the kit knows."""
 
     embedded_parts: Sequence[status_pb2.EmbeddedPart] = ()
     providers: Sequence[status_pb2.ProviderStatus] = ()
-    circuits: Sequence[status_pb2.CircuitStatus] = ()
     warnings: Sequence[str] = ()
 
 
@@ -64,9 +58,6 @@ class App(Protocol):
 
     async def describe(self) -> Description:
         """What StatusService tells of this service, now."""
-
-    async def reset_circuit(self, name: str) -> status_pb2.CircuitStatus:
-        """Closes a circuit breaker by hand; NOT_FOUND / CIRCUIT_NOT_FOUND."""
 
     async def begin_drain(self) -> None:
         """The server is going down: take no more work, see to it that streams end. Returns soon."""
@@ -96,12 +87,6 @@ class AppBase:
     async def describe(self) -> Description:
         """Nothing to tell."""
         return Description()
-
-    async def reset_circuit(self, name: str) -> status_pb2.CircuitStatus:
-        """Resets the one of `circuits`."""
-        if self.circuits is None:
-            raise circuit_not_found()
-        return self.circuits.reset(name)
 
     async def begin_drain(self) -> None:
         """Nothing to end."""

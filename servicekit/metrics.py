@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter as Tally
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from aiohttp import web
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from servicekit.resilience.snapshot import BreakerSnapshot
 
 
-PATH: Final = "/metrics"
 OTHER: Final = "other"
 """The label of whatever is not told apart."""
 
@@ -115,14 +113,10 @@ class Metrics:
         pair[0].inc()
         pair[1].observe(seconds)
 
-    def route(self) -> web.RouteDef:
-        """/metrics, in the format that the scraper asks for."""
-
-        async def show(request: web.Request) -> web.Response:
-            encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-            return web.Response(body=encode(self.registry), headers={"Content-Type": content_type})
-
-        return web.get(PATH, show)
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Returns all metrics in the format that the scraper's Accept header asks for, and its content type."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
 
 
 _Circuit: TypeAlias = tuple[str, str]

@@ -6,25 +6,42 @@ from typing import Final
 from aiohttp import web
 
 from servicekit.addresses import split_address
+from servicekit.metrics import Metrics
+from servicekit.resilience.manager import BreakerManager
+from servicekit.resilience.snapshot import report
 
 _SHUTDOWN_SECONDS: Final = 1.0
 
 
 class OpsServer:
-    """`/healthz` (the process lives), `/readyz` (it takes calls), and the routes that others add.
+    """`/healthz` (the process lives), `/readyz` (it takes calls), the metrics, and the routes of the app.
 
-    A `Server` adds `/metrics` (Prometheus), `/metrics/circuit-breakers` (JSON) and those of its app.
+    `/metrics` is for Prometheus, `/metrics/circuit-breakers` is JSON.
     """
 
-    def __init__(self, ready: Callable[[], bool], routes: Sequence[web.AbstractRouteDef] = ()) -> None:
+    def __init__(
+        self,
+        ready: Callable[[], bool],
+        metrics: Metrics,
+        circuits: BreakerManager,
+        routes: Sequence[web.AbstractRouteDef] = (),
+    ) -> None:
         app = web.Application()
-        app.add_routes([web.get("/healthz", self._healthz), web.get("/readyz", self._readyz), *routes])
+        own = (
+            web.get("/healthz", self._healthz),
+            web.get("/readyz", self._readyz),
+            web.get("/metrics", self._show_metrics),
+            web.get("/metrics/circuit-breakers", self._show_circuits),
+        )
+        app.add_routes((*own, *routes))
         self._ready = ready
+        self._metrics = metrics
+        self._circuits = circuits
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
         self.address = ""
 
     async def start(self, listen: str) -> None:
-        """Listens on "host:port"; OSError when it can not."""
+        """Listens on "host:port"; OSError when it cannot."""
         host, port = split_address(listen)
         await self._runner.setup()
         await web.TCPSite(self._runner, host or None, port).start()
@@ -34,6 +51,14 @@ class OpsServer:
     async def stop(self) -> None:
         """Stops listening."""
         await self._runner.cleanup()
+
+    async def _show_metrics(self, request: web.Request) -> web.Response:
+        body, content_type = self._metrics.exposition(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _show_circuits(self, request: web.Request) -> web.Response:
+        del request
+        return web.json_response(report(self._circuits.snapshots()))
 
     async def _healthz(self, request: web.Request) -> web.Response:
         del request

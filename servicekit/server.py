@@ -71,9 +71,8 @@ class Server:
         self._tracker = CallTracker()
         self._health = Health()
         metrics = app.metrics or Metrics()
-        circuits = app.circuits or BreakerManager()
-        routes = (metrics.route(), circuits.route(), *app.ops_routes(), *ops_routes)
-        self._ops = OpsServer(lambda: self.serving, routes)
+        self._circuits = app.circuits or BreakerManager()
+        self._ops = OpsServer(lambda: self.serving, metrics, self._circuits, (*app.ops_routes(), *ops_routes))
         self._grpc = grpc.aio.server(
             interceptors=[CallInterceptor(self._tracker, self._security.authenticator, metrics)],
             options=_OPTIONS,
@@ -174,7 +173,7 @@ class Server:
         await self.drain()
 
     async def _register(self) -> None:
-        status = StatusServicer(self._app, self._service, lambda: self.serving)
+        status = StatusServicer(self._app, self._circuits, self._service, lambda: self.serving)
         status_pb2_grpc.add_StatusServiceServicer_to_server(status, self._grpc)
         await self._health.register(self._grpc, (*self._app.register(self._grpc), NAME))
 

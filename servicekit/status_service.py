@@ -1,24 +1,34 @@
 """tale.common.v1.StatusService: what a server says of itself."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import grpc
 
 from servicekit.app import App
-from servicekit.errors import FieldViolation, validation_failed
+from servicekit.errors import FieldViolation, not_found, validation_failed
+from servicekit.resilience.manager import BreakerManager
+from servicekit.resilience.snapshot import BreakerSnapshot, State
 from servicekit.version import VERSION
 from tale.common.v1 import status_pb2, status_pb2_grpc
 
 NAME: Final = status_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
 
 
+_STATES: Final[Mapping[State, status_pb2.CircuitState.ValueType]] = {
+    "closed": status_pb2.CIRCUIT_STATE_CLOSED,
+    "open": status_pb2.CIRCUIT_STATE_OPEN,
+    "half_open": status_pb2.CIRCUIT_STATE_HALF_OPEN,
+}
+
+
 class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     """Asks the app and adds what every server knows: name, version, health, times."""
 
-    def __init__(self, app: App, service: str, serving: Callable[[], bool]) -> None:
+    def __init__(self, app: App, circuits: BreakerManager, service: str, serving: Callable[[], bool]) -> None:
         self._app = app
+        self._circuits = circuits
         self._service = service
         self._serving = serving
         self._version = VERSION
@@ -33,14 +43,13 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         """Describes this server."""
         del request, context
         description = await self._app.describe()
-        circuits = self._app.circuits
         status = status_pb2.ServiceStatus(
             service=self._service,
             version=self._version,
             health=(status_pb2.SERVICE_HEALTH_SERVING if self._serving() else status_pb2.SERVICE_HEALTH_NOT_SERVING),
             embedded_parts=description.embedded_parts,
             providers=description.providers,
-            circuits=[*description.circuits, *(circuits.statuses() if circuits is not None else ())],
+            circuits=map(circuit_status, self._circuits.snapshots()),
             warnings=description.warnings,
         )
         status.start_time.FromNanoseconds(self._start_time_ns)
@@ -56,4 +65,29 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         del context
         if not request.name:
             raise validation_failed([FieldViolation("name", "must be given")])
-        return status_pb2.ResetCircuitResponse(circuit=await self._app.reset_circuit(request.name))
+        try:
+            snapshot = self._circuits.reset(request.name)
+        except KeyError:
+            raise not_found("CIRCUIT_NOT_FOUND", "This service has no circuit of that name.") from None
+        return status_pb2.ResetCircuitResponse(circuit=circuit_status(snapshot))
+
+
+def circuit_status(snapshot: BreakerSnapshot) -> status_pb2.CircuitStatus:
+    """Returns a circuit breaker as the message of StatusService."""
+    message = status_pb2.CircuitStatus(
+        name=snapshot.name,
+        state=_STATES[snapshot.state],
+        total_calls=snapshot.total_calls,
+        successful_calls=snapshot.successful_calls,
+        failed_calls=snapshot.failed_calls,
+        fallback_calls=snapshot.fallback_calls,
+        state_changes=snapshot.state_changes,
+    )
+    for target, moment in (
+        (message.last_failure_time, snapshot.last_failure_time),
+        (message.last_success_time, snapshot.last_success_time),
+        (message.retry_time, snapshot.retry_time),
+    ):
+        if moment is not None:
+            target.FromDatetime(moment)
+    return message

@@ -24,21 +24,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import structlog
-from aiohttp import web
 
-from servicekit.errors import not_found
 from servicekit.resilience.breaker import BreakerConfig, BreakerSnapshot, CircuitBreaker, State
-from servicekit.resilience.snapshot import report, to_message
 
 if TYPE_CHECKING:
     from servicekit.metrics import Metrics
     from servicekit.resilience.protect import Protected
     from servicekit.resilience.retry import RetryPolicy
-    from tale.common.v1 import status_pb2
 
 _log: Final = structlog.stdlib.get_logger("servicekit.circuits")
-
-PATH: Final = "/metrics/circuit-breakers"
 
 Configs: TypeAlias = Callable[[str], BreakerConfig] | Mapping[str, BreakerConfig]
 
@@ -108,27 +102,12 @@ class BreakerManager:
         """All breakers, by name."""
         return [self._breakers[name].snapshot() for name in sorted(self._breakers)]
 
-    def statuses(self) -> list[status_pb2.CircuitStatus]:
-        """All breakers as StatusService tells of them, by name."""
-        return [to_message(snapshot) for snapshot in self.snapshots()]
-
-    def reset(self, name: str) -> status_pb2.CircuitStatus:
-        """Closes a breaker by hand and says how it is then; NOT_FOUND / CIRCUIT_NOT_FOUND."""
-        breaker = self._breakers.get(name)
-        if breaker is None:
-            raise circuit_not_found()
+    def reset(self, name: str) -> BreakerSnapshot:
+        """Closes a breaker by hand and returns its state then; KeyError for an unknown name."""
+        breaker = self._breakers[name]
         breaker.reset()
         _log.info("circuit reset by hand", circuit=name)
-        return to_message(breaker.snapshot())
-
-    def route(self) -> web.RouteDef:
-        """/metrics/circuit-breakers. The server has it for every app that gives its `circuits`."""
-
-        async def show(request: web.Request) -> web.Response:
-            del request
-            return web.json_response(report(self.snapshots()))
-
-        return web.get(PATH, show)
+        return breaker.snapshot()
 
     def _config(self, name: str, provider: str) -> BreakerConfig:
         if isinstance(self._configs, Mapping):
@@ -153,11 +132,6 @@ class BreakerManager:
 
     def _is_listed(self, name: str) -> bool:
         return self._listed is not None and name in self._listed
-
-
-def circuit_not_found() -> Exception:
-    """NOT_FOUND / CIRCUIT_NOT_FOUND."""
-    return not_found("CIRCUIT_NOT_FOUND", "This service has no circuit of that name; GetStatus lists them.")
 
 
 def _log_change(breaker: CircuitBreaker, before: State, after: State) -> None:

@@ -1,11 +1,9 @@
-"""A circuit breaker at one moment, and the two forms in which it is shown: JSON for operators, and a message."""
+"""A circuit breaker at one moment, and the JSON in which operators see it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
-
-from tale.common.v1 import status_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,12 +12,6 @@ if TYPE_CHECKING:
 State: TypeAlias = Literal["closed", "open", "half_open"]
 
 STATES: Final[tuple[State, ...]] = ("closed", "open", "half_open")
-
-_MESSAGES: Final[Mapping[State, status_pb2.CircuitState.ValueType]] = {
-    "closed": status_pb2.CIRCUIT_STATE_CLOSED,
-    "open": status_pb2.CIRCUIT_STATE_OPEN,
-    "half_open": status_pb2.CIRCUIT_STATE_HALF_OPEN,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,27 +84,6 @@ def report(snapshots: Sequence[BreakerSnapshot]) -> dict[str, Any]:
         "open_circuits": sum(snapshot.state == "open" for snapshot in snapshots),
         "metrics": {snapshot.name: to_json(snapshot) for snapshot in snapshots},
     }
-
-
-def to_message(snapshot: BreakerSnapshot) -> status_pb2.CircuitStatus:
-    """The breaker for StatusService."""
-    message = status_pb2.CircuitStatus(
-        name=snapshot.name,
-        state=_MESSAGES[snapshot.state],
-        total_calls=snapshot.total_calls,
-        successful_calls=snapshot.successful_calls,
-        failed_calls=snapshot.failed_calls,
-        fallback_calls=snapshot.fallback_calls,
-        state_changes=snapshot.state_changes,
-    )
-    for target, time in (
-        (message.last_failure_time, snapshot.last_failure_time),
-        (message.last_success_time, snapshot.last_success_time),
-        (message.retry_time, snapshot.retry_time),
-    ):
-        if time is not None:
-            target.FromDatetime(time)
-    return message
 
 
 def _iso(time: datetime | None) -> str | None:

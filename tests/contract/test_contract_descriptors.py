@@ -29,6 +29,7 @@ from servicekit.app import App
 from servicekit.authentication import TrustedCaller
 from servicekit.calls import CallTracker
 from servicekit.interceptor import CallInterceptor
+from servicekit.resilience.manager import BreakerManager
 from servicekit.status_service import StatusServicer
 from tale.common.v1 import status_pb2_grpc
 
@@ -138,7 +139,8 @@ class House:
             recorder = RecordingServer()
             server = cast("grpc.aio.Server", recorder)
             app.register(server)
-            status_pb2_grpc.add_StatusServiceServicer_to_server(StatusServicer(app, "test", lambda: True), server)
+            status = StatusServicer(app, BreakerManager(), "test", lambda: True)
+            status_pb2_grpc.add_StatusServiceServicer_to_server(status, server)
             self._open.push_async_callback(app.stop)
             await app.start()
             self._found[build] = recorder.find

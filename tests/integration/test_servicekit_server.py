@@ -13,7 +13,7 @@ from support.servers import running
 
 from servicekit.app import Description
 from servicekit.channel import open_channel
-from servicekit.errors import not_found
+from servicekit.resilience.manager import BreakerManager
 from servicekit.server import Server
 from servicekit.settings import ConfigurationError, ServiceSettings
 from servicekit.status import from_rpc_error
@@ -220,20 +220,16 @@ async def test_reflection_lists_every_service() -> None:
 class Described(RawApp):
     """Has something of everything to tell."""
 
+    circuits = BreakerManager()
+    circuits.get("openrouter")
+
     async def describe(self) -> Description:
         """One of each."""
         return Description(
             embedded_parts=[status_pb2.EmbeddedPart(part="writer", implementation="offline")],
             providers=[status_pb2.ProviderStatus(name="offline", configured=True)],
-            circuits=[status_pb2.CircuitStatus(name="openrouter")],
             warnings=["The writer is embedded."],
         )
-
-    async def reset_circuit(self, name: str) -> status_pb2.CircuitStatus:
-        """Knows one."""
-        if name != "openrouter":
-            raise not_found("CIRCUIT_NOT_FOUND", "No such circuit.")
-        return status_pb2.CircuitStatus(name=name, state=status_pb2.CIRCUIT_STATE_CLOSED)
 
 
 async def test_status_tells_what_the_app_and_the_kit_know() -> None:
@@ -273,7 +269,7 @@ async def test_circuits_are_reset_by_name() -> None:
 
 
 async def test_an_app_without_circuits_says_so() -> None:
-    """The default of an app is CIRCUIT_NOT_FOUND."""
+    """CIRCUIT_NOT_FOUND."""
     async with running(RawApp(fine)) as service:
         stub = status_pb2_grpc.StatusServiceStub(service.channel)
         with pytest.raises(grpc.aio.AioRpcError) as caught:

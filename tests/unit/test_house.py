@@ -1,6 +1,8 @@
 """The plan of the house: which package may import which, which way the wings of a service point, and no circles."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -93,6 +95,18 @@ def test_kit_knows_nothing_of_stories() -> None:
     stubs = {name for name, _ in imports("servicekit") if name.startswith("tale.")}
     assert [] == foreign("servicekit", [])
     assert {"tale.common.v1.status_pb2", "tale.common.v1.status_pb2_grpc"} >= stubs
+
+
+def test_resilience_knows_no_transport() -> None:
+    """Any client of any protocol can use it, so it is imported with neither HTTP, gRPC nor messages."""
+    transports = ("aiohttp", "grpc", "google", "tale")
+    own = [name for name, path in imports("servicekit/resilience") if name.split(".")[0] in transports]
+    loaded = "import sys, servicekit.resilience.manager, servicekit.resilience.protect, servicekit.resilience.limits"
+    check = f"{loaded}; sys.exit(' '.join(sorted({{name.split('.')[0] for name in sys.modules}} & {{*{transports}}})))"
+    run = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert [] == own
+    assert "" == run.stderr.strip()
 
 
 @pytest.mark.parametrize("package", ["offline_writer", "tale_client"])
