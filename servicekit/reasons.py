@@ -5,7 +5,7 @@ The one table of them. `docs/errors.md` is rendered from it, and `Problem` and `
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,7 @@ class Reason:
     """True where a failure of a provider for this reason counts for its circuit breaker."""
 
 
-_CHECK_ID: Final = "Check the id; what belongs to another owner is not found either."
-_NEW_ID: Final = "Use a new request id; what this one made was deleted."
+_NEW_ID: Final = "Use a new request_id; what this one made was deleted."
 _LATER: Final = "Try again after the time given."
 _OTHER: Final = "Choose another provider, voice or model."
 
@@ -31,9 +30,9 @@ REASONS: Final[Mapping[str, Reason]] = {
     "VALIDATION_FAILED": Reason("INVALID_ARGUMENT", "Fix every field that the violations name."),
     "EMPTY_TEXT": Reason("INVALID_ARGUMENT", "Send some text."),
     "AUDIO_MISMATCH": Reason("INVALID_ARGUMENT", "Send the bytes that the header announces; nothing was stored."),
-    "STORY_NOT_FOUND": Reason("NOT_FOUND", _CHECK_ID),
-    "CHILD_NOT_FOUND": Reason("NOT_FOUND", _CHECK_ID),
-    "HERO_NOT_FOUND": Reason("NOT_FOUND", _CHECK_ID),
+    "STORY_NOT_FOUND": Reason("NOT_FOUND", "Choose a story that ListStories returns."),
+    "CHILD_NOT_FOUND": Reason("NOT_FOUND", "Choose a child that ListChildren returns."),
+    "HERO_NOT_FOUND": Reason("NOT_FOUND", "Choose a hero that ListHeroes returns."),
     "STORY_DELETED": Reason("NOT_FOUND", _NEW_ID),
     "CHILD_DELETED": Reason("NOT_FOUND", _NEW_ID),
     "HERO_DELETED": Reason("NOT_FOUND", _NEW_ID),
@@ -44,7 +43,7 @@ REASONS: Final[Mapping[str, Reason]] = {
     "VOICE_NOT_FOUND": Reason("NOT_FOUND", "Choose a voice that ListVoices returns."),
     "CIRCUIT_NOT_FOUND": Reason("NOT_FOUND", "Choose a circuit that GetSystemStatus returns."),
     "NOT_FOUND": Reason("NOT_FOUND", "Check the bucket: an object that the store should hold is not there."),
-    "REQUEST_ID_REUSED": Reason("ALREADY_EXISTS", "Use a new request id; this one belongs to another request."),
+    "REQUEST_ID_REUSED": Reason("ALREADY_EXISTS", "Use a new request_id; this one belongs to another request."),
     "REVISION_MISMATCH": Reason("ABORTED", "Read the resource again and repeat the change with its new revision."),
     "LEASE_LOST": Reason("ABORTED", "Stop the run; another run holds the story."),
     "STORAGE_CONFLICT": Reason("ABORTED", "Try again; the same data was changed at the same time.", retryable=True),
@@ -77,7 +76,9 @@ REASONS: Final[Mapping[str, Reason]] = {
     "STARTING": Reason("UNAVAILABLE", _LATER, retryable=True),
     "UPSTREAM_UNAVAILABLE": Reason("UNAVAILABLE", _LATER, retryable=True, breaks_circuit=True),
     "NETWORK_ERROR": Reason("UNAVAILABLE", _LATER, retryable=True, breaks_circuit=True),
-    "CIRCUIT_OPEN": Reason("UNAVAILABLE", _LATER, retryable=True),
+    "CIRCUIT_OPEN": Reason(
+        "UNAVAILABLE", "Try again after the time given, or check the provider that the message names.", retryable=True
+    ),
     "NO_PROVIDERS_AVAILABLE": Reason("UNAVAILABLE", "Try again later, or configure another voice.", retryable=True),
     "AUDIO_GENERATION_FAILED": Reason("UNAVAILABLE", "Try again later, or choose another voice.", retryable=True),
     "FALLBACK_FAILURE": Reason("UNAVAILABLE", "Try again later, or choose another provider.", retryable=True),
@@ -100,6 +101,22 @@ REASONS: Final[Mapping[str, Reason]] = {
     "RESPONSE_TRUNCATED": Reason("OK", "Do nothing: text, audio and ledger are complete."),
     "RUN_LOST": Reason("OK", "Do nothing: the run continues on another gateway."),
 }
+
+
+class _Problem(Protocol):
+    reason: str
+    remedy: str
+    retryable: bool
+
+
+ProblemT = TypeVar("ProblemT", bound=_Problem)
+
+
+def explained(problem: ProblemT) -> ProblemT:
+    """Returns the message `problem` with the remedy of its reason and whether the call is retryable."""
+    known = reason_of(problem.reason)
+    problem.remedy, problem.retryable = known.remedy, known.retryable
+    return problem
 
 
 def reason_of(name: str) -> Reason:

@@ -5,6 +5,7 @@ from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from servicekit.reasons import explained
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -103,10 +104,10 @@ def within_bounds(record: storage_pb2.StoryRecord) -> storage_pb2.StoryRecord:
     del record.story.full_response[:]
     now = Timestamp()
     now.GetCurrentTime()
-    record.story.problems.add(
+    problem = record.story.problems.add(
         reason="RESPONSE_TRUNCATED",
         message="The raw responses of the models are too large for an answer and were left out of this one.",
-        remedy="Nothing is lost: text, audio and ledger are whole.",
         time=now,
     )
+    explained(problem)
     return record

@@ -110,7 +110,6 @@ class Warned:
 
     reason: str
     message: str
-    remedy: str
     facts: dict[str, str] = field(default_factory=dict)
 
 

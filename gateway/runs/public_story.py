@@ -4,25 +4,12 @@ from typing import Final
 
 from gateway.runs.ledger import now
 from servicekit.errors import DomainError
+from servicekit.reasons import explained
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
 MAX_BYTES: Final = 1_000_000
 """Of a story in an answer, so that the answer stays under 1 MiB."""
-
-_REMEDIES: Final = {
-    "LANGUAGE_UNSUPPORTED": "Ask for a language that is named here, or give the story service a model that writes it.",
-    "INVALID_CONFIGURATION": "Set what is named here and ask again.",
-    "QUOTA_EXCEEDED": "Raise the quota at the provider, or ask for another provider.",
-    "UPSTREAM_REFUSED": "Ask for another provider, voice or model.",
-    "UPSTREAM_UNSUPPORTED": "Ask for another provider, voice or model.",
-    "UPSTREAM_AUTH": "Check the provider's key and ask again.",
-    "MODEL_NOT_FOUND": "Ask for a model that ListModels names.",
-    "PROVIDER_NOT_FOUND": "Ask for a provider that ListProviders names.",
-    "COST_LIMIT": "Raise max_cost_usd or choose a cheaper model.",
-    "CONTENT_REFUSED": "Change the wish and ask for a new story.",
-    "TEXT_TOO_LONG": "Ask for a shorter story.",
-}
 
 
 def basic(story: common_pb2.Story) -> common_pb2.Story:
@@ -45,12 +32,12 @@ def within_bounds(story: common_pb2.Story) -> common_pb2.Story:
     shown = common_pb2.Story()
     shown.CopyFrom(story)
     del shown.full_response[:]
-    shown.problems.add(
+    problem = shown.problems.add(
         reason="RESPONSE_TRUNCATED",
         message="The raw responses of the models are too large for an answer and were left out of this one.",
-        remedy="Nothing is lost: text, audio and ledger are whole.",
         time=now(),
     )
+    explained(problem)
     return shown
 
 
@@ -72,8 +59,12 @@ def header_of(record: storage_pb2.StoryRecord) -> common_pb2.NarrationHeader:
 
 def problem_of(error: DomainError, *, narration: bool) -> common_pb2.Problem:
     """The problem that ended a story's text or narration."""
-    again = "NarrateStory tells it again." if narration else "RetryStory goes on from what there is."
-    remedy = _REMEDIES.get(error.reason, again)
+    again = "Call NarrateStory to narrate it again." if narration else "Call RetryStory to continue the text."
     return common_pb2.Problem(
-        reason=error.reason, message=error.message, remedy=remedy, time=now(), metadata=error.metadata
+        reason=error.reason,
+        message=error.message,
+        remedy=again if error.retryable else error.remedy,
+        retryable=error.retryable,
+        time=now(),
+        metadata=error.metadata,
     )

@@ -6,6 +6,7 @@ from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from servicekit.reasons import explained
 from storage_service.embedded.database import Transaction
 from storage_service.embedded.rows import load_facts, load_text, split_parts, timestamp
 from storage_service.embedded.searching import enter, is_found, leave
@@ -97,11 +98,8 @@ def _keep_one(tx: Transaction, duration: int, checkpoint: storage_pb2.StoryCheck
 
 
 def _refuse(tx: Transaction, result: storage_pb2.CheckpointResult, refused: CheckpointRefused) -> None:
-    result.error.CopyFrom(
-        common_pb2.Problem(
-            reason=refused.reason, message=refused.message, remedy=refused.remedy, time=timestamp(tx.now)
-        )
-    )
+    problem = common_pb2.Problem(reason=refused.reason, message=refused.message, time=timestamp(tx.now))
+    result.error.CopyFrom(explained(problem))
 
 
 def _adds_to_the_record(checkpoint: storage_pb2.StoryCheckpoint) -> bool:

@@ -1,6 +1,6 @@
 """Judges what a run wants stored against what is stored: what is new in it, or why it is refused."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -11,15 +11,6 @@ from tale.storage.v1 import storage_pb2
 
 MAX_CONTENT: Final = 65_536
 """Code points of the longest story."""
-
-REMEDIES: Final[Mapping[str, str]] = {
-    "STORY_NOT_FOUND": "Stop the run.",
-    "LEASE_LOST": "Stop the run; another one has the story.",
-    "WRONG_STATE": "Read the story again.",
-    "CHECKPOINT_CONFLICT": "Read the story again and go on from what is kept.",
-    "TEXT_TOO_LONG": "Ask for a shorter story.",
-}
-"""What a run does about each reason why a checkpoint was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +68,6 @@ class CheckpointRefused(Exception):  # noqa: N818 - a verdict, not a defect
         super().__init__(reason)
         self.reason = reason
         self.message = message
-        self.remedy = REMEDIES[reason]
 
 
 def judge(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint, pieces: KeptPieces) -> Advance:

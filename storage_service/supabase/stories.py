@@ -5,10 +5,10 @@ from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from servicekit.reasons import explained
 from storage_service.messages import body_of, generation_of
 from storage_service.records import NewStory
 from storage_service.stories import states
-from storage_service.stories.checkpoints import REMEDIES
 from storage_service.stories.following import Answer
 from storage_service.supabase.rows import KIND, STATE, from_attempts, from_problems, to_segments, to_state
 from storage_service.supabase.wire import encoded, from_base64, to_base64, to_name, to_text, to_timestamp
@@ -126,10 +126,8 @@ def to_result(verdict: Mapping[str, Any]) -> storage_pb2.CheckpointResult:
     if verdict.get("refused") is not None:
         now = Timestamp()
         now.GetCurrentTime()
-        reason = verdict["refused"]
-        result.error.CopyFrom(
-            common_pb2.Problem(reason=reason, message=verdict["message"], remedy=REMEDIES[reason], time=now)
-        )
+        problem = common_pb2.Problem(reason=verdict["refused"], message=verdict["message"], time=now)
+        result.error.CopyFrom(explained(problem))
     if verdict.get("lease_expires_at") is not None:
         result.lease_expire_time.CopyFrom(to_timestamp(verdict["lease_expires_at"]))
     return result

@@ -14,11 +14,10 @@ _FALLBACK: Final = "MODEL_FALLBACK"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Something that the caller should know but that stops nothing. `reason` is for programs, `remedy` for people."""
+    """Something that the caller should know but that stops nothing. The remedy follows from `reason`."""
 
     reason: str
     message: str
-    remedy: str
     metadata: dict[str, str] = field(default_factory=dict)
 
 
@@ -69,7 +68,6 @@ def embedded_for_want_of_a_key(model: str) -> Notice:
     return Notice(
         reason="EMBEDDED_WRITER",
         message="The embedded writer writes this story: no language model can be called without a key.",
-        remedy="Set OPENROUTER_API_KEY on the story service to have a language model write.",
         metadata={"model": model, "environment_variable": "OPENROUTER_API_KEY"},
     )
 
@@ -81,13 +79,11 @@ def gone_on_with(model: str, *, failed: str, reason: str) -> Notice:
         return Notice(
             reason=_FALLBACK,
             message=f"The embedded writer writes in place of {failed}, which failed.",
-            remedy="Nothing has to be done; leave offline out of the fallback models to get an error instead.",
             metadata=metadata,
         )
     return Notice(
         reason=_FALLBACK,
         message=f"{model} writes in place of {failed}, which failed.",
-        remedy="Nothing has to be done; if it happens often, ask for another model first.",
         metadata=metadata,
     )
 

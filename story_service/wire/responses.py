@@ -8,6 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from servicekit.reasons import explained
 from story_service.generation.generation import Completed, Delta, StoryItem, Title
 from story_service.generation.selection import Notice
 from story_service.models.catalogue import ListedModel, Page
@@ -92,12 +93,10 @@ def _usage(spending: Spending) -> common_pb2.Usage:
 
 
 def _problem(notice: Notice, time: datetime) -> common_pb2.Problem:
-    return common_pb2.Problem(
-        reason=notice.reason,
-        message=notice.message,
-        remedy=notice.remedy,
-        time=_timestamp(time),
-        metadata=notice.metadata,
+    return explained(
+        common_pb2.Problem(
+            reason=notice.reason, message=notice.message, time=_timestamp(time), metadata=notice.metadata
+        )
     )
 
 

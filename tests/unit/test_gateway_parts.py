@@ -136,7 +136,7 @@ async def test_persistence_ends_with_the_error_that_was_last() -> None:
 
 async def test_a_sibling_that_was_away_gets_all_its_tries_when_it_is_back() -> None:
     """Absences and answers of "not now" are counted apart."""
-    error = DomainError("X", "x", retry_after=0.0)
+    error = DomainError("STORAGE_BUSY", "x", retry_after=0.0)
     persistence = AttemptRetry(wait_seconds=1000, clock=lambda: 1.0)
     away, not_now = Failure(FailureKind.UNREACHABLE, error), Failure(FailureKind.TRANSIENT, error)
     with contextlib.ExitStack() as stack:

@@ -4,6 +4,7 @@ import grpc
 import pytest
 
 from servicekit.errors import DomainError
+from servicekit.reasons import reason_of
 from story_service.assignment import Assignment, Listener
 from story_service.generation.selection import ModelSelector
 
@@ -30,7 +31,7 @@ def test_without_a_key_the_default_is_embedded_and_says_so() -> None:
 
     assert selection.models == ("offline",)
     assert [notice.reason for notice in selection.notices] == ["EMBEDDED_WRITER"]
-    assert "OPENROUTER_API_KEY" in selection.notices[0].remedy
+    assert "OPENROUTER_API_KEY" in reason_of(selection.notices[0].reason).remedy
 
 
 @pytest.mark.parametrize("default", ["offline", "openai/gpt-4o-mini"])

@@ -7,6 +7,7 @@ import pytest
 from support.voice_kit import NamedVoice, faults
 
 from servicekit.errors import DomainError
+from servicekit.reasons import reason_of
 from voice_service.messages import VoiceChoice
 from voice_service.narration.speaker import choose, first_speaker, foreign
 from voice_service.providers.availability import NO_ANSWER, Availability
@@ -228,7 +229,7 @@ async def test_the_embedded_voice_says_that_it_stands_in() -> None:
     assert speaker is not None
 
     assert ("offline", ["EMBEDDED_VOICE"]) == (speaker.provider.metadata.name, [each.reason for each in warnings])
-    assert "ELEVENLABS_API_KEY" in warnings[0].remedy
+    assert "ELEVENLABS_API_KEY" in reason_of(warnings[0].reason).remedy
 
 
 async def test_a_provider_is_asked_about_its_setup_once_in_a_while() -> None:

@@ -25,7 +25,6 @@ def handed_over(error: ProviderError, following: Speaker, segment_index: int) ->
     return Warned(
         reason="PROVIDER_FAILED",
         message=f"The voice provider {error.provider} failed ({error.message}); {name} goes on.",
-        remedy=f"Look at the provider {error.provider}.",
         facts={
             "provider": error.provider,
             "next": name,

@@ -96,7 +96,6 @@ class SpeakerChain:
         return Warned(
             reason="LANGUAGE_UNSUPPORTED",
             message=f"The voice provider {requested} does not speak this language, so {first} speaks.",
-            remedy="`tale voices` lists what languages each voice speaks.",
             facts={"language_code": self._language, "provider": requested, "next": first},
         )
 
@@ -151,7 +150,6 @@ def foreign(speaker: Speaker) -> Warned | None:
     return Warned(
         reason="LANGUAGE_UNSUPPORTED",
         message="No voice that can be called speaks this language; the first one reads it.",
-        remedy="`tale voices` lists what languages each voice speaks.",
         facts={"language_code": speaker.language_code, "provider": speaker.provider.metadata.name},
     )
 
@@ -177,7 +175,6 @@ def replaced(passed: Skipped, following: Speaker) -> Warned:
     return Warned(
         reason="CIRCUIT_OPEN",
         message=f"The voice provider {passed.name} is not called now ({passed.reason}), so {following.name} speaks.",
-        remedy=f"Look at the provider {passed.name}.",
         facts={"provider": passed.name, "next": following.name},
     )
 
@@ -207,15 +204,13 @@ def _passed_over(chain: Chain, expected: str) -> list[Warned]:
             Warned(
                 reason="EMBEDDED_VOICE",
                 message="No other voice can be called, so the embedded voice speaks.",
-                remedy=f"Set {' or '.join(BRING_REAL_VOICE)} to have another one.",
                 facts={"provider": EMBEDDED},
             )
         ]
     return [
         Warned(
             reason="INVALID_CONFIGURATION",
-            message=f"The voice provider {passed.name} can not be called, so another one speaks.",
-            remedy=f"{passed.reason[:1].upper()}{passed.reason[1:]}.",
+            message=f"The voice provider {passed.name} cannot be called ({passed.reason}), so another one speaks.",
             facts={"provider": passed.name},
         )
         for passed in chain.skipped

@@ -9,6 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from servicekit.reasons import explained
 from tale.common.v1 import common_pb2, status_pb2
 from tale.voice.v1 import voice_pb2
 from voice_service.messages import CallMade, Chunk, Header, SpokenSegment, Summary, Warned
@@ -112,9 +113,7 @@ def _attempt(event: CallMade, parent_attempt_id: str) -> common_pb2.Attempt:
 def _problem(event: Warned) -> common_pb2.Problem:
     now = Timestamp()
     now.GetCurrentTime()
-    return common_pb2.Problem(
-        reason=event.reason, message=event.message, remedy=event.remedy, time=now, metadata=event.facts
-    )
+    return explained(common_pb2.Problem(reason=event.reason, message=event.message, time=now, metadata=event.facts))
 
 
 def _summary(event: Summary) -> voice_pb2.SpeechSummary:
