@@ -188,7 +188,7 @@ class _Page:
         takes, gives = (name.removeprefix(".") for name in (rpc.proto.input_type, rpc.proto.output_type))
         yield from ("", f'<a id="{rpc.path}"></a>', f"#### {rpc.proto.name}", "", rpc.comment)
         if rpc.reasons:
-            yield from ("", "Errors: " + ", ".join(f"`{reason}`" for reason in rpc.reasons) + ".")
+            yield from ("", "Errors: " + ", ".join(f"[{reason}](errors.md#{reason})" for reason in rpc.reasons) + ".")
         yield from ("", "```json")
         yield from (json.dumps(request, ensure_ascii=False) for request in self._examples[rpc.path])
         yield "```"

@@ -52,4 +52,4 @@ def _table(rows: Iterable[tuple[str, bool, str]]) -> Iterator[str]:
     yield "| reason | retryable | remedy |"
     yield "|---|---|---|"
     for name, retryable, remedy in rows:
-        yield f"| {name} | {'yes' if retryable else 'no'} | {remedy} |"
+        yield f'| <a id="{name}"></a>{name} | {"yes" if retryable else "no"} | {remedy} |'

@@ -1,4 +1,4 @@
-"""What docs/api.md says beside the contracts: an example for each RPC."""
+"""What docs/api.md says beside the contracts: an example for each RPC, and reasons that exist."""
 
 from importlib import import_module
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message_factory import GetMessageClass
 
+from servicekit.reasons import REASONS
 from tools.api_page import ROOT, load_contracts, load_examples
 
 EXAMPLES: Final = load_examples()
@@ -33,3 +34,9 @@ def test_an_example_has_only_fields_of_the_request(path: str) -> None:
     for example in EXAMPLES[path]:
         ParseDict(example, request())
     assert descriptor.methods_by_name[name].client_streaming or 1 == len(EXAMPLES[path])
+
+
+@pytest.mark.parametrize("path", sorted(path for path, rpc in RPCS.items() if rpc.reasons))
+def test_the_errors_of_an_rpc_are_reasons_of_the_table(path: str) -> None:
+    """Each reason after "Errors:" in the comment of an RPC is one that an error may have."""
+    assert [] == [reason for reason in RPCS[path].reasons if reason not in REASONS or REASONS[reason].code == "OK"]
