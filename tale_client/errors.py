@@ -25,11 +25,11 @@ class OwnReason:
 
 OWN_REASONS: Final[Mapping[str, OwnReason]] = {
     "GATEWAY_UNREACHABLE": OwnReason(
-        grpc.StatusCode.UNAVAILABLE, "Start a gateway with `tale up`, or set GATEWAY_TARGET to one.", retryable=True
+        grpc.StatusCode.UNAVAILABLE, "Start one with `tale up`, or set GATEWAY_TARGET.", retryable=True
     ),
     "STREAM_INCOMPLETE": OwnReason(
         grpc.StatusCode.UNAVAILABLE,
-        "Call WatchStory to follow the story; it may still be in the making.",
+        "Follow the story with WatchStory; ListStories lists it.",
         retryable=True,
     ),
     "TEXT_CHANGED": OwnReason(grpc.StatusCode.DATA_LOSS, "Read the whole story anew with GetStory."),

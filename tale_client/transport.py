@@ -106,7 +106,7 @@ def resolve_target(target: str | None) -> str:
 
 def unreachable(target: str) -> TaleError:
     """Nobody answers there."""
-    return own_error("GATEWAY_UNREACHABLE", f"No gateway at {target}.", metadata={"target": target})
+    return own_error("GATEWAY_UNREACHABLE", f"No gateway answers at {target}.", metadata={"target": target})
 
 
 def silent(idle: float) -> TaleError:

@@ -47,17 +47,6 @@ _ARGUMENTS: Final = {
     "rating": "the rating",
     "story_id": "the story's ID",
 }
-_HINTS: Final = {
-    "STORY_NOT_FOUND": "`tale list` shows the stored stories.",
-    "CHILD_NOT_FOUND": "`tale children list` shows the saved children.",
-    "HERO_NOT_FOUND": "`tale heroes list` shows the saved heroes.",
-    "PROVIDER_NOT_FOUND": "`tale voices` shows the providers.",
-    "MODEL_NOT_FOUND": "`tale models` shows the models.",
-    "STORY_DELETED": "The story was deleted. Use another --request-id.",
-    "REQUEST_ID_REUSED": "Another story was created with this --request-id. Use a new one.",
-    "NO_SPEECH": "Record it again, closer to the microphone, or use --wish TEXT.",
-    "STREAM_INCOMPLETE": "The story may still be made: `tale list` shows it, `tale watch ID` follows it.",
-}
 
 
 class CommandError(click.ClickException):
@@ -162,21 +151,19 @@ def explain(error: TaleError, story_id: str = "") -> list[str]:
         target = error.metadata["target"]
         if story_id:
             return [f"The gateway at {target} does not answer any more.", stored]
-        return [f"No gateway answers at {target}. Start one with `tale up`, or set GATEWAY_TARGET."]
+        return [f"{error.message} {error.remedy}"]
     if error.violations:
         return [_refused(each) for each in error.violations]
     said = with_commands(error.message, story_id).rstrip(". ") + "."
     if error.reason and error.reason != "STREAM_INCOMPLETE":
         said += f" [{error.reason}]"
-    if error.retry_after:
-        said += f" Try again in {error.retry_after:.0f} s."
     if correlation := error.metadata.get("correlation_id"):
         said += f" Correlation id in the logs of the services: {correlation}."
     if story_id and error.connection_lost:
         return [said, stored]
-    if hint := _HINTS.get(error.reason):
-        said += f" {hint}"
-    return [said]
+    if error.retryable and error.retry_after:
+        return [f"{said} Try again in {error.retry_after:.0f} s."]
+    return [f"{said} {with_commands(error.remedy, story_id)}".rstrip()]
 
 
 def _refused(violation: Violation) -> str:

@@ -18,21 +18,6 @@ from tale_client.client import AsyncTaleClient
 from tale_client.files import PartialFile
 
 _TEXT_IS_COMPLETE: Final = frozenset({common_pb2.STORY_STATE_NARRATING, common_pb2.STORY_STATE_READY})
-# Reasons that another attempt with the same story cannot change.
-_PERMANENT: Final = frozenset(
-    {
-        "LANGUAGE_UNSUPPORTED",
-        "MODEL_NOT_FOUND",
-        "PROVIDER_NOT_FOUND",
-        "VOICE_NOT_FOUND",
-        "INVALID_CONFIGURATION",
-        "UPSTREAM_AUTH",
-        "QUOTA_EXCEEDED",
-        "COST_LIMIT",
-        "CONTENT_REFUSED",
-        "TEXT_TOO_LONG",
-    }
-)
 
 
 class StoryView:
@@ -118,7 +103,7 @@ class StoryView:
 
     def _ending(self, story: common_pb2.Story, problems: Sequence[common_pb2.Problem]) -> tuple[int, str]:
         had_audio = self._before is not None and self._before.HasField("audio")
-        permanent = bool(problems) and problems[-1].reason in _PERMANENT
+        permanent = bool(problems) and not problems[-1].retryable
         match story.state:
             case common_pb2.STORY_STATE_READY if self._has_new_audio(story) or not had_audio:
                 return 0, ""

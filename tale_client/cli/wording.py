@@ -15,13 +15,19 @@ from tale_client.cli.terminal import one_line
 
 # RPCs and fields that servers name -> what the user of the command types.
 _COMMANDS_FOR: Final = {
+    "GetStory": "`tale show {id}`",
     "GetSystemStatus": "`tale circuits`",
+    "ListChildren": "`tale children list`",
+    "ListHeroes": "`tale heroes list`",
+    "ListStories": "`tale list`",
     "ListModels": "`tale models`",
     "ListProviders": "`tale voices`",
     "ListVoices": "`tale voices`",
     "NarrateStory": "`tale narrate {id}`",
+    "ReadStoryAudio": "`tale audio {id}`",
     "RetryStory": "`tale retry {id}`",
     "WatchStory": "`tale watch {id}`",
+    "request_id": "--request-id",
     "max_cost_usd": "--max-cost",
     "fallback_models": "--fallback-model",
 }

@@ -196,12 +196,12 @@ async def test_tell_reports_an_incomplete_story_by_exit_code(
     gateway: ScriptedGateway, tmp_path: Path, state: common_pb2.StoryState.ValueType, code: int, said: str
 ) -> None:
     """The problem and the next step are said, what there is is written."""
-    problem = common_pb2.Problem(reason="SOMETHING", message="It broke.", remedy="Mend it.")
+    problem = common_pb2.Problem(reason="SOMETHING", message="It broke.", remedy="Fix it.", retryable=True)
     gateway.queue("TellStory", *told(story_of(state, sound=None, problems=[problem])))
     got, out, err = await tale(gateway, tmp_path, "tell", "--name", "Mia")
     assert code == got
     assert out.endswith("Then the moon came up.\n")
-    assert "Problem: It broke. Mend it. [SOMETHING]\n" in err
+    assert "Problem: It broke. Fix it. [SOMETHING]\n" in err
     assert said in err
     assert (tmp_path / "out" / "the-owl-the-moon.md").exists()
 

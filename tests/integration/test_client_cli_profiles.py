@@ -220,6 +220,9 @@ async def test_refused_profile_fields_are_named_by_their_options(gateway: Script
     gateway.queue("CreateHero", Failure(grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED", violations=violations))
     _, _, err = await tale(gateway.target, tmp_path, "heroes", "add", "--name", " ")
     assert "Error: --trait (hero.personality_traits[1]) must be shorter.\nError: --name must be given.\n" == err
-    gateway.queue("GetChild", Failure(grpc.StatusCode.NOT_FOUND, "CHILD_NOT_FOUND", "There is no such child."))
+    remedy = {"remedy": "Choose a child that ListChildren lists."}
+    gateway.queue(
+        "GetChild", Failure(grpc.StatusCode.NOT_FOUND, "CHILD_NOT_FOUND", "There is no such child.", metadata=remedy)
+    )
     _, _, err = await tale(gateway.target, tmp_path, "children", "show", ID)
-    assert "Error: There is no such child. [CHILD_NOT_FOUND] `tale children list` shows the saved children.\n" == err
+    assert "Error: There is no such child. [CHILD_NOT_FOUND] Choose a child that `tale children list` lists.\n" == err

@@ -14,6 +14,7 @@ from tale_client.cli.stories import list_command
 from tale_client.cli.story_view import StoryView
 from tale_client.cli.wording import typed, with_commands
 from tale_client.errors import TaleError, Violation
+from tale_client.transport import unreachable
 
 ID = "0197a5a0-0000-7000-8000-000000000001"
 
@@ -24,7 +25,8 @@ ID = "0197a5a0-0000-7000-8000-000000000001"
         ("NarrateStory tells it again.", f"`tale narrate {ID}` tells it again."),
         ("RetryStory goes on from what there is.", f"`tale retry {ID}` goes on from what there is."),
         ("Ask for a model that ListModels names.", "Ask for a model that `tale models` names."),
-        ("Ask for a provider that ListProviders names.", "Ask for a provider that `tale voices` names."),
+        ("Choose a child that ListChildren lists.", "Choose a child that `tale children list` lists."),
+        ("Use a new request_id.", "Use a new --request-id."),
         ("MyListModels is a word of its own.", "MyListModels is a word of its own."),
     ],
 )
@@ -42,25 +44,21 @@ def test_command_that_is_not_on_the_path_is_shown_with_its_path(monkeypatch: pyt
     assert "Run `tale up`." == typed("Run `tale up`.")
 
 
-@pytest.mark.parametrize(("reason", "hinted"), [("UPSTREAM_UNAVAILABLE", True), ("LANGUAGE_UNSUPPORTED", False)])
-def test_retry_is_suggested_only_where_it_can_help(
-    reason: str, hinted: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("hinted", [True, False])
+def test_retry_is_suggested_only_where_it_can_help(hinted: bool, capsys: pytest.CaptureFixture[str]) -> None:
     """What stays as it is however often it is tried gets no such hint."""
-    problem = common_pb2.Problem(reason=reason, message="No.")
+    problem = common_pb2.Problem(reason="ANY", message="No.", retryable=hinted)
     story = common_pb2.Story(id=ID, state=common_pb2.STORY_STATE_FAILED, problems=[problem])
     assert 1 == StoryView(Path("out"), json=False).report_end(story)
     assert hinted == (f"tale retry {ID}" in capsys.readouterr().err)
 
 
-@pytest.mark.parametrize(
-    ("reason", "said"), [("NETWORK_ERROR", "Try again: "), ("UPSTREAM_AUTH", "After the problem is fixed, run ")]
-)
+@pytest.mark.parametrize(("retryable", "said"), [(True, "Try again: "), (False, "After the problem is fixed, run ")])
 def test_failed_narration_suggests_the_right_next_step(
-    reason: str, said: str, capsys: pytest.CaptureFixture[str]
+    retryable: bool, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At once where that may do, and otherwise after somebody has mended what stands in the way."""
-    problem = common_pb2.Problem(reason=reason, message="No.")
+    """At once where that may do, and otherwise after the cause is fixed."""
+    problem = common_pb2.Problem(reason="ANY", message="No.", retryable=retryable)
     story = common_pb2.Story(id=ID, state=common_pb2.STORY_STATE_READY_WITHOUT_AUDIO, problems=[problem])
     assert 3 == StoryView(Path("out"), json=False).report_end(story)
     assert f"{said}tale narrate {ID}" in capsys.readouterr().err
@@ -68,11 +66,20 @@ def test_failed_narration_suggests_the_right_next_step(
 
 def test_lost_gateway_error_says_how_to_follow_the_story() -> None:
     """Whoever followed a story hears how to follow it on; anybody else how to get a gateway."""
-    gone = TaleError(grpc.StatusCode.UNAVAILABLE, "GATEWAY_UNREACHABLE", "x", metadata={"target": "t:1"})
+    gone = unreachable("t:1")
     assert ["No gateway answers at t:1. Start one with `tale up`, or set GATEWAY_TARGET."] == explain(gone)
     said, back = explain(gone, ID)
     assert "The gateway at t:1 does not answer any more." == said
     assert f"`tale watch {ID}`" in back
+
+
+def test_error_is_explained_with_the_remedy_that_the_server_sent() -> None:
+    """With commands for RPCs; the time to wait stands only where waiting helps."""
+    remedy = {"remedy": "Choose a story that ListStories lists.", "retryable": "false"}
+    final = TaleError(grpc.StatusCode.NOT_FOUND, "STORY_NOT_FOUND", "No.", metadata=remedy, retry_after=5)
+    busy = TaleError(grpc.StatusCode.UNAVAILABLE, "BUSY", "No.", metadata={"retryable": "true"}, retry_after=5)
+    assert ["No. [STORY_NOT_FOUND] Choose a story that `tale list` lists."] == explain(final)
+    assert ["No. [BUSY] Try again in 5 s."] == explain(busy)
 
 
 def test_refused_fields_are_named_by_their_options() -> None:
