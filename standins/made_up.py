@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from voice_service.providers.mock.frames import frames_for, silent_mp3
+from voice_service.providers.mock.provider import frames_for, silent_mp3
 
 CHARACTERS_PER_SECOND: Final = 14
 BLOCK_FRAMES: Final = 49

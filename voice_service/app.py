@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from servicekit.metrics import Metrics
     from servicekit.resilience.manager import BreakerManager
     from voice_service.ports import VoiceProvider
-    from voice_service.synthesis.prober import AccountWatch
+    from voice_service.synthesis.gates import AccountWatch
     from voice_service.synthesis.synthesize import SegmentSynthesizer
     from voice_service.wire.catalogue import ProviderFacts, VoiceCatalogue
     from voice_service.wire.servicer import VoiceServicer

@@ -15,17 +15,16 @@ from voice_service.app import VoiceApp
 from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.verify import SegmentFinisher
 from voice_service.metrics import VoiceMetrics
-from voice_service.narration.language import LanguageDetector
+from voice_service.narration.intake import LanguageDetector
 from voice_service.narration.narration import Narration, NarrationPolicy
-from voice_service.providers.declared import ANNOUNCED, make_providers, offline_workers
+from voice_service.narration.pipeline import WorkAhead
+from voice_service.providers.factory import ANNOUNCED, make_providers, offline_workers
 from voice_service.providers.registry import EMBEDDED, Announced, ProviderRegistry
-from voice_service.synthesis.ahead import AudioBudget, WorkAhead
+from voice_service.synthesis.call import AudioBudget, Timers
 from voice_service.synthesis.calls import ProviderCalls
-from voice_service.synthesis.collect import Timers
-from voice_service.synthesis.gates import Allowance, ProviderGates
-from voice_service.synthesis.memory_store import MemorySegments
-from voice_service.synthesis.prober import AccountWatch, Prober
+from voice_service.synthesis.gates import AccountWatch, Allowance, Prober, ProviderGates
 from voice_service.synthesis.remote_store import RemoteSegments
+from voice_service.synthesis.store import MemorySegments
 from voice_service.synthesis.synthesize import SegmentSynthesizer
 from voice_service.transcription.guarded import GuardedTranscriber
 from voice_service.transcription.openai_transcriber import OpenAITranscriber, transcription_config
@@ -36,7 +35,7 @@ from voice_service.wire.transcribe_servicer import TranscribeHandler
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from voice_service.messages import NarrationRequest
+    from voice_service.narration.messages import NarrationRequest
     from voice_service.ports import ProviderMetadata, VoiceProvider
     from voice_service.settings import VoiceServiceSettings
     from voice_service.synthesis.store import SegmentStore

@@ -9,7 +9,7 @@ from servicekit.settings import CommaList, Listen, ServiceSettings, variables
 from voice_service.ports import MP3_44100_128
 from voice_service.providers.elevenlabs.config import BASE_URL, DEFAULT_MODEL, FORMATS, RACHEL, Endpoint
 from voice_service.providers.mock.script import MockScript
-from voice_service.providers.speech.declared import Languages, VoiceMap
+from voice_service.providers.speech.config import Languages, VoiceMap
 from voice_service.providers.speech.voices import MAX_TEXT_LENGTH, SAMPLE_RATE, SpeechFormat
 
 

@@ -12,8 +12,7 @@ from servicekit.context import RequestContext, bound
 from servicekit.ids import new_id
 from storage_service.bootstrap import build_app
 from storage_service.settings import StorageSettings
-from voice_service.synthesis.memory_store import MemorySegments
-from voice_service.synthesis.store import SegmentMissingError, SegmentStore
+from voice_service.synthesis.store import MemorySegments, SegmentMissingError, SegmentStore
 
 OTHER = "b" * 64
 LARGE = bytes(range(256)) * 10_000

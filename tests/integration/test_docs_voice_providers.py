@@ -20,7 +20,7 @@ from servicekit.settings import ConfigurationError
 from tale.voice.v1 import voice_pb2
 from voice_service.metrics import VoiceMetrics
 from voice_service.ports import Probing
-from voice_service.providers.declared import GROUP, load_plugins, make_providers
+from voice_service.providers.factory import GROUP, load_plugins, make_providers
 from voice_service.providers.registry import Announced
 from voice_service.settings import VoiceServiceSettings
 

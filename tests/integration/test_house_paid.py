@@ -218,7 +218,7 @@ async def test_a_wrong_key_of_elevenlabs_is_no_reason_for_another_voice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor in the stories after the one that found it wrong: the embedded voice is named nowhere."""
-    monkeypatch.setattr("voice_service.providers.availability._GOOD_SECONDS", 0.0)
+    monkeypatch.setattr("voice_service.providers.registry._GOOD_SECONDS", 0.0)
     async with paid_house(tmp_path, voice={"elevenlabs_api_key": "sk_wrong"}) as house:
         for number in (1, 2):
             house.writer.answer(whole(WHOLE))

@@ -30,7 +30,7 @@ from voice_service.audio.mp3 import walk
 from voice_service.ports import AudioChunk, CallFacts, NativeFormat, SegmentRequest, Timings, VoiceSettings
 from voice_service.providers.elevenlabs.config import Endpoint
 from voice_service.providers.elevenlabs.provider import ElevenLabsProvider
-from voice_service.providers.mock.frames import silent_mp3
+from voice_service.providers.mock.provider import silent_mp3
 
 TEXT = "Once there was a fox named Mia, who could not sleep. She counted the stars above the sea until morning."
 TIMED = "stream/with-timestamps"

@@ -13,9 +13,9 @@ from support.elevenlabs_fake import RACHEL, elevenlabs_config, elevenlabs_fake
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.ports import SegmentRequest, SpeechItem
+from voice_service.providers.elevenlabs.client import SpeechClient
 from voice_service.providers.elevenlabs.models import speech_call
 from voice_service.providers.elevenlabs.provider import ElevenLabsProvider
-from voice_service.providers.elevenlabs.speech_client import SpeechClient
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"

@@ -12,7 +12,7 @@ from support.voice_kit import STORY, NamedVoice, Voice, settings, voice_service
 
 from tale.voice.v1 import voice_pb2
 from voice_service.bootstrap import build
-from voice_service.synthesis.memory_store import MemorySegments
+from voice_service.synthesis.store import MemorySegments
 
 HALF_AN_HOUR = 30_000
 """Characters that sound for half an hour."""

@@ -20,8 +20,8 @@ from voice_service.audio.encoder import encode
 from voice_service.audio.mp3 import walk
 from voice_service.bootstrap import assemble
 from voice_service.ports import MP3_44100_128, AudioChunk, NativeFormat, ProviderMetadata, SegmentRequest, SpeechItem
-from voice_service.providers.offline.pool import WorkerPool
 from voice_service.providers.offline.provider import OfflineVoiceProvider
+from voice_service.providers.offline.workers import WorkerPool
 
 TONE_SECONDS_PER_CHARACTER = 1 / 15
 

@@ -12,8 +12,7 @@ import pytest
 from support.voice_processes import gone, scripted_worker
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.providers.offline.pool import WorkerPool
-from voice_service.providers.offline.process import WorkerRefusedError
+from voice_service.providers.offline.workers import WorkerPool, WorkerRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -9,8 +9,7 @@ import pytest
 from support.voice_kit import NamedVoice, faults, reason_of, voice_service
 
 from voice_service.ports import SegmentRequest, SpeechItem
-from voice_service.synthesis.memory_store import MemorySegments
-from voice_service.synthesis.store import StoredSegment
+from voice_service.synthesis.store import MemorySegments, StoredSegment
 
 SENTENCES = [f"Number {word} went to sleep in the old mill." for word in ("one", "two", "three", "four")]
 TEXT = "\n\n".join(SENTENCES)

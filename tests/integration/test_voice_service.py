@@ -14,7 +14,7 @@ from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2
 from voice_service.audio.mp3 import walk
-from voice_service.synthesis.memory_store import MemorySegments
+from voice_service.synthesis.store import MemorySegments
 
 
 class Forgetful(MemorySegments):

@@ -10,7 +10,7 @@ from support.voice_segments import fake_storage
 from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2
-from voice_service.synthesis.memory_store import MemorySegments
+from voice_service.synthesis.store import MemorySegments
 
 
 def _resumed(told: Told, spoken: int, **more: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from servicekit.secrets import SecretSource
 from voice_service.audio.verify import verify_pcm
 from voice_service.ports import MP3_44100_128, AudioChunk, CallFacts, SegmentRequest, VoiceSettings
 from voice_service.providers.speech.provider import SpeechProvider
-from voice_service.synthesis.collect import Order, Timers, collect
+from voice_service.synthesis.call import Order, Timers, collect
 
 TEXT = "The fox ran home, and she was very tired."
 SECONDS = len(TEXT) / 15

@@ -28,7 +28,7 @@ from servicekit.secrets import SecretSource
 from support.aimock import aimock
 from voice_service.providers.elevenlabs.config import ElevenLabsConfig, Endpoint
 from voice_service.providers.elevenlabs.provider import ElevenLabsProvider
-from voice_service.providers.mock.frames import frames_for, silent_mp3
+from voice_service.providers.mock.provider import frames_for, silent_mp3
 
 KEY: Final = "sk_of_the_fake"
 RACHEL: Final = "21m00Tcm4TlvDq8ikWAM"

@@ -5,7 +5,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from voice_service.synthesis.ahead import AudioBudget, WorkAhead
+from voice_service.narration.pipeline import WorkAhead
+from voice_service.synthesis.call import AudioBudget
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from voice_service.audio.opus import pack, samples_of
+from voice_service.audio.container import pack, samples_of
 from voice_service.narration.assembly import Assembly
 from voice_service.ports import OGG_OPUS_48000
-from voice_service.synthesis.memory_store import MemorySegments
-from voice_service.synthesis.store import StoredSegment
+from voice_service.synthesis.store import MemorySegments, StoredSegment
 
 
 def made(packets: int) -> tuple[StoredSegment, bytes]:

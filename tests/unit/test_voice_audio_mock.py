@@ -17,8 +17,7 @@ from servicekit.resilience.errors import TREATMENTS, ProviderError, ProviderErro
 from voice_service.audio.mp3 import Mp3Error, Mp3Fault, walk
 from voice_service.audio.verify import verify_segment
 from voice_service.ports import AudioChunk, SegmentRequest, SpeechItem, Timings, VoiceProvider, VoiceSettings
-from voice_service.providers.mock.frames import frames_for, silent_mp3
-from voice_service.providers.mock.provider import MockVoiceProvider
+from voice_service.providers.mock.provider import MockVoiceProvider, frames_for, silent_mp3
 from voice_service.providers.mock.script import MockScript
 
 LONG = "A story about a dragon who could not sleep. " * 5

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voice_service.audio.mp3 import Mp3Error, Mp3Fault, parse_header, walk
-from voice_service.providers.mock.frames import silent_mp3
+from voice_service.providers.mock.provider import silent_mp3
 
 FIVE = silent_mp3(b"five", 5)
 BOUNDARIES = {frame * 20_480 // 49 for frame in range(6)}

@@ -9,7 +9,7 @@ from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.verify import duration_bounds, verify_pcm, verify_segment, verify_words
 from voice_service.audio.words import word_spans
 from voice_service.ports import WordTiming
-from voice_service.providers.mock.frames import frames_for, silent_mp3
+from voice_service.providers.mock.provider import frames_for, silent_mp3
 
 SECONDS = len(ENGLISH) / 15
 

@@ -19,13 +19,10 @@ from voice_service.audio.verify import SegmentFinisher
 from voice_service.metrics import VoiceMetrics
 from voice_service.ports import MP3_44100_128, NativeFormat, SegmentRequest, SpeechItem
 from voice_service.providers.mock.script import MockScript
-from voice_service.synthesis.ahead import AudioBudget
+from voice_service.synthesis.call import AudioBudget, CallOutcome, CallRecord, Order, Timers
 from voice_service.synthesis.calls import Delivery, ProviderCalls
-from voice_service.synthesis.collect import Order, Timers
 from voice_service.synthesis.flight import Flight
-from voice_service.synthesis.gates import Allowance, ProviderGates
-from voice_service.synthesis.ledger import CallOutcome, CallRecord
-from voice_service.synthesis.prober import Prober
+from voice_service.synthesis.gates import Allowance, Prober, ProviderGates
 
 ODD = "This text is told in a voice that rattles through it. "
 THRESHOLD = 3

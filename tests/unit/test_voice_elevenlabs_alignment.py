@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voice_service.audio.words import word_spans
-from voice_service.providers.elevenlabs.alignment import Alignment, TimedCharacters
+from voice_service.providers.elevenlabs.answers import Alignment, TimedCharacters
 
 
 def _timed(characters: str, start: float = 0.0, step: float = 0.1) -> TimedCharacters:
@@ -86,7 +86,7 @@ def test_no_more_is_compared_than_takes_milliseconds(monkeypatch: pytest.MonkeyP
             compared.append(max(len(first), len(second)))
             super().__init__(junk, first, second, autojunk=autojunk)
 
-    monkeypatch.setattr("voice_service.providers.elevenlabs.alignment.SequenceMatcher", Counted)
+    monkeypatch.setattr("voice_service.providers.elevenlabs.answers.SequenceMatcher", Counted)
     for letters in (10, 100, 990):
         text, spoken = "ab" * letters, "x" + "ba" * letters + "x"
         _words(text, _timed(spoken))

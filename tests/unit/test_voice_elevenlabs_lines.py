@@ -9,8 +9,7 @@ import pytest
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.providers.elevenlabs import answers
-from voice_service.providers.elevenlabs.alignment import TimedCharacters
-from voice_service.providers.elevenlabs.answers import SpeechLine, speech_lines
+from voice_service.providers.elevenlabs.answers import SpeechLine, TimedCharacters, speech_lines
 
 ALIGNMENT = {
     "characters": ["H", "ö"],

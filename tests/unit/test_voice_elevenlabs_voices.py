@@ -6,8 +6,8 @@ import pytest
 from elevenlabs.core.unchecked_base_model import construct_type
 from elevenlabs.types import Voice
 
-from voice_service.providers.elevenlabs.catalog import ListedVoice, choose_voice, listed_voice, speaking
 from voice_service.providers.elevenlabs.config import RACHEL
+from voice_service.providers.elevenlabs.library import ListedVoice, choose_voice, listed_voice, speaking
 from voice_service.providers.elevenlabs.models import bare, named, names_in, tag
 
 MODEL = "eleven_multilingual_v2"

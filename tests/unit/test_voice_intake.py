@@ -7,7 +7,7 @@ import pytest
 
 from servicekit.errors import DomainError
 from voice_service.narration.intake import MAX_TEXT, TextIntake, TextSegment
-from voice_service.narration.speakable import speakable
+from voice_service.narration.segmenter import speakable
 
 
 async def _pieces(*pieces: str) -> AsyncIterator[str]:

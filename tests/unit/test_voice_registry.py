@@ -8,10 +8,9 @@ from support.voice_kit import NamedVoice, faults
 
 from servicekit.errors import DomainError
 from servicekit.reasons import reason_of
-from voice_service.messages import VoiceChoice
+from voice_service.narration.messages import VoiceChoice
 from voice_service.narration.speaker import choose, first_speaker, foreign
-from voice_service.providers.availability import NO_ANSWER, Availability
-from voice_service.providers.registry import Announced, ProviderRegistry
+from voice_service.providers.registry import NO_ANSWER, Announced, Availability, ProviderRegistry
 
 
 def _registry(

@@ -10,7 +10,7 @@ from servicekit.metrics import Metrics
 from servicekit.settings import ConfigurationError, load
 from voice_service.bootstrap import build
 from voice_service.metrics import VoiceMetrics
-from voice_service.providers.declared import make_providers
+from voice_service.providers.factory import make_providers
 from voice_service.providers.registry import Announced
 from voice_service.settings import VoiceServiceSettings
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_service.narration.language import language_of
-from voice_service.narration.speakable import _cleaned, speakable
+from voice_service.narration.intake import language_of
+from voice_service.narration.segmenter import _cleaned, speakable
 from voice_service.ports import speaks
 
 

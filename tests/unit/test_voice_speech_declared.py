@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from servicekit.settings import ConfigurationError
-from voice_service.providers.speech.declared import check_extra, read_speech_providers
+from voice_service.providers.speech.config import check_extra, read_speech_providers
 from voice_service.transcription.openai_transcriber import OPENAI_URL, transcription_config
 
 SERVER = {"name": "kokoro", "base_url": "http://127.0.0.1:8880/v1/", "model": "kokoro", "voice": "af_heart"}

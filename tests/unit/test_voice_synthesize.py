@@ -14,19 +14,14 @@ from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryPolicy
 from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.verify import SegmentFinisher
-from voice_service.messages import AudioNeed, SpeechError, Spoken
 from voice_service.metrics import VoiceMetrics
 from voice_service.ports import MP3_44100_128, SegmentRequest, VoiceProvider
-from voice_service.synthesis.ahead import AudioBudget
+from voice_service.synthesis.call import AudioBudget, CallOutcome, CallRecord, Order, Timers
 from voice_service.synthesis.calls import ProviderCalls
-from voice_service.synthesis.collect import Order, Timers
 from voice_service.synthesis.flight import Turn
-from voice_service.synthesis.gates import Allowance, ProviderGates
-from voice_service.synthesis.ledger import CallOutcome, CallRecord
-from voice_service.synthesis.memory_store import MemorySegments
-from voice_service.synthesis.prober import Prober
-from voice_service.synthesis.store import StoredSegment, store_unavailable
-from voice_service.synthesis.synthesize import SegmentSynthesizer
+from voice_service.synthesis.gates import Allowance, Prober, ProviderGates
+from voice_service.synthesis.store import MemorySegments, StoredSegment, store_unavailable
+from voice_service.synthesis.synthesize import AudioNeed, SegmentSynthesizer, SpeechError, Spoken
 
 REQUEST = SegmentRequest(text="Good night, fox.", language_code="en", voice_id="one", model_id="one-1")
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from voice_service.audio.opus import HEADER_PAGES, audio_pages, header_pages, page_count, unpack
 from voice_service.ports import Codec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from voice_service.ports import StoryFormat
+
 
 _UNKNOWN_SIZE: Final = 0xFFFFFFFF
 """What a stream of unknown length says of its size: ffmpeg writes it, and readers go on to the end."""
+
+
+HEADER_PAGES: Final = 2
+"""Pages that begin a stream of Ogg Opus."""
 
 
 @dataclass(slots=True)
@@ -62,3 +69,133 @@ def _wav_header(story_format: StoryFormat) -> bytes:
         b"fmt ", 16, 1, story_format.channels, rate, rate * frame, frame, 16,
         b"data", _UNKNOWN_SIZE,
     )  # fmt: skip
+
+
+_PACKET_SAMPLES: Final = 960
+"""Samples of a packet: 20 ms at 48 kHz; of the last one of a segment, less."""
+_PAGE_PACKETS: Final = 40
+"""A packet of one frame has 1,275 bytes at most, so this many never need more than the 255 lacing values of a page."""
+_PAGE: Final = struct.Struct("<4sBBqIIIB")
+_SERIAL: Final = 0x656C6174
+_CONTINUED, _FIRST, _LAST = 1, 2, 4
+_LACING: Final = 255
+_CRC_OFFSET: Final = 22
+_VENDOR: Final = b"tale"
+_FRAME_SAMPLES: Final = (
+    *([480, 960, 1920, 2880] * 3),  # SILK, narrow to wide band
+    *([480, 960] * 2),  # hybrid
+    *([120, 240, 480, 960] * 4),  # CELT
+)
+"""Samples of a frame at 48 kHz by configuration number: RFC 6716 section 3.1, table 2."""
+
+
+class OggError(ValueError):
+    """The bytes are no whole Ogg Opus stream."""
+
+
+def packets_of(data: bytes) -> list[bytes]:
+    """Return the audio packets of an Ogg file with one Opus stream. Raises OggError."""
+    packets: list[bytes] = []
+    open_packet = b""
+    for lacing, body in _pages(data):
+        at = 0
+        for size in lacing:
+            open_packet += body[at : at + size]
+            at += size
+            if size < _LACING:
+                packets.append(open_packet)
+                open_packet = b""
+    if open_packet or len(packets) < 3 or not packets[0].startswith(b"OpusHead"):
+        raise OggError("no whole Opus stream")
+    audio = packets[2:]
+    whole, last = audio[:-1], audio[-1]
+    if any(_samples(packet) != _PACKET_SAMPLES for packet in whole) or not 0 < _samples(last) <= _PACKET_SAMPLES:
+        raise OggError("packets of another length than 20 ms")
+    return audio
+
+
+def samples_of(packets: Sequence[bytes]) -> int:
+    """Return how many samples the packets of a segment hold, at 48 kHz."""
+    return (len(packets) - 1) * _PACKET_SAMPLES + _samples(packets[-1])
+
+
+def pack(packets: Sequence[bytes]) -> bytes:
+    """Return the packets as a stored segment has them."""
+    return b"".join(len(packet).to_bytes(2, "big") + packet for packet in packets)
+
+
+def unpack(data: bytes) -> list[bytes]:
+    """Return the packets of a stored segment."""
+    packets = []
+    at = 0
+    while at < len(data):
+        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
+        packets.append(data[at + 2 : end])
+        at = end
+    return packets
+
+
+def page_count(samples: int) -> int:
+    """Return how many pages hold a segment of `samples`."""
+    return -(-samples // (_PACKET_SAMPLES * _PAGE_PACKETS))
+
+
+def header_pages(channels: int, sample_rate: int) -> bytes:
+    """Return the two pages that begin a stream. Of its sound nothing is skipped: it is as long as its packets are."""
+    head = struct.pack("<8sBBHIhB", b"OpusHead", 1, channels, 0, sample_rate, 0, 0)
+    tags = struct.pack("<8sI", b"OpusTags", len(_VENDOR)) + _VENDOR + bytes(4)
+    return _page(_FIRST, 0, 0, [head]) + _page(0, 0, 1, [tags])
+
+
+def audio_pages(packets: Sequence[bytes], *, page: int, samples: int, last: bool) -> bytes:
+    """Lay out `packets` from page number `page` on, behind `samples` of sound; `last` ends the stream."""
+    laid: list[bytes] = []
+    for begin in range(0, len(packets), _PAGE_PACKETS):
+        some = packets[begin : begin + _PAGE_PACKETS]
+        samples += samples_of(some)
+        ends = last and begin + _PAGE_PACKETS >= len(packets)
+        laid.append(_page(_LAST if ends else 0, samples, page + len(laid), some))
+    return b"".join(laid)
+
+
+def _page(flags: int, granule: int, number: int, packets: Sequence[bytes]) -> bytes:
+    lacing = b"".join(
+        bytes([_LACING]) * (len(packet) // _LACING) + bytes([len(packet) % _LACING]) for packet in packets
+    )
+    header = _PAGE.pack(b"OggS", 0, flags, granule, _SERIAL, number, 0, len(lacing))
+    page = bytearray(b"".join((header, lacing, *packets)))
+    page[_CRC_OFFSET : _CRC_OFFSET + 4] = _crc(page).to_bytes(4, "little")
+    return bytes(page)
+
+
+def _pages(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 0
+    while at < len(data):
+        if len(data) - at < _PAGE.size or not data.startswith(b"OggS", at):
+            raise OggError("no whole page")
+        lacing_at = at + _PAGE.size
+        body_at = lacing_at + data[lacing_at - 1]
+        lacing = data[lacing_at:body_at]
+        at = body_at + sum(lacing)
+        if at > len(data):
+            raise OggError("no whole page")
+        yield lacing, data[body_at:at]
+
+
+def _samples(packet: bytes) -> int:
+    if not packet or packet[0] & 0b11:
+        return 0
+    return _FRAME_SAMPLES[packet[0] >> 3]
+
+
+_REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def _crc(data: bytes | bytearray) -> int:
+    """CRC-32 of Ogg: the polynomial of zlib's, unreflected, with neither a start value nor a final inversion.
+
+    Both are linear, so zlib's on mirrored bytes gives it at native speed: mirror in, take the two inversions back out,
+    mirror out.
+    """
+    mirrored = zlib.crc32(bytes(data).translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int.from_bytes(mirrored.to_bytes(4, "little").translate(_REVERSED), "big")

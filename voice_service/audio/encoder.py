@@ -21,8 +21,8 @@ import lameenc  # type: ignore[import-not-found]  # a bare extension module
 import numpy as np
 import soxr  # type: ignore[import-untyped]
 
+from voice_service.audio.container import pack, packets_of, samples_of
 from voice_service.audio.mp3 import walk
-from voice_service.audio.opus import pack, packets_of, samples_of
 from voice_service.ports import MP3_44100_128, Codec
 
 if TYPE_CHECKING:

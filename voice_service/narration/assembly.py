@@ -8,16 +8,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from voice_service.audio.container import Position, lay_out
-from voice_service.messages import Chunk, SpokenSegment, Summary
+from voice_service.narration.messages import Chunk, SpokenSegment, Summary
 from voice_service.providers.registry import EMBEDDED
 from voice_service.synthesis.store import NO_WORDS, SegmentMissingError, Words, store_unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from voice_service.messages import CallMade, NarrationRequest, Spoken
     from voice_service.narration.intake import TextSegment
+    from voice_service.narration.messages import CallMade, NarrationRequest
     from voice_service.synthesis.store import SegmentStore, StoredSegment
+    from voice_service.synthesis.synthesize import Spoken
 
 
 @dataclass(frozen=True, slots=True)

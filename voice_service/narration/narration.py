@@ -8,28 +8,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from servicekit.errors import DomainError
-from voice_service.messages import CallMade, Header, SpeechError, VoiceChoice
 from voice_service.narration.assembly import Assembly
+from voice_service.narration.errors import empty_text, handed_over, segment_lost, speech_failed
 from voice_service.narration.intake import TextIntake, text_too_long
-from voice_service.narration.outcome import empty_text, handed_over, segment_lost, speech_failed
+from voice_service.narration.messages import CallMade, Header, VoiceChoice
 from voice_service.narration.pipeline import SegmentPipeline
 from voice_service.narration.speaker import SpeakerChain, choose, first_speaker, foreign, replaced
 from voice_service.providers.registry import EMBEDDED
-from voice_service.synthesis.ahead import CHARACTERS_PER_SECOND
-from voice_service.synthesis.collect import Order
+from voice_service.synthesis.call import CHARACTERS_PER_SECOND, Order
+from voice_service.synthesis.synthesize import SpeechError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
     from servicekit.resilience.errors import ProviderError
-    from voice_service.messages import Event, NarrationRequest, Warned
     from voice_service.metrics import VoiceMetrics
-    from voice_service.narration.language import LanguageDetector
-    from voice_service.narration.pipeline import SegmentJob
+    from voice_service.narration.intake import LanguageDetector
+    from voice_service.narration.messages import Event, NarrationRequest, Warned
+    from voice_service.narration.pipeline import SegmentJob, WorkAhead
     from voice_service.narration.speaker import Speaker
     from voice_service.ports import VoiceProvider
     from voice_service.providers.registry import ProviderRegistry, Skipped
-    from voice_service.synthesis.ahead import WorkAhead
     from voice_service.synthesis.store import SegmentStore
     from voice_service.synthesis.synthesize import SegmentSynthesizer
 

@@ -4,23 +4,49 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from voice_service.messages import AudioNeed, CallMade, SpeechError
+from voice_service.narration.messages import CallMade
 from voice_service.ports import Codec
-from voice_service.synthesis.collect import Order
+from voice_service.synthesis.call import Order
 from voice_service.synthesis.flight import Turn
+from voice_service.synthesis.synthesize import AudioNeed, SpeechError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from voice_service.messages import NarrationRequest, Spoken
     from voice_service.narration.intake import TextIntake, TextSegment
+    from voice_service.narration.messages import NarrationRequest
     from voice_service.narration.speaker import Speaker
-    from voice_service.synthesis.ahead import WorkAhead
-    from voice_service.synthesis.ledger import CallRecord
-    from voice_service.synthesis.synthesize import SegmentSynthesizer
+    from voice_service.synthesis.call import CallRecord
+    from voice_service.synthesis.synthesize import SegmentSynthesizer, Spoken
+
+
+class WorkAhead:
+    """Each narration makes `each` segments ahead, fewer where many narrations share `total`.
+
+    Where it is none, the next segment is still made while one goes out.
+    """
+
+    def __init__(self, each: int, total: int) -> None:
+        self._each = each
+        self._total = total
+        self._active = 0
+
+    @contextmanager
+    def narration(self) -> Iterator[None]:
+        """Count a narration that goes on within the block."""
+        self._active += 1
+        try:
+            yield
+        finally:
+            self._active -= 1
+
+    def segments(self) -> int:
+        """Return how many segments a narration may make ahead now."""
+        return min(self._each, self._total // max(1, self._active))
 
 
 @dataclass(frozen=True, slots=True)

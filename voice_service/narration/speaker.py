@@ -9,15 +9,14 @@ import structlog
 
 from servicekit.errors import DomainError, not_found
 from servicekit.resilience.errors import ProviderError
-from voice_service.messages import Warned
+from voice_service.narration.messages import Warned
 from voice_service.ports import Continuing, SegmentRequest, speaks
-from voice_service.providers.availability import knows_voice, voices_of
-from voice_service.providers.registry import EMBEDDED, Skipped, no_providers_available
+from voice_service.providers.registry import EMBEDDED, Skipped, knows_voice, no_providers_available, voices_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from voice_service.messages import VoiceChoice
+    from voice_service.narration.messages import VoiceChoice
     from voice_service.ports import VoiceProvider, VoiceSettings
     from voice_service.providers.registry import Chain, ProviderRegistry
 

@@ -12,8 +12,7 @@ from servicekit.failures import log_defect
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from voice_service.audio.verify import ImplausibleError
 from voice_service.metrics import SUCCESS
-from voice_service.synthesis.collect import collect
-from voice_service.synthesis.ledger import CallOutcome, CallRecord
+from voice_service.synthesis.call import CallOutcome, CallRecord, collect
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -24,11 +23,9 @@ if TYPE_CHECKING:
     from voice_service.audio.verify import SegmentFinisher
     from voice_service.metrics import VoiceMetrics
     from voice_service.ports import SegmentRequest, WordTiming
-    from voice_service.synthesis.ahead import AudioBudget
-    from voice_service.synthesis.collect import Order, Timers
+    from voice_service.synthesis.call import AudioBudget, Order, Timers
     from voice_service.synthesis.flight import Flight
-    from voice_service.synthesis.gates import Gate, ProviderGates
-    from voice_service.synthesis.prober import Prober
+    from voice_service.synthesis.gates import Gate, Prober, ProviderGates
 
 T = TypeVar("T")
 

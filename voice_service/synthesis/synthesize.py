@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from servicekit.errors import DomainError
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.messages import AudioNeed, SpeechError, Spoken
 from voice_service.synthesis.flight import FlightsFull, FlightTable
 from voice_service.synthesis.store import SegmentMissingError, StoredSegment, Words, segment_key, store_unavailable
 
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from voice_service.audio.encoder import AudioEncoder, Sound
     from voice_service.metrics import VoiceMetrics
     from voice_service.ports import WordTiming
+    from voice_service.synthesis.call import CallRecord, Order
     from voice_service.synthesis.calls import Delivery, ProviderCalls
-    from voice_service.synthesis.collect import Order
     from voice_service.synthesis.flight import Flight, Turn
-    from voice_service.synthesis.ledger import CallRecord
     from voice_service.synthesis.store import SegmentStore
 
 _log: Final = structlog.stdlib.get_logger(__name__)
@@ -34,6 +33,39 @@ _PAUSE_SECONDS: Final = 0.4
 _LOST: Final = "The segment store has lost a segment."
 _TRIES: Final = 2
 """Times that a segment is made: the second one where the store loses it before it is read."""
+
+
+class AudioNeed(Enum):
+    """Which bytes a narration needs of a segment."""
+
+    NONE = "none"
+    """None: they are released as soon as they are stored."""
+    AT_HAND = "at hand"
+    """Those that were made just now."""
+    BYTES = "bytes"
+    """All, from the store where they are not at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A segment that is stored.
+
+    `cached` where no provider was called for it; `audio` as the caller needs it.
+    """
+
+    segment: StoredSegment
+    cached: bool
+    calls: tuple[CallRecord, ...] = ()
+    audio: bytes | None = None
+
+
+class SpeechError(Exception):
+    """A segment could not be made: its provider failed for good, or the store did; `calls` are what was tried."""
+
+    def __init__(self, error: ProviderError | DomainError, calls: tuple[CallRecord, ...]) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.calls = calls
 
 
 @dataclass(slots=True)

@@ -10,10 +10,9 @@ import structlog
 
 from servicekit.errors import DomainError
 from servicekit.resilience.errors import ProviderError
-from voice_service.narration.outcome import speech_failed
+from voice_service.narration.errors import speech_failed
 from voice_service.ports import Remembering
-from voice_service.providers.availability import voices_of
-from voice_service.providers.registry import EMBEDDED, Announced
+from voice_service.providers.registry import EMBEDDED, Announced, voices_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from servicekit.ids import new_id
 from servicekit.validation import Violations
 from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2
-from voice_service.messages import NarrationRequest, SpokenSegment, VoiceChoice
+from voice_service.narration.messages import NarrationRequest, SpokenSegment, VoiceChoice
 from voice_service.ports import MP3_44100_128, OGG_OPUS_48000, WAV_44100, VoiceSettings
 
 if TYPE_CHECKING:

@@ -12,14 +12,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from servicekit.reasons import explained
 from tale.common.v1 import common_pb2, status_pb2
 from tale.voice.v1 import voice_pb2
-from voice_service.messages import CallMade, Chunk, Header, SpokenSegment, Summary, Warned
+from voice_service.narration.messages import CallMade, Chunk, Header, SpokenSegment, Summary, Warned
 from voice_service.ports import Codec
-from voice_service.synthesis.ledger import CallOutcome
+from voice_service.synthesis.call import CallOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from voice_service.messages import Event
+    from voice_service.narration.messages import Event
     from voice_service.synthesis.store import Words
     from voice_service.wire.catalogue import ProviderFacts, VoicePage
 

@@ -13,9 +13,9 @@ import structlog
 from servicekit.errors import DomainError, FieldViolation, validation_failed
 from servicekit.validation import MAX_PAGE_SIZE, Violations
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
-from voice_service.messages import SpokenSegment, Summary
 from voice_service.metrics import SUCCESS
-from voice_service.narration.outcome import stored_without_storage
+from voice_service.narration.errors import stored_without_storage
+from voice_service.narration.messages import SpokenSegment, Summary
 from voice_service.wire.requests import check_language, narration_request
 from voice_service.wire.responses import providers_response, speech_response, voices_response
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from types import TracebackType
 
-    from voice_service.messages import Event, NarrationRequest
     from voice_service.metrics import VoiceMetrics
+    from voice_service.narration.messages import Event, NarrationRequest
     from voice_service.narration.narration import Narration
     from voice_service.wire.catalogue import VoiceCatalogue
     from voice_service.wire.transcribe_servicer import TranscribeHandler

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Final
 from servicekit.resilience.errors import ProviderErrorKind
 from voice_service.ports import ProviderMetadata
 from voice_service.providers.elevenlabs.answers import call_facts, plain_audio, timed_audio
-from voice_service.providers.elevenlabs.catalog import Catalog
 from voice_service.providers.elevenlabs.config import FORMATS, NAME, Endpoint
 from voice_service.providers.elevenlabs.errors import ApiKey, KeyRefusedError, failure
+from voice_service.providers.elevenlabs.library import Catalog
 from voice_service.providers.elevenlabs.models import is_voice_id, speech_call, takes_previous_text, with_aliases
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
     from voice_service.ports import SegmentRequest, SpeechItem, VoiceInfo
+    from voice_service.providers.elevenlabs.client import Upstream
     from voice_service.providers.elevenlabs.config import ElevenLabsConfig
-    from voice_service.providers.elevenlabs.upstream import Upstream
 
 
 _NO_VOICE: Final = "ELEVENLABS_VOICE must be the id of a voice, 20 letters and digits, and not its name"
@@ -186,6 +186,6 @@ class ElevenLabsProvider:
 
 
 def _upstream(config: ElevenLabsConfig, observe: Callable[[str, str, float], None]) -> Upstream:
-    from voice_service.providers.elevenlabs.upstream import Upstream  # noqa: PLC0415 - importing the SDK takes a second
+    from voice_service.providers.elevenlabs.client import Upstream  # noqa: PLC0415 - importing the SDK takes a second
 
     return Upstream(config, observe)

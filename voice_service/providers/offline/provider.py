@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from voice_service.audio.words import word_timings
 from voice_service.ports import AudioChunk, NativeFormat, ProviderMetadata, Timings, VoiceInfo
-from voice_service.providers.offline.pool import WorkerPool
-from voice_service.providers.offline.process import WorkerRefusedError
-from voice_service.providers.offline.timings import word_timings
 from voice_service.providers.offline.voices import UnknownVoiceError, VoiceCatalog, bcp47_languages
+from voice_service.providers.offline.workers import WorkerPool, WorkerRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence

@@ -1,21 +1,98 @@
-"""What is ordered of a provider, and the gathering of what it sends, on three timers."""
+"""One call to a provider: what is ordered, what it sends within its timeouts, and the record of it."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
-from dataclasses import dataclass
+import time
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from enum import Enum
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
+from servicekit.ids import new_id
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.ports import MP3_44100_128, AudioChunk, CallFacts, NativeFormat
-from voice_service.synthesis.ahead import CHARACTERS_PER_SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from voice_service.ports import SegmentRequest, StoryFormat, VoiceProvider, WordTiming
+
+
+class CallOutcome(Enum):
+    """How a call ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(slots=True, kw_only=True)
+class CallRecord:
+    """One call to a provider. Times in nanoseconds since the epoch; `http_status` is 0 where there was none.
+
+    `characters` are those that were sent until the provider says what it bills. `cost_known` is false where the call
+    may have been billed and the provider does not say how much in money. `request_id` is the provider's.
+    """
+
+    provider: str
+    voice_id: str
+    model_id: str
+    characters: int
+    cost_known: bool
+    outcome: CallOutcome = CallOutcome.CANCELLED
+    reason: str = ProviderErrorKind.CANCELLED.value
+    http_status: int = 0
+    request_id: str = ""
+    started_ns: int = field(default_factory=time.time_ns)
+    ended_ns: int = 0
+    attempt_id: str = field(default_factory=new_id)
+
+    def note(self, facts: CallFacts) -> None:
+        """Takes up what the provider says of the call."""
+        self.request_id = facts.request_id or self.request_id
+        if facts.characters_billed is not None:
+            self.characters = facts.characters_billed
+
+    def failed(self, error: ProviderError) -> None:
+        """Takes up how the call failed."""
+        self.outcome, self.reason, self.http_status = CallOutcome.FAILED, error.kind.value, error.status
+        self.request_id = self.request_id or error.request_id
+
+    def seconds(self) -> float:
+        """Returns how long the call has taken so far, or took."""
+        return max(0, (self.ended_ns or time.time_ns()) - self.started_ns) / 1e9
+
+
+CHARACTERS_PER_SECOND: Final = 13
+"""Of a voice at its own pace; espeak-ng and most others read 13 to 16."""
+_UNIT: Final = 64 * 1024
+"""Bytes that are counted as one."""
+
+
+class AudioBudget:
+    """Bounds the bytes of audio of all segments in the making to about `most`, served in the order of asking."""
+
+    def __init__(self, most: int) -> None:
+        self._units = max(1, most // _UNIT)
+        self._free = asyncio.Semaphore(self._units)
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def take(self, size: float) -> AsyncGenerator[None, None]:
+        """Waits until there is room for `size` bytes, or for all where that is less, and keeps it within the block."""
+        wanted, taken = min(self._units, int(size / _UNIT) + 1), 0
+        try:
+            async with self._turn:
+                while taken < wanted:
+                    await self._free.acquire()
+                    taken += 1
+            yield
+        finally:
+            for _ in range(taken):
+                self._free.release()
+
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Most bytes of one segment; 600 characters take a minute, which are 5 MiB of 44.1 kHz PCM."""

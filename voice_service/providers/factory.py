@@ -23,7 +23,7 @@ from voice_service.providers.elevenlabs.provider import ElevenLabsProvider
 from voice_service.providers.mock.provider import MockVoiceProvider
 from voice_service.providers.offline.provider import OfflineVoiceProvider
 from voice_service.providers.registry import Announced
-from voice_service.providers.speech.declared import check_extra, read_speech_providers
+from voice_service.providers.speech.config import check_extra, read_speech_providers
 from voice_service.providers.speech.provider import SpeechProvider
 from voice_service.providers.speech.voices import NAME as SPEECH
 from voice_service.providers.speech.voices import SpeechConfig

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from elevenlabs.types import Voice
 
+    from voice_service.providers.elevenlabs.client import Upstream
     from voice_service.providers.elevenlabs.config import ElevenLabsConfig
     from voice_service.providers.elevenlabs.errors import ApiKey
-    from voice_service.providers.elevenlabs.upstream import Upstream
 
 
 _LABELS: Final = ("language", "languages", "locale")

@@ -25,6 +25,7 @@ from voice_service.providers.speech.voices import MAX_TEXT_LENGTH, SAMPLE_RATE, 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+
 VARIABLE: Final = "SPEECH_PROVIDERS"
 RESERVED: Final = frozenset({"elevenlabs", "speech", "offline", "mock"})
 """Names that belong to other providers."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from servicekit.errors import DomainError
 from servicekit.reasons import reason_of
-from voice_service.messages import Warned
+from voice_service.narration.messages import Warned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
