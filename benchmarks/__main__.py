@@ -1,8 +1,8 @@
-"""Prints what was measured beside its targets: `make bench`, or `python -m benchmarks [PART …] [--only TEXT]`.
+"""Prints measurements beside their targets: `make bench`, or `python -m benchmarks [PART …] [--only TEXT]`.
 
 The adapters to OpenRouter and ElevenLabs are the real ones; the upstreams are stand-ins in a process of their own
-(`standins.upstreams`). Load generator, stand-ins and cluster share one machine. docs/benchmarks.md says what each row
-is.
+(`standins.upstreams`). Load generator, stand-ins and cluster share one machine. docs/benchmarks.md describes each
+row.
 """
 
 import argparse
@@ -38,14 +38,14 @@ async def _fuzz(report: Report) -> None:
 
 
 def measurements(part: str, *, demo: bool) -> Sequence[Measurement]:
-    """Returns the measurements of a part that is about the whole cluster."""
+    """Returns the measurements of a part that concerns the whole cluster."""
     if part == "house":
         return [*THROUGHPUT, *HEARING, *starts(demo=demo)]
     return [KILLING, STORMING, *OUTAGES, *REPLICATION, AFTERMATH, Measurement((FUZZ,), _fuzz, 1)]
 
 
 def main() -> int:
-    """Measures and prints; the exit code is 1 where a row could not be measured."""
+    """Measures and prints; the exit code is 1 if a row could not be measured."""
     parser = argparse.ArgumentParser(prog="benchmarks", description="Measures the cluster.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
     parser.add_argument("--only", default="", help="measure only rows of house and reliability that contain this text")

@@ -1,4 +1,4 @@
-"""Row about what good stories leave behind: cancelled calls, warnings, attempts that never ended."""
+"""Row about what successful stories leave behind: cancelled calls, warnings, attempts that never ended."""
 
 import asyncio
 from collections import Counter

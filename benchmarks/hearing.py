@@ -1,4 +1,4 @@
-"""Rows about what a listener hears and when, on the gateway that runs the story and on another one."""
+"""Rows about what a listener hears, and when, on the gateway that runs the story and on another one."""
 
 import asyncio
 import hashlib
@@ -72,11 +72,11 @@ class Hearing:
 
     @property
     def complete(self) -> bool:
-        """Whether the bytes that came are the audio that is stored."""
+        """Returns whether the received bytes are the stored audio."""
         return self.story is not None and self.digest.digest() == self.story.audio.sha256
 
     async def follow(self, responses: AsyncIterator[Any]) -> None:
-        """Takes in all events; RuntimeError where the story does not become READY."""
+        """Receives all events; RuntimeError if the story does not become READY."""
         async for response in responses:
             now, event = time.perf_counter() - self.began, response.event
             if not self.story_id.done():
@@ -103,12 +103,12 @@ class Hearing:
 
 
 def hearing(began: float) -> Hearing:
-    """Returns a listener who has heard nothing yet."""
+    """Returns a listener that has received nothing yet."""
     return Hearing(began, asyncio.get_running_loop().create_future())
 
 
 async def tell(channel: grpc.aio.Channel, listener: Hearing, *, minutes: int = 5) -> None:
-    """Asks for a story and listens to its end."""
+    """Requests a story and listens to its end."""
     request = gateway_pb2.TellStoryRequest(spec=spec(next(SEEDS), minutes=minutes), include_audio=True)
     await listener.follow(gateway_stub(channel).TellStory(request, timeout=600))
 
@@ -173,7 +173,7 @@ async def _reading(report: Report) -> None:
 
 
 async def _crowd(report: Report) -> None:
-    """A proxy between each gateway and storage counts what the gateway reads."""
+    """Measures with a proxy between each gateway and storage that counts what the gateway reads."""
     async with AsyncExitStack() as stack:
         it: House = await stack.enter_async_context(house(LIFTED))
         storage = it.cluster.address("storage").grpc

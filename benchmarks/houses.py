@@ -24,7 +24,7 @@ class House:
     upstreams: PaidUpstreams
 
     async def script(self, **script: Any) -> None:
-        """Sets how the upstreams answer from now on, and empties their journal."""
+        """Sets how the upstreams respond from now on, and empties their journal."""
         await self.upstreams.script(**script)
         await self.upstreams.forget()
 

@@ -20,7 +20,7 @@ from tale.gateway.v1 import gateway_pb2
 STORIES: Final = 8
 """Stories for each process that is killed."""
 _STAGGER_SECONDS: Final = 0.5
-"""Between the beginnings of two stories: at the kill, one has just begun and another is almost told."""
+"""Between the beginnings of two stories: at the kill, one has just started and another is almost finished."""
 _KILL_AFTER_SECONDS: Final = 4.0
 _STORY_SECONDS: Final = 45.0
 _SCRIPT: Final[dict[str, Any]] = {"words": 150, "events": 75, "distinct": True}
@@ -97,7 +97,7 @@ async def _kill_once(it: House, name: str, seeds: Sequence[int], counts: _Counts
 
 
 class _Heard:
-    """A listener who goes on over lost connections; `parts` is what each connection had brought by its end."""
+    """A listener that reconnects when a connection is lost; `parts` is what each connection had received by its end."""
 
     def __init__(self) -> None:
         self.watcher = Watcher()
@@ -105,7 +105,7 @@ class _Heard:
         self.broken = False
 
     async def hear(self, channel: grpc.aio.Channel, seed: int, *, after: float) -> None:
-        """Asks for a story, again under the same request id until it is accepted, and listens to its end."""
+        """Requests a story, repeatedly under the same request id until it is accepted, and listens to its end."""
         await asyncio.sleep(after)
         # A story that has not ended by then is counted by the state in which it is stored.
         with suppress(TimeoutError):
@@ -143,7 +143,7 @@ async def _compare(it: House, heard: _Heard, undisturbed: tuple[str, bytes], cou
 
 
 async def _stored(it: House, watcher: Watcher) -> common_pb2.Story:
-    """Returns the story as it is stored; one that was never accepted is empty."""
+    """Returns the story as stored; one that was never accepted is empty."""
     async with it.cluster.channel() as channel:
         stub: Any = gateway_stub(channel)
         request = gateway_pb2.GetStoryRequest(story_id=watcher.story_id)

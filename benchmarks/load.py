@@ -1,4 +1,4 @@
-"""Many callers at a time, how their stories ended, and what that cost each process."""
+"""Makes many stories at once, and reports how they ended and what they cost each process."""
 
 import asyncio
 import itertools
@@ -28,7 +28,7 @@ STREAMS_A_CHANNEL: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a run of stories took. Times in seconds; CPU in milliseconds a story; memory in MB."""
+    """Duration and cost of a run of stories. Times in seconds; CPU in milliseconds a story; memory in MB."""
 
     stories: int
     wall: float
@@ -41,43 +41,43 @@ class Load:
 
     @property
     def all_ready(self) -> bool:
-        """Whether every story is READY."""
+        """Returns whether every story is READY."""
         return self.ends[READY] == self.stories
 
     @property
     def rate(self) -> float:
-        """READY stories a second."""
+        """Returns the READY stories per second."""
         return self.ends[READY] / self.wall
 
     @property
     def spread(self) -> float:
-        """The 95th percentile over the median."""
+        """Returns the 95th percentile over the median."""
         return self.percentile(95) / self.percentile(50)
 
     @property
     def cluster_cpu_ms(self) -> float:
-        """CPU of the four processes together."""
+        """Returns the CPU of the four processes together."""
         return sum(self.cpu_ms[name] for name in MODULES)
 
     @property
     def costs(self) -> str:
-        """CPU of each process."""
+        """Returns the CPU of each process."""
         return "CPU ms a story: " + ", ".join(f"{name} {ms:.0f}" for name, ms in self.cpu_ms.items())
 
     @property
     def peaks(self) -> str:
-        """Memory of each of the four processes."""
+        """Returns the memory of each of the four processes."""
         return ", ".join(f"{name} {self.peak_mb[name]:.0f}" for name in MODULES)
 
     @property
     def rates(self) -> str:
-        """Stories a second and how long one took; how they ended, unless all are READY."""
+        """Returns stories per second and the duration of one; how they ended, unless all are READY."""
         text = f"{self.rate:.1f}/s, p50 {self.percentile(50):.2f} s, p95 {self.percentile(95):.2f} s"
         return text if self.all_ready else f"{text}; {self.all_ends}"
 
     @property
     def all_ends(self) -> str:
-        """How many stories ended how."""
+        """Returns the number of stories by their end."""
         return ", ".join(f"{count} {end}" for end, count in self.ends.most_common(8))
 
     def percentile(self, share: int) -> float:
@@ -87,7 +87,7 @@ class Load:
         return statistics.quantiles([self.times[0], *self.times], n=100, method="inclusive")[share - 1]
 
     def whole(self) -> "Load":
-        """Returns itself; RuntimeError where not every story is READY."""
+        """Returns itself; RuntimeError unless every story is READY."""
         if not self.all_ready:
             raise RuntimeError(f"not every story is READY: {self.all_ends}")
         return self
@@ -103,7 +103,7 @@ async def load(
     others: Mapping[str, int] | None = None,
     seconds: float = 3600,
 ) -> Load:
-    """Asks for `stories` stories, `at_once` at a time, each followed to its end by a caller who takes no audio.
+    """Requests `stories` stories, `at_once` at a time, each followed to its end without audio.
 
     `others` are further processes, by their id, whose CPU is reported; that of the load generator always is. Stories
     that have not ended after `seconds` are counted as unfinished.

@@ -1,4 +1,4 @@
-"""What the processes count and log about themselves."""
+"""Reads what the processes count and log about themselves."""
 
 import json
 from collections import Counter
@@ -11,7 +11,7 @@ _LOUD: Final = {"warning", "error", "critical"}
 
 
 async def call_codes(ops_address: str) -> Counter[str]:
-    """Returns how many calls of its own services a server ended with which status, by "Method CODE".
+    """Returns the number of calls of a server's services by "Method CODE".
 
     Health and reflection are left out.
     """
@@ -27,7 +27,7 @@ async def call_codes(ops_address: str) -> Counter[str]:
 
 
 def loud_events(log: str) -> Counter[str]:
-    """Returns how often which event was logged as a warning or worse; a line that is no JSON counts as itself."""
+    """Returns the number of log lines at WARNING or above by event; a line that is no JSON counts as its own event."""
     counts: Counter[str] = Counter()
     for line in log.splitlines():
         try:

@@ -48,7 +48,7 @@ DOWN: Final = Line(
 
 
 async def _refused(report: Report) -> None:
-    """A service is started anew for each code: an earlier refusal may have closed its door to the provider."""
+    """Starts a new service for each code: after an earlier refusal it may not call the provider."""
     found, all_right = [], True
     async with house() as it, AsyncTaleClient(it.cluster.target) as client:
         for service, call in (("story", "writing"), ("voice", "speaking")):
@@ -69,7 +69,7 @@ async def _refused(report: Report) -> None:
 
 
 async def _told(client: AsyncTaleClient) -> common_pb2.Story:
-    """Returns a story as it ended; an empty one where it goes on for too long."""
+    """Returns a story as it ended; an empty one if it takes too long."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_REFUSED_SECONDS), aclosing(client.tell(spec(next(SEEDS)))) as events:
             async for event in events:
@@ -110,7 +110,7 @@ async def _written(client: AsyncTaleClient) -> str:
 
 
 async def _ends(client: AsyncTaleClient, story_ids: Iterable[str]) -> Counter[str]:
-    """Returns how the stories ended, or stand when the time is over."""
+    """Returns the state of the stories when they ended or the time was over."""
 
     async def end(story_id: str) -> str:
         with suppress(TimeoutError):
@@ -124,7 +124,7 @@ async def _ends(client: AsyncTaleClient, story_ids: Iterable[str]) -> Counter[st
 
 
 def _most_in_a_window(times: list[float], window: float) -> int:
-    """Returns how many requests at most came within one window, those that found the provider down aside.
+    """Returns the maximum number of requests within one window, without those that found the provider down.
 
     These are the requests until the first pause of half a window.
     """

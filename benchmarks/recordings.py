@@ -18,7 +18,7 @@ _SECONDS: Final = 60
 
 
 async def store_recordings(channel: grpc.aio.Channel, count: int) -> None:
-    """Stores so many READY stories with audio of two segments each; RuntimeError where storage refuses one."""
+    """Stores that many READY stories with audio of two segments each; RuntimeError if storage refuses one."""
     storage: Any = storage_pb2_grpc.StorageServiceStub(channel)
     segments: Any = segment_pb2_grpc.SegmentServiceStub(channel)
     numbers = iter(range(count))

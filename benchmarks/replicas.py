@@ -43,7 +43,7 @@ RESTART: Final = Line("restart of the only gateway under load", "0 failures show
 
 
 async def _replicas(report: Report) -> None:
-    """The embedded store is one process; it is killed in its turn."""
+    """Kills the embedded store in its turn too, which is one process."""
     async with house(_SETTINGS, replicas=_DOUBLED, **_SCRIPT) as it:
         victims = itertools.cycle(_VICTIMS)
 
@@ -81,7 +81,7 @@ async def _restart(report: Report) -> None:
 async def _under_load(
     it: House, stories: int, disturb: Callable[[], Awaitable[None]]
 ) -> tuple[Counter[str], int, float]:
-    """Returns what callers were shown, how often `disturb` was run while they called, and the seconds."""
+    """Returns the results of the callers, how often `disturb` was run meanwhile, and the seconds."""
     disturbances = 0
 
     async def keep_disturbing() -> None:
@@ -111,7 +111,7 @@ async def _all_told(client: AsyncTaleClient, stories: int) -> Counter[str]:
 
 
 async def _told(client: AsyncTaleClient, places: asyncio.Semaphore) -> str:
-    """Tells a story to its end, reads it and its audio, and returns READY or what went wrong."""
+    """Makes a story, reads it and its audio, and returns READY or the failure."""
     async with places:
         story, digest = common_pb2.Story(), hashlib.sha256()
         try:

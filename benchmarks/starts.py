@@ -1,4 +1,4 @@
-"""Rows about starts: of each service, of a cluster without keys, of a machine that has nothing yet."""
+"""Rows about starts: of each service, of a cluster without keys, on a new machine."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ TESTS: Final = Line("`make test`", "< 180 s on a quiet machine, and green under 
 
 
 async def _serving(report: Report) -> None:
-    """With keys, so that the SDKs are loaded besides."""
+    """Starts with keys, so that the SDKs are loaded too."""
     async with paid_upstreams() as upstreams:
         with tempfile.TemporaryDirectory() as folder:
             it = Cluster(Path(folder), {**upstreams.environment, "LOG_LEVEL": "WARNING"})
@@ -79,7 +79,7 @@ async def _cold(report: Report) -> None:
 
 
 async def _demo(report: Report) -> None:
-    """In a copy of the working tree that has no virtual environment."""
+    """Runs in a copy of the working tree without a virtual environment."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "tree"
         await asyncio.to_thread(shutil.copytree, ROOT, copy, ignore=_not_in_a_fresh_tree)
@@ -116,7 +116,7 @@ async def _tests(report: Report) -> None:
 
 
 def _not_in_a_fresh_tree(folder: str, names: list[str]) -> set[str]:
-    """Returns what neither a clone nor an unpacked archive has."""
+    """Returns the files that neither a clone nor an unpacked archive has."""
     del folder
     made = {"__pycache__", "node_modules", "data", "out", "site-packages"}
     return {name for name in names if name in made or (name.startswith(".") and name not in {".gitignore", ".npmrc"})}

@@ -1,4 +1,4 @@
-"""The embedded store with 100,000 stories, and the throughput of audio.
+"""Measures the embedded store with 100,000 stories, and the throughput of audio.
 
 Run by `python -m benchmarks.storage [COUNT [WORDS]]`.
 """
@@ -37,12 +37,12 @@ WORDS = segment_pb2.SegmentWords(
 
 
 def row(what: str, target: str, measured: str) -> None:
-    """One line of the table."""
+    """Prints one line of the table."""
     print(f"| {what} | {target} | {measured} |", flush=True)
 
 
 async def median(call: Callable[[], Awaitable[object]], times: int = TIMES) -> str:
-    """What half of the calls take at most, and 95 of a hundred."""
+    """Returns the median and the 95th percentile."""
     taken = []
     for _ in range(times):
         began = time.perf_counter()
@@ -53,13 +53,14 @@ async def median(call: Callable[[], Awaitable[object]], times: int = TIMES) -> s
 
 
 async def stories(folder: Path, count: int, words: int) -> None:
-    """Lists, searches and claims."""
+    """Measures lists, searches and claims."""
     path = folder / "tale.sqlite3"
     began = time.perf_counter()
     await fill(path, count, words=words)
     size = path.stat().st_size / (1 << 20)
     print(
-        f"| {count} stories of {words} words kept | | {time.perf_counter() - began:.0f} s, {size:.0f} MiB |", flush=True
+        f"| {count} stories of {words} words stored | | {time.perf_counter() - began:.0f} s, {size:.0f} MiB |",
+        flush=True,
     )
     database = Database(path, sync="normal", readers=4)
     store = SqliteStoryStore(database, SystemClock())
@@ -95,7 +96,7 @@ async def stories(folder: Path, count: int, words: int) -> None:
 
 
 async def narrate(channel: grpc.aio.Channel, number: int) -> str:
-    """Stores a five-minute narration as a gateway and a voice service do; the id of its story."""
+    """Stores a five-minute narration as a gateway and a voice service do, and returns the id of its story."""
     stub: Any = storage_pb2_grpc.StorageServiceStub(channel)
     segments: Any = segment_pb2_grpc.SegmentServiceStub(channel)
     story_id: str = (await stub.CreateStory(create_request())).record.story.id
@@ -124,7 +125,7 @@ async def narrate(channel: grpc.aio.Channel, number: int) -> str:
 
 
 async def audio(folder: Path, sync: str) -> None:
-    """Stores and reads narrations through the service, on the wire."""
+    """Measures storing and reading narrations over gRPC."""
     it = Cluster(folder, {"STORAGE_SYNC": sync, "LOG_LEVEL": "WARNING"})
     try:
         await it.start("storage")
@@ -148,7 +149,7 @@ async def audio(folder: Path, sync: str) -> None:
 
 
 def cpu(process: psutil.Process) -> float:
-    """Seconds of CPU that a process has used."""
+    """Returns the seconds of CPU that a process has used."""
     times = process.cpu_times()
     return float(times.user + times.system)
 

@@ -1,4 +1,4 @@
-"""Row about upstreams of which a fifth of all calls fails."""
+"""Row about upstreams that fail a fifth of all calls."""
 
 import asyncio
 import time
@@ -69,7 +69,7 @@ async def _storm(report: Report) -> None:
 async def _tell_all(
     client: AsyncTaleClient, seeds: Sequence[int]
 ) -> tuple[Mapping[int, common_pb2.Story], Counter[str]]:
-    """Returns the stories that ended, by their seed, and the errors that the client showed."""
+    """Returns the stories that ended, by their seed, and the errors of the client."""
     places, stories, errors = asyncio.Semaphore(_AT_ONCE), dict[int, common_pb2.Story](), Counter[str]()
 
     async def one(seed: int) -> None:

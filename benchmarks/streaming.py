@@ -1,4 +1,4 @@
-"""What reading one story from a model costs this process: `python -m benchmarks.streaming`.
+"""Measures what reading one story from a model costs this process: `python -m benchmarks.streaming`.
 
 The model is a server in a process of its own, so that only the adapter, the SDK and the HTTP client are counted. Each
 event comes in a chunk and, where the gap between events lets, in a packet of its own: nothing is gained by reading
@@ -29,7 +29,7 @@ _TIMERS: Final = ChatTimers(total=60)
 
 @dataclass(frozen=True, slots=True)
 class StreamingCost:
-    """What `stories` stories of `events` events each took, `at_once` at a time."""
+    """Cost of `stories` stories of `events` events each, `at_once` at a time."""
 
     events: int
     stories: int

@@ -1,4 +1,4 @@
-"""The table that is printed row by row; a measurement that fails says why in its rows, and the others go on."""
+"""Prints a table row by row; a measurement that fails says why in its rows, and the others continue."""
 
 import asyncio
 import time
@@ -19,18 +19,18 @@ class Line:
 
 
 class Report:
-    """Takes the rows of one measurement."""
+    """Receives the rows of one measurement."""
 
     def __init__(self, lines: Sequence[Line], show: Callable[[Line, str, bool | None], None]) -> None:
         self.missing = list(lines)
         self._show = show
 
     def wants(self, *lines: Line) -> bool:
-        """Returns whether one of these rows was asked for and has not been reported."""
+        """Returns whether one of these rows was requested and has not been reported."""
         return any(line in self.missing for line in lines)
 
     def row(self, line: Line, measured: str, *, met: bool | None = None) -> None:
-        """Reports a row, unless it was not asked for. `met` None: there is nothing to decide."""
+        """Reports a row if it was requested. `met` None: there is no target to decide."""
         if line in self.missing:
             self.missing.remove(line)
             self._show(line, measured, met)
@@ -38,7 +38,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A function that measures some rows, and the seconds that it may take."""
+    """A function that measures some rows, and its timeout in seconds."""
 
     lines: tuple[Line, ...]
     measure: Callable[[Report], Awaitable[None]]
@@ -46,7 +46,7 @@ class Measurement:
 
 
 class Table:
-    """Prints rows, and counts how they went."""
+    """Prints rows and counts their results."""
 
     def __init__(self, only: str = "") -> None:
         self._only = only.casefold()
@@ -55,22 +55,22 @@ class Table:
 
     @property
     def rows(self) -> int:
-        """Rows that were printed."""
+        """Returns the number of printed rows."""
         return self._verdicts.total()
 
     @property
     def failed(self) -> int:
-        """Rows that could not be measured."""
+        """Returns the number of rows that could not be measured."""
         return self._verdicts["failed"]
 
     @property
     def summary(self) -> str:
-        """How many rows met their target, and how long that took."""
+        """Returns how many rows met their target, and the duration."""
         counts = ", ".join(f"{count} {verdict}" for verdict, count in self._verdicts.items())
         return f"{time.perf_counter() - self._began:.0f} s: {counts or 'no row chosen'}."
 
     async def measure(self, measurements: Sequence[Measurement]) -> None:
-        """Measures all rows that were asked for, one measurement after the other."""
+        """Measures all requested rows, one measurement after the other."""
         print(HEAD, flush=True)
         for measurement in measurements:
             lines = [line for line in measurement.lines if self._only in line.what.casefold()]

@@ -1,4 +1,4 @@
-"""Rows about many stories at a time."""
+"""Rows about many stories at once."""
 
 import statistics
 from typing import Any, Final
@@ -13,11 +13,11 @@ MINUTE: Final[dict[str, Any]] = {"words": 150, "events": 15}
 
 CPU: Final = Line(
     "CPU ms a narrated five-minute story with word timings, four processes together, everything durable",
-    "<= 160; goal 110, half the peer's",
+    "<= 160; goal 110, half of a comparable system",
 )
 AT_32: Final = Line(
     "stories/s, 32 at a time, narrated",
-    ">= 2.5 x the 3.3 of before on the same machine (1.4 x the peer); goal 2 x the peer; p95 <= 1.5 x p50",
+    ">= 2.5 x the 3.3 of before on the same machine (1.4 x a comparable system); goal 2 x it; p95 <= 1.5 x p50",
 )
 AT_128: Final = Line("stories/s, 128 at a time", "not lower than at 32")
 SILENT: Final = Line("the same without narration", ">= 35, CPU <= 45 ms a story")
@@ -44,7 +44,7 @@ _FLAT_MB: Final = 20
 
 
 async def _narrated(report: Report) -> None:
-    """32 at a time, then 128 in a fresh cluster, then the same with stories of a minute."""
+    """Runs 32 at a time, then 128 in a new cluster, then the same with stories of one minute."""
     narrow = None
     if report.wants(CPU, AT_32, AT_128):
         async with house(LIFTED, **QUICK) as it:
@@ -104,7 +104,7 @@ async def _one_at_a_time(report: Report) -> None:
 
 
 async def _thousand(report: Report) -> None:
-    """The rate is measured in the same cluster, just before."""
+    """Measures the rate in the same cluster first."""
     async with house(LIFTED, **QUICK) as it:
         rate = (await _load(it, stories=96, at_once=32)).rate
         await it.script(writing=5.0, first_byte=0.2)

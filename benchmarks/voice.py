@@ -1,4 +1,4 @@
-"""The voice service alone, as a process: `python -m benchmarks.voice`.
+"""Measures the voice service alone, as a process: `python -m benchmarks.voice`.
 
 The provider is the mock voice (valid MP3 of the length that its text needs); espeak-ng where a row says so. Segments
 are in the service's own memory, and the caller gets the bytes. The load generator shares the machine.
@@ -39,8 +39,8 @@ _OPEN: Final = {
 
 
 def text(number: int, characters: int = _CHARACTERS) -> str:
-    """Returns a text that no other number has."""
-    # A first sentence as a story has it: its first byte is later than that of two words.
+    """Returns a text that is unique to this number."""
+    # A realistic first sentence: its first byte is later than that of two words.
     sentences, size = [f"Once upon a time there was a small fox who had {number} sisters and brothers. "], 0
     while size < characters:
         sentences.append(_SENTENCE.format(number * 1_000 + len(sentences)))
@@ -70,7 +70,7 @@ class Service:
         return float(times.user + times.system)
 
     async def hear(self, channel: grpc.aio.Channel, story: str, **config: Any) -> Heard:
-        """Narrates a text and reads everything; RuntimeError where the stream ends without its summary."""
+        """Narrates a text and reads everything; RuntimeError if the stream ends without its summary."""
         began, first, size, complete = time.perf_counter(), 0.0, 0, False
 
         async def requests() -> AsyncIterator[voice_pb2.SynthesizeSpeechRequest]:
@@ -104,7 +104,7 @@ async def service(**environment: str) -> AsyncIterator[Service]:
 async def load(
     it: Service, numbers: range, at_once: int, *, characters: int = _CHARACTERS, **config: Any
 ) -> tuple[list[Heard], float]:
-    """Narrates a text for each number; returns how they went and how many a second."""
+    """Narrates a text for each number; returns the results and the number per second."""
     places = asyncio.Semaphore(at_once)
     async with open_channel(it.address, health_checked=False) as channel:
 
@@ -118,7 +118,7 @@ async def load(
 
 
 async def watch_health(it: Service, times: list[float]) -> None:
-    """Asks for health over and over."""
+    """Checks health continuously."""
     async with open_channel(it.address, health_checked=False) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         while True:
@@ -129,7 +129,7 @@ async def watch_health(it: Service, times: list[float]) -> None:
 
 
 async def watch_memory(it: Service, sizes: list[float]) -> None:
-    """Adds the memory of the process to `sizes` over and over; in MB."""
+    """Adds the memory of the process in MB to `sizes` continuously."""
     while True:
         sizes.append(it.process.memory_info().rss / 1e6)
         await asyncio.sleep(0.05)
@@ -160,7 +160,7 @@ async def _first_bytes() -> None:
             heard, _ = await load(it, range(10, 30), 1, characters=_SHORT)
         added = statistics.median(each.first for each in heard) - delay
         _row(f"voice: first byte, provider's at {name}", "+ 50 ms at most", f"{added * 1000:+.1f} ms")
-    # Every call to the first provider fails; `offline` stands in.
+    # Every call to the first provider fails; `offline` is the fallback.
     dead = json.dumps({"paid": True, "faults": [{"kind": "overload", "times": None}], "probe_fault": "overload"})
     async with service(VOICE_PROVIDER_FALLBACK="offline", VOICE_MOCK_SCRIPT=dead) as it:
         own, _ = await load(

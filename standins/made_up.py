@@ -1,4 +1,4 @@
-"""Stories and speech that are made up: the same for the same seed or text, and cheap enough for load.
+"""Makes up stories and speech: the same for the same seed or text, and cheap enough for load tests.
 
 A story has sentences of ten words, five to a paragraph. Speech is silence that lasts as long as its text needs at 14
 characters a second, as valid MP3 frames that differ from text to text.
@@ -52,19 +52,19 @@ class MadeUpStory:
         """Returns a sentence about it."""
         return f"A made-up story of {len(self.sentences)} sentences about {self.title.lower()}."
 
-    def answer(self, told: int = 0) -> str:
-        """Returns the answer of a model that obeys: the whole story, or what follows its first `told` sentences."""
-        rest = "".join(self.sentences[told:]).lstrip(" ") or self.sentences[-1].strip()
-        return f"{rest}\n\n===\n{self.summary}" if told else f"{self.title}\n\n{rest}\n\n===\n{self.summary}"
+    def answer(self, written: int = 0) -> str:
+        """Returns the answer of a model: the whole story, or what follows its first `written` sentences."""
+        rest = "".join(self.sentences[written:]).lstrip(" ") or self.sentences[-1].strip()
+        return f"{rest}\n\n===\n{self.summary}" if written else f"{self.title}\n\n{rest}\n\n===\n{self.summary}"
 
     def told_in(self, prompt: str) -> int:
         """Returns how many of its sentences are in `prompt`, from the first on."""
         if self.sentences[0] not in prompt:
             return 0
-        told, text = 1, self.sentences[0]
-        while told < len(self.sentences) and (text := text + self.sentences[told]) in prompt:
-            told += 1
-        return told
+        written, text = 1, self.sentences[0]
+        while written < len(self.sentences) and (text := text + self.sentences[written]) in prompt:
+            written += 1
+        return written
 
 
 @lru_cache(maxsize=64)
@@ -85,12 +85,12 @@ def made_up_frames(text: str) -> int:
 
 
 def made_up_speech(text: str) -> bytes:
-    """Returns the speech of `text`, which no other text has."""
+    """Returns the speech of `text`, unique to that text."""
     return silent_mp3(hashlib.sha256(text.encode()).digest(), made_up_frames(text))
 
 
 def made_up_silence(frames: int) -> bytes:
-    """Returns the first `frames` frames of one and the same silence."""
+    """Returns the first `frames` frames of a fixed silence."""
     whole, over = divmod(frames, BLOCK_FRAMES)
     return _silence()[: whole * BLOCK_BYTES + over * BLOCK_BYTES // BLOCK_FRAMES]
 

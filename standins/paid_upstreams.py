@@ -1,4 +1,4 @@
-"""The paid upstreams as a process of their own (`standins.upstreams`), and the settings of a cluster that calls it."""
+"""Runs the paid upstreams as a process (`standins.upstreams`), with the settings of a cluster that calls it."""
 
 import asyncio
 import signal
@@ -45,12 +45,12 @@ class PaidUpstreams:
         }
 
     async def script(self, **script: Any) -> None:
-        """Sets how it answers: fields of `standins.upstream_script.Script`, the others as by default."""
+        """Sets how it responds: fields of `standins.upstream_script.Script`, the others at their defaults."""
         async with self.session.put(f"{self.url}/script", json=script) as answer:
             answer.raise_for_status()
 
     async def journal(self) -> dict[str, Any]:
-        """Returns the calls it got: see `standins.upstream_script.Journal`."""
+        """Returns the calls it received: see `standins.upstream_script.Journal`."""
         async with self.session.get(f"{self.url}/journal") as answer:
             answer.raise_for_status()
             journal: dict[str, Any] = await answer.json()

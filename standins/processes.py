@@ -1,4 +1,4 @@
-"""The cluster as real processes on free loopback ports, to be killed and started again."""
+"""Runs the cluster as real processes on free loopback ports, to be killed and restarted."""
 
 import asyncio
 import contextlib
@@ -41,7 +41,7 @@ def free_ports(count: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where one replica listens: for gRPC, and for operators over HTTP."""
+    """Addresses of one replica: for gRPC, and for operators over HTTP."""
 
     grpc: str
     ops: str
@@ -50,8 +50,8 @@ class Address:
 class Cluster:
     """Processes of the four services over one data folder; the replicas of a service are numbered from 1.
 
-    `replicas` names the services of which there are several: every process learns of them, however late they start.
-    Any other replica gets its ports when it is first started, and only processes that start later call it.
+    `replicas` names the services that have several: every process knows their addresses, however late they start.
+    Any other replica gets its ports at its first start, and only processes that start later call it.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class Cluster:
 
     @property
     def target(self) -> str:
-        """Where the gateway listens: a gRPC target with all its replicas."""
+        """Returns the target of the gateway with all its replicas."""
         return self._target("gateway").removeprefix("dns:///")
 
     def address(self, name: str, replica: int = 1) -> Address:
-        """Where a replica of a service listens; ports are chosen at the first question."""
+        """Returns the address of a replica of a service; ports are chosen on first use."""
         if (name, replica) not in self._places:
             self._places[name, replica] = Address(*(f"127.0.0.1:{port}" for port in free_ports(2)))
         return self._places[name, replica]
@@ -112,7 +112,7 @@ class Cluster:
         await asyncio.gather(*(self.serving(name, replica) for name in chosen))
 
     async def serving(self, name: str, replica: int = 1) -> None:
-        """Returns once a service reports that it serves; AssertionError with its log where it never does."""
+        """Returns once a service reports that it serves; AssertionError with its log if it never does."""
         watching = asyncio.create_task(self._watch_health(name, replica))
         gone = asyncio.create_task(self._processes[name, replica].wait())
         await asyncio.wait({watching, gone}, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -138,7 +138,7 @@ class Cluster:
         return await process.wait()
 
     async def close(self) -> None:
-        """Kills what still runs."""
+        """Kills the processes that still run."""
         for name, replica in list(self._processes):
             await self.kill(name, replica)
         for log in self._logs:

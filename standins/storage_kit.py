@@ -1,4 +1,4 @@
-"""Stories and segments to store, a clock to set by hand, and an object store in memory."""
+"""Provides stories and segments to store, a manual clock, and an object store in memory."""
 
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
@@ -21,44 +21,44 @@ FINGERPRINT = hashlib.sha256(b"a dragon who cannot sleep").digest()
 
 
 class ManualClock:
-    """A clock that moves when it is told to; `now` is microseconds since the Unix epoch."""
+    """A manual clock; `now` is microseconds since the Unix epoch."""
 
     def __init__(self, now: int = 1_790_000_000 * SECOND) -> None:
         self._now = now
 
     def now(self) -> int:
-        """The time that was set."""
+        """Returns the time that was set."""
         return self._now
 
     def advance(self, seconds: float) -> int:
-        """Moves on; the new time."""
+        """Advances the clock and returns the new time."""
         self._now += int(seconds * SECOND)
         return self._now
 
 
 class MemoryObjects:
-    """An ObjectStore that stores its bytes in a dictionary."""
+    """An ObjectStore with its bytes in a dictionary."""
 
     def __init__(self) -> None:
         self.stored: dict[ObjectKey, bytes] = {}
 
     async def open(self) -> None:
-        """Nothing to open."""
+        """Does nothing."""
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Does nothing."""
 
     async def settle(self) -> None:
-        """Nothing goes on without its caller."""
+        """Does nothing."""
 
     @asynccontextmanager
     async def upload(self, key: ObjectKey, *, content_type: str = ANY_BYTES) -> AsyncIterator["MemoryUpload"]:
-        """Takes bytes in."""
+        """Starts an upload."""
         del content_type
         yield MemoryUpload(self, key)
 
     async def read(self, blob: Blob, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes, None]:
-        """Gives bytes out, ten at a time."""
+        """Returns bytes, ten at a time."""
         data = self.stored.get(blob.key, b"")
         end = blob.size if limit is None else min(blob.size, offset + limit)
         whole = len(data) == blob.size
@@ -73,13 +73,13 @@ class MemoryObjects:
             self.stored.pop(key, None)
 
     async def url(self, blob: Blob, *, expiry: int) -> SignedUrl:
-        """There is none."""
+        """Returns no URL."""
         del blob, expiry
         raise audio_url_unsupported()
 
 
 class MemoryUpload:
-    """Bytes on their way into MemoryObjects."""
+    """An upload into MemoryObjects."""
 
     def __init__(self, objects: MemoryObjects, key: ObjectKey) -> None:
         self._objects = objects
@@ -99,7 +99,7 @@ class MemoryUpload:
 
 
 def begun_story(**changes: object) -> common_pb2.Story:
-    """A story as the gateway asks to have it kept."""
+    """Returns a story as the gateway stores it first."""
     fields: dict[str, object] = {
         "kind": common_pb2.STORY_KIND_CHILD,
         "child": common_pb2.Child(name="Mia", age=6),
@@ -120,7 +120,7 @@ def new_story(
     lease: Lease | None = None,
     **changes: object,
 ) -> NewStory:
-    """A story to create through the port."""
+    """Returns a story to create through the port."""
     return NewStory(
         story_id=story_id or new_id(),
         spec=common_pb2.StorySpec(wish="a dragon who cannot sleep"),
@@ -131,7 +131,7 @@ def new_story(
 
 
 def create_request(**changes: object) -> storage_pb2.CreateStoryRequest:
-    """A CreateStory request that claims the story at once."""
+    """Returns a CreateStory request that claims the story at once."""
     fields: dict[str, object] = {
         "story_id": new_id(),
         "spec": common_pb2.StorySpec(wish="a dragon who cannot sleep"),
@@ -142,12 +142,12 @@ def create_request(**changes: object) -> storage_pb2.CreateStoryRequest:
 
 
 def lease_request(seconds: int = 30) -> storage_pb2.LeaseRequest:
-    """A lease to ask for."""
+    """Returns a lease request."""
     return storage_pb2.LeaseRequest(duration=Duration(seconds=seconds))
 
 
 def checkpoint(story_id: str, token: int = 1, **changes: Any) -> storage_pb2.StoryCheckpoint:
-    """A checkpoint with the fields given."""
+    """Returns a checkpoint with the given fields."""
     text = changes.pop("text", None)
     if isinstance(text, tuple):
         changes["text"] = storage_pb2.TextAppend(offset=text[0], text=text[1])
@@ -164,7 +164,7 @@ class Speech:
 
 
 def speech(sizes: Sequence[int], seed: str = "", *, characters: int = 10) -> list[Speech]:
-    """The segments of a narration: the title, then pieces of so many characters, each lasting a second.
+    """Returns the segments of a narration: the title, then pieces of so many characters, each lasting a second.
 
     Bytes and keys follow from `seed` and the position.
     """
@@ -203,7 +203,7 @@ def speech(sizes: Sequence[int], seed: str = "", *, characters: int = 10) -> lis
 
 
 def narration(audio_id: str = "") -> common_pb2.NarrationHeader:
-    """What a narration is made with."""
+    """Returns the header of a narration."""
     return common_pb2.NarrationHeader(
         audio_id=audio_id or new_id(),
         provider="mock",
@@ -227,7 +227,7 @@ async def add_segments(segments: SegmentStore, objects: ObjectNotes, spoken: Seq
 def put_messages(
     segment: segment_pb2.StoredSegment, data: bytes, *, story_id: str = "", piece: int = 1 << 20
 ) -> list[segment_pb2.PutSegmentRequest]:
-    """A PutSegment call from header to commit."""
+    """Returns the messages of a PutSegment call."""
     header = segment_pb2.PutSegmentHeader(segment=segment, story_id=story_id)
     return [
         segment_pb2.PutSegmentRequest(header=header),

@@ -1,4 +1,4 @@
-"""A great many stories in a store of SQLite, made in a minute."""
+"""Fills a SQLite store with very many stories in a minute."""
 
 import random
 import sqlite3
@@ -21,7 +21,7 @@ _UNFINISHED: Final = 100
 
 
 async def fill(path: Path, count: int, *, words: int = 750) -> None:
-    """Keeps `count` stories of so many words, one a second: half of them are OWNER's, the others of 250 more.
+    """Stores `count` stories of so many words, one per second: half of them are OWNER's, the others of 250 more.
 
     Each says "dragon" and a word of its own ("number17"); one in 400 says "lighthouse", one in three is in Russian.
     """

@@ -22,7 +22,7 @@ _TIMES: Final = tuple(f"{place / CHARACTERS_PER_SECOND:.3f}" for place in range(
 
 
 def timed_lines(text: str, *, distinct: bool) -> Iterator[bytes]:
-    """Lines of 1.28 s, each with the characters that are spoken in it. Text beyond 2,000 characters has no times."""
+    """Returns lines of 1.28 s, each with its characters. Text beyond 2,000 characters has no times."""
     encoded = _encoded(text) if distinct else _silence(made_up_frames(text))
     lines = len(encoded)
     for number, audio in enumerate(encoded):

@@ -1,4 +1,4 @@
-"""What the stand-in upstreams answer about themselves: models, voices, account."""
+"""Lists of the stand-in upstreams: models, voices, account."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""What the stand-in upstreams are asked to do, and the journal of what they were asked for."""
+"""The script of the stand-in upstreams, and the journal of their calls."""
 
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -11,7 +11,7 @@ Fault = Literal["500", "429", "cut", "malformed", "stall", "400", "401", "402", 
 
 
 class Script(BaseModel):
-    """How the stand-ins answer. Times in seconds."""
+    """How the stand-ins respond. Times in seconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,7 +41,7 @@ class Script(BaseModel):
 
 @dataclass(slots=True)
 class Told:
-    """A call that writes: what it sent, whether that was all, and what it cost."""
+    """A call to write: what was sent, whether that was complete, and its cost."""
 
     id: str
     seed: int
@@ -54,13 +54,13 @@ class Told:
 
     @property
     def cost(self) -> float:
-        """US dollars, for the words that were sent."""
+        """Returns US dollars for the words that were sent."""
         return round(self.words * COST_OF_A_WORD, 9)
 
 
 @dataclass(slots=True)
 class Spoken:
-    """A call that speaks; `billed` characters, `bytes` of sound that were sent."""
+    """A call to speak; `billed` characters, `bytes` of audio that were sent."""
 
     id: str
     text: str
@@ -74,7 +74,7 @@ class Spoken:
 
 @dataclass(slots=True)
 class TurnedAway:
-    """A request that came while the upstreams were down; `time` in seconds since the Unix epoch."""
+    """A request that arrived while the upstreams were down; `time` in seconds since the Unix epoch."""
 
     path: str
     time: float

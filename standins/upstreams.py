@@ -1,6 +1,6 @@
 """OpenRouter and ElevenLabs as one light process: `python -m standins.upstreams ['{"words": 750, …}']`.
 
-It prints its address and serves until it is terminated. `PUT /script` changes how it answers (`Script`, JSON), `GET
+It prints its address and serves until it is terminated. `PUT /script` changes how it responds (`Script`, JSON), `GET
 /journal` returns the calls, their size and cost, `DELETE /journal` empties it. Stories and speech are made up
 (`standins.made_up`): a story by the seed of its request, speech by the length of its text.
 """
@@ -48,7 +48,7 @@ class Upstreams:
         self._generations: dict[str, Told] = {}
 
     def app(self) -> web.Application:
-        """Returns what is served."""
+        """Returns the application."""
         app = web.Application(client_max_size=4 << 20, middlewares=[self._down])
         app.add_routes(
             [
@@ -166,7 +166,7 @@ class Upstreams:
     async def _broken(
         self, request: web.Request, response: web.StreamResponse, fault: str, garbage: bytes
     ) -> web.StreamResponse:
-        """Ends an answer that has begun, in the way of the fault."""
+        """Ends a response that has started, in the way of the fault."""
         match fault:
             case "stall":
                 await asyncio.Event().wait()

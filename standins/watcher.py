@@ -38,7 +38,7 @@ def spec(seed: int, *, minutes: int = 1, narrate: bool = True) -> common_pb2.Sto
 
 @dataclass(slots=True)
 class Watcher:
-    """What has come of a story so far."""
+    """What was received of a story so far."""
 
     story_id: str = ""
     title: str = ""
@@ -53,7 +53,7 @@ class Watcher:
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     def see(self, event: gateway_pb2.StoryEvent) -> None:  # noqa: C901 - one case an event
-        """Adds one event; AssertionError where it does not follow the events before it."""
+        """Adds one event; AssertionError if it does not follow the events before it."""
         self.story_id = event.story_id
         match event.WhichOneof("event"):
             case "state":
@@ -102,7 +102,7 @@ class Watcher:
         )
 
     def watch(self, channel: grpc.aio.Channel) -> "asyncio.Task[None]":
-        """Calls WatchStory from the position that was reached."""
+        """Calls WatchStory from the position reached."""
         self.error = None
         request = gateway_pb2.WatchStoryRequest(
             story_id=self.story_id,
@@ -122,7 +122,7 @@ class Watcher:
         assert condition(self), (self.states, self.error)
 
     async def to_the_end(self, channel: grpc.aio.Channel) -> common_pb2.Story:
-        """Watches, over as many streams as it takes, until the story is done."""
+        """Watches over as many streams as necessary until the story is done."""
         async with asyncio.timeout(90):
             while self.done is None:
                 await self.watch(channel)
@@ -133,5 +133,5 @@ class Watcher:
 
     @property
     def audio_sha256(self) -> bytes:
-        """Returns the digest of the audio that came."""
+        """Returns the digest of the received audio."""
         return hashlib.sha256(self.audio).digest()

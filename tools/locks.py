@@ -1,8 +1,8 @@
-"""Bring the hashed lock files up to what pyproject.toml asks for, or check that they are.
+"""Updates the lock files with hashes from pyproject.toml, or checks that they are current.
 
-python tools/locks.py             write them, keeping every version that still fits
-python tools/locks.py --upgrade   write them with the newest versions
-python tools/locks.py --check     exit 1 when a lock pins other versions than it would now
+python tools/locks.py             writes them with the present versions where these still fit
+python tools/locks.py --upgrade   writes them with the newest versions
+python tools/locks.py --check     exits with 1 when a lock pins other versions than it would now
 """
 
 import re
@@ -28,7 +28,7 @@ LOCKS = {
 
 
 def compile_lock(sources: tuple[str, ...], output: Path, *, upgrade: bool) -> None:
-    """Write the lock of `sources` to `output`, whose present pins are kept unless `upgrade`."""
+    """Writes the lock of `sources` to `output`, with its present pins unless `upgrade`."""
     command = [
         str(Path(sys.executable).parent / "uv"),
         "pip",
@@ -48,12 +48,12 @@ def compile_lock(sources: tuple[str, ...], output: Path, *, upgrade: bool) -> No
 
 
 def pins(lock: Path) -> set[str]:
-    """The pinned requirements of a lock. Hashes are left out: an index may gain files for a pinned version."""
+    """Returns the pinned requirements of a lock, without hashes: an index may gain files for a pinned version."""
     return set(re.findall(r"^[A-Za-z0-9][^\n\\]*", lock.read_text(), re.MULTILINE))
 
 
 def main() -> None:
-    """Write or check, as the command line says."""
+    """Writes or checks, as the command line says."""
     stale: list[str] = []
     for name, sources in LOCKS.items():
         lock = ROOT / "requirements" / name
@@ -66,7 +66,7 @@ def main() -> None:
             compile_lock(sources, fresh, upgrade=False)
             stale += [f"requirements/{name}: {pin}" for pin in sorted(pins(fresh) ^ pins(lock))]
     if stale:
-        raise SystemExit("locks differ from what pyproject.toml asks for, run `make locks`:\n" + "\n".join(stale))
+        raise SystemExit("locks differ from pyproject.toml, run `make locks`:\n" + "\n".join(stale))
 
 
 if __name__ == "__main__":

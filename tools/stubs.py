@@ -1,7 +1,7 @@
-"""Generate the Python stubs of `protos/` (beside the .proto files), or check that they are current.
+"""Generates the Python stubs of `protos/` beside the .proto files, or checks that they are current.
 
-    python tools/stubs.py            write them
-    python tools/stubs.py --check    exit 1 when a committed stub differs from what would be written
+    python tools/stubs.py            writes them
+    python tools/stubs.py --check    exits with 1 when a committed stub differs from what would be written
 
 Runs on the interpreter of `.venv-stubs` (requirements/stubs.txt); see requirements/stubs.in for why.
 """
@@ -19,7 +19,7 @@ SUFFIXES = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi")
 
 
 def generate(target: Path) -> None:
-    """Write the stubs of every .proto below `protos/` into `target`, in the same layout."""
+    """Writes the stubs of every .proto below `protos/` into `target`, in the same layout."""
     sources = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
     well_known = Path(str(protoc.__file__)).parent / "_proto"
     plugins = Path(sys.executable).parent
@@ -36,12 +36,12 @@ def generate(target: Path) -> None:
         *sources,
     ]
     if protoc.main(arguments) != 0:
-        raise SystemExit("protoc refused the contracts: see its words above")
+        raise SystemExit("protoc refused the contracts: see its output above")
     _move_vendored(target)
 
 
 def _move_vendored(target: Path) -> None:
-    """Move the stub of the vendored `buf/validate/validate.proto` to tale/buf, and point the other stubs there.
+    """Moves the stub of the vendored `buf/validate/validate.proto` to tale/buf and adapts the imports of the others.
 
     A package `buf` in the client's distribution would overwrite files of protovalidate 1 in its user's environment.
     """
@@ -58,7 +58,7 @@ def _move_vendored(target: Path) -> None:
 
 
 def stubs(folder: Path) -> dict[str, bytes]:
-    """Map every stub below `folder` to its bytes."""
+    """Returns every stub below `folder` with its bytes."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*_pb2*"))
@@ -67,7 +67,7 @@ def stubs(folder: Path) -> dict[str, bytes]:
 
 
 def main() -> None:
-    """Write or check, as the command line says."""
+    """Writes or checks, as the command line says."""
     with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder)
         generate(fresh)
