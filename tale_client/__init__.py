@@ -8,32 +8,31 @@
         async for event in client.tell(spec):
             print(event.text.delta, end="")
 
-`TaleClient` does the same without an event loop. Everything that fails raises `TaleError`.
+`TaleClient` does the same without an event loop. Every failed call raises `TaleError`.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from tale_client.client import AsyncTaleClient
+    from tale_client.client import AsyncTaleClient, TaleClient
     from tale_client.errors import TaleError, Violation
     from tale_client.retry import ReconnectPolicy, RetryPolicy
-    from tale_client.sync import TaleClient
 
 __all__ = ["AsyncTaleClient", "ReconnectPolicy", "RetryPolicy", "TaleClient", "TaleError", "Violation"]
 
-_HOMES: Final = {
+_MODULES: Final = {
     "AsyncTaleClient": "tale_client.client",
     "ReconnectPolicy": "tale_client.retry",
     "RetryPolicy": "tale_client.retry",
-    "TaleClient": "tale_client.sync",
+    "TaleClient": "tale_client.client",
     "TaleError": "tale_client.errors",
     "Violation": "tale_client.errors",
 }
 
 
 def __getattr__(name: str) -> Any:
-    # gRPC takes 0.15 s to import; whoever only wants `tale --help` should not pay for it.
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    # gRPC takes 0.15 s to import, and `tale --help` does not need it.
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""`python -m tale_client` is the `tale` command."""
+"""Runs the `tale` command: `python -m tale_client`."""
 
 from tale_client.cli import main
 

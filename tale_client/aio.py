@@ -1,4 +1,4 @@
-"""The transport of the asyncio client: grpc.aio."""
+"""Transport of the asyncio client, on grpc.aio."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -7,12 +7,21 @@ from typing import Any, Generic
 import grpc
 
 from tale_client.errors import error_from_rpc
-from tale_client.rpcs import RequestT, ResponseT, Rpc
-from tale_client.transport import CHANNEL_OPTIONS, Metadata, Offload, T, silent, unreachable
+from tale_client.transport import (
+    CHANNEL_OPTIONS,
+    Metadata,
+    Offload,
+    RequestT,
+    ResponseT,
+    Rpc,
+    T,
+    silent,
+    unreachable,
+)
 
 
 class AioTransport:
-    """A channel of grpc.aio; see Transport. Opened and closed on the loop that uses it."""
+    """A channel of grpc.aio; see Transport. It is opened and closed on the event loop that uses it."""
 
     def __init__(self, target: str, *, credentials: grpc.ChannelCredentials | None, connect_timeout: float) -> None:
         self._target = target
@@ -21,14 +30,14 @@ class AioTransport:
         self._channel: grpc.aio.Channel | None = None
 
     def open(self) -> None:
-        """Makes the channel."""
+        """Opens the channel."""
         if self._credentials is None:
             self._channel = grpc.aio.insecure_channel(self._target, options=CHANNEL_OPTIONS)
         else:
             self._channel = grpc.aio.secure_channel(self._target, self._credentials, options=CHANNEL_OPTIONS)
 
     async def close(self) -> None:
-        """Ends the channel and all calls on it."""
+        """Closes the channel and ends its calls."""
         channel, self._channel = self._channel, None
         if channel is not None:
             await channel.close()
@@ -88,7 +97,7 @@ class AioTransport:
 
     def _opened(self) -> grpc.aio.Channel:
         if self._channel is None:
-            raise RuntimeError("use the client inside of `async with`")
+            raise RuntimeError("The client is not open. Use it inside `async with`.")
         return self._channel
 
 

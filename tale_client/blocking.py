@@ -1,4 +1,4 @@
-"""The transport of the sync client: a plain gRPC channel, waited for in place."""
+"""Transport of the sync client: a gRPC channel whose calls block."""
 
 import threading
 import time
@@ -8,17 +8,26 @@ from typing import Any, Final, Generic, cast
 import grpc
 
 from tale_client.errors import RpcFailure, TaleError, error_from_rpc
-from tale_client.rpcs import RequestT, ResponseT, Rpc
-from tale_client.transport import CHANNEL_OPTIONS, Metadata, Offload, T, silent, unreachable
+from tale_client.transport import (
+    CHANNEL_OPTIONS,
+    Metadata,
+    Offload,
+    RequestT,
+    ResponseT,
+    Rpc,
+    T,
+    silent,
+    unreachable,
+)
 
 _HEALTH: Final = "/grpc.health.v1.Health/Check"
-_PROBE_PAUSE: Final = 0.1
+_PROBE_SECONDS: Final = 0.1
 
 
 class BlockingTransport:
-    """A channel of grpc; see Transport. Its coroutines wait in place and never suspend: `finish` runs them.
+    """A channel of grpc; see Transport. Its coroutines block and never suspend: `finish` runs them.
 
-    `channel` in place of `target` is used as it is: not waited for and not closed.
+    A `channel` of the caller is used instead of `target`; it is neither waited for nor closed.
     """
 
     def __init__(
@@ -32,7 +41,7 @@ class BlockingTransport:
         self._target = target
         self._connect_timeout = connect_timeout
         self._own = channel is None
-        # Asking costs a round trip; a call that fails tells for nothing.
+        # A probe costs a round trip, so it is made only before the first call and after a lost connection.
         self._connected = not self._own
         if channel is not None:
             self._channel = channel
@@ -42,7 +51,7 @@ class BlockingTransport:
             self._channel = grpc.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
 
     def close(self) -> None:
-        """Ends the channel, if it is this client's own, and all calls on it."""
+        """Closes the channel and ends its calls, unless it is the caller's."""
         if self._own:
             self._channel.close()
 
@@ -62,13 +71,13 @@ class BlockingTransport:
 
     async def sleep(self, seconds: float) -> None:
         """See Transport."""
-        time.sleep(seconds)  # noqa: ASYNC251 - there is no loop here that it could hold up
+        time.sleep(seconds)  # noqa: ASYNC251 - no event loop runs here
 
     async def ready(self) -> None:
         """See Transport."""
         if self._connected:
             return
-        # Not grpc.channel_ready_future: its thread fails when the channel is closed while it still asks.
+        # Not grpc.channel_ready_future: its thread fails when the channel is closed meanwhile.
         probe: Callable[..., bytes] = self._channel.unary_unary(_HEALTH)
         end = self.clock() + self._connect_timeout
         while (left := end - self.clock()) > 0:
@@ -76,11 +85,11 @@ class BlockingTransport:
                 probe(b"", timeout=left, wait_for_ready=True)
             except grpc.RpcError as error:
                 if self.failed(error).code is grpc.StatusCode.UNAVAILABLE:
-                    await self.sleep(min(left, _PROBE_PAUSE))
+                    await self.sleep(min(left, _PROBE_SECONDS))
                     continue
                 if self.failed(error).code is grpc.StatusCode.DEADLINE_EXCEEDED:
                     break
-                # Any other answer is one.
+                # Any other status shows that the gateway answers.
             self._connected = True
             return
         raise unreachable(self._target)
@@ -113,7 +122,7 @@ class BlockingTransport:
         return BlockingStream(method(request, timeout=timeout, metadata=metadata), self.failed)
 
     def failed(self, error: grpc.RpcError) -> TaleError:
-        """What `error` says; a channel of one's own that lost its connection is waited for before the next call."""
+        """Returns the TaleError of `error`; after a lost connection the next call waits for the gateway again."""
         # What a call raises is a grpc.Call as well.
         failure = error_from_rpc(cast("RpcFailure", error))
         if failure.code is grpc.StatusCode.UNAVAILABLE:
@@ -150,11 +159,11 @@ class BlockingStream(Generic[ResponseT]):
 
 
 class IdleWatch:
-    """Calls `expire` once if a `with` on it lasts longer than `seconds`. One thread for any number of them."""
+    """Calls `expire` once if a `with` block lasts longer than `seconds`. One thread serves any number of blocks."""
 
     def __init__(self, seconds: float, expire: Callable[[], object]) -> None:
         self.expired = False
-        """Whether it did."""
+        """Whether `expire` was called."""
         self._seconds = seconds
         self._expire = expire
         self._since: float | None = None
@@ -168,7 +177,7 @@ class IdleWatch:
         self._since = None
 
     def close(self) -> None:
-        """Ends the thread."""
+        """Stops the thread."""
         self._closed.set()
 
     def _run(self) -> None:
@@ -189,7 +198,7 @@ async def in_place(function: Callable[..., T], *arguments: Any, shielded: bool =
 
 
 def finish(work: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine that never suspends to its end."""
+    """Runs a coroutine that never suspends, and returns its result."""
     try:
         work.send(None)
     except StopIteration as end:
@@ -200,7 +209,7 @@ def finish(work: Coroutine[Any, Any, T]) -> T:
 
 
 def iterate(items: AsyncGenerator[T, None]) -> Generator[T, None, None]:
-    """The items of an asynchronous generator that never suspends; closing this one closes that one."""
+    """Yields the items of an asynchronous generator that never suspends, and closes it at the end."""
     try:
         while True:
             try:

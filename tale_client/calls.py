@@ -1,4 +1,4 @@
-"""Makes unary calls: under a deadline and a request id, and again where that may help."""
+"""Makes unary calls with a deadline and a request id, and repeats them where that is safe."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from copy import deepcopy
@@ -13,16 +13,15 @@ from tale.story.v1 import story_pb2
 from tale.voice.v1 import voice_pb2
 from tale_client.errors import TaleError
 from tale_client.retry import ReconnectPolicy, RetryPolicy
-from tale_client.rpcs import RequestT, ResponseT, Rpc
-from tale_client.transport import Metadata, T, Transport
+from tale_client.transport import Metadata, RequestT, ResponseT, Rpc, T, Transport
 
 PAGE_SIZE: Final = 100
-_NOT_BEGUN: Final = frozenset({"", "RECONNECT", "STARTING"})
-"""Reasons that say that nobody has begun to work; "" is the connection itself."""
+_NOT_STARTED: Final = frozenset({"", "RECONNECT", "STARTING"})
+"""Reasons that say that no work was started; "" is a lost connection."""
 
 
-AskedT = TypeVar(
-    "AskedT",
+ListRequestT = TypeVar(
+    "ListRequestT",
     gateway_pb2.ListStoriesRequest,
     profile_pb2.ListChildrenRequest,
     profile_pb2.ListHeroesRequest,
@@ -40,12 +39,12 @@ PageT = TypeVar(
 
 
 def new_request_id() -> str:
-    """A fresh UUIDv7."""
+    """Returns a new UUIDv7."""
     return str(uuid_utils.uuid7())
 
 
 def correlation(request_id: str = "") -> Metadata:
-    """Metadata under which the logs of every service know a call."""
+    """Returns the metadata that identifies a call in the logs of every service."""
     return (("x-request-id", request_id or new_request_id()),)
 
 
@@ -60,11 +59,11 @@ class Calls:
 
     @property
     def target(self) -> str:
-        """Where the gateway is looked for."""
+        """Address of the gateway."""
         return self._transport.target
 
     async def _unary(self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, repeatable: bool = True) -> ResponseT:
-        """Makes a call, again on UNAVAILABLE if it is `repeatable`, all within the timeout; TaleError."""
+        """Makes a call; repeats it on UNAVAILABLE if it is `repeatable`, within the timeout. TaleError."""
         metadata = correlation(getattr(request, "request_id", ""))
 
         async def call(left: float) -> ResponseT:
@@ -74,8 +73,8 @@ class Calls:
             call, lambda error: repeatable and error.code is grpc.StatusCode.UNAVAILABLE, timeout=self._timeout
         )
 
-    async def _pages(self, rpc: Rpc[AskedT, PageT], request: AskedT) -> AsyncGenerator[PageT, None]:
-        """Every page of the list that `request` asks for."""
+    async def _pages(self, rpc: Rpc[ListRequestT, PageT], request: ListRequestT) -> AsyncGenerator[PageT, None]:
+        """Yields every page of the list that `request` describes."""
         while True:
             page = await self._unary(rpc, request)
             yield page
@@ -87,24 +86,24 @@ class Calls:
     async def _upload(
         self, rpc: Rpc[RequestT, ResponseT], requests: Sequence[RequestT], *, timeout: float
     ) -> ResponseT:
-        """Makes a call with a stream of requests, again where the cluster was not reached or was going down.
+        """Makes a call with a stream of requests; repeats it if the cluster was not reached or was going down.
 
-        What the cluster reports of a provider is not asked for again: it has tried that itself, and each try may bill.
+        A failure of a provider is not repeated: the cluster has retried it, and each attempt may be billed.
         """
         metadata = correlation()
 
         async def call(left: float) -> ResponseT:
             return await self._transport.upload(rpc, requests, timeout=left, metadata=metadata)
 
-        def not_begun(error: TaleError) -> bool:
-            return error.connection_lost and error.reason in _NOT_BEGUN
+        def not_started(error: TaleError) -> bool:
+            return error.connection_lost and error.reason in _NOT_STARTED
 
-        return await self._repeated(call, not_begun, timeout=timeout)
+        return await self._repeated(call, not_started, timeout=timeout)
 
     async def _repeated(
         self, call: Callable[[float], Awaitable[T]], again: Callable[[TaleError], bool], *, timeout: float
     ) -> T:
-        """Makes `call`, given the seconds that are left, until it succeeds, `again` says no, or the policy does."""
+        """Makes `call` with the seconds that are left, until it succeeds or `again` or the policy ends it."""
         transport = self._transport
         end = transport.clock() + timeout
         attempt = 1
@@ -122,7 +121,7 @@ class Calls:
             await transport.sleep(delay)
 
     async def _delete(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT | None:
-        """Makes a call that removes something; None where a repetition found that the first call had done it."""
+        """Makes a call that deletes something; returns None if a repetition finds that it is already deleted."""
         try:
             return await self._unary(rpc, request)
         except TaleError as error:

@@ -1,4 +1,4 @@
-"""The one error of the client."""
+"""The error that every failed call raises, and the reasons of the client itself."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 DOMAIN: Final = "tale"
-"""Domain of the ErrorInfo of every error that a tale server means to send."""
+"""Domain of ErrorInfo in the errors of the tale servers."""
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 
 
 @dataclass(frozen=True, slots=True)
 class OwnReason:
-    """What follows from a reason that the client itself gives."""
+    """Status code, remedy and retryability of a reason of the client itself."""
 
     code: grpc.StatusCode
     remedy: str
@@ -32,28 +32,28 @@ OWN_REASONS: Final[Mapping[str, OwnReason]] = {
         "Follow the story with WatchStory; ListStories lists it.",
         retryable=True,
     ),
-    "TEXT_CHANGED": OwnReason(grpc.StatusCode.DATA_LOSS, "Read the whole story anew with GetStory."),
-    "AUDIO_CORRUPT": OwnReason(grpc.StatusCode.DATA_LOSS, "Read the audio anew from its first byte."),
+    "TEXT_CHANGED": OwnReason(grpc.StatusCode.DATA_LOSS, "Read the whole story again with GetStory."),
+    "AUDIO_CORRUPT": OwnReason(grpc.StatusCode.DATA_LOSS, "Read the audio again from its first byte."),
     "RECORDING_TOO_LARGE": OwnReason(grpc.StatusCode.FAILED_PRECONDITION, "Send a shorter recording."),
     "VALIDATION_FAILED": OwnReason(grpc.StatusCode.INVALID_ARGUMENT, "Fix every field that the violations name."),
 }
-"""The client's own reasons; all others come from the servers, with code and remedy."""
+"""The reasons of the client itself; all others come from the servers, with code and remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A field of a request that the server refused, and what it should be."""
+    """A refused field of a request, and the rule that it violates."""
 
     field: str
     """Path of the field, such as "spec.child.age"."""
     description: str
-    """What it should be, said so that it reads on after the field."""
+    """The rule, as the end of a sentence that starts with the field: "must be from 1 to 18"."""
 
 
 class TaleError(Exception):
-    """A call that failed, or an answer that can not be right.
+    """A failed call, or an incorrect response.
 
-    Decoded from google.rpc.Status where the server sent one. Reasons of the client's own stand in OWN_REASONS.
+    It is decoded from google.rpc.Status if the server sent one. OWN_REASONS has the reasons of the client itself.
     """
 
     def __init__(
@@ -70,29 +70,29 @@ class TaleError(Exception):
         self.code = code
         """gRPC status code."""
         self.reason = reason
-        """Reason as in ErrorInfo, such as "STORY_NOT_FOUND"; empty where the server gave none."""
+        """Reason of ErrorInfo, such as "STORY_NOT_FOUND"; empty if the server sent none."""
         self.message = message
-        """What happened, for a person."""
+        """What happened, as text for people."""
         self.violations = tuple(violations)
-        """Every field that was refused."""
+        """All refused fields."""
         self.retry_after = retry_after
-        """Seconds after which the server would like to be asked again; None where it said nothing."""
+        """Seconds after which the server accepts another attempt; None if it sent none."""
         facts = dict(metadata or {})
         self.remedy = facts.pop("remedy", "")
-        """What to do about it: one sentence; empty where the server gave none."""
+        """What to do about it, in one sentence; empty if the server sent none."""
         self.retryable = facts.pop("retryable", "") == "true"
-        """Whether the server says that the same call may succeed later."""
+        """Whether the same call may succeed later, according to the server."""
         self.metadata: Mapping[str, str] = facts
-        """Facts as in ErrorInfo."""
+        """Other facts of ErrorInfo."""
         self.attempts = 1
-        """Calls that were made before this was raised."""
+        """Number of attempts that were made."""
 
     @property
     def connection_lost(self) -> bool:
-        """True when the same call may well succeed if it is made again now or soon.
+        """Whether the connection was lost, so that the same call may succeed soon.
 
-        UNAVAILABLE always; other codes that a broken connection or a proxy produces only where the server itself
-        said nothing (it gives a reason with everything that it means).
+        True for UNAVAILABLE. Other codes of a broken connection or a proxy count only without a reason, because the
+        servers send a reason with every error.
         """
         if self.code is grpc.StatusCode.UNAVAILABLE:
             return True
@@ -115,7 +115,7 @@ def own_error(
 
 
 class RpcFailure(Protocol):
-    """What grpc and grpc.aio raise where a call fails."""
+    """The errors of grpc and grpc.aio for a failed call."""
 
     def code(self) -> grpc.StatusCode: ...
 
@@ -125,7 +125,7 @@ class RpcFailure(Protocol):
 
 
 def error_from_rpc(error: RpcFailure) -> TaleError:
-    """What a failed call says, with the google.rpc details that it carries."""
+    """Returns the TaleError of a failed call, with its google.rpc details."""
     reason, metadata, retry_after = "", dict[str, str](), None
     violations: list[Violation] = []
     status = _status_of(error)
@@ -156,6 +156,6 @@ def _status_of(error: RpcFailure) -> status_pb2.Status:
             try:
                 status.ParseFromString(value)
             except DecodeError:
-                # Whoever stands between spoiled it; the code and text of the call still tell what happened.
+                # A proxy damaged it; the code and text of the call are still known.
                 return status_pb2.Status()
     return status

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Writes files that are complete or absent."""
 
 import os
 import tempfile
@@ -10,9 +10,9 @@ from tale_client.transport import Offload
 
 
 class PartialFile:
-    """A file that is written beside its final place and put there when it is whole.
+    """A file that is written beside its final path and renamed when it is complete.
 
-    The disk is touched through `offload`. OSError as it comes.
+    The disk is used through `offload`. OSError is not caught.
     """
 
     def __init__(self, folder: Path, suffix: str, offload: Offload) -> None:
@@ -36,18 +36,18 @@ class PartialFile:
         await self._offload((await self._opened()).write, data)
 
     async def clear(self) -> None:
-        """Begins again at byte 0."""
+        """Drops what was written and starts at byte 0."""
         if self._file is not None:
             await self._offload(self._file.seek, 0)
             await self._offload(self._file.truncate)
 
     async def commit(self, place: Path) -> None:
-        """Makes what was written durable and gives it the name `place`, whatever had it before."""
+        """Writes the file durably to `place` and replaces what was there."""
         await self._offload(self._commit, await self._opened(), place)
         self._file = None
 
     async def _opened(self) -> IO[bytes]:
-        # Only now, so that whoever writes nothing leaves no folder behind.
+        # Only now, so that no folder is created when nothing is written.
         if self._file is None:
             self._file = await self._offload(self._open)
         return self._file
@@ -57,7 +57,7 @@ class PartialFile:
         file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed by _commit or _discard
             dir=self._folder, prefix=".", suffix=f"{self._suffix}.part", delete=False
         )
-        # tempfile makes it private; a file of stories is as open as the user's other files.
+        # tempfile makes it private; the story gets the usual permissions of the user's files.
         mask = os.umask(0o077)
         os.umask(mask)
         Path(file.name).chmod(0o666 & ~mask)

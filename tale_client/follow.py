@@ -1,6 +1,6 @@
-"""What a caller has of a story that it follows: every event is taken in here and comes out at most once, whole.
+"""Tracks the position in a story and passes each event on once, in order and without gaps.
 
-Pure: no clock, no network. Text offsets are code points, audio offsets bytes.
+It uses no clock and no network. Text offsets are code points, audio offsets are bytes.
 """
 
 from collections.abc import Callable
@@ -9,20 +9,23 @@ from typing import Final, TypeAlias
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client.errors import TaleError, own_error
-from tale_client.resume import StreamBrokenError
 
-_WARNINGS_REMEMBERED: Final = 200
+_MAX_WARNINGS: Final = 200
 
-Taken: TypeAlias = tuple[list[gateway_pb2.StoryEvent], bool]
-"""Events to show, and whether they are anything new."""
+Accepted: TypeAlias = tuple[list[gateway_pb2.StoryEvent], bool]
+"""Events to pass on, and whether they are progress."""
 
-_Handler: TypeAlias = Callable[[gateway_pb2.StoryEvent], Taken]
+_Handler: TypeAlias = Callable[[gateway_pb2.StoryEvent], Accepted]
+
+
+class StreamBrokenError(Exception):
+    """The stream does not continue at the caller's position. A new connection from that position repairs it."""
 
 
 class Follower:
-    """Position in a story, and the rule that nothing is shown twice and nothing left out.
+    """The position in a story. Nothing is passed on twice and nothing is left out.
 
-    `text_offset`, `audio_id` and `audio_offset` say what the caller has already.
+    `text_offset`, `audio_id` and `audio_offset`: what the caller already has.
     """
 
     def __init__(
@@ -58,32 +61,32 @@ class Follower:
             "done": self._done_event,
         }
 
-    def accept(self, event: gateway_pb2.StoryEvent) -> Taken:
-        """Takes in an event that came.
+    def accept(self, event: gateway_pb2.StoryEvent) -> Accepted:
+        """Returns what is new in `event`.
 
-        StreamBrokenError when something is missing before it; TaleError TEXT_CHANGED when it contradicts what was
-        shown.
+        Raises StreamBrokenError if something is missing before it, and TaleError TEXT_CHANGED if the text differs from
+        what was passed on.
         """
         if event.story_id:
             self.story_id = event.story_id
         handler = self._handlers.get(event.WhichOneof("event") or "")
-        # A kind of event that is newer than this client is left out.
+        # An event kind that this client does not know is left out.
         return handler(event) if handler is not None else ([], False)
 
-    def _state_event(self, event: gateway_pb2.StoryEvent) -> Taken:
+    def _state_event(self, event: gateway_pb2.StoryEvent) -> Accepted:
         state = event.state.SerializeToString(deterministic=True)
         changed, self._state = state != self._state, state
         return [event], changed
 
-    def _title_event(self, event: gateway_pb2.StoryEvent) -> Taken:
+    def _title_event(self, event: gateway_pb2.StoryEvent) -> Accepted:
         seen, self._title_shown = self._title_shown, True
         return ([], False) if seen else ([event], True)
 
-    def _text_event(self, event: gateway_pb2.StoryEvent) -> Taken:
+    def _text_event(self, event: gateway_pb2.StoryEvent) -> Accepted:
         offset, delta = event.text.offset, event.text.delta
         if offset > self.text_offset:
-            raise StreamBrokenError(f"text from {offset} where {self.text_offset} was due")
-        # What stands before the offset that the caller began with is not known here and can not be compared.
+            raise StreamBrokenError(f"text at offset {offset} instead of {self.text_offset}")
+        # Text before the caller's first offset is not known here and cannot be compared.
         start, end = max(offset, self._text_from), min(offset + len(delta), self.text_offset)
         if (
             start < end
@@ -103,7 +106,7 @@ class Follower:
         self.text_offset += len(new)
         return shown
 
-    def _header_event(self, event: gateway_pb2.StoryEvent) -> Taken:
+    def _header_event(self, event: gateway_pb2.StoryEvent) -> Accepted:
         if event.audio_header.audio_id == self.audio_id:
             seen, self._header_shown = self._header_shown, True
             return ([], False) if seen else ([event], True)
@@ -113,12 +116,12 @@ class Follower:
         self._last_segment = -1
         return [event], True
 
-    def _audio_event(self, event: gateway_pb2.StoryEvent) -> Taken:
+    def _audio_event(self, event: gateway_pb2.StoryEvent) -> Accepted:
         audio = event.audio
         if audio.audio_id != self.audio_id:
-            raise StreamBrokenError("audio that no header announced")
+            raise StreamBrokenError("audio without a header")
         if audio.offset > self.audio_offset:
-            raise StreamBrokenError(f"audio from {audio.offset} where {self.audio_offset} was due")
+            raise StreamBrokenError(f"audio at byte {audio.offset} instead of {self.audio_offset}")
         new = audio.chunk[self.audio_offset - audio.offset :]
         if not new:
             return [], False
@@ -129,10 +132,10 @@ class Follower:
         self.audio_offset += len(new)
         return [shown], True
 
-    def _segment_event(self, event: gateway_pb2.StoryEvent) -> Taken:
+    def _segment_event(self, event: gateway_pb2.StoryEvent) -> Accepted:
         if event.segment.audio_id != self.audio_id:
             if self._include_audio:
-                raise StreamBrokenError("a segment of audio that no header announced")
+                raise StreamBrokenError("a segment of audio without a header")
             self.audio_id, self.audio_offset, self._header_shown, self._last_segment = (
                 event.segment.audio_id,
                 0,
@@ -144,22 +147,22 @@ class Follower:
         self._last_segment = event.segment.segment.index
         return [event], True
 
-    def _warning_event(self, event: gateway_pb2.StoryEvent) -> Taken:
-        # A run that was taken over warns again, at another time.
+    def _warning_event(self, event: gateway_pb2.StoryEvent) -> Accepted:
+        # A run that another gateway continues warns again, at another time.
         warning = (event.warning.reason, event.warning.message)
         if warning in self._warnings:
             return [], False
-        if len(self._warnings) < _WARNINGS_REMEMBERED:
+        if len(self._warnings) < _MAX_WARNINGS:
             self._warnings.add(warning)
         return [event], True
 
-    def _done_event(self, event: gateway_pb2.StoryEvent) -> Taken:
+    def _done_event(self, event: gateway_pb2.StoryEvent) -> Accepted:
         story = event.done.story
         held = story.content[self._text_from : self.text_offset]
         if held != self._text or len(story.content) < self.text_offset:
             raise _text_changed()
         if self._audio_due(story):
-            raise StreamBrokenError("the story is done, but its audio has not all come")
+            raise StreamBrokenError("the story is done, but its audio is incomplete")
         shown: list[gateway_pb2.StoryEvent] = []
         if story.title and not self._title_shown:
             self._title_shown = True
@@ -178,4 +181,4 @@ class Follower:
 
 
 def _text_changed() -> TaleError:
-    return own_error("TEXT_CHANGED", "The story's text is not the one that was shown before.")
+    return own_error("TEXT_CHANGED", "The text of the story differs from the text that was shown.")

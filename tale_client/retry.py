@@ -1,4 +1,4 @@
-"""When a call is made again, and after how long."""
+"""Decides when a call is repeated, and after which wait."""
 
 import random
 from collections.abc import Callable
@@ -14,46 +14,46 @@ class Backoff:
     first: float = 0.1
     """Mean of the first wait, roughly."""
     longest: float = 5.0
-    """No wait is longer, unless the server asks for it."""
+    """Maximum wait, unless the server sets a longer one."""
     longest_asked: float = 30.0
-    """What a server may ask for at most."""
+    """Maximum wait that a server may set."""
 
     def delay(
         self, attempt: int, retry_after: float | None = None, uniform: Callable[[], float] = random.random
     ) -> float:
-        """Seconds to wait after failed attempt number `attempt` (from 1)."""
+        """Returns the seconds to wait after failed attempt number `attempt` (from 1)."""
         ceiling = min(self.longest, self.first * 2.0 ** min(attempt, 30))
         return max(ceiling * uniform(), min(retry_after or 0.0, self.longest_asked))
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How unary calls are made again when the gateway can not be reached (UNAVAILABLE)."""
+    """How unary calls are repeated on UNAVAILABLE."""
 
     attempts: int = 4
-    """Calls made at most, the first one included."""
+    """Maximum number of attempts, with the first one."""
     backoff: Backoff = field(default_factory=lambda: Backoff(longest=2.0))
     """Waits between them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReconnectPolicy:
-    """How streams are taken up again. Both bounds must be passed before one is given up."""
+    """How streams are resumed. A stream fails when both limits, `fruitless` and `patience`, are passed."""
 
     fruitless: int = 8
-    """Connections in a row that brought nothing new."""
+    """Maximum number of connections in a row without progress."""
     patience: float = 60.0
-    """Seconds since the first of them."""
+    """Seconds since the first connection without progress."""
     idle: float = 30.0
-    """Seconds without any event after which a connection counts as lost; the gateway's heartbeat is 5 s."""
+    """Seconds without an event after which a connection counts as lost; the gateway sends a heartbeat every 5 s."""
     stream_deadline: float = 3600.0
-    """Seconds that one connection may last before it is replaced."""
+    """Seconds after which a connection is replaced."""
     backoff: Backoff = field(default_factory=Backoff)
     """Waits between connections."""
 
 
 class Reconnects:
-    """Counts fruitless connections of one stream and says when it is time to give up."""
+    """Counts connections without progress of one stream, and ends the stream past the limits."""
 
     def __init__(self, policy: ReconnectPolicy, clock: Callable[[], float]) -> None:
         self._policy = policy
@@ -63,15 +63,15 @@ class Reconnects:
 
     @property
     def fruitless(self) -> int:
-        """Connections in a row that brought nothing new."""
+        """Number of connections in a row without progress."""
         return self._fruitless
 
     def progressed(self) -> None:
-        """Something new came."""
+        """Resets the count."""
         self._fruitless = 0
 
     def lost(self, error: TaleError) -> float:
-        """A connection ended early: seconds to wait before the next; raises `error` when it is time to give up."""
+        """Counts a lost connection; returns the seconds to wait before the next, or raises `error` past the limits."""
         now = self._clock()
         if self._fruitless == 0:
             self._since = now

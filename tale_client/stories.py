@@ -1,8 +1,9 @@
-"""What can be asked of stories."""
+"""Calls that concern stories."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Final
 
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
@@ -10,37 +11,36 @@ from tale_client.calls import PAGE_SIZE, Calls, new_request_id
 from tale_client.errors import own_error
 from tale_client.files import PartialFile
 from tale_client.follow import Follower
-from tale_client.resume import resumed
-from tale_client.rpcs import (
-    CANCEL_STORY,
-    CREATE_STORY,
-    DELETE_STORY,
-    GET_AUDIO_URL,
-    GET_STORY,
-    LIST_STORIES,
-    NARRATE_STORY,
-    RATE_STORY,
-    RETRY_STORY,
-)
-from tale_client.stream import AudioDownload, StoryStream
+from tale_client.stream import AudioDownload, StoryStream, resumed
+from tale_client.transport import Rpc
+
+CREATE_STORY: Final = Rpc(gateway_pb2.CreateStoryRequest, gateway_pb2.CreateStoryResponse)
+GET_STORY: Final = Rpc(gateway_pb2.GetStoryRequest, gateway_pb2.GetStoryResponse)
+LIST_STORIES: Final = Rpc(gateway_pb2.ListStoriesRequest, gateway_pb2.ListStoriesResponse)
+CANCEL_STORY: Final = Rpc(gateway_pb2.CancelStoryRequest, gateway_pb2.CancelStoryResponse)
+RETRY_STORY: Final = Rpc(gateway_pb2.RetryStoryRequest, gateway_pb2.RetryStoryResponse)
+NARRATE_STORY: Final = Rpc(gateway_pb2.NarrateStoryRequest, gateway_pb2.NarrateStoryResponse)
+RATE_STORY: Final = Rpc(gateway_pb2.RateStoryRequest, gateway_pb2.RateStoryResponse)
+DELETE_STORY: Final = Rpc(gateway_pb2.DeleteStoryRequest, gateway_pb2.DeleteStoryResponse)
+GET_AUDIO_URL: Final = Rpc(gateway_pb2.GetAudioUrlRequest, gateway_pb2.GetAudioUrlResponse)
 
 
 class StoryCalls(Calls):
-    """Stories: asked for, followed, read, changed."""
+    """Creates, follows, reads and changes stories."""
 
     async def create_story(self, spec: common_pb2.StorySpec, *, request_id: str = "") -> common_pb2.Story:
-        """Asks for a story; it is made whether anybody follows or not."""
+        """Creates a story and returns it; it is made even if no client follows it."""
         request = gateway_pb2.CreateStoryRequest(request_id=request_id or new_request_id(), spec=spec)
         return (await self._unary(CREATE_STORY, request)).story
 
     def tell(
         self, spec: common_pb2.StorySpec, *, request_id: str = "", include_audio: bool = False
     ) -> AsyncGenerator[gateway_pb2.StoryEvent, None]:
-        """Asks for a story and follows it to its end over any number of lost connections.
+        """Creates a story and follows it to its end, over any number of lost connections.
 
-        Yields each event once, in order, without gap: text by code points, audio by bytes; an `audio_header` with
-        another `audio_id` than before means that the audio begins again at byte 0. `done` comes last, whatever the
-        story's end was; see its `state` and `problems`.
+        Yields each event once, in order and without gaps: text by code points, audio by bytes. An `audio_header` with a
+        new `audio_id` means that the audio starts again at byte 0. `done` is the last event, also of a story that
+        failed; see its `state` and `problems`.
         """
         follower = Follower(include_audio=include_audio)
         return self._follow(follower, include_audio=include_audio, request_id=request_id or new_request_id(), spec=spec)
@@ -54,7 +54,7 @@ class StoryCalls(Calls):
         audio_id: str = "",
         audio_offset: int = 0,
     ) -> AsyncGenerator[gateway_pb2.StoryEvent, None]:
-        """Follows a story from where the caller is, as `tell` does."""
+        """Follows a story from the caller's position, as `tell` does."""
         follower = Follower(
             include_audio=include_audio,
             story_id=story_id,
@@ -65,7 +65,7 @@ class StoryCalls(Calls):
         return self._follow(follower, include_audio=include_audio)
 
     async def get_story(self, story_id: str, *, full: bool = False) -> common_pb2.Story:
-        """A kept story; `full` with its ledger, segments and what the model's provider answered."""
+        """Returns a stored story; `full`: with its attempts, segments and the answers of the providers."""
         view = common_pb2.STORY_VIEW_FULL if full else common_pb2.STORY_VIEW_BASIC
         request = gateway_pb2.GetStoryRequest(story_id=story_id, view=view)
         return (await self._unary(GET_STORY, request)).story
@@ -73,7 +73,7 @@ class StoryCalls(Calls):
     async def list_stories(
         self, story_filter: common_pb2.StoryFilter | None = None, *, page_size: int = PAGE_SIZE
     ) -> AsyncGenerator[common_pb2.StorySummary, None]:
-        """Kept stories, newest first, page after page."""
+        """Yields stored stories, newest first, page after page."""
         request = gateway_pb2.ListStoriesRequest(filter=story_filter, page_size=page_size)
         async with aclosing(self._pages(LIST_STORIES, request)) as found:
             async for page in found:
@@ -81,37 +81,37 @@ class StoryCalls(Calls):
                     yield summary
 
     async def cancel_story(self, story_id: str) -> common_pb2.Story:
-        """Stops a story that is being made. What there is, is kept."""
+        """Stops a story that is being made, and returns it. What was written so far is stored."""
         return (await self._unary(CANCEL_STORY, gateway_pb2.CancelStoryRequest(story_id=story_id))).story
 
     async def retry_story(self, story_id: str, *, request_id: str = "") -> common_pb2.Story:
-        """Lets a FAILED story go on from what it has; follow it by `watch`."""
+        """Continues a FAILED story from what is stored, and returns it; `watch` follows it."""
         request = gateway_pb2.RetryStoryRequest(story_id=story_id, request_id=request_id or new_request_id())
         return (await self._unary(RETRY_STORY, request)).story
 
     async def narrate_story(
         self, story_id: str, voice: common_pb2.VoiceSelection | None = None, *, request_id: str = ""
     ) -> common_pb2.Story:
-        """Tells a kept story again, or in another voice; follow it by `watch`. The old audio stays until then."""
+        """Narrates a stored story again and returns it; `watch` follows it. The earlier audio stays until then."""
         request = gateway_pb2.NarrateStoryRequest(
             story_id=story_id, request_id=request_id or new_request_id(), voice=voice
         )
         return (await self._unary(NARRATE_STORY, request)).story
 
     async def rate_story(self, story_id: str, rating: int, *, expected_revision: int | None = None) -> common_pb2.Story:
-        """Keeps a rating, 1 to 10; with `expected_revision` only while the story has that one."""
+        """Rates a story, 1 to 10, and returns it; with `expected_revision` only if the story has that revision."""
         request = gateway_pb2.RateStoryRequest(story_id=story_id, rating=rating, expected_revision=expected_revision)
-        # Under an expected revision a repetition would meet the revision that the first call made.
+        # With an expected revision a repetition would find the revision that the first call made.
         return (await self._unary(RATE_STORY, request, repeatable=expected_revision is None)).story
 
     async def delete_story(self, story_id: str) -> None:
-        """Removes a story with its audio."""
+        """Deletes a story and its audio."""
         await self._delete(DELETE_STORY, gateway_pb2.DeleteStoryRequest(story_id=story_id))
 
     async def get_audio_url(self, story_id: str, *, expiry: float | None = None) -> gateway_pb2.GetAudioUrlResponse:
-        """An address of the kept audio that holds for `expiry` seconds (1 to 604,800; None: 3,600), and when it ends.
+        """Returns a URL of the stored audio and its expiry time; `expiry`: 1 to 604,800 seconds, None for 3,600.
 
-        TaleError AUDIO_URL_UNSUPPORTED where the store signs none, as the embedded one.
+        TaleError AUDIO_URL_UNSUPPORTED if the store cannot sign URLs, as the embedded one.
         """
         request = gateway_pb2.GetAudioUrlRequest(story_id=story_id)
         if expiry is not None:
@@ -119,9 +119,9 @@ class StoryCalls(Calls):
         return await self._unary(GET_AUDIO_URL, request)
 
     async def read_audio(self, story_id: str, *, audio_id: str = "", offset: int = 0) -> AsyncGenerator[bytes, None]:
-        """The kept audio from byte `offset` on, over any number of lost connections.
+        """Yields the stored audio from byte `offset`, over any number of lost connections.
 
-        TaleError AUDIO_CORRUPT at the end if its size or (from byte 0) its SHA-256 are not the announced ones.
+        TaleError AUDIO_CORRUPT at the end if its size or (from byte 0) its SHA-256 are wrong.
         """
         download = AudioDownload(self._transport, self._reconnect, story_id, audio_id=audio_id, offset=offset)
         async with aclosing(download.chunks()) as chunks:
@@ -129,7 +129,7 @@ class StoryCalls(Calls):
                 yield chunk
 
     async def save_audio(self, story_id: str, path: Path | str, *, audio_id: str = "") -> common_pb2.StoryAudio:
-        """Writes the kept audio to `path`, which has it whole and verified or is as it was before. Also OSError."""
+        """Writes the verified audio to `path` and returns its facts; an error leaves `path` unchanged. Also OSError."""
         place = Path(path)
         download = AudioDownload(self._transport, self._reconnect, story_id, audio_id=audio_id)
         partial = PartialFile(place.parent, place.suffix, self._transport.offload)
@@ -138,7 +138,7 @@ class StoryCalls(Calls):
                 await file.write(chunk)
             await file.commit(place)
         if download.header is None:
-            raise own_error("AUDIO_CORRUPT", "The gateway did not describe the audio.")
+            raise own_error("AUDIO_CORRUPT", "The gateway sent no header of the audio.")
         return download.header
 
     def _follow(

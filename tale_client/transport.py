@@ -1,18 +1,18 @@
-"""What the client's logic needs of the outside: a channel, a clock, and somewhere to touch the disk.
+"""The port through which the client makes calls, reads the clock and uses the disk.
 
-The logic is written once, as coroutines over this port. `tale_client.aio` suspends in it, as asyncio wants;
-`tale_client.blocking` waits in place and never suspends, so that a coroutine over it can be run without any loop.
+The client's logic is written once, as coroutines over this port. `tale_client.aio` implements it for asyncio.
+`tale_client.blocking` waits in place and never suspends, so that its coroutines run without an event loop.
 """
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Final, ParamSpec, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
 from tale_client.errors import TaleError, own_error
-from tale_client.rpcs import RequestT, ResponseT, Rpc
 
 DEFAULT_TARGET: Final = "127.0.0.1:50051"
 TARGET_VARIABLE: Final = "GATEWAY_TARGET"
@@ -24,7 +24,7 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
-    # Calls are made again by this client's own policy and nowhere else.
+    # RetryPolicy alone repeats calls.
     ("grpc.enable_retries", 0),
 )
 
@@ -33,82 +33,105 @@ Metadata = Sequence[tuple[str, str]]
 MessageT_co = TypeVar("MessageT_co", bound=Message, covariant=True)
 P = ParamSpec("P")
 T = TypeVar("T")
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Rpc(Generic[RequestT, ResponseT]):
+    """One RPC; it returns one `response` or a stream of them."""
+
+    request: type[RequestT]
+    response: type[ResponseT]
+
+    @property
+    def path(self) -> str:
+        """Path of the RPC. The request is named after it."""
+        name, file = self.request.DESCRIPTOR.name.removesuffix("Request"), self.request.DESCRIPTOR.file
+        return next(
+            f"/{each.full_name}/{name}" for each in file.services_by_name.values() if name in each.methods_by_name
+        )
+
+    @property
+    def codec(self) -> dict[str, Any]:
+        """The functions with which a channel writes and reads its messages."""
+        return {"request_serializer": self.request.SerializeToString, "response_deserializer": self.response.FromString}
 
 
 class Offload(Protocol):
-    """Runs `function`, which touches the disk, where that holds up nobody else."""
+    """Runs a function that uses the disk, without holding up the event loop."""
 
     async def __call__(self, function: Callable[..., T], *arguments: Any, shielded: bool = False) -> T:
-        """What `function` gives or raises; with `shielded` it runs to its end even if the caller is cancelled."""
+        """Returns the result of `function`; if `shielded`, it runs to its end even when the caller is cancelled."""
         ...
 
 
 class ResponseStream(Protocol[MessageT_co]):
-    """The answers of one streaming call."""
+    """The responses of one streaming call."""
 
     async def next(self, idle: float) -> MessageT_co | None:
-        """The next one, None at the end; TaleError, UNAVAILABLE where nothing came for `idle` seconds."""
+        """Returns the next response, None at the end; TaleError UNAVAILABLE if none arrives for `idle` seconds."""
         ...
 
     def cancel(self) -> None:
-        """Ends the call; without effect on one that has ended."""
+        """Ends the call; does nothing if it has ended."""
         ...
 
 
 class Transport(Protocol):
-    """A channel to the gateway. All that fails in it raises TaleError."""
+    """A channel to the gateway. Failed calls raise TaleError."""
 
     @property
     def target(self) -> str:
-        """Where the gateway is looked for."""
+        """Address of the gateway."""
         ...
 
     @property
     def offload(self) -> Offload:
-        """For the disk."""
+        """Runs functions that use the disk."""
         ...
 
     def clock(self) -> float:
-        """Seconds of a clock that only goes forward."""
+        """Returns the seconds of a monotonic clock."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Waits."""
+        """Waits for `seconds`."""
         ...
 
     async def ready(self) -> None:
-        """Returns once the gateway can be reached; GATEWAY_UNREACHABLE after the connect timeout."""
+        """Waits for a connection to the gateway; GATEWAY_UNREACHABLE after the connect timeout."""
         ...
 
     async def unary(
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, metadata: Metadata
     ) -> ResponseT:
-        """Makes a call with one answer, once; `timeout` in seconds."""
+        """Makes a unary call once; `timeout` in seconds."""
         ...
 
     async def upload(
         self, rpc: Rpc[RequestT, ResponseT], requests: Sequence[RequestT], *, timeout: float, metadata: Metadata
     ) -> ResponseT:
-        """Makes a call with a stream of requests and one answer, once; `timeout` in seconds."""
+        """Makes a call with a stream of requests and one response once; `timeout` in seconds."""
         ...
 
     def stream(
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, metadata: Metadata
     ) -> ResponseStream[ResponseT]:
-        """Begins a call with a stream of answers that may last `timeout` seconds."""
+        """Starts a call with a stream of responses, which may last `timeout` seconds."""
         ...
 
 
 def resolve_target(target: str | None) -> str:
-    """`target`, else GATEWAY_TARGET of the environment, else 127.0.0.1:50051."""
+    """Returns `target`, else GATEWAY_TARGET of the environment, else 127.0.0.1:50051."""
     return target or os.environ.get(TARGET_VARIABLE) or DEFAULT_TARGET
 
 
 def unreachable(target: str) -> TaleError:
-    """Nobody answers there."""
+    """Returns the error for a gateway that does not answer."""
     return own_error("GATEWAY_UNREACHABLE", f"No gateway answers at {target}.", metadata={"target": target})
 
 
 def silent(idle: float) -> TaleError:
-    """A stream without any message for `idle` seconds; it counts as a lost connection."""
-    return TaleError(grpc.StatusCode.UNAVAILABLE, "", f"The gateway said nothing for {idle:g} seconds.")
+    """Returns the error for a stream without a message for `idle` seconds, which counts as a lost connection."""
+    return TaleError(grpc.StatusCode.UNAVAILABLE, "", f"The gateway sent nothing for {idle:g} seconds.")

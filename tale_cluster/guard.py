@@ -1,8 +1,8 @@
-"""`python -m tale_cluster.guard MODULE`: runs MODULE, but never longer than whoever started it.
+"""Runs a module and stops it when its supervisor ends: `python -m tale_cluster.guard MODULE`.
 
-Standard input is a pipe whose other end the supervisor holds and never writes to. When the supervisor ends, by whatever
-means (kill -9 too), the kernel closes that end and the service is told to go. This needs no code between fork and exec
-and works on every POSIX system.
+Standard input is a pipe whose other end the supervisor holds and never writes to. When the supervisor ends, even by
+kill -9, the kernel closes that end and the guard sends SIGTERM. This needs no code between fork and exec and works on
+every POSIX system.
 """
 
 import os
@@ -14,11 +14,11 @@ import time
 from typing import Final
 
 GRACE_SECONDS: Final = 5.0
-"""Seconds that an orphan gets to end by itself."""
+"""Seconds between SIGTERM and SIGKILL after the supervisor has ended."""
 
 
 def main() -> None:
-    """Runs the module that the command line names as `__main__`, in this process."""
+    """Runs the module of the command line as `__main__`, in this process."""
     module = sys.argv.pop(1)
     threading.Thread(target=_follow_supervisor, name="guard", daemon=True).start()
     runpy.run_module(module, run_name="__main__", alter_sys=True)

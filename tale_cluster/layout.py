@@ -1,4 +1,4 @@
-"""Which services there are, where each listens, and the environment that makes them find each other."""
+"""Knows the services, their addresses, and the environment with which they find each other."""
 
 import errno
 import socket
@@ -9,16 +9,16 @@ from typing import Final, Self
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One of the four."""
+    """One of the four services."""
 
     name: str
-    """As in GetSystemStatus."""
+    """Its name in GetSystemStatus."""
     module: str
-    """What `python -m` runs."""
+    """The module that `python -m` runs."""
     default_port: int
-    """Port of its gRPC server on loopback."""
+    """Default port of its gRPC server on loopback."""
     default_ops_port: int
-    """Port of its HTTP server for operators on loopback."""
+    """Default port of its HTTP server for health and metrics on loopback."""
 
     @property
     def listen_variable(self) -> str:
@@ -32,7 +32,7 @@ class Service:
 
     @property
     def target_variable(self) -> str:
-        """Environment variable by which the others find it."""
+        """Environment variable with which the other services find it."""
         return f"{self.name.upper()}_TARGET"
 
 
@@ -43,25 +43,25 @@ STORAGE: Final = Service("storage", "storage_service", 50054, 9054)
 
 SERVICES: Final = (GATEWAY, STORY, VOICE, STORAGE)
 STOP_ORDER: Final = ((GATEWAY,), (STORY, VOICE), (STORAGE,))
-"""The gateway first, while it still can hand its stories over to storage."""
+"""The gateway first, while storage can still take its stories."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one service listens, "host:port" each."""
+    """The addresses of one service, "host:port" each."""
 
     listen: str
     ops_listen: str
 
     @property
     def address(self) -> str:
-        """How a process on this machine reaches it."""
+        """The address for a client on this machine."""
         host, _, port = self.listen.rpartition(":")
         return f"{'127.0.0.1' if host in {'', '0.0.0.0'} else '[::1]' if host == '[::]' else host}:{port}"  # noqa: S104 - read, not bound
 
 
 class Layout:
-    """Where every service listens."""
+    """The addresses of every service."""
 
     def __init__(self, places: Mapping[Service, Place], *, private: bool) -> None:
         self._places = dict(places)
@@ -69,7 +69,7 @@ class Layout:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
-        """As the services themselves read it: `GATEWAY_LISTEN`, `GATEWAY_OPS_LISTEN` and so on, or the defaults."""
+        """Returns the addresses of `GATEWAY_LISTEN`, `GATEWAY_OPS_LISTEN` and so on, or the defaults."""
         return cls(
             {
                 service: Place(
@@ -83,10 +83,10 @@ class Layout:
 
     @classmethod
     def on_free_ports(cls) -> Self:
-        """On loopback ports that are free now, whatever the environment says. OSError if there are none."""
+        """Returns free loopback ports, whatever the environment says. OSError if there are none."""
         sockets = [socket.socket() for _ in range(2 * len(SERVICES))]
         try:
-            # All at once, so that none is given twice.
+            # All at the same time, so that no port is used twice.
             for each in sockets:
                 each.bind(("127.0.0.1", 0))
             addresses = iter([f"127.0.0.1:{each.getsockname()[1]}" for each in sockets])
@@ -99,7 +99,7 @@ class Layout:
         return self._places[service]
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """`environ` with all addresses set. Targets that it names already stay, except on free ports."""
+        """Returns `environ` with all addresses. Its own targets stay, except on free ports."""
         made = dict(environ)
         for service, place in self._places.items():
             made[service.listen_variable] = place.listen
@@ -110,9 +110,9 @@ class Layout:
         return made
 
     def taken(self) -> list[str]:
-        """Addresses that somebody else listens on already, one sentence each."""
+        """Returns a sentence for each address that another process uses."""
         return [
-            f"{address} is in use (another `tale up`?): free it, or set {variable} to another address."
+            f"{address} is in use, perhaps by another `tale up`. Stop it, or set {variable} to another address."
             for service, place in self._places.items()
             for address, variable in (
                 (place.listen, service.listen_variable),
@@ -126,7 +126,7 @@ def _in_use(address: str) -> bool:
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     if not port.isdigit():
-        return False  # the service itself says what is wrong with it
+        return False  # the service reports what is wrong with it
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,4 @@
-"""One service as a process of its own."""
+"""Runs one service as a process."""
 
 import asyncio
 import os
@@ -19,23 +19,23 @@ _SERVING: Final = b"\x08\x01"
 """grpc.health.v1.HealthCheckResponse with `status` SERVING, as it is on the wire."""
 
 LineSink = Callable[[Service, str], None]
-"""Takes one line of a service's log, without its end."""
+"""Takes one line of a service's log, without the line break."""
 
 
 class ServiceProcess:
-    """A running service; its output goes to `sink` line by line."""
+    """A running service, whose output goes to `sink` line by line."""
 
     def __init__(self, service: Service, process: asyncio.subprocess.Process, sink: LineSink) -> None:
         self.service = service
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
-        """Its last lines."""
+        """The last lines of its output."""
         self._process = process
         self._sink = sink
         self._pump = asyncio.create_task(self._read(), name=f"log of {service.name}")
 
     @classmethod
     async def start(cls, service: Service, environ: Mapping[str, str], sink: LineSink) -> "ServiceProcess":
-        """Starts it under a guard that ends it when this process is gone."""
+        """Starts a service under a guard that stops it when this process ends."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -45,25 +45,25 @@ class ServiceProcess:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env=environ,
-            # A Ctrl-C in the terminal is the supervisor's, who ends the services in order.
+            # Ctrl-C in the terminal goes to the supervisor, which stops the services in order.
             start_new_session=True,
         )
         return cls(service, process, sink)
 
     @property
     def pid(self) -> int:
-        """Process id; that of its process group too."""
+        """Process id, which is also the id of its process group."""
         return self._process.pid
 
     async def exited(self) -> int:
-        """Waits for its end and its last line: the exit code, -N for signal N."""
+        """Waits for its end and its last line; returns the exit code, -N for signal N."""
         code = await self._process.wait()
-        # A grandchild may hold the pipe open; what it still says does not matter.
+        # A grandchild may hold the pipe open; its output is not needed.
         await asyncio.wait({self._pump}, timeout=1.0)
         return code
 
     async def serving(self, address: str) -> None:
-        """Returns once its health check at `address` answers SERVING. Never gives up."""
+        """Waits until the health check at `address` returns SERVING; without a limit."""
         async with grpc.aio.insecure_channel(address, options=(("grpc.max_reconnect_backoff_ms", 200),)) as channel:
             check: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_HEALTH_CHECK)
             while True:
@@ -76,7 +76,7 @@ class ServiceProcess:
                 await asyncio.sleep(0.05)
 
     async def stop(self, grace: float) -> None:
-        """SIGTERM, and SIGKILL for its whole process group after `grace` seconds."""
+        """Sends SIGTERM, and after `grace` seconds SIGKILL to its process group."""
         if self._process.returncode is None:
             self._process.terminate()
         try:
@@ -86,7 +86,7 @@ class ServiceProcess:
             await self.kill()
 
     async def kill(self) -> None:
-        """SIGKILL for its whole process group."""
+        """Sends SIGKILL to its process group."""
         if self._process.returncode is None:
             os.killpg(self.pid, signal.SIGKILL)
         await self.exited()
@@ -99,7 +99,7 @@ class ServiceProcess:
         rest = b""
         while data := await stream.read(_LINE_BYTES):
             *lines, rest = (rest + data).split(b"\n")
-            # A line without end is cut, not gathered.
+            # A line without an end is split, so that memory stays bounded.
             if len(rest) > _LINE_BYTES:
                 lines, rest = [*lines, rest], b""
             for line in lines:

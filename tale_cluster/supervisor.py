@@ -1,4 +1,4 @@
-"""Starts the four services, restarts the one that dies, and ends them in order."""
+"""Starts the four services, restarts a service that stops, and stops them in order."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,11 +14,11 @@ _DRAIN_DEFAULT: Final = 30.0
 _AFTER_DRAIN: Final = 5.0
 
 Launch: TypeAlias = Callable[[Service, Mapping[str, str], LineSink], Awaitable[ServiceProcess]]
-"""How a service is started."""
+"""Starts a service."""
 
 
 class ClusterError(Exception):
-    """A service that would not start, or would not stay. `tail` is what it said last."""
+    """A service does not start or does not keep running. `tail`: the last lines of its output."""
 
     def __init__(self, message: str, tail: Sequence[str] = ()) -> None:
         super().__init__(message)
@@ -28,22 +28,22 @@ class ClusterError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """When a service that dies is started again. Seconds."""
+    """When a service that stopped is started again. Times in seconds."""
 
     first_wait: float = 0.5
-    """Before the first restart; doubled with each further one."""
+    """Wait before the first restart; doubled for each further one."""
     longest_wait: float = 10.0
-    """No wait is longer."""
+    """Maximum wait."""
     steady_after: float = 60.0
-    """Who served this long starts with a clean record."""
+    """A service that ran this long starts with no failures."""
     attempts: int = 5
-    """Deaths on one record before the cluster is given up."""
+    """Maximum number of restarts in a row."""
 
 
 class Supervisor:
-    """The four services. `async with` ends them in order; a cancellation while they end kills them.
+    """The four services. `async with` stops them in order; a cancellation while they stop kills them.
 
-    `sink` gets each line of their logs, `report` what the supervisor itself has to say.
+    `sink` takes each line of their logs, `report` the messages of the supervisor.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Supervisor:
         return self._running[service].pid
 
     async def start(self) -> None:
-        """Starts all of them and waits until each one serves; ClusterError."""
+        """Starts all services and waits until each is SERVING; ClusterError."""
         if taken := self._layout.taken():
             raise ClusterError("\n".join(taken))
         try:
@@ -91,16 +91,16 @@ class Supervisor:
             raise _first(failed) from None
 
     async def watch(self) -> None:
-        """Restarts whoever dies. Returns never; ClusterError when one dies again and again."""
+        """Restarts a service that stops. Does not return; ClusterError after too many restarts."""
         try:
             async with asyncio.TaskGroup() as group:
                 for service in SERVICES:
-                    group.create_task(self._keep(service))
+                    group.create_task(self._supervise(service))
         except* ClusterError as failed:
             raise _first(failed) from None
 
     async def stop(self) -> None:
-        """Ends all of them: SIGTERM in order, SIGKILL for those who take longer than their drain."""
+        """Stops all services: SIGTERM in order, SIGKILL after the drain time."""
         try:
             for stage in STOP_ORDER:
                 running = [process for service in stage if (process := self._running.get(service)) is not None]
@@ -122,7 +122,7 @@ class Supervisor:
                 )
             if not serving.done():
                 raise ClusterError(
-                    f"The {service.name} service did not answer within {self._start_timeout:g} seconds.", process.tail
+                    f"The {service.name} service was not SERVING within {self._start_timeout:g} seconds.", process.tail
                 )
             serving.result()
         finally:
@@ -130,18 +130,18 @@ class Supervisor:
                 task.cancel()
             await asyncio.wait({exited, serving})
 
-    async def _keep(self, service: Service) -> None:
+    async def _supervise(self, service: Service) -> None:
         clock, policy = asyncio.get_running_loop().time, self._policy
-        deaths, since = 0, clock()
+        failures, since = 0, clock()
         while True:
             process = self._running[service]
             code = await process.exited()
-            deaths = 1 if clock() - since >= policy.steady_after else deaths + 1
-            said = f"The {service.name} service died ({_ending(code)})"
-            if deaths > policy.attempts:
-                raise ClusterError(f"{said}, {deaths} times in a row.", process.tail)
-            wait = min(policy.longest_wait, policy.first_wait * 2 ** (deaths - 1))
-            self._report(f"{said}; starting it again in {wait:g} s.")
+            failures = 1 if clock() - since >= policy.steady_after else failures + 1
+            said = f"The {service.name} service stopped ({_ending(code)})"
+            if failures > policy.attempts:
+                raise ClusterError(f"{said}, {failures} times in a row.", process.tail)
+            wait = min(policy.longest_wait, policy.first_wait * 2 ** (failures - 1))
+            self._report(f"{said}. Starting it again in {wait:g} s.")
             await asyncio.sleep(wait)
             since = clock()
             try:
@@ -150,7 +150,7 @@ class Supervisor:
                 self._report(error.message)
                 await self._running[service].kill()
                 continue
-            self._report(f"The {service.name} service is back.")
+            self._report(f"The {service.name} service is running again.")
 
 
 def _ending(code: int) -> str:
@@ -161,7 +161,7 @@ def _seconds(value: str | None, default: float) -> float:
     try:
         return float(value) if value else default
     except ValueError:
-        return default  # the services refuse it with a better message
+        return default  # the services report what is wrong with it
 
 
 def _first(group: BaseExceptionGroup[ClusterError]) -> ClusterError:

@@ -10,7 +10,7 @@ from tale.common.v1 import common_pb2
 from tale_client.cli.options import gender_of, hero_of, voice_of
 from tale_client.cli.terminal import one_line
 from tale_client.client import AsyncTaleClient
-from tale_client.recordings import CONTENT_TYPES
+from tale_client.services import CONTENT_TYPES
 
 KINDS: Final = {
     "child": common_pb2.STORY_KIND_CHILD,

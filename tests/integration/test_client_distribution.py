@@ -18,6 +18,7 @@ from servicekit.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+INSTALLATION = re.findall(r"^pip .*$", (ROOT / "docs" / "client.md").read_text(), re.MULTILINE)
 TOP_LEVEL = {"tale", "tale_client"}
 
 
@@ -37,14 +38,16 @@ class Installed:
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     folder = tmp_path_factory.mktemp("client")
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*build, "--wheel-dir", folder, ROOT], check=True)
+    build, install = (line.replace("dist", str(folder)) for line in INSTALLATION)
+    offline = "--quiet --no-index"
+    build = build.replace("pip wheel", f"{sys.executable} -m pip wheel {offline} --no-build-isolation")
+    subprocess.run(["bash", "-c", build], cwd=ROOT, check=True)
     (wheel,) = folder.glob("*.whl")
     environment = folder / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     python = environment / "bin" / "python"
-    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
-    subprocess.run([*install, str(wheel)], check=True)
+    install = install.replace("pip", f"{sys.executable} -m pip --python {python}", 1) + f" {offline} --no-deps"
+    subprocess.run(["bash", "-c", install], cwd=ROOT, check=True)
     (site,) = environment.glob("lib/python*/site-packages")
     # Adds the dependencies. The editable project of the tests stays out: its own .pth file is not read from here.
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")

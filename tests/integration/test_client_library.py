@@ -314,7 +314,7 @@ async def test_lasting_loss_of_connection_is_logged(
 
     said = [record for record in caplog.records if record.name == "tale_client"]
     assert ["WARNING"] == [record.levelname for record in said if record.levelname != "INFO"]
-    assert "connection to the gateway is lost; trying again" in said[-1].getMessage()
+    assert "Connection to the gateway lost. Connecting again" in said[-1].getMessage()
 
 
 async def test_silent_stream_counts_as_lost(gateway: ScriptedGateway) -> None:

@@ -110,7 +110,7 @@ async def test_address_in_use_is_reported_before_anything_starts(tmp_path: Path)
         )
         with pytest.raises(ClusterError) as caught:
             await supervisor(tmp_path, log, layout).start()
-    expected = f"{address} is in use (another `tale up`?): free it, or set STORY_LISTEN to another address."
+    expected = f"{address} is in use, perhaps by another `tale up`. Stop it, or set STORY_LISTEN to another address."
     assert expected in caught.value.message.splitlines()
     assert [] == log.lines
 
@@ -123,11 +123,11 @@ async def test_stopped_service_is_restarted_up_to_the_limit(tmp_path: Path) -> N
         watching = asyncio.create_task(cluster.watch())
         first = cluster.pid(STORY)
         os.kill(first, signal.SIGKILL)
-        await log.until(lambda lines: "The story service is back." in lines)
-        assert "The story service died (signal 9); starting it again in 0.01 s." in log.lines
+        await log.until(lambda lines: "The story service is running again." in lines)
+        assert "The story service stopped (signal 9). Starting it again in 0.01 s." in log.lines
         assert first != cluster.pid(STORY)
         os.kill(cluster.pid(STORY), signal.SIGKILL)
-        with pytest.raises(ClusterError, match=r"The story service died .* 2 times in a row"):
+        with pytest.raises(ClusterError, match=r"The story service stopped .* 2 times in a row"):
             await watching
 
 

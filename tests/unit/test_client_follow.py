@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client.errors import TaleError
-from tale_client.follow import Follower
-from tale_client.resume import StreamBrokenError
+from tale_client.follow import Follower, StreamBrokenError
 
 ID = "0197a5a0-0000-7000-8000-000000000001"
 

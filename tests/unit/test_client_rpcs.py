@@ -1,5 +1,7 @@
 """The client's table of RPCs against the contracts."""
 
+from importlib import import_module
+
 import pytest
 from google.protobuf.descriptor import ServiceDescriptor
 
@@ -7,8 +9,7 @@ from tale.gateway.v1 import gateway_pb2
 from tale.profile.v1 import profile_pb2
 from tale.story.v1 import story_pb2
 from tale.voice.v1 import voice_pb2
-from tale_client import rpcs
-from tale_client.rpcs import Rpc
+from tale_client.transport import Rpc
 
 SERVICES: tuple[ServiceDescriptor, ...] = (
     gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"],
@@ -17,7 +18,8 @@ SERVICES: tuple[ServiceDescriptor, ...] = (
     voice_pb2.DESCRIPTOR.services_by_name["VoiceService"],
 )
 METHODS = {f"/{service.full_name}/{method.name}": method for service in SERVICES for method in service.methods}
-RPCS = {name: each for name, each in vars(rpcs).items() if isinstance(each, Rpc)}
+MODULES = [import_module(f"tale_client.{name}") for name in ("profiles", "services", "stories", "stream")]
+RPCS = {name: each for module in MODULES for name, each in vars(module).items() if isinstance(each, Rpc)}
 
 
 @pytest.mark.parametrize("name", RPCS)
