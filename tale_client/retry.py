@@ -11,19 +11,19 @@ from tale_client.errors import TaleError
 class Backoff:
     """Exponential backoff with full jitter; seconds."""
 
-    first: float = 0.1
-    """Mean of the first wait, roughly."""
-    longest: float = 5.0
+    initial: float = 0.1
+    """Mean of the first wait."""
+    maximum: float = 5.0
     """Maximum wait, unless the server sets a longer one."""
-    longest_asked: float = 30.0
+    max_retry_after: float = 30.0
     """Maximum wait that a server may set."""
 
     def delay(
         self, attempt: int, retry_after: float | None = None, uniform: Callable[[], float] = random.random
     ) -> float:
         """Returns the seconds to wait after failed attempt number `attempt` (from 1)."""
-        ceiling = min(self.longest, self.first * 2.0 ** min(attempt, 30))
-        return max(ceiling * uniform(), min(retry_after or 0.0, self.longest_asked))
+        ceiling = min(self.maximum, self.initial * 2.0 ** min(attempt, 30))
+        return max(ceiling * uniform(), min(retry_after or 0.0, self.max_retry_after))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +32,19 @@ class RetryPolicy:
 
     attempts: int = 4
     """Maximum number of attempts, with the first one."""
-    backoff: Backoff = field(default_factory=lambda: Backoff(longest=2.0))
+    backoff: Backoff = field(default_factory=lambda: Backoff(maximum=2.0))
     """Waits between them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReconnectPolicy:
-    """How streams are resumed. A stream fails when both limits, `fruitless` and `patience`, are passed."""
+    """How streams are resumed. A stream fails when both limits, `attempts` and `timeout`, are passed."""
 
-    fruitless: int = 8
+    attempts: int = 8
     """Maximum number of connections in a row without progress."""
-    patience: float = 60.0
-    """Seconds since the first connection without progress."""
-    idle: float = 30.0
+    timeout: float = 60.0
+    """Maximum number of seconds without progress."""
+    idle_timeout: float = 30.0
     """Seconds without an event after which a connection counts as lost; the gateway sends a heartbeat every 5 s."""
     stream_deadline: float = 3600.0
     """Seconds after which a connection is replaced."""
@@ -58,24 +58,24 @@ class Reconnects:
     def __init__(self, policy: ReconnectPolicy, clock: Callable[[], float]) -> None:
         self._policy = policy
         self._clock = clock
-        self._fruitless = 0
+        self._attempts = 0
         self._since = 0.0
 
     @property
-    def fruitless(self) -> int:
+    def attempts(self) -> int:
         """Number of connections in a row without progress."""
-        return self._fruitless
+        return self._attempts
 
     def progressed(self) -> None:
         """Resets the count."""
-        self._fruitless = 0
+        self._attempts = 0
 
     def lost(self, error: TaleError) -> float:
         """Counts a lost connection; returns the seconds to wait before the next, or raises `error` past the limits."""
         now = self._clock()
-        if self._fruitless == 0:
+        if self._attempts == 0:
             self._since = now
-        self._fruitless += 1
-        if self._fruitless > self._policy.fruitless and now - self._since >= self._policy.patience:
+        self._attempts += 1
+        if self._attempts > self._policy.attempts and now - self._since >= self._policy.timeout:
             raise error
-        return self._policy.backoff.delay(self._fruitless, error.retry_after)
+        return self._policy.backoff.delay(self._attempts, error.retry_after)

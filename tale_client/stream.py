@@ -60,7 +60,7 @@ async def resumed(
         try:
             await transport.ready()
             stream, connected = source.open(), True
-            while (response := await stream.next(policy.idle)) is not None:
+            while (response := await stream.next(policy.idle_timeout)) is not None:
                 items, progressed = source.accept(response)
                 if progressed:
                     reconnects.progressed()
@@ -77,11 +77,11 @@ async def resumed(
             if stream is not None:
                 if source.done:
                     # Also when the caller stops at the last item: a good call must not end as CANCELLED.
-                    await _read_status(stream, policy.idle)
+                    await _read_status(stream, policy.idle_timeout)
                 stream.cancel()
         wait = reconnects.lost(error)
         # A loss that the first reconnect repairs, as when a gateway drains, needs no warning.
-        level = logging.WARNING if reconnects.fruitless > 1 else logging.INFO
+        level = logging.WARNING if reconnects.attempts > 1 else logging.INFO
         _log.log(level, "Connection to the gateway lost. Connecting again in %.1f s.", wait)
         await transport.sleep(wait)
 

@@ -21,7 +21,7 @@ from tale_client.retry import Backoff
 ID = "0197a5a0-0000-7000-8000-000000000001"
 SPEC = common_pb2.StorySpec(child=common_pb2.Child(name="Mia"))
 SOUND = bytes(range(256)) * 40
-NOW = Backoff(first=0.0)
+NOW = Backoff(initial=0.0)
 LOST = Failure(grpc.StatusCode.UNAVAILABLE)
 RECONNECT = Failure(grpc.StatusCode.UNAVAILABLE, "RECONNECT")
 
@@ -32,11 +32,11 @@ async def gateway() -> AsyncIterator[ScriptedGateway]:
         yield scripted
 
 
-def client_of(target: str, *, fruitless: int = 8, patience: float = 60.0, idle: float = 30.0) -> AsyncTaleClient:
+def client_of(target: str, *, attempts: int = 8, timeout: float = 60.0, idle: float = 30.0) -> AsyncTaleClient:
     return AsyncTaleClient(
         target,
         retry=RetryPolicy(attempts=3, backoff=NOW),
-        reconnect=ReconnectPolicy(fruitless=fruitless, patience=patience, idle=idle, backoff=NOW),
+        reconnect=ReconnectPolicy(attempts=attempts, timeout=timeout, idle_timeout=idle, backoff=NOW),
     )
 
 
@@ -294,10 +294,10 @@ async def test_replaced_audio_begins_again(gateway: ScriptedGateway, client: Asy
 
 
 async def test_stream_without_progress_fails(gateway: ScriptedGateway) -> None:
-    """After the policy's fruitless connections the loss is raised."""
+    """After the policy's attempts without progress the loss is raised."""
     for _ in range(3):
         gateway.queue("WatchStory", LOST)
-    async with client_of(gateway.target, fruitless=2, patience=0.0) as client:
+    async with client_of(gateway.target, attempts=2, timeout=0.0) as client:
         with pytest.raises(TaleError) as caught:
             _ = [event async for event in client.watch(ID)]
     assert grpc.StatusCode.UNAVAILABLE == caught.value.code
@@ -306,7 +306,7 @@ async def test_stream_without_progress_fails(gateway: ScriptedGateway) -> None:
 async def test_lasting_loss_of_connection_is_logged(
     gateway: ScriptedGateway, client: AsyncTaleClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A reconnection that works at once is no warning; from the second fruitless one on there is one each."""
+    """A reconnection that works at once is no warning; from the second failed one on there is one each."""
     gateway.queue("WatchStory", watched(text(0, "One. ")), RECONNECT)
     gateway.queue("WatchStory", LOST)
     gateway.queue("WatchStory", watched(done("One. ")))

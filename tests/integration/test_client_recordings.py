@@ -22,7 +22,7 @@ SOUND = bytes(range(256)) * 600
 HEARD = voice_pb2.TranscribeResponse(text="A dragon\nwho cannot sleep.", language_code="de", model="whisper-1")
 STORY = common_pb2.Story(id=ID, state=common_pb2.STORY_STATE_READY, title="The Owl", content="Once.")
 TOLD = gateway_pb2.TellStoryResponse(event=gateway_pb2.StoryEvent(story_id=ID, done=gateway_pb2.DoneEvent(story=STORY)))
-AGAIN = RetryPolicy(attempts=3, backoff=Backoff(first=0.0))
+AGAIN = RetryPolicy(attempts=3, backoff=Backoff(initial=0.0))
 
 
 @pytest.fixture
@@ -207,9 +207,14 @@ async def test_wrong_usage_of_ask_fails_before_the_call(
             "Set OPENAI_API_KEY. [INVALID_CONFIGURATION]",
         ),
         (
-            Failure(grpc.StatusCode.FAILED_PRECONDITION, "NO_SPEECH", "No words were heard in the recording."),
+            Failure(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "NO_SPEECH",
+                "No words were heard in the recording.",
+                metadata={"remedy": "Record it again, closer to the microphone."},
+            ),
             1,
-            "in the recording. [NO_SPEECH] Record it again, closer to the microphone, or use --wish TEXT.",
+            "in the recording. [NO_SPEECH] Record it again, closer to the microphone.",
         ),
         (
             Failure(

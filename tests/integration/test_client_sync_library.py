@@ -18,7 +18,7 @@ from tale_client.retry import Backoff
 
 ID = "0197a5a0-0000-7000-8000-000000000001"
 SPEC = common_pb2.StorySpec(child=common_pb2.Child(name="Ann", age=6), length_minutes=1, seed=7)
-NOW = Backoff(first=0.0)
+NOW = Backoff(initial=0.0)
 
 
 def client_of(target: str, *, timeout: float = 30.0, connect_timeout: float = 10.0) -> TaleClient:

@@ -13,7 +13,7 @@ def lost() -> TaleError:
 
 def test_backoff_grows_to_its_bound() -> None:
     """Waits double up to the longest one."""
-    backoff = Backoff(first=0.1, longest=1.0)
+    backoff = Backoff(initial=0.1, maximum=1.0)
     assert [0.2, 0.4, 0.8, 1.0, 1.0] == [backoff.delay(n, uniform=lambda: 1.0) for n in (1, 2, 3, 4, 4000)]
 
 
@@ -24,7 +24,7 @@ def test_backoff_has_full_jitter() -> None:
 
 def test_backoff_respects_retry_after_up_to_its_limit() -> None:
     """RetryInfo is honoured, up to a bound."""
-    backoff = Backoff(longest=1.0, longest_asked=30.0)
+    backoff = Backoff(maximum=1.0, max_retry_after=30.0)
     assert 7.0 == backoff.delay(1, 7.0)
     assert 30.0 == backoff.delay(1, 3600.0)
 
@@ -32,7 +32,7 @@ def test_backoff_respects_retry_after_up_to_its_limit() -> None:
 def test_reconnects_stop_only_past_both_limits() -> None:
     """Many quick losses are borne for a while, and a long silence for a few losses."""
     now = 0.0
-    reconnects = Reconnects(ReconnectPolicy(fruitless=2, patience=10.0), lambda: now)
+    reconnects = Reconnects(ReconnectPolicy(attempts=2, timeout=10.0), lambda: now)
     for _ in range(5):
         reconnects.lost(lost())
     now = 10.0
@@ -43,7 +43,7 @@ def test_reconnects_stop_only_past_both_limits() -> None:
 def test_progress_resets_the_reconnects() -> None:
     """A connection that brought something new clears what was lost before it."""
     now = 0.0
-    reconnects = Reconnects(ReconnectPolicy(fruitless=1, patience=10.0), lambda: now)
+    reconnects = Reconnects(ReconnectPolicy(attempts=1, timeout=10.0), lambda: now)
     reconnects.lost(lost())
     reconnects.progressed()
     now = 100.0

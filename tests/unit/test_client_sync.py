@@ -38,7 +38,7 @@ STORY = common_pb2.Story(id=ID, title="The Owl")
 CHILD = common_pb2.Child(id=ID, name="Mia", age=6)
 HERO = common_pb2.Hero(id=ID, name="Captain Wonder")
 SOUND = bytes(range(256)) * 4
-NOW = Backoff(first=0.0)
+NOW = Backoff(initial=0.0)
 SECONDS = 20.0
 GATEWAY = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"]
 PROFILE = profile_pb2.DESCRIPTOR.services_by_name["ProfileService"]
@@ -63,7 +63,7 @@ class Door:
         return TaleClient(
             channel=self.channel,
             retry=RetryPolicy(attempts=3, backoff=NOW),
-            reconnect=ReconnectPolicy(idle=idle, backoff=NOW),
+            reconnect=ReconnectPolicy(idle_timeout=idle, backoff=NOW),
         )
 
     def begin(self, work: Callable[[], T]) -> Future[T]:
