@@ -3,8 +3,17 @@
 import re
 from collections import Counter
 
+import grpc
+
+from servicekit.reasons import REASONS
+from servicekit.resilience.errors import ProviderErrorKind
 from servicekit.settings import env_name
-from tools.configuration_page import CLIENT, COMPOSE, FIRST, SERVICES, configuration_page, env_example
+from tale_client.errors import OWN_REASONS
+from tools.configuration_page import CLIENT, COMPOSE, FIRST, ROOT, SERVICES, configuration_page, env_example
+
+NAME = r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b"
+OTHERS = {"ACME_KEY", "ACME_URL", "PGRST_DB_SCHEMAS"}
+"""Variables of other programs, and of the examples."""
 
 VARIABLES = {env_name(settings, field) for _, settings in SERVICES for field in settings.model_fields}
 EVERY = VARIABLES | {setting.variable for setting in (*CLIENT, *COMPOSE)}
@@ -34,3 +43,21 @@ def test_the_example_lists_every_setting_once() -> None:
 def test_bounds_are_shown() -> None:
     """As pydantic checks them."""
     assert "| `DRAIN_SECONDS` | number, 0 to 3,600 |" in configuration_page()
+
+
+def test_documents_name_settings_that_exist() -> None:
+    """Whatever looks like a variable is one, or a reason, or a state or another value of the contracts."""
+    contracts = (place.read_text(encoding="utf-8") for place in (ROOT / "protos" / "tale").rglob("*.proto"))
+    codes = {code.name for code in grpc.StatusCode} | {kind.name for kind in ProviderErrorKind}
+    known = EVERY | codes | REASONS.keys() | OWN_REASONS.keys() | OTHERS | set(re.findall(NAME, " ".join(contracts)))
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    unknown = {
+        f"{page.name}: {name}"
+        for page in pages
+        if page.name != "CHANGELOG.md"
+        for name in re.findall(
+            NAME, re.sub(r"^```python.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+        )
+        if name not in known and not any(value.endswith(f"_{name}") for value in known)
+    }
+    assert set() == unknown
