@@ -1,4 +1,4 @@
-"""Tells tonight's story for every child that is kept, a few at a time, without an event loop."""
+"""Makes tonight's story for every stored child, four at a time, without an event loop."""
 # ruff: noqa: INP001, T201 - an example is no package, and prints
 
 import sys
@@ -16,11 +16,11 @@ OUT = Path("tonight")
 def tell(client: TaleClient, child: common_pb2.Child) -> str:
     spec = common_pb2.StorySpec(child_id=child.id, theme="a quiet night", length_minutes=1)
     try:
-        # Under the same request id a second run of this program finds the story of the first and pays nothing.
+        # With the same request id, a second run of this program gets the story of the first one and pays nothing.
         *_, last = client.tell(spec, request_id=f"tonight:{NIGHT}:{child.id}")
         story = last.done.story
         if not story.HasField("audio"):
-            return f"{child.name}: no sound; {'; '.join(problem.message for problem in story.problems)}"
+            return f"{child.name}: no audio; {'; '.join(problem.message for problem in story.problems)}"
         client.save_audio(story.id, OUT / f"{child.id}.mp3")
     except TaleError as error:
         return f"{child.name}: {error.reason}: {error.message}"

@@ -1,4 +1,4 @@
-"""Tells one story: the text as it is written, the sound into story.mp3."""
+"""Makes one story: prints the text while it is written, and saves the audio as story.mp3."""
 # ruff: noqa: INP001, T201 - an example is no package, and prints
 
 import asyncio
@@ -26,7 +26,7 @@ async def main() -> None:
         for problem in story.problems:
             print(f"\n{problem.message} {problem.remedy}")
         if story.HasField("audio"):
-            audio = await client.save_audio(story.id, "story.mp3")  # checked against its SHA-256
+            audio = await client.save_audio(story.id, "story.mp3")  # verified with its SHA-256
             print(f"\n\nstory.mp3 sounds for {audio.duration.seconds} seconds.")
 
 
