@@ -132,7 +132,7 @@ class GatewayServiceServicer(object):
     def TellStory(self, request, context):
         """Creates a story and follows it. A stream that ends without `done` is incomplete: continue with WatchStory.
         Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND,
-        WRONG_STATE, RECONNECT.
+        WRONG_STATE, AUDIO_NOT_FOUND, RATE_LIMITED, RECONNECT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,7 +140,7 @@ class GatewayServiceServicer(object):
 
     def WatchStory(self, request, context):
         """Follows a story from the offsets that the caller has reached.
-        Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, RECONNECT.
+        Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, RATE_LIMITED, RECONNECT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

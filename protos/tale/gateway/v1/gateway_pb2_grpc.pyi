@@ -44,11 +44,11 @@ class GatewayServiceStub:
     TellStory: _grpc.UnaryStreamMultiCallable[_gateway_pb2.TellStoryRequest, _gateway_pb2.TellStoryResponse]
     """Creates a story and follows it. A stream that ends without `done` is incomplete: continue with WatchStory.
     Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND,
-    WRONG_STATE, RECONNECT.
+    WRONG_STATE, AUDIO_NOT_FOUND, RATE_LIMITED, RECONNECT.
     """
     WatchStory: _grpc.UnaryStreamMultiCallable[_gateway_pb2.WatchStoryRequest, _gateway_pb2.WatchStoryResponse]
     """Follows a story from the offsets that the caller has reached.
-    Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, RECONNECT.
+    Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, RATE_LIMITED, RECONNECT.
     """
     GetStory: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetStoryRequest, _gateway_pb2.GetStoryResponse]
     """Returns a story.
@@ -113,11 +113,11 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     TellStory: _aio.UnaryStreamMultiCallable[_gateway_pb2.TellStoryRequest, _gateway_pb2.TellStoryResponse]  # type: ignore[assignment]
     """Creates a story and follows it. A stream that ends without `done` is incomplete: continue with WatchStory.
     Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND,
-    WRONG_STATE, RECONNECT.
+    WRONG_STATE, AUDIO_NOT_FOUND, RATE_LIMITED, RECONNECT.
     """
     WatchStory: _aio.UnaryStreamMultiCallable[_gateway_pb2.WatchStoryRequest, _gateway_pb2.WatchStoryResponse]  # type: ignore[assignment]
     """Follows a story from the offsets that the caller has reached.
-    Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, RECONNECT.
+    Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, RATE_LIMITED, RECONNECT.
     """
     GetStory: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetStoryRequest, _gateway_pb2.GetStoryResponse]  # type: ignore[assignment]
     """Returns a story.
@@ -191,7 +191,7 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_gateway_pb2.TellStoryResponse], _abc.AsyncIterator[_gateway_pb2.TellStoryResponse]]:
         """Creates a story and follows it. A stream that ends without `done` is incomplete: continue with WatchStory.
         Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND,
-        WRONG_STATE, RECONNECT.
+        WRONG_STATE, AUDIO_NOT_FOUND, RATE_LIMITED, RECONNECT.
         """
 
     @_abc_1.abstractmethod
@@ -201,7 +201,7 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_gateway_pb2.WatchStoryResponse], _abc.AsyncIterator[_gateway_pb2.WatchStoryResponse]]:
         """Follows a story from the offsets that the caller has reached.
-        Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, RECONNECT.
+        Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, RATE_LIMITED, RECONNECT.
         """
 
     @_abc_1.abstractmethod
