@@ -60,3 +60,12 @@ def test_the_architecture_names_files_that_exist() -> None:
     named = re.findall(r"`([a-z_]+/[\w./]*)`", (DOCS / "architecture.md").read_text(encoding="utf-8"))
     assert len(named) > 40
     assert [] == [path for path in named if not (ROOT / path).exists() and path not in {"wire/", "door/"}]
+
+
+@pytest.mark.parametrize("service", ["gateway", "story_service", "voice_service", "storage_service"])
+def test_the_architecture_names_every_wing(service: str) -> None:
+    """A folder of a service with code in it has a line of its own."""
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    wings = sorted({path.parent.name for path in (ROOT / service).glob("*/*.py")})
+    assert wings
+    assert [] == [wing for wing in wings if f"| `{service}/{wing}/` |" not in text]
