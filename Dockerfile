@@ -16,14 +16,17 @@ RUN --mount=type=bind,source=requirements,target=/requirements \
     PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 python -m pip --python /venv/bin/python install \
     --quiet --no-cache-dir --require-hashes --only-binary=:all: --requirement "/requirements/${SERVICE%_service}.txt"
 WORKDIR /app
-COPY protos/ ./
+COPY protos/tale/ tale/
 COPY servicekit/ servicekit/
-# The library that the story service writes with when it has no key.
-COPY offline_writer/ offline_writer/
 COPY ${SERVICE}/ ${SERVICE}/
-# The schema is in the image of the service that applies it (`python -m storage_service migrate`).
-RUN --mount=type=bind,source=supabase/migrations,target=/migrations \
-    if [ "$SERVICE" = storage_service ]; then cp -r /migrations storage_service/supabase/migrations; fi
+# The story service writes with offline_writer when it has no key. The storage service applies the schema
+# (`python -m storage_service migrate`).
+RUN --mount=type=bind,source=offline_writer,target=/offline_writer \
+    --mount=type=bind,source=supabase/migrations,target=/migrations \
+    case "$SERVICE" in \
+        story_service) cp -r /offline_writer offline_writer ;; \
+        storage_service) cp -r /migrations storage_service/supabase/migrations ;; \
+    esac
 COPY LICENSE NOTICE ./
 RUN python -m compileall -q /app
 

@@ -21,8 +21,8 @@ from standins.processes import MODULES, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 # What an image is made of, and what the documentation speaks of.
-FILES = ("Dockerfile", ".dockerignore", "docker-compose.yml", ".env.example", "pyproject.toml", "LICENSE", "NOTICE")
-FOLDERS = ("requirements", "protos", "servicekit", "supabase", *MODULES.values())
+FILES = ("Dockerfile", ".dockerignore", "docker-compose.yml", ".env.example", "LICENSE", "NOTICE")
+FOLDERS = ("requirements", "protos", "servicekit", "offline_writer", "supabase", *MODULES.values())
 PIP_OPTIONS = {"index-url", "extra-index-url", "trusted-host", "proxy", "cert"}
 COMMAND_SECONDS = 600.0
 
