@@ -1,4 +1,4 @@
-# Start with `make demo` (tells a story) and `make test`. `make help` lists all targets.
+# Start with `make demo` (creates a story) and `make test`. `make help` lists all targets.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -31,7 +31,7 @@ install = { $(1)/bin/python -m pip install --quiet --require-hashes --requiremen
 	@echo "Setting up .venv (once) …"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@$(call install,.venv,requirements/cluster.txt)
-	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # The tests also need checkers, and Node for the servers that stand in for the paid APIs.
@@ -49,7 +49,7 @@ install = { $(1)/bin/python -m pip install --quiet --require-hashes --requiremen
 # Only variables of the command line count: NAME and the like are often set in an environment for other purposes.
 given = $(if $(filter command line,$(origin $(1))),$(2) '$(subst ','\'',$($(1)))')
 
-demo: .venv/.ready ## Tells one story: make demo NAME=Mia AGE=6 INTERESTS="dragons, the sea" MORAL=kindness MINUTES=3
+demo: .venv/.ready ## Creates one story: make demo NAME=Mia AGE=6 INTERESTS="dragons, the sea" MORAL=kindness MINUTES=3
 	@$(BIN)/tale demo $(call given,NAME,--name) $(call given,AGE,--age) $(call given,GENDER,--gender) \
 		$(call given,INTERESTS,--interests) $(call given,WISH,--wish) $(call given,MORAL,--moral) \
 		$(call given,THEME,--theme) $(call given,MINUTES,--minutes) $(call given,OUT,--out)
