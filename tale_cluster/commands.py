@@ -27,8 +27,8 @@ from tale_cluster.supervisor import ClusterError, Supervisor
 LOG_NAME: Final = "demo.log"
 _POLLS: Final = 50
 _POLL_SECONDS: Final = 0.1
-_QUIET: Final = "servicekit.access=WARNING,voice_service.wire.servicer=WARNING"
-"""Leaves out the log line of each call."""
+QUIET: Final = "servicekit.access=WARNING,servicekit.audit=WARNING,voice_service.wire.servicer=WARNING"
+"""Log levels that leave out the lines of single calls."""
 _COLOURS: Final = {GATEWAY: "cyan", STORY: "green", VOICE: "magenta", STORAGE: "yellow"}
 _MIA: Final = "Mia"
 _option: Final = partial(click.option, show_default=True, show_envvar=True)
@@ -59,7 +59,7 @@ async def _up(wait: float) -> int:
     environ = dict(os.environ)
     environ.setdefault("LOG_FORMAT", "console")
     if not environ.get("LOG_LEVEL") and not environ.get("LOG_LEVELS"):
-        environ["LOG_LEVELS"] = _QUIET
+        environ["LOG_LEVELS"] = QUIET
     layout = Layout.from_environment(environ)
     cluster = Supervisor(layout, environ, sink=_show, report=_report, start_timeout=wait)
     try:

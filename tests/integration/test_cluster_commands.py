@@ -13,9 +13,11 @@ from support.cutting_proxy import cutting_proxy
 
 from tale.common.v1 import common_pb2
 from tale_client import AsyncTaleClient
+from tale_cluster.commands import QUIET
 from tale_cluster.layout import GATEWAY, Layout
 
 SECONDS = 60.0
+ROOT = Path(__file__).resolve().parents[2]
 
 
 async def start(folder: Path, environ: Mapping[str, str], *arguments: str) -> asyncio.subprocess.Process:
@@ -70,6 +72,14 @@ async def test_demo_with_json_prints_the_story_alone(tmp_path: Path) -> None:
         assert said in err.decode()
 
 
+def test_up_names_loggers_that_exist() -> None:
+    """A logger that is renamed would fill the terminal again."""
+    for name in (each.partition("=")[0] for each in QUIET.split(",")):
+        folder = ROOT / name.partition(".")[0]
+        named = any(f'get_logger("{name}")' in path.read_text() for path in folder.rglob("*.py"))
+        assert named or (ROOT / name.replace(".", "/")).with_suffix(".py").exists()
+
+
 async def test_up_serves_until_sigterm(tmp_path: Path) -> None:
     """Announced when it serves, gone after SIGTERM, exit code 0; a story comes whole over connections that are cut."""
     layout = Layout.on_free_ports()
@@ -99,3 +109,4 @@ async def test_up_serves_until_sigterm(tmp_path: Path) -> None:
     assert 0 == process.returncode
     assert b"" == err
     assert out.decode().endswith("Stopped.\n")
+    assert b"upstream call" not in out
