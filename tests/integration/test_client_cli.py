@@ -1,4 +1,4 @@
-"""The `tale` command as a process of its own, against a scripted gateway."""
+"""The `tale` command as a process, against a scripted gateway."""
 
 import asyncio
 import hashlib
@@ -63,7 +63,7 @@ def story_of(
 
 
 def events_of(story: common_pb2.Story, sound: bytes = b"") -> list[gateway_pb2.StoryEvent]:
-    """What a gateway says of a story, from its beginning."""
+    """Returns the events of a story from its beginning."""
     event = gateway_pb2.StoryEvent
     progress = common_pb2.StoryProgress(characters_written=len(story.content))
     half = len(story.content) // 2
@@ -103,7 +103,7 @@ def audio_pieces(sound: bytes) -> list[gateway_pb2.ReadStoryAudioResponse]:
 
 
 async def test_tell_shows_the_text_and_writes_both_files(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """Text alone on standard output, progress in lines on standard error, whole files under the title's name."""
+    """Only text on standard output, lines of progress on standard error, complete files named after the title."""
     gateway.queue("TellStory", *told(story_of(), SOUND))
     code, out, err = await tale(gateway, tmp_path, "tell", "--name", "Mia")
     assert 0 == code
@@ -117,7 +117,7 @@ async def test_tell_shows_the_text_and_writes_both_files(gateway: ScriptedGatewa
 
 
 async def test_tell_sends_every_option(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """Every option reaches the spec; with --json standard output is the story and nothing else."""
+    """Every option reaches the spec; with --json standard output has only the story."""
     gateway.queue("TellStory", *told(story_of(), SOUND))
     code, out, _ = await tale(
         gateway,
@@ -154,7 +154,7 @@ async def test_tell_sends_every_option(gateway: ScriptedGateway, tmp_path: Path)
 
 
 async def test_tell_leaves_missing_options_unset(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """What no option sets stays unset, so that the server decides."""
+    """A field without an option stays unset, so that the server decides."""
     gateway.queue("TellStory", *told(story_of(), SOUND))
     await tale(gateway, tmp_path, "tell", "--name", "Mia")
     (request,) = gateway.requests("TellStory")
@@ -163,7 +163,7 @@ async def test_tell_leaves_missing_options_unset(gateway: ScriptedGateway, tmp_p
 
 
 async def test_tell_downloads_wrong_audio_again(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """Bytes that do not match the checksum of the kept story never become the file."""
+    """Bytes that do not match the checksum of the stored story are not written to the file."""
     gateway.queue("TellStory", *told(story_of(), b"x" * len(SOUND)))
     gateway.queue("ReadStoryAudio", *audio_pieces(SOUND))
     code, _, _ = await tale(gateway, tmp_path, "tell", "--name", "Mia")
@@ -172,7 +172,7 @@ async def test_tell_downloads_wrong_audio_again(gateway: ScriptedGateway, tmp_pa
 
 
 async def test_tell_never_overwrites_files_of_another_story(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """The same title of another story gets a number; the same story again gets its own name again."""
+    """Another story with the same title gets a number; the same story keeps its name."""
     for story_id in (ID, OTHER_ID, ID):
         story = story_of()
         story.id = story_id
@@ -195,7 +195,7 @@ async def test_tell_never_overwrites_files_of_another_story(gateway: ScriptedGat
 async def test_tell_reports_an_incomplete_story_by_exit_code(
     gateway: ScriptedGateway, tmp_path: Path, state: common_pb2.StoryState.ValueType, code: int, said: str
 ) -> None:
-    """The problem and the next step are said, what there is is written."""
+    """The problem and the next step are printed, and the text is written to its file."""
     problem = common_pb2.Problem(reason="SOMETHING", message="It broke.", remedy="Fix it.", retryable=True)
     gateway.queue("TellStory", *told(story_of(state, sound=None, problems=[problem])))
     got, out, err = await tale(gateway, tmp_path, "tell", "--name", "Mia")
@@ -207,7 +207,7 @@ async def test_tell_reports_an_incomplete_story_by_exit_code(
 
 
 async def test_tell_prints_a_line_for_every_refused_field(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """Violations are said in the command's own words, with no file written."""
+    """Violations name the options, and no file is written."""
     gateway.queue(
         "TellStory",
         Failure(
@@ -236,7 +236,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 async def test_status_without_a_gateway_prints_one_line(tmp_path: Path) -> None:
-    """Without a gateway the error says how to get one."""
+    """Without a gateway the error says how to start one."""
     process = await start("127.0.0.1:1", tmp_path, "status")
     out, err = await process.communicate()
     assert 1 == process.returncode
@@ -245,7 +245,7 @@ async def test_status_without_a_gateway_prints_one_line(tmp_path: Path) -> None:
 
 
 async def test_wrong_usage_exits_with_code_2(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """A missing option or a wrong word is told by click."""
+    """click reports a missing option or an unknown command."""
     code, _, err = await tale(gateway, tmp_path, "tell", "--gender", "female")
     assert 2 == code
     assert "--name" in err
@@ -256,7 +256,7 @@ async def test_wrong_usage_exits_with_code_2(gateway: ScriptedGateway, tmp_path:
 async def test_interrupted_tell_says_how_to_follow_the_story(
     gateway: ScriptedGateway, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """Ctrl-C ends the listening only: how to follow the story is said, and no half file stays."""
+    """Ctrl-C ends only the command: it prints how to follow the story and leaves no partial file."""
     hold = Hold()
     gateway.queue("TellStory", *told(story_of(), SOUND)[:-1], hold)
     process = await start(gateway.target, tmp_path, "tell", "--name", "Mia")
@@ -271,7 +271,7 @@ async def test_interrupted_tell_says_how_to_follow_the_story(
 
 
 async def test_watch_and_narrate_follow_a_story(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """watch shows it from its beginning, narrate asks for another voice and shows only what is new."""
+    """watch shows the story from its beginning; narrate selects a voice and shows only what is new."""
     gateway.queue("WatchStory", *watched(story_of(), SOUND))
     code, out, _ = await tale(gateway, tmp_path, "watch", ID)
     assert 0 == code
@@ -300,7 +300,7 @@ async def test_watch_and_narrate_follow_a_story(gateway: ScriptedGateway, tmp_pa
 
 
 async def test_narrate_reports_a_failed_narration(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """The earlier audio is not written again, and only the problem that is new is said."""
+    """The earlier audio is not written again, and only the new problem is printed."""
     old, new = (common_pb2.Problem(reason="SOMETHING", message=f"{word} trouble.") for word in ("Old", "New"))
     gateway.queue("NarrateStory", gateway_pb2.NarrateStoryResponse(story=story_of(problems=[old])))
     gateway.queue("WatchStory", watched(story_of(problems=[old, new]))[-1])
@@ -315,7 +315,7 @@ async def test_narrate_reports_a_failed_narration(gateway: ScriptedGateway, tmp_
 
 
 async def test_tell_with_closed_output_writes_the_files(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """A closed standard output, as of `| head`, ends the showing alone."""
+    """A closed standard output, as of `| head`, ends only the output of the text."""
     gateway.queue("TellStory", *told(story_of(), SOUND))
     reader, writer = os.pipe()
     os.close(reader)
@@ -346,7 +346,7 @@ async def test_show_prints_no_control_characters(gateway: ScriptedGateway, tmp_p
 
 
 async def test_audio_writes_to_file_or_standard_output(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """--out names the file, "-" standard output; without it the title does."""
+    """--out names the file, "-" is standard output; without --out the title names the file."""
     gateway.queue("ReadStoryAudio", *audio_pieces(SOUND))
     code, out, _ = await tale(gateway, tmp_path, "audio", ID, "--out", "x.mp3")
     assert 0 == code
@@ -376,7 +376,7 @@ async def test_list_stops_at_its_limit(gateway: ScriptedGateway, tmp_path: Path)
 
 
 async def test_list_sends_every_filter(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """Every filter reaches the request; an id is told from a name."""
+    """Every filter reaches the request; an id is distinguished from a name."""
     gateway.queue("ListStories", gateway_pb2.ListStoriesResponse())
     filters = ("--state", "ready", "--state", "ready-without-audio", "--language", "ru", "--min-rating", "7")
     more = ("--kind", "hero", "--hero", OTHER_ID, "--search", "owl")
@@ -397,7 +397,7 @@ async def test_list_sends_every_filter(gateway: ScriptedGateway, tmp_path: Path)
 
 
 async def test_tell_with_json_shows_progress_of_the_writing(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """Where the text is not shown, lines on standard error stand in; standard output has JSON alone."""
+    """Lines of progress on standard error replace the text; standard output has only JSON."""
     progress = common_pb2.StoryProgress(words_expected=len(CONTENT.split()))
     state = gateway_pb2.StateEvent(state=common_pb2.STORY_STATE_WRITING, progress=progress)
     begun = gateway_pb2.TellStoryResponse(event=gateway_pb2.StoryEvent(story_id=ID, state=state))
@@ -410,7 +410,7 @@ async def test_tell_with_json_shows_progress_of_the_writing(gateway: ScriptedGat
 
 
 async def test_cancel_rate_delete_and_retry_call_their_rpc(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """cancel, rate, delete and retry call their RPC; an error has one line."""
+    """cancel, rate, delete and retry call their RPC; an error is one line."""
     story = story_of(common_pb2.STORY_STATE_CANCELLED, rating=9)
     gateway.queue("DeleteStory", gateway_pb2.DeleteStoryResponse())
     gateway.queue("CancelStory", gateway_pb2.CancelStoryResponse(story=story))

@@ -77,7 +77,7 @@ async def gateway() -> AsyncIterator[ScriptedGateway]:
 
 
 async def test_voices_lists_providers_and_voices(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """Each provider's standing with its reason and its place, then the voices that were asked for."""
+    """Each provider with its status, reason and position, then the requested voices."""
     gateway.queue("ListProviders", PROVIDERS)
     gateway.queue("ListVoices", VOICES)
     code, out, err = await tale(gateway.target, tmp_path, "voices", "--language", "ru", "--provider", "offline")
@@ -99,7 +99,7 @@ async def test_voices_lists_providers_and_voices(gateway: ScriptedGateway, tmp_p
 
 
 async def test_voices_with_json_prints_both_responses(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """One object with the fields of either."""
+    """One object with the fields of both."""
     gateway.queue("ListProviders", PROVIDERS)
     gateway.queue("ListVoices", VOICES)
     _, out, _ = await tale(gateway.target, tmp_path, "voices", "--json")
@@ -109,7 +109,7 @@ async def test_voices_with_json_prints_both_responses(gateway: ScriptedGateway, 
 
 
 async def test_models_lists_status_and_price(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """Standing, languages and price; protobuf JSON with --json."""
+    """Status, languages and price; protobuf JSON with --json."""
     models = story_pb2.ListModelsResponse(
         models=[
             story_pb2.Model(
@@ -163,7 +163,7 @@ async def test_completion_works_in_bash(tmp_path: Path, words: str, completions:
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 async def test_completion_prints_a_script_for_other_shells(tmp_path: Path, shell: str) -> None:
-    """It is for that shell and asks the command itself."""
+    """The script is for that shell and calls the command."""
     code, out, err = await tale("127.0.0.1:1", tmp_path, "completion", shell)
     assert 0 == code
     assert "" == err
@@ -171,7 +171,7 @@ async def test_completion_prints_a_script_for_other_shells(tmp_path: Path, shell
 
 
 async def test_status_names_the_settings_that_replace_embedded_parts(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """Every service with its health, and the variables of what is embedded; 1 when one is not well."""
+    """Every service with its health, and the variables of embedded parts; exit code 1 if a service is not healthy."""
     status = gateway_pb2.GetSystemStatusResponse(
         healthy=False,
         services=[
@@ -190,7 +190,7 @@ async def test_status_names_the_settings_that_replace_embedded_parts(gateway: Sc
 
 
 async def test_circuits_shows_counts_of_calls(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """One line each, and a note where a service did not answer."""
+    """One line for each circuit, and a note for a service that does not answer."""
     gateway.queue("GetSystemStatus", STATUS)
     code, out, err = await tale(gateway.target, tmp_path, "circuits")
 
@@ -213,7 +213,7 @@ async def test_circuits_without_a_circuit_prints_a_sentence(gateway: ScriptedGat
 
 
 async def test_circuits_with_json_prints_services_and_circuits(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """The fields of GetSystemStatusResponse, without what is not about circuits."""
+    """The fields of GetSystemStatusResponse that concern circuits."""
     gateway.queue("GetSystemStatus", STATUS)
     _, out, _ = await tale(gateway.target, tmp_path, "circuits", "--json")
     expected = gateway_pb2.GetSystemStatusResponse(
@@ -236,7 +236,7 @@ async def test_circuits_with_json_prints_services_and_circuits(gateway: Scripted
 async def test_circuits_reset_calls_the_gateway(
     gateway: ScriptedGateway, tmp_path: Path, arguments: tuple[str, ...], service: str
 ) -> None:
-    """By name, and by service where it is given."""
+    """By name, and by service if it is given."""
     gateway.queue("ResetCircuit", gateway_pb2.ResetCircuitResponse(circuit=CLOSED))
 
     code, out, err = await tale(gateway.target, tmp_path, *arguments)
@@ -250,7 +250,7 @@ async def test_circuits_reset_calls_the_gateway(
 async def test_circuits_reset_accepts_options_in_both_places(
     gateway: ScriptedGateway, tmp_path: Path, before: bool
 ) -> None:
-    """--json and --target of `tale circuits` hold for `reset`, too."""
+    """--json and --target of `tale circuits` apply to `reset` too."""
     gateway.queue("ResetCircuit", gateway_pb2.ResetCircuitResponse(circuit=CLOSED))
     options = ("--json", "--target", gateway.target)
     arguments = (*options, "reset", "x") if before else ("reset", "x", *options)
@@ -261,7 +261,7 @@ async def test_circuits_reset_accepts_options_in_both_places(
 
 
 async def test_circuits_reset_of_an_unknown_circuit_names_the_command(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """The command that lists them is named, the RPC is not."""
+    """The error names the command that lists circuits, not the RPC."""
     gateway.queue(
         "ResetCircuit",
         Failure(
@@ -276,7 +276,7 @@ async def test_circuits_reset_of_an_unknown_circuit_names_the_command(gateway: S
 
 
 async def test_circuits_reset_of_an_ambiguous_name_names_the_option(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """The option that tells them apart is named."""
+    """The error names the option that selects the service."""
     gateway.queue(
         "ResetCircuit",
         Failure(

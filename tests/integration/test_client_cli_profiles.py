@@ -1,4 +1,4 @@
-"""`tale children`, `tale heroes`, and stories told for and about them, against a scripted gateway."""
+"""`tale children`, `tale heroes`, and stories with saved profiles, against a scripted gateway."""
 
 import json
 from collections.abc import AsyncIterator
@@ -49,7 +49,7 @@ def children(*listed: common_pb2.Child) -> profile_pb2.ListChildrenResponse:
 
 
 async def test_children_are_saved_and_shown(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """add, list and show; with --json the message and nothing else."""
+    """add, list and show; with --json only the message."""
     gateway.queue("CreateChild", profile_pb2.CreateChildResponse(child=CHILD))
     options = ("--age", "6", "--gender", "female", "--interest", "dragons", "--interest", "the sea")
     added = await tale(gateway.target, tmp_path, "children", "add", "--name", "Mia", *options)
@@ -79,7 +79,7 @@ async def test_children_are_saved_and_shown(gateway: ScriptedGateway, tmp_path: 
 
 
 async def test_child_is_changed_removed_and_erased(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """Only what is said is in the mask; removal and erasure ask first, and nobody who answers means no."""
+    """The mask has only the given fields; remove and erase ask first, and no answer means no."""
     gateway.queue("UpdateChild", profile_pb2.UpdateChildResponse(child=CHILD))
     updated = await tale(gateway.target, tmp_path, "children", "update", ID, "--age", "6", "--clear", "interests")
     code, out, err = updated
@@ -112,7 +112,7 @@ async def test_child_is_changed_removed_and_erased(gateway: ScriptedGateway, tmp
 
 
 async def test_removal_of_an_unknown_child_fails_before_the_question(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """A name that nobody has is said before the question."""
+    """An unknown name is reported before the question."""
     gateway.answer("ListChildren", lambda _: [children()])
     for command in ("remove", "erase"):
         code, _, err = await tale(gateway.target, tmp_path, "children", command, "Leo")
@@ -163,7 +163,7 @@ async def test_heroes_are_saved_shown_changed_and_removed(gateway: ScriptedGatew
 
 
 async def test_child_name_must_be_unique(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """An unknown name and one of two children each have one line of error, and nothing is asked of the story."""
+    """An unknown name and an ambiguous name are one line of error each, and no story is created."""
     twins = [common_pb2.Child(id=ID, name="Mia"), common_pb2.Child(id=OTHER_ID, name="MIA")]
     gateway.answer("ListChildren", lambda _: [children(*twins)])
     code, out, err = await tale(gateway.target, tmp_path, "tell", "--child", "Leo")
@@ -178,7 +178,7 @@ async def test_child_name_must_be_unique(gateway: ScriptedGateway, tmp_path: Pat
 
 
 async def test_tell_accepts_a_saved_child_and_hero(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """--child and --hero become ids; with a hero the kind is combined unless it is said."""
+    """--child and --hero become ids; with a hero the kind is combined by default."""
     gateway.queue("ListChildren", children(CHILD))
     gateway.queue("ListHeroes", profile_pb2.ListHeroesResponse(heroes=[HERO]))
     gateway.queue("TellStory", DONE)
@@ -195,7 +195,7 @@ async def test_tell_accepts_a_saved_child_and_hero(gateway: ScriptedGateway, tmp
 
 
 async def test_tell_accepts_a_hero_described_by_options(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """The options that begin with --hero- make an inline hero; --kind is what it says."""
+    """The options that begin with --hero- make an inline hero; --kind is sent as given."""
     gateway.queue("TellStory", DONE)
     options = ("--hero-gender", "male", "--hero-appearance", "a blue cape", "--hero-trait", "brave")
     more = ("--hero-strength", "flying", "--hero-interest", "stars", "--kind", "hero")
@@ -215,7 +215,7 @@ async def test_tell_accepts_a_hero_described_by_options(gateway: ScriptedGateway
 
 
 async def test_refused_profile_fields_are_named_by_their_options(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """Fields of profiles have their option, an unknown one a hint."""
+    """Refused fields are named by their options; an unknown child by the command that lists them."""
     violations = [("hero.personality_traits[1]", "must be shorter"), ("hero.name", "must be given")]
     gateway.queue("CreateHero", Failure(grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED", violations=violations))
     _, _, err = await tale(gateway.target, tmp_path, "heroes", "add", "--name", " ")

@@ -1,4 +1,4 @@
-"""Every command of docs/client.md and every program in docs/examples does what is said of it."""
+"""Every command of docs/client.md and every program in docs/examples works."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ TEXT = (DOCS / "client.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 # test_client_distribution.py runs those that install the client.
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if not line.startswith("pip ")]
-# What only a story in another state, a writer of hero stories, or somebody who listens can answer.
+# These need a story in another state, a hero story or a transcription.
 SCRIPTED = [line for line in COMMANDS if re.match(r"tale (cancel|retry)|tale tell .*--(hero|ask)", line)]
 SERVED = [line for line in COMMANDS if line not in SCRIPTED]
 ID = "0197a5a0-0000-7000-8000-000000000001"
@@ -40,7 +40,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hou
 
 
 async def run(*command: str, folder: Path, target: str) -> str:
-    """What a command prints on standard output; it must succeed."""
+    """Runs a command, which must succeed, and returns its standard output."""
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=folder,
@@ -55,7 +55,7 @@ async def run(*command: str, folder: Path, target: str) -> str:
 
 
 def test_docs_link_to_every_example() -> None:
-    """The documentation links to all of them, and to no other."""
+    """The page links to all examples, and to no other file."""
     assert EXAMPLES == sorted(set(re.findall(r"\(examples/(\w+\.py)\)", TEXT)))
     assert 3 == len(EXAMPLES)
 
@@ -71,7 +71,7 @@ def test_docs_name_every_method() -> None:
 
 
 async def test_docs_commands_work_one_after_the_other(cluster: House, tmp_path: Path) -> None:
-    """As they stand, but for ID, which is the story that was told with sound."""
+    """As they are written, with the id of the narrated story for ID."""
     target = cluster.servers["gateway"].address
     story_id, said = "", dict[str, str]()
     for line in SERVED:
@@ -93,7 +93,7 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 async def test_docs_commands_reach_a_scripted_gateway(tmp_path: Path) -> None:
-    """Hero stories, wishes that are spoken, sequels, cancelling and retrying reach the gateway."""
+    """Hero stories, recorded wishes, sequels, cancel and retry reach the gateway."""
     (tmp_path / "prompt.wav").write_bytes(b"RIFF")
     done = gateway_pb2.StoryEvent(story_id=ID, done=gateway_pb2.DoneEvent(story=STORY))
     answers: dict[str, Message] = {
@@ -145,7 +145,7 @@ async def test_example_tell_to_file_writes_text_and_audio(cluster: House, tmp_pa
 
 
 async def test_example_batch_creates_one_story_per_child(cluster: House, tmp_path: Path) -> None:
-    """batch.py: run twice, it tells each child's story once."""
+    """batch.py: two runs create one story for each child."""
     target = cluster.servers["gateway"].address
     for name in ("Ann", "Ben"):
         await run("tale", "children", "add", "--name", name, folder=tmp_path, target=target)
@@ -158,7 +158,7 @@ async def test_example_batch_creates_one_story_per_child(cluster: House, tmp_pat
 
 
 async def test_example_watch_and_rate_continues_where_it_stopped(cluster: House, tmp_path: Path) -> None:
-    """watch_and_rate.py: the text is whole over two connections, and the rating kept."""
+    """watch_and_rate.py: the text is complete over two connections, and the rating is stored."""
     out = await _example("watch_and_rate.py", cluster, tmp_path)
     listed = await run(
         "tale", "list", "--child", "Leo", "--json", folder=tmp_path, target=cluster.servers["gateway"].address

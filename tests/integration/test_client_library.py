@@ -90,7 +90,7 @@ def entries(folder: Path) -> list[Path]:
 
 
 async def test_call_repeats_under_the_same_request_id(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
-    """CreateStory is made again on UNAVAILABLE under one and the same UUIDv7."""
+    """CreateStory is repeated on UNAVAILABLE with the same UUIDv7."""
     gateway.queue("CreateStory", LOST)
     gateway.queue("CreateStory", gateway_pb2.CreateStoryResponse(story=common_pb2.Story(id=ID)))
     assert ID == (await client.create_story(SPEC)).id
@@ -103,7 +103,7 @@ async def test_call_repeats_under_the_same_request_id(gateway: ScriptedGateway, 
 async def test_unary_call_stops_after_the_maximum_number_of_attempts(
     gateway: ScriptedGateway, client: AsyncTaleClient
 ) -> None:
-    """After the policy's attempts the last failure is raised."""
+    """After the maximum number of attempts the last error is raised."""
     for _ in range(3):
         gateway.queue("GetStory", Failure(grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE", retry_after=0.01))
     with pytest.raises(TaleError) as caught:
@@ -114,7 +114,7 @@ async def test_unary_call_stops_after_the_maximum_number_of_attempts(
 
 
 async def test_refused_call_is_not_repeated(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
-    """A bad request is raised at once, with all that the server said about it."""
+    """A refused request raises at once, with all details of the server."""
     gateway.queue(
         "CreateStory",
         Failure(
@@ -139,7 +139,7 @@ async def test_refused_call_is_not_repeated(gateway: ScriptedGateway, client: As
 
 
 async def test_rating_with_a_revision_is_not_repeated(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
-    """Its repetition could not be told from a lost race."""
+    """A repetition could not be distinguished from a lost race."""
     gateway.queue("RateStory", LOST)
     with pytest.raises(TaleError):
         await client.rate_story(ID, 9, expected_revision=3)
@@ -160,7 +160,7 @@ async def test_repeated_deletion_of_a_missing_story_succeeds(gateway: ScriptedGa
 
 
 async def test_list_reads_every_page(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
-    """list_stories goes on by page token."""
+    """list_stories follows the page tokens."""
     for ids, token in ((("1", "2"), "next"), (("3",), "")):
         stories = [common_pb2.StorySummary(id=each) for each in ids]
         gateway.queue("ListStories", gateway_pb2.ListStoriesResponse(stories=stories, next_page_token=token))
@@ -193,7 +193,7 @@ async def test_calls_send_their_arguments(gateway: ScriptedGateway, client: Asyn
 
 
 async def test_missing_gateway_is_named() -> None:
-    """Nobody at the target: GATEWAY_UNREACHABLE after the connect timeout, for streams too."""
+    """No gateway: GATEWAY_UNREACHABLE after the connect timeout, for streams too."""
     async with AsyncTaleClient("127.0.0.1:1", connect_timeout=0.05) as client:
         with pytest.raises(TaleError) as caught:
             await client.get_story(ID)
@@ -204,7 +204,7 @@ async def test_missing_gateway_is_named() -> None:
 
 
 async def test_starting_gateway_is_waited_for(gateway: ScriptedGateway) -> None:
-    """A call made before the gateway listens succeeds once it does."""
+    """A call that is made before the gateway listens succeeds."""
     gateway.queue("GetStory", gateway_pb2.GetStoryResponse(story=common_pb2.Story(id=ID)))
     async with AsyncExitStack() as stack:
         async with refusing() as (port, tried):
@@ -229,7 +229,7 @@ async def test_starting_gateway_is_waited_for(gateway: ScriptedGateway) -> None:
 async def test_stream_that_ends_early_continues_at_its_position(
     gateway: ScriptedGateway, client: AsyncTaleClient, end: Failure | None
 ) -> None:
-    """RECONNECT, a lost connection or an end without `done`: WatchStory goes on from the offsets."""
+    """After RECONNECT, a lost connection or an end without `done`, WatchStory continues from the offsets."""
     gateway.queue(
         "TellStory", told(header()), told(text(0, "Öne. ")), told(sound(0, b"abc")), *([end] if end is not None else [])
     )
@@ -253,7 +253,7 @@ async def test_stream_that_ends_early_continues_at_its_position(
 async def test_stream_lost_before_the_story_id_sends_the_request_again(
     gateway: ScriptedGateway, client: AsyncTaleClient
 ) -> None:
-    """Without a first event the id is unknown: TellStory is repeated under the same request id."""
+    """Without a first event the id is unknown: TellStory is repeated with the same request id."""
     gateway.queue("TellStory", LOST)
     gateway.queue("TellStory", told(done("")))
     (event,) = [event async for event in client.tell(SPEC)]
@@ -268,7 +268,7 @@ async def test_stream_lost_before_the_story_id_sends_the_request_again(
     [Failure(grpc.StatusCode.INTERNAL, "INTERNAL"), Failure(grpc.StatusCode.NOT_FOUND, "STORY_DELETED")],
 )
 async def test_refused_stream_is_not_repeated(gateway: ScriptedGateway, client: AsyncTaleClient, end: Failure) -> None:
-    """A status that the server means is raised, not reconnected over."""
+    """A refusal of the server is raised, without a reconnect."""
     gateway.queue("WatchStory", watched(text(0, "One.")), end)
     with pytest.raises(TaleError) as caught:
         _ = [event async for event in client.watch(ID)]
@@ -276,7 +276,7 @@ async def test_refused_stream_is_not_repeated(gateway: ScriptedGateway, client: 
 
 
 async def test_gap_in_a_stream_is_read_again(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
-    """Text that was left out is fetched from the offset where it is missing."""
+    """Missing text is read from its offset."""
     gateway.queue("WatchStory", watched(text(0, "One. ")), watched(text(10, "Three.")), Hold())
     gateway.queue(
         "WatchStory", watched(text(5, "Two. ")), watched(text(10, "Three.")), watched(done("One. Two. Three."))
@@ -285,7 +285,7 @@ async def test_gap_in_a_stream_is_read_again(gateway: ScriptedGateway, client: A
 
 
 async def test_replaced_audio_begins_again(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
-    """Another audio id after a reconnect is shown as a header, and all of it follows."""
+    """A new audio id after a reconnect comes as a header, followed by all its bytes."""
     gateway.queue("WatchStory", watched(header("a")), watched(sound(0, b"abc", "a")), RECONNECT)
     gateway.queue("WatchStory", watched(header("b")), watched(sound(0, b"xyz", "b")), watched(done("", b"xyz", "b")))
     events = [event async for event in client.watch(ID, include_audio=True)]
@@ -294,7 +294,7 @@ async def test_replaced_audio_begins_again(gateway: ScriptedGateway, client: Asy
 
 
 async def test_stream_without_progress_fails(gateway: ScriptedGateway) -> None:
-    """After the policy's attempts without progress the loss is raised."""
+    """After the maximum number of attempts without progress the lost connection is raised."""
     for _ in range(3):
         gateway.queue("WatchStory", LOST)
     async with client_of(gateway.target, attempts=2, timeout=0.0) as client:
@@ -306,7 +306,7 @@ async def test_stream_without_progress_fails(gateway: ScriptedGateway) -> None:
 async def test_lasting_loss_of_connection_is_logged(
     gateway: ScriptedGateway, client: AsyncTaleClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A reconnection that works at once is no warning; from the second failed one on there is one each."""
+    """A first reconnect is not a warning; each further one without progress is."""
     gateway.queue("WatchStory", watched(text(0, "One. ")), RECONNECT)
     gateway.queue("WatchStory", LOST)
     gateway.queue("WatchStory", watched(done("One. ")))
@@ -326,7 +326,7 @@ async def test_silent_stream_counts_as_lost(gateway: ScriptedGateway) -> None:
 
 
 async def test_closed_iterator_ends_the_call(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
-    """Closing the iterator cancels the stream; nothing is asked for again."""
+    """Closing the iterator cancels the stream; no call follows."""
     hold = Hold()
     gateway.queue("WatchStory", watched(text(0, "One.")), hold)
     async with aclosing(client.watch(ID)) as events:
@@ -336,7 +336,7 @@ async def test_closed_iterator_ends_the_call(gateway: ScriptedGateway, client: A
 
 
 async def test_audio_is_read_over_lost_connections(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
-    """Every byte comes once, the checksum holds, and the second call names the audio that was begun."""
+    """Every byte comes once, the checksum is correct, and the second call names the same audio."""
     gateway.queue("ReadStoryAudio", announced(SOUND), piece(0, SOUND[:100]), piece(100, SOUND[100:200]), LOST)
     gateway.queue("ReadStoryAudio", announced(SOUND), piece(200, SOUND[200:300]))
     gateway.queue("ReadStoryAudio", announced(SOUND), piece(300, SOUND[300:]))
@@ -351,7 +351,7 @@ async def test_audio_is_read_over_lost_connections(gateway: ScriptedGateway, cli
 async def test_audio_with_a_wrong_size_or_checksum_is_an_error(
     gateway: ScriptedGateway, client: AsyncTaleClient, data: bytes, tmp_path: Path
 ) -> None:
-    """Other bytes or more of them than announced: AUDIO_CORRUPT, and the file is as it was."""
+    """Wrong or too many bytes: AUDIO_CORRUPT, and the file is unchanged."""
     place = tmp_path / "story.mp3"
     place.write_bytes(b"before")
     gateway.queue("ReadStoryAudio", announced(SOUND), piece(0, data))
@@ -362,7 +362,7 @@ async def test_audio_with_a_wrong_size_or_checksum_is_an_error(
 
 
 async def test_audio_replaced_during_a_download_is_an_error(gateway: ScriptedGateway, client: AsyncTaleClient) -> None:
-    """Two halves of two audios never become one."""
+    """Parts of two narrations are never joined."""
     gateway.queue("ReadStoryAudio", announced(SOUND), piece(0, SOUND[:100]), LOST)
     gateway.queue("ReadStoryAudio", announced(b"other"))
     with pytest.raises(TaleError, match="AUDIO_CORRUPT"):
@@ -372,7 +372,7 @@ async def test_audio_replaced_during_a_download_is_an_error(gateway: ScriptedGat
 async def test_saved_audio_is_complete_or_absent(
     gateway: ScriptedGateway, client: AsyncTaleClient, tmp_path: Path
 ) -> None:
-    """save_audio makes the folder, leaves only the file and gives the header."""
+    """save_audio creates the folder, leaves only the file and returns the header."""
     gateway.queue("ReadStoryAudio", announced(SOUND), piece(0, SOUND))
     place = tmp_path / "new" / "story.mp3"
     assert audio_of(SOUND) == await client.save_audio(ID, place)
@@ -381,7 +381,7 @@ async def test_saved_audio_is_complete_or_absent(
 
 
 async def test_connection_cut_anywhere_gives_the_same_story(gateway: ScriptedGateway) -> None:
-    """Real TCP connections, cut again and again in mid-message: text and audio come out byte for byte."""
+    """TCP connections that are cut inside messages: text and audio arrive byte for byte."""
     content = "".join(f"Sentence number {n} über Eulen. " for n in range(400))
     data = SOUND * 20
 

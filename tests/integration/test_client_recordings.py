@@ -1,4 +1,4 @@
-"""Recordings: what the client library sends of them, and `tale tell --ask`, against a scripted gateway."""
+"""Recordings in the client library and in `tale tell --ask`, against a scripted gateway."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ async def gateway() -> AsyncIterator[ScriptedGateway]:
 
 @pytest.fixture(params=["asyncio", "sync"])
 async def transcribe(request: pytest.FixtureRequest, gateway: ScriptedGateway) -> AsyncIterator[Any]:
-    """The method of each of the two clients, to be awaited."""
+    """The method of both clients, as a coroutine."""
     if request.param == "asyncio":
         async with AsyncTaleClient(gateway.target, retry=AGAIN) as client:
             yield client.transcribe
@@ -47,7 +47,7 @@ async def transcribe(request: pytest.FixtureRequest, gateway: ScriptedGateway) -
 
 
 def sent(gateway: ScriptedGateway) -> tuple[list[voice_pb2.TranscribeConfig], bytes]:
-    """What was said of recordings, and all bytes of them."""
+    """Returns the configs and all bytes of the sent recordings."""
     requests = [
         request for request in gateway.requests("Transcribe") if isinstance(request, voice_pb2.TranscribeRequest)
     ]
@@ -84,7 +84,7 @@ async def test_content_type_follows_the_suffix_of_the_file(
 async def test_unusable_recording_is_refused_before_the_call(
     gateway: ScriptedGateway, transcribe: Any, tmp_path: Path
 ) -> None:
-    """A type that nobody knows, and a file that is not there; the gateway is not asked."""
+    """An unknown type and a missing file; the gateway is not called."""
     (tmp_path / "a.txt").write_bytes(SOUND)
     for recording in (SOUND, tmp_path / "a.txt"):
         with pytest.raises(TaleError) as caught:
@@ -108,7 +108,7 @@ async def test_unusable_recording_is_refused_before_the_call(
 async def test_upload_that_was_not_started_is_repeated(
     gateway: ScriptedGateway, transcribe: Any, code: grpc.StatusCode, reason: str
 ) -> None:
-    """The whole recording, to another replica or to the one that comes up; bare INTERNAL is a stream that broke."""
+    """The whole recording is sent again; INTERNAL without a reason is a lost connection."""
     gateway.queue("Transcribe", Failure(code, reason))
     gateway.queue("Transcribe", HEARD)
 
@@ -128,7 +128,7 @@ async def test_upload_that_was_not_started_is_repeated(
 async def test_upload_that_a_provider_failed_is_not_repeated(
     gateway: ScriptedGateway, transcribe: Any, code: grpc.StatusCode, reason: str
 ) -> None:
-    """Each try may bill."""
+    """Each attempt may be billed."""
     gateway.queue("Transcribe", Failure(code, reason, retry_after=1))
     with pytest.raises(TaleError) as caught:
         await transcribe(SOUND, content_type="audio/wav")
@@ -139,7 +139,7 @@ async def test_upload_that_a_provider_failed_is_not_repeated(
 
 
 async def test_tell_accepts_a_recorded_wish(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """What was understood is shown in one line, and is the wish; the story is in the language that was heard."""
+    """The understood words are printed in one line and become the wish; the story has the language of the recording."""
     (tmp_path / "prompt.wav").write_bytes(SOUND)
     gateway.queue("Transcribe", HEARD)
     gateway.queue("TellStory", TOLD)
@@ -158,7 +158,7 @@ async def test_tell_accepts_a_recorded_wish(gateway: ScriptedGateway, tmp_path: 
 
 
 async def test_tell_transcribes_in_the_requested_language(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """--language is what is spoken, and what the story is in."""
+    """--language is the language of the recording and of the story."""
     (tmp_path / "prompt.ogg").write_bytes(SOUND)
     gateway.queue("Transcribe", HEARD)
     gateway.queue("TellStory", TOLD)
@@ -230,7 +230,7 @@ async def test_wrong_usage_of_ask_fails_before_the_call(
 async def test_failed_transcription_prints_one_line(
     gateway: ScriptedGateway, tmp_path: Path, failure: Failure, code: int, said: str
 ) -> None:
-    """No story is asked for."""
+    """No story is created."""
     (tmp_path / "prompt.wav").write_bytes(SOUND)
     gateway.queue("Transcribe", failure)
     got, out, err = await tale(gateway.target, tmp_path, "tell", "--name", "Mia", "--ask", "prompt.wav")

@@ -1,4 +1,4 @@
-"""The sync client over real connections; it works in a thread, the servers on the test's loop."""
+"""The sync client over real connections: it runs in a thread, the servers on the test's loop."""
 
 import asyncio
 import hashlib
@@ -32,7 +32,7 @@ def client_of(target: str, *, timeout: float = 30.0, connect_timeout: float = 10
 
 
 async def test_whole_story_with_the_real_services(tmp_path: Path) -> None:
-    """Told, heard, saved with its checksum, rated, listed, deleted, for a child that is kept, with no event loop."""
+    """Creates, follows, saves, rates, lists and deletes a story for a saved child, without an event loop."""
     place = tmp_path / "story.mp3"
 
     def work(target: str) -> tuple[list[gateway_pb2.StoryEvent], common_pb2.StoryAudio, list[str], list[str]]:
@@ -62,7 +62,7 @@ async def test_whole_story_with_the_real_services(tmp_path: Path) -> None:
 
 
 def rest_of(content: str, message: Message) -> list[gateway_pb2.StoryEvent]:
-    """What a gateway says of a story from where the caller of `message` is."""
+    """Returns the events of a story from the position in `message`."""
     assert isinstance(message, gateway_pb2.TellStoryRequest | gateway_pb2.WatchStoryRequest)
     starts = range(message.text_offset, len(content), 97)
     texts = [gateway_pb2.TextEvent(offset=at, delta=content[at : at + 97]) for at in starts]
@@ -74,7 +74,7 @@ def rest_of(content: str, message: Message) -> list[gateway_pb2.StoryEvent]:
 
 
 async def test_connection_cut_anywhere_gives_the_same_story() -> None:
-    """Real TCP connections, cut again and again in mid-message: the text comes out character for character."""
+    """TCP connections that are cut inside messages: the text arrives character for character."""
     content = "".join(f"Sentence number {n} über Eulen. " for n in range(1500))
 
     def work(target: str) -> str:
@@ -112,7 +112,7 @@ async def test_unanswered_call_ends_at_its_deadline() -> None:
 
 
 async def test_missing_gateway_is_named() -> None:
-    """Nobody at the target: GATEWAY_UNREACHABLE after the connect timeout, for streams too."""
+    """No gateway: GATEWAY_UNREACHABLE after the connect timeout, for streams too."""
 
     def work() -> list[str]:
         reasons = []
@@ -127,7 +127,7 @@ async def test_missing_gateway_is_named() -> None:
 
 
 async def test_starting_gateway_is_waited_for() -> None:
-    """A call made before the gateway listens succeeds once it does."""
+    """A call that is made before the gateway listens succeeds."""
 
     def work(target: str) -> str:
         with client_of(target) as client:

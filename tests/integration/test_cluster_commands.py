@@ -34,13 +34,13 @@ async def start(folder: Path, environ: Mapping[str, str], *arguments: str) -> as
 
 
 def environment() -> dict[str, str]:
-    """This environment without anything that sets a service up."""
+    """Returns this environment without settings of the services."""
     prefixes = ("GATEWAY_", "STORY_", "VOICE_", "STORAGE_", "TALE_", "OPENROUTER_", "ELEVENLABS_", "SPEECH_")
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
 
 
 async def test_demo_creates_a_story_without_any_key(tmp_path: Path) -> None:
-    """Text on the screen, both files, what was embedded and what brings the real parts, exit code 0."""
+    """Text, both files, the embedded parts with the settings that replace them, exit code 0."""
     environ = {**environment(), "TALE_DEMO_NAME": "Ann", "TALE_DEMO_MINUTES": "1", "TALE_DEMO_AGE": ""}
     async with asyncio.timeout(SECONDS):
         process = await start(tmp_path, environ, "demo", "--interests", "owls, rain")
@@ -55,13 +55,13 @@ async def test_demo_creates_a_story_without_any_key(tmp_path: Path) -> None:
     (sound,) = (tmp_path / "out").glob("*.mp3")
     assert document.stem == sound.stem
     assert "- Child: Ann, 6\n" in document.read_text()
-    # A minute at 128 kbit/s, give or take.
+    # About a minute at 128 kbit/s.
     assert 400_000 < sound.stat().st_size < 2_500_000
     assert "serving" in (tmp_path / "data" / "demo.log").read_text()
 
 
 async def test_demo_with_json_prints_the_story_alone(tmp_path: Path) -> None:
-    """Standard output is protobuf JSON; progress, notes and what was embedded go to standard error."""
+    """Standard output is protobuf JSON; progress, notes and embedded parts go to standard error."""
     async with asyncio.timeout(SECONDS):
         process = await start(tmp_path, environment(), "demo", "--minutes", "1", "--json")
         out, err = await process.communicate()
@@ -81,7 +81,7 @@ def test_up_names_loggers_that_exist() -> None:
 
 
 async def test_up_serves_until_sigterm(tmp_path: Path) -> None:
-    """Announced when it serves, gone after SIGTERM, exit code 0; a story comes whole over connections that are cut."""
+    """Announces itself, ends on SIGTERM with exit code 0; a story is complete over cut connections."""
     layout = Layout.on_free_ports()
     async with asyncio.timeout(SECONDS):
         process = await start(tmp_path, layout.environment(environment()), "up")

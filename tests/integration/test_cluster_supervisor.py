@@ -1,4 +1,4 @@
-"""The supervisor of a local cluster, over processes that have nothing but a health check."""
+"""The supervisor of a local cluster, over processes that have only a health check."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ SECONDS = 20.0
 
 
 class Log:
-    """What services and supervisor say, and a way to wait for it."""
+    """The lines of the services and the supervisor, and a way to wait for them."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -49,7 +49,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 def fake(service: Service, folder: Path) -> Service:
-    """A service of the same name that has nothing but a health check."""
+    """Returns a service of the same name that has only a health check."""
     module = f"fake_{service.name}"
     (folder / f"{module}.py").write_text(f'from support.fake_service import run\n\nrun("{service.name}")\n')
     return replace(service, module=module)
@@ -71,7 +71,7 @@ def supervisor(folder: Path, log: Log, layout: Layout | None = None, **more: str
 
 
 async def test_services_start_together_and_end_in_order(tmp_path: Path) -> None:
-    """All serve before start() returns; the gateway ends first and storage last."""
+    """All are SERVING before start() returns; the gateway ends first and storage last."""
     log = Log()
     async with supervisor(tmp_path, log) as cluster:
         await cluster.start()
@@ -87,7 +87,7 @@ async def test_services_start_together_and_end_in_order(tmp_path: Path) -> None:
 
 
 async def test_service_that_does_not_start_reports_its_last_lines(tmp_path: Path) -> None:
-    """The error names it, its exit code and its last lines; the others are ended."""
+    """The error has its name, exit code and last lines; the others are stopped."""
     log = Log()
     with pytest.raises(ClusterError) as caught:
         async with supervisor(tmp_path, log, FAKE_FAIL="voice") as cluster:
@@ -97,7 +97,7 @@ async def test_service_that_does_not_start_reports_its_last_lines(tmp_path: Path
 
 
 async def test_address_in_use_is_reported_before_anything_starts(tmp_path: Path) -> None:
-    """Nobody is started beside somebody else's server."""
+    """No service is started if an address is in use."""
     log = Log()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -116,7 +116,7 @@ async def test_address_in_use_is_reported_before_anything_starts(tmp_path: Path)
 
 
 async def test_stopped_service_is_restarted_up_to_the_limit(tmp_path: Path) -> None:
-    """A killed service comes back under another pid; one death too many ends the cluster."""
+    """A killed service gets a new pid; one restart too many ends the cluster."""
     log = Log()
     async with supervisor(tmp_path, log) as cluster:
         await cluster.start()
@@ -132,7 +132,7 @@ async def test_stopped_service_is_restarted_up_to_the_limit(tmp_path: Path) -> N
 
 
 async def test_service_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
-    """After its grace a service is ended by SIGKILL."""
+    """A service is killed after its grace time."""
     log = Log()
     layout = Layout.on_free_ports()
     environ = layout.environment(environment(tmp_path, FAKE_STUBBORN="voice"))
@@ -143,7 +143,7 @@ async def test_service_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
 
 
 async def test_cancelled_stop_kills_the_services(tmp_path: Path) -> None:
-    """A second Ctrl-C does not wait for anybody."""
+    """A second Ctrl-C does not wait."""
     log = Log()
     cluster = supervisor(tmp_path, log, FAKE_STUBBORN="gateway", DRAIN_SECONDS="3600")
     await cluster.start()
@@ -159,7 +159,7 @@ async def test_cancelled_stop_kills_the_services(tmp_path: Path) -> None:
 
 
 async def listens(host: str, port: int) -> bool:
-    """True while somebody takes connections there."""
+    """Returns whether a process accepts connections there."""
     try:
         _, writer = await asyncio.open_connection(host, port)
     except ConnectionError:
@@ -171,7 +171,7 @@ async def listens(host: str, port: int) -> bool:
 
 
 async def test_services_do_not_outlive_a_killed_supervisor(tmp_path: Path) -> None:
-    """kill -9 of whoever started it closes the guard's pipe, and the service ends as by SIGTERM."""
+    """kill -9 of the supervisor closes the guard's pipe, and the service ends as by SIGTERM."""
     layout = Layout.on_free_ports()
     starter = """
 import asyncio, sys
@@ -203,13 +203,13 @@ asyncio.run(main())
         reader, writer = await asyncio.open_connection(host, int(port))
         os.kill(process.pid, signal.SIGKILL)
         await process.wait()
-        # The service's side of a connection is open as long as the service is there.
-        # The service may go down with or without a word; either way the connection ends.
+        # The service's side of a connection is open as long as the service runs.
+        # The service may close or reset the connection; either way it ends.
         with contextlib.suppress(ConnectionResetError):
             await reader.read()
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
         # The port closes with the process, a moment after the connection at the latest.
-        while await listens(host, int(port)):  # noqa: ASYNC110 - a port tells nobody when it closes
+        while await listens(host, int(port)):  # noqa: ASYNC110 - a closing port sends no event
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""A service with a health check and nothing else: what a supervisor's tests supervise."""
+"""A service that has only a health check, for the tests of the supervisor."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ class _Health(grpc.GenericRpcHandler):
 
 
 async def serve(name: str) -> None:
-    """Serves until SIGTERM. FAKE_FAIL names the one that does not start, FAKE_STUBBORN the one that ignores SIGTERM."""
+    """Serves until SIGTERM. FAKE_FAIL names a service that does not start, FAKE_STUBBORN one that ignores SIGTERM."""
     if os.environ.get("FAKE_FAIL") == name:
         sys.stdout.write("first line\nthis variable is wrong: fix it\n")
         sys.exit(3)

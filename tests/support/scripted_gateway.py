@@ -1,4 +1,4 @@
-"""A gateway that answers what a test has written down for it, on a real server."""
+"""A gateway that sends scripted responses, on a real server."""
 
 import asyncio
 from collections import deque
@@ -67,7 +67,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Hold:
-    """A call that says nothing more until its caller goes away; `reached` is set when it begins."""
+    """A call that sends nothing more until the caller ends it; `reached` is set when it starts."""
 
     reached: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -94,7 +94,7 @@ class ScriptedGateway(grpc.GenericRpcHandler):
         }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        """The handler of any RPC that a gateway offers."""
+        """Returns the handler of an RPC of the gateway."""
         method = self._methods.get(str(handler_call_details.method))
         if method is None:
             return None
@@ -112,19 +112,19 @@ class ScriptedGateway(grpc.GenericRpcHandler):
         )
 
     def queue(self, method: str, *steps: Step) -> None:
-        """The next call of `method` gets these steps: one answer of a unary call, any number of a stream."""
+        """Queues the steps of the next call of `method`: one response of a unary call, any number of a stream."""
         self._scripts.setdefault(method, deque()).append(steps)
 
     def answer(self, method: str, script: Callable[[Message], Sequence[Step]]) -> None:
-        """Calls of `method` beyond the queued ones get the steps that `script` makes of their request."""
+        """Sets the script for calls of `method` beyond the queued ones: it makes the steps from the request."""
         self._answers[method] = script
 
     def requests(self, method: str) -> list[Message]:
-        """Requests that `method` got, in order."""
+        """Returns the requests of `method`, in order."""
         return [request for name, request in self.calls if name == method]
 
     def unused(self) -> dict[str, int]:
-        """Scripts that nobody asked for, by method."""
+        """The scripts that were not used, by method."""
         return {name: len(scripts) for name, scripts in self._scripts.items() if scripts}
 
     async def _next(self, name: str, request: Message, context: Context) -> Sequence[Step]:
@@ -152,9 +152,9 @@ class ScriptedGateway(grpc.GenericRpcHandler):
 
     def _upload(self, name: str) -> Any:
         async def answer(requests: AsyncIterator[Message], context: Context) -> Message:
-            """The first request picks the script; those behind it are noted when they have come."""
+            """Runs the script of the first request and records the later requests."""
             (step,) = await self._next(name, await anext(aiter(requests)), context)
-            # All of it before the answer, as the services do: a caller that still writes would miss a refusal.
+            # All requests before the response, as the services do: a caller that still writes would miss a refusal.
             self.calls += [(name, request) async for request in requests]
             if isinstance(step, Failure):
                 await step.abort(context)
@@ -182,7 +182,7 @@ def _serialized(message: Message) -> bytes:
 
 @asynccontextmanager
 async def scripted_gateway() -> AsyncIterator[ScriptedGateway]:
-    """A scripted gateway on a free port; leaving it fails the test if a script was not used."""
+    """Runs a scripted gateway on a free port; an unused script fails the test."""
     gateway = ScriptedGateway()
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
     server.add_generic_rpc_handlers((gateway,))

@@ -1,4 +1,4 @@
-"""The `tale` command as a process of its own."""
+"""Runs the `tale` command as a process."""
 
 import asyncio
 import os
@@ -25,13 +25,13 @@ async def start(target: str, folder: Path, *arguments: str) -> asyncio.subproces
 
 
 def environment(target: str, **more: str) -> Mapping[str, str]:
-    """This environment with the gateway at `target` and the project's commands on the path."""
+    """Returns this environment with the gateway at `target` and the project's commands on the PATH."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return {**os.environ, "GATEWAY_TARGET": target, "PYTHONIOENCODING": "utf-8", "PATH": path, **more}
 
 
 async def tale(target: str, folder: Path, *arguments: str) -> tuple[int, str, str]:
-    """Runs it to its end: exit code, standard output, standard error. A traceback fails the test."""
+    """Runs it to its end; returns exit code, standard output, standard error. A traceback fails the test."""
     async with asyncio.timeout(SECONDS):
         process = await start(target, folder, *arguments)
         out, err = await process.communicate()

@@ -1,4 +1,4 @@
-"""The position of a caller in a story that it follows."""
+"""The position in a story that a client follows."""
 
 import hashlib
 from collections.abc import Iterator
@@ -57,12 +57,12 @@ def done(content: str, sound: bytes | None = None, audio_id: str = "a") -> gatew
 
 
 def connection(follower: Follower, content: str, sound: bytes, step: int) -> Iterator[gateway_pb2.StoryEvent]:
-    """What a gateway sends to a caller who is where `follower` is, text and audio in pieces of `step`."""
+    """Returns what a gateway sends from the position of `follower`, in pieces of `step`."""
     yield state(0)
     yield title()
     start = follower.audio_offset if follower.audio_id == "a" else 0
     yield header()
-    # A server may begin a little before the offset that it was asked for.
+    # A server may start a little before the requested offset.
     at_text, at_audio = max(0, follower.text_offset - 2), max(0, start - 2)
     while at_text < len(content) or at_audio < len(sound):
         if piece := content[at_text : at_text + step]:
@@ -80,7 +80,7 @@ def connection(follower: Follower, content: str, sound: bytes, step: int) -> Ite
     step=st.integers(1, 20),
 )
 def test_any_cuts_give_the_same_text_and_audio(content: str, sound: bytes, cuts: list[int], step: int) -> None:
-    """However often and wherever the connection is cut, every code point and byte is shown once, in order."""
+    """Every code point and byte is passed on once, in order, wherever the connection is cut."""
     follower = Follower(include_audio=True)
     shown: list[gateway_pb2.StoryEvent] = []
     for cut in [*cuts, None]:
@@ -97,7 +97,7 @@ def test_any_cuts_give_the_same_text_and_audio(content: str, sound: bytes, cuts:
 
 
 def test_gap_in_the_text_breaks_the_stream() -> None:
-    """Text that begins beyond what the caller has is not shown."""
+    """Text after a gap is not passed on."""
     follower = Follower(include_audio=False)
     follower.accept(text(0, "One."))
     with pytest.raises(StreamBrokenError):
@@ -106,7 +106,7 @@ def test_gap_in_the_text_breaks_the_stream() -> None:
 
 
 def test_gap_in_the_audio_breaks_the_stream() -> None:
-    """Audio that begins beyond what the caller has is not shown."""
+    """Audio after a gap is not passed on."""
     follower = Follower(include_audio=True)
     follower.accept(header())
     with pytest.raises(StreamBrokenError):
@@ -115,14 +115,14 @@ def test_gap_in_the_audio_breaks_the_stream() -> None:
 
 @pytest.mark.parametrize("event", [audio(0, b"x"), segment(0)])
 def test_audio_without_a_header_breaks_the_stream(event: gateway_pb2.StoryEvent) -> None:
-    """Bytes and segments of an audio that was never announced are not shown."""
+    """Bytes and segments of audio without a header are not passed on."""
     follower = Follower(include_audio=True)
     with pytest.raises(StreamBrokenError):
         follower.accept(event)
 
 
 def test_overlap_is_shown_once() -> None:
-    """Of text that the caller has in part, only the rest is shown, at its own offset."""
+    """Only the new part of an overlapping text is passed on, at its own offset."""
     follower = Follower(include_audio=False)
     follower.accept(text(0, "Once upon"))
     (shown,), progressed = follower.accept(text(5, "upon a time"))
@@ -133,7 +133,7 @@ def test_overlap_is_shown_once() -> None:
 
 
 def test_overlap_that_differs_is_an_error() -> None:
-    """What was shown stays said: other text at the same place is TEXT_CHANGED."""
+    """Different text at the same offset is TEXT_CHANGED."""
     follower = Follower(include_audio=False)
     follower.accept(text(0, "Once upon"))
     with pytest.raises(TaleError) as caught:
@@ -144,7 +144,7 @@ def test_overlap_that_differs_is_an_error() -> None:
 
 @pytest.mark.parametrize("content", ["Twice upon", "Once"])
 def test_stored_story_that_differs_from_the_shown_one_is_an_error(content: str) -> None:
-    """`done` with another or a shorter text than was shown is TEXT_CHANGED."""
+    """`done` with a different or shorter text is TEXT_CHANGED."""
     follower = Follower(include_audio=False)
     follower.accept(text(0, "Once upon"))
     with pytest.raises(TaleError, match="TEXT_CHANGED"):
@@ -152,7 +152,7 @@ def test_stored_story_that_differs_from_the_shown_one_is_an_error(content: str) 
 
 
 def test_done_adds_missing_title_and_text() -> None:
-    """A caller who saw only a part gets the rest out of `done`, before it."""
+    """The missing rest of the text comes before `done`."""
     follower = Follower(include_audio=False)
     follower.accept(text(0, "Once"))
     shown, _ = follower.accept(done("Once upon"))
@@ -162,7 +162,7 @@ def test_done_adds_missing_title_and_text() -> None:
 
 
 def test_done_with_audio_missing_breaks_the_stream() -> None:
-    """A caller who wants audio is not done before the last byte came."""
+    """With audio, a story is not done before its last byte."""
     follower = Follower(include_audio=True)
     follower.accept(header())
     follower.accept(audio(0, b"ab"))
@@ -172,7 +172,7 @@ def test_done_with_audio_missing_breaks_the_stream() -> None:
 
 
 def test_new_audio_id_begins_again() -> None:
-    """A header with another audio id is shown, and its audio starts at byte 0 with segment 0."""
+    """A header with a new audio id is passed on, and its audio starts at byte 0 with segment 0."""
     follower = Follower(include_audio=True)
     for event in (header("a"), audio(0, b"abc", "a"), segment(3, "a")):
         follower.accept(event)
@@ -184,7 +184,7 @@ def test_new_audio_id_begins_again() -> None:
 
 
 def test_follower_from_the_middle_gets_only_new_text() -> None:
-    """A follower that begins at offsets of its caller trims what lies before them without comparing it."""
+    """A follower that starts at an offset drops what is before it without comparing it."""
     follower = Follower(include_audio=True, story_id=ID, text_offset=4, audio_id="a", audio_offset=2)
     shown = [
         event for given in (header(), text(0, "Once upon"), audio(0, b"abcd")) for event in follower.accept(given)[0]
@@ -196,7 +196,7 @@ def test_follower_from_the_middle_gets_only_new_text() -> None:
 
 
 def test_segments_and_warnings_are_shown_once() -> None:
-    """What a reconnect repeats is left out."""
+    """Repetitions after a reconnect are left out."""
     follower = Follower(include_audio=False)
     warning = gateway_pb2.StoryEvent(story_id=ID, warning=common_pb2.Problem(reason="R", message="m"))
     later = gateway_pb2.StoryEvent()
@@ -208,12 +208,12 @@ def test_segments_and_warnings_are_shown_once() -> None:
 
 
 def test_heartbeat_is_shown_and_is_not_progress() -> None:
-    """A state event always passes; it counts as progress only where something moved."""
+    """Every state event is passed on; it is progress only if the state changed."""
     follower = Follower(include_audio=False)
     assert [True, False, True] == [follower.accept(state(words))[1] for words in (1, 1, 2)]
     assert [state(2)] == follower.accept(state(2))[0]
 
 
 def test_unknown_event_is_left_out() -> None:
-    """An event without a known kind is no error."""
+    """An event of an unknown kind is not an error."""
     assert ([], False) == Follower(include_audio=False).accept(gateway_pb2.StoryEvent(story_id=ID))

@@ -1,4 +1,4 @@
-"""When calls are made again."""
+"""The waits and limits of repeated calls."""
 
 import grpc
 import pytest
@@ -12,25 +12,25 @@ def lost() -> TaleError:
 
 
 def test_backoff_grows_to_its_bound() -> None:
-    """Waits double up to the longest one."""
+    """Waits double up to the maximum."""
     backoff = Backoff(initial=0.1, maximum=1.0)
     assert [0.2, 0.4, 0.8, 1.0, 1.0] == [backoff.delay(n, uniform=lambda: 1.0) for n in (1, 2, 3, 4, 4000)]
 
 
 def test_backoff_has_full_jitter() -> None:
-    """Full jitter: the shortest wait is none, so that callers do not come back together."""
+    """The shortest wait is zero, so that clients do not return at the same time."""
     assert 0.0 == Backoff().delay(5, uniform=lambda: 0.0)
 
 
 def test_backoff_respects_retry_after_up_to_its_limit() -> None:
-    """RetryInfo is honoured, up to a bound."""
+    """RetryInfo sets the wait, up to a maximum."""
     backoff = Backoff(maximum=1.0, max_retry_after=30.0)
     assert 7.0 == backoff.delay(1, 7.0)
     assert 30.0 == backoff.delay(1, 3600.0)
 
 
 def test_reconnects_stop_only_past_both_limits() -> None:
-    """Many quick losses are borne for a while, and a long silence for a few losses."""
+    """Neither many quick losses nor a long time alone end a stream."""
     now = 0.0
     reconnects = Reconnects(ReconnectPolicy(attempts=2, timeout=10.0), lambda: now)
     for _ in range(5):
@@ -41,7 +41,7 @@ def test_reconnects_stop_only_past_both_limits() -> None:
 
 
 def test_progress_resets_the_reconnects() -> None:
-    """A connection that brought something new clears what was lost before it."""
+    """A connection with progress resets the count."""
     now = 0.0
     reconnects = Reconnects(ReconnectPolicy(attempts=1, timeout=10.0), lambda: now)
     reconnects.lost(lost())

@@ -1,4 +1,4 @@
-"""The client's table of RPCs against the contracts."""
+"""The RPCs of the client against the contracts."""
 
 from importlib import import_module
 
@@ -32,7 +32,7 @@ def test_every_rpc_matches_the_contract(name: str) -> None:
 
 
 def test_every_public_rpc_has_a_method() -> None:
-    """But for what only services say to each other."""
+    """Except those that only services call."""
     left_out = {"GenerateStory", "SynthesizeSpeech"}
     known = {rpc.path for rpc in RPCS.values()}
     assert left_out == {method.name for path, method in METHODS.items() if path not in known}

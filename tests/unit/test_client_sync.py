@@ -51,7 +51,7 @@ DETAILS = "grpc-status-details-bin"
 T = TypeVar("T")
 
 
-class Door:
+class FakeServer:
     """The server's side of the channel, and threads for the client's."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Door:
         )
 
     def begin(self, work: Callable[[], T]) -> Future[T]:
-        """Lets the client work."""
+        """Runs a method of the client in a thread."""
         future: Future[T] = Future()
 
         def run() -> None:
@@ -81,7 +81,7 @@ class Door:
         return future
 
     def pour(self, items: Callable[[], Iterable[T]]) -> "tuple[Future[list[T]], SimpleQueue[T]]":
-        """Lets the client read a stream: all items at its end, and each as it comes."""
+        """Reads a stream of the client: all items at its end, and each when it arrives."""
         seen: SimpleQueue[T] = SimpleQueue()
 
         def read() -> list[T]:
@@ -94,30 +94,30 @@ class Door:
         return self.begin(read), seen
 
     def take(self, name: str) -> tuple[Any, Any]:
-        """The next unary call of an RPC: request and call."""
+        """Returns the next unary call of an RPC: request and call."""
         _, request, call = self.channel.take_unary_unary(METHODS[name])
         return request, call
 
     def answer(self, name: str, response: Message) -> Any:
-        """Answers the next unary call of an RPC; gives its request."""
+        """Answers the next unary call of an RPC and returns its request."""
         request, call = self.take(name)
         call.terminate(response, (), grpc.StatusCode.OK, "")
         return request
 
     def refuse(self, name: str, code: grpc.StatusCode, metadata: Sequence[tuple[str, Any]] = ()) -> Any:
-        """Fails the next unary call of an RPC; gives its request."""
+        """Fails the next unary call of an RPC and returns its request."""
         request, call = self.take(name)
         call.terminate(None, metadata, code, "scripted")
         return request
 
     def end(self, name: str, *responses: Message) -> Any:
-        """Sends the rest of the next stream of an RPC and its status; gives its request."""
+        """Sends the rest and the status of the next stream of an RPC, and returns its request."""
         request, call = self.send(name, *responses)
         call.terminate((), grpc.StatusCode.OK, "")
         return request
 
     def send(self, name: str, *responses: Message) -> tuple[Any, Any]:
-        """Sends some of the next stream of an RPC: request and call."""
+        """Sends a part of the next stream of an RPC; returns request and call."""
         _, request, call = self.channel.take_unary_stream(METHODS[name])
         for response in responses:
             call.send_response(response)
@@ -125,8 +125,8 @@ class Door:
 
 
 @pytest.fixture
-def door() -> Door:
-    return Door()
+def door() -> FakeServer:
+    return FakeServer()
 
 
 def detailed(*details: Message) -> Sequence[tuple[str, bytes]]:
@@ -316,14 +316,14 @@ CALLS: list[tuple[str, Callable[[TaleClient], object], Message, Message, object]
 
 @pytest.mark.parametrize(("name", "call", "request_", "response", "result"), CALLS, ids=[call[0] for call in CALLS])
 def test_every_call_sends_its_arguments(
-    door: Door,
+    door: FakeServer,
     name: str,
     call: Callable[[TaleClient], object],
     request_: Message,
     response: Message,
     result: object,
 ) -> None:
-    """Each method reaches its RPC and gives what matters of the answer."""
+    """Each method calls its RPC and returns the relevant part of the response."""
     given = door.begin(lambda: call(door.client()))
     assert request_ == door.answer(name, response)
     assert result == given.result(SECONDS)
@@ -382,17 +382,17 @@ LISTS: list[tuple[str, Callable[[TaleClient], object], list[Message], object]] =
 
 @pytest.mark.parametrize(("name", "call", "answers", "result"), LISTS, ids=[each[0] for each in LISTS])
 def test_list_reads_every_page(
-    door: Door, name: str, call: Callable[[TaleClient], object], answers: list[Message], result: object
+    door: FakeServer, name: str, call: Callable[[TaleClient], object], answers: list[Message], result: object
 ) -> None:
-    """Lists go on by page token; an older part makes the whole an older one."""
+    """Lists follow the page tokens; a stale page makes the list stale."""
     given = door.begin(lambda: call(door.client()))
     requests = [door.answer(name, answer) for answer in answers]
     assert result == given.result(SECONDS)
     assert [("", 100), (NEXT, 100)] == [(request.page_token, request.page_size) for request in requests]
 
 
-def test_call_repeats_under_the_same_request_id(door: Door) -> None:
-    """What makes something is made again on UNAVAILABLE under one and the same UUIDv7, which is its metadata too."""
+def test_call_repeats_under_the_same_request_id(door: FakeServer) -> None:
+    """A call that creates something is repeated on UNAVAILABLE with the same UUIDv7, also in its metadata."""
     given = door.begin(lambda: door.client().create_hero(HERO))
     first = door.refuse("CreateHero", grpc.StatusCode.UNAVAILABLE)
     metadata, second, call = door.channel.take_unary_unary(METHODS["CreateHero"])
@@ -403,8 +403,8 @@ def test_call_repeats_under_the_same_request_id(door: Door) -> None:
     assert ("x-request-id", first.request_id) in [tuple(pair) for pair in metadata]
 
 
-def test_call_stops_after_the_maximum_number_of_attempts(door: Door) -> None:
-    """After the policy's attempts the last failure is raised, with what the server said."""
+def test_call_stops_after_the_maximum_number_of_attempts(door: FakeServer) -> None:
+    """After the maximum number of attempts the last error is raised, with the details of the server."""
     given = door.begin(lambda: door.client().get_story(ID))
     info = error_details_pb2.ErrorInfo(reason="UPSTREAM_UNAVAILABLE", domain="tale", metadata={"fact": "1"})
     for _ in range(3):
@@ -418,8 +418,8 @@ def test_call_stops_after_the_maximum_number_of_attempts(door: Door) -> None:
     assert 3 == error.attempts
 
 
-def test_refused_call_is_not_repeated(door: Door) -> None:
-    """A bad request is raised at once, with every field."""
+def test_refused_call_is_not_repeated(door: FakeServer) -> None:
+    """A refused request raises at once, with every field."""
     given = door.begin(lambda: door.client().create_child(CHILD))
     violation = error_details_pb2.BadRequest.FieldViolation(field="child.age", description="must be from 1 to 18")
     details = detailed(
@@ -432,8 +432,8 @@ def test_refused_call_is_not_repeated(door: Door) -> None:
     assert (Violation("child.age", "must be from 1 to 18"),) == caught.value.violations
 
 
-def test_change_with_a_revision_is_not_repeated(door: Door) -> None:
-    """Its repetition could not be told from a lost race."""
+def test_change_with_a_revision_is_not_repeated(door: FakeServer) -> None:
+    """A repetition could not be distinguished from a lost race."""
     given = door.begin(lambda: door.client().update_child(common_pb2.Child(id=ID, name="Mia", revision=2)))
     door.refuse("UpdateChild", grpc.StatusCode.UNAVAILABLE)
     with pytest.raises(TaleError):
@@ -441,7 +441,7 @@ def test_change_with_a_revision_is_not_repeated(door: Door) -> None:
 
 
 @pytest.mark.parametrize(("name", "result"), [("DeleteHero", None), ("EraseChild", gateway_pb2.EraseChildResponse())])
-def test_repeated_deletion_of_a_missing_record_succeeds(door: Door, name: str, result: object) -> None:
+def test_repeated_deletion_of_a_missing_record_succeeds(door: FakeServer, name: str, result: object) -> None:
     """NOT_FOUND is an error of the first call only."""
     client = door.client()
     removals: dict[str, Callable[[], object]] = {
@@ -467,8 +467,8 @@ def test_repeated_deletion_of_a_missing_record_succeeds(door: Door, name: str, r
         (grpc.StatusCode.OK, ""),
     ],
 )
-def test_stream_that_ends_early_continues_at_its_position(door: Door, code: grpc.StatusCode, reason: str) -> None:
-    """RECONNECT, a lost connection or an end without `done`: WatchStory goes on from the offset."""
+def test_stream_that_ends_early_continues_at_its_position(door: FakeServer, code: grpc.StatusCode, reason: str) -> None:
+    """After RECONNECT, a lost connection or an end without `done`, WatchStory continues from the offset."""
     given, seen = door.pour(lambda: door.client().tell(SPEC, request_id="r"))
     request, first = door.send("TellStory", gateway_pb2.TellStoryResponse(event=text(0, "Öne. ").event))
     # grpc_testing drops what was not read when a call fails.
@@ -482,8 +482,8 @@ def test_stream_that_ends_early_continues_at_its_position(door: Door, code: grpc
     assert "done" == events[-1].WhichOneof("event")
 
 
-def test_silent_stream_counts_as_lost(door: Door) -> None:
-    """A connection that says nothing is ended and replaced."""
+def test_silent_stream_counts_as_lost(door: FakeServer) -> None:
+    """A silent connection is ended and replaced."""
     given = door.begin(lambda: list(door.client(idle=0.05).watch(ID)))
     _, silent = door.send("WatchStory", text(0, "One. "))
     silent.cancelled()
@@ -492,8 +492,8 @@ def test_silent_stream_counts_as_lost(door: Door) -> None:
     assert "One. Two." == "".join(event.text.delta for event in given.result(SECONDS))
 
 
-def test_refused_stream_is_not_repeated(door: Door) -> None:
-    """A status that the server means is raised, not reconnected over."""
+def test_refused_stream_is_not_repeated(door: FakeServer) -> None:
+    """A refusal of the server is raised, without a reconnect."""
     given = door.begin(lambda: list(door.client().watch(ID)))
     _, call = door.send("WatchStory")
     info = error_details_pb2.ErrorInfo(reason="STORY_NOT_FOUND", domain="tale")
@@ -502,7 +502,7 @@ def test_refused_stream_is_not_repeated(door: Door) -> None:
         given.result(SECONDS)
 
 
-def test_closed_iterator_ends_the_call(door: Door) -> None:
+def test_closed_iterator_ends_the_call(door: FakeServer) -> None:
     """Closing the generator cancels the stream."""
 
     def first_words() -> str:
@@ -515,8 +515,8 @@ def test_closed_iterator_ends_the_call(door: Door) -> None:
     call.cancelled()
 
 
-def test_audio_is_read_over_lost_connections(door: Door) -> None:
-    """Every byte comes once, and the second call names the audio that was begun."""
+def test_audio_is_read_over_lost_connections(door: FakeServer) -> None:
+    """Every byte comes once, and the second call names the same audio."""
     given, seen = door.pour(lambda: door.client().read_audio(ID))
     _, call = door.send("ReadStoryAudio", announced(SOUND), piece(0, SOUND[:100]))
     assert SOUND[:100] == seen.get(timeout=SECONDS)
@@ -528,8 +528,8 @@ def test_audio_is_read_over_lost_connections(door: Door) -> None:
     assert 100 == request.offset
 
 
-def test_saved_audio_is_complete_or_absent(door: Door, tmp_path: Path) -> None:
-    """save_audio makes the folder, leaves only the file and gives the header."""
+def test_saved_audio_is_complete_or_absent(door: FakeServer, tmp_path: Path) -> None:
+    """save_audio creates the folder, leaves only the file and returns the header."""
     place = tmp_path / "new" / "story.mp3"
     given = door.begin(lambda: door.client().save_audio(ID, place))
     _, call = door.send("ReadStoryAudio", announced(SOUND), piece(0, SOUND))
@@ -538,8 +538,8 @@ def test_saved_audio_is_complete_or_absent(door: Door, tmp_path: Path) -> None:
     assert [SOUND] == [each.read_bytes() for each in place.parent.iterdir()]
 
 
-def test_audio_with_a_wrong_size_or_checksum_is_an_error(door: Door, tmp_path: Path) -> None:
-    """Other bytes than announced: AUDIO_CORRUPT, and no file."""
+def test_audio_with_a_wrong_size_or_checksum_is_an_error(door: FakeServer, tmp_path: Path) -> None:
+    """Wrong bytes: AUDIO_CORRUPT, and no file."""
     given = door.begin(lambda: door.client().save_audio(ID, tmp_path / "story.mp3"))
     _, call = door.send("ReadStoryAudio", announced(SOUND), piece(0, SOUND[:-1] + b"?"))
     call.terminate((), grpc.StatusCode.OK, "")
@@ -549,6 +549,6 @@ def test_audio_with_a_wrong_size_or_checksum_is_an_error(door: Door, tmp_path: P
 
 
 def test_coroutine_that_suspends_is_refused() -> None:
-    """The sync client never leaves work behind that nobody would go on with."""
+    """The sync client has no event loop that could continue it."""
     with pytest.raises(RuntimeError, match="must not suspend"):
         finish(asyncio.sleep(0))

@@ -18,7 +18,7 @@ def wrap(columns: int, *pieces: str) -> str:
 
 @given(pieces=st.lists(st.text("ab é　\n龍-\u0301", max_size=12), max_size=8), columns=st.integers(4, 20))
 def test_wrapping_does_not_depend_on_the_pieces(pieces: list[str], columns: int) -> None:
-    """Chopping changes nothing, no line is too wide, and no character but blanks is lost."""
+    """The lines are the same for all pieces, none is too wide, and only blanks are lost."""
     text = "".join(pieces)
     wrapped = wrap(columns, *pieces)
     assert wrap(columns, text) == wrapped
@@ -27,7 +27,7 @@ def test_wrapping_does_not_depend_on_the_pieces(pieces: list[str], columns: int)
 
 
 def test_wrapping_breaks_between_words() -> None:
-    """A word that does not fit begins the next line; paragraphs stay."""
+    """A word that does not fit starts the next line; paragraphs stay."""
     assert "one two\nthree\n\nfour" == wrap(9, "one two thr", "ee\n\nfour")
 
 
@@ -41,7 +41,7 @@ def test_wrapping_breaks_between_words() -> None:
     ],
 )
 def test_printable_removes_control_characters(given_: str, shown: str) -> None:
-    """Escape sequences, control characters and direction overrides are taken out or replaced."""
+    """Escape sequences, control characters and direction overrides are removed or replaced."""
     assert shown == printable(given_)
 
 
@@ -63,20 +63,20 @@ def test_one_line_joins_lines() -> None:
     ],
 )
 def test_slug_is_safe_for_any_title(title: str, name: str) -> None:
-    """Only a-z, 0-9 and "-"; the id where the title has hardly any of those."""
+    """Only a-z, 0-9 and "-"; the id if the title has few of them."""
     assert name == slug(common_pb2.Story(id=ID, title=title))
 
 
 @given(title=st.text(max_size=80))
 def test_slug_is_never_a_path(title: str) -> None:
-    """Whatever a model calls its story, its name is a plain one."""
+    """Every title gives a plain file name."""
     name = slug(common_pb2.Story(id=ID, title=title))
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
     assert 0 < len(name) <= 60
 
 
 def test_document_has_title_text_and_facts() -> None:
-    """Title, text and what is known, without anything that could steer a terminal."""
+    """Title, text and facts, without control characters."""
     story = common_pb2.Story(
         id=ID,
         state=common_pb2.STORY_STATE_READY_WITHOUT_AUDIO,

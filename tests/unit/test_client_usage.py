@@ -15,7 +15,7 @@ ID = "0197a5a0-0000-7000-8000-000000000001"
 
 
 def test_help_lists_every_command() -> None:
-    """`tale --help` lists all of them, in the order in which a newcomer needs them."""
+    """`tale --help` lists all commands in order."""
     result = CliRunner().invoke(cli, ["--help"])
     section = result.output.partition("Commands:\n")[2].partition("\n\n")[0]
     listed = [line.split()[0] for line in section.splitlines() if line[2:3].isalpha()]
@@ -50,13 +50,13 @@ def test_help_of_every_command_explains_its_options(names: tuple[str, ...]) -> N
 
 @pytest.mark.parametrize("names", list(_commands()), ids=" ".join)
 def test_every_command_with_a_target_has_json(names: tuple[str, ...]) -> None:
-    """Where there is a target there is --json."""
+    """A command with --target has --json."""
     output = CliRunner().invoke(cli, [*names, "--help"]).output
     assert ("--target" in output) <= ("--json" in output)
 
 
 def test_import_of_the_client_and_help_do_not_load_grpc() -> None:
-    """gRPC, protobuf and rich are loaded by those who use them."""
+    """gRPC, protobuf and rich are loaded on first use."""
     program = (
         "import sys, tale_client, tale_client.cli;"
         "print([name for name in ('grpc', 'google.protobuf', 'rich', 'asyncio') if name in sys.modules])"
@@ -78,7 +78,7 @@ def test_import_of_the_client_and_help_do_not_load_grpc() -> None:
     ],
 )
 def test_contradicting_characters_are_wrong_usage(options: tuple[str, ...], said: str) -> None:
-    """Before anybody is asked: exit code 2, and what to say instead."""
+    """Exit code 2 before any call, and what to do instead."""
     result = CliRunner().invoke(cli, ["tell", "--target", "127.0.0.1:1", *options])
     assert 2 == result.exit_code
     assert said in " ".join(result.output.split())
@@ -102,7 +102,7 @@ def test_contradicting_characters_are_wrong_usage(options: tuple[str, ...], said
 def test_wrong_values_are_refused_before_anything_starts(
     arguments: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit code 2 and what to do, with no gateway asked and no cluster started."""
+    """Exit code 2 and what to do, before any call and before the cluster starts."""
     monkeypatch.chdir(tmp_path)
     Path("FILE").touch()
     monkeypatch.setenv("TALE_DATA_DIR", "FILE")

@@ -1,4 +1,4 @@
-"""What the `tale` command says when something did not work out."""
+"""The error messages of the `tale` command."""
 
 import sys
 from pathlib import Path
@@ -31,12 +31,12 @@ ID = "0197a5a0-0000-7000-8000-000000000001"
     ],
 )
 def test_names_of_rpcs_become_commands(said: str, here: str) -> None:
-    """RPCs become the commands that make them, for the story in question."""
+    """RPCs become the commands that call them, with the id of the story."""
     assert here == with_commands(said, ID)
 
 
 def test_command_that_is_not_on_the_path_is_shown_with_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hint can be typed as it stands; what only looks like a command stays."""
+    """A hint can be typed as it is printed; other text is unchanged."""
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(sys, "argv", [".venv/bin/tale", "status"])
     assert "Run `.venv/bin/tale up`; a tale of owls." == typed("Run `tale up`; a tale of owls.")
@@ -46,7 +46,7 @@ def test_command_that_is_not_on_the_path_is_shown_with_its_path(monkeypatch: pyt
 
 @pytest.mark.parametrize("hinted", [True, False])
 def test_retry_is_suggested_only_where_it_can_help(hinted: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    """What stays as it is however often it is tried gets no such hint."""
+    """A permanent problem gets no such hint."""
     problem = common_pb2.Problem(reason="ANY", message="No.", retryable=hinted)
     story = common_pb2.Story(id=ID, state=common_pb2.STORY_STATE_FAILED, problems=[problem])
     assert 1 == StoryView(Path("out"), json=False).report_end(story)
@@ -57,7 +57,7 @@ def test_retry_is_suggested_only_where_it_can_help(hinted: bool, capsys: pytest.
 def test_failed_narration_suggests_the_right_next_step(
     retryable: bool, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At once where that may do, and otherwise after the cause is fixed."""
+    """At once if it may help, otherwise after the cause is fixed."""
     problem = common_pb2.Problem(reason="ANY", message="No.", retryable=retryable)
     story = common_pb2.Story(id=ID, state=common_pb2.STORY_STATE_READY_WITHOUT_AUDIO, problems=[problem])
     assert 3 == StoryView(Path("out"), json=False).report_end(story)
@@ -65,7 +65,7 @@ def test_failed_narration_suggests_the_right_next_step(
 
 
 def test_lost_gateway_error_says_how_to_follow_the_story() -> None:
-    """Whoever followed a story hears how to follow it on; anybody else how to get a gateway."""
+    """With a followed story the error says how to follow it again, otherwise how to start a gateway."""
     gone = unreachable("t:1")
     assert ["No gateway answers at t:1. Start one with `tale up`, or set GATEWAY_TARGET."] == explain(gone)
     said, back = explain(gone, ID)
@@ -74,7 +74,7 @@ def test_lost_gateway_error_says_how_to_follow_the_story() -> None:
 
 
 def test_error_is_explained_with_the_remedy_that_the_server_sent() -> None:
-    """With commands for RPCs; the time to wait stands only where waiting helps."""
+    """With commands for RPCs; the time to wait is printed only if waiting helps."""
     remedy = {"remedy": "Choose a story that ListStories lists.", "retryable": "false"}
     final = TaleError(grpc.StatusCode.NOT_FOUND, "STORY_NOT_FOUND", "No.", metadata=remedy, retry_after=5)
     busy = TaleError(grpc.StatusCode.UNAVAILABLE, "BUSY", "No.", metadata={"retryable": "true"}, retry_after=5)
@@ -83,7 +83,7 @@ def test_error_is_explained_with_the_remedy_that_the_server_sent() -> None:
 
 
 def test_refused_fields_are_named_by_their_options() -> None:
-    """Where ids come from is said too."""
+    """The error also says where to find ids."""
     fields = [Violation("story_id", "must be a UUID"), Violation("filter.query", "is not supported")]
     refused = TaleError(grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED", "x", violations=fields)
     lines = ["the story's ID must be a UUID. Take an id from `tale list`.", "--search is not supported."]
@@ -92,7 +92,7 @@ def test_refused_fields_are_named_by_their_options() -> None:
 
 
 def test_output_folder_is_checked_without_creating_it(tmp_path: Path) -> None:
-    """One below a file can not be; one that is still to be made is not made yet."""
+    """A folder below a file is refused; a missing folder is not created yet."""
     (tmp_path / "file").touch()
     with pytest.raises(click.UsageError, match="is a file"):
         check_folder(tmp_path / "file" / "out", "--out")

@@ -1,4 +1,4 @@
-"""Where the services of a local cluster listen."""
+"""The addresses of a local cluster."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def test_layout_defaults_are_those_of_the_services() -> None:
 
 
 def test_targets_follow_the_listen_addresses() -> None:
-    """Who moves a service need not tell the gateway; a target that is set stays."""
+    """A service that listens elsewhere is found by the others; a given target stays."""
     environ = {"STORY_LISTEN": "127.0.0.1:7000", "VOICE_TARGET": "dns:///voices:1"}
     made = Layout.from_environment(environ).environment(environ)
     assert "dns:///127.0.0.1:7000" == made["STORY_TARGET"]
@@ -30,12 +30,12 @@ def test_targets_follow_the_listen_addresses() -> None:
     [("0.0.0.0:1", "127.0.0.1:1"), (":1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.7:1", "10.0.0.7:1")],
 )
 def test_address_of_a_wildcard_is_loopback(listen: str, address: str) -> None:
-    """What listens everywhere is reached over loopback."""
+    """A service that listens on all addresses is called over loopback."""
     assert address == Layout.from_environment({"STORY_LISTEN": listen})[STORY].address
 
 
 def test_free_ports_are_all_different() -> None:
-    """A private cluster ignores the addresses of another one and keeps everything else."""
+    """A private cluster ignores given addresses and passes on everything else."""
     layout = Layout.on_free_ports()
     made = layout.environment({"GATEWAY_LISTEN": "127.0.0.1:50051", "STORY_TARGET": "dns:///x:1", "OTHER": "y"})
     addresses = [address for service in SERVICES for address in (layout[service].listen, layout[service].ops_listen)]
