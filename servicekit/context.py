@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 REQUEST_ID_KEY: Final = "x-request-id"
@@ -18,6 +18,8 @@ class RequestContext:
 
     request_id: str
     owner: str
+    deadline: float | None = field(default=None, compare=False)
+    """When the caller stops waiting, on the loop's clock; None where it set no deadline."""
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 import grpc
@@ -13,7 +13,7 @@ import structlog
 
 from servicekit.authentication import Authenticator, Metadata
 from servicekit.calls import CallTracker
-from servicekit.context import LOCAL_OWNER, OWNER_KEY, REQUEST_ID_KEY, RequestContext, bind
+from servicekit.context import LOCAL_OWNER, OWNER_KEY, REQUEST_ID_KEY, RequestContext, bind, current
 from servicekit.errors import DomainError, reconnect
 from servicekit.failures import abort_within, to_domain_error
 from servicekit.ids import is_token, new_id
@@ -66,7 +66,9 @@ class CallRunner:
         metadata = tuple(context.invocation_metadata() or ())
         refused = self._tracker.draining and not method.startswith((*_UNCOUNTED, _STATUS))
         call = _Call(method, context, _request_id(metadata), metadata, streamed, refused)
-        bind(RequestContext(call.request_id, LOCAL_OWNER))
+        left: float | None = context.time_remaining()
+        deadline = None if left is None else asyncio.get_running_loop().time() + left
+        bind(RequestContext(call.request_id, LOCAL_OWNER, deadline))
         quiet = method.startswith(_UNCOUNTED)
         # A drain that waited for those whom it turns away might never end.
         counted = not quiet and not refused
@@ -129,7 +131,7 @@ class CallRunner:
         await self._tracker.admitted()
         owner = await self._authenticator.authenticate(call.method, call.metadata)
         if owner != LOCAL_OWNER:
-            bind(RequestContext(call.request_id, owner))
+            bind(replace(current(), owner=owner))
 
 
 async def _discard_requests(context: Context) -> None:

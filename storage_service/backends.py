@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from servicekit.app import Description
 from servicekit.metrics import Metrics
+from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.manager import BreakerManager
 from storage_service.audio.finishing import StreamedComposer
 from storage_service.embedded.database import Database
@@ -65,6 +67,14 @@ class Records:
 
 
 @dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What calls to stores behind a network share: circuit breakers, and an audit log for each provider."""
+
+    circuits: BreakerManager
+    audit: Callable[[str], AuditLog]
+
+
+@dataclass(frozen=True, slots=True)
 class Backend:
     """Records, an object store for each kind of object, what is described of them, and circuit breakers if any."""
 
@@ -91,10 +101,11 @@ def make_backend(settings: StorageSettings, clock: Clock, metrics: Metrics) -> B
     """The backend that is set; ConfigurationError where it cannot be had."""
     places = places_of(settings)
     circuits = BreakerManager(breaker_config, metrics=metrics)
+    outgoing = Outgoing(circuits, cache(lambda provider: AuditLog(metrics, prefix=provider)))
     make = _supabase if settings.backend == "supabase" else _embedded
-    records, beside = make(settings, clock, circuits)
-    audio = _objects(AUDIO, places.get(AUDIO), settings, clock, circuits) or beside
-    segments = _objects(SEGMENTS, places.get(SEGMENTS), settings, clock, circuits) or audio
+    records, beside = make(settings, clock, outgoing)
+    audio = _objects(AUDIO, places.get(AUDIO), settings, clock, outgoing) or beside
+    segments = _objects(SEGMENTS, places.get(SEGMENTS), settings, clock, outgoing) or audio
     providers = [PROVIDER] if settings.backend == "supabase" else []
     if any(isinstance(place, BucketConfig) for place in places.values()):
         providers.append(object_store.PROVIDER)
@@ -109,13 +120,13 @@ def make_backend(settings: StorageSettings, clock: Clock, metrics: Metrics) -> B
 
 
 def _objects(
-    variable: str, place: Place | None, settings: StorageSettings, clock: Clock, circuits: BreakerManager
+    variable: str, place: Place | None, settings: StorageSettings, clock: Clock, outgoing: Outgoing
 ) -> ObjectStore | None:
     match place:
         case None:
             return None
         case BucketConfig():
-            return BucketObjects(Bucket(place, circuits), clock)
+            return BucketObjects(Bucket(place, outgoing.circuits, outgoing.audit(object_store.PROVIDER)), clock)
         case folder:
             return _folder(folder, settings, variable)
 
@@ -132,8 +143,8 @@ def _folder(folder: Path, settings: StorageSettings, variable: str) -> FolderObj
     return FolderObjects(folder, fsync=fsync, variable=variable)
 
 
-def _embedded(settings: StorageSettings, clock: Clock, circuits: BreakerManager) -> tuple[Records, ObjectStore]:
-    del circuits
+def _embedded(settings: StorageSettings, clock: Clock, outgoing: Outgoing) -> tuple[Records, ObjectStore]:
+    del outgoing
     database = Database(settings.folder / "tale.sqlite3", sync=settings.sync, readers=settings.readers)
     records = Records(
         SqliteStoryStore(database, clock),
@@ -146,8 +157,8 @@ def _embedded(settings: StorageSettings, clock: Clock, circuits: BreakerManager)
     return records, _folder(settings.folder, settings, "TALE_DATA_DIR")
 
 
-def _supabase(settings: StorageSettings, clock: Clock, circuits: BreakerManager) -> tuple[Records, ObjectStore]:
-    connection = Connection(config_of(settings), circuits)
+def _supabase(settings: StorageSettings, clock: Clock, outgoing: Outgoing) -> tuple[Records, ObjectStore]:
+    connection = Connection(config_of(settings), outgoing.circuits, audit=outgoing.audit(PROVIDER))
     records = Records(
         SupabaseStoryStore(connection),
         SupabaseProfileStore(connection),

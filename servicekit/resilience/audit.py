@@ -26,7 +26,7 @@ class AuditLog:
     def __init__(self, metrics: Metrics | None = None, *, prefix: str = "provider") -> None:
         self._calls = self._seconds = None
         if metrics is not None:
-            self._endpoints = metrics.labels(most=20)
+            self._endpoints = metrics.labels(most=50)
             self._statuses = metrics.labels(most=50)
             self._calls = metrics.counter(f"{prefix}_api_calls", "Calls to the provider", ("endpoint", "status"))
             self._seconds = metrics.histogram(

@@ -12,7 +12,7 @@ import structlog
 from obstore import sign_async
 from obstore.store import S3Store
 
-from servicekit.errors import DomainError, unavailable
+from servicekit.errors import DomainError, provider_failed, unavailable
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.settings import ConfigurationError
 from storage_service.errors import audio_corrupt
@@ -26,7 +26,7 @@ from storage_service.object_store.failures import (
 from storage_service.ports import ANY_BYTES, Clock, Upload
 from storage_service.records import Blob, ObjectKey, SignedUrl
 from storage_service.spool import Spool, spooled
-from storage_service.upstream import Upstream
+from storage_service.upstream import outgoing_calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
     from obstore.store import S3Config
 
+    from servicekit.resilience.audit import AuditLog
     from servicekit.resilience.manager import BreakerManager
+    from servicekit.resilience.outgoing import Attempt
     from storage_service.object_store.config import BucketConfig
 
 T = TypeVar("T")
@@ -43,7 +45,7 @@ _log: Final = structlog.stdlib.get_logger("storage_service.object_store")
 
 _PART: Final = 8 << 20
 _PARTS_AT_ONCE: Final = 2
-_MOST_AT_ONCE: Final = 256
+_CONCURRENCY: Final = 256
 _BLOCK: Final = 4 << 20
 _BATCH: Final = 500
 _SECOND: Final = 1_000_000
@@ -55,16 +57,18 @@ _SETTINGS: Final = frozenset({"INVALID_CONFIGURATION", "UPSTREAM_AUTH", "UPSTREA
 class Bucket:
     """Objects by their path. Failures are DomainErrors, typed by the kit.
 
-    All that is done here can be done twice, so it is tried again after passing failures. Once begun a write goes on
-    when its caller goes away.
+    All that is done here can be done twice, so it is repeated after passing failures. An attempt to write that has
+    begun goes on when its caller goes away.
     """
 
-    def __init__(self, config: BucketConfig, breakers: BreakerManager | None = None) -> None:
+    def __init__(
+        self, config: BucketConfig, breakers: BreakerManager | None = None, audit: AuditLog | None = None
+    ) -> None:
         self._variable = config.variable
         self._store = _open(config)
         self._timeout = config.timeout_seconds
-        self._upstream = Upstream(breakers, config, most=_MOST_AT_ONCE)
-        self.settle = self._upstream.settle
+        self._calls = outgoing_calls(PROVIDER, config, concurrency=_CONCURRENCY, breakers=breakers, audit=audit)
+        self.settle = self._calls.settle
 
     async def check(self) -> None:
         """Reads from it. ConfigurationError with the remedy where that is refused, ProviderError without an answer."""
@@ -113,7 +117,7 @@ class Bucket:
                     data.close()
             return (await self._store.head_async(path))["size"] == size
 
-        return await self._to_the_end(send)
+        return await self._call("put", send, finished=True)
 
     async def get(self, path: str, start: int, end: int) -> tuple[bytes, int]:
         """The bytes [start, end) of an object, fewer where it is shorter, and the size of all of it; NOT_FOUND."""
@@ -123,7 +127,7 @@ class Bucket:
                 found = await self._store.get_async(path, options={"range": (start, end)})
                 return bytes(await found.bytes_async()), found.meta["size"]
 
-        return await self._attempts(fetch)
+        return await self._call("get", fetch)
 
     async def delete(self, paths: Sequence[str]) -> None:
         """Removes objects; those that are not there are no error."""
@@ -132,23 +136,23 @@ class Bucket:
             async with asyncio.timeout(self._timeout):
                 await self._store.delete_async(list(paths))
 
-        await self._to_the_end(remove)
+        await self._call("delete", remove, finished=True)
 
     async def sign(self, path: str, seconds: int) -> str:
         """An address under which an object can be fetched for a while."""
-        return await self._attempts(lambda: sign_async(self._store, "GET", path, timedelta(seconds=seconds)))
+        return await self._call("sign", lambda: sign_async(self._store, "GET", path, timedelta(seconds=seconds)))
 
-    async def _to_the_end(self, call: Callable[[], Awaitable[T]]) -> T:
-        return await self._upstream.to_the_end(lambda: self._attempts(call))
-
-    async def _attempts(self, call: Callable[[], Awaitable[T]]) -> T:
-        async def typed() -> T:
+    async def _call(self, endpoint: str, call: Callable[[], Awaitable[T]], *, finished: bool = False) -> T:
+        async def typed(_: Attempt) -> T:
             try:
                 return await call()
             except FAILURES as error:
                 raise to_provider_error(error) from error
 
-        return await self._upstream.attempts(PROVIDER, typed)
+        try:
+            return await self._calls.call(endpoint, typed, finished=finished)
+        except ProviderError as error:
+            raise provider_failed(error) from error
 
 
 class BucketObjects:

@@ -17,14 +17,16 @@ from storage_service.errors import (
     revision_mismatch,
     storage_conflict,
 )
-from storage_service.supabase.failures import SupabaseError
+from storage_service.supabase.failures import PROVIDER, SupabaseError
 from storage_service.supabase.wire import to_time_text
-from storage_service.upstream import Upstream
+from storage_service.upstream import outgoing_calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 
+    from servicekit.resilience.audit import AuditLog
     from servicekit.resilience.manager import BreakerManager
+    from servicekit.resilience.outgoing import Attempt
     from storage_service.ports import Clock
     from storage_service.supabase.client import Client
     from storage_service.supabase.config import SupabaseConfig
@@ -34,7 +36,7 @@ T = TypeVar("T")
 DATABASE: Final = "supabase:database"
 FILES: Final = "supabase:storage"
 
-_MOST_AT_ONCE: Final = 2_048
+_CONCURRENCY: Final = 2_048
 _NOT_FOUND: Final = {"STORY_NOT_FOUND": "story", "CHILD_NOT_FOUND": "child", "HERO_NOT_FOUND": "hero"}
 
 
@@ -42,15 +44,20 @@ class Connection:
     """Calls to Supabase. Failures are DomainErrors, typed by the kit; nothing becomes None.
 
     A call that is `safe` changes nothing or can be repeated, and is then made again after any passing failure; another
-    one only where it is certain that nothing was changed. Once begun a call goes on when its caller goes away.
+    one only where it is certain that nothing was changed. Once begun an attempt goes on when its caller goes away.
     `clock` is for tests; without one the clock of the database counts, which all replicas share.
     """
 
     def __init__(
-        self, config: SupabaseConfig, breakers: BreakerManager | None = None, *, clock: Clock | None = None
+        self,
+        config: SupabaseConfig,
+        breakers: BreakerManager | None = None,
+        *,
+        clock: Clock | None = None,
+        audit: AuditLog | None = None,
     ) -> None:
         self._config = config
-        self._upstream = Upstream(breakers, config, most=_MOST_AT_ONCE)
+        self._calls = outgoing_calls(PROVIDER, config, concurrency=_CONCURRENCY, breakers=breakers, audit=audit)
         self._clock = clock
         self._client: Client | None = None
         self._opening = asyncio.Lock()
@@ -65,7 +72,7 @@ class Connection:
 
     async def settle(self) -> None:
         """Waits for calls, those whose callers are gone too."""
-        await self._upstream.settle()
+        await self._calls.settle()
 
     async def close(self) -> None:
         """Waits for what is under way and closes the client."""
@@ -93,7 +100,9 @@ class Connection:
         Where the id `about` of a `noun` is given, raises what the function refuses.
         """
         given = {f"p_{name}": value for name, value in params.items()}
-        answer = await self.run(DATABASE, lambda client: client.rpc(function, given), safe=safe, on_retry=on_retry)
+        answer = await self.run(
+            DATABASE, function, lambda client: client.rpc(function, given), safe=safe, on_retry=on_retry
+        )
         if about is not None:
             check_refusal(answer, about, noun=noun)
         return answer
@@ -105,33 +114,40 @@ class Connection:
     async def run(
         self,
         circuit: str,
+        endpoint: str,
         call: Callable[[Client], Awaitable[T]],
         *,
         safe: bool = True,
         on_retry: Callable[[], None] = lambda: None,
     ) -> T:
-        """Returns what `call` returns, behind that circuit breaker."""
+        """Returns what `call` returns, behind that circuit breaker; `endpoint` is its name in log and metrics."""
 
-        async def attempts() -> T:
-            client = await self.client()
-            return await self._upstream.attempts(
-                circuit,
-                lambda: call(client),
-                may_wait=lambda error: safe or (isinstance(error, SupabaseError) and error.undone),
+        async def work(_: Attempt) -> T:
+            return await call(await self.client())
+
+        try:
+            return await self._calls.call(
+                endpoint,
+                work,
+                circuit=circuit,
+                may_repeat=lambda error: safe or (isinstance(error, SupabaseError) and error.undone),
                 on_retry=on_retry,
+                finished=True,
             )
-
-        return await self._upstream.to_the_end(attempts)
+        except ProviderError as error:
+            raise provider_failed(error) from error
 
     @asynccontextmanager
     async def stream(self, path: str, *, offset: int, end: int) -> AsyncIterator[AsyncGenerator[bytes, None]]:
         """The bytes [offset, end) of a file; what goes wrong while they are read is typed as well, and not repeated."""
         client = await self.client()
         try:
-            with self._upstream.breakers.get(FILES).call() as marked:
-                async with client.read(path, offset=offset, end=end) as blocks:
-                    marked.answered()
-                    yield blocks
+            async with (
+                self._calls.attempt("download", circuit=FILES) as attempt,
+                client.read(path, offset=offset, end=end) as blocks,
+            ):
+                attempt.answered()
+                yield blocks
         except ProviderError as error:
             raise provider_failed(error) from error
 

@@ -46,7 +46,9 @@ class ObjectBucket:
         """Takes bytes in, to send them when they are published."""
 
         async def send(spool: Spool) -> None:
-            await self._connection.run(FILES, lambda client: _send(client, key.path, spool, content_type or ANY_BYTES))
+            await self._connection.run(
+                FILES, "upload", lambda client: _send(client, key.path, spool, content_type or ANY_BYTES)
+            )
 
         return spooled(send)
 
@@ -77,14 +79,14 @@ class ObjectBucket:
         paths = [key.path for key in keys]
         for start in range(0, len(paths), _BATCH):
             batch = paths[start : start + _BATCH]
-            await self._connection.run(FILES, lambda client, batch=batch: client.remove(batch))  # type: ignore[misc]
+            await self._connection.run(FILES, "remove", lambda client, batch=batch: client.remove(batch))  # type: ignore[misc]
 
     async def url(self, blob: Blob, *, expiry: int) -> SignedUrl:
         """A signed address. Whole seconds: Storage knows no less."""
         seconds = max(1, expiry // _SECOND)
         ends = self._clock.now() + seconds * _SECOND
         path = blob.key.path
-        return SignedUrl(await self._connection.run(FILES, lambda client: client.sign(path, seconds)), ends)
+        return SignedUrl(await self._connection.run(FILES, "sign", lambda client: client.sign(path, seconds)), ends)
 
 
 async def _send(client: Client, path: str, spool: Spool, content_type: str) -> None:

@@ -11,6 +11,7 @@ import aiohttp
 import grpc
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 from support.house import House, house
 from support.moto_s3 import ACCESS_KEY_ID, S3, SECRET, Door, door
 from support.servers import running
@@ -18,6 +19,8 @@ from support.supabase_lite import Lite
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
+from servicekit.metrics import Metrics
+from servicekit.resilience.audit import AuditLog
 from servicekit.settings import ConfigurationError
 from servicekit.status import from_rpc_error
 from standins.storage_kit import (
@@ -232,6 +235,37 @@ async def test_a_store_that_does_not_answer_in_time_is_given_up(entry: Door, pla
     released.set()
 
 
+async def test_calls_to_the_bucket_are_counted_and_audited(entry: Door, place: BucketConfig) -> None:
+    """One line and one count an attempt, a warning a retry, an error when none succeeds; no path of an object."""
+    metrics = Metrics()
+    store = BucketObjects(Bucket(place, audit=AuditLog(metrics, prefix="s3")), ManualClock())
+    with capture_logs() as logs:
+        stored = await keep(store)
+        entry.refuse(500, "InternalError")
+        with pytest.raises(DomainError):
+            await read(store, stored)
+    audited = [(line["endpoint"], line["status"]) for line in logs if line["event"] == "upstream call"]
+    assert [("put", 200), ("get", 500), ("get", 500), ("get", 500)] == audited
+    assert ["warning"] * 2 == [line["log_level"] for line in logs if line["event"] == "call is retried"]
+    assert ["error"] == [line["log_level"] for line in logs if line["event"] == "all attempts failed"]
+    assert stored.key.path not in str(logs)
+    labels = {"endpoint": "get", "status": "500"}
+    assert 3 == metrics.registry.get_sample_value("s3_api_calls_total", labels)
+
+
+async def test_caller_that_leaves_ends_the_retries_of_the_bucket(entry: Door, place: BucketConfig) -> None:
+    """Within a second, however long the waits are."""
+    store = store_at(replace(place, retry_delay=30.0, timeout_seconds=60.0))
+    asked = asyncio.Event()
+    entry.refuse(500, "InternalError", when=lambda _: asked.set() or True)  # type: ignore[func-returns-value]
+    task = asyncio.create_task(store.remove([ObjectKey(ObjectKind.AUDIO, new_id())]))
+    await asked.wait()
+    task.cancel()
+    async with asyncio.timeout(1):
+        await asyncio.wait([task])
+        await store.settle()
+
+
 async def test_a_store_that_is_down_opens_the_circuit(place: BucketConfig) -> None:
     """After some failures nobody waits for it."""
     store = store_at(replace(place, endpoint="http://127.0.0.1:9", retries=0))
@@ -286,7 +320,8 @@ async def test_the_check_tries_it_out(
         environment["AUDIO_STORE_ENDPOINT"] = "http://127.0.0.1:9"
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert code == await asyncio.to_thread(run_command, ["check"])
+    with capture_logs():
+        assert code == await asyncio.to_thread(run_command, ["check"])
     captured = capsys.readouterr()
     assert (captured.out + captured.err).startswith(line)
     assert [] == await moto_s3.names(place.bucket)

@@ -3,14 +3,18 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 from support.supabase_faults import Fault, Kind, Proxy, proxy
 from support.supabase_lite import Lite
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
+from servicekit.metrics import Metrics
+from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.manager import BreakerManager
 from standins.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, new_story, speech
 from storage_service.records import Blob, Cancel, ObjectKey, ObjectKind, Removed, RepeatKey, Retry, StoredAudio
@@ -111,6 +115,39 @@ async def failure(call: Awaitable[object]) -> tuple[grpc.StatusCode, str]:
 
 
 # Away.
+
+
+async def test_calls_to_supabase_are_counted_and_audited(supabase_lite: Lite, faults: Proxy) -> None:
+    """One line and one count an attempt, by the function of the schema; a warning a retry."""
+    metrics = Metrics()
+    connection = Connection(supabase_lite.config(url=faults.url), audit=AuditLog(metrics, prefix="supabase"))
+    faults.plan(Fault("answer", status=503, body="busy"))
+    with capture_logs() as logs:
+        await connection.rpc("schema_version")
+    faults.end()
+    await connection.close()
+    audited = [(line["endpoint"], line["status"]) for line in logs if line["event"] == "upstream call"]
+    assert [("schema_version", 503), ("schema_version", 200)] == audited
+    assert ["warning"] == [line["log_level"] for line in logs if line["event"] == "call is retried"]
+    labels = {"endpoint": "schema_version", "status": "200"}
+    assert 1 == metrics.registry.get_sample_value("supabase_api_calls_total", labels)
+
+
+async def test_caller_that_leaves_ends_the_retries_of_supabase(supabase_lite: Lite, faults: Proxy) -> None:
+    """Within a second, however long the waits are; nothing is sent after it."""
+    config = replace(supabase_lite.config(url=faults.url), retry_delay=30.0, timeout_seconds=60.0)
+    connection = Connection(config)
+    faults.plan(Fault("answer", status=503, body="busy"))
+    retried = asyncio.Event()
+    call = connection.rpc("schema_version", on_retry=retried.set)
+    task = asyncio.create_task(call)
+    await retried.wait()
+    task.cancel()
+    async with asyncio.timeout(1):
+        await asyncio.wait([task])
+        await connection.settle()
+    faults.end()
+    await connection.close()
 
 
 async def test_while_supabase_is_away_every_call_says_so_and_then_goes_on(store: Store, faults: Proxy) -> None:

@@ -1,0 +1,180 @@
+"""Calls to one provider: within its limits, behind its circuit breakers, repeated, counted and audited.
+
+calls = OutgoingCalls("supabase", breakers=breakers, audit=AuditLog(metrics, prefix="supabase"), policy=RetryPolicy())
+rows = await calls.call("rpc/claim", lambda: client.rpc("claim"), circuit="supabase:database")
+
+async with calls.attempt("chat/completions", circuit="openrouter:model") as attempt:    # a stream, made once
+async for event in stream:
+attempt.answered()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import structlog
+
+from servicekit.context import current_or_none
+from servicekit.finishing import Finisher
+from servicekit.resilience.audit import AuditLog
+from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
+from servicekit.resilience.retry import RetryBudget, RetryPolicy, log_retry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from servicekit.resilience.breaker import Call
+    from servicekit.resilience.limits import ProviderLimits
+    from servicekit.resilience.manager import BreakerManager
+
+T = TypeVar("T")
+
+_log: Final = structlog.stdlib.get_logger("servicekit.outgoing")
+_OK: Final = 200
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt at a call. `ids` go to its audit line; `status`, where it is set, replaces what the outcome says."""
+
+    passage: Call
+    ids: dict[str, str] = field(default_factory=dict)
+    status: int | str = ""
+
+    def answered(self) -> None:
+        """The first token or byte has come: how slow a call is, is measured to there."""
+        self.passage.answered()
+
+
+class OutgoingCalls:
+    """Makes the calls of one service to one provider.
+
+    Each attempt waits for its turn in `limits`, passes a circuit breaker and leaves one audit line with its count. A
+    retry is a warning, an end without success an error in the log. No attempt begins after the deadline of the present
+    request or after its caller has left. Statuses are those of HTTP where there was one (200 for a success), else the
+    kind of the failure; with `http` False "success" or the kind.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        *,
+        breakers: BreakerManager,
+        policy: RetryPolicy,
+        audit: AuditLog | None = None,
+        limits: ProviderLimits | None = None,
+        http: bool = True,
+    ) -> None:
+        self.provider: Final = provider
+        self._breakers = breakers
+        self._policy = policy
+        self._audit = audit or AuditLog()
+        self._limits = limits
+        self._http = http
+        self._budget = RetryBudget()
+        self._finisher = Finisher()
+        self.settle = self._finisher.settle
+
+    async def call(
+        self,
+        endpoint: str,
+        work: Callable[[Attempt], Awaitable[T]],
+        *,
+        circuit: str = "",
+        deadline: float | None = None,
+        may_repeat: Callable[[ProviderError], bool] = lambda _: True,
+        on_retry: Callable[[], None] = lambda: None,
+        finished: bool = False,
+    ) -> T:
+        """Returns what `work` returns, which is done again after passing failures that `may_repeat`.
+
+        With `finished` an attempt that has begun goes on to its end when the caller leaves; there is no retry then.
+        Raises the ProviderError of the last attempt that was made; CircuitOpenError where none was.
+        """
+        last: ProviderError | None = None
+
+        async def once() -> T:
+            nonlocal last
+            try:
+                async with self.attempt(endpoint, circuit=circuit, deadline=deadline) as attempt:
+                    value = await work(attempt)
+                    attempt.answered()
+                    return value
+            except CircuitOpenError:
+                raise
+            except ProviderError as error:
+                last = error
+                raise
+
+        async def to_the_end() -> T:
+            return await self._finisher.run(once())
+
+        def retried(error: ProviderError, number: int, wait: float) -> None:
+            log_retry(error, number, wait)
+            on_retry()
+
+        attempts = self._policy.attempts(
+            budget=self._budget, deadline=_earlier(deadline), may_wait=may_repeat, on_retry=retried
+        )
+        try:
+            value: T = await attempts(to_the_end if finished else once)
+        except ProviderError as error:
+            # What the call itself failed for says more than a circuit that opened afterwards.
+            cause = last or error
+            if cause.retryable:
+                _log.error("all attempts failed", provider=self.provider, endpoint=endpoint, kind=cause.kind.value)
+            raise cause from None
+        return value
+
+    @asynccontextmanager
+    async def attempt(
+        self, endpoint: str, *, circuit: str = "", deadline: float | None = None
+    ) -> AsyncIterator[Attempt]:
+        """One attempt, for as long as the block lasts.
+
+        Raises CircuitOpenError, or ProviderError CONCURRENCY where there is no room by `deadline` (the loop's clock).
+        """
+        async with AsyncExitStack() as stack:
+            if self._limits is not None:
+                await stack.enter_async_context(self._limits.slot(_earlier(deadline)))
+            breaker = self._breakers.get(circuit or self.provider, provider=self.provider)
+            attempt = Attempt(stack.enter_context(breaker.call()))
+            began = time.monotonic()
+            failure: BaseException | None = None
+            try:
+                yield attempt
+            except BaseException as error:
+                failure = error
+                raise
+            finally:
+                self._ended(endpoint, attempt, failure, time.monotonic() - began)
+
+    def _ended(self, endpoint: str, attempt: Attempt, failure: BaseException | None, seconds: float) -> None:
+        ids: dict[str, Any] = dict(attempt.ids)
+        if isinstance(failure, ProviderError):
+            if failure.kind is ProviderErrorKind.CONCURRENCY and self._limits is not None:
+                self._limits.told_too_many()
+            ids.setdefault("request_id", failure.request_id)
+            if not self._http:
+                ids.setdefault("http_status", str(failure.status or ""))
+        self._audit.record(self.provider, endpoint, attempt.status or self._status(failure), seconds, **ids)
+
+    def _status(self, failure: BaseException | None) -> int | str:
+        if isinstance(failure, ProviderError):
+            return (failure.status or failure.kind.name) if self._http else failure.kind.value
+        if isinstance(failure, (asyncio.CancelledError, GeneratorExit)):
+            return ProviderErrorKind.CANCELLED.name if self._http else ProviderErrorKind.CANCELLED.value
+        if failure is not None:
+            return "error"
+        return _OK if self._http else "success"
+
+
+def _earlier(deadline: float | None) -> float | None:
+    """Returns the earlier of a deadline and that of the present request."""
+    context = current_or_none()
+    given = [each for each in (deadline, context.deadline if context is not None else None) if each is not None]
+    return min(given, default=None)

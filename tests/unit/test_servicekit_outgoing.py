@@ -1,0 +1,177 @@
+"""What a call to a provider passes on its way, and what it leaves in log and metrics."""
+
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+from support.circuits import provider_error
+
+from servicekit.context import RequestContext, bound
+from servicekit.metrics import Metrics
+from servicekit.resilience.audit import AuditLog
+from servicekit.resilience.config import BreakerConfig
+from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
+from servicekit.resilience.limits import ProviderLimits
+from servicekit.resilience.manager import BreakerManager
+from servicekit.resilience.outgoing import Attempt, OutgoingCalls
+from servicekit.resilience.retry import RetryPolicy
+
+SOON = RetryPolicy(retries=2, delay=0.001)
+SLOW = RetryPolicy(retries=20, delay=60.0, longest_wait=60.0)
+
+
+class Provider:
+    """Fails with the errors given, then answers 42; counts its calls."""
+
+    def __init__(self, *errors: ProviderError) -> None:
+        self.errors = list(errors)
+        self.calls = 0
+        self.called = asyncio.Event()
+
+    async def __call__(self, attempt: Attempt) -> int:
+        """The next error, or 42."""
+        self.calls += 1
+        self.called.set()
+        attempt.ids["request_id"] = f"r-{self.calls}"
+        if self.errors:
+            raise self.errors.pop(0)
+        return 42
+
+
+def outgoing(policy: RetryPolicy = SOON, *, threshold: int = 5, limits: ProviderLimits | None = None) -> OutgoingCalls:
+    """Calls to "demo"."""
+    breakers = BreakerManager(lambda name: BreakerConfig(name=name, failure_threshold=threshold))
+    return OutgoingCalls("demo", breakers=breakers, policy=policy, limits=limits)
+
+
+async def test_each_attempt_leaves_one_audit_line_and_one_count() -> None:
+    """With its endpoint, status and id; a retry is a warning."""
+    metrics = Metrics()
+    audit = AuditLog(metrics, prefix="demo")
+    calls = OutgoingCalls("demo", breakers=BreakerManager(), policy=SOON, audit=audit)
+    with capture_logs() as logs:
+        assert 42 == await calls.call("things", Provider(provider_error(ProviderErrorKind.OVERLOAD)))
+    audited = [line for line in logs if line["event"] == "upstream call"]
+    assert ["OVERLOAD", 200] == [line["status"] for line in audited]
+    assert ["things", "things"] == [line["endpoint"] for line in audited]
+    assert "r-2" == audited[1]["upstream_request_id"]
+    assert ["warning"] == [line["log_level"] for line in logs if line["event"] == "call is retried"]
+    labels = {"endpoint": "things", "status": "200"}
+    assert 1 == metrics.registry.get_sample_value("demo_api_calls_total", labels)
+
+
+async def test_exhausted_call_is_one_error_in_the_log() -> None:
+    """The error of the last attempt is raised."""
+    provider = Provider(*[provider_error() for _ in range(3)])
+    with capture_logs() as logs, pytest.raises(ProviderError):
+        await outgoing().call("things", provider)
+    assert 3 == provider.calls
+    assert ["all attempts failed"] == [line["event"] for line in logs if line["log_level"] == "error"]
+
+
+async def test_refusal_is_neither_repeated_nor_an_error_in_the_log() -> None:
+    """It is the caller's to change."""
+    provider = Provider(provider_error(ProviderErrorKind.INVALID_INPUT))
+    with capture_logs() as logs, pytest.raises(ProviderError):
+        await outgoing().call("things", provider)
+    assert 1 == provider.calls
+    assert [] == [line for line in logs if line["log_level"] == "error"]
+
+
+async def test_first_cause_is_raised_where_the_circuit_opened_afterwards() -> None:
+    """The next call is not made at all."""
+    calls, provider = outgoing(threshold=2), Provider(*[provider_error() for _ in range(9)])
+    with pytest.raises(ProviderError) as caught:
+        await calls.call("things", provider)
+    assert ProviderErrorKind.TIMEOUT is caught.value.kind
+    assert 2 == provider.calls
+    with pytest.raises(CircuitOpenError):
+        await calls.call("things", provider)
+    assert 2 == provider.calls
+
+
+@pytest.mark.parametrize("finished", [True, False])
+async def test_caller_that_leaves_ends_the_retries(finished: bool) -> None:
+    """At once: there is no attempt after the one that had begun."""
+    provider = Provider(*[provider_error() for _ in range(9)])
+    task = asyncio.create_task(outgoing(SLOW).call("things", provider, finished=finished))
+    await provider.called.wait()
+    task.cancel()
+    async with asyncio.timeout(1):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert 1 == provider.calls
+
+
+@pytest.mark.parametrize(("finished", "ends"), [(True, "done"), (False, "cut")])
+async def test_attempt_that_has_begun_is_finished_where_asked(finished: bool, ends: str) -> None:
+    """Without its caller; `settle` waits for it."""
+    calls, go, begun, ended = outgoing(), asyncio.Event(), asyncio.Event(), []
+
+    async def work(_: Attempt) -> None:
+        begun.set()
+        try:
+            await go.wait()
+        except asyncio.CancelledError:
+            ended.append("cut")
+            raise
+        ended.append("done")
+
+    task = asyncio.create_task(calls.call("things", work, finished=finished))
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    go.set()
+    await calls.settle()
+    assert [ends] == ended
+
+
+async def test_no_retry_begins_after_the_deadline_of_the_request() -> None:
+    """The caller would not get its result."""
+    provider = Provider(*[provider_error() for _ in range(9)])
+    deadline = asyncio.get_running_loop().time() + 0.1
+    with bound(RequestContext("r", "o", deadline)), pytest.raises(ProviderError):
+        await outgoing(RetryPolicy(retries=9, delay=60.0, longest_wait=60.0)).call("things", provider)
+    assert provider.calls < 9
+    assert asyncio.get_running_loop().time() <= deadline + 0.1
+
+
+async def test_provider_that_has_too_many_calls_gets_fewer_at_once() -> None:
+    """Half as many; a call waits for its turn."""
+    limits = ProviderLimits(4, provider="demo")
+    with pytest.raises(ProviderError):
+        await outgoing(RetryPolicy(retries=0), limits=limits).call(
+            "things", Provider(provider_error(ProviderErrorKind.CONCURRENCY))
+        )
+    assert 2 == limits.limit
+
+
+async def test_stream_is_one_attempt_and_its_first_token_closes_the_circuit() -> None:
+    """A probe does not have to last to the end of the stream."""
+    now = [0.0]
+    breakers = BreakerManager(lambda name: BreakerConfig(name=name, failure_threshold=1), clock=lambda: now[0])
+    calls = OutgoingCalls("demo", breakers=breakers, policy=SOON)
+    with pytest.raises(ProviderError):
+        await calls.call("things", Provider(provider_error()))
+    now[0] = 100.0
+    async with calls.attempt("stream") as attempt:
+        assert "half_open" == breakers.get("demo").state
+        attempt.answered()
+        assert "closed" == breakers.get("demo").state
+
+
+async def test_cancelled_attempt_is_audited_as_cancelled() -> None:
+    """It says nothing of the provider."""
+    calls, begun = outgoing(), asyncio.Event()
+
+    async def hang() -> None:
+        async with calls.attempt("stream"):
+            begun.set()
+            await asyncio.Event().wait()
+
+    with capture_logs() as logs:
+        task = asyncio.create_task(hang())
+        await begun.wait()
+        task.cancel()
+        await asyncio.wait([task])
+    assert ["CANCELLED"] == [line["status"] for line in logs if line["event"] == "upstream call"]
