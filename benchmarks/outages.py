@@ -79,7 +79,7 @@ async def _told(client: AsyncTaleClient) -> common_pb2.Story:
 
 
 async def _down(report: Report) -> None:
-    settings = {"VOICE_BREAKER_SECONDS": f"{_VOICE_WINDOW:g}", "VOICE_BREAKER_MAX_SECONDS": f"{20 * _VOICE_WINDOW:g}"}
+    settings = {"VOICE_BREAKER_SECONDS": f"{_VOICE_WINDOW:g}"}
     async with house(settings, **_MINUTE) as it, AsyncTaleClient(it.cluster.target) as client:
         written = [await _written(client) for _ in range(_WAITING)]
         await it.script(**_MINUTE, down=True)

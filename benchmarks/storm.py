@@ -26,11 +26,9 @@ _SETTINGS: Final = {
     "STORY_RETRY_DELAY": "0.05",
     "STORY_FIRST_TOKEN_TIMEOUT_SECONDS": "5",
     "STORY_IDLE_TIMEOUT_SECONDS": "1",
-    "VOICE_RETRY_DELAY": "0.05",
     "VOICE_FIRST_BYTE_SECONDS": "5",
-    "VOICE_IDLE_SECONDS": "1",
-    "VOICE_BREAKER_SECONDS": "0.5",
-    "VOICE_BREAKER_MAX_SECONDS": "1",
+    "VOICE_SEGMENT_SECONDS": "6",
+    "VOICE_BREAKER_SECONDS": "0.25",
     "VOICE_PAID_CONCURRENCY": "16",
 }
 """Waits and timeouts are scaled down, so that stalled streams do not make this take an hour."""

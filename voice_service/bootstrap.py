@@ -20,6 +20,7 @@ from voice_service.narration.narration import Narration, NarrationPolicy
 from voice_service.narration.pipeline import WorkAhead
 from voice_service.providers.factory import ANNOUNCED, make_providers, offline_workers
 from voice_service.providers.registry import EMBEDDED, Announced, ProviderRegistry
+from voice_service.settings import Tuning
 from voice_service.synthesis.call import AudioBudget, Timers
 from voice_service.synthesis.calls import ProviderCalls
 from voice_service.synthesis.gates import AccountWatch, Allowance, Prober, ProviderGates
@@ -42,22 +43,25 @@ if TYPE_CHECKING:
     from voice_service.transcription.openai_transcriber import TranscriptionConfig
     from voice_service.transcription.ports import Transcriber
 
+DEFAULTS: Final = Tuning()
 _MAX_FLIGHTS: Final = 4_096
+_LONGEST_WINDOW: Final = 20
+"""Times `breaker_seconds` that a circuit breaker stays open at most."""
 
 
-def build(settings: VoiceServiceSettings) -> VoiceApp:
+def build(settings: VoiceServiceSettings, tuning: Tuning = DEFAULTS) -> VoiceApp:
     """Puts the service together. Opens nothing yet. Raises ConfigurationError."""
     metrics = Metrics()
     voice_metrics = VoiceMetrics(metrics)
-    return assemble(
-        settings, make_providers(settings, voice_metrics, os.environ), metrics=metrics, voice_metrics=voice_metrics
-    )
+    providers = make_providers(settings, tuning, voice_metrics, os.environ)
+    return assemble(settings, providers, tuning=tuning, metrics=metrics, voice_metrics=voice_metrics)
 
 
 def assemble(
     settings: VoiceServiceSettings,
     providers: Sequence[VoiceProvider | Announced],
     *,
+    tuning: Tuning = DEFAULTS,
     metrics: Metrics | None = None,
     voice_metrics: VoiceMetrics | None = None,
     transcriber: Transcriber | None = None,
@@ -70,7 +74,7 @@ def assemble(
     # A file that comes when all of it is made begins late by its nature, and so does what is written down.
     streaming = {each.metadata.name for each in callable_ones if each.metadata.supports_streaming}
     circuits = _circuits(settings, metrics, streaming)
-    gates = ProviderGates(circuits, lambda metadata: _allowance(settings, metadata))
+    gates = ProviderGates(circuits, lambda metadata: _allowance(settings, tuning, metadata))
     registry = _registry(settings, providers, gates)
     store = store or _store(settings)
     for provider in callable_ones:
@@ -79,24 +83,22 @@ def assemble(
     encoder = AudioEncoder(os.cpu_count() or 1)
     prober = Prober(gates, voice_metrics)
     retry = RetryPolicy(
-        retries=settings.retries, delay=settings.retry_delay_seconds, longest_wait=settings.retry_longest_wait_seconds
+        retries=settings.retries, delay=tuning.retry_delay, longest_wait=settings.retry_longest_wait_seconds
     )
     calls = ProviderCalls(
         gates=gates,
         prober=prober,
         finisher=SegmentFinisher(encoder),
-        timers=Timers(
-            first_byte=settings.first_byte_seconds, idle=settings.idle_seconds, total=settings.segment_seconds
-        ),
+        timers=Timers(first_byte=settings.first_byte_seconds, idle=tuning.idle, total=settings.segment_seconds),
         retry=retry,
-        budget=AudioBudget(settings.audio_buffer_bytes),
+        budget=AudioBudget(tuning.audio_buffer_bytes),
         metrics=voice_metrics,
     )
     synthesizer = SegmentSynthesizer(
         store=store, calls=calls, encoder=encoder, metrics=voice_metrics, max_flights=_MAX_FLIGHTS
     )
     policy = NarrationPolicy(segment_words=settings.segment_words, max_audio_bytes=settings.max_audio_bytes)
-    ahead = WorkAhead(settings.segments_ahead, settings.segments_ahead_total)
+    ahead = WorkAhead(settings.segments_ahead, tuning.segments_ahead)
     detector = LanguageDetector()
 
     def narrate(request: NarrationRequest, deadline: float) -> Narration:
@@ -120,16 +122,16 @@ def assemble(
         retry=retry,
         metrics=voice_metrics,
     )
-    account = AccountWatch(callable_ones, voice_metrics, settings.elevenlabs_quota_seconds)
+    account = AccountWatch(callable_ones, voice_metrics, tuning.quota_interval)
     return VoiceApp(
         VoiceServicer(
             narrate=narrate,
             catalogue=catalogue,
             transcription=TranscribeHandler(
-                guarded, max_bytes=settings.transcribe_max_bytes, seconds=settings.transcribe_seconds
+                guarded, max_bytes=settings.transcribe_max_bytes, seconds=tuning.transcription
             ),
             metrics=voice_metrics,
-            narration_seconds=settings.narration_seconds,
+            narration_seconds=tuning.narration,
             can_store=store.is_shared,
         ),
         catalogue=catalogue,
@@ -183,17 +185,17 @@ def _circuits(settings: VoiceServiceSettings, metrics: Metrics, streaming: Colle
             name=name,
             failure_threshold=settings.breaker_failures,
             recovery_timeout=settings.breaker_seconds,
-            max_recovery_timeout=max(settings.breaker_seconds, settings.breaker_most_seconds),
+            max_recovery_timeout=_LONGEST_WINDOW * settings.breaker_seconds,
             slow_call_seconds=settings.slow_seconds if name in streaming else None,
         )
 
     return BreakerManager(config, metrics=metrics)
 
 
-def _allowance(settings: VoiceServiceSettings, metadata: ProviderMetadata) -> Allowance:
+def _allowance(settings: VoiceServiceSettings, tuning: Tuning, metadata: ProviderMetadata) -> Allowance:
     if metadata.name == EMBEDDED:
         # One speaks while another is encoded; who waits here is on no timer.
-        return Allowance(concurrency=2 * offline_workers(settings))
+        return Allowance(concurrency=2 * offline_workers(tuning))
     if not metadata.paid:
         return Allowance(concurrency=settings.concurrency)
     return Allowance(concurrency=settings.paid_concurrency, requests_per_minute=settings.requests_per_minute)
@@ -205,7 +207,6 @@ def _transcription(settings: VoiceServiceSettings) -> TranscriptionConfig:
         api_key=settings.transcribe_api_key,
         api_key_file=settings.transcribe_api_key_file,
         openai_api_key=settings.openai_api_key,
-        openai_api_key_file=settings.openai_api_key_file,
         model=settings.transcribe_model,
         allow_plain_http=settings.upstream_allow_plain_http,
     )

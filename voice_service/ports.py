@@ -259,14 +259,3 @@ class Continuing(Protocol):
 
     def takes_previous_text(self, model_id: str) -> bool:
         """Tell whether the model may be given the text before."""
-
-
-def speaks(languages: tuple[str, ...], language_code: str) -> bool:
-    """Whether one of `languages` is `language_code`; a bare language stands for its regions and the other way round."""
-    wanted = language_code.lower()
-    bare = wanted.partition("-")[0]
-    for language in languages:
-        offered = language.lower()
-        if offered in {wanted, bare} or (wanted == bare and offered.partition("-")[0] == bare):
-            return True
-    return False

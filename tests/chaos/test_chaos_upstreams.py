@@ -18,7 +18,7 @@ from standins.paid_upstreams import ELEVENLABS_KEY, FALLBACK_MODEL, MODEL, OPENR
 from standins.watcher import Watcher, spec
 from story_service.settings import StorySettings
 from tale.common.v1 import common_pb2
-from voice_service.settings import VoiceServiceSettings
+from voice_service.settings import Tuning, VoiceServiceSettings
 
 WORDS: Final = 150
 FAULT_RATE: Final = 0.2
@@ -45,11 +45,8 @@ def _voice_settings(folder: Path, upstreams: PaidUpstreams, storage_target: str)
         storage_target=storage_target,
         elevenlabs_base_url=upstreams.url,
         elevenlabs_api_key=ELEVENLABS_KEY,
-        retry_delay_seconds=0.01,
         first_byte_seconds=5,
-        idle_seconds=1,
-        breaker_seconds=0.1,
-        breaker_most_seconds=0.2,
+        breaker_seconds=0.02,
         paid_concurrency=16,
     )
 
@@ -113,7 +110,9 @@ async def _storm(folder: Path, *, stories: int, seed: int) -> None:
         story = story_service.bootstrap.build(_story_settings(folder, upstreams))
 
         def speech(storage_target: str) -> App:
-            return voice_service.bootstrap.build(_voice_settings(folder, upstreams, storage_target))
+            return voice_service.bootstrap.build(
+                _voice_settings(folder, upstreams, storage_target), Tuning(retry_delay=0.01, idle=1)
+            )
 
         async with house(folder, story=story, speech=speech) as home:
             places = asyncio.Semaphore(_AT_ONCE)

@@ -22,7 +22,7 @@ from voice_service.metrics import VoiceMetrics
 from voice_service.ports import Probing
 from voice_service.providers.factory import GROUP, load_plugins, make_providers
 from voice_service.providers.registry import Announced
-from voice_service.settings import VoiceServiceSettings
+from voice_service.settings import Tuning, VoiceServiceSettings
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "voice-providers.md").read_text()
 BLOCKS: dict[str, str] = dict(re.findall(r"^```(toml|python)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
@@ -132,4 +132,4 @@ def test_a_name_that_is_taken_stops_the_service(installed: Path) -> None:
     points.write_text(points.read_text().replace("acme =", "offline ="))
     assert list(distributions(path=[str(installed)]))
     with pytest.raises(ConfigurationError, match="offline"):
-        make_providers(VoiceServiceSettings(), VoiceMetrics(Metrics()), {})
+        make_providers(VoiceServiceSettings(), Tuning(), VoiceMetrics(Metrics()), {})

@@ -131,7 +131,6 @@ async def test_another_voice_speaks_where_elevenlabs_is_dead(tmp_path: Path) -> 
             "speech_base_url": server.url,
             "speech_model": "kokoro",
             "speech_voice": "af_heart",
-            "speech_languages": ("en",),
             "provider_fallback": ("speech",),
         }
         async with paid_house(tmp_path, voice=voice) as house:
@@ -152,7 +151,6 @@ async def test_another_voice_goes_on_where_elevenlabs_fails_in_mid_story(tmp_pat
             "speech_base_url": server.url,
             "speech_model": "kokoro",
             "speech_voice": "af_heart",
-            "speech_languages": ("en",),
             "provider_fallback": ("speech",),
             "segments_ahead": 0,
         }

@@ -16,7 +16,7 @@ from voice_service.providers.mock.script import MockScript
 
 DEAD: dict[str, Any] = {"kind": "overload", "times": None}
 FALLBACK: dict[str, Any] = {"default_provider": "one", "provider_fallback": ("two",)}
-QUICK: dict[str, Any] = {"breaker_seconds": 0.02, "breaker_most_seconds": 0.02}
+QUICK: dict[str, Any] = {"breaker_seconds": 0.02}
 OTHER = "There was an owl who lived in an old mill. " * 8
 
 

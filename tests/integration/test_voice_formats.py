@@ -30,7 +30,7 @@ LINES = "Once there was a fox. She could not sleep. 🌙 … Then the owl came, 
 @pytest.fixture(scope="module")
 async def embedded() -> AsyncIterator[Voice]:
     """The service with the embedded voice, which hands over samples at 22.05 kHz."""
-    chosen = settings(default_provider="offline", offline_workers=2, segment_words=4)
+    chosen = settings(default_provider="offline", segment_words=4)
     async with running(build(chosen), settings=chosen, service="voice") as service:
         yield Voice(service)
 
@@ -133,7 +133,7 @@ async def test_the_segments_of_a_stored_narration_are_the_file(
     """The bytes under the keys, one after the other, are what a direct caller gets, made anew or found."""
     whole = await _told(embedded, audio_format)
     async with fake_storage() as (storage, address):
-        chosen = settings(default_provider="offline", offline_workers=2, segment_words=4, storage_target=address)
+        chosen = settings(default_provider="offline", segment_words=4, storage_target=address)
         async with running(build(chosen), settings=chosen, service="voice") as service:
             voice = Voice(service)
             stored = await _told(voice, audio_format, delivery=voice_pb2.DELIVERY_STORED)

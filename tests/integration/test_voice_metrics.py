@@ -11,6 +11,7 @@ from support.voice_kit import STORY, NamedVoice, Voice, faults, voice_service
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.ports import CallFacts, SegmentRequest, SpeechItem
 from voice_service.providers.mock.script import MockScript
+from voice_service.settings import Tuning
 
 
 class Metered(NamedVoice):
@@ -89,7 +90,7 @@ async def test_fallbacks_failures_and_circuits_are_counted() -> None:
 async def test_a_plan_that_can_not_be_learned_stops_nothing() -> None:
     """It is asked again later."""
     voice_ = Metered("elevenlabs", left=0)
-    async with voice_service(voice_, default_provider="elevenlabs", elevenlabs_quota_seconds=0.01) as voice:
+    async with voice_service(voice_, default_provider="elevenlabs", tuning=Tuning(quota_interval=0.01)) as voice:
         await voice_.asked.wait()
         voice_.asked.clear()
         await voice_.asked.wait()

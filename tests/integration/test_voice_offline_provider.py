@@ -23,7 +23,7 @@ from voice_service.audio.verify import SegmentFinisher, verify_pcm
 from voice_service.ports import AudioChunk, SegmentRequest, Timings, VoiceProvider, VoiceSettings
 from voice_service.providers.mock.provider import MockVoiceProvider
 from voice_service.providers.offline.provider import OfflineVoiceProvider, worker_command
-from voice_service.providers.offline.voices import UnknownVoiceError, VoiceCatalog
+from voice_service.providers.offline.voices import EspeakVoices, UnknownVoiceError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -303,7 +303,7 @@ async def test_catalogue_is_what_the_engine_lists(installation: tuple[Path, Path
     )
     listed, _ = await listing.communicate()
 
-    ours = {voice.identifier for voice in VoiceCatalog.load(data).all()}
+    ours = {voice.identifier for voice in EspeakVoices.load(data).all()}
 
     assert {"gmq/fo", "trk/kaa", "art/xex"} == set(json.loads(listed)) - ours
     assert ours <= set(json.loads(listed))
@@ -341,7 +341,7 @@ def test_voice_is_found_by_name_or_language(
     installation: tuple[Path, Path], voice: str, language: str, name: str
 ) -> None:
     """A named voice wins; else the best voice of the language, of its parent language for want of one."""
-    assert name == VoiceCatalog.load(installation[1]).resolve(voice, language)
+    assert name == EspeakVoices.load(installation[1]).resolve(voice, language)
 
 
 @pytest.mark.parametrize(("voice", "language"), [("", "tlh"), ("../../etc", "en"), ("en-gb+nobody", "en"), ("+", "en")])

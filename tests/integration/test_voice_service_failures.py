@@ -13,6 +13,7 @@ from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2
 from voice_service.audio.mp3 import walk
 from voice_service.ports import AudioChunk, SegmentRequest, SpeechItem
+from voice_service.settings import Tuning
 
 LAST = "In the morning"
 """Text in a segment after the first ones."""
@@ -28,7 +29,7 @@ async def test_only_the_segment_that_failed_is_asked_for_again(kind: str) -> Non
     sound, troubled = NamedVoice("mock"), NamedVoice("mock", faults({"kind": kind, "match": LAST}))
     async with voice_service(sound) as voice:
         expected = await voice.tell(STORY)
-    async with voice_service(troubled, idle_seconds=0.2) as voice:
+    async with voice_service(troubled, tuning=Tuning(idle=0.2, retry_delay=0)) as voice:
         told = await voice.tell(STORY)
 
     assert told.error is None

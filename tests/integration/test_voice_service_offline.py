@@ -14,7 +14,7 @@ from voice_service.bootstrap import build
 @pytest.fixture(scope="module")
 async def voice() -> AsyncIterator[Voice]:
     """The service as it is built, with nothing but the embedded voice."""
-    chosen = settings(default_provider="offline", offline_workers=2)
+    chosen = settings(default_provider="offline")
     async with running(build(chosen), settings=chosen, service="voice") as service:
         yield Voice(service)
 

@@ -17,7 +17,7 @@ from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
 from tale.voice.v1 import voice_pb2
 from voice_service.bootstrap import build
 from voice_service.ports import SegmentRequest, SpeechItem, VoiceSettings
-from voice_service.settings import VoiceServiceSettings
+from voice_service.settings import Tuning, VoiceServiceSettings
 
 
 async def _refused(call: Any) -> tuple[grpc.StatusCode, str, set[str]]:
@@ -100,7 +100,7 @@ async def test_a_caller_that_stops_sending_does_not_hold_the_call_for_ever(silen
             yield voice_pb2.SynthesizeSpeechRequest(config=voice_pb2.SpeechConfig(title="Fox", language_code="en"))
         await asyncio.Event().wait()
 
-    async with voice_service(NamedVoice("mock"), narration_seconds=0.1) as voice:
+    async with voice_service(NamedVoice("mock"), tuning=Tuning(narration=0.1)) as voice:
         call = voice.stub.SynthesizeSpeech(requests(), timeout=10)
 
         async def read() -> None:

@@ -19,6 +19,7 @@ from servicekit.status import from_rpc_error
 from tale.common.v1 import status_pb2, status_pb2_grpc
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
 from tale_client import AsyncTaleClient
+from voice_service.settings import Tuning
 
 SOUND = b"RIFF" + bytes(range(256)) * 40
 TEXT = "A story about a dragon who cannot sleep."
@@ -271,7 +272,7 @@ async def test_a_server_that_is_down_is_not_asked_for_a_while() -> None:
 
 async def test_a_server_that_stalls_runs_into_the_time_of_the_call() -> None:
     """A typed error, within the bound of the whole call."""
-    async with listening(transcribe_seconds=0.3) as (voice, server):
+    async with listening(tuning=Tuning(transcription=0.3)) as (voice, server):
         server.script(Reply(hold=asyncio.Event()))
         error = await failure(transcribe(voice.stub, config(), chunk()))
 
@@ -287,7 +288,7 @@ async def test_a_recording_that_does_not_come_runs_into_the_time_of_the_call() -
         yield config()
         await never.wait()
 
-    async with listening(transcribe_seconds=0.2) as (voice, _):
+    async with listening(tuning=Tuning(transcription=0.2)) as (voice, _):
         error = await failure(voice.stub.Transcribe(slow(), timeout=20))
 
     assert (grpc.StatusCode.DEADLINE_EXCEEDED, "TIMEOUT") == (error.code, error.reason)

@@ -27,7 +27,7 @@ from tale.storage.v1 import storage_pb2_grpc
 from voice_service.bootstrap import assemble
 from voice_service.providers.mock.provider import MockJournal, MockVoiceProvider
 from voice_service.providers.mock.script import MockFault, MockScript
-from voice_service.settings import VoiceServiceSettings
+from voice_service.settings import Tuning, VoiceServiceSettings
 
 
 @dataclass(slots=True)
@@ -168,12 +168,13 @@ async def house(
                 **free,
                 "default_provider": "mock",
                 "provider_fallback": tuple(fallback),
-                "retry_delay_seconds": 0.01,
                 "storage_target": target,
                 **(voice or {}),
             }
         )
-        voice_app = assemble(voice_settings, [mock]) if speech is None else speech(target)
+        voice_app = (
+            assemble(voice_settings, [mock], tuning=Tuning(retry_delay=0.01)) if speech is None else speech(target)
+        )
         servers = {"storage": store}
         for name, app in (("story", story_app), ("voice", voice_app)):
             servers[name] = await stack.enter_async_context(running(app, service=name, drain_seconds=2))

@@ -15,7 +15,7 @@ from support.elevenlabs_fake import ElevenLabsFake, elevenlabs_fake
 from support.house import House, house
 from support.openrouter_fake import KEY as OPENROUTER_KEY
 from support.openrouter_fake import OpenRouterFake, openrouter_fake
-from voice_service.settings import VoiceServiceSettings
+from voice_service.settings import Tuning, VoiceServiceSettings
 
 MODEL: Final = "a/first"
 FALLBACK: Final = "b/second"
@@ -66,11 +66,10 @@ async def paid_house(
                 **free,
                 "elevenlabs_base_url": speaker.url,
                 "elevenlabs_api_key": ELEVENLABS_KEY,
-                "retry_delay_seconds": 0.01,
                 "storage_target": storage_target,
                 **(voice or {}),
             }
-            return voice_service.bootstrap.build(VoiceServiceSettings(**settings))
+            return voice_service.bootstrap.build(VoiceServiceSettings(**settings), Tuning(retry_delay=0.01))
 
         home = await stack.enter_async_context(house(folder, story=story_app, speech=speech, **gateway_settings))
         yield PaidHouse(home, writer, speaker)

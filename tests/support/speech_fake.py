@@ -26,8 +26,8 @@ from pydantic import SecretStr
 
 from servicekit.secrets import SecretSource
 from support.aimock import AIMock, aimock
+from voice_service.providers.speech.config import SpeechConfig
 from voice_service.providers.speech.provider import SpeechProvider
-from voice_service.providers.speech.voices import SpeechConfig
 from voice_service.transcription.openai_transcriber import OpenAITranscriber, TranscriptionConfig
 
 CHARACTERS_PER_SECOND: Final = 15

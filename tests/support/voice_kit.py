@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import grpc
 
@@ -17,7 +17,7 @@ from voice_service.bootstrap import assemble
 from voice_service.ports import ProviderMetadata, SegmentRequest, SpeechItem, VoiceInfo
 from voice_service.providers.mock.provider import MockJournal, MockVoiceProvider
 from voice_service.providers.mock.script import MockScript
-from voice_service.settings import VoiceServiceSettings
+from voice_service.settings import Tuning, VoiceServiceSettings
 from voice_service.synthesis.store import SegmentStore
 
 STORY = (
@@ -166,8 +166,12 @@ class Voice:
             yield voice_pb2.SynthesizeSpeechRequest(text=voice_pb2.TextPiece(text=piece))
 
 
+QUICK: Final = Tuning(retry_delay=0)
+"""No wait before a retry."""
+
+
 def settings(**given: Any) -> VoiceServiceSettings:
-    """Settings for a test: free ports, segments in memory, no wait before a retry, `mock` first."""
+    """Settings for a test: free ports, segments in memory, `mock` first."""
     return VoiceServiceSettings(
         **{
             "listen": "127.0.0.1:0",
@@ -176,7 +180,6 @@ def settings(**given: Any) -> VoiceServiceSettings:
             "elevenlabs_api_key": None,
             "speech_base_url": "",
             "default_provider": "mock",
-            "retry_delay_seconds": 0,
             "drain_seconds": 1,
             **given,
         }
@@ -184,10 +187,13 @@ def settings(**given: Any) -> VoiceServiceSettings:
 
 
 @asynccontextmanager
-async def voice_service(*providers: Any, store: SegmentStore | None = None, **given: Any) -> AsyncIterator[Voice]:
+async def voice_service(
+    *providers: Any, store: SegmentStore | None = None, tuning: Tuning = QUICK, **given: Any
+) -> AsyncIterator[Voice]:
     """Runs a voice service on these providers and, where it is given, that segment store."""
     chosen = settings(**given)
-    async with running(assemble(chosen, providers, store=store), settings=chosen, service="voice") as service:
+    app = assemble(chosen, providers, tuning=tuning, store=store)
+    async with running(app, settings=chosen, service="voice") as service:
         yield Voice(service)
 
 

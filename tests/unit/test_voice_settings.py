@@ -12,7 +12,7 @@ from voice_service.bootstrap import build
 from voice_service.metrics import VoiceMetrics
 from voice_service.providers.factory import make_providers
 from voice_service.providers.registry import Announced
-from voice_service.settings import VoiceServiceSettings
+from voice_service.settings import Tuning, VoiceServiceSettings
 
 SPEECH = {"SPEECH_BASE_URL": "http://127.0.0.1:8880/v1", "SPEECH_MODEL": "kokoro", "SPEECH_VOICE": "af_heart"}
 MORE = (
@@ -34,7 +34,7 @@ def _load(monkeypatch: pytest.MonkeyPatch, **environment: str) -> VoiceServiceSe
 
 
 def _made(settings: VoiceServiceSettings, **environment: str) -> dict[str, Any]:
-    made = make_providers(settings, VoiceMetrics(Metrics()), environment)
+    made = make_providers(settings, Tuning(), VoiceMetrics(Metrics()), environment)
     return {each.name if isinstance(each, Announced) else each.metadata.name: each for each in made}
 
 
@@ -58,12 +58,11 @@ def test_keys_and_addresses_bring_providers(monkeypatch: pytest.MonkeyPatch) -> 
     assert "secret-key" not in repr(settings)
 
 
-def test_languages_are_codes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With regions and scripts, however they are written."""
-    settings = _load(monkeypatch, **SPEECH, SPEECH_LANGUAGES="en, pt-BR,zh-Hant-TW , haw")
+def test_speech_may_be_declared_with_its_voices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEECH_PROVIDERS may name a provider `speech` where SPEECH_BASE_URL does not."""
+    made = _made(_load(monkeypatch, SPEECH_PROVIDERS=MORE.replace('"router"', '"speech"')), K="secret-key")
 
-    assert ("en", "pt-BR", "zh-Hant-TW", "haw") == settings.speech_languages
-    assert settings.speech_languages == _made(settings)["speech"].metadata.languages
+    assert made["speech"].metadata.paid
 
 
 def test_a_key_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -80,16 +79,9 @@ def test_a_key_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         ("ELEVENLABS_BASE_URL", "http://elevenlabs.example", {"ELEVENLABS_API_KEY": "secret-key"}),
         ("SPEECH_BASE_URL", "http://name:secret-key@speech/v1", {}),
         ("SPEECH_BASE_URL", "ftp://speech", {}),
-        ("SPEECH_EXTRA", '{"input": "secret-key"}', SPEECH),
         ("SPEECH_PROVIDERS", "{secret-key", {}),
-        ("SPEECH_VOICES", "{secret-key", {}),
-        ("SPEECH_VOICES", '{"secret-key": "anna"}', SPEECH),
-        ("SPEECH_LANGUAGES", "en, secret-key", SPEECH),
-        ("SPEECH_LANGUAGES", "english", SPEECH),
-        ("SPEECH_LANGUAGES", "en;de", SPEECH),
+        ("SPEECH_PROVIDERS", MORE.replace("router", "speech"), SPEECH),
         ("VOICE_SLOW_SECONDS", "0", {}),
-        ("ELEVENLABS_OUTPUT_FORMAT", "secret-key", {}),
-        ("ELEVENLABS_STABILITY", "7", {}),
         ("DEFAULT_VOICE_PROVIDER", "nobody", {}),
         ("VOICE_PROVIDER_FALLBACK", "offline,nobody", {}),
         ("TRANSCRIBE_BASE_URL", "http://name:secret-key@ears", {}),

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from voice_service.languages import covers
 from voice_service.narration.intake import language_of
 from voice_service.narration.segmenter import _cleaned, speakable
-from voice_service.ports import speaks
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_letters_tell_the_language(sample: str, language: str) -> None:
 )
 def test_a_bare_language_stands_for_its_regions(wanted: str, spoken: bool) -> None:
     """A voice of "en" reads any English; one of "pt-BR" reads "pt" but not "pt-PT"."""
-    assert spoken is speaks(("en", "pt-BR"), wanted)
+    assert spoken is covers(("en", "pt-BR"), wanted)
 
 
 @given(st.text(st.sampled_from("ab Z9.,!-+=>*_#`[]()~\n\t é’—я世🌙\u200d\ufe0f\u20e3\xa0\xad"), max_size=30))

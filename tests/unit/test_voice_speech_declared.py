@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from servicekit.settings import ConfigurationError
-from voice_service.providers.speech.config import check_extra, read_speech_providers
+from voice_service.providers.speech.config import read_speech_providers
 from voice_service.transcription.openai_transcriber import OPENAI_URL, transcription_config
 
 SERVER = {"name": "kokoro", "base_url": "http://127.0.0.1:8880/v1/", "model": "kokoro", "voice": "af_heart"}
@@ -82,7 +82,7 @@ def test_a_key_that_is_missing_is_named() -> None:
     """The service starts all the same; the provider says why it can not be called."""
     (config,) = read_speech_providers(declared({**SERVER, "key_variable": "KOKORO_KEY"}), {})
 
-    assert "set KOKORO_KEY to the key of that server" == config.missing()
+    assert "set KOKORO_KEY to the API key of http://127.0.0.1:8880/v1" == config.missing()
 
 
 @pytest.mark.parametrize(
@@ -130,9 +130,9 @@ def test_plain_http_can_be_allowed() -> None:
 
 def test_extra_fields_can_not_replace_the_text() -> None:
     """What the adapter sends itself is its own; anything else is fine."""
-    check_extra({"lang_code": "a"})
-    with pytest.raises(ValueError, match="must not set model, voice"):
-        check_extra({"voice": "x", "model": "y"})
+    read_speech_providers(declared({**SERVER, "extra": {"lang_code": "a"}}), {})
+    with pytest.raises(ConfigurationError, match="extra must not set model, voice"):
+        read_speech_providers(declared({**SERVER, "extra": {"voice": "x", "model": "y"}}), {})
 
 
 def transcription(**given: Any) -> Any:
@@ -142,7 +142,6 @@ def transcription(**given: Any) -> Any:
             "api_key": None,
             "api_key_file": None,
             "openai_api_key": None,
-            "openai_api_key_file": None,
             **given,
         }
     )
@@ -159,10 +158,10 @@ def test_recordings_go_to_openai_unless_told_otherwise() -> None:
 
 
 def test_the_key_of_recordings_goes_before_openais(tmp_path: Path) -> None:
-    """TRANSCRIBE_API_KEY or its file, else OPENAI_API_KEY or its file."""
-    file = tmp_path / "openai"
+    """TRANSCRIBE_API_KEY or its file, else OPENAI_API_KEY."""
+    file = tmp_path / "key"
     file.write_text("of-a-file")
 
-    assert "own" == transcription(api_key=SecretStr("own"), openai_api_key_file=file).key.get()
-    assert "of-a-file" == transcription(openai_api_key_file=file).key.get()
+    assert "own" == transcription(api_key=SecretStr("own"), openai_api_key=SecretStr("shared")).key.get()
+    assert "of-a-file" == transcription(api_key_file=file, openai_api_key=SecretStr("shared")).key.get()
     assert "shared" == transcription(openai_api_key=SecretStr("shared")).key.get()

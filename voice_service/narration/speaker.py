@@ -9,8 +9,9 @@ import structlog
 
 from servicekit.errors import DomainError, not_found
 from servicekit.resilience.errors import ProviderError
+from voice_service.languages import covers
 from voice_service.narration.messages import Warned
-from voice_service.ports import Continuing, SegmentRequest, speaks
+from voice_service.ports import Continuing, SegmentRequest
 from voice_service.providers.registry import EMBEDDED, Skipped, knows_voice, no_providers_available, voices_of
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class SpeakerChain:
         self._set_up = {each.metadata.name for each in chain.providers}
         # A voice that is asked for without a provider is one of the provider that is tried first.
         self._asked = choice.provider or chain.providers[0].metadata.name
-        speaking = [each for each in chain.providers if speaks(each.metadata.languages, language_code)]
+        speaking = [each for each in chain.providers if covers(each.metadata.languages, language_code)]
         others = [] if strict else [each for each in chain.providers if each not in speaking]
         self._rest = list(chain.providers) if pinned else [*speaking, *others]
         self.speaks_language = bool(speaking)
@@ -144,7 +145,7 @@ async def choose(
 
 def foreign(speaker: Speaker) -> Warned | None:
     """Return the warning LANGUAGE_UNSUPPORTED where `speaker` reads a language that its provider does not speak."""
-    if speaks(speaker.provider.metadata.languages, speaker.language_code):
+    if covers(speaker.provider.metadata.languages, speaker.language_code):
         return None
     return Warned(
         reason="LANGUAGE_UNSUPPORTED",

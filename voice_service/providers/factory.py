@@ -16,17 +16,15 @@ import structlog
 from servicekit.endpoints import check_base_url
 from servicekit.secrets import SecretSource
 from servicekit.settings import ConfigurationError
-from voice_service.ports import VoiceSettings
 from voice_service.providers.elevenlabs.config import NAME as ELEVENLABS
 from voice_service.providers.elevenlabs.config import ElevenLabsConfig
 from voice_service.providers.elevenlabs.provider import ElevenLabsProvider
 from voice_service.providers.mock.provider import MockVoiceProvider
 from voice_service.providers.offline.provider import OfflineVoiceProvider
 from voice_service.providers.registry import Announced
-from voice_service.providers.speech.config import check_extra, read_speech_providers
+from voice_service.providers.speech.config import NAME as SPEECH
+from voice_service.providers.speech.config import SpeechConfig, read_speech_providers
 from voice_service.providers.speech.provider import SpeechProvider
-from voice_service.providers.speech.voices import NAME as SPEECH
-from voice_service.providers.speech.voices import SpeechConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 
     from voice_service.metrics import VoiceMetrics
     from voice_service.ports import VoiceProvider
-    from voice_service.settings import VoiceServiceSettings
+    from voice_service.settings import Tuning, VoiceServiceSettings
 
 
 ANNOUNCED: Final = (
@@ -46,19 +44,24 @@ _MAX_WORKERS: Final = 8
 
 
 def make_providers(
-    settings: VoiceServiceSettings, metrics: VoiceMetrics, environment: Mapping[str, str]
+    settings: VoiceServiceSettings, tuning: Tuning, metrics: VoiceMetrics, environment: Mapping[str, str]
 ) -> list[VoiceProvider | Announced]:
-    """Make every provider that is set up, and those that others bring. Opens nothing. Raises ConfigurationError."""
+    """Makes every provider that is configured or comes from an installed package. Opens nothing.
+
+    Raises ConfigurationError.
+    """
     made: list[VoiceProvider | Announced] = []
     if settings.elevenlabs_api_key is not None or settings.elevenlabs_api_key_file is not None:
-        made.append(_elevenlabs(settings, metrics))
+        made.append(_elevenlabs(settings, tuning, metrics))
     if settings.speech_base_url:
         made.append(SpeechProvider(_speech(settings)))
     plain_http = settings.upstream_allow_plain_http
     declared = read_speech_providers(settings.speech_providers, environment, allow_plain_http=plain_http)
+    if settings.speech_base_url and any(config.name == SPEECH for config in declared):
+        raise ConfigurationError("SPEECH_PROVIDERS must not name a provider 'speech' while SPEECH_BASE_URL is set")
     made += [SpeechProvider(config) for config in declared]
     made += [
-        OfflineVoiceProvider(workers=offline_workers(settings), speak_timeout=settings.segment_seconds),
+        OfflineVoiceProvider(workers=offline_workers(tuning), speak_timeout=settings.segment_seconds),
         MockVoiceProvider(settings.mock_script),
     ]
     names = {each.metadata.name for each in made if not isinstance(each, Announced)} | {each.name for each in ANNOUNCED}
@@ -73,27 +76,18 @@ def make_providers(
     return made
 
 
-def offline_workers(settings: VoiceServiceSettings) -> int:
-    """Return how many processes the embedded voice has."""
-    return settings.offline_workers or min(_MAX_WORKERS, os.cpu_count() or 1)
+def offline_workers(tuning: Tuning) -> int:
+    """Returns the number of processes of the embedded voice."""
+    return tuning.offline_workers or min(_MAX_WORKERS, os.cpu_count() or 1)
 
 
-def _elevenlabs(settings: VoiceServiceSettings, metrics: VoiceMetrics) -> ElevenLabsProvider:
+def _elevenlabs(settings: VoiceServiceSettings, tuning: Tuning, metrics: VoiceMetrics) -> ElevenLabsProvider:
     config = ElevenLabsConfig(
         key=SecretSource(settings.elevenlabs_api_key, settings.elevenlabs_api_key_file, name="ELEVENLABS_API_KEY"),
         base_url=_address("ELEVENLABS_BASE_URL", settings.elevenlabs_base_url, settings),
         default_model=settings.elevenlabs_model,
         default_voice=settings.elevenlabs_voice,
-        settings=VoiceSettings(
-            stability=settings.elevenlabs_stability,
-            similarity_boost=settings.elevenlabs_similarity_boost,
-            style=settings.elevenlabs_style,
-            use_speaker_boost=settings.elevenlabs_speaker_boost,
-        ),
-        output_format=settings.elevenlabs_output_format,
-        endpoint=settings.elevenlabs_endpoint,
-        list_cache_seconds=settings.elevenlabs_list_cache_seconds,
-        read_seconds=max(settings.first_byte_seconds, settings.idle_seconds),
+        read_seconds=max(settings.first_byte_seconds, tuning.idle),
         connections=max(settings.paid_concurrency, 1) + 4,  # lists and probes have room beside the speech
         zero_retention=settings.elevenlabs_zero_retention,
     )
@@ -105,23 +99,12 @@ def _elevenlabs(settings: VoiceServiceSettings, metrics: VoiceMetrics) -> Eleven
 
 
 def _speech(settings: VoiceServiceSettings) -> SpeechConfig:
-    try:
-        check_extra(settings.speech_extra)
-    except ValueError as error:
-        raise ConfigurationError(f"SPEECH_EXTRA {error}") from None
-    has_key = settings.speech_api_key is not None or settings.speech_api_key_file is not None
     return SpeechConfig(
         base_url=_address("SPEECH_BASE_URL", settings.speech_base_url, settings),
         key=SecretSource(settings.speech_api_key, settings.speech_api_key_file, name="SPEECH_API_KEY"),
         model=settings.speech_model,
         voice=settings.speech_voice,
-        voices=settings.speech_voices,
-        response_format=settings.speech_format,
-        sample_rate=settings.speech_sample_rate,
-        languages=settings.speech_languages,
-        max_text_length=settings.speech_max_text_length,
-        paid=has_key if settings.speech_paid == "auto" else settings.speech_paid == "yes",
-        extra=settings.speech_extra,
+        paid=settings.speech_api_key is not None or settings.speech_api_key_file is not None,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +13,7 @@ from servicekit.endpoints import check_base_url
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource
 from servicekit.settings import ConfigurationError
+from voice_service.languages import LANGUAGE_CODE
 from voice_service.providers.openai_api import OpenAIClient, from_answer, request_id, told
 from voice_service.transcription.ports import Transcript, media_type, suffix_of
 
@@ -51,7 +51,6 @@ def transcription_config(
     api_key: SecretStr | None,
     api_key_file: Path | None,
     openai_api_key: SecretStr | None,
-    openai_api_key_file: Path | None,
     model: str = DEFAULT_MODEL,
     call_seconds: float = 60.0,
     allow_plain_http: bool = False,
@@ -68,11 +67,10 @@ def transcription_config(
     if api_key or api_key_file:
         key = SecretSource(api_key, api_key_file, name="TRANSCRIBE_API_KEY")
     else:
-        key = SecretSource(openai_api_key, openai_api_key_file, name="OPENAI_API_KEY")
+        key = SecretSource(openai_api_key, None, name="OPENAI_API_KEY")
     return TranscriptionConfig(base_url=address, key=key, model=model, call_seconds=call_seconds)
 
 
-_CODE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
 # OpenAI's `verbose_json` says "english" where speaches and LocalAI say "en": the names of Whisper's tokenizer.
 _NAMES: Final = """
 af afrikaans|am amharic|ar arabic|as assamese|az azerbaijani|ba bashkir|be belarusian|bg bulgarian|bn bengali
@@ -98,7 +96,7 @@ def code_of(language: object) -> str:
     if not isinstance(language, str):
         return ""
     word = language.strip().lower()
-    return _CODES.get(word) or (word if _CODE.fullmatch(word) else "")
+    return _CODES.get(word) or (word if LANGUAGE_CODE.fullmatch(word) else "")
 
 
 NAME: Final = "transcribe"

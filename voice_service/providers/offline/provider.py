@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.words import word_timings
 from voice_service.ports import AudioChunk, NativeFormat, ProviderMetadata, Timings, VoiceInfo
-from voice_service.providers.offline.voices import UnknownVoiceError, VoiceCatalog, bcp47_languages
+from voice_service.providers.offline.voices import EspeakVoices, UnknownVoiceError, bcp47_languages
 from voice_service.providers.offline.workers import WorkerPool, WorkerRefusedError
 
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ class OfflineVoiceProvider:
     def __init__(
         self, *, workers: int | None = None, speak_timeout: float = 30.0, queue_timeout: float = 120.0
     ) -> None:
-        self._catalog: VoiceCatalog | None = None
+        self._voices: EspeakVoices | None = None
         self._pool: WorkerPool | None = None
         if (paths := _installation()) is not None:
             library, data = paths
-            self._catalog = VoiceCatalog.load(data)
+            self._voices = EspeakVoices.load(data)
             self._pool = WorkerPool(
                 worker_command(library, data),
                 provider=_NAME,
@@ -72,7 +72,7 @@ class OfflineVoiceProvider:
             native_format=NativeFormat.PCM_S16LE,
             sample_rate=_SAMPLE_RATE,
             max_text_length=_MAX_TEXT_LENGTH,
-            languages=self._catalog.languages if self._catalog else (),
+            languages=self._voices.languages if self._voices else (),
             paid=False,
             takes_previous_text=False,
             default_voice=_DEFAULT_VOICE,
@@ -107,27 +107,26 @@ class OfflineVoiceProvider:
 
     async def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
         """List voices, the best of a language first, each in a few variants. Any other variant's name works too."""
-        if self._catalog is None:
+        if self._voices is None:
             return ()
-        catalog = self._catalog
-        voices = catalog.all() if language_code is None else catalog.speaking(language_code)
+        found = self._voices.all() if language_code is None else self._voices.speaking(language_code)
         return tuple(
             VoiceInfo(
                 voice_id=f"{voice.code}+{variant}" if variant else voice.code,
                 display_name=f"{voice.name}, {variant}" if variant else voice.name,
                 language_codes=bcp47_languages(voice),
-                gender=catalog.gender(variant),
+                gender=self._voices.gender(variant),
             )
-            for voice in voices
+            for voice in found
             for variant in _LISTED_VARIANTS
         )
 
     async def knows_voice(self, voice_id: str, language_code: str) -> bool:
         """Tell whether there are such a voice and such a variant; "+f2" alone is of a voice of the language."""
-        if self._catalog is None:
+        if self._voices is None:
             return False
         try:
-            self._catalog.resolve(voice_id, language_code)
+            self._voices.resolve(voice_id, language_code)
         except UnknownVoiceError:
             return False
         return True
@@ -144,14 +143,14 @@ class OfflineVoiceProvider:
         an empty or overlong text, UNSUPPORTED on an unknown voice or language, AUTH where espeak-ng is not installed,
         and TRANSPORT, TIMEOUT, OVERLOAD and CANCELLED as the pool does.
         """
-        if self._pool is None or self._catalog is None:
+        if self._pool is None or self._voices is None:
             raise _error(ProviderErrorKind.AUTH, _NOT_INSTALLED)
         if not request.text.strip():
             raise _error(ProviderErrorKind.INVALID_INPUT, "the text is empty")
         if len(request.text) > _MAX_TEXT_LENGTH:
             raise _error(ProviderErrorKind.INVALID_INPUT, f"the text is longer than {_MAX_TEXT_LENGTH} characters")
         try:
-            voice = self._catalog.resolve(request.voice_id or f"+{_DEFAULT_VARIANT}", request.language_code)
+            voice = self._voices.resolve(request.voice_id or f"+{_DEFAULT_VARIANT}", request.language_code)
             speech = await self._pool.speak(_worker_request(request, voice))
         except UnknownVoiceError as error:
             raise _error(ProviderErrorKind.UNSUPPORTED, str(error)) from error

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from voice_service.languages import canonical
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -31,7 +33,7 @@ class EspeakVoice:
     languages: dict[str, int]
 
 
-class VoiceCatalog:
+class EspeakVoices:
     """Finds voices by name and by language.
 
     A voice id is `<voice>`, `<voice>+<variant>`, or `+<variant>`: the language's own voice in that variant.
@@ -48,7 +50,7 @@ class VoiceCatalog:
         }
 
     @classmethod
-    def load(cls, data: Path) -> VoiceCatalog:
+    def load(cls, data: Path) -> EspeakVoices:
         """Read the `espeak-ng-data` folder. Takes some milliseconds of file reading. Raises OSError."""
         voices: list[EspeakVoice] = []
         codes: set[str] = set()
@@ -77,7 +79,7 @@ class VoiceCatalog:
     @property
     def languages(self) -> tuple[str, ...]:
         """Every language code that a voice names, as BCP-47 writes it."""
-        return tuple(sorted({_bcp47(code) for voice in self._voices for code in voice.languages}))
+        return tuple(sorted({canonical(code) for voice in self._voices for code in voice.languages}))
 
     def gender(self, variant: str) -> str:
         """Return "female" or "male"; every voice without a variant ("") is male."""
@@ -119,7 +121,7 @@ class VoiceCatalog:
 
 def bcp47_languages(voice: EspeakVoice) -> tuple[str, ...]:
     """Return the voice's languages, the best match first."""
-    return tuple(_bcp47(code) for code, _ in sorted(voice.languages.items(), key=lambda item: item[1]))
+    return tuple(canonical(code) for code, _ in sorted(voice.languages.items(), key=lambda item: item[1]))
 
 
 def _lines(path: Path) -> Iterator[list[str]]:
@@ -127,17 +129,3 @@ def _lines(path: Path) -> Iterator[list[str]]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if (words := line.split()) and not words[0].startswith("//"):
             yield words
-
-
-def _bcp47(code: str) -> str:
-    """Write a tag as RFC 5646 section 2.1.1 recommends: `zh-Hant-TW`, `en-GB-x-rp`."""
-    first, *rest = code.split("-")
-    parts = [first]
-    private = False
-    for part in rest:
-        private = private or len(part) == 1
-        if private or len(part) not in {2, 4}:
-            parts.append(part)
-        else:
-            parts.append(part.upper() if len(part) == 2 else part.title())
-    return "-".join(parts)

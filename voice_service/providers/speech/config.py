@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -19,21 +20,81 @@ from pydantic import (
 
 from servicekit.endpoints import check_base_url
 from servicekit.secrets import SecretSource
-from servicekit.settings import CommaList, ConfigurationError
-from voice_service.providers.speech.voices import MAX_TEXT_LENGTH, SAMPLE_RATE, SpeechConfig, SpeechFormat
+from servicekit.settings import ConfigurationError
+from voice_service.languages import LANGUAGE_CODE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+SpeechFormat: TypeAlias = Literal["pcm", "wav", "mp3", "flac", "opus"]
+"""What to ask a server for. All but `pcm` is decoded here."""
+
+NAME: Final = "speech"
+DISPLAY_NAME: Final = "OpenAI-compatible speech"
+SAMPLE_RATE: Final = 24_000
+"""Hz of raw samples as OpenAI, OpenRouter and Kokoro-FastAPI send them."""
+MAX_TEXT_LENGTH: Final = 4_096
+"""Code points that OpenAI's API takes in one request."""
+FALLBACK_LANGUAGE: Final = "en"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechConfig:
+    """One server and how to ask it.
+
+    `voices` are voice ids by language (BCP-47), the first of a language being preferred; `voice` reads the languages
+    that are not there, and is the first of `voices` where it is not given. `sample_rate` in Hz is that of raw samples
+    from this server; a server that states another one is believed and resampled. `languages` are what the model
+    speaks, by default those of `voices`. `extra` goes into the body of every request. `key_variable` is named where
+    `key` has to be there and is not.
+    """
+
+    base_url: str
+    key: SecretSource
+    model: str
+    name: str = NAME
+    display_name: str = DISPLAY_NAME
+    voice: str = ""
+    voices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    response_format: SpeechFormat = "pcm"
+    sample_rate: int = SAMPLE_RATE
+    languages: tuple[str, ...] = ()
+    max_text_length: int = MAX_TEXT_LENGTH
+    paid: bool = True
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    key_variable: str = ""
+
+    @property
+    def default_voice(self) -> str:
+        """The voice that reads what no other is set for; "" where there is none."""
+        return self.voice or next((ids[0] for ids in self.voices.values() if ids), "")
+
+    @property
+    def spoken_languages(self) -> tuple[str, ...]:
+        """What the model speaks, as far as it was said; "en" where nothing was."""
+        return self.languages or tuple(self.voices) or (FALLBACK_LANGUAGE,)
+
+    def missing(self) -> str:
+        """What has to be set before the server can be asked, and how; "" where nothing is missing."""
+        if not self.base_url:
+            return "set SPEECH_BASE_URL to the address of a server with OpenAI's /audio/speech"
+        if not self.model:
+            return "set SPEECH_MODEL to a speech model of SPEECH_BASE_URL; there is no default"
+        if not self.default_voice:
+            return "set SPEECH_VOICE to a voice of SPEECH_MODEL"
+        if self.key_variable and not self.key.get():
+            return f"set {self.key_variable} to the API key of {self.base_url}"
+        return ""
+
+
 VARIABLE: Final = "SPEECH_PROVIDERS"
-RESERVED: Final = frozenset({"elevenlabs", "speech", "offline", "mock"})
+RESERVED: Final = frozenset({"elevenlabs", "offline", "mock"})
 """Names that belong to other providers."""
 OWN_FIELDS: Final = frozenset({"input", "model", "voice", "response_format", "speed", "stream_format"})
 """What the adapter itself puts into a request, so that `extra` can not."""
 
 _MAX_PROVIDERS: Final = 32
-_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8}){0,5}")
 
 
 def _voices(value: object) -> object:
@@ -44,19 +105,11 @@ def _voices(value: object) -> object:
 
 
 def _language(value: str) -> str:
-    if not _LANGUAGE.fullmatch(value):
+    if not LANGUAGE_CODE.fullmatch(value):
         raise ValueError("must be by language, such as en or pt-BR")
     return value
 
 
-def _languages(codes: tuple[str, ...]) -> tuple[str, ...]:
-    if not all(map(_LANGUAGE.fullmatch, codes)):
-        raise ValueError("must be language codes, such as en,pt-BR")
-    return codes
-
-
-Languages: TypeAlias = Annotated[CommaList, AfterValidator(_languages)]
-"""Language codes (BCP-47), comma-separated."""
 Language: TypeAlias = Annotated[str, AfterValidator(_language)]
 VoiceId: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
 VoiceMap: TypeAlias = Annotated[
@@ -123,13 +176,6 @@ def read_speech_providers(
     )
 
 
-def check_extra(extra: Mapping[str, object]) -> None:
-    """Raise ValueError where `extra` would replace what the adapter puts into a request itself."""
-    taken = sorted(OWN_FIELDS & extra.keys())
-    if taken:
-        raise ValueError(f"must not set {', '.join(taken)}")
-
-
 def _check_names(servers: Sequence[DeclaredServer]) -> None:
     seen: set[str] = set()
     for index, server in enumerate(servers):
@@ -150,10 +196,9 @@ def _config(
         base_url = check_base_url(server.base_url, allow_plain_http=allow_plain_http)
     except ValueError as error:
         raise ConfigurationError(f"{place}.base_url {error}") from None
-    try:
-        check_extra(server.extra)
-    except ValueError as error:
-        raise ConfigurationError(f"{place}.extra {error}") from None
+    taken = sorted(OWN_FIELDS & server.extra.keys())
+    if taken:
+        raise ConfigurationError(f"{place}.extra must not set {', '.join(taken)}")
     return SpeechConfig(
         name=server.name,
         display_name=server.display_name or server.name,

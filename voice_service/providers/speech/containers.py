@@ -22,7 +22,7 @@ from voice_service.audio.mp3 import Mp3Error, parse_header, walk
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from voice_service.providers.speech.voices import SpeechFormat
+    from voice_service.providers.speech.config import SpeechFormat
 
 
 _RIFF_HEADER_BYTES: Final = 12

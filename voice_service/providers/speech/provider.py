@@ -8,7 +8,8 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.ports import AudioChunk, CallFacts, NativeFormat, ProviderMetadata, speaks
+from voice_service.languages import covers
+from voice_service.ports import AudioChunk, CallFacts, NativeFormat, ProviderMetadata
 from voice_service.providers.openai_api import OpenAIClient, Progress, from_answer, request_id, told
 from voice_service.providers.speech.containers import (
     HEAD_BYTES,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
     from voice_service.ports import SegmentRequest, SpeechItem, VoiceInfo
-    from voice_service.providers.speech.voices import SpeechConfig
+    from voice_service.providers.speech.config import SpeechConfig
 
 _MAX_BYTES: Final = 64 << 20
 _MAX_JSON_BYTES: Final = 1 << 20
@@ -97,7 +98,7 @@ class SpeechProvider:
         voices = [*self._configured, *(voice for voice in await self._listed() if voice.voice_id not in known)]
         if language_code is None:
             return voices
-        speaking = [voice for voice in voices if speaks(voice.language_codes, language_code)]
+        speaking = [voice for voice in voices if covers(voice.language_codes, language_code)]
         return sorted(speaking, key=lambda voice: voice.voice_id != self._config.default_voice)
 
     async def knows_voice(self, voice_id: str, language_code: str) -> bool:
@@ -179,7 +180,7 @@ class SpeechProvider:
         return body
 
     def _voice_for(self, language_code: str) -> str:
-        fitting = [voice.voice_id for voice in self._configured if speaks(voice.language_codes, language_code)]
+        fitting = [voice.voice_id for voice in self._configured if covers(voice.language_codes, language_code)]
         default = self._config.default_voice
         return default if default in fitting or not fitting else fitting[0]
 
