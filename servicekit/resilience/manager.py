@@ -29,6 +29,7 @@ from servicekit.resilience.breaker import BreakerConfig, BreakerSnapshot, Circui
 
 if TYPE_CHECKING:
     from servicekit.metrics import Metrics
+    from servicekit.resilience.audit import AuditLog
     from servicekit.resilience.protect import Protected
     from servicekit.resilience.retry import RetryPolicy
 
@@ -92,11 +93,29 @@ class BreakerManager:
             self._breakers[name] = breaker
         return breaker
 
-    def protect(self, name: str, *, provider: str = "", retry: RetryPolicy | None = None) -> Protected:
-        """Runs read-only calls under the breaker of that name, as its configuration says: see `Protected`."""
-        from servicekit.resilience.protect import Protected  # noqa: PLC0415 - most services have no such call
+    def protect(
+        self,
+        name: str,
+        *,
+        provider: str = "",
+        endpoint: str = "",
+        retry: RetryPolicy | None = None,
+        audit: AuditLog | None = None,
+    ) -> Protected:
+        """Runs read-only calls under the breaker of that name, as its configuration says: see `Protected`.
 
-        return Protected(lambda: self.get(name, provider=provider), retry=retry, clock=self._clock)
+        `endpoint` names the operation in the audit log and the metrics; by default it is `name`.
+        """
+        # Most services have no such call.
+        from servicekit.resilience.outgoing import OutgoingCalls  # noqa: PLC0415
+        from servicekit.resilience.protect import Protected  # noqa: PLC0415
+        from servicekit.resilience.retry import RetryPolicy as Policy  # noqa: PLC0415
+
+        def calls(config: BreakerConfig) -> OutgoingCalls:
+            policy = retry or Policy(retries=config.max_retries, delay=0.5, longest_wait=5.0)
+            return OutgoingCalls(config.provider or name, breakers=self, policy=policy, audit=audit)
+
+        return Protected(lambda: self.get(name, provider=provider), calls, endpoint=endpoint or name, clock=self._clock)
 
     def snapshots(self) -> list[BreakerSnapshot]:
         """All breakers, by name."""

@@ -14,7 +14,7 @@ import asyncio
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import structlog
 
@@ -27,14 +27,20 @@ from servicekit.resilience.retry import RetryBudget, RetryPolicy, log_retry
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from servicekit.resilience.breaker import Call
+    from servicekit.resilience.breaker import Call, CircuitBreaker
     from servicekit.resilience.limits import ProviderLimits
-    from servicekit.resilience.manager import BreakerManager
 
 T = TypeVar("T")
 
-_log: Final = structlog.stdlib.get_logger("servicekit.outgoing")
+_log: Final = structlog.stdlib.get_logger("servicekit.circuits")
 _OK: Final = 200
+
+
+class Breakers(Protocol):
+    """Circuit breakers by name, such as a BreakerManager."""
+
+    def get(self, name: str, *, provider: str = "") -> CircuitBreaker:
+        """Returns the breaker of that name."""
 
 
 @dataclass(slots=True)
@@ -63,7 +69,7 @@ class OutgoingCalls:
         self,
         provider: str,
         *,
-        breakers: BreakerManager,
+        breakers: Breakers,
         policy: RetryPolicy,
         audit: AuditLog | None = None,
         limits: ProviderLimits | None = None,
@@ -89,10 +95,13 @@ class OutgoingCalls:
         may_repeat: Callable[[ProviderError], bool] = lambda _: True,
         on_retry: Callable[[], None] = lambda: None,
         finished: bool = False,
+        has_fallback: bool = False,
     ) -> T:
         """Returns what `work` returns, which is done again after passing failures that `may_repeat`.
 
         With `finished` an attempt that has begun goes on to its end when the caller leaves; there is no retry then.
+        With `has_fallback` an end without success is the caller's to log.
+
         Raises the ProviderError of the last attempt that was made; CircuitOpenError where none was.
         """
         last: ProviderError | None = None
@@ -125,7 +134,7 @@ class OutgoingCalls:
         except ProviderError as error:
             # What the call itself failed for says more than a circuit that opened afterwards.
             cause = last or error
-            if cause.retryable:
+            if cause.retryable and not has_fallback:
                 _log.error("all attempts failed", provider=self.provider, endpoint=endpoint, kind=cause.kind.value)
             raise cause from None
         return value
@@ -143,6 +152,7 @@ class OutgoingCalls:
                 await stack.enter_async_context(self._limits.slot(_earlier(deadline)))
             breaker = self._breakers.get(circuit or self.provider, provider=self.provider)
             attempt = Attempt(stack.enter_context(breaker.call()))
+            _log.debug("attempt", circuit=breaker.name)
             began = time.monotonic()
             failure: BaseException | None = None
             try:

@@ -6,18 +6,20 @@ import functools
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar
 
 import structlog
 
 from servicekit.resilience.config import UNSET
 from servicekit.resilience.errors import CircuitOpenError, ProviderError
-from servicekit.resilience.retry import RetryPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable
+    from collections.abc import Awaitable, Callable, Hashable, Mapping
 
     from servicekit.resilience.breaker import CircuitBreaker
+    from servicekit.resilience.config import BreakerConfig
+    from servicekit.resilience.outgoing import Attempt, OutgoingCalls
 
 _log: Final = structlog.stdlib.get_logger("servicekit.circuits")
 
@@ -54,12 +56,15 @@ class Protected:
     def __init__(
         self,
         breaker: Callable[[], CircuitBreaker],
+        calls: Callable[[BreakerConfig], OutgoingCalls],
         *,
-        retry: RetryPolicy | None = None,
+        endpoint: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._breaker = breaker
-        self._retry = retry
+        self._make_calls = calls
+        self._calls: OutgoingCalls | None = None
+        self._endpoint = endpoint
         self._clock = clock
         self._good: OrderedDict[Hashable, tuple[float, Any]] = OrderedDict()
 
@@ -74,22 +79,30 @@ class Protected:
         return protected
 
     async def run(
-        self, call: Callable[[], Awaitable[T]], *, key: Hashable = None, deadline: float | None = None
+        self,
+        call: Callable[[], Awaitable[T]],
+        *,
+        key: Hashable = None,
+        deadline: float | None = None,
+        ids: Mapping[str, str] = MappingProxyType({}),
     ) -> Answer[T]:
-        """Used directly: `key` tells answers apart; no wait goes past `deadline` (the loop's clock)."""
+        """Used directly: `key` tells answers apart; no wait goes past `deadline` (the loop's clock).
+
+        `ids` stand in the audit line.
+        """
         breaker = self._breaker()
         config = breaker.config
+        if self._calls is None:
+            self._calls = self._make_calls(config)
 
-        async def attempt() -> T:
-            with breaker.call() as marked:
-                _log.debug("attempt", circuit=breaker.name)
-                value = await call()
-                marked.answered()
-                return value
+        async def work(attempt: Attempt) -> T:
+            attempt.ids.update(ids)
+            return await call()
 
-        policy = self._retry or RetryPolicy(retries=config.max_retries, delay=0.5, longest_wait=5.0)
         try:
-            value: T = await policy.attempts(deadline=deadline)(attempt)
+            value = await self._calls.call(
+                self._endpoint, work, circuit=breaker.name, deadline=deadline, has_fallback=True
+            )
         except config.expected_exception as error:
             return self._instead(breaker, key, error)
         except CircuitOpenError as error:

@@ -362,8 +362,10 @@ async def test_what_becomes_of_a_protected_call_is_logged() -> None:
 
     assert [
         ("debug", "attempt"),
+        ("info", "upstream call"),
         ("warning", "answered by a fallback"),
         ("debug", "attempt"),
+        ("info", "upstream call"),
         ("error", "all attempts failed"),
     ] == [(line["log_level"], line["event"]) for line in logs]
     assert "secret" not in str(logs)

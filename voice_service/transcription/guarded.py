@@ -1,15 +1,14 @@
-"""Calls a transcriber under a circuit breaker, again where that may help, and writes each call into the books."""
+"""Calls a transcriber: behind a circuit breaker, repeated where that may help, counted and audited."""
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 
-from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from servicekit.resilience.retry import RetryBudget
+from servicekit.resilience.outgoing import OutgoingCalls
 
 if TYPE_CHECKING:
     from servicekit.resilience.manager import BreakerManager
+    from servicekit.resilience.outgoing import Attempt
     from servicekit.resilience.retry import RetryPolicy
     from voice_service.metrics import VoiceMetrics
     from voice_service.transcription.ports import Recording, Transcriber, Transcript
@@ -29,10 +28,9 @@ class GuardedTranscriber:
         metrics: VoiceMetrics,
     ) -> None:
         self._inner = inner
-        self._breakers = breakers
-        self._retry = retry
-        self._budget = RetryBudget()
-        self._metrics = metrics
+        self._calls = OutgoingCalls(
+            inner.name, breakers=breakers, policy=retry, audit=metrics.audit(inner.name), http=False
+        )
 
     @property
     def name(self) -> str:
@@ -50,29 +48,9 @@ class GuardedTranscriber:
     async def transcribe(self, recording: Recording, *, deadline: float | None = None) -> Transcript:
         """See Transcriber. CircuitOpenError, and no call, while the circuit is open."""
 
-        async def attempt() -> Transcript:
-            with self._breakers.get(self.name, provider=self.name).call():
-                return await self._call(recording, deadline)
-
-        transcript: Transcript = await self._retry.attempts(budget=self._budget, deadline=deadline)(attempt)
-        return transcript
-
-    async def _call(self, recording: Recording, deadline: float | None) -> Transcript:
-        began = time.monotonic()
-        status, request_id, http_status = ProviderErrorKind.CANCELLED.value, "", ""
-        try:
+        async def work(attempt: Attempt) -> Transcript:
             transcript = await self._inner.transcribe(recording, deadline=deadline)
-            status, request_id = "success", transcript.request_id
-        except ProviderError as error:
-            status, request_id, http_status = error.kind.value, error.request_id, str(error.status or "")
-            raise
-        finally:
-            self._metrics.call_ended(
-                self.name,
-                ENDPOINT,
-                status,
-                time.monotonic() - began,
-                request_id=request_id,
-                http_status=http_status,
-            )
-        return transcript
+            attempt.ids["request_id"] = transcript.request_id
+            return transcript
+
+        return await self._calls.call(ENDPOINT, work, deadline=deadline)
