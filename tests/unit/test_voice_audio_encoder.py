@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import numpy as np
 import pytest
@@ -76,6 +77,15 @@ async def test_encoder_works_off_the_loop_in_order() -> None:
 
     assert [encode(sound, 22_050, MP3_44100_128).data for sound in sounds] == encoded
     await encoder.aclose()
+
+
+async def test_encoder_never_raises_its_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without privileges that fails, and a service that was started by `nice` would encode nothing."""
+    priorities: list[int] = []
+    monkeypatch.setattr(os, "getpriority", lambda *_: 10)
+    monkeypatch.setattr(os, "setpriority", lambda *given: priorities.append(given[-1]))
+    await AudioEncoder(1).encode(tone(0.1, 16_000), 16_000)
+    assert [10] == priorities
 
 
 async def test_finisher_encodes_pcm_and_passes_mp3_through() -> None:

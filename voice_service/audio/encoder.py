@@ -120,8 +120,8 @@ def _opus(samples: NDArray[Any], sample_rate: int) -> Sound:
 def _yield_to_the_loop() -> None:
     """Lower the priority of this thread, so that calls are answered while all cores encode."""
     if sys.platform == "linux":
-        # On Linux alone a thread has a priority of its own.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        # On Linux alone a thread has a priority of its own. A process with a lower one may not raise it.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 class AudioEncoder:
