@@ -1,6 +1,7 @@
 """Commands that show the cluster: `tale voices`, `tale models`, `tale status`, `tale circuits`."""
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -12,10 +13,11 @@ from tale.common.v1 import status_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale.story.v1 import story_pb2
 from tale.voice.v1 import voice_pb2
-from tale_client.cli.options import GENDERS, client_of, json_option, target_option
-from tale_client.cli.runner import FAILED, run
+from tale_client.cli.options import GENDERS, json_option, target_option
+from tale_client.cli.runner import FAILED, request
 from tale_client.cli.terminal import one_line, print_table, printable
 from tale_client.cli.wording import as_json as json_of
+from tale_client.client import AsyncTaleClient
 
 _CIRCUITS_HEADER: Final = ("SERVICE", "CIRCUIT", "STATE", "CALLS", "SUCCEEDED", "FAILED", "FALLBACK", "RETRY AT")
 _MODELS_HEADER: Final = ("MODEL", "STATUS", "LANGUAGES", "US DOLLARS PER MILLION TOKENS (INPUT / OUTPUT)")
@@ -34,22 +36,19 @@ def voices_command(*, language: str, provider: str, as_json: bool, target: str) 
     With --json: one object with the fields of ListProvidersResponse and ListVoicesResponse.
     """
 
-    async def work() -> int:
-        async with client_of(target) as client:
-            providers = await client.list_providers()
-            voices = await client.list_voices(provider=provider, language_code=language)
-        if as_json:
-            both = MessageToDict(providers) | MessageToDict(voices)
-            click.echo(json.dumps(both, ensure_ascii=False, indent=2))
-            return 0
-        rows = [(each.provider_name, _standing(each), _languages(each.language_codes)) for each in providers.providers]
-        print_table(_PROVIDERS_HEADER, rows)
-        click.echo("")
-        print_table(_VOICES_HEADER, [_voice(each) for each in voices.voices])
-        _note_stale(stale=voices.stale)
-        return 0
+    async def call(client: AsyncTaleClient) -> tuple[voice_pb2.ListProvidersResponse, voice_pb2.ListVoicesResponse]:
+        return await client.list_providers(), await client.list_voices(provider=provider, language_code=language)
 
-    run(work())
+    providers, voices = request(target, call)
+    if as_json:
+        both = MessageToDict(providers) | MessageToDict(voices)
+        click.echo(json.dumps(both, ensure_ascii=False, indent=2))
+        return
+    rows = [(each.provider_name, _standing(each), _languages(each.language_codes)) for each in providers.providers]
+    print_table(_PROVIDERS_HEADER, rows)
+    click.echo("")
+    print_table(_VOICES_HEADER, [_voice(each) for each in voices.voices])
+    _note_stale(stale=voices.stale)
 
 
 @click.command("models")
@@ -57,19 +56,13 @@ def voices_command(*, language: str, provider: str, as_json: bool, target: str) 
 @target_option
 def models_command(*, as_json: bool, target: str) -> None:
     """Show the models that can write stories, and their prices."""
-
-    async def work() -> int:
-        async with client_of(target) as client:
-            models = await client.list_models()
-        if as_json:
-            click.echo(json_of(models))
-            return 0
-        rows = [(each.id, _standing(each), _languages(each.language_codes), _price(each)) for each in models.models]
-        print_table(_MODELS_HEADER, rows)
-        _note_stale(stale=models.stale)
-        return 0
-
-    run(work())
+    models = request(target, AsyncTaleClient.list_models)
+    if as_json:
+        click.echo(json_of(models))
+        return
+    rows = [(each.id, _standing(each), _languages(each.language_codes), _price(each)) for each in models.models]
+    print_table(_MODELS_HEADER, rows)
+    _note_stale(stale=models.stale)
 
 
 def _standing(each: voice_pb2.Provider | story_pb2.Model) -> str:
@@ -114,18 +107,10 @@ def status_command(*, as_json: bool, target: str) -> None:
 
     The exit code is 0 when every service is healthy, else 1.
     """
-
-    async def work() -> int:
-        async with client_of(target) as client:
-            status = await client.system_status()
-        if as_json:
-            click.echo(json_of(status))
-        else:
-            for line in (*_health(status), "", *embedded(status.embedded_parts)):
-                click.echo(line)
-        return 0 if status.healthy else FAILED
-
-    run(work())
+    status = request(target, AsyncTaleClient.system_status)
+    for line in [json_of(status)] if as_json else (*_health(status), "", *embedded(status.embedded_parts)):
+        click.echo(line)
+    sys.exit(0 if status.healthy else FAILED)
 
 
 def _health(status: gateway_pb2.GetSystemStatusResponse) -> list[str]:
@@ -176,8 +161,20 @@ def circuits_command(ctx: click.Context, *, as_json: bool, target: str) -> None:
     An open circuit rejects calls until its time is over. Then it is half-open and lets a single call through. With
     --json: one object with the fields of GetSystemStatusResponse, with the names, health and circuits of the services.
     """
-    if ctx.invoked_subcommand is None:
-        run(_circuits(as_json=as_json, target=target))
+    if ctx.invoked_subcommand is not None:
+        return
+    status = request(target, AsyncTaleClient.system_status)
+    if as_json:
+        click.echo(json_of(_circuits_of(status)))
+        return
+    rows = list(_rows(status))
+    if rows:
+        print_table(_CIRCUITS_HEADER, rows)
+    else:
+        click.echo("No circuits yet: no service has called a provider.")
+    for service in status.services:
+        if service.health == status_pb2.SERVICE_HEALTH_UNREACHABLE:
+            click.echo(f"Note: the {one_line(service.service)} service does not answer.", err=True)
 
 
 @circuits_command.command("reset")
@@ -195,31 +192,8 @@ def reset_command(ctx: click.Context, name: str, *, service: str, as_json: bool,
     if ctx.get_parameter_source("target") is not ParameterSource.COMMANDLINE:
         target = before.get("target", target)
     as_json = as_json or bool(before.get("as_json"))
-
-    async def work() -> int:
-        async with client_of(target) as client:
-            circuit = await client.reset_circuit(name, service=service)
-        click.echo(json_of(circuit) if as_json else f"The circuit {one_line(circuit.name)} is {_state(circuit)}.")
-        return 0
-
-    run(work())
-
-
-async def _circuits(*, as_json: bool, target: str) -> int:
-    async with client_of(target) as client:
-        status = await client.system_status()
-    if as_json:
-        click.echo(json_of(_circuits_of(status)))
-        return 0
-    rows = list(_rows(status))
-    if rows:
-        print_table(_CIRCUITS_HEADER, rows)
-    else:
-        click.echo("No circuits yet: no service has called a provider.")
-    for service in status.services:
-        if service.health == status_pb2.SERVICE_HEALTH_UNREACHABLE:
-            click.echo(f"Note: the {one_line(service.service)} service does not answer.", err=True)
-    return 0
+    circuit = request(target, lambda client: client.reset_circuit(name, service=service))
+    click.echo(json_of(circuit) if as_json else f"The circuit {one_line(circuit.name)} is {_state(circuit)}.")
 
 
 def _circuits_of(status: gateway_pb2.GetSystemStatusResponse) -> gateway_pb2.GetSystemStatusResponse:

@@ -9,11 +9,11 @@ import click
 from google.protobuf.message import Message
 
 from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
 from tale.profile.v1 import profile_pb2
 from tale_client.cli.options import (
     GENDERS,
     child_options,
-    client_of,
     gender_of,
     hero_of,
     hero_options,
@@ -22,7 +22,7 @@ from tale_client.cli.options import (
     target_option,
     yes_option,
 )
-from tale_client.cli.runner import CommandError, perform, run
+from tale_client.cli.runner import CommandError, request
 from tale_client.cli.terminal import one_line
 from tale_client.cli.wording import as_json as json_of
 from tale_client.client import AsyncTaleClient
@@ -60,12 +60,7 @@ class ProfileCommands(Generic[ProfileT]):
 
     def confirmed_id(self, given: str, question: str, target: str) -> str:
         """Looks up the profile, asks for confirmation, and returns its id."""
-
-        async def work() -> str:
-            async with client_of(target) as client:
-                return await self.id_of(client, given)
-
-        found = perform(work())
+        found = request(target, lambda client: self.id_of(client, given))
         click.confirm(question, abort=True, err=True)
         return found
 
@@ -73,8 +68,7 @@ class ProfileCommands(Generic[ProfileT]):
         """Returns the id of the profile with the id or name `given`; CommandError unless there is exactly one."""
         if is_id(given):
             return given
-        async with aclosing(self.listed(client)) as profiles:
-            found = [profile.id async for profile in profiles if profile.name.casefold() == given.casefold()]
+        found = [each.id for each in await self._all(client) if each.name.casefold() == given.casefold()]
         name = one_line(given)
         if not found:
             raise CommandError([f"No saved {self.what} is named {name}. `tale {self.command} list` shows all."])
@@ -83,32 +77,22 @@ class ProfileCommands(Generic[ProfileT]):
         return found[0]
 
     def add(self, profile: ProfileT, *, as_json: bool, target: str) -> None:
-        """Saves a profile; ends the command."""
-
-        async def work() -> int:
-            async with client_of(target) as client:
-                saved = await self.create(client, profile)
-            _print_saved(saved, as_json=as_json)
-            return 0
-
-        run(work())
+        """Saves a profile and prints it."""
+        _print_saved(request(target, lambda client: self.create(client, profile)), as_json=as_json)
 
     def change(self, given: str, profile: ProfileT, *, clear: Sequence[str], as_json: bool, target: str) -> None:
-        """Changes the fields that are set in `profile` and clears those of `clear`; ends the command."""
+        """Changes the fields that are set in `profile`, clears those of `clear`, and prints the result."""
         fields: list[str] = [field.name for field, _ in profile.ListFields()]
         if both := set(fields) & set(clear):
             raise click.UsageError(f"Set or clear, not both: {', '.join(sorted(both))}.")
         if not fields and not clear:
             raise click.UsageError("Nothing to change. Add an option; --help lists them.")
 
-        async def work() -> int:
-            async with client_of(target) as client:
-                profile.id = await self.id_of(client, given)
-                saved = await self.update(client, profile, fields=[*fields, *clear])
-            _print_saved(saved, as_json=as_json)
-            return 0
+        async def call(client: AsyncTaleClient) -> ProfileT:
+            profile.id = await self.id_of(client, given)
+            return await self.update(client, profile, fields=[*fields, *clear])
 
-        run(work())
+        _print_saved(request(target, call), as_json=as_json)
 
     def group(self, about: str) -> click.Group:
         """Returns the command with `list`, `show` and `remove`; the others are added to it."""
@@ -118,14 +102,24 @@ class ProfileCommands(Generic[ProfileT]):
         @json_option
         @target_option
         def list_command(*, as_json: bool, target: str) -> None:
-            run(self._list(as_json=as_json, target=target))
+            found = request(target, self._all)
+            if as_json:
+                click.echo(json_of(self.page(found)))
+            elif not found:
+                click.echo(f"No {self.command} saved. Add one: {self.example}", err=True)
+            for profile in () if as_json else found:
+                click.echo(_line(profile))
 
         @group.command("show", help=f"Show a saved {self.what}.")
         @_profile_argument
         @json_option
         @target_option
         def show_command(given: str, *, as_json: bool, target: str) -> None:
-            run(self._show(given, as_json=as_json, target=target))
+            async def call(client: AsyncTaleClient) -> ProfileT:
+                return await self.get(client, await self.id_of(client, given))
+
+            profile = request(target, call)
+            click.echo(json_of(profile) if as_json else _line(profile))
 
         @group.command("remove", help=f"Delete a saved {self.what}. The stories stay.")
         @_profile_argument
@@ -136,32 +130,18 @@ class ProfileCommands(Generic[ProfileT]):
             if not yes:
                 question = f"Delete the {self.what} {one_line(given)}? The stories stay."
                 given = self.confirmed_id(given, question, target)
-            run(self._remove(given, as_json=as_json, target=target))
+
+            async def call(client: AsyncTaleClient) -> None:
+                await self.delete(client, await self.id_of(client, given))
+
+            request(target, call)
+            click.echo(json_of(self.deleted) if as_json else f"The {self.what} is deleted. The stories stay.")
 
         return group
 
-    async def _list(self, *, as_json: bool, target: str) -> int:
-        async with client_of(target) as client, aclosing(self.listed(client)) as profiles:
-            found = [profile async for profile in profiles]
-        if as_json:
-            click.echo(json_of(self.page(found)))
-        elif not found:
-            click.echo(f"No {self.command} saved. Add one: {self.example}", err=True)
-        for profile in () if as_json else found:
-            click.echo(_line(profile))
-        return 0
-
-    async def _show(self, given: str, *, as_json: bool, target: str) -> int:
-        async with client_of(target) as client:
-            profile = await self.get(client, await self.id_of(client, given))
-        click.echo(json_of(profile) if as_json else _line(profile))
-        return 0
-
-    async def _remove(self, given: str, *, as_json: bool, target: str) -> int:
-        async with client_of(target) as client:
-            await self.delete(client, await self.id_of(client, given))
-        click.echo(json_of(self.deleted) if as_json else f"The {self.what} is deleted. The stories stay.")
-        return 0
+    async def _all(self, client: AsyncTaleClient) -> list[ProfileT]:
+        async with aclosing(self.listed(client)) as profiles:
+            return [profile async for profile in profiles]
 
 
 def _line(profile: common_pb2.Child | common_pb2.Hero) -> str:
@@ -247,17 +227,15 @@ def erase_child_command(given: str, *, yes: bool, as_json: bool, target: str) ->
         question = f"Erase the child {one_line(given)} with all stories and audio? This cannot be undone."
         given = CHILDREN.confirmed_id(given, question, target)
 
-    async def work() -> int:
-        async with client_of(target) as client:
-            erased = await client.erase_child(await CHILDREN.id_of(client, given))
-        said = (
-            f"The child is erased. Deleted stories: {erased.story_count}, audio files: {erased.audio_count},"
-            f" segments: {erased.segment_count}."
-        )
-        click.echo(json_of(erased) if as_json else said)
-        return 0
+    async def call(client: AsyncTaleClient) -> gateway_pb2.EraseChildResponse:
+        return await client.erase_child(await CHILDREN.id_of(client, given))
 
-    run(work())
+    erased = request(target, call)
+    said = (
+        f"The child is erased. Deleted stories: {erased.story_count}, audio files: {erased.audio_count},"
+        f" segments: {erased.segment_count}."
+    )
+    click.echo(json_of(erased) if as_json else said)
 
 
 HEROES: Final[ProfileCommands[common_pb2.Hero]] = ProfileCommands(

@@ -10,8 +10,10 @@ from typing import IO, Any, Final, NoReturn, TypeVar
 
 import click
 
+from tale_client.cli.options import client_of
 from tale_client.cli.terminal import one_line, printable
 from tale_client.cli.wording import typed, with_commands
+from tale_client.client import AsyncTaleClient
 from tale_client.errors import TaleError, Violation
 
 T = TypeVar("T")
@@ -110,6 +112,16 @@ def perform(
                 f"The story is stored. Show it: `tale show {story_id}`. Save its audio: `tale audio {story_id}`."
             )
         raise CommandError(lines) from None
+
+
+def request(target: str, call: Callable[[AsyncTaleClient], Coroutine[Any, Any, T]]) -> T:
+    """Returns the result of `call`, which gets a client of the gateway at `target`; see `perform`."""
+
+    async def work() -> T:
+        async with client_of(target) as client:
+            return await call(client)
+
+    return perform(work())
 
 
 async def _cancellable(work: Coroutine[Any, Any, T], signals: list[signal.Signals]) -> T:

@@ -21,12 +21,13 @@ from tale_client.cli.options import (
 )
 from tale_client.cli.output_folder import audio_suffix, slug
 from tale_client.cli.profiles import HEROES
-from tale_client.cli.runner import perform, run
+from tale_client.cli.runner import perform, request
 from tale_client.cli.story_spec import KINDS
 from tale_client.cli.story_view import cancelled, heading, standing
 from tale_client.cli.terminal import Wrapper, one_line, printable, width
 from tale_client.cli.wording import as_json as json_of
 from tale_client.cli.wording import audio_seconds, clock, facts, state_name, typed
+from tale_client.client import AsyncTaleClient
 
 STATES: Final = {
     state_name(state).lower().replace("_", "-"): state
@@ -75,19 +76,19 @@ def list_command(
         min_rating=min_rating,
         query=query,
     )
-    run(_list(wanted, hero=hero, limit=limit, as_json=as_json, target=target))
 
-
-async def _list(wanted: common_pb2.StoryFilter, *, hero: str, limit: int, as_json: bool, target: str) -> int:
-    found: list[common_pb2.StorySummary] = []
-    async with client_of(target) as client:
+    async def call(client: AsyncTaleClient) -> list[common_pb2.StorySummary]:
         if hero:
             wanted.hero_id = await HEROES.id_of(client, hero)
-        async with aclosing(client.list_stories(wanted, page_size=min(limit, 100))) as all_:
-            async for summary in all_:
+        found: list[common_pb2.StorySummary] = []
+        async with aclosing(client.list_stories(wanted, page_size=min(limit, 100))) as summaries:
+            async for summary in summaries:
                 found.append(summary)
                 if len(found) == limit:
                     break
+        return found
+
+    found = request(target, call)
     if as_json:
         click.echo(json_of(gateway_pb2.ListStoriesResponse(stories=found)))
     elif not found:
@@ -105,7 +106,6 @@ async def _list(wanted: common_pb2.StoryFilter, *, hero: str, limit: int, as_jso
             f"{one_line(summary.child_name)}: {one_line(summary.title) or '(no title yet)'}",
         ]
         click.echo("  ".join(columns))
-    return 0
 
 
 @click.command("show")
@@ -115,15 +115,10 @@ async def _list(wanted: common_pb2.StoryFilter, *, hero: str, limit: int, as_jso
 @target_option
 def show_command(story_id: str, *, full: bool, as_json: bool, target: str) -> None:
     """Show the title, the text and the facts of the stored story ID."""
-    run(_show(story_id, full=full, as_json=as_json, target=target))
-
-
-async def _show(story_id: str, *, full: bool, as_json: bool, target: str) -> int:
-    async with client_of(target) as client:
-        story = await client.get_story(story_id, full=full)
+    story = request(target, lambda client: client.get_story(story_id, full=full))
     if as_json:
         click.echo(json_of(story))
-        return 0
+        return
     wrapper = Wrapper(width())
     click.echo(heading(story.title), nl=False)
     click.echo(f"{wrapper.feed(printable(story.content).strip())}{wrapper.flush()}\n")
@@ -131,7 +126,6 @@ async def _show(story_id: str, *, full: bool, as_json: bool, target: str) -> int
         click.echo(f"{label + ':':11}{typed(value) if label == 'Problem' else value}")
     if story.state == common_pb2.STORY_STATE_CANCELLED:
         click.echo(typed(cancelled(story)))
-    return 0
 
 
 @click.command("audio")
@@ -148,21 +142,21 @@ def audio_command(story_id: str, *, out: Path | None, as_json: bool, target: str
     if out == _STANDARD_OUTPUT:
         if as_json:
             raise click.UsageError("--json and --out - both use standard output. Use one of them.")
-        run(_write_to_output(story_id, target=target))
+        request(target, lambda client: _write_to_output(client, story_id))
+        return
     check_folder(_FOLDER if out is None else out.parent)
-    run(_write_to_file(story_id, out=out, as_json=as_json, target=target), followed=lambda: story_id)
+    perform(_write_to_file(story_id, out=out, as_json=as_json, target=target), followed=lambda: story_id)
 
 
-async def _write_to_output(story_id: str, *, target: str) -> int:
+async def _write_to_output(client: AsyncTaleClient, story_id: str) -> None:
     output = sys.stdout.buffer
-    async with client_of(target) as client, aclosing(client.read_audio(story_id)) as chunks:
+    async with aclosing(client.read_audio(story_id)) as chunks:
         async for chunk in chunks:
             await asyncio.to_thread(output.write, chunk)
         await asyncio.to_thread(output.flush)
-    return 0
 
 
-async def _write_to_file(story_id: str, *, out: Path | None, as_json: bool, target: str) -> int:
+async def _write_to_file(story_id: str, *, out: Path | None, as_json: bool, target: str) -> None:
     async with client_of(target) as client:
         if out is None:
             story = await client.get_story(story_id)
@@ -170,7 +164,6 @@ async def _write_to_file(story_id: str, *, out: Path | None, as_json: bool, targ
         audio = await client.save_audio(story_id, out)
     said = f"Wrote {out} ({clock(audio_seconds(audio))} minutes, {audio.size_bytes:,} bytes)."
     click.echo(json_of(audio) if as_json else said)
-    return 0
 
 
 @click.command("cancel")
@@ -179,14 +172,8 @@ async def _write_to_file(story_id: str, *, out: Path | None, as_json: bool, targ
 @target_option
 def cancel_command(story_id: str, *, as_json: bool, target: str) -> None:
     """Stop the story ID, which is being made. What was written so far is stored."""
-
-    async def work() -> int:
-        async with client_of(target) as client:
-            story = await client.cancel_story(story_id)
-        click.echo(json_of(story) if as_json else typed(standing(story)))
-        return 0
-
-    run(work())
+    story = request(target, lambda client: client.cancel_story(story_id))
+    click.echo(json_of(story) if as_json else typed(standing(story)))
 
 
 @click.command("rate")
@@ -196,14 +183,8 @@ def cancel_command(story_id: str, *, as_json: bool, target: str) -> None:
 @target_option
 def rate_command(story_id: str, rating: int, *, as_json: bool, target: str) -> None:
     """Rate the story ID: RATING is 1 (worst) to 10 (best)."""
-
-    async def work() -> int:
-        async with client_of(target) as client:
-            story = await client.rate_story(story_id, rating)
-        click.echo(json_of(story) if as_json else f"The story is rated {story.rating} of 10.")
-        return 0
-
-    run(work())
+    story = request(target, lambda client: client.rate_story(story_id, rating))
+    click.echo(json_of(story) if as_json else f"The story is rated {story.rating} of 10.")
 
 
 @click.command("delete")
@@ -213,18 +194,11 @@ def rate_command(story_id: str, rating: int, *, as_json: bool, target: str) -> N
 @target_option
 def delete_command(story_id: str, *, yes: bool, as_json: bool, target: str) -> None:
     """Delete the story ID and its audio. This cannot be undone."""
-
-    async def title() -> str:
-        async with client_of(target) as client:
-            return one_line((await client.get_story(story_id)).title) or "no title yet"
-
-    async def work() -> int:
-        async with client_of(target) as client:
-            await client.delete_story(story_id)
-        click.echo(json_of(gateway_pb2.DeleteStoryResponse()) if as_json else "The story is deleted.")
-        return 0
-
     if not yes:
-        question = f"Delete the story {story_id} ({perform(title())}) and its audio? This cannot be undone."
-        click.confirm(question, abort=True, err=True)
-    run(work())
+        story = request(target, lambda client: client.get_story(story_id))
+        title = one_line(story.title) or "no title yet"
+        click.confirm(
+            f"Delete the story {story_id} ({title}) and its audio? This cannot be undone.", abort=True, err=True
+        )
+    request(target, lambda client: client.delete_story(story_id))
+    click.echo(json_of(gateway_pb2.DeleteStoryResponse()) if as_json else "The story is deleted.")
