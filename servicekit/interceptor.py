@@ -78,7 +78,8 @@ def _wrapped(handler: Handler, method: str, runner: CallRunner, *, known: bool) 
         async def body() -> None:
             await _send(behaviour(request if handler.request_streaming else decode(request), context), context)
 
-        await runner.run(method, context, body, streamed=handler.request_streaming, known=known)
+        streamed = handler.request_streaming
+        await runner.run(method, context, body, streamed=streamed, answers_stream=True, known=known)
 
     # Unary messages are coded within the wrapper, so that malformed ones are errors like any other.
     behaviour: Behaviour

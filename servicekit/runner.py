@@ -19,6 +19,7 @@ from servicekit.failures import abort_within, to_domain_error
 from servicekit.ids import is_token, new_id
 from servicekit.metrics import Metrics
 from servicekit.status import to_grpc_status
+from servicekit.uploads import read_away
 
 _log: Final = structlog.stdlib.get_logger("servicekit.access")
 
@@ -26,7 +27,8 @@ _HEALTH: Final = "/grpc.health."
 _UNCOUNTED: Final = (_HEALTH, "/grpc.reflection.")
 # Also answers while the server drains: NOT_SERVING is a thing to be told.
 _STATUS: Final = "/tale.common.v1.StatusService/"
-_DISCARD_SECONDS: Final = 0.1
+# A caller that reads answers while it writes is seldom in the middle of a write, and waits for the status.
+_BRIEF: Final = {"quiet": 0.1, "longest": 0.1}
 _CODE_NAMES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -42,6 +44,7 @@ class _Call:
     request_id: str
     metadata: Metadata
     streamed: bool
+    answers_stream: bool
     refused: bool
     code: str = "OK"
     reason: str | None = None
@@ -55,17 +58,27 @@ class CallRunner:
         self._authenticator = authenticator
         self._metrics = metrics
 
-    async def run(self, method: str, context: Context, body: Body, *, streamed: bool, known: bool = True) -> Any:
+    async def run(
+        self,
+        method: str,
+        context: Context,
+        body: Body,
+        *,
+        streamed: bool,
+        answers_stream: bool = False,
+        known: bool = True,
+    ) -> Any:
         """Awaits `body` as the answer to a call of `method`, once the service has started and the caller is known.
 
-        `streamed` says that requests come as a stream, `known` that the server has the method.
+        `streamed` says that requests come as a stream, `answers_stream` that responses do, `known` that the server has
+        the method.
 
         Raises grpc.aio.AbortError when a status was sent, CancelledError when the caller is gone.
         """
         began = time.monotonic()
         metadata = tuple(context.invocation_metadata() or ())
         refused = self._tracker.draining and not method.startswith((*_UNCOUNTED, _STATUS))
-        call = _Call(method, context, _request_id(metadata), metadata, streamed, refused)
+        call = _Call(method, context, _request_id(metadata), metadata, streamed, answers_stream, refused)
         left: float | None = context.time_remaining()
         deadline = None if left is None else asyncio.get_running_loop().time() + left
         bind(RequestContext(call.request_id, LOCAL_OWNER, deadline))
@@ -122,7 +135,9 @@ class CallRunner:
             return answer
         call.code, call.reason = failure.code.name, failure.reason
         if call.streamed:
-            await _discard_requests(call.context)
+            with suppress(DomainError, grpc.aio.BaseError):
+                brief = call.answers_stream or self._tracker.draining
+                await read_away(call.context.read, **(_BRIEF if brief else {}))
         return await _refuse(call.context, failure)
 
     async def _admit(self, call: _Call) -> None:
@@ -132,18 +147,6 @@ class CallRunner:
         owner = await self._authenticator.authenticate(call.method, call.metadata)
         if owner != LOCAL_OWNER:
             bind(replace(current(), owner=owner))
-
-
-async def _discard_requests(context: Context) -> None:
-    """Reads what the caller still sends, for a moment.
-
-    A client of grpc.aio that is writing when the status comes loses it and sees a bare INTERNAL instead
-    (https://github.com/grpc/grpc/issues/36066).
-    """
-    with suppress(TimeoutError, DomainError, grpc.aio.BaseError):
-        async with asyncio.timeout(_DISCARD_SECONDS):
-            while await context.read() is not grpc.aio.EOF:
-                pass
 
 
 async def _refuse(context: Context, failure: DomainError) -> None:

@@ -11,6 +11,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from servicekit.channel import call_metadata
 from servicekit.deadline import remaining
 from servicekit.errors import unavailable
+from servicekit.uploads import read_away
 from tale.profile.v1 import profile_pb2
 from tale.story.v1 import story_pb2
 from tale.voice.v1 import voice_pb2
@@ -24,9 +25,6 @@ _STORY: Final[ServiceDescriptor] = story_pb2.DESCRIPTOR.services_by_name["StoryS
 
 _WRITE_FAILED: Final = "Internal error from Core"
 """What grpc.aio says, in place of the peer service's own status, where a message could not be written any more."""
-
-_QUIET_SECONDS: Final = 0.5
-_LONGEST_SECONDS: Final = 10.0
 
 SERVICES: Final = (_PROFILE.full_name, _VOICE.full_name, _STORY.full_name)
 """Services of which some RPC is forwarded."""
@@ -73,7 +71,7 @@ def _upload(channel: grpc.aio.Channel, path: str) -> "grpc.RpcMethodHandler[Any,
             try:
                 answer: bytes = await call
             except grpc.aio.AioRpcError as error:
-                await relay.read_away()
+                await read_away(relay.next_heard)
                 if error.code() is grpc.StatusCode.INTERNAL and error.details() == _WRITE_FAILED:
                     raise unavailable("UPSTREAM_UNAVAILABLE", "A service that this call needs was lost.") from error
                 raise
@@ -85,16 +83,15 @@ def _upload(channel: grpc.aio.Channel, path: str) -> "grpc.RpcMethodHandler[Any,
 class _Relay:
     """A task that reads `requests` and writes them to `call`, which waits where the peer service does not read.
 
-    A caller whose stream is closed while it still writes may never see why: grpc.aio puts an error of its own over the
-    status that came (grpc/grpc#36066). So what still comes when the call has failed can be read away before the caller
-    is told.
+    It goes on reading when the call has failed, so that what still comes can be read away.
     """
 
     def __init__(self, requests: AsyncIterator[bytes], call: Any) -> None:
         self._requests = requests
         self._call = call
-        self._heard = 0
+        self._news = asyncio.Event()
         self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(lambda _: self._news.set())
 
     async def __aenter__(self) -> Self:
         return self
@@ -105,19 +102,18 @@ class _Relay:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    async def read_away(self) -> None:
-        """Returns when the caller has said all, has fallen silent for half a second, or after ten seconds."""
-        end = asyncio.get_running_loop().time() + _LONGEST_SECONDS
-        heard = -1
-        while not self._task.done() and heard != self._heard and asyncio.get_running_loop().time() < end:
-            heard = self._heard
-            await asyncio.wait([self._task], timeout=_QUIET_SECONDS)
+    async def next_heard(self) -> object:
+        """Returns when another request has come, EOF when there is none."""
+        self._news.clear()
+        if not self._task.done():
+            await self._news.wait()
+        return grpc.aio.EOF if self._task.done() else None
 
     async def _run(self) -> None:
         taken = True
         try:
             async for request in self._requests:
-                self._heard += 1
+                self._news.set()
                 taken = taken and await self._write(request)
             if taken and not self._call.done():
                 await self._call.done_writing()

@@ -1,8 +1,6 @@
 """The unary RPCs of stories: each is checked, done by storage, and answered from its answer."""
 
-import asyncio
 import time
-from collections.abc import Coroutine
 from typing import Any, Final
 
 import grpc
@@ -15,6 +13,7 @@ from gateway.runs.active import Runs
 from gateway.runs.public_story import basic, within_bounds
 from servicekit.deadline import remaining
 from servicekit.fingerprint import fingerprint
+from servicekit.finishing import Finisher
 from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2, gateway_pb2_grpc
@@ -41,6 +40,8 @@ class StoryServicer(gateway_pb2_grpc.GatewayServiceServicer):
     def __init__(self, storage: StorageStub, runs: Runs) -> None:
         self._storage = storage
         self._runs = runs
+        # A lease that storage has granted must be used, also when the caller leaves.
+        self._finisher = Finisher()
 
     async def CreateStory(  # noqa: N802
         self, request: gateway_pb2.CreateStoryRequest, context: Context
@@ -96,7 +97,7 @@ class StoryServicer(gateway_pb2_grpc.GatewayServiceServicer):
             lease=self._runs.lease_request(),
         )
         wanted = storage_pb2.UpdateStoryRequest(story_id=request.story_id, retry=change)
-        story = await _to_the_end(self._begin_again(wanted, leased=change.HasField("lease"), context=context))
+        story = await self._finisher.run(self._begin_again(wanted, leased=change.HasField("lease"), context=context))
         return gateway_pb2.RetryStoryResponse(story=story)
 
     async def NarrateStory(  # noqa: N802
@@ -114,7 +115,7 @@ class StoryServicer(gateway_pb2_grpc.GatewayServiceServicer):
             voice=voice,
         )
         wanted = storage_pb2.UpdateStoryRequest(story_id=request.story_id, narrate=change)
-        story = await _to_the_end(self._begin_again(wanted, leased=change.HasField("lease"), context=context))
+        story = await self._finisher.run(self._begin_again(wanted, leased=change.HasField("lease"), context=context))
         return gateway_pb2.NarrateStoryResponse(story=story)
 
     async def RateStory(  # noqa: N802
@@ -176,7 +177,7 @@ class StoryServicer(gateway_pb2_grpc.GatewayServiceServicer):
             story=_opening(request.spec),
             lease=self._runs.lease_request(),
         )
-        return await _to_the_end(self._begin(wanted, timeout=seconds_left(context)))
+        return await self._finisher.run(self._begin(wanted, timeout=seconds_left(context)))
 
     async def _begin(self, request: storage_pb2.CreateStoryRequest, *, timeout: float) -> common_pb2.Story:
         since = time.monotonic()
@@ -203,13 +204,6 @@ class StoryServicer(gateway_pb2_grpc.GatewayServiceServicer):
 def seconds_left(context: Context) -> float:
     """Seconds for a call to storage on behalf of this one."""
     return min(remaining(context, default=CALL_SECONDS), CALL_SECONDS)
-
-
-async def _to_the_end(work: Coroutine[Any, Any, common_pb2.Story]) -> common_pb2.Story:
-    """Does `work` even when the caller goes away in the middle: a lease that storage has granted must be used."""
-    task = asyncio.create_task(work)
-    task.add_done_callback(lambda done: done.cancelled() or done.exception())
-    return await asyncio.shield(task)
 
 
 def _opening(spec: common_pb2.StorySpec) -> common_pb2.Story:

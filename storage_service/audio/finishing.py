@@ -9,6 +9,7 @@ from typing import Final
 import grpc
 
 from servicekit.errors import DomainError, wrong_state
+from servicekit.finishing import Finisher
 from storage_service.audio.noted import NotedObjects
 from storage_service.audio.segments import SegmentLibrary
 from storage_service.errors import audio_too_large
@@ -37,6 +38,7 @@ class AudioFinisher:
         self._objects = objects
         self._composer = composer
         self._max_bytes = max_bytes
+        self._finisher = Finisher()
         # Bounded by the calls that the server takes.
         self._flights: dict[tuple[str, int, str], asyncio.Task[common_pb2.StoryAudio]] = {}
 
@@ -51,13 +53,8 @@ class AudioFinisher:
         task = self._flights.get(key)
         if task is None:
             task = self._flights[key] = asyncio.create_task(self._finish(*key))
-            task.add_done_callback(lambda done: self._landed(key, done))
-        return await asyncio.shield(task)
-
-    def _landed(self, key: tuple[str, int, str], task: "asyncio.Task[common_pb2.StoryAudio]") -> None:
-        del self._flights[key]
-        # Seen: its callers may be gone.
-        task.cancelled() or task.exception()
+            task.add_done_callback(lambda _: self._flights.pop(key))
+        return await self._finisher.run(task)
 
     async def _finish(self, story_id: str, lease_token: int, audio_id: str) -> common_pb2.StoryAudio:
         found = await self._stories.manifest(story_id, lease_token, audio_id)

@@ -1,23 +1,20 @@
 """SegmentService on the wire: messages in, domain calls, messages out."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any, Final, TypeAlias
 
 import grpc
 
-from servicekit.errors import DomainError
 from servicekit.validation import Violations
 from storage_service.audio.segments import SegmentLibrary
-from storage_service.errors import UploadStalledError, field_error
+from storage_service.errors import field_error
 from storage_service.messages import chunks_of
 from storage_service.records import Part
 from storage_service.wire.checkpoint_requests import check_key
 from storage_service.wire.requests import check_batch
 from tale.storage.v1 import segment_pb2, segment_pb2_grpc
 
-_HEAR_OUT_SECONDS: Final = 5.0
 _MAX_BYTES: Final = 64 << 20
 _MAX_WORDS: Final = 10_000
 
@@ -44,19 +41,13 @@ class SegmentServicer(segment_pb2_grpc.SegmentServiceServicer):
         """Stores a segment."""
         del context
         pieces = aiter(request_iterator)
-        try:
-            first = await anext(pieces, None)
-            if first is None or first.WhichOneof("piece") != "header":
-                raise field_error("header", "must come first")
-            header = first.header
-            _check_put(header)
-            stored, created = await self._segments.put(header.segment, header.story_id, pieces)
-            return segment_pb2.PutSegmentResponse(segment=stored, created=created)
-        except UploadStalledError:
-            raise
-        except DomainError:
-            await _hear_out(pieces)
-            raise
+        first = await anext(pieces, None)
+        if first is None or first.WhichOneof("piece") != "header":
+            raise field_error("header", "must come first")
+        header = first.header
+        _check_put(header)
+        stored, created = await self._segments.put(header.segment, header.story_id, pieces)
+        return segment_pb2.PutSegmentResponse(segment=stored, created=created)
 
     async def ReadSegment(  # noqa: N802 - the contract's name
         self, request: segment_pb2.ReadSegmentRequest, context: _Context
@@ -73,17 +64,6 @@ class SegmentServicer(segment_pb2_grpc.SegmentServiceServicer):
             async for block in blocks:
                 for chunk in chunks_of(block):
                     yield segment_pb2.ReadSegmentResponse(chunk=chunk)
-
-
-async def _hear_out(pieces: AsyncIterator[segment_pb2.PutSegmentRequest]) -> None:
-    """Lets a caller finish sending, for a while.
-
-    A client of grpc.aio that is still sending when its call fails reports INTERNAL instead of the status it was given.
-    """
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_HEAR_OUT_SECONDS):
-            async for _ in pieces:
-                pass
 
 
 def _check_find(request: segment_pb2.FindSegmentsRequest) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from servicekit.errors import DomainError, FieldViolation, validation_failed
@@ -22,8 +22,6 @@ MAX_BYTES: Final = 25 << 20
 _MOST_AT_ONCE: Final = 8
 """Recordings that are held in memory at a time; the next ones wait to be read."""
 _WAIT_SECONDS: Final = 10.0
-_QUIET_SECONDS: Final = 0.5
-_LONGEST_REST_SECONDS: Final = 10.0
 _MAX_CONTENT_TYPE: Final = 200
 
 
@@ -50,9 +48,6 @@ class TranscribeHandler:
                 return await self._answer(pieces, asyncio.get_running_loop().time() + self._seconds)
         except TimeoutError:
             raise DomainError("TIMEOUT", "The recording took longer than one call may take.") from None
-        except DomainError:
-            await _read_away(pieces)
-            raise
 
     async def _answer(
         self, pieces: AsyncIterator[voice_pb2.TranscribeRequest], deadline: float
@@ -107,20 +102,6 @@ class TranscribeHandler:
         if not data:
             raise validation_failed([FieldViolation("chunk", "must be given: the recording is empty")])
         return bytes(data)
-
-
-async def _read_away(pieces: AsyncIterator[voice_pb2.TranscribeRequest]) -> None:
-    """Read what still comes, until it ends or pauses.
-
-    A caller whose stream is closed while it still writes may never see why: grpc.aio puts an error of its own over the
-    status that came (grpc/grpc#36066).
-    """
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_LONGEST_REST_SECONDS):
-            while True:
-                async with asyncio.timeout(_QUIET_SECONDS):
-                    if await anext(pieces, None) is None:
-                        return
 
 
 def _config(first: voice_pb2.TranscribeRequest | None) -> voice_pb2.TranscribeConfig:
