@@ -44,6 +44,7 @@ class Watcher:
     title: str = ""
     text: str = ""
     audio_id: str = ""
+    header: common_pb2.NarrationHeader | None = None
     audio: bytearray = field(default_factory=bytearray)
     segments: list[common_pb2.Segment] = field(default_factory=list)
     states: list[int] = field(default_factory=list)
@@ -66,6 +67,7 @@ class Watcher:
                 assert len(self.text) == event.text.offset
                 self.text += event.text.delta
             case "audio_header":
+                self.header = event.audio_header
                 if self.audio_id != event.audio_header.audio_id:
                     self.audio_id = event.audio_header.audio_id
                     self.audio.clear()

@@ -15,6 +15,9 @@ MAX_BYTES: Final = 3 << 20
 _CHUNK: Final = 256 << 10
 """Bytes of audio in a message: between services chunks are larger than at the gateway's door."""
 
+_VOICE: Final = "voice"
+"""Name of the embedded voice among the embedded parts of a story."""
+
 _IN_HEADER: Final = ("audio_id", "content_type", "provider", "voice_id", "model_id", "audio_format")
 _GENERATED: Final = ("model_used", "summary", "usage", "full_response", "generation_info")
 _APART: Final = (
@@ -95,6 +98,30 @@ def chunks_of(block: bytes) -> Iterator[bytes]:
     if len(block) <= _CHUNK:
         return iter((block,))
     return (block[start : start + _CHUNK] for start in range(0, len(block), _CHUNK))
+
+
+def add_facts(record: storage_pb2.StoryRecord) -> storage_pb2.StoryRecord:
+    """Makes a record say what follows from what is stored: what still stands of its problems, and the embedded voice.
+
+    A problem that ended the text stands until the text is complete, one of a narration until a later narration is the
+    audio of the story (ids are ordered by time). The segments that count are those of the audio, and before there is
+    one, or while another is made, those so far.
+    """
+    story, run = record.story, record.run
+    over = [problem for problem in story.problems if _is_over(problem, story)]
+    for problem in over:
+        story.problems.remove(problem)
+    unfinished = not story.HasField("audio") or story.state == common_pb2.STORY_STATE_NARRATING
+    spoken = story.audio.embedded or (unfinished and any(segment.embedded for segment in run.segments))
+    parts = [part for part in story.embedded_parts if part != _VOICE]
+    story.embedded_parts[:] = [*parts, _VOICE] if spoken else parts
+    return record
+
+
+def _is_over(problem: common_pb2.Problem, story: common_pb2.Story) -> bool:
+    if audio_id := problem.metadata.get("audio_id"):
+        return audio_id < story.audio.audio_id
+    return story.content_complete and problem.metadata.get("ended") == "text"
 
 
 def within_bounds(record: storage_pb2.StoryRecord) -> storage_pb2.StoryRecord:

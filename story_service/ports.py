@@ -40,8 +40,9 @@ class AttemptText:
 
 
 class CallOutcome(StrEnum):
-    """How a call to a model ended."""
+    """How a call to a model stands."""
 
+    STARTED = "started"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -74,10 +75,11 @@ def money(value: object) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCall:
-    """One call to a model has ended: a line of the ledger. `call_id` is a UUIDv7, times are in UTC.
+    """One call to a model: a line of the ledger. `call_id` is a UUIDv7, times are in UTC.
 
     A later line with the same `call_id` replaces an earlier one. `generation_id` is the provider's own id of what it
-    was paid for, "" where it gave none: then nothing more is to be learned.
+    was paid for, "" where it gave none: then nothing more can be learned. `completion` is the assembled chat completion
+    (of a call that was cut, what there is of it), `generation_info` what the provider reports about it; both are JSON.
     """
 
     call_id: str
@@ -85,18 +87,13 @@ class ModelCall:
     model: str
     outcome: CallOutcome
     start_time: datetime
-    end_time: datetime
+    end_time: datetime | None = None
     reason: str = ""
     spending: Spending = field(default_factory=Spending)
     metadata: Mapping[str, str] = field(default_factory=dict)
     generation_id: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptCut:
-    """The attempt began and failed: what there is of its chat completion, JSON. A failure follows."""
-
-    completion: Mapping[str, Any]
+    completion: Mapping[str, Any] = field(default_factory=dict)
+    generation_info: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,16 +101,13 @@ class AttemptEnded:
     """The model says that the story is whole. Comes last, and only then.
 
     `text` is what the attempt added, assembled apart from what was yielded, so that the two can be compared.
-    `completion` is the assembled chat completion and `generation_info` what the provider tells of it, both JSON.
     """
 
     text: str
     summary: str
-    completion: Mapping[str, Any]
-    generation_info: Mapping[str, Any] = field(default_factory=dict)
 
 
-AttemptItem: TypeAlias = AttemptStarted | AttemptTitle | AttemptText | ModelCall | AttemptCut | AttemptEnded
+AttemptItem: TypeAlias = AttemptStarted | AttemptTitle | AttemptText | ModelCall | AttemptEnded
 
 
 class ModelWriter(Protocol):
@@ -125,5 +119,5 @@ class ModelWriter(Protocol):
         A stream that ends without AttemptEnded is incomplete. Every wait for an upstream is bounded by the writer's own
         timers. Close the generator (`contextlib.aclosing`) when it is left early; that stops the upstream call.
         It is one call upstream at most: who reads it tries again. Raises ProviderError or DomainError, after the
-        ModelCall (and the AttemptCut) of the call that failed; without a ModelCall no call was made.
+        ModelCall of the call that failed; without a ModelCall no call was made.
         """

@@ -78,7 +78,14 @@ class StoryServicer(gateway_pb2_grpc.GatewayServiceServicer):
         validate(request)
         timeout = seconds_left(context)
         change = storage_pb2.UpdateStoryRequest(story_id=request.story_id, cancel=storage_pb2.CancelChange())
-        record = (await ask(self._storage.UpdateStory, change, timeout=timeout, repeatable=True)).record
+        try:
+            record = (await ask(self._storage.UpdateStory, change, timeout=timeout, repeatable=True)).record
+        except grpc.aio.AioRpcError as error:
+            if classify(error).reason != "WRONG_STATE":
+                raise
+            record = await read_story(self._storage, request.story_id, timeout=timeout)
+            if not _was_cancelled(record):
+                raise
         if await self._runs.stop(request.story_id, record.story.state):
             try:
                 record = await read_story(self._storage, request.story_id, timeout=timeout)
@@ -199,6 +206,17 @@ class StoryServicer(gateway_pb2_grpc.GatewayServiceServicer):
             if record.run.lease_token == answer.record.run.lease_token:
                 self._runs.start(record, since=since)
         return basic(answer.record.story)
+
+
+def _was_cancelled(record: storage_pb2.StoryRecord) -> bool:
+    """Whether the last thing that ended is a narration that was cancelled, to which a cancelled story went back.
+
+    Then the narration of its run is not its audio, and no problem says why.
+    """
+    audio_id = record.story.audio.audio_id
+    failed = any(problem.metadata.get("audio_id", "") > audio_id for problem in record.story.problems)
+    ready = record.story.state == common_pb2.STORY_STATE_READY
+    return ready and bool(audio_id) and record.run.narration.audio_id != audio_id and not failed
 
 
 def seconds_left(context: Context) -> float:

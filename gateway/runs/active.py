@@ -87,7 +87,7 @@ class Runs:
         if present is not None:
             present.story_ended(_UNSPECIFIED)
         lease = Lease(story_id, record.run.lease_token, seconds=self._settings.lease_seconds, since=since)
-        ledger = Ledger(record.story.attempts)
+        ledger = Ledger(record.story)
         # A run before this one was killed, and what its calls came to is not known.
         ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED, RUN_LOST)
         context = RunContext(

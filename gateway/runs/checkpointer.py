@@ -45,7 +45,7 @@ class _Part:
     """A checkpoint that a run waits for."""
 
     checkpoint: storage_pb2.StoryCheckpoint
-    kept: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    stored: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 @dataclass(slots=True)
@@ -59,16 +59,16 @@ class _Item:
 
     @property
     def waited_for(self) -> bool:
-        return not all(part.kept.done() for part in self.parts)
+        return not all(part.stored.done() for part in self.parts)
 
     def settle(self, error: Exception | None) -> None:
         """Returns to those who wait, or raises `error` there."""
         for part in self.parts:
-            if not part.kept.done():
+            if not part.stored.done():
                 if error is None:
-                    part.kept.set_result(None)
+                    part.stored.set_result(None)
                 else:
-                    part.kept.set_exception(error)
+                    part.stored.set_exception(error)
 
 
 class Checkpointer:
@@ -84,7 +84,7 @@ class Checkpointer:
         self._waiting: dict[str, tuple[Lease, list[_Part]]] = {}
         self._wake = asyncio.Event()
 
-    async def keep(self, checkpoint: storage_pb2.StoryCheckpoint, lease: Lease) -> None:
+    async def store(self, checkpoint: storage_pb2.StoryCheckpoint, lease: Lease) -> None:
         """Returns once `checkpoint` is durable, and the lease renewed.
 
         While storage cannot be reached it waits, until the lease runs out: LeaseLostError, also where storage says
@@ -102,7 +102,7 @@ class Checkpointer:
             self._waiting[lease.story_id] = (lease, parts)
         parts.append(part)
         self._wake.set()
-        await part.kept
+        await part.stored
 
     async def run(self) -> None:
         """Sends batches until cancelled."""
@@ -128,7 +128,7 @@ class Checkpointer:
             if len(batch) >= MAX_ITEMS or size >= MAX_BYTES:
                 break
             del self._waiting[story_id]
-            parts = [part for part in waiting if not part.kept.done()]
+            parts = [part for part in waiting if not part.stored.done()]
             if not parts:
                 continue
             item = _Item(lease, parts[:1], parts[0].checkpoint)
@@ -208,7 +208,7 @@ class Checkpointer:
 def merge(into: storage_pb2.StoryCheckpoint, more: storage_pb2.StoryCheckpoint) -> bool:
     """Adds `more`, which follows `into`; False, and nothing is changed, where one message cannot say both."""
     begins_anew = more.HasField("narration") and (into.HasField("narration") or into.segments)
-    if begins_anew or (more.HasField("generation") and into.HasField("generation")):
+    if begins_anew:
         return False
     text = None
     if more.HasField("text") and into.HasField("text"):
@@ -218,6 +218,9 @@ def merge(into: storage_pb2.StoryCheckpoint, more: storage_pb2.StoryCheckpoint) 
     lines = {line.attempt_id for line in more.attempts}
     replaced = [line for line in into.attempts if line.attempt_id in lines]
     into.MergeFrom(more)
+    if more.HasField("generation"):
+        # The later one has all of the earlier one.
+        into.generation.CopyFrom(more.generation)
     if text is not None:
         into.text.CopyFrom(text)
     for line in replaced:

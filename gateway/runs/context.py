@@ -1,6 +1,7 @@
 """What the writer and the narrator of one story share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from gateway.peers.clients import Peers
 from gateway.runs.checkpointer import Checkpointer, CheckpointRefusedError
@@ -9,7 +10,11 @@ from gateway.runs.ledger import Ledger
 from gateway.runs.live_story import LiveStory
 from gateway.settings import GatewaySettings
 from servicekit.errors import DomainError
+from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
+
+_IDENTIFYING: Final = ("audio_id", "failed_model", "model", "provider", "next")
+"""Metadata that tell two problems of the same reason apart."""
 
 
 @dataclass(slots=True)
@@ -23,21 +28,37 @@ class RunContext:
     peers: Peers
     checkpointer: Checkpointer
     settings: GatewaySettings
+    _known: set[tuple[str, ...]] = field(init=False)
 
-    async def keep(self, checkpoint: storage_pb2.StoryCheckpoint) -> None:
-        """Makes `checkpoint` durable, the ledger's news with it.
+    def __post_init__(self) -> None:
+        """Notes the problems that the record has."""
+        self._known = {_identity(problem) for problem in self.record.story.problems}
 
-        LeaseLostError when the story may be another run's; DomainError when storage refuses the content.
+    def new_problem(self, problem: common_pb2.Problem) -> bool:
+        """Whether `problem` is news: a fallback that several attempts report is one problem."""
+        identity = _identity(problem)
+        if identity in self._known:
+            return False
+        self._known.add(identity)
+        return True
+
+    async def store(self, checkpoint: storage_pb2.StoryCheckpoint) -> None:
+        """Makes `checkpoint` durable, and what is new in the ledger with it.
+
+        Raises LeaseLostError when the story may be another run's, and DomainError when storage refuses the content.
         """
-        news = self.ledger.take_unkept()
-        checkpoint.attempts.extend(news)
+        self.ledger.fill(checkpoint)
         try:
-            await self.checkpointer.keep(checkpoint, self.lease)
+            await self.checkpointer.store(checkpoint, self.lease)
         except CheckpointRefusedError as refused:
-            self.ledger.give_back(news)
+            self.ledger.give_back(checkpoint)
             problem = refused.problem
             raise DomainError(problem.reason, problem.message) from refused
         except BaseException:
-            # Also when the run is being stopped: its last words then carry them. Keeping a line twice changes nothing.
-            self.ledger.give_back(news)
+            # Also when the run is being stopped: its last checkpoint carries it then. Storing it twice changes nothing.
+            self.ledger.give_back(checkpoint)
             raise
+
+
+def _identity(problem: common_pb2.Problem) -> tuple[str, ...]:
+    return (problem.reason, *(problem.metadata.get(name, "") for name in _IDENTIFYING))

@@ -1,30 +1,52 @@
-"""What a story's calls have cost, or may have cost."""
+"""The ledger of a story's attempts, and what the record says of its text by them."""
 
-from collections.abc import Iterable
+from typing import Final
 
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+
+MAX_RESPONSE_BYTES: Final = 1_500_000
+"""Bytes of the stored completions of one story; the earliest are dropped. A record must fit into a gRPC message."""
+
+_OF_THE_TEXT: Final = frozenset({common_pb2.ATTEMPT_KIND_WRITING, common_pb2.ATTEMPT_KIND_MODEL_CALL})
+_EARLIER: Final = "earlier_generations"
 
 
 def now() -> Timestamp:
-    """The present moment."""
+    """Returns the present moment."""
     moment = Timestamp()
     moment.GetCurrentTime()
     return moment
 
 
 class Ledger:
-    """The lines of one story, and which of them are not stored yet."""
+    """The attempts of one story, and which of them are not stored yet.
 
-    def __init__(self, lines: Iterable[common_pb2.Attempt] = ()) -> None:
-        self._lines: dict[str, common_pb2.Attempt] = {line.attempt_id: line for line in lines}
-        self._unkept: dict[str, None] = {}
+    Usage, completions and generation info of the text follow from the attempts, and are stored together with them.
+    """
+
+    def __init__(self, story: common_pb2.Story | None = None) -> None:
+        story = story or common_pb2.Story()
+        self._attempts = {attempt.attempt_id: attempt for attempt in story.attempts}
+        self._unsaved: dict[str, None] = {}
+        self._generation = storage_pb2.GenerationRecord(
+            model_used=story.model_used, summary=story.summary, full_response=story.full_response
+        )
+        self._generation_unsaved = False
+        info = MessageToDict(story.generation_info)
+        self._earlier_infos = [*info.pop(_EARLIER, ()), *([info] if info else [])]
+        # Of the calls that this run has made, by attempt id.
+        self._responses: dict[str, Struct] = {}
+        self._infos: dict[str, Struct] = {}
 
     def begin_attempt(self, kind: common_pb2.AttemptKind.ValueType, *, provider: str, model: str) -> str:
-        """Notes that a call is about to be made; the id is the attempt's."""
-        line = common_pb2.Attempt(
+        """Notes that a call is about to be made; returns the id of the attempt."""
+        attempt = common_pb2.Attempt(
             attempt_id=new_id(),
             kind=kind,
             provider=provider,
@@ -33,58 +55,102 @@ class Ledger:
             start_time=now(),
             segment_index=-1,
         )
-        self._note(line)
-        return line.attempt_id
+        self._note(attempt)
+        return attempt.attempt_id
 
     def end_attempt(self, attempt_id: str, outcome: common_pb2.AttemptOutcome.ValueType, reason: str = "") -> None:
-        """Notes how an attempt ended. Its cost is that of its calls."""
-        line = self._lines[attempt_id]
-        if line.outcome != common_pb2.ATTEMPT_OUTCOME_STARTED:
+        """Notes how an attempt ended, and its calls with it. Its cost is that of its calls."""
+        attempt = self._attempts[attempt_id]
+        if attempt.outcome != common_pb2.ATTEMPT_OUTCOME_STARTED:
             return
-        calls = [other for other in self._lines.values() if other.parent_attempt_id == attempt_id]
-        line.outcome = outcome
-        line.reason = reason
-        line.end_time.CopyFrom(now())
-        line.cost_usd = sum(call.cost_usd for call in calls)
-        line.cost_known = outcome == common_pb2.ATTEMPT_OUTCOME_SUCCEEDED and all(call.cost_known for call in calls)
-        self._note(line)
+        attempt.outcome = outcome
+        attempt.reason = reason
+        attempt.end_time.CopyFrom(now())
+        if not attempt.parent_attempt_id:
+            calls = [other for other in self._attempts.values() if other.parent_attempt_id == attempt_id]
+            for call in calls:
+                # Left before it ended.
+                self.end_attempt(call.attempt_id, common_pb2.ATTEMPT_OUTCOME_CANCELLED, reason)
+            attempt.cost_usd = sum(call.cost_usd for call in calls)
+            succeeded = outcome == common_pb2.ATTEMPT_OUTCOME_SUCCEEDED
+            attempt.cost_known = succeeded and all(call.cost_known for call in calls)
+        self._note(attempt)
 
     def end_all(self, outcome: common_pb2.AttemptOutcome.ValueType, reason: str = "") -> None:
         """Notes that whatever has not ended yet ended so."""
-        for line in list(self._lines.values()):
-            self.end_attempt(line.attempt_id, outcome, reason)
+        for attempt in list(self._attempts.values()):
+            self.end_attempt(attempt.attempt_id, outcome, reason)
 
     def add(self, parent_attempt_id: str, call: common_pb2.Attempt) -> None:
-        """Notes a call that a service reports."""
-        line = common_pb2.Attempt()
-        line.CopyFrom(call)
-        line.attempt_id = line.attempt_id or new_id()
-        line.parent_attempt_id = parent_attempt_id
-        self._note(line)
+        """Notes a call that a service reports. Its completion and info go into the generation record."""
+        attempt = common_pb2.Attempt()
+        attempt.CopyFrom(call)
+        attempt.attempt_id = attempt.attempt_id or new_id()
+        attempt.parent_attempt_id = parent_attempt_id
+        if call.HasField("response"):
+            self._responses[attempt.attempt_id] = call.response
+        if call.HasField("generation_info"):
+            self._infos[attempt.attempt_id] = call.generation_info
+        elif (generation_id := call.metadata.get("generation_id")) and attempt.attempt_id not in self._infos:
+            # All that is known of a call that was left; what it cost can be looked up by it.
+            self._infos[attempt.attempt_id] = ParseDict({"id": generation_id}, Struct())
+        attempt.ClearField("response")
+        attempt.ClearField("generation_info")
+        self._note(attempt)
 
-    def give_back(self, lines: Iterable[common_pb2.Attempt]) -> None:
-        """These were not stored, or it is not known: the next checkpoint must carry them."""
-        self._unkept = {line.attempt_id: None for line in lines} | self._unkept
+    def wrote(self, model: str) -> None:
+        """Notes that text of `model` is about to be stored."""
+        if self._generation.model_used != model:
+            self._generation.model_used = model
+            self._generation_unsaved = True
 
-    def take_unkept(self) -> list[common_pb2.Attempt]:
-        """The lines that the next checkpoint must carry. They count as stored unless they are given back."""
-        lines = [self._lines[attempt_id] for attempt_id in self._unkept]
-        self._unkept.clear()
-        return lines
+    def summarize(self, summary: str) -> None:
+        """Notes the summary of the complete text."""
+        self._generation.summary = summary
+        self._generation_unsaved = True
+
+    def fill(self, checkpoint: storage_pb2.StoryCheckpoint) -> None:
+        """Adds what is not stored yet. It counts as stored unless the checkpoint is given back."""
+        news = [self._attempts[attempt_id] for attempt_id in self._unsaved]
+        checkpoint.attempts.extend(news)
+        if self._generation_unsaved or any(attempt.kind in _OF_THE_TEXT for attempt in news):
+            checkpoint.generation.CopyFrom(self.generation())
+        self._unsaved.clear()
+        self._generation_unsaved = False
+
+    def give_back(self, checkpoint: storage_pb2.StoryCheckpoint) -> None:
+        """This was not stored, or it is not known: the next checkpoint must carry it."""
+        self._unsaved = {attempt.attempt_id: None for attempt in checkpoint.attempts} | self._unsaved
+        self._generation_unsaved = self._generation_unsaved or checkpoint.HasField("generation")
+
+    def generation(self) -> storage_pb2.GenerationRecord:
+        """Returns what the record says of the text, over all attempts, whatever became of them."""
+        record = storage_pb2.GenerationRecord()
+        record.CopyFrom(self._generation)
+        record.usage.CopyFrom(self.usage())
+        record.full_response.extend(self._responses.values())
+        while len(record.full_response) > 1 and record.ByteSize() > MAX_RESPONSE_BYTES:
+            del record.full_response[0]
+        infos = [*self._earlier_infos, *map(MessageToDict, self._infos.values())]
+        if infos:
+            record.generation_info.update(infos[-1])
+            if infos[:-1]:
+                record.generation_info.update({_EARLIER: infos[:-1]})
+        return record
 
     def usage(self) -> common_pb2.Usage:
-        """What the text cost, over all attempts. Known only where every attempt's cost is."""
-        calls = [line for line in self._lines.values() if line.kind == common_pb2.ATTEMPT_KIND_MODEL_CALL]
-        attempts = [line for line in self._lines.values() if line.kind == common_pb2.ATTEMPT_KIND_WRITING]
-        told = {call.parent_attempt_id for call in calls}
+        """Returns what the text cost, over all attempts. Known only where the cost of every attempt is."""
+        calls = [line for line in self._attempts.values() if line.kind == common_pb2.ATTEMPT_KIND_MODEL_CALL]
+        attempts = [line for line in self._attempts.values() if line.kind == common_pb2.ATTEMPT_KIND_WRITING]
+        reported = {call.parent_attempt_id for call in calls}
         return common_pb2.Usage(
             prompt_tokens=sum(call.prompt_tokens for call in calls),
             completion_tokens=sum(call.completion_tokens for call in calls),
             cost_usd=sum(call.cost_usd for call in calls),
             cost_known=all(call.cost_known for call in calls)
-            and all(attempt.attempt_id in told for attempt in attempts),
+            and all(attempt.attempt_id in reported for attempt in attempts),
         )
 
-    def _note(self, line: common_pb2.Attempt) -> None:
-        self._lines[line.attempt_id] = line
-        self._unkept[line.attempt_id] = None
+    def _note(self, attempt: common_pb2.Attempt) -> None:
+        self._attempts[attempt.attempt_id] = attempt
+        self._unsaved[attempt.attempt_id] = None

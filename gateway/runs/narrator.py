@@ -48,7 +48,7 @@ class Narrator:
         run = context.record.run
         self._header = run.narration if run.narration.audio_id else None
         self._header_stored = self._header is not None
-        self._audio_id = run.narration.audio_id or new_id()
+        self.audio_id = run.narration.audio_id or new_id()
         self._spoken = [_without_words(segment) for segment in run.segments]
 
     async def narrate(self) -> None:
@@ -56,7 +56,7 @@ class Narrator:
         if self._header is not None:
             self._live.begin_audio(self._header)
             self._live.add_segments(self._context.record.run.segments)
-        if self._context.record.story.audio.audio_id == self._audio_id:
+        if self._context.record.story.audio.audio_id == self.audio_id:
             return  # A run before this one had finished it and came no further.
         while not self._live.title:
             await self._live.change().wait()
@@ -68,11 +68,11 @@ class Narrator:
             except DomainError as error:
                 if error.reason != "SEGMENT_LOST" or restarts == MAX_RESTARTS:
                     raise
-                log.warning("narration_restarted", story_id=self._live.story_id, audio_id=self._audio_id)
+                log.warning("narration_restarted", story_id=self._live.story_id, audio_id=self.audio_id)
                 restarts += 1
                 # What was heard cannot be had again: a new narration begins at byte 0, and listeners are told.
                 self._header, self._header_stored, self._spoken = None, False, []
-                self._audio_id = new_id()
+                self.audio_id = new_id()
             else:
                 return
 
@@ -84,7 +84,7 @@ class Narrator:
             attempt_id = ledger.begin_attempt(
                 common_pb2.ATTEMPT_KIND_NARRATION, provider="voice", model=self._context.record.story.voice.model_id
             )
-            await self._context.keep(storage_pb2.StoryCheckpoint())
+            await self._context.store(storage_pb2.StoryCheckpoint())
             before = len(self._spoken)
             try:
                 await self._attempt(attempt_id)
@@ -113,7 +113,7 @@ class Narrator:
         try:
             # What came before a cut is stored as well: the failure shows only once all that came is durable.
             while segments := await intake.take():
-                await self._keep(segments)
+                await self._store(segments)
             summary = await reader
         finally:
             feeder.cancel()
@@ -161,7 +161,7 @@ class Narrator:
         story = self._context.record.story
         request = voice_pb2.SynthesizeSpeechRequest()
         config = request.config
-        config.story_id, config.audio_id, config.parent_attempt_id = self._live.story_id, self._audio_id, attempt_id
+        config.story_id, config.audio_id, config.parent_attempt_id = self._live.story_id, self.audio_id, attempt_id
         config.title, config.language_code = self._live.title, story.language_code
         config.voice.CopyFrom(story.voice)
         config.spoken_so_far.extend(self._spoken)
@@ -195,31 +195,35 @@ class Narrator:
         return not begun.is_set() or not intake.begun or self._live.text_complete or unspoken > ENOUGH_CHARACTERS
 
     def _begin(self, header: common_pb2.NarrationHeader) -> None:
-        if header.audio_id != self._audio_id:
+        if header.audio_id != self.audio_id:
             raise broken("The voice service speaks of another narration.")
         if not self._header_stored:
             self._header = header
 
-    async def _keep(self, segments: Sequence[common_pb2.Segment]) -> None:
+    async def _store(self, segments: Sequence[common_pb2.Segment]) -> None:
         """Puts `segments` into the manifest, in one checkpoint, and releases them."""
         checkpoint = storage_pb2.StoryCheckpoint()
         checkpoint.segments.extend(segments)
-        header = None if self._header_stored else self._header
-        if header is not None:
-            # Before the first byte is heard it must be durable who speaks, so that a later run goes on alike.
-            checkpoint.narration.CopyFrom(header)
-            if header.embedded:
-                checkpoint.embedded_parts.append("voice")
-        await self._context.keep(checkpoint)
-        if header is not None:
-            self._header_stored = True
-            self._live.begin_audio(header)
+        if not self._header_stored and self._header is not None:
+            # Stored before the first byte is heard, with the voice that really speaks: a later run continues with it.
+            header = checkpoint.narration
+            header.CopyFrom(self._header)
+            first = segments[0]
+            header.provider, header.voice_id, header.model_id = first.provider, first.voice_id, first.model_id
+            header.embedded = first.embedded
+        await self._context.store(checkpoint)
+        if checkpoint.HasField("narration"):
+            self._header, self._header_stored = checkpoint.narration, True
+            self._live.begin_audio(self._header)
         self._spoken.extend(_without_words(segment) for segment in segments)
         self._live.add_segments(segments)
 
     async def _warn(self, problem: common_pb2.Problem) -> None:
+        problem.metadata["audio_id"] = self.audio_id
+        if not self._context.new_problem(problem):
+            return
         if not problem.reason.startswith("EMBEDDED_"):
-            await self._context.keep(storage_pb2.StoryCheckpoint(problems=[problem]))
+            await self._context.store(storage_pb2.StoryCheckpoint(problems=[problem]))
         self._live.warn(problem)
 
     def _covers_text(self) -> bool:
@@ -229,7 +233,7 @@ class Narrator:
     async def _finish(self) -> None:
         """Has storage compose the manifest; LeaseLostError, or DomainError when storage refuses."""
         request = storage_pb2.FinishAudioRequest(
-            story_id=self._live.story_id, lease_token=self._context.lease.token, audio_id=self._audio_id
+            story_id=self._live.story_id, lease_token=self._context.lease.token, audio_id=self.audio_id
         )
         persistence = AttemptRetry(wait_seconds=self._context.settings.run_timeout_seconds)
         while True:

@@ -57,14 +57,17 @@ def header_of(record: storage_pb2.StoryRecord) -> common_pb2.NarrationHeader:
     )
 
 
-def problem_of(error: DomainError, *, narration: bool) -> common_pb2.Problem:
-    """The problem that ended a story's text or narration."""
-    again = "Call NarrateStory to narrate it again." if narration else "Call RetryStory to continue the text."
+def problem_of(error: DomainError, *, audio_id: str = "") -> common_pb2.Problem:
+    """Returns the problem that ended the narration `audio_id`, or where that is empty the text.
+
+    Its metadata say which, so that the record shows it only as long as it stands.
+    """
+    again = "Call NarrateStory to narrate it again." if audio_id else "Call RetryStory to continue the text."
     return common_pb2.Problem(
         reason=error.reason,
         message=error.message,
         remedy=again if error.retryable else error.remedy,
         retryable=error.retryable,
         time=now(),
-        metadata=error.metadata,
+        metadata={**error.metadata, **({"audio_id": audio_id} if audio_id else {"ended": "text"})},
     )

@@ -19,6 +19,7 @@ from gateway.runs.writer import Writer
 from servicekit.context import current
 from servicekit.errors import DomainError, internal
 from servicekit.failures import log_defect
+from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -53,8 +54,6 @@ class Run:
         self._farewell = None
         if state in ENDED:
             self._farewell = storage_pb2.StoryCheckpoint(state=state)
-            if not self.context.live.text_complete:
-                self._farewell.generation.usage.CopyFrom(self.context.ledger.usage())
 
     async def _run(self) -> None:
         """Writes, narrates and stores the story. The live story always ends, however this does."""
@@ -110,7 +109,9 @@ class Run:
 
     def _give_up(self, why: str) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
         error = DomainError("RUN_ABANDONED", why)
-        return self._end_state(narrated=False), [problem_of(error, narration=self.context.live.text_complete)]
+        # Without a narration of its own it is that of this run, and any later one makes up for it.
+        audio_id = (self.context.record.run.narration.audio_id or new_id()) if self.context.live.text_complete else ""
+        return self._end_state(narrated=False), [problem_of(error, audio_id=audio_id)]
 
     async def _write_and_narrate(self) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
         wanted = self.context.record.story.narrate
@@ -145,19 +146,20 @@ class Run:
         try:
             await Writer(self.context).write()
         except DomainError as error:
-            return problem_of(error, narration=False)
+            return problem_of(error)
         return None
 
     async def _narrate(self) -> common_pb2.Problem | None:
+        narrator = Narrator(self.context)
         try:
-            await Narrator(self.context).narrate()
+            await narrator.narrate()
         except DomainError as error:
-            return problem_of(error, narration=True)
+            return problem_of(error, audio_id=narrator.audio_id)
         except LeaseLostError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever breaks the narration must not take the text with it
             log_defect(error)
-            return problem_of(internal(current().request_id), narration=True)
+            return problem_of(internal(current().request_id), audio_id=narrator.audio_id)
         return None
 
     async def _keep_lease(self) -> None:
@@ -167,7 +169,7 @@ class Run:
             await asyncio.sleep(interval)
             if self.context.lease.remaining < 2 * interval:
                 try:
-                    await self.context.keep(storage_pb2.StoryCheckpoint())
+                    await self.context.store(storage_pb2.StoryCheckpoint())
                 except DomainError as error:
                     # The lease runs out if this goes on, and ends the run then.
                     log.warning("lease_not_renewed", story_id=self.context.live.story_id, reason=error.reason)
@@ -179,11 +181,8 @@ class Run:
         # What was stopped from within: the text failed under a narration, or the run took too long.
         context.ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED)
         checkpoint = storage_pb2.StoryCheckpoint(state=state, problems=problems)
-        if not context.live.text_complete:
-            # What was spent on it was spent all the same.
-            checkpoint.generation.usage.CopyFrom(context.ledger.usage())
         self.ending = True
-        await context.keep(checkpoint)
+        await context.store(checkpoint)
         context.live.set_state(state)
         if not context.live.watchers:
             return None
@@ -214,7 +213,7 @@ class Run:
         self.context.ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED)
         with contextlib.suppress(LeaseLostError, DomainError, TimeoutError):
             async with asyncio.timeout(LAST_WORDS_SECONDS):
-                await self.context.keep(self._farewell)
+                await self.context.store(self._farewell)
 
     async def _shorten_lease(self) -> None:
         """Has the lease end with the next poll, not only when it would have run out."""

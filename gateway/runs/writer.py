@@ -36,7 +36,12 @@ class _Inbox:
 
     title: str = ""
     text: str = ""
+    model: str = ""
+    """Model of the text."""
     embedded: bool = False
+    """True where the embedded writer wrote some of the text."""
+    calls: bool = False
+    """True where calls have ended."""
     complete: story_pb2.GenerationComplete | None = None
     problems: list[common_pb2.Problem] = field(default_factory=list)
     closed: bool = False
@@ -44,7 +49,7 @@ class _Inbox:
     whole: asyncio.Event = field(default_factory=asyncio.Event)
 
     def any(self) -> bool:
-        return bool(self.title or self.text or self.complete or self.problems)
+        return bool(self.title or self.text or self.calls or self.complete or self.problems)
 
 
 class Writer:
@@ -52,7 +57,6 @@ class Writer:
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
-        self._responses = list(context.record.story.full_response)
         self._persistence = AttemptRetry(wait_seconds=context.settings.sibling_wait_seconds)
 
     async def write(self) -> None:
@@ -63,7 +67,7 @@ class Writer:
             attempt_id = ledger.begin_attempt(
                 common_pb2.ATTEMPT_KIND_WRITING, provider="story", model=self._context.record.spec.model
             )
-            await self._context.keep(storage_pb2.StoryCheckpoint(state=common_pb2.STORY_STATE_WRITING))
+            await self._context.store(storage_pb2.StoryCheckpoint(state=common_pb2.STORY_STATE_WRITING))
             live.set_state(common_pb2.STORY_STATE_WRITING)
             before = (live.title, len(live.text))
             try:
@@ -97,7 +101,7 @@ class Writer:
             # What came before a cut is stored as well: the failure shows only once the inbox is empty.
             while await self._take(inbox):
                 began, text = asyncio.get_running_loop().time(), bool(inbox.text)
-                await self._keep(inbox, attempt_id)
+                await self._store(inbox, attempt_id)
                 if text:
                     await self._gather(inbox, until=began + GATHER_SECONDS)
             await reader
@@ -111,11 +115,12 @@ class Writer:
     async def _read(self, call: AsyncIterable[story_pb2.GenerateStoryResponse], inbox: _Inbox, attempt_id: str) -> None:
         live = self._context.live
         title, text = live.title, live.text
+        started = story_pb2.GenerationStarted()
         try:
             async for response in read_alive(call, idle_seconds=self._context.settings.stream_idle_seconds):
                 match response.WhichOneof("event"):
                     case "started":
-                        inbox.embedded = inbox.embedded or response.started.embedded
+                        started = response.started
                     case "title" if not title:
                         title = inbox.title = response.title.title
                     case "delta":
@@ -123,8 +128,10 @@ class Writer:
                             raise broken("The story service sent text out of order.")
                         text += response.delta.text
                         inbox.text += response.delta.text
+                        inbox.model, inbox.embedded = started.model, inbox.embedded or started.embedded
                     case "attempt":
                         self._context.ledger.add(attempt_id, response.attempt)
+                        inbox.calls |= response.attempt.outcome != common_pb2.ATTEMPT_OUTCOME_STARTED
                     case "warning":
                         inbox.problems.append(response.warning)
                     case "complete":
@@ -159,24 +166,29 @@ class Writer:
             async with asyncio.timeout_at(until):
                 await inbox.whole.wait()
 
-    async def _keep(self, inbox: _Inbox, attempt_id: str) -> None:
-        live = self._context.live
-        title, text, complete, problems = inbox.title, inbox.text, inbox.complete, inbox.problems
-        inbox.title, inbox.text, inbox.complete, inbox.problems = "", "", None, []
+    async def _store(self, inbox: _Inbox, attempt_id: str) -> None:
+        live, ledger = self._context.live, self._context.ledger
+        title, text, complete = inbox.title, inbox.text, inbox.complete
+        problems = [problem for problem in inbox.problems if self._context.new_problem(problem)]
+        inbox.title, inbox.text, inbox.calls, inbox.complete, inbox.problems = "", "", False, None, []
         checkpoint = storage_pb2.StoryCheckpoint()
         if title:
             checkpoint.title = title
         if text:
             checkpoint.text.offset = len(live.text)
             checkpoint.text.text = text
-        if inbox.embedded:
-            checkpoint.embedded_parts.append("writer")
+            ledger.wrote(inbox.model)
+            if inbox.embedded:
+                checkpoint.embedded_parts.append("writer")
         # That the embedded writer wrote is a fact of the story (embedded_parts), not something that went wrong.
         checkpoint.problems.extend(problem for problem in problems if not problem.reason.startswith("EMBEDDED_"))
         if complete is not None:
-            self._context.ledger.end_attempt(attempt_id, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
-            self._fill_generation(checkpoint, complete)
-        await self._context.keep(checkpoint)
+            ledger.end_attempt(attempt_id, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
+            ledger.summarize(complete.summary)
+            checkpoint.content_complete = True
+            if self._context.record.story.narrate:
+                checkpoint.state = common_pb2.STORY_STATE_NARRATING
+        await self._context.store(checkpoint)
         if title or text:
             live.add_text(title=title, text=text)
         for problem in problems:
@@ -185,17 +197,6 @@ class Writer:
             if checkpoint.state:
                 live.set_state(checkpoint.state)
             live.complete_text()
-
-    def _fill_generation(self, checkpoint: storage_pb2.StoryCheckpoint, complete: story_pb2.GenerationComplete) -> None:
-        self._responses.extend(complete.full_response)
-        checkpoint.content_complete = True
-        if self._context.record.story.narrate:
-            checkpoint.state = common_pb2.STORY_STATE_NARRATING
-        checkpoint.generation.model_used = complete.model
-        checkpoint.generation.usage.CopyFrom(self._context.ledger.usage())
-        checkpoint.generation.summary = complete.summary
-        checkpoint.generation.full_response.extend(self._responses)
-        checkpoint.generation.generation_info.CopyFrom(complete.generation_info)
 
 
 def _check_whole(complete: story_pb2.GenerationComplete, text: str) -> None:

@@ -125,4 +125,5 @@ def _audio(manifest: Manifest, digest: Digest) -> common_pb2.StoryAudio:
     audio = narrated_audio(manifest.header, manifest.segments[-1], size=digest.size, sha256=digest.sha256)
     spoken_by = Counter(segment.provider for segment in manifest.segments)
     audio.metadata.update({"segments_by_provider": dict(sorted(spoken_by.items()))})
+    audio.embedded = any(segment.embedded for segment in manifest.segments)
     return audio

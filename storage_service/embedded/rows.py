@@ -7,7 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from storage_service.embedded.database import Transaction
 from storage_service.errors import story_not_found
-from storage_service.messages import add_generation
+from storage_service.messages import add_facts, add_generation
 from storage_service.stories.checkpoints import RunFacts
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -60,7 +60,7 @@ def load_record(tx: Transaction, owner: str, story_id: str, *, full: bool) -> st
             story.attempts.add().ParseFromString(attempt)
         if row["audio"] is not None:
             story.audio.segments.extend(load_segments(tx, story_id, row["kept_audio_id"], 0, row["kept_segment_count"]))
-    return record
+    return add_facts(record)
 
 
 def load_facts(tx: Transaction, story_id: str) -> tuple[RunFacts, sqlite3.Row] | None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from storage_service.messages import add_generation
+from storage_service.messages import add_facts, add_generation
 from storage_service.supabase.profiles import to_profile
 from storage_service.supabase.wire import (
     encoded,
@@ -33,7 +33,7 @@ def to_record(row: Mapping[str, Any]) -> storage_pb2.StoryRecord:
     if parent is not None:
         record.parent.title = parent["title"]
         record.parent.summary = storage_pb2.GenerationRecord.FromString(from_base64(parent["generation"])).summary
-    return record
+    return add_facts(record)
 
 
 def from_filter(chosen: common_pb2.StoryFilter) -> dict[str, Any]:

@@ -14,14 +14,14 @@ from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.resilience.limits import ProviderLimits
 from servicekit.resilience.manager import BreakerManager
 from story_service.assignment import Assignment
-from story_service.chat import ChatModel, ChatRequest, ChatTimers
+from story_service.chat import ChatModel, ChatRequest, ChatStarted, ChatTimers
 from story_service.errors import why
 from story_service.generation.attempt_request import Asking
 from story_service.generation.pace import Paces
 from story_service.generation.writing_attempt import WritingAttempt
 from story_service.metrics import StoryMetrics
 from story_service.models.generations import Generations
-from story_service.ports import AttemptItem, AttemptStarted, AttemptText, AttemptTitle, CallOutcome
+from story_service.ports import AttemptItem, AttemptStarted, AttemptText, AttemptTitle, CallOutcome, ModelCall
 
 _log: Final = structlog.stdlib.get_logger("story_service.writing")
 
@@ -73,9 +73,11 @@ class ChatWriter:
             async with self._limits.slot(asyncio.get_running_loop().time() + min(timers.total, _LONGEST_QUEUE)):
                 with breaker.call() as call:
                     yield AttemptStarted(model=model, provider=self._chat.provider)
-                    attempt = WritingAttempt(
+                    begun = WritingAttempt(
                         assignment, model=model, provider=self._chat.provider, start_time=self._now()
                     )
+                    yield begun.call(CallOutcome.STARTED)
+                    attempt = begun
                     async with aclosing(self._items(attempt, request, timers, call.answered)) as items:
                         async for item in items:
                             yield item
@@ -88,9 +90,6 @@ class ChatWriter:
             yield attempt.call(
                 CallOutcome.FAILED, end_time=self._now(), error=error, estimate=self._estimate(request, attempt)
             )
-            cut = attempt.cut()
-            if cut is not None:
-                yield cut
             raise
         except (asyncio.CancelledError, GeneratorExit):
             if attempt is not None:
@@ -105,11 +104,14 @@ class ChatWriter:
 
     async def _items(
         self, attempt: WritingAttempt, request: ChatRequest, timers: ChatTimers, answered: Callable[[], None]
-    ) -> AsyncGenerator[AttemptTitle | AttemptText, None]:
+    ) -> AsyncGenerator[AttemptTitle | AttemptText | ModelCall, None]:
         async with aclosing(self._chat.stream(request, timers)) as events:
             async for event in events:
                 for item in attempt.take(event):
                     yield item
+                if isinstance(event, ChatStarted):
+                    # From here on it costs, even when its end is never heard.
+                    yield attempt.call(CallOutcome.STARTED)
                 if attempt.first_token_seconds is not None:
                     answered()
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from servicekit.resilience.retry import RetryBudget, RetryPolicy
 from story_service.assignment import Assignment
@@ -32,8 +32,6 @@ class Completed:
     content_sha256: bytes
     spending: Spending
     summary: str
-    completions: tuple[Mapping[str, Any], ...]
-    generation_info: Mapping[str, Any]
 
 
 StoryItem: TypeAlias = AttemptStarted | Notice | Title | Delta | ModelCall | Completed
@@ -75,7 +73,7 @@ class StoryGenerator:
     ) -> AsyncGenerator[StoryItem, None]:
         """Write: AttemptStarted, notices, the title unless it is out, deltas, calls, and Completed last.
 
-        A ModelCall may come twice: the later one knows more. `deadline` is on the loop's clock. Raises DomainError:
+        A later ModelCall of the same id knows more. `deadline` is on the loop's clock. Raises DomainError:
         MODEL_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED, TEXT_TOO_LONG, COST_LIMIT, and what became of
         the models when the last has failed (story_service.errors.all_failed).
         """
@@ -106,8 +104,6 @@ class StoryGenerator:
             content_sha256=content.sha256,
             spending=books.spending,
             summary=ended.summary,
-            completions=books.completions,
-            generation_info=books.generation_info(ended.generation_info),
         )
 
     def _writer_of(self, model: str) -> ModelWriter:

@@ -17,11 +17,11 @@ from story_service.errors import Tried, all_failed, generation_failed, why
 from story_service.generation.selection import Notice, Selection, gone_on_with
 from story_service.ports import (
     OFFLINE,
-    AttemptCut,
     AttemptEnded,
     AttemptStarted,
     AttemptText,
     AttemptTitle,
+    CallOutcome,
     ModelCall,
     ModelWriter,
 )
@@ -166,7 +166,7 @@ class Relay:
                     yield told
         self._close(ended)
 
-    def _told(self, item: AttemptStarted | AttemptTitle | AttemptText | ModelCall | AttemptCut) -> Iterator[RelayItem]:
+    def _told(self, item: AttemptStarted | AttemptTitle | AttemptText | ModelCall) -> Iterator[RelayItem]:
         """What the caller is told of `item`."""
         match item:
             case AttemptStarted():
@@ -177,10 +177,9 @@ class Relay:
                     self.embedded = self.embedded or self._speaks_embedded()
                     yield piece
             case ModelCall():
-                self._books.note(item)
+                if item.outcome is not CallOutcome.STARTED:
+                    self._books.note(item)
                 yield item
-            case AttemptCut():
-                self._books.add(item.completion)
 
     def _begun(self, started: AttemptStarted) -> Iterator[RelayItem]:
         self._called = True
@@ -199,7 +198,6 @@ class Relay:
         if self._started is None:
             raise generation_failed("TRUNCATED", "The model's answer broke off.")
         self._ended = self._content.verify(ended)
-        self._books.add(self._ended.completion)
         self.embedded = self.embedded or self._speaks_embedded()
         _log.info(
             "story written",

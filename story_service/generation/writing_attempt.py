@@ -18,7 +18,7 @@ from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatStarted, Out
 from story_service.errors import why
 from story_service.generation.continuation_guard import StartedOverError
 from story_service.generation.output_guard import OutputGuard, TooShortError
-from story_service.ports import AttemptCut, AttemptEnded, AttemptText, AttemptTitle, CallOutcome, ModelCall, Spending
+from story_service.ports import AttemptEnded, AttemptText, AttemptTitle, CallOutcome, ModelCall, Spending
 from story_service.prompting.length import words_left
 
 _NOT_SENT_OR_NOT_TAKEN: Final = 400
@@ -93,7 +93,7 @@ class WritingAttempt:
         self,
         outcome: CallOutcome,
         *,
-        end_time: datetime,
+        end_time: datetime | None = None,
         error: ProviderError | DomainError | None = None,
         estimate: float = 0.0,
     ) -> ModelCall:
@@ -117,6 +117,7 @@ class WritingAttempt:
             spending=self._spending(upstream, estimate),
             metadata={key: value for key, value in metadata.items() if value},
             generation_id=generation_id,
+            completion=self._completion() if self._started is not None or self._raw else {},
         )
 
     def ended(self) -> AttemptEnded:
@@ -128,11 +129,7 @@ class WritingAttempt:
         summary = answer.summary or derived_summary(
             assignment.written_so_far + text, language_code=assignment.language_code
         )
-        return AttemptEnded(text=text, summary=summary, completion=self._completion())
-
-    def cut(self) -> AttemptCut | None:
-        """What there is of an attempt that failed; None where the model had not begun."""
-        return AttemptCut(completion=self._completion()) if self._started is not None or self._raw else None
+        return AttemptEnded(text=text, summary=summary)
 
     def _taken(self, event: ChatEvent) -> Iterator[AttemptTitle | AttemptText]:
         match event:

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import structlog
@@ -20,14 +20,6 @@ _log: Final = structlog.stdlib.get_logger("story_service.models.generations")
 
 ENDPOINT: Final = "generation"
 """Name of the operation in audit log and metrics."""
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A call as its provider knows it, and all that it told, JSON (empty where it told nothing)."""
-
-    call: ModelCall
-    info: Mapping[str, Any]
 
 
 class Generations:
@@ -50,9 +42,9 @@ class Generations:
         self._metrics = metrics
         self._timeout = timeout
         self._most = most
-        self._tasks: set[asyncio.Task[Told]] = set()
+        self._tasks: set[asyncio.Task[ModelCall]] = set()
 
-    def ask(self, call: ModelCall) -> asyncio.Task[Told] | None:
+    def ask(self, call: ModelCall) -> asyncio.Task[ModelCall] | None:
         """Begin to ask about `call`; None where there is nothing to be asked, or too much is asked already.
 
         The task gives the call as it was where the provider tells nothing in time. Cancelling it stops nobody else.
@@ -72,7 +64,7 @@ class Generations:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _told(self, call: ModelCall) -> Told:
+    async def _told(self, call: ModelCall) -> ModelCall:
         info: Mapping[str, Any] = {}
         try:
             info = await self._info(call)
@@ -80,9 +72,9 @@ class Generations:
             _log.info("nothing was told of a generation", model=call.model, kind=error.kind.value)
         except Exception as error:  # noqa: BLE001 - a story does not fail for want of a receipt
             log_defect(error)
-        told = Told(completed(call, info), info)
-        self._metrics.settled(call.model, told.call.spending)
-        return told
+        known = completed(call, info)
+        self._metrics.settled(call.model, known.spending)
+        return known
 
     async def _info(self, call: ModelCall) -> Mapping[str, Any]:
         loop = asyncio.get_running_loop()
@@ -114,9 +106,10 @@ def completed(call: ModelCall, info: Mapping[str, Any]) -> ModelCall:
     """
     name = info.get("provider_name")
     metadata = {**call.metadata, "provider_name": name} if isinstance(name, str) and name else call.metadata
+    call = replace(call, metadata=metadata, generation_info=info or call.generation_info)
     cost = money(info.get("total_cost"))
     if call.spending.cost_known or cost is None:
-        return replace(call, metadata=metadata)
+        return call
     if info.get("is_byok"):
         cost += money(info.get("upstream_inference_cost")) or 0.0
     spending = Spending(
@@ -125,7 +118,7 @@ def completed(call: ModelCall, info: Mapping[str, Any]) -> ModelCall:
         cost_usd=cost,
         cost_known=True,
     )
-    return replace(call, metadata=metadata, spending=spending)
+    return replace(call, spending=spending)
 
 
 def _tokens(info: Mapping[str, Any], kind: str) -> int:

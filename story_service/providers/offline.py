@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -72,32 +72,30 @@ class EmbeddedWriter:
         call_id, start_time = new_id(), self._now()
         draft = await self._drafted(brief, assignment)
         yield AttemptStarted(model=model, provider=OFFLINE, embedded=True)
+        call = ModelCall(
+            call_id=call_id,
+            provider=OFFLINE,
+            model=model,
+            outcome=CallOutcome.STARTED,
+            start_time=start_time,
+            generation_info={"id": call_id, "seed": str(brief.seed), "engine_version": self._engine_version},
+        )
+        yield call
         if draft.title:
             yield AttemptTitle(draft.title)
         for sentences in draft.sentences:
             if self._words_per_second is not None:
                 await self._sleep(len(sentences.split()) / self._words_per_second)
             yield AttemptText(sentences)
-        yield ModelCall(
-            call_id=call_id,
-            provider=OFFLINE,
-            model=model,
-            outcome=CallOutcome.SUCCEEDED,
-            start_time=start_time,
-            end_time=self._now(),
-        )
         text = "".join(draft.sentences)
-        yield AttemptEnded(
-            text=text,
-            summary=draft.summary,
+        yield replace(
+            call,
+            outcome=CallOutcome.SUCCEEDED,
+            end_time=self._now(),
             completion=_completion(call_id, model, draft.title, text, start_time),
-            generation_info={
-                "id": call_id,
-                "seed": str(brief.seed),
-                "words": len(text.split()),
-                "engine_version": self._engine_version,
-            },
+            generation_info={**call.generation_info, "words": len(text.split())},
         )
+        yield AttemptEnded(text=text, summary=draft.summary)
 
     async def _drafted(self, brief: OfflineBrief, assignment: Assignment) -> _Draft:
         stop = threading.Event()

@@ -17,6 +17,7 @@ from tale.common.v1 import common_pb2
 from tale.story.v1 import story_pb2
 
 _OUTCOMES: Final = {
+    CallOutcome.STARTED: common_pb2.ATTEMPT_OUTCOME_STARTED,
     CallOutcome.SUCCEEDED: common_pb2.ATTEMPT_OUTCOME_SUCCEEDED,
     CallOutcome.FAILED: common_pb2.ATTEMPT_OUTCOME_FAILED,
     CallOutcome.CANCELLED: common_pb2.ATTEMPT_OUTCOME_CANCELLED,
@@ -59,13 +60,15 @@ def _attempt(call: ModelCall) -> common_pb2.Attempt:
         outcome=_OUTCOMES[call.outcome],
         reason=call.reason,
         start_time=_timestamp(call.start_time),
-        end_time=_timestamp(call.end_time),
+        end_time=None if call.end_time is None else _timestamp(call.end_time),
         cost_usd=call.spending.cost_usd,
         cost_known=call.spending.cost_known,
         prompt_tokens=call.spending.prompt_tokens,
         completion_tokens=call.spending.completion_tokens,
         segment_index=-1,
         metadata=dict(call.metadata),
+        response=_struct(call.completion) if call.completion else None,
+        generation_info=_struct(call.generation_info) if call.generation_info else None,
     )
 
 
@@ -77,8 +80,6 @@ def _complete(completed: Completed) -> story_pb2.GenerationComplete:
         content_sha256=completed.content_sha256,
         usage=_usage(completed.spending),
         summary=completed.summary,
-        full_response=map(_struct, completed.completions),
-        generation_info=_struct(completed.generation_info),
         embedded=completed.embedded,
     )
 

@@ -145,6 +145,7 @@ async def test_a_run_brings_a_story_to_its_end(stores: Stores, clock: ManualCloc
     store = stores.stories
     story_id = await created(store)
     places = await stores.places(story_id)
+    places[-1].embedded = True
     header = common_pb2.NarrationHeader(audio_id=new_id(), provider="offline")
     attempts = [common_pb2.Attempt(attempt_id=new_id(), provider=name) for name in ("one", "two")]
     generation = storage_pb2.GenerationRecord(model_used="offline", summary="A dragon sleeps.")
@@ -170,7 +171,7 @@ async def test_a_run_brings_a_story_to_its_end(stores: Stores, clock: ManualCloc
         ),
     )
     late = common_pb2.Attempt(attempt_id=attempts[0].attempt_id, provider="one", reason="late")
-    end = checkpoint(story_id, state=states.READY_WITHOUT_AUDIO, attempts=[late], embedded_parts=["writer", "voice"])
+    end = checkpoint(story_id, state=states.READY_WITHOUT_AUDIO, attempts=[late], embedded_parts=["writer"])
     assert [""] == await checked(store, end)
     record = await store.get(ME, story_id, full=True)
     story = record.story

@@ -70,9 +70,12 @@ async def test_a_story_comes_in_whole_sentences_and_is_verified(stub: Stub) -> N
     assert (True, "offline", "offline") == (complete.embedded, complete.model, complete.provider)
     assert complete.usage == common_pb2.Usage(cost_known=True)
     assert complete.summary
-    raw = MessageToDict(complete.full_response[0])
+    begun, call = [response.attempt for response in story if response.HasField("attempt")]
+    assert common_pb2.ATTEMPT_OUTCOME_STARTED == begun.outcome
+    assert begun.attempt_id == call.attempt_id
+    raw = MessageToDict(call.response)
     assert f"{_title(story)}\n\n{text}" == raw["choices"][0]["message"]["content"]
-    assert {"id", "seed", "words", "engine_version"} == set(complete.generation_info)
+    assert {"id", "seed", "words", "engine_version"} == set(call.generation_info)
 
 
 async def test_the_default_model_warns_and_offline_does_not(stub: Stub) -> None:

@@ -160,6 +160,8 @@ class ElevenLabsFake:
         self.stalled = asyncio.Event()
         """Set when a stream stands still."""
         self._faults: list[list[Any]] = []
+        self.always: Fault | None = None
+        """Every call for speech fails with it."""
         self._regular: Fault | None = None
         self._regular_calls = 0
 
@@ -240,6 +242,8 @@ class ElevenLabsFake:
                 entry[2] -= 1
                 assert isinstance(fault, Fault)
                 return fault
+        if self.always is not None and request.method == "POST":
+            return self.always
         if self._regular is not None and request.method == "POST":
             self._regular_calls += 1
             if self._regular_calls % 2:

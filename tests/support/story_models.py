@@ -115,12 +115,14 @@ class Telling:
     @property
     def completions(self) -> list[dict[str, Any]]:
         """The completions of the attempts."""
-        return [json_format.MessageToDict(each) for each in self.whole.full_response]
+        lines = [line for line in self.attempts.values() if line.HasField("response")]
+        return [json_format.MessageToDict(line.response) for line in lines]
 
     @property
-    def generation_info(self) -> dict[str, Any]:
-        """What the provider told."""
-        return json_format.MessageToDict(self.whole.generation_info)
+    def generation_infos(self) -> list[dict[str, Any]]:
+        """What the providers reported about the calls."""
+        lines = [line for line in self.attempts.values() if line.HasField("generation_info")]
+        return [json_format.MessageToDict(line.generation_info) for line in lines]
 
     @property
     def cost(self) -> float:

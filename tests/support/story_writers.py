@@ -25,6 +25,7 @@ CALL = ModelCall(
     start_time=MOMENT,
     end_time=MOMENT,
     spending=Spending(prompt_tokens=3, completion_tokens=5, cost_usd=0.25, cost_known=True),
+    completion={"id": "1"},
 )
 
 
@@ -35,7 +36,7 @@ def attempt(title: str, *sentences: str, text: str | None = None) -> list[Attemp
         *([AttemptTitle(title)] if title else []),
         *map(AttemptText, sentences),
         CALL,
-        AttemptEnded(text="".join(sentences) if text is None else text, summary="They slept.", completion={"id": "1"}),
+        AttemptEnded(text="".join(sentences) if text is None else text, summary="They slept."),
     ]
 
 

@@ -85,10 +85,10 @@ async def test_a_checkpoint_goes_at_once_and_those_behind_it_go_together() -> No
     clock, storage = Clock(), Storage()
     storage.hold = asyncio.Event()
     async with running(storage, clock) as checkpointer, asyncio.TaskGroup() as tasks:
-        tasks.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("first", clock)))
+        tasks.create_task(checkpointer.store(storage_pb2.StoryCheckpoint(), lease("first", clock)))
         await storage.called.wait()
         for name in ("a", "b", "c"):
-            tasks.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(), lease(name, clock)))
+            tasks.create_task(checkpointer.store(storage_pb2.StoryCheckpoint(), lease(name, clock)))
         await asyncio.sleep(0)
         storage.hold.set()
     assert storage.batches == [["first"], ["a", "b", "c"]]
@@ -100,11 +100,11 @@ async def test_checkpoints_of_one_story_that_wait_go_as_one() -> None:
     storage.hold = asyncio.Event()
     mine = lease("mine", clock)
     async with running(storage, clock) as checkpointer, asyncio.TaskGroup() as tasks:
-        tasks.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(), mine))
+        tasks.create_task(checkpointer.store(storage_pb2.StoryCheckpoint(), mine))
         await storage.called.wait()
         for offset, text in ((0, "a"), (1, "b")):
             append = storage_pb2.TextAppend(offset=offset, text=text)
-            tasks.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(text=append), mine))
+            tasks.create_task(checkpointer.store(storage_pb2.StoryCheckpoint(text=append), mine))
         await asyncio.sleep(0)
         storage.hold.set()
     assert storage.batches == [["mine"], ["mine"]]
@@ -117,11 +117,11 @@ async def test_a_checkpoint_that_is_refused_does_not_take_another_of_its_story_w
     storage.hold = asyncio.Event()
     mine = lease("mine", clock)
     async with running(storage, clock) as checkpointer:
-        first = asyncio.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(), mine))
+        first = asyncio.create_task(checkpointer.store(storage_pb2.StoryCheckpoint(), mine))
         await storage.called.wait()
         text = storage_pb2.StoryCheckpoint(text=storage_pb2.TextAppend(text="a"))
         segments = storage_pb2.StoryCheckpoint(segments=[common_pb2.Segment(index=9)])
-        both = [asyncio.create_task(checkpointer.keep(each, mine)) for each in (text, segments)]
+        both = [asyncio.create_task(checkpointer.store(each, mine)) for each in (text, segments)]
         await asyncio.sleep(0)
         storage.hold.set()
         await first
@@ -135,11 +135,11 @@ async def test_a_run_that_took_a_story_over_does_not_wait_for_the_one_before() -
     clock, storage = Clock(), Storage()
     storage.hold = asyncio.Event()
     async with running(storage, clock) as checkpointer:
-        first = asyncio.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("other", clock)))
+        first = asyncio.create_task(checkpointer.store(storage_pb2.StoryCheckpoint(), lease("other", clock)))
         await storage.called.wait()
-        old = asyncio.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("mine", clock)))
+        old = asyncio.create_task(checkpointer.store(storage_pb2.StoryCheckpoint(), lease("mine", clock)))
         await asyncio.sleep(0)
-        new = asyncio.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("mine", clock)))
+        new = asyncio.create_task(checkpointer.store(storage_pb2.StoryCheckpoint(), lease("mine", clock)))
         await asyncio.sleep(0)
         storage.hold.set()
         await asyncio.gather(first, new)
@@ -158,7 +158,7 @@ async def test_success_renews_the_lease_from_before_the_call() -> None:
 
     storage.on_call = later
     async with running(storage, clock) as checkpointer:
-        await checkpointer.keep(storage_pb2.StoryCheckpoint(), held)
+        await checkpointer.store(storage_pb2.StoryCheckpoint(), held)
     assert held.remaining == 25.0
 
 
@@ -168,7 +168,7 @@ async def test_one_lost_lease_does_not_touch_the_others() -> None:
     storage.refuse = {"theirs": "LEASE_LOST", "odd": "CHECKPOINT_CONFLICT"}
     async with running(storage, clock) as checkpointer:
         results = await asyncio.gather(
-            *(checkpointer.keep(storage_pb2.StoryCheckpoint(), lease(name, clock)) for name in ("theirs", "odd", "s")),
+            *(checkpointer.store(storage_pb2.StoryCheckpoint(), lease(name, clock)) for name in ("theirs", "odd", "s")),
             return_exceptions=True,
         )
     assert [LeaseLostError, CheckpointRefusedError, type(None)] == [type(result) for result in results]
@@ -179,7 +179,7 @@ async def test_storage_that_can_not_be_reached_is_asked_again() -> None:
     clock, storage = Clock(), Storage()
     storage.failures = [failed(grpc.StatusCode.UNAVAILABLE), failed(grpc.StatusCode.DEADLINE_EXCEEDED)]
     async with running(storage, clock) as checkpointer:
-        await checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("s", clock))
+        await checkpointer.store(storage_pb2.StoryCheckpoint(), lease("s", clock))
     assert storage.batches == [["s"]] * 3
 
 
@@ -194,7 +194,7 @@ async def test_waiting_for_storage_ends_with_the_lease() -> None:
     storage.on_call = run_out
     async with running(storage, clock) as checkpointer:
         with pytest.raises(LeaseLostError):
-            await checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("s", clock))
+            await checkpointer.store(storage_pb2.StoryCheckpoint(), lease("s", clock))
     assert storage.batches == [["s"]]
 
 
@@ -203,10 +203,10 @@ async def test_a_batch_that_storage_can_not_take_is_sent_item_by_item() -> None:
     clock, storage = Clock(), Storage()
     storage.hold = asyncio.Event()
     async with running(storage, clock) as checkpointer:
-        first = asyncio.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("first", clock)))
+        first = asyncio.create_task(checkpointer.store(storage_pb2.StoryCheckpoint(), lease("first", clock)))
         await storage.called.wait()
         both = [
-            asyncio.create_task(checkpointer.keep(storage_pb2.StoryCheckpoint(), lease(name, clock)))
+            asyncio.create_task(checkpointer.store(storage_pb2.StoryCheckpoint(), lease(name, clock)))
             for name in ("a", "b")
         ]
         await asyncio.sleep(0)
@@ -221,11 +221,11 @@ async def test_one_defect_of_storage_is_not_taken_for_a_refusal() -> None:
     clock, storage = Clock(), Storage()
     storage.failures = [failed(grpc.StatusCode.INTERNAL)]
     async with running(storage, clock) as checkpointer:
-        await checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("s", clock))
+        await checkpointer.store(storage_pb2.StoryCheckpoint(), lease("s", clock))
         assert [["s"]] * 2 == storage.batches
         storage.failures = [failed(grpc.StatusCode.INTERNAL)] * 5
         with pytest.raises(CheckpointRefusedError):
-            await checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("s", clock))
+            await checkpointer.store(storage_pb2.StoryCheckpoint(), lease("s", clock))
 
 
 async def test_a_defect_with_one_batch_does_not_end_all_checkpoints() -> None:
@@ -234,8 +234,8 @@ async def test_a_defect_with_one_batch_does_not_end_all_checkpoints() -> None:
     storage.failures = [ValueError("nonsense")]
     async with running(storage, clock) as checkpointer:
         with pytest.raises(CheckpointRefusedError):
-            await checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("s", clock))
-        await checkpointer.keep(storage_pb2.StoryCheckpoint(), lease("s", clock))
+            await checkpointer.store(storage_pb2.StoryCheckpoint(), lease("s", clock))
+        await checkpointer.store(storage_pb2.StoryCheckpoint(), lease("s", clock))
 
 
 async def test_an_expired_lease_is_refused_without_a_call() -> None:
@@ -245,5 +245,5 @@ async def test_an_expired_lease_is_refused_without_a_call() -> None:
     clock.moment += 31
     async with running(storage, clock) as checkpointer:
         with pytest.raises(LeaseLostError):
-            await checkpointer.keep(storage_pb2.StoryCheckpoint(), held)
+            await checkpointer.store(storage_pb2.StoryCheckpoint(), held)
     assert storage.batches == []

@@ -44,8 +44,12 @@ def test_segments_follow_their_header_but_another_narration_stays_apart() -> Non
     assert not merge(into, Checkpoint(narration=common_pb2.NarrationHeader(audio_id="b")))
 
 
-def test_what_a_text_was_made_with_is_not_added_up() -> None:
-    """It replaces what was stored."""
+def test_later_generation_record_replaces_the_earlier_one() -> None:
+    """It has all that the earlier one has: nothing is added up."""
     one = Checkpoint(generation=storage_pb2.GenerationRecord(model_used="m"))
-    assert merge(Checkpoint(), one)
-    assert not merge(one, Checkpoint(generation=storage_pb2.GenerationRecord(model_used="n")))
+    one.generation.full_response.add()
+    two = Checkpoint(generation=storage_pb2.GenerationRecord(model_used="n"))
+    for _ in range(2):
+        two.generation.full_response.add()
+    assert merge(one, two)
+    assert two.generation == one.generation

@@ -37,12 +37,19 @@ def refused(code: grpc.StatusCode, reason: str = "") -> grpc.aio.AioRpcError:
 
 def segment(index: int) -> common_pb2.Segment:
     """Segment 0 is the title, 1 and 2 are the halves of TEXT."""
-    it = common_pb2.Segment(index=index, key=f"{index:064x}")
+    it = common_pb2.Segment(index=index, key=f"{index:064x}", provider="mock", voice_id="v", model_id="m")
     ends = (0, 0, 5, len(TEXT))
     it.text.start, it.text.end = ends[index], ends[index + 1]
     it.audio.start, it.audio.end = 100 * index, 100 * (index + 1)
     it.words.add()
     return it
+
+
+def unsaved(ledger: Ledger) -> list[common_pb2.Attempt]:
+    """The attempts that the next checkpoint would carry."""
+    checkpoint = storage_pb2.StoryCheckpoint()
+    ledger.fill(checkpoint)
+    return list(checkpoint.attempts)
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +117,7 @@ class Storage:
         self.finishes: list[Exception | None] = []
         self.finished: list[str] = []
 
-    async def keep(self, checkpoint: storage_pb2.StoryCheckpoint, lease: Lease) -> None:
+    async def store(self, checkpoint: storage_pb2.StoryCheckpoint, lease: Lease) -> None:
         lease.check()
         shown = 0 if checkpoint.HasField("narration") else len(self.live.segments)
         assert all(each.index >= shown for each in checkpoint.segments), "shown before it is durable"
@@ -323,7 +330,7 @@ async def test_a_summary_that_is_not_of_the_manifest_is_not_believed(wrong: dict
 
     scene = Scene(script).begin()
     await scene.narrate()
-    (attempt,) = [line for line in scene.ledger.take_unkept() if line.kind == common_pb2.ATTEMPT_KIND_NARRATION]
+    (attempt,) = [line for line in unsaved(scene.ledger) if line.kind == common_pb2.ATTEMPT_KIND_NARRATION]
     assert attempt.outcome == common_pb2.ATTEMPT_OUTCOME_FAILED
     assert attempt.reason == "STREAM_BROKEN"
 
@@ -351,7 +358,7 @@ async def test_a_refusal_is_not_repeated(code: grpc.StatusCode, reason: str, bef
     with pytest.raises(DomainError, match=reason):
         await scene.narrate()
     assert len(scene.voice.calls) == 1
-    (attempt,) = [line for line in scene.ledger.take_unkept() if line.kind == common_pb2.ATTEMPT_KIND_NARRATION]
+    (attempt,) = [line for line in unsaved(scene.ledger) if line.kind == common_pb2.ATTEMPT_KIND_NARRATION]
     assert (attempt.outcome, attempt.reason) == (common_pb2.ATTEMPT_OUTCOME_FAILED, reason)
 
 
@@ -379,3 +386,52 @@ _yield = asyncio.sleep
 async def _at_once(seconds: float) -> None:
     assert seconds >= 0
     await _yield(0)
+
+
+async def test_header_names_the_voice_that_really_speaks() -> None:
+    """Stored and shown with the voice of the first segment, whatever the voice service set out with."""
+
+    async def replaced(config: voice_pb2.SpeechConfig) -> AsyncIterator[Response]:
+        header = common_pb2.NarrationHeader(audio_id=config.audio_id, provider="elevenlabs", voice_id="r", model_id="e")
+        yield Response(header=header)
+        for index in range(3):
+            spoken = segment(index)
+            spoken.provider, spoken.voice_id, spoken.model_id, spoken.embedded = "offline", "en", "espeak", True
+            yield Response(segment=spoken)
+        yield Response(summary=voice_pb2.SpeechSummary(audio_id=config.audio_id, segment_count=3, size_bytes=300))
+
+    scene = Scene(replaced).begin()
+    await scene.narrate()
+    header = scene.live.header
+    assert header is not None
+    assert "offline" == header.provider
+    assert "en" == header.voice_id
+    assert "espeak" == header.model_id
+    assert header.embedded
+    first = next(each for each in scene.storage.checkpoints if each.segments)
+    assert header == first.narration
+
+
+async def test_same_fallback_in_several_attempts_is_one_problem() -> None:
+    """It is stored and shown once, with the narration that it concerns."""
+    attempts = 0
+
+    async def cut(config: voice_pb2.SpeechConfig) -> AsyncIterator[Response]:
+        nonlocal attempts
+        attempts += 1
+        yield Response(header=common_pb2.NarrationHeader(audio_id=config.audio_id, provider="mock"))
+        metadata = {"provider": "elevenlabs", "next": "mock", "segment_index": str(attempts)}
+        yield Response(warning=common_pb2.Problem(reason="PROVIDER_FAILED", metadata=metadata))
+        if attempts < 3:
+            raise refused(grpc.StatusCode.UNAVAILABLE)
+        async for response in whole(config):
+            if not response.HasField("header"):
+                yield response
+
+    scene = Scene(cut).begin()
+    await scene.narrate()
+    assert 3 == attempts
+    (problem,) = [problem for each in scene.storage.checkpoints for problem in each.problems]
+    assert [problem] == scene.live.warnings
+    assert scene.live.header is not None
+    assert scene.live.header.audio_id == problem.metadata["audio_id"]

@@ -1,9 +1,11 @@
 """The gateway's small parts: fingerprints, ledger, lease, persistence, what callers are shown, what is well formed."""
 
 import contextlib
+from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +23,7 @@ from servicekit.settings import ConfigurationError, load
 from servicekit.status import to_status
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
+from tale.storage.v1 import storage_pb2
 
 Spec = common_pb2.StorySpec
 Child = common_pb2.Child
@@ -46,39 +49,129 @@ def test_the_fingerprint_can_leave_the_request_id_out() -> None:
     assert fingerprint(one, without=without) == fingerprint(other, without=without)
 
 
-def test_the_ledger_gives_each_change_once_and_sums_the_calls() -> None:
+def saved(ledger: Ledger) -> storage_pb2.StoryCheckpoint:
+    """The next checkpoint with what the ledger has for it."""
+    checkpoint = storage_pb2.StoryCheckpoint()
+    ledger.fill(checkpoint)
+    return checkpoint
+
+
+def ids(checkpoint: storage_pb2.StoryCheckpoint) -> list[str]:
+    """Of the attempts that a checkpoint carries."""
+    return [attempt.attempt_id for attempt in checkpoint.attempts]
+
+
+def call(attempt_id: str, text: str = "", **fields: Any) -> common_pb2.Attempt:
+    """A call to a model that ended, with its completion."""
+    kind, outcome = common_pb2.ATTEMPT_KIND_MODEL_CALL, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED
+    attempt = common_pb2.Attempt(**{"attempt_id": attempt_id, "kind": kind, "outcome": outcome, **fields})
+    if text:
+        attempt.response.update({"text": text})
+        attempt.generation_info.update({"id": attempt_id})
+    return attempt
+
+
+def test_ledger_gives_each_change_once_and_sums_the_calls() -> None:
     """Each checkpoint carries the news alone; usage is the sum over all attempts."""
     ledger = Ledger()
     attempt = ledger.begin_attempt(common_pb2.ATTEMPT_KIND_WRITING, provider="story", model="m")
-    assert [attempt] == [line.attempt_id for line in ledger.take_unkept()]
-    call = common_pb2.Attempt(
-        attempt_id="c", kind=common_pb2.ATTEMPT_KIND_MODEL_CALL, prompt_tokens=3, cost_usd=0.5, cost_known=True
-    )
-    ledger.add(attempt, call)
+    assert [attempt] == ids(saved(ledger))
+    ledger.add(attempt, call("c", prompt_tokens=3, cost_usd=0.5, cost_known=True))
     ledger.end_attempt(attempt, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
-    assert {"c", attempt} == {line.attempt_id for line in ledger.take_unkept()}
-    assert ledger.take_unkept() == []
-    assert common_pb2.Usage(prompt_tokens=3, cost_usd=0.5, cost_known=True) == ledger.usage()
+    checkpoint = saved(ledger)
+    assert {"c", attempt} == set(ids(checkpoint))
+    usage = common_pb2.Usage(prompt_tokens=3, cost_usd=0.5, cost_known=True)
+    assert usage == checkpoint.generation.usage
+    assert storage_pb2.StoryCheckpoint() == saved(ledger)
     ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED)
-    assert ledger.take_unkept() == []
+    assert storage_pb2.StoryCheckpoint() == saved(ledger)
 
 
-def test_a_attempt_that_told_nothing_makes_the_cost_unknown() -> None:
+def test_attempt_without_a_reported_call_makes_the_cost_unknown() -> None:
     """What a crash may have cost is visible: the attempt stays, and the sum is not called complete."""
     ledger = Ledger()
     ledger.begin_attempt(common_pb2.ATTEMPT_KIND_WRITING, provider="story", model="m")
-    assert ledger.usage().cost_known is False
+    assert not saved(ledger).generation.usage.cost_known
 
 
-def test_what_a_killed_run_left_open_is_closed() -> None:
-    """With a reason, and what it cost stays unknown; lines that had ended stay as they were."""
+def test_attempts_of_a_killed_run_are_ended() -> None:
+    """With a reason, and their cost stays unknown; attempts that had ended stay as they were."""
     started, done = common_pb2.ATTEMPT_OUTCOME_STARTED, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED
     lines = [common_pb2.Attempt(attempt_id="a", outcome=started), common_pb2.Attempt(attempt_id="b", outcome=done)]
-    ledger = Ledger(lines)
+    ledger = Ledger(common_pb2.Story(attempts=lines))
     ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED, "RUN_LOST")
-    (line,) = ledger.take_unkept()
-    assert (line.attempt_id, line.outcome) == ("a", common_pb2.ATTEMPT_OUTCOME_CANCELLED)
-    assert (line.reason, line.cost_known, line.HasField("end_time")) == ("RUN_LOST", False, True)
+    (line,) = saved(ledger).attempts
+    assert "a" == line.attempt_id
+    assert common_pb2.ATTEMPT_OUTCOME_CANCELLED == line.outcome
+    assert "RUN_LOST" == line.reason
+    assert not line.cost_known
+    assert line.HasField("end_time")
+
+
+def test_call_that_was_left_ends_with_its_attempt() -> None:
+    """It is CANCELLED, what it cost stays unknown, and what was learned of it stays."""
+    ledger = Ledger()
+    attempt = ledger.begin_attempt(common_pb2.ATTEMPT_KIND_WRITING, provider="story", model="m")
+    ledger.add(attempt, call("c", "begun", outcome=common_pb2.ATTEMPT_OUTCOME_STARTED))
+    ledger.end_attempt(attempt, common_pb2.ATTEMPT_OUTCOME_FAILED, "STREAM_BROKEN")
+    checkpoint = saved(ledger)
+    left = next(line for line in checkpoint.attempts if line.attempt_id == "c")
+    assert common_pb2.ATTEMPT_OUTCOME_CANCELLED == left.outcome
+    assert "begun" == checkpoint.generation.full_response[0]["text"]
+    assert not checkpoint.generation.usage.cost_known
+
+
+def test_generation_record_covers_the_attempts_of_all_runs() -> None:
+    """Completions in order, infos with the last one first, and the attempts themselves without either."""
+    ledger = Ledger()
+    ledger.add("w", call("one", "first"))
+    ledger.add("w", call("two", "second"))
+    ledger.wrote("m")
+    before = saved(ledger)
+    assert not any(line.HasField("response") or line.HasField("generation_info") for line in before.attempts)
+    story = common_pb2.Story(
+        attempts=before.attempts,
+        model_used=before.generation.model_used,
+        full_response=before.generation.full_response,
+        generation_info=before.generation.generation_info,
+    )
+    later = Ledger(story)
+    later.add("w", call("three", "third"))
+    later.summarize("They slept.")
+    generation = saved(later).generation
+    assert ["first", "second", "third"] == [response["text"] for response in generation.full_response]
+    info = MessageToDict(generation.generation_info)
+    assert "three" == info["id"]
+    assert ["one", "two"] == [earlier["id"] for earlier in info["earlier_generations"]]
+    assert "m" == generation.model_used
+    assert "They slept." == generation.summary
+
+
+def test_call_that_is_reported_again_replaces_itself() -> None:
+    """The same id is the same call, with what is known of it now."""
+    ledger = Ledger()
+    ledger.add("w", call("c", "be", outcome=common_pb2.ATTEMPT_OUTCOME_STARTED))
+    ledger.add("w", call("c", "begun", cost_usd=0.5, cost_known=True))
+    checkpoint = saved(ledger)
+    assert ["c"] == ids(checkpoint)
+    (response,) = checkpoint.generation.full_response
+    assert "begun" == response["text"]
+    assert 0.5 == checkpoint.generation.usage.cost_usd
+
+
+def test_completions_beyond_the_bound_lose_the_earliest() -> None:
+    """A record must fit into a message."""
+    ledger = Ledger()
+    for name in "abc":
+        ledger.add("w", call(name, name * 700_000))
+    assert ["b", "c"] == [str(response["text"])[:1] for response in saved(ledger).generation.full_response]
+
+
+def test_speech_calls_leave_the_generation_record_alone() -> None:
+    """Only what concerns the text is stored again."""
+    ledger = Ledger()
+    ledger.begin_attempt(common_pb2.ATTEMPT_KIND_NARRATION, provider="voice", model="")
+    assert not saved(ledger).HasField("generation")
 
 
 def test_a_lease_is_held_only_as_long_as_its_holder_can_be_sure() -> None:
@@ -151,14 +244,16 @@ async def _no_sleep(seconds: float) -> None:
     assert seconds >= 0
 
 
-def test_lines_that_were_not_kept_after_all_are_carried_again() -> None:
-    """Before those that came since."""
+def test_attempts_that_were_not_stored_are_carried_again() -> None:
+    """Before those that came since, and the generation record with them."""
     ledger = Ledger()
     first = ledger.begin_attempt(common_pb2.ATTEMPT_KIND_WRITING, provider="story", model="m")
-    lost = ledger.take_unkept()
+    lost = saved(ledger)
     second = ledger.begin_attempt(common_pb2.ATTEMPT_KIND_NARRATION, provider="voice", model="m")
     ledger.give_back(lost)
-    assert [first, second] == [line.attempt_id for line in ledger.take_unkept()]
+    again = saved(ledger)
+    assert [first, second] == ids(again)
+    assert again.HasField("generation")
 
 
 def test_the_basic_view_leaves_out_what_only_the_full_view_has() -> None:

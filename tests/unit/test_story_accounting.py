@@ -172,32 +172,17 @@ def test_only_sound_numbers_get_into_the_books(info: Mapping[str, Any], expected
     assert expected == completed(_CUT, info).spending
 
 
-def _completion(text: str) -> dict[str, Any]:
-    return {"id": "x", "choices": [{"index": 0, "message": {"role": "assistant", "content": text}}]}
-
-
-def test_completions_that_are_too_long_together_lose_the_text_of_the_earlier() -> None:
-    """The last message has bounds; who reads it sees that something is left out."""
-    books = CostLedger(None, wait=0)
-    for text in ("a" * 100_000, "b" * 60_000, "c" * 60_000):
-        books.add(_completion(text))
-    first, second, third = books.completions
-
-    assert ("", True) == (first["choices"][0]["message"]["content"], first["choices"][0]["content_omitted"])
-    assert (_completion("b" * 60_000), _completion("c" * 60_000)) == (second, third)
-
-
-async def test_the_info_of_the_last_call_stands_first() -> None:
-    """That of earlier ones behind it, and an attempt's own where it was not asked for."""
+async def test_settled_call_carries_what_its_provider_reports() -> None:
+    """Under its own id; a call that nothing is reported about does not come again."""
     chat = _Chat(_INFO)
     chat.open.set()
     books = CostLedger(_generations(chat), wait=10)
     books.note(_CUT)
-    await books.settle()
-    assert _INFO == books.generation_info({})
-
     books.note(CALL)
-    assert {"seed": "7", "earlier_generations": [_INFO]} == books.generation_info({"seed": "7"})
+    (call,) = await books.settle()
+
+    assert "cut" == call.call_id
+    assert _INFO == call.generation_info
 
 
 def test_without_a_provider_the_books_are_kept_all_the_same() -> None:

@@ -17,7 +17,6 @@ from story_service.errors import cost_unknown
 from story_service.generation.generation import Completed, Delta, StoryGenerator, StoryItem, Title
 from story_service.generation.selection import ModelSelector, Notice
 from story_service.ports import (
-    AttemptCut,
     AttemptItem,
     AttemptStarted,
     AttemptText,
@@ -104,10 +103,11 @@ def _completed(items: Sequence[StoryItem]) -> Completed:
 
 
 async def test_the_next_attempt_gets_what_is_out_and_what_was_spent() -> None:
-    """Title, text and cost of the first are the second's beginning; both calls and both completions are kept."""
-    cut = AttemptCut(completion={"id": "cut"})
+    """Title, text and cost of the first are the second's beginning; both calls come with their completions."""
+    cut = replace(_call("cut"), completion={"id": "cut"})
+    failure = _error(_KIND.TRANSPORT)
     writer = _Writer(
-        _failing("a/one", _error(_KIND.TRANSPORT), AttemptTitle("Mia"), AttemptText("Once."), cut),
+        ([_started("a/one"), AttemptTitle("Mia"), AttemptText("Once."), cut], failure),
         _good("a/two", " Twice.", titled=False),
     )
     told = await _told(writer, "a/one", "a/two")
@@ -119,11 +119,11 @@ async def test_the_next_attempt_gets_what_is_out_and_what_was_spent() -> None:
         item for item in told if isinstance(item, Title | Delta)
     ]
     completed = _completed(told)
-    assert ("a/two", 12, ({"id": "cut"}, {"id": "1"})) == (
-        completed.model,
-        completed.content_length,
-        completed.completions,
-    )
+    assert [{"id": "cut"}, {"id": "1"}] == [
+        item.completion for item in told if isinstance(item, ModelCall) and item.completion
+    ]
+    assert "a/two" == completed.model
+    assert 12 == completed.content_length
     assert 0.5 == completed.spending.cost_usd
 
 

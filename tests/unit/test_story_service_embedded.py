@@ -13,7 +13,15 @@ from offline_writer import LanguageUnsupported, OfflineBrief, Piece, StoryUnsupp
 from servicekit.errors import DomainError
 from servicekit.ids import is_id
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Listener, Parent, Protagonist
-from story_service.ports import AttemptEnded, AttemptItem, AttemptStarted, AttemptText, AttemptTitle, ModelCall
+from story_service.ports import (
+    AttemptEnded,
+    AttemptItem,
+    AttemptStarted,
+    AttemptText,
+    AttemptTitle,
+    CallOutcome,
+    ModelCall,
+)
 from story_service.providers.offline import EmbeddedWriter, seed_of
 
 _ASSIGNMENT = Assignment(
@@ -77,8 +85,8 @@ async def _attempt(writer: EmbeddedWriter, assignment: Assignment = _ASSIGNMENT)
 
 
 async def test_a_attempt_holds_all_that_the_port_asks_for() -> None:
-    """Started, title, sentences, one free call, and the end with its records."""
-    started, title, first, second, call, ended = await _attempt(_writer(_Engine(_PIECES)))
+    """Started, title, sentences, one free call with its records, and the end."""
+    started, begun, title, first, second, call, ended = await _attempt(_writer(_Engine(_PIECES)))
 
     assert AttemptStarted(model="offline", provider="offline", embedded=True) == started
     assert [AttemptTitle("Mia"), AttemptText("Once there was a sea."), AttemptText("\n\nIt slept.")] == [
@@ -86,7 +94,11 @@ async def test_a_attempt_holds_all_that_the_port_asks_for() -> None:
         first,
         second,
     ]
+    assert isinstance(begun, ModelCall)
+    assert CallOutcome.STARTED is begun.outcome
+    assert begun.end_time is None
     assert isinstance(call, ModelCall)
+    assert begun.call_id == call.call_id
     assert is_id(call.call_id)
     assert ("offline", "offline", 0.0, True) == (
         call.provider,
@@ -95,29 +107,23 @@ async def test_a_attempt_holds_all_that_the_port_asks_for() -> None:
         call.spending.cost_known,
     )
     assert (MOMENT, MOMENT) == (call.start_time, call.end_time)
-    assert (
-        AttemptEnded(
-            text="Once there was a sea.\n\nIt slept.",
-            summary="Mia slept.",
-            completion={
-                "id": call.call_id,
-                "object": "chat.completion",
-                "created": int(MOMENT.timestamp()),
-                "provider": "offline",
-                "model": "offline",
-                "choices": [
-                    {
-                        "index": 0,
-                        "finish_reason": "stop",
-                        "message": {"role": "assistant", "content": "Mia\n\nOnce there was a sea.\n\nIt slept."},
-                    }
-                ],
-                "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "cost": 0},
-            },
-            generation_info={"id": call.call_id, "seed": "7", "words": 7, "engine_version": "1.2"},
-        )
-        == ended
-    )
+    assert {
+        "id": call.call_id,
+        "object": "chat.completion",
+        "created": int(MOMENT.timestamp()),
+        "provider": "offline",
+        "model": "offline",
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": "stop",
+                "message": {"role": "assistant", "content": "Mia\n\nOnce there was a sea.\n\nIt slept."},
+            }
+        ],
+        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "cost": 0},
+    } == call.completion
+    assert {"id": call.call_id, "seed": "7", "words": 7, "engine_version": "1.2"} == call.generation_info
+    assert AttemptEnded(text="Once there was a sea.\n\nIt slept.", summary="Mia slept.") == ended
 
 
 async def test_the_engine_gets_every_wish_and_what_is_out() -> None:

@@ -67,8 +67,6 @@ async def test_a_story_goes_out_in_order_and_is_summed_up() -> None:
             content_sha256=hashlib.sha256(content.encode()).digest(),
             spending=CALL.spending,
             summary="They slept.",
-            completions=({"id": "1"},),
-            generation_info={},
         ),
     ] == await _all(attempt("# Mia", "Ünce.", "\n\nTwice."))
 

@@ -14,6 +14,7 @@ from tale.common.v1 import common_pb2, status_pb2
 from tale.voice.v1 import voice_pb2
 from voice_service.narration.messages import CallMade, Chunk, Header, SpokenSegment, Summary, Warned
 from voice_service.ports import Codec
+from voice_service.providers.registry import EMBEDDED
 from voice_service.synthesis.call import CallOutcome
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def _segment(event: SpokenSegment) -> voice_pb2.SynthesizeSpeechResponse:
             start=_of_samples(event.start, event.sample_rate),
             cached=event.cached,
             key=event.key,
+            embedded=event.provider == EMBEDDED,
         )
     )
     _write_words(event.words, response.segment)

@@ -740,6 +740,8 @@ class Attempt(_message.Message):
     CHARACTERS_FIELD_NUMBER: _builtins.int
     SEGMENT_INDEX_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    GENERATION_INFO_FIELD_NUMBER: _builtins.int
     attempt_id: _builtins.str
     """Id of the attempt. A later line with the same id replaces the earlier one."""
     kind: Global___AttemptKind.ValueType
@@ -778,6 +780,14 @@ class Attempt(_message.Message):
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Details from the provider, such as its request id."""
 
+    @_builtins.property
+    def response(self) -> _struct_pb2.Struct:
+        """Assembled chat completion of a call to a model. Not set in a Story: its `full_response` has it."""
+
+    @_builtins.property
+    def generation_info(self) -> _struct_pb2.Struct:
+        """What the provider reports about a call to a model. Not set in a Story: its `generation_info` has it."""
+
     def __init__(
         self,
         *,
@@ -797,10 +807,12 @@ class Attempt(_message.Message):
         characters: _builtins.int = ...,
         segment_index: _builtins.int = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        response: _struct_pb2.Struct | None = ...,
+        generation_info: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "generation_info", b"generation_info", "response", b"response", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "characters", b"characters", "completion_tokens", b"completion_tokens", "cost_known", b"cost_known", "cost_usd", b"cost_usd", "end_time", b"end_time", "kind", b"kind", "metadata", b"metadata", "model", b"model", "outcome", b"outcome", "parent_attempt_id", b"parent_attempt_id", "prompt_tokens", b"prompt_tokens", "provider", b"provider", "reason", b"reason", "segment_index", b"segment_index", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "characters", b"characters", "completion_tokens", b"completion_tokens", "cost_known", b"cost_known", "cost_usd", b"cost_usd", "end_time", b"end_time", "generation_info", b"generation_info", "kind", b"kind", "metadata", b"metadata", "model", b"model", "outcome", b"outcome", "parent_attempt_id", b"parent_attempt_id", "prompt_tokens", b"prompt_tokens", "provider", b"provider", "reason", b"reason", "response", b"response", "segment_index", b"segment_index", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -886,6 +898,7 @@ class Segment(_message.Message):
     CACHED_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
+    EMBEDDED_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Position in the narration, from 0. The title is segment 0."""
     provider: _builtins.str
@@ -900,6 +913,8 @@ class Segment(_message.Message):
     """True when the segment was found in the segment store and no provider was called."""
     key: _builtins.str
     """Key in the segment store, 64 hexadecimal digits."""
+    embedded: _builtins.bool
+    """True when the embedded voice spoke it."""
     @_builtins.property
     def text(self) -> Global___Span:
         """Code points of `content`; empty for the title."""
@@ -935,10 +950,11 @@ class Segment(_message.Message):
         cached: _builtins.bool = ...,
         words: _abc.Iterable[Global___WordTiming] | None = ...,
         key: _builtins.str = ...,
+        embedded: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "duration", b"duration", "start", b"start", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "cached", b"cached", "duration", b"duration", "index", b"index", "key", b"key", "model_id", b"model_id", "provider", b"provider", "sha256", b"sha256", "start", b"start", "text", b"text", "voice_id", b"voice_id", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "cached", b"cached", "duration", b"duration", "embedded", b"embedded", "index", b"index", "key", b"key", "model_id", b"model_id", "provider", b"provider", "sha256", b"sha256", "start", b"start", "text", b"text", "voice_id", b"voice_id", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1025,6 +1041,7 @@ class StoryAudio(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     SEGMENTS_FIELD_NUMBER: _builtins.int
     AUDIO_FORMAT_FIELD_NUMBER: _builtins.int
+    EMBEDDED_FIELD_NUMBER: _builtins.int
     audio_id: _builtins.str
     """Id of the narration."""
     content_type: _builtins.str
@@ -1041,6 +1058,8 @@ class StoryAudio(_message.Message):
     """Model of the first segment."""
     audio_format: Global___AudioFormat.ValueType
     """Format."""
+    embedded: _builtins.bool
+    """True when the embedded voice spoke a part of it."""
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
         """Duration, exact to a frame."""
@@ -1067,10 +1086,11 @@ class StoryAudio(_message.Message):
         metadata: _struct_pb2.Struct | None = ...,
         segments: _abc.Iterable[Global___Segment] | None = ...,
         audio_format: Global___AudioFormat.ValueType = ...,
+        embedded: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_format", b"audio_format", "audio_id", b"audio_id", "content_type", b"content_type", "duration", b"duration", "metadata", b"metadata", "model_id", b"model_id", "provider", b"provider", "segments", b"segments", "sha256", b"sha256", "size_bytes", b"size_bytes", "voice_id", b"voice_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_format", b"audio_format", "audio_id", b"audio_id", "content_type", b"content_type", "duration", b"duration", "embedded", b"embedded", "metadata", b"metadata", "model_id", b"model_id", "provider", b"provider", "segments", b"segments", "sha256", b"sha256", "size_bytes", b"size_bytes", "voice_id", b"voice_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

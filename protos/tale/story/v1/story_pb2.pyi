@@ -7,7 +7,6 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
-from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
 from tale.common.v1 import common_pb2 as _common_pb2
 import builtins as _builtins
@@ -107,7 +106,7 @@ class GenerateStoryResponse(_message.Message):
 
     @_builtins.property
     def attempt(self) -> _common_pb2.Attempt:
-        """A call to a model has ended. Sent again with the same id when more is known about it."""
+        """A call to a model has started. Sent again with the same id when it has ended, and when more is known about it."""
 
     @_builtins.property
     def complete(self) -> Global___GenerationComplete:
@@ -227,8 +226,6 @@ class GenerationComplete(_message.Message):
     CONTENT_SHA256_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
-    FULL_RESPONSE_FIELD_NUMBER: _builtins.int
-    GENERATION_INFO_FIELD_NUMBER: _builtins.int
     EMBEDDED_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model that wrote the last part."""
@@ -246,16 +243,6 @@ class GenerationComplete(_message.Message):
     def usage(self) -> _common_pb2.Usage:
         """Tokens and cost of this call."""
 
-    @_builtins.property
-    def full_response(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]:
-        """Assembled chat completions, one for each call to a model."""
-
-    @_builtins.property
-    def generation_info(self) -> _struct_pb2.Struct:
-        """What the model's provider reports about the generation; about earlier ones of this call under
-        "earlier_generations".
-        """
-
     def __init__(
         self,
         *,
@@ -265,13 +252,11 @@ class GenerationComplete(_message.Message):
         content_sha256: _builtins.bytes = ...,
         usage: _common_pb2.Usage | None = ...,
         summary: _builtins.str = ...,
-        full_response: _abc.Iterable[_struct_pb2.Struct] | None = ...,
-        generation_info: _struct_pb2.Struct | None = ...,
         embedded: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["generation_info", b"generation_info", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_length", b"content_length", "content_sha256", b"content_sha256", "embedded", b"embedded", "full_response", b"full_response", "generation_info", b"generation_info", "model", b"model", "provider", b"provider", "summary", b"summary", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_length", b"content_length", "content_sha256", b"content_sha256", "embedded", b"embedded", "model", b"model", "provider", b"provider", "summary", b"summary", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
