@@ -13,7 +13,7 @@ import click
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client.cli.cluster import embedded
-from tale_client.cli.options import GENDERS, check_folder, json_option
+from tale_client.cli.options import GENDERS, check_folder, gender_of, json_option
 from tale_client.cli.runner import CommandError, run
 from tale_client.cli.story_spec import spec_of
 from tale_client.cli.story_view import StoryView
@@ -134,7 +134,9 @@ def _prefix(name: str, colour: str) -> str:
 @_option("--language", default="en", help="Language of the story.")
 @_option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("out"), help="Folder for the files.")
 @json_option
-def demo_command(*, name: str, gender: str | None, interests: str, out: Path, as_json: bool, **asked: Any) -> None:
+def demo_command(
+    *, name: str, age: int, gender: str | None, interests: str, out: Path, as_json: bool, **asked: Any
+) -> None:
     """Start the services on free ports, create one story, and stop the services.
 
     No key is needed. With OPENROUTER_API_KEY, ELEVENLABS_API_KEY and the like in the environment the real parts are
@@ -145,12 +147,13 @@ def demo_command(*, name: str, gender: str | None, interests: str, out: Path, as
         raise click.UsageError("--name is empty. Give the child's first name.")
     check_folder(out)
     data = _data_folder()
-    spec = spec_of(
+    child = common_pb2.Child(
         name=name,
-        gender=gender or ("female" if name == _MIA else None),
-        interests=tuple(part.strip() for part in interests.split(",") if part.strip()),
-        **asked,
+        age=age,
+        gender=gender_of(gender or ("female" if name == _MIA else None)),
+        interests=[part.strip() for part in interests.split(",") if part.strip()],
     )
+    spec = spec_of(child=child, **asked)
     view = StoryView(out, json=as_json)
     run(
         _demo(view, spec, data, as_json=as_json),

@@ -76,7 +76,7 @@ def is_id(given: str) -> bool:
 
 
 def child_options(command: CommandT) -> CommandT:
-    """Adds `--age`, `--gender` and `--interest` of a child."""
+    """Adds the options of a child besides `--name`; `take_child` reads them."""
     for option in (
         _texts("--interest", "interests", help="What the child likes. Repeatable."),
         click.option("--gender", type=click.Choice(list(GENDERS)), help="The child's gender in stories."),
@@ -86,22 +86,40 @@ def child_options(command: CommandT) -> CommandT:
     return command
 
 
-def hero_options(prefix: str = "") -> Callable[[CommandT], CommandT]:
-    """Returns a decorator that adds the options of a hero; `prefix`, such as "hero-", comes before their names."""
+def take_child(options: dict[str, Any]) -> common_pb2.Child:
+    """Removes the options of a child from `options` and returns the child that they describe."""
+    return common_pb2.Child(
+        name=options.pop("name"),
+        age=options.pop("age"),
+        gender=gender_of(options.pop("gender")),
+        interests=options.pop("interests"),
+    )
 
-    def decorate(command: CommandT) -> CommandT:
-        place = prefix.replace("-", "_")
-        for option in (
-            _texts(f"--{prefix}interest", f"{place}interests", help="What the hero likes. Repeatable."),
-            _texts(f"--{prefix}strength", f"{place}strengths", help="What the hero is good at. Repeatable."),
-            _texts(f"--{prefix}trait", f"{place}traits", help="Character: brave, curious. Repeatable."),
-            click.option(f"--{prefix}appearance", default="", metavar="TEXT", help="What the hero looks like."),
-            click.option(f"--{prefix}gender", type=click.Choice(list(GENDERS)), help="The hero's gender in stories."),
-        ):
-            command = option(command)
-        return command
 
-    return decorate
+def hero_options(command: CommandT, prefix: str = "") -> CommandT:
+    """Adds the options of a hero besides `--name`, their names after `prefix`; `take_hero` reads them."""
+    place = prefix.replace("-", "_")
+    for option in (
+        _texts(f"--{prefix}interest", f"{place}interests", help="What the hero likes. Repeatable."),
+        _texts(f"--{prefix}strength", f"{place}strengths", help="What the hero is good at. Repeatable."),
+        _texts(f"--{prefix}trait", f"{place}traits", help="Character: brave, curious. Repeatable."),
+        click.option(f"--{prefix}appearance", default="", metavar="TEXT", help="What the hero looks like."),
+        click.option(f"--{prefix}gender", type=click.Choice(list(GENDERS)), help="The hero's gender in stories."),
+    ):
+        command = option(command)
+    return command
+
+
+def take_hero(options: dict[str, Any], prefix: str = "") -> common_pb2.Hero:
+    """Removes the options of a hero from `options` and returns the hero that they describe."""
+    return common_pb2.Hero(
+        name=options.pop(f"{prefix}name"),
+        gender=gender_of(options.pop(f"{prefix}gender")),
+        appearance=options.pop(f"{prefix}appearance"),
+        personality_traits=options.pop(f"{prefix}traits"),
+        strengths=options.pop(f"{prefix}strengths"),
+        interests=options.pop(f"{prefix}interests"),
+    )
 
 
 def voice_options(command: CommandT) -> CommandT:
@@ -127,28 +145,6 @@ def voice_options(command: CommandT) -> CommandT:
 def gender_of(given: str | None) -> common_pb2.Gender.ValueType:
     """Returns what `--gender` names; unspecified without it."""
     return GENDERS[given] if given else common_pb2.GENDER_UNSPECIFIED
-
-
-def hero_of(
-    *,
-    name: str,
-    gender: str | None,
-    appearance: str,
-    traits: tuple[str, ...],
-    strengths: tuple[str, ...],
-    interests: tuple[str, ...],
-    language: str = "",
-) -> common_pb2.Hero:
-    """Returns the hero that `hero_options` describe."""
-    return common_pb2.Hero(
-        name=name,
-        gender=gender_of(gender),
-        appearance=appearance,
-        personality_traits=traits,
-        strengths=strengths,
-        interests=interests,
-        language_code=language,
-    )
 
 
 def voice_of(provider: str, voice_id: str, audio_format: str | None) -> common_pb2.VoiceSelection | None:

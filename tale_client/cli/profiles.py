@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 import click
 from google.protobuf.message import Message
@@ -14,11 +14,11 @@ from tale.profile.v1 import profile_pb2
 from tale_client.cli.options import (
     GENDERS,
     child_options,
-    gender_of,
-    hero_of,
     hero_options,
     is_id,
     json_option,
+    take_child,
+    take_hero,
     target_option,
     yes_option,
 )
@@ -29,6 +29,9 @@ from tale_client.client import AsyncTaleClient
 
 ProfileT = TypeVar("ProfileT", common_pb2.Child, common_pb2.Hero)
 
+_NOT_CLEARABLE: Final = frozenset({"id", "name", "create_time", "update_time", "revision"})
+_UPDATE: Final = "Options that are left out change nothing. A new list replaces the earlier one."
+_Command: TypeAlias = Callable[..., Any]
 _profile_argument: Final = click.argument("given", metavar="NAME|ID")
 
 
@@ -57,6 +60,11 @@ class ProfileCommands(Generic[ProfileT]):
     """Makes the response of a list."""
     deleted: Message
     """Response of a deletion."""
+    message: type[ProfileT]
+    options: Callable[[_Command], _Command]
+    """Adds the options that describe a profile."""
+    take: Callable[[dict[str, Any]], ProfileT]
+    """Removes these options and returns the profile that they describe."""
 
     def confirmed_id(self, given: str, question: str, target: str) -> str:
         """Looks up the profile, asks for confirmation, and returns its id."""
@@ -76,28 +84,14 @@ class ProfileCommands(Generic[ProfileT]):
             raise CommandError([f"{len(found)} saved {self.command} are named {name}. Use an id: {', '.join(found)}."])
         return found[0]
 
-    def add(self, profile: ProfileT, *, as_json: bool, target: str) -> None:
-        """Saves a profile and prints it."""
-        _print_saved(request(target, lambda client: self.create(client, profile)), as_json=as_json)
-
-    def change(self, given: str, profile: ProfileT, *, clear: Sequence[str], as_json: bool, target: str) -> None:
-        """Changes the fields that are set in `profile`, clears those of `clear`, and prints the result."""
-        fields: list[str] = [field.name for field, _ in profile.ListFields()]
-        if both := set(fields) & set(clear):
-            raise click.UsageError(f"Set or clear, not both: {', '.join(sorted(both))}.")
-        if not fields and not clear:
-            raise click.UsageError("Nothing to change. Add an option; --help lists them.")
-
-        async def call(client: AsyncTaleClient) -> ProfileT:
-            profile.id = await self.id_of(client, given)
-            return await self.update(client, profile, fields=[*fields, *clear])
-
-        _print_saved(request(target, call), as_json=as_json)
-
     def group(self, about: str) -> click.Group:
-        """Returns the command with `list`, `show` and `remove`; the others are added to it."""
+        """Returns the command with `list`, `show`, `add`, `update` and `remove`."""
         group = click.Group(self.command, help=about)
+        self._add_readers(group)
+        self._add_writers(group)
+        return group
 
+    def _add_readers(self, group: click.Group) -> None:
         @group.command("list", help="List all, newest first.")
         @json_option
         @target_option
@@ -121,6 +115,29 @@ class ProfileCommands(Generic[ProfileT]):
             profile = request(target, call)
             click.echo(json_of(profile) if as_json else _line(profile))
 
+    def _add_writers(self, group: click.Group) -> None:
+        clearable = [field.name for field in self.message.DESCRIPTOR.fields if field.name not in _NOT_CLEARABLE]
+
+        @group.command("add", help=f"Save a {self.what}.")
+        @click.option("--name", required=True, help="Name in stories.")
+        @self.options
+        @json_option
+        @target_option
+        def add_command(*, as_json: bool, target: str, **described: Any) -> None:
+            saved = request(target, lambda client: self.create(client, self.take(described)))
+            click.echo(json_of(saved) if as_json else f"Saved: {_line(saved)}")
+
+        @group.command("update", help=f"Change a saved {self.what}. {_UPDATE}")
+        @_profile_argument
+        @click.option("--name", default="", help="Name in stories.")
+        @self.options
+        @click.option("--clear", multiple=True, type=click.Choice(clearable), help="Clear this field. Repeatable.")
+        @json_option
+        @target_option
+        def update_command(given: str, *, clear: tuple[str, ...], as_json: bool, target: str, **described: Any) -> None:
+            saved = request(target, self._change(given, self.take(described), clear))
+            click.echo(json_of(saved) if as_json else f"Saved: {_line(saved)}")
+
         @group.command("remove", help=f"Delete a saved {self.what}. The stories stay.")
         @_profile_argument
         @yes_option
@@ -137,7 +154,21 @@ class ProfileCommands(Generic[ProfileT]):
             request(target, call)
             click.echo(json_of(self.deleted) if as_json else f"The {self.what} is deleted. The stories stay.")
 
-        return group
+    def _change(
+        self, given: str, profile: ProfileT, clear: Sequence[str]
+    ) -> Callable[[AsyncTaleClient], Coroutine[Any, Any, ProfileT]]:
+        """Returns a call that changes the fields that are set in `profile` and clears those of `clear`."""
+        fields: list[str] = [field.name for field, _ in profile.ListFields()]
+        if both := set(fields) & set(clear):
+            raise click.UsageError(f"Set or clear, not both: {', '.join(sorted(both))}.")
+        if not fields and not clear:
+            raise click.UsageError("Nothing to change. Add an option; --help lists them.")
+
+        async def call(client: AsyncTaleClient) -> ProfileT:
+            profile.id = await self.id_of(client, given)
+            return await self.update(client, profile, fields=[*fields, *clear])
+
+        return call
 
     async def _all(self, client: AsyncTaleClient) -> list[ProfileT]:
         async with aclosing(self.listed(client)) as profiles:
@@ -145,21 +176,14 @@ class ProfileCommands(Generic[ProfileT]):
 
 
 def _line(profile: common_pb2.Child | common_pb2.Hero) -> str:
-    gender = next((name for name, value in GENDERS.items() if value == profile.gender), "")
-    if isinstance(profile, common_pb2.Child):
-        rest = [str(profile.age) if profile.HasField("age") else "", gender, ", ".join(profile.interests)]
-    else:
-        rest = [
-            gender,
-            profile.appearance,
-            *(", ".join(words) for words in (profile.personality_traits, profile.strengths, profile.interests)),
-            profile.language_code,
-        ]
-    return f"{profile.id}  {one_line('; '.join(part for part in (profile.name, *rest) if part))}"
-
-
-def _print_saved(profile: common_pb2.Child | common_pb2.Hero, *, as_json: bool) -> None:
-    click.echo(json_of(profile) if as_json else f"Saved: {_line(profile)}")
+    genders = {value: name for name, value in GENDERS.items()}
+    parts: list[str] = []
+    for field, value in profile.ListFields():
+        if field.name == "gender":
+            parts.append(genders.get(value, ""))
+        elif field.name == "name" or field.name not in _NOT_CLEARABLE:
+            parts.append(", ".join(value) if field.is_repeated else str(value))
+    return f"{profile.id}  {one_line('; '.join(part for part in parts if part))}"
 
 
 CHILDREN: Final[ProfileCommands[common_pb2.Child]] = ProfileCommands(
@@ -173,47 +197,12 @@ CHILDREN: Final[ProfileCommands[common_pb2.Child]] = ProfileCommands(
     delete=AsyncTaleClient.delete_child,
     page=lambda found: profile_pb2.ListChildrenResponse(children=found),
     deleted=profile_pb2.DeleteChildResponse(),
+    message=common_pb2.Child,
+    options=child_options,
+    take=take_child,
 )
 
 children_command: Final = CHILDREN.group("Save children for `tale tell --child NAME`.")
-
-
-@children_command.command("add")
-@click.option("--name", required=True, help="First name in stories.")
-@child_options
-@json_option
-@target_option
-def add_child_command(
-    *, name: str, age: int | None, gender: str | None, interests: tuple[str, ...], as_json: bool, target: str
-) -> None:
-    """Save a child."""
-    child = common_pb2.Child(name=name, age=age, gender=gender_of(gender), interests=interests)
-    CHILDREN.add(child, as_json=as_json, target=target)
-
-
-@children_command.command("update")
-@_profile_argument
-@click.option("--name", default="", help="First name in stories.")
-@child_options
-@click.option(
-    "--clear", multiple=True, type=click.Choice(["age", "gender", "interests"]), help="Clear this field. Repeatable."
-)
-@json_option
-@target_option
-def update_child_command(
-    given: str,
-    *,
-    name: str,
-    age: int | None,
-    gender: str | None,
-    interests: tuple[str, ...],
-    clear: tuple[str, ...],
-    as_json: bool,
-    target: str,
-) -> None:
-    """Change a saved child. Options that are left out change nothing; new interests replace all earlier ones."""
-    child = common_pb2.Child(name=name, age=age, gender=gender_of(gender), interests=interests)
-    CHILDREN.change(given, child, clear=clear, as_json=as_json, target=target)
 
 
 @children_command.command("erase")
@@ -238,6 +227,20 @@ def erase_child_command(given: str, *, yes: bool, as_json: bool, target: str) ->
     click.echo(json_of(erased) if as_json else said)
 
 
+def _saved_hero_options(command: _Command) -> _Command:
+    language = click.option(
+        "--language", default="", metavar="CODE", help="Language of the description, such as en or ru."
+    )
+    return hero_options(language(command))
+
+
+def _take_saved_hero(options: dict[str, Any]) -> common_pb2.Hero:
+    language = options.pop("language")
+    hero = take_hero(options)
+    hero.language_code = language
+    return hero
+
+
 HEROES: Final[ProfileCommands[common_pb2.Hero]] = ProfileCommands(
     what="hero",
     command="heroes",
@@ -249,39 +252,9 @@ HEROES: Final[ProfileCommands[common_pb2.Hero]] = ProfileCommands(
     delete=AsyncTaleClient.delete_hero,
     page=lambda found: profile_pb2.ListHeroesResponse(heroes=found),
     deleted=profile_pb2.DeleteHeroResponse(),
+    message=common_pb2.Hero,
+    options=_saved_hero_options,
+    take=_take_saved_hero,
 )
 
 heroes_command: Final = HEROES.group("Save heroes for `tale tell --hero NAME`.")
-
-_language_option: Final = click.option(
-    "--language", default="", metavar="CODE", help="Language of the description, such as en or ru."
-)
-
-
-@heroes_command.command("add")
-@click.option("--name", required=True, help="Name in stories.")
-@hero_options()
-@_language_option
-@json_option
-@target_option
-def add_hero_command(*, as_json: bool, target: str, **described: Any) -> None:
-    """Save a hero."""
-    HEROES.add(hero_of(**described), as_json=as_json, target=target)
-
-
-@heroes_command.command("update")
-@_profile_argument
-@click.option("--name", default="", help="Name in stories.")
-@hero_options()
-@_language_option
-@click.option(
-    "--clear",
-    multiple=True,
-    type=click.Choice(["gender", "appearance", "personality_traits", "strengths", "interests", "language_code"]),
-    help="Clear this field. Repeatable.",
-)
-@json_option
-@target_option
-def update_hero_command(given: str, *, clear: tuple[str, ...], as_json: bool, target: str, **described: Any) -> None:
-    """Change a saved hero. Options that are left out change nothing; a new list replaces the earlier one."""
-    HEROES.change(given, hero_of(**described), clear=clear, as_json=as_json, target=target)

@@ -1,13 +1,12 @@
 """Builds the specification of a story from options or from a recording."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from tale.common.v1 import common_pb2
-from tale_client.cli.options import gender_of, hero_of, voice_of
+from tale_client.cli.options import voice_of
 from tale_client.cli.terminal import one_line
 from tale_client.client import AsyncTaleClient
 from tale_client.services import CONTENT_TYPES
@@ -18,47 +17,37 @@ KINDS: Final = {
     "combined": common_pb2.STORY_KIND_COMBINED,
 }
 
-_HERO: Final = "hero_"
 
-
-def check_characters(asked: Mapping[str, Any]) -> None:
+def check_characters(
+    child: common_pb2.Child, hero: common_pb2.Hero, *, saved_child: str, saved_hero: str, kind: str | None
+) -> None:
     """Raises UsageError unless the options name one child and at most one hero, each described or saved."""
-    if asked["name"] and not asked["name"].strip():
+    if child.name and not child.name.strip():
         raise click.UsageError("--name is empty. Give the child's first name.")
-    if bool(asked["name"]) == bool(asked["child"]):
+    if bool(child.name) == bool(saved_child):
         raise click.UsageError("Name one child: --name NAME, or --child NAME|ID for a saved child.")
-    if asked["child"] and any(asked[name] not in {None, ()} for name in ("age", "gender", "interests")):
+    if saved_child and child != common_pb2.Child():
         raise click.UsageError(
             "--age, --gender and --interest need --name. Change a saved child with `tale children update`."
         )
-    if asked["hero"] and asked["hero_name"]:
+    if saved_hero and hero.name:
         raise click.UsageError("Name one hero: --hero NAME|ID for a saved hero, or --hero-name for a new one.")
-    if not asked["hero_name"] and any(value for name, value in asked.items() if name.startswith(_HERO)):
+    if not hero.name and hero != common_pb2.Hero():
         raise click.UsageError("Options of a hero need a name. Add --hero-name NAME.")
-    if asked["kind"] in {"hero", "combined"} and not asked["hero"] and not asked["hero_name"]:
-        raise click.UsageError(f"A {asked['kind']} story needs a hero. Add --hero NAME|ID or --hero-name NAME.")
-
-
-def inline_hero(asked: Mapping[str, Any]) -> common_pb2.Hero | None:
-    """Returns the hero that the options beginning with `--hero-` describe."""
-    if not asked["hero_name"]:
-        return None
-    return hero_of(**{name.removeprefix(_HERO): value for name, value in asked.items() if name.startswith(_HERO)})
+    if kind in {"hero", "combined"} and not saved_hero and not hero.name:
+        raise click.UsageError(f"A {kind} story needs a hero. Add --hero NAME|ID or --hero-name NAME.")
 
 
 def spec_of(
     *,
-    name: str = "",
-    age: int | None = None,
-    gender: str | None = None,
-    interests: tuple[str, ...] = (),
+    child: common_pb2.Child,
+    hero: common_pb2.Hero | None = None,
+    kind: str | None = None,
     wish: str = "",
     moral: str = "",
     theme: str = "",
     minutes: int | None = None,
     language: str = "",
-    kind: str | None = None,
-    hero: common_pb2.Hero | None = None,
     parent: str = "",
     model: str = "",
     fallback_models: tuple[str, ...] = (),
@@ -73,10 +62,10 @@ def spec_of(
 ) -> common_pb2.StorySpec:
     """Returns the specification. A field whose option was not given stays unset, so that the server decides."""
     return common_pb2.StorySpec(
-        child=common_pb2.Child(name=name, age=age, gender=gender_of(gender), interests=interests),
-        wish=wish,
-        kind=KINDS.get(kind or "", common_pb2.STORY_KIND_UNSPECIFIED),
+        child=child,
         hero=hero,
+        kind=KINDS.get(kind or "", common_pb2.STORY_KIND_UNSPECIFIED),
+        wish=wish,
         moral=moral,
         theme=theme,
         length_minutes=minutes,

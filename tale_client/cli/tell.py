@@ -1,6 +1,7 @@
 """Commands that follow a story: `tale tell`, `tale watch`, `tale narrate`, `tale retry`."""
 
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,6 +17,8 @@ from tale_client.cli.options import (
     json_option,
     out_option,
     story_argument,
+    take_child,
+    take_hero,
     target_option,
     voice_of,
     voice_options,
@@ -27,7 +30,6 @@ from tale_client.cli.story_spec import (
     add_spoken_wish,
     check_characters,
     check_recording,
-    inline_hero,
     spec_of,
 )
 from tale_client.cli.story_view import StoryView, interrupted
@@ -39,7 +41,7 @@ from tale_client.cli.story_view import StoryView, interrupted
 @click.option("--child", default="", metavar="NAME|ID", help="A saved child instead of --name; see `tale children`.")
 @click.option("--hero", default="", metavar="NAME|ID", help="A saved hero; see `tale heroes`.")
 @click.option("--hero-name", default="", metavar="NAME", help="Name of a hero who is described here.")
-@hero_options("hero-")
+@partial(hero_options, prefix="hero-")
 @click.option(
     "--kind",
     type=click.Choice(list(KINDS)),
@@ -103,15 +105,15 @@ def tell_command(
         tale tell --child Mia --hero-name "Captain Wonder" --hero-trait brave --theme "the moon"
         tale tell --child Mia --ask prompt.wav
     """  # noqa: D301 - click wants the control character itself
-    check_characters({**asked, "child": child, "hero": hero})
+    described_child, described_hero = take_child(asked), take_hero(asked, "hero_")
+    check_characters(described_child, described_hero, saved_child=child, saved_hero=hero, kind=asked["kind"])
     if ask and asked["wish"]:
         raise click.UsageError("Give the wish once: --wish TEXT, or --ask FILE for a recording.")
     check_folder(out)
     request_id = request_id or new_request_id()
-    described = {name: value for name, value in asked.items() if not name.startswith("hero_")}
-    if hero or asked["hero_name"]:
-        described["kind"] = asked["kind"] or "combined"
-    spec = spec_of(**described, hero=inline_hero(asked))
+    if hero or described_hero.name:
+        asked["kind"] = asked["kind"] or "combined"
+    spec = spec_of(child=described_child, hero=described_hero if described_hero.name else None, **asked)
     view = StoryView(out, json=as_json)
 
     async def work() -> int:
