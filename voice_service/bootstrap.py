@@ -74,23 +74,23 @@ def assemble(
     # A file that comes when all of it is made begins late by its nature, and so does what is written down.
     streaming = {each.metadata.name for each in callable_ones if each.metadata.supports_streaming}
     circuits = _circuits(settings, metrics, streaming)
-    gates = ProviderGates(circuits, lambda metadata: _allowance(settings, tuning, metadata))
-    registry = _registry(settings, providers, gates)
-    store = store or _store(settings)
-    for provider in callable_ones:
-        voice_metrics.audit(provider.metadata.name)
-        gates.of(provider.metadata)
-    encoder = AudioEncoder(os.cpu_count() or 1)
-    prober = Prober(gates, voice_metrics)
     retry = RetryPolicy(
         retries=settings.retries, delay=tuning.retry_delay, longest_wait=settings.retry_longest_wait_seconds
     )
+    gates = ProviderGates(
+        circuits, lambda metadata: _allowance(settings, tuning, metadata), retry=retry, metrics=voice_metrics
+    )
+    registry = _registry(settings, providers, gates)
+    store = store or _store(settings)
+    for provider in callable_ones:
+        gates.of(provider.metadata)
+    encoder = AudioEncoder(os.cpu_count() or 1)
+    prober = Prober(gates, voice_metrics)
     calls = ProviderCalls(
         gates=gates,
         prober=prober,
         finisher=SegmentFinisher(encoder),
         timers=Timers(first_byte=settings.first_byte_seconds, idle=tuning.idle, total=settings.segment_seconds),
-        retry=retry,
         budget=AudioBudget(tuning.audio_buffer_bytes),
         metrics=voice_metrics,
     )
@@ -186,6 +186,7 @@ def _circuits(settings: VoiceServiceSettings, metrics: Metrics, streaming: Colle
             failure_threshold=settings.breaker_failures,
             recovery_timeout=settings.breaker_seconds,
             max_recovery_timeout=_LONGEST_WINDOW * settings.breaker_seconds,
+            shortest_cooldown=settings.retry_longest_wait_seconds,
             slow_call_seconds=settings.slow_seconds if name in streaming else None,
         )
 

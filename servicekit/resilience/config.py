@@ -41,7 +41,7 @@ class BreakerConfig:
     to its first token or byte reaches `slow_call_rate` (`slow_call_seconds` None: nothing is slow). It lets a probe
     through after `recovery_timeout`, which grows `recovery_growth` times with each probe that fails, up to
     `max_recovery_timeout`, and is lengthened by a random part of up to `jitter`. `longest_cooldown` bounds what a
-    provider can ask for by Retry-After.
+    provider can ask for by Retry-After; up to `shortest_cooldown` a retry waits it out, and the breaker stays closed.
 
     `expected_exception` are the exceptions that may speak against the provider (a ProviderError does where its
     treatment says so); `exclude_exceptions` never do. The rest is for read-only calls under
@@ -62,6 +62,7 @@ class BreakerConfig:
     window_seconds: float = 60.0
     minimum_calls: int = 20
     longest_cooldown: float = 3600.0
+    shortest_cooldown: float = 0.0
     expected_exception: ExceptionTypes = (ProviderError, TimeoutError, ConnectionError)
     exclude_exceptions: ExceptionTypes = ()
     max_retries: int = 0
@@ -108,4 +109,7 @@ class BreakerConfig:
         if isinstance(error, BaseExceptionGroup):
             asked = [each for member in error.exceptions if (each := self.cooldown(member)) is not None]
             return max(asked, default=None)
-        return error.retry_after if isinstance(error, ProviderError) and error.treatment.cool_down else None
+        if not isinstance(error, ProviderError) or not error.treatment.cool_down or error.retry_after is None:
+            return None
+        waited_out = error.retryable and error.retry_after <= self.shortest_cooldown
+        return None if waited_out else error.retry_after

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -26,6 +26,9 @@ from servicekit.resilience.retry import RetryBudget, RetryPolicy, log_retry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from tenacity import AsyncRetrying
 
     from servicekit.resilience.breaker import Call, CircuitBreaker
     from servicekit.resilience.limits import ProviderLimits
@@ -48,6 +51,8 @@ class Attempt:
     """One attempt at a call. `ids` go to its audit line; `status`, where it is set, replaces what the outcome says."""
 
     passage: Call
+    release: Callable[[], Awaitable[None]]
+    """Makes room for the next call before this one has ended: what is left to do needs the provider no more."""
     ids: dict[str, str] = field(default_factory=dict)
     status: int | str = ""
 
@@ -96,11 +101,14 @@ class OutgoingCalls:
         on_retry: Callable[[], None] = lambda: None,
         finished: bool = False,
         has_fallback: bool = False,
+        within: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
     ) -> T:
         """Returns what `work` returns, which is done again after passing failures that `may_repeat`.
 
         With `finished` an attempt that has begun goes on to its end when the caller leaves; there is no retry then.
-        With `has_fallback` an end without success is the caller's to log.
+        With `has_fallback` an end without success is the caller's to log. `within` is entered by each attempt when the
+        limits let it through and before its circuit breaker: what an attempt waits for there says nothing about the
+        provider.
 
         Raises the ProviderError of the last attempt that was made; CircuitOpenError where none was.
         """
@@ -109,7 +117,7 @@ class OutgoingCalls:
         async def once() -> T:
             nonlocal last
             try:
-                async with self.attempt(endpoint, circuit=circuit, deadline=deadline) as attempt:
+                async with self.attempt(endpoint, circuit=circuit, deadline=deadline, within=within) as attempt:
                     value = await work(attempt)
                     attempt.answered()
                     return value
@@ -126,32 +134,60 @@ class OutgoingCalls:
             log_retry(error, number, wait)
             on_retry()
 
-        attempts = self._policy.attempts(
-            budget=self._budget, deadline=_earlier(deadline), may_wait=may_repeat, on_retry=retried
-        )
+        def attempts() -> AsyncRetrying:
+            return self._policy.attempts(
+                budget=self._budget, deadline=_earlier(deadline), may_wait=may_repeat, on_retry=retried
+            )
+
         try:
-            value: T = await attempts(to_the_end if finished else once)
+            return await self._repeated(to_the_end if finished else once, attempts)
         except ProviderError as error:
             # What the call itself failed for says more than a circuit that opened afterwards.
             cause = last or error
             if cause.retryable and not has_fallback:
                 _log.error("all attempts failed", provider=self.provider, endpoint=endpoint, kind=cause.kind.value)
             raise cause from None
-        return value
+
+    async def _repeated(self, make: Callable[[], Awaitable[T]], attempts: Callable[[], AsyncRetrying]) -> T:
+        try:
+            value = await make()
+        except ProviderError as error:
+            if not error.retryable:
+                raise
+            failed = [error]
+        else:
+            self._budget.earn()
+            return value
+
+        async def again() -> T:
+            if failed:
+                raise failed.pop()
+            return await make()
+
+        # Prepared only after a failure: it takes longer than the rest of a call that succeeds.
+        repeated: T = await attempts()(again)
+        return repeated
 
     @asynccontextmanager
     async def attempt(
-        self, endpoint: str, *, circuit: str = "", deadline: float | None = None
+        self,
+        endpoint: str,
+        *,
+        circuit: str = "",
+        deadline: float | None = None,
+        within: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
     ) -> AsyncIterator[Attempt]:
         """One attempt, for as long as the block lasts.
 
         Raises CircuitOpenError, or ProviderError CONCURRENCY where there is no room by `deadline` (the loop's clock).
         """
         async with AsyncExitStack() as stack:
+            place = await stack.enter_async_context(AsyncExitStack())
             if self._limits is not None:
-                await stack.enter_async_context(self._limits.slot(_earlier(deadline)))
+                await place.enter_async_context(self._limits.slot(_earlier(deadline)))
+            await stack.enter_async_context(within())
             breaker = self._breakers.get(circuit or self.provider, provider=self.provider)
-            attempt = Attempt(stack.enter_context(breaker.call()))
+            attempt = Attempt(stack.enter_context(breaker.call()), place.aclose)
             _log.debug("attempt", circuit=breaker.name)
             began = time.monotonic()
             failure: BaseException | None = None

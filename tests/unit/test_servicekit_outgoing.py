@@ -1,6 +1,8 @@
 """What a call to a provider passes on its way, and what it leaves in log and metrics."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from structlog.testing import capture_logs
@@ -175,3 +177,36 @@ async def test_cancelled_attempt_is_audited_as_cancelled() -> None:
         task.cancel()
         await asyncio.wait([task])
     assert ["CANCELLED"] == [line["status"] for line in logs if line["event"] == "upstream call"]
+
+
+async def test_attempt_released_early_makes_room() -> None:
+    """What is left to do after the answer needs no place among the calls at once."""
+    limits = ProviderLimits(1)
+    calls = OutgoingCalls("demo", breakers=BreakerManager(), policy=SOON, limits=limits)
+
+    async def work(attempt: Attempt) -> int:
+        await attempt.release()
+        return limits.in_use
+
+    assert 0 == await calls.call("say", work)
+
+
+async def test_within_is_entered_in_the_limits_and_before_the_breaker() -> None:
+    """A wait there is no call."""
+    limits = ProviderLimits(1)
+    breakers = BreakerManager()
+    calls = OutgoingCalls("demo", breakers=breakers, policy=SOON, limits=limits)
+    seen: list[tuple[int, int]] = []
+
+    @asynccontextmanager
+    async def within() -> AsyncIterator[None]:
+        seen.append((limits.in_use, breakers.get("demo").in_flight))
+        yield
+
+    async def work(attempt: Attempt) -> None:
+        del attempt
+        seen.append((limits.in_use, breakers.get("demo").in_flight))
+
+    await calls.call("say", work, within=within)
+
+    assert [(1, 0), (1, 1)] == seen

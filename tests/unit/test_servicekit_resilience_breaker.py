@@ -259,6 +259,16 @@ def test_it_stays_open_as_long_as_the_provider_asks() -> None:
     assert [("closed", "open"), ("open", "closed")] == bench.changes
 
 
+def test_short_wait_of_a_retryable_failure_opens_nothing() -> None:
+    """The retry waits it out; a longer wait, and one that no retry follows, open the circuit."""
+    bench = Bench(shortest_cooldown=10.0)
+    bench.call(provider_error(ProviderErrorKind.RATE, retry_after=10))
+    assert "closed" == bench.breaker.state
+    bench.call(provider_error(ProviderErrorKind.QUOTA, retry_after=10))
+
+    assert 10.0 == bench.breaker.retry_after
+
+
 def test_who_rests_is_no_provider_that_failed() -> None:
     """After a rest nobody probes: one failure does not open the circuit for a minute; the error says that it rests."""
     bench = Bench(failure_threshold=5)

@@ -40,14 +40,14 @@ class House:
             return BreakerConfig(name=name, failure_threshold=THRESHOLD, slow_call_seconds=slow)
 
         self._breakers = BreakerManager(config, metrics=metrics, clock=lambda: self.now)
-        gates = ProviderGates(self._breakers, lambda _: Allowance(concurrency=concurrency))
+        retry = RetryPolicy(retries=retries, delay=0)
+        gates = ProviderGates(self._breakers, lambda _: Allowance(concurrency=concurrency), retry=retry, metrics=shown)
         self.prober = Prober(gates, shown)
         self._calls = ProviderCalls(
             gates=gates,
             prober=self.prober,
             finisher=SegmentFinisher(encoder),
             timers=Timers(),
-            retry=RetryPolicy(retries=retries, delay=0),
             budget=AudioBudget(1 << 20),
             metrics=shown,
         )
@@ -68,7 +68,7 @@ class House:
         )
         flight = Flight[Delivery]()
         flight.waiters = 1
-        await self._calls.fetch(order, calls, flight=flight, keep=keep)
+        await self._calls.fetch(order, calls, flight=flight, store=keep)
         return calls
 
     async def refused(self, provider: NamedVoice, text: str) -> ProviderError:

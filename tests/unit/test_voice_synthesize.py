@@ -62,14 +62,14 @@ async def encoder() -> AsyncIterator[AudioEncoder]:
 
 
 def _synthesizer(store: _Store, encoder: AudioEncoder) -> SegmentSynthesizer:
-    gates = ProviderGates(BreakerManager(), lambda _: Allowance(concurrency=1))
     metrics = VoiceMetrics(Metrics())
+    retry = RetryPolicy(retries=1, delay=0)
+    gates = ProviderGates(BreakerManager(), lambda _: Allowance(concurrency=1), retry=retry, metrics=metrics)
     calls = ProviderCalls(
         gates=gates,
         prober=Prober(gates, metrics),
         finisher=SegmentFinisher(encoder),
         timers=Timers(),
-        retry=RetryPolicy(retries=1, delay=0),
         budget=AudioBudget(1 << 20),
         metrics=metrics,
     )

@@ -14,7 +14,7 @@ import structlog
 from servicekit.failures import log_defect
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.limits import ProviderLimits
-from servicekit.resilience.retry import RetryBudget
+from servicekit.resilience.outgoing import OutgoingCalls
 from voice_service.ports import AudioChunk, Metered, Probing, SegmentRequest
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from servicekit.resilience.breaker import CircuitBreaker
     from servicekit.resilience.manager import BreakerManager
+    from servicekit.resilience.retry import RetryPolicy
     from voice_service.metrics import VoiceMetrics
     from voice_service.ports import ProviderMetadata, VoiceProvider
 
@@ -65,29 +66,42 @@ class Gate:
     """What a call to one provider passes."""
 
     breaker: CircuitBreaker
-    limits: ProviderLimits
-    budget: RetryBudget
+    calls: OutgoingCalls
     proven: ProvenVoices = field(default_factory=ProvenVoices)
 
 
 class ProviderGates:
     """A gate for each provider, made when it is first needed."""
 
-    def __init__(self, breakers: BreakerManager, allowance: Callable[[ProviderMetadata], Allowance]) -> None:
+    def __init__(
+        self,
+        breakers: BreakerManager,
+        allowance: Callable[[ProviderMetadata], Allowance],
+        *,
+        retry: RetryPolicy,
+        metrics: VoiceMetrics,
+    ) -> None:
         self._breakers = breakers
         self._allowance = allowance
+        self._retry = retry
+        self._metrics = metrics
         self._gates: dict[str, Gate] = {}
 
     def of(self, metadata: ProviderMetadata) -> Gate:
-        """Return the gate of the provider."""
-        gate = self._gates.get(metadata.name)
+        """Returns the gate of the provider."""
+        name = metadata.name
+        gate = self._gates.get(name)
         if gate is None:
             allowed = self._allowance(metadata)
-            gate = self._gates[metadata.name] = Gate(
-                breaker=self._breakers.get(metadata.name, provider=metadata.name),
-                limits=ProviderLimits(allowed.concurrency, allowed.requests_per_minute, provider=metadata.name),
-                budget=RetryBudget(),
+            calls = OutgoingCalls(
+                name,
+                breakers=self._breakers,
+                policy=self._retry,
+                audit=self._metrics.audit(name),
+                limits=ProviderLimits(allowed.concurrency, allowed.requests_per_minute, provider=name),
+                http=False,
             )
+            gate = self._gates[name] = Gate(breaker=self._breakers.get(name, provider=name), calls=calls)
         return gate
 
     def closed_reason(self, name: str) -> str:

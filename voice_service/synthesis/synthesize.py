@@ -213,7 +213,7 @@ class SegmentSynthesizer:
             made.segment = (await self._store.find([key], story_id)).get(key)
             if made.segment is None:
                 await flight.admitted.wait()
-                await self._calls.fetch(order, made.calls, flight=flight, keep=store)
+                await self._calls.fetch(order, made.calls, flight=flight, store=store)
             flight.pass_on()
         except ProviderError as error:
             _log.warning("segment could not be spoken", provider=error.provider, kind=error.kind.value)
