@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any, Final, Never, TypeAlias
 
 import grpc
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from servicekit.authentication import Authenticator
 from servicekit.calls import CallTracker
@@ -16,6 +16,7 @@ from servicekit.errors import FieldViolation, reconnect, unimplemented, validati
 from servicekit.metrics import Metrics
 from servicekit.patience import Patience
 from servicekit.runner import CallRunner, Context
+from servicekit.validation import validate
 
 # In quotes: the class is generic for type checkers alone.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -128,9 +129,12 @@ def _checked(decode: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
 
     def checked(raw: bytes) -> Any:
         try:
-            return decode(raw)
+            request = decode(raw)
         except (DecodeError, ValueError):
             raise validation_failed([_MALFORMED]) from None
+        if isinstance(request, Message):
+            validate(request)
+        return request
 
     return checked
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import grpc
 
 from servicekit.app import App
-from servicekit.errors import FieldViolation, not_found, validation_failed
+from servicekit.errors import not_found
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.snapshot import BreakerSnapshot, State
 from servicekit.version import VERSION
@@ -63,8 +63,6 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     ) -> status_pb2.ResetCircuitResponse:
         """Closes a circuit by hand; NOT_FOUND / CIRCUIT_NOT_FOUND."""
         del context
-        if not request.name:
-            raise validation_failed([FieldViolation("name", "must be given")])
         try:
             snapshot = self._circuits.reset(request.name)
         except KeyError:

@@ -1,69 +1,131 @@
-"""Gathers all that is wrong with a request, so that the caller learns it in one go."""
+"""Checks messages against the rules in their .proto files and reports all violations at once."""
 
-from typing import Final
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from google.protobuf.message import Message
+from protovalidate import Validator
+from protovalidate import Violation as RuleViolation
 
 from servicekit.errors import FieldViolation, validation_failed
-from servicekit.ids import is_id, is_token
+from tale.buf import validate_pb2
+
+if TYPE_CHECKING:
+    from protovalidate import FieldPathElementPb
 
 DEFAULT_PAGE_SIZE: Final = 20
 MAX_PAGE_SIZE: Final = 100
 
+# More than the longest list that a caller sends may have.
+_ENTRIES_SHOWN: Final = 32
 
-class Violations:
-    """Collects field violations; each check returns whether the field is fine."""
+MessageT = TypeVar("MessageT", bound=Message)
 
-    def __init__(self) -> None:
-        self._found: list[FieldViolation] = []
+# Compiles the rules of each type of message once.
+_VALIDATOR: Final = Validator()
 
-    @property
-    def found(self) -> tuple[FieldViolation, ...]:
-        """What was found so far, in the order of the checks."""
-        return tuple(self._found)
+_TEXTS: Final = {
+    "required": "must be given",
+    "enum.defined_only": "must be a value that this version knows",
+    "enum.not_in": "must not be unspecified",
+    "repeated.unique": "must have each entry once",
+    # The one text that the contracts forbid: PostgreSQL cannot store it.
+    "string.not_contains": "must not contain NUL",
+}
+"""Texts for rules whose own text names a number or a character that says nothing to a reader."""
 
-    def add(self, field: str, description: str) -> None:
-        """Notes a violation. `description` reads on after the field and does not repeat the caller's value."""
-        self._found.append(FieldViolation(field, description))
+_PHRASES: Final = (
+    (re.compile(r"greater than or equal to (\S+) and less than or equal to (\S+)"), r"from \1 to \2"),
+    (re.compile(r"greater than (\S+) and less than or equal to (\S+)"), r"above \1 and at most \2"),
+    (re.compile(r"^must be greater than or equal to 0$"), "must not be negative"),
+    (re.compile(r"greater than or equal to"), "at least"),
+    (re.compile(r"^must be at most (\d+) characters"), r"must have at most \1 characters"),
+    (re.compile(r"^must contain no more than (\d+) item\(s\)$"), r"must have at most \1 entries"),
+    (re.compile(r"^must contain at least (\d+) item\(s\)$"), r"must have \1 or more entries"),
+    (re.compile(r"^must be in list \[(.*)\]$"), r"must be one of \1"),
+)
+"""protovalidate's texts in fewer words."""
 
-    def check(self, condition: object, field: str, description: str) -> bool:
-        """Notes a violation unless `condition` holds."""
-        if not condition:
-            self.add(field, description)
-        return bool(condition)
 
-    def check_uuid7(self, field: str, value: str, *, required: bool = True) -> bool:
-        """Asks for a UUIDv7 in lower-case text, which can be no path; "" is fine where it is not required."""
-        if not value and not required:
-            return True
-        return self.check(value, field, "must be given") and self.check(
-            is_id(value), field, "must be a UUIDv7 in lower-case text"
-        )
+def validate(message: Message) -> None:
+    """Raises INVALID_ARGUMENT / VALIDATION_FAILED with all violations of `message`."""
+    if found := violations(message):
+        raise validation_failed(found)
 
-    def check_token(self, field: str, value: str, *, required: bool = False) -> bool:
-        """Asks for a name of the caller's choice (a `request_id`): up to 128 characters of `A-Za-z0-9._:-`."""
-        if not value and not required:
-            return True
-        return self.check(value, field, "must be given") and self.check(
-            is_token(value), field, "must be at most 128 characters of A-Z a-z 0-9 . _ : -"
-        )
 
-    def text_bounds(self, field: str, value: str, *, most: int, least: int = 0) -> bool:
-        """Asks for `least` to `most` code points, not all of them blank where `least` > 0, and no NUL."""
-        if least and not value.strip():
-            return self.check(condition=False, field=field, description="must be given")
-        return self.check(least <= len(value) <= most, field, f"must have {least} to {most} characters") and self.check(
-            "\0" not in value, field, "must not contain NUL"
-        )
+def violations(message: Message, path: str = "") -> list[FieldViolation]:
+    """Returns the violations of the rules of `message`; `path` is the place of the message in its request.
 
-    def in_range(self, field: str, value: float, low: float, high: float) -> bool:
-        """Asks for `low` <= value <= `high`; NaN is out of every range."""
-        return self.check(low <= value <= high, field, f"must be from {low} to {high}")
+    All of them, except that of a list that is long only the first entries are looked at, or else the first violation.
+    """
+    first = _VALIDATOR.collect_violations(message, fail_fast=True)
+    # A violation takes some 50 µs and 4 KB, and a request of 4 MB has room for a million.
+    found = first and (_VALIDATOR.collect_violations(_shortened(message)) or first)
+    return [FieldViolation(".".join(filter(None, (path, _path(each)))), _description(each, message)) for each in found]
 
-    def page_size(self, value: int, field: str = "page_size") -> int:
-        """The page size to use: 0 stands for 20; below 0 or above 100 is a violation (AIP-158)."""
-        self.in_range(field, value, 0, MAX_PAGE_SIZE)
-        return value or DEFAULT_PAGE_SIZE
 
-    def raise_if_any(self) -> None:
-        """Raises INVALID_ARGUMENT / VALIDATION_FAILED with all violations, if there are any."""
-        if self._found:
-            raise validation_failed(self._found)
+def max_length(message: type[Message], field: str) -> int:
+    """Returns how many characters the rules allow a text field of `message`."""
+    rules = message.DESCRIPTOR.fields_by_name[field].GetOptions().Extensions[validate_pb2.field]
+    return int(rules.string.max_len)
+
+
+def _shortened(message: MessageT) -> MessageT:
+    """A copy whose lists are no longer than needed to show what is wrong with them."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    _shorten(copy)
+    return copy
+
+
+def _shorten(message: Message) -> None:
+    for field, value in message.ListFields():
+        if field.is_repeated:
+            del value[_ENTRIES_SHOWN:]
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        for each in value if field.is_repeated else (value,):
+            _shorten(each)
+
+
+def _path(violation: RuleViolation) -> str:
+    """The field, such as `spec.child.interests[3]`. The id of a rule of a whole message is the path of its field."""
+    steps = [_step(element) for element in _elements(violation)]
+    if not violation.proto.rule and violation.proto.rule_id != "required":
+        steps.append(violation.proto.rule_id)
+    return ".".join(steps)
+
+
+def _elements(violation: RuleViolation) -> "list[FieldPathElementPb]":
+    return list(violation.proto.field.elements) if violation.proto.field else []
+
+
+def _step(element: "FieldPathElementPb") -> str:
+    subscript = element.subscript
+    return element.field_name + (f"[{subscript.value}]" if subscript is not None else "")
+
+
+def _description(violation: RuleViolation, message: Message) -> str:
+    """What is wrong and how to correct it; reads on after the field and never repeats the caller's value."""
+    rule = violation.proto.rule_id
+    if rule.startswith("string.") and violation.field_value == "":
+        return _TEXTS["required"]
+    if rule == "required":
+        return " ".join((_TEXTS[rule], *_members(violation, message.DESCRIPTOR)))
+    if rule in _TEXTS:
+        return _TEXTS[rule]
+    text = violation.proto.message
+    for pattern, replacement in _PHRASES:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _members(violation: RuleViolation, descriptor: Any) -> Iterator[str]:
+    """The fields to choose from, where a oneof is required."""
+    *parents, last = [element.field_name for element in _elements(violation)]
+    for parent in parents:
+        descriptor = descriptor.fields_by_name[parent].message_type
+    oneof = descriptor.oneofs_by_name.get(last)
+    if oneof is not None and last not in descriptor.fields_by_name:
+        yield f"({' or '.join(field.name for field in oneof.fields)})"

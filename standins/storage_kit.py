@@ -123,7 +123,7 @@ def new_story(
     """Returns a story to create through the port."""
     return NewStory(
         story_id=story_id or new_id(),
-        spec=common_pb2.StorySpec(wish="a dragon who cannot sleep"),
+        spec=common_pb2.StorySpec(child=common_pb2.Child(name="Mia"), wish="a dragon who cannot sleep"),
         story=begun_story(**changes),
         repeat=RepeatKey(request_id, fingerprint) if request_id else None,
         lease=lease,
@@ -134,7 +134,7 @@ def create_request(**changes: object) -> storage_pb2.CreateStoryRequest:
     """Returns a CreateStory request that claims the story at once."""
     fields: dict[str, object] = {
         "story_id": new_id(),
-        "spec": common_pb2.StorySpec(wish="a dragon who cannot sleep"),
+        "spec": common_pb2.StorySpec(child=common_pb2.Child(name="Mia"), wish="a dragon who cannot sleep"),
         "story": begun_story(),
         "lease": lease_request(),
     }

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from offline_writer.brief import WORDS_PER_MINUTE, Gender, Kind, Parent, Protagonist
+from servicekit.validation import max_length
+from tale.common.v1 import common_pb2
 
 __all__ = [
     "MAX_CONTENT_LENGTH",
@@ -16,7 +18,7 @@ __all__ = [
     "Protagonist",
 ]
 
-MAX_CONTENT_LENGTH: Final = 65_536
+MAX_CONTENT_LENGTH: Final = max_length(common_pb2.Story, "content")
 """Most code points of a story's content."""
 
 

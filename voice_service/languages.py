@@ -1,15 +1,11 @@
-"""Language codes (BCP-47): their form, and which of them stand for the same language."""
+"""Language codes (BCP-47): how they are written, and which of them stand for the same language."""
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-LANGUAGE_CODE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8}){0,5}")
-"""What a server or an operator may write as a language code."""
 
 
 def canonical(code: str) -> str:

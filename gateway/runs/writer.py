@@ -18,11 +18,12 @@ from gateway.peers.stream import broken, read_alive
 from gateway.runs.context import RunContext
 from servicekit.channel import call_metadata
 from servicekit.errors import DomainError
+from servicekit.validation import max_length
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 from tale.story.v1 import story_pb2
 
-MAX_CONTENT: Final = 65_536
+MAX_CONTENT: Final = max_length(common_pb2.Story, "content")
 """Code points of a story."""
 GATHER_SECONDS: Final = 0.4
 """Seconds between checkpoints of text that follows text: one costs the same for a word as for a line."""

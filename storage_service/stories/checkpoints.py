@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from servicekit.validation import max_length
 from storage_service.records import Digest
 from storage_service.stories import states
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
-MAX_CONTENT: Final = 65_536
+MAX_CONTENT: Final = max_length(common_pb2.Story, "content")
 """Code points of the longest story."""
 
 

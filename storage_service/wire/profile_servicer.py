@@ -1,29 +1,54 @@
 """ProfileService on the wire: messages in, domain calls, messages out."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from google.protobuf.message import Message
 
 from servicekit.context import current
+from servicekit.errors import FieldViolation, validation_failed
 from servicekit.fingerprint import fingerprint
+from servicekit.validation import DEFAULT_PAGE_SIZE, violations
 from storage_service.ports import ProfileStore
 from storage_service.records import Position, RepeatKey
 from storage_service.wire.paging import page_of
-from storage_service.wire.profile_requests import CHILD, HERO, Kind, check_list, check_new, check_update
-from storage_service.wire.requests import check_id
+from tale.common.v1 import common_pb2
 from tale.profile.v1 import profile_pb2, profile_pb2_grpc
 
 _WITHOUT_REQUEST_ID: Final = frozenset({"request_id"})
 
+_SET_BY_SERVER: Final = frozenset({"id", "create_time", "update_time", "revision"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind of profile: its message, and what many of them are called."""
+
+    message: type[Any]
+    plural: str
+
+    @property
+    def noun(self) -> str:
+        """What one is called: the name of its field in messages."""
+        return str(self.message.DESCRIPTOR.name).lower()
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """The fields that a caller may change, in the order of the contract."""
+        return [field.name for field in self.message.DESCRIPTOR.fields if field.name not in _SET_BY_SERVER]
+
+
+_CHILD: Final = _Kind(common_pb2.Child, "children")
+_HERO: Final = _Kind(common_pb2.Hero, "heroes")
+
 _Response: TypeAlias = Callable[..., Message]
 
 
-def _creating(kind: Kind, response: _Response) -> Any:
+def _creating(kind: _Kind, response: _Response) -> Any:
     async def create(self: "ProfileServicer", request: Any, context: object) -> Message:
         """Stores a profile."""
         del context
-        check_new(kind, request)
         key = fingerprint(request, without=_WITHOUT_REQUEST_ID)
         repeat = RepeatKey(request.request_id, key) if request.request_id else None
         stored = await self.profiles.create(current().owner, getattr(request, kind.noun), repeat)
@@ -32,7 +57,7 @@ def _creating(kind: Kind, response: _Response) -> Any:
     return create
 
 
-def _getting(kind: Kind, response: _Response) -> Any:
+def _getting(kind: _Kind, response: _Response) -> Any:
     async def get(self: "ProfileServicer", request: Any, context: object) -> Message:
         """Returns a profile."""
         del context
@@ -42,11 +67,11 @@ def _getting(kind: Kind, response: _Response) -> Any:
     return get
 
 
-def _listing(kind: Kind, response: _Response) -> Any:
+def _listing(kind: _Kind, response: _Response) -> Any:
     async def list_page(self: "ProfileServicer", request: Any, context: object) -> Message:
         """Lists profiles."""
         del context
-        size, owner = check_list(request.page_size, request.page_token), current().owner
+        size, owner = request.page_size or DEFAULT_PAGE_SIZE, current().owner
 
         def load(limit: int, after: Position | None) -> Awaitable[Sequence[Any]]:
             return self.profiles.list_page(owner, kind.message, limit=limit, after=after)
@@ -58,11 +83,12 @@ def _listing(kind: Kind, response: _Response) -> Any:
     return list_page
 
 
-def _updating(kind: Kind, response: _Response) -> Any:
+def _updating(kind: _Kind, response: _Response) -> Any:
     async def update(self: "ProfileServicer", request: Any, context: object) -> Message:
         """Changes a profile."""
         del context
-        fields, change = check_update(kind, request), getattr(request, kind.noun)
+        change = getattr(request, kind.noun)
+        fields = _fields_to_change(kind, request)
         revision = change.revision or None
         stored = await self.profiles.update(current().owner, change, fields, expected_revision=revision)
         return response(**{kind.noun: stored})
@@ -70,7 +96,7 @@ def _updating(kind: Kind, response: _Response) -> Any:
     return update
 
 
-def _deleting(kind: Kind, response: _Response) -> Any:
+def _deleting(kind: _Kind, response: _Response) -> Any:
     async def delete(self: "ProfileServicer", request: Any, context: object) -> Message:
         """Removes a profile."""
         del context
@@ -80,11 +106,25 @@ def _deleting(kind: Kind, response: _Response) -> Any:
     return delete
 
 
-def _id_in(request: Any, kind: Kind) -> str:
-    field = f"{kind.noun}_id"
-    profile_id: str = getattr(request, field)
-    check_id(field, profile_id)
-    return profile_id
+def _id_in(request: Any, kind: _Kind) -> str:
+    return str(getattr(request, f"{kind.noun}_id"))
+
+
+def _fields_to_change(kind: _Kind, request: Any) -> Collection[str]:
+    """The fields of an update; raises VALIDATION_FAILED where one of them breaks its rule or cannot be changed."""
+    profile, allowed, mask = getattr(request, kind.noun), kind.fields, request.update_mask.paths
+    fields = set(mask) if request.HasField("update_mask") else {field.name for field, _ in profile.ListFields()}
+    wrong = [
+        FieldViolation(f"update_mask.paths[{index}]", f"must be one of {', '.join(allowed)}")
+        for index, path in enumerate(mask)
+        if path not in allowed
+    ]
+    # What is not changed need not be given: the rules of other fields do not count.
+    rules = {f"{kind.noun}.{name}" for name in fields | {"id", "revision"}}
+    wrong += [each for each in violations(profile, kind.noun) if each.field.partition("[")[0] in rules]
+    if wrong:
+        raise validation_failed(wrong)
+    return fields & set(allowed)
 
 
 class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
@@ -93,14 +133,14 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
     def __init__(self, profiles: ProfileStore) -> None:
         self.profiles = profiles
 
-    CreateChild = _creating(CHILD, profile_pb2.CreateChildResponse)
-    GetChild = _getting(CHILD, profile_pb2.GetChildResponse)
-    ListChildren = _listing(CHILD, profile_pb2.ListChildrenResponse)
-    UpdateChild = _updating(CHILD, profile_pb2.UpdateChildResponse)
-    DeleteChild = _deleting(CHILD, profile_pb2.DeleteChildResponse)
+    CreateChild = _creating(_CHILD, profile_pb2.CreateChildResponse)
+    GetChild = _getting(_CHILD, profile_pb2.GetChildResponse)
+    ListChildren = _listing(_CHILD, profile_pb2.ListChildrenResponse)
+    UpdateChild = _updating(_CHILD, profile_pb2.UpdateChildResponse)
+    DeleteChild = _deleting(_CHILD, profile_pb2.DeleteChildResponse)
 
-    CreateHero = _creating(HERO, profile_pb2.CreateHeroResponse)
-    GetHero = _getting(HERO, profile_pb2.GetHeroResponse)
-    ListHeroes = _listing(HERO, profile_pb2.ListHeroesResponse)
-    UpdateHero = _updating(HERO, profile_pb2.UpdateHeroResponse)
-    DeleteHero = _deleting(HERO, profile_pb2.DeleteHeroResponse)
+    CreateHero = _creating(_HERO, profile_pb2.CreateHeroResponse)
+    GetHero = _getting(_HERO, profile_pb2.GetHeroResponse)
+    ListHeroes = _listing(_HERO, profile_pb2.ListHeroesResponse)
+    UpdateHero = _updating(_HERO, profile_pb2.UpdateHeroResponse)
+    DeleteHero = _deleting(_HERO, profile_pb2.DeleteHeroResponse)

@@ -1,12 +1,13 @@
 """StorageService on the wire: messages in, domain calls, messages out."""
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
 from contextlib import aclosing
 from typing import Any, Final, TypeAlias
 
 import grpc
 
 from servicekit.context import current
+from servicekit.validation import DEFAULT_PAGE_SIZE
 from storage_service.audio.finishing import AudioFinisher
 from storage_service.audio.library import AudioLibrary
 from storage_service.errors import field_error
@@ -25,8 +26,6 @@ from storage_service.records import (
     Retry,
 )
 from storage_service.stories.housekeeper import Remover
-from storage_service.wire import requests
-from storage_service.wire.checkpoint_requests import check_checkpoints
 from storage_service.wire.paging import page_of
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2, storage_pb2_grpc
@@ -34,7 +33,10 @@ from tale.storage.v1 import storage_pb2, storage_pb2_grpc
 _MAX_NEWS: Final = 768 << 10
 """Bytes of an answer of FollowStories, about."""
 
+_URL_MICROSECONDS: Final = 3_600 * 1_000_000
+
 _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+_Repeatable: TypeAlias = storage_pb2.CreateStoryRequest | storage_pb2.RetryChange | storage_pb2.NarrateChange
 
 
 class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
@@ -54,7 +56,6 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     ) -> storage_pb2.CreateStoryResponse:
         """Keeps a new story."""
         del context
-        requests.check_create(request)
         new = NewStory(
             story_id=request.story_id,
             spec=request.spec,
@@ -68,7 +69,6 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     async def GetStory(self, request: storage_pb2.GetStoryRequest, context: _Context) -> storage_pb2.GetStoryResponse:  # noqa: N802 - the contract's name
         """Gives a story."""
         del context
-        requests.check_get(request)
         full = request.view == common_pb2.STORY_VIEW_FULL
         record = await self._stories.get(current().owner, request.story_id, full=full)
         return storage_pb2.GetStoryResponse(record=within_bounds(record))
@@ -78,7 +78,7 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     ) -> storage_pb2.ListStoriesResponse:
         """Lists stories."""
         del context
-        size, owner, chosen = requests.check_list(request), current().owner, request.filter
+        size, owner, chosen = request.page_size or DEFAULT_PAGE_SIZE, current().owner, request.filter
 
         def load(limit: int, after: Position | None) -> Awaitable[Sequence[common_pb2.StorySummary]]:
             return self._stories.list_page(owner, chosen, limit=limit, after=after)
@@ -91,7 +91,6 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     ) -> storage_pb2.UpdateStoryResponse:
         """Changes a story."""
         del context
-        requests.check_update(request)
         expected = request.expected_revision if request.HasField("expected_revision") else None
         record, changed = await self._stories.update(
             current().owner, request.story_id, _change(request), expected_revision=expected
@@ -103,7 +102,6 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     ) -> storage_pb2.DeleteStoryResponse:
         """Removes a story."""
         del context
-        requests.check_id("story_id", request.story_id)
         await self._remover.delete_story(current().owner, request.story_id)
         return storage_pb2.DeleteStoryResponse()
 
@@ -112,7 +110,6 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     ) -> storage_pb2.EraseChildResponse:
         """Removes a child with all its stories."""
         del context
-        requests.check_id("child_id", request.child_id)
         erased = await self._remover.erase_child(current().owner, request.child_id)
         return storage_pb2.EraseChildResponse(
             story_count=erased.story_count,
@@ -125,7 +122,7 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     ) -> storage_pb2.FollowStoriesResponse:
         """Returns what is new in stories."""
         del context
-        requests.check_follow(request)
+        _check_each_once("positions", request.positions)
         changes, truncated = await self._stories.follow(request.positions, max_bytes=_MAX_NEWS)
         return storage_pb2.FollowStoriesResponse(changes=changes, truncated=truncated)
 
@@ -134,7 +131,6 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     ) -> storage_pb2.ClaimStoriesResponse:
         """Hands out work."""
         del context
-        requests.check_claim(request)
         claimed = await self._stories.claim(
             _lease(request.lease), most=request.max_count, story_ids=frozenset(request.story_ids)
         )
@@ -145,7 +141,7 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     ) -> storage_pb2.CheckpointStoriesResponse:
         """Stores what runs have made."""
         del context
-        check_checkpoints(request)
+        _check_each_once("checkpoints", request.checkpoints)
         results = await self._stories.checkpoint(request.lease_duration.ToMicroseconds(), request.checkpoints)
         return storage_pb2.CheckpointStoriesResponse(results=results)
 
@@ -154,7 +150,6 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     ) -> storage_pb2.ReleaseStoriesResponse:
         """Takes leases back."""
         del context
-        requests.check_release(request)
         return storage_pb2.ReleaseStoriesResponse(released_count=await self._stories.release(request.leases))
 
     async def FinishAudio(  # noqa: N802 - the contract's name
@@ -162,7 +157,6 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     ) -> storage_pb2.FinishAudioResponse:
         """Composes audio."""
         del context
-        requests.check_finish(request)
         audio = await self._finisher.finish(request.story_id, request.lease_token, request.audio_id)
         return storage_pb2.FinishAudioResponse(audio=audio)
 
@@ -171,7 +165,6 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     ) -> AsyncIterator[storage_pb2.ReadAudioResponse]:
         """Reads audio, finished or in the making."""
         del context
-        requests.check_read(request)
         owner, story_id, offset = current().owner, request.story_id, request.offset
         found = await self._audio.find(owner, story_id, request.audio_id)
         if offset > found.audio.size_bytes:
@@ -192,11 +185,19 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     ) -> storage_pb2.GetAudioUrlResponse:
         """Gives an address for audio."""
         del context
-        expiry = requests.check_audio_url(request)
+        expiry = request.expiry.ToMicroseconds() if request.HasField("expiry") else _URL_MICROSECONDS
         signed = await self._audio.url(current().owner, request.story_id, expiry=expiry)
         response = storage_pb2.GetAudioUrlResponse(url=signed.url)
         response.expire_time.FromMicroseconds(signed.expire_time)
         return response
+
+
+def _check_each_once(
+    field: str, entries: Collection[storage_pb2.StoryPosition] | Collection[storage_pb2.StoryCheckpoint]
+) -> None:
+    """Raises VALIDATION_FAILED where a story is named twice. Not in the contract: in CEL it takes 50 ms a request."""
+    if len({entry.story_id for entry in entries}) < len(entries):
+        raise field_error(field, "must name each story once")
 
 
 def _change(request: storage_pb2.UpdateStoryRequest) -> Change:
@@ -211,11 +212,11 @@ def _change(request: storage_pb2.UpdateStoryRequest) -> Change:
             return Cancel()
 
 
-def _repeat_key(asked: requests.Repeatable) -> RepeatKey | None:
+def _repeat_key(asked: _Repeatable) -> RepeatKey | None:
     return RepeatKey(asked.request_id, asked.fingerprint) if asked.request_id else None
 
 
-def _lease_of(asked: requests.Repeatable) -> Lease | None:
+def _lease_of(asked: _Repeatable) -> Lease | None:
     return _lease(asked.lease) if asked.HasField("lease") else None
 
 

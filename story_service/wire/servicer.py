@@ -9,7 +9,8 @@ from typing import Any
 import grpc
 
 from servicekit.deadline import remaining
-from servicekit.validation import MAX_PAGE_SIZE, Violations
+from servicekit.errors import FieldViolation, validation_failed
+from servicekit.validation import MAX_PAGE_SIZE
 from story_service.errors import generation_failed
 from story_service.generation.generation import StoryGenerator
 from story_service.models.catalogue import Catalogue, ModelFacts
@@ -66,12 +67,10 @@ class StoryServicer(story_pb2_grpc.StoryServiceServicer):
     ) -> story_pb2.ListModelsResponse:
         """List the models."""
         del context
-        violations = Violations()
-        violations.in_range("page_size", request.page_size, 0, MAX_PAGE_SIZE)
-        size = request.page_size if 0 < request.page_size <= MAX_PAGE_SIZE else MAX_PAGE_SIZE
         try:
-            page = self._catalogue.page(size, request.page_token, self._facts())
+            page = self._catalogue.page(request.page_size or MAX_PAGE_SIZE, request.page_token, self._facts())
         except ValueError:
-            violations.add("page_token", "must be the next_page_token of an earlier answer")
-        violations.raise_if_any()
+            raise validation_failed(
+                [FieldViolation("page_token", "must be the next_page_token of an earlier answer")]
+            ) from None
         return models_response(page)

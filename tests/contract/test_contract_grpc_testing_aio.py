@@ -13,8 +13,9 @@ from support.grpc_testing_aio import AioServer, Outcome, handlers_of
 from servicekit.authentication import TrustedCaller
 from servicekit.calls import CallTracker
 from servicekit.errors import not_found
+from servicekit.ids import new_id
 from servicekit.interceptor import CallInterceptor
-from tale.common.v1 import status_pb2
+from tale.common.v1 import common_pb2, status_pb2
 from tale.storage.v1 import segment_pb2
 from tale.story.v1 import story_pb2
 from tale.voice.v1 import voice_pb2
@@ -26,11 +27,11 @@ _BOTH = voice_pb2.DESCRIPTOR.services_by_name["VoiceService"].methods_by_name["S
 _ALL = pytest.mark.parametrize("method", [_UNARY, _OUT, _IN, _BOTH], ids=["unary", "out", "in", "both"])
 
 
-def _empty(method: MethodDescriptor) -> Message:
+def _least(method: MethodDescriptor) -> Message:
     if method is _UNARY:
         return status_pb2.GetStatusRequest()
     if method is _OUT:
-        return story_pb2.GenerateStoryRequest()
+        return story_pb2.GenerateStoryRequest(story_id=new_id(), child=common_pb2.Child(name="Mia"))
     if method is _IN:
         return segment_pb2.PutSegmentRequest()
     return voice_pb2.SynthesizeSpeechRequest()
@@ -57,7 +58,7 @@ async def _call(
         asyncio.get_running_loop(),
         CallInterceptor(tracker, TrustedCaller()) if with_kit else None,
     )
-    return await asyncio.to_thread(server.call, method, [_empty(method)] if requests is None else requests)
+    return await asyncio.to_thread(server.call, method, [_least(method)] if requests is None else requests)
 
 
 async def _raise(_request: object, _context: object) -> None:

@@ -77,7 +77,7 @@ async def test_what_is_wrong_with_a_request_is_told(cluster: CircuitCluster) -> 
     code, _, message = await refused(cluster, "", "gatway")
 
     assert grpc.StatusCode.INVALID_ARGUMENT is code
-    assert "service must be one of story, voice, storage, or empty; name must be given" == message
+    assert "service must be one of story, voice, storage; name must be given" == message
 
 
 async def test_a_service_that_is_away_may_have_it(cluster: CircuitCluster) -> None:

@@ -191,9 +191,9 @@ MASK = FieldMask(paths=["name", "revision", "*", "age"])
                 "update_mask.paths[1]",
                 "update_mask.paths[2]",
                 "child.id",
-                "child.revision",
                 "child.name",
                 "child.age",
+                "child.revision",
             ],
         ),
         (

@@ -167,7 +167,7 @@ async def test_word_timings_are_lists_of_one_length(storage: Storage) -> None:
     (one,) = speech([1_000])
     one.stored.words.end_us.append(7)
     error = await failure(put(storage, one))
-    assert [violation.field for violation in error.violations] == ["header.segment.words"]
+    assert [violation.field for violation in error.violations] == ["header.segment.words.text_starts"]
 
 
 async def test_nothing_is_stored_for_a_deleted_story(storage: Storage) -> None:

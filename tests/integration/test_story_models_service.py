@@ -74,6 +74,8 @@ async def test_the_model_is_told_all_that_was_asked(
         child=common_pb2.Child(name="Livia", age=7, gender=common_pb2.GENDER_FEMALE, interests=["submarines"]),
         hero=common_pb2.Hero(name="Captain Zorba", appearance="purple boots", strengths=["whistling"]),
         spec=common_pb2.StorySpec(
+            child_id=new_id(),
+            hero_id=new_id(),
             kind=kind,
             wish="a whale that can not swim",
             moral="sharing the last biscuit",

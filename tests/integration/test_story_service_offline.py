@@ -32,7 +32,7 @@ async def stub(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stub]:
 
 
 def _request(title_so_far: str = "", written_so_far: str = "", **spec: Any) -> story_pb2.GenerateStoryRequest:
-    usual: dict[str, Any] = {"moral": "kindness", "length_minutes": 2}
+    usual: dict[str, Any] = {"child_id": _STORY_ID, "moral": "kindness", "length_minutes": 2}
     return story_pb2.GenerateStoryRequest(
         story_id=_STORY_ID,
         child=common_pb2.Child(name="Mia", age=6, gender=common_pb2.GENDER_FEMALE, interests=["dragons", "the sea"]),
@@ -105,7 +105,7 @@ async def test_a_cut_story_goes_on_to_the_same_text(stub: Stub, fraction: float)
 @pytest.mark.parametrize("kind", [common_pb2.STORY_KIND_HERO, common_pb2.STORY_KIND_COMBINED])
 async def test_a_hero_and_an_earlier_story_are_told_of(stub: Stub, kind: "common_pb2.StoryKind.ValueType") -> None:
     """What the caller said of both is in the text, and a cut one goes on to the same text."""
-    request = _request(kind=kind, length_minutes=3)
+    request = _request(kind=kind, hero_id=_STORY_ID, length_minutes=3)
     request.hero.CopyFrom(common_pb2.Hero(name="Robin", appearance="red cape", strengths=["flying"]))
     request.parent_title, request.parent_summary = "The Owl", "Mia found a blue feather."
     whole = await _story(stub, request)

@@ -14,6 +14,7 @@ from standins.processes import free_ports
 from voice_service.synthesis.store import SegmentMissingError
 
 OTHER = "b" * 64
+STORY = new_id()
 
 
 @pytest.fixture(autouse=True)
@@ -27,9 +28,9 @@ async def test_lookups_that_come_while_one_is_in_flight_share_the_next_request()
     async with fake_storage() as (storage, address), remote(address) as store:
         await store.put(segment(), b"sound", "")
         storage.find_goes_on.clear()
-        first = asyncio.create_task(store.find([KEY], "first"))
+        first = asyncio.create_task(store.find([KEY], STORY))
         await storage.finding.wait()
-        others = [asyncio.create_task(store.find([f"{number:064x}", KEY], f"s{number}")) for number in range(5)]
+        others = [asyncio.create_task(store.find([f"{number:064x}", KEY], new_id())) for number in range(5)]
         await asyncio.sleep(0)
         storage.find_goes_on.set()
         found = await asyncio.gather(first, *others)
@@ -70,17 +71,17 @@ async def test_a_segment_that_was_not_stored_in_time_is_held_and_stored_when_it_
     async with fake_storage(storage) as (_, address), remote(address, patience=0) as store:
         storage.refused = [out_of_room()]
         with pytest.raises(DomainError) as caught:
-            await store.put(segment(), b"sound", "story")
+            await store.put(segment(), b"sound", STORY)
         storage.refused = [out_of_room()]
         with pytest.raises(DomainError):
-            await store.find([KEY], "story")
-        found = await store.find([KEY], "story")
+            await store.find([KEY], STORY)
+        found = await store.find([KEY], STORY)
 
     assert (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE") == (caught.value.code, caught.value.reason)
     assert caught.value.retry_after is not None
     assert {KEY: segment()} == found
     assert b"sound" == storage.rows[KEY][1]
-    assert {"story"} == storage.used_by[KEY]
+    assert {STORY} == storage.used_by[KEY]
 
 
 async def test_what_is_held_is_bounded() -> None:
@@ -109,10 +110,10 @@ async def test_the_deadline_of_the_narration_ends_the_attempts() -> None:
 async def test_a_story_that_was_deleted_takes_no_segment() -> None:
     """NOT_FOUND / STORY_NOT_FOUND, not repeated, and nothing is held."""
     storage = FakeSegments()
-    storage.deleted = {"gone"}
+    storage.deleted = {STORY}
     async with fake_storage(storage) as (_, address), remote(address) as store:
         with pytest.raises(DomainError) as caught:
-            await store.put(segment(), b"sound", "gone")
+            await store.put(segment(), b"sound", STORY)
         found = await store.find([KEY], "")
 
     assert (grpc.StatusCode.NOT_FOUND, "STORY_NOT_FOUND") == (caught.value.code, caught.value.reason)

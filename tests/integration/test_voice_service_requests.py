@@ -57,8 +57,8 @@ async def test_everything_that_is_wrong_with_a_config_is_told_at_once() -> None:
         "config.story_id", "config.audio_id", "config.parent_attempt_id", "config.title", "config.language_code",
         "config.voice.provider", "config.voice.voice_id", "config.voice.settings.stability",
         "config.voice.settings.speed", "config.voice.audio_format", "config.pinned", "config.delivery",
-        "config.spoken_so_far[0].index", "config.spoken_so_far[0].audio", "config.spoken_so_far[0].provider",
-        "config.spoken_so_far[0].sha256",
+        "config.spoken_so_far[0].audio", "config.spoken_so_far[0].provider", "config.spoken_so_far[0].sha256",
+        "config.spoken_so_far[0].key",
     } == {violation.field for violation in error.violations}  # fmt: skip
     assert ([], 0) == (told.kinds, mock.journal.calls)
 

@@ -145,7 +145,7 @@ class RunContext:
         request = story_pb2.GenerateStoryRequest(
             story_id=new_id(),
             child=common_pb2.Child(name="Mia", age=6),
-            spec=common_pb2.StorySpec(**{"length_minutes": 1, **spec}),
+            spec=common_pb2.StorySpec(**{"child_id": new_id(), "length_minutes": 1, **spec}),
             title_so_far=title or (TITLE if written else ""),
             written_so_far=written,
             spent_usd=spent_usd,

@@ -1,4 +1,4 @@
-"""The gateway's small parts: fingerprints, ledger, lease, persistence, what callers are shown, what is well formed."""
+"""The gateway's small parts: fingerprints, ledger, lease, persistence, what callers are shown."""
 
 import contextlib
 from typing import Any
@@ -6,11 +6,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
-from hypothesis import given
-from hypothesis import strategies as st
 
-from gateway.door.validation import REQUEST, validate
 from gateway.peers.retry import AttemptRetry, Failure, FailureKind, classify
 from gateway.runs.lease import Lease, LeaseLostError
 from gateway.runs.ledger import Ledger
@@ -18,7 +14,6 @@ from gateway.runs.public_story import basic, within_bounds
 from gateway.settings import GatewaySettings
 from servicekit.errors import DomainError, reconnect
 from servicekit.fingerprint import fingerprint
-from servicekit.ids import new_id
 from servicekit.settings import ConfigurationError, load
 from servicekit.status import to_status
 from tale.common.v1 import common_pb2
@@ -264,114 +259,6 @@ def test_the_basic_view_leaves_out_what_only_the_full_view_has() -> None:
     story.audio.audio_id = "a"
     story.audio.segments.add(index=0)
     assert common_pb2.Story(id="s", content="c", audio=common_pb2.StoryAudio(audio_id="a")) == basic(story)
-
-
-def violated(spec: common_pb2.StorySpec) -> list[str]:
-    """The fields that are wrong."""
-    return refused_fields(gateway_pb2.CreateStoryRequest(spec=spec))
-
-
-def refused_fields(request: Message) -> list[str]:
-    """The fields of a request that are wrong."""
-    try:
-        validate(request)
-    except DomainError as error:
-        return [violation.field for violation in error.violations]
-    return []
-
-
-def test_all_that_is_wrong_with_a_spec_is_said_at_once() -> None:
-    """Not the first violation but every one, each under its path."""
-    spec = Spec(
-        child=Child(name=" ", age=0, gender=9, interests=["", "x" * 101]),  # type: ignore[arg-type]
-        wish="w" * 2001,
-        kind=7,  # type: ignore[arg-type]
-        language_code="not a tag",
-        length_minutes=0,
-        parent_story_id="../etc",
-        model="a b",
-        fallback_models=["ok/fine", ""],
-        temperature=3,
-        max_cost_usd=-1,
-        max_tokens=0,
-        voice=common_pb2.VoiceSelection(
-            provider="../x",
-            settings=common_pb2.VoiceSettings(speed=9),
-            audio_format=9,  # type: ignore[arg-type] # of a later version
-        ),
-    )
-    assert sorted(violated(spec)) == sorted(
-        [
-            "spec.child.name",
-            "spec.child.age",
-            "spec.child.gender",
-            "spec.child.interests[0]",
-            "spec.child.interests[1]",
-            "spec.wish",
-            "spec.kind",
-            "spec.language_code",
-            "spec.length_minutes",
-            "spec.parent_story_id",
-            "spec.model",
-            "spec.fallback_models[1]",
-            "spec.temperature",
-            "spec.max_cost_usd",
-            "spec.max_tokens",
-            "spec.voice.provider",
-            "spec.voice.settings.speed",
-            "spec.voice.audio_format",
-        ]
-    )
-
-
-def test_a_name_is_all_that_a_spec_needs() -> None:
-    """Everything else has a default."""
-    assert violated(Spec(child=Child(name="Mia"))) == []
-    assert violated(Spec()) == ["spec.child"]
-
-
-def test_a_hero_story_needs_a_hero() -> None:
-    """The kind says so."""
-    assert violated(Spec(child=Child(name="Mia"), kind=common_pb2.STORY_KIND_HERO)) == ["spec.hero"]
-
-
-def test_what_is_kept_is_named_by_ids() -> None:
-    """Whether there is such a child, hero or parent, storage knows."""
-    child_id, hero_id, story_id = new_id(), new_id(), new_id()
-    combined = common_pb2.STORY_KIND_COMBINED
-    assert violated(Spec(child_id=child_id, hero_id=hero_id, kind=combined, parent_story_id=story_id)) == []
-    assert violated(Spec(child_id="c", hero_id="h", kind=combined)) == ["spec.child_id", "spec.hero_id"]
-
-
-def test_offsets_and_filters_are_checked() -> None:
-    """An audio offset says nothing without the audio that it speaks of."""
-    watch = gateway_pb2.WatchStoryRequest(story_id=new_id(), text_offset=-1, audio_offset=5)
-    assert refused_fields(watch) == ["text_offset", "audio_id"]
-    wanted = common_pb2.StoryFilter(
-        child_id="x", hero_id="y", min_rating=0, states=[common_pb2.STORY_STATE_UNSPECIFIED]
-    )
-    assert sorted(refused_fields(gateway_pb2.ListStoriesRequest(filter=wanted, page_size=-1))) == [
-        "filter.child_id",
-        "filter.hero_id",
-        "filter.min_rating",
-        "filter.states[0]",
-        "page_size",
-    ]
-
-
-def test_every_field_of_a_request_has_a_rule() -> None:
-    """Or is one of which any value is fine."""
-    free = {"include_audio", "page_token"}
-    methods = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].methods
-    assert {field.name for method in methods for field in method.input_type.fields} == REQUEST.keys() | free
-
-
-@given(st.text(max_size=300))
-def test_no_text_makes_validation_fail_to_answer(text: str) -> None:
-    """Whatever is written into a field, the check ends in a verdict."""
-    clean = text.encode("utf-8", "ignore").decode()
-    spec = Spec(child=Child(name=clean, interests=[clean]), wish=clean, model=clean, language_code=clean)
-    assert isinstance(violated(spec), list)
 
 
 def test_an_open_door_needs_to_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

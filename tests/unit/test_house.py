@@ -91,10 +91,10 @@ def test_service_imports_stubs_kit_and_itself(package: str) -> None:
 
 
 def test_kit_knows_nothing_of_stories() -> None:
-    """It imports no service, and of the stubs only what every server says of itself."""
+    """It imports no service, and of the stubs only what every server says of itself, and the syntax of rules."""
     stubs = {name for name, _ in imports("servicekit") if name.startswith("tale.")}
     assert [] == foreign("servicekit", [])
-    assert {"tale.common.v1.status_pb2", "tale.common.v1.status_pb2_grpc"} >= stubs
+    assert {"tale.buf.validate_pb2", "tale.common.v1.status_pb2", "tale.common.v1.status_pb2_grpc"} >= stubs
 
 
 def test_resilience_knows_no_transport() -> None:

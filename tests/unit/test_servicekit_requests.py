@@ -1,7 +1,6 @@
-"""What every request brings: ids, context, deadline, fields to check."""
+"""What every request brings: ids, context, deadline."""
 
 import asyncio
-import math
 from dataclasses import dataclass
 
 import pytest
@@ -9,9 +8,7 @@ import pytest
 from servicekit.channel import call_metadata
 from servicekit.context import RequestContext, bound, current, current_or_none, outgoing_metadata
 from servicekit.deadline import remaining
-from servicekit.errors import DomainError, FieldViolation
 from servicekit.ids import is_id, is_token, new_id
-from servicekit.validation import Violations
 
 MIA = RequestContext("r-1", "mia")
 ID = "01932c07-9f5e-7c31-8d5b-0123456789ab"
@@ -94,67 +91,3 @@ class FakeContext:
 def test_a_sibling_gets_what_is_left_less_the_reserve(left: float | None, timeout: float) -> None:
     """The caller's deadline goes on, less the time to answer in; the default is for callers without one."""
     assert timeout == remaining(FakeContext(left), reserve=0.5, default=30.0)  # type: ignore[arg-type] # all it needs
-
-
-def test_all_violations_are_raised_at_once() -> None:
-    """Every check that fails adds its violation, in order, and one error tells them all."""
-    problems = Violations()
-    problems.check(condition=False, field="wish", description="must be given")
-    problems.check_uuid7("story_id", "../x")
-    problems.check_token("request_id", "a b")
-    problems.text_bounds("child.name", " ", most=80, least=1)
-    problems.in_range("rating", 11, 1, 10)
-    problems.page_size(101)
-    with pytest.raises(DomainError) as caught:
-        problems.raise_if_any()
-
-    assert (
-        FieldViolation("wish", "must be given"),
-        FieldViolation("story_id", "must be a UUIDv7 in lower-case text"),
-        FieldViolation("request_id", "must be at most 128 characters of A-Z a-z 0-9 . _ : -"),
-        FieldViolation("child.name", "must be given"),
-        FieldViolation("rating", "must be from 1 to 10"),
-        FieldViolation("page_size", "must be from 0 to 100"),
-    ) == caught.value.violations
-    assert problems.found == caught.value.violations
-
-
-def test_a_sound_request_passes() -> None:
-    """Nothing is raised when every check holds."""
-    problems = Violations()
-    fine = [
-        problems.check(condition=True, field="wish", description="must be given"),
-        problems.check_uuid7("story_id", ID),
-        problems.check_uuid7("child_id", "", required=False),
-        problems.check_token("request_id", ""),
-        problems.text_bounds("wish", "", most=10),
-        problems.text_bounds("wish", "дракон", most=6, least=6),
-        problems.in_range("rating", 10, 1, 10),
-    ]
-    problems.raise_if_any()
-
-    assert [True] * 7 == fine
-
-
-@pytest.mark.parametrize(
-    ("value", "description"), [("", "must be given"), ("x" * 11, "must have 2 to 10 characters"), ("a\0b", "NUL")]
-)
-def test_texts_are_bounded(value: str, description: str) -> None:
-    """Blank, too long, or with a NUL that no database takes: each is told."""
-    problems = Violations()
-    problems.text_bounds("wish", value, most=10, least=2)
-
-    assert description in problems.found[0].description
-
-
-def test_no_number_is_out_of_every_range() -> None:
-    """NaN is no rating."""
-    assert False is Violations().in_range("temperature", math.nan, 0, 2)
-
-
-@pytest.mark.parametrize(("asked", "used", "wrong"), [(0, 20, 0), (1, 1, 0), (100, 100, 0), (101, 101, 1), (-1, -1, 1)])
-def test_page_sizes(asked: int, used: int, wrong: int) -> None:
-    """0 stands for 20; above 100 and below 0 are violations."""
-    problems = Violations()
-
-    assert (used, wrong) == (problems.page_size(asked), len(problems.found))

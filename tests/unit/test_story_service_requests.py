@@ -3,11 +3,10 @@
 import math
 from collections.abc import Callable
 
-import grpc
 import pytest
 
-from servicekit.errors import DomainError
 from servicekit.ids import new_id
+from servicekit.validation import violations
 from story_service.assignment import Assignment, Listener, Parent, Protagonist
 from story_service.wire.requests import read_request
 from tale.common.v1 import common_pb2
@@ -17,14 +16,12 @@ Request = story_pb2.GenerateStoryRequest
 
 
 def _request() -> Request:
-    return Request(story_id=new_id(), child=common_pb2.Child(name="Mia"))
+    mia = common_pb2.Child(name="Mia")
+    return Request(story_id=new_id(), child=mia, spec=common_pb2.StorySpec(child=mia))
 
 
 def _violations(request: Request) -> dict[str, str]:
-    with pytest.raises(DomainError) as caught:
-        read_request(request)
-    assert (caught.value.code, caught.value.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED")
-    return {violation.field: violation.description for violation in caught.value.violations}
+    return {violation.field: violation.description for violation in violations(request)}
 
 
 def test_a_bare_request_gets_the_defaults() -> None:
@@ -39,9 +36,10 @@ def test_a_full_request_is_read_in_full() -> None:
     request = Request(
         story_id=new_id(),
         child=common_pb2.Child(
-            name=" Mia\n", age=6, gender=common_pb2.GENDER_FEMALE, interests=["dragons", "the\tsea", "\u200b"]
+            name=" Mia\n", age=6, gender=common_pb2.GENDER_FEMALE, interests=["dragons", "the\tsea"]
         ),
         spec=common_pb2.StorySpec(
+            child=common_pb2.Child(name="Mia"),
             wish="a dragon\x01-free night",
             kind=common_pb2.STORY_KIND_CHILD,
             language_code="en-GB",
@@ -112,6 +110,7 @@ def test_all_violations_are_told_at_once() -> None:
     )
 
     assert {
+        "spec.listener",
         "story_id",
         "child.name",
         "child.age",
@@ -134,9 +133,12 @@ def test_all_violations_are_told_at_once() -> None:
     } == set(_violations(request))
 
 
-def test_an_empty_request_lacks_an_id_and_a_name() -> None:
+def test_an_empty_request_lacks_an_id_and_a_child() -> None:
     """What is needed is asked for by name."""
-    assert _violations(Request()) == {"story_id": "must be given", "child.name": "must be given"}
+    assert {
+        "story_id": "must be given",
+        "child": "must be given, or spec.child in its place",
+    } == _violations(Request())
 
 
 @pytest.mark.parametrize(
@@ -151,14 +153,12 @@ def test_an_empty_request_lacks_an_id_and_a_name() -> None:
         (lambda r: setattr(r.spec, "max_cost_usd", math.inf), "spec.max_cost_usd"),
         (lambda r: setattr(r.spec, "language_code", "en-" + "a1-" * 12 + "a"), "spec.language_code"),
         (lambda r: setattr(r, "written_so_far", "Once."), "title_so_far"),
-        (lambda r: setattr(r.spec.child, "name", ""), "child.name"),
+        (lambda r: setattr(r.spec.child, "name", ""), "spec.child.name"),
     ],
 )
 def test_each_bound_is_held(change: Callable[[Request], None], path: str) -> None:
     """A value just beyond its bound is refused under its own path."""
     request = _request()
-    if path == "child.name":
-        request.child.name = ""
     change(request)
 
     assert [path] == list(_violations(request))
@@ -172,7 +172,7 @@ def test_a_hero_is_read_in_full(kind: "common_pb2.StoryKind.ValueType", *, inlin
         name=" Robin\n",
         gender=common_pb2.GENDER_MALE,
         appearance="red\tcape",
-        personality_traits=["brave", "\u200b"],
+        personality_traits=["brave"],
         strengths=["flying"],
         interests=["pancakes"],
     )
@@ -216,7 +216,7 @@ def test_a_story_about_the_child_passes_over_a_hero(kind: "common_pb2.StoryKind.
     assert ("child", None) == (read_request(request).kind, read_request(request).hero)
 
     request.hero.name = ""
-    assert _violations(request) == {"hero.name": "must be given"}
+    assert {"hero.name": "must be given"} == _violations(request)
 
 
 @pytest.mark.parametrize("kind", [common_pb2.STORY_KIND_HERO, common_pb2.STORY_KIND_COMBINED])
@@ -227,7 +227,7 @@ def test_a_story_about_a_hero_needs_one(kind: "common_pb2.StoryKind.ValueType") 
     request.spec.hero_id = new_id()
     request.spec.length_minutes = 31
 
-    assert {"hero.name", "spec.length_minutes"} == set(_violations(request))
+    assert {"hero", "spec.length_minutes"} == set(_violations(request))
 
 
 def test_all_that_is_wrong_with_a_hero_is_told_at_once() -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from servicekit.errors import DomainError
+from servicekit.validation import max_length
+from tale.common.v1 import common_pb2
 from voice_service.narration.segmenter import Segmenter, speakable
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from voice_service.narration.segmenter import Cut, SpokenText
 
 
-MAX_TEXT: Final = 65_536
+MAX_TEXT: Final = max_length(common_pb2.Story, "content")
 """Most code points of a story's text."""
 _SLICE: Final = 2_048
 """Code points of one piece that are looked at before other tasks get their turn."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from servicekit.endpoints import check_base_url
+from servicekit.ids import is_language
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource
 from servicekit.settings import ConfigurationError
-from voice_service.languages import LANGUAGE_CODE
 from voice_service.providers.openai_api import OpenAIClient, from_answer, request_id, told
 from voice_service.transcription.ports import Transcript, media_type, suffix_of
 
@@ -96,7 +96,7 @@ def code_of(language: object) -> str:
     if not isinstance(language, str):
         return ""
     word = language.strip().lower()
-    return _CODES.get(word) or (word if LANGUAGE_CODE.fullmatch(word) else "")
+    return _CODES.get(word) or (word if is_language(word) else "")
 
 
 NAME: Final = "transcribe"

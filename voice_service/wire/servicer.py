@@ -11,12 +11,12 @@ import grpc
 import structlog
 
 from servicekit.errors import DomainError, FieldViolation, validation_failed
-from servicekit.validation import MAX_PAGE_SIZE, Violations
+from servicekit.validation import MAX_PAGE_SIZE
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
 from voice_service.metrics import SUCCESS
 from voice_service.narration.errors import stored_without_storage
 from voice_service.narration.messages import SpokenSegment, Summary
-from voice_service.wire.requests import check_language, narration_request
+from voice_service.wire.requests import narration_request
 from voice_service.wire.responses import providers_response, speech_response, voices_response
 
 if TYPE_CHECKING:
@@ -156,12 +156,6 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
     ) -> voice_pb2.ListVoicesResponse:
         """List voices."""
         del context
-        violations = Violations()
-        violations.check_token("provider", request.provider)
-        check_language(violations, "language_code", request.language_code)
-        violations.in_range("page_size", request.page_size, 0, MAX_PAGE_SIZE)
-        violations.text_bounds("page_token", request.page_token, most=200)
-        violations.raise_if_any()
         try:
             page = await self._catalogue.voices(
                 request.provider, request.language_code, request.page_size or MAX_PAGE_SIZE, request.page_token

@@ -19,9 +19,9 @@ from pydantic import (
 )
 
 from servicekit.endpoints import check_base_url
+from servicekit.ids import is_language
 from servicekit.secrets import SecretSource
 from servicekit.settings import ConfigurationError
-from voice_service.languages import LANGUAGE_CODE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,7 +105,7 @@ def _voices(value: object) -> object:
 
 
 def _language(value: str) -> str:
-    if not LANGUAGE_CODE.fullmatch(value):
+    if not is_language(value):
         raise ValueError("must be by language, such as en or pt-BR")
     return value
 

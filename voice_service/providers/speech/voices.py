@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from servicekit.ids import is_language
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.languages import LANGUAGE_CODE, canonical
+from voice_service.languages import canonical
 from voice_service.ports import VoiceInfo
 from voice_service.providers.cached_list import KeptList
 from voice_service.providers.openai_api import told
@@ -100,7 +101,7 @@ def _voice(entry: object) -> VoiceInfo | None:
 
 def _languages(voice_id: str, given: object) -> tuple[str, ...]:
     code = given.replace("_", "-") if isinstance(given, str) else ""
-    if LANGUAGE_CODE.fullmatch(code):
+    if is_language(code):
         return (canonical(code),)
     kokoro = _KOKORO.fullmatch(voice_id)
     return (_KOKORO_LANGUAGES[kokoro[1]],) if kokoro else ()

@@ -26,7 +26,7 @@ from tale.buf import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from tale.common.v1 import rules_pb2 as tale_dot_common_dot_v1_dot_rules__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtale/storage/v1/segment.proto\x12\x0ftale.storage.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1atale/common/v1/rules.proto\"\xb4\x02\n\rStoredSegment\x12\x19\n\x03key\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xd0\xf0\x30\x01\xc8\x01\x01\x12 \n\nsize_bytes\x18\x02 \x01(\x03\x42\x0c\xbaH\t\"\x07\x18\x80\x80\x80 (\x01\x12\x17\n\x06sha256\x18\x03 \x01(\x0c\x42\x07\xbaH\x04z\x02h \x12\x1d\n\x0csample_count\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12 \n\x0bsample_rate\x18\x05 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\xb8\x17(\x01\x12\x1e\n\x08provider\x18\x06 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12\x1e\n\x08voice_id\x18\x07 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12\x1e\n\x08model_id\x18\x08 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12,\n\x05words\x18\t \x01(\x0b\x32\x1d.tale.storage.v1.SegmentWords\"\xff\x02\n\x0cSegmentWords\x12\x13\n\x0btext_starts\x18\x01 \x03(\r\x12\x11\n\ttext_ends\x18\x02 \x03(\r\x12\x10\n\x08start_us\x18\x03 \x03(\x04\x12\x0e\n\x06\x65nd_us\x18\x04 \x03(\x04:\xa4\x02\xbaH\xa0\x02\x1a\x9d\x02\n\x1dtext_starts.as_long_as_others\x12\x42must have an entry a word, like the other lists, and at most 1,000\x1a\xb7\x01this.text_starts.size() <= 1000 && this.text_ends.size() == this.text_starts.size() && this.start_us.size() == this.text_starts.size() && this.end_us.size() == this.text_starts.size()\"S\n\x13\x46indSegmentsRequest\x12<\n\x07lookups\x18\x01 \x03(\x0b\x32\x1e.tale.storage.v1.SegmentLookupB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"J\n\rSegmentLookup\x12\x19\n\x03key\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xd0\xf0\x30\x01\xc8\x01\x01\x12\x1e\n\x08story_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xd8\x01\x01\"H\n\x14\x46indSegmentsResponse\x12\x30\n\x08segments\x18\x01 \x03(\x0b\x32\x1e.tale.storage.v1.StoredSegment\"\x97\x01\n\x11PutSegmentRequest\x12\x33\n\x06header\x18\x01 \x01(\x0b\x32!.tale.storage.v1.PutSegmentHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12\x33\n\x06\x63ommit\x18\x03 \x01(\x0b\x32!.tale.storage.v1.PutSegmentCommitH\x00\x42\x07\n\x05piece\"k\n\x10PutSegmentHeader\x12\x37\n\x07segment\x18\x01 \x01(\x0b\x32\x1e.tale.storage.v1.StoredSegmentB\x06\xbaH\x03\xc8\x01\x01\x12\x1e\n\x08story_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xd8\x01\x01\"\x12\n\x10PutSegmentCommit\"V\n\x12PutSegmentResponse\x12/\n\x07segment\x18\x01 \x01(\x0b\x32\x1e.tale.storage.v1.StoredSegment\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"/\n\x12ReadSegmentRequest\x12\x19\n\x03key\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xd0\xf0\x30\x01\xc8\x01\x01\"a\n\x13ReadSegmentResponse\x12\x30\n\x06header\x18\x01 \x01(\x0b\x32\x1e.tale.storage.v1.StoredSegmentH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x07\n\x05piece2\xa2\x02\n\x0eSegmentService\x12[\n\x0c\x46indSegments\x12$.tale.storage.v1.FindSegmentsRequest\x1a%.tale.storage.v1.FindSegmentsResponse\x12W\n\nPutSegment\x12\".tale.storage.v1.PutSegmentRequest\x1a#.tale.storage.v1.PutSegmentResponse(\x01\x12Z\n\x0bReadSegment\x12#.tale.storage.v1.ReadSegmentRequest\x1a$.tale.storage.v1.ReadSegmentResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtale/storage/v1/segment.proto\x12\x0ftale.storage.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1atale/common/v1/rules.proto\"\xb4\x02\n\rStoredSegment\x12\x19\n\x03key\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xd0\xf0\x30\x01\xc8\x01\x01\x12 \n\nsize_bytes\x18\x02 \x01(\x03\x42\x0c\xbaH\t\"\x07\x18\x80\x80\x80 (\x01\x12\x17\n\x06sha256\x18\x03 \x01(\x0c\x42\x07\xbaH\x04z\x02h \x12\x1d\n\x0csample_count\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12 \n\x0bsample_rate\x18\x05 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\xb8\x17(\x01\x12\x1e\n\x08provider\x18\x06 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12\x1e\n\x08voice_id\x18\x07 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12\x1e\n\x08model_id\x18\x08 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12,\n\x05words\x18\t \x01(\x0b\x32\x1d.tale.storage.v1.SegmentWords\"\xf0\x02\n\x0cSegmentWords\x12\x1e\n\x0btext_starts\x18\x01 \x03(\rB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x1c\n\ttext_ends\x18\x02 \x03(\rB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x1b\n\x08start_us\x18\x03 \x03(\x04\x42\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x19\n\x06\x65nd_us\x18\x04 \x03(\x04\x42\t\xbaH\x06\x92\x01\x03\x10\x90N:\xe9\x01\xbaH\xe5\x01\x1a\xe2\x01\n\x0btext_starts\x12<must have an entry for each word, like the other three lists\x1a\x94\x01this.text_ends.size() == this.text_starts.size() && this.start_us.size() == this.text_starts.size() && this.end_us.size() == this.text_starts.size()\"S\n\x13\x46indSegmentsRequest\x12<\n\x07lookups\x18\x01 \x03(\x0b\x32\x1e.tale.storage.v1.SegmentLookupB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"J\n\rSegmentLookup\x12\x19\n\x03key\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xd0\xf0\x30\x01\xc8\x01\x01\x12\x1e\n\x08story_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xd8\x01\x01\"H\n\x14\x46indSegmentsResponse\x12\x30\n\x08segments\x18\x01 \x03(\x0b\x32\x1e.tale.storage.v1.StoredSegment\"\x97\x01\n\x11PutSegmentRequest\x12\x33\n\x06header\x18\x01 \x01(\x0b\x32!.tale.storage.v1.PutSegmentHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12\x33\n\x06\x63ommit\x18\x03 \x01(\x0b\x32!.tale.storage.v1.PutSegmentCommitH\x00\x42\x07\n\x05piece\"k\n\x10PutSegmentHeader\x12\x37\n\x07segment\x18\x01 \x01(\x0b\x32\x1e.tale.storage.v1.StoredSegmentB\x06\xbaH\x03\xc8\x01\x01\x12\x1e\n\x08story_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xd8\x01\x01\"\x12\n\x10PutSegmentCommit\"V\n\x12PutSegmentResponse\x12/\n\x07segment\x18\x01 \x01(\x0b\x32\x1e.tale.storage.v1.StoredSegment\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"/\n\x12ReadSegmentRequest\x12\x19\n\x03key\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xd0\xf0\x30\x01\xc8\x01\x01\"a\n\x13ReadSegmentResponse\x12\x30\n\x06header\x18\x01 \x01(\x0b\x32\x1e.tale.storage.v1.StoredSegmentH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x07\n\x05piece2\xa2\x02\n\x0eSegmentService\x12[\n\x0c\x46indSegments\x12$.tale.storage.v1.FindSegmentsRequest\x1a%.tale.storage.v1.FindSegmentsResponse\x12W\n\nPutSegment\x12\".tale.storage.v1.PutSegmentRequest\x1a#.tale.storage.v1.PutSegmentResponse(\x01\x12Z\n\x0bReadSegment\x12#.tale.storage.v1.ReadSegmentRequest\x1a$.tale.storage.v1.ReadSegmentResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,8 +49,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STOREDSEGMENT'].fields_by_name['voice_id']._serialized_options = b'\272H\tr\007\030\310\001\272\001\001\000'
   _globals['_STOREDSEGMENT'].fields_by_name['model_id']._loaded_options = None
   _globals['_STOREDSEGMENT'].fields_by_name['model_id']._serialized_options = b'\272H\tr\007\030\310\001\272\001\001\000'
+  _globals['_SEGMENTWORDS'].fields_by_name['text_starts']._loaded_options = None
+  _globals['_SEGMENTWORDS'].fields_by_name['text_starts']._serialized_options = b'\272H\006\222\001\003\020\220N'
+  _globals['_SEGMENTWORDS'].fields_by_name['text_ends']._loaded_options = None
+  _globals['_SEGMENTWORDS'].fields_by_name['text_ends']._serialized_options = b'\272H\006\222\001\003\020\220N'
+  _globals['_SEGMENTWORDS'].fields_by_name['start_us']._loaded_options = None
+  _globals['_SEGMENTWORDS'].fields_by_name['start_us']._serialized_options = b'\272H\006\222\001\003\020\220N'
+  _globals['_SEGMENTWORDS'].fields_by_name['end_us']._loaded_options = None
+  _globals['_SEGMENTWORDS'].fields_by_name['end_us']._serialized_options = b'\272H\006\222\001\003\020\220N'
   _globals['_SEGMENTWORDS']._loaded_options = None
-  _globals['_SEGMENTWORDS']._serialized_options = b'\272H\240\002\032\235\002\n\035text_starts.as_long_as_others\022Bmust have an entry a word, like the other lists, and at most 1,000\032\267\001this.text_starts.size() <= 1000 && this.text_ends.size() == this.text_starts.size() && this.start_us.size() == this.text_starts.size() && this.end_us.size() == this.text_starts.size()'
+  _globals['_SEGMENTWORDS']._serialized_options = b'\272H\345\001\032\342\001\n\013text_starts\022<must have an entry for each word, like the other three lists\032\224\001this.text_ends.size() == this.text_starts.size() && this.start_us.size() == this.text_starts.size() && this.end_us.size() == this.text_starts.size()'
   _globals['_FINDSEGMENTSREQUEST'].fields_by_name['lookups']._loaded_options = None
   _globals['_FINDSEGMENTSREQUEST'].fields_by_name['lookups']._serialized_options = b'\272H\010\222\001\005\010\001\020\350\007'
   _globals['_SEGMENTLOOKUP'].fields_by_name['key']._loaded_options = None
@@ -66,25 +74,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STOREDSEGMENT']._serialized_start=108
   _globals['_STOREDSEGMENT']._serialized_end=416
   _globals['_SEGMENTWORDS']._serialized_start=419
-  _globals['_SEGMENTWORDS']._serialized_end=802
-  _globals['_FINDSEGMENTSREQUEST']._serialized_start=804
-  _globals['_FINDSEGMENTSREQUEST']._serialized_end=887
-  _globals['_SEGMENTLOOKUP']._serialized_start=889
-  _globals['_SEGMENTLOOKUP']._serialized_end=963
-  _globals['_FINDSEGMENTSRESPONSE']._serialized_start=965
-  _globals['_FINDSEGMENTSRESPONSE']._serialized_end=1037
-  _globals['_PUTSEGMENTREQUEST']._serialized_start=1040
-  _globals['_PUTSEGMENTREQUEST']._serialized_end=1191
-  _globals['_PUTSEGMENTHEADER']._serialized_start=1193
-  _globals['_PUTSEGMENTHEADER']._serialized_end=1300
-  _globals['_PUTSEGMENTCOMMIT']._serialized_start=1302
-  _globals['_PUTSEGMENTCOMMIT']._serialized_end=1320
-  _globals['_PUTSEGMENTRESPONSE']._serialized_start=1322
-  _globals['_PUTSEGMENTRESPONSE']._serialized_end=1408
-  _globals['_READSEGMENTREQUEST']._serialized_start=1410
-  _globals['_READSEGMENTREQUEST']._serialized_end=1457
-  _globals['_READSEGMENTRESPONSE']._serialized_start=1459
-  _globals['_READSEGMENTRESPONSE']._serialized_end=1556
-  _globals['_SEGMENTSERVICE']._serialized_start=1559
-  _globals['_SEGMENTSERVICE']._serialized_end=1849
+  _globals['_SEGMENTWORDS']._serialized_end=787
+  _globals['_FINDSEGMENTSREQUEST']._serialized_start=789
+  _globals['_FINDSEGMENTSREQUEST']._serialized_end=872
+  _globals['_SEGMENTLOOKUP']._serialized_start=874
+  _globals['_SEGMENTLOOKUP']._serialized_end=948
+  _globals['_FINDSEGMENTSRESPONSE']._serialized_start=950
+  _globals['_FINDSEGMENTSRESPONSE']._serialized_end=1022
+  _globals['_PUTSEGMENTREQUEST']._serialized_start=1025
+  _globals['_PUTSEGMENTREQUEST']._serialized_end=1176
+  _globals['_PUTSEGMENTHEADER']._serialized_start=1178
+  _globals['_PUTSEGMENTHEADER']._serialized_end=1285
+  _globals['_PUTSEGMENTCOMMIT']._serialized_start=1287
+  _globals['_PUTSEGMENTCOMMIT']._serialized_end=1305
+  _globals['_PUTSEGMENTRESPONSE']._serialized_start=1307
+  _globals['_PUTSEGMENTRESPONSE']._serialized_end=1393
+  _globals['_READSEGMENTREQUEST']._serialized_start=1395
+  _globals['_READSEGMENTREQUEST']._serialized_end=1442
+  _globals['_READSEGMENTRESPONSE']._serialized_start=1444
+  _globals['_READSEGMENTRESPONSE']._serialized_end=1541
+  _globals['_SEGMENTSERVICE']._serialized_start=1544
+  _globals['_SEGMENTSERVICE']._serialized_end=1834
 # @@protoc_insertion_point(module_scope)

@@ -30,7 +30,7 @@ from tale.common.v1 import common_pb2 as tale_dot_common_dot_v1_dot_common__pb2
 from tale.common.v1 import rules_pb2 as tale_dot_common_dot_v1_dot_rules__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtale/storage/v1/storage.proto\x12\x0ftale.storage.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1btale/common/v1/common.proto\x1a\x1atale/common/v1/rules.proto\"\xc2\x01\n\x0bStoryRecord\x12$\n\x05story\x18\x01 \x01(\x0b\x32\x15.tale.common.v1.Story\x12\'\n\x04spec\x18\x02 \x01(\x0b\x32\x19.tale.common.v1.StorySpec\x12\r\n\x05owner\x18\x03 \x01(\t\x12\'\n\x03run\x18\x04 \x01(\x0b\x32\x1a.tale.storage.v1.RunRecord\x12,\n\x06parent\x18\x05 \x01(\x0b\x32\x1c.tale.storage.v1.ParentStory\"-\n\x0bParentStory\x12\r\n\x05title\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\"\xfc\x01\n\tRunRecord\x12\x13\n\x0blease_token\x18\x01 \x01(\x03\x12\x35\n\x11lease_expire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cpickup_count\x18\x03 \x01(\x05\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\tnarration\x18\x05 \x01(\x0b\x32\x1f.tale.common.v1.NarrationHeader\x12)\n\x08segments\x18\x06 \x03(\x0b\x32\x17.tale.common.v1.Segment\"M\n\x0cLeaseRequest\x12=\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\x07\"\x03\x08\x90\x1c*\x00\xc8\x01\x01\"\xf5\x05\n\x12\x43reateStoryRequest\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\x12 \n\nrequest_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xb0\xf0\x30\x01\xd8\x01\x01\x12\x1f\n\x0b\x66ingerprint\x18\x03 \x01(\x0c\x42\n\xbaH\x07z\x02h \xd8\x01\x01\x12/\n\x04spec\x18\x04 \x01(\x0b\x32\x19.tale.common.v1.StorySpecB\x06\xbaH\x03\xc8\x01\x01\x12,\n\x05story\x18\x05 \x01(\x0b\x32\x15.tale.common.v1.StoryB\x06\xbaH\x03\xc8\x01\x01\x12,\n\x05lease\x18\x06 \x01(\x0b\x32\x1d.tale.storage.v1.LeaseRequest:\xee\x03\xbaH\xea\x03\x1a\x81\x01\n!fingerprint.given_with_request_id\x12&must be given together with request_id\x1a\x34this.request_id == \'\' || this.fingerprint.size() > 0\x1a\xe3\x02\n\x12story.as_it_begins\x12\x41must have no title, content, rating, audio, attempts or usage yet\x1a\x89\x02!has(this.story.title) && !has(this.story.content) && !has(this.story.rating) && !has(this.story.full_response) && !has(this.story.generation_info) && !has(this.story.audio) && !has(this.story.attempts) && !has(this.story.usage) && !has(this.story.content_complete)\"T\n\x13\x43reateStoryResponse\x12,\n\x06record\x18\x01 \x01(\x0b\x32\x1c.tale.storage.v1.StoryRecord\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"d\n\x0fGetStoryRequest\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\x12\x31\n\x04view\x18\x02 \x01(\x0e\x32\x19.tale.common.v1.StoryViewB\x08\xbaH\x05\x82\x01\x02\x10\x01\"@\n\x10GetStoryResponse\x12,\n\x06record\x18\x01 \x01(\x0b\x32\x1c.tale.storage.v1.StoryRecord\"\x81\x01\n\x12ListStoriesRequest\x12+\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1b.tale.common.v1.StoryFilter\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12 \n\npage_token\x18\x03 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x04\xba\x01\x01\x00\"]\n\x13ListStoriesResponse\x12-\n\x07stories\x18\x01 \x03(\x0b\x32\x1c.tale.common.v1.StorySummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb4\x02\n\x12UpdateStoryRequest\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\x12\'\n\x11\x65xpected_revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01H\x01\x88\x01\x01\x12\x1b\n\x06rating\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\n(\x01H\x00\x12/\n\x06\x63\x61ncel\x18\x04 \x01(\x0b\x32\x1d.tale.storage.v1.CancelChangeH\x00\x12-\n\x05retry\x18\x05 \x01(\x0b\x32\x1c.tale.storage.v1.RetryChangeH\x00\x12\x31\n\x07narrate\x18\x06 \x01(\x0b\x32\x1e.tale.storage.v1.NarrateChangeH\x00\x42\x0f\n\x06\x63hange\x12\x05\xbaH\x02\x08\x01\x42\x14\n\x12_expected_revision\"\x0e\n\x0c\x43\x61ncelChange\"\x89\x02\n\x0bRetryChange\x12 \n\nrequest_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xb0\xf0\x30\x01\xd8\x01\x01\x12\x1f\n\x0b\x66ingerprint\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x02h \xd8\x01\x01\x12,\n\x05lease\x18\x03 \x01(\x0b\x32\x1d.tale.storage.v1.LeaseRequest:\x88\x01\xbaH\x84\x01\x1a\x81\x01\n!fingerprint.given_with_request_id\x12&must be given together with request_id\x1a\x34this.request_id == \'\' || this.fingerprint.size() > 0\"\xc2\x02\n\rNarrateChange\x12 \n\nrequest_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xb0\xf0\x30\x01\xd8\x01\x01\x12\x1f\n\x0b\x66ingerprint\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x02h \xd8\x01\x01\x12,\n\x05lease\x18\x03 \x01(\x0b\x32\x1d.tale.storage.v1.LeaseRequest\x12\x35\n\x05voice\x18\x04 \x01(\x0b\x32\x1e.tale.common.v1.VoiceSelectionB\x06\xbaH\x03\xc8\x01\x01:\x88\x01\xbaH\x84\x01\x1a\x81\x01\n!fingerprint.given_with_request_id\x12&must be given together with request_id\x1a\x34this.request_id == \'\' || this.fingerprint.size() > 0\"T\n\x13UpdateStoryResponse\x12,\n\x06record\x18\x01 \x01(\x0b\x32\x1c.tale.storage.v1.StoryRecord\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"4\n\x12\x44\x65leteStoryRequest\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\"\x15\n\x13\x44\x65leteStoryResponse\"3\n\x11\x45raseChildRequest\x12\x1e\n\x08\x63hild_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\"U\n\x12\x45raseChildResponse\x12\x13\n\x0bstory_count\x18\x01 \x01(\x05\x12\x13\n\x0b\x61udio_count\x18\x02 \x01(\x05\x12\x15\n\rsegment_count\x18\x03 \x01(\x05\"V\n\x14\x46ollowStoriesRequest\x12>\n\tpositions\x18\x01 \x03(\x0b\x32\x1e.tale.storage.v1.StoryPositionB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"\xf6\x01\n\rStoryPosition\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\x12\x1c\n\x0blease_token\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12)\n\x05state\x18\x03 \x01(\x0e\x32\x1a.tale.common.v1.StoryState\x12\x1c\n\x0btext_length\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1e\n\x08\x61udio_id\x18\x05 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xd8\x01\x01\x12\x1e\n\rsegment_count\x18\x06 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1e\n\rproblem_count\x18\x07 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"Y\n\x15\x46ollowStoriesResponse\x12-\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1c.tale.storage.v1.StoryChange\x12\x11\n\ttruncated\x18\x02 \x01(\x08\"\xc9\x02\n\x0bStoryChange\x12\x10\n\x08story_id\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x08\x12)\n\x05state\x18\x03 \x01(\x0e\x32\x1a.tale.common.v1.StoryState\x12\x0e\n\x06leased\x18\x04 \x01(\x08\x12\r\n\x05title\x18\x05 \x01(\t\x12)\n\x04text\x18\x06 \x01(\x0b\x32\x1b.tale.storage.v1.TextAppend\x12\x18\n\x10\x63ontent_complete\x18\x07 \x01(\x08\x12\x32\n\tnarration\x18\x08 \x01(\x0b\x32\x1f.tale.common.v1.NarrationHeader\x12)\n\x08segments\x18\t \x03(\x0b\x32\x17.tale.common.v1.Segment\x12)\n\x08problems\x18\n \x03(\x0b\x32\x17.tale.common.v1.Problem\"\x8e\x01\n\x13\x43laimStoriesRequest\x12\x34\n\x05lease\x18\x01 \x01(\x0b\x32\x1d.tale.storage.v1.LeaseRequestB\x06\xbaH\x03\xc8\x01\x01\x12\x1c\n\tmax_count\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x01\x12#\n\tstory_ids\x18\x03 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x64\"\x06r\x04\xa8\xf0\x30\x01\"F\n\x14\x43laimStoriesResponse\x12.\n\x07stories\x18\x01 \x03(\x0b\x32\x1d.tale.storage.v1.ClaimedStory\"Z\n\x0c\x43laimedStory\x12\x10\n\x08story_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x13\n\x0blease_token\x18\x03 \x01(\x03\x12\x14\n\x0cpickup_count\x18\x04 \x01(\x05\"\xa3\x01\n\x18\x43heckpointStoriesRequest\x12\x43\n\x0elease_duration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\x07\"\x03\x08\x90\x1c*\x00\xc8\x01\x01\x12\x42\n\x0b\x63heckpoints\x18\x02 \x03(\x0b\x32 .tale.storage.v1.StoryCheckpointB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"\x9b\x04\n\x0fStoryCheckpoint\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\x12\x1c\n\x0blease_token\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\x12?\n\x05state\x18\x03 \x01(\x0e\x32\x1a.tale.common.v1.StoryStateB\x14\xbaH\x11\x82\x01\x0e\x18\x00\x18\x02\x18\x03\x18\x04\x18\x05\x18\x06\x18\x07\x12$\n\x05title\x18\x04 \x01(\tB\x10\xbaH\rr\x0b\x18\xf4\x03\xba\x01\x01\x00\xd8\xf0\x30\x01H\x00\x88\x01\x01\x12)\n\x04text\x18\x05 \x01(\x0b\x32\x1b.tale.storage.v1.TextAppend\x12\x18\n\x10\x63ontent_complete\x18\x06 \x01(\x08\x12\x35\n\ngeneration\x18\x07 \x01(\x0b\x32!.tale.storage.v1.GenerationRecord\x12\x32\n\tnarration\x18\x08 \x01(\x0b\x32\x1f.tale.common.v1.NarrationHeader\x12)\n\x08segments\x18\t \x03(\x0b\x32\x17.tale.common.v1.Segment\x12)\n\x08\x61ttempts\x18\n \x03(\x0b\x32\x17.tale.common.v1.Attempt\x12)\n\x08problems\x18\x0b \x03(\x0b\x32\x17.tale.common.v1.Problem\x12(\n\x0e\x65mbedded_parts\x18\x0c \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x14\"\x06r\x04\xb0\xf0\x30\x01\x42\x08\n\x06_title\">\n\nTextAppend\x12\x17\n\x06offset\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x17\n\x04text\x18\x02 \x01(\tB\t\xbaH\x06r\x04\xba\x01\x01\x00\"\xbf\x01\n\x10GenerationRecord\x12\x12\n\nmodel_used\x18\x01 \x01(\t\x12$\n\x05usage\x18\x02 \x01(\x0b\x32\x15.tale.common.v1.Usage\x12\x0f\n\x07summary\x18\x03 \x01(\t\x12.\n\rfull_response\x18\x04 \x03(\x0b\x32\x17.google.protobuf.Struct\x12\x30\n\x0fgeneration_info\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\"O\n\x19\x43heckpointStoriesResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.tale.storage.v1.CheckpointResult\"\x83\x01\n\x10\x43heckpointResult\x12\x10\n\x08story_id\x18\x01 \x01(\t\x12&\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x17.tale.common.v1.Problem\x12\x35\n\x11lease_expire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"P\n\x15ReleaseStoriesRequest\x12\x37\n\x06leases\x18\x01 \x03(\x0b\x32\x1a.tale.storage.v1.HeldLeaseB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"I\n\tHeldLease\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\x12\x1c\n\x0blease_token\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\"0\n\x16ReleaseStoriesResponse\x12\x16\n\x0ereleased_count\x18\x01 \x01(\x05\"r\n\x12\x46inishAudioRequest\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\x12\x1c\n\x0blease_token\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\x12\x1e\n\x08\x61udio_id\x18\x03 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\"@\n\x13\x46inishAudioResponse\x12)\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1a.tale.common.v1.StoryAudio\"*\n\nAudioPiece\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\x92\x01\n\x10ReadAudioRequest\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\x12\x1e\n\x08\x61udio_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xd8\x01\x01\x12\x17\n\x06offset\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1b\n\x05limit\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x00\x88\x01\x01\x42\x08\n\x06_limit\"x\n\x11ReadAudioResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1a.tale.common.v1.StoryAudioH\x00\x12,\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1b.tale.storage.v1.AudioPieceH\x00\x42\x07\n\x05piece\"q\n\x12GetAudioUrlRequest\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\x12;\n\x06\x65xpiry\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n\"\x04\x08\x80\xf5$2\x02\x08\x01\"S\n\x13GetAudioUrlResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xb6\t\n\x0eStorageService\x12X\n\x0b\x43reateStory\x12#.tale.storage.v1.CreateStoryRequest\x1a$.tale.storage.v1.CreateStoryResponse\x12O\n\x08GetStory\x12 .tale.storage.v1.GetStoryRequest\x1a!.tale.storage.v1.GetStoryResponse\x12X\n\x0bListStories\x12#.tale.storage.v1.ListStoriesRequest\x1a$.tale.storage.v1.ListStoriesResponse\x12X\n\x0bUpdateStory\x12#.tale.storage.v1.UpdateStoryRequest\x1a$.tale.storage.v1.UpdateStoryResponse\x12X\n\x0b\x44\x65leteStory\x12#.tale.storage.v1.DeleteStoryRequest\x1a$.tale.storage.v1.DeleteStoryResponse\x12U\n\nEraseChild\x12\".tale.storage.v1.EraseChildRequest\x1a#.tale.storage.v1.EraseChildResponse\x12^\n\rFollowStories\x12%.tale.storage.v1.FollowStoriesRequest\x1a&.tale.storage.v1.FollowStoriesResponse\x12[\n\x0c\x43laimStories\x12$.tale.storage.v1.ClaimStoriesRequest\x1a%.tale.storage.v1.ClaimStoriesResponse\x12j\n\x11\x43heckpointStories\x12).tale.storage.v1.CheckpointStoriesRequest\x1a*.tale.storage.v1.CheckpointStoriesResponse\x12\x61\n\x0eReleaseStories\x12&.tale.storage.v1.ReleaseStoriesRequest\x1a\'.tale.storage.v1.ReleaseStoriesResponse\x12X\n\x0b\x46inishAudio\x12#.tale.storage.v1.FinishAudioRequest\x1a$.tale.storage.v1.FinishAudioResponse\x12T\n\tReadAudio\x12!.tale.storage.v1.ReadAudioRequest\x1a\".tale.storage.v1.ReadAudioResponse0\x01\x12X\n\x0bGetAudioUrl\x12#.tale.storage.v1.GetAudioUrlRequest\x1a$.tale.storage.v1.GetAudioUrlResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtale/storage/v1/storage.proto\x12\x0ftale.storage.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1btale/common/v1/common.proto\x1a\x1atale/common/v1/rules.proto\"\xc2\x01\n\x0bStoryRecord\x12$\n\x05story\x18\x01 \x01(\x0b\x32\x15.tale.common.v1.Story\x12\'\n\x04spec\x18\x02 \x01(\x0b\x32\x19.tale.common.v1.StorySpec\x12\r\n\x05owner\x18\x03 \x01(\t\x12\'\n\x03run\x18\x04 \x01(\x0b\x32\x1a.tale.storage.v1.RunRecord\x12,\n\x06parent\x18\x05 \x01(\x0b\x32\x1c.tale.storage.v1.ParentStory\"-\n\x0bParentStory\x12\r\n\x05title\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\"\xfc\x01\n\tRunRecord\x12\x13\n\x0blease_token\x18\x01 \x01(\x03\x12\x35\n\x11lease_expire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cpickup_count\x18\x03 \x01(\x05\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\tnarration\x18\x05 \x01(\x0b\x32\x1f.tale.common.v1.NarrationHeader\x12)\n\x08segments\x18\x06 \x03(\x0b\x32\x17.tale.common.v1.Segment\"Q\n\x0cLeaseRequest\x12\x41\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x14\xbaH\x11\xaa\x01\x0b\"\x03\x08\x90\x1c\x32\x04\x10\xc0\x84=\xc8\x01\x01\"\xd1\x05\n\x12\x43reateStoryRequest\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\x12 \n\nrequest_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xb0\xf0\x30\x01\xd8\x01\x01\x12\x1f\n\x0b\x66ingerprint\x18\x03 \x01(\x0c\x42\n\xbaH\x07z\x02h \xd8\x01\x01\x12/\n\x04spec\x18\x04 \x01(\x0b\x32\x19.tale.common.v1.StorySpecB\x06\xbaH\x03\xc8\x01\x01\x12,\n\x05story\x18\x05 \x01(\x0b\x32\x15.tale.common.v1.StoryB\x06\xbaH\x03\xc8\x01\x01\x12,\n\x05lease\x18\x06 \x01(\x0b\x32\x1d.tale.storage.v1.LeaseRequest:\xca\x03\xbaH\xc6\x03\x1ak\n\x0b\x66ingerprint\x12&must be given together with request_id\x1a\x34this.request_id == \'\' || this.fingerprint.size() > 0\x1a\xd6\x02\n\x05story\x12\x41must have no title, content, rating, audio, attempts or usage yet\x1a\x89\x02!has(this.story.title) && !has(this.story.content) && !has(this.story.rating) && !has(this.story.full_response) && !has(this.story.generation_info) && !has(this.story.audio) && !has(this.story.attempts) && !has(this.story.usage) && !has(this.story.content_complete)\"T\n\x13\x43reateStoryResponse\x12,\n\x06record\x18\x01 \x01(\x0b\x32\x1c.tale.storage.v1.StoryRecord\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"d\n\x0fGetStoryRequest\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\x12\x31\n\x04view\x18\x02 \x01(\x0e\x32\x19.tale.common.v1.StoryViewB\x08\xbaH\x05\x82\x01\x02\x10\x01\"@\n\x10GetStoryResponse\x12,\n\x06record\x18\x01 \x01(\x0b\x32\x1c.tale.storage.v1.StoryRecord\"\x81\x01\n\x12ListStoriesRequest\x12+\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1b.tale.common.v1.StoryFilter\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12 \n\npage_token\x18\x03 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x04\xba\x01\x01\x00\"]\n\x13ListStoriesResponse\x12-\n\x07stories\x18\x01 \x03(\x0b\x32\x1c.tale.common.v1.StorySummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb4\x02\n\x12UpdateStoryRequest\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\x12\'\n\x11\x65xpected_revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01H\x01\x88\x01\x01\x12\x1b\n\x06rating\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\n(\x01H\x00\x12/\n\x06\x63\x61ncel\x18\x04 \x01(\x0b\x32\x1d.tale.storage.v1.CancelChangeH\x00\x12-\n\x05retry\x18\x05 \x01(\x0b\x32\x1c.tale.storage.v1.RetryChangeH\x00\x12\x31\n\x07narrate\x18\x06 \x01(\x0b\x32\x1e.tale.storage.v1.NarrateChangeH\x00\x42\x0f\n\x06\x63hange\x12\x05\xbaH\x02\x08\x01\x42\x14\n\x12_expected_revision\"\x0e\n\x0c\x43\x61ncelChange\"\xf0\x01\n\x0bRetryChange\x12 \n\nrequest_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xb0\xf0\x30\x01\xd8\x01\x01\x12\x1f\n\x0b\x66ingerprint\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x02h \xd8\x01\x01\x12,\n\x05lease\x18\x03 \x01(\x0b\x32\x1d.tale.storage.v1.LeaseRequest:p\xbaHm\x1ak\n\x0b\x66ingerprint\x12&must be given together with request_id\x1a\x34this.request_id == \'\' || this.fingerprint.size() > 0\"\xa9\x02\n\rNarrateChange\x12 \n\nrequest_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xb0\xf0\x30\x01\xd8\x01\x01\x12\x1f\n\x0b\x66ingerprint\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x02h \xd8\x01\x01\x12,\n\x05lease\x18\x03 \x01(\x0b\x32\x1d.tale.storage.v1.LeaseRequest\x12\x35\n\x05voice\x18\x04 \x01(\x0b\x32\x1e.tale.common.v1.VoiceSelectionB\x06\xbaH\x03\xc8\x01\x01:p\xbaHm\x1ak\n\x0b\x66ingerprint\x12&must be given together with request_id\x1a\x34this.request_id == \'\' || this.fingerprint.size() > 0\"T\n\x13UpdateStoryResponse\x12,\n\x06record\x18\x01 \x01(\x0b\x32\x1c.tale.storage.v1.StoryRecord\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"4\n\x12\x44\x65leteStoryRequest\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\"\x15\n\x13\x44\x65leteStoryResponse\"3\n\x11\x45raseChildRequest\x12\x1e\n\x08\x63hild_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\"U\n\x12\x45raseChildResponse\x12\x13\n\x0bstory_count\x18\x01 \x01(\x05\x12\x13\n\x0b\x61udio_count\x18\x02 \x01(\x05\x12\x15\n\rsegment_count\x18\x03 \x01(\x05\"V\n\x14\x46ollowStoriesRequest\x12>\n\tpositions\x18\x01 \x03(\x0b\x32\x1e.tale.storage.v1.StoryPositionB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"\xf6\x01\n\rStoryPosition\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\x12\x1c\n\x0blease_token\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12)\n\x05state\x18\x03 \x01(\x0e\x32\x1a.tale.common.v1.StoryState\x12\x1c\n\x0btext_length\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1e\n\x08\x61udio_id\x18\x05 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xd8\x01\x01\x12\x1e\n\rsegment_count\x18\x06 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1e\n\rproblem_count\x18\x07 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"Y\n\x15\x46ollowStoriesResponse\x12-\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1c.tale.storage.v1.StoryChange\x12\x11\n\ttruncated\x18\x02 \x01(\x08\"\xc9\x02\n\x0bStoryChange\x12\x10\n\x08story_id\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x08\x12)\n\x05state\x18\x03 \x01(\x0e\x32\x1a.tale.common.v1.StoryState\x12\x0e\n\x06leased\x18\x04 \x01(\x08\x12\r\n\x05title\x18\x05 \x01(\t\x12)\n\x04text\x18\x06 \x01(\x0b\x32\x1b.tale.storage.v1.TextAppend\x12\x18\n\x10\x63ontent_complete\x18\x07 \x01(\x08\x12\x32\n\tnarration\x18\x08 \x01(\x0b\x32\x1f.tale.common.v1.NarrationHeader\x12)\n\x08segments\x18\t \x03(\x0b\x32\x17.tale.common.v1.Segment\x12)\n\x08problems\x18\n \x03(\x0b\x32\x17.tale.common.v1.Problem\"\x8e\x01\n\x13\x43laimStoriesRequest\x12\x34\n\x05lease\x18\x01 \x01(\x0b\x32\x1d.tale.storage.v1.LeaseRequestB\x06\xbaH\x03\xc8\x01\x01\x12\x1c\n\tmax_count\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x01\x12#\n\tstory_ids\x18\x03 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x64\"\x06r\x04\xa8\xf0\x30\x01\"F\n\x14\x43laimStoriesResponse\x12.\n\x07stories\x18\x01 \x03(\x0b\x32\x1d.tale.storage.v1.ClaimedStory\"Z\n\x0c\x43laimedStory\x12\x10\n\x08story_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x13\n\x0blease_token\x18\x03 \x01(\x03\x12\x14\n\x0cpickup_count\x18\x04 \x01(\x05\"\xa7\x01\n\x18\x43heckpointStoriesRequest\x12G\n\x0elease_duration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x14\xbaH\x11\xaa\x01\x0b\"\x03\x08\x90\x1c\x32\x04\x10\xc0\x84=\xc8\x01\x01\x12\x42\n\x0b\x63heckpoints\x18\x02 \x03(\x0b\x32 .tale.storage.v1.StoryCheckpointB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"\x9b\x04\n\x0fStoryCheckpoint\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\x12\x1c\n\x0blease_token\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\x12?\n\x05state\x18\x03 \x01(\x0e\x32\x1a.tale.common.v1.StoryStateB\x14\xbaH\x11\x82\x01\x0e\x18\x00\x18\x02\x18\x03\x18\x04\x18\x05\x18\x06\x18\x07\x12$\n\x05title\x18\x04 \x01(\tB\x10\xbaH\rr\x0b\x18\xc8\x01\xba\x01\x01\x00\xd8\xf0\x30\x01H\x00\x88\x01\x01\x12)\n\x04text\x18\x05 \x01(\x0b\x32\x1b.tale.storage.v1.TextAppend\x12\x18\n\x10\x63ontent_complete\x18\x06 \x01(\x08\x12\x35\n\ngeneration\x18\x07 \x01(\x0b\x32!.tale.storage.v1.GenerationRecord\x12\x32\n\tnarration\x18\x08 \x01(\x0b\x32\x1f.tale.common.v1.NarrationHeader\x12)\n\x08segments\x18\t \x03(\x0b\x32\x17.tale.common.v1.Segment\x12)\n\x08\x61ttempts\x18\n \x03(\x0b\x32\x17.tale.common.v1.Attempt\x12)\n\x08problems\x18\x0b \x03(\x0b\x32\x17.tale.common.v1.Problem\x12(\n\x0e\x65mbedded_parts\x18\x0c \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x14\"\x06r\x04\xb0\xf0\x30\x01\x42\x08\n\x06_title\">\n\nTextAppend\x12\x17\n\x06offset\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x17\n\x04text\x18\x02 \x01(\tB\t\xbaH\x06r\x04\xba\x01\x01\x00\"\xbf\x01\n\x10GenerationRecord\x12\x12\n\nmodel_used\x18\x01 \x01(\t\x12$\n\x05usage\x18\x02 \x01(\x0b\x32\x15.tale.common.v1.Usage\x12\x0f\n\x07summary\x18\x03 \x01(\t\x12.\n\rfull_response\x18\x04 \x03(\x0b\x32\x17.google.protobuf.Struct\x12\x30\n\x0fgeneration_info\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\"O\n\x19\x43heckpointStoriesResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.tale.storage.v1.CheckpointResult\"\x83\x01\n\x10\x43heckpointResult\x12\x10\n\x08story_id\x18\x01 \x01(\t\x12&\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x17.tale.common.v1.Problem\x12\x35\n\x11lease_expire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"P\n\x15ReleaseStoriesRequest\x12\x37\n\x06leases\x18\x01 \x03(\x0b\x32\x1a.tale.storage.v1.HeldLeaseB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"I\n\tHeldLease\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\x12\x1c\n\x0blease_token\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\"0\n\x16ReleaseStoriesResponse\x12\x16\n\x0ereleased_count\x18\x01 \x01(\x05\"r\n\x12\x46inishAudioRequest\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\x12\x1c\n\x0blease_token\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\x12\x1e\n\x08\x61udio_id\x18\x03 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\"@\n\x13\x46inishAudioResponse\x12)\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1a.tale.common.v1.StoryAudio\"*\n\nAudioPiece\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\x92\x01\n\x10ReadAudioRequest\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\x12\x1e\n\x08\x61udio_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xd8\x01\x01\x12\x17\n\x06offset\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1b\n\x05limit\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x00\x88\x01\x01\x42\x08\n\x06_limit\"x\n\x11ReadAudioResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1a.tale.common.v1.StoryAudioH\x00\x12,\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1b.tale.storage.v1.AudioPieceH\x00\x42\x07\n\x05piece\"q\n\x12GetAudioUrlRequest\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\x12;\n\x06\x65xpiry\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n\"\x04\x08\x80\xf5$2\x02\x08\x01\"S\n\x13GetAudioUrlResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xb6\t\n\x0eStorageService\x12X\n\x0b\x43reateStory\x12#.tale.storage.v1.CreateStoryRequest\x1a$.tale.storage.v1.CreateStoryResponse\x12O\n\x08GetStory\x12 .tale.storage.v1.GetStoryRequest\x1a!.tale.storage.v1.GetStoryResponse\x12X\n\x0bListStories\x12#.tale.storage.v1.ListStoriesRequest\x1a$.tale.storage.v1.ListStoriesResponse\x12X\n\x0bUpdateStory\x12#.tale.storage.v1.UpdateStoryRequest\x1a$.tale.storage.v1.UpdateStoryResponse\x12X\n\x0b\x44\x65leteStory\x12#.tale.storage.v1.DeleteStoryRequest\x1a$.tale.storage.v1.DeleteStoryResponse\x12U\n\nEraseChild\x12\".tale.storage.v1.EraseChildRequest\x1a#.tale.storage.v1.EraseChildResponse\x12^\n\rFollowStories\x12%.tale.storage.v1.FollowStoriesRequest\x1a&.tale.storage.v1.FollowStoriesResponse\x12[\n\x0c\x43laimStories\x12$.tale.storage.v1.ClaimStoriesRequest\x1a%.tale.storage.v1.ClaimStoriesResponse\x12j\n\x11\x43heckpointStories\x12).tale.storage.v1.CheckpointStoriesRequest\x1a*.tale.storage.v1.CheckpointStoriesResponse\x12\x61\n\x0eReleaseStories\x12&.tale.storage.v1.ReleaseStoriesRequest\x1a\'.tale.storage.v1.ReleaseStoriesResponse\x12X\n\x0b\x46inishAudio\x12#.tale.storage.v1.FinishAudioRequest\x1a$.tale.storage.v1.FinishAudioResponse\x12T\n\tReadAudio\x12!.tale.storage.v1.ReadAudioRequest\x1a\".tale.storage.v1.ReadAudioResponse0\x01\x12X\n\x0bGetAudioUrl\x12#.tale.storage.v1.GetAudioUrlRequest\x1a$.tale.storage.v1.GetAudioUrlResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +38,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tale.storage.v1.storage_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LEASEREQUEST'].fields_by_name['duration']._loaded_options = None
-  _globals['_LEASEREQUEST'].fields_by_name['duration']._serialized_options = b'\272H\r\252\001\007\"\003\010\220\034*\000\310\001\001'
+  _globals['_LEASEREQUEST'].fields_by_name['duration']._serialized_options = b'\272H\021\252\001\013\"\003\010\220\0342\004\020\300\204=\310\001\001'
   _globals['_CREATESTORYREQUEST'].fields_by_name['story_id']._loaded_options = None
   _globals['_CREATESTORYREQUEST'].fields_by_name['story_id']._serialized_options = b'\272H\tr\004\250\3600\001\310\001\001'
   _globals['_CREATESTORYREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -50,7 +50,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATESTORYREQUEST'].fields_by_name['story']._loaded_options = None
   _globals['_CREATESTORYREQUEST'].fields_by_name['story']._serialized_options = b'\272H\003\310\001\001'
   _globals['_CREATESTORYREQUEST']._loaded_options = None
-  _globals['_CREATESTORYREQUEST']._serialized_options = b'\272H\352\003\032\201\001\n!fingerprint.given_with_request_id\022&must be given together with request_id\0324this.request_id == \'\' || this.fingerprint.size() > 0\032\343\002\n\022story.as_it_begins\022Amust have no title, content, rating, audio, attempts or usage yet\032\211\002!has(this.story.title) && !has(this.story.content) && !has(this.story.rating) && !has(this.story.full_response) && !has(this.story.generation_info) && !has(this.story.audio) && !has(this.story.attempts) && !has(this.story.usage) && !has(this.story.content_complete)'
+  _globals['_CREATESTORYREQUEST']._serialized_options = b'\272H\306\003\032k\n\013fingerprint\022&must be given together with request_id\0324this.request_id == \'\' || this.fingerprint.size() > 0\032\326\002\n\005story\022Amust have no title, content, rating, audio, attempts or usage yet\032\211\002!has(this.story.title) && !has(this.story.content) && !has(this.story.rating) && !has(this.story.full_response) && !has(this.story.generation_info) && !has(this.story.audio) && !has(this.story.attempts) && !has(this.story.usage) && !has(this.story.content_complete)'
   _globals['_GETSTORYREQUEST'].fields_by_name['story_id']._loaded_options = None
   _globals['_GETSTORYREQUEST'].fields_by_name['story_id']._serialized_options = b'\272H\tr\004\250\3600\001\310\001\001'
   _globals['_GETSTORYREQUEST'].fields_by_name['view']._loaded_options = None
@@ -72,7 +72,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RETRYCHANGE'].fields_by_name['fingerprint']._loaded_options = None
   _globals['_RETRYCHANGE'].fields_by_name['fingerprint']._serialized_options = b'\272H\007z\002h \330\001\001'
   _globals['_RETRYCHANGE']._loaded_options = None
-  _globals['_RETRYCHANGE']._serialized_options = b'\272H\204\001\032\201\001\n!fingerprint.given_with_request_id\022&must be given together with request_id\0324this.request_id == \'\' || this.fingerprint.size() > 0'
+  _globals['_RETRYCHANGE']._serialized_options = b'\272Hm\032k\n\013fingerprint\022&must be given together with request_id\0324this.request_id == \'\' || this.fingerprint.size() > 0'
   _globals['_NARRATECHANGE'].fields_by_name['request_id']._loaded_options = None
   _globals['_NARRATECHANGE'].fields_by_name['request_id']._serialized_options = b'\272H\tr\004\260\3600\001\330\001\001'
   _globals['_NARRATECHANGE'].fields_by_name['fingerprint']._loaded_options = None
@@ -80,7 +80,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NARRATECHANGE'].fields_by_name['voice']._loaded_options = None
   _globals['_NARRATECHANGE'].fields_by_name['voice']._serialized_options = b'\272H\003\310\001\001'
   _globals['_NARRATECHANGE']._loaded_options = None
-  _globals['_NARRATECHANGE']._serialized_options = b'\272H\204\001\032\201\001\n!fingerprint.given_with_request_id\022&must be given together with request_id\0324this.request_id == \'\' || this.fingerprint.size() > 0'
+  _globals['_NARRATECHANGE']._serialized_options = b'\272Hm\032k\n\013fingerprint\022&must be given together with request_id\0324this.request_id == \'\' || this.fingerprint.size() > 0'
   _globals['_DELETESTORYREQUEST'].fields_by_name['story_id']._loaded_options = None
   _globals['_DELETESTORYREQUEST'].fields_by_name['story_id']._serialized_options = b'\272H\tr\004\250\3600\001\310\001\001'
   _globals['_ERASECHILDREQUEST'].fields_by_name['child_id']._loaded_options = None
@@ -106,7 +106,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLAIMSTORIESREQUEST'].fields_by_name['story_ids']._loaded_options = None
   _globals['_CLAIMSTORIESREQUEST'].fields_by_name['story_ids']._serialized_options = b'\272H\r\222\001\n\020d\"\006r\004\250\3600\001'
   _globals['_CHECKPOINTSTORIESREQUEST'].fields_by_name['lease_duration']._loaded_options = None
-  _globals['_CHECKPOINTSTORIESREQUEST'].fields_by_name['lease_duration']._serialized_options = b'\272H\r\252\001\007\"\003\010\220\034*\000\310\001\001'
+  _globals['_CHECKPOINTSTORIESREQUEST'].fields_by_name['lease_duration']._serialized_options = b'\272H\021\252\001\013\"\003\010\220\0342\004\020\300\204=\310\001\001'
   _globals['_CHECKPOINTSTORIESREQUEST'].fields_by_name['checkpoints']._loaded_options = None
   _globals['_CHECKPOINTSTORIESREQUEST'].fields_by_name['checkpoints']._serialized_options = b'\272H\010\222\001\005\010\001\020\350\007'
   _globals['_STORYCHECKPOINT'].fields_by_name['story_id']._loaded_options = None
@@ -116,7 +116,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STORYCHECKPOINT'].fields_by_name['state']._loaded_options = None
   _globals['_STORYCHECKPOINT'].fields_by_name['state']._serialized_options = b'\272H\021\202\001\016\030\000\030\002\030\003\030\004\030\005\030\006\030\007'
   _globals['_STORYCHECKPOINT'].fields_by_name['title']._loaded_options = None
-  _globals['_STORYCHECKPOINT'].fields_by_name['title']._serialized_options = b'\272H\rr\013\030\364\003\272\001\001\000\330\3600\001'
+  _globals['_STORYCHECKPOINT'].fields_by_name['title']._serialized_options = b'\272H\rr\013\030\310\001\272\001\001\000\330\3600\001'
   _globals['_STORYCHECKPOINT'].fields_by_name['embedded_parts']._loaded_options = None
   _globals['_STORYCHECKPOINT'].fields_by_name['embedded_parts']._serialized_options = b'\272H\r\222\001\n\020\024\"\006r\004\260\3600\001'
   _globals['_TEXTAPPEND'].fields_by_name['offset']._loaded_options = None
@@ -154,83 +154,83 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNRECORD']._serialized_start=476
   _globals['_RUNRECORD']._serialized_end=728
   _globals['_LEASEREQUEST']._serialized_start=730
-  _globals['_LEASEREQUEST']._serialized_end=807
-  _globals['_CREATESTORYREQUEST']._serialized_start=810
-  _globals['_CREATESTORYREQUEST']._serialized_end=1567
-  _globals['_CREATESTORYRESPONSE']._serialized_start=1569
-  _globals['_CREATESTORYRESPONSE']._serialized_end=1653
-  _globals['_GETSTORYREQUEST']._serialized_start=1655
-  _globals['_GETSTORYREQUEST']._serialized_end=1755
-  _globals['_GETSTORYRESPONSE']._serialized_start=1757
-  _globals['_GETSTORYRESPONSE']._serialized_end=1821
-  _globals['_LISTSTORIESREQUEST']._serialized_start=1824
-  _globals['_LISTSTORIESREQUEST']._serialized_end=1953
-  _globals['_LISTSTORIESRESPONSE']._serialized_start=1955
-  _globals['_LISTSTORIESRESPONSE']._serialized_end=2048
-  _globals['_UPDATESTORYREQUEST']._serialized_start=2051
-  _globals['_UPDATESTORYREQUEST']._serialized_end=2359
-  _globals['_CANCELCHANGE']._serialized_start=2361
-  _globals['_CANCELCHANGE']._serialized_end=2375
-  _globals['_RETRYCHANGE']._serialized_start=2378
-  _globals['_RETRYCHANGE']._serialized_end=2643
-  _globals['_NARRATECHANGE']._serialized_start=2646
-  _globals['_NARRATECHANGE']._serialized_end=2968
-  _globals['_UPDATESTORYRESPONSE']._serialized_start=2970
-  _globals['_UPDATESTORYRESPONSE']._serialized_end=3054
-  _globals['_DELETESTORYREQUEST']._serialized_start=3056
-  _globals['_DELETESTORYREQUEST']._serialized_end=3108
-  _globals['_DELETESTORYRESPONSE']._serialized_start=3110
-  _globals['_DELETESTORYRESPONSE']._serialized_end=3131
-  _globals['_ERASECHILDREQUEST']._serialized_start=3133
-  _globals['_ERASECHILDREQUEST']._serialized_end=3184
-  _globals['_ERASECHILDRESPONSE']._serialized_start=3186
-  _globals['_ERASECHILDRESPONSE']._serialized_end=3271
-  _globals['_FOLLOWSTORIESREQUEST']._serialized_start=3273
-  _globals['_FOLLOWSTORIESREQUEST']._serialized_end=3359
-  _globals['_STORYPOSITION']._serialized_start=3362
-  _globals['_STORYPOSITION']._serialized_end=3608
-  _globals['_FOLLOWSTORIESRESPONSE']._serialized_start=3610
-  _globals['_FOLLOWSTORIESRESPONSE']._serialized_end=3699
-  _globals['_STORYCHANGE']._serialized_start=3702
-  _globals['_STORYCHANGE']._serialized_end=4031
-  _globals['_CLAIMSTORIESREQUEST']._serialized_start=4034
-  _globals['_CLAIMSTORIESREQUEST']._serialized_end=4176
-  _globals['_CLAIMSTORIESRESPONSE']._serialized_start=4178
-  _globals['_CLAIMSTORIESRESPONSE']._serialized_end=4248
-  _globals['_CLAIMEDSTORY']._serialized_start=4250
-  _globals['_CLAIMEDSTORY']._serialized_end=4340
-  _globals['_CHECKPOINTSTORIESREQUEST']._serialized_start=4343
-  _globals['_CHECKPOINTSTORIESREQUEST']._serialized_end=4506
-  _globals['_STORYCHECKPOINT']._serialized_start=4509
-  _globals['_STORYCHECKPOINT']._serialized_end=5048
-  _globals['_TEXTAPPEND']._serialized_start=5050
-  _globals['_TEXTAPPEND']._serialized_end=5112
-  _globals['_GENERATIONRECORD']._serialized_start=5115
-  _globals['_GENERATIONRECORD']._serialized_end=5306
-  _globals['_CHECKPOINTSTORIESRESPONSE']._serialized_start=5308
-  _globals['_CHECKPOINTSTORIESRESPONSE']._serialized_end=5387
-  _globals['_CHECKPOINTRESULT']._serialized_start=5390
-  _globals['_CHECKPOINTRESULT']._serialized_end=5521
-  _globals['_RELEASESTORIESREQUEST']._serialized_start=5523
-  _globals['_RELEASESTORIESREQUEST']._serialized_end=5603
-  _globals['_HELDLEASE']._serialized_start=5605
-  _globals['_HELDLEASE']._serialized_end=5678
-  _globals['_RELEASESTORIESRESPONSE']._serialized_start=5680
-  _globals['_RELEASESTORIESRESPONSE']._serialized_end=5728
-  _globals['_FINISHAUDIOREQUEST']._serialized_start=5730
-  _globals['_FINISHAUDIOREQUEST']._serialized_end=5844
-  _globals['_FINISHAUDIORESPONSE']._serialized_start=5846
-  _globals['_FINISHAUDIORESPONSE']._serialized_end=5910
-  _globals['_AUDIOPIECE']._serialized_start=5912
-  _globals['_AUDIOPIECE']._serialized_end=5954
-  _globals['_READAUDIOREQUEST']._serialized_start=5957
-  _globals['_READAUDIOREQUEST']._serialized_end=6103
-  _globals['_READAUDIORESPONSE']._serialized_start=6105
-  _globals['_READAUDIORESPONSE']._serialized_end=6225
-  _globals['_GETAUDIOURLREQUEST']._serialized_start=6227
-  _globals['_GETAUDIOURLREQUEST']._serialized_end=6340
-  _globals['_GETAUDIOURLRESPONSE']._serialized_start=6342
-  _globals['_GETAUDIOURLRESPONSE']._serialized_end=6425
-  _globals['_STORAGESERVICE']._serialized_start=6428
-  _globals['_STORAGESERVICE']._serialized_end=7634
+  _globals['_LEASEREQUEST']._serialized_end=811
+  _globals['_CREATESTORYREQUEST']._serialized_start=814
+  _globals['_CREATESTORYREQUEST']._serialized_end=1535
+  _globals['_CREATESTORYRESPONSE']._serialized_start=1537
+  _globals['_CREATESTORYRESPONSE']._serialized_end=1621
+  _globals['_GETSTORYREQUEST']._serialized_start=1623
+  _globals['_GETSTORYREQUEST']._serialized_end=1723
+  _globals['_GETSTORYRESPONSE']._serialized_start=1725
+  _globals['_GETSTORYRESPONSE']._serialized_end=1789
+  _globals['_LISTSTORIESREQUEST']._serialized_start=1792
+  _globals['_LISTSTORIESREQUEST']._serialized_end=1921
+  _globals['_LISTSTORIESRESPONSE']._serialized_start=1923
+  _globals['_LISTSTORIESRESPONSE']._serialized_end=2016
+  _globals['_UPDATESTORYREQUEST']._serialized_start=2019
+  _globals['_UPDATESTORYREQUEST']._serialized_end=2327
+  _globals['_CANCELCHANGE']._serialized_start=2329
+  _globals['_CANCELCHANGE']._serialized_end=2343
+  _globals['_RETRYCHANGE']._serialized_start=2346
+  _globals['_RETRYCHANGE']._serialized_end=2586
+  _globals['_NARRATECHANGE']._serialized_start=2589
+  _globals['_NARRATECHANGE']._serialized_end=2886
+  _globals['_UPDATESTORYRESPONSE']._serialized_start=2888
+  _globals['_UPDATESTORYRESPONSE']._serialized_end=2972
+  _globals['_DELETESTORYREQUEST']._serialized_start=2974
+  _globals['_DELETESTORYREQUEST']._serialized_end=3026
+  _globals['_DELETESTORYRESPONSE']._serialized_start=3028
+  _globals['_DELETESTORYRESPONSE']._serialized_end=3049
+  _globals['_ERASECHILDREQUEST']._serialized_start=3051
+  _globals['_ERASECHILDREQUEST']._serialized_end=3102
+  _globals['_ERASECHILDRESPONSE']._serialized_start=3104
+  _globals['_ERASECHILDRESPONSE']._serialized_end=3189
+  _globals['_FOLLOWSTORIESREQUEST']._serialized_start=3191
+  _globals['_FOLLOWSTORIESREQUEST']._serialized_end=3277
+  _globals['_STORYPOSITION']._serialized_start=3280
+  _globals['_STORYPOSITION']._serialized_end=3526
+  _globals['_FOLLOWSTORIESRESPONSE']._serialized_start=3528
+  _globals['_FOLLOWSTORIESRESPONSE']._serialized_end=3617
+  _globals['_STORYCHANGE']._serialized_start=3620
+  _globals['_STORYCHANGE']._serialized_end=3949
+  _globals['_CLAIMSTORIESREQUEST']._serialized_start=3952
+  _globals['_CLAIMSTORIESREQUEST']._serialized_end=4094
+  _globals['_CLAIMSTORIESRESPONSE']._serialized_start=4096
+  _globals['_CLAIMSTORIESRESPONSE']._serialized_end=4166
+  _globals['_CLAIMEDSTORY']._serialized_start=4168
+  _globals['_CLAIMEDSTORY']._serialized_end=4258
+  _globals['_CHECKPOINTSTORIESREQUEST']._serialized_start=4261
+  _globals['_CHECKPOINTSTORIESREQUEST']._serialized_end=4428
+  _globals['_STORYCHECKPOINT']._serialized_start=4431
+  _globals['_STORYCHECKPOINT']._serialized_end=4970
+  _globals['_TEXTAPPEND']._serialized_start=4972
+  _globals['_TEXTAPPEND']._serialized_end=5034
+  _globals['_GENERATIONRECORD']._serialized_start=5037
+  _globals['_GENERATIONRECORD']._serialized_end=5228
+  _globals['_CHECKPOINTSTORIESRESPONSE']._serialized_start=5230
+  _globals['_CHECKPOINTSTORIESRESPONSE']._serialized_end=5309
+  _globals['_CHECKPOINTRESULT']._serialized_start=5312
+  _globals['_CHECKPOINTRESULT']._serialized_end=5443
+  _globals['_RELEASESTORIESREQUEST']._serialized_start=5445
+  _globals['_RELEASESTORIESREQUEST']._serialized_end=5525
+  _globals['_HELDLEASE']._serialized_start=5527
+  _globals['_HELDLEASE']._serialized_end=5600
+  _globals['_RELEASESTORIESRESPONSE']._serialized_start=5602
+  _globals['_RELEASESTORIESRESPONSE']._serialized_end=5650
+  _globals['_FINISHAUDIOREQUEST']._serialized_start=5652
+  _globals['_FINISHAUDIOREQUEST']._serialized_end=5766
+  _globals['_FINISHAUDIORESPONSE']._serialized_start=5768
+  _globals['_FINISHAUDIORESPONSE']._serialized_end=5832
+  _globals['_AUDIOPIECE']._serialized_start=5834
+  _globals['_AUDIOPIECE']._serialized_end=5876
+  _globals['_READAUDIOREQUEST']._serialized_start=5879
+  _globals['_READAUDIOREQUEST']._serialized_end=6025
+  _globals['_READAUDIORESPONSE']._serialized_start=6027
+  _globals['_READAUDIORESPONSE']._serialized_end=6147
+  _globals['_GETAUDIOURLREQUEST']._serialized_start=6149
+  _globals['_GETAUDIOURLREQUEST']._serialized_end=6262
+  _globals['_GETAUDIOURLRESPONSE']._serialized_start=6264
+  _globals['_GETAUDIOURLRESPONSE']._serialized_end=6347
+  _globals['_STORAGESERVICE']._serialized_start=6350
+  _globals['_STORAGESERVICE']._serialized_end=7556
 # @@protoc_insertion_point(module_scope)
