@@ -146,10 +146,8 @@ class SegmentLibrary:
                         raise field_error("commit", "must come last")
                     check_digest(replace(announced, size=received), announced)
                     return
-                case "header":
-                    raise field_error("header", "must come once")
                 case _:
-                    raise field_error("piece", "must be given")
+                    raise field_error("header", "must come once")
         raise field_error("commit", "must be given; nothing is stored without it")
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -100,6 +101,17 @@ def test_command_that_needs_the_cluster_says_how_to_get_it(installed: Installed,
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"Error: `tale {arguments[0]}` starts the services, which are not installed")
     assert "`make setup`" in line
+
+
+def test_stubs_take_the_rules_of_protovalidate_1_where_it_is_installed(installed: Installed, tmp_path: Path) -> None:
+    """A process can load one version of validate.proto: two would clash."""
+    folder = tmp_path / "buf" / "validate"
+    folder.mkdir(parents=True)
+    shutil.copy(installed.site / "tale" / "buf" / "validate_pb2.py", folder)
+    code = "from tale.gateway.v1 import gateway_pb2; from tale.buf import validate_pb2; print(validate_pb2.__name__)"
+    path = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
+    assert "tale.buf.validate_pb2" == installed.run("python", "-c", code).stdout.strip()
+    assert "buf.validate.validate_pb2" == installed.run("python", "-c", path + code).stdout.strip()
 
 
 def test_metadata_names_the_dependencies_of_the_project(installed: Installed) -> None:

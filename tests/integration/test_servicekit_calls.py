@@ -322,25 +322,42 @@ async def test_bytes_that_are_no_message_are_the_callers_fault() -> None:
     assert (grpc.StatusCode.INVALID_ARGUMENT, "request") == (seen.code, seen.violations[0].field)
 
 
+class Reader(RawApp):
+    """Answers a stream of ResetCircuitRequests with their names."""
+
+    def __init__(self) -> None:
+        super().__init__(None)  # type: ignore[arg-type] # is never called
+        self.names: list[str] = []
+
+    def _handlers(self) -> dict[str, Any]:
+        decode = status_pb2.ResetCircuitRequest.FromString
+        return {"StreamUnary": grpc.stream_unary_rpc_method_handler(self._read, decode)}
+
+    async def _read(self, requests: Any, _: Context) -> bytes:
+        async for request in requests:
+            self.names.append(request.name)
+        return b""
+
+
 async def test_a_malformed_message_in_a_stream_is_the_callers_fault() -> None:
     """A message that does not parse in mid-stream ends the call the same way."""
-
-    class Reader(RawApp):
-        def _handlers(self) -> dict[str, Any]:
-            return {
-                "StreamUnary": grpc.stream_unary_rpc_method_handler(
-                    self._read, status_pb2.ResetCircuitRequest.FromString
-                )
-            }
-
-        async def _read(self, requests: Any, _: Context) -> bytes:
-            return b"".join([request.name.encode() async for request in requests])
-
-    async with running(Reader(None)) as service:  # type: ignore[arg-type] # is never called
+    async with running(Reader()) as service:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await raw(service.channel.stream_unary, f"/{SERVICE}/StreamUnary")(iter([b"\xff\xff\xff"]), timeout=10)
 
     assert grpc.StatusCode.INVALID_ARGUMENT is caught.value.code()
+
+
+async def test_each_message_of_a_stream_is_validated_before_the_handler_sees_it() -> None:
+    """By the rules in its .proto file."""
+    reader = Reader()
+    messages = [status_pb2.ResetCircuitRequest(name=name).SerializeToString() for name in ("one", "", "three")]
+    async with running(reader) as service:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await raw(service.channel.stream_unary, f"/{SERVICE}/StreamUnary")(iter(messages), timeout=10)
+
+    assert (FieldViolation("name", "must be given"),) == from_rpc_error(caught.value).violations
+    assert ["one"] == reader.names
 
 
 @every_kind

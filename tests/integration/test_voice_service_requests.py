@@ -68,10 +68,10 @@ async def test_everything_that_is_wrong_with_a_config_is_told_at_once() -> None:
     [
         ([], "config"),
         (["text"], "config"),
-        (["nothing"], "config"),
+        (["nothing"], "piece"),
         (["config", "config"], "config"),
         (["config", "text", "config"], "config"),
-        (["config", "nothing"], "text"),
+        (["config", "nothing"], "piece"),
     ],
 )
 async def test_the_config_comes_first_and_once(pieces: list[str], field: str) -> None:

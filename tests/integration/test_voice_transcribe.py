@@ -110,7 +110,7 @@ async def test_what_a_server_leaves_out_is_left_out(answer: dict[str, Any], lang
     [
         ([], "config"),
         ([chunk()], "config"),
-        ([voice_pb2.TranscribeRequest()], "config"),
+        ([voice_pb2.TranscribeRequest()], "piece"),
         ([config(""), chunk()], "config.content_type"),
         ([config("text/plain"), chunk()], "config.content_type"),
         ([config("audio/wav\r\nX-Header: 1"), chunk()], "config.content_type"),
@@ -118,7 +118,7 @@ async def test_what_a_server_leaves_out_is_left_out(answer: dict[str, Any], lang
         ([config(language_code="deutsch!"), chunk()], "config.language_code"),
         ([config(), config()], "config"),
         ([config(), chunk(), config()], "config"),
-        ([config(), voice_pb2.TranscribeRequest()], "chunk"),
+        ([config(), voice_pb2.TranscribeRequest()], "piece"),
         ([config()], "chunk"),
         ([config(), chunk(b"")], "chunk"),
     ],

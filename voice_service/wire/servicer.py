@@ -177,10 +177,6 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
 async def _texts(requests: AsyncIterator[voice_pb2.SynthesizeSpeechRequest]) -> AsyncIterator[str]:
     """The pieces of text that follow the config."""
     async for request in requests:
-        match request.WhichOneof("piece"):
-            case "text":
-                yield request.text.text
-            case "config":
-                raise validation_failed([FieldViolation("config", "must be sent once, first")])
-            case _:
-                raise validation_failed([FieldViolation("text", "must be given")])
+        if request.HasField("config"):
+            raise validation_failed([FieldViolation("config", "must be sent once, first")])
+        yield request.text.text

@@ -83,13 +83,9 @@ class TranscribeHandler:
     async def _read(self, pieces: AsyncIterator[voice_pb2.TranscribeRequest]) -> bytes:
         data = bytearray()
         async for piece in pieces:
-            match piece.WhichOneof("piece"):
-                case "chunk":
-                    data += piece.chunk
-                case "config":
-                    raise validation_failed([FieldViolation("config", "must be sent once, first")])
-                case _:
-                    raise validation_failed([FieldViolation("chunk", "must be given")])
+            if piece.HasField("config"):
+                raise validation_failed([FieldViolation("config", "must be sent once, first")])
+            data += piece.chunk
             if len(data) > self._max_bytes:
                 raise DomainError(
                     "RECORDING_TOO_LARGE",

@@ -26,7 +26,7 @@ from tale.buf import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from tale.common.v1 import rules_pb2 as tale_dot_common_dot_v1_dot_rules__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtale/storage/v1/segment.proto\x12\x0ftale.storage.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1atale/common/v1/rules.proto\"\xb4\x02\n\rStoredSegment\x12\x19\n\x03key\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xd0\xf0\x30\x01\xc8\x01\x01\x12 \n\nsize_bytes\x18\x02 \x01(\x03\x42\x0c\xbaH\t\"\x07\x18\x80\x80\x80 (\x01\x12\x17\n\x06sha256\x18\x03 \x01(\x0c\x42\x07\xbaH\x04z\x02h \x12\x1d\n\x0csample_count\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12 \n\x0bsample_rate\x18\x05 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\xb8\x17(\x01\x12\x1e\n\x08provider\x18\x06 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12\x1e\n\x08voice_id\x18\x07 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12\x1e\n\x08model_id\x18\x08 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12,\n\x05words\x18\t \x01(\x0b\x32\x1d.tale.storage.v1.SegmentWords\"\xf0\x02\n\x0cSegmentWords\x12\x1e\n\x0btext_starts\x18\x01 \x03(\rB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x1c\n\ttext_ends\x18\x02 \x03(\rB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x1b\n\x08start_us\x18\x03 \x03(\x04\x42\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x19\n\x06\x65nd_us\x18\x04 \x03(\x04\x42\t\xbaH\x06\x92\x01\x03\x10\x90N:\xe9\x01\xbaH\xe5\x01\x1a\xe2\x01\n\x0btext_starts\x12<must have an entry for each word, like the other three lists\x1a\x94\x01this.text_ends.size() == this.text_starts.size() && this.start_us.size() == this.text_starts.size() && this.end_us.size() == this.text_starts.size()\"S\n\x13\x46indSegmentsRequest\x12<\n\x07lookups\x18\x01 \x03(\x0b\x32\x1e.tale.storage.v1.SegmentLookupB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"J\n\rSegmentLookup\x12\x19\n\x03key\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xd0\xf0\x30\x01\xc8\x01\x01\x12\x1e\n\x08story_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xd8\x01\x01\"H\n\x14\x46indSegmentsResponse\x12\x30\n\x08segments\x18\x01 \x03(\x0b\x32\x1e.tale.storage.v1.StoredSegment\"\x97\x01\n\x11PutSegmentRequest\x12\x33\n\x06header\x18\x01 \x01(\x0b\x32!.tale.storage.v1.PutSegmentHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12\x33\n\x06\x63ommit\x18\x03 \x01(\x0b\x32!.tale.storage.v1.PutSegmentCommitH\x00\x42\x07\n\x05piece\"k\n\x10PutSegmentHeader\x12\x37\n\x07segment\x18\x01 \x01(\x0b\x32\x1e.tale.storage.v1.StoredSegmentB\x06\xbaH\x03\xc8\x01\x01\x12\x1e\n\x08story_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xd8\x01\x01\"\x12\n\x10PutSegmentCommit\"V\n\x12PutSegmentResponse\x12/\n\x07segment\x18\x01 \x01(\x0b\x32\x1e.tale.storage.v1.StoredSegment\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"/\n\x12ReadSegmentRequest\x12\x19\n\x03key\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xd0\xf0\x30\x01\xc8\x01\x01\"a\n\x13ReadSegmentResponse\x12\x30\n\x06header\x18\x01 \x01(\x0b\x32\x1e.tale.storage.v1.StoredSegmentH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x07\n\x05piece2\xa2\x02\n\x0eSegmentService\x12[\n\x0c\x46indSegments\x12$.tale.storage.v1.FindSegmentsRequest\x1a%.tale.storage.v1.FindSegmentsResponse\x12W\n\nPutSegment\x12\".tale.storage.v1.PutSegmentRequest\x1a#.tale.storage.v1.PutSegmentResponse(\x01\x12Z\n\x0bReadSegment\x12#.tale.storage.v1.ReadSegmentRequest\x1a$.tale.storage.v1.ReadSegmentResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtale/storage/v1/segment.proto\x12\x0ftale.storage.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1atale/common/v1/rules.proto\"\xb4\x02\n\rStoredSegment\x12\x19\n\x03key\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xd0\xf0\x30\x01\xc8\x01\x01\x12 \n\nsize_bytes\x18\x02 \x01(\x03\x42\x0c\xbaH\t\"\x07\x18\x80\x80\x80 (\x01\x12\x17\n\x06sha256\x18\x03 \x01(\x0c\x42\x07\xbaH\x04z\x02h \x12\x1d\n\x0csample_count\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12 \n\x0bsample_rate\x18\x05 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\xb8\x17(\x01\x12\x1e\n\x08provider\x18\x06 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12\x1e\n\x08voice_id\x18\x07 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12\x1e\n\x08model_id\x18\x08 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12,\n\x05words\x18\t \x01(\x0b\x32\x1d.tale.storage.v1.SegmentWords\"\xf0\x02\n\x0cSegmentWords\x12\x1e\n\x0btext_starts\x18\x01 \x03(\rB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x1c\n\ttext_ends\x18\x02 \x03(\rB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x1b\n\x08start_us\x18\x03 \x03(\x04\x42\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x19\n\x06\x65nd_us\x18\x04 \x03(\x04\x42\t\xbaH\x06\x92\x01\x03\x10\x90N:\xe9\x01\xbaH\xe5\x01\x1a\xe2\x01\n\x0btext_starts\x12<must have an entry for each word, like the other three lists\x1a\x94\x01this.text_ends.size() == this.text_starts.size() && this.start_us.size() == this.text_starts.size() && this.end_us.size() == this.text_starts.size()\"S\n\x13\x46indSegmentsRequest\x12<\n\x07lookups\x18\x01 \x03(\x0b\x32\x1e.tale.storage.v1.SegmentLookupB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"J\n\rSegmentLookup\x12\x19\n\x03key\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xd0\xf0\x30\x01\xc8\x01\x01\x12\x1e\n\x08story_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xd8\x01\x01\"H\n\x14\x46indSegmentsResponse\x12\x30\n\x08segments\x18\x01 \x03(\x0b\x32\x1e.tale.storage.v1.StoredSegment\"\x9e\x01\n\x11PutSegmentRequest\x12\x33\n\x06header\x18\x01 \x01(\x0b\x32!.tale.storage.v1.PutSegmentHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12\x33\n\x06\x63ommit\x18\x03 \x01(\x0b\x32!.tale.storage.v1.PutSegmentCommitH\x00\x42\x0e\n\x05piece\x12\x05\xbaH\x02\x08\x01\"k\n\x10PutSegmentHeader\x12\x37\n\x07segment\x18\x01 \x01(\x0b\x32\x1e.tale.storage.v1.StoredSegmentB\x06\xbaH\x03\xc8\x01\x01\x12\x1e\n\x08story_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xd8\x01\x01\"\x12\n\x10PutSegmentCommit\"V\n\x12PutSegmentResponse\x12/\n\x07segment\x18\x01 \x01(\x0b\x32\x1e.tale.storage.v1.StoredSegment\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"/\n\x12ReadSegmentRequest\x12\x19\n\x03key\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xd0\xf0\x30\x01\xc8\x01\x01\"a\n\x13ReadSegmentResponse\x12\x30\n\x06header\x18\x01 \x01(\x0b\x32\x1e.tale.storage.v1.StoredSegmentH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x07\n\x05piece2\xa2\x02\n\x0eSegmentService\x12[\n\x0c\x46indSegments\x12$.tale.storage.v1.FindSegmentsRequest\x1a%.tale.storage.v1.FindSegmentsResponse\x12W\n\nPutSegment\x12\".tale.storage.v1.PutSegmentRequest\x1a#.tale.storage.v1.PutSegmentResponse(\x01\x12Z\n\x0bReadSegment\x12#.tale.storage.v1.ReadSegmentRequest\x1a$.tale.storage.v1.ReadSegmentResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -65,6 +65,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEGMENTLOOKUP'].fields_by_name['key']._serialized_options = b'\272H\tr\004\320\3600\001\310\001\001'
   _globals['_SEGMENTLOOKUP'].fields_by_name['story_id']._loaded_options = None
   _globals['_SEGMENTLOOKUP'].fields_by_name['story_id']._serialized_options = b'\272H\tr\004\250\3600\001\330\001\001'
+  _globals['_PUTSEGMENTREQUEST'].oneofs_by_name['piece']._loaded_options = None
+  _globals['_PUTSEGMENTREQUEST'].oneofs_by_name['piece']._serialized_options = b'\272H\002\010\001'
   _globals['_PUTSEGMENTHEADER'].fields_by_name['segment']._loaded_options = None
   _globals['_PUTSEGMENTHEADER'].fields_by_name['segment']._serialized_options = b'\272H\003\310\001\001'
   _globals['_PUTSEGMENTHEADER'].fields_by_name['story_id']._loaded_options = None
@@ -82,17 +84,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINDSEGMENTSRESPONSE']._serialized_start=950
   _globals['_FINDSEGMENTSRESPONSE']._serialized_end=1022
   _globals['_PUTSEGMENTREQUEST']._serialized_start=1025
-  _globals['_PUTSEGMENTREQUEST']._serialized_end=1176
-  _globals['_PUTSEGMENTHEADER']._serialized_start=1178
-  _globals['_PUTSEGMENTHEADER']._serialized_end=1285
-  _globals['_PUTSEGMENTCOMMIT']._serialized_start=1287
-  _globals['_PUTSEGMENTCOMMIT']._serialized_end=1305
-  _globals['_PUTSEGMENTRESPONSE']._serialized_start=1307
-  _globals['_PUTSEGMENTRESPONSE']._serialized_end=1393
-  _globals['_READSEGMENTREQUEST']._serialized_start=1395
-  _globals['_READSEGMENTREQUEST']._serialized_end=1442
-  _globals['_READSEGMENTRESPONSE']._serialized_start=1444
-  _globals['_READSEGMENTRESPONSE']._serialized_end=1541
-  _globals['_SEGMENTSERVICE']._serialized_start=1544
-  _globals['_SEGMENTSERVICE']._serialized_end=1834
+  _globals['_PUTSEGMENTREQUEST']._serialized_end=1183
+  _globals['_PUTSEGMENTHEADER']._serialized_start=1185
+  _globals['_PUTSEGMENTHEADER']._serialized_end=1292
+  _globals['_PUTSEGMENTCOMMIT']._serialized_start=1294
+  _globals['_PUTSEGMENTCOMMIT']._serialized_end=1312
+  _globals['_PUTSEGMENTRESPONSE']._serialized_start=1314
+  _globals['_PUTSEGMENTRESPONSE']._serialized_end=1400
+  _globals['_READSEGMENTREQUEST']._serialized_start=1402
+  _globals['_READSEGMENTREQUEST']._serialized_end=1449
+  _globals['_READSEGMENTRESPONSE']._serialized_start=1451
+  _globals['_READSEGMENTRESPONSE']._serialized_end=1548
+  _globals['_SEGMENTSERVICE']._serialized_start=1551
+  _globals['_SEGMENTSERVICE']._serialized_end=1841
 # @@protoc_insertion_point(module_scope)
