@@ -1,4 +1,4 @@
-"""`python -m gateway`."""
+"""Runs the gateway: `python -m gateway`."""
 
 from gateway.bootstrap import build
 from gateway.settings import GatewaySettings
@@ -8,7 +8,7 @@ from servicekit.settings import load
 
 
 def main() -> None:
-    """Runs the gateway until it is told to end. Without authentication everything belongs to "local"."""
+    """Runs the gateway until it is stopped. Without authentication everything belongs to the owner "local"."""
     run(lambda: load(GatewaySettings), build, "gateway", security=lambda _: Security(Anonymous()))
 
 

@@ -1,4 +1,4 @@
-"""The gateway as the kit runs it."""
+"""Starts, drains and stops the gateway."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -8,13 +8,13 @@ import grpc
 from gateway.door.proxy import SERVICES, ForwardingHandler
 from gateway.door.servicer import GatewayServicer
 from gateway.runs.active import Runs
-from gateway.watch.audio_buffer import AudioBuffer
+from gateway.watch.audio import AudioBuffer
 from servicekit.app import AppBase, Description
 from tale.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 
 class GatewayApp(AppBase):
-    """Registers the servicer and the proxy, and ties the runs and the loops behind them to the life of the server."""
+    """Registers the servicer and the proxy, and runs the background loops as long as the server."""
 
     def __init__(
         self,
@@ -37,25 +37,25 @@ class GatewayApp(AppBase):
         self._warnings = tuple(warnings)
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
-        """Adds GatewayService and the forwarded services."""
+        """Adds GatewayService and the forwarded services; returns their names."""
         gateway_pb2_grpc.add_GatewayServiceServicer_to_server(self._servicer, server)
         server.add_generic_rpc_handlers((self._proxy,))
         return (gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].full_name, *SERVICES)
 
     async def start(self) -> None:
-        """Starts the loops that work in the background. Other services are not waited for."""
+        """Starts the background loops. Does not wait for other services."""
         self._background = [asyncio.create_task(each()) for each in self._loops]
 
     async def describe(self) -> Description:
-        """Nothing is embedded here."""
+        """Returns the warnings; the gateway has no embedded parts."""
         return Description(warnings=self._warnings)
 
     async def begin_drain(self) -> None:
-        """Hands all runs over; watchers are told to reconnect."""
+        """Hands all runs over; watchers get RECONNECT."""
         await self._runs.hand_over()
 
     async def stop(self) -> None:
-        """Ends the background work and closes the channels."""
+        """Stops the background loops and closes the channels."""
         await self._runs.hand_over()
         for task in self._background:
             task.cancel()

@@ -1,4 +1,4 @@
-"""The composition root: settings -> objects -> service."""
+"""Builds the gateway from its settings."""
 
 from gateway.app import GatewayApp
 from gateway.door.proxy import ForwardingHandler
@@ -10,8 +10,7 @@ from gateway.runs.checkpointer import Checkpointer
 from gateway.runs.claimer import Claimer
 from gateway.runs.followed_stories import FollowedStories
 from gateway.settings import GatewaySettings
-from gateway.watch.audio_buffer import AudioBuffer
-from gateway.watch.audio_reader import AudioReader
+from gateway.watch.audio import AudioBuffer, AudioReader
 from gateway.watch.follower import Follower
 from gateway.watch.watcher import Sources
 from servicekit.channel import open_channel
@@ -22,13 +21,13 @@ from tale.voice.v1 import voice_pb2_grpc
 
 
 def build(settings: GatewaySettings) -> GatewayApp:
-    """Puts the gateway together. Channels connect when they are first used."""
+    """Returns the gateway. Its channels connect when they are first used."""
     storage = open_channel(settings.storage_target)
     story = open_channel(settings.story_target)
     voice = open_channel(settings.voice_target)
-    # Services that are starting or going down are asked how they are as well.
+    # Without health checks, since the status of a service that is starting or draining counts as well.
     targets = {"story": settings.story_target, "voice": settings.voice_target, "storage": settings.storage_target}
-    asking = {name: open_channel(target, health_checked=False) for name, target in targets.items()}
+    status_channels = {name: open_channel(target, health_checked=False) for name, target in targets.items()}
     peers = Peers(
         storage_pb2_grpc.StorageServiceStub(storage),
         story_pb2_grpc.StoryServiceStub(story),
@@ -42,9 +41,9 @@ def build(settings: GatewaySettings) -> GatewayApp:
     reader = AudioReader(peers.storage)
     buffer = AudioBuffer(reader)
     servicer = GatewayServicer(
-        Sources(runs, claimer, followed, peers.storage, buffer, settings.heartbeat_seconds),
+        Sources(runs, claimer, followed, peers.storage, buffer),
         reader,
-        System(asking, targets=targets),
+        System(status_channels, targets=targets),
     )
     warning = "Every caller that reaches this address can use the gateway: there is no authentication."
     return GatewayApp(
@@ -53,6 +52,6 @@ def build(settings: GatewaySettings) -> GatewayApp:
         runs,
         (checkpointer.run, claimer.run, follower.run),
         buffer,
-        (storage, story, voice, *asking.values()),
+        (storage, story, voice, *status_channels.values()),
         warnings=() if is_loopback(settings.listen) else (warning,),
     )

@@ -8,43 +8,35 @@ from servicekit.settings import Listen, ServiceSettings, is_loopback, variables
 
 
 class GatewaySettings(ServiceSettings):
-    """What the gateway reads from the environment."""
+    """The settings of the gateway."""
 
-    model_config = variables(
-        "GATEWAY_", "lease_", "pickup_", "run_", "sibling_", "storage_", "story_", "stream_", "voice_"
-    )
+    model_config = variables("GATEWAY_", "lease_", "peer_", "pickup_", "run_", "storage_", "story_", "voice_")
 
     listen: Listen = "127.0.0.1:50051"
     """gRPC bind address"""
     ops_listen: Listen = "127.0.0.1:9051"
     """HTTP bind address for operators"""
     story_target: str = "dns:///127.0.0.1:50052"
-    """Where the story service is"""
+    """Address of the story service"""
     voice_target: str = "dns:///127.0.0.1:50053"
-    """Where the voice service is"""
+    """Address of the voice service"""
     storage_target: str = "dns:///127.0.0.1:50054"
-    """Where the storage service is"""
+    """Address of the storage service"""
     allow_anonymous: bool = False
-    """Lets a gateway without authentication listen on an address that is not loopback"""
+    """Allows a gateway without authentication on an address that is not loopback"""
     lease_seconds: float = Field(30.0, ge=0.5, le=3600)
-    """Seconds that a run holds its story"""
+    """Seconds for which a run holds the lease of its story; after that another gateway can claim the story"""
     pickup_interval_seconds: float = Field(5.0, ge=0.05, le=3600)
-    """Seconds between looks for stories that nobody makes"""
+    """Seconds between polls for orphaned stories"""
     run_timeout_seconds: float = Field(2700.0, ge=1, le=86_400)
-    """Seconds that a story may take"""
-    max_pickups: int = Field(5, ge=1, le=100, validation_alias="RUN_MAX_PICKUPS")
-    """Pick-ups without progress before a run ends"""
+    """Maximum duration of a story's runs in seconds; after that it ends with the text and audio so far"""
     max_runs: int = Field(256, ge=1, le=10_000)
-    """Stories that one gateway makes at a time; those beyond wait PENDING for it or for another replica"""
-    sibling_wait_seconds: float = Field(120.0, ge=0, le=3600)
-    """Seconds that a run waits for a story or voice service that can not be reached"""
-    stream_idle_seconds: float = Field(120.0, ge=1, le=3600)
-    """Seconds of silence after which a stream of the story or voice service is given up"""
-    heartbeat_seconds: float = Field(5.0, ge=0.05, le=60, validation_alias="WATCH_HEARTBEAT_SECONDS")
-    """Seconds between state events"""
+    """Maximum number of stories that one gateway makes at a time; others wait in state PENDING"""
+    peer_wait_seconds: float = Field(120.0, ge=0, le=3600)
+    """Seconds for which a run waits for a story or voice service that cannot be reached"""
 
     @model_validator(mode="after")
-    def _closed_door(self) -> Self:
+    def _check_anonymous(self) -> Self:
         if not is_loopback(self.listen) and not self.allow_anonymous:
             raise ValueError(
                 "GATEWAY_LISTEN must be a loopback address while there is no authentication"

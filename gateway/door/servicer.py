@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 from gateway.door.stories import Context, StoryServicer, seconds_left
 from gateway.door.system import System
-from gateway.watch.audio_reader import AudioReader
+from gateway.watch.audio import AudioReader
 from gateway.watch.cursor import Cursor, chunks_of, fill_audio
 from gateway.watch.watcher import Sources, Watching
 from servicekit.context import current

@@ -9,12 +9,14 @@ import structlog
 from gateway.peers.clients import CALL_SECONDS, StorageStub, ask, read_story
 from gateway.peers.retry import PEER_ERRORS, classify
 from gateway.runs.active import Runs
-from gateway.runs.public_story import basic, within_bounds
+from gateway.runs.ledger import now
+from gateway.runs.live_story import basic
 from servicekit.deadline import remaining
 from servicekit.errors import FieldViolation, validation_failed
 from servicekit.fingerprint import fingerprint
 from servicekit.finishing import Finisher
 from servicekit.ids import new_id
+from servicekit.reasons import explained
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from tale.storage.v1 import storage_pb2
@@ -29,6 +31,8 @@ ERASE_SECONDS: Final = 120.0
 
 _MAX_SPEC_BYTES: Final = 128 * 1024
 """Above what all fields at their limits need; the rest are fields that this version does not know."""
+MAX_STORY_BYTES: Final = 1_000_000
+"""Bytes of a story in a response, so that the response stays under 1 MiB."""
 
 _WITHOUT_REQUEST_ID: Final = frozenset({"request_id"})
 
@@ -236,3 +240,19 @@ def _opening(spec: common_pb2.StorySpec) -> common_pb2.Story:
         narrate=spec.narrate if spec.HasField("narrate") else True,
         voice=spec.voice,
     )
+
+
+def within_bounds(story: common_pb2.Story) -> common_pb2.Story:
+    """Returns the story; if it is too large for a response, a copy without the raw responses that says so."""
+    if story.ByteSize() <= MAX_STORY_BYTES:
+        return story
+    shown = common_pb2.Story()
+    shown.CopyFrom(story)
+    del shown.full_response[:]
+    problem = shown.problems.add(
+        reason="RESPONSE_TRUNCATED",
+        message="The raw responses of the models are too large for an answer and were left out of this one.",
+        time=now(),
+    )
+    explained(problem)
+    return shown

@@ -1,6 +1,7 @@
-"""The other services as the gateway calls them: their stubs, and one call with its deadline and repeats."""
+"""Calls the peer services: unary methods with a deadline and retries, streams with an idle timeout."""
 
 import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
@@ -8,7 +9,8 @@ import grpc
 from tenacity import AsyncRetrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
 from servicekit.channel import call_metadata
-from servicekit.errors import unavailable
+from servicekit.errors import DomainError, unavailable
+from servicekit.patience import Patience
 from servicekit.status import connection_broke
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
     from tale.voice.v1 import voice_pb2_grpc
 
 CALL_SECONDS: Final = 10.0
-"""Deadline of a unary call, in seconds, unless another is given."""
+"""Deadline of a unary call in seconds, unless another is given."""
+
+STREAM_IDLE_SECONDS: Final = 120.0
+"""Seconds of silence after which a stream of a peer service counts as lost. Providers are given up earlier."""
 
 # Asyncio stubs have types of their own in the type stubs alone.
 StorageStub: TypeAlias = "storage_pb2_grpc.StorageServiceAsyncStub"
@@ -30,7 +35,7 @@ A = TypeVar("A")
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """All that the gateway calls. Unary methods are called with `ask`."""
+    """The stubs of the peer services. Unary methods are called with `ask`."""
 
     storage: StorageStub
     story: "story_pb2_grpc.StoryServiceAsyncStub"
@@ -44,10 +49,10 @@ async def ask(
     timeout: float = CALL_SECONDS,
     repeatable: bool = False,
 ) -> A:
-    """The answer of a unary method within `timeout` seconds.
+    """Returns the response of a unary method within `timeout` seconds.
 
     A `repeatable` call waits for a service that is starting, and is repeated when the connection breaks. Raises
-    `grpc.aio.AioRpcError`, or DomainError UNAVAILABLE / UPSTREAM_UNAVAILABLE where no answer came in time.
+    `grpc.aio.AioRpcError`, and UPSTREAM_UNAVAILABLE when no response came in time.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
@@ -74,7 +79,35 @@ async def ask(
 async def read_story(
     storage: StorageStub, story_id: str, *, full: bool = False, timeout: float = CALL_SECONDS
 ) -> storage_pb2.StoryRecord:
-    """The record of a story of the present owner; its segments, attempts and raw responses only where `full`."""
+    """Returns the record of a story of the present owner; segments, attempts and raw responses only if `full`."""
     view = common_pb2.STORY_VIEW_FULL if full else common_pb2.STORY_VIEW_BASIC
     request = storage_pb2.GetStoryRequest(story_id=story_id, view=view)
     return (await ask(storage.GetStory, request, timeout=timeout, repeatable=True)).record
+
+
+T = TypeVar("T")
+
+
+async def read_alive(
+    stream: AsyncIterable[T], *, idle_seconds: float = STREAM_IDLE_SECONDS, owing: Callable[[], bool] | None = None
+) -> AsyncGenerator[T, None]:
+    """Yields the messages of `stream`. Time spent by the reader does not count as silence.
+
+    Raises TimeoutError after `idle_seconds` of silence; with `owing`, only if it then returns True: a service that has
+    nothing to do is rightly silent.
+    """
+    messages = aiter(stream)
+    async with Patience(idle_seconds, owing=owing) as patience:
+        while True:
+            patience.begin()
+            try:
+                message = await anext(messages)
+            except StopAsyncIteration:
+                return
+            patience.end()
+            yield message
+
+
+def broken(what: str) -> DomainError:
+    """Returns the error of a stream that breaks its contract. The attempt has failed; what is stored stays."""
+    return DomainError("STREAM_BROKEN", what, retry_after=0.2)

@@ -1,4 +1,4 @@
-"""What a failed call to a peer service means for the run that made it, and how often the run calls again."""
+"""Classifies failed calls to peer services, and decides whether a run calls again and when."""
 
 import asyncio
 import random
@@ -17,23 +17,23 @@ MAX_TRANSIENT: Final = 3
 MAX_PAUSE_SECONDS: Final = 30.0
 
 PEER_ERRORS = (grpc.aio.AioRpcError, DomainError, TimeoutError)
-"""What a failed call to a peer service raises."""
+"""The exceptions of a failed call to a peer service."""
 
 
 class FailureKind(Enum):
     """Whether the call is worth repeating."""
 
     UNREACHABLE = "unreachable"
-    """No answer: the service is down, starting, going away or overloaded. Calling again costs nothing."""
+    """No response: the service is down, starting, draining or overloaded. Repeating the call costs nothing."""
     TRANSIENT = "transient"
-    """It answered that it cannot now. Call again, a few times."""
+    """The service cannot do it now. Repeat the call, a few times."""
     PERMANENT = "permanent"
-    """It answered that it will not. Calling again changes nothing."""
+    """The service refuses. Repeating the call changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failed call: its kind, and what to say of it."""
+    """A failed call: its kind and its error."""
 
     kind: FailureKind
     error: DomainError
@@ -45,15 +45,15 @@ class Failure:
 
 
 def classify(error: grpc.aio.AioRpcError | DomainError | TimeoutError) -> Failure:
-    """Distinguishes a service that cannot be reached from one that cannot now and from one that refuses."""
+    """Returns whether the service cannot be reached, cannot do it now, or refuses."""
     if isinstance(error, TimeoutError):
-        return Failure(FailureKind.TRANSIENT, unavailable("UPSTREAM_UNAVAILABLE", "A service fell silent."))
+        return Failure(FailureKind.TRANSIENT, unavailable("UPSTREAM_UNAVAILABLE", "A service stopped responding."))
     known = from_rpc_error(error) if isinstance(error, grpc.aio.AioRpcError) else error
     if isinstance(error, grpc.aio.AioRpcError):
         if known.reason == "RECONNECT" or connection_broke(error):
             return Failure(FailureKind.UNREACHABLE, known)
         if known.code is grpc.StatusCode.CANCELLED:
-            # gRPC's server cancels a call that its application does not take up for long: it is overloaded.
+            # gRPC's server cancels a call that its application has not accepted for a while: it is overloaded.
             return Failure(FailureKind.UNREACHABLE, unavailable("UPSTREAM_UNAVAILABLE", "A service is overloaded."))
     # A defect may be met once, as when a replica dies.
     passing = known.retryable or known.code is grpc.StatusCode.INTERNAL
@@ -61,10 +61,10 @@ def classify(error: grpc.aio.AioRpcError | DomainError | TimeoutError) -> Failur
 
 
 class AttemptRetry:
-    """Decides after a failed attempt whether there is another, and waits until it is time.
+    """Decides after a failed attempt whether there is another one, and waits until it may start.
 
-    A service that cannot be reached is waited for (`wait_seconds`); one that answers "not now" is called three more
-    times, since it has retries of its own; one that refuses is not called again. Progress begins the count anew.
+    A service that cannot be reached is waited for (`wait_seconds`); one that cannot do it now is called three more
+    times, since it has its own retries; one that refuses is not called again. Progress resets the counts.
     """
 
     def __init__(self, *, wait_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -73,24 +73,24 @@ class AttemptRetry:
         self.progressed()
 
     def progressed(self) -> None:
-        """The last attempt brought something."""
+        """Notes that the last attempt made progress."""
         self._unreachable_since: float | None = None
         self._away = 0
         self._transient = 0
 
     async def after(self, failure: Failure) -> None:
-        """Returns when the next attempt may start; raises the failure's error when there is to be none."""
+        """Returns when the next attempt may start. Raises the error of `failure` when there is none."""
         if failure.kind is FailureKind.PERMANENT:
             raise failure.error
         hint = 0.0
         if failure.kind is FailureKind.UNREACHABLE:
-            # A service that is away gives no meaningful hint: it is looked for again soon.
+            # The hint of a service that is away means nothing: it may be back soon.
             self._away += 1
             since = self._unreachable_since = self._unreachable_since or self._clock()
             if self._clock() - since > self._wait_seconds:
                 raise failure.error
         else:
-            # It answered, so it is not away any more.
+            # It responded, so it can be reached again.
             self._unreachable_since, self._away = None, 0
             self._transient += 1
             if self._transient > MAX_TRANSIENT:

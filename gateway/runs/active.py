@@ -1,4 +1,4 @@
-"""The stories that this gateway is making."""
+"""Starts, finds, stops and hands over the runs of this gateway."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,10 +8,9 @@ import structlog
 
 from gateway.peers.clients import Peers, ask
 from gateway.peers.retry import PEER_ERRORS, classify
-from gateway.runs.checkpointer import Checkpointer
+from gateway.runs.checkpointer import Checkpointer, Lease
 from gateway.runs.context import RunContext
 from gateway.runs.followed_stories import FollowedStories
-from gateway.runs.lease import Lease
 from gateway.runs.ledger import Ledger
 from gateway.runs.live_story import End, LiveStory
 from gateway.runs.run import Run
@@ -24,16 +23,16 @@ from tale.storage.v1 import storage_pb2
 
 _UNSPECIFIED: Final = common_pb2.STORY_STATE_UNSPECIFIED
 RUN_LOST: Final = "RUN_LOST"
-"""Reason of an attempt whose run was killed before it ended."""
+"""Reason of an attempt whose run was killed before the attempt ended."""
 
 MOST_RELEASED: Final = 1000
-"""Leases that one call gives back."""
+"""Maximum number of leases that one call gives back."""
 
 log = structlog.get_logger(__name__)
 
 
 class Runs:
-    """Starts, finds, stops and hands over runs."""
+    """The runs of this gateway, by story."""
 
     def __init__(
         self,
@@ -46,40 +45,40 @@ class Runs:
         self._settings = settings
         self._followed = followed
         self._checkpointer = checkpointer
-        # Stories that wait for a place have no lease: any replica may claim them, and their time does not run yet.
+        # Waiting stories have no lease: any replica may claim them, and their time does not run yet.
         self.place_free = asyncio.Event()
-        """Set when a run ends at a gateway that was full."""
+        """Set when a run ends while the maximum number was running."""
         self._runs: dict[str, Run] = {}
         self._draining = False
 
     @property
     def room(self) -> int:
-        """How many more stories can be taken up now."""
+        """How many more runs can start now."""
         return 0 if self._draining else max(0, self._settings.max_runs - self.count)
 
     @property
     def count(self) -> int:
-        """Stories that are being made here."""
+        """Number of runs."""
         return len(self._runs)
 
     def lease_request(self) -> storage_pb2.LeaseRequest | None:
-        """The lease to ask for with a new story; None where this gateway has its hands full: it then waits its turn."""
+        """Returns the lease to request with a new story; None if no more runs can start now: the story waits."""
         self.refuse_if_draining()
         return self.new_lease() if self.room else None
 
     def new_lease(self) -> storage_pb2.LeaseRequest:
-        """The lease of a run, as it is asked for."""
+        """Returns the request for the lease of a run."""
         request = storage_pb2.LeaseRequest()
         request.duration.FromNanoseconds(int(self._settings.lease_seconds * 1e9))
         return request
 
     def refuse_if_draining(self) -> None:
-        """UNAVAILABLE / RECONNECT once this gateway is going down."""
+        """Raises RECONNECT once this gateway is shutting down."""
         if self._draining:
             raise reconnect()
 
     def start(self, record: storage_pb2.StoryRecord, *, since: float, pickup_count: int = 0) -> LiveStory:
-        """Makes the story, under the lease in `record` that was asked for at `since` by `time.monotonic`."""
+        """Starts the run of a story, under the lease in `record` that was requested at `since` (`time.monotonic`)."""
         story_id = record.story.id
         present = self._runs.get(story_id)
         if present is not None and present.context.lease.token >= record.run.lease_token:
@@ -88,7 +87,7 @@ class Runs:
             present.story_ended(_UNSPECIFIED)
         lease = Lease(story_id, record.run.lease_token, seconds=self._settings.lease_seconds, since=since)
         ledger = Ledger(record.story)
-        # A run before this one was killed, and what its calls came to is not known.
+        # Open attempts are of an earlier run that was killed; how they ended is unknown.
         ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED, RUN_LOST)
         context = RunContext(
             record=record,
@@ -104,18 +103,18 @@ class Runs:
         with bound(RequestContext(request_id=request_id, owner=record.owner)):
             run = self._runs[story_id] = Run(context, pickup_count=pickup_count)
         run.task.add_done_callback(lambda _: self._ended(story_id, run))
-        # Its watchers see it from here, and the follower learns that there is a run to ask for.
+        # Its watchers get it from the run now, and the follower has a run to follow.
         self._followed.release(story_id)
         self._followed.wanted.set()
         return context.live
 
     def live(self, story_id: str, *, owner: str) -> LiveStory | None:
-        """What is released of a story that is made here for `owner`."""
+        """Returns what is released of a story of `owner` that has a run here; else None."""
         present = self._runs.get(story_id)
         return present.context.live if present is not None and present.context.record.owner == owner else None
 
     def positions(self) -> Sequence[storage_pb2.StoryPosition]:
-        """A position of each run, by its lease token. A run that stores the end of its story asks for nothing more."""
+        """Returns the position of each run, by its lease token, except of runs that are storing the end."""
         return [
             storage_pb2.StoryPosition(story_id=story_id, lease_token=run.context.lease.token)
             for story_id, run in self._runs.items()
@@ -123,9 +122,9 @@ class Runs:
         ]
 
     async def stop(self, story_id: str, state: common_pb2.StoryState.ValueType = _UNSPECIFIED) -> bool:
-        """Stops the run of a story that has ended at `state`, or is deleted; False where it is not here.
+        """Stops the run of a story that has ended at `state`, or is deleted; returns False if it has no run here.
 
-        Returns when its ledger is stored, or storage does not take it.
+        Returns when the ledger is stored, or storage does not respond in time.
         """
         run = self._runs.get(story_id)
         if run is None:
@@ -135,20 +134,20 @@ class Runs:
         return True
 
     async def erased(self, child_id: str) -> None:
-        """Stops the runs of all stories of a child that is erased."""
+        """Stops the runs of all stories of an erased child."""
         for story_id, run in list(self._runs.items()):
             if run.context.record.story.child_id == child_id:
                 await self.stop(story_id)
 
     def ended_elsewhere(self, change: storage_pb2.StoryChange, token: int) -> None:
-        """Stops the run that has this lease token: its story has ended, is deleted or is another run's."""
+        """Stops the run with this lease token: its story has ended, is deleted or has another run."""
         run = self._runs.get(change.story_id)
         if run is not None and run.context.lease.token == token and not run.ending:
             log.info("run_ended_elsewhere", story_id=change.story_id, state=common_pb2.StoryState.Name(change.state))
             run.story_ended(change.state)
 
     async def hand_over(self) -> None:
-        """Stops all runs, has all watchers reconnect, and gives the leases back."""
+        """Stops all runs, ends the streams of all watchers with RECONNECT, and gives the leases back."""
         self._draining = True
         self._followed.hand_over()
         runs = list(self._runs.values())
@@ -168,7 +167,7 @@ class Runs:
                     request = storage_pb2.ReleaseStoriesRequest(leases=leases[first : first + MOST_RELEASED])
                     await ask(self._peers.storage.ReleaseStories, request)
             except PEER_ERRORS as error:
-                # The leases run out by themselves; the stories only wait longer.
+                # The leases expire by themselves; the stories only wait longer.
                 log.warning("hand_over_failed", stories=len(leases), reason=classify(error).reason)
         log.info("handed_over", stories=len(leases))
 

@@ -1,8 +1,7 @@
-"""One batched call stores what all runs of this gateway have made.
+"""Stores what all runs of this gateway have made, in one batched call.
 
-A checkpoint is sent at once when no call is in flight; while one is, checkpoints gather and go together in the next,
-those of one story as one. So storage sees at most one CheckpointStories of this gateway at a time, however many stories
-are being made.
+A checkpoint is sent at once if no call is in flight; otherwise it is sent with the next call, merged by story.
+So storage gets one CheckpointStories of this gateway at a time, for any number of stories.
 """
 
 import asyncio
@@ -17,23 +16,58 @@ import structlog
 
 from gateway.peers.clients import CALL_SECONDS, StorageStub, ask
 from gateway.peers.retry import PEER_ERRORS, FailureKind, classify
-from gateway.runs.lease import Lease, LeaseLostError
 from servicekit.context import RequestContext, bound
 from servicekit.failures import log_defect
 from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
+
+class LeaseLostError(Exception):
+    """The story has, or may have, another run: stop, and write nothing more."""
+
+
+class Lease:
+    """The right to write to one story.
+
+    Storage's clock decides whether it holds. The holder also counts by its own monotonic `clock` (seconds), from
+    *before* the call that renewed it, so that it stops before storage lets another run claim the story.
+    """
+
+    def __init__(
+        self, story_id: str, token: int, *, seconds: float, since: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.story_id = story_id
+        self.token = token
+        self._seconds = seconds
+        self._clock = clock
+        self._until = since + seconds
+
+    @property
+    def remaining(self) -> float:
+        """Seconds for which it certainly holds."""
+        return self._until - self._clock()
+
+    def renewed(self, since: float) -> None:
+        """Notes that a call that renews it was sent at `since` and succeeded."""
+        self._until = max(self._until, since + self._seconds)
+
+    def check(self) -> None:
+        """Raises LeaseLostError unless it certainly holds."""
+        if self.remaining <= 0:
+            raise LeaseLostError("the lease ran out before it could be renewed")
+
+
 MAX_ITEMS: Final = 500
 MAX_BYTES: Final = 1024 * 1024
 MAX_DEFECTS: Final = 4
-"""How often one checkpoint is sent again that storage answered with INTERNAL."""
+"""How often one checkpoint is sent again after INTERNAL."""
 
 log = structlog.get_logger(__name__)
 
 
 class CheckpointRefusedError(Exception):
-    """Storage refuses the content; sending it again changes nothing."""
+    """Storage refuses the content of a checkpoint; sending it again changes nothing."""
 
     def __init__(self, problem: common_pb2.Problem) -> None:
         super().__init__(problem.reason)
@@ -62,7 +96,7 @@ class _Item:
         return not all(part.stored.done() for part in self.parts)
 
     def settle(self, error: Exception | None) -> None:
-        """Returns to those who wait, or raises `error` there."""
+        """Ends the waiting of the runs; with `error` it is raised there."""
         for part in self.parts:
             if not part.stored.done():
                 if error is None:
@@ -80,15 +114,15 @@ class Checkpointer:
         self._storage = storage
         self._lease_seconds = lease_seconds
         self._clock = clock
-        # By story, oldest first. Bounded by the runs: each has at most a writer, a narrator and a keeper waiting here.
+        # By story, oldest first. Bounded by the runs: of each, at most its three tasks wait here.
         self._waiting: dict[str, tuple[Lease, list[_Part]]] = {}
         self._wake = asyncio.Event()
 
     async def store(self, checkpoint: storage_pb2.StoryCheckpoint, lease: Lease) -> None:
-        """Returns once `checkpoint` is durable, and the lease renewed.
+        """Returns once `checkpoint` is stored and the lease renewed. Waits while storage cannot be reached.
 
-        While storage cannot be reached it waits, until the lease runs out: LeaseLostError, also where storage says
-        that the story is another run's or gone. CheckpointRefusedError when storage refuses the content.
+        Raises LeaseLostError when the lease has expired, or storage reports that the story has another run, has ended
+        or is deleted; CheckpointRefusedError when storage refuses the content.
         """
         lease.check()
         checkpoint.story_id = lease.story_id
@@ -96,7 +130,7 @@ class Checkpointer:
         part = _Part(checkpoint)
         held, parts = self._waiting.setdefault(lease.story_id, (lease, []))
         if held is not lease:
-            # A run that took the story over; what the one before it still waits for is refused anyway.
+            # Another run has claimed the story; storage would refuse the checkpoints of the earlier one.
             _Item(held, parts, checkpoint).settle(LeaseLostError("another run has the story"))
             parts = []
             self._waiting[lease.story_id] = (lease, parts)
@@ -121,7 +155,7 @@ class Checkpointer:
                             item.settle(CheckpointRefusedError(refusal))
 
     def _next_batch(self) -> list[_Item]:
-        """The stories that wait longest, within the bounds of a message."""
+        """Returns the stories that have waited longest, within the bounds of a message."""
         batch: list[_Item] = []
         size = 0
         for story_id, (lease, waiting) in list(self._waiting.items()):
@@ -146,7 +180,7 @@ class Checkpointer:
         return batch
 
     async def _send(self, batch: list[_Item]) -> None:
-        """Sends `batch` until it is stored, refused, or no run in it holds its lease any more."""
+        """Sends `batch` until it is stored or refused, or all leases in it have expired."""
         delay = 0.05
         while batch := self._still_held(batch):
             since = self._clock()
@@ -163,7 +197,7 @@ class Checkpointer:
                 final = failure.kind is FailureKind.PERMANENT
                 if final or failure.error.code is grpc.StatusCode.INTERNAL:
                     if len(batch) > 1 or len(batch[0].parts) > 1:
-                        # What storage cannot take must not stop the rest: find it.
+                        # One checkpoint that storage cannot store must not stop the others: find it.
                         for item in batch:
                             await self._send_apart(item)
                         return
@@ -200,13 +234,13 @@ class Checkpointer:
                 item.settle(CheckpointRefusedError(result.error))
 
     async def _send_apart(self, item: _Item) -> None:
-        """Sends each checkpoint of `item` by itself, in order: a narration must not take the text with it."""
+        """Sends each checkpoint of `item` alone, in order: a refused narration must not cost the text."""
         for part in item.parts:
             await self._send([_Item(item.lease, [part], part.checkpoint, item.defects)])
 
 
 def merge(into: storage_pb2.StoryCheckpoint, more: storage_pb2.StoryCheckpoint) -> bool:
-    """Adds `more`, which follows `into`; False, and nothing is changed, where one message cannot say both."""
+    """Adds `more`, which follows `into`; returns False, and changes nothing, if one message cannot hold both."""
     begins_anew = more.HasField("narration") and (into.HasField("narration") or into.segments)
     if begins_anew:
         return False
@@ -219,7 +253,7 @@ def merge(into: storage_pb2.StoryCheckpoint, more: storage_pb2.StoryCheckpoint) 
     replaced = [line for line in into.attempts if line.attempt_id in lines]
     into.MergeFrom(more)
     if more.HasField("generation"):
-        # The later one has all of the earlier one.
+        # The later record contains the earlier one.
         into.generation.CopyFrom(more.generation)
     if text is not None:
         into.text.CopyFrom(text)

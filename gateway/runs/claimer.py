@@ -1,4 +1,4 @@
-"""Claims orphaned stories and starts a run for each: those that are watched at once, all others by a poller."""
+"""Claims orphaned stories and starts a run for each: watched stories at once, all others by polling."""
 
 import asyncio
 import time
@@ -18,13 +18,13 @@ from tale.storage.v1 import storage_pb2
 
 CLAIM_AT_ONCE: Final = 20
 MOST_NAMED: Final = 100
-"""Stories that one claim can name."""
+"""Maximum number of stories that one claim can name."""
 
 log = structlog.get_logger(__name__)
 
 
 class Claimer:
-    """Takes the leases of stories that no run holds."""
+    """Claims stories whose lease has expired or was given back."""
 
     def __init__(self, storage: StorageStub, runs: Runs, *, interval_seconds: float) -> None:
         self._storage = storage
@@ -32,7 +32,7 @@ class Claimer:
         self._interval_seconds = interval_seconds
 
     async def run(self) -> None:
-        """Polls for orphaned stories until cancelled, and at once where a run ends at a full gateway."""
+        """Polls for orphaned stories until cancelled, and at once when a run ends at a full gateway."""
         while True:
             try:
                 claimed = CLAIM_AT_ONCE
@@ -40,7 +40,7 @@ class Claimer:
                     with bound(RequestContext(request_id=new_id(), owner="local")):
                         claimed = await self._claim(storage_pb2.ClaimStoriesRequest(max_count=room))
             except PEER_ERRORS as error:
-                log.warning("pick_up_failed", reason=classify(error).reason)
+                log.warning("claim_failed", reason=classify(error).reason)
             except Exception as error:  # noqa: BLE001 - a defect in one round must not end the poller
                 log_defect(error)
             with suppress(TimeoutError):
@@ -49,14 +49,14 @@ class Claimer:
             self._runs.place_free.clear()
 
     async def adopt(self, story_ids: Sequence[str]) -> None:
-        """Takes up those of the stories that no run holds, at once, as far as there is room."""
+        """Claims those of the stories that are orphaned, as far as there is room."""
         if room := self._room():
             request = storage_pb2.ClaimStoriesRequest(max_count=room, story_ids=story_ids[:MOST_NAMED])
             try:
                 await self._claim(request)
             except PEER_ERRORS as error:
                 # The poller finds them.
-                log.warning("stories_not_adopted", reason=classify(error).reason)
+                log.warning("claim_failed", reason=classify(error).reason)
 
     def _room(self) -> int:
         return min(CLAIM_AT_ONCE, self._runs.room)
@@ -65,20 +65,20 @@ class Claimer:
         request.lease.CopyFrom(self._runs.new_lease())
         since = time.monotonic()
         answer = await ask(self._storage.ClaimStories, request, repeatable=True)
-        # At once: the time of their leases is running, and a follower waits for the stories that it adopts.
-        await asyncio.gather(*(self._take_up_or_leave(claimed, since) for claimed in answer.stories))
+        # Concurrently: their leases are running, and watchers wait for the stories.
+        await asyncio.gather(*(self._start_or_leave(claimed, since) for claimed in answer.stories))
         return len(answer.stories)
 
-    async def _take_up_or_leave(self, claimed: storage_pb2.ClaimedStory, since: float) -> None:
+    async def _start_or_leave(self, claimed: storage_pb2.ClaimedStory, since: float) -> None:
         with bound(RequestContext(request_id=new_id(), owner=claimed.owner)):
             try:
-                await self._take_up(claimed, since)
+                await self._start(claimed, since)
             except PEER_ERRORS as error:
-                # Deleted meanwhile, or storage went away: one story must not hold the others up.
-                log.warning("story_not_taken_up", story_id=claimed.story_id, reason=classify(error).reason)
+                # The story was deleted meanwhile, or storage is away: one story must not delay the others.
+                log.warning("claimed_story_not_started", story_id=claimed.story_id, reason=classify(error).reason)
 
-    async def _take_up(self, claimed: storage_pb2.ClaimedStory, since: float) -> None:
+    async def _start(self, claimed: storage_pb2.ClaimedStory, since: float) -> None:
         record = await read_story(self._storage, claimed.story_id, full=True)
         if record.run.lease_token == claimed.lease_token:
-            log.info("story_picked_up", story_id=claimed.story_id, pickup_count=claimed.pickup_count)
+            log.info("story_claimed", story_id=claimed.story_id, pickup_count=claimed.pickup_count)
             self._runs.start(record, since=since, pickup_count=claimed.pickup_count)

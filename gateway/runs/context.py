@@ -1,11 +1,10 @@
-"""What the writer and the narrator of one story share."""
+"""Holds what the writer and the narrator of one story share."""
 
 from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.peers.clients import Peers
-from gateway.runs.checkpointer import Checkpointer, CheckpointRefusedError
-from gateway.runs.lease import Lease
+from gateway.runs.checkpointer import Checkpointer, CheckpointRefusedError, Lease
 from gateway.runs.ledger import Ledger
 from gateway.runs.live_story import LiveStory
 from gateway.settings import GatewaySettings
@@ -14,12 +13,12 @@ from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
 _IDENTIFYING: Final = ("audio_id", "failed_model", "model", "provider", "next")
-"""Metadata that tell two problems of the same reason apart."""
+"""Metadata in which two problems of the same reason differ."""
 
 
 @dataclass(slots=True)
 class RunContext:
-    """One story's run: what is stored of it, what is released of it, and the right to write to it."""
+    """The run of one story: its record, what is released of it, and the lease that allows writing to it."""
 
     record: storage_pb2.StoryRecord
     lease: Lease
@@ -35,7 +34,7 @@ class RunContext:
         self._known = {_identity(problem) for problem in self.record.story.problems}
 
     def new_problem(self, problem: common_pb2.Problem) -> bool:
-        """Whether `problem` is news: a fallback that several attempts report is one problem."""
+        """Returns whether `problem` is new; the same fallback in several attempts is one problem."""
         identity = _identity(problem)
         if identity in self._known:
             return False

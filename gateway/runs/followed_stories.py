@@ -1,4 +1,4 @@
-"""The stories that this gateway shows and does not make: one live story for all who watch the same."""
+"""Holds the watched stories that have no run in this gateway: one live story for all watchers of a story."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
 MAX_STORIES: Final = 4_000
-"""Stories that one gateway follows at a time."""
+"""Maximum number of stories that one gateway follows at a time."""
 
 ENDED: Final = frozenset(
     {
@@ -21,26 +21,26 @@ ENDED: Final = frozenset(
         common_pb2.STORY_STATE_CANCELLED,
     }
 )
-"""States in which no run makes a story."""
+"""Final states: the story has no run."""
 
 
 class FollowedStories:
-    """The followed stories by id; one leaves with its last watcher, or when its live story ends."""
+    """The followed stories by id; each stays until its last watcher leaves or its live story ends."""
 
     def __init__(self) -> None:
         self._stories: dict[str, LiveStory] = {}
         self._fresh: set[str] = set()
         self.wanted = asyncio.Event()
-        """Set when there is something new to ask for: a story that is followed from now on, or the first run."""
+        """Set when there is something new to follow: another story, or the first run."""
 
     def __len__(self) -> int:
         return len(self._stories)
 
     @contextmanager
     def watched(self, record: storage_pb2.StoryRecord) -> Iterator[LiveStory]:
-        """The live story of `record`, followed for as long as the block lasts.
+        """Yields the live story of `record`, which is followed for as long as the block lasts.
 
-        RESOURCE_EXHAUSTED / RATE_LIMITED where MAX_STORIES are followed.
+        Raises RATE_LIMITED if MAX_STORIES are followed.
         """
         story_id = record.story.id
         live = self._stories.get(story_id)
@@ -48,7 +48,7 @@ class FollowedStories:
             if len(self._stories) >= MAX_STORIES:
                 raise DomainError(
                     "RATE_LIMITED",
-                    f"This gateway follows {MAX_STORIES} stories of other gateways already. Watch again later.",
+                    f"This gateway already follows {MAX_STORIES} stories of other gateways. Watch again later.",
                     retry_after=5.0,
                 )
             live = self._stories[story_id] = LiveStory(record.story, owner=record.owner)
@@ -62,9 +62,9 @@ class FollowedStories:
                 self._drop(live)
 
     def release(self, story_id: str, sequel: LiveStory | None = None) -> None:
-        """The story is made by this gateway from now on, or has ended: its watchers look again where it is.
+        """Stops following a story that has a run here now, or has ended: its watchers find it again.
 
-        `sequel` is the story as it ended; then they need not look.
+        `sequel` is the story as it ended, if it is known.
         """
         live = self._stories.get(story_id)
         if live is not None:
@@ -73,15 +73,15 @@ class FollowedStories:
             self._drop(live)
 
     def hand_over(self) -> None:
-        """This gateway is going down: all watchers are to reconnect."""
+        """Ends the streams of all watchers with RECONNECT."""
         for live in list(self._stories.values()):
             live.finish(End.HANDED_OVER)
             self._drop(live)
 
     def positions(self, *, fresh: bool, orphans: bool) -> Sequence[storage_pb2.StoryPosition]:
-        """What is known of each story, or only of those that storage was never asked about.
+        """Returns what is known of each story, or only of stories that are followed since the last call.
 
-        With `orphans` storage says of each whether a run holds it, though nothing else be new.
+        With `orphans` storage reports for each whether a run holds it, even if nothing else has changed.
         """
         lives = [self._stories[each] for each in self._fresh] if fresh else self._stories.values()
         positions = [_position(live, state_known=not orphans) for live in lives]
@@ -90,7 +90,7 @@ class FollowedStories:
         return positions
 
     def apply(self, change: storage_pb2.StoryChange) -> LiveStory | None:
-        """Writes what is new into the live story; None where the story is deleted, or not followed any more."""
+        """Writes what is new into the live story; returns None if it is deleted or no longer followed."""
         if change.deleted:
             self.release(change.story_id)
         live = self._stories.get(change.story_id)

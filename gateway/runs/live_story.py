@@ -1,4 +1,4 @@
-"""What is released of a story: a run or the follower writes it, any number of watchers read it."""
+"""Holds what is released of a story: a run or the follower writes it, any number of watchers read it."""
 
 import asyncio
 from bisect import bisect_right
@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from enum import Enum
 from typing import Final
 
-from gateway.runs.public_story import basic, header_of
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -15,18 +14,18 @@ WORDS_A_MINUTE: Final = 150
 
 
 class End(Enum):
-    """Why nothing more is written to a live story."""
+    """Why a live story gets no more content."""
 
     DONE = "done"
     """The story has ended; `LiveStory.done` is the story as stored."""
     HANDED_OVER = "handed over"
-    """This gateway is going down; another one, or the next process, goes on."""
+    """This gateway is shutting down; another one, or the next process, continues."""
     LEFT = "left"
-    """Another writer has it, or it was stopped or deleted; the record in storage says which."""
+    """It has another run, or was stopped or deleted; the record says which."""
 
 
 class LiveStory:
-    """A story as released so far. Its text and segments are durable and never change."""
+    """A story as released so far. Its text and segments are stored and never change."""
 
     def __init__(self, story: common_pb2.Story, *, owner: str = "") -> None:
         self.story_id = story.id
@@ -44,16 +43,16 @@ class LiveStory:
         self.done: common_pb2.Story | None = None
         self.end: End | None = None
         self.sequel: LiveStory | None = None
-        """The story as it ended, where it left and that is known."""
+        """The story as it ended, if it was left and that is known."""
         self.watchers = 0
         self._changed = asyncio.Event()
 
     @classmethod
     def ended(cls, record: storage_pb2.StoryRecord) -> "LiveStory":
-        """A story that has ended, from its record in FULL view."""
+        """Returns a story that has ended, from its record in FULL view."""
         live = cls(record.story, owner=record.owner)
         if record.story.HasField("audio"):
-            live.begin_audio(header_of(record))
+            live.begin_audio(_header_of(record))
             live.add_segments(record.story.audio.segments)
             if live.audio_size < record.story.audio.size_bytes:
                 live._ends.append(record.story.audio.size_bytes)
@@ -70,49 +69,49 @@ class LiveStory:
             self.watchers -= 1
 
     def change(self) -> asyncio.Event:
-        """An event that the next change sets. Take it before looking, so that no change is missed."""
+        """Returns an event that the next change sets. Call it before reading, so that no change is missed."""
         return self._changed
 
     def set_state(self, state: common_pb2.StoryState.ValueType) -> None:
-        """The story stands at `state`."""
+        """Sets the state."""
         if state != self.state:
             self.state = state
             self._notify()
 
     def add_text(self, *, title: str, text: str) -> None:
-        """More of the story is durable."""
+        """Adds text that is stored, and the title once it is."""
         self.title = title or self.title
         self.text += text
         self.words += len(text.split())
         self._notify()
 
     def complete_text(self) -> None:
-        """The text is whole."""
+        """Notes that the text is complete."""
         if not self.text_complete:
             self.text_complete = True
             self._notify()
 
     def begin_audio(self, header: common_pb2.NarrationHeader) -> None:
-        """A narration begins at byte 0."""
+        """Begins a narration, at byte 0."""
         self.header = header
         self.segments = []
         self._ends = []
         self._notify()
 
     def add_segments(self, segments: Iterable[common_pb2.Segment]) -> None:
-        """Segments are in the manifest, and so storage returns their bytes."""
+        """Adds segments that are in the manifest, so that storage returns their bytes."""
         for segment in segments:
             self.segments.append(segment)
             self._ends.append(segment.audio.end)
         self._notify()
 
     def warn(self, problem: common_pb2.Problem) -> None:
-        """Something that watchers should know."""
+        """Adds a problem for watchers."""
         self.warnings.append(problem)
         self._notify()
 
     def finish(self, end: End, done: common_pb2.Story | None = None) -> None:
-        """Nothing more is written. Only the first end counts."""
+        """Ends the live story. Only the first end counts."""
         if self.end is None:
             self.end = end
             self.done = done
@@ -125,18 +124,18 @@ class LiveStory:
 
     @property
     def audio_complete(self) -> bool:
-        """True when the narration shown here is the story's finished audio."""
+        """Whether the narration shown is the finished audio of the story."""
         return self.done is not None and self.header is not None and self.header.audio_id == self.done.audio.audio_id
 
     def audio_span(self, offset: int) -> tuple[int, int] | None:
-        """First byte and end of the segment that has the byte at `offset`; None beyond the manifest."""
+        """Returns first byte and end of the segment that contains the byte at `offset`; None beyond the manifest."""
         index = bisect_right(self._ends, offset)
         if index == len(self._ends):
             return None
         return (self._ends[index - 1] if index else 0), self._ends[index]
 
     def fill_progress(self, progress: common_pb2.StoryProgress) -> None:
-        """Makes `progress` say how far the story is."""
+        """Sets the fields of `progress`."""
         progress.words_written = self.words
         progress.words_expected = self.expected_words
         progress.characters_written = len(self.text)
@@ -149,3 +148,32 @@ class LiveStory:
     def _notify(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+def basic(story: common_pb2.Story) -> common_pb2.Story:
+    """Returns a copy without the fields marked "FULL view only"."""
+    shown = common_pb2.Story()
+    shown.CopyFrom(story)
+    del shown.full_response[:]
+    shown.ClearField("generation_info")
+    del shown.attempts[:]
+    del shown.audio.segments[:]
+    if not story.HasField("audio"):
+        shown.ClearField("audio")
+    return shown
+
+
+def _header_of(record: storage_pb2.StoryRecord) -> common_pb2.NarrationHeader:
+    """Returns the header of a story's stored audio."""
+    audio, header = record.story.audio, record.run.narration
+    if header.audio_id == audio.audio_id:
+        return header
+    return common_pb2.NarrationHeader(
+        audio_id=audio.audio_id,
+        provider=audio.provider,
+        voice_id=audio.voice_id,
+        model_id=audio.model_id,
+        audio_format=audio.audio_format,
+        content_type=audio.content_type,
+        language_code=record.story.language_code,
+    )

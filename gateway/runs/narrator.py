@@ -1,8 +1,8 @@
-"""Gets a story narrated, attempt by attempt, while its text is still being written.
+"""Has a story narrated, attempt by attempt, while its text is still being written.
 
 The voice service stores each segment and announces it; the narrator puts it into the manifest and then releases it.
-What the manifest has is given back as `spoken_so_far`, so that a narration that is resumed is the same one, byte for
-byte. Storage composes the whole manifest into the story's file.
+A later attempt gets the manifest as `spoken_so_far`, so that the narration continues byte for byte. Storage composes
+the complete manifest into the audio file.
 """
 
 import asyncio
@@ -13,12 +13,10 @@ from typing import Any, Final
 import grpc
 import structlog
 
-from gateway.peers.clients import ask
+from gateway.peers.clients import ask, broken, read_alive
 from gateway.peers.retry import PEER_ERRORS, AttemptRetry, Failure, FailureKind, classify
-from gateway.peers.stream import broken, read_alive
+from gateway.runs.checkpointer import LeaseLostError
 from gateway.runs.context import RunContext
-from gateway.runs.lease import LeaseLostError
-from gateway.runs.segment_intake import SegmentIntake
 from servicekit.channel import call_metadata
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
@@ -26,14 +24,73 @@ from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 from tale.voice.v1 import voice_pb2
 
+MAX_WAITING: Final = 16
+"""Maximum number of segments that wait to be stored."""
+
+
+class SegmentIntake:
+    """Segments on their way from the voice service to the manifest, in order; `last` is the last in the manifest.
+
+    One task checks them as they arrive, another stores all that have arrived in one checkpoint: so the voice service
+    never waits for storage, and a slow storage gets fewer and larger checkpoints.
+    """
+
+    def __init__(self, last: common_pb2.Segment | None) -> None:
+        self._count = 0 if last is None else last.index + 1
+        self._audio_end = 0 if last is None else last.audio.end
+        self.spoken = 0 if last is None else last.text.end
+        """Code points of the text that have been spoken."""
+        self._waiting: list[common_pb2.Segment] = []
+        self._closed = False
+        self._changed = asyncio.Event()
+
+    @property
+    def begun(self) -> bool:
+        """True when the narration has a segment."""
+        return self._count > 0
+
+    async def put(self, segment: common_pb2.Segment) -> None:
+        """Adds the next segment, and waits while too many are not stored. Raises STREAM_BROKEN if it is another one."""
+        fits = (
+            segment.index == self._count
+            and segment.audio.start == self._audio_end < segment.audio.end
+            and segment.text.start == self.spoken <= segment.text.end
+            and segment.key
+        )
+        if not fits:
+            raise broken(f"The voice service sent segment {segment.index} where segment {self._count} was due.")
+        self._count, self._audio_end, self.spoken = segment.index + 1, segment.audio.end, segment.text.end
+        self._waiting.append(segment)
+        self._notify()
+        while len(self._waiting) >= MAX_WAITING:
+            await self._changed.wait()
+
+    def close(self) -> None:
+        """Notes that no more will come."""
+        self._closed = True
+        self._notify()
+
+    async def take(self) -> list[common_pb2.Segment]:
+        """Waits for segments to store and returns them; returns none when no more will come."""
+        while not self._waiting and not self._closed:
+            await self._changed.wait()
+        taken, self._waiting = self._waiting, []
+        self._notify()
+        return taken
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+
 PIECE_CHARACTERS: Final = 16_384
 MAX_RESTARTS: Final = 3
-"""How often a narration whose stored segments are lost begins anew."""
+"""How often a narration starts over when stored segments are lost."""
 ENOUGH_CHARACTERS: Final = 1_500
-"""Text that is sure to hold a whole segment (600 characters at most) and what has to follow its cut."""
+"""Length of a text that certainly holds a segment (at most 600 characters) and the text that decides its cut."""
 FINISH_SECONDS: Final = 120.0
 _STORY_GONE: Final = frozenset({"LEASE_LOST", "STORY_NOT_FOUND", "WRONG_STATE"})
-"""Reasons of FinishAudio that say that the story is another run's, deleted, cancelled or ended."""
+"""Reasons of FinishAudio that mean that the story has another run, is deleted, cancelled or ended."""
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +101,7 @@ class Narrator:
     def __init__(self, context: RunContext) -> None:
         self._context = context
         self._live = context.live
-        self._persistence = AttemptRetry(wait_seconds=context.settings.sibling_wait_seconds)
+        self._retry = AttemptRetry(wait_seconds=context.settings.peer_wait_seconds)
         run = context.record.run
         self._header = run.narration if run.narration.audio_id else None
         self._header_stored = self._header is not None
@@ -52,12 +109,12 @@ class Narrator:
         self._spoken = [_without_words(segment) for segment in run.segments]
 
     async def narrate(self) -> None:
-        """Returns once the audio is stored; DomainError when the story cannot be narrated."""
+        """Returns once the audio is stored. Raises DomainError when the story cannot be narrated."""
         if self._header is not None:
             self._live.begin_audio(self._header)
             self._live.add_segments(self._context.record.run.segments)
         if self._context.record.story.audio.audio_id == self.audio_id:
-            return  # A run before this one had finished it and came no further.
+            return  # An earlier run finished the audio and was stopped then.
         while not self._live.title:
             await self._live.change().wait()
         restarts = 0
@@ -70,7 +127,7 @@ class Narrator:
                     raise
                 log.warning("narration_restarted", story_id=self._live.story_id, audio_id=self.audio_id)
                 restarts += 1
-                # What was heard cannot be had again: a new narration begins at byte 0, and listeners are told.
+                # What was heard cannot be read again: a new narration starts at byte 0, with a new header.
                 self._header, self._header_stored, self._spoken = None, False, []
                 self.audio_id = new_id()
             else:
@@ -91,15 +148,15 @@ class Narrator:
             except PEER_ERRORS as error:
                 failure = classify(error)
                 if failure.reason == "CHECKPOINT_CONFLICT":
-                    # A segment that is not in the segment store: the voice service stores it again.
+                    # A segment is not in the segment store: the voice service stores it again.
                     failure = Failure(FailureKind.TRANSIENT, failure.error)
                 ledger.end_attempt(attempt_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.reason)
                 log.warning("narration_attempt_failed", story_id=self._live.story_id, reason=failure.reason)
                 if failure.reason == "SEGMENT_LOST":
                     raise failure.error from error
                 if len(self._spoken) > before:
-                    self._persistence.progressed()
-                await self._persistence.after(failure)
+                    self._retry.progressed()
+                await self._retry.after(failure)
             else:
                 ledger.end_attempt(attempt_id, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
 
@@ -111,7 +168,7 @@ class Narrator:
         feeder = asyncio.create_task(self._feed(call, attempt_id, begun))
         reader = asyncio.create_task(self._read(call, intake, attempt_id, begun))
         try:
-            # What came before a cut is stored as well: the failure shows only once all that came is durable.
+            # What came before a cut is stored as well: the failure is raised once all of it is stored.
             while segments := await intake.take():
                 await self._store(segments)
             summary = await reader
@@ -124,15 +181,13 @@ class Narrator:
             len(self._spoken),
             self._spoken[-1].audio.end,
         ):
-            raise broken("The voice service's summary is not that of the manifest.")
+            raise broken("The summary of the voice service differs from the manifest.")
 
     async def _read(
         self, call: Any, intake: SegmentIntake, attempt_id: str, begun: asyncio.Event
     ) -> voice_pb2.SpeechSummary:
-        """Reads the stream to its status, so that neither side counts it as cancelled."""
-        responses = read_alive(
-            call, idle_seconds=self._context.settings.stream_idle_seconds, owing=lambda: self._owed(intake, begun)
-        )
+        """Reads the stream up to its status, so that neither side counts it as cancelled."""
+        responses = read_alive(call, owing=lambda: self._owed(intake, begun))
         summary: voice_pb2.SpeechSummary | None = None
         try:
             async for response in responses:
@@ -157,7 +212,7 @@ class Narrator:
         return summary
 
     async def _feed(self, call: Any, attempt_id: str, begun: asyncio.Event) -> None:
-        """Writes config and text as it is released. Where the call fails, its reader learns why."""
+        """Writes the configuration, then text as it is released. When the call fails, its reader gets the error."""
         story = self._context.record.story
         request = voice_pb2.SynthesizeSpeechRequest()
         config = request.config
@@ -171,8 +226,8 @@ class Narrator:
             config.pinned.CopyFrom(self._header)
         with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             await call.write(request)
-            # A client that writes while the server refuses the call gets INTERNAL instead of the server's reason, so
-            # no text is sent before the voice service has accepted.
+            # gRPC #36066: a client that writes while the server refuses the call gets INTERNAL in place of the reason.
+            # So no text is sent before the voice service has accepted.
             await begun.wait()
             sent = 0
             while True:
@@ -190,13 +245,13 @@ class Narrator:
             await call.done_writing()
 
     def _owed(self, intake: SegmentIntake, begun: asyncio.Event) -> bool:
-        """True when the voice service has all that it needs to send something. It cuts a segment by what follows it."""
+        """Returns whether the voice service has enough text to send something."""
         unspoken = len(self._live.text) - intake.spoken
         return not begun.is_set() or not intake.begun or self._live.text_complete or unspoken > ENOUGH_CHARACTERS
 
     def _begin(self, header: common_pb2.NarrationHeader) -> None:
         if header.audio_id != self.audio_id:
-            raise broken("The voice service speaks of another narration.")
+            raise broken("The voice service sent the header of another narration.")
         if not self._header_stored:
             self._header = header
 
@@ -205,7 +260,7 @@ class Narrator:
         checkpoint = storage_pb2.StoryCheckpoint()
         checkpoint.segments.extend(segments)
         if not self._header_stored and self._header is not None:
-            # Stored before the first byte is heard, with the voice that really speaks: a later run continues with it.
+            # Stored before the first byte is heard, with the voice that spoke first: a later run continues with it.
             header = checkpoint.narration
             header.CopyFrom(self._header)
             first = segments[0]
@@ -231,11 +286,11 @@ class Narrator:
         return whole and self._spoken[-1].text.end == len(self._live.text)
 
     async def _finish(self) -> None:
-        """Has storage compose the manifest; LeaseLostError, or DomainError when storage refuses."""
+        """Has storage compose the manifest. Raises LeaseLostError, and DomainError when storage refuses."""
         request = storage_pb2.FinishAudioRequest(
             story_id=self._live.story_id, lease_token=self._context.lease.token, audio_id=self.audio_id
         )
-        persistence = AttemptRetry(wait_seconds=self._context.settings.run_timeout_seconds)
+        retry = AttemptRetry(wait_seconds=self._context.settings.run_timeout_seconds)
         while True:
             self._context.lease.check()
             try:
@@ -246,15 +301,15 @@ class Narrator:
                     raise LeaseLostError(failure.reason) from error
                 log.warning("audio_not_finished", story_id=self._live.story_id, reason=failure.reason)
                 if failure.kind is FailureKind.TRANSIENT and failure.error.code is not grpc.StatusCode.INTERNAL:
-                    # The narration is paid and stored: for a store that is away or full, time is the only bound.
+                    # The segments are paid and stored: only time bounds the wait for a store that is away or full.
                     failure = Failure(FailureKind.UNREACHABLE, failure.error)
-                await persistence.after(failure)
+                await retry.after(failure)
             else:
                 return
 
 
 def _without_words(segment: common_pb2.Segment) -> common_pb2.Segment:
-    """The segment as the voice service needs it back."""
+    """Returns the segment as the voice service needs it."""
     bare = common_pb2.Segment()
     bare.CopyFrom(segment)
     del bare.words[:]

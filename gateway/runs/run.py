@@ -1,4 +1,4 @@
-"""One story on its way from accepted to ready, under one lease."""
+"""Makes one story, from accepted to its end, under one lease."""
 
 import asyncio
 import contextlib
@@ -8,13 +8,12 @@ import structlog
 
 from gateway.peers.clients import ask, read_story
 from gateway.peers.retry import PEER_ERRORS, classify
+from gateway.runs.checkpointer import LeaseLostError
 from gateway.runs.context import RunContext
 from gateway.runs.followed_stories import ENDED
-from gateway.runs.lease import LeaseLostError
 from gateway.runs.ledger import now
 from gateway.runs.live_story import End
 from gateway.runs.narrator import Narrator
-from gateway.runs.public_story import problem_of
 from gateway.runs.writer import Writer
 from servicekit.context import current
 from servicekit.errors import DomainError, internal
@@ -23,44 +22,47 @@ from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
-LAST_WORDS_SECONDS: Final = 2.0
-"""How long a run that is stopped tries to store its ledger."""
+FINAL_SECONDS: Final = 2.0
+"""Seconds for which a run that is stopped tries to store its ledger."""
+
+MAX_PICKUPS: Final = 5
+"""Claims without progress after which a run ends: something in the story stops every run."""
 
 log = structlog.get_logger(__name__)
 
 
 class Run:
-    """Makes one story. `task` is the run: it ends when the story does, or when it may not go on."""
+    """The run of one story. `task` ends when the story does, or when the run may not continue."""
 
     def __init__(self, context: RunContext, *, pickup_count: int) -> None:
         self.context = context
         self.ending = False
-        """True once the end of the story is being stored, or is known: nothing else ends the run any more."""
-        self._farewell: storage_pb2.StoryCheckpoint | None = storage_pb2.StoryCheckpoint()
-        """What a run that is stopped still stores, with the ledger's news; None: nothing, the story is not its own."""
+        """True once the end of the story is being stored, or is known: nothing else ends the run then."""
+        self._final: storage_pb2.StoryCheckpoint | None = storage_pb2.StoryCheckpoint()
+        """What the run stores with its ledger when it is stopped; None: nothing, another run has the story."""
         self._pickup_count = pickup_count
         self.task = asyncio.create_task(self._run(), name=f"run-{context.live.story_id}")
 
     def story_ended(self, state: common_pb2.StoryState.ValueType) -> None:
-        """The story has ended without the run, which stops: only the ledger is left to be stored.
+        """Stops the run, since its story has ended at `state`; it stores its ledger before.
 
-        Where `state` is not an end the story is deleted or another run's, and nothing more is stored.
+        If `state` is not final, the story is deleted or has another run, and the run stores nothing more.
         """
         self._note_end(state)
         self.task.cancel()
 
     def _note_end(self, state: common_pb2.StoryState.ValueType) -> None:
         self.ending = True
-        self._farewell = None
+        self._final = None
         if state in ENDED:
-            self._farewell = storage_pb2.StoryCheckpoint(state=state)
+            self._final = storage_pb2.StoryCheckpoint(state=state)
 
     async def _run(self) -> None:
-        """Writes, narrates and stores the story. The live story always ends, however this does."""
+        """Writes, narrates and stores the story. The live story ends in any case."""
         try:
             await self._execute()
         except asyncio.CancelledError:
-            await self._last_words()
+            await self._store_ledger()
             raise
         except Exception as error:  # noqa: BLE001 - a defect: the story is claimed again, a bounded number of times
             log.warning("run_broke", story_id=self.context.live.story_id)
@@ -68,7 +70,7 @@ class Run:
             self.context.live.finish(End.LEFT)
             await self._shorten_lease()
         finally:
-            # Only the first end counts; after a hand-over the owner of the runs has said so already.
+            # Only the first end counts: after a hand-over it is HANDED_OVER.
             self.context.live.finish(End.LEFT)
 
     async def _execute(self) -> None:
@@ -78,8 +80,8 @@ class Run:
             done = await self._conclude(state, problems)
         except LeaseLostError as lost:
             log.warning("lease_lost", story_id=context.live.story_id, why=str(lost))
-            await self._look_what_stands()
-            await self._last_words()
+            await self._check_state()
+            await self._store_ledger()
             return
         if done is not None:
             context.live.finish(End.DONE, done)
@@ -93,11 +95,11 @@ class Run:
         )
 
     async def _make(self) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
-        if self._pickup_count > self.context.settings.max_pickups:
-            return self._give_up(f"It was taken up {self._pickup_count} times without getting any further.")
-        left = self.context.settings.run_timeout_seconds
+        if self._pickup_count > MAX_PICKUPS:
+            return self._abandon(f"The story was claimed {self._pickup_count} times without progress.")
+        left = timeout = self.context.settings.run_timeout_seconds
         if (run := self.context.record.run).HasField("start_time"):
-            # Since it was first claimed, by the clocks of storage and of this machine.
+            # Since the first claim: the time of storage's clock, compared with the clock of this machine.
             left -= max(0.0, (now().ToNanoseconds() - run.start_time.ToNanoseconds()) / 1e9)
         try:
             async with asyncio.timeout(max(0.0, left)) as limit:
@@ -105,20 +107,20 @@ class Run:
         except TimeoutError:
             if not limit.expired():
                 raise
-            return self._give_up("It took longer than a story may.")
+            return self._abandon(f"The story took longer than RUN_TIMEOUT_SECONDS ({timeout:g}).")
 
-    def _give_up(self, why: str) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
+    def _abandon(self, why: str) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
         error = DomainError("RUN_ABANDONED", why)
-        # Without a narration of its own it is that of this run, and any later one makes up for it.
+        # A narration that has no id yet gets one: any later narration replaces it.
         audio_id = (self.context.record.run.narration.audio_id or new_id()) if self.context.live.text_complete else ""
-        return self._end_state(narrated=False), [problem_of(error, audio_id=audio_id)]
+        return self._end_state(narrated=False), [_problem_of(error, audio_id=audio_id)]
 
     async def _write_and_narrate(self) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
         wanted = self.context.record.story.narrate
         narrated = not wanted
         try:
             async with asyncio.TaskGroup() as tasks:
-                keeper = tasks.create_task(self._keep_lease())
+                renewing = tasks.create_task(self._renew_lease())
                 narrating = tasks.create_task(self._narrate()) if wanted else None
                 writing = tasks.create_task(self._write())
                 problem = await writing
@@ -129,7 +131,7 @@ class Run:
                     else:
                         problem = await narrating
                         narrated = problem is None
-                keeper.cancel()
+                renewing.cancel()
         except* LeaseLostError as lost:
             raise LeaseLostError(str(lost.exceptions[0])) from None
         return self._end_state(narrated=narrated), [] if problem is None else [problem]
@@ -137,7 +139,7 @@ class Run:
     def _end_state(self, *, narrated: bool) -> common_pb2.StoryState.ValueType:
         if not self.context.live.text_complete:
             return common_pb2.STORY_STATE_FAILED
-        # A story that is narrated again keeps its old audio when the new narration fails.
+        # A story whose new narration failed still has its old audio.
         if narrated or self.context.record.story.HasField("audio"):
             return common_pb2.STORY_STATE_READY
         return common_pb2.STORY_STATE_READY_WITHOUT_AUDIO
@@ -146,7 +148,7 @@ class Run:
         try:
             await Writer(self.context).write()
         except DomainError as error:
-            return problem_of(error)
+            return _problem_of(error)
         return None
 
     async def _narrate(self) -> common_pb2.Problem | None:
@@ -154,16 +156,16 @@ class Run:
         try:
             await narrator.narrate()
         except DomainError as error:
-            return problem_of(error, audio_id=narrator.audio_id)
+            return _problem_of(error, audio_id=narrator.audio_id)
         except LeaseLostError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever breaks the narration must not take the text with it
+        except Exception as error:  # noqa: BLE001 - a defect in the narration must not cost the text
             log_defect(error)
-            return problem_of(internal(current().request_id), audio_id=narrator.audio_id)
+            return _problem_of(internal(current().request_id), audio_id=narrator.audio_id)
         return None
 
-    async def _keep_lease(self) -> None:
-        """Renews the lease while nothing else does."""
+    async def _renew_lease(self) -> None:
+        """Renews the lease when no other checkpoint does."""
         interval = self.context.settings.lease_seconds / 3
         while True:
             await asyncio.sleep(interval)
@@ -171,14 +173,14 @@ class Run:
                 try:
                     await self.context.store(storage_pb2.StoryCheckpoint())
                 except DomainError as error:
-                    # The lease runs out if this goes on, and ends the run then.
+                    # If this continues, the lease expires, which ends the run.
                     log.warning("lease_not_renewed", story_id=self.context.live.story_id, reason=error.reason)
 
     async def _conclude(
         self, state: common_pb2.StoryState.ValueType, problems: list[common_pb2.Problem]
     ) -> common_pb2.Story | None:
         context = self.context
-        # What was stopped from within: the text failed under a narration, or the run took too long.
+        # Of attempts that the run itself has stopped: the text failed during a narration, or the time is over.
         context.ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED)
         checkpoint = storage_pb2.StoryCheckpoint(state=state, problems=problems)
         self.ending = True
@@ -189,34 +191,34 @@ class Run:
         try:
             record = await read_story(context.peers.storage, context.live.story_id)
         except PEER_ERRORS as error:
-            # It is stored; its watchers read it from storage, and wait there if need be.
+            # The end is stored; its watchers read it from storage.
             log.warning("ended_story_not_read", story_id=context.live.story_id, reason=classify(error).reason)
             return None
         return record.story
 
-    async def _look_what_stands(self) -> None:
-        """Finds out whether the story ended without the run, or is another run's by now."""
+    async def _check_state(self) -> None:
+        """Reads whether the story ended without the run, or has another run now."""
         context = self.context
         self._note_end(common_pb2.STORY_STATE_UNSPECIFIED)
         try:
-            record = await read_story(context.peers.storage, context.live.story_id, timeout=LAST_WORDS_SECONDS)
+            record = await read_story(context.peers.storage, context.live.story_id, timeout=FINAL_SECONDS)
         except PEER_ERRORS as error:
             log.warning("lost_story_not_read", story_id=context.live.story_id, reason=classify(error).reason)
             return
         if record.run.lease_token == context.lease.token:
             self._note_end(record.story.state)
 
-    async def _last_words(self) -> None:
-        """Stores that the calls in flight were stopped and what the others cost, if storage takes it soon."""
-        if self._farewell is None:
+    async def _store_ledger(self) -> None:
+        """Stores that calls in flight were cancelled and what the others cost, if storage responds soon."""
+        if self._final is None:
             return
         self.context.ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED)
         with contextlib.suppress(LeaseLostError, DomainError, TimeoutError):
-            async with asyncio.timeout(LAST_WORDS_SECONDS):
-                await self.context.store(self._farewell)
+            async with asyncio.timeout(FINAL_SECONDS):
+                await self.context.store(self._final)
 
     async def _shorten_lease(self) -> None:
-        """Has the lease end with the next poll, not only when it would have run out."""
+        """Makes the lease expire with the next poll, so that the story is claimed soon."""
         lease, settings = self.context.lease, self.context.settings
         request = storage_pb2.CheckpointStoriesRequest()
         request.checkpoints.add(story_id=lease.story_id, lease_token=lease.token)
@@ -226,3 +228,19 @@ class Run:
             await ask(self.context.peers.storage.CheckpointStories, request)
         except PEER_ERRORS as error:
             log.warning("lease_not_shortened", story_id=lease.story_id, reason=classify(error).reason)
+
+
+def _problem_of(error: DomainError, *, audio_id: str = "") -> common_pb2.Problem:
+    """Returns the problem that ended the narration `audio_id`, or where that is empty the text.
+
+    Its metadata say which, so that the record shows it only as long as it stands.
+    """
+    again = "Call NarrateStory to narrate it again." if audio_id else "Call RetryStory to continue the text."
+    return common_pb2.Problem(
+        reason=error.reason,
+        message=error.message,
+        remedy=again if error.retryable else error.remedy,
+        retryable=error.retryable,
+        time=now(),
+        metadata={**error.metadata, **({"audio_id": audio_id} if audio_id else {"ended": "text"})},
+    )

@@ -1,7 +1,7 @@
-"""Gets a story's text written, attempt by attempt, each going on from what is durable.
+"""Has the text of a story written, attempt by attempt; each continues the stored text.
 
-Two tasks, so that text is never held back: one reads the story service's stream, the other makes what has come
-durable and then releases it.
+Two tasks, so that text is never delayed: one reads the stream of the story service, the other stores what has arrived
+and then releases it.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from typing import Final
 
 import structlog
 
+from gateway.peers.clients import broken, read_alive
 from gateway.peers.retry import PEER_ERRORS, AttemptRetry, classify
-from gateway.peers.stream import broken, read_alive
 from gateway.runs.context import RunContext
 from servicekit.channel import call_metadata
 from servicekit.errors import DomainError
@@ -24,21 +24,21 @@ from tale.storage.v1 import storage_pb2
 from tale.story.v1 import story_pb2
 
 MAX_CONTENT: Final = max_length(common_pb2.Story, "content")
-"""Code points of a story."""
+"""Maximum number of code points of a story."""
 GATHER_SECONDS: Final = 0.4
-"""Seconds between checkpoints of text that follows text: one costs the same for a word as for a line."""
+"""Seconds between checkpoints of text; a checkpoint costs the same for a word as for a line."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
 class _Inbox:
-    """What has been read and is not durable yet. Bounded by the length of a story."""
+    """What has been read and is not stored yet. Bounded by the maximum length of a story."""
 
     title: str = ""
     text: str = ""
     model: str = ""
-    """Model of the text."""
+    """Model that wrote the text."""
     embedded: bool = False
     """True where the embedded writer wrote some of the text."""
     calls: bool = False
@@ -54,14 +54,14 @@ class _Inbox:
 
 
 class Writer:
-    """Writes one story."""
+    """Writes the text of one story."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
-        self._persistence = AttemptRetry(wait_seconds=context.settings.sibling_wait_seconds)
+        self._retry = AttemptRetry(wait_seconds=context.settings.peer_wait_seconds)
 
     async def write(self) -> None:
-        """Returns once the text is whole and durable; DomainError when it cannot be finished."""
+        """Returns once the text is complete and stored. Raises DomainError when it cannot be completed."""
         live, ledger = self._context.live, self._context.ledger
         while not live.text_complete:
             self._context.lease.check()
@@ -78,8 +78,8 @@ class Writer:
                 ledger.end_attempt(attempt_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.reason)
                 log.warning("writing_attempt_failed", story_id=live.story_id, reason=failure.reason)
                 if before != (live.title, len(live.text)):
-                    self._persistence.progressed()
-                await self._persistence.after(failure)
+                    self._retry.progressed()
+                await self._retry.after(failure)
 
     async def _attempt(self, attempt_id: str) -> None:
         live, record = self._context.live, self._context.record
@@ -99,7 +99,7 @@ class Writer:
         inbox = _Inbox()
         reader = asyncio.create_task(self._read(call, inbox, attempt_id))
         try:
-            # What came before a cut is stored as well: the failure shows only once the inbox is empty.
+            # What came before a cut is stored as well: the failure is raised once the inbox is empty.
             while await self._take(inbox):
                 began, text = asyncio.get_running_loop().time(), bool(inbox.text)
                 await self._store(inbox, attempt_id)
@@ -118,7 +118,7 @@ class Writer:
         title, text = live.title, live.text
         started = story_pb2.GenerationStarted()
         try:
-            async for response in read_alive(call, idle_seconds=self._context.settings.stream_idle_seconds):
+            async for response in read_alive(call):
                 match response.WhichOneof("event"):
                     case "started":
                         started = response.started
@@ -152,7 +152,7 @@ class Writer:
 
     @staticmethod
     async def _take(inbox: _Inbox) -> bool:
-        """Waits for something to store; False when there is nothing more to come."""
+        """Waits for something to store; returns False when nothing more will come."""
         while not inbox.any():
             if inbox.closed:
                 return False
@@ -162,7 +162,7 @@ class Writer:
 
     @staticmethod
     async def _gather(inbox: _Inbox, *, until: float) -> None:
-        """Lets text come together, unless all of it is there. The first of an attempt has not waited for this."""
+        """Waits for more text, unless the text is complete. The first text of an attempt is stored without waiting."""
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 await inbox.whole.wait()
@@ -181,7 +181,7 @@ class Writer:
             ledger.wrote(inbox.model)
             if inbox.embedded:
                 checkpoint.embedded_parts.append("writer")
-        # That the embedded writer wrote is a fact of the story (embedded_parts), not something that went wrong.
+        # That the embedded writer wrote is a fact of the story (`embedded_parts`), not a problem.
         checkpoint.problems.extend(problem for problem in problems if not problem.reason.startswith("EMBEDDED_"))
         if complete is not None:
             ledger.end_attempt(attempt_id, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
@@ -203,4 +203,4 @@ class Writer:
 def _check_whole(complete: story_pb2.GenerationComplete, text: str) -> None:
     digest = hashlib.sha256(text.encode()).digest()
     if not text.strip() or complete.content_length != len(text) or complete.content_sha256 != digest:
-        raise broken("The story service's text is not the one that it says it sent.")
+        raise broken("The text does not have the length and SHA-256 that the story service reports.")

@@ -1,7 +1,7 @@
-"""Where one watcher stands in a story: what it has seen, and the responses that bring it further.
+"""Holds the position of one watcher in a story, and makes the responses that follow it.
 
-One cursor serves a story in the making and the same story as stored, one after the other, so that a watcher whose
-story moves from one to the other sees neither a gap nor a byte twice. Responses are filled in place, not copied.
+The same cursor serves a story in progress and then the stored story, so that the watcher gets neither a gap nor a byte
+twice. Responses are filled in place, not copied.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +37,7 @@ class Cursor(Generic[R]):
         self._state: common_pb2.StoryState.ValueType | None = None
 
     def released(self, live: LiveStory, *, beat: bool) -> Iterator[R]:
-        """All that is new in `live` but audio; the state also where a heartbeat is due."""
+        """Yields what is new in `live`, without audio; the state also when a heartbeat is due."""
         if beat or live.state != self._state:
             yield self._stands(live)
         yield from self._warned(live.warnings)
@@ -51,7 +51,7 @@ class Cursor(Generic[R]):
             yield from self._narration(live.header, live.segments)
 
     def audio(self, data: bytes) -> Iterator[R]:
-        """Bytes that follow those that the watcher has."""
+        """Yields the bytes that follow the position."""
         for chunk in chunks_of(data):
             response, event = self._next()
             fill_audio(event.audio, self.audio_id, self.audio_offset, chunk)
@@ -59,12 +59,12 @@ class Cursor(Generic[R]):
             self.audio_offset += len(chunk)
 
     def check_audio(self, size: int) -> None:
-        """INVALID_ARGUMENT where the watcher claims to have more than the whole audio."""
+        """Raises INVALID_ARGUMENT if the watcher's offset is beyond the end of the audio."""
         if self.audio_offset > size:
             raise _beyond("audio_offset")
 
     def done(self, story: common_pb2.Story) -> R:
-        """The end."""
+        """Returns the last response."""
         response, event = self._next()
         event.done.story.CopyFrom(story)
         return response
@@ -77,7 +77,7 @@ class Cursor(Generic[R]):
         return response
 
     def _warned(self, problems: Sequence[common_pb2.Problem]) -> Iterator[R]:
-        """Warnings that are new, also where another run has begun to count anew."""
+        """Yields warnings that are new; another run may report earlier ones again."""
         for problem in problems:
             if problem not in self._warnings:
                 self._warnings.append(problem)
@@ -96,7 +96,7 @@ class Cursor(Generic[R]):
             self.text_offset += len(delta)
 
     def _narration(self, header: common_pb2.NarrationHeader, segments: Sequence[common_pb2.Segment]) -> Iterator[R]:
-        """The header where the narration is a new one, and the segments that the watcher has not seen."""
+        """Yields the header of a new narration, and the segments that the watcher has not seen."""
         if header.audio_id != self._announced:
             if header.audio_id != self.audio_id:
                 self.audio_id, self.audio_offset, self._from_byte = header.audio_id, 0, 0
@@ -108,7 +108,7 @@ class Cursor(Generic[R]):
         while self._segments < len(segments):
             segment = segments[self._segments]
             self._segments += 1
-            # A watcher that comes back with an offset has seen the segments before it.
+            # A watcher that resumes at an offset has seen the segments before it.
             if segment.audio.end > self._from_byte or not self._from_byte:
                 response, event = self._next()
                 event.segment.audio_id = header.audio_id
@@ -123,15 +123,15 @@ class Cursor(Generic[R]):
 
 
 def chunks_of(data: bytes) -> Iterator[bytes]:
-    """The chunks in which callers get bytes of audio."""
+    """Yields the bytes in chunks of the size that callers get."""
     for start in range(0, len(data), CHUNK_BYTES):
         yield data[start : start + CHUNK_BYTES]
 
 
 def fill_audio(event: gateway_pb2.AudioEvent, audio_id: str, offset: int, chunk: bytes) -> None:
-    """Makes `event` say that `chunk` stands at `offset`. A message that is given to another one is copied: slow."""
+    """Fills `event` in place; a message that is passed to another's constructor would be copied."""
     event.audio_id, event.offset, event.chunk = audio_id, offset, chunk
 
 
 def _beyond(field: str) -> DomainError:
-    return validation_failed([FieldViolation(field, "lies beyond the end of what there is")])
+    return validation_failed([FieldViolation(field, "must not be beyond the end")])

@@ -1,4 +1,4 @@
-"""Asks storage what is new, in one batched call for all stories that this gateway shows or makes."""
+"""Follows stories in storage, in one batched call for all stories that this gateway shows or makes."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from servicekit.ids import new_id
 from tale.storage.v1 import storage_pb2
 
 INTERVAL_SECONDS: Final = 0.8
-"""Seconds between calls: what another gateway makes is shown at most a second late."""
+"""Seconds between calls: a story that has a run elsewhere is shown at most one second late."""
 MAX_POSITIONS: Final = 1000
 CALL_SECONDS: Final = 5.0
 
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 
 class Follower:
-    """Writes what is new into the followed stories, stops runs whose story ended, and adopts orphans."""
+    """Writes changes into the followed stories, stops runs whose story has ended, and adopts orphaned stories."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Follower:
         self._away = False
 
     async def run(self) -> None:
-        """Asks until cancelled; not at all while nothing is followed and nothing runs."""
+        """Polls until cancelled; makes no calls while no story is followed and no run is active."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         with bound(RequestContext(request_id=f"follow-{new_id()}", owner="local")):
@@ -67,7 +67,7 @@ class Follower:
                     log_defect(error)
 
     async def _ask(self, *, everything: bool) -> bool:
-        """Asks for all stories, or for those that storage was never asked about; True where more is new."""
+        """Requests the changes of all stories, or of newly followed ones; returns True if there are more."""
         positions = [*self._followed.positions(fresh=not everything, orphans=self._runs.room > 0)]
         if everything:
             positions += self._runs.positions()
@@ -103,13 +103,13 @@ class Follower:
             await self._claimer.adopt(orphans)
 
     async def _end(self, live: LiveStory) -> None:
-        """Reads a story that has ended, once for all who watch it."""
+        """Reads a story that has ended, once for all its watchers."""
         sequel = None
         with bound(RequestContext(request_id=f"follow-{new_id()}", owner=live.owner)):
             try:
                 record = await read_story(self._storage, live.story_id, full=True, timeout=CALL_SECONDS)
             except PEER_ERRORS as error:
-                # Each watcher looks for itself, and waits for storage if need be.
+                # Each watcher reads it, and waits for storage if necessary.
                 log.warning("ended_story_not_read", story_id=live.story_id, reason=classify(error).reason)
             else:
                 sequel = LiveStory.ended(record) if record.story.state in ENDED else None

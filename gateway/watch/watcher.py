@@ -1,10 +1,10 @@
-"""Follows one story for one watcher: made here, made by another gateway, or ended; all three by one path."""
+"""Follows one story for one watcher, whether it has a run here, a run elsewhere, or has ended."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Generic
+from typing import Final, Generic
 
 from gateway.peers.clients import StorageStub, read_story
 from gateway.peers.retry import PEER_ERRORS, classify
@@ -12,38 +12,41 @@ from gateway.runs.active import Runs
 from gateway.runs.claimer import Claimer
 from gateway.runs.followed_stories import ENDED, FollowedStories
 from gateway.runs.live_story import End, LiveStory
-from gateway.watch.audio_buffer import MAX_PIECE, AudioBuffer, Piece
+from gateway.watch.audio import MAX_PIECE, AudioBuffer, Piece
 from gateway.watch.cursor import Cursor, R
 from servicekit.errors import not_found, reconnect
+
+HEARTBEAT_SECONDS: Final = 5.0
+"""Seconds between state events. A client can take a stream that is silent for longer for dead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where watchers see stories: those made here, those followed, and storage."""
+    """Where watchers find stories: the runs of this gateway, the followed stories, and storage."""
 
     runs: Runs
     claimer: Claimer
     followed: FollowedStories
     storage: StorageStub
     buffer: AudioBuffer
-    heartbeat_seconds: float
+    heartbeat_seconds: float = HEARTBEAT_SECONDS
 
 
 class Watching(Generic[R]):
-    """One watcher. `responses` is the stream; it ends with `done`, or raises."""
+    """The stream of one watcher."""
 
     def __init__(self, cursor: Cursor[R], sources: Sources, *, owner: str, include_audio: bool) -> None:
         self._cursor: Cursor[R] = cursor
         self._owner = owner
         self._include_audio = include_audio
         self._sources = sources
-        self._beaten = 0.0
+        self._last_beat = 0.0
         self._sequel: LiveStory | None = None
         self._gone = ""
-        """Narration that storage no longer had when it was to be read."""
+        """Narration that storage did not have any more when it was read."""
 
     async def responses(self) -> AsyncIterator[R]:
-        """What happened and happens to the story, in order."""
+        """Yields all events of the story in order, up to `done`."""
         while True:
             self._sources.runs.refuse_if_draining()
             async with self._found() as live:
@@ -58,7 +61,7 @@ class Watching(Generic[R]):
 
     @asynccontextmanager
     async def _found(self) -> AsyncIterator[LiveStory]:
-        """The story where it is now: in a run of this gateway, in storage as it ended, or followed."""
+        """Yields the story from where it is now: a run of this gateway, the record of an ended story, or followed."""
         story_id = self._cursor.story_id
         if (live := self._running()) is not None:
             with live.watched():
@@ -75,7 +78,7 @@ class Watching(Generic[R]):
             await self._sources.claimer.adopt([story_id])
         if record.story.state in ENDED:
             if self._gone and record.story.audio.audio_id == self._gone:
-                message = "The audio of this story cannot be read. NarrateStory makes it again."
+                message = "The audio of this story cannot be read. Call NarrateStory to make it again."
                 raise not_found("AUDIO_NOT_FOUND", message)
             yield LiveStory.ended(record)
         elif (live := self._running()) is not None:
@@ -90,16 +93,16 @@ class Watching(Generic[R]):
         return live if live is not None and live.end is None else None
 
     def _has_all(self, live: LiveStory) -> bool:
-        """True when nothing has to be read from storage to show the rest.
+        """Whether all events can be shown without reading the record again.
 
-        A narration that failed may have been announced last; then the stored one must be.
+        After a narration that failed, the stored one must be announced.
         """
         if live.done is None or not live.done.HasField("audio"):
             return True
         return live.audio_complete and live.done.audio.audio_id != self._gone
 
     async def _shown(self, live: LiveStory) -> AsyncIterator[R]:
-        """Responses until nothing more comes of `live` and, where it is done, all of its audio is shown."""
+        """Yields responses until `live` has ended and, if it is done, all of its audio is shown."""
         cursor = self._cursor
         while True:
             change, ending = live.change(), live.end
@@ -117,10 +120,10 @@ class Watching(Generic[R]):
                 await self._wait(change)
 
     def _next_piece(self, live: LiveStory) -> Piece | None:
-        """The piece of the announced narration that holds the next byte; None where the manifest ends before it."""
+        """Returns the piece of the announced narration with the next byte; None at the end of the manifest."""
         offset = self._cursor.audio_offset
         span = live.audio_span(offset)
-        # While a slow watcher took the last response, another narration may have begun: it is announced first.
+        # While a slow watcher received the last response, another narration may have begun: it is announced first.
         if live.header is None or live.header.audio_id != self._cursor.audio_id or span is None:
             return None
         if live.header.audio_id == self._gone:
@@ -129,7 +132,7 @@ class Watching(Generic[R]):
         return Piece(live.story_id, live.header.audio_id, start, min(span[1], start + MAX_PIECE))
 
     async def _fetched(self, piece: Piece, live: LiveStory) -> bytes:
-        """What follows the watcher's last byte in `piece`; nothing when a heartbeat is due before it is there."""
+        """Returns the rest of `piece` after the position; nothing if a heartbeat is due before it is read."""
         task = self._sources.buffer.fetch(piece)
         if not task.done():
             await asyncio.wait([task], timeout=self._until_beat())
@@ -141,7 +144,7 @@ class Watching(Generic[R]):
             failure = classify(error).error
             if failure.reason not in {"AUDIO_NOT_FOUND", "SEGMENT_LOST"}:
                 raise failure from error
-            # Another narration has begun, was finished, or has to be begun; the story says so soon.
+            # Another narration has begun, is finished, or will begin; the story shows it soon.
             self._gone = piece.audio_id
             return b""
         if live.header is None or live.header.audio_id != piece.audio_id:
@@ -149,14 +152,14 @@ class Watching(Generic[R]):
         return data[self._cursor.audio_offset - piece.start :]
 
     def _beat(self) -> bool:
-        """True when a heartbeat is due; the next one then is due later."""
+        """Returns whether a heartbeat is due, and counts it as sent."""
         if self._until_beat() > 0:
             return False
-        self._beaten = asyncio.get_running_loop().time()
+        self._last_beat = asyncio.get_running_loop().time()
         return True
 
     def _until_beat(self) -> float:
-        return max(0.0, self._beaten + self._sources.heartbeat_seconds - asyncio.get_running_loop().time())
+        return max(0.0, self._last_beat + self._sources.heartbeat_seconds - asyncio.get_running_loop().time())
 
     async def _wait(self, change: asyncio.Event) -> None:
         try:

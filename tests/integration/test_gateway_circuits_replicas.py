@@ -8,7 +8,7 @@ import pytest
 from support.circuit_services import CircuitService
 from support.servers import running
 
-import gateway.peers.replicas
+import gateway.door.system
 from gateway.door.system import System
 from servicekit.channel import open_channel
 from servicekit.context import RequestContext, bind
@@ -66,10 +66,10 @@ async def test_the_status_has_each_circuit_once_as_it_stands_worst() -> None:
 
 async def test_names_are_resolved_to_addresses() -> None:
     """Targets that gRPC alone can resolve have none, and neither has a name that nobody knows."""
-    assert ["ipv4:127.0.0.1:50052"] == await gateway.peers.replicas.addresses("dns:///127.0.0.1:50052")
-    assert ["ipv6:[::1]:50052"] == await gateway.peers.replicas.addresses("dns:///[::1]:50052")
+    assert ["ipv4:127.0.0.1:50052"] == await gateway.door.system.addresses("dns:///127.0.0.1:50052")
+    assert ["ipv6:[::1]:50052"] == await gateway.door.system.addresses("dns:///[::1]:50052")
     for target in ("", "story:50052", "unix:/tmp/story", "dns:///story", "dns:///name.invalid:1", "dns:///host:99999x"):
-        assert [] == await gateway.peers.replicas.addresses(target)
+        assert [] == await gateway.door.system.addresses(target)
 
 
 async def test_where_nobody_answers_that_is_said() -> None:

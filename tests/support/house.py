@@ -187,7 +187,7 @@ async def house(
         settings = GatewaySettings(
             **free,
             **targets,
-            **{"pickup_interval_seconds": 0.2, "heartbeat_seconds": 0.5, **gateway_settings},
+            **{"pickup_interval_seconds": 0.2, **gateway_settings},
         )
         door = await stack.enter_async_context(_gateway(settings))
         servers["gateway"] = door

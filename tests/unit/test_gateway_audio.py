@@ -8,8 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
-from gateway.watch.audio_buffer import AudioBuffer, Piece
-from gateway.watch.audio_reader import AudioReader
+from gateway.watch.audio import AudioBuffer, AudioReader, Piece
 from servicekit.context import RequestContext, bound
 from servicekit.errors import DomainError, not_found
 from tale.storage.v1 import storage_pb2

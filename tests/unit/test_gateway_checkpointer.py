@@ -8,8 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
-from gateway.runs.checkpointer import Checkpointer, CheckpointRefusedError
-from gateway.runs.lease import Lease, LeaseLostError
+from gateway.runs.checkpointer import Checkpointer, CheckpointRefusedError, Lease, LeaseLostError
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 

@@ -9,8 +9,8 @@ from typing import Any
 import grpc
 import pytest
 
+from gateway.runs.checkpointer import Lease, LeaseLostError
 from gateway.runs.context import RunContext
-from gateway.runs.lease import Lease, LeaseLostError
 from gateway.runs.ledger import Ledger
 from gateway.runs.live_story import LiveStory
 from gateway.runs.narrator import MAX_RESTARTS, Narrator

@@ -7,10 +7,11 @@ import grpc
 import pytest
 from google.protobuf.json_format import MessageToDict
 
+from gateway.door.stories import within_bounds
 from gateway.peers.retry import AttemptRetry, Failure, FailureKind, classify
-from gateway.runs.lease import Lease, LeaseLostError
+from gateway.runs.checkpointer import Lease, LeaseLostError
 from gateway.runs.ledger import Ledger
-from gateway.runs.public_story import basic, within_bounds
+from gateway.runs.live_story import basic
 from gateway.settings import GatewaySettings
 from servicekit.errors import DomainError, reconnect
 from servicekit.fingerprint import fingerprint

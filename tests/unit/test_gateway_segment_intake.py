@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.runs.segment_intake import MAX_WAITING, SegmentIntake
+from gateway.runs.narrator import MAX_WAITING, SegmentIntake
 from servicekit.errors import DomainError
 from tale.common.v1 import common_pb2
 

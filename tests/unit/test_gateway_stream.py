@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.peers.stream import read_alive
+from gateway.peers.clients import read_alive
 
 
 async def silent(*first: int) -> AsyncIterator[int]:

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.runs.followed_stories import FollowedStories
 from gateway.runs.live_story import End, LiveStory
-from gateway.watch.audio_buffer import AudioBuffer
+from gateway.watch.audio import AudioBuffer
 from gateway.watch.cursor import Cursor
 from gateway.watch.watcher import Sources, Watching
 from servicekit.context import RequestContext, bound
