@@ -112,10 +112,11 @@ class StoryView:
                 return WITHOUT_AUDIO, f"The new narration {how}. The earlier audio is unchanged."
             case common_pb2.STORY_STATE_READY_WITHOUT_AUDIO:
                 again = "After the problem is fixed, run" if permanent else "Try again:"
-                return WITHOUT_AUDIO, f"The text is stored, but it has no audio. {again} tale narrate {story.id}"
+                step = _unless_known(f" {again} tale narrate {story.id}", story.id, problems)
+                return WITHOUT_AUDIO, f"The text is stored, but it has no audio.{step}"
             case common_pb2.STORY_STATE_FAILED:
-                again = "" if permanent else f" Continue it: tale retry {story.id}"
-                return FAILED, f"The story is FAILED. What was written is stored.{again}"
+                step = "" if permanent else _unless_known(f" Continue it: tale retry {story.id}", story.id, problems)
+                return FAILED, f"The story is FAILED. What was written is stored.{step}"
             case _:
                 return FAILED, standing(story)
 
@@ -211,6 +212,12 @@ class StoryView:
             if not await audio.commit(story.audio, place):
                 await client.save_audio(story.id, place, audio_id=story.audio.audio_id)
             self.files.append(place)
+
+
+def _unless_known(step: str, story_id: str, problems: Sequence[common_pb2.Problem]) -> str:
+    """Returns `step`, or "" if a problem has named its command already."""
+    command = step.partition("tale ")[2]
+    return "" if any(command in problem(each, story_id) for each in problems) else step
 
 
 def heading(title: str) -> str:

@@ -64,6 +64,14 @@ def test_failed_narration_suggests_the_right_next_step(
     assert f"{said}tale narrate {ID}" in capsys.readouterr().err
 
 
+def test_next_step_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """The remedy of the server may be the same command."""
+    problem = common_pb2.Problem(reason="ANY", message="No.", remedy="Repeat it with NarrateStory.", retryable=True)
+    story = common_pb2.Story(id=ID, state=common_pb2.STORY_STATE_READY_WITHOUT_AUDIO, problems=[problem])
+    StoryView(Path("out"), json=False).report_end(story)
+    assert 1 == capsys.readouterr().err.count(f"tale narrate {ID}")
+
+
 def test_lost_gateway_error_says_how_to_follow_the_story() -> None:
     """With a followed story the error says how to follow it again, otherwise how to start a gateway."""
     gone = unreachable("t:1")
