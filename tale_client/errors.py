@@ -8,9 +8,6 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-DOMAIN: Final = "tale"
-"""Domain of ErrorInfo in the errors of the tale servers."""
-
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 
 
