@@ -13,8 +13,8 @@ from google.protobuf.message import DecodeError, Message
 from servicekit.authentication import Authenticator
 from servicekit.calls import CallTracker
 from servicekit.errors import FieldViolation, reconnect, unimplemented, validation_failed
+from servicekit.idle_timeout import IdleTimeout
 from servicekit.metrics import Metrics
-from servicekit.patience import Patience
 from servicekit.runner import CallRunner, Context
 from servicekit.validation import validate
 
@@ -110,15 +110,15 @@ async def _send(answer: AsyncIterator[Any] | Awaitable[None], context: Context) 
 
 
 async def _send_each(responses: AsyncIterator[Any], context: Context) -> None:
-    patience = Patience(_STALL_SECONDS)
+    idle = IdleTimeout(_STALL_SECONDS)
     try:
-        async with patience:
+        async with idle:
             async for response in responses:
-                patience.begin()
+                idle.begin()
                 await context.write(response)
-                patience.end()
+                idle.end()
     except TimeoutError:
-        if not patience.lost:
+        if not idle.lost:
             raise
         raise reconnect() from None
 

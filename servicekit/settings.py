@@ -114,8 +114,6 @@ class ServiceSettings(BaseSettings):
     """gRPC bind address"""
     ops_listen: Listen = Field("127.0.0.1:0", validation_alias="SERVICE_OPS_LISTEN")
     """HTTP bind address for operators"""
-    data_dir: Path = Field(Path("./data"), validation_alias="TALE_DATA_DIR")
-    """Folder of the embedded store"""
     drain_seconds: float = Field(30.0, ge=0, le=3600, validation_alias="DRAIN_SECONDS")
     """Seconds that calls in flight get to end when the service goes down"""
     log_level: LogLevel = Field("INFO", validation_alias="LOG_LEVEL")

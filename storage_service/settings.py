@@ -18,6 +18,8 @@ class StorageSettings(ServiceSettings):
     """gRPC bind address"""
     ops_listen: Listen = "127.0.0.1:9054"
     """HTTP bind address for operators"""
+    data_dir: Path = Field(Path("./data"), validation_alias="TALE_DATA_DIR")
+    """Folder of the embedded store"""
     backend: Literal["embedded", "supabase"] = "embedded"
     """Where stories are stored; embedded is SQLite and files"""
     sync: Literal["normal", "full"] = "normal"

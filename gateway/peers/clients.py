@@ -10,7 +10,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_before_delay, wait_
 
 from servicekit.channel import call_metadata
 from servicekit.errors import DomainError, unavailable
-from servicekit.patience import Patience
+from servicekit.idle_timeout import IdleTimeout
 from servicekit.status import connection_broke
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -97,14 +97,14 @@ async def read_alive(
     nothing to do is rightly silent.
     """
     messages = aiter(stream)
-    async with Patience(idle_seconds, owing=owing) as patience:
+    async with IdleTimeout(idle_seconds, owing=owing) as idle:
         while True:
-            patience.begin()
+            idle.begin()
             try:
                 message = await anext(messages)
             except StopAsyncIteration:
                 return
-            patience.end()
+            idle.end()
             yield message
 
 

@@ -11,7 +11,7 @@ import grpc
 import structlog
 
 from servicekit.errors import DomainError
-from servicekit.patience import Patience
+from servicekit.idle_timeout import IdleTimeout
 from storage_service.audio.noted import NotedObjects
 from storage_service.errors import UploadStalledError, check_digest, field_error, segment_lost, segment_not_found
 from storage_service.ports import ObjectStore, SegmentStore, Upload
@@ -156,20 +156,20 @@ async def _in_time(
     pieces: AsyncIterator[segment_pb2.PutSegmentRequest], seconds: float
 ) -> AsyncGenerator[AsyncIterator[segment_pb2.PutSegmentRequest], None]:
     """The pieces, for each of which the block waits at most `seconds`; UPLOAD_STALLED."""
-    patience = Patience(seconds)
+    idle = IdleTimeout(seconds)
 
     async def timed() -> AsyncGenerator[segment_pb2.PutSegmentRequest, None]:
-        patience.begin()
+        idle.begin()
         async for piece in pieces:
-            patience.end()
+            idle.end()
             yield piece
-            patience.begin()
-        patience.end()
+            idle.begin()
+        idle.end()
 
     try:
-        async with patience:
+        async with idle:
             yield timed()
     except TimeoutError:
-        if not patience.lost:
+        if not idle.lost:
             raise
         raise UploadStalledError from None

@@ -38,12 +38,14 @@ PROTOS: Final = Path(__file__).parents[2] / "protos"
 
 @asynccontextmanager
 async def _story(folder: Path) -> AsyncIterator[App]:
-    yield story_service.bootstrap.build(story_service.settings.StorySettings(data_dir=folder))
+    del folder
+    yield story_service.bootstrap.build(story_service.settings.StorySettings())
 
 
 @asynccontextmanager
 async def _voice(folder: Path) -> AsyncIterator[App]:
-    yield voice_service.bootstrap.build(voice_service.settings.VoiceServiceSettings(data_dir=folder))
+    del folder
+    yield voice_service.bootstrap.build(voice_service.settings.VoiceServiceSettings())
 
 
 @asynccontextmanager
@@ -57,7 +59,7 @@ async def _gateway(folder: Path) -> AsyncIterator[App]:
     async with _storage(folder) as storage, running(storage, service="storage") as kept:
         yield gateway.bootstrap.build(
             gateway.settings.GatewaySettings(
-                data_dir=folder, storage_target=kept.address, story_target="127.0.0.1:1", voice_target="127.0.0.1:1"
+                storage_target=kept.address, story_target="127.0.0.1:1", voice_target="127.0.0.1:1"
             )
         )
 

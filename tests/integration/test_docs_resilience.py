@@ -45,7 +45,7 @@ async def test_the_commands_do_what_is_said(tmp_path: Path) -> None:
     curl = tmp_path / "curl"
     curl.write_text(CURL)
     curl.chmod(0o700)
-    async with circuit_cluster(tmp_path, story=[MODEL, MODELS], voice=["elevenlabs"]) as cluster:
+    async with circuit_cluster(story=[MODEL, MODELS], voice=["elevenlabs"]) as cluster:
         story = cluster.servers["story"].server.ops_address
         said = {line: await run(line.replace("127.0.0.1:9052", story), tmp_path, cluster.address) for line in COMMANDS}
         states = cluster.apps["story"].states() | cluster.apps["voice"].states()

@@ -24,9 +24,9 @@ async def refused(cluster: CircuitCluster, name: str, service: str = "") -> tupl
 
 
 @pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[CircuitCluster]:
+async def cluster() -> AsyncIterator[CircuitCluster]:
     """Two services have a circuit of the same name, one has none."""
-    async with circuit_cluster(tmp_path, story=["models", "shared"], voice=["speech", "shared"]) as it:
+    async with circuit_cluster(story=["models", "shared"], voice=["speech", "shared"]) as it:
         yield it
 
 

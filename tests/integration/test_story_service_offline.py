@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import grpc
@@ -24,9 +23,9 @@ Stub: TypeAlias = "story_pb2_grpc.StoryServiceAsyncStub"
 
 
 @pytest.fixture(scope="module")
-async def stub(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stub]:
+async def stub() -> AsyncIterator[Stub]:
     """A story service without any key."""
-    settings = StorySettings(openrouter_api_key=None, data_dir=tmp_path_factory.mktemp("data"))
+    settings = StorySettings(openrouter_api_key=None)
     async with running(build(settings), service="story") as service:
         yield story_pb2_grpc.StoryServiceStub(service.channel)
 
@@ -160,14 +159,13 @@ async def test_the_embedded_writer_is_listed(stub: Stub) -> None:
     ],
 )
 async def test_the_status_is_honest_about_the_key(
-    key: str | None, model: str, warnings: Sequence[str], variables: Sequence[str], tmp_path: Path
+    key: str | None, model: str, warnings: Sequence[str], variables: Sequence[str]
 ) -> None:
     """What is embedded, and which variable replaces it; the key itself never shows."""
     settings = StorySettings(
         openrouter_base_url="http://127.0.0.1:9",
         openrouter_api_key=None if key is None else SecretStr(key),
         model=model,
-        data_dir=tmp_path,
     )
     async with running(build(settings), service="story") as service:
         stub = status_pb2_grpc.StatusServiceStub(service.channel)

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gateway.bootstrap
@@ -50,14 +49,14 @@ class CircuitCluster:
 
 @asynccontextmanager
 async def circuit_cluster(
-    folder: Path, *, story: Sequence[str] = (), voice: Sequence[str] = (), storage: Sequence[str] = ()
+    *, story: Sequence[str] = (), voice: Sequence[str] = (), storage: Sequence[str] = ()
 ) -> AsyncIterator[CircuitCluster]:
     """Runs them; each service has the circuits named."""
     apps = {name: CircuitService(own) for name, own in (("story", story), ("voice", voice), ("storage", storage))}
     async with AsyncExitStack() as stack:
         servers = {name: await stack.enter_async_context(running(app, service=name)) for name, app in apps.items()}
         targets: dict[str, Any] = {f"{name}_target": f"dns:///{server.address}" for name, server in servers.items()}
-        settings = GatewaySettings(listen="127.0.0.1:0", ops_listen="127.0.0.1:0", data_dir=folder, **targets)
+        settings = GatewaySettings(listen="127.0.0.1:0", ops_listen="127.0.0.1:0", **targets)
         app = gateway.bootstrap.build(settings)
         door = await stack.enter_async_context(
             running(app, service="gateway", settings=settings, security=Security(Anonymous()))

@@ -21,7 +21,7 @@ from servicekit.settings import (
 
 VARIABLES = (
     *("DEMO_LISTEN", "DEMO_KEY", "DEMO_MODELS", "DEMO_SCRIPT", "DEMO_FORMATS", "DEMO_EAGER", "DEMO_LIMIT"),
-    *("DRAIN_SECONDS", "LOG_LEVEL", "LOG_LEVELS", "LOG_FORMAT", "TALE_DATA_DIR", "LISTEN"),
+    *("DRAIN_SECONDS", "LOG_LEVEL", "LOG_LEVELS", "LOG_FORMAT", "DEMO_FOLDER", "LISTEN"),
 )
 
 
@@ -41,12 +41,14 @@ class DemoSettings(ServiceSettings):
     models: CommaList = Field(default=("a", "b"), validation_alias="DEMO_MODELS", description="Models, best first")
     script: Json[dict[str, int]] | None = Field(default=None, validation_alias="DEMO_SCRIPT", description="Faults")
     formats: dict[str, str] = Field(default={}, validation_alias="DEMO_FORMATS", description="Formats by name")
+    folder: Path = Field(default=Path("./data"), validation_alias="DEMO_FOLDER", description="Folder of the data")
     eager: bool = Field(default=False, validation_alias="DEMO_EAGER", description="Whether to start early")
 
 
 class StrictSettings(ServiceSettings):
     """Needs a variable."""
 
+    folder: Path = Field(Path("./data"), validation_alias="DEMO_FOLDER", description="Folder of the data")
     limit: int = Field(validation_alias="DEMO_LIMIT", description="Most stories at a time")
 
 
@@ -63,7 +65,7 @@ def test_defaults_stand_when_nothing_is_set() -> None:
 
     assert ("127.0.0.1:50059", Path("data"), 30.0, "INFO", "auto", ("a", "b")) == (
         settings.listen,
-        settings.data_dir,
+        settings.folder,
         settings.drain_seconds,
         settings.log_level,
         settings.log_format,
@@ -82,7 +84,7 @@ def test_the_environment_counts(monkeypatch: pytest.MonkeyPatch) -> None:
         "DRAIN_SECONDS": "2.5",
         "LOG_LEVEL": "debug",
         "LOG_LEVELS": "grpc=error, aiohttp=WARNING",
-        "TALE_DATA_DIR": "/var/lib/tale",
+        "DEMO_FOLDER": "/var/lib/tale",
     }.items():
         monkeypatch.setenv(variable, value)
     settings = load(DemoSettings)
@@ -98,7 +100,7 @@ def test_the_environment_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ("DEBUG", {"grpc": "ERROR", "aiohttp": "WARNING"}, Path("/var/lib/tale")) == (
         settings.log_level,
         settings.log_levels,
-        settings.data_dir,
+        settings.folder,
     )
 
 
@@ -114,10 +116,10 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
 def test_fields_are_given_by_name_in_code_but_not_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """`listen=` works in code; a variable LISTEN of some other program does not count."""
     monkeypatch.setenv("LISTEN", "127.0.0.1:1")
-    monkeypatch.setenv("DATA_DIR", "/elsewhere")
+    monkeypatch.setenv("FOLDER", "/elsewhere")
 
     assert "127.0.0.1:7" == DemoSettings(listen="127.0.0.1:7").listen
-    assert ("127.0.0.1:50059", Path("data")) == (load(DemoSettings).listen, load(DemoSettings).data_dir)
+    assert ("127.0.0.1:50059", Path("data")) == (load(DemoSettings).listen, load(DemoSettings).folder)
 
 
 def test_every_wrong_variable_is_named_in_one_line_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +180,7 @@ def test_settings_describe_themselves() -> None:
     assert SettingDescription("DEMO_MODELS", "list", "a,b", "Models, best first") == described["DEMO_MODELS"]
     assert SettingDescription("DEMO_KEY", "secret", "", "Key of the demo") == described["DEMO_KEY"]
     assert SettingDescription("DEMO_EAGER", "boolean", "0", "Whether to start early") == described["DEMO_EAGER"]
-    assert ("path", "data") == (described["TALE_DATA_DIR"].type, described["TALE_DATA_DIR"].default)
+    assert ("path", "data") == (described["DEMO_FOLDER"].type, described["DEMO_FOLDER"].default)
     assert ("number", "30") == (described["DRAIN_SECONDS"].type, described["DRAIN_SECONDS"].default)
     assert "auto | console | json" == described["LOG_FORMAT"].type
     assert all(one.description for one in described.values())

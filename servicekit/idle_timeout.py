@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 
-class Patience:
+class IdleTimeout:
     """A block whose waits, each between `begin` and `end`, last `seconds` at most; then the block ends in TimeoutError.
 
     Where `owing` is given and says, when a wait has lasted, that nothing is owed, the wait begins anew. The waits are

@@ -4,51 +4,51 @@ import asyncio
 
 import pytest
 
-from servicekit.patience import Patience
+from servicekit.idle_timeout import IdleTimeout
 
 
-async def wait_for_ever(patience: Patience) -> None:
+async def wait_for_ever(idle: IdleTimeout) -> None:
     """A block with a wait that does not end by itself."""
-    async with patience:
-        patience.begin()
+    async with idle:
+        idle.begin()
         await asyncio.Event().wait()
 
 
 async def test_a_wait_that_lasts_ends_the_block() -> None:
     """As a TimeoutError that is known for its own."""
-    patience = Patience(0.01)
+    idle = IdleTimeout(0.01)
     with pytest.raises(TimeoutError):
-        await wait_for_ever(patience)
-    assert patience.lost
+        await wait_for_ever(idle)
+    assert idle.lost
 
 
 async def test_only_waits_are_bounded() -> None:
     """Between them the block may take as long as it likes, and so may many short waits together."""
-    async with Patience(0.02) as patience:
+    async with IdleTimeout(0.02) as idle:
         for _ in range(3):
             await asyncio.sleep(0.03)
             for _ in range(5):
-                patience.begin()
+                idle.begin()
                 await asyncio.sleep(0)
-                patience.end()
-    assert not patience.lost
+                idle.end()
+    assert not idle.lost
 
 
 async def test_a_timeout_from_elsewhere_is_told_apart() -> None:
     """It goes on as it is."""
-    patience = Patience(60)
+    idle = IdleTimeout(60)
     with pytest.raises(TimeoutError, match="another"):
-        async with patience:
+        async with idle:
             raise TimeoutError("another")
-    assert not patience.lost
+    assert not idle.lost
 
 
 async def test_a_wait_begins_anew_while_nothing_is_owed() -> None:
     """However often; and ends the block once something is."""
     answers = iter([False, False, True])
-    patience = Patience(0.005, owing=lambda: next(answers))
+    idle = IdleTimeout(0.005, owing=lambda: next(answers))
     with pytest.raises(TimeoutError):
-        await wait_for_ever(patience)
+        await wait_for_ever(idle)
     assert [] == list(answers)
 
 
@@ -61,21 +61,21 @@ async def test_a_wait_that_ends_as_it_is_to_be_cut_is_not_cut() -> None:
         reached.set_result(None)
         return True
 
-    async with Patience(0.005, owing=owing) as patience:
-        patience.begin()
+    async with IdleTimeout(0.005, owing=owing) as idle:
+        idle.begin()
         await reached
-        patience.end()
+        idle.end()
         for _ in range(3):
             await asyncio.sleep(0)
-    assert not patience.lost
+    assert not idle.lost
 
 
 async def test_who_is_cancelled_is_not_taken_for_late() -> None:
     """A cancellation from outside stays one."""
-    patience = Patience(60)
-    task = asyncio.create_task(wait_for_ever(patience))
+    idle = IdleTimeout(60)
+    task = asyncio.create_task(wait_for_ever(idle))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not patience.lost
+    assert not idle.lost
