@@ -2,7 +2,7 @@
 
 import os
 
-# Read by grpc's core when it is first imported, and nothing of ours forks: without this every process that a service
+# Read by grpc's core when it is first imported, and nothing here forks: without this every process that a service
 # starts makes grpc print lines of its own on standard error, between the JSON ones.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")

@@ -1,4 +1,4 @@
-"""Addresses to listen on."""
+"""Checks addresses to listen on."""
 
 import asyncio
 import ipaddress
@@ -6,7 +6,7 @@ import socket
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Host and port of "host:port" or "[ipv6]:port"; ValueError for anything else."""
+    """Returns host and port of "host:port" or "[ipv6]:port"; ValueError for anything else."""
     host, colon, port = address.rpartition(":")
     if not host or not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ValueError("must be host:port, such as 127.0.0.1:50051")
@@ -18,13 +18,13 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def check_address(address: str) -> str:
-    """`address` itself if it is "host:port"; ValueError otherwise."""
+    """Returns `address` if it is "host:port"; ValueError otherwise."""
     split_address(address)
     return address
 
 
 def is_loopback(listen: str) -> bool:
-    """True when only this machine can reach what listens on `listen` ("host:port")."""
+    """Returns whether only this machine can reach what listens on `listen` ("host:port")."""
     host, _ = split_address(listen)
     if host == "localhost":
         return True
@@ -35,7 +35,7 @@ def is_loopback(listen: str) -> bool:
 
 
 async def check_free(address: str) -> None:
-    """Raises OSError when nobody could listen on `address` ("host:port") now. Port 0 is always free."""
+    """Raises OSError if no server could listen on `address` ("host:port") now. Port 0 is always free."""
     host, port = split_address(address)
     if port == 0:
         return

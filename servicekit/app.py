@@ -1,4 +1,4 @@
-"""What a service tells the kit about itself.
+"""What a service gives to the kit that runs it.
 
 Every server has /metrics and /metrics/circuit-breakers on the operators' port. A service that counts things of its own
 or calls providers makes the objects in its bootstrap and gives them to its app::
@@ -8,7 +8,7 @@ or calls providers makes the objects in its bootstrap and gives them to its app:
     ...
     self.metrics, self.circuits = metrics, circuits      # in the app's __init__
 
-Then StatusService tells of the circuits and resets them too.
+Then StatusService reports and resets the circuits too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a service says of itself in StatusService.GetStatus, beside what the kit knows."""
+    """What a service reports in StatusService.GetStatus beside what the kit knows."""
 
     embedded_parts: Sequence[status_pb2.EmbeddedPart] = ()
     providers: Sequence[status_pb2.ProviderStatus] = ()
@@ -48,7 +48,7 @@ class App(Protocol):
         """Its circuit breakers, if it has any. Read once, at first."""
 
     def ops_routes(self) -> Sequence[AbstractRouteDef]:
-        """Routes of its own for the operators' port. Asked for once, at first."""
+        """Returns routes of its own for the operators' port. Called once, at first."""
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
         """Adds the servicers and returns the full names of their services, for health and reflection."""
@@ -57,10 +57,10 @@ class App(Protocol):
         """Opens what the service needs. The port is bound; calls wait until this returns."""
 
     async def describe(self) -> Description:
-        """What StatusService tells of this service, now."""
+        """Returns what StatusService reports of this service now."""
 
     async def begin_drain(self) -> None:
-        """The server is going down: take no more work, see to it that streams end. Returns soon."""
+        """The server is shutting down: takes no more work and ends its streams. Returns soon."""
 
     async def stop(self) -> None:
         """Closes what `start` opened. The calls in flight have ended. Also called when `start` failed."""
@@ -85,7 +85,7 @@ class AppBase:
         """Nothing to open."""
 
     async def describe(self) -> Description:
-        """Nothing to tell."""
+        """Returns nothing."""
         return Description()
 
     async def begin_drain(self) -> None:

@@ -1,4 +1,4 @@
-"""Where authentication and TLS plug in."""
+"""Authentication and TLS of a server."""
 
 import re
 from collections.abc import Sequence
@@ -17,29 +17,29 @@ _OWNER: Final = re.compile(r"[A-Za-z0-9._:@|+=-]{1,128}")
 
 
 class Authenticator(Protocol):
-    """Says for whom a call is made."""
+    """Finds the owner for whom a call is made."""
 
     async def authenticate(self, method: str, metadata: Metadata) -> str:
-        """The owner of what the call to `method` ("/package.Service/Method") makes or reads.
+        """Returns the owner of what the call to `method` ("/package.Service/Method") makes or reads.
 
-        Raises DomainError (UNAUTHENTICATED) for a caller that is not let in. Not asked about health checks.
+        Raises DomainError (UNAUTHENTICATED) for a caller that is refused. Not called for health checks.
         """
 
 
 class Anonymous:
-    """Everybody is the one local owner, whatever they say: a gateway without authentication."""
+    """Makes every caller the local owner, whatever its metadata: a gateway without authentication."""
 
     async def authenticate(self, method: str, metadata: Metadata) -> str:
-        """Always "local"."""
+        """Returns "local"."""
         del method, metadata
         return LOCAL_OWNER
 
 
 class TrustedCaller:
-    """Takes the owner that the calling sibling names: an inner service, behind the gateway."""
+    """Takes the owner that the calling peer service names: an inner service, behind the gateway."""
 
     async def authenticate(self, method: str, metadata: Metadata) -> str:
-        """`x-tale-owner`, or "local" without one; INVALID_ARGUMENT when it can be no owner's name."""
+        """Returns `x-tale-owner`, or "local" without one; INVALID_ARGUMENT if it cannot be an owner's name."""
         del method
         for key, value in metadata:
             if key == OWNER_KEY:
@@ -51,7 +51,7 @@ class TrustedCaller:
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """How a server lets callers in. Without `credentials` it speaks plain text."""
+    """Authentication and credentials of a server; without `credentials` it uses plain text."""
 
     authenticator: Authenticator = field(default_factory=TrustedCaller)
     credentials: grpc.ServerCredentials | None = None

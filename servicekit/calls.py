@@ -1,4 +1,4 @@
-"""The calls in flight, and whether more may come."""
+"""Tracks the calls in flight and whether more are admitted."""
 
 import asyncio
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""Channels to siblings."""
+"""Opens channels to peer services."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.service_config_disable_resolution", 1),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # A sibling that was restarted is found again within a second or two, a new replica within five.
+    # A restarted peer service is found again within two seconds, a new replica within five.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.dns_min_time_between_resolutions_ms", 5_000),
@@ -26,12 +26,12 @@ def open_channel(
     credentials: grpc.ChannelCredentials | None = None,
     options: Sequence[tuple[str, Any]] = (),
 ) -> grpc.aio.Channel:
-    """A channel to `target` ("dns:///host:port" spreads calls over all its addresses), to be closed by the caller.
+    """Opens a channel to `target` ("dns:///host:port" spreads calls over all its addresses); the caller closes it.
 
     With `health_checked` it watches the health of each address and sends no call to one that is starting or draining,
     so that replicas come and go unnoticed; where none is left calls fail with UNAVAILABLE, or wait with
-    `wait_for_ready`. Give False to ask such a server how it is. Nothing is retried here: who calls knows what may be
-    repeated. Each call brings its own `timeout` (servicekit.deadline) and `metadata=call_metadata()`. `credentials`
+    `wait_for_ready`. Give False to read the health of such a server. Nothing is retried here: the caller knows what may
+    be repeated. Each call brings its own `timeout` (servicekit.deadline) and `metadata=call_metadata()`. `credentials`
     bring TLS.
     """
     merged = (*_OPTIONS, ("grpc.service_config", _service_config(health_checked=health_checked)), *options)
@@ -49,5 +49,5 @@ def _service_config(*, health_checked: bool) -> str:
 
 
 def call_metadata(*extra: tuple[str, str | bytes]) -> tuple[tuple[str, str | bytes], ...]:
-    """Metadata for a call to a sibling: request id and owner of the present context, then `extra`."""
+    """Returns metadata for a call to a peer service: request id and owner of the context, then `extra`."""
     return (*outgoing_metadata(), *extra)

@@ -1,4 +1,4 @@
-"""Who asked, and under which request id: known wherever the work goes on."""
+"""Request id, owner and deadline of the present request, in every task that works for it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ _current: ContextVar[RequestContext | None] = ContextVar("request_context", defa
 
 
 def current() -> RequestContext:
-    """The context of the present task; LookupError where nobody bound one."""
+    """Returns the context of the present task; LookupError if none is bound."""
     context = _current.get()
     if context is None:
         raise LookupError("no request context here: wrap background work in servicekit.context.bound(...)")
@@ -34,7 +34,7 @@ def current() -> RequestContext:
 
 
 def current_or_none() -> RequestContext | None:
-    """The context of the present task, if any."""
+    """Returns the context of the present task, if any."""
     return _current.get()
 
 
@@ -54,6 +54,6 @@ def bound(context: RequestContext) -> Iterator[RequestContext]:
 
 
 def outgoing_metadata() -> tuple[tuple[str, str], ...]:
-    """The metadata that carries the present context to a sibling."""
+    """Returns the metadata that carries the present context to a peer service."""
     context = current()
     return ((REQUEST_ID_KEY, context.request_id), (OWNER_KEY, context.owner))

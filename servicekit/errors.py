@@ -1,4 +1,4 @@
-"""The errors that a caller may see."""
+"""Errors with the reason, text and gRPC code that a caller gets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -61,41 +61,41 @@ class DomainError(Exception):
 
 
 def validation_failed(violations: Sequence[FieldViolation]) -> DomainError:
-    """INVALID_ARGUMENT / VALIDATION_FAILED with every violation, in the text too."""
+    """Returns INVALID_ARGUMENT / VALIDATION_FAILED with every violation, in the text too."""
     message = "; ".join(f"{violation.field} {violation.description}" for violation in violations)
     return DomainError("VALIDATION_FAILED", message, violations=violations)
 
 
 def not_found(reason: str, message: str, **metadata: str) -> DomainError:
-    """NOT_FOUND with the reason given (STORY_NOT_FOUND, MODEL_NOT_FOUND, …)."""
+    """Returns NOT_FOUND with the reason given (STORY_NOT_FOUND, MODEL_NOT_FOUND, …)."""
     return DomainError(reason, message, metadata=metadata)
 
 
 def wrong_state(message: str, **metadata: str) -> DomainError:
-    """FAILED_PRECONDITION / WRONG_STATE."""
+    """Returns FAILED_PRECONDITION / WRONG_STATE."""
     return DomainError("WRONG_STATE", message, metadata=metadata)
 
 
 def unavailable(reason: str, message: str, retry_after: float = 1.0) -> DomainError:
-    """UNAVAILABLE with a hint when to try again, in seconds."""
+    """Returns UNAVAILABLE with the time to wait, in seconds."""
     return DomainError(reason, message, retry_after=retry_after)
 
 
 def unimplemented(message: str) -> DomainError:
-    """UNIMPLEMENTED / UNIMPLEMENTED."""
+    """Returns UNIMPLEMENTED / UNIMPLEMENTED."""
     return DomainError("UNIMPLEMENTED", message)
 
 
 def reconnect(retry_after: float = 0.2) -> DomainError:
-    """UNAVAILABLE / RECONNECT: this server is going down; another, or the next, goes on."""
-    return unavailable("RECONNECT", "The server is going down; connect again and go on.", retry_after)
+    """Returns UNAVAILABLE / RECONNECT: this server is shutting down, another one continues."""
+    return unavailable("RECONNECT", "The server is shutting down.", retry_after)
 
 
 def internal(correlation_id: str) -> DomainError:
-    """INTERNAL / INTERNAL: a defect of ours, with nothing but the id under which the log knows it."""
+    """Returns INTERNAL / INTERNAL: a defect, with nothing but its correlation id in the log."""
     return DomainError(
         "INTERNAL",
-        "Internal error; the operator finds it by its correlation id.",
+        "Internal error. The log of the services has it under its correlation id.",
         metadata={"correlation_id": correlation_id},
     )
 

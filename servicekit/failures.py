@@ -1,4 +1,4 @@
-"""What became of a call that did not end well: the error for its caller, the trace for the operator."""
+"""Turns any failure of a call into the error for its caller and the trace for the operator."""
 
 import traceback
 from typing import Final
@@ -38,7 +38,7 @@ def log_defect(error: BaseException) -> None:
 
 
 def described(error: BaseException) -> list[dict[str, object]]:
-    """`error` and its causes as type names and stack frames ("path:line function"), without any of their texts."""
+    """Returns `error` and its causes as type names and stack frames ("path:line function"), without their texts."""
     chain: list[dict[str, object]] = []
     link: BaseException | None = error
     while link is not None and len(chain) < _MOST_CAUSES:
@@ -70,7 +70,7 @@ def _known(error: BaseException) -> DomainError | None:
 
 
 def abort_within(error: BaseException) -> grpc.aio.AbortError | None:
-    """The AbortError that `error` is or, being a group, holds: then a status is sent already."""
+    """Returns the AbortError that `error` is or, as a group, holds: then a status has been sent already."""
     if isinstance(error, grpc.aio.AbortError):
         return error
     members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()

@@ -19,6 +19,6 @@ def fingerprint(message: Message, *, without: frozenset[str] = frozenset()) -> b
     except (SerializeToJsonError, ValueError):
         # Times and numbers that JSON knows no form of: no field that is used takes them.
         raise validation_failed([FieldViolation("request", "must hold no time or number out of range")]) from None
-    kept = {name: value for name, value in said.items() if name not in without}
-    canonical = json.dumps(kept, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    hashed = {name: value for name, value in said.items() if name not in without}
+    canonical = json.dumps(hashed, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).digest()

@@ -13,7 +13,7 @@ _NOTIFICATION_SECONDS: Final = 1.0
 
 
 class _Servicer(health.aio.HealthServicer):
-    """The library's, which also tells how many watch."""
+    """The library's, which also counts watchers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class _Servicer(health.aio.HealthServicer):
 
 
 class Health:
-    """Health per service and of the whole server (""): NOT_SERVING until said otherwise."""
+    """Health per service and of the whole server (""): NOT_SERVING until it is set."""
 
     def __init__(self) -> None:
         self._servicer = _Servicer()
@@ -42,7 +42,7 @@ class Health:
 
     @property
     def watched(self) -> bool:
-        """True when somebody follows the health, as siblings' channels do."""
+        """Whether the health is being watched, as the channels of peer services do."""
         return self._servicer.watchers > 0
 
     async def register(self, server: grpc.aio.Server, services: Sequence[str]) -> None:
@@ -54,7 +54,7 @@ class Health:
         await self.set_serving(serving=False)
 
     async def set_serving(self, *, serving: bool) -> None:
-        """Tells all who ask or watch."""
+        """Sets the health and notifies watchers."""
         self.serving = serving
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         await asyncio.gather(*(self._set(service, status) for service in self._services))

@@ -12,7 +12,7 @@ _REQUEST: Final = b"GET /readyz HTTP/1.0\r\n\r\n"
 
 
 def status_line(address: str) -> str:
-    """The first line of the answer to `/readyz` at "host:port"; OSError where nobody answers, TimeoutError among it."""
+    """Returns the first line of the answer to `/readyz` at "host:port"; OSError (TimeoutError too) without one."""
     host, _, port = address.rpartition(":")
     with socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS) as connection:
         connection.sendall(_REQUEST)
@@ -21,7 +21,7 @@ def status_line(address: str) -> str:
 
 
 def main() -> None:
-    """Looks once; what was seen goes to standard output, where the container engine keeps it."""
+    """Checks once and prints the result for the container engine."""
     if len(sys.argv) != 2:
         raise SystemExit("usage: python -m servicekit.healthcheck HOST:PORT")
     try:

@@ -1,4 +1,4 @@
-"""Bounds each of many waits with one timer for all of them: a timer a message costs as much as the message."""
+"""Bounds each of many waits by one timer for all of them: a timer a message costs as much as the message."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,8 +9,8 @@ from typing import Self
 class IdleTimeout:
     """A block whose waits, each between `begin` and `end`, last `seconds` at most; then the block ends in TimeoutError.
 
-    Where `owing` is given and says, when a wait has lasted, that nothing is owed, the wait begins anew. The waits are
-    those of the task that entered the block, and no other code of it is ever interrupted.
+    If `owing` is given and returns False when the time is over, the wait starts again. Only waits of the task that
+    entered the block are interrupted.
     """
 
     def __init__(self, seconds: float, *, owing: Callable[[], bool] | None = None) -> None:

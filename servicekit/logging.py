@@ -1,4 +1,4 @@
-"""Logs: one line an event, JSON or for the eye, with the request id, for our loggers and for those of libraries."""
+"""Sets up logging: one line an event, JSON or console, with the request id, also for the loggers of libraries."""
 
 import logging
 import sys
@@ -17,7 +17,7 @@ Event = MutableMapping[str, Any]
 _HANDLER: Final = "servicekit"
 
 _HTTP_CLIENTS: Final = ("httpx", "httpx2", "httpcore", "httpcore2", "hpack", "openai", "elevenlabs")
-"""Libraries that say at INFO what our audit lines say, and at DEBUG what was sent: keys, prompts, names."""
+"""Libraries that log at INFO what the audit lines hold, and at DEBUG what was sent: keys, prompts, names."""
 
 
 def configure(
@@ -79,7 +79,7 @@ def _bounded(name: str, level: str) -> int:
 
 
 class _Identity:
-    """Adds which service speaks, and for which request."""
+    """Adds the service, and the request id if there is one."""
 
     def __init__(self, service: str) -> None:
         self._service = service

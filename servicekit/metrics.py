@@ -1,4 +1,4 @@
-"""What a process counts, for Prometheus: a registry of its own, labels with bounds, /metrics."""
+"""Metrics of one process for Prometheus: a registry of its own, labels with bounds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 OTHER: Final = "other"
-"""The label of whatever is not told apart."""
+"""Label of all values beyond the bound."""
 
 _MOST_METHODS: Final = 200
 _RPC_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -44,7 +44,7 @@ class Labels:
         self._known: set[str] = set()
 
     def of(self, value: str) -> str:
-        """The label for `value`."""
+        """Returns the label for `value`."""
         if value not in self._known:
             if len(self._known) >= self._most:
                 return OTHER
@@ -56,7 +56,7 @@ class Metrics:
     """The metrics of one process; one object a server.
 
     It has the process, the Python runtime and the RPCs. A service adds its own by `counter`, `histogram` and `gauge`,
-    and takes label values that come from outside through `labels`, so that nobody can fill the memory with them.
+    and takes label values that come from outside through `labels`, so that they cannot fill the memory.
     """
 
     def __init__(self) -> None:
@@ -72,21 +72,21 @@ class Metrics:
         self._children: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
 
     def counter(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
-        """A counter; it is shown as `name`_total."""
+        """Returns a counter; it is shown as `name`_total."""
         return Counter(name, documentation, labels, registry=self.registry)
 
     def histogram(
         self, name: str, documentation: str, labels: Sequence[str] = (), *, buckets: Sequence[float]
     ) -> Histogram:
-        """A histogram with the upper bounds given."""
+        """Returns a histogram with the upper bounds given."""
         return Histogram(name, documentation, labels, registry=self.registry, buckets=buckets)
 
     def gauge(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
-        """A gauge."""
+        """Returns a gauge."""
         return Gauge(name, documentation, labels, registry=self.registry)
 
     def labels(self, most: int) -> Labels:
-        """The values of a label that come from outside, at most so many."""
+        """Returns the values of a label that come from outside, at most `most`."""
         return Labels(most)
 
     def show_circuits(
@@ -128,7 +128,7 @@ class CircuitCollector(Collector):
     `circuit_breaker_state{circuit,state}` is 1 for the present one, `circuit_breaker_calls_total{circuit,outcome}`
     counts calls; `circuit_breaker_transitions_total{circuit,state}` the changes, by the state that was entered.
     Circuits whose names are not `listed` (None: all are) share the label "other", whose state is the number of them
-    in each state, and whose counts are those of the circuits that are kept at present.
+    in each state, and whose counts are those of the circuits that exist at present.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class CircuitCollector(Collector):
         self._listed = listed
 
     def collect(self) -> Iterable[Metric]:
-        """The present values."""
+        """Returns the present values."""
         state = GaugeMetricFamily("circuit_breaker_state", "1 for the present state", labels=("circuit", "state"))
         calls = CounterMetricFamily("circuit_breaker_calls", "Calls by outcome", labels=("circuit", "outcome"))
         transitions = CounterMetricFamily(

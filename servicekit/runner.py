@@ -25,7 +25,7 @@ _log: Final = structlog.stdlib.get_logger("servicekit.access")
 
 _HEALTH: Final = "/grpc.health."
 _UNCOUNTED: Final = (_HEALTH, "/grpc.reflection.")
-# Also answers while the server drains: NOT_SERVING is a thing to be told.
+# Also answers while the server drains, to report NOT_SERVING.
 _STATUS: Final = "/tale.common.v1.StatusService/"
 # A caller that reads answers while it writes is seldom in the middle of a write, and waits for the status.
 _BRIEF: Final = {"quiet": 0.1, "longest": 0.1}
@@ -68,7 +68,7 @@ class CallRunner:
         answers_stream: bool = False,
         known: bool = True,
     ) -> Any:
-        """Awaits `body` as the answer to a call of `method`, once the service has started and the caller is known.
+        """Awaits `body`, the answer to a call of `method`, once the service has started and the caller is known.
 
         `streamed` says that requests come as a stream, `answers_stream` that responses do, `known` that the server has
         the method.
@@ -83,7 +83,7 @@ class CallRunner:
         deadline = None if left is None else asyncio.get_running_loop().time() + left
         bind(RequestContext(call.request_id, LOCAL_OWNER, deadline))
         quiet = method.startswith(_UNCOUNTED)
-        # A drain that waited for those whom it turns away might never end.
+        # A drain that waited for calls that it refuses might never end.
         counted = not quiet and not refused
         task = _this_task()
         if counted:
@@ -121,7 +121,7 @@ class CallRunner:
             # the latter would send no status at all and leave the caller waiting.
             failure = reconnect() if self._tracker.draining else to_domain_error(error, call.request_id)
         except grpc.aio.InternalError:
-            # The connection broke while something was sent on it: nobody is there to be told.
+            # The connection broke while something was sent on it: the caller is gone.
             call.code = "CANCELLED"
             raise
         except Exception as error:  # noqa: BLE001 - here is where whatever it is becomes a status
@@ -153,8 +153,8 @@ async def _refuse(context: Context, failure: DomainError) -> None:
     try:
         await context.abort_with_status(to_grpc_status(failure))
     except (grpc.aio.UsageError, grpc.aio.InternalError):
-        # The handler had sent a status before it failed, or nobody is there any more: there is no one to tell.
-        _log.debug("nobody to tell of the failure")
+        # The handler had sent a status before it failed, or the caller is gone.
+        _log.debug("the caller is gone")
 
 
 def _request_id(metadata: Metadata) -> str:

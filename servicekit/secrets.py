@@ -1,4 +1,4 @@
-"""Keys from the environment, or from files that are read again when they change."""
+"""Reads keys from the environment, or from files that are read again when they change."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _OPEN: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEX
 class SecretSource:
     """A key that may rotate: the file's content where a file is named, else the value that was given at start.
 
-    The file is looked at every five seconds at most. While it can not be read, is empty or no regular file (a pipe
-    could hold everybody up), the last good key stays.
+    The file is checked at most every five seconds. While it cannot be read, is empty or no regular file (a pipe could
+    block), the last good key stays.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class SecretSource:
         self._look_at = float("-inf")
 
     def get(self) -> str:
-        """The key now; "" where none is set. A glance at a small local file: quick enough for the event loop."""
+        """Returns the present key, "" if none is set. Reads a small local file: fast enough for the event loop."""
         if self._file is not None and self._clock() >= self._look_at:
             self._look_at = self._clock() + _LOOK_SECONDS
             self._reread(self._file)
@@ -56,20 +56,20 @@ class SecretSource:
     def _reread(self, file: Path) -> None:
         try:
             state = file.stat()
-            # A rewrite may keep time and size, but not the time of its change, which nobody can set.
+            # A rewrite may keep time and size, but not the time of its change, which cannot be set.
             seen = (state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino, state.st_dev)
             if seen == self._seen:
                 return
             with os.fdopen(os.open(file, _OPEN), "rb") as opened:
                 if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-                    raise OSError("not a regular file")  # noqa: TRY301 - one place tells of all that is wrong
+                    raise OSError("not a regular file")  # noqa: TRY301 - one place reports all that is wrong
                 value = opened.read(_MAX_BYTES).decode("utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
-            _log.warning("key file can not be read", variable=f"{self._name}_FILE", why=type(error).__name__)
+            _log.warning("key file cannot be read", variable=f"{self._name}_FILE", why=type(error).__name__)
             return
         if not value:
             _log.warning("key file is empty", variable=f"{self._name}_FILE")
             return
         if self._seen is not None:
-            _log.info("key was read anew", variable=f"{self._name}_FILE")
+            _log.info("key was read again", variable=f"{self._name}_FILE")
         self._seen, self._value = seen, value

@@ -1,4 +1,4 @@
-"""A service on the wire: binding, health, status, operators' port, drain."""
+"""Serves an app: binding, health, status, operators' port, drain."""
 
 import asyncio
 import errno
@@ -52,7 +52,7 @@ _LAST_SECONDS: Final = 0.1
 class Server:
     """Runs an App: `start`, then `drain` (or `stop` at once); as a context manager, start and drain.
 
-    Raises ConfigurationError from `start` when an address can not be bound; what the app raises goes on.
+    Raises ConfigurationError from `start` if an address cannot be bound, and what the app raises.
     """
 
     def __init__(
@@ -121,11 +121,11 @@ class Server:
         _log.info("serving", address=self.address, ops_address=self.ops_address)
 
     async def drain(self) -> None:
-        """Goes down in good order, within `drain_seconds` and a little. Returns when the server is down.
+        """Shuts down in order, within `drain_seconds` and a little. Returns when the server is down.
 
-        Health says NOT_SERVING, and whoever watches it gets a moment to turn elsewhere; from then on new calls get
-        UNAVAILABLE / RECONNECT, the app ends its streams, calls in flight end;
-        those that did not in time get RECONNECT as well. Then the app closes what it opened.
+        Health becomes NOT_SERVING, and its watchers get a moment to choose another replica; from then on new calls get
+        UNAVAILABLE / RECONNECT, the app ends its streams, calls in flight end; those that do not in time get RECONNECT
+        as well. Then the app closes what it opened.
         """
         if self._draining or self._stopping:
             await self._down.wait()
@@ -145,7 +145,7 @@ class Server:
             await self.stop()
 
     async def stop(self) -> None:
-        """Goes down at once: calls in flight get UNAVAILABLE / RECONNECT, then the app closes what it opened."""
+        """Shuts down at once: calls in flight get UNAVAILABLE / RECONNECT, then the app closes what it opened."""
         if self._stopping:
             await self._down.wait()
             return
@@ -180,7 +180,7 @@ class Server:
     async def _bind(self) -> None:
         listen, credentials = self._settings.listen, self._security.credentials
         try:
-            # gRPC would say why it can not bind on standard error, in lines of its own.
+            # gRPC would print why it cannot bind on standard error, in lines of its own.
             await check_free(listen)
             if credentials is None:
                 port = self._grpc.add_insecure_port(listen)
@@ -206,7 +206,7 @@ class Server:
             )
         why = os.strerror(number) if number and number > 0 else "no such address"
         return ConfigurationError(
-            f"{variable}: can not listen on {listen} ({why}); set {variable} to a host:port of this machine"
+            f"{variable}: cannot listen on {listen} ({why}); set {variable} to a host:port of this machine"
         )
 
     async def _begin_drain(self, deadline: float) -> None:

@@ -1,4 +1,4 @@
-"""Settings from the environment: every knob typed, described and named by its variable."""
+"""Settings from the environment: each typed, described and named by its variable."""
 
 import re
 import types
@@ -31,7 +31,7 @@ __all__ = [
 
 
 class ConfigurationError(Exception):
-    """The service can not start as it is set up. Its text is one line that names the variable and the remedy."""
+    """The settings do not allow a start. The text is one line that names the variable and the remedy."""
 
 
 def _split(value: object) -> object:
@@ -70,7 +70,7 @@ CommaList: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_spl
 
 
 def variables(prefix: str, *bare: str) -> SettingsConfigDict:
-    """The configuration of settings whose variables are `prefix` and the field's name.
+    """Returns the configuration of settings whose variables are `prefix` and the field's name.
 
     Names that begin with one of `bare` have no prefix; a `validation_alias` goes before both.
     """
@@ -115,15 +115,15 @@ class ServiceSettings(BaseSettings):
     ops_listen: Listen = Field("127.0.0.1:0", validation_alias="SERVICE_OPS_LISTEN")
     """HTTP bind address for operators"""
     drain_seconds: float = Field(30.0, ge=0, le=3600, validation_alias="DRAIN_SECONDS")
-    """Seconds that calls in flight get to end when the service goes down"""
+    """Seconds that calls in flight get to end when the service shuts down"""
     log_level: LogLevel = Field("INFO", validation_alias="LOG_LEVEL")
-    """Least level that is logged"""
+    """Minimum log level"""
     log_levels: Annotated[Mapping[str, LogLevel], NoDecode, BeforeValidator(_levels)] = Field(
         {}, validation_alias="LOG_LEVELS"
     )
-    """Levels of single loggers: name=LEVEL,name=LEVEL"""
+    """Minimum log levels of single loggers: name=LEVEL,name=LEVEL"""
     log_format: Literal["auto", "console", "json"] = Field("auto", validation_alias="LOG_FORMAT")
-    """Shape of the log lines; auto is console on a terminal, else json"""
+    """Format of the log lines; auto is console on a terminal, else json"""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -139,7 +139,7 @@ S = TypeVar("S", bound=BaseSettings)
 
 
 def load(cls: type[S]) -> S:
-    """The settings of the environment; ConfigurationError names every wrong variable and its remedy, and no value."""
+    """Returns the settings of the environment; ConfigurationError names every wrong variable and its remedy."""
     try:
         return cls()
     except ValidationError as error:
@@ -149,13 +149,13 @@ def load(cls: type[S]) -> S:
 
 
 def env_name(cls: type[BaseSettings], field: str) -> str:
-    """The environment variable of a field."""
+    """Returns the environment variable of a field."""
     alias = cls.model_fields[field].validation_alias
     return alias if isinstance(alias, str) else field.upper()
 
 
 class SettingDescription(NamedTuple):
-    """One knob, for the documentation. `default` is empty where there is none."""
+    """One setting, for the documentation. `default` is empty if there is none."""
 
     variable: str
     type: str
@@ -164,7 +164,7 @@ class SettingDescription(NamedTuple):
 
 
 def describe_settings(cls: type[BaseSettings]) -> list[SettingDescription]:
-    """Every knob of `cls`, in the order in which its fields stand."""
+    """Returns every setting of `cls`, in the order of its fields."""
     return [
         SettingDescription(
             env_name(cls, name), _type_text(field.annotation), _default_text(field), field.description or ""

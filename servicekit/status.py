@@ -1,4 +1,4 @@
-"""DomainError <-> google.rpc.Status."""
+"""Converts DomainError to google.rpc.Status and back."""
 
 import math
 from typing import Final
@@ -32,7 +32,7 @@ _KEPT: Final = {
 
 
 def to_status(error: DomainError) -> status_pb2.Status:
-    """The rich status of `error`: ErrorInfo, then BadRequest with all violations, then RetryInfo.
+    """Returns the rich status of `error`: ErrorInfo, then BadRequest with all violations, then RetryInfo.
 
     The metadata of ErrorInfo say the `remedy` and whether the call is `retryable` ("true" or "false").
 
@@ -54,14 +54,14 @@ def to_status(error: DomainError) -> status_pb2.Status:
 
 
 def to_grpc_status(error: DomainError) -> grpc.Status:
-    """What `ServicerContext.abort_with_status` takes."""
+    """Returns what `ServicerContext.abort_with_status` takes."""
     from grpc_status import rpc_status  # noqa: PLC0415 - only failing calls need it
 
     return rpc_status.to_status(to_status(error))
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> DomainError:
-    """What a failed call to a peer service means to the caller of this one.
+    """Returns what a failed call to a peer service means to the caller of this one.
 
     The rich status of a peer service passes unchanged. A bare status comes from the transport: UNAVAILABLE is
     UPSTREAM_UNAVAILABLE with a retry hint, DEADLINE_EXCEEDED, CANCELLED, UNIMPLEMENTED and RESOURCE_EXHAUSTED keep
@@ -79,7 +79,7 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> DomainError:
 
 
 def connection_broke(error: grpc.aio.AioRpcError) -> bool:
-    """True where the transport failed the call; a peer service that answers UNAVAILABLE itself sends details."""
+    """Returns whether the transport failed the call; a peer service that answers UNAVAILABLE itself sends details."""
     return error.code() is grpc.StatusCode.UNAVAILABLE and not any(
         key == DETAILS_KEY for key, _ in error.trailing_metadata() or ()
     )

@@ -1,4 +1,4 @@
-"""tale.common.v1.StatusService: what a server says of itself."""
+"""tale.common.v1.StatusService: name, version, health and circuits of a server."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ _STATES: Final[Mapping[State, status_pb2.CircuitState.ValueType]] = {
 
 
 class StatusServicer(status_pb2_grpc.StatusServiceServicer):
-    """Asks the app and adds what every server knows: name, version, health, times."""
+    """Joins what the app reports with what every server knows: name, version, health, times."""
 
     def __init__(self, app: App, circuits: BreakerManager, service: str, serving: Callable[[], bool]) -> None:
         self._app = app

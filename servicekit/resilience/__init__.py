@@ -1,1 +1,1 @@
-"""What keeps a service well while its upstreams are not: errors, circuit breakers, retries, limits."""
+"""Calls to providers that fail: errors, circuit breakers, retries, limits, metrics. Imports no transport."""

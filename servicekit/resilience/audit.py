@@ -1,4 +1,4 @@
-"""One line in the log, and one count, for each call to a provider: how it ended, how long it took; never text."""
+"""Writes one log line and one count for each call to a provider: outcome and duration, never text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A circuit breaker: stops asking a provider that fails, and finds out with one call at a time when it is back."""
+"""A circuit breaker: stops calls to a provider that fails, and probes with one call at a time whether it is back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["BreakerConfig", "BreakerSnapshot", "Call", "CircuitBreaker", "Outcome", "State"]
 
 _PROBE_SECONDS: Final = 1.0
-"""When to ask again while a probe is out: nobody knows how long it takes."""
+"""Suggested wait while a probe is in flight, whose duration is unknown."""
 
 
 def _utc_now() -> datetime:
@@ -39,7 +39,7 @@ class CircuitBreaker:
     Calls that began in an earlier state are counted, but no longer decide anything.
 
     `clock` gives seconds that never go back, `now` the time of day in UTC, `random` numbers from 0 to 1; `on_change`
-    is told of each change of state, with the state before and after.
+    is called at each change of state, with the state before and after.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class CircuitBreaker:
         return Call(self)
 
     def open_until(self, seconds: float) -> None:
-        """Lets nothing through for `seconds`, since the provider asked for it; never shortens an earlier time."""
+        """Opens for `seconds`, as the provider asked; never shortens an earlier time."""
         # Written so that a NaN opens nothing.
         if not seconds > 0:
             return
@@ -112,7 +112,7 @@ class CircuitBreaker:
             self._change("open")
 
     def reset(self) -> None:
-        """Closes it by hand and forgets what spoke against the provider; the counts stay."""
+        """Closes it by hand and clears the failures; the counts stay."""
         self._advance()
         self._failed_probes = 0
         self._resting = False
@@ -280,7 +280,7 @@ class Call:
 
     def __enter__(self) -> Self:
         if self.epoch != -1:
-            raise RuntimeError("a call is made once: ask the breaker for another")
+            raise RuntimeError("a Call is used once: get another from the breaker")
         self.epoch, self.began = self._breaker._admit(self)  # noqa: SLF001 - two halves of one thing
         return self
 

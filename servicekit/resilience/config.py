@@ -1,4 +1,4 @@
-"""How one circuit breaker is set up, and what an exception says about the provider behind it."""
+"""Configuration of one circuit breaker, and what an exception says about its provider."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class BreakerConfig:
         }
         wrong = [field for field, fits in good.items() if not fits]
         if wrong:
-            raise ValueError(f"a circuit breaker can not have this: {', '.join(wrong)}")
+            raise ValueError(f"a circuit breaker cannot have this: {', '.join(wrong)}")
 
     def outcome(self, error: BaseException | None) -> Outcome:
         """What a call that ended with `error` says; a group of errors speaks against the provider if one of it does."""
@@ -105,7 +105,7 @@ class BreakerConfig:
         return Outcome.FAILURE if against else Outcome.IGNORED
 
     def cooldown(self, error: BaseException | None) -> float | None:
-        """Seconds that the provider asked to be left alone for, where it did."""
+        """Returns the pause in seconds that the provider asked for, if it did."""
         if isinstance(error, BaseExceptionGroup):
             asked = [each for member in error.exceptions if (each := self.cooldown(member)) is not None]
             return max(asked, default=None)

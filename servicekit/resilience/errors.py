@@ -1,4 +1,4 @@
-"""How an upstream provider fails: one vocabulary, and one table of what to do about it."""
+"""Kinds of provider failures, and the table of what to do about each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @final
 class ProviderErrorKind(Enum):
-    """What went wrong between us and a provider, by what can be done about it."""
+    """What went wrong in a call to a provider, by what can be done about it."""
 
     INVALID_INPUT = "invalid_input"
     """The provider refuses this text, voice or setting; the same call fails again."""
@@ -40,7 +40,7 @@ class ProviderErrorKind(Enum):
     CONTENT_POLICY = "content_policy"
     """A content filter refused the text."""
     CANCELLED = "cancelled"
-    """Given up by our own side."""
+    """Given up by the caller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ _LONGEST_WAIT: Final = 86_400.0
 
 
 class ProviderError(Exception):
-    """A provider did not do what was asked.
+    """A call to a provider failed.
 
     `message` may be shown to a caller: it never holds text of a story, a name, a key or a path, nor what an upstream
     said in words. `retry_after` is the wait in seconds that the provider asked for, None where it named none.
@@ -113,8 +113,8 @@ class ProviderError(Exception):
         self.message = message
         self.provider = provider
         # A wait that no clock holds would be no answer.
-        told = retry_after is not None and not math.isnan(retry_after)
-        self.retry_after = min(max(retry_after or 0.0, 0.0), _LONGEST_WAIT) if told else None
+        given = retry_after is not None and not math.isnan(retry_after)
+        self.retry_after = min(max(retry_after or 0.0, 0.0), _LONGEST_WAIT) if given else None
         self.status = status
         self.request_id = request_id
 
@@ -140,13 +140,13 @@ class ProviderError(Exception):
 class CircuitOpenError(ProviderError):
     """The breaker lets no call through; `retry_after` is the time in seconds until it may. No call was made.
 
-    `resting`: the provider did not fail, it asked to be left alone until then.
+    `resting`: the provider did not fail, it asked for a pause (Retry-After) until then.
     """
 
     def __init__(self, name: str, *, provider: str, retry_after: float, resting: bool = False) -> None:
         super().__init__(
             ProviderErrorKind.OVERLOAD,
-            "it asked to be left alone for now" if resting else "it failed too often and is not asked for now",
+            "it asked for a pause" if resting else "its circuit breaker is open after repeated failures",
             provider=provider,
             retry_after=retry_after,
         )
@@ -155,5 +155,5 @@ class CircuitOpenError(ProviderError):
 
     @property
     def treatment(self) -> Treatment:
-        """Not to be counted: nobody was called. Waiting for it is what retry is not for."""
+        """No call was made, so nothing is counted; a retry would fail the same way."""
         return Treatment(reason="CIRCUIT_OPEN", fail_over=True)

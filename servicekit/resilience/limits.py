@@ -1,4 +1,4 @@
-"""How much is asked of a provider at once, and in a minute."""
+"""Concurrency limit and rate limit of a provider."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ProviderLimits:
     back, so that about as many successes as the limit is high raise it by one, up to `concurrency` again.
 
     `requests_per_minute` (None: any number) holds for every span of a minute: a tenth of it may come at once, the
-    rest is spread evenly. `most_waiting` bounds who may queue.
+    rest is spread evenly. `most_waiting` bounds the queue.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class ProviderLimits:
         self._in_use = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._rate = None if requests_per_minute is None else _rate(requests_per_minute)
-        # aiolimiter serves whoever comes while others wait; the lock keeps the order.
+        # aiolimiter lets later calls pass those that wait; the lock preserves the order.
         self._rate_turn = asyncio.Lock()
 
     @property
@@ -76,7 +76,7 @@ class ProviderLimits:
 
     @asynccontextmanager
     async def slot(self, deadline: float | None = None) -> AsyncIterator[None]:
-        """Makes room for one call, in the order in which it was asked for.
+        """Waits for room for one call, first come first served.
 
         ProviderError CONCURRENCY where there is none by `deadline` (the loop's clock), or too many wait already. An
         exception within does not count as a success.
@@ -135,7 +135,7 @@ class ProviderLimits:
                 waiter.set_result(None)
 
     def _no_room(self) -> ProviderError:
-        return ProviderError(ProviderErrorKind.CONCURRENCY, "too many calls are waiting for it", provider=self.provider)
+        return ProviderError(ProviderErrorKind.CONCURRENCY, "too many calls wait for it", provider=self.provider)
 
 
 def _rate(per_minute: float) -> AsyncLimiter:

@@ -43,16 +43,15 @@ def _default(name: str) -> BreakerConfig:
 
 
 class BreakerManager:
-    """Makes breakers by name and keeps them.
+    """Creates and holds breakers by name.
 
     `configs` is the configuration by name, or what makes one from a name; a name that the mapping does not hold gets
     the defaults of BreakerConfig.
 
-    Where names come from callers, `listed` are those that are known beforehand: they are kept for good, and alone have
-    a label of their own in the metrics (None: all have one, none is kept for good). Of the others at most `most` are
-    kept: one too many takes the place of one that is unused and closed, or else half-open, the one that was asked for
-    longest ago first. One that is open or has calls in flight is never thrown out; where all are like that, a new one
-    is not kept.
+    Where names come from callers, `listed` are those that are known beforehand: they are never removed, and alone have
+    a label of their own in the metrics (None: all have one). Of the others at most `most` exist: one more replaces one
+    that is unused and closed, or else half-open, the least recently used first. One that is open or has calls in flight
+    is never removed; if all are like that, a new one is not held.
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class BreakerManager:
             metrics.show_circuits(self.snapshots, listed=self._listed)
 
     def get(self, name: str, *, provider: str = "") -> CircuitBreaker:
-        """The breaker of that name; made where there is none yet."""
+        """Returns the breaker of that name; creates it if there is none."""
         breaker = self._breakers.pop(name, None)
         keep = breaker is not None or self._has_room(name)
         if breaker is None:
@@ -89,7 +88,7 @@ class BreakerManager:
                 on_change=_log_change,
             )
         if keep:
-            # Last in the order is who was asked for last.
+            # Last in the order is the most recently used.
             self._breakers[name] = breaker
         return breaker
 
@@ -118,7 +117,7 @@ class BreakerManager:
         return Protected(lambda: self.get(name, provider=provider), calls, endpoint=endpoint or name, clock=self._clock)
 
     def snapshots(self) -> list[BreakerSnapshot]:
-        """All breakers, by name."""
+        """Returns the state of all breakers, by name."""
         return [self._breakers[name].snapshot() for name in sorted(self._breakers)]
 
     def reset(self, name: str) -> BreakerSnapshot:
@@ -136,7 +135,7 @@ class BreakerManager:
         return replace(config, name=name, provider=provider or config.provider)
 
     def _has_room(self, name: str) -> bool:
-        """Whether a new breaker of that name may be kept; makes room for it."""
+        """Returns whether a new breaker of that name may be held; makes room for it."""
         if self._is_listed(name):
             return True
         others = [each for each in self._breakers.values() if not self._is_listed(each.name)]
@@ -145,7 +144,7 @@ class BreakerManager:
         idle = [each for each in others if each.state != "open" and not each.in_flight]
         if not idle:
             return False
-        # Sorting keeps the order among those that are alike.
+        # Sorting is stable: the least recently used comes first.
         del self._breakers[min(idle, key=lambda each: each.state != "closed").name]
         return True
 

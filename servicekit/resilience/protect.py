@@ -1,4 +1,4 @@
-"""Read-only calls under a circuit breaker: repeated, answered from the last good answer, or by a fixed one."""
+"""Read-only calls behind a circuit breaker: retried, then answered by the last good answer or a fixed one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _log: Final = structlog.stdlib.get_logger("servicekit.circuits")
 
-_MOST_KEPT: Final = 64
+_MAX_ANSWERS: Final = 64
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,10 +47,10 @@ class Protected:
 
     Each attempt counts for the breaker. When the attempts have failed, or the circuit lets none through, the answer
     is the last good one to the same arguments where the breaker's configuration has `cache_on_failure` and it is not
-    older than `cache_ttl`; else its `fallback_result`; else the error is raised. Errors of the request or of our key
-    are always raised. The last good answers to 64 different arguments are kept.
+    older than `cache_ttl`; else its `fallback_result`; else the error is raised. Errors of the request or of the
+    key are always raised. The last good answers to 64 different arguments are held.
 
-    Never for the text of a story: what was written for one child must not be told to another.
+    Never for the text of a story: what was written for one child must not reach another.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Protected:
         deadline: float | None = None,
         ids: Mapping[str, str] = MappingProxyType({}),
     ) -> Answer[T]:
-        """Used directly: `key` tells answers apart; no wait goes past `deadline` (the loop's clock).
+        """Used directly: `key` distinguishes answers; no wait goes past `deadline` (the loop's clock).
 
         `ids` stand in the audit line.
         """
@@ -108,24 +108,24 @@ class Protected:
         except CircuitOpenError as error:
             return self._instead(breaker, key, error)
         if config.cache_on_failure:
-            self._keep(key, value)
+            self._store(key, value)
         return Answer(value)
 
-    def _keep(self, key: Hashable, value: object) -> None:
+    def _store(self, key: Hashable, value: object) -> None:
         self._good[key] = (self._clock(), value)
         self._good.move_to_end(key)
-        if len(self._good) > _MOST_KEPT:
+        if len(self._good) > _MAX_ANSWERS:
             self._good.popitem(last=False)
 
     def _instead(self, breaker: CircuitBreaker, key: Hashable, error: Exception) -> Answer[Any]:
         config = breaker.config
         if not _passing(error) or isinstance(error, config.exclude_exceptions):
             raise error
-        kept = self._good.get(key) if config.cache_on_failure else None
-        age = None if kept is None else self._clock() - kept[0]
+        last = self._good.get(key) if config.cache_on_failure else None
+        age = None if last is None else self._clock() - last[0]
         answer: Answer[Any]
-        if kept is not None and age is not None and age <= config.cache_ttl:
-            answer = Answer(kept[1], stale=True, age=age)
+        if last is not None and age is not None and age <= config.cache_ttl:
+            answer = Answer(last[1], stale=True, age=age)
         elif config.fallback_result is not UNSET:
             answer = Answer(config.fallback_result, stale=True, age=None)
         else:
@@ -141,7 +141,7 @@ def _kind(error: Exception) -> str:
 
 
 def _passing(error: Exception) -> bool:
-    """True where the provider, and not the request or our key, is what failed."""
+    """Returns whether the provider failed, and not the request or the key."""
     if isinstance(error, ProviderError) and not isinstance(error, CircuitOpenError):
         return error.treatment.retry or error.treatment.cool_down
     return True

@@ -1,4 +1,4 @@
-"""When a call to a provider is made again: the one layer that does it; the SDKs' own retries are off."""
+"""Retries of calls to providers. No other layer retries; the SDKs' own retries are off."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def log_retry(error: ProviderError, attempt: int, wait: float) -> None:
 
 
 class RetryBudget:
-    """How many calls to one provider may be repeats: a token bucket, so that retries can not multiply an outage.
+    """Bounds the retries to one provider by a token bucket, so that they cannot multiply an outage.
 
     Each request earns `ratio` tokens and each second `minimum_per_second`; each retry spends one. It begins full, with
     `cap` tokens. `clock` gives seconds that never go back.
@@ -76,7 +76,7 @@ class RetryBudget:
 
 
 _LATE_SHARE: Final = 0.1
-"""Of a wait that was asked for: who was told the same wait does not come back at the same moment."""
+"""Random part of a requested wait, so that callers with the same wait do not return at the same moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ class RetryPolicy:
 
     The n-th wait is drawn from 0 to `delay * backoff ** (n - 1)` seconds (full jitter), and never above
     `longest_wait`. A provider that asks for a wait gets that and up to a tenth more, or the drawn wait where that is
-    longer; where it asks for more than `longest_wait`, it is not asked again.
+    longer; a request for more than `longest_wait` ends the retries.
     """
 
     retries: int = 3
@@ -107,7 +107,7 @@ class RetryPolicy:
 
         The last error is raised as it is: when it is not retryable, when the attempts or the `budget` are used up,
         when the wait would end past `deadline` (the loop's clock), or when `may_wait` says no to the error.
-        `on_retry` is told the error, the number of the attempt that failed (from 1) and the wait in seconds; by
+        `on_retry` gets the error, the number of the attempt that failed (from 1) and the wait in seconds; by
         default that is logged as a warning.
         """
         if budget is not None:

@@ -1,4 +1,4 @@
-"""When a provider wants to be asked again, as its HTTP headers say."""
+"""Reads from HTTP headers how long a provider asks its callers to wait."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def parse(headers: Mapping[str, str], now: datetime | None = None, *, rate_limit
 
     Retry-After counts first, as seconds or as an HTTP date (RFC 9110, 10.2.3); without it X-RateLimit-Reset, which
     providers send as seconds to wait, as seconds since 1970 or, like OpenRouter, as milliseconds since 1970. A time
-    that has passed is 0, one beyond a day is a day; what can not be read counts as absent. Where the answer is not
+    that has passed is 0, one beyond a day is a day; what cannot be read counts as absent. Where the answer is not
     `rate_limited`, X-RateLimit-Reset is no wait: many send it with every answer.
     """
     said = {name.lower(): value.strip() for name, value in headers.items()}

@@ -127,7 +127,7 @@ async def test_either_signal_ends_an_idle_service_well(number: signal.Signals) -
     ("variable", "value", "line"),
     [
         ("DRAIN_SECONDS", "soon", b"raw: DRAIN_SECONDS must be a valid number"),
-        ("SERVICE_LISTEN", "192.0.2.1:50051", b"raw: SERVICE_LISTEN: can not listen on 192.0.2.1:50051"),
+        ("SERVICE_LISTEN", "192.0.2.1:50051", b"raw: SERVICE_LISTEN: cannot listen on 192.0.2.1:50051"),
     ],
 )
 async def test_a_wrong_setting_is_one_line_and_exit_code_2(variable: str, value: str, line: bytes) -> None:
