@@ -401,6 +401,19 @@ def test_every_public_field_has_a_rule() -> None:
     assert {"tale.common.v1.StorySpec.seed"} == plain
 
 
+def test_raw_responses_are_not_walked_through() -> None:
+    """A Struct of 144 KB takes 11 ms, and nothing in it has a rule."""
+    walked = {
+        field.full_name
+        for message in all_messages()
+        for field in message.fields
+        if field.message_type is not None
+        and field.message_type.full_name == "google.protobuf.Struct"
+        and field.GetOptions().Extensions[validate_pb2.field].ignore != validate_pb2.IGNORE_ALWAYS
+    }
+    assert set() == walked
+
+
 @given(st.text(max_size=300))
 def test_no_text_makes_validation_fail_to_answer(text: str) -> None:
     """Whatever is written into a field, the check ends in a verdict."""
