@@ -18,10 +18,10 @@ import psutil
 from standins.processes import Cluster
 from standins.storage_kit import checkpoint, create_request, lease_request, narration, put_messages, speech
 from standins.storage_volume import NEWEST, OWNER, fill
-from storage_service.clock import SystemClock
+from storage_service.backends import SystemClock
 from storage_service.embedded.database import Database
 from storage_service.embedded.removals import SqliteRemovalStore
-from storage_service.embedded.story_store import SqliteStoryStore
+from storage_service.embedded.stories import SqliteStoryStore
 from storage_service.records import Lease, Position
 from storage_service.stories import states
 from tale.common.v1 import common_pb2

@@ -1,5 +1,6 @@
 """What the service stores its data in."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -11,39 +12,27 @@ from servicekit.metrics import Metrics
 from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.manager import BreakerManager
 from storage_service.audio.finishing import StreamedComposer
+from storage_service.embedded.audio import SqliteObjectNotes, SqliteSegmentStore
 from storage_service.embedded.database import Database
-from storage_service.embedded.exchange import SqliteExchangeStore
-from storage_service.embedded.objects import SqliteObjectNotes
+from storage_service.embedded.history import SqliteHistoryStore
 from storage_service.embedded.profiles import SqliteProfileStore
 from storage_service.embedded.removals import SqliteRemovalStore
-from storage_service.embedded.segments import SqliteSegmentStore
-from storage_service.embedded.story_store import SqliteStoryStore
-from storage_service.exchange.lines import ExchangeStore
-from storage_service.object_store import failures as object_store
+from storage_service.embedded.stories import SqliteStoryStore
 from storage_service.object_store.bucket import Bucket, BucketObjects
 from storage_service.object_store.config import AUDIO, SEGMENTS, BucketConfig, Place, places_of
+from storage_service.object_store.errors import PROVIDER as OBJECT_STORE
 from storage_service.object_store.folder import FolderComposer, FolderObjects
-from storage_service.ports import (
-    Clock,
-    Composer,
-    ObjectNotes,
-    ObjectStore,
-    ProfileStore,
-    RemovalStore,
-    SegmentStore,
-    StoryStore,
-)
+from storage_service.ports import Clock, Composer, ObjectStore, Records
 from storage_service.records import ObjectKind
 from storage_service.settings import StorageSettings
+from storage_service.supabase.audio import SupabaseObjectNotes, SupabaseRemovalStore, SupabaseSegmentStore
+from storage_service.supabase.bucket import ObjectBucket
 from storage_service.supabase.config import config_of
 from storage_service.supabase.connection import Connection
-from storage_service.supabase.exchange import SupabaseExchangeStore
-from storage_service.supabase.failures import PROVIDER
-from storage_service.supabase.object_bucket import ObjectBucket
-from storage_service.supabase.objects import SupabaseObjectNotes, SupabaseRemovalStore
+from storage_service.supabase.errors import PROVIDER
+from storage_service.supabase.history import SupabaseHistoryStore
 from storage_service.supabase.profiles import SupabaseProfileStore
-from storage_service.supabase.segments import SupabaseSegmentStore
-from storage_service.supabase.story_store import SupabaseStoryStore
+from storage_service.supabase.stories import SupabaseStoryStore
 from storage_service.upstream import breaker_config
 from tale.common.v1 import status_pb2
 
@@ -54,16 +43,12 @@ _EMBEDDED: Final = status_pb2.EmbeddedPart(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Records:
-    """Stores of records over one database. That of the stories opens and closes what they share."""
+class SystemClock:
+    """The machine's clock."""
 
-    stories: StoryStore
-    profiles: ProfileStore
-    removals: RemovalStore
-    segments: SegmentStore
-    objects: ObjectNotes
-    exchange: ExchangeStore
+    def now(self) -> int:
+        """Returns microseconds since the Unix epoch, UTC."""
+        return time.time_ns() // 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +93,7 @@ def make_backend(settings: StorageSettings, clock: Clock, metrics: Metrics) -> B
     segments = _objects(SEGMENTS, places.get(SEGMENTS), settings, clock, outgoing) or audio
     providers = [PROVIDER] if settings.backend == "supabase" else []
     if any(isinstance(place, BucketConfig) for place in places.values()):
-        providers.append(object_store.PROVIDER)
+        providers.append(OBJECT_STORE)
     parts = [_EMBEDDED] if settings.backend == "embedded" else []
     return Backend(
         records,
@@ -126,7 +111,7 @@ def _objects(
         case None:
             return None
         case BucketConfig():
-            return BucketObjects(Bucket(place, outgoing.circuits, outgoing.audit(object_store.PROVIDER)), clock)
+            return BucketObjects(Bucket(place, outgoing.circuits, outgoing.audit(OBJECT_STORE)), clock)
         case folder:
             return _folder(folder, settings, variable)
 
@@ -152,7 +137,7 @@ def _embedded(settings: StorageSettings, clock: Clock, outgoing: Outgoing) -> tu
         SqliteRemovalStore(database, clock),
         SqliteSegmentStore(database, clock),
         SqliteObjectNotes(database, clock),
-        SqliteExchangeStore(database, clock),
+        SqliteHistoryStore(database, clock),
     )
     return records, _folder(settings.folder, settings, "TALE_DATA_DIR")
 
@@ -165,7 +150,7 @@ def _supabase(settings: StorageSettings, clock: Clock, outgoing: Outgoing) -> tu
         SupabaseRemovalStore(connection),
         SupabaseSegmentStore(connection),
         SupabaseObjectNotes(connection),
-        SupabaseExchangeStore(connection),
+        SupabaseHistoryStore(connection),
     )
     return records, ObjectBucket(connection, clock)
 

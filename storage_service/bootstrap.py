@@ -12,8 +12,7 @@ from storage_service.audio.finishing import AudioFinisher
 from storage_service.audio.library import AudioLibrary
 from storage_service.audio.noted import NotedObjects
 from storage_service.audio.segments import SegmentLibrary
-from storage_service.backends import Backend, make_backend
-from storage_service.clock import SystemClock
+from storage_service.backends import Backend, SystemClock, make_backend
 from storage_service.ports import Clock
 from storage_service.records import ObjectKind
 from storage_service.settings import StorageSettings

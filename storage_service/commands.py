@@ -20,21 +20,19 @@ from servicekit.metrics import Metrics
 from servicekit.resilience.errors import ProviderError
 from servicekit.settings import ConfigurationError, load
 from storage_service.audio.noted import NotedObjects
-from storage_service.backends import Backend, make_backend
-from storage_service.clock import SystemClock
+from storage_service.backends import Backend, SystemClock, make_backend
 from storage_service.exchange.exporting import export_to
 from storage_service.exchange.importing import import_from
 from storage_service.exchange.lines import Counts, ExchangeError
-from storage_service.object_store import failures as object_store
 from storage_service.object_store.bucket import Bucket
 from storage_service.object_store.config import BucketConfig, places_of
+from storage_service.object_store.errors import PROVIDER as OBJECT_STORE
 from storage_service.records import ObjectKind
 from storage_service.settings import StorageSettings
-from storage_service.supabase.checking import check
 from storage_service.supabase.config import config_of
 from storage_service.supabase.connection import Connection
-from storage_service.supabase.failures import SupabaseDefectError
-from storage_service.supabase.migrating import migrate
+from storage_service.supabase.errors import SupabaseDefectError
+from storage_service.supabase.schema import check, migrate
 
 Command: TypeAlias = Callable[[StorageSettings, argparse.Namespace], Coroutine[Any, Any, None]]
 
@@ -54,7 +52,7 @@ def run_command(arguments: Sequence[str]) -> int:
     except DomainError as error:
         failed = f"{error.message} ({error.reason})"
     except ProviderError as error:
-        variable = "the object store" if error.provider == object_store.PROVIDER else "SUPABASE_URL"
+        variable = "the object store" if error.provider == OBJECT_STORE else "SUPABASE_URL"
         failed = f"{variable} cannot be used at the moment: {error.message}"
     except SupabaseDefectError as error:
         failed = f"SUPABASE_URL: Supabase refused what was asked ({error})"
@@ -94,15 +92,14 @@ async def _migrate(settings: StorageSettings, given: argparse.Namespace) -> None
 async def _export(settings: StorageSettings, given: argparse.Namespace) -> None:
     async with _opened(settings) as backend:
         audio = backend.objects[ObjectKind.AUDIO]
-        exchange = backend.records.exchange
-        counts = await export_to(given.file, exchange, audio, skip_damaged=given.skip_damaged, tell=_warn)
+        counts = await export_to(given.file, backend.records, audio, skip_damaged=given.skip_damaged, report=_warn)
     _tell(f"exported {_in_words(counts)} to {given.file}")
 
 
 async def _import(settings: StorageSettings, given: argparse.Namespace) -> None:
     async with _opened(settings) as backend:
         objects = NotedObjects(backend.records.objects, backend.objects)
-        counts = await import_from(given.file, backend.records.exchange, backend.objects[ObjectKind.AUDIO], objects)
+        counts = await import_from(given.file, backend.records, backend.objects[ObjectKind.AUDIO], objects)
     _tell(f"imported {_in_words(counts)}; the rest was there or was deleted before")
 
 

@@ -1,11 +1,14 @@
 """Builds and splits messages, and keeps them within what gRPC carries."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from servicekit.reasons import explained
+from storage_service.records import Profile
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -39,6 +42,26 @@ _APART: Final = (
     "update_time",
     "end_time",
 )
+
+
+_SET_BY_STORES: Final = ("id", "create_time", "update_time", "revision")
+
+
+def profile_body(profile: Message) -> bytes:
+    """Returns a Child or Hero, serialized without the fields that have columns of their own."""
+    body = type(profile)()
+    body.CopyFrom(profile)
+    for field in _SET_BY_STORES:
+        body.ClearField(field)
+    return body.SerializeToString()
+
+
+def changed_profile(stored: Profile, change: Profile, fields: Collection[str]) -> Profile:
+    """Returns the stored profile with `fields` as they are in `change`: those that are unset there are cleared."""
+    changed = type(stored)()
+    changed.CopyFrom(stored)
+    FieldMask(paths=fields).MergeMessage(change, changed, True, True)
+    return changed
 
 
 def body_of(story: common_pb2.Story) -> common_pb2.Story:
@@ -138,3 +161,28 @@ def within_bounds(record: storage_pb2.StoryRecord) -> storage_pb2.StoryRecord:
     )
     explained(problem)
     return record
+
+
+class ChangePage:
+    """Changes as far as they fit into `max_bytes`. The first one always fits, with at least one segment."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._room = max_bytes
+        self.changes: list[storage_pb2.StoryChange] = []
+        self.truncated = False
+
+    def add(self, change: storage_pb2.StoryChange, segments: Sequence[common_pb2.Segment] = ()) -> None:
+        """Adds a change, with as many of its segments as fit; what does not fit makes the answer truncated."""
+        size = change.ByteSize()
+        if self.truncated or (self.changes and size > self._room):
+            self.truncated = True
+            return
+        self._room -= size
+        for segment in segments:
+            size = segment.ByteSize()
+            if size > self._room and (self.changes or change.segments):
+                self.truncated = True
+                break
+            self._room -= size
+            change.segments.append(segment)
+        self.changes.append(change)

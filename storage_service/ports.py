@@ -2,9 +2,33 @@
 
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Final, Protocol
 
-from storage_service import records
+from storage_service.records import (
+    Added,
+    Attached,
+    Blob,
+    Change,
+    Digest,
+    Evicted,
+    FoundSegment,
+    Lease,
+    Manifest,
+    NewStory,
+    ObjectKey,
+    ObjectKind,
+    OwnedProfile,
+    Position,
+    Profile,
+    Removed,
+    RepeatKey,
+    SignedUrl,
+    StoredAudio,
+    StoredRequest,
+    Tombstone,
+    UnfinishedAudio,
+)
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import segment_pb2, storage_pb2
 
@@ -34,7 +58,7 @@ class StoryStore(Protocol):
     async def close(self) -> None:
         """Gives up what `open` took."""
 
-    async def create(self, owner: str, new: records.NewStory) -> tuple[storage_pb2.StoryRecord, bool]:
+    async def create(self, owner: str, new: NewStory) -> tuple[storage_pb2.StoryRecord, bool]:
         """Keeps a story as PENDING; True when it is new. A story or request id that is known gives the kept story.
 
         The child and the hero that it names are taken into it as they are kept now; the store adds itself to its
@@ -47,7 +71,7 @@ class StoryStore(Protocol):
         """A story; without `full` less the fields that are marked "FULL view only"."""
 
     async def list_page(
-        self, owner: str, chosen: common_pb2.StoryFilter, *, limit: int, after: records.Position | None
+        self, owner: str, chosen: common_pb2.StoryFilter, *, limit: int, after: Position | None
     ) -> Sequence[common_pb2.StorySummary]:
         """At most `limit` stories, newest first (by time, then id), after `after`.
 
@@ -57,7 +81,7 @@ class StoryStore(Protocol):
         """
 
     async def update(
-        self, owner: str, story_id: str, change: records.Change, *, expected_revision: int | None
+        self, owner: str, story_id: str, change: Change, *, expected_revision: int | None
     ) -> tuple[storage_pb2.StoryRecord, bool]:
         """Makes a change; False when it had been made before.
 
@@ -65,7 +89,7 @@ class StoryStore(Protocol):
         ALREADY_EXISTS / REQUEST_ID_REUSED.
         """
 
-    async def delete(self, owner: str, story_id: str) -> Sequence[records.ObjectKey]:
+    async def delete(self, owner: str, story_id: str) -> Sequence[ObjectKey]:
         """Removes a story and leaves a tombstone.
 
         Its audio, and its segments that no other story uses, go with it: their objects, which are returned, are marked
@@ -84,9 +108,7 @@ class StoryStore(Protocol):
         with at least one segment where there are any.
         """
 
-    async def claim(
-        self, lease: records.Lease, *, most: int, story_ids: Collection[str]
-    ) -> Sequence[storage_pb2.ClaimedStory]:
+    async def claim(self, lease: Lease, *, most: int, story_ids: Collection[str]) -> Sequence[storage_pb2.ClaimedStory]:
         """Takes the lease of at most `most` unfinished stories that no run holds, oldest first."""
 
     async def checkpoint(
@@ -101,7 +123,7 @@ class StoryStore(Protocol):
     async def release(self, leases: Sequence[storage_pb2.HeldLease]) -> int:
         """Gives leases back; how many were held with the token given."""
 
-    async def manifest(self, story_id: str, lease_token: int, audio_id: str) -> records.Manifest | records.StoredAudio:
+    async def manifest(self, story_id: str, lease_token: int, audio_id: str) -> Manifest | StoredAudio:
         """The narration `audio_id` of a story, as far as it is stored; the audio where it is finished already.
 
         A part has a blob only where the segment store has its key with its SHA-256. Raises STORY_NOT_FOUND, LEASE_LOST
@@ -109,8 +131,8 @@ class StoryStore(Protocol):
         """
 
     async def attach_audio(
-        self, story_id: str, lease_token: int, audio: common_pb2.StoryAudio, key: records.ObjectKey
-    ) -> records.Attached:
+        self, story_id: str, lease_token: int, audio: common_pb2.StoryAudio, key: ObjectKey
+    ) -> Attached:
         """Makes `audio`, whose bytes are the object `key`, the story's audio, with the segments of the run's manifest.
 
         In the same transaction the object becomes STORED and that of the audio before it DELETED. Where the same audio
@@ -118,12 +140,20 @@ class StoryStore(Protocol):
         `manifest` raises, and ABORTED / STORAGE_CONFLICT where `key` is not noted (any more).
         """
 
-    async def find_audio(
-        self, owner: str, story_id: str, audio_id: str
-    ) -> records.StoredAudio | records.UnfinishedAudio | None:
+    async def find_audio(self, owner: str, story_id: str, audio_id: str) -> StoredAudio | UnfinishedAudio | None:
         """The audio `audio_id` of a story, finished or in the making; None where there is none.
 
         With "" it is the finished one, or else that in the making.
+        """
+
+    async def scan(self, after: str) -> Sequence[tuple[str, str]]:
+        """Returns owner and id of at most SCAN_PAGE stories of all owners, by id, from the one behind `after` on."""
+
+    async def restore(self, record: storage_pb2.StoryRecord, key: ObjectKey | None) -> bool:
+        """Stores an exported story with all that belongs to it; False where its id is stored or deleted.
+
+        The bytes of its audio are the noted object `key`, which becomes STORED. No run holds its lease then, and its
+        next claim counts as one after a hand-over. A narration in the making is not restored: it starts again.
         """
 
 
@@ -139,23 +169,23 @@ class SegmentStore(Protocol):
         Of hits the use is noted where the story exists, and `last_used` is set where it is older than a minute.
         """
 
-    async def add(self, segment: segment_pb2.StoredSegment, key: records.ObjectKey, story_id: str) -> records.Added:
+    async def add(self, segment: segment_pb2.StoredSegment, key: ObjectKey, story_id: str) -> Added:
         """Stores a segment whose bytes are the object `key`, and notes its use unless `story_id` is "".
 
         The first one stored under a key stays: then `key` becomes DELETED. Raises STORY_NOT_FOUND, and ABORTED /
         STORAGE_CONFLICT where `key` is not noted (any more); nothing is stored then.
         """
 
-    async def get(self, segment_key: str) -> records.FoundSegment | None:
+    async def get(self, segment_key: str) -> FoundSegment | None:
         """A segment and where its bytes are; `last_used` stays."""
 
-    async def drop(self, segment_key: str, key: records.ObjectKey) -> bool:
+    async def drop(self, segment_key: str, key: ObjectKey) -> bool:
         """Removes a segment whose bytes are lost, so that it can be stored anew; its object becomes DELETED.
 
         Does nothing where the segment has other bytes by now, and returns False.
         """
 
-    async def evict(self, down_to: int) -> records.Evicted:
+    async def evict(self, down_to: int) -> Evicted:
         """Removes segments, least recently used first, until all together have at most `down_to` bytes.
 
         None that an unfinished story (PENDING, WRITING, NARRATING) uses; at most 1,000 in a call.
@@ -168,16 +198,16 @@ class ObjectNotes(Protocol):
     An object is NOTED, then STORED with the record that refers to it, and DELETED with that record.
     """
 
-    async def note(self, kind: records.ObjectKind, count: int) -> Sequence[records.ObjectKey]:
+    async def note(self, kind: ObjectKind, count: int) -> Sequence[ObjectKey]:
         """New objects, NOTED. At most 1,000."""
 
-    async def mark_deleted(self, keys: Collection[records.ObjectKey]) -> Collection[records.ObjectKey]:
+    async def mark_deleted(self, keys: Collection[ObjectKey]) -> Collection[ObjectKey]:
         """Makes objects DELETED that no record refers to, those without a note too; which of `keys` are DELETED now.
 
         STORED ones stay as they are.
         """
 
-    async def take_deleted(self, *, grace: int, most: int, after: str = "") -> Sequence[records.ObjectKey]:
+    async def take_deleted(self, *, grace: int, most: int, after: str = "") -> Sequence[ObjectKey]:
         """Objects whose bytes are to be removed, by their id, those behind the id `after`.
 
         Those that are NOTED for longer than `grace` become DELETED first.
@@ -185,7 +215,7 @@ class ObjectNotes(Protocol):
         Costs nothing where there are none, however many are STORED.
         """
 
-    async def remove_notes(self, keys: Collection[records.ObjectKey]) -> None:
+    async def remove_notes(self, keys: Collection[ObjectKey]) -> None:
         """Removes DELETED objects whose bytes are gone."""
 
 
@@ -196,43 +226,65 @@ class ProfileStore(Protocol):
     CHILD_NOT_FOUND or HERO_NOT_FOUND. Each write is one transaction.
     """
 
-    async def create(self, owner: str, profile: records.Profile, repeat: records.RepeatKey | None) -> records.Profile:
+    async def create(self, owner: str, profile: Profile, repeat: RepeatKey | None) -> Profile:
         """Keeps a profile under an id of the store's making. A request that is known gives the profile it made.
 
         Raises ALREADY_EXISTS / REQUEST_ID_REUSED and NOT_FOUND / CHILD_DELETED or HERO_DELETED.
         """
 
-    async def get(self, owner: str, kind: type[records.Profile], profile_id: str) -> records.Profile:
+    async def get(self, owner: str, kind: type[Profile], profile_id: str) -> Profile:
         """A kept profile."""
 
     async def list_page(
-        self, owner: str, kind: type[records.Profile], *, limit: int, after: records.Position | None
-    ) -> Sequence[records.Profile]:
+        self, owner: str, kind: type[Profile], *, limit: int, after: Position | None
+    ) -> Sequence[Profile]:
         """At most `limit` profiles, newest first (by time, then id), after `after`."""
 
     async def update(
-        self, owner: str, change: records.Profile, fields: Collection[str], *, expected_revision: int | None
-    ) -> records.Profile:
+        self, owner: str, change: Profile, fields: Collection[str], *, expected_revision: int | None
+    ) -> Profile:
         """Takes `fields` over from `change`, whose id says which; the profile after it.
 
         The revision grows where anything differs. Raises ABORTED / REVISION_MISMATCH.
         """
 
-    async def delete(self, owner: str, kind: type[records.Profile], profile_id: str) -> None:
+    async def delete(self, owner: str, kind: type[Profile], profile_id: str) -> None:
         """Removes a profile and leaves a tombstone. Stories stay."""
+
+    async def scan(self, after: str) -> Sequence[OwnedProfile]:
+        """Returns at most SCAN_PAGE profiles of both kinds and all owners, by id, from the one behind `after` on."""
+
+    async def restore(self, profiles: Sequence[OwnedProfile]) -> int:
+        """Stores exported profiles, at most SCAN_PAGE; returns how many were neither stored nor deleted before."""
+
+
+class HistoryStore(Protocol):
+    """Stores requests that can be repeated and tombstones of what was deleted. The other stores write and judge by it.
+
+    These methods carry all of it, of all owners, to another store, at most SCAN_PAGE entries at a time.
+    """
+
+    async def scan_requests(self, after: StoredRequest | None) -> Sequence[StoredRequest]:
+        """Returns requests by owner and request id, from the one behind `after` on."""
+
+    async def scan_tombstones(self, after: Tombstone | None) -> Sequence[Tombstone]:
+        """Returns tombstones by id, from the one behind `after` on."""
+
+    async def restore(self, requests: Sequence[StoredRequest], tombstones: Sequence[Tombstone]) -> int:
+        """Stores what is not known, but no tombstone of what is stored here; returns how many entries were new."""
 
 
 class RemovalStore(Protocol):
     """Removes many stories for good. Each write is one transaction."""
 
-    async def erase_child(self, owner: str, child_id: str) -> records.Removed:
+    async def erase_child(self, owner: str, child_id: str) -> Removed:
         """Removes a child with all its stories, running ones too, and what requests said of them, as `delete` does.
 
         Also gives the objects of that child that earlier calls left. Can be repeated after the child is erased;
         NOT_FOUND / CHILD_NOT_FOUND where there never was such a child.
         """
 
-    async def expire(self, before: int, *, most: int) -> records.Removed:
+    async def expire(self, before: int, *, most: int) -> Removed:
         """Removes at most `most` stories accepted before a time, oldest first; none that is being made."""
 
     async def scrub(self) -> None:
@@ -248,7 +300,7 @@ class Upload(Protocol):
     async def write(self, data: bytes) -> None:
         """Adds bytes."""
 
-    async def publish(self, expected: records.Digest | None = None) -> records.Digest:
+    async def publish(self, expected: Digest | None = None) -> Digest:
         """Stores the bytes for good: on return they survive the process. Size and hash of all of them.
 
         INVALID_ARGUMENT / AUDIO_MISMATCH where they are not as `expected`.
@@ -258,7 +310,7 @@ class Upload(Protocol):
 class BlobsLostError(Exception):
     """The bytes of `blobs` are missing or damaged."""
 
-    def __init__(self, blobs: Sequence[records.Blob]) -> None:
+    def __init__(self, blobs: Sequence[Blob]) -> None:
         super().__init__(*(blob.key.path for blob in blobs))
         self.blobs = blobs
 
@@ -266,9 +318,7 @@ class BlobsLostError(Exception):
 class Composer(Protocol):
     """Composes segments into audio."""
 
-    async def compose(
-        self, key: records.ObjectKey, blobs: Sequence[records.Blob], *, content_type: str
-    ) -> records.Digest:
+    async def compose(self, key: ObjectKey, blobs: Sequence[Blob], *, content_type: str) -> Digest:
         """Stores the bytes of `blobs`, one after the other, as the object `key`; size and hash of all of them.
 
         On return they survive the process. Each blob is verified; raises BlobsLostError with all that are lost, and
@@ -288,23 +338,35 @@ class ObjectStore(Protocol):
     async def close(self) -> None:
         """Gives up what `open` took."""
 
-    def upload(self, key: records.ObjectKey, *, content_type: str = ANY_BYTES) -> AbstractAsyncContextManager[Upload]:
+    def upload(self, key: ObjectKey, *, content_type: str = ANY_BYTES) -> AbstractAsyncContextManager[Upload]:
         """Takes bytes in; what is not published by the end of the block is thrown away.
 
         `content_type` is the media type that an address of the bytes will answer with.
         """
 
-    def read(self, blob: records.Blob, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes, None]:
+    def read(self, blob: Blob, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes, None]:
         """The bytes from `offset`, at most `limit`, in blocks of any size.
 
         Raises DATA_LOSS / AUDIO_CORRUPT when bytes are missing or, where all are read, do not have their hash.
         """
 
-    async def remove(self, keys: Collection[records.ObjectKey]) -> None:
+    async def remove(self, keys: Collection[ObjectKey]) -> None:
         """Removes bytes, those of uploads that were broken off too. Those that are not there are no error."""
 
     async def settle(self) -> None:
         """Returns when the writes under way have ended, those whose callers are gone too."""
 
-    async def url(self, blob: records.Blob, *, expiry: int) -> records.SignedUrl:
+    async def url(self, blob: Blob, *, expiry: int) -> SignedUrl:
         """An address under which the bytes can be fetched; FAILED_PRECONDITION / AUDIO_URL_UNSUPPORTED."""
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Stores of records over one database. That of the stories opens and closes what they share."""
+
+    stories: StoryStore
+    profiles: ProfileStore
+    removals: RemovalStore
+    segments: SegmentStore
+    objects: ObjectNotes
+    history: HistoryStore

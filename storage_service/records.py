@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from servicekit.ids import is_id
 from tale.common.v1 import common_pb2
@@ -67,6 +67,37 @@ class Narrate:
 
 Profile = TypeVar("Profile", common_pb2.Child, common_pb2.Hero)
 """A child or hero: whom stories are told to or about."""
+
+SCAN_PAGE: Final = 500
+"""Records that a scan of a store returns, or `restore` takes, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedProfile:
+    """A stored profile and its owner."""
+
+    owner: str
+    profile: common_pb2.Child | common_pb2.Hero
+
+
+class StoredRequest(NamedTuple):
+    """A request that can be repeated, as stored: what it was and what it made."""
+
+    owner: str
+    request_id: str
+    rpc: str
+    fingerprint: bytes
+    resource_id: str
+    create_time: int
+
+
+class Tombstone(NamedTuple):
+    """What is left of a story, child or hero that was deleted."""
+
+    resource_id: str
+    owner: str
+    delete_time: int
+
 
 Change: TypeAlias = Rate | Cancel | Retry | Narrate
 

@@ -4,11 +4,10 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
+from storage_service.embedded.audio import remove_unused, to_keys
 from storage_service.embedded.database import SqliteStore, Transaction, writing
-from storage_service.embedded.objects import to_keys
-from storage_service.embedded.repeating import bury, is_deleted
-from storage_service.embedded.searching import leave
-from storage_service.embedded.segments import remove_unused
+from storage_service.embedded.history import is_deleted, leave_tombstone
+from storage_service.embedded.search import leave
 from storage_service.errors import resource_not_found, story_not_found
 from storage_service.records import ObjectKey, Removed
 
@@ -35,7 +34,7 @@ def _erase_child(tx: Transaction, owner: str, child_id: str) -> Removed:
         "DELETE FROM profiles WHERE id = ? AND owner = ? AND kind = 1 RETURNING id", (child_id, owner)
     ).fetchall()
     if gone:
-        bury(tx, owner, child_id)
+        leave_tombstone(tx, owner, child_id)
     rows = tx.execute(f"{_STORY} WHERE owner = ? AND child_id = ?", (owner, child_id)).fetchall()
     if not (gone or rows or is_deleted(tx, owner, child_id)):
         raise resource_not_found("child", child_id)
@@ -61,7 +60,7 @@ def _remove(tx: Transaction, row: sqlite3.Row) -> list[ObjectKey]:
     dropped = to_keys(tx.execute(audio, (story_id,)))
     leave(tx, story_id)
     tx.execute("DELETE FROM stories WHERE id = ?", (story_id,))
-    bury(tx, row["owner"], story_id)
+    leave_tombstone(tx, row["owner"], story_id)
     dropped += remove_unused(tx, used)
     tx.executemany(
         "UPDATE objects SET child_id = ? WHERE object_id = ?", [(row["child_id"], key.object_id) for key in dropped]

@@ -14,7 +14,7 @@ from tale.storage.v1 import storage_pb2
 
 _STORY: Final = """
 SELECT s.*, b.spec, b.story, b.voice, g.generation,
-       a.audio, a.audio_id AS kept_audio_id, a.segment_count AS kept_segment_count,
+       a.audio, a.audio_id AS stored_audio_id, a.segment_count AS stored_segment_count,
        p.title AS parent_title, pg.generation AS parent_generation
 FROM stories s
 JOIN story_bodies b ON b.story_id = s.id
@@ -28,7 +28,7 @@ WHERE s.id = ? AND s.owner = ?
 _FACTS: Final = """
 SELECT s.state, s.revision, s.rating, s.lease_token, s.lease_expire_time, s.narrate, s.title, s.content_length,
        s.content_complete, s.narration_audio_id, s.narration, s.segment_count, s.text_end, s.audio_end,
-       s.embedded_parts, a.audio_id AS kept_audio_id
+       s.embedded_parts, a.audio_id AS stored_audio_id
 FROM stories s LEFT JOIN story_audio a ON a.story_id = s.id
 WHERE s.id = ?
 """
@@ -59,7 +59,9 @@ def load_record(tx: Transaction, owner: str, story_id: str, *, full: bool) -> st
         ):
             story.attempts.add().ParseFromString(attempt)
         if row["audio"] is not None:
-            story.audio.segments.extend(load_segments(tx, story_id, row["kept_audio_id"], 0, row["kept_segment_count"]))
+            story.audio.segments.extend(
+                load_segments(tx, story_id, row["stored_audio_id"], 0, row["stored_segment_count"])
+            )
     return add_facts(record)
 
 
@@ -80,7 +82,7 @@ def load_facts(tx: Transaction, story_id: str) -> tuple[RunFacts, sqlite3.Row] |
         segment_count=row["segment_count"],
         text_end=row["text_end"],
         audio_end=row["audio_end"],
-        kept_audio_id=row["kept_audio_id"] or "",
+        stored_audio_id=row["stored_audio_id"] or "",
     )
     return facts, row
 

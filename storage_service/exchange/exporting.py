@@ -1,4 +1,4 @@
-"""From a store into a file."""
+"""Exports all that is stored into a file."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import grpc
 
 from servicekit.errors import DomainError
 from storage_service.exchange.archive import ArchiveWriter
-from storage_service.exchange.lines import FIRST, LAST, Counts, ExchangeError, from_lines, from_story
+from storage_service.exchange.lines import Counts, ExchangeError, from_entries, from_story
+from storage_service.records import StoredAudio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Sequence
     from pathlib import Path
 
-    from storage_service.exchange.lines import ExchangeStore, Line
-    from storage_service.ports import ObjectStore
-    from storage_service.records import Blob
+    from storage_service.exchange.lines import Entry
+    from storage_service.ports import ObjectStore, Records, StoryStore
+    from storage_service.records import Blob, StoredRequest, Tombstone
     from tale.storage.v1 import storage_pb2
 
 _BATCH_STORIES: Final = 100
@@ -28,21 +29,21 @@ _BATCH_BYTES: Final = 4 << 20
 
 async def export_to(
     path: Path,
-    store: ExchangeStore,
+    records: Records,
     files: ObjectStore,
     *,
     skip_damaged: bool = False,
-    tell: Callable[[str], None] = lambda _: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Counts:
-    """Writes all that is kept into `path`; what that was.
+    """Writes all that is stored into `path`; returns what that was.
 
-    Audio that is damaged ends it with an ExchangeError; with `skip_damaged` its story goes without it, and `tell` is
-    told. What is deleted or narrated again meanwhile ends nothing. Narrations in the making are left out: they start
-    again. At no time more than a few stories and a few MiB of audio are in memory.
+    Audio that is damaged ends it with an ExchangeError; with `skip_damaged` its story goes without it, and `report`
+    gets a line. What is deleted or narrated again meanwhile ends nothing. Narrations in the making are left out: they
+    start again. At no time more than a few stories and a few MiB of audio are in memory.
     """
     writer = await asyncio.to_thread(ArchiveWriter, path)
     try:
-        counts = await _Export(writer, store, files, skip_damaged, tell).run()
+        counts = await _Export(writer, records, files, skip_damaged, report).run()
         await asyncio.to_thread(writer.finish, counts._asdict())
     except BaseException:
         await asyncio.to_thread(writer.abandon)
@@ -53,18 +54,18 @@ async def export_to(
 @dataclass
 class _Export:
     writer: ArchiveWriter
-    store: ExchangeStore
+    records: Records
     files: ObjectStore
     skip_damaged: bool
-    tell: Callable[[str], None]
+    report: Callable[[str], None]
     counts: Counts = field(default_factory=Counts)
     members: int = 0
 
     async def run(self) -> Counts:
-        for kind in FIRST:
-            await self._add_lines(kind)
+        await self._add_profiles()
+        await self._add_requests()
         batch: list[bytes] = []
-        async with aclosing(all_stories(self.store)) as stories:
+        async with aclosing(all_stories(self.records.stories)) as stories:
             async for found, blob in stories:
                 record = await self._add_with_audio(_without_run(found), blob)
                 if record is not None:
@@ -74,16 +75,31 @@ class _Export:
                     batch = []
         if batch:
             await self._flush(batch)
-        for kind in LAST:
-            await self._add_lines(kind)
+        # Last: what was deleted while it was read has a tombstone then.
+        await self._add_tombstones()
         return self.counts
 
-    async def _add_lines(self, kind: str) -> None:
-        after: Line | None = None
-        while page := await self.store.lines(kind, after):
-            await self._add("records", from_lines(page))
-            self.counts = self.counts.plus(records=len(page))
+    async def _add_profiles(self) -> None:
+        after = ""
+        while page := await self.records.profiles.scan(after):
+            await self._add_entries(page)
+            after = page[-1].profile.id
+
+    async def _add_requests(self) -> None:
+        after: StoredRequest | None = None
+        while page := await self.records.history.scan_requests(after):
+            await self._add_entries(page)
             after = page[-1]
+
+    async def _add_tombstones(self) -> None:
+        after: Tombstone | None = None
+        while page := await self.records.history.scan_tombstones(after):
+            await self._add_entries(page)
+            after = page[-1]
+
+    async def _add_entries(self, page: Sequence[Entry]) -> None:
+        await self._add("records", from_entries(page))
+        self.counts = self.counts.plus(records=len(page))
 
     async def _flush(self, batch: list[bytes]) -> None:
         await self._add("stories", b"".join(batch))
@@ -102,7 +118,7 @@ class _Export:
                 if error.code is not grpc.StatusCode.DATA_LOSS:
                     raise
                 await asyncio.to_thread(self.writer.rewind, mark)
-                now = await _find(self.store, record.owner, record.story.id)
+                now = await _find(self.records.stories, record.owner, record.story.id)
                 if now is None:
                     # It was deleted meanwhile, and its tombstone comes.
                     return None
@@ -123,7 +139,7 @@ class _Export:
                 f"story {record.story.id}: its audio is missing or damaged; narrate it again, or leave such audio out"
                 " with --skip-damaged"
             ) from error
-        self.tell(f"story {record.story.id}: its audio is damaged and is left out")
+        self.report(f"story {record.story.id}: its audio is damaged and is left out")
         record.story.ClearField("audio")
         return record
 
@@ -138,19 +154,27 @@ class _Export:
         await asyncio.to_thread(self.writer.add, f"{folder}/{self.members:06}.jsonl", data)
 
 
-async def all_stories(store: ExchangeStore) -> AsyncGenerator[tuple[storage_pb2.StoryRecord, Blob | None], None]:
-    """Each story in full, by id, with the bytes of its finished audio."""
+async def all_stories(stories: StoryStore) -> AsyncGenerator[tuple[storage_pb2.StoryRecord, Blob | None], None]:
+    """Yields each story in full, by id, with the bytes of its finished audio."""
     after = ""
-    while page := await store.story_ids(after):
+    while page := await stories.scan(after):
         for owner, after in page:
-            if (found := await _find(store, owner, after)) is not None:
+            if (found := await _find(stories, owner, after)) is not None:
                 yield found
 
 
-async def _find(store: ExchangeStore, owner: str, story_id: str) -> tuple[storage_pb2.StoryRecord, Blob | None] | None:
-    """A story as it is now, None where it was deleted."""
+async def _find(stories: StoryStore, owner: str, story_id: str) -> tuple[storage_pb2.StoryRecord, Blob | None] | None:
+    """Returns a story as it is now, None where it was deleted."""
     try:
-        return await store.story(owner, story_id)
+        while True:
+            record = await stories.get(owner, story_id, full=True)
+            audio = record.story.audio
+            if not record.story.HasField("audio"):
+                return record, None
+            found = await stories.find_audio(owner, story_id, audio.audio_id)
+            # Otherwise it was narrated again between the two reads.
+            if isinstance(found, StoredAudio) and found.blob.sha256 == audio.sha256:
+                return record, found.blob
     except DomainError as error:
         if error.reason != "STORY_NOT_FOUND":
             raise

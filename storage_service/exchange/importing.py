@@ -1,10 +1,9 @@
-"""From a file into a store."""
+"""Imports an exported file into a store."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -12,48 +11,47 @@ from typing import TYPE_CHECKING, Final
 from servicekit.errors import DomainError
 from servicekit.ids import is_id
 from storage_service.exchange.archive import END, ArchiveReader, Member
-from storage_service.exchange.lines import PAGE, Counts, ExchangeError, to_lines, to_stories
-from storage_service.records import Digest, ObjectKind
+from storage_service.exchange.lines import Counts, ExchangeError, to_entries, to_stories
+from storage_service.records import SCAN_PAGE, Digest, ObjectKind, OwnedProfile, StoredRequest, Tombstone
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from storage_service.audio.noted import NotedObjects
-    from storage_service.exchange.lines import ExchangeStore, Line
-    from storage_service.ports import ObjectStore
+    from storage_service.ports import ObjectStore, Records
     from storage_service.records import ObjectKey
     from tale.storage.v1 import storage_pb2
 
 _BLOCK: Final = 1 << 20
-_FORGOTTEN: Final = b64encode(bytes(32)).decode("ascii")
+_ERASED: Final = bytes(32)
 """The fingerprint of a request whose content must not be guessed from its hash."""
 
 
-async def import_from(path: Path, store: ExchangeStore, files: ObjectStore, objects: NotedObjects) -> Counts:
-    """Keeps what `path` holds and the store does not; what was new.
+async def import_from(path: Path, records: Records, files: ObjectStore, objects: NotedObjects) -> Counts:
+    """Stores what `path` holds and the store does not; returns what was new.
 
-    What the store keeps or has deleted stays as it is, so an import can be repeated, also one that broke off. Raises
-    ExchangeError where the file is cut or its audio is not what its record says; what came before it is kept then.
+    What is stored or was deleted stays as it is, so an import can be repeated, also one that broke off. Raises
+    ExchangeError where the file is cut or its audio is not what its record says; what came before that is stored.
     """
-    buried = await asyncio.to_thread(_buried, path)
+    deleted = await asyncio.to_thread(_deleted_in, path)
     reader = await asyncio.to_thread(ArchiveReader, path)
     try:
-        return await _Import(reader, store, files, objects, buried).run()
+        return await _Import(reader, records, files, objects, deleted).run()
     finally:
         await asyncio.to_thread(reader.close)
 
 
-def _buried(path: Path) -> frozenset[str]:
-    """Ids that have a tombstone in the file: what was deleted during the export stands in it as well."""
+def _deleted_in(path: Path) -> frozenset[str]:
+    """Returns ids that have a tombstone in the file: what was deleted during the export stands in it as well."""
     found: set[str] = set()
     reader = ArchiveReader(path)
     try:
-        # Where the file is cut or damaged, that is told once it is read in earnest.
+        # Where the file is cut or damaged, that is reported when it is imported.
         with suppress(ExchangeError):
             while (member := reader.next()) is not None:
                 if member.name.startswith("records/"):
-                    lines = to_lines(reader.read_all(member), member.name)
-                    found.update(line["id"] for line in lines if line["kind"] == "tombstone")
+                    entries = to_entries(reader.read_all(member), member.name)
+                    found.update(entry.resource_id for entry in entries if isinstance(entry, Tombstone))
     finally:
         reader.close()
     return frozenset(found)
@@ -62,16 +60,16 @@ def _buried(path: Path) -> frozenset[str]:
 @dataclass
 class _Import:
     reader: ArchiveReader
-    store: ExchangeStore
+    records: Records
     files: ObjectStore
     objects: NotedObjects
-    buried: frozenset[str]
+    deleted: frozenset[str]
     seen: Counts = field(default_factory=Counts)
     new: Counts = field(default_factory=Counts)
     waiting: dict[str, storage_pb2.StoryRecord] = field(default_factory=dict)
     """Stories whose audio follows."""
     known: set[str] = field(default_factory=set)
-    """Stories of the present batch that need nothing; their audio is passed over."""
+    """Stories of the present member that are stored or deleted; their audio is passed over."""
 
     async def run(self) -> Counts:
         while (member := await asyncio.to_thread(self.reader.next)) is not None:
@@ -79,7 +77,7 @@ class _Import:
             match folder:
                 case "records":
                     self._check_nothing_waits()
-                    await self._take_lines(member)
+                    await self._take_entries(member)
                 case "stories":
                     self._check_nothing_waits()
                     await self._take_stories(member)
@@ -92,39 +90,46 @@ class _Import:
                     raise ExchangeError(f"the file has a member that this version does not know ({member.name})")
         raise ExchangeError("the file is cut: its end is missing; what it had was imported")
 
-    async def _take_lines(self, member: Member) -> None:
-        lines = to_lines(await asyncio.to_thread(self.reader.read_all, member), member.name)
-        self.seen = self.seen.plus(records=len(lines))
-        wanted = [line for line in map(self._without_deleted, lines) if line is not None]
-        for start in range(0, len(wanted), PAGE):
-            new = await self.store.keep_lines(wanted[start : start + PAGE])
+    async def _take_entries(self, member: Member) -> None:
+        entries = to_entries(await asyncio.to_thread(self.reader.read_all, member), member.name)
+        self.seen = self.seen.plus(records=len(entries))
+        for start in range(0, len(entries), SCAN_PAGE):
+            page = entries[start : start + SCAN_PAGE]
+            profiles = [one for one in page if isinstance(one, OwnedProfile) and one.profile.id not in self.deleted]
+            requests = [self._without_content(one) for one in page if isinstance(one, StoredRequest)]
+            tombstones = [one for one in page if isinstance(one, Tombstone)]
+            new = await self.records.profiles.restore(profiles) if profiles else 0
+            new += await self.records.history.restore(requests, tombstones)
             self.new = self.new.plus(records=new)
 
-    def _without_deleted(self, line: Line) -> Line | None:
-        """None for a profile that the file says is deleted; of a request that made such a thing only the id is left."""
-        if line["kind"] in {"child", "hero"} and line["id"] in self.buried:
-            return None
-        if line["kind"] == "request" and line["resource_id"] in self.buried:
-            return {**line, "fingerprint": _FORGOTTEN}
-        return line
+    def _without_content(self, request: StoredRequest) -> StoredRequest:
+        """Of a request whose story or profile the file says is deleted, only the id is stored."""
+        return request._replace(fingerprint=_ERASED) if request.resource_id in self.deleted else request
 
     async def _take_stories(self, member: Member) -> None:
         data = await asyncio.to_thread(self.reader.read_all, member)
         records = to_stories(data, member.name)
         if not all(is_id(record.story.id) and record.owner for record in records):
             raise ExchangeError(f"{member.name} has a story without an id or an owner")
-        missing: set[str] = set()
-        for start in range(0, len(records), PAGE):
-            missing |= set(await self.store.missing([one.story.id for one in records[start : start + PAGE]]))
-        missing -= self.buried
-        self.known = {record.story.id for record in records} - missing
+        self.known.clear()
         self.seen = self.seen.plus(stories=len(records))
         for record in records:
-            if record.story.id in missing:
-                if record.story.HasField("audio"):
-                    self.waiting[record.story.id] = record
-                else:
-                    await self._keep(record, None)
+            story_id, has_audio = record.story.id, record.story.HasField("audio")
+            if story_id in self.deleted or (has_audio and await self._is_stored(record)):
+                self.known.add(story_id)
+            elif has_audio:
+                self.waiting[story_id] = record
+            else:
+                await self._restore(record, None)
+
+    async def _is_stored(self, record: storage_pb2.StoryRecord) -> bool:
+        try:
+            await self.records.stories.get(record.owner, record.story.id, full=False)
+        except DomainError as error:
+            if error.reason != "STORY_NOT_FOUND":
+                raise
+            return False
+        return True
 
     async def _take_audio(self, member: Member, story_id: str) -> None:
         self.seen = self.seen.plus(audio=1, audio_bytes=member.size)
@@ -146,10 +151,10 @@ class _Import:
                     raise ExchangeError(
                         f"{member.name} does not have the size and SHA-256 that its story says"
                     ) from error
-            await self._keep(record, key)
+            await self._restore(record, key)
 
-    async def _keep(self, record: storage_pb2.StoryRecord, key: ObjectKey | None) -> None:
-        new = await self.store.keep_story(record, key)
+    async def _restore(self, record: storage_pb2.StoryRecord, key: ObjectKey | None) -> None:
+        new = await self.records.stories.restore(record, key)
         if new:
             size = record.story.audio.size_bytes if key else 0
             self.new = self.new.plus(stories=1, audio=int(key is not None), audio_bytes=size)
@@ -159,10 +164,10 @@ class _Import:
     async def _end(self, member: Member) -> Counts:
         data = await asyncio.to_thread(self.reader.read_all, member)
         try:
-            said = json.loads(data)
+            counts = json.loads(data)
         except ValueError:
-            said = None
-        if said != self.seen._asdict():
+            counts = None
+        if counts != self.seen._asdict():
             raise ExchangeError("the file does not hold what its end says; what it had was imported")
         return self.new
 

@@ -16,7 +16,7 @@ from servicekit.errors import DomainError, provider_failed, unavailable
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.settings import ConfigurationError
 from storage_service.errors import audio_corrupt
-from storage_service.object_store.failures import (
+from storage_service.object_store.errors import (
     FAILURES,
     PROVIDER,
     BucketMismatchError,

@@ -6,7 +6,16 @@ from typing import Final, Protocol
 
 from servicekit.validation import max_length
 from storage_service.records import Digest
-from storage_service.stories import states
+from storage_service.stories.states import (
+    CANCELLED,
+    NARRATING,
+    READY,
+    READY_WITHOUT_AUDIO,
+    TEXT_WHOLE,
+    WRITING,
+    State,
+    is_final,
+)
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -21,7 +30,7 @@ class RunFacts:
     `text_end` and `audio_end` are where the manifest ends, in code points and bytes.
     """
 
-    state: states.State
+    state: State
     lease_token: int
     leased: bool
     narrate: bool
@@ -32,10 +41,10 @@ class RunFacts:
     segment_count: int
     text_end: int
     audio_end: int
-    kept_audio_id: str
+    stored_audio_id: str
 
 
-class KeptPieces(Protocol):
+class StoredPieces(Protocol):
     """Looks up what a repeated checkpoint overlaps with."""
 
     def text(self, start: int, end: int) -> str:
@@ -52,7 +61,7 @@ class KeptPieces(Protocol):
 class Advance:
     """What of a checkpoint is new."""
 
-    state: states.State
+    state: State
     title: str
     text: str
     content_complete: bool
@@ -63,7 +72,7 @@ class Advance:
 
 
 class CheckpointRefused(Exception):  # noqa: N818 - a verdict, not a defect
-    """Nothing of this checkpoint may be kept. `reason` is as in ErrorInfo; neither text tells what is kept."""
+    """Nothing of this checkpoint is stored. `reason` is as in ErrorInfo; the message holds nothing of the story."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(reason)
@@ -71,7 +80,7 @@ class CheckpointRefused(Exception):  # noqa: N818 - a verdict, not a defect
         self.message = message
 
 
-def judge(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint, pieces: KeptPieces) -> Advance:
+def judge(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint, pieces: StoredPieces) -> Advance:
     """What of `checkpoint` is new; raises CheckpointRefused.
 
     What is stored already and agrees is passed over, so a checkpoint can be repeated, the one that ended the story too.
@@ -89,7 +98,7 @@ def judge(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint, pieces: Kept
     if moved:
         _check_state(facts, state, complete=complete)
     progress = bool(text or title or narration or segments or moved or complete != facts.content_complete)
-    if progress and states.is_final(facts.state):
+    if progress and is_final(facts.state):
         raise _wrong_state("The story has ended; nothing is added to it.")
     return Advance(
         state=state,
@@ -109,32 +118,32 @@ def check_token(facts: RunFacts, lease_token: int) -> None:
     """
     if lease_token != facts.lease_token:
         raise _lease_lost()
-    if states.is_final(facts.state):
+    if is_final(facts.state):
         raise _wrong_state("The story has ended.")
     if not facts.leased:
         raise _lease_lost()
 
 
 def _check_lease(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint) -> None:
-    if states.is_final(facts.state) and checkpoint.state == facts.state:
+    if is_final(facts.state) and checkpoint.state == facts.state:
         if checkpoint.lease_token != facts.lease_token:
             raise _lease_lost()
         return
     check_token(facts, checkpoint.lease_token)
 
 
-def _check_state(facts: RunFacts, state: states.State, *, complete: bool) -> None:
-    if state == states.CANCELLED:
+def _check_state(facts: RunFacts, state: State, *, complete: bool) -> None:
+    if state == CANCELLED:
         raise _wrong_state("A run does not cancel its story.")
-    if state == states.WRITING and facts.state == states.NARRATING:
+    if state == WRITING and facts.state == NARRATING:
         raise _wrong_state("A story whose text is whole is not written any more.")
-    if state in states.TEXT_WHOLE and not complete:
+    if state in TEXT_WHOLE and not complete:
         raise _wrong_state("The text is not whole yet.")
-    if state == states.READY and facts.narrate and not facts.kept_audio_id:
-        raise _wrong_state("The audio is not kept yet.")
-    if state == states.READY_WITHOUT_AUDIO and facts.kept_audio_id:
+    if state == READY and facts.narrate and not facts.stored_audio_id:
+        raise _wrong_state("The audio is not stored yet.")
+    if state == READY_WITHOUT_AUDIO and facts.stored_audio_id:
         # The answer of FinishAudio was lost: whoever takes the story up finds its audio.
-        raise _wrong_state("The audio is kept.")
+        raise _wrong_state("The audio is stored.")
 
 
 def _new_title(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint) -> str:
@@ -146,16 +155,16 @@ def _new_title(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint) -> str:
     return title
 
 
-def _new_text(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint, pieces: KeptPieces) -> str:
+def _new_text(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint, pieces: StoredPieces) -> str:
     if not checkpoint.HasField("text"):
         return ""
     start, text = checkpoint.text.offset, checkpoint.text.text
     if start > facts.content_length:
-        raise _conflict("The text begins beyond the end of what is kept.")
+        raise _conflict("The text begins beyond the end of what is stored.")
     end = start + len(text)
     overlap = min(end, facts.content_length) - start
     if overlap > 0 and pieces.text(start, start + overlap) != text[:overlap]:
-        raise _conflict("The text differs from what is kept.")
+        raise _conflict("The text differs from what is stored.")
     if end <= facts.content_length:
         return ""
     if facts.content_complete:
@@ -170,13 +179,13 @@ def _new_manifest(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint) -> c
     audio_id = checkpoint.narration.audio_id
     if not audio_id or audio_id == facts.narration_audio_id:
         return None
-    if audio_id == facts.kept_audio_id:
-        raise _conflict("The audio id names the audio that is kept.")
+    if audio_id == facts.stored_audio_id:
+        raise _conflict("The audio id names the audio that is stored.")
     return checkpoint.narration
 
 
 def _new_segments(
-    facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint, pieces: KeptPieces, *, begins: bool
+    facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint, pieces: StoredPieces, *, begins: bool
 ) -> Sequence[common_pb2.Segment]:
     if not checkpoint.segments:
         return ()
@@ -199,13 +208,13 @@ def _new_segments(
     return new
 
 
-def _check_same(segment: common_pb2.Segment, earlier: common_pb2.Segment | None, pieces: KeptPieces) -> None:
+def _check_same(segment: common_pb2.Segment, earlier: common_pb2.Segment | None, pieces: StoredPieces) -> None:
     known = (earlier.key, earlier.sha256) if earlier is not None else pieces.manifest_segment(segment.index)
     if known != (segment.key, segment.sha256):
         raise _conflict("A segment differs from the one that is stored.")
 
 
-def _check_stored(segment: common_pb2.Segment, pieces: KeptPieces) -> None:
+def _check_stored(segment: common_pb2.Segment, pieces: StoredPieces) -> None:
     stored = pieces.stored_segment(segment.key)
     if stored != Digest(segment.audio.end - segment.audio.start, segment.sha256):
         raise _conflict("A segment is not in the segment store with its key, size and SHA-256.")

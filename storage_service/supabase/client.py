@@ -15,7 +15,7 @@ import httpx
 from pydantic import ValidationError
 
 from servicekit.resilience.errors import ProviderErrorKind
-from storage_service.supabase.failures import (
+from storage_service.supabase.errors import (
     MisaddressedError,
     MissingError,
     SupabaseDefectError,

@@ -17,8 +17,8 @@ from storage_service.errors import (
     revision_mismatch,
     storage_conflict,
 )
-from storage_service.supabase.failures import PROVIDER, SupabaseError
-from storage_service.supabase.wire import to_time_text
+from storage_service.supabase.errors import PROVIDER, SupabaseError
+from storage_service.supabase.rows import to_time_text
 from storage_service.upstream import outgoing_calls
 
 if TYPE_CHECKING:

@@ -1,59 +1,30 @@
-"""The ProfileStore in Supabase. Columns are named like the fields of Child and Hero."""
+"""The ProfileStore in Supabase."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 
+from servicekit.errors import DomainError
 from servicekit.ids import new_id
-from storage_service.records import Position, Profile, RepeatKey
+from storage_service.errors import revision_mismatch, storage_conflict
+from storage_service.messages import changed_profile, profile_body
+from storage_service.records import SCAN_PAGE, OwnedProfile, Position, Profile, RepeatKey
 from storage_service.supabase.connection import SupabaseStore
-from storage_service.supabase.wire import from_position, from_repeat, to_name, to_timestamp
+from storage_service.supabase.rows import from_position, from_repeat, to_base64, to_hex, to_profile, to_text
 from tale.common.v1 import common_pb2
 
-SET_BY_US: Final = frozenset({"id", "create_time", "update_time", "revision"})
-"""Fields that the store sets."""
-
-_GENDER: Final = "GENDER_"
+_KINDS: Final = {"child": common_pb2.Child, "hero": common_pb2.Hero}
+_UPDATE_ATTEMPTS: Final = 10
 
 
-def kind_of(kind: type[Profile]) -> str:
-    """What the functions of the schema call a kind of profile."""
-    return "child" if kind is common_pb2.Child else "hero"
+def kind_of(kind: type[Message]) -> str:
+    """Returns what the schema calls a kind of profile: the noun of its errors."""
+    return str(kind.DESCRIPTOR.name).lower()
 
 
-def to_profile(kind: type[Profile], row: Mapping[str, Any]) -> Profile:
-    """A row as a message."""
-    profile = kind(id=row["id"], revision=row["revision"])
-    for name, field in kind.DESCRIPTOR.fields_by_name.items():
-        value = row.get(name)
-        if name in SET_BY_US or value is None:
-            continue
-        if field.is_repeated:
-            getattr(profile, name).extend(value)
-        else:
-            setattr(profile, name, common_pb2.Gender.Value(_GENDER + value) if name == "gender" else value)
-    profile.create_time.CopyFrom(to_timestamp(row["created_at"]))
-    profile.update_time.CopyFrom(to_timestamp(row["updated_at"]))
-    return profile
-
-
-def from_profile(profile: common_pb2.Child | common_pb2.Hero, fields: Collection[str] | None = None) -> dict[str, Any]:
-    """Returns the columns of a message: those named by `fields`, or all; an unset number with presence is null."""
-    columns = {}
-    for name, field in profile.DESCRIPTOR.fields_by_name.items():
-        if name not in SET_BY_US and (fields is None or name in fields):
-            columns[name] = _column(profile, name, field)
-    return columns
-
-
-def _column(profile: common_pb2.Child | common_pb2.Hero, name: str, field: FieldDescriptor) -> Any:
-    value = getattr(profile, name)
-    if field.is_repeated:
-        return list(value)
-    if field.has_presence and not profile.HasField(name):  # type: ignore[arg-type]  # a name of its descriptor
-        return None
-    return to_name(common_pb2.Gender.Name, value, _GENDER) if name == "gender" else value
+def _given(profile: common_pb2.Child | common_pb2.Hero) -> dict[str, str]:
+    return {"name": to_text(profile.name), "profile": to_base64(profile_body(profile))}
 
 
 class SupabaseProfileStore(SupabaseStore):
@@ -64,29 +35,23 @@ class SupabaseProfileStore(SupabaseStore):
         kind = type(profile)
         # Made here, so that the call can be repeated.
         profile_id = new_id()
-        answer = await self._connection.timed_rpc(
-            "create_profile",
-            profile_id,
-            noun=kind_of(kind),
-            owner=owner,
-            kind=kind_of(kind),
-            id=profile_id,
-            profile=from_profile(profile),
-            request=from_repeat(f"Create{kind.DESCRIPTOR.name}", repeat),
+        request = from_repeat(f"Create{kind.DESCRIPTOR.name}", repeat)
+        return to_profile(
+            kind, await self._timed_rpc("create_profile", owner, kind, profile_id, request=request, **_given(profile))
         )
-        return to_profile(kind, answer)
 
     async def get(self, owner: str, kind: type[Profile], profile_id: str) -> Profile:
-        """A profile."""
-        answer = await self._connection.rpc(
-            "get_profile", profile_id, noun=kind_of(kind), owner=owner, kind=kind_of(kind), id=profile_id
+        """Returns a profile."""
+        noun = kind_of(kind)
+        return to_profile(
+            kind,
+            await self._connection.rpc("get_profile", profile_id, noun=noun, owner=owner, kind=noun, id=profile_id),
         )
-        return to_profile(kind, answer)
 
     async def list_page(
         self, owner: str, kind: type[Profile], *, limit: int, after: Position | None
     ) -> Sequence[Profile]:
-        """A page of profiles."""
+        """Returns a page of profiles."""
         page = await self._connection.rpc(
             "list_profiles", owner=owner, kind=kind_of(kind), limit=limit, after=from_position(after)
         )
@@ -95,23 +60,63 @@ class SupabaseProfileStore(SupabaseStore):
     async def update(
         self, owner: str, change: Profile, fields: Collection[str], *, expected_revision: int | None
     ) -> Profile:
-        """Changes a profile."""
+        """Changes a profile: reads it, and replaces it while it still has the revision that was read."""
         kind = type(change)
-        answer = await self._connection.timed_rpc(
-            "update_profile",
-            change.id,
-            noun=kind_of(kind),
-            safe=expected_revision is None,
-            owner=owner,
-            kind=kind_of(kind),
-            id=change.id,
-            change=from_profile(change, fields),
-            expected_revision=expected_revision,
-        )
-        return to_profile(kind, answer)
+        for _ in range(_UPDATE_ATTEMPTS):
+            stored = await self.get(owner, kind, change.id)
+            if expected_revision is not None and stored.revision != expected_revision:
+                raise revision_mismatch(expected=expected_revision, actual=stored.revision)
+            changed = changed_profile(stored, change, fields)
+            if changed == stored:
+                return stored
+            try:
+                answer = await self._timed_rpc(
+                    "update_profile",
+                    owner,
+                    kind,
+                    change.id,
+                    safe=expected_revision is None,
+                    revision=stored.revision,
+                    **_given(changed),
+                )
+            except DomainError as error:
+                if error.reason != "REVISION_MISMATCH" or expected_revision is not None:
+                    raise
+            else:
+                return to_profile(kind, answer)
+        raise storage_conflict()
 
     async def delete(self, owner: str, kind: type[Profile], profile_id: str) -> None:
         """Removes a profile."""
-        await self._connection.timed_rpc(
-            "delete_profile", profile_id, noun=kind_of(kind), safe=False, owner=owner, kind=kind_of(kind), id=profile_id
+        await self._timed_rpc("delete_profile", owner, kind, profile_id, safe=False)
+
+    async def scan(self, after: str) -> Sequence[OwnedProfile]:
+        """Returns profiles of all owners, by id."""
+        page = await self._connection.rpc(
+            "scan_rows", table="profiles", after={"id": after} if after else None, most=SCAN_PAGE
         )
+        return [OwnedProfile(row["owner"], to_profile(_KINDS[row["kind"]], row)) for row in page]
+
+    async def restore(self, profiles: Sequence[OwnedProfile]) -> int:
+        """Stores profiles that are not known."""
+        return int(await self._connection.rpc("restore_rows", table="profiles", rows=[_row(one) for one in profiles]))
+
+    async def _timed_rpc(self, function: str, owner: str, kind: type[Profile], profile_id: str, **params: Any) -> Any:
+        noun = kind_of(kind)
+        return await self._connection.timed_rpc(
+            function, profile_id, noun=noun, owner=owner, kind=noun, id=profile_id, **params
+        )
+
+
+def _row(owned: OwnedProfile) -> dict[str, Any]:
+    profile = owned.profile
+    return {
+        "id": profile.id,
+        "owner": owned.owner,
+        "kind": kind_of(type(profile)),
+        "revision": profile.revision,
+        "created_at": profile.create_time.ToJsonString(),
+        "updated_at": profile.update_time.ToJsonString(),
+        "name": to_text(profile.name),
+        "profile": to_hex(profile_body(profile)),
+    }

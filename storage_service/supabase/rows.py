@@ -1,21 +1,14 @@
 """Rows of the schema as messages, and messages as rows."""
 
-from collections.abc import Mapping, Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from storage_service.messages import add_facts, add_generation
-from storage_service.supabase.profiles import to_profile
-from storage_service.supabase.wire import (
-    encoded,
-    from_base64,
-    to_base64,
-    to_name,
-    to_text,
-    to_time_text,
-    to_timestamp,
-)
+from storage_service.records import Position, Profile, RepeatKey
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -34,6 +27,15 @@ def to_record(row: Mapping[str, Any]) -> storage_pb2.StoryRecord:
         record.parent.title = parent["title"]
         record.parent.summary = storage_pb2.GenerationRecord.FromString(from_base64(parent["generation"])).summary
     return add_facts(record)
+
+
+def to_profile(kind: type[Profile], row: Mapping[str, Any]) -> Profile:
+    """Returns a row of `tales.profiles`, also one that a story took into itself, as a message."""
+    profile = kind.FromString(from_hex(row["profile"]))
+    profile.id, profile.revision = row["id"], row["revision"]
+    profile.create_time.CopyFrom(to_timestamp(row["created_at"]))
+    profile.update_time.CopyFrom(to_timestamp(row["updated_at"]))
+    return profile
 
 
 def from_filter(chosen: common_pb2.StoryFilter) -> dict[str, Any]:
@@ -172,3 +174,75 @@ def _rounded_up(time: Timestamp) -> str:
     # Stored times are whole microseconds: "at or after" and "before" hold for a bound between two of them when it is
     # rounded up.
     return to_time_text(time.seconds * 1_000_000 - (-time.nanos // 1_000))
+
+
+_LATEST: Final = 253_402_300_799_999_999
+
+
+def to_base64(data: bytes) -> str:
+    """Bytes as text."""
+    return b64encode(data).decode("ascii")
+
+
+def from_base64(text: str | None) -> bytes:
+    """Bytes from text; none from None."""
+    return b64decode(text) if text else b""
+
+
+def to_hex(data: bytes) -> str:
+    """Bytes as PostgreSQL writes them in a row."""
+    return f"\\x{data.hex()}"
+
+
+def from_hex(text: str) -> bytes:
+    """Bytes from a row of PostgreSQL."""
+    return bytes.fromhex(text.removeprefix("\\x"))
+
+
+def to_time_text(microseconds: int) -> str:
+    """Microseconds since the Unix epoch, UTC, as RFC 3339; at most the end of 9999."""
+    time = Timestamp()
+    time.FromMicroseconds(min(microseconds, _LATEST))
+    return time.ToJsonString()
+
+
+def to_timestamp(text: str) -> Timestamp:
+    """A time of the database as a message."""
+    time = Timestamp()
+    time.FromJsonString(text)
+    return time
+
+
+def to_microseconds(text: str) -> int:
+    """A time of the database as microseconds since the Unix epoch."""
+    return to_timestamp(text).ToMicroseconds()
+
+
+def to_name(name_of: Callable[[Any], str], value: int, prefix: str) -> str:
+    """The name of an enum's value, less `prefix`; UNSPECIFIED for one that this program does not know."""
+    try:
+        return name_of(value).removeprefix(prefix)
+    except ValueError:
+        return "UNSPECIFIED"
+
+
+def from_position(after: Position | None) -> dict[str, str] | None:
+    """Where a list goes on."""
+    return None if after is None else {"created_at": to_time_text(after.create_time), "id": after.resource_id}
+
+
+def from_repeat(rpc: str, repeat: RepeatKey | None) -> dict[str, str] | None:
+    """The key of a request that can come again."""
+    if repeat is None:
+        return None
+    return {"rpc": rpc, "id": repeat.request_id, "fingerprint": to_base64(repeat.fingerprint)}
+
+
+def encoded(message: Message) -> str:
+    """A message, for a column of type bytea."""
+    return to_base64(message.SerializeToString())
+
+
+def to_text(text: str) -> str:
+    """Text that PostgreSQL takes: it has no NUL."""
+    return text.replace("\0", "")

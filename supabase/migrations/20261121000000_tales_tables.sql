@@ -61,29 +61,13 @@ create function tales.search_config(p_language_code text) returns regconfig
     else 'pg_catalog.simple'::regconfig
   end;
 
-create table tales.children (
+-- Children and heroes. `profile` is a serialized Child or Hero without what has a column of its own but its name.
+create table tales.profiles (
   id uuid primary key,
   owner text not null check (owner <> ''),
+  kind text not null check (kind in ('child', 'hero')),
   name text not null check (char_length(name) between 1 and 100),
-  age smallint check (age between 1 and 18),
-  gender text not null default 'UNSPECIFIED' check (gender in ('UNSPECIFIED', 'FEMALE', 'MALE')),
-  interests text[] not null default '{}' check (cardinality(interests) <= 20),
-  revision bigint not null default 1 check (revision >= 1),
-  created_at timestamptz not null,
-  updated_at timestamptz not null
-);
-
-create table tales.heroes (
-  id uuid primary key,
-  owner text not null check (owner <> ''),
-  name text not null check (char_length(name) between 1 and 100),
-  gender text not null default 'UNSPECIFIED' check (gender in ('UNSPECIFIED', 'FEMALE', 'MALE')),
-  appearance text not null default '' check (char_length(appearance) <= 1000),
-  personality_traits text[] not null default '{}' check (cardinality(personality_traits) <= 20),
-  strengths text[] not null default '{}' check (cardinality(strengths) <= 20),
-  interests text[] not null default '{}' check (cardinality(interests) <= 20),
-  language_code text not null default ''
-    check (language_code ~ '^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*)?$' and char_length(language_code) <= 35),
+  profile bytea not null,
   revision bigint not null default 1 check (revision >= 1),
   created_at timestamptz not null,
   updated_at timestamptz not null
@@ -251,8 +235,7 @@ create table tales.tombstones (
 );
 
 -- Lists.
-create index children_by_owner on tales.children (owner, created_at desc, id desc);
-create index heroes_by_owner on tales.heroes (owner, created_at desc, id desc);
+create index profiles_by_owner on tales.profiles (owner, kind, created_at desc, id desc);
 create index stories_by_owner on tales.stories (owner, created_at desc, id desc);
 create index stories_by_child on tales.stories (owner, child_id, created_at desc, id desc) where child_id is not null;
 create index stories_by_hero on tales.stories (owner, hero_id, created_at desc, id desc) where hero_id is not null;
@@ -300,9 +283,7 @@ begin
 end
 $$;
 
-create trigger children_updated_at before update on tales.children
-  for each row execute function tales.touch();
-create trigger heroes_updated_at before update on tales.heroes
+create trigger profiles_updated_at before update on tales.profiles
   for each row execute function tales.touch();
 -- Taking, renewing and giving back a lease is no change of the story.
 create trigger stories_updated_at

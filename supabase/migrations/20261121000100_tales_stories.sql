@@ -55,8 +55,8 @@ as $$
     where resource_id = p_resource_id and owner = p_owner;
 $$;
 
--- Remembers a request; false where another call was quicker.
-create function tales.keep_request(p_owner text, p_request jsonb, p_resource_id uuid) returns boolean
+-- Stores a request; false where another call was quicker.
+create function tales.store_request(p_owner text, p_request jsonb, p_resource_id uuid) returns boolean
   language plpgsql
 as $$
 begin
@@ -86,7 +86,7 @@ as $$
   where id = p_story_id
 $$;
 
-create function tales.keep_problems(p_story_id uuid, p_problems jsonb) returns void
+create function tales.store_problems(p_story_id uuid, p_problems jsonb) returns void
   language sql
 as $$
   insert into tales.story_problems (story_id, reason, problem)
@@ -94,6 +94,39 @@ as $$
     from jsonb_array_elements(p_problems) with ordinality as given (one, place)
     order by place
     on conflict do nothing
+$$;
+
+-- Stores lines of the ledger, each in place of an earlier one of its id. Of lines with the same id in `p_attempts` the last
+-- one counts, at the place of the first.
+create function tales.store_attempts(p_story_id uuid, p_attempts jsonb) returns void
+  language sql
+as $$
+  insert into tales.story_attempts (
+      story_id, attempt_id, kind, provider, model, outcome, reason, cost_usd, cost_known, started_at, ended_at, attempt
+    )
+    select p_story_id, (one ->> 'attempt_id')::uuid, one ->> 'kind', one ->> 'provider', one ->> 'model',
+      one ->> 'outcome', one ->> 'reason', (one ->> 'cost_usd')::double precision, (one ->> 'cost_known')::boolean,
+      (one ->> 'started_at')::timestamptz, (one ->> 'ended_at')::timestamptz, tales.to_bytes(one ->> 'attempt')
+    from (
+      select distinct on (one ->> 'attempt_id') one, min(place) over (partition by one ->> 'attempt_id') as first
+      from jsonb_array_elements(p_attempts) with ordinality as given (one, place)
+      order by one ->> 'attempt_id', place desc
+    ) as lines
+    order by first
+    on conflict (story_id, attempt_id) do update set
+      kind = excluded.kind, provider = excluded.provider, model = excluded.model, outcome = excluded.outcome,
+      reason = excluded.reason, cost_usd = excluded.cost_usd, cost_known = excluded.cost_known,
+      started_at = excluded.started_at, ended_at = excluded.ended_at, attempt = excluded.attempt
+$$;
+
+-- Adds segments [{index, key, sha256, text_end, audio_end, segment}] to a manifest.
+create function tales.store_manifest(p_story_id uuid, p_audio_id uuid, p_segments jsonb) returns void
+  language sql
+as $$
+  insert into tales.story_segments (story_id, audio_id, position, key, sha256, text_end, audio_end, segment)
+    select p_story_id, p_audio_id, (one ->> 'index')::integer, one ->> 'key', tales.to_bytes(one ->> 'sha256'),
+      (one ->> 'text_end')::bigint, (one ->> 'audio_end')::bigint, tales.to_bytes(one ->> 'segment')
+    from jsonb_array_elements(p_segments) as given (one)
 $$;
 
 create function tales.segments_of(p_story_id uuid, p_audio_id uuid, p_count integer) returns jsonb
@@ -186,13 +219,15 @@ begin
     return jsonb_build_object('created', false, 'record', tales.story_record(p_owner, v_known, false));
   end if;
   if v_new.child_id is not null then
-    select to_jsonb(c) into v_child from tales.children c where id = v_new.child_id and owner = p_owner for share;
+    select to_jsonb(p) into v_child from tales.profiles p
+      where id = v_new.child_id and owner = p_owner and kind = 'child' for share;
     if not found then
       perform tales.refuse('CHILD_NOT_FOUND', jsonb_build_object('id', v_new.child_id));
     end if;
   end if;
   if v_new.hero_id is not null then
-    select to_jsonb(h) into v_hero from tales.heroes h where id = v_new.hero_id and owner = p_owner for share;
+    select to_jsonb(p) into v_hero from tales.profiles p
+      where id = v_new.hero_id and owner = p_owner and kind = 'hero' for share;
     if not found then
       perform tales.refuse('HERO_NOT_FOUND', jsonb_build_object('id', v_new.hero_id));
     end if;
@@ -219,12 +254,12 @@ begin
     -- The same call, twice at once.
     return jsonb_build_object('created', false, 'record', tales.story_record(p_owner, v_new.id, false));
   end if;
-  if not tales.keep_request(p_owner, p_request, v_new.id) then
+  if not tales.store_request(p_owner, p_request, v_new.id) then
     delete from tales.stories where id = v_new.id;
     v_known := tales.find_request(p_owner, p_request);
     return jsonb_build_object('created', false, 'record', tales.story_record(p_owner, v_known, false));
   end if;
-  perform tales.keep_problems(v_new.id, p_problems);
+  perform tales.store_problems(v_new.id, p_problems);
   if p_lease_us is not null then
     perform tales.take_lease(v_new.id, p_lease_us);
   end if;
@@ -367,7 +402,7 @@ begin
     where id = p_story_id;
     perform tales.cancel_attempts(p_story_id, p_change);
   else
-    if not tales.keep_request(p_owner, p_request, p_story_id) then
+    if not tales.store_request(p_owner, p_request, p_story_id) then
       -- The same request id was used for another story at the same moment.
       perform tales.refuse('REQUEST_ID_REUSED');
     end if;

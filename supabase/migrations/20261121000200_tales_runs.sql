@@ -293,24 +293,8 @@ begin
   end if;
 
   -- It holds: the ledger first, which an ended story takes too.
-  insert into tales.story_attempts (
-      story_id, attempt_id, kind, provider, model, outcome, reason, cost_usd, cost_known, started_at, ended_at, attempt
-    )
-    select v_id, (one ->> 'attempt_id')::uuid, one ->> 'kind', one ->> 'provider', one ->> 'model', one ->> 'outcome',
-      one ->> 'reason', (one ->> 'cost_usd')::double precision, (one ->> 'cost_known')::boolean,
-      (one ->> 'started_at')::timestamptz, (one ->> 'ended_at')::timestamptz, tales.to_bytes(one ->> 'attempt')
-    from (
-      -- Of lines with the same id the last one counts, at the place of the first.
-      select distinct on (one ->> 'attempt_id') one, min(place) over (partition by one ->> 'attempt_id') as first
-      from jsonb_array_elements(coalesce(p_item -> 'attempts', '[]')) with ordinality as given (one, place)
-      order by one ->> 'attempt_id', place desc
-    ) as lines
-    order by first
-    on conflict (story_id, attempt_id) do update set
-      kind = excluded.kind, provider = excluded.provider, model = excluded.model, outcome = excluded.outcome,
-      reason = excluded.reason, cost_usd = excluded.cost_usd, cost_known = excluded.cost_known,
-      started_at = excluded.started_at, ended_at = excluded.ended_at, attempt = excluded.attempt;
-  perform tales.keep_problems(v_id, coalesce(p_item -> 'problems', '[]'));
+  perform tales.store_attempts(v_id, coalesce(p_item -> 'attempts', '[]'));
+  perform tales.store_problems(v_id, coalesce(p_item -> 'problems', '[]'));
   if v_story.ended_at is not null then
     perform tales.cancel_attempts(v_id, p_ending);
     if p_item ? 'generation' then
@@ -323,10 +307,7 @@ begin
     delete from tales.story_segments
       where story_id = v_id and audio_id is distinct from v_stored_audio_id;
   end if;
-  insert into tales.story_segments (story_id, audio_id, position, key, sha256, text_end, audio_end, segment)
-    select v_id, v_audio_id, (one ->> 'index')::integer, one ->> 'key', tales.to_bytes(one ->> 'sha256'),
-      (one ->> 'text_end')::bigint, (one ->> 'audio_end')::bigint, tales.to_bytes(one ->> 'segment')
-    from unnest(v_segments) as given (one);
+  perform tales.store_manifest(v_id, v_audio_id, to_jsonb(v_segments));
   if v_state not in ('PENDING', 'WRITING', 'NARRATING') then
     p_expires := null;
   end if;

@@ -67,7 +67,7 @@ as $$
 $$;
 
 -- Makes a noted object STORED; refuses one that is not noted any more: its bytes may be gone.
-create function tales.keep_object(p_object_id uuid) returns void
+create function tales.mark_stored(p_object_id uuid) returns void
   language plpgsql
 as $$
 begin
@@ -180,7 +180,7 @@ begin
   loop
     select * into v_stored from tales.segments where key = v_key for key share;
     exit when found;
-    perform tales.keep_object(v_object_id);
+    perform tales.mark_stored(v_object_id);
     insert into tales.segments (key, object_id, size_bytes, sha256, segment, last_used_at)
       values (
         v_key, v_object_id, v_size, tales.to_bytes(p_segment ->> 'sha256'), tales.to_bytes(p_segment ->> 'segment'),
@@ -376,7 +376,7 @@ begin
   if tales.lease_refusal(v_story, p_lease_token) is not null then
     perform tales.refuse(tales.lease_refusal(v_story, p_lease_token));
   end if;
-  perform tales.keep_object(v_object_id);
+  perform tales.mark_stored(v_object_id);
   insert into tales.story_audio (
       story_id, audio_id, object_id, sha256, size_bytes, content_type, duration_us, segment_count, audio
     ) values (

@@ -70,7 +70,7 @@ declare
   v_now timestamptz := tales.begin_call(p_now);
   v_story_ids uuid[];
 begin
-  delete from tales.children where id = p_child_id and owner = p_owner;
+  delete from tales.profiles where id = p_child_id and owner = p_owner and kind = 'child';
   if found then
     perform tales.bury(p_owner, p_child_id, v_now);
   end if;

@@ -8,8 +8,9 @@ import pytest
 
 from standins.storage_kit import LEASE
 from standins.storage_volume import NEWEST, OWNER, fill
-from storage_service.embedded import listing, updating
 from storage_service.embedded.database import Database, Transaction
+from storage_service.embedded.search import list_stories
+from storage_service.embedded.stories import claim_stories
 from storage_service.records import Position
 from storage_service.stories import states
 from tale.common.v1 import common_pb2
@@ -87,7 +88,7 @@ async def test_a_page_costs_no_more_than_a_page(database: Database, what: str) -
     """Whatever is asked, no list looks at every story."""
     chosen, after, expected = LISTS[what]
     page, steps = await database.read(
-        counted(lambda connection: listing.list_stories(begun(connection), OWNER, chosen, limit=21, after=after))
+        counted(lambda connection: list_stories(begun(connection), OWNER, chosen, limit=21, after=after))
     )
     assert expected == len(page)
     assert steps < MOST_STEPS
@@ -96,7 +97,7 @@ async def test_a_page_costs_no_more_than_a_page(database: Database, what: str) -
 async def test_a_claim_costs_no_more_than_its_stories(database: Database) -> None:
     """The oldest unfinished ones, found without a look at the others."""
     claimed, steps = await database.write(
-        counted(lambda connection: updating.claim_stories(begun(connection), LEASE, most=10, story_ids=()))
+        counted(lambda connection: claim_stories(begun(connection), LEASE, most=10, story_ids=()))
     )
     assert 10 == len(claimed)
     assert steps < MOST_STEPS
@@ -137,7 +138,7 @@ async def test_a_filter_that_fits_nothing_looks_at_the_owners_stories_alone(data
     """Where there is no index for it, what others have costs nothing."""
     chosen = common_pb2.StoryFilter(language_code="fr")
     page, steps = await database.read(
-        counted(lambda connection: listing.list_stories(begun(connection), "owner-1", chosen, limit=21, after=None))
+        counted(lambda connection: list_stories(begun(connection), "owner-1", chosen, limit=21, after=None))
     )
     assert [] == list(page)
     assert steps < MOST_STEPS

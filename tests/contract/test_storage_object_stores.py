@@ -16,8 +16,8 @@ from storage_service.object_store.bucket import Bucket, BucketObjects
 from storage_service.object_store.folder import FolderComposer, FolderObjects
 from storage_service.ports import BlobsLostError, Composer, ObjectStore
 from storage_service.records import Blob, Digest, ObjectKey, ObjectKind
+from storage_service.supabase.bucket import ObjectBucket
 from storage_service.supabase.connection import Connection
-from storage_service.supabase.object_bucket import ObjectBucket
 
 if TYPE_CHECKING:
     from support.moto_s3 import S3

@@ -23,6 +23,7 @@ from standins.storage_kit import (
     speech,
 )
 from storage_service.backends import make_backend
+from storage_service.exchange.exporting import all_stories
 from storage_service.records import ObjectKind
 from storage_service.settings import StorageSettings
 from storage_service.stories import states
@@ -80,9 +81,8 @@ async def kept(data_dir: Path) -> dict[str, bool]:
     await backend.open()
     try:
         found = {}
-        for owner, story_id in await backend.records.exchange.story_ids(""):
-            _, blob = await backend.records.exchange.story(owner, story_id)
-            found[story_id] = blob is not None
+        async for record, blob in all_stories(backend.records.stories):
+            found[record.story.id] = blob is not None
             if blob is not None:
                 reading = backend.objects[ObjectKind.AUDIO].read(blob)
                 assert AUDIO == b"".join([block async for block in reading])

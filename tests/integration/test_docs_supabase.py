@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 from support.supabase_lite import Lite
 
-from storage_service.supabase.migrating import migrations
+from storage_service.supabase.schema import migrations
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "supabase.md").read_text()

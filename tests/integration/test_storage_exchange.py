@@ -9,8 +9,9 @@ import tarfile
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pytest
 from pydantic import SecretStr
@@ -35,9 +36,19 @@ from storage_service.backends import Backend, make_backend
 from storage_service.commands import run_command
 from storage_service.exchange.exporting import all_stories, export_to
 from storage_service.exchange.importing import import_from
-from storage_service.exchange.lines import FIRST, LAST, Counts, ExchangeError, ExchangeStore, Line
-from storage_service.ports import ObjectStore
-from storage_service.records import Blob, Cancel, Lease, ObjectKey, ObjectKind, Rate, RepeatKey, StoredAudio
+from storage_service.exchange.lines import Counts, ExchangeError
+from storage_service.ports import HistoryStore, ObjectStore, StoryStore
+from storage_service.records import (
+    Cancel,
+    Lease,
+    ObjectKey,
+    ObjectKind,
+    Rate,
+    RepeatKey,
+    StoredAudio,
+    StoredRequest,
+    UnfinishedAudio,
+)
 from storage_service.settings import StorageSettings
 from storage_service.stories import states
 from storage_service.stories.housekeeper import Remover
@@ -94,11 +105,6 @@ async def opened(settings: StorageSettings, clock: ManualClock | None = None) ->
         await backend.close()
 
 
-def exchange(backend: Backend) -> ExchangeStore:
-    """What export and import go by."""
-    return backend.records.exchange
-
-
 def files(backend: Backend) -> ObjectStore:
     """Where its audio is."""
     return backend.objects[ObjectKind.AUDIO]
@@ -111,7 +117,7 @@ def objects(backend: Backend) -> NotedObjects:
 
 async def imported_from(file: Path, backend: Backend) -> Counts:
     """What of a file was new."""
-    return await import_from(file, exchange(backend), files(backend), objects(backend))
+    return await import_from(file, backend.records, files(backend), objects(backend))
 
 
 async def keep_audio(backend: Backend, story_id: str, audio_id: str, data: bytes = AUDIO) -> ObjectKey:
@@ -199,9 +205,14 @@ async def fill(backend: Backend, clock: ManualClock) -> dict[str, str]:
 
 async def everything(backend: Backend) -> tuple[list[Any], list[storage_pb2.StoryRecord]]:
     """All that is stored, less what a move leaves behind: leases, and narrations in the making."""
-    lines = [line for kind in (*FIRST, *LAST) for line in await exchange(backend).lines(kind, None)]
+    stores = backend.records
+    lines = [
+        *await stores.profiles.scan(""),
+        *await stores.history.scan_requests(None),
+        *await stores.history.scan_tombstones(None),
+    ]
     records = []
-    async for record, _ in all_stories(exchange(backend)):
+    async for record, _ in all_stories(stores.stories):
         record.run.ClearField("lease_expire_time")
         record.run.ClearField("narration")
         record.run.ClearField("segments")
@@ -228,7 +239,7 @@ async def test_all_that_is_kept_arrives(
     async with opened(await source(request, tmp_path / "a"), clock) as old:
         ids = await fill(old, clock)
         expected = await everything(old)
-        exported = await export_to(file, exchange(old), files(old))
+        exported = await export_to(file, old.records, files(old))
     async with opened(there, clock) as new:
         assert exported == await imported_from(file, new)
         assert Counts() == await imported_from(file, new)
@@ -256,7 +267,7 @@ async def test_life_goes_on_after_a_move(request: pytest.FixtureRequest, tmp_pat
     clock, file = ManualClock(), tmp_path / "tales.tar"
     async with opened(await embedded(request, tmp_path / "a"), clock) as old:
         ids = await fill(old, clock)
-        await export_to(file, exchange(old), files(old))
+        await export_to(file, old.records, files(old))
     async with opened(await embedded(request, tmp_path / "b"), clock) as new:
         await imported_from(file, new)
         stories = new.records.stories
@@ -289,7 +300,7 @@ async def test_what_is_there_or_was_deleted_stays_as_it_is(request: pytest.Fixtu
     file, clock = tmp_path / "tales.tar", ManualClock()
     async with opened(await embedded(request, tmp_path / "a"), clock) as home:
         ids = await fill(home, clock)
-        await export_to(file, exchange(home), files(home))
+        await export_to(file, home.records, files(home))
         await home.records.stories.update(ME, ids["ready"], Rate(1), expected_revision=None)
         await home.records.stories.delete(OTHER, ids["of ben"])
         await home.records.profiles.delete(ME, common_pb2.Child, ids["child"])
@@ -301,39 +312,48 @@ async def test_what_is_there_or_was_deleted_stays_as_it_is(request: pytest.Fixtu
 # What happens while it is exported.
 
 
-class Meanwhile:
-    """The exchange of a backend; something happens once a story, or the lines, were read, and before they are kept."""
+class ChangingStories:
+    """The stories of a backend; something happens once each was read in full, the first time."""
 
-    def __init__(
-        self,
-        backend: Backend,
-        *,
-        lines: Callable[[], Awaitable[object]] | None = None,
-        story: Callable[[str], Awaitable[object]] | None = None,
-    ) -> None:
-        self._store = exchange(backend)
-        self._after_lines = lines
-        self._after_story = story
+    def __init__(self, stories: StoryStore, change: Callable[[str], Awaitable[object]]) -> None:
+        self._stories = stories
+        self._change = change
         self._read: set[str] = set()
-        self.story_ids = self._store.story_ids
-        self.keep_lines = self._store.keep_lines
-        self.missing = self._store.missing
-        self.keep_story = self._store.keep_story
+        self.scan = stories.scan
 
-    async def lines(self, kind: str, after: Line | None) -> Sequence[Line]:
-        """Then it happens."""
-        page = await self._store.lines(kind, after)
-        if self._after_lines is not None and kind == FIRST[-1] and not page:
-            await self._after_lines()
-        return page
+    async def get(self, owner: str, story_id: str, *, full: bool) -> storage_pb2.StoryRecord:
+        """Returns a story as it was before the change; that of a story with audio comes after its audio."""
+        record = await self._stories.get(owner, story_id, full=full)
+        if not record.story.HasField("audio"):
+            await self._happen(story_id)
+        return record
 
-    async def story(self, owner: str, story_id: str) -> tuple[storage_pb2.StoryRecord, Blob | None]:
-        """The first time, it happens with each."""
-        found = await self._store.story(owner, story_id)
-        if self._after_story is not None and story_id not in self._read:
-            self._read.add(story_id)
-            await self._after_story(story_id)
+    async def find_audio(self, owner: str, story_id: str, audio_id: str) -> StoredAudio | UnfinishedAudio | None:
+        """Returns the audio as it was before the change."""
+        found = await self._stories.find_audio(owner, story_id, audio_id)
+        await self._happen(story_id)
         return found
+
+    async def _happen(self, story_id: str) -> None:
+        if story_id not in self._read:
+            self._read.add(story_id)
+            await self._change(story_id)
+
+
+class ChangingHistory:
+    """The history of a backend; something happens once all requests were read."""
+
+    def __init__(self, history: HistoryStore, change: Callable[[], Awaitable[object]]) -> None:
+        self._history = history
+        self._change = change
+        self.scan_tombstones = history.scan_tombstones
+
+    async def scan_requests(self, after: StoredRequest | None) -> Sequence[StoredRequest]:
+        """Returns requests; the change comes with the last, empty page."""
+        page = await self._history.scan_requests(after)
+        if not page:
+            await self._change()
+        return page
 
 
 def remover(backend: Backend) -> Remover:
@@ -360,14 +380,14 @@ async def test_what_is_deleted_or_told_again_ends_no_export(
                 await keep_audio(old, story_id, new_id(), b"new")
                 await files(old).remove([keys[again]])
 
-        counts = await export_to(
-            file, Meanwhile(old, story=change), files(old), skip_damaged=skip_damaged, tell=said.append
-        )
+        stories = cast("StoryStore", ChangingStories(old.records.stories, change))
+        changing = replace(old.records, stories=stories)
+        counts = await export_to(file, changing, files(old), skip_damaged=skip_damaged, report=said.append)
         assert ((3, 2), []) == ((counts.stories, counts.audio), said)
     async with opened(await embedded(request, tmp_path / "b")) as new:
         imported = await imported_from(file, new)
         assert (2, 2) == (imported.stories, imported.audio)
-        assert {again, other} == {record.story.id async for record, _ in all_stories(exchange(new))}
+        assert {again, other} == {record.story.id async for record, _ in all_stories(new.records.stories)}
         kept = await new.records.stories.find_audio(ME, again, "")
         assert isinstance(kept, StoredAudio)
         assert b"new" == b"".join([block async for block in files(new).read(kept.blob)])
@@ -390,8 +410,9 @@ async def test_who_is_erased_during_an_export_does_not_come_back(
         mia = await profiles.create(ME, common_pb2.Child(name="Mia"), RepeatKey("c-1", FINGERPRINT))
         zoe = await profiles.create(ME, common_pb2.Child(name="Zoe"), RepeatKey("c-2", FINGERPRINT))
         story_id = await told(old, child_id=zoe.id)
-        meanwhile = Meanwhile(old, lines=lambda: remover(old).erase_child(ME, zoe.id))
-        await export_to(file, meanwhile, files(old))
+        history = ChangingHistory(old.records.history, lambda: remover(old).erase_child(ME, zoe.id))
+        changing = replace(old.records, history=cast("HistoryStore", history))
+        await export_to(file, changing, files(old))
     async with opened(there) as new:
         for _ in range(2):
             await imported_from(file, new)
@@ -412,7 +433,7 @@ async def exported(request: pytest.FixtureRequest, tmp_path: Path) -> bytes:
     async with opened(await embedded(request, tmp_path / "source")) as old:
         await old.records.profiles.create(ME, common_pb2.Child(name="Mia", age=6), None)
         await told(old)
-        await export_to(file, exchange(old), files(old))
+        await export_to(file, old.records, files(old))
     return await asyncio.to_thread(file.read_bytes)
 
 
@@ -448,7 +469,7 @@ async def test_a_file_that_is_cut_is_told_and_can_be_had_again(
     async with opened(await embedded(request, tmp_path / "b")) as new:
         for length in (*range(0, 12_000, 1_337), len(exported) // 2, len(exported) - 12_000, len(exported) - 10_300):
             assert str(await failed_import(new, file, exported[:length]))
-            async for record, key in all_stories(exchange(new)):
+            async for record, key in all_stories(new.records.stories):
                 assert (key is not None) == record.story.HasField("audio")
         await asyncio.to_thread(file.write_bytes, exported)
         await imported_from(file, new)
@@ -467,9 +488,9 @@ async def test_a_file_that_is_cut_is_told_and_can_be_had_again(
         (lambda i, d: (i.name, d.replace(b'"version": 1', b'"version": 2')), "exported by a newer version"),
         (lambda i, d: (i.name.replace("end.json", "odd.json"), d), "does not know .odd.json."),
         (lambda i, d: (i.name, d.replace(b'"kind":"child"', b'"kind":"dog"')), "a kind that this version does not"),
-        (lambda i, d: (i.name, d.replace(b'{"kind"', b'{kind"')), "a line that is no JSON"),
-        (lambda i, d: (i.name, b"[]\n" if i.name.startswith("stories/") else d), "a line that is no record"),
-        (lambda i, d: (i.name, d.replace(b'"lease_token":', b'"leese_token":')), "a story that this version can not"),
+        (lambda i, d: (i.name, d.replace(b'{"kind"', b'{kind"')), "a line that is not JSON"),
+        (lambda i, d: (i.name, b"[]\n" if i.name.startswith("stories/") else d), "a line that is not a record"),
+        (lambda i, d: (i.name, d.replace(b'"lease_token":', b'"leese_token":')), "a story that this version cannot"),
         (lambda i, d: (i.name, d.replace(b'"owner":"mia","run"', b'"run"')), "a story without an id or an owner"),
     ],
 )
@@ -480,7 +501,7 @@ async def test_a_file_that_was_changed_is_refused(
     async with opened(await embedded(request, tmp_path / "b")) as new:
         said = await failed_import(new, tmp_path / "bad.tar", changed(exported, change))
         assert re.search(line, said)
-        assert all([key is not None async for _, key in all_stories(exchange(new))])
+        assert all([key is not None async for _, key in all_stories(new.records.stories)])
 
 
 async def test_a_file_of_another_kind_is_no_export(request: pytest.FixtureRequest, tmp_path: Path) -> None:
@@ -499,10 +520,10 @@ async def test_damaged_audio_is_told_or_left_out(request: pytest.FixtureRequest,
         story_id = await told(old)
         await asyncio.to_thread(damage, settings.folder)
         with pytest.raises(ExchangeError, match=f"story {story_id}: its audio is missing or damaged.*--skip-damaged"):
-            await export_to(file, exchange(old), files(old))
+            await export_to(file, old.records, files(old))
         assert (False, []) == (file.exists(), leftovers(tmp_path))
         said: list[str] = []
-        counts = await export_to(file, exchange(old), files(old), skip_damaged=True, tell=said.append)
+        counts = await export_to(file, old.records, files(old), skip_damaged=True, report=said.append)
         assert ((1, 0), [f"story {story_id}: its audio is damaged and is left out"]) == (
             (counts.stories, counts.audio),
             said,
@@ -516,7 +537,7 @@ async def test_a_file_that_can_not_be_made_is_told(request: pytest.FixtureReques
     """Before anything is read."""
     async with opened(await embedded(request, tmp_path / "a")) as old:
         with pytest.raises(ExchangeError, match="cannot be written: No such file"):
-            await export_to(tmp_path / "no" / "x.tar", exchange(old), files(old))
+            await export_to(tmp_path / "no" / "x.tar", old.records, files(old))
 
 
 async def test_memory_stays_flat(request: pytest.FixtureRequest, tmp_path: Path) -> None:
@@ -527,7 +548,7 @@ async def test_memory_stays_flat(request: pytest.FixtureRequest, tmp_path: Path)
         await keep_audio(old, record.story.id, new_id(), bytes(size))
         async with opened(await embedded(request, tmp_path / "b")) as new:
             tracemalloc.start()
-            await export_to(file, exchange(old), files(old))
+            await export_to(file, old.records, files(old))
             await imported_from(file, new)
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()

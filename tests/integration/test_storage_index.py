@@ -12,10 +12,10 @@ from support.storage_stores import check_index
 from servicekit.errors import DomainError
 from servicekit.settings import ConfigurationError
 from standins.storage_kit import LEASE, ManualClock, checkpoint, new_story
-from storage_service.embedded import scrubbing
+from storage_service.embedded import database as scrubbing
 from storage_service.embedded.database import Database, _check_modules
 from storage_service.embedded.removals import SqliteRemovalStore
-from storage_service.embedded.story_store import SqliteStoryStore
+from storage_service.embedded.stories import SqliteStoryStore
 from storage_service.records import Cancel, Retry
 from storage_service.stories import states
 from tale.common.v1 import common_pb2

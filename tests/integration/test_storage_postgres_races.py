@@ -22,12 +22,11 @@ from standins.storage_kit import (
 )
 from storage_service.records import Cancel, Narrate, ObjectKey, ObjectKind, RepeatKey, Retry
 from storage_service.stories import states
+from storage_service.supabase.audio import SupabaseObjectNotes, SupabaseRemovalStore, SupabaseSegmentStore
 from storage_service.supabase.connection import Connection
-from storage_service.supabase.migrating import migrate
-from storage_service.supabase.objects import SupabaseObjectNotes, SupabaseRemovalStore
 from storage_service.supabase.profiles import SupabaseProfileStore
-from storage_service.supabase.segments import SupabaseSegmentStore
-from storage_service.supabase.story_store import SupabaseStoryStore
+from storage_service.supabase.schema import migrate
+from storage_service.supabase.stories import SupabaseStoryStore
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import segment_pb2, storage_pb2
 

@@ -11,10 +11,9 @@ from support.postgres_store import over_postgres
 
 from standins.storage_kit import LEASE, ManualClock
 from storage_service.stories import states
-from storage_service.supabase.migrating import migrate
-from storage_service.supabase.objects import SupabaseObjectNotes
-from storage_service.supabase.segments import SupabaseSegmentStore
-from storage_service.supabase.story_store import SupabaseStoryStore
+from storage_service.supabase.audio import SupabaseObjectNotes, SupabaseSegmentStore
+from storage_service.supabase.schema import migrate
+from storage_service.supabase.stories import SupabaseStoryStore
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import segment_pb2, storage_pb2
 

@@ -19,13 +19,12 @@ from servicekit.resilience.manager import BreakerManager
 from standins.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, new_story, speech
 from storage_service.records import Blob, Cancel, ObjectKey, ObjectKind, Removed, RepeatKey, Retry, StoredAudio
 from storage_service.stories import states
+from storage_service.supabase.audio import SupabaseObjectNotes, SupabaseRemovalStore, SupabaseSegmentStore
+from storage_service.supabase.bucket import ObjectBucket
 from storage_service.supabase.connection import DATABASE, Connection
-from storage_service.supabase.failures import SupabaseDefectError
-from storage_service.supabase.object_bucket import ObjectBucket
-from storage_service.supabase.objects import SupabaseObjectNotes, SupabaseRemovalStore
+from storage_service.supabase.errors import SupabaseDefectError
 from storage_service.supabase.profiles import SupabaseProfileStore
-from storage_service.supabase.segments import SupabaseSegmentStore
-from storage_service.supabase.story_store import SupabaseStoryStore
+from storage_service.supabase.stories import SupabaseStoryStore
 from storage_service.upstream import breaker_config
 from tale.common.v1 import common_pb2
 

@@ -12,19 +12,17 @@ import pytest
 from servicekit.errors import DomainError
 from standins.storage_kit import ManualClock, add_segments, speech
 from storage_service.audio.noted import GRACE
+from storage_service.embedded.audio import SqliteObjectNotes, SqliteSegmentStore
 from storage_service.embedded.database import Database
-from storage_service.embedded.objects import SqliteObjectNotes
 from storage_service.embedded.profiles import SqliteProfileStore
 from storage_service.embedded.removals import SqliteRemovalStore
-from storage_service.embedded.segments import SqliteSegmentStore
-from storage_service.embedded.story_store import SqliteStoryStore
+from storage_service.embedded.stories import SqliteStoryStore
 from storage_service.ports import ObjectNotes, ProfileStore, RemovalStore, SegmentStore, StoryStore
 from storage_service.records import ObjectKey, ObjectKind
+from storage_service.supabase.audio import SupabaseObjectNotes, SupabaseRemovalStore, SupabaseSegmentStore
 from storage_service.supabase.connection import Connection
-from storage_service.supabase.objects import SupabaseObjectNotes, SupabaseRemovalStore
 from storage_service.supabase.profiles import SupabaseProfileStore
-from storage_service.supabase.segments import SupabaseSegmentStore
-from storage_service.supabase.story_store import SupabaseStoryStore
+from storage_service.supabase.stories import SupabaseStoryStore
 from support.supabase_lite import Lite
 from tale.common.v1 import common_pb2
 

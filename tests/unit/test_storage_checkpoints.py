@@ -29,7 +29,7 @@ FACTS = RunFacts(
     segment_count=2,
     text_end=10,
     audio_end=20,
-    kept_audio_id="",
+    stored_audio_id="",
 )
 
 
@@ -160,7 +160,7 @@ def test_segments_need_a_narration() -> None:
 
 def test_a_narration_cannot_take_the_id_of_kept_audio() -> None:
     """After a new narration was asked for, the old audio keeps its id to itself."""
-    kept = dataclasses.replace(FACTS, narration_audio_id="", segment_count=0, kept_audio_id=NARRATION)
+    kept = dataclasses.replace(FACTS, narration_audio_id="", segment_count=0, stored_audio_id=NARRATION)
     assert "CHECKPOINT_CONFLICT" == refused(kept, narration=common_pb2.NarrationHeader(audio_id=NARRATION))
 
 
@@ -179,7 +179,7 @@ def test_ready_without_audio_needs_none() -> None:
 
 def test_a_story_with_audio_does_not_end_without_it() -> None:
     """The answer of FinishAudio was lost: the next run finds the audio."""
-    whole = dataclasses.replace(FACTS, state=states.NARRATING, content_complete=True, kept_audio_id=NARRATION)
+    whole = dataclasses.replace(FACTS, state=states.NARRATING, content_complete=True, stored_audio_id=NARRATION)
     with pytest.raises(CheckpointRefused, match="WRONG_STATE"):
         judge(whole, checkpoint(STORY, 3, state=states.READY_WITHOUT_AUDIO), Pieces())
 

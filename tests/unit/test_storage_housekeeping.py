@@ -8,7 +8,7 @@ import pytest
 from servicekit.errors import unavailable
 from standins.storage_kit import ManualClock
 from storage_service.stories.housekeeper import Housekeeper
-from storage_service.supabase.failures import SupabaseDefectError
+from storage_service.supabase.errors import SupabaseDefectError
 
 if TYPE_CHECKING:
     from storage_service.audio.noted import NotedObjects

@@ -11,7 +11,7 @@ from servicekit.resilience.errors import ProviderErrorKind
 from servicekit.settings import ConfigurationError
 from storage_service.bootstrap import build_app
 from storage_service.object_store.config import BucketConfig, Place, places_of
-from storage_service.object_store.failures import BucketMismatchError, MissingObjectError, to_provider_error
+from storage_service.object_store.errors import BucketMismatchError, MissingObjectError, to_provider_error
 from storage_service.settings import StorageSettings
 
 KEY: dict[str, Any] = {"aws_access_key_id": "AKID", "aws_secret_access_key": SecretStr("hush")}

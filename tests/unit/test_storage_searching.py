@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage_service.embedded.russian_forms import forms, is_cyrillic
-from storage_service.embedded.searching import owner_word, to_expression
+from storage_service.embedded.search import forms, is_cyrillic, owner_word, to_expression
 
 MINE = f'owner : "{owner_word("mia")}"'
 

@@ -15,6 +15,7 @@ from servicekit.resilience.retry_after import parse
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+
 PROVIDER: Final = "supabase"
 
 MIGRATE: Final = "run `python -m storage_service migrate`, and expose the schema `tales` in the API settings"

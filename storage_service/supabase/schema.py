@@ -1,4 +1,4 @@
-"""Brings a database to the present schema, as `supabase db push` does, with nothing but its connection string."""
+"""The schema `tales`: its migrations, and the check that it and the bucket are as the program needs them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,24 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from servicekit.resilience.errors import ProviderErrorKind
 from servicekit.settings import ConfigurationError
+from storage_service.supabase.errors import (
+    MIGRATE,
+    MisaddressedError,
+    MissingError,
+    SchemaMismatchError,
+    SupabaseDefectError,
+    SupabaseError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import psycopg
+
+    from storage_service.supabase.client import Client
+
 
 _NAME: Final = re.compile(r"(\d{14})_(\w+)\.sql")
 _LOCK: Final = 7_310_579_002_116
@@ -100,3 +112,40 @@ def _folders() -> list[Path]:
     installed = resources.files("storage_service.supabase") / "migrations"
     beside = Path(__file__).resolve().parents[2] / "supabase" / "migrations"
     return [folder for folder in (Path(str(installed)), beside) if folder.is_dir()]
+
+
+SCHEMA_VERSION: Final = 1
+"""What `tales.schema_version()` must say at least."""
+
+
+async def check(client: Client) -> None:
+    """Asks for the schema and for the bucket.
+
+    Raises ConfigurationError, which names the variable and the remedy, where the key is refused or a part is missing,
+    and SupabaseError where Supabase does not answer.
+    """
+    try:
+        version = await client.rpc("schema_version", {})
+        if not isinstance(version, int) or version < SCHEMA_VERSION:
+            raise ConfigurationError(f"SUPABASE_URL has an older schema `tales`: {MIGRATE}")
+        await _check_bucket(client)
+    except (SchemaMismatchError, MisaddressedError) as error:
+        raise ConfigurationError(f"SUPABASE_URL: {error.message}") from error
+    except SupabaseError as error:
+        if error.kind is ProviderErrorKind.AUTH:
+            raise ConfigurationError(f"SUPABASE_KEY: {error.message}") from error
+        raise
+    except SupabaseDefectError as error:
+        raise ConfigurationError(
+            f"SUPABASE_URL: what answers there does not take this program's calls ({error});"
+            " set it to the address of the project"
+        ) from error
+
+
+async def _check_bucket(client: Client) -> None:
+    try:
+        bucket = await client.bucket()
+    except MissingError as error:
+        raise ConfigurationError(f"SUPABASE_URL: the bucket `tales` is not there; {MIGRATE}") from error
+    if bucket.get("public"):
+        raise ConfigurationError("SUPABASE_URL: the bucket `tales` is public; make it private in the Storage settings")

@@ -1,4 +1,4 @@
-"""How an object store fails: told apart by the status and the code of its answer.
+"""Tells apart how an object store fails, by the status and the code of its answer.
 
 Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 """

@@ -1,4 +1,4 @@
-"""The ObjectStore in the private bucket."""
+"""The ObjectStore in the private bucket of Supabase."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from storage_service.ports import ANY_BYTES, Clock, Upload
 from storage_service.records import Blob, ObjectKey, SignedUrl
 from storage_service.spool import Spool, spooled
 from storage_service.supabase.connection import FILES, Connection
-from storage_service.supabase.failures import SupabaseError
+from storage_service.supabase.errors import SupabaseError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection
     from contextlib import AbstractAsyncContextManager
 
     from storage_service.supabase.client import Client
+
 
 _BATCH: Final = 500
 _SECOND: Final = 1_000_000

@@ -1,19 +1,21 @@
-"""Stores what runs have made, and the ledger of their attempts."""
+"""Stores what runs have made, and reports what is new in stories."""
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from servicekit.reasons import explained
+from storage_service.embedded.audio import find_digest, note_use
 from storage_service.embedded.database import Transaction
-from storage_service.embedded.rows import load_facts, load_text, split_parts, timestamp
-from storage_service.embedded.searching import enter, is_found, leave
-from storage_service.embedded.segments import find_digest, note_use
+from storage_service.embedded.rows import load_facts, load_segments, load_text, split_parts, timestamp
+from storage_service.embedded.search import enter, is_found, leave
+from storage_service.messages import ChangePage
 from storage_service.records import Digest
-from storage_service.stories import states
 from storage_service.stories.checkpoints import Advance, CheckpointRefused, RunFacts, judge
+from storage_service.stories.states import PENDING, WRITING, State, is_final
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -59,10 +61,12 @@ def checkpoint_stories(
     tx: Transaction, lease_duration: int, checkpoints: Sequence[storage_pb2.StoryCheckpoint]
 ) -> Sequence[storage_pb2.CheckpointResult]:
     """Judges each checkpoint by itself and stores what is new in those that hold."""
-    return [_keep_one(tx, lease_duration, checkpoint) for checkpoint in checkpoints]
+    return [_checkpoint(tx, lease_duration, checkpoint) for checkpoint in checkpoints]
 
 
-def _keep_one(tx: Transaction, duration: int, checkpoint: storage_pb2.StoryCheckpoint) -> storage_pb2.CheckpointResult:
+def _checkpoint(
+    tx: Transaction, duration: int, checkpoint: storage_pb2.StoryCheckpoint
+) -> storage_pb2.CheckpointResult:
     result = storage_pb2.CheckpointResult(story_id=checkpoint.story_id)
     found = load_facts(tx, checkpoint.story_id)
     if found is None:
@@ -74,7 +78,7 @@ def _keep_one(tx: Transaction, duration: int, checkpoint: storage_pb2.StoryCheck
     except CheckpointRefused as refused:
         _refuse(tx, result, refused)
         return result
-    final = states.is_final(facts.state)
+    final = is_final(facts.state)
     if checkpoint.attempts:
         store_attempts(tx, checkpoint.story_id, checkpoint.attempts, ended=tx.now if final else None)
     if checkpoint.problems:
@@ -87,7 +91,7 @@ def _keep_one(tx: Transaction, duration: int, checkpoint: storage_pb2.StoryCheck
     if final:
         return result
     _store_pieces(tx, checkpoint.story_id, facts, advance)
-    expire_time = None if states.is_final(advance.state) else tx.now + duration
+    expire_time = None if is_final(advance.state) else tx.now + duration
     if advance.progress or _adds_to_the_record(checkpoint):
         _advance(tx, checkpoint, facts, advance, row, expire_time)
     else:
@@ -116,7 +120,7 @@ def _store_pieces(tx: Transaction, story_id: str, facts: RunFacts, advance: Adva
         )
     if advance.narration is not None:
         # The manifest before it goes, unless the stored audio came from it.
-        tx.execute("DELETE FROM story_segments WHERE story_id = ? AND audio_id <> ?", (story_id, facts.kept_audio_id))
+        tx.execute("DELETE FROM story_segments WHERE story_id = ? AND audio_id <> ?", (story_id, facts.stored_audio_id))
     if advance.segments:
         store_manifest(tx, story_id, _audio_id(facts, advance.narration), advance.segments)
         for segment in advance.segments:
@@ -227,3 +231,107 @@ def _ended(attempt: common_pb2.Attempt, end_time: Timestamp | None) -> common_pb
     ended.outcome = common_pb2.ATTEMPT_OUTCOME_CANCELLED
     ended.end_time.CopyFrom(end_time)
     return ended
+
+
+@dataclass(frozen=True, slots=True)
+class _StoryNow:
+    """How far a story is. Lengths are code points."""
+
+    state: State
+    lease_token: int
+    leased: bool
+    title: str
+    content_length: int
+    content_complete: bool
+    audio_id: str
+    segment_count: int
+    problem_count: int
+
+
+def _is_news(position: storage_pb2.StoryPosition, now: _StoryNow) -> bool:
+    """True where there is more than `position` says."""
+    if position.lease_token:
+        return is_final(now.state) or position.lease_token != now.lease_token
+    return (
+        now.state != position.state
+        or now.content_length > position.text_length
+        or now.problem_count > position.problem_count
+        or (now.audio_id != "" and now.segment_count > _known_segments(position, now))
+        or (now.audio_id not in {"", position.audio_id})
+        # A position does not say whether these are known.
+        or (now.title != "" and now.content_length == 0)
+        or (now.content_complete and now.state in {PENDING, WRITING})
+    )
+
+
+def _known_segments(position: storage_pb2.StoryPosition, now: _StoryNow) -> int:
+    """Segments that are known of the narration in the making."""
+    return position.segment_count if position.audio_id == now.audio_id else 0
+
+
+_STORIES: Final = """
+SELECT s.id, s.state, s.lease_token, s.lease_expire_time, s.title, s.content_length, s.content_complete,
+       s.narration_audio_id, s.segment_count,
+       (SELECT count(*) FROM story_problems p WHERE p.story_id = s.id) AS problem_count
+FROM stories s WHERE s.id IN ({marks})
+"""
+
+
+def follow_stories(
+    tx: Transaction, positions: Sequence[storage_pb2.StoryPosition], *, max_bytes: int
+) -> tuple[Sequence[storage_pb2.StoryChange], bool]:
+    """What is new behind each position, and whether that is more than fits."""
+    answer = ChangePage(max_bytes)
+    query = _STORIES.format(marks=",".join("?" * len(positions)))
+    rows = {row["id"]: row for row in tx.execute(query, [position.story_id for position in positions])}
+    for position in positions:
+        row = rows.get(position.story_id)
+        if row is None:
+            answer.add(storage_pb2.StoryChange(story_id=position.story_id, deleted=True))
+        elif _is_news(position, story := _to_now(tx, row)):
+            _add(tx, answer, position, story)
+        if answer.truncated:
+            break
+    return answer.changes, answer.truncated
+
+
+def _add(tx: Transaction, answer: ChangePage, position: storage_pb2.StoryPosition, story: _StoryNow) -> None:
+    story_id = position.story_id
+    change = storage_pb2.StoryChange(story_id=story_id, state=story.state, leased=story.leased)
+    if position.lease_token:
+        answer.add(change)
+        return
+    change.title, change.content_complete = story.title, story.content_complete
+    if story.content_length > position.text_length:
+        change.text.offset = position.text_length
+        change.text.text = load_text(tx, story_id, position.text_length)
+    if story.problem_count > position.problem_count:
+        problems = tx.execute(
+            "SELECT problem FROM story_problems WHERE story_id = ? ORDER BY sequence LIMIT -1 OFFSET ?",
+            (story_id, position.problem_count),
+        )
+        for (problem,) in problems:
+            change.problems.add().ParseFromString(problem)
+    segments = []
+    if story.audio_id:
+        if story.audio_id != position.audio_id:
+            (header,) = tx.execute("SELECT narration FROM stories WHERE id = ?", (story_id,)).fetchone()
+            change.narration.ParseFromString(header)
+        known = _known_segments(position, story)
+        segments = load_segments(tx, story_id, story.audio_id, known, story.segment_count)
+    answer.add(change, segments)
+
+
+def _to_now(tx: Transaction, row: sqlite3.Row) -> _StoryNow:
+    expires = row["lease_expire_time"]
+    return _StoryNow(
+        state=row["state"],
+        lease_token=row["lease_token"],
+        leased=expires is not None and expires > tx.now,
+        title=row["title"],
+        content_length=row["content_length"],
+        content_complete=bool(row["content_complete"]),
+        audio_id=row["narration_audio_id"],
+        segment_count=row["segment_count"],
+        problem_count=row["problem_count"],
+    )
