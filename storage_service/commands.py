@@ -1,10 +1,4 @@
-"""What can be asked of the store from the command line.
-
-python -m storage_service check      is everything there that the service needs?
-python -m storage_service migrate    bring the database of Supabase to the present schema
-python -m storage_service export FILE.tar    write all that is kept into a file
-python -m storage_service import FILE.tar    keep what is in such a file, in this or another set-up
-"""
+"""The commands of `python -m storage_service`: check, migrate, export, import."""
 
 import argparse
 import asyncio
@@ -21,6 +15,7 @@ from servicekit.resilience.errors import ProviderError
 from servicekit.settings import ConfigurationError, load
 from storage_service.audio.noted import NotedObjects
 from storage_service.backends import Backend, SystemClock, make_backend
+from storage_service.embedded.schema import check as check_file
 from storage_service.exchange.exporting import export_to
 from storage_service.exchange.importing import import_from
 from storage_service.exchange.lines import Counts, ExchangeError
@@ -32,7 +27,7 @@ from storage_service.settings import StorageSettings
 from storage_service.supabase.config import config_of
 from storage_service.supabase.connection import Connection
 from storage_service.supabase.errors import SupabaseDefectError
-from storage_service.supabase.schema import check, migrate
+from storage_service.supabase.schema import check, check_known, migrate
 
 Command: TypeAlias = Callable[[StorageSettings, argparse.Namespace], Coroutine[Any, Any, None]]
 
@@ -40,7 +35,7 @@ _FAILED: Final = 1
 
 
 def run_command(arguments: Sequence[str]) -> int:
-    """Runs a command; the exit code: 0, 1 where it could not be done now, 2 where the settings are wrong."""
+    """Runs a command; returns the exit code: 0, 1 where it failed, 2 where the settings are wrong."""
     given = _parser().parse_args(arguments)
     try:
         asyncio.run(_COMMANDS[given.command](load(StorageSettings), given))
@@ -55,7 +50,7 @@ def run_command(arguments: Sequence[str]) -> int:
         variable = "the object store" if error.provider == OBJECT_STORE else "SUPABASE_URL"
         failed = f"{variable} cannot be used at the moment: {error.message}"
     except SupabaseDefectError as error:
-        failed = f"SUPABASE_URL: Supabase refused what was asked ({error})"
+        failed = f"SUPABASE_URL: Supabase refused a call of this program ({error})"
     else:
         return 0
     _warn(failed)
@@ -67,40 +62,46 @@ async def _check(settings: StorageSettings, given: argparse.Namespace) -> None:
     for variable, place in places_of(settings).items():
         if isinstance(place, BucketConfig):
             await Bucket(place).try_out()
-            _tell(f"the bucket is ready: {place.bucket} can be written, read and cleared ({variable})")
+            _print(f"the bucket is ready: {place.bucket} can be written, read and cleared ({variable})")
     if settings.backend == "embedded":
-        _tell("the store is embedded: there is nothing to check (STORAGE_BACKEND)")
+        version = await asyncio.to_thread(check_file, settings.database)
+        state = f"is ready: schema version {version}" if version else "is empty: it is created when the service starts"
+        _print(f"the embedded store {state} ({settings.database})")
         return
     connection = Connection(config_of(settings))
     try:
-        await check(await connection.client())
+        check_known(await check(await connection.client()))
     finally:
         await connection.close()
-    _tell("Supabase is ready: key, schema `tales` and bucket `tales` are as they should be")
+    _print("Supabase is ready: key, schema `tales` and bucket `tales` are as they should be")
 
 
 async def _migrate(settings: StorageSettings, given: argparse.Namespace) -> None:
     del given
+    if settings.supabase_db_url is None and settings.backend == "embedded":
+        async with _opened(settings):
+            _print(f"the embedded store is up to date ({settings.database})")
+        return
     if settings.supabase_db_url is None:
         raise ConfigurationError(
             "SUPABASE_DB_URL must be set to the connection string of the database (Project Settings, Database)"
         )
-    count = await migrate(settings.supabase_db_url.get_secret_value(), _tell)
-    _tell(f"{count} migrations were applied" if count else "nothing to do: the schema is up to date")
+    count = await migrate(settings.supabase_db_url.get_secret_value(), _print)
+    _print(f"{count} migrations were applied" if count else "nothing to do: the schema is up to date")
 
 
 async def _export(settings: StorageSettings, given: argparse.Namespace) -> None:
     async with _opened(settings) as backend:
         audio = backend.objects[ObjectKind.AUDIO]
         counts = await export_to(given.file, backend.records, audio, skip_damaged=given.skip_damaged, report=_warn)
-    _tell(f"exported {_in_words(counts)} to {given.file}")
+    _print(f"exported {_in_words(counts)} to {given.file}")
 
 
 async def _import(settings: StorageSettings, given: argparse.Namespace) -> None:
     async with _opened(settings) as backend:
         objects = NotedObjects(backend.records.objects, backend.objects)
         counts = await import_from(given.file, backend.records, backend.objects[ObjectKind.AUDIO], objects)
-    _tell(f"imported {_in_words(counts)}; the rest was there or was deleted before")
+    _print(f"imported {_in_words(counts)}; the rest was there or was deleted before")
 
 
 @asynccontextmanager
@@ -124,7 +125,7 @@ def _warn(line: str) -> None:
     sys.stderr.write(f"storage: {line}\n")
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
@@ -134,11 +135,11 @@ _COMMANDS: Final[Mapping[str, Command]] = {"check": _check, "migrate": _migrate,
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m storage_service", description="Without a command, runs the service.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("check", help="is everything there that the service needs?")
-    commands.add_parser("migrate", help="bring the database of Supabase to the present schema (SUPABASE_DB_URL)")
-    exporting = commands.add_parser("export", help="write all that is kept into a file")
-    exporting.add_argument("--skip-damaged", action="store_true", help="leave audio out that is missing or damaged")
-    importing = commands.add_parser("import", help="keep what an exported file holds, in this or another set-up")
+    commands.add_parser("check", help="check that the service can use its store: settings, keys, schema version")
+    commands.add_parser("migrate", help="bring the database to the schema of this program (Supabase: SUPABASE_DB_URL)")
+    exporting = commands.add_parser("export", help="write everything that is stored into a file")
+    exporting.add_argument("--skip-damaged", action="store_true", help="leave out audio that is missing or damaged")
+    importing = commands.add_parser("import", help="store what an exported file holds")
     for command in (exporting, importing):
         command.add_argument("file", type=Path, metavar="FILE.tar")
     return parser

@@ -85,3 +85,8 @@ class StorageSettings(ServiceSettings):
     def folder(self) -> Path:
         """Where the embedded store lives."""
         return self.data_dir / "storage"
+
+    @property
+    def database(self) -> Path:
+        """The database of the embedded store."""
+        return self.folder / "tale.sqlite3"

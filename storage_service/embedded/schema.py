@@ -2,7 +2,9 @@
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from importlib import resources
+from pathlib import Path
 from typing import NamedTuple
 
 from servicekit.settings import ConfigurationError
@@ -23,17 +25,44 @@ def migrations() -> list[Migration]:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Applies what is missing, each step in a transaction; ConfigurationError for a database from the future."""
+    """Applies what is missing, each step in a transaction; ConfigurationError for a newer database."""
     steps = migrations()
     present = _version(connection)
-    if present > steps[-1].version:
-        raise ConfigurationError(
-            f"TALE_DATA_DIR holds a store of version {present}, and this program knows {steps[-1].version}: "
-            "start a newer program or name another folder"
-        )
+    _check_known(present)
     for step in steps:
         if step.version > present:
             _apply(connection, step)
+
+
+def check(path: Path) -> int:
+    """Returns the version of the database in a file; 0 where there is none yet.
+
+    Raises ConfigurationError, with the remedy, for an older or newer version than this program's, and for a file that
+    is not such a database.
+    """
+    if not path.exists():
+        return 0
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            present = _version(connection)
+    except sqlite3.Error as error:
+        raise ConfigurationError(f"TALE_DATA_DIR: {path} cannot be read ({error.sqlite_errorname})") from error
+    _check_known(present)
+    if present < (needed := migrations()[-1].version):
+        raise ConfigurationError(
+            f"TALE_DATA_DIR holds a store with schema version {present}, and this program needs version {needed}:"
+            " run `python -m storage_service migrate`, or start the service, which does the same"
+        )
+    return present
+
+
+def _check_known(present: int) -> None:
+    known = migrations()[-1].version
+    if present > known:
+        raise ConfigurationError(
+            f"TALE_DATA_DIR holds a store with schema version {present}, and this program knows version {known}:"
+            " start a newer program, or name another folder"
+        )
 
 
 def _apply(connection: sqlite3.Connection, step: Migration) -> None:

@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
-from storage_service.errors import revision_mismatch, storage_conflict
+from storage_service.errors import revision_mismatch
 from storage_service.messages import changed_profile, profile_body
 from storage_service.records import SCAN_PAGE, OwnedProfile, Position, Profile, RepeatKey
 from storage_service.supabase.connection import SupabaseStore
@@ -62,29 +62,21 @@ class SupabaseProfileStore(SupabaseStore):
     ) -> Profile:
         """Changes a profile: reads it, and replaces it while it still has the revision that was read."""
         kind = type(change)
-        for _ in range(_UPDATE_ATTEMPTS):
+        for left in reversed(range(_UPDATE_ATTEMPTS)):
             stored = await self.get(owner, kind, change.id)
             if expected_revision is not None and stored.revision != expected_revision:
                 raise revision_mismatch(expected=expected_revision, actual=stored.revision)
             changed = changed_profile(stored, change, fields)
             if changed == stored:
-                return stored
+                break
+            given = {"safe": expected_revision is None, "revision": stored.revision, **_given(changed)}
             try:
-                answer = await self._timed_rpc(
-                    "update_profile",
-                    owner,
-                    kind,
-                    change.id,
-                    safe=expected_revision is None,
-                    revision=stored.revision,
-                    **_given(changed),
-                )
+                return to_profile(kind, await self._timed_rpc("update_profile", owner, kind, change.id, **given))
             except DomainError as error:
-                if error.reason != "REVISION_MISMATCH" or expected_revision is not None:
+                # Another change came first; one that names no revision is made on top of it.
+                if error.reason != "REVISION_MISMATCH" or expected_revision is not None or not left:
                     raise
-            else:
-                return to_profile(kind, answer)
-        raise storage_conflict()
+        return stored
 
     async def delete(self, owner: str, kind: type[Profile], profile_id: str) -> None:
         """Removes a profile."""

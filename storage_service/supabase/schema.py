@@ -115,19 +115,21 @@ def _folders() -> list[Path]:
 
 
 SCHEMA_VERSION: Final = 1
-"""What `tales.schema_version()` must say at least."""
+"""What `tales.schema_version()` returns after the newest migration."""
 
 
-async def check(client: Client) -> None:
-    """Asks for the schema and for the bucket.
+async def check(client: Client) -> int:
+    """Checks the schema and the bucket; returns the version of the schema, which may be newer than SCHEMA_VERSION.
 
-    Raises ConfigurationError, which names the variable and the remedy, where the key is refused or a part is missing,
-    and SupabaseError where Supabase does not answer.
+    Raises ConfigurationError, which names the variable and the remedy, where the key is refused, a part is missing or
+    the schema is older, and SupabaseError where Supabase does not answer.
     """
     try:
         version = await client.rpc("schema_version", {})
         if not isinstance(version, int) or version < SCHEMA_VERSION:
-            raise ConfigurationError(f"SUPABASE_URL has an older schema `tales`: {MIGRATE}")
+            raise ConfigurationError(
+                f"SUPABASE_URL has schema version {version}, and this program needs version {SCHEMA_VERSION}: {MIGRATE}"
+            )
         await _check_bucket(client)
     except (SchemaMismatchError, MisaddressedError) as error:
         raise ConfigurationError(f"SUPABASE_URL: {error.message}") from error
@@ -140,6 +142,16 @@ async def check(client: Client) -> None:
             f"SUPABASE_URL: what answers there does not take this program's calls ({error});"
             " set it to the address of the project"
         ) from error
+    return version
+
+
+def check_known(version: int) -> None:
+    """Raises ConfigurationError for a schema that is newer than this program."""
+    if version > SCHEMA_VERSION:
+        raise ConfigurationError(
+            f"SUPABASE_URL has schema version {version}, and this program knows version {SCHEMA_VERSION}:"
+            " install the version of the service that the schema was migrated with"
+        )
 
 
 async def _check_bucket(client: Client) -> None:

@@ -9,7 +9,7 @@ begin
 end
 $$;
 
--- What the service asks at its start; each migration that the service needs raises it.
+-- What the service and its `check` ask. Each later migration raises it (a test compares it with SCHEMA_VERSION).
 create function tales.schema_version() returns integer
   language sql immutable
   return 1;

@@ -67,7 +67,6 @@ async def test_the_exit_codes_tell_what_to_do(supabase_lite: Lite) -> None:
     assert (2, True) == (code, output.startswith("storage: SUPABASE_URL must be set to the address of the project"))
     code, output = await run(migrate, **given)
     assert (2, True) == (code, output.startswith("storage: SUPABASE_DB_URL must be set to the connection string"))
-    assert (0, "the store is embedded: there is nothing to check (STORAGE_BACKEND)\n") == await run(check)
 
 
 async def test_the_tables_that_are_named_are_there(database: str) -> None:
