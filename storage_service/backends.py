@@ -130,7 +130,7 @@ def _folder(folder: Path, settings: StorageSettings, variable: str) -> FolderObj
 
 def _embedded(settings: StorageSettings, clock: Clock, outgoing: Outgoing) -> tuple[Records, ObjectStore]:
     del outgoing
-    database = Database(settings.database, sync=settings.sync, readers=settings.readers)
+    database = Database(settings.database, sync=settings.sync)
     records = Records(
         SqliteStoryStore(database, clock),
         SqliteProfileStore(database, clock),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 import grpc
 
@@ -15,7 +16,7 @@ from storage_service.audio.segments import SegmentLibrary
 from storage_service.backends import Backend, SystemClock, make_backend
 from storage_service.ports import Clock
 from storage_service.records import ObjectKind
-from storage_service.settings import StorageSettings
+from storage_service.settings import StorageSettings, Tuning
 from storage_service.stories.housekeeper import Housekeeper, Remover
 from storage_service.wire.profile_servicer import ProfileServicer
 from storage_service.wire.segment_servicer import SegmentServicer
@@ -23,14 +24,19 @@ from storage_service.wire.servicer import StorageServicer
 from tale.profile.v1 import profile_pb2, profile_pb2_grpc
 from tale.storage.v1 import segment_pb2, segment_pb2_grpc, storage_pb2, storage_pb2_grpc
 
+_DEFAULTS: Final = Tuning()
+
 
 class StorageApp(AppBase):
     """The storage service over its stores, which it opens and closes."""
 
-    def __init__(self, settings: StorageSettings, backend: Backend, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: StorageSettings, tuning: Tuning, backend: Backend, clock: Clock, metrics: Metrics
+    ) -> None:
         self.metrics = metrics
         self.circuits = backend.circuits
         self._settings = settings
+        self._tuning = tuning
         self._backend = backend
         records, files = backend.records, backend.objects
         self._objects = objects = NotedObjects(records.objects, files)
@@ -39,7 +45,7 @@ class StorageApp(AppBase):
             files[ObjectKind.SEGMENT],
             objects,
             max_bytes=settings.segment_store_max_bytes,
-            idle_seconds=settings.upload_idle_seconds,
+            idle_seconds=tuning.upload_idle,
         )
         self._audio = AudioLibrary(records.stories, files[ObjectKind.AUDIO], self._segments)
         self._finisher = AudioFinisher(
@@ -71,7 +77,7 @@ class StorageApp(AppBase):
             # Its one process begins: what a crash left half written belongs to no call.
             await self._objects.give_up_all()
         keeping = self.housekeeper.run(
-            sweep_seconds=self._settings.sweep_interval_seconds, scrub_seconds=self._settings.scrub_interval_seconds
+            sweep_seconds=self._settings.sweep_interval_seconds, scrub_seconds=self._tuning.scrub_interval
         )
         self._housekeeping = asyncio.create_task(keeping, name="housekeeping")
         self._housekeeping.add_done_callback(_log_defect)
@@ -93,7 +99,7 @@ def _log_defect(task: "asyncio.Task[None]") -> None:
         log_defect(error)
 
 
-def build_app(settings: StorageSettings, *, clock: Clock | None = None) -> StorageApp:
-    """The service as it is set up; ConfigurationError for a backend that cannot be had."""
+def build_app(settings: StorageSettings, tuning: Tuning = _DEFAULTS, *, clock: Clock | None = None) -> StorageApp:
+    """Returns the service over the backend that is set; ConfigurationError where that cannot be used."""
     time, metrics = clock or SystemClock(), Metrics()
-    return StorageApp(settings, make_backend(settings, time, metrics), time, metrics)
+    return StorageApp(settings, tuning, make_backend(settings, time, metrics), time, metrics)

@@ -1,5 +1,6 @@
-"""What can be set about the storage service."""
+"""Settings of the storage service, from the environment."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -9,8 +10,18 @@ from pydantic import Field, SecretStr
 from servicekit.settings import Listen, ServiceSettings, TimeSpan, variables
 
 
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What a program that embeds the service may adjust; times are in seconds."""
+
+    upload_idle: float = 60.0
+    """Wait for the next chunk of a segment before its upload is given up."""
+    scrub_interval: float = 10.0
+    """Time after which the embedded database file is rewritten where something was deleted."""
+
+
 class StorageSettings(ServiceSettings):
-    """Settings of the storage service."""
+    """What an operator sets. The rest of what can be adjusted is `Tuning`."""
 
     model_config = variables("STORAGE_", "audio_", "aws_", "segment_", "story_", "supabase_", "upstream_")
 
@@ -21,65 +32,53 @@ class StorageSettings(ServiceSettings):
     data_dir: Path = Field(Path("./data"), validation_alias="TALE_DATA_DIR")
     """Folder of the embedded store"""
     backend: Literal["embedded", "supabase"] = "embedded"
-    """Where stories are stored; embedded is SQLite and files"""
+    """Where stories are stored; embedded: SQLite and files"""
     sync: Literal["normal", "full"] = "normal"
-    """What the embedded store survives: normal is kill -9, full also the loss of power"""
-    readers: int = Field(4, ge=1, le=32)
-    """Connections that the embedded store reads with"""
+    """What the embedded store survives: normal a kill of the process, full also a loss of power"""
     audio_max_bytes: int = Field(512 << 20, ge=1 << 20, le=8 << 30)
-    """Bytes of one story's audio at most"""
-    upload_idle_seconds: float = Field(60.0, gt=0, le=3600)
-    """Seconds to wait for the next piece of audio before an upload is given up"""
+    """Maximum size of the audio of a story in bytes"""
     story_retention: TimeSpan | None = Field(None, gt=timedelta(0))
-    """How long stories are stored, such as 90d, 12h or 30m; unset: for good"""
+    """How long stories are stored, such as 90d, 12h or 30m; unset: without limit"""
     sweep_interval_seconds: float = Field(3600.0, ge=0.05, le=86_400)
-    """Seconds between removals of old stories and of bytes that nothing refers to"""
-    scrub_interval_seconds: float = Field(10.0, ge=0.05, le=86_400)
-    """Seconds after which the database is written anew where something was deleted"""
+    """Seconds between deletions of expired stories and of audio that no record refers to"""
 
     audio_store_url: str | None = None
     """Where finished audio is stored: file:///path or s3://bucket/prefix; unset: with the stories"""
     segment_store_url: str | None = None
     """Where segments are stored: file:///path or s3://bucket/prefix; unset: beside the audio"""
     segment_store_max_bytes: int = Field(2 << 30, ge=1 << 20, le=1 << 44)
-    """Bytes of segments at most, the least recently used go first; those of unfinished stories stay"""
-    audio_store_endpoint: str | None = None
-    """Address of the S3 server where it is not Amazon's; before AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL"""
+    """Maximum size of the segment store in bytes; least recently used segments of finished stories are deleted first"""
     audio_store_encryption: Literal["AES256", "none"] = "AES256"
-    """Encryption that S3 is asked for; none is for a server that encrypts without being asked"""
+    """Server-side encryption requested from S3; none: no encryption header is sent"""
     audio_store_kms_key_id: str = ""
-    """Key of AWS KMS to encrypt audio with in place of S3's own"""
+    """Id of the AWS KMS key that encrypts audio; unset: the key of S3"""
     audio_store_instance_role: bool = False
-    """Takes credentials for S3 from the role of the EC2 machine where no key is set"""
-    audio_store_timeout_seconds: float = Field(10.0, gt=0, le=600)
-    """Seconds that S3 has to answer, and to take or give each 8 MiB of a file"""
+    """Uses the role of the EC2 instance if no key for S3 is set"""
     aws_access_key_id: str | None = None
-    """Id of the key for S3"""
+    """Access key id for S3"""
     aws_secret_access_key: SecretStr | None = None
-    """Secret of the key for S3"""
+    """Secret access key for S3"""
     aws_session_token: SecretStr | None = None
-    """Token of a temporary key for S3"""
+    """Session token of a temporary key for S3"""
     aws_region: str | None = None
     """Region of the bucket; unset: AWS_DEFAULT_REGION, or us-east-1"""
     aws_default_region: str | None = None
-    """Region of the bucket where AWS_REGION is not set"""
+    """Region of the bucket if AWS_REGION is not set"""
     aws_endpoint_url_s3: str | None = None
-    """Address of S3 where AUDIO_STORE_ENDPOINT is not set"""
+    """Address of the S3 server if it is not Amazon's"""
     aws_endpoint_url: str | None = None
-    """Address of S3 where none of the others is set"""
+    """Address of the S3 server if AWS_ENDPOINT_URL_S3 is not set"""
 
     supabase_url: str | None = None
     """Address of the project, such as https://abc.supabase.co"""
     supabase_key: SecretStr | None = None
     """A secret key of the project (service role)"""
     supabase_key_file: Path | None = None
-    """File with that key; read again when it changes"""
+    """File with the secret key; read again when it changes"""
     supabase_db_url: SecretStr | None = None
-    """Connection string of the project's database, for `python -m storage_service migrate` alone"""
-    supabase_timeout_seconds: float = Field(10.0, gt=0, le=600)
-    """Seconds that Supabase has to answer, and to take or give the next bytes of a file"""
+    """Connection string of the project's database; used by `python -m storage_service migrate` only"""
     upstream_allow_plain_http: bool = False
-    """Lets keys and stories travel over plain http to hosts other than this one"""
+    """Allows plain http to hosts other than this one"""
 
     @property
     def folder(self) -> Path:

@@ -53,7 +53,7 @@ class Database:
     medium are UNAVAILABLE / STORAGE_UNAVAILABLE; errors of ours come out as they are.
     """
 
-    def __init__(self, path: Path, *, sync: Literal["normal", "full"], readers: int) -> None:
+    def __init__(self, path: Path, *, sync: Literal["normal", "full"], readers: int = 4) -> None:
         self._path = path
         self._sync = sync
         self._reader_count = readers

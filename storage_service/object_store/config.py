@@ -99,13 +99,11 @@ def _bucket(
         secret_access_key=secret,
         session_token=token,
         kms_key_id=None if settings.audio_store_encryption == "none" else settings.audio_store_kms_key_id,
-        timeout_seconds=settings.audio_store_timeout_seconds,
     )
 
 
 def _endpoint(settings: StorageSettings) -> str:
     given = {
-        "AUDIO_STORE_ENDPOINT": settings.audio_store_endpoint,
         "AWS_ENDPOINT_URL_S3": settings.aws_endpoint_url_s3,
         "AWS_ENDPOINT_URL": settings.aws_endpoint_url,
     }

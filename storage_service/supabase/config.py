@@ -45,7 +45,7 @@ def config_of(settings: StorageSettings) -> SupabaseConfig:
         raise ConfigurationError(f"SUPABASE_URL {error}") from None
     key = SecretSource(settings.supabase_key, settings.supabase_key_file, name="SUPABASE_KEY")
     _check_key(key.get())
-    return SupabaseConfig(url, key, timeout_seconds=settings.supabase_timeout_seconds)
+    return SupabaseConfig(url, key)
 
 
 def _check_key(key: str) -> None:

@@ -78,7 +78,7 @@ async def embedded_with_s3(request: pytest.FixtureRequest, folder: Path) -> Stor
     return StorageSettings(
         data_dir=folder,
         audio_store_url=f"s3://{await server.make_bucket()}/tales",
-        audio_store_endpoint=server.url,
+        aws_endpoint_url_s3=server.url,
         aws_access_key_id=ACCESS_KEY_ID,
         aws_secret_access_key=SecretStr(SECRET),
     )

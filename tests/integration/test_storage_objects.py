@@ -313,11 +313,11 @@ async def test_the_check_tries_it_out(
     entry.refuse(403, "AccessDenied", when=lambda seen: seen.method == refused)
     environment = {
         **moto_s3.environment(place.bucket),
-        "AUDIO_STORE_ENDPOINT": entry.url,
+        "AWS_ENDPOINT_URL_S3": entry.url,
         "TALE_DATA_DIR": str(tmp_path),
     }
     if refused == "down":
-        environment["AUDIO_STORE_ENDPOINT"] = "http://127.0.0.1:9"
+        environment["AWS_ENDPOINT_URL_S3"] = "http://127.0.0.1:9"
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with capture_logs():
@@ -334,7 +334,7 @@ def s3_settings(server: S3, bucket: str) -> dict[str, Any]:
     """Settings of a storage service that keeps its audio there."""
     return {
         "audio_store_url": f"s3://{bucket}/tales",
-        "audio_store_endpoint": server.url,
+        "aws_endpoint_url_s3": server.url,
         "aws_access_key_id": ACCESS_KEY_ID,
         "aws_secret_access_key": SecretStr(SECRET),
     }

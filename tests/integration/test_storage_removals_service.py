@@ -15,6 +15,7 @@ from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from standins.storage_kit import create_request
 from storage_service.records import ObjectKind
+from storage_service.settings import Tuning
 from tale.common.v1 import common_pb2
 from tale.profile.v1 import profile_pb2, profile_pb2_grpc
 from tale.storage.v1 import storage_pb2
@@ -25,10 +26,9 @@ NEVER = 86_400
 
 
 def service(folder: Path, **changes: Any) -> Any:
-    """The service over a folder; unless told otherwise it keeps order only when it is called."""
-    return storage_service.service(
-        folder, **{"sweep_interval_seconds": NEVER, "scrub_interval_seconds": NEVER, **changes}
-    )
+    """The service over a folder; unless a test changes it, it deletes nothing on its own."""
+    given = {"sweep_interval_seconds": NEVER, "tuning": Tuning(scrub_interval=NEVER), **changes}
+    return storage_service.service(folder, **given)
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ async def test_files_that_could_not_be_removed_go_later(storage: Storage, monkey
 
 async def test_what_was_deleted_leaves_nothing_soon_after(tmp_path: Path) -> None:
     """By the service's own timer, for stories and profiles alike."""
-    async with service(tmp_path, scrub_interval_seconds=0.05) as storage:
+    async with service(tmp_path, tuning=Tuning(scrub_interval=0.05)) as storage:
         made = await narrated(storage, text=TEXT)
         mia = await child(storage)
         assert traces(storage)
@@ -252,7 +252,7 @@ async def test_what_a_crash_left_half_written_goes_with_the_next_start(tmp_path:
 
 async def test_housekeeping_outlives_a_store_that_fails(tmp_path: Path) -> None:
     """A failure of the medium ends nothing: the next round comes."""
-    async with service(tmp_path, scrub_interval_seconds=0.05) as storage:
+    async with service(tmp_path, tuning=Tuning(scrub_interval=0.05)) as storage:
         rounds: list[int] = []
         again = asyncio.Event()
 

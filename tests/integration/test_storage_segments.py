@@ -27,6 +27,7 @@ from support.storage_service import (
 
 from servicekit.ids import new_id
 from standins.storage_kit import Speech, checkpoint, put_messages, speech
+from storage_service.settings import Tuning
 from storage_service.stories import states
 from tale.storage.v1 import segment_pb2, storage_pb2
 
@@ -196,7 +197,7 @@ async def test_a_refused_segment_says_why_every_time(storage: Storage) -> None:
 
 async def test_an_upload_that_stalls_is_given_up(tmp_path: Path) -> None:
     """A caller that sends nothing for too long loses the call, and the file goes."""
-    async with service(tmp_path, upload_idle_seconds=0.05) as storage:
+    async with service(tmp_path, tuning=Tuning(upload_idle=0.05)) as storage:
         (one,) = speech([3 * MIB])
         call = storage.segments.PutSegment()
         for message in put_messages(one.stored, one.data)[:-2]:

@@ -33,7 +33,7 @@ def s3_place(entry: Door, bucket: str) -> Place:
     """Settings of a service whose bytes are in a bucket."""
     return {
         "audio_store_url": f"s3://{bucket}/tales",
-        "audio_store_endpoint": entry.url,
+        "aws_endpoint_url_s3": entry.url,
         "upstream_allow_plain_http": True,
         "aws_access_key_id": ACCESS_KEY_ID,
         "aws_secret_access_key": SecretStr(SECRET),

@@ -61,7 +61,7 @@ class S3:
         """The variables of a service that keeps its audio here."""
         return {
             "AUDIO_STORE_URL": f"s3://{bucket}/{prefix}",
-            "AUDIO_STORE_ENDPOINT": self.url,
+            "AWS_ENDPOINT_URL_S3": self.url,
             "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
             "AWS_SECRET_ACCESS_KEY": SECRET,
         }

@@ -15,7 +15,7 @@ from servicekit.errors import DomainError
 from servicekit.status import from_rpc_error
 from standins.storage_kit import ManualClock, Speech, checkpoint, create_request, narration, put_messages, speech
 from storage_service.bootstrap import StorageApp, build_app
-from storage_service.settings import StorageSettings
+from storage_service.settings import StorageSettings, Tuning
 from storage_service.stories import states
 from support.servers import running
 from tale.common.v1 import common_pb2
@@ -42,13 +42,15 @@ class Storage:
 
 
 @asynccontextmanager
-async def service(folder: Path, clock: ManualClock | None = None, **changes: Any) -> AsyncIterator[Storage]:
+async def service(
+    folder: Path, clock: ManualClock | None = None, tuning: Tuning | None = None, **changes: Any
+) -> AsyncIterator[Storage]:
     """The service over a folder."""
     clock = clock or ManualClock()
     settings = StorageSettings(
         listen="127.0.0.1:0", ops_listen="127.0.0.1:0", data_dir=folder, drain_seconds=1, **changes
     )
-    app = build_app(settings, clock=clock)
+    app = build_app(settings, tuning or Tuning(), clock=clock)
     async with running(app, service="storage", settings=settings) as it:
         yield Storage(
             storage_pb2_grpc.StorageServiceStub(it.channel),

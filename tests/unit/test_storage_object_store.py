@@ -62,12 +62,12 @@ def test_a_bucket_is_encrypted_unless_told_otherwise() -> None:
     assert ("", "k-1", None) == (expected.kms_key_id, kms.kms_key_id, plain.kms_key_id)
 
 
-def test_the_nearest_endpoint_counts() -> None:
-    """Our own variable goes before those that other programs read too."""
-    given = {"aws_endpoint_url": "https://a", "aws_endpoint_url_s3": "https://b"}
+def test_endpoint_of_s3_goes_before_the_endpoint_of_all_services() -> None:
+    """As in other programs that read these variables."""
+    given = {"aws_endpoint_url": "https://a"}
     for changes, endpoint in (
-        (given, "https://b"),
-        ({**given, "audio_store_endpoint": "http://[::1]:9"}, "http://[::1]:9"),
+        (given, "https://a"),
+        ({**given, "aws_endpoint_url_s3": "http://[::1]:9"}, "http://[::1]:9"),
     ):
         place = place_of(settings(**changes), {})
         assert isinstance(place, BucketConfig)
@@ -102,7 +102,7 @@ def test_a_role_takes_the_place_of_a_key(changes: dict[str, Any], environment: d
         ("s3://tales", {"aws_access_key_id": None, "aws_secret_access_key": None}, "AWS_ACCESS_KEY_ID and AWS_SECRET_"),
         ("s3://tales", {"aws_secret_access_key": None}, "AWS_SECRET_ACCESS_KEY must be set"),
         ("s3://tales", {"aws_access_key_id": None}, "AWS_ACCESS_KEY_ID must be set"),
-        ("s3://tales", {"audio_store_endpoint": "http://minio:9000"}, "AUDIO_STORE_ENDPOINT must be https"),
+        ("s3://tales", {"aws_endpoint_url_s3": "http://minio:9000"}, "AWS_ENDPOINT_URL_S3 must be https"),
         ("s3://tales", {"aws_endpoint_url": "minio"}, "AWS_ENDPOINT_URL must be a URL"),
         (
             "s3://tales",

@@ -81,11 +81,9 @@ def test_older_keys_and_plain_http_in_a_trusted_network_are_fine() -> None:
     [
         ("STORAGE_BACKEND", "oracle"),
         ("STORAGE_SYNC", "never"),
-        ("STORAGE_READERS", "0"),
         ("AUDIO_MAX_BYTES", "many"),
-        ("STORAGE_UPLOAD_IDLE_SECONDS", "0"),
+        ("STORAGE_SWEEP_INTERVAL_SECONDS", "0"),
         ("SEGMENT_STORE_MAX_BYTES", "-1"),
-        ("SUPABASE_TIMEOUT_SECONDS", "0"),
     ],
 )
 def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
