@@ -10,7 +10,7 @@ from storage_service.settings import StorageSettings
 
 
 def main() -> None:
-    """Runs the storage service until it is told to end, or a command (`check`, `migrate`) to its end."""
+    """Runs the storage service until it is stopped, or a command (`check`, `migrate`, …) to its end."""
     if len(sys.argv) > 1:
         sys.exit(run_command(sys.argv[1:]))
     run(lambda: load(StorageSettings), build_app, "storage")

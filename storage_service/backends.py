@@ -1,4 +1,4 @@
-"""What the service stores its data in."""
+"""Builds the stores that the settings name."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -83,7 +83,7 @@ class Backend:
 
 
 def make_backend(settings: StorageSettings, clock: Clock, metrics: Metrics) -> Backend:
-    """The backend that is set; ConfigurationError where it cannot be had."""
+    """Returns the backend that is set; ConfigurationError where it cannot be used."""
     places = places_of(settings)
     circuits = BreakerManager(breaker_config, metrics=metrics)
     outgoing = Outgoing(circuits, cache(lambda provider: AuditLog(metrics, prefix=provider)))
@@ -123,7 +123,7 @@ def _composer(segments: ObjectStore, audio: ObjectStore) -> Composer:
 
 
 def _folder(folder: Path, settings: StorageSettings, variable: str) -> FolderObjects:
-    # A lost segment is made anew; finished audio is not.
+    # A lost segment is synthesized again; finished audio is not.
     fsync = frozenset(ObjectKind) if settings.sync == "full" else frozenset({ObjectKind.AUDIO})
     return FolderObjects(folder, fsync=fsync, variable=variable)
 

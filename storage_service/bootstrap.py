@@ -71,15 +71,15 @@ class StorageApp(AppBase):
         ]
 
     async def start(self) -> None:
-        """Opens the stores; from then on they are kept in order."""
+        """Opens the stores and starts their housekeeping."""
         await self._backend.open()
         if self._settings.backend == "embedded":
-            # Its one process begins: what a crash left half written belongs to no call.
+            # One process owns this store and has just started: what is half written belongs to no call.
             await self._objects.give_up_all()
-        keeping = self.housekeeper.run(
+        housekeeping = self.housekeeper.run(
             sweep_seconds=self._settings.sweep_interval_seconds, scrub_seconds=self._tuning.scrub_interval
         )
-        self._housekeeping = asyncio.create_task(keeping, name="housekeeping")
+        self._housekeeping = asyncio.create_task(housekeeping, name="housekeeping")
         self._housekeeping.add_done_callback(_log_defect)
 
     async def describe(self) -> Description:

@@ -1,4 +1,4 @@
-"""Builds and splits messages, and keeps them within what gRPC carries."""
+"""Builds, splits and bounds messages."""
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
@@ -65,7 +65,7 @@ def changed_profile(stored: Profile, change: Profile, fields: Collection[str]) -
 
 
 def body_of(story: common_pb2.Story) -> common_pb2.Story:
-    """A story without the fields that have columns or tables of their own."""
+    """Returns a story without the fields that have columns or tables of their own."""
     body = common_pb2.Story()
     body.CopyFrom(story)
     for field in _APART:
@@ -74,7 +74,7 @@ def body_of(story: common_pb2.Story) -> common_pb2.Story:
 
 
 def generation_of(story: common_pb2.Story) -> storage_pb2.GenerationRecord | None:
-    """What is stored of how a story was written; None where it says nothing of it."""
+    """Returns what is stored of how a story was written; None where there is nothing."""
     generation = storage_pb2.GenerationRecord(
         model_used=story.model_used,
         summary=story.summary,
@@ -98,7 +98,7 @@ def add_generation(story: common_pb2.Story, stored: bytes, *, full: bool) -> Non
 
 
 def without_segments(audio: common_pb2.StoryAudio) -> common_pb2.StoryAudio:
-    """Audio as it is stored: its segments are a manifest of their own."""
+    """Returns audio as it is stored: its segments are a manifest of their own."""
     bare = common_pb2.StoryAudio()
     bare.CopyFrom(audio)
     bare.ClearField("segments")
@@ -108,7 +108,7 @@ def without_segments(audio: common_pb2.StoryAudio) -> common_pb2.StoryAudio:
 def narrated_audio(
     header: common_pb2.NarrationHeader, last: common_pb2.Segment, *, size: int, sha256: bytes = b""
 ) -> common_pb2.StoryAudio:
-    """The audio of a narration, without segments; `last` is the last segment so far, whose end is the duration."""
+    """Returns the audio of a narration, without segments; it ends where `last`, the last segment so far, ends."""
     said = {name: getattr(header, name) for name in _IN_HEADER}
     audio = common_pb2.StoryAudio(**said, size_bytes=size, sha256=sha256)
     # Not the sum of all durations: each is cut to whole microseconds.
@@ -117,7 +117,7 @@ def narrated_audio(
 
 
 def chunks_of(block: bytes) -> Iterator[bytes]:
-    """The chunks in which bytes of audio are sent."""
+    """Returns the chunks in which bytes of audio are sent."""
     if len(block) <= _CHUNK:
         return iter((block,))
     return (block[start : start + _CHUNK] for start in range(0, len(block), _CHUNK))
@@ -148,7 +148,7 @@ def _is_over(problem: common_pb2.Problem, story: common_pb2.Story) -> bool:
 
 
 def within_bounds(record: storage_pb2.StoryRecord) -> storage_pb2.StoryRecord:
-    """The record; where it is too large, without its raw responses, which a problem then says."""
+    """Returns the record; if it is too large, without its raw responses, and with a problem that reports this."""
     if record.ByteSize() <= MAX_BYTES:
         return record
     del record.story.full_response[:]

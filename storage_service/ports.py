@@ -1,4 +1,4 @@
-"""What the domain needs from the outside. One contract suite holds every adapter to it."""
+"""The ports of the domain: stores of records, and of bytes. One contract suite tests every adapter."""
 
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from storage_service.records import (
-    Added,
-    Attached,
+    AddResult,
+    AttachResult,
     Blob,
     Change,
     Digest,
-    Evicted,
-    FoundSegment,
+    EvictResult,
     Lease,
     Manifest,
     NewStory,
@@ -21,8 +20,9 @@ from storage_service.records import (
     OwnedProfile,
     Position,
     Profile,
-    Removed,
+    RemovalResult,
     RepeatKey,
+    SegmentBlob,
     SignedUrl,
     StoredAudio,
     StoredRequest,
@@ -36,10 +36,10 @@ ANY_BYTES: Final = "application/octet-stream"
 
 
 class Clock(Protocol):
-    """Tells the time that leases and records go by."""
+    """The time of leases and records."""
 
     def now(self) -> int:
-        """Microseconds since the Unix epoch, UTC."""
+        """Returns microseconds since the Unix epoch, UTC."""
 
 
 class StoryStore(Protocol):
@@ -47,33 +47,33 @@ class StoryStore(Protocol):
 
     Every method may raise UNAVAILABLE / STORAGE_UNAVAILABLE; a store behind a network also UNAVAILABLE with the reason
     of a provider, ABORTED / STORAGE_CONFLICT, and FAILED_PRECONDITION / UPSTREAM_AUTH or INVALID_CONFIGURATION. So may
-    those of the other stores. Where an owner is given, another owner's story is as good as none: NOT_FOUND /
+    those of the other stores. Where an owner is given, the story of another owner does not exist: NOT_FOUND /
     STORY_NOT_FOUND. Each write is one transaction; it also completes when the caller goes away, and repeating it is
     harmless.
     """
 
     async def open(self) -> None:
-        """Makes the store usable, with its schema at the present version; ConfigurationError where it can not be."""
+        """Opens the store, with its schema at the version of this program; ConfigurationError where that fails."""
 
     async def close(self) -> None:
-        """Gives up what `open` took."""
+        """Closes what `open` opened."""
 
     async def create(self, owner: str, new: NewStory) -> tuple[storage_pb2.StoryRecord, bool]:
-        """Keeps a story as PENDING; True when it is new. A story or request id that is known gives the kept story.
+        """Stores a story as PENDING; True if it is new. A story or request id that is known returns the stored story.
 
-        The child and the hero that it names are taken into it as they are kept now; the store adds itself to its
+        The child and the hero that it names are copied into it as they are stored now; the store adds itself to its
         embedded parts where it is one. Raises ALREADY_EXISTS / REQUEST_ID_REUSED, NOT_FOUND / STORY_DELETED,
         CHILD_NOT_FOUND, HERO_NOT_FOUND or (for its parent) STORY_NOT_FOUND, and WRONG_STATE where the parent's text
         is not whole.
         """
 
     async def get(self, owner: str, story_id: str, *, full: bool) -> storage_pb2.StoryRecord:
-        """A story; without `full` less the fields that are marked "FULL view only"."""
+        """Returns a story; without `full` less the fields that are marked "FULL view only"."""
 
     async def list_page(
         self, owner: str, chosen: common_pb2.StoryFilter, *, limit: int, after: Position | None
     ) -> Sequence[common_pb2.StorySummary]:
-        """At most `limit` stories, newest first (by time, then id), after `after`.
+        """Returns at most `limit` stories, newest first (by time, then id), after `after`.
 
         A query are words of title and content, in any case and order, all of which must be there; "several words" in
         quotes stand together, and a word after "-" must not be there. It finds stories whose text is whole or whose
@@ -99,7 +99,7 @@ class StoryStore(Protocol):
     async def follow(
         self, positions: Sequence[storage_pb2.StoryPosition], *, max_bytes: int
     ) -> tuple[Sequence[storage_pb2.StoryChange], bool]:
-        """What is new behind each position, of all owners, in order; True where more is new than fits `max_bytes`.
+        """Returns what is new behind each position, of all owners, in order; True where not all fits `max_bytes`.
 
         Reads only. A run's own story (`lease_token` set) changes where it is final, deleted, or has another token; no
         text, narration, segment or problem is returned of it. Of the others, also a title without text and whole text
@@ -124,7 +124,7 @@ class StoryStore(Protocol):
         """Gives leases back; how many were held with the token given."""
 
     async def manifest(self, story_id: str, lease_token: int, audio_id: str) -> Manifest | StoredAudio:
-        """The narration `audio_id` of a story, as far as it is stored; the audio where it is finished already.
+        """Returns the narration `audio_id` of a story, as far as it is stored; the audio where it is finished already.
 
         A part has a blob only where the segment store has its key with its SHA-256. Raises STORY_NOT_FOUND, LEASE_LOST
         where the token is another, WRONG_STATE where the run has ended or the narration is another.
@@ -132,7 +132,7 @@ class StoryStore(Protocol):
 
     async def attach_audio(
         self, story_id: str, lease_token: int, audio: common_pb2.StoryAudio, key: ObjectKey
-    ) -> Attached:
+    ) -> AttachResult:
         """Makes `audio`, whose bytes are the object `key`, the story's audio, with the segments of the run's manifest.
 
         In the same transaction the object becomes STORED and that of the audio before it DELETED. Where the same audio
@@ -141,7 +141,7 @@ class StoryStore(Protocol):
         """
 
     async def find_audio(self, owner: str, story_id: str, audio_id: str) -> StoredAudio | UnfinishedAudio | None:
-        """The audio `audio_id` of a story, finished or in the making; None where there is none.
+        """Returns the audio `audio_id` of a story, finished or in the making; None where there is none.
 
         With "" it is the finished one, or else that in the making.
         """
@@ -164,28 +164,28 @@ class SegmentStore(Protocol):
     """
 
     async def find(self, lookups: Sequence[segment_pb2.SegmentLookup]) -> Sequence[segment_pb2.StoredSegment]:
-        """The segments that are stored, each once. Misses only read.
+        """Returns the segments that are stored, each once. Misses only read.
 
         Of hits the use is noted where the story exists, and `last_used` is set where it is older than a minute.
         """
 
-    async def add(self, segment: segment_pb2.StoredSegment, key: ObjectKey, story_id: str) -> Added:
+    async def add(self, segment: segment_pb2.StoredSegment, key: ObjectKey, story_id: str) -> AddResult:
         """Stores a segment whose bytes are the object `key`, and notes its use unless `story_id` is "".
 
         The first one stored under a key stays: then `key` becomes DELETED. Raises STORY_NOT_FOUND, and ABORTED /
         STORAGE_CONFLICT where `key` is not noted (any more); nothing is stored then.
         """
 
-    async def get(self, segment_key: str) -> FoundSegment | None:
-        """A segment and where its bytes are; `last_used` stays."""
+    async def get(self, segment_key: str) -> SegmentBlob | None:
+        """Returns a segment and where its bytes are; `last_used` stays."""
 
     async def drop(self, segment_key: str, key: ObjectKey) -> bool:
-        """Removes a segment whose bytes are lost, so that it can be stored anew; its object becomes DELETED.
+        """Removes a segment whose bytes are lost, so that it can be stored again; its object becomes DELETED.
 
         Does nothing where the segment has other bytes by now, and returns False.
         """
 
-    async def evict(self, down_to: int) -> Evicted:
+    async def evict(self, down_to: int) -> EvictResult:
         """Removes segments, least recently used first, until all together have at most `down_to` bytes.
 
         None that an unfinished story (PENDING, WRITING, NARRATING) uses; at most 1,000 in a call.
@@ -199,7 +199,7 @@ class ObjectNotes(Protocol):
     """
 
     async def note(self, kind: ObjectKind, count: int) -> Sequence[ObjectKey]:
-        """New objects, NOTED. At most 1,000."""
+        """Notes new objects, at most 1,000, and returns their keys."""
 
     async def mark_deleted(self, keys: Collection[ObjectKey]) -> Collection[ObjectKey]:
         """Makes objects DELETED that no record refers to, those without a note too; which of `keys` are DELETED now.
@@ -208,7 +208,7 @@ class ObjectNotes(Protocol):
         """
 
     async def take_deleted(self, *, grace: int, most: int, after: str = "") -> Sequence[ObjectKey]:
-        """Objects whose bytes are to be removed, by their id, those behind the id `after`.
+        """Returns objects whose bytes are to be removed, by their id, those behind the id `after`.
 
         Those that are NOTED for longer than `grace` become DELETED first.
 
@@ -220,32 +220,32 @@ class ObjectNotes(Protocol):
 
 
 class ProfileStore(Protocol):
-    """Keeps children and heroes: one store for both, told apart by their messages.
+    """Stores children and heroes: one store for both, distinguished by their messages.
 
-    Every method may raise UNAVAILABLE / STORAGE_UNAVAILABLE. Somebody else's profile is as good as none: NOT_FOUND /
-    CHILD_NOT_FOUND or HERO_NOT_FOUND. Each write is one transaction.
+    Every method may raise UNAVAILABLE / STORAGE_UNAVAILABLE. The profile of another owner does not
+    exist for a caller: NOT_FOUND / CHILD_NOT_FOUND or HERO_NOT_FOUND. Each write is one transaction.
     """
 
     async def create(self, owner: str, profile: Profile, repeat: RepeatKey | None) -> Profile:
-        """Keeps a profile under an id of the store's making. A request that is known gives the profile it made.
+        """Stores a profile under a new id. A request that is known returns the profile that it created.
 
         Raises ALREADY_EXISTS / REQUEST_ID_REUSED and NOT_FOUND / CHILD_DELETED or HERO_DELETED.
         """
 
     async def get(self, owner: str, kind: type[Profile], profile_id: str) -> Profile:
-        """A kept profile."""
+        """Returns a stored profile."""
 
     async def list_page(
         self, owner: str, kind: type[Profile], *, limit: int, after: Position | None
     ) -> Sequence[Profile]:
-        """At most `limit` profiles, newest first (by time, then id), after `after`."""
+        """Returns at most `limit` profiles, newest first (by time, then id), after `after`."""
 
     async def update(
         self, owner: str, change: Profile, fields: Collection[str], *, expected_revision: int | None
     ) -> Profile:
-        """Takes `fields` over from `change`, whose id says which; the profile after it.
+        """Sets `fields` of a profile to those of `change`, which names it by its id; returns the changed profile.
 
-        The revision grows where anything differs. Raises ABORTED / REVISION_MISMATCH.
+        The revision grows by one where anything differs. Raises ABORTED / REVISION_MISMATCH.
         """
 
     async def delete(self, owner: str, kind: type[Profile], profile_id: str) -> None:
@@ -277,31 +277,31 @@ class HistoryStore(Protocol):
 class RemovalStore(Protocol):
     """Removes many stories for good. Each write is one transaction."""
 
-    async def erase_child(self, owner: str, child_id: str) -> Removed:
+    async def erase_child(self, owner: str, child_id: str) -> RemovalResult:
         """Removes a child with all its stories, running ones too, and what requests said of them, as `delete` does.
 
         Also gives the objects of that child that earlier calls left. Can be repeated after the child is erased;
         NOT_FOUND / CHILD_NOT_FOUND where there never was such a child.
         """
 
-    async def expire(self, before: int, *, most: int) -> Removed:
+    async def expire(self, before: int, *, most: int) -> RemovalResult:
         """Removes at most `most` stories accepted before a time, oldest first; none that is being made."""
 
     async def scrub(self) -> None:
-        """Leaves nothing of what was removed in the store's files and logs; does nothing where nothing was.
+        """Leaves nothing of what was removed in the files and logs of the store.
 
         May also raise UNAVAILABLE / STORAGE_BUSY.
         """
 
 
 class Upload(Protocol):
-    """Bytes on their way in."""
+    """An upload of bytes."""
 
     async def write(self, data: bytes) -> None:
         """Adds bytes."""
 
     async def publish(self, expected: Digest | None = None) -> Digest:
-        """Stores the bytes for good: on return they survive the process. Size and hash of all of them.
+        """Stores the bytes durably and returns their size and hash: on return they survive the process.
 
         INVALID_ARGUMENT / AUDIO_MISMATCH where they are not as `expected`.
         """
@@ -336,16 +336,16 @@ class ObjectStore(Protocol):
         """Makes the store usable."""
 
     async def close(self) -> None:
-        """Gives up what `open` took."""
+        """Closes what `open` opened."""
 
     def upload(self, key: ObjectKey, *, content_type: str = ANY_BYTES) -> AbstractAsyncContextManager[Upload]:
-        """Takes bytes in; what is not published by the end of the block is thrown away.
+        """Takes bytes; what is not published by the end of the block is discarded.
 
         `content_type` is the media type that an address of the bytes will answer with.
         """
 
     def read(self, blob: Blob, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes, None]:
-        """The bytes from `offset`, at most `limit`, in blocks of any size.
+        """Yields the bytes from `offset`, at most `limit`, in blocks of any size.
 
         Raises DATA_LOSS / AUDIO_CORRUPT when bytes are missing or, where all are read, do not have their hash.
         """
@@ -357,7 +357,7 @@ class ObjectStore(Protocol):
         """Returns when the writes under way have ended, those whose callers are gone too."""
 
     async def url(self, blob: Blob, *, expiry: int) -> SignedUrl:
-        """An address under which the bytes can be fetched; FAILED_PRECONDITION / AUDIO_URL_UNSUPPORTED."""
+        """Returns an address under which the bytes can be fetched; FAILED_PRECONDITION / AUDIO_URL_UNSUPPORTED."""
 
 
 @dataclass(frozen=True, slots=True)

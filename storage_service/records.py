@@ -1,4 +1,4 @@
-"""What the domain hands to its ports. Times and durations are microseconds, times since the Unix epoch, UTC."""
+"""Values that the domain passes to its ports. Times and durations are microseconds, times since the Unix epoch, UTC."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ class Narrate:
 
 
 Profile = TypeVar("Profile", common_pb2.Child, common_pb2.Hero)
-"""A child or hero: whom stories are told to or about."""
+"""A child or a hero."""
 
 SCAN_PAGE: Final = 500
 """Records that a scan of a store returns, or `restore` takes, at most."""
@@ -122,14 +122,14 @@ _FOLDERS: Final = {ObjectKind.AUDIO: "audio", ObjectKind.SEGMENT: "segments"}
 
 @dataclass(frozen=True, slots=True)
 class ObjectKey:
-    """Names an object. `object_id` is a UUIDv7, so it can be part of a path."""
+    """The name of an object. `object_id` is a UUIDv7, so it can be part of a path."""
 
     kind: ObjectKind
     object_id: str
 
     @property
     def path(self) -> str:
-        """Where its bytes are in an object store, made of its kind and id alone."""
+        """Returns where its bytes are in an object store, made of its kind and id alone."""
         if not is_id(self.object_id):
             raise ValueError("an object is named by a UUIDv7")
         return f"{_FOLDERS[self.kind]}/{self.object_id[-2:]}/{self.object_id}"
@@ -181,7 +181,7 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
-class Attached:
+class AttachResult:
     """How attaching audio went. `dropped` are objects that nothing refers to any more."""
 
     audio: common_pb2.StoryAudio
@@ -189,7 +189,7 @@ class Attached:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundSegment:
+class SegmentBlob:
     """A stored segment and where its bytes are."""
 
     segment: segment_pb2.StoredSegment
@@ -197,7 +197,7 @@ class FoundSegment:
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
+class AddResult:
     """The segment as stored, whether it is the one that was given, and the bytes of all stored segments together."""
 
     segment: segment_pb2.StoredSegment
@@ -206,7 +206,7 @@ class Added:
 
 
 @dataclass(frozen=True, slots=True)
-class Evicted:
+class EvictResult:
     """Objects of evicted segments, and the bytes of all segments that are still stored."""
 
     dropped: Sequence[ObjectKey]
@@ -214,14 +214,14 @@ class Evicted:
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
+class RemovalResult:
     """How many stories were removed, and the objects whose bytes are to be removed after them."""
 
     story_count: int
     dropped: Sequence[ObjectKey]
 
     def count(self, kind: ObjectKind) -> int:
-        """How many of the objects are of this kind."""
+        """Returns how many of the objects are of this kind."""
         return sum(key.kind is kind for key in self.dropped)
 
 

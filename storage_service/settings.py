@@ -82,10 +82,10 @@ class StorageSettings(ServiceSettings):
 
     @property
     def folder(self) -> Path:
-        """Where the embedded store lives."""
+        """Returns the folder of the embedded store."""
         return self.data_dir / "storage"
 
     @property
     def database(self) -> Path:
-        """The database of the embedded store."""
+        """Returns the database file of the embedded store."""
         return self.folder / "tale.sqlite3"

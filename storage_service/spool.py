@@ -49,11 +49,11 @@ class Spool:
         return digest
 
     def digest(self) -> Digest:
-        """Size and hash so far."""
+        """Returns size and hash so far."""
         return Digest(self._size, self._sha256.digest())
 
     def source(self) -> bytes | io.BufferedReader[Any]:
-        """All of it, from the start, as often as wanted. A reader is the caller's to close."""
+        """Returns all of it, from the start, as often as needed. A reader is closed by the caller."""
         if self._size <= _IN_MEMORY:
             self._file.seek(0)
             return self._file.read()

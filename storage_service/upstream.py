@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def breaker_config(name: str) -> BreakerConfig:
-    """A circuit opens after 10 failures in a row, for 30 s at first. Its name begins with its provider's."""
+    """Returns the settings of a circuit breaker, whose name begins with its provider's."""
     return BreakerConfig(
         name=name,
         provider=name.partition(":")[0],

@@ -25,7 +25,7 @@ class AudioLibrary:
         self._segments = segments
 
     async def find(self, owner: str, story_id: str, audio_id: str) -> StoredAudio | UnfinishedAudio:
-        """The audio of a story, the one named `audio_id` unless that is empty; AUDIO_NOT_FOUND."""
+        """Returns the audio of a story, the one named `audio_id` unless that is empty; AUDIO_NOT_FOUND."""
         found = await self._stories.find_audio(owner, story_id, audio_id)
         if found is None:
             raise audio_not_found(story_id)
@@ -34,7 +34,7 @@ class AudioLibrary:
     async def read(
         self, owner: str, story_id: str, found: StoredAudio | UnfinishedAudio, *, offset: int, limit: int | None
     ) -> AsyncGenerator[bytes, None]:
-        """The bytes from `offset` on, in blocks of any size.
+        """Yields the bytes from `offset` on, in blocks of any size.
 
         Raises AUDIO_CORRUPT (of audio in the making SEGMENT_LOST) where bytes are missing or differ, AUDIO_NOT_FOUND
         where other audio has taken their place.
@@ -48,7 +48,7 @@ class AudioLibrary:
                 yield block
 
     async def url(self, owner: str, story_id: str, *, expiry: int) -> SignedUrl:
-        """An address for the finished audio, for `expiry` microseconds; AUDIO_NOT_FOUND, AUDIO_URL_UNSUPPORTED."""
+        """Returns an address of the finished audio, for `expiry` microseconds; AUDIO_NOT_FOUND."""
         found = await self.find(owner, story_id, "")
         if not isinstance(found, StoredAudio):
             raise audio_not_found(story_id)
@@ -91,7 +91,7 @@ class AudioLibrary:
                     yield block
 
     async def _lost(self, owner: str, story_id: str, found: UnfinishedAudio, error: DomainError) -> StoredAudio:
-        """The finished audio where that has taken the place of lost segments; raises `error` else."""
+        """Returns the finished audio where it has replaced lost segments; raises `error` otherwise."""
         if error.reason != "SEGMENT_LOST":
             raise error
         now = await self.find(owner, story_id, found.audio.audio_id)

@@ -41,7 +41,7 @@ class NotedObjects:
 
     @asynccontextmanager
     async def new(self, kind: ObjectKind) -> AsyncGenerator[ObjectKey, None]:
-        """An object to store bytes as; given up where the block fails or is cancelled."""
+        """Yields an object to store bytes as; it is given up where the block fails or is cancelled."""
         key = await self._take(kind)
         try:
             yield key
@@ -51,15 +51,12 @@ class NotedObjects:
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
             raise
-        except DomainError as error:
-            if error.code is grpc.StatusCode.UNAVAILABLE:
+        except Exception as error:
+            if isinstance(error, DomainError) and error.code is grpc.StatusCode.UNAVAILABLE:
                 # A write without an answer may yet arrive, so the removal waits for the next sweep.
                 await self._mark([key])
             else:
                 await self.give_up(key)
-            raise
-        except Exception:
-            await self.give_up(key)
             raise
 
     async def give_up(self, key: ObjectKey) -> None:

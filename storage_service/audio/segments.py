@@ -15,7 +15,7 @@ from servicekit.idle_timeout import IdleTimeout
 from storage_service.audio.noted import NotedObjects
 from storage_service.errors import UploadStalledError, check_digest, field_error, segment_lost, segment_not_found
 from storage_service.ports import ObjectStore, SegmentStore, Upload
-from storage_service.records import Digest, FoundSegment, ObjectKind, Part
+from storage_service.records import Digest, ObjectKind, Part, SegmentBlob
 from tale.storage.v1 import segment_pb2
 
 _log: Final = structlog.stdlib.get_logger("storage_service.audio")
@@ -52,7 +52,7 @@ class SegmentLibrary:
         self._next_eviction = 0.0
 
     async def find(self, lookups: Sequence[segment_pb2.SegmentLookup]) -> Sequence[segment_pb2.StoredSegment]:
-        """The segments that are stored."""
+        """Returns the segments that are stored."""
         return await self._segments.find(lookups)
 
     async def put(
@@ -80,15 +80,15 @@ class SegmentLibrary:
                 _log.warning("no segment could be evicted", reason=error.reason)
         return added.segment, added.created
 
-    async def get(self, segment_key: str) -> FoundSegment:
-        """A segment and where its bytes are; SEGMENT_NOT_FOUND."""
+    async def get(self, segment_key: str) -> SegmentBlob:
+        """Returns a segment and where its bytes are; SEGMENT_NOT_FOUND."""
         found = await self._segments.get(segment_key)
         if found is None:
             raise segment_not_found(segment_key)
         return found
 
     async def read(self, part: Part, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes, None]:
-        """The bytes of a segment. One whose bytes are lost is dropped, and SEGMENT_LOST raised."""
+        """Yields the bytes of a segment. One whose bytes are lost is dropped, and SEGMENT_LOST raised."""
         if part.blob is None:
             raise segment_lost(part.segment_key)
         try:
@@ -101,7 +101,7 @@ class SegmentLibrary:
             raise await self.lost([part]) from error
 
     async def lost(self, parts: Sequence[Part]) -> DomainError:
-        """Drops segments whose bytes are missing or damaged, so that they are stored anew; the error that says so."""
+        """Drops segments whose bytes are missing or damaged, so that they can be stored again; returns the error."""
         for part in parts:
             # One that is not dropped was evicted or deleted a moment ago.
             if part.blob is not None and await self._segments.drop(part.segment_key, part.blob.key):
@@ -133,7 +133,7 @@ class SegmentLibrary:
         async for piece in pieces:
             match piece.WhichOneof("piece"):
                 case "chunk":
-                    # Taken out once: each look at the field copies it.
+                    # Read once: each access to the field copies it.
                     chunk = piece.chunk
                     received += len(chunk)
                     if len(chunk) > _MAX_CHUNK:
@@ -155,7 +155,7 @@ class SegmentLibrary:
 async def _in_time(
     pieces: AsyncIterator[segment_pb2.PutSegmentRequest], seconds: float
 ) -> AsyncGenerator[AsyncIterator[segment_pb2.PutSegmentRequest], None]:
-    """The pieces, for each of which the block waits at most `seconds`; UPLOAD_STALLED."""
+    """Yields the pieces, for each of which the block waits at most `seconds`; UPLOAD_STALLED."""
     idle = IdleTimeout(seconds)
 
     async def timed() -> AsyncGenerator[segment_pb2.PutSegmentRequest, None]:

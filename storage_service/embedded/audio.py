@@ -11,16 +11,16 @@ from storage_service.embedded.rows import load_facts
 from storage_service.errors import lease_lost, storage_conflict, story_not_found
 from storage_service.messages import narrated_audio
 from storage_service.records import (
-    Added,
-    Attached,
+    AddResult,
+    AttachResult,
     Blob,
     Digest,
-    Evicted,
-    FoundSegment,
+    EvictResult,
     Manifest,
     ObjectKey,
     ObjectKind,
     Part,
+    SegmentBlob,
     StoredAudio,
     UnfinishedAudio,
 )
@@ -56,7 +56,7 @@ SELECT key, size FROM segments WHERE NOT EXISTS (
 def _look_up(
     tx: Transaction, lookups: Collection[segment_pb2.SegmentLookup]
 ) -> tuple[dict[str, bytes], list[segment_pb2.SegmentLookup]]:
-    """The serialized segments that are stored, by key, and the lookups whose use is still to be noted."""
+    """Returns the serialized segments that are stored, by key, and the lookups whose use is still to be noted."""
     found: dict[str, bytes] = {}
     to_note: list[segment_pb2.SegmentLookup] = []
     for lookup in lookups:
@@ -81,11 +81,11 @@ def _note_uses(tx: Transaction, lookups: Collection[segment_pb2.SegmentLookup]) 
 
 
 def note_use(tx: Transaction, story_id: str, key: str) -> None:
-    """Notes that a story uses a segment, where both are there."""
+    """Notes that a story uses a segment, where both exist."""
     tx.execute(_USE, (story_id, key))
 
 
-def _add(tx: Transaction, segment: segment_pb2.StoredSegment, key: ObjectKey, story_id: str) -> Added:
+def _add(tx: Transaction, segment: segment_pb2.StoredSegment, key: ObjectKey, story_id: str) -> AddResult:
     if story_id and not tx.execute("SELECT 1 FROM stories WHERE id = ?", (story_id,)).fetchone():
         raise story_not_found(story_id)
     known = tx.execute("SELECT segment FROM segments WHERE key = ?", (segment.key,)).fetchone()
@@ -100,18 +100,18 @@ def _add(tx: Transaction, segment: segment_pb2.StoredSegment, key: ObjectKey, st
         segment = segment_pb2.StoredSegment.FromString(known["segment"])
     if story_id:
         note_use(tx, story_id, segment.key)
-    return Added(segment, known is None, _stored_bytes(tx))
+    return AddResult(segment, known is None, _stored_bytes(tx))
 
 
-def _get(tx: Transaction, segment_key: str) -> FoundSegment | None:
+def _get(tx: Transaction, segment_key: str) -> SegmentBlob | None:
     row = tx.execute("SELECT * FROM segments WHERE key = ?", (segment_key,)).fetchone()
     if row is None:
         return None
-    return FoundSegment(segment_pb2.StoredSegment.FromString(row["segment"]), to_blob(row))
+    return SegmentBlob(segment_pb2.StoredSegment.FromString(row["segment"]), to_blob(row))
 
 
 def find_digest(tx: Transaction, segment_key: str) -> Digest | None:
-    """Size and SHA-256 of a segment."""
+    """Returns size and SHA-256 of a segment."""
     row = tx.execute("SELECT size, sha256 FROM segments WHERE key = ?", (segment_key,)).fetchone()
     return None if row is None else Digest(row["size"], row["sha256"])
 
@@ -121,7 +121,7 @@ def _drop(tx: Transaction, segment_key: str, key: ObjectKey) -> bool:
     return dropped.rowcount > 0
 
 
-def _evict(tx: Transaction, down_to: int) -> Evicted:
+def _evict(tx: Transaction, down_to: int) -> EvictResult:
     excess = _stored_bytes(tx) - down_to
     chosen: list[str] = []
     if excess > 0:
@@ -130,7 +130,7 @@ def _evict(tx: Transaction, down_to: int) -> Evicted:
             excess -= row["size"]
             if excess <= 0:
                 break
-    return Evicted(_remove(tx, chosen), _stored_bytes(tx))
+    return EvictResult(_remove(tx, chosen), _stored_bytes(tx))
 
 
 def remove_unused(tx: Transaction, keys: Iterable[str]) -> Sequence[ObjectKey]:
@@ -140,7 +140,7 @@ def remove_unused(tx: Transaction, keys: Iterable[str]) -> Sequence[ObjectKey]:
 
 
 def to_blob(row: sqlite3.Row) -> Blob:
-    """The bytes of a segment, from a row with `object_id`, `size` and `sha256`."""
+    """Returns the bytes of a segment, from a row with `object_id`, `size` and `sha256`."""
     return Blob(ObjectKey(ObjectKind.SEGMENT, row["object_id"]), row["size"], row["sha256"])
 
 
@@ -171,7 +171,7 @@ class SqliteSegmentStore(SqliteStore):
     _note_uses = writing(_note_uses)
 
     async def find(self, lookups: Sequence[segment_pb2.SegmentLookup]) -> Sequence[segment_pb2.StoredSegment]:
-        """Stored segments; writes nothing where no use is to be noted."""
+        """Returns stored segments; writes nothing where no use is to be noted."""
         found, to_note = await self._look_up(lookups)
         gone = await self._note_uses(to_note) if to_note else frozenset[str]()
         return [segment_pb2.StoredSegment.FromString(segment) for key, segment in found.items() if key not in gone]
@@ -227,7 +227,7 @@ def _remove_notes(tx: Transaction, keys: Collection[ObjectKey]) -> None:
 
 
 def to_keys(rows: Iterable[sqlite3.Row]) -> list[ObjectKey]:
-    """Rows with `object_id` and `kind`."""
+    """Returns the keys of rows with `object_id` and `kind`."""
     return [ObjectKey(ObjectKind(row["kind"]), row["object_id"]) for row in rows]
 
 
@@ -240,7 +240,7 @@ class SqliteObjectNotes(SqliteStore):
     remove_notes = writing(_remove_notes)
 
 
-# A lost segment that was stored anew may have other bytes under the same key.
+# A lost segment that was stored again may have other bytes under the same key.
 _PARTS: Final = """
 SELECT m.key, m.size AS part_size, m.segment, s.object_id, s.size, s.sha256
 FROM story_segments m LEFT JOIN segments s ON s.key = m.key AND s.sha256 = m.sha256
@@ -249,7 +249,7 @@ WHERE m.story_id = ? AND m.audio_id = ? ORDER BY m.position
 
 
 def load_manifest(tx: Transaction, story_id: str, lease_token: int, audio_id: str) -> Manifest | StoredAudio:
-    """The narration that a run has made, or the audio that it was composed into."""
+    """Returns the narration that a run has made, or the audio that it was composed into."""
     facts, row, stored = _held(tx, story_id, lease_token, audio_id)
     if stored is not None:
         return stored
@@ -267,12 +267,12 @@ def load_manifest(tx: Transaction, story_id: str, lease_token: int, audio_id: st
 
 def attach_audio(
     tx: Transaction, story_id: str, lease_token: int, audio: common_pb2.StoryAudio, key: ObjectKey
-) -> Attached:
+) -> AttachResult:
     """Makes `audio` the audio of a story and lets go of what was there before."""
     facts, _, stored = _held(tx, story_id, lease_token, audio.audio_id)
     if stored is not None:
         tx.execute("UPDATE objects SET state = 'DELETED' WHERE object_id = ?", (key.object_id,))
-        return Attached(stored.audio, [key])
+        return AttachResult(stored.audio, [key])
     before = load_audio(tx, story_id)
     store_audio(tx, story_id, audio, key, facts.segment_count if facts.narration_audio_id == audio.audio_id else 0)
     tx.execute(
@@ -280,7 +280,7 @@ def attach_audio(
         (story_id, audio.audio_id, facts.narration_audio_id),
     )
     tx.execute("UPDATE stories SET update_time = ? WHERE id = ?", (tx.now, story_id))
-    return Attached(audio, [] if before is None else [before.blob.key])
+    return AttachResult(audio, [] if before is None else [before.blob.key])
 
 
 def store_audio(
@@ -306,7 +306,7 @@ def store_audio(
 
 
 def find_audio(tx: Transaction, owner: str, story_id: str, audio_id: str) -> StoredAudio | UnfinishedAudio | None:
-    """The audio of a story, finished or in the making; STORY_NOT_FOUND."""
+    """Returns the audio of a story, finished or in the making; STORY_NOT_FOUND."""
     row = tx.execute(
         "SELECT narration_audio_id, narration FROM stories WHERE id = ? AND owner = ?",
         (story_id, owner),
@@ -327,7 +327,7 @@ def find_audio(tx: Transaction, owner: str, story_id: str, audio_id: str) -> Sto
 def _held(
     tx: Transaction, story_id: str, lease_token: int, audio_id: str
 ) -> tuple[RunFacts, sqlite3.Row, StoredAudio | None]:
-    """A story that a run holds with this token, and its audio where that has the id given already.
+    """Returns a story that a run holds with this token, and its audio if that already has the given id.
 
     Raises STORY_NOT_FOUND, LEASE_LOST and, unless the audio is there, WRONG_STATE.
     """
@@ -352,7 +352,7 @@ def _to_part(row: sqlite3.Row) -> Part:
 
 
 def load_audio(tx: Transaction, story_id: str) -> StoredAudio | None:
-    """The finished audio of a story."""
+    """Returns the finished audio of a story."""
     row = tx.execute("SELECT object_id, sha256, audio FROM story_audio WHERE story_id = ?", (story_id,)).fetchone()
     if row is None:
         return None

@@ -41,11 +41,11 @@ class _Pieces:
         self._audio_id = audio_id
 
     def text(self, start: int, end: int) -> str:
-        """Code points [start, end) of the content."""
+        """Returns code points [start, end) of the content."""
         return load_text(self._tx, self._story_id, start, end)
 
     def manifest_segment(self, index: int) -> tuple[str, bytes] | None:
-        """Key and SHA-256 of a segment of the run's manifest."""
+        """Returns key and SHA-256 of a segment of the run's manifest."""
         row = self._tx.execute(
             "SELECT key, sha256 FROM story_segments WHERE story_id = ? AND audio_id = ? AND position = ?",
             (self._story_id, self._audio_id, index),
@@ -53,7 +53,7 @@ class _Pieces:
         return (row["key"], row["sha256"]) if row else None
 
     def stored_segment(self, key: str) -> Digest | None:
-        """Size and SHA-256 of a segment in the segment store."""
+        """Returns size and SHA-256 of a segment in the segment store."""
         return find_digest(self._tx, key)
 
 
@@ -249,7 +249,7 @@ class _StoryNow:
 
 
 def _is_news(position: storage_pb2.StoryPosition, now: _StoryNow) -> bool:
-    """True where there is more than `position` says."""
+    """Returns True where there is more than `position` says."""
     if position.lease_token:
         return is_final(now.state) or position.lease_token != now.lease_token
     return (
@@ -265,7 +265,7 @@ def _is_news(position: storage_pb2.StoryPosition, now: _StoryNow) -> bool:
 
 
 def _known_segments(position: storage_pb2.StoryPosition, now: _StoryNow) -> int:
-    """Segments that are known of the narration in the making."""
+    """Returns segments that are known of the narration in the making."""
     return position.segment_count if position.audio_id == now.audio_id else 0
 
 
@@ -280,7 +280,7 @@ FROM stories s WHERE s.id IN ({marks})
 def follow_stories(
     tx: Transaction, positions: Sequence[storage_pb2.StoryPosition], *, max_bytes: int
 ) -> tuple[Sequence[storage_pb2.StoryChange], bool]:
-    """What is new behind each position, and whether that is more than fits."""
+    """Returns what is new behind each position, and whether that is more than fits."""
     answer = ChangePage(max_bytes)
     query = _STORIES.format(marks=",".join("?" * len(positions)))
     rows = {row["id"]: row for row in tx.execute(query, [position.story_id for position in positions])}

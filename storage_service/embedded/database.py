@@ -41,7 +41,7 @@ class _Connection(aiosqlite.Connection):
     """
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """What `work` returns."""
+        """Returns what `work` returns."""
         result: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
         return result
 
@@ -50,7 +50,7 @@ class Database:
     """A SQLite database in a file.
 
     `sync` "normal" survives the end of the process at any moment, "full" that of the machine too. Failures of the
-    medium are UNAVAILABLE / STORAGE_UNAVAILABLE; errors of ours come out as they are.
+    medium are UNAVAILABLE / STORAGE_UNAVAILABLE; errors of the domain pass through.
     """
 
     def __init__(self, path: Path, *, sync: Literal["normal", "full"], readers: int = 4) -> None:
@@ -93,7 +93,7 @@ class Database:
             await self._opened.pop().close()
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Runs `work` in a transaction of its own and keeps what it did, unless it raises.
+        """Runs `work` in a transaction of its own and stores what it did, unless it raises.
 
         Once begun it runs to its end, whether the caller waits or not.
         """
@@ -109,7 +109,7 @@ class Database:
     async def scrub(self) -> None:
         """Leaves nothing of what was removed before the call in the file (`scrubbing`), if there was anything.
 
-        Writers wait while the file is written anew, and now and then while words are merged; readers do not.
+        Writers wait while the file is rewritten, and now and then while words are merged; readers do not.
         """
         async with self._scrubbing:
             removed = await self._write_bare(removed_count)
@@ -188,7 +188,7 @@ Method = Callable[Concatenate[SqliteStore, P], Coroutine[Any, Any, T]]
 
 
 def reading(work: Callable[Concatenate[Transaction, P], T]) -> Method[P, T]:
-    """A method that runs `work`, which only reads, on one state of the database."""
+    """Returns a method that runs `work`, which only reads, on one state of the database."""
 
     async def method(store: SqliteStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await store.database.read(
@@ -199,7 +199,7 @@ def reading(work: Callable[Concatenate[Transaction, P], T]) -> Method[P, T]:
 
 
 def writing(work: Callable[Concatenate[Transaction, P], T]) -> Method[P, T]:
-    """A method that runs `work` in a transaction and stores what it did, unless it raises."""
+    """Returns a method that runs `work` in a transaction and stores what it did, unless it raises."""
 
     async def method(store: SqliteStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await store.database.write(
@@ -253,7 +253,7 @@ _PAGES: Final = 2_000
 
 
 def removed_count(connection: sqlite3.Connection) -> int:
-    """Things removed since the file was last written anew."""
+    """Returns how many records were removed since the file was last rewritten."""
     (count,) = connection.execute("SELECT removed_count FROM housekeeping").fetchone()
     return int(count)
 
@@ -272,12 +272,16 @@ def merge_more(connection: sqlite3.Connection) -> bool:
 
 
 def scrub(connection: sqlite3.Connection, folder: Path, removed: int) -> None:
-    """Writes the file anew, for so many removals, whose words were merged out of the index. Not in a transaction.
+    """Rewrites the file, for `removed` removals whose words were merged out of the index. Not in a transaction.
+
+    `secure_delete` alone is not enough: when SQLite moves rows between pages it leaves copies behind in the gaps of
+    pages that stay in use (measured with 3.40: words of deleted rows in four of eight files), and the write-ahead log
+    holds older states of pages. The index has deleted words until its parts are merged, so that comes first.
 
     Takes about 0.7 s for 100 MB, and as much room in `folder`. UNAVAILABLE / STORAGE_BUSY where a reader holds the
     log.
     """
-    # Not /tmp: it may be small, not ours alone, or not writable.
+    # Not /tmp: it may be small, shared, or not writable.
     quoted = str(folder).replace("'", "''")
     connection.execute(f"PRAGMA temp_store_directory = '{quoted}'")
     connection.execute("VACUUM")

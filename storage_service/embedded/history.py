@@ -8,7 +8,7 @@ from storage_service.errors import request_id_reused, resource_deleted
 from storage_service.records import SCAN_PAGE, RepeatKey, StoredRequest, Tombstone
 
 ERASED: Final = bytes(32)
-"""Stands for the fingerprint of a request whose content must not be guessed from its hash."""
+"""Replaces the fingerprint of a request whose content must not be guessed from its hash."""
 
 _MADE_BY: Final = {"CreateChild": "child", "CreateHero": "hero"}
 
@@ -16,7 +16,7 @@ _MADE_BY: Final = {"CreateChild": "child", "CreateHero": "hero"}
 def find_request(
     tx: Transaction, owner: str, rpc: str, repeat: RepeatKey | None, resource_id: str | None = None
 ) -> str | None:
-    """Id of what a request was about when it came before, None if it did not.
+    """Returns the id of what a repeated request was about, None for a new request.
 
     Raises REQUEST_ID_REUSED when the id stood for anything else, and STORY_DELETED, CHILD_DELETED or HERO_DELETED.
     """
@@ -48,21 +48,21 @@ def store_request(tx: Transaction, owner: str, rpc: str, repeat: RepeatKey | Non
 
 
 def leave_tombstone(tx: Transaction, owner: str, resource_id: str) -> None:
-    """Leaves a tombstone: an id, whose it was and when it went, and nothing else.
+    """Leaves a tombstone: an id, its owner, the time of deletion, and nothing else.
 
-    What requests asked for is forgotten: a hash of a name and a wish is guessed from a list of names. So each of their
+    The content of requests is erased: a hash of a name and a wish is guessed from a list of names. So each of their
     ids then answers that its story is deleted, whatever comes with it.
     """
     tx.execute(
         "INSERT INTO tombstones (resource_id, owner, delete_time) VALUES (?, ?, ?)", (resource_id, owner, tx.now)
     )
     tx.execute("UPDATE requests SET fingerprint = ? WHERE resource_id = ? AND owner = ?", (ERASED, resource_id, owner))
-    # The file holds something now that is to be scrubbed.
+    # The file holds something to scrub now.
     tx.execute("UPDATE housekeeping SET removed_count = removed_count + 1")
 
 
 def is_deleted(tx: Transaction, owner: str, resource_id: str) -> bool:
-    """True where there is a tombstone."""
+    """Returns True where there is a tombstone."""
     found = tx.execute("SELECT 1 FROM tombstones WHERE resource_id = ? AND owner = ?", (resource_id, owner))
     return found.fetchone() is not None
 

@@ -50,7 +50,7 @@ def _list_page(
         behind = " AND (create_time, id) < (?, ?)"
         values += [after.create_time, after.resource_id]
     rows = tx.execute(
-        f"SELECT * FROM profiles WHERE owner = ? AND kind = ?{behind}"  # noqa: S608 - our own term
+        f"SELECT * FROM profiles WHERE owner = ? AND kind = ?{behind}"  # noqa: S608 - a constant
         " ORDER BY create_time DESC, id DESC LIMIT ?",
         (*values, limit),
     )

@@ -9,7 +9,7 @@ from storage_service.embedded.database import SqliteStore, Transaction, writing
 from storage_service.embedded.history import is_deleted, leave_tombstone
 from storage_service.embedded.search import leave
 from storage_service.errors import resource_not_found, story_not_found
-from storage_service.records import ObjectKey, Removed
+from storage_service.records import ObjectKey, RemovalResult
 
 _STORY: Final = "SELECT id, owner, child_id FROM stories"
 
@@ -22,7 +22,7 @@ def delete_story(tx: Transaction, owner: str, story_id: str) -> Sequence[ObjectK
     return _remove(tx, row)
 
 
-def _erase_child(tx: Transaction, owner: str, child_id: str) -> Removed:
+def _erase_child(tx: Transaction, owner: str, child_id: str) -> RemovalResult:
     left = to_keys(
         tx.execute(
             # Also what was replaced or evicted and could not be removed: nothing says whose that is.
@@ -38,15 +38,15 @@ def _erase_child(tx: Transaction, owner: str, child_id: str) -> Removed:
     rows = tx.execute(f"{_STORY} WHERE owner = ? AND child_id = ?", (owner, child_id)).fetchall()
     if not (gone or rows or is_deleted(tx, owner, child_id)):
         raise resource_not_found("child", child_id)
-    return Removed(len(rows), [*left, *(key for row in rows for key in _remove(tx, row))])
+    return RemovalResult(len(rows), [*left, *(key for row in rows for key in _remove(tx, row))])
 
 
-def _expire(tx: Transaction, before: int, *, most: int) -> Removed:
+def _expire(tx: Transaction, before: int, *, most: int) -> RemovalResult:
     rows = tx.execute(
         f"{_STORY} WHERE state IN (4, 5, 6, 7) AND create_time < ? ORDER BY create_time, id LIMIT ?",
         (before, most),
     ).fetchall()
-    return Removed(len(rows), [key for row in rows for key in _remove(tx, row)])
+    return RemovalResult(len(rows), [key for row in rows for key in _remove(tx, row)])
 
 
 def _remove(tx: Transaction, row: sqlite3.Row) -> list[ObjectKey]:

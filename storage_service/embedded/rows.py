@@ -35,7 +35,7 @@ WHERE s.id = ?
 
 
 def load_record(tx: Transaction, owner: str, story_id: str, *, full: bool) -> storage_pb2.StoryRecord:
-    """A story as kept, without `full` less what is marked "FULL view only"; STORY_NOT_FOUND."""
+    """Returns a stored story, without `full` less what is marked "FULL view only"; STORY_NOT_FOUND."""
     row = tx.execute(_STORY, (story_id, owner)).fetchone()
     if row is None:
         raise story_not_found(story_id)
@@ -66,7 +66,7 @@ def load_record(tx: Transaction, owner: str, story_id: str, *, full: bool) -> st
 
 
 def load_facts(tx: Transaction, story_id: str) -> tuple[RunFacts, sqlite3.Row] | None:
-    """What checkpoints and leases are judged by, and the row that it came from; None for an unknown story."""
+    """Returns what checkpoints and leases are judged by, and its row; None for an unknown story."""
     row = tx.execute(_FACTS, (story_id,)).fetchone()
     if row is None:
         return None
@@ -88,7 +88,7 @@ def load_facts(tx: Transaction, story_id: str) -> tuple[RunFacts, sqlite3.Row] |
 
 
 def load_text(tx: Transaction, story_id: str, start: int = 0, end: int | None = None) -> str:
-    """Code points [start, end) of the text as far as it is stored."""
+    """Returns code points [start, end) of the text as far as it is stored."""
     rows = tx.execute(
         "SELECT start, text FROM story_texts WHERE story_id = ?1 AND (?3 IS NULL OR start < ?3) AND start >= coalesce("
         "(SELECT max(start) FROM story_texts WHERE story_id = ?1 AND start <= ?2), 0) ORDER BY start",
@@ -100,7 +100,7 @@ def load_text(tx: Transaction, story_id: str, start: int = 0, end: int | None = 
 
 
 def load_segments(tx: Transaction, story_id: str, audio_id: str, start: int, end: int) -> list[common_pb2.Segment]:
-    """Segments [start, end) of a manifest."""
+    """Returns segments [start, end) of a manifest."""
     rows = tx.execute(
         "SELECT segment FROM story_segments WHERE story_id = ? AND audio_id = ? AND position >= ? AND position < ?"
         " ORDER BY position",
@@ -110,7 +110,7 @@ def load_segments(tx: Transaction, story_id: str, audio_id: str, start: int, end
 
 
 def to_summary(row: sqlite3.Row) -> common_pb2.StorySummary:
-    """A row of a listing."""
+    """Returns a row of a listing."""
     summary = common_pb2.StorySummary(
         id=row["id"],
         state=row["state"],
@@ -132,14 +132,14 @@ def to_summary(row: sqlite3.Row) -> common_pb2.StorySummary:
 
 
 def timestamp(microseconds: int) -> Timestamp:
-    """Microseconds since the Unix epoch as a message."""
+    """Returns microseconds since the Unix epoch as a message."""
     message = Timestamp()
     message.FromMicroseconds(microseconds)
     return message
 
 
 def split_parts(parts: str) -> list[str]:
-    """Names of embedded parts as they stand in a column."""
+    """Returns names of embedded parts as they stand in a column."""
     return parts.split(",") if parts else []
 
 

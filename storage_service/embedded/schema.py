@@ -18,7 +18,7 @@ class Migration(NamedTuple):
 
 
 def migrations() -> list[Migration]:
-    """All steps, in order."""
+    """Returns all steps, in order."""
     folder = resources.files("storage_service.embedded") / "migrations"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
     return [Migration(int(file.name[:4]), file.read_text("utf-8")) for file in files]

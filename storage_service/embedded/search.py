@@ -22,14 +22,14 @@ _ID: Final = "(SELECT search_id FROM stories WHERE id = ?)"
 
 
 def is_found(state: State, *, content_complete: bool) -> bool:
-    """True where a story is in the index: its text is whole, or its run has ended without."""
+    """Returns True where a story is in the index: its text is whole, or its run has ended without."""
     return content_complete or state in {FAILED, CANCELLED}
 
 
 def leave(tx: Transaction, story_id: str) -> None:
     """Takes a story out, before it is changed or removed. One that is not in it is passed over."""
     tx.execute(
-        "INSERT INTO story_search (story_search, rowid, owner, title, content)"  # noqa: S608 - our own text
+        "INSERT INTO story_search (story_search, rowid, owner, title, content)"  # noqa: S608 - constants only
         f" SELECT 'delete', * FROM ({_ROW} {_ID})",
         (story_id,),
     )
@@ -44,7 +44,7 @@ def enter(tx: Transaction, story_id: str) -> None:
 
 
 def to_expression(owner: str, query: str) -> str | None:
-    """The expression that finds what `owner` stores with these words; None where there is no word in it.
+    """Returns the expression that finds what `owner` stores with these words; None where there is no word in it.
 
     Whatever is typed, it is never an error of syntax.
 
@@ -68,7 +68,7 @@ def to_expression(owner: str, query: str) -> str | None:
 
 
 def owner_word(owner: str) -> str:
-    """An owner as one word of the index, as the view `story_search_source` has it."""
+    """Returns an owner as one word of the index, as the view `story_search_source` has it."""
     return f"z{owner.encode().hex()}z"
 
 
@@ -88,7 +88,7 @@ _LATEST: Final = (1 << 63) - 1
 def list_stories(
     tx: Transaction, owner: str, chosen: common_pb2.StoryFilter, *, limit: int, after: Position | None
 ) -> Sequence[common_pb2.StorySummary]:
-    """At most `limit` summaries, newest first, from the one behind `after` on."""
+    """Returns at most `limit` summaries, newest first, from the one behind `after` on."""
     terms, values = _conditions(chosen)
     if after is not None:
         terms.append("(s.create_time, s.id) < (?, ?)")
@@ -98,7 +98,7 @@ def list_stories(
         expression = to_expression(owner, chosen.query)
         return [] if expression is None else _search(tx, expression, where, (owner, *values), limit, after)
     rows = tx.execute(
-        f"SELECT {_COLUMNS} FROM stories s LEFT JOIN story_audio a ON a.story_id = s.id"  # noqa: S608 - our own terms
+        f"SELECT {_COLUMNS} FROM stories s LEFT JOIN story_audio a ON a.story_id = s.id"  # noqa: S608 - constants only
         f" WHERE {where} ORDER BY s.create_time DESC, s.id DESC LIMIT ?",
         (owner, *values, limit),
     )
@@ -113,7 +113,7 @@ def _search(
     limit: int,
     after: Position | None,
 ) -> Sequence[common_pb2.StorySummary]:
-    """A page of what matches. The index gives it by time, and those of one moment in any order."""
+    """Returns a page of what matches. The index orders it by time, and those of one moment in any way."""
     rows = tx.execute(
         f"SELECT {_COLUMNS} FROM story_search CROSS JOIN stories s ON s.search_id = story_search.rowid"  # noqa: S608
         " LEFT JOIN story_audio a ON a.story_id = s.id"
@@ -131,7 +131,7 @@ def _search(
 
 
 def last_search_id(create_time: int) -> int:
-    """The last `search_id` that a story of that time can have."""
+    """Returns the last `search_id` that a story of that time can have."""
     return min(create_time * 1024 + 1023, _LATEST)
 
 
@@ -152,7 +152,7 @@ def _conditions(chosen: common_pb2.StoryFilter) -> tuple[list[str], list[str | i
     if len(chosen.states) == 1:
         terms.append("s.state = ?")
     elif chosen.states:
-        # The plus keeps it from an index that would not give them by time.
+        # The plus prevents the use of an index that is not ordered by time.
         terms.append(f"+s.state IN ({','.join('?' * len(chosen.states))})")
     if chosen.states:
         values += list(chosen.states)
@@ -160,7 +160,7 @@ def _conditions(chosen: common_pb2.StoryFilter) -> tuple[list[str], list[str | i
 
 
 def _microseconds(time: Timestamp) -> int:
-    # Kept times are whole microseconds: "at or after" and "before" hold for a bound between two of them when it is
+    # Stored times are whole microseconds: "at or after" and "before" hold for a bound between two of them when it is
     # rounded up.
     return time.seconds * 1_000_000 - (-time.nanos // 1_000)
 
@@ -183,14 +183,14 @@ _LONGEST_FIRST: Final = sorted(_ENDINGS, key=len, reverse=True)
 
 
 def is_cyrillic(word: str) -> bool:
-    """True for a word that is all Cyrillic letters."""
+    """Returns True for a word that is all Cyrillic letters."""
     return bool(word) and all("\u0400" <= letter <= "\u04ff" for letter in word)
 
 
 def forms(word: str) -> list[str]:
-    """The word as it stands first, then its stem with every ending it may have; IE and IO are one letter in it.
+    """Returns the word itself, then its stem with every ending it may have; IE and IO are one letter in it.
 
-    The stem is the word less its longest known ending; it keeps at least three letters.
+    The stem is the word less its longest known ending; it has at least three letters.
     """
     word = word.lower()
     if len(word) > _MOST_LETTERS:

@@ -123,7 +123,7 @@ def _rate(tx: Transaction, story_id: str, rating: int, before: int | None) -> bo
 
 def _cancel(tx: Transaction, story_id: str) -> None:
     # A finished story that is only narrated again goes back to what it was, with its text and its audio.
-    told = tx.execute(
+    narrated = tx.execute(
         "SELECT 1 FROM stories JOIN story_audio ON story_audio.story_id = stories.id WHERE id = ? AND state = ?",
         (story_id, NARRATING),
     ).fetchone()
@@ -131,7 +131,7 @@ def _cancel(tx: Transaction, story_id: str) -> None:
     tx.execute(
         "UPDATE stories SET state = ?, revision = revision + 1, update_time = ?, end_time = ?,"
         " lease_expire_time = NULL WHERE id = ?",
-        (READY if told else CANCELLED, tx.now, tx.now, story_id),
+        (READY if narrated else CANCELLED, tx.now, tx.now, story_id),
     )
     enter(tx, story_id)
     end_attempts(tx, story_id)
@@ -226,7 +226,7 @@ def _is_known(tx: Transaction, owner: str, story_id: str) -> bool:
 
 
 def _resolved(tx: Transaction, owner: str, new: NewStory) -> common_pb2.Story:
-    """The story as it begins, with its child and hero as they are stored now."""
+    """Returns the story as it begins, with its child and hero as they are stored now."""
     story = common_pb2.Story()
     story.CopyFrom(new.story)
     story.id, story.state, story.revision = new.story_id, common_pb2.STORY_STATE_PENDING, 1
@@ -252,7 +252,7 @@ def _check_parent(tx: Transaction, owner: str, story_id: str) -> None:
 
 
 def _insert_story(tx: Transaction, record: storage_pb2.StoryRecord) -> None:
-    """Stores a story whose id is not known, with all that hangs on it but its audio and its run's narration."""
+    """Stores a story whose id is not known, with all that belongs to it but its audio and a narration in the making."""
     story, columns = record.story, _columns(record)
     names, marks = ", ".join(columns), ", ".join("?" * len(columns))
     tx.execute(f"INSERT INTO stories ({names}) VALUES ({marks})", list(columns.values()))  # noqa: S608
@@ -296,7 +296,7 @@ def _columns(record: storage_pb2.StoryRecord) -> dict[str, Any]:
         "lease_token": run.lease_token,
         "start_time": _time(run.start_time) if run.HasField("start_time") else None,
         "pickup_count": run.pickup_count,
-        # Who held it is elsewhere: the next claim is one after a hand-over.
+        # Its run is elsewhere: the next claim is one after a hand-over.
         "handed_over": not is_final(story.state) and run.HasField("start_time"),
     }
 

@@ -1,1 +1,1 @@
-"""Carries all that is kept from one set-up to another, by way of a file."""
+"""Export and import: carries all that is stored from one set-up to another in a file."""

@@ -36,7 +36,7 @@ class ArchiveWriter:
     """Writes an archive. It has its name only once it is whole and on the medium."""
 
     def __init__(self, path: Path) -> None:
-        """ExchangeError where the file cannot be made."""
+        """Raises ExchangeError where the file cannot be made."""
         self._path = path
         self._part = path.with_name(f"{path.name}.part")
         with self._writing():
@@ -46,12 +46,12 @@ class ArchiveWriter:
         self.add(HEAD, json.dumps(FORMAT).encode())
 
     def add(self, name: str, data: bytes) -> None:
-        """A member that is there as a whole."""
+        """Adds a whole member."""
         self.begin(name, len(data))
         self.write(data)
 
     def begin(self, name: str, size: int) -> None:
-        """A member of `size` bytes, which `write` brings."""
+        """Begins a member of `size` bytes, which `write` brings."""
         if self._left:
             raise ExchangeError(f"{self._path}: the member before {name} is not whole")
         info = tarfile.TarInfo(name)
@@ -60,7 +60,7 @@ class ArchiveWriter:
         self._left, self._padding = size, -size % tarfile.BLOCKSIZE
 
     def write(self, data: bytes) -> None:
-        """More bytes of the member that was begun."""
+        """Writes more bytes of the member that was begun."""
         self._left -= len(data)
         if self._left < 0:
             raise ExchangeError(f"{self._path}: a member is longer than it was said to be")
@@ -70,7 +70,7 @@ class ArchiveWriter:
             self._padding = 0
 
     def mark(self) -> int:
-        """Where the next member begins."""
+        """Returns where the next member begins."""
         return self._file.tell()
 
     def rewind(self, mark: int) -> None:
@@ -133,7 +133,7 @@ class ArchiveReader:
             raise
 
     def next(self) -> Member | None:
-        """The next member, None after the last."""
+        """Returns the next member, None after the last."""
         try:
             info = self._tar.next()
             # What was read is not remembered: an archive may have any number of members.
@@ -144,14 +144,14 @@ class ArchiveReader:
         return None if info is None else Member(info.name, info.size)
 
     def read(self, most: int) -> bytes:
-        """At most so many bytes of the present member; none at its end."""
+        """Returns at most so many bytes of the present member; none at its end."""
         try:
             return b"" if self._open is None else self._open.read(most)
         except (tarfile.TarError, OSError) as error:
             raise self._damaged("is cut or damaged") from error
 
     def read_all(self, member: Member) -> bytes:
-        """The present member as a whole."""
+        """Returns the present member as a whole."""
         if member.size > _MAX_MEMBER:
             raise self._damaged(f"has a member that is too large ({member.name})")
         data = self.read(member.size)

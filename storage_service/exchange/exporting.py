@@ -133,7 +133,7 @@ class _Export:
         return record
 
     def _without_audio(self, record: storage_pb2.StoryRecord, error: DomainError) -> storage_pb2.StoryRecord:
-        """A story whose audio is damaged, without it, where it may be left out."""
+        """Returns a story whose audio is damaged, without it, where it may be left out."""
         if not self.skip_damaged:
             raise ExchangeError(
                 f"story {record.story.id}: its audio is missing or damaged; narrate it again, or leave such audio out"
@@ -182,7 +182,7 @@ async def _find(stories: StoryStore, owner: str, story_id: str) -> tuple[storage
 
 
 def _without_run(record: storage_pb2.StoryRecord) -> storage_pb2.StoryRecord:
-    """A story without its narration in the making, whose segments are not exported."""
+    """Returns a story without its narration in the making, whose segments are not exported."""
     record.run.ClearField("narration")
     record.run.ClearField("segments")
     return record

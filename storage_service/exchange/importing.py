@@ -103,7 +103,7 @@ class _Import:
             self.new = self.new.plus(records=new)
 
     def _without_content(self, request: StoredRequest) -> StoredRequest:
-        """Of a request whose story or profile the file says is deleted, only the id is stored."""
+        """Erases the fingerprint of a request whose story or profile is deleted according to the file."""
         return request._replace(fingerprint=_ERASED) if request.resource_id in self.deleted else request
 
     async def _take_stories(self, member: Member) -> None:

@@ -99,7 +99,7 @@ class Bucket:
     async def put(
         self, path: str, source: Callable[[], bytes | io.BufferedReader[Any]], size: int, *, content_type: str
     ) -> bool:
-        """Sends an object, large ones in parts; True when all of it arrived. `source` gives the bytes anew."""
+        """Sends an object, in parts if large; True if all of it arrived. `source` returns the bytes from the start."""
 
         async def send() -> bool:
             data = source()
@@ -120,7 +120,7 @@ class Bucket:
         return await self._call("put", send, finished=True)
 
     async def get(self, path: str, start: int, end: int) -> tuple[bytes, int]:
-        """The bytes [start, end) of an object, fewer where it is shorter, and the size of all of it; NOT_FOUND."""
+        """Returns the bytes [start, end) of an object, fewer where it is shorter, and its whole size; NOT_FOUND."""
 
         async def fetch() -> tuple[bytes, int]:
             async with asyncio.timeout(self._timeout):
@@ -139,7 +139,7 @@ class Bucket:
         await self._call("delete", remove, finished=True)
 
     async def sign(self, path: str, seconds: int) -> str:
-        """An address under which an object can be fetched for a while."""
+        """Returns an address under which an object can be fetched for a while."""
         return await self._call("sign", lambda: sign_async(self._store, "GET", path, timedelta(seconds=seconds)))
 
     async def _call(self, endpoint: str, call: Callable[[], Awaitable[T]], *, finished: bool = False) -> T:
@@ -189,7 +189,7 @@ class BucketObjects:
         return spooled(lambda spool: self._send(key.path, spool, content_type or ANY_BYTES))
 
     async def read(self, blob: Blob, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes, None]:
-        """The bytes of an object, in blocks of 4 MiB, each asked for by itself."""
+        """Yields the bytes of an object, in blocks of 4 MiB, one request each."""
         path, size = blob.key.path, blob.size
         end = size if limit is None else min(size, offset + limit)
         position, sha256 = offset, hashlib.sha256()
@@ -214,7 +214,7 @@ class BucketObjects:
             await self._bucket.delete(paths[start : start + _BATCH])
 
     async def url(self, blob: Blob, *, expiry: int) -> SignedUrl:
-        """A signed address. Whole seconds: S3 knows no less."""
+        """Returns a signed address. S3 counts whole seconds."""
         seconds = max(1, expiry // _SECOND)
         ends = self._clock.now() + seconds * _SECOND
         return SignedUrl(await self._bucket.sign(blob.key.path, seconds), ends)

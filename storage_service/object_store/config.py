@@ -60,7 +60,7 @@ Place: TypeAlias = Path | BucketConfig
 
 
 def places_of(settings: StorageSettings, environment: Mapping[str, str] = os.environ) -> Mapping[str, Place]:
-    """The folders and buckets that the settings name, by the variable that names them.
+    """Returns the folders and buckets that the settings name, by the variable that names them.
 
     `environment` says whether the platform gives a role. Raises ConfigurationError.
     """

@@ -36,7 +36,7 @@ class BucketMismatchError(ProviderError):
 
     @property
     def treatment(self) -> Treatment:
-        """Only a change of the settings helps."""
+        """Returns that only a change of the settings helps."""
         return Treatment(reason="INVALID_CONFIGURATION")
 
 
@@ -45,12 +45,12 @@ class MissingObjectError(ProviderError):
 
     @property
     def treatment(self) -> Treatment:
-        """An answer, not a failure."""
+        """Returns that this is an answer, not a failure."""
         return Treatment(reason="NOT_FOUND")
 
 
 def to_provider_error(error: Exception) -> ProviderError:
-    """What obstore's error means; nothing of its text is kept, which holds addresses and answers."""
+    """Returns what obstore's error means, without its text, which holds addresses and answers."""
     said = str(error)
     found = _STATUS.search(said)
     status = int(found[1]) if found else 0

@@ -64,7 +64,7 @@ class NewFile:
                     self._write(block)
                 digest = Digest(self._size, self._hash.digest())
                 check_digest(digest, expected)
-            self._close(keep=True)
+            self._close(complete=True)
             return digest
 
     def append_copy(self, source: Path, blob: Blob) -> bool:
@@ -87,7 +87,7 @@ class NewFile:
         """Removes the file. Where that fails it is left to the removal of its object."""
         with self._lock, suppress(OSError):
             self._closed = True
-            self._close(keep=False)
+            self._close(complete=False)
             self._path.unlink(missing_ok=True)
 
     def _write(self, data: bytes) -> None:
@@ -126,22 +126,22 @@ class NewFile:
                 self._fd = os.open(self._path, flags, 0o600)
         return self._fd
 
-    def _close(self, *, keep: bool) -> None:
-        fd = self._opened() if keep else self._fd
+    def _close(self, *, complete: bool) -> None:
+        fd = self._opened() if complete else self._fd
         if fd is None:
             return
         try:
-            if keep and self._fsync:
+            if complete and self._fsync:
                 os.fsync(fd)
         finally:
             self._fd = None
             os.close(fd)
-        if keep and self._fsync:
+        if complete and self._fsync:
             _sync_folder(self._path.parent)
 
 
 def read_range(path: Path, size: int, position: int, end: int) -> bytes:
-    """Bytes [position, end) of a file of `size` bytes; empty where it is missing or has another size."""
+    """Returns bytes [position, end) of a file of `size` bytes; empty where it is missing or has another size."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -212,7 +212,7 @@ class FolderObjects:
         await asyncio.to_thread(self._threads.shutdown)
 
     async def settle(self) -> None:
-        """A file is discarded as its upload is left, after the thread that writes it."""
+        """Returns at once: a file is discarded as its upload is left, after the thread that writes it."""
 
     @asynccontextmanager
     async def upload(self, key: ObjectKey, *, content_type: str = ANY_BYTES) -> AsyncGenerator[Upload, None]:
@@ -226,7 +226,7 @@ class FolderObjects:
                 await self.discard(upload.file)
 
     async def read(self, blob: Blob, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes, None]:
-        """The bytes of a file, in blocks of 1 MiB."""
+        """Yields the bytes of a file, in blocks of 1 MiB."""
         end = blob.size if limit is None else min(blob.size, offset + limit)
         path = self.path_of(blob.key)
         sha256 = hashlib.sha256() if offset == 0 and end == blob.size else None
@@ -254,16 +254,16 @@ class FolderObjects:
             await self.run(_unlink, paths)
 
     async def url(self, blob: Blob, *, expiry: int) -> SignedUrl:
-        """There is none."""
+        """Raises AUDIO_URL_UNSUPPORTED: files have no address."""
         del blob, expiry
         raise audio_url_unsupported()
 
     def path_of(self, key: ObjectKey) -> Path:
-        """The file of an object."""
+        """Returns the file of an object."""
         return self._root / key.path
 
     def new_file(self, key: ObjectKey) -> NewFile:
-        """The file of an object that is to be written."""
+        """Returns the file of an object that is to be written."""
         return NewFile(self.path_of(key), fsync=key.kind in self._fsync)
 
     async def discard(self, file: NewFile) -> None:

@@ -48,13 +48,13 @@ class StoredPieces(Protocol):
     """Looks up what a repeated checkpoint overlaps with."""
 
     def text(self, start: int, end: int) -> str:
-        """Code points [start, end) of the content."""
+        """Returns code points [start, end) of the content."""
 
     def manifest_segment(self, index: int) -> tuple[str, bytes] | None:
-        """Key and SHA-256 of a segment of the run's manifest."""
+        """Returns key and SHA-256 of a segment of the run's manifest."""
 
     def stored_segment(self, key: str) -> Digest | None:
-        """Size and SHA-256 of a segment in the segment store."""
+        """Returns size and SHA-256 of a segment in the segment store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class CheckpointRefused(Exception):  # noqa: N818 - a verdict, not a defect
 
 
 def judge(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint, pieces: StoredPieces) -> Advance:
-    """What of `checkpoint` is new; raises CheckpointRefused.
+    """Returns what of `checkpoint` is new; raises CheckpointRefused.
 
     What is stored already and agrees is passed over, so a checkpoint can be repeated, the one that ended the story too.
     One that names the final state in which the story is may bring attempts, problems and the generation record, such as
@@ -142,7 +142,7 @@ def _check_state(facts: RunFacts, state: State, *, complete: bool) -> None:
     if state == READY and facts.narrate and not facts.stored_audio_id:
         raise _wrong_state("The audio is not stored yet.")
     if state == READY_WITHOUT_AUDIO and facts.stored_audio_id:
-        # The answer of FinishAudio was lost: whoever takes the story up finds its audio.
+        # The answer of FinishAudio was lost: the next run finds the audio.
         raise _wrong_state("The audio is stored.")
 
 
@@ -175,7 +175,7 @@ def _new_text(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint, pieces: 
 
 
 def _new_manifest(facts: RunFacts, checkpoint: storage_pb2.StoryCheckpoint) -> common_pb2.NarrationHeader | None:
-    """The header of a new manifest. Under the audio id that is stored the first header stays: it is pinned."""
+    """Returns the header of a new manifest. The first header under an audio id is pinned."""
     audio_id = checkpoint.narration.audio_id
     if not audio_id or audio_id == facts.narration_audio_id:
         return None
@@ -191,14 +191,14 @@ def _new_segments(
         return ()
     if not begins and not facts.narration_audio_id:
         raise _conflict("There is no narration yet that the segments could belong to.")
-    kept, text_end, audio_end = (0, 0, 0) if begins else (facts.segment_count, facts.text_end, facts.audio_end)
+    stored, text_end, audio_end = (0, 0, 0) if begins else (facts.segment_count, facts.text_end, facts.audio_end)
     new: list[common_pb2.Segment] = []
     for segment in checkpoint.segments:
-        following = kept + len(new)
+        following = stored + len(new)
         if segment.index > following:
             raise _conflict("A segment is missing before the one that is given.")
         if segment.index < following:
-            _check_same(segment, new[segment.index - kept] if segment.index >= kept else None, pieces)
+            _check_same(segment, new[segment.index - stored] if segment.index >= stored else None, pieces)
             continue
         if (segment.text.start, segment.audio.start) != (text_end, audio_end):
             raise _conflict("A segment does not begin where the one before it ends.")

@@ -12,7 +12,7 @@ from servicekit.failures import log_defect
 from storage_service.audio.noted import NotedObjects
 from storage_service.audio.segments import SegmentLibrary
 from storage_service.ports import Clock, RemovalStore, StoryStore
-from storage_service.records import Removed
+from storage_service.records import RemovalResult
 
 _log: Final = structlog.stdlib.get_logger("storage_service.stories.housekeeper")
 
@@ -97,7 +97,7 @@ class Remover:
         """Removes a story, then its bytes; STORY_NOT_FOUND."""
         await self._objects.drop(await self._stories.delete(owner, story_id))
 
-    async def erase_child(self, owner: str, child_id: str) -> Removed:
+    async def erase_child(self, owner: str, child_id: str) -> RemovalResult:
         """Removes a child, all its stories and their bytes; at the end leaves no trace in the store's files.
 
         Raises CHILD_NOT_FOUND, and UNAVAILABLE where bytes or traces could not be removed: the next call does it.

@@ -27,7 +27,7 @@ TEXT_WHOLE: Final = frozenset({NARRATING, READY, READY_WITHOUT_AUDIO})
 
 
 def is_final(state: State) -> bool:
-    """True where no run works on the story any more."""
+    """Returns True where no run works on the story any more."""
     return state not in UNFINISHED
 
 

@@ -7,15 +7,15 @@ from typing import Any, Final
 from servicekit.ids import new_id
 from storage_service.messages import narrated_audio
 from storage_service.records import (
-    Added,
+    AddResult,
     Blob,
-    Evicted,
-    FoundSegment,
+    EvictResult,
     Manifest,
     ObjectKey,
     ObjectKind,
     Part,
-    Removed,
+    RemovalResult,
+    SegmentBlob,
     StoredAudio,
     UnfinishedAudio,
 )
@@ -36,7 +36,7 @@ class SupabaseSegmentStore(SupabaseStore):
         found = await self._connection.timed_rpc("find_segments", lookups=given)
         return [_segment(one) for one in found]
 
-    async def add(self, segment: segment_pb2.StoredSegment, key: ObjectKey, story_id: str) -> Added:
+    async def add(self, segment: segment_pb2.StoredSegment, key: ObjectKey, story_id: str) -> AddResult:
         """Stores a segment, unless one is stored under its key."""
         answer = await self._connection.timed_rpc(
             "add_segment",
@@ -50,25 +50,25 @@ class SupabaseSegmentStore(SupabaseStore):
             },
             story_id=story_id or None,
         )
-        return Added(_segment(answer["segment"]), answer["created"], answer["stored_bytes"])
+        return AddResult(_segment(answer["segment"]), answer["created"], answer["stored_bytes"])
 
-    async def get(self, segment_key: str) -> FoundSegment | None:
+    async def get(self, segment_key: str) -> SegmentBlob | None:
         """Returns a segment and where its bytes are."""
         answer = await self._connection.rpc("get_segment", key=segment_key)
         if not answer:
             return None
         segment = _segment(answer["segment"])
         key = ObjectKey(ObjectKind.SEGMENT, answer["object_id"])
-        return FoundSegment(segment, Blob(key, segment.size_bytes, segment.sha256))
+        return SegmentBlob(segment, Blob(key, segment.size_bytes, segment.sha256))
 
     async def drop(self, segment_key: str, key: ObjectKey) -> bool:
         """Removes a segment whose bytes are lost."""
         return bool(await self._connection.timed_rpc("drop_segment", key=segment_key, object_id=key.object_id))
 
-    async def evict(self, down_to: int) -> Evicted:
+    async def evict(self, down_to: int) -> EvictResult:
         """Removes segments, least recently used first."""
         answer = await self._connection.timed_rpc("evict_segments", down_to=down_to, most=_MOST_EVICTED)
-        return Evicted(to_keys(answer["dropped"]), answer["stored_bytes"])
+        return EvictResult(to_keys(answer["dropped"]), answer["stored_bytes"])
 
 
 def _segment(text: str) -> segment_pb2.StoredSegment:
@@ -165,18 +165,18 @@ class SupabaseObjectNotes(SupabaseStore):
 class SupabaseRemovalStore(SupabaseStore):
     """Removes from the schema `tales`; see RemovalStore for the methods."""
 
-    async def erase_child(self, owner: str, child_id: str) -> Removed:
+    async def erase_child(self, owner: str, child_id: str) -> RemovalResult:
         """Removes a child with all its stories.
 
         Not repeated where it may have been done: the second time it would count no stories.
         """
         answer = await self._connection.timed_rpc("erase_child", child_id, safe=False, owner=owner, child_id=child_id)
-        return Removed(answer["story_count"], to_keys(answer["dropped"]))
+        return RemovalResult(answer["story_count"], to_keys(answer["dropped"]))
 
-    async def expire(self, before: int, *, most: int) -> Removed:
+    async def expire(self, before: int, *, most: int) -> RemovalResult:
         """Removes old stories."""
         answer = await self._connection.timed_rpc("expire_stories", before=to_time_text(before), most=most)
-        return Removed(answer["story_count"], to_keys(answer["dropped"]))
+        return RemovalResult(answer["story_count"], to_keys(answer["dropped"]))
 
     async def scrub(self) -> None:
         """Leaves it to the database, whose autovacuum clears deleted rows; logs and backups are the project's."""

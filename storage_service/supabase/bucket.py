@@ -34,10 +34,10 @@ class ObjectBucket:
         self._clock = clock
 
     async def open(self) -> None:
-        """The story store opens the connection."""
+        """Does nothing: the story store opens the connection."""
 
     async def close(self) -> None:
-        """The story store closes it."""
+        """Does nothing: the story store closes the connection."""
 
     async def settle(self) -> None:
         """Waits for calls, those whose callers are gone too."""
@@ -54,7 +54,7 @@ class ObjectBucket:
         return spooled(send)
 
     async def read(self, blob: Blob, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes, None]:
-        """The bytes of an object as they arrive."""
+        """Yields the bytes of an object as they arrive."""
         end = blob.size if limit is None else min(blob.size, offset + limit)
         if offset >= end:
             return
@@ -83,7 +83,7 @@ class ObjectBucket:
             await self._connection.run(FILES, "remove", lambda client, batch=batch: client.remove(batch))  # type: ignore[misc]
 
     async def url(self, blob: Blob, *, expiry: int) -> SignedUrl:
-        """A signed address. Whole seconds: Storage knows no less."""
+        """Returns a signed address. Storage counts whole seconds."""
         seconds = max(1, expiry // _SECOND)
         ends = self._clock.now() + seconds * _SECOND
         path = blob.key.path

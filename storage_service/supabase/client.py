@@ -43,7 +43,7 @@ if not logging.getLogger("httpx").level:
 
 
 async def build(config: SupabaseConfig) -> Client:
-    """A client; nothing is asked of Supabase yet."""
+    """Returns a client; no call is made yet."""
     session = httpx.AsyncClient(
         timeout=config.timeout_seconds,
         limits=httpx.Limits(max_connections=config.connections, max_keepalive_connections=config.connections),
@@ -76,23 +76,23 @@ class Client:
         await self._session.aclose()
 
     async def rpc(self, function: str, params: dict[str, Any]) -> Any:
-        """What a function of the schema answers."""
+        """Returns what a function of the schema answers."""
         with _typed():
             try:
                 async with asyncio.timeout(self._timeout):
                     data = (await self.sdk.rpc(function, params).execute()).data
             except MissingError as error:
-                # A function that is missing is said with a code, and no function of ours says that of anything.
+                # A missing function is reported with a code; no function of the schema answers that.
                 raise MisaddressedError(status=error.status) from error
             if isinstance(data, str):
                 if data.lstrip().startswith("<"):
                     raise MisaddressedError(status=_OK)
-                # What is no JSON comes out as text; no function of ours answers with text.
+                # What is not JSON is returned as text; no function of the schema answers with text.
                 raise SupabaseError(ProviderErrorKind.TRANSPORT, "the answer cannot be read", undone=False)
         return data
 
     async def bucket(self) -> dict[str, Any]:
-        """What Storage says of the bucket."""
+        """Returns what Storage says of the bucket."""
         with _typed():
             async with asyncio.timeout(self._timeout):
                 answer = await self._session.get(self._url("bucket", self._bucket))
@@ -116,7 +116,7 @@ class Client:
             )
 
     async def size(self, path: str) -> int | None:
-        """Bytes of a file, 0 for one that is not there; None where Storage does not say."""
+        """Returns the size of a file in bytes, 0 if it is not there; None where Storage does not say."""
         try:
             with _typed():
                 async with asyncio.timeout(self._timeout):
@@ -138,7 +138,7 @@ class Client:
                 await self.sdk.storage.from_(self._bucket).remove(list(paths))
 
     async def sign(self, path: str, seconds: int) -> str:
-        """An address under which a file can be fetched for a while."""
+        """Returns an address under which a file can be fetched for a while."""
         with _typed():
             async with asyncio.timeout(self._timeout):
                 signed = await self.sdk.storage.from_(self._bucket).create_signed_url(path, seconds)
@@ -146,7 +146,7 @@ class Client:
 
     @asynccontextmanager
     async def read(self, path: str, *, offset: int, end: int) -> AsyncIterator[AsyncGenerator[bytes, None]]:
-        """The bytes [offset, end) of a file as they arrive; fewer where the file is shorter."""
+        """Yields the bytes [offset, end) of a file as they arrive; fewer where the file is shorter."""
         headers = {"Range": f"bytes={offset}-{end - 1}", "Accept-Encoding": "identity"}
         with _typed():
             async with self._session.stream("GET", self._url("object", self._bucket, path), headers=headers) as answer:
@@ -185,11 +185,11 @@ async def _raise_typed(response: httpx.Response) -> None:
 
 async def _cut(blocks: AsyncIterator[bytes], skip: int, most: int) -> AsyncGenerator[bytes, None]:
     async for block in blocks:
-        kept = block[skip : skip + most]
+        part = block[skip : skip + most]
         skip = max(0, skip - len(block))
-        most -= len(kept)
-        if kept:
-            yield kept
+        most -= len(part)
+        if part:
+            yield part
         if not most:
             return
 

@@ -34,7 +34,7 @@ class SupabaseConfig:
 
 
 def config_of(settings: StorageSettings) -> SupabaseConfig:
-    """How to reach the project; ConfigurationError where something is not set or not valid."""
+    """Returns how to reach the project; ConfigurationError where a setting is missing or not valid."""
     if not settings.supabase_url:
         raise ConfigurationError(
             "SUPABASE_URL must be set to the address of the project, such as https://abc.supabase.co"
@@ -60,7 +60,7 @@ def _check_key(key: str) -> None:
 
 
 def _role(key: str) -> str:
-    """The role that a key of the older kind, a JWT, is for; "" for one that says none."""
+    """Returns the role that a key of the older kind, a JWT, is for; "" for one that says none."""
     parts = key.split(".")
     if len(parts) != 3:
         return ""

@@ -63,7 +63,7 @@ class Connection:
         self._opening = asyncio.Lock()
 
     async def client(self) -> Client:
-        """The client; built at first, its SDK imported in a thread. Raises SupabaseErrors where it is used bare."""
+        """Returns the client, built on first use, its SDK imported in a thread. Used bare it raises SupabaseErrors."""
         async with self._opening:
             if self._client is None:
                 module = await asyncio.to_thread(importlib.import_module, "storage_service.supabase.client")
@@ -82,7 +82,7 @@ class Connection:
             self._client = None
 
     def now(self) -> str | None:
-        """The time to go by; None: the database's."""
+        """Returns the time to go by; None: the database's."""
         return None if self._clock is None else to_time_text(self._clock.now())
 
     async def rpc(
@@ -108,7 +108,7 @@ class Connection:
         return answer
 
     async def timed_rpc(self, function: str, about: str | None = None, **params: Any) -> Any:
-        """`rpc` of a function that takes the time to go by."""
+        """Calls `rpc` for a function that takes the time to go by."""
         return await self.rpc(function, about, now=self.now(), **params)
 
     async def run(
@@ -139,7 +139,7 @@ class Connection:
 
     @asynccontextmanager
     async def stream(self, path: str, *, offset: int, end: int) -> AsyncIterator[AsyncGenerator[bytes, None]]:
-        """The bytes [offset, end) of a file; what goes wrong while they are read is typed as well, and not repeated."""
+        """Yields the bytes [offset, end) of a file; failures while they are read are typed too, and not retried."""
         client = await self.client()
         try:
             async with (

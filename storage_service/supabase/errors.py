@@ -65,7 +65,7 @@ class SupabaseError(ProviderError):
 
     @property
     def treatment(self) -> Treatment:
-        """What to do about it."""
+        """Returns what is done about it."""
         return self._treatment or super().treatment
 
 
@@ -109,7 +109,7 @@ class SupabaseDefectError(Exception):
 
 
 def from_answer(status: int, body: object, headers: Mapping[str, str]) -> Exception:
-    """What an answer that is no success means; `body` is its JSON, or None where it is none."""
+    """Returns what an unsuccessful answer means; `body` is its JSON, or None where it is none."""
     said = body if isinstance(body, dict) else {}
     code = str(said.get("code") or said.get("error") or "")
     # Storage answers 400 and says in the body what it means.
@@ -124,7 +124,7 @@ def from_answer(status: int, body: object, headers: Mapping[str, str]) -> Except
 
 
 def is_page(headers: Mapping[str, str]) -> bool:
-    """Is it a page for people? Supabase's services answer with none."""
+    """Returns True for a page for people: Supabase's services answer with none."""
     return headers.get("content-type", "").lower().startswith("text/html")
 
 
@@ -148,7 +148,7 @@ def _by_code(status: int, code: str) -> SupabaseError | None:
     elif code == _CANCELED:
         found = SupabaseError(ProviderErrorKind.TIMEOUT, "the database took too long", undone=True, status=status)
     elif code == _READ_ONLY:
-        # What Supabase makes of a database whose disk is full.
+        # Supabase makes a database read-only when its disk is full.
         message = "the database takes no changes; see to the disk and the quota of the project"
         found = SupabaseError(ProviderErrorKind.QUOTA, message, undone=True, status=status, treatment=_FULL)
     elif code == _CHECK_VIOLATION or (len(code) == _SQLSTATE and code.startswith(_DATA_CODES)):
@@ -197,13 +197,13 @@ def _auth(status: int) -> SupabaseError:
 
 
 def _conflict(status: int, *, undone: bool) -> SupabaseError:
-    """Something else happened to the same thing at the same time: to be tried again where it was rolled back."""
+    """Returns the error of two concurrent changes of one thing: to be retried where it was rolled back."""
     treatment = Treatment(reason="STORAGE_CONFLICT", retry=undone)
     message = "the same was changed at the same time"
     return SupabaseError(ProviderErrorKind.OVERLOAD, message, undone=undone, status=status, treatment=treatment)
 
 
 def _refused(status: int, message: str, reason: str) -> SupabaseError:
-    """The caller, or a setting of the project, is to change."""
+    """Returns an error that only the caller, or a setting of the project, can fix."""
     treatment = Treatment(reason=reason)
     return SupabaseError(ProviderErrorKind.INVALID_INPUT, message, undone=True, status=status, treatment=treatment)

@@ -19,7 +19,7 @@ _TIMES: Final = {"create_time": "created_at", "update_time": "updated_at", "end_
 
 
 def to_record(row: Mapping[str, Any]) -> storage_pb2.StoryRecord:
-    """A story as `tales.story_record` returns it."""
+    """Returns a story as `tales.story_record` returns it."""
     record = storage_pb2.StoryRecord(owner=row["owner"], story=_to_story(row), run=_to_run(row))
     record.spec.ParseFromString(from_base64(row["spec"]))
     parent = row["parent"]
@@ -39,7 +39,7 @@ def to_profile(kind: type[Profile], row: Mapping[str, Any]) -> Profile:
 
 
 def from_filter(chosen: common_pb2.StoryFilter) -> dict[str, Any]:
-    """What is set in a filter."""
+    """Returns what is set in a filter."""
     given: dict[str, Any] = {
         "child_id": chosen.child_id,
         "hero_id": chosen.hero_id,
@@ -57,12 +57,12 @@ def from_filter(chosen: common_pb2.StoryFilter) -> dict[str, Any]:
 
 
 def to_state(name: str) -> common_pb2.StoryState.ValueType:
-    """A state from its name."""
+    """Returns a state from its name."""
     return common_pb2.StoryState.Value(STATE + name)
 
 
 def to_summary(row: Mapping[str, Any]) -> common_pb2.StorySummary:
-    """A row of `tales.list_stories`."""
+    """Returns a row of `tales.list_stories`."""
     summary = common_pb2.StorySummary(
         id=row["id"],
         title=row["title"],
@@ -84,7 +84,7 @@ def to_summary(row: Mapping[str, Any]) -> common_pb2.StorySummary:
 
 
 def from_problems(problems: Sequence[common_pb2.Problem]) -> list[dict[str, str]]:
-    """Problems to store; the same one is the same row."""
+    """Returns problems to store; equal ones are one row."""
     return [
         {"reason": to_text(problem.reason), "problem": to_base64(problem.SerializeToString(deterministic=True))}
         for problem in problems
@@ -92,7 +92,7 @@ def from_problems(problems: Sequence[common_pb2.Problem]) -> list[dict[str, str]
 
 
 def from_attempts(attempts: Sequence[common_pb2.Attempt]) -> list[dict[str, Any]]:
-    """Lines of the ledger."""
+    """Returns lines of the ledger."""
     return [
         {
             "attempt_id": attempt.attempt_id,
@@ -112,7 +112,7 @@ def from_attempts(attempts: Sequence[common_pb2.Attempt]) -> list[dict[str, Any]
 
 
 def from_ending(now: str | None) -> dict[str, str]:
-    """How the schema ends attempts as cancelled: in a serialized message the last value of a field counts."""
+    """Returns how the schema ends attempts as cancelled: in a serialized message the last value of a field counts."""
     time = Timestamp()
     if now is None:
         time.GetCurrentTime()
@@ -123,7 +123,7 @@ def from_ending(now: str | None) -> dict[str, str]:
 
 
 def to_segments(encoded_segments: Sequence[str]) -> list[common_pb2.Segment]:
-    """Segments of a manifest."""
+    """Returns segments of a manifest."""
     return [common_pb2.Segment.FromString(from_base64(one)) for one in encoded_segments]
 
 
@@ -180,46 +180,46 @@ _LATEST: Final = 253_402_300_799_999_999
 
 
 def to_base64(data: bytes) -> str:
-    """Bytes as text."""
+    """Returns bytes as text."""
     return b64encode(data).decode("ascii")
 
 
 def from_base64(text: str | None) -> bytes:
-    """Bytes from text; none from None."""
+    """Returns bytes from text; none from None."""
     return b64decode(text) if text else b""
 
 
 def to_hex(data: bytes) -> str:
-    """Bytes as PostgreSQL writes them in a row."""
+    """Returns bytes as PostgreSQL writes them in a row."""
     return f"\\x{data.hex()}"
 
 
 def from_hex(text: str) -> bytes:
-    """Bytes from a row of PostgreSQL."""
+    """Returns bytes from a row of PostgreSQL."""
     return bytes.fromhex(text.removeprefix("\\x"))
 
 
 def to_time_text(microseconds: int) -> str:
-    """Microseconds since the Unix epoch, UTC, as RFC 3339; at most the end of 9999."""
+    """Returns microseconds since the Unix epoch, UTC, as RFC 3339; at most the end of 9999."""
     time = Timestamp()
     time.FromMicroseconds(min(microseconds, _LATEST))
     return time.ToJsonString()
 
 
 def to_timestamp(text: str) -> Timestamp:
-    """A time of the database as a message."""
+    """Returns a time of the database as a message."""
     time = Timestamp()
     time.FromJsonString(text)
     return time
 
 
 def to_microseconds(text: str) -> int:
-    """A time of the database as microseconds since the Unix epoch."""
+    """Returns a time of the database as microseconds since the Unix epoch."""
     return to_timestamp(text).ToMicroseconds()
 
 
 def to_name(name_of: Callable[[Any], str], value: int, prefix: str) -> str:
-    """The name of an enum's value, less `prefix`; UNSPECIFIED for one that this program does not know."""
+    """Returns the name of an enum's value, less `prefix`; UNSPECIFIED for one that this program does not know."""
     try:
         return name_of(value).removeprefix(prefix)
     except ValueError:
@@ -227,22 +227,22 @@ def to_name(name_of: Callable[[Any], str], value: int, prefix: str) -> str:
 
 
 def from_position(after: Position | None) -> dict[str, str] | None:
-    """Where a list goes on."""
+    """Returns where a list continues."""
     return None if after is None else {"created_at": to_time_text(after.create_time), "id": after.resource_id}
 
 
 def from_repeat(rpc: str, repeat: RepeatKey | None) -> dict[str, str] | None:
-    """The key of a request that can come again."""
+    """Returns the key of a request that can be repeated."""
     if repeat is None:
         return None
     return {"rpc": rpc, "id": repeat.request_id, "fingerprint": to_base64(repeat.fingerprint)}
 
 
 def encoded(message: Message) -> str:
-    """A message, for a column of type bytea."""
+    """Returns a message, for a column of type bytea."""
     return to_base64(message.SerializeToString())
 
 
 def to_text(text: str) -> str:
-    """Text that PostgreSQL takes: it has no NUL."""
+    """Returns text without NUL, which PostgreSQL does not take."""
     return text.replace("\0", "")

@@ -50,7 +50,7 @@ class Migration(NamedTuple):
 
 
 def migrations() -> list[Migration]:
-    """All that this program knows, in order; ConfigurationError where they were not installed with it."""
+    """Returns all migrations of this program, in order; ConfigurationError where they are not installed."""
     for folder in _folders():
         named = [(_NAME.fullmatch(file.name), file) for file in sorted(folder.glob("*.sql"))]
         if found := [Migration(match[1], match[2], file.read_text("utf-8")) for match, file in named if match]:
@@ -58,19 +58,19 @@ def migrations() -> list[Migration]:
     raise ConfigurationError("the migrations are not installed: run this where the folder supabase/migrations is")
 
 
-async def migrate(url: str, tell: Callable[[str], None]) -> int:
+async def migrate(url: str, report: Callable[[str], None]) -> int:
     """Applies what is missing, each migration in a transaction, and notes it; how many.
 
-    `url` is the connection string of the database; `tell` is given a line for each. Two at once wait for each other.
+    `url` is the connection string of the database; `report` gets a line for each. Two at once wait for each other.
     ConfigurationError where the database cannot be reached, or does not take a migration.
     """
     known = migrations()
     # It loads libpq.
     await asyncio.to_thread(importlib.import_module, "psycopg")
-    return await asyncio.to_thread(_migrate, url, known, tell)
+    return await asyncio.to_thread(_migrate, url, known, report)
 
 
-def _migrate(url: str, known: Sequence[Migration], tell: Callable[[str], None]) -> int:
+def _migrate(url: str, known: Sequence[Migration], report: Callable[[str], None]) -> int:
     import psycopg  # noqa: PLC0415 - a service that only serves needs none
 
     try:
@@ -81,9 +81,9 @@ def _migrate(url: str, known: Sequence[Migration], tell: Callable[[str], None]) 
             pending = [migration for migration in known if migration.version not in done]
             for migration in pending:
                 _apply(connection, migration)
-                tell(f"applied {migration.version}_{migration.name}")
+                report(f"applied {migration.version}_{migration.name}")
             if pending:
-                # PostgREST learns of the new functions at once.
+                # PostgREST serves the new functions at once.
                 connection.execute("notify pgrst, 'reload schema'")
             return len(pending)
     except psycopg.Error as error:

@@ -11,7 +11,7 @@ from servicekit.reasons import explained
 from storage_service.messages import ChangePage, body_of, generation_of, without_segments
 from storage_service.records import (
     SCAN_PAGE,
-    Attached,
+    AttachResult,
     Cancel,
     Change,
     Lease,
@@ -58,7 +58,7 @@ _POSITION: Final = ("story_id", "lease_token", "text_length", "audio_id", "segme
 
 
 def from_new(new: NewStory) -> dict[str, Any]:
-    """The columns of a new story. The database adds the stored child and hero."""
+    """Returns the columns of a new story. The database adds the stored child and hero."""
     story = common_pb2.Story()
     story.CopyFrom(new.story)
     story.id, story.state = new.story_id, common_pb2.STORY_STATE_PENDING
@@ -70,13 +70,13 @@ def from_new(new: NewStory) -> dict[str, Any]:
 
 
 def created_by(record: storage_pb2.StoryRecord, new: NewStory) -> bool:
-    """True where a record is just what this call would have made."""
+    """Returns True where a record is just what this call would have made."""
     untouched = record.story.state == common_pb2.STORY_STATE_PENDING and record.story.revision == 1
     return record.story.id == new.story_id and untouched and record.run.lease_token == int(new.lease is not None)
 
 
 def from_record(record: storage_pb2.StoryRecord) -> dict[str, Any]:
-    """The columns of a story. The child and the hero stay in it as they were when it was asked for."""
+    """Returns the columns of a story. Its child and hero stay in it as they were when it was requested."""
     story, run = record.story, record.run
     generation, final = generation_of(story), is_final(story.state)
     return {
@@ -129,7 +129,7 @@ def segments_of(audio: common_pb2.StoryAudio) -> list[dict[str, Any]]:
 
 
 def to_item(checkpoint: storage_pb2.StoryCheckpoint) -> dict[str, Any]:
-    """One item of `tales.checkpoint_stories`, with what the checkpoint brings and nothing else."""
+    """Returns one item of `tales.checkpoint_stories`, with what the checkpoint brings and nothing else."""
     state, text, narration = checkpoint.state, checkpoint.text, checkpoint.narration
     brought: dict[str, Any] = {
         "state": common_pb2.StoryState.Name(state).removeprefix(STATE) if state else None,
@@ -160,7 +160,7 @@ def to_item(checkpoint: storage_pb2.StoryCheckpoint) -> dict[str, Any]:
 
 
 def to_result(verdict: Mapping[str, Any]) -> storage_pb2.CheckpointResult:
-    """How one item went."""
+    """Returns how one item went."""
     result = storage_pb2.CheckpointResult(story_id=verdict["id"])
     if verdict.get("refused") is not None:
         now = Timestamp()
@@ -252,14 +252,14 @@ class SupabaseStoryStore(SupabaseStore):
         return record, answer["created"] or (bool(repeated) and created_by(record, new))
 
     async def get(self, owner: str, story_id: str, *, full: bool) -> storage_pb2.StoryRecord:
-        """A story."""
+        """Returns a story."""
         answer = await self._connection.rpc("get_story", story_id, owner=owner, story_id=story_id, full=full)
         return to_record(answer)
 
     async def list_page(
         self, owner: str, chosen: common_pb2.StoryFilter, *, limit: int, after: Position | None
     ) -> Sequence[common_pb2.StorySummary]:
-        """A page of stories."""
+        """Returns a page of stories."""
         if not all(is_id(given) for given in (chosen.child_id, chosen.hero_id) if given):
             return []
         page = await self._connection.rpc(
@@ -351,12 +351,12 @@ class SupabaseStoryStore(SupabaseStore):
 
     async def attach_audio(
         self, story_id: str, lease_token: int, audio: common_pb2.StoryAudio, key: ObjectKey
-    ) -> Attached:
+    ) -> AttachResult:
         """Makes an object the audio of a story."""
         answer = await self._connection.timed_rpc(
             "attach_audio", story_id, story_id=story_id, lease_token=lease_token, audio=from_audio(audio, key)
         )
-        return Attached(common_pb2.StoryAudio.FromString(from_base64(answer["audio"])), to_keys(answer["dropped"]))
+        return AttachResult(common_pb2.StoryAudio.FromString(from_base64(answer["audio"])), to_keys(answer["dropped"]))
 
     async def scan(self, after: str) -> Sequence[tuple[str, str]]:
         """Returns owners and ids of stories, by id."""

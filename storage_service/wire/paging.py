@@ -24,7 +24,7 @@ class Listed(Protocol):
 
     @property
     def create_time(self) -> Timestamp:
-        """By which it is listed."""
+        """Returns the time by which it is listed."""
 
 
 L = TypeVar("L", bound=Listed)
@@ -40,14 +40,14 @@ async def page_of(
     token: str,
     load: Callable[[int, Position | None], Awaitable[Sequence[L]]],
 ) -> tuple[Sequence[L], str]:
-    """A page of what `load` gives (at most so many, behind a position), and the token of the next page or "".
+    """Returns a page of what `load` gives (at most so many, behind a position), and the token of the next page or "".
 
     `chosen` is what the listing of `owner` is for. VALIDATION_FAILED for a token of another listing.
     """
     after = from_token(token, owner, chosen) if token else None
     if token and after is None:
         raise field_error("page_token", "must be the next_page_token of a listing with the same filter")
-    # One more than asked for tells whether there is a next page.
+    # One more than requested shows whether there is a next page.
     found = await load(size + 1, after)
     if len(found) <= size:
         return found, ""
@@ -56,14 +56,14 @@ async def page_of(
 
 
 def to_token(position: Position, owner: str, chosen: Message) -> str:
-    """The token of the page after `position`, in a listing of `owner` for what `chosen` says."""
+    """Returns the token of the page after `position`, in a listing of `owner` for what `chosen` says."""
     resource = uuid.UUID(position.resource_id).bytes
     packed = _FORMAT.pack(_VERSION, position.create_time, resource, _digest(owner, chosen))
     return base64.urlsafe_b64encode(packed).decode("ascii").rstrip("=")
 
 
 def from_token(token: str, owner: str, chosen: Message) -> Position | None:
-    """Where the token stands; None for one that is no token, or one of another filter or owner."""
+    """Returns where the token stands; None for one that is no token, or one of another filter or owner."""
     try:
         packed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         version, create_time, resource, digest = _FORMAT.unpack(packed)
@@ -75,5 +75,5 @@ def from_token(token: str, owner: str, chosen: Message) -> Position | None:
 
 
 def _digest(owner: str, chosen: Message) -> bytes:
-    said = (owner, chosen.DESCRIPTOR.full_name, "")
-    return hashlib.sha256("\0".join(said).encode() + chosen.SerializeToString(deterministic=True)).digest()[:8]
+    parts = (owner, chosen.DESCRIPTOR.full_name, "")
+    return hashlib.sha256("\0".join(parts).encode() + chosen.SerializeToString(deterministic=True)).digest()[:8]

@@ -17,7 +17,7 @@ from servicekit.metrics import Metrics
 from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.manager import BreakerManager
 from standins.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, new_story, speech
-from storage_service.records import Blob, Cancel, ObjectKey, ObjectKind, Removed, RepeatKey, Retry, StoredAudio
+from storage_service.records import Blob, Cancel, ObjectKey, ObjectKind, RemovalResult, RepeatKey, Retry, StoredAudio
 from storage_service.stories import states
 from storage_service.supabase.audio import SupabaseObjectNotes, SupabaseRemovalStore, SupabaseSegmentStore
 from storage_service.supabase.bucket import ObjectBucket
@@ -433,7 +433,7 @@ async def test_an_erasure_whose_answer_was_lost_is_finished_by_the_next(store: S
     assert 1 == erased.count(ObjectKind.SEGMENT)
     await store.files.remove(erased.dropped)
     await store.objects.remove_notes(erased.dropped)
-    assert Removed(0, []) == await store.removals.erase_child(ME, mia.id)
+    assert RemovalResult(0, []) == await store.removals.erase_child(ME, mia.id)
     stranger = (grpc.StatusCode.NOT_FOUND, "CHILD_NOT_FOUND")
     assert stranger == await failure(store.removals.erase_child("ben", mia.id))
     assert stranger == await failure(store.removals.erase_child(ME, new_id()))
