@@ -85,7 +85,7 @@ async def test_a_store_from_the_future_is_left_alone(database: Database, tmp_pat
     """An older program refuses to start on a newer store, and says so."""
     await database.write(lambda connection: connection.execute("PRAGMA user_version = 99").close())
     older = Database(tmp_path / "data" / "storage" / "tale.sqlite3", sync="normal", readers=1)
-    with pytest.raises(ConfigurationError, match="TALE_DATA_DIR holds a store of version 99"):
+    with pytest.raises(ConfigurationError, match="TALE_DATA_DIR holds a store with schema version 99"):
         await older.open()
     await older.close()
 

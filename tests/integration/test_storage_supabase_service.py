@@ -258,7 +258,10 @@ async def test_a_service_begins_while_supabase_is_away(supabase: Proxy, tmp_path
             Fault("answer", at="rpc", status=404, body={"code": "PGRST202", "message": "x"}),
             "SUPABASE_URL: the schema `tales`.*python -m storage_service migrate",
         ),
-        (Fault("answer", at="schema_version", status=200, body="0"), "SUPABASE_URL has an older schema"),
+        (
+            Fault("answer", at="schema_version", status=200, body="0"),
+            "SUPABASE_URL has schema version 0, and this program needs version 1: run",
+        ),
         (
             Fault("answer", at="bucket", status=400, body={"statusCode": "404", "error": "Bucket not found"}),
             "SUPABASE_URL: the bucket `tales` is not there.*python -m storage_service migrate",

@@ -28,7 +28,7 @@ class PostgresClient(Client):
         self._database = url
         self._types = types
         self._at_once = asyncio.Semaphore(connections)
-        self._idle: list[psycopg.AsyncConnection[Any]] = []
+        self.idle: list[psycopg.AsyncConnection[Any]] = []
 
     async def rpc(self, function: str, params: dict[str, Any]) -> Any:
         """What a function answers."""
@@ -51,21 +51,19 @@ class PostgresClient(Client):
 
     async def close(self) -> None:
         """Ends the connections."""
-        while self._idle:
-            await self._idle.pop().close()
+        while self.idle:
+            await self.idle.pop().close()
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         async with self._at_once:
             connection = (
-                self._idle.pop()
-                if self._idle
-                else await psycopg.AsyncConnection.connect(self._database, autocommit=True)
+                self.idle.pop() if self.idle else await psycopg.AsyncConnection.connect(self._database, autocommit=True)
             )
             try:
                 yield connection
             finally:
-                self._idle.append(connection)
+                self.idle.append(connection)
 
 
 @asynccontextmanager
