@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TextIO
 import structlog
 
 from servicekit.context import current_or_none
-from servicekit.failures import described
+from servicekit.defects import described
 
 LogFormat = Literal["auto", "console", "json"]
 

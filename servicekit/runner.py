@@ -15,10 +15,9 @@ from servicekit.authentication import Authenticator, Metadata
 from servicekit.calls import CallTracker
 from servicekit.context import LOCAL_OWNER, OWNER_KEY, REQUEST_ID_KEY, RequestContext, bind, current
 from servicekit.errors import DomainError, reconnect
-from servicekit.failures import abort_within, to_domain_error
 from servicekit.ids import is_token, new_id
 from servicekit.metrics import Metrics
-from servicekit.status import to_grpc_status
+from servicekit.status import abort_within, to_domain_error, to_grpc_status
 from servicekit.uploads import read_away
 
 _log: Final = structlog.stdlib.get_logger("servicekit.access")

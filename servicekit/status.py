@@ -1,4 +1,4 @@
-"""Converts DomainError to google.rpc.Status and back."""
+"""Converts any failure of a call to a DomainError, and DomainError to google.rpc.Status and back."""
 
 import math
 from typing import Final
@@ -8,8 +8,10 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from servicekit.errors import DOMAIN, DomainError, FieldViolation, unavailable
+from servicekit.defects import log_defect
+from servicekit.errors import DOMAIN, DomainError, FieldViolation, internal, provider_failed, unavailable
 from servicekit.reasons import Reason
+from servicekit.resilience.errors import ProviderError
 
 DETAILS_KEY: Final = "grpc-status-details-bin"
 
@@ -78,11 +80,50 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> DomainError:
     return DomainError("INTERNAL", "Internal error.")
 
 
+def to_domain_error(error: BaseException, correlation_id: str) -> DomainError:
+    """Returns the error that the caller gets for `error`, whatever it is.
+
+    Domain errors stay; failures of providers and of calls to peer services are translated; everything else is INTERNAL
+    with the correlation id alone, and is logged by type and stack frames, since exception texts may carry what users
+    wrote. Of a group whose members all are for the caller the first one counts.
+    """
+    known = _known(error)
+    if known is None:
+        log_defect(error)
+        return internal(correlation_id)
+    if known.code is grpc.StatusCode.INTERNAL and "correlation_id" not in known.metadata:
+        return internal(correlation_id)
+    return known
+
+
+def abort_within(error: BaseException) -> grpc.aio.AbortError | None:
+    """Returns the AbortError that `error` is or, as a group, holds: then a status has been sent already."""
+    if isinstance(error, grpc.aio.AbortError):
+        return error
+    members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    return next((abort for member in members if (abort := abort_within(member)) is not None), None)
+
+
 def connection_broke(error: grpc.aio.AioRpcError) -> bool:
     """Returns whether the transport failed the call; a peer service that answers UNAVAILABLE itself sends details."""
     return error.code() is grpc.StatusCode.UNAVAILABLE and not any(
         key == DETAILS_KEY for key, _ in error.trailing_metadata() or ()
     )
+
+
+def _known(error: BaseException) -> DomainError | None:
+    match error:
+        case DomainError():
+            return error
+        case ProviderError():
+            return provider_failed(error)
+        case grpc.aio.AioRpcError():
+            return from_rpc_error(error)
+        case ExceptionGroup():
+            members = [_known(member) for member in error.exceptions]
+            return None if None in members else members[0]
+        case _:
+            return None
 
 
 def _rich_status(error: grpc.aio.AioRpcError) -> DomainError | None:

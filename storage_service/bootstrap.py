@@ -7,7 +7,7 @@ from typing import Final
 import grpc
 
 from servicekit.app import AppBase, Description
-from servicekit.failures import log_defect
+from servicekit.defects import log_defect
 from servicekit.metrics import Metrics
 from storage_service.audio.finishing import AudioFinisher
 from storage_service.audio.library import AudioLibrary

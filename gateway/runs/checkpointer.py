@@ -17,7 +17,7 @@ import structlog
 from gateway.peers.clients import CALL_SECONDS, StorageStub, ask
 from gateway.peers.retry import PEER_ERRORS, FailureKind, classify
 from servicekit.context import RequestContext, bound
-from servicekit.failures import log_defect
+from servicekit.defects import log_defect
 from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2

@@ -12,7 +12,7 @@ from gateway.peers.clients import StorageStub, ask, read_story
 from gateway.peers.retry import PEER_ERRORS, classify
 from gateway.runs.active import Runs
 from servicekit.context import RequestContext, bound
-from servicekit.failures import log_defect
+from servicekit.defects import log_defect
 from servicekit.ids import new_id
 from tale.storage.v1 import storage_pb2
 

@@ -14,7 +14,7 @@ from gateway.runs.claimer import Claimer
 from gateway.runs.followed_stories import ENDED, FollowedStories
 from gateway.runs.live_story import LiveStory
 from servicekit.context import RequestContext, bound
-from servicekit.failures import log_defect
+from servicekit.defects import log_defect
 from servicekit.ids import new_id
 from tale.storage.v1 import storage_pb2
 

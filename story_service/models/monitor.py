@@ -6,7 +6,7 @@ from typing import Final, Protocol, TypeVar
 
 import structlog
 
-from servicekit.failures import log_defect
+from servicekit.defects import log_defect
 from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager
