@@ -1,1 +1,1 @@
-"""The public door of the cluster: asks for stories, follows them while they are made, returns what is stored."""
+"""The public service of the cluster: accepts stories, runs them, streams them to watchers, returns stored ones."""

@@ -1,1 +1,1 @@
-"""The public RPCs of the gateway: requests in, stored answers or forwarded answers out."""
+"""The public RPCs of the gateway: requests in, responses of storage and of the forwarded services out."""

@@ -1,4 +1,4 @@
-"""Forwards RPCs of the peer services: an allow-list, and handlers that pass bytes on as they are."""
+"""Forwards the allowed RPCs of peer services; the bytes of messages pass unchanged."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -24,14 +24,14 @@ _VOICE: Final[ServiceDescriptor] = voice_pb2.DESCRIPTOR.services_by_name["VoiceS
 _STORY: Final[ServiceDescriptor] = story_pb2.DESCRIPTOR.services_by_name["StoryService"]
 
 _WRITE_FAILED: Final = "Internal error from Core"
-"""What grpc.aio says, in place of the peer service's own status, where a message could not be written any more."""
+"""Status message of grpc.aio, in place of the peer's status, when a message could not be written."""
 
 SERVICES: Final = (_PROFILE.full_name, _VOICE.full_name, _STORY.full_name)
-"""Services of which some RPC is forwarded."""
+"""Services with a forwarded RPC."""
 
 
 class ForwardingHandler(grpc.GenericRpcHandler):
-    """Forwards the allowed RPCs. Errors of a peer service come through with their details; others are UNIMPLEMENTED."""
+    """Forwards the allowed RPCs, and the errors of the peer services with their details; others are UNIMPLEMENTED."""
 
     def __init__(self, *, storage: grpc.aio.Channel, voice: grpc.aio.Channel, story: grpc.aio.Channel) -> None:
         allowed: list[tuple[grpc.aio.Channel, MethodDescriptor]] = [
@@ -46,7 +46,7 @@ class ForwardingHandler(grpc.GenericRpcHandler):
         }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        """The handler of an allowed RPC, else None."""
+        """Returns the handler of an allowed RPC, else None."""
         return self._handlers.get(str(handler_call_details.method))
 
 
@@ -55,8 +55,8 @@ def _unary(channel: grpc.aio.Channel, path: str) -> "grpc.RpcMethodHandler[Any, 
 
     async def handle(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
         timeout = remaining(context, default=UNARY_SECONDS)
-        answer: bytes = await forward(request, timeout=timeout, metadata=call_metadata())
-        return answer
+        response: bytes = await forward(request, timeout=timeout, metadata=call_metadata())
+        return response
 
     return grpc.unary_unary_rpc_method_handler(handle)
 
@@ -67,23 +67,23 @@ def _upload(channel: grpc.aio.Channel, path: str) -> "grpc.RpcMethodHandler[Any,
     async def handle(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
         timeout = remaining(context, default=UPLOAD_SECONDS)
         call = forward(timeout=timeout, metadata=call_metadata())
-        async with _Relay(requests, call) as relay:
+        async with _Forwarder(requests, call) as forwarder:
             try:
-                answer: bytes = await call
+                response: bytes = await call
             except grpc.aio.AioRpcError as error:
-                await read_away(relay.next_heard)
+                await read_away(forwarder.next_request)
                 if error.code() is grpc.StatusCode.INTERNAL and error.details() == _WRITE_FAILED:
                     raise unavailable("UPSTREAM_UNAVAILABLE", "A service that this call needs was lost.") from error
                 raise
-        return answer
+        return response
 
     return grpc.stream_unary_rpc_method_handler(handle)
 
 
-class _Relay:
-    """A task that reads `requests` and writes them to `call`, which waits where the peer service does not read.
+class _Forwarder:
+    """A task that writes `requests` to `call`; it waits when the peer service does not read.
 
-    It goes on reading when the call has failed, so that what still comes can be read away.
+    It continues to read after the call has failed, so that the remaining requests can be read away.
     """
 
     def __init__(self, requests: AsyncIterator[bytes], call: Any) -> None:
@@ -102,23 +102,23 @@ class _Relay:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    async def next_heard(self) -> object:
-        """Returns when another request has come, EOF when there is none."""
+    async def next_request(self) -> object:
+        """Waits for another request; returns EOF after the last one."""
         self._news.clear()
         if not self._task.done():
             await self._news.wait()
         return grpc.aio.EOF if self._task.done() else None
 
     async def _run(self) -> None:
-        taken = True
+        accepted = True
         try:
             async for request in self._requests:
                 self._news.set()
-                taken = taken and await self._write(request)
-            if taken and not self._call.done():
+                accepted = accepted and await self._write(request)
+            if accepted and not self._call.done():
                 await self._call.done_writing()
         except BaseException:
-            # What came cannot be the whole: the peer service must not take it for that, nor wait for more.
+            # The requests are incomplete: the peer service must not accept them, nor wait for more.
             self._call.cancel()
             raise
 
@@ -126,6 +126,6 @@ class _Relay:
         try:
             await self._call.write(request)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            # The call itself tells why.
+            # The call itself has the error.
             return False
         return True

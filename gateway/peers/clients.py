@@ -35,14 +35,14 @@ A = TypeVar("A")
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """The stubs of the peer services. Unary methods are called with `ask`."""
+    """The stubs of the peer services. Unary methods are called with `invoke`."""
 
     storage: StorageStub
     story: "story_pb2_grpc.StoryServiceAsyncStub"
     voice: "voice_pb2_grpc.VoiceServiceAsyncStub"
 
 
-async def ask(
+async def invoke(
     call: "grpc.aio.UnaryUnaryMultiCallable[Q, A]",
     request: Q,
     *,
@@ -71,7 +71,7 @@ async def ask(
                 return await call(request, timeout=left, metadata=call_metadata(), wait_for_ready=repeatable)
     except grpc.aio.AioRpcError as error:
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            raise unavailable("UPSTREAM_UNAVAILABLE", "A service that this call needs does not answer.") from error
+            raise unavailable("UPSTREAM_UNAVAILABLE", "A service that this call needs does not respond.") from error
         raise
     raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -82,7 +82,7 @@ async def read_story(
     """Returns the record of a story of the present owner; segments, attempts and raw responses only if `full`."""
     view = common_pb2.STORY_VIEW_FULL if full else common_pb2.STORY_VIEW_BASIC
     request = storage_pb2.GetStoryRequest(story_id=story_id, view=view)
-    return (await ask(storage.GetStory, request, timeout=timeout, repeatable=True)).record
+    return (await invoke(storage.GetStory, request, timeout=timeout, repeatable=True)).record
 
 
 T = TypeVar("T")

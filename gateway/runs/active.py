@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from gateway.peers.clients import Peers, ask
+from gateway.peers.clients import Peers, invoke
 from gateway.peers.retry import PEER_ERRORS, classify
 from gateway.runs.checkpointer import Checkpointer, Lease
 from gateway.runs.context import RunContext
@@ -165,7 +165,7 @@ class Runs:
             try:
                 for first in range(0, len(leases), MOST_RELEASED):
                     request = storage_pb2.ReleaseStoriesRequest(leases=leases[first : first + MOST_RELEASED])
-                    await ask(self._peers.storage.ReleaseStories, request)
+                    await invoke(self._peers.storage.ReleaseStories, request)
             except PEER_ERRORS as error:
                 # The leases expire by themselves; the stories only wait longer.
                 log.warning("hand_over_failed", stories=len(leases), reason=classify(error).reason)

@@ -14,7 +14,7 @@ from typing import Final
 import grpc
 import structlog
 
-from gateway.peers.clients import CALL_SECONDS, StorageStub, ask
+from gateway.peers.clients import CALL_SECONDS, StorageStub, invoke
 from gateway.peers.retry import PEER_ERRORS, FailureKind, classify
 from servicekit.context import RequestContext, bound
 from servicekit.defects import log_defect
@@ -190,7 +190,7 @@ class Checkpointer:
             try:
                 longest = max(item.lease.remaining for item in batch)
                 timeout = min(CALL_SECONDS, max(0.05, longest))
-                answer = await ask(self._storage.CheckpointStories, request, timeout=timeout)
+                response = await invoke(self._storage.CheckpointStories, request, timeout=timeout)
             except PEER_ERRORS as error:
                 failure = classify(error)
                 log.warning("checkpoints_failed", items=len(batch), reason=failure.reason)
@@ -209,7 +209,7 @@ class Checkpointer:
                 await asyncio.sleep(delay * random.uniform(0.5, 1.0))
                 delay = min(1.0, delay * 2)
                 continue
-            await self._settle(batch, answer, since)
+            await self._settle(batch, response, since)
             return
 
     def _still_held(self, batch: list[_Item]) -> list[_Item]:
@@ -221,8 +221,8 @@ class Checkpointer:
                 held.append(item)
         return held
 
-    async def _settle(self, batch: list[_Item], answer: storage_pb2.CheckpointStoriesResponse, since: float) -> None:
-        for item, result in zip(batch, answer.results, strict=True):
+    async def _settle(self, batch: list[_Item], response: storage_pb2.CheckpointStoriesResponse, since: float) -> None:
+        for item, result in zip(batch, response.results, strict=True):
             if not result.HasField("error"):
                 item.lease.renewed(since)
                 item.settle(None)

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from gateway.peers.clients import StorageStub, ask, read_story
+from gateway.peers.clients import StorageStub, invoke, read_story
 from gateway.peers.retry import PEER_ERRORS, classify
 from gateway.runs.active import Runs
 from servicekit.context import RequestContext, bound
@@ -64,10 +64,10 @@ class Claimer:
     async def _claim(self, request: storage_pb2.ClaimStoriesRequest) -> int:
         request.lease.CopyFrom(self._runs.new_lease())
         since = time.monotonic()
-        answer = await ask(self._storage.ClaimStories, request, repeatable=True)
+        response = await invoke(self._storage.ClaimStories, request, repeatable=True)
         # Concurrently: their leases are running, and watchers wait for the stories.
-        await asyncio.gather(*(self._start_or_leave(claimed, since) for claimed in answer.stories))
-        return len(answer.stories)
+        await asyncio.gather(*(self._start_or_leave(claimed, since) for claimed in response.stories))
+        return len(response.stories)
 
     async def _start_or_leave(self, claimed: storage_pb2.ClaimedStory, since: float) -> None:
         with bound(RequestContext(request_id=new_id(), owner=claimed.owner)):

@@ -13,7 +13,7 @@ from typing import Any, Final
 import grpc
 import structlog
 
-from gateway.peers.clients import ask, broken, read_alive
+from gateway.peers.clients import broken, invoke, read_alive
 from gateway.peers.retry import PEER_ERRORS, AttemptRetry, Failure, FailureKind, classify
 from gateway.runs.checkpointer import LeaseLostError
 from gateway.runs.context import RunContext
@@ -294,7 +294,7 @@ class Narrator:
         while True:
             self._context.lease.check()
             try:
-                await ask(self._context.peers.storage.FinishAudio, request, timeout=FINISH_SECONDS)
+                await invoke(self._context.peers.storage.FinishAudio, request, timeout=FINISH_SECONDS)
             except PEER_ERRORS as error:
                 failure = classify(error)
                 if failure.reason in _STORY_GONE:

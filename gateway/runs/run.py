@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from gateway.peers.clients import ask, read_story
+from gateway.peers.clients import invoke, read_story
 from gateway.peers.retry import PEER_ERRORS, classify
 from gateway.runs.checkpointer import LeaseLostError
 from gateway.runs.context import RunContext
@@ -225,7 +225,7 @@ class Run:
         seconds = min(settings.pickup_interval_seconds, settings.lease_seconds)
         request.lease_duration.FromNanoseconds(int(seconds * 1e9))
         try:
-            await ask(self.context.peers.storage.CheckpointStories, request)
+            await invoke(self.context.peers.storage.CheckpointStories, request)
         except PEER_ERRORS as error:
             log.warning("lease_not_shortened", story_id=lease.story_id, reason=classify(error).reason)
 

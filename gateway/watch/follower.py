@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from gateway.peers.clients import StorageStub, ask, read_story
+from gateway.peers.clients import StorageStub, invoke, read_story
 from gateway.peers.retry import PEER_ERRORS, classify
 from gateway.runs.active import Runs
 from gateway.runs.claimer import Claimer
@@ -61,12 +61,12 @@ class Follower:
                 if everything:
                     due = loop.time() + self._interval
                 try:
-                    if await self._ask(everything=everything):
+                    if await self._poll(everything=everything):
                         due = loop.time()
                 except Exception as error:  # noqa: BLE001 - a defect in one round must not end all of them
                     log_defect(error)
 
-    async def _ask(self, *, everything: bool) -> bool:
+    async def _poll(self, *, everything: bool) -> bool:
         """Requests the changes of all stories, or of newly followed ones; returns True if there are more."""
         positions = [*self._followed.positions(fresh=not everything, orphans=self._runs.room > 0)]
         if everything:
@@ -76,15 +76,15 @@ class Follower:
             batch = positions[first : first + MAX_POSITIONS]
             request = storage_pb2.FollowStoriesRequest(positions=batch)
             try:
-                answer = await ask(self._storage.FollowStories, request, timeout=CALL_SECONDS)
+                response = await invoke(self._storage.FollowStories, request, timeout=CALL_SECONDS)
             except PEER_ERRORS as error:
                 if not self._away:
                     log.warning("stories_not_followed", reason=classify(error).reason)
                 self._away = True
                 return False
             self._away = False
-            await self._apply(answer.changes, {each.story_id: each.lease_token for each in batch})
-            more = more or answer.truncated
+            await self._apply(response.changes, {each.story_id: each.lease_token for each in batch})
+            more = more or response.truncated
         return more
 
     async def _apply(self, changes: Sequence[storage_pb2.StoryChange], tokens: dict[str, int]) -> None:

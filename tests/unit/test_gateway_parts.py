@@ -7,7 +7,7 @@ import grpc
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from gateway.door.stories import within_bounds
+from gateway.door.servicer import within_bounds
 from gateway.peers.retry import AttemptRetry, Failure, FailureKind, classify
 from gateway.runs.checkpointer import Lease, LeaseLostError
 from gateway.runs.ledger import Ledger
