@@ -86,7 +86,7 @@ async def test_a_service_that_is_away_may_have_it(cluster: CircuitCluster) -> No
     code, reason, message = await refused(cluster, "speech")
 
     assert (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE") == (code, reason)
-    assert "these do not answer: voice." in message
+    assert "these do not respond: voice." in message
     assert CLOSED == (await cluster.reset("models")).state
     assert grpc.StatusCode.UNAVAILABLE is (await refused(cluster, "speech", "voice"))[0]
 
