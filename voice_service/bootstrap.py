@@ -27,8 +27,8 @@ from voice_service.synthesis.gates import AccountWatch, Allowance, Prober, Provi
 from voice_service.synthesis.remote_store import RemoteSegments
 from voice_service.synthesis.store import MemorySegments
 from voice_service.synthesis.synthesize import SegmentSynthesizer
-from voice_service.transcription.guarded import GuardedTranscriber
 from voice_service.transcription.openai_transcriber import OpenAITranscriber, transcription_config
+from voice_service.transcription.transcriber import GuardedTranscriber
 from voice_service.wire.catalogue import VoiceCatalogue
 from voice_service.wire.servicer import VoiceServicer
 from voice_service.wire.transcribe_servicer import TranscribeHandler
@@ -40,8 +40,7 @@ if TYPE_CHECKING:
     from voice_service.ports import ProviderMetadata, VoiceProvider
     from voice_service.settings import VoiceServiceSettings
     from voice_service.synthesis.store import SegmentStore
-    from voice_service.transcription.openai_transcriber import TranscriptionConfig
-    from voice_service.transcription.ports import Transcriber
+    from voice_service.transcription.transcriber import Transcriber
 
 DEFAULTS: Final = Tuning()
 _MAX_FLIGHTS: Final = 4_096
@@ -117,7 +116,7 @@ def assemble(
 
     catalogue = VoiceCatalogue(registry, gates.state)
     guarded = GuardedTranscriber(
-        transcriber or OpenAITranscriber(_transcription(settings)),
+        transcriber or OpenAITranscriber(transcription_config(settings)),
         breakers=circuits,
         retry=retry,
         metrics=voice_metrics,
@@ -200,14 +199,3 @@ def _allowance(settings: VoiceServiceSettings, tuning: Tuning, metadata: Provide
     if not metadata.paid:
         return Allowance(concurrency=settings.concurrency)
     return Allowance(concurrency=settings.paid_concurrency, requests_per_minute=settings.requests_per_minute)
-
-
-def _transcription(settings: VoiceServiceSettings) -> TranscriptionConfig:
-    return transcription_config(
-        base_url=settings.transcribe_base_url,
-        api_key=settings.transcribe_api_key,
-        api_key_file=settings.transcribe_api_key_file,
-        openai_api_key=settings.openai_api_key,
-        model=settings.transcribe_model,
-        allow_plain_http=settings.upstream_allow_plain_http,
-    )

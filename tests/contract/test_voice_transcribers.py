@@ -11,8 +11,7 @@ from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryPolicy
 from voice_service.metrics import VoiceMetrics
-from voice_service.transcription.guarded import GuardedTranscriber
-from voice_service.transcription.ports import Recording, Transcriber
+from voice_service.transcription.transcriber import GuardedTranscriber, Recording, Transcriber
 
 TEXT = "Tell me of a dragon who cannot sleep."
 SOUND = b"RIFF" + bytes(range(256)) * 40

@@ -9,7 +9,8 @@ from pydantic import SecretStr
 
 from servicekit.settings import ConfigurationError
 from voice_service.providers.speech.config import read_speech_providers
-from voice_service.transcription.openai_transcriber import OPENAI_URL, transcription_config
+from voice_service.settings import VoiceServiceSettings
+from voice_service.transcription.openai_transcriber import OPENAI_URL, TranscriptionConfig, transcription_config
 
 SERVER = {"name": "kokoro", "base_url": "http://127.0.0.1:8880/v1/", "model": "kokoro", "voice": "af_heart"}
 KEY = "sk-very-secret"
@@ -135,16 +136,9 @@ def test_extra_fields_can_not_replace_the_text() -> None:
         read_speech_providers(declared({**SERVER, "extra": {"voice": "x", "model": "y"}}), {})
 
 
-def transcription(**given: Any) -> Any:
-    return transcription_config(
-        **{
-            "base_url": "",
-            "api_key": None,
-            "api_key_file": None,
-            "openai_api_key": None,
-            **given,
-        }
-    )
+def transcription(**given: Any) -> TranscriptionConfig:
+    nothing = {"transcribe_base_url": "", "transcribe_api_key": None, "openai_api_key": None}
+    return transcription_config(VoiceServiceSettings(**{**nothing, **given}))
 
 
 def test_recordings_go_to_openai_unless_told_otherwise() -> None:
@@ -152,9 +146,9 @@ def test_recordings_go_to_openai_unless_told_otherwise() -> None:
     assert OPENAI_URL == transcription().base_url
     assert "OPENAI_API_KEY" in transcription().missing()
     assert "TRANSCRIBE_BASE_URL" in transcription().missing()
-    assert "" == transcription(base_url="http://127.0.0.1:8000/v1").missing()
+    assert "" == transcription(transcribe_base_url="http://127.0.0.1:8000/v1").missing()
     with pytest.raises(ConfigurationError, match="TRANSCRIBE_BASE_URL must be https"):
-        transcription(base_url="http://speaches:8000/v1")
+        transcription(transcribe_base_url="http://speaches:8000/v1")
 
 
 def test_the_key_of_recordings_goes_before_openais(tmp_path: Path) -> None:
@@ -162,6 +156,6 @@ def test_the_key_of_recordings_goes_before_openais(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("of-a-file")
 
-    assert "own" == transcription(api_key=SecretStr("own"), openai_api_key=SecretStr("shared")).key.get()
-    assert "of-a-file" == transcription(api_key_file=file, openai_api_key=SecretStr("shared")).key.get()
+    assert "own" == transcription(transcribe_api_key=SecretStr("own"), openai_api_key=SecretStr("shared")).key.get()
+    assert "of-a-file" == transcription(transcribe_api_key_file=file, openai_api_key=SecretStr("shared")).key.get()
     assert "shared" == transcription(openai_api_key=SecretStr("shared")).key.get()

@@ -9,7 +9,7 @@ import pytest
 from servicekit.errors import DomainError
 from tale.voice.v1 import voice_pb2
 from voice_service.transcription.openai_transcriber import code_of
-from voice_service.transcription.ports import Recording, Transcript, is_known, media_type, suffix_of
+from voice_service.transcription.transcriber import Recording, Transcript, is_known, media_type, suffix_of
 from voice_service.wire import transcribe_servicer
 from voice_service.wire.transcribe_servicer import TranscribeHandler
 

@@ -15,14 +15,11 @@ from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource
 from servicekit.settings import ConfigurationError
 from voice_service.providers.openai_api import OpenAIClient, from_answer, request_id, told
-from voice_service.transcription.ports import Transcript, media_type, suffix_of
+from voice_service.transcription.transcriber import Transcript, media_type, suffix_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pydantic import SecretStr
-
-    from voice_service.transcription.ports import Recording
+    from voice_service.settings import VoiceServiceSettings
+    from voice_service.transcription.transcriber import Recording
 
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
@@ -45,30 +42,21 @@ class TranscriptionConfig:
         return ""
 
 
-def transcription_config(
-    *,
-    base_url: str,
-    api_key: SecretStr | None,
-    api_key_file: Path | None,
-    openai_api_key: SecretStr | None,
-    model: str = DEFAULT_MODEL,
-    call_seconds: float = 60.0,
-    allow_plain_http: bool = False,
-) -> TranscriptionConfig:
-    """Return the configuration that TRANSCRIBE_* and OPENAI_API_KEY ask for.
+def transcription_config(settings: VoiceServiceSettings) -> TranscriptionConfig:
+    """Returns the configuration that TRANSCRIBE_* and OPENAI_API_KEY ask for.
 
     Without an address it is OpenAI's own. A key of TRANSCRIBE_API_KEY or its file goes before OPENAI_API_KEY; another
     server than OpenAI's may need none. Raises ConfigurationError, which names the variable and the remedy.
     """
+    url, allow = settings.transcribe_base_url or OPENAI_URL, settings.upstream_allow_plain_http
     try:
-        address = check_base_url(base_url, allow_plain_http=allow_plain_http) if base_url else OPENAI_URL
+        address = check_base_url(url, allow_plain_http=allow)
     except ValueError as error:
         raise ConfigurationError(f"TRANSCRIBE_BASE_URL {error}") from None
-    if api_key or api_key_file:
-        key = SecretSource(api_key, api_key_file, name="TRANSCRIBE_API_KEY")
-    else:
-        key = SecretSource(openai_api_key, None, name="OPENAI_API_KEY")
-    return TranscriptionConfig(base_url=address, key=key, model=model, call_seconds=call_seconds)
+    key = SecretSource(settings.transcribe_api_key, settings.transcribe_api_key_file, name="TRANSCRIBE_API_KEY")
+    if settings.transcribe_api_key is None and settings.transcribe_api_key_file is None:
+        key = SecretSource(settings.openai_api_key, name="OPENAI_API_KEY")
+    return TranscriptionConfig(base_url=address, key=key, model=settings.transcribe_model)
 
 
 # OpenAI's `verbose_json` says "english" where speaches and LocalAI say "en": the names of Whisper's tokenizer.

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from servicekit.errors import DomainError, FieldViolation, validation_failed
 from tale.voice.v1 import voice_pb2
-from voice_service.transcription.ports import KNOWN, Recording, is_known, media_type
+from voice_service.transcription.transcriber import KNOWN, Recording, is_known, media_type
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from voice_service.transcription.ports import Transcriber, Transcript
+    from voice_service.transcription.transcriber import Transcriber, Transcript
 
 MAX_BYTES: Final = 25 << 20
 """What OpenAI takes at most."""

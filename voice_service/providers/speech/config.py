@@ -199,21 +199,14 @@ def _config(
     taken = sorted(OWN_FIELDS & server.extra.keys())
     if taken:
         raise ConfigurationError(f"{place}.extra must not set {', '.join(taken)}")
+    same = server.model_dump(exclude={"base_url", "display_name", "format", "paid"})
     return SpeechConfig(
-        name=server.name,
-        display_name=server.display_name or server.name,
+        **same,
         base_url=base_url,
+        display_name=server.display_name or server.name,
         key=_key(server.key_variable, environment),
-        key_variable=server.key_variable,
-        model=server.model,
-        voice=server.voice,
-        voices=server.voices,
         response_format=server.format,
-        sample_rate=server.sample_rate,
-        languages=server.languages,
-        max_text_length=server.max_text_length,
         paid=bool(server.key_variable) if server.paid is None else server.paid,
-        extra=server.extra,
     )
 
 
