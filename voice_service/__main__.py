@@ -7,7 +7,7 @@ from voice_service.settings import VoiceServiceSettings
 
 
 def main() -> None:
-    """Run the voice service until it is told to end."""
+    """Runs the voice service until a signal ends it."""
     run(lambda: load(VoiceServiceSettings), build, "voice")
 
 

@@ -64,7 +64,7 @@ class VoiceApp(AppBase):
         self.circuits = circuits
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
-        """Add the servicer."""
+        """Adds the servicer."""
         voice_pb2_grpc.add_VoiceServiceServicer_to_server(self._servicer, server)
         return (voice_pb2.DESCRIPTOR.services_by_name["VoiceService"].full_name,)
 
@@ -73,12 +73,12 @@ class VoiceApp(AppBase):
         self._warming = asyncio.create_task(self._warm_up(), name="warm up")
 
     async def describe(self) -> Description:
-        """Tell of the providers, and whether the embedded voice is the one that speaks."""
+        """Returns the state of the providers, and whether the embedded voice speaks."""
         facts = await self._catalogue.providers()
         first = next((each for each in facts if each.is_default), None)
         parts, warnings = [], _warnings(facts)
         if first is None:
-            warnings.append("No voice provider can be called: narration fails.")
+            warnings.append("No voice provider is available: narration fails.")
         elif first.name == EMBEDDED:
             parts.append(
                 status_pb2.EmbeddedPart(
@@ -88,7 +88,7 @@ class VoiceApp(AppBase):
         return Description(embedded_parts=parts, providers=[provider_status(each) for each in facts], warnings=warnings)
 
     async def stop(self) -> None:
-        """Let calls that were sent end, then close everything."""
+        """Lets calls that were sent end, then closes everything."""
         if self._warming is not None:
             self._warming.cancel()
             await asyncio.wait([self._warming])
@@ -97,7 +97,7 @@ class VoiceApp(AppBase):
             await close()
 
     async def _warm_up(self) -> None:
-        """Have SDKs loaded, in threads of their own, and workers started; then tell what is not as it should be."""
+        """Loads SDKs in threads and starts workers; then logs what is configured wrongly."""
         for provider in self._providers:
             if isinstance(provider, _Warmable):
                 provider.warm_up()
@@ -107,7 +107,7 @@ class VoiceApp(AppBase):
 
 
 def _warnings(facts: Sequence[ProviderFacts]) -> list[str]:
-    """Name what an operator asked for and does not get: what is set up in part, or is to fall back and can not."""
+    """Names providers that are configured in part, or are to fall back and cannot."""
     return [
         f"The voice provider {each.name} is not used: {each.unavailable_reason}."
         for each in facts

@@ -67,36 +67,36 @@ class VoiceMetrics:
         )
 
     def call_ended(self, provider: str, endpoint: str, status: str, seconds: float, **ids: str) -> None:
-        """Count a call and write its audit line."""
+        """Counts a call and write its audit line."""
         self.audit(provider).record(provider, endpoint, status, seconds, **ids)
 
     def probed(self, provider: str, *, well: bool) -> None:
-        """Count a question to a provider with an open circuit whether it is well."""
+        """Counts a probe of a provider whose circuit is open."""
         self._probes.labels(provider, "well" if well else "not_well").inc()
 
     def first_byte(self, provider: str, seconds: float) -> None:
-        """Note how long the first byte of a segment took."""
+        """Notes how long the first byte of a segment took."""
         self._first_byte.labels(provider).observe(seconds)
 
     def characters(self, provider: str, count: int) -> None:
-        """Count characters that were sent, or billed."""
+        """Counts characters that were sent, or billed."""
         self._characters.labels(provider).inc(count)
 
     def remaining(self, provider: str, count: int | None) -> None:
-        """Set what the plan has left; None is no limit."""
+        """Sets what the plan has left; None is no limit."""
         self._remaining.labels(provider).set(float("inf") if count is None else count)
 
     def narration_ended(self, provider: str, *, outcome: str, reason: str, seconds: float) -> None:
-        """Count a narration: `outcome` is "success", "failure" or "cancelled", `reason` why it failed, else ""."""
+        """Counts a narration: `outcome` is "success", "failure" or "cancelled", `reason` why it failed, else ""."""
         self._narrations.labels(provider, outcome, reason).inc()
         self._narration_seconds.labels(provider, outcome).observe(seconds)
 
     def narration_began_to_sound(self, provider: str, seconds: float) -> None:
-        """Note how long the first byte of a narration took."""
+        """Notes how long the first byte of a narration took."""
         self._narration_first_byte.labels(provider).observe(seconds)
 
     def fallback(self, provider: str, following: str, reason: str) -> None:
-        """Count that `following` speaks where `provider` should have, because of `reason`."""
+        """Counts that `following` speaks where `provider` should have, because of `reason`."""
         self._fallbacks.labels(provider, following, reason).inc()
 
     def segment_ready(self, *, found: bool) -> None:

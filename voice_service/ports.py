@@ -1,4 +1,4 @@
-"""What the voice service asks of a provider of speech, and the format in which a story is kept."""
+"""The port of speech providers, and the formats of a story's audio."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Codec(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoryFormat:
-    """A format in which stories are kept.
+    """A format of a story's audio.
 
     `sample_rate` in Hz, `bit_rate` in bits per second, 0 where it varies; `bytes_per_second` about what a second takes.
     `name` is part of the key of every stored segment.
@@ -75,7 +75,7 @@ class NativeFormat(StrEnum):
     MP3 = "mp3"
     """Layer III of any rate and number of channels, whole frames; decoded and encoded anew."""
     PCM_S16LE = "pcm_s16le"
-    """Signed 16-bit little-endian samples at `ProviderMetadata.sample_rate`; resampled and encoded by us."""
+    """Signed 16-bit little-endian samples at `ProviderMetadata.sample_rate`; resampled and encoded by the service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ class WordTiming(NamedTuple):
 class AudioChunk:
     """Some bytes of the segment, in the provider's native format; cut anywhere.
 
-    None at all where sound has come from upstream that can not be handed over yet: so it does not look silent.
+    Empty where audio has arrived that cannot be handed over yet, so that the idle timeout starts again.
     """
 
     data: bytes
@@ -190,10 +190,10 @@ class VoiceProvider(Protocol):
         """What this provider is; costs nothing to ask."""
 
     async def validate_configuration(self) -> str:
-        """Say what is missing and how to fix it, or "" when the provider can be called."""
+        """Returns what is missing and how to fix it, or "" when the provider can be called."""
 
     def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
-        """Speak `request`: chunks of audio as they come, and timings where asked for and known.
+        """Speaks `request`: chunks of audio as they come, and timings where asked for and known.
 
         The end of the stream means that the provider said it was done, not that the sound is whole: see
         `voice_service.audio.verify`. Close the generator (`contextlib.aclosing`) when it is left early.
@@ -201,19 +201,19 @@ class VoiceProvider(Protocol):
         """
 
     async def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
-        """List the voices, all or those of one language (BCP-47), the best first. Raises ProviderError.
+        """Lists the voices, all or those of one language (BCP-47), the best first. Raises ProviderError.
 
         The first one reads a text in that language where no voice is asked for; where there is none, the default does.
         """
 
     async def knows_voice(self, voice_id: str, language_code: str) -> bool:
-        """Tell whether the voice can be asked for to read that language (BCP-47), listed or not.
+        """Returns whether the voice can be asked for to read that language (BCP-47), listed or not.
 
         Raises ProviderError.
         """
 
     async def aclose(self) -> None:
-        """Let go of connections and processes. The provider is not used after it."""
+        """Closes connections and processes. The provider is not used after it."""
 
 
 @runtime_checkable
@@ -222,17 +222,17 @@ class Configurable(Protocol):
 
     @property
     def is_set(self) -> bool:
-        """Whether anything is set for it, be it wrong or refused: then nobody stands in for it unnamed."""
+        """Whether anything is set for it, even if wrong or refused: then no unnamed provider replaces it."""
 
 
 @runtime_checkable
 class Probing(Protocol):
-    """A provider that can be asked cheaply whether it is well again; one that can not is asked for one short word."""
+    """A provider with a cheap probe; another one is probed with one short word."""
 
     async def probe(self) -> None:
-        """Ask the provider for something that costs nothing and carries no text: its models, say.
+        """Makes a call that costs nothing and carries no text, such as listing models.
 
-        Called once a window while the provider's circuit is open. Raises ProviderError while it is not well.
+        Called once a window while the provider's circuit is open. Raises ProviderError while it fails.
         """
 
 
@@ -241,12 +241,12 @@ class Metered(Protocol):
     """A provider whose account has so many characters."""
 
     async def remaining_characters(self) -> int | None:
-        """Return the characters that the account has left; None where there is no limit. Raises ProviderError."""
+        """Returns the characters that the account has left; None where there is no limit. Raises ProviderError."""
 
 
 @runtime_checkable
 class Remembering(Protocol):
-    """A provider that goes on with the voices that it knew when it can not ask for them."""
+    """A provider that uses its last list of voices while it cannot fetch a new one."""
 
     @property
     def voices_are_stale(self) -> bool:
@@ -258,4 +258,4 @@ class Continuing(Protocol):
     """A provider some of whose models take the text before, and some do not."""
 
     def takes_previous_text(self, model_id: str) -> bool:
-        """Tell whether the model may be given the text before."""
+        """Returns whether the model may be given the text before."""

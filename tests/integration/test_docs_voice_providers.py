@@ -123,7 +123,7 @@ def test_what_is_missing_is_shown_and_stops_nothing(installed: Path) -> None:
     broken = _loaded({"ACME_URL": "http://127.0.0.1:1"})
 
     assert Announced("acme", "acme", "set ACME_URL to the address of the Acme server") == unset
-    assert "acme_voice:make can not be loaded (ModuleNotFoundError)" == broken.reason
+    assert "acme_voice:make cannot be loaded (ModuleNotFoundError)" == broken.reason
 
 
 def test_a_name_that_is_taken_stops_the_service(installed: Path) -> None:

@@ -179,7 +179,7 @@ async def test_samples_that_can_not_be_encoded_are_a_failed_call(monkeypatch: py
     encoder.encode.side_effect = ValueError
     monkeypatch.setattr("voice_service.audio.verify.verify_pcm", lambda *_, **__: None)
     metadata = replace(NamedVoice("one").metadata, native_format=NativeFormat.PCM_S16LE, sample_rate=24_000)
-    with pytest.raises(ProviderError, match="can not be encoded") as caught:
+    with pytest.raises(ProviderError, match="cannot be encoded") as caught:
         await SegmentFinisher(encoder).finish(
             bytes(48_000), request=SegmentRequest(text="Hello.", language_code="en"), metadata=metadata
         )

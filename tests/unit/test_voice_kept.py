@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.providers.cached_list import KeptList
+from voice_service.providers.cached_list import CachedList
 
 
 class Source:
@@ -27,8 +27,8 @@ class Source:
             raise self.fails
         return self.calls
 
-    def kept(self) -> KeptList[int]:
-        return KeptList(self.fetch, name="numbers", provider="them", seconds=100, clock=lambda: self.now)
+    def kept(self) -> CachedList[int]:
+        return CachedList(self.fetch, name="numbers", provider="them", seconds=100, clock=lambda: self.now)
 
 
 def _error() -> ProviderError:

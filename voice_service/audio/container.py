@@ -94,7 +94,7 @@ class OggError(ValueError):
 
 
 def packets_of(data: bytes) -> list[bytes]:
-    """Return the audio packets of an Ogg file with one Opus stream. Raises OggError."""
+    """Returns the audio packets of an Ogg file with one Opus stream. Raises OggError."""
     packets: list[bytes] = []
     open_packet = b""
     for lacing, body in _pages(data):
@@ -115,17 +115,17 @@ def packets_of(data: bytes) -> list[bytes]:
 
 
 def samples_of(packets: Sequence[bytes]) -> int:
-    """Return how many samples the packets of a segment hold, at 48 kHz."""
+    """Returns how many samples the packets of a segment hold, at 48 kHz."""
     return (len(packets) - 1) * _PACKET_SAMPLES + _samples(packets[-1])
 
 
 def pack(packets: Sequence[bytes]) -> bytes:
-    """Return the packets as a stored segment has them."""
+    """Returns the packets as a stored segment has them."""
     return b"".join(len(packet).to_bytes(2, "big") + packet for packet in packets)
 
 
 def unpack(data: bytes) -> list[bytes]:
-    """Return the packets of a stored segment."""
+    """Returns the packets of a stored segment."""
     packets = []
     at = 0
     while at < len(data):
@@ -136,19 +136,19 @@ def unpack(data: bytes) -> list[bytes]:
 
 
 def page_count(samples: int) -> int:
-    """Return how many pages hold a segment of `samples`."""
+    """Returns how many pages hold a segment of `samples`."""
     return -(-samples // (_PACKET_SAMPLES * _PAGE_PACKETS))
 
 
 def header_pages(channels: int, sample_rate: int) -> bytes:
-    """Return the two pages that begin a stream. Of its sound nothing is skipped: it is as long as its packets are."""
+    """Returns the two pages that begin a stream. Of its sound nothing is skipped: it is as long as its packets are."""
     head = struct.pack("<8sBBHIhB", b"OpusHead", 1, channels, 0, sample_rate, 0, 0)
     tags = struct.pack("<8sI", b"OpusTags", len(_VENDOR)) + _VENDOR + bytes(4)
     return _page(_FIRST, 0, 0, [head]) + _page(0, 0, 1, [tags])
 
 
 def audio_pages(packets: Sequence[bytes], *, page: int, samples: int, last: bool) -> bytes:
-    """Lay out `packets` from page number `page` on, behind `samples` of sound; `last` ends the stream."""
+    """Lays out `packets` from page number `page` on, behind `samples` of sound; `last` ends the stream."""
     laid: list[bytes] = []
     for begin in range(0, len(packets), _PAGE_PACKETS):
         some = packets[begin : begin + _PAGE_PACKETS]

@@ -49,10 +49,10 @@ class Sound:
 
 
 def encode(pcm: bytes, sample_rate: int, story_format: StoryFormat) -> Sound:
-    """Encode mono s16le `pcm` at `sample_rate` Hz. Blocks.
+    """Encodes mono s16le `pcm` at `sample_rate` Hz. Blocks.
 
     The same PCM gives the same bytes, but only with the same build of soxr, LAME and libopus on the same processor. So
-    what somebody was given is given again from the segment store, and never encoded anew.
+    what a caller got once is read again from the segment store, and never encoded anew.
 
     WAV is samples without a header and Opus packets without pages: `voice_service.audio.container` joins them. Each MP3
     is a stream of its own: its bit reservoir starts empty, so encoded segments may be joined end to end; LAME's delay
@@ -62,13 +62,13 @@ def encode(pcm: bytes, sample_rate: int, story_format: StoryFormat) -> Sound:
 
 
 def transcode_mp3(frames: bytes, story_format: StoryFormat) -> Sound:
-    """Decode whole MP3 frames of any rate and encode them anew; channels are mixed. Blocks. Raises ValueError."""
+    """Decodes whole MP3 frames of any rate and encode them anew; channels are mixed. Blocks. Raises ValueError."""
     import soundfile  # type: ignore[import-untyped] # noqa: PLC0415 - most narrations never need it
 
     try:
         samples, sample_rate = soundfile.read(io.BytesIO(frames), dtype="int16", always_2d=True)
     except soundfile.SoundFileError as error:
-        raise ValueError("the audio can not be decoded") from error
+        raise ValueError("the audio cannot be decoded") from error
     mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1).astype("<i2")
     return _coded(_resampled(mono, sample_rate, story_format), story_format)
 
@@ -118,7 +118,7 @@ def _opus(samples: NDArray[Any], sample_rate: int) -> Sound:
 
 
 def _yield_to_the_loop() -> None:
-    """Lower the priority of this thread, so that calls are answered while all cores encode."""
+    """Lowers the priority of this thread, so that calls are answered while all cores encode."""
     if sys.platform == "linux":
         # On Linux alone a thread has a priority of its own. A process with a lower one may not raise it.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
@@ -131,14 +131,14 @@ class AudioEncoder:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="audio-encoder", initializer=_yield_to_the_loop)
 
     async def encode(self, pcm: bytes, sample_rate: int, story_format: StoryFormat = MP3_44100_128) -> Sound:
-        """Encode as `encode` does, off the event loop."""
+        """Encodes as `encode` does, off the event loop."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, encode, pcm, sample_rate, story_format)
 
     async def transcode_mp3(self, frames: bytes, story_format: StoryFormat) -> Sound:
-        """Transcode as `transcode_mp3` does, off the event loop."""
+        """Transcodes as `transcode_mp3` does, off the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, transcode_mp3, frames, story_format)
 
     async def aclose(self) -> None:
-        """Drop what waits and return when what runs has ended."""
+        """Drops what waits and return when what runs has ended."""
         await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)

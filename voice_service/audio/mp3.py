@@ -98,7 +98,7 @@ class Walk:
 
 @lru_cache(maxsize=256)
 def parse_header(header: bytes) -> FrameHeader | None:
-    """Read the first four bytes of a frame; None where they are no Layer III header of a stated bit rate."""
+    """Reads the first four bytes of a frame; None where they are no Layer III header of a stated bit rate."""
     if len(header) != 4:
         return None
     bits = int.from_bytes(header, "big")
@@ -125,7 +125,7 @@ def parse_header(header: bytes) -> FrameHeader | None:
 
 
 def walk(data: bytes) -> Walk:
-    """Step over every frame of `data` from its first byte to its last.
+    """Steps over every frame of `data` from its first byte to its last.
 
     Raises Mp3Error where `data` is not whole frames of one sampling rate and number of channels. A cut that falls
     exactly between two frames leaves whole frames and cannot be seen here.
@@ -179,7 +179,7 @@ def _alike(one: FrameHeader, other: FrameHeader) -> bool:
 
 
 def _is_info_frame(data: bytes, position: int) -> bool:
-    """Tell whether the frame is an encoder's table of contents, which holds no sound."""
+    """Returns whether the frame is an encoder's table of contents, which holds no sound."""
     header = parse_header(data[position : position + 4])
     if header is None:
         return False
@@ -190,7 +190,7 @@ def _is_info_frame(data: bytes, position: int) -> bool:
 
 
 def _skip_tag(data: bytes, position: int) -> int:
-    """Return the first byte behind the tag at `position`. Raises Mp3Error where there is no whole tag."""
+    """Returns the first byte behind the tag at `position`. Raises Mp3Error where there is no whole tag."""
     rest = len(data) - position
     if data.startswith(b"ID3", position):
         if rest < _ID3V2_HEADER_BYTES:

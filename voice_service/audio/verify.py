@@ -3,7 +3,7 @@
 Frames are walked and the length is held against the text; nothing is decoded and loudness is not judged. TRUNCATED is
 an ImplausibleError where the bytes are whole and do not fit the text. What is whole is brought into the story's format.
 
-A stream of speech that was cut between two frames looks like a shorter one; only its length against its text tells.
+A stream of speech that was cut between two frames looks like a shorter one; only its length against its text shows it.
 The bounds are wide on purpose, because refusing a sound segment costs the caller a paid call:
 
 - At least 0.038 s for each letter, digit and gap between words. espeak-ng at 150 words a minute takes 0.069 to 0.076 s
@@ -58,12 +58,12 @@ class DurationBounds:
     longest: float
 
     def admit(self, duration: float) -> bool:
-        """Tell whether `duration` seconds are plausible."""
+        """Returns whether `duration` seconds are plausible."""
         return self.shortest <= duration <= self.longest
 
 
 def duration_bounds(text: str, speed: float | None = None) -> DurationBounds:
-    """Bound the length of `text` spoken at `speed` times a voice's own pace (None is 1.0).
+    """Bounds the length of `text` spoken at `speed` times a voice's own pace (None is 1.0).
 
     A speed above 1.0 lowers the minimum and one below raises the maximum, never the other way round: providers
     clamp or ignore a speed that they do not know.
@@ -80,7 +80,7 @@ def duration_bounds(text: str, speed: float | None = None) -> DurationBounds:
 
 
 def _spoken_length(text: str) -> int:
-    """Count letters, digits and gaps between words; of a letter repeated in a row, two."""
+    """Counts letters, digits and gaps between words; of a letter repeated in a row, two."""
     words = _UNSPOKEN.sub("", text).split()
     return len(_RUN.sub(r"\1\1", " ".join(words)))
 
@@ -124,7 +124,7 @@ def verify_segment(
     provider: str,
     story_format: StoryFormat = MP3_44100_128,
 ) -> Walk:
-    """Strip tags from the MP3 `data` and check that it is whole frames of `story_format`, as long as `text` needs.
+    """Strips tags from the MP3 `data` and check that it is whole frames of `story_format`, as long as `text` needs.
 
     Raises ProviderError of `provider`: TRUNCATED (retryable) where bytes are cut, damaged or implausibly few or many;
     UNSUPPORTED where the frames are whole but of another format.
@@ -142,20 +142,20 @@ def verify_segment(
 
 
 def verify_mp3(data: bytes, *, text: str, speed: float | None, provider: str) -> Walk:
-    """Do as `verify_segment` does with frames of any one format. Raises ProviderError with TRUNCATED (retryable)."""
+    """Does as `verify_segment` does with frames of any one format. Raises ProviderError with TRUNCATED (retryable)."""
     walked = _walk(data, provider)
     _check_duration(walked.duration, text=text, speed=speed, provider=provider)
     return walked
 
 
 def is_of(walked: Walk, story_format: StoryFormat) -> bool:
-    """Tell whether the frames may stand in a story of that format as they are."""
+    """Returns whether the frames may stand in a story of that format as they are."""
     shape = (walked.sample_rate, walked.channels, walked.bit_rate)
     return shape == (story_format.sample_rate, story_format.channels, story_format.bit_rate)
 
 
 def verify_pcm(pcm: bytes, *, sample_rate: int, text: str, speed: float | None, provider: str) -> None:
-    """Check that mono s16le `pcm` at `sample_rate` Hz is whole samples, as long as `text` needs.
+    """Checks that mono s16le `pcm` at `sample_rate` Hz is whole samples, as long as `text` needs.
 
     Raises ProviderError of `provider` with TRUNCATED (retryable).
     """
@@ -166,7 +166,7 @@ def verify_pcm(pcm: bytes, *, sample_rate: int, text: str, speed: float | None, 
 
 
 def verify_words(words: Sequence[WordTiming], *, duration: float, provider: str) -> None:
-    """Check that no word sounds beyond the end of `duration` seconds of sound: that tells of audio that was lost.
+    """Checks that no word sounds beyond the end of `duration` seconds of sound: then audio was lost.
 
     Raises ProviderError of `provider` with TRUNCATED (retryable).
     """
@@ -209,9 +209,9 @@ class SegmentFinisher:
         words: Sequence[WordTiming] = (),
         story_format: StoryFormat = MP3_44100_128,
     ) -> Sound:
-        """Return the whole segment that `metadata`'s provider made for `request`, with `words` at their times.
+        """Returns the whole segment that `metadata`'s provider made for `request`, with `words` at their times.
 
-        Raises ProviderError as the checks of `voice_service.audio.verify` do; TRUNCATED where the audio can not be
+        Raises ProviderError as the checks of `voice_service.audio.verify` do; TRUNCATED where the audio cannot be
         decoded or encoded.
         """
         text, speed, name = request.text, request.settings.speed, metadata.name
@@ -222,7 +222,7 @@ class SegmentFinisher:
                 return await self._encoder.encode(data, metadata.sample_rate, story_format)
             except ValueError as error:
                 raise ProviderError(
-                    ProviderErrorKind.TRUNCATED, "the audio can not be encoded", provider=name
+                    ProviderErrorKind.TRUNCATED, "the audio cannot be encoded", provider=name
                 ) from error
         if metadata.native_format is NativeFormat.MP3_44100_128:
             walked = verify_segment(data, text=text, speed=speed, provider=name)
@@ -234,4 +234,4 @@ class SegmentFinisher:
         try:
             return await self._encoder.transcode_mp3(walked.data, story_format)
         except ValueError as error:
-            raise ProviderError(ProviderErrorKind.TRUNCATED, "the audio can not be decoded", provider=name) from error
+            raise ProviderError(ProviderErrorKind.TRUNCATED, "the audio cannot be decoded", provider=name) from error

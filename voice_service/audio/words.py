@@ -18,7 +18,7 @@ _TOKEN: Final = re.compile(r"[^\s\u2012-\u2015\u2026]+")
 
 
 def word_spans(text: str) -> list[tuple[int, int]]:
-    """Return [start, end) of each word, without the punctuation around it.
+    """Returns [start, end) of each word, without the punctuation around it.
 
     What holds no letter, digit or symbol (a lone quotation mark) is no word; an emoji is one.
     """
@@ -31,7 +31,7 @@ def word_spans(text: str) -> list[tuple[int, int]]:
 
 
 def trim_punctuation(text: str, start: int, end: int) -> tuple[int, int]:
-    """Narrow [start, end) until it neither begins nor ends with punctuation, space or an invisible character."""
+    """Narrows [start, end) until it neither begins nor ends with punctuation, space or an invisible character."""
     while start < end and _is_edge(text[start]):
         start += 1
     while start < end and _is_edge(text[end - 1]):
@@ -44,7 +44,7 @@ def _is_edge(character: str) -> bool:
 
 
 def word_timings(text: str, marks: Sequence[tuple[int, float]], duration: float) -> tuple[WordTiming, ...]:
-    """Give each word of `text` its time.
+    """Gives each word of `text` its time.
 
     `marks` are (code point, second) where the engine began something. It speaks short words together ("out of the") and
     marks only the first, and it marks the parts of others ("3:30"): a word begins at the first mark in it, or in
@@ -59,17 +59,17 @@ def word_timings(text: str, marks: Sequence[tuple[int, float]], duration: float)
 
 
 def _forward(marks: Sequence[tuple[int, float]], length: int) -> dict[int, float]:
-    kept: dict[int, float] = {}
+    forward: dict[int, float] = {}
     last_position, last_second = -1, 0.0
     for position, second in marks:
         if last_position < position < length and second >= last_second:
-            kept[position] = second
+            forward[position] = second
             last_position, last_second = position, second
-    return kept
+    return forward
 
 
 def _split_unspaced(text: str, span: tuple[int, int], marks: dict[int, float]) -> list[tuple[int, int]]:
-    """Part a run of Chinese, Japanese or Thai where the engine began a word: there are no spaces to go by."""
+    """Parts a run of Chinese, Japanese or Thai where the engine began a word: there are no spaces to go by."""
     start, end = span
     cuts = [at for at in range(start + 1, end) if at in marks and unicodedata.category(text[at]) == "Lo"]
     edges = [start, *cuts, end]

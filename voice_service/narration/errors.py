@@ -1,4 +1,4 @@
-"""What a caller is told when a segment cannot be spoken or stored."""
+"""Errors and warnings of a narration."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _HINTED: Final = {"UNAVAILABLE", "RESOURCE_EXHAUSTED"}
 
 
 def handed_over(error: ProviderError, following: Speaker, segment_index: int) -> Warned:
-    """Return the warning PROVIDER_FAILED: `following` goes on from a segment that a provider failed at for good."""
+    """Returns the warning PROVIDER_FAILED: `following` goes on from a segment that a provider failed at for good."""
     name = following.provider.metadata.name
     return Warned(
         reason="PROVIDER_FAILED",
-        message=f"The voice provider {error.provider} failed ({error.message}); {name} goes on.",
+        message=f"The voice provider {error.provider} failed ({error.message}); {name} continues.",
         facts={
             "provider": error.provider,
             "next": name,
@@ -35,7 +35,7 @@ def handed_over(error: ProviderError, following: Speaker, segment_index: int) ->
 
 
 def speech_failed(tried: Sequence[ProviderError], segment_index: int) -> DomainError:
-    """Return the error for a segment that every provider of the chain failed at, one error each, in order.
+    """Returns the error for a segment that every provider of the chain failed at, one error each, in order.
 
     Of one provider its own reason; of several UNAVAILABLE / FALLBACK_FAILURE, or where all refuse for good, what the
     first refuses for: no caller need try again. The metadata say what was tried and why it failed.
@@ -78,5 +78,5 @@ def stored_without_storage() -> DomainError:
 
 
 def empty_text() -> DomainError:
-    """Return INVALID_ARGUMENT / EMPTY_TEXT."""
-    return DomainError("EMPTY_TEXT", "There is neither a title nor any text to speak.")
+    """Returns INVALID_ARGUMENT / EMPTY_TEXT."""
+    return DomainError("EMPTY_TEXT", "The text is empty: neither a title nor a word.")

@@ -70,7 +70,7 @@ class TextIntake:
         return self._sample
 
     def cut_for(self, language_code: str) -> None:
-        """Begin to cut, by the sentences of that language."""
+        """Begins to cut, by the sentences of that language."""
         self._segmenter = Segmenter(language_code, self._target_words)
         for piece in self._waiting:
             self._take(self._segmenter.push(piece))
@@ -79,7 +79,7 @@ class TextIntake:
             self._finish()
 
     async def peek(self) -> TextSegment | None:
-        """Wait for the next segment and leave it there; None where there is none. Raises what reading raised."""
+        """Waits for the next segment and leave it there; None where there is none. Raises what reading raised."""
         while not self._ready and not self.ended:
             self.raise_error()
             self.changed.clear()
@@ -88,12 +88,12 @@ class TextIntake:
         return self._ready[0] if self._ready else None
 
     def next(self) -> TextSegment | None:
-        """Take the next segment; None while there is none. Raises what reading raised."""
+        """Takes the next segment; None while there is none. Raises what reading raised."""
         self.raise_error()
         return self._ready.popleft() if self._ready else None
 
     def raise_error(self) -> None:
-        """Raise what reading raised."""
+        """Raises what reading raised."""
         if self._error is not None:
             raise self._error
 
@@ -103,7 +103,7 @@ class TextIntake:
         return self._count
 
     async def read(self, pieces: AsyncIterator[str]) -> None:
-        """Read `pieces` to their end. Failures are kept for whoever takes segments."""
+        """Reads `pieces` to their end. Failures are raised where segments are taken."""
         try:
             async for piece in pieces:
                 self._count_in(piece)
@@ -154,7 +154,7 @@ class TextIntake:
 
 
 def text_too_long(most: int) -> DomainError:
-    """Return FAILED_PRECONDITION / TEXT_TOO_LONG: more text, or more sound of it, than can be kept as one file."""
+    """Returns FAILED_PRECONDITION / TEXT_TOO_LONG: more text, or more sound of it, than one file may have."""
     return DomainError(
         "TEXT_TOO_LONG",
         f"The text is longer than {most} characters; narrate it in parts.",
@@ -164,9 +164,9 @@ def text_too_long(most: int) -> DomainError:
 
 DEFAULT_LANGUAGE: Final = "en"
 SAMPLE: Final = 120
-"""Code points that are enough to tell from."""
+"""Code points that are enough to detect a language."""
 _SURE: Final = 0.3
-"""Share of the probability below which the letters tell more: two words of a title get less, a sentence 0.4 to 1."""
+"""Share of the probability below which the letters decide: two words of a title get less, a sentence 0.4 to 1."""
 _NO_LANGUAGE: Final = frozenset({"zxx", "und"})
 
 _SCRIPTS: Final = (
@@ -193,7 +193,7 @@ class LanguageDetector:
         self._loading = asyncio.Lock()
 
     async def detect(self, sample: str) -> str:
-        """BCP-47 code of the language that `sample` is most likely in; "en" where there is nothing to tell from."""
+        """BCP-47 code of the language that `sample` is most likely in; "en" without any letter."""
         if not any(map(str.isalpha, sample)):
             return DEFAULT_LANGUAGE
         async with self._loading:
@@ -215,5 +215,5 @@ def _load() -> Any:
 
 
 def language_of(sample: str) -> str:
-    """BCP-47 code of a language whose letters `sample` has; "en" where letters do not tell."""
+    """BCP-47 code of a language whose letters `sample` has; "en" if letters do not decide."""
     return next((code for code, letters in _SCRIPTS if letters.search(sample)), DEFAULT_LANGUAGE)

@@ -44,7 +44,7 @@ class NarrationPolicy:
     max_audio_bytes: int = 512 << 20
 
     def most_characters(self, request: NarrationRequest) -> int:
-        """Return how many code points' sound fits the file."""
+        """Returns how many code points' sound fits the file."""
         pace = max(request.voice.settings.speed or 1.0, 0.5)
         return int(self.max_audio_bytes * CHARACTERS_PER_SECOND * pace / request.story_format.bytes_per_second)
 
@@ -70,7 +70,7 @@ class Narration:
         watch: Callable[[VoiceProvider], None],
         deadline: float | None = None,
     ) -> None:
-        """`watch` has a provider asked whether it is well again.
+        """`watch` has a provider probed while its circuit is open.
 
         `deadline` in seconds of the loop's clock: no call starts, and nothing is waited for, beyond it.
         """
@@ -89,7 +89,7 @@ class Narration:
         )
         self._assembly = Assembly(request, store, deadline=deadline)
         self.provider = ""
-        """Who speaks now, for the log; "" before anybody does."""
+        """Name of the provider that speaks now, for the log; "" before the first."""
 
     async def events(self, pieces: AsyncIterator[str]) -> AsyncGenerator[Event, None]:
         """Header first, warnings, then for each segment its calls, itself and its chunks; the summary last.
@@ -136,7 +136,7 @@ class Narration:
         )
 
     async def _is_stored(self, speaker: Speaker) -> bool:
-        """Returns whether the beginning need not be made: a voice that told a story before can tell it again."""
+        """Returns whether the beginning need not be made: the voice has narrated this beginning before."""
         if self._request.pinned is not None:
             return True
         self._watch(speaker.provider)
@@ -177,7 +177,7 @@ class Narration:
         )
 
     async def _narrate(self, chain: SpeakerChain, speaker: Speaker) -> AsyncGenerator[Event, None]:
-        """Speak the segments, and tell of calls for those that never come however the narration ends: they bill."""
+        """Speaks the segments, and reports the calls of discarded ones however the narration ends: they are billed."""
         try:
             async with aclosing(self._segments(chain, speaker)) as events:
                 async for event in events:
@@ -237,7 +237,7 @@ class Narration:
     async def _hand_over(
         self, chain: SpeakerChain, tried: Sequence[ProviderError], job: SegmentJob
     ) -> tuple[Speaker, Warned] | None:
-        """Have the next speaker go on from the segment that failed; None where there is none."""
+        """Lets the next speaker continue from the segment that failed; None if there is none."""
         following = await chain.take_next()
         if following is None:
             return None

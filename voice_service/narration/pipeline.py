@@ -37,7 +37,7 @@ class WorkAhead:
 
     @contextmanager
     def narration(self) -> Iterator[None]:
-        """Count a narration that goes on within the block."""
+        """Counts a narration that goes on within the block."""
         self._active += 1
         try:
             yield
@@ -45,7 +45,7 @@ class WorkAhead:
             self._active -= 1
 
     def segments(self) -> int:
-        """Return how many segments a narration may make ahead now."""
+        """Returns how many segments a narration may make ahead now."""
         return min(self._each, self._total // max(1, self._active))
 
 

@@ -72,9 +72,9 @@ class Segmenter:
         self._accepted = 0
 
     def push(self, text: str) -> list[Cut]:
-        """Take more of the text; returns the segments that it decides."""
+        """Takes more of the text; returns the segments that it decides."""
         if not text or text.isspace():
-            # White space decides nothing; kept apart so that a long run of it is joined once.
+            # White space decides nothing; collected apart so that a long run of it is joined once.
             self._blank.append(text)
             return []
         self._pending = "".join((self._pending, *self._blank, text))
@@ -107,7 +107,7 @@ class Segmenter:
         return cut
 
     def _next_end(self, *, ended: bool) -> int | None:
-        """Where the present segment ends, within the pending text; None while that can not be told."""
+        """Where the present segment ends, within the pending text; None while that is undecided."""
         visible = len(self._pending.rstrip())
         lead = len(self._pending) - len(self._pending.lstrip())
         limit = lead + MAX_SEGMENT
@@ -149,7 +149,7 @@ class Segmenter:
         return len(_WORD.findall(self._pending, 0, end)) >= target
 
     def _forced_end(self, limit: int) -> int:
-        """End of a segment without a sentence end: at a clause, else at a word, else just before `limit`."""
+        """Ends of a segment without a sentence end: at a clause, else at a word, else just before `limit`."""
         text = self._pending
         clauses = [match.end() for match in _CLAUSE_END.finditer(text, limit - MAX_SEGMENT, limit + 1)]
         late = [end for end in clauses if limit - MAX_SEGMENT + _SHORTEST_CLAUSE <= end <= limit]
@@ -214,7 +214,7 @@ class SpokenText:
 
 
 def speakable(text: str) -> SpokenText:
-    """Leave Markdown's marks, emoji and control characters out, and make every run of white space one space or line.
+    """Leaves Markdown's marks, emoji and control characters out, and make every run of white space one space or line.
 
     Numbers and abbreviations are left to the provider.
     """

@@ -70,7 +70,7 @@ class SpeakerChain:
     """The speakers of one narration: the present one and those who would take over.
 
     Those who speak the language come first, unless the narration is `pinned` to the first of the chain; with `strict`
-    nobody else is in it.
+    no other provider is in it.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class SpeakerChain:
     ) -> None:
         self._choice = choice
         self._language = language_code
-        self._unwell = chain.unwell
+        self._unwell = chain.unavailable
         self._set_up = {each.metadata.name for each in chain.providers}
         # A voice that is asked for without a provider is one of the provider that is tried first.
         self._asked = choice.provider or chain.providers[0].metadata.name
@@ -89,18 +89,18 @@ class SpeakerChain:
         self.skipped = chain.skipped
 
     def outspoken(self, requested: str) -> Warned | None:
-        """Return the warning LANGUAGE_UNSUPPORTED where another goes first since `requested` lacks the language."""
+        """Returns the warning LANGUAGE_UNSUPPORTED where another goes first since `requested` lacks the language."""
         first = self._rest[0].metadata.name if self._rest else requested
         if not requested or first == requested or requested not in self._set_up:
             return None
         return Warned(
             reason="LANGUAGE_UNSUPPORTED",
-            message=f"The voice provider {requested} does not speak this language, so {first} speaks.",
+            message=f"The voice provider {requested} does not support this language, so {first} speaks.",
             facts={"language_code": self._language, "provider": requested, "next": first},
         )
 
     async def take_next(self) -> Speaker | None:
-        """Return the next speaker, with the voice that suits the language; None where there is none.
+        """Returns the next speaker, with the voice that suits the language; None where there is none.
 
         Raises NOT_FOUND / VOICE_NOT_FOUND where the voice that was asked for does not exist.
         """
@@ -111,7 +111,7 @@ class SpeakerChain:
         asked = name == self._asked
         voice = self._choice.voice_id if asked else ""
         model = self._choice.model_id if asked else ""
-        # One that is not well is not waited for: what it said of its voices before is there at once.
+        # One with an open circuit is not waited for: its cached list is there at once.
         within = _AT_ONCE if name in self._unwell else _IN_TIME
         return Speaker(
             provider=provider,
@@ -125,7 +125,7 @@ class SpeakerChain:
 async def choose(
     registry: ProviderRegistry, choice: VoiceChoice, language_code: str, *, pinned: bool, strict: bool
 ) -> tuple[SpeakerChain, list[Warned]]:
-    """Return who may speak `language_code` as `choice` asks, and what the caller should know of it.
+    """Returns who may speak `language_code` as `choice` asks, and what the caller should know of it.
 
     Raises what `ProviderRegistry.candidates` raises, and FAILED_PRECONDITION / LANGUAGE_UNSUPPORTED where `strict` and
     no provider speaks the language.
@@ -135,21 +135,21 @@ async def choose(
     if strict and not speakers.speaks_language:
         raise DomainError(
             "LANGUAGE_UNSUPPORTED",
-            "No voice that can be called speaks this language.",
+            "No available voice supports this language.",
             metadata={"language_code": language_code},
         )
-    told = _passed_over(chain, choice.provider or registry.get_default_provider_name())
+    warnings = _passed_over(chain, choice.provider or registry.get_default_provider_name())
     outspoken = speakers.outspoken(choice.provider)
-    return speakers, [*told, outspoken] if outspoken else told
+    return speakers, [*warnings, outspoken] if outspoken else warnings
 
 
 def foreign(speaker: Speaker) -> Warned | None:
-    """Return the warning LANGUAGE_UNSUPPORTED where `speaker` reads a language that its provider does not speak."""
+    """Returns the warning LANGUAGE_UNSUPPORTED where `speaker` reads a language that its provider does not speak."""
     if covers(speaker.provider.metadata.languages, speaker.language_code):
         return None
     return Warned(
         reason="LANGUAGE_UNSUPPORTED",
-        message="No voice that can be called speaks this language; the first one reads it.",
+        message="No available voice supports this language; the first one reads it.",
         facts={"language_code": speaker.language_code, "provider": speaker.provider.metadata.name},
     )
 
@@ -157,7 +157,7 @@ def foreign(speaker: Speaker) -> Warned | None:
 async def first_speaker(
     chain: SpeakerChain, closed_reason: Callable[[str], str], is_stored: Callable[[Speaker], Awaitable[bool]]
 ) -> tuple[Speaker, list[Skipped]]:
-    """Returns the first speaker that is well, or whose voice has said the beginning before; and those passed over.
+    """Returns the first speaker that is available, or whose beginning is stored; and those passed over.
 
     Raises UNAVAILABLE / NO_PROVIDERS_AVAILABLE where none is, and what `SpeakerChain.take_next` raises.
     """
@@ -174,7 +174,7 @@ def replaced(passed: Skipped, following: Speaker) -> Warned:
     """Returns the warning CIRCUIT_OPEN: `following` speaks since `passed` is not called now."""
     return Warned(
         reason="CIRCUIT_OPEN",
-        message=f"The voice provider {passed.name} is not called now ({passed.reason}), so {following.name} speaks.",
+        message=f"The voice provider {passed.name} is not available ({passed.reason}), so {following.name} speaks.",
         facts={"provider": passed.name, "next": following.name},
     )
 
@@ -192,8 +192,8 @@ async def _voice(provider: VoiceProvider, asked: str, language_code: str, within
             return asked
         fitting = [voice.voice_id for voice in await voices_of(provider, language_code, within=within)]
     except ProviderError as error:
-        # The call itself will tell whether the voice is there.
-        _log.warning("voices can not be listed", provider=metadata.name, kind=error.kind.value)
+        # The call itself will show whether the voice exists.
+        _log.warning("voices cannot be listed", provider=metadata.name, kind=error.kind.value)
         return asked or metadata.default_voice
     return fitting[0] if fitting else metadata.default_voice
 
@@ -203,7 +203,7 @@ def _passed_over(chain: Chain, expected: str) -> list[Warned]:
         return [
             Warned(
                 reason="EMBEDDED_VOICE",
-                message="No other voice can be called, so the embedded voice speaks.",
+                message="No other voice is available, so the embedded voice speaks.",
                 facts={"provider": EMBEDDED},
             )
         ]

@@ -1,4 +1,4 @@
-"""A list that is fetched when it is needed, and kept when it cannot be fetched again."""
+"""A list that is fetched when it is needed, and that stays in use while it cannot be fetched again."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 _AGAIN_SECONDS: Final = 30.0
-"""Time after a failure in which nobody is asked again."""
+"""Time after a failure in which nothing is fetched."""
 
 T = TypeVar("T")
 
 
-class KeptList(Generic[T]):
+class CachedList(Generic[T]):
     """What `fetch` returns, good for `seconds`.
 
     An old value is given at once, and renewed behind the caller's back. Only where there is none does a caller wait,
@@ -55,7 +55,7 @@ class KeptList(Generic[T]):
         return self.value is None or self.error is not None
 
     async def get(self) -> T:
-        """Return the value. Raises ProviderError where there is none and none can be fetched."""
+        """Returns the value. Raises ProviderError where there is none and none can be fetched."""
         self.renew()
         if self.value is None and (task := self._task) is not None:
             await asyncio.wait([task])
@@ -76,21 +76,21 @@ class KeptList(Generic[T]):
         ) from error
 
     def renew(self) -> None:
-        """Fetch in the background, unless what there is will do or failed a moment ago. Needs a running loop."""
+        """Fetches in the background, unless what there is will do or failed a moment ago. Needs a running loop."""
         if self._task is None and self._clock() >= self._due:
             self._task = asyncio.create_task(self._renew(), name=f"{self._provider} {self._name}")
 
     def expire(self) -> None:
-        """Have the next call fetch anew, also where the last fetch failed a moment ago."""
+        """Makes the next call fetch again, even if the last fetch has just failed."""
         self._due = float("-inf")
 
     async def settled(self) -> None:
-        """Wait for the fetch that is under way, if there is one."""
+        """Waits for the fetch that is under way, if there is one."""
         if self._task is not None:
             await asyncio.wait([self._task])
 
     async def aclose(self) -> None:
-        """End the fetch that is under way, and begin no other."""
+        """Ends the fetch that is under way, and begin no other."""
         self._due = float("inf")
         if self._task is not None:
             self._task.cancel()
@@ -109,7 +109,7 @@ class KeptList(Generic[T]):
                 provider=self._provider,
                 list=self._name,
                 kind=error.kind.value,
-                kept=self.value is not None,
+                cached=self.value is not None,
             )
         finally:
             self._task = None

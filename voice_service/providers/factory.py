@@ -123,7 +123,7 @@ _log: Final = structlog.stdlib.get_logger(__name__)
 def load_plugins(
     environment: Mapping[str, str], found: Iterable[EntryPoint] | None = None
 ) -> list[VoiceProvider | Announced]:
-    """Make every provider that an installed package brings; one that can not be made is announced with the reason.
+    """Makes every provider that an installed package brings; one that cannot be made is announced with the reason.
 
     The entry point's name is the provider's: one whose metadata says another is announced as wrong.
     """
@@ -131,7 +131,7 @@ def load_plugins(
     for entry in sorted(entry_points(group=GROUP) if found is None else found, key=lambda entry: entry.name):
         provider = _make(entry, environment)
         if isinstance(provider, Announced):
-            _log.warning("voice provider can not be used", provider=entry.name, why=provider.reason)
+            _log.warning("voice provider cannot be used", provider=entry.name, why=provider.reason)
         made.append(provider)
     return made
 
@@ -139,9 +139,9 @@ def load_plugins(
 def _make(entry: EntryPoint, environment: Mapping[str, str]) -> VoiceProvider | Announced:
     try:
         factory = entry.load()
-    except Exception as error:  # noqa: BLE001 - whatever a stranger's module does, the service runs without it
+    except Exception as error:  # noqa: BLE001 - whatever an added module does, the service runs without it
         return Announced(
-            entry.name, entry.name, f"{entry.value} can not be loaded ({type(error).__name__})", is_set=True
+            entry.name, entry.name, f"{entry.value} cannot be loaded ({type(error).__name__})", is_set=True
         )
     try:
         provider: VoiceProvider = factory(environment)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS: Final = 5.0
 _SILENCE_SECONDS: Final = 120.0
-"""Seconds without a byte after which a call is given up, where nobody who waits for it gave it up before."""
+"""Seconds without a byte after which a call is given up, unless its caller gave it up before."""
 
 
 class OpenAIClient:
@@ -40,12 +40,12 @@ class OpenAIClient:
         self._making: asyncio.Task[AsyncOpenAI] | None = None
 
     def warm_up(self) -> None:
-        """Begin to load the SDK. Needs a running event loop."""
+        """Begins to load the SDK. Needs a running event loop."""
         if self._making is None:
             self._making = asyncio.create_task(asyncio.to_thread(_make, self._base_url), name="load-openai")
 
     async def get(self) -> AsyncOpenAI:
-        """Return the SDK's client; waits for it to be loaded the first time."""
+        """Returns the SDK's client; waits for it to be loaded the first time."""
         self.warm_up()
         assert self._making is not None  # noqa: S101 - warm_up has just seen to it
         return await asyncio.shield(self._making)
@@ -53,7 +53,7 @@ class OpenAIClient:
     def headers(self) -> Mapping[str, str | Omit]:
         """Headers of a call that is made now; the client is loaded. Raises ProviderError, AUTH on a key that is none.
 
-        A key with a line break in it would be quoted by the error of whoever refuses to send it.
+        A key with a line break in it would be quoted by the error of the library that refuses to send it.
         """
         from openai import Omit  # noqa: PLC0415 - loaded by now
 
@@ -67,7 +67,7 @@ class OpenAIClient:
         return {"Authorization": f"Bearer {key}"}
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Closes the connections."""
         making, self._making = self._making, None
         if making is not None:
             await (await making).close()
@@ -82,7 +82,7 @@ def _make(base_url: str) -> AsyncOpenAI:
         api_key="given with each call",
         max_retries=0,
         timeout=httpx2.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS),
-        # A redirect would carry a child's story to an address that nobody has looked at.
+        # A redirect would carry a child's story to an address that is not configured.
         http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
     )
     # The SDK imports its resources when they are first looked at.
@@ -119,11 +119,11 @@ _SAID: Final = {
     ProviderErrorKind.INVALID_INPUT: "it refuses the request",
     ProviderErrorKind.UNSUPPORTED: "it does not know the model, the voice or the address",
     ProviderErrorKind.AUTH: "it does not accept the key",
-    ProviderErrorKind.QUOTA: "its credits are used up",
-    ProviderErrorKind.RATE: "it asks for fewer calls",
-    ProviderErrorKind.OVERLOAD: "it is out of order or too busy",
-    ProviderErrorKind.TIMEOUT: "it gave up waiting",
-    ProviderErrorKind.TRANSPORT: "it said what can not be read",
+    ProviderErrorKind.QUOTA: "its quota is used up",
+    ProviderErrorKind.RATE: "it reports too many calls",
+    ProviderErrorKind.OVERLOAD: "it failed or is overloaded",
+    ProviderErrorKind.TIMEOUT: "it reported a timeout",
+    ProviderErrorKind.TRANSPORT: "it sent an unreadable error",
     ProviderErrorKind.CONTENT_POLICY: "its content filter refused the text",
 }
 _REQUEST_IDS: Final = ("x-request-id", "x-generation-id")
@@ -138,8 +138,8 @@ class Progress:
 
 
 @contextmanager
-def told(provider: str, progress: Progress | None = None) -> Iterator[None]:
-    """Raise ProviderError of `provider` for what the SDK, or the client below it, raises in the body.
+def typed_errors(provider: str, progress: Progress | None = None) -> Iterator[None]:
+    """Raises ProviderError of `provider` for what the SDK, or the client below it, raises in the body.
 
     A connection that breaks is TRANSPORT before the first byte of `progress` and TRUNCATED after it.
     """
@@ -153,17 +153,17 @@ def told(provider: str, progress: Progress | None = None) -> Iterator[None]:
     except (openai.APITimeoutError, httpx2.TimeoutException) as error:
         raise ProviderError(ProviderErrorKind.TIMEOUT, "no answer came in time", provider=provider) from error
     except openai.APIConnectionError as error:
-        raise ProviderError(ProviderErrorKind.TRANSPORT, "it can not be reached", provider=provider) from error
+        raise ProviderError(ProviderErrorKind.TRANSPORT, "it cannot be reached", provider=provider) from error
     except (openai.APIError, httpx2.HTTPError) as error:
         kind = ProviderErrorKind.TRANSPORT
-        message = "its answer can not be read"
+        message = "its answer cannot be read"
         if progress is not None and progress.received:
             kind, message = ProviderErrorKind.TRUNCATED, "its answer broke off"
         raise ProviderError(kind, message, provider=provider) from error
 
 
 def from_status(status: int, body: object, headers: Mapping[str, str], *, provider: str) -> ProviderError:
-    """Return the error for an answer with the HTTP `status`; `body` is its JSON, or anything else."""
+    """Returns the error for an answer with the HTTP `status`; `body` is its JSON, or anything else."""
     kind = _kind(status, body)
     return ProviderError(
         kind,
@@ -176,7 +176,7 @@ def from_status(status: int, body: object, headers: Mapping[str, str], *, provid
 
 
 def from_answer(answer: object, headers: Mapping[str, str], *, provider: str) -> ProviderError:
-    """Return the error for JSON that came with HTTP 200 in place of what was asked for."""
+    """Returns the error for JSON that came with HTTP 200 in place of what was asked for."""
     error = answer.get("error") if isinstance(answer, Mapping) else None
     code = error.get("code") if isinstance(error, Mapping) else None
     if isinstance(code, int) and 400 <= code <= 599:
@@ -188,7 +188,7 @@ def from_answer(answer: object, headers: Mapping[str, str], *, provider: str) ->
 
 
 def request_id(headers: Mapping[str, str]) -> str:
-    """Return the server's id of the call; "" where it gives none that can be shown."""
+    """Returns the server's id of the call; "" where it gives none that can be shown."""
     found = next((headers[name] for name in _REQUEST_IDS if headers.get(name)), "")
     return found if found.isascii() and found.isprintable() and len(found) <= _LONGEST_ID else ""
 

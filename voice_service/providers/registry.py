@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 NO_ANSWER: Final = "it does not answer"
-"""Why a provider can not be called that did not say in time whether it can be."""
+"""Why a provider that did not answer in time is not available."""
 _TIMEOUT: Final = 10.0
 _GOOD_SECONDS: Final = 60.0
 _BAD_SECONDS: Final = 5.0
@@ -36,7 +36,7 @@ class Availability:
         self._until = float("-inf")
 
     async def reason(self) -> str:
-        """Why the provider can not be called; "" where it can."""
+        """Why the provider cannot be called; "" where it can."""
         async with self._lock:
             if self._clock() >= self._until:
                 self._reason = await self._ask()
@@ -54,13 +54,13 @@ class Availability:
 async def voices_of(
     provider: VoiceProvider, language_code: str | None = None, *, within: float = _TIMEOUT
 ) -> Sequence[VoiceInfo]:
-    """List the voices of a provider. Raises ProviderError, TIMEOUT after `within` seconds."""
+    """Lists the voices of a provider. Raises ProviderError, TIMEOUT after `within` seconds."""
     async with _in_time(provider, within):
         return await provider.list_voices(language_code)
 
 
 async def knows_voice(provider: VoiceProvider, voice_id: str, language_code: str, *, within: float = _TIMEOUT) -> bool:
-    """Tell whether a provider has a voice for a language. Raises ProviderError, TIMEOUT after `within` seconds."""
+    """Returns whether a provider has a voice for a language. Raises ProviderError, TIMEOUT after `within` seconds."""
     async with _in_time(provider, within):
         return await provider.knows_voice(voice_id, language_code)
 
@@ -106,20 +106,20 @@ class Skipped:
 class Chain:
     """Providers in the order in which to try them, and those that were passed over.
 
-    `unwell` are names of providers that are set up, but whose circuit is not closed.
+    `unavailable` are names of configured providers whose circuit is not closed.
     """
 
     providers: tuple[VoiceProvider, ...]
     skipped: tuple[Skipped, ...]
     stand_in: bool = False
     """True when nothing is configured and the embedded voice stands in for everything."""
-    unwell: frozenset[str] = frozenset()
+    unavailable: frozenset[str] = frozenset()
 
 
 class ProviderRegistry:
     """Providers by name, with a default and an order of fallback.
 
-    `closed_reason` tells by a provider's name why it is not called now though it is set up, "" where it is.
+    `closed_reason` returns by a provider's name why a configured provider is not called now, else "".
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class ProviderRegistry:
         self.fallback = tuple(dict.fromkeys(fallback))
 
     def register(self, provider: VoiceProvider) -> None:
-        """Add a provider under its metadata's name. Raises ValueError when the name is taken."""
+        """Adds a provider under its metadata's name. Raises ValueError when the name is taken."""
         name = provider.metadata.name
         if name in self._providers:
             raise ValueError(f"a voice provider {name!r} is registered already")
@@ -142,12 +142,12 @@ class ProviderRegistry:
         self._availability[name] = Availability(provider)
 
     def announce(self, announced: Announced) -> None:
-        """Make a name known whose provider is not set up."""
+        """Makes a name known whose provider is not set up."""
         if announced.name not in self._providers:
             self._announced[announced.name] = announced
 
     def unregister(self, name: str) -> VoiceProvider:
-        """Take a provider out and return it. NOT_FOUND / PROVIDER_NOT_FOUND."""
+        """Removes a provider and returns it. NOT_FOUND / PROVIDER_NOT_FOUND."""
         provider = self.get_provider(name)
         del self._providers[name], self._availability[name]
         return provider
@@ -162,7 +162,7 @@ class ProviderRegistry:
         return name in self._providers or name in self._announced
 
     def get_provider(self, name: str) -> VoiceProvider:
-        """Return the provider of that name.
+        """Returns the provider of that name.
 
         NOT_FOUND / PROVIDER_NOT_FOUND for an unknown one, FAILED_PRECONDITION / INVALID_CONFIGURATION for one that is
         only announced.
@@ -191,7 +191,7 @@ class ProviderRegistry:
         return self._default
 
     def set_default_provider(self, name: str) -> None:
-        """Have another provider tried first. NOT_FOUND / PROVIDER_NOT_FOUND."""
+        """Changes the provider that is tried first. NOT_FOUND / PROVIDER_NOT_FOUND."""
         if not self.knows(name):
             raise self._not_found(name)
         self._default = name
@@ -209,20 +209,20 @@ class ProviderRegistry:
         return await self.missing_reason(name) or self.closed_reason(name)
 
     async def get_provider_with_fallback(self, requested: str = "") -> Chain:
-        """Requested, default, fallbacks, in this order: those that are set up and well.
+        """Requested, default, fallbacks, in this order: those that are configured and available.
 
-        Raises what `candidates` raises, and UNAVAILABLE / NO_PROVIDERS_AVAILABLE where all that are set up are unwell.
+        Raises what `candidates` raises, and UNAVAILABLE / NO_PROVIDERS_AVAILABLE if all circuits are open.
         """
         chain = await self.candidates(requested)
-        well = tuple(each for each in chain.providers if each.metadata.name not in chain.unwell)
-        unwell = (Skipped(name, self.closed_reason(name)) for name in sorted(chain.unwell))
-        skipped = (*chain.skipped, *unwell)
+        well = tuple(each for each in chain.providers if each.metadata.name not in chain.unavailable)
+        unavailable = (Skipped(name, self.closed_reason(name)) for name in sorted(chain.unavailable))
+        skipped = (*chain.skipped, *unavailable)
         if not well:
             raise no_providers_available(skipped)
         return replace(chain, providers=well, skipped=skipped)
 
     async def candidates(self, requested: str = "") -> Chain:
-        """Requested, default, fallbacks, in this order: those that are set up, also those that are not well.
+        """Requested, default, fallbacks, in this order: those that are configured, also those with an open circuit.
 
         The embedded voice is among them only where it is asked for, is in the order of fallback, or is the default
         with nothing else asked for; and where nothing is set for a default, a fallback, or one of `PREFERRED` and
@@ -252,8 +252,8 @@ class ProviderRegistry:
             stand_in = bool(providers)
         if not providers:
             raise invalid_configuration(skipped) if requested else no_providers_available(skipped)
-        unwell = frozenset(each.metadata.name for each in providers if self.closed_reason(each.metadata.name))
-        return Chain(tuple(providers), tuple(skipped), stand_in, unwell)
+        unavailable = frozenset(each.metadata.name for each in providers if self.closed_reason(each.metadata.name))
+        return Chain(tuple(providers), tuple(skipped), stand_in, unavailable)
 
     async def _configured(self, names: Sequence[str]) -> tuple[list[VoiceProvider], list[Skipped]]:
         providers, skipped = [], []
@@ -275,15 +275,15 @@ class ProviderRegistry:
     def _not_found(self, name: str) -> DomainError:
         known = ", ".join(sorted({*self._providers, *self._announced}))
         return not_found(
-            "PROVIDER_NOT_FOUND", f"No voice provider of that name; there are {known}.", provider=name[:64]
+            "PROVIDER_NOT_FOUND", f"No voice provider has this name; known are {known}.", provider=name[:64]
         )
 
 
 def invalid_configuration(skipped: Sequence[Skipped]) -> DomainError:
-    """FAILED_PRECONDITION / INVALID_CONFIGURATION: what was asked for can not be called as things are set up."""
+    """FAILED_PRECONDITION / INVALID_CONFIGURATION: what was asked for cannot be called as things are set up."""
     return DomainError(
         "INVALID_CONFIGURATION",
-        f"The voice provider can not be called ({_why(skipped)}).",
+        f"The voice provider is not available ({_why(skipped)}).",
         metadata={each.name: each.reason for each in skipped},
     )
 
@@ -292,7 +292,7 @@ def no_providers_available(skipped: Sequence[Skipped]) -> DomainError:
     """UNAVAILABLE / NO_PROVIDERS_AVAILABLE: nothing can be called."""
     return DomainError(
         "NO_PROVIDERS_AVAILABLE",
-        f"No voice provider can be called ({_why(skipped)}).",
+        f"No voice provider is available ({_why(skipped)}).",
         metadata={each.name: each.reason for each in skipped},
         retry_after=30.0,
     )

@@ -81,7 +81,7 @@ class AudioBudget:
 
     @asynccontextmanager
     async def take(self, size: float) -> AsyncGenerator[None, None]:
-        """Waits until there is room for `size` bytes, or for all where that is less, and keeps it within the block."""
+        """Waits until there is room for `size` bytes, or for all where that is less, and holds it within the block."""
         wanted, taken = min(self._units, int(size / _UNIT) + 1), 0
         try:
             async with self._turn:
@@ -143,7 +143,7 @@ async def collect(
     on_facts: Callable[[CallFacts], None],
     on_first_byte: Callable[[], None],
 ) -> Collected:
-    """Return the segment. What the provider says of its call goes to `on_facts`, also where it fails later.
+    """Returns the segment. What the provider says of its call goes to `on_facts`, also where it fails later.
 
     Raises ProviderError; TIMEOUT where a timer ran out.
     """

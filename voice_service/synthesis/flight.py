@@ -57,7 +57,7 @@ class Turn:
 T = TypeVar("T")
 
 
-class Abandoned(Exception):  # noqa: N818 - nothing went wrong: nobody is left to answer
+class Abandoned(Exception):  # noqa: N818 - nothing went wrong: no caller is left
     """Everyone who waited for a flight is gone, and it had not begun what it must finish."""
 
 
@@ -149,7 +149,7 @@ class FlightTable(Generic[T]):
             await asyncio.wait(tasks)
 
     async def drain(self, timeout: float) -> None:
-        """Give what is under way `timeout` seconds to end, then cancel it."""
+        """Lets what is under way end for `timeout` seconds, then cancels it."""
         tasks = set(self._tasks)
         if not tasks:
             return
@@ -176,7 +176,7 @@ class FlightTable(Generic[T]):
             if self._flights.get(key) is flight:
                 del self._flights[key]
             if not done.cancelled():
-                done.exception()  # seen, though nobody may be left to raise it to
+                done.exception()  # retrieved, though no caller may be left
 
         task.add_done_callback(landed)
         return flight

@@ -110,7 +110,7 @@ class ProviderGates:
             return ""
         seconds = self._gates[name].breaker.retry_after
         soon = f"in {seconds:.0f} s" if seconds >= 1 else "shortly"
-        return f"it failed too often; it is asked again {soon}"
+        return f"it failed too often; it is called again {soon}"
 
     def state(self, name: str) -> str:
         """State of the provider's circuit: "closed", "open" or "half_open"."""
@@ -129,7 +129,7 @@ _ANSWERS: Final = frozenset(
         ProviderErrorKind.CONTENT_POLICY,
     }
 )
-"""Failures of a provider that is up: what is wrong with the call, the next call will tell."""
+"""Failures of a provider that is up: what is wrong with the call, the next call will show."""
 
 
 class Prober:
@@ -148,7 +148,7 @@ class Prober:
             task.add_done_callback(lambda _: self._watches.pop(name, None))
 
     async def aclose(self) -> None:
-        """Stop asking."""
+        """Stops asking."""
         watches = list(self._watches.values())
         for task in watches:
             task.cancel()
@@ -170,7 +170,7 @@ class Prober:
                 self._metrics.probed(provider.metadata.name, well=True)
 
     async def _ask(self, provider: VoiceProvider) -> None:
-        """Ask once. Raises ProviderError, of a kind that speaks against its health, where it is not well."""
+        """Asks once. Raises ProviderError, of a kind that counts as a failure, if the provider fails."""
         name = provider.metadata.name
         try:
             async with asyncio.timeout(_SECONDS):
@@ -180,10 +180,10 @@ class Prober:
         except ProviderError as error:
             if error.kind not in _ANSWERS:
                 raise ProviderError(
-                    ProviderErrorKind.OVERLOAD, "it is not well", provider=name, retry_after=error.retry_after
+                    ProviderErrorKind.OVERLOAD, "its probe failed", provider=name, retry_after=error.retry_after
                 ) from error
         except Exception as error:
-            # Whatever a stranger's provider raises: who is not asked again would stay shut out until a restart.
+            # Whatever an added provider raises: a probe that ended here would leave the circuit open until a restart.
             log_defect(error)
             raise ProviderError(ProviderErrorKind.TRANSPORT, "its probe failed", provider=name) from error
 
@@ -197,14 +197,14 @@ async def _say_a_word(provider: VoiceProvider) -> None:
         async for item in items:
             if isinstance(item, AudioChunk) and item.data:
                 return
-    raise ProviderError(ProviderErrorKind.TRUNCATED, "it says nothing", provider=metadata.name)
+    raise ProviderError(ProviderErrorKind.TRUNCATED, "it sent no audio", provider=metadata.name)
 
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 
 
 class AccountWatch:
-    """Asks each provider that tells, every `interval` seconds; nobody waits for the answer."""
+    """Reads what the plans of providers have left, every `interval` seconds, in the background."""
 
     def __init__(self, providers: Sequence[VoiceProvider], metrics: VoiceMetrics, interval: float) -> None:
         self._metered = [(each.metadata.name, each) for each in providers if isinstance(each, Metered)]
@@ -213,12 +213,12 @@ class AccountWatch:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin, where there is anybody to ask."""
+        """Starts, if any provider reports its quota."""
         if self._metered:
             self._task = asyncio.create_task(self._watch(), name="account watch")
 
     async def aclose(self) -> None:
-        """Stop asking."""
+        """Stops asking."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -235,4 +235,4 @@ class AccountWatch:
                 self._metrics.remaining(name, await provider.remaining_characters())
         except (ProviderError, TimeoutError) as error:
             kind = error.kind.value if isinstance(error, ProviderError) else "timeout"
-            _log.info("what the plan has left is not known", provider=name, kind=kind)
+            _log.info("remaining quota is unknown", provider=name, kind=kind)

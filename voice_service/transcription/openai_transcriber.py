@@ -14,7 +14,7 @@ from servicekit.ids import is_language
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource
 from servicekit.settings import ConfigurationError
-from voice_service.providers.openai_api import OpenAIClient, from_answer, request_id, told
+from voice_service.providers.openai_api import OpenAIClient, from_answer, request_id, typed_errors
 from voice_service.transcription.transcriber import Transcript, media_type, suffix_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class TranscriptionConfig:
     call_seconds: float = 60.0
 
     def missing(self) -> str:
-        """Say which variable has to be set; "" where the server can be asked."""
+        """Returns which variable has to be set; "" where the server can be asked."""
         if self.base_url == OPENAI_URL and not self.key.get():
             return "set OPENAI_API_KEY, or TRANSCRIBE_BASE_URL to a server with OpenAI's /audio/transcriptions"
         return ""
@@ -125,7 +125,7 @@ class OpenAITranscriber:
         end = asyncio.get_running_loop().time() + self._config.call_seconds
         try:
             async with asyncio.timeout_at(end if deadline is None else min(end, deadline)):
-                with told(NAME):
+                with typed_errors(NAME):
                     # The media type alone: parameters are the caller's words, and would stand in a header.
                     kind = media_type(recording.content_type)
                     response = await client.audio.transcriptions.with_raw_response.create(
@@ -139,7 +139,7 @@ class OpenAITranscriber:
         return self._transcript(response.http_response.content, response.headers, recording)
 
     def _options(self, recording: Recording) -> dict[str, Any]:
-        # Language and duration are told by Whisper alone; OpenAI's later models refuse the format.
+        # Language and duration are reported by Whisper alone; OpenAI's later models refuse the format.
         options: dict[str, Any] = {
             "response_format": "verbose_json" if "whisper" in self._config.model.lower() else "json"
         }
@@ -151,7 +151,7 @@ class OpenAITranscriber:
         try:
             answer = json.loads(content)
         except ValueError:
-            raise self._error(ProviderErrorKind.TRANSPORT, "its answer can not be read") from None
+            raise self._error(ProviderErrorKind.TRANSPORT, "its answer cannot be read") from None
         text = answer.get("text") if isinstance(answer, Mapping) else None
         if not isinstance(text, str):
             raise from_answer(answer, headers, provider=NAME)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A whole recording: the bytes of a file, its media type, and the language spoken (BCP-47; "": to be told)."""
+    """A whole recording: the bytes of a file, its media type, and the language spoken (BCP-47; "": unknown)."""
 
     data: bytes
     content_type: str
@@ -27,8 +27,8 @@ class Recording:
 class Transcript:
     """What was said.
 
-    `language_code` is the language that was heard (BCP-47), "" where nobody knows. `duration` of the recording in
-    seconds, None where nobody says. `request_id` is the provider's.
+    `language_code` is the language that was heard (BCP-47), "" if unknown. `duration` of the recording in
+    seconds, None if unknown. `request_id` is the provider's.
     """
 
     text: str
@@ -46,16 +46,16 @@ class Transcriber(Protocol):
         """The provider's name, as errors, breakers and metrics have it."""
 
     def missing(self) -> str:
-        """Say what has to be set before it can be asked, and how; "" where nothing is missing."""
+        """Returns what has to be set before it can be called, else ""."""
 
     async def transcribe(self, recording: Recording, *, deadline: float | None = None) -> Transcript:
-        """Write down `recording`; `deadline` in seconds of the loop's clock. Raises ProviderError.
+        """Writes down `recording`; `deadline` in seconds of the loop's clock. Raises ProviderError.
 
         A recording without words gives an empty text.
         """
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Closes connections."""
 
 
 _SUFFIXES: Final = {
@@ -82,7 +82,7 @@ KNOWN: Final = ("audio/wav", "audio/mpeg", "audio/mp4", "audio/ogg", "audio/webm
 
 
 def media_type(content_type: str) -> str:
-    """Return the media type alone, in lower case: "audio/webm" of "audio/webm;codecs=opus"."""
+    """Returns the media type alone, in lower case: "audio/webm" of "audio/webm;codecs=opus"."""
     return content_type.partition(";")[0].strip().lower()
 
 
@@ -92,7 +92,7 @@ def is_known(content_type: str) -> bool:
 
 
 def suffix_of(content_type: str) -> str:
-    """Return the suffix of a file of that type, "wav" where it is not known."""
+    """Returns the suffix of a file of that type, "wav" where it is not known."""
     return _SUFFIXES.get(media_type(content_type), "wav")
 
 

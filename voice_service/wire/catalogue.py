@@ -1,4 +1,4 @@
-"""What the service tells of its providers and their voices."""
+"""Lists providers and their voices for callers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class VoicePage:
 
 
 class VoiceCatalogue:
-    """Providers and voices, from a registry; `circuit_state` tells a circuit's state by the provider's name."""
+    """Providers and voices, from a registry; `circuit_state` returns a circuit's state by the provider's name."""
 
     def __init__(self, registry: ProviderRegistry, circuit_state: Callable[[str], str] = lambda _: "closed") -> None:
         self._registry = registry
@@ -83,7 +83,7 @@ class VoiceCatalogue:
         return facts
 
     async def voices(self, provider: str, language_code: str, page_size: int, page_token: str) -> VoicePage:
-        """Return a page of voices of one provider or all that can be called.
+        """Returns a page of voices of one provider or all that can be called.
 
         Raises NOT_FOUND / PROVIDER_NOT_FOUND, FAILED_PRECONDITION / INVALID_CONFIGURATION, ValueError for a token
         that is not of this list, and what `speech_failed` makes of a single provider's failure.
@@ -97,7 +97,7 @@ class VoiceCatalogue:
             except ProviderError as error:
                 if provider:
                     raise speech_failed([error], -1) from error
-                _log.warning("voices can not be listed", provider=each.metadata.name, kind=error.kind.value)
+                _log.warning("voices cannot be listed", provider=each.metadata.name, kind=error.kind.value)
                 stale = True
                 continue
             stale = stale or (isinstance(each, Remembering) and each.voices_are_stale)

@@ -25,7 +25,7 @@ _FORMATS: Final = {
 
 
 def narration_request(config: voice_pb2.SpeechConfig) -> NarrationRequest:
-    """Return what the caller asks. Raises VALIDATION_FAILED where `spoken_so_far` has gaps."""
+    """Returns the request of a config. Raises VALIDATION_FAILED where `spoken_so_far` has gaps."""
     _check_spoken(config.spoken_so_far)
     voice = config.voice
     pinned = config.pinned if config.HasField("pinned") else None

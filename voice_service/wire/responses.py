@@ -38,7 +38,7 @@ _FORMATS: Final = {
 
 
 def speech_response(event: Event, parent_attempt_id: str) -> voice_pb2.SynthesizeSpeechResponse:
-    """Return the message for `event`; attempts are of the attempt `parent_attempt_id`."""
+    """Returns the message for `event`; attempts are of the attempt `parent_attempt_id`."""
     match event:
         case Chunk():
             chunk = voice_pb2.AudioChunk(offset=event.offset, data=event.data)
@@ -163,12 +163,12 @@ _GENDERS: Final = {"female": common_pb2.GENDER_FEMALE, "male": common_pb2.GENDER
 
 
 def providers_response(facts: Iterable[ProviderFacts]) -> voice_pb2.ListProvidersResponse:
-    """Return the answer to ListProviders."""
+    """Returns the answer to ListProviders."""
     return voice_pb2.ListProvidersResponse(providers=map(_provider, facts))
 
 
 def provider_status(facts: ProviderFacts) -> status_pb2.ProviderStatus:
-    """Return what GetStatus tells of a provider."""
+    """Returns the entry of a provider in GetStatus."""
     return status_pb2.ProviderStatus(
         name=facts.name,
         configured=facts.configured,
@@ -179,7 +179,7 @@ def provider_status(facts: ProviderFacts) -> status_pb2.ProviderStatus:
 
 
 def voices_response(page: VoicePage) -> voice_pb2.ListVoicesResponse:
-    """Return the answer to ListVoices."""
+    """Returns the answer to ListVoices."""
     return voice_pb2.ListVoicesResponse(
         voices=[
             voice_pb2.Voice(

@@ -1,4 +1,4 @@
-"""VoiceService on the wire, and what log and metrics are told of each narration."""
+"""VoiceService on the wire, with a log line and metrics for each narration."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class NarrationReport:
         self._summary: Summary | None = None
 
     def sent(self, event: Event) -> None:
-        """Note that an event has left."""
+        """Notes that an event has left."""
         if isinstance(event, Summary):
             self._summary = event
         elif isinstance(event, SpokenSegment) and not self._sounded:
@@ -116,7 +116,7 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
     async def SynthesizeSpeech(  # type: ignore[override] # noqa: N802 - gRPC's name; it does the sending itself
         self, request_iterator: AsyncIterator[voice_pb2.SynthesizeSpeechRequest], context: Context
     ) -> None:
-        """Speak text while it arrives."""
+        """Speaks text while it arrives."""
         try:
             # Around reading and sending too, so that a caller who stops does not hold the call for ever.
             async with asyncio.timeout(self._narration_seconds):
@@ -147,14 +147,14 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
     async def ListProviders(  # noqa: N802 - gRPC's name
         self, request: voice_pb2.ListProvidersRequest, context: Context
     ) -> voice_pb2.ListProvidersResponse:
-        """List the speech providers."""
+        """Lists the speech providers."""
         del request, context
         return providers_response(await self._catalogue.providers())
 
     async def ListVoices(  # noqa: N802 - gRPC's name
         self, request: voice_pb2.ListVoicesRequest, context: Context
     ) -> voice_pb2.ListVoicesResponse:
-        """List voices."""
+        """Lists voices."""
         del context
         try:
             page = await self._catalogue.voices(
@@ -169,7 +169,7 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
     async def Transcribe(  # noqa: N802 - gRPC's name
         self, request_iterator: AsyncIterator[voice_pb2.TranscribeRequest], context: Context
     ) -> voice_pb2.TranscribeResponse:
-        """Write down what is said in a recording."""
+        """Writes down what is said in a recording."""
         del context
         return await self._transcription.handle(request_iterator)
 

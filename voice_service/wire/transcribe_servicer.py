@@ -32,7 +32,7 @@ class TranscribeHandler:
         self._room = asyncio.Semaphore(_MOST_AT_ONCE)
 
     async def handle(self, requests: AsyncIterator[voice_pb2.TranscribeRequest]) -> voice_pb2.TranscribeResponse:
-        """Read the whole recording and answer what is said in it.
+        """Reads the whole recording and answer what is said in it.
 
         Raises DomainError: INVALID_ARGUMENT / VALIDATION_FAILED; FAILED_PRECONDITION / INVALID_CONFIGURATION where no
         server is set up, before the recording is read; FAILED_PRECONDITION / RECORDING_TOO_LARGE as soon as it is,
@@ -44,7 +44,7 @@ class TranscribeHandler:
             async with asyncio.timeout(self._seconds):
                 return await self._answer(pieces, asyncio.get_running_loop().time() + self._seconds)
         except TimeoutError:
-            raise DomainError("TIMEOUT", "The recording took longer than one call may take.") from None
+            raise DomainError("TIMEOUT", "The transcription took longer than one call may take.") from None
 
     async def _answer(
         self, pieces: AsyncIterator[voice_pb2.TranscribeRequest], deadline: float
@@ -60,7 +60,7 @@ class TranscribeHandler:
         if missing:
             raise DomainError(
                 "INVALID_CONFIGURATION",
-                f"Recordings can not be written down as things are set up: {missing}.",
+                f"Transcription is not configured: {missing}.",
                 metadata={self._transcriber.name: missing},
             )
 
@@ -72,7 +72,7 @@ class TranscribeHandler:
         except TimeoutError:
             raise DomainError(
                 "RATE_LIMITED",
-                "Too many recordings are being written down; try again soon.",
+                "Too many recordings are being transcribed.",
                 retry_after=_WAIT_SECONDS,
             ) from None
         try:
@@ -108,7 +108,7 @@ def _config(first: voice_pb2.TranscribeRequest | None) -> voice_pb2.TranscribeCo
 
 def _response(transcript: Transcript) -> voice_pb2.TranscribeResponse:
     if not transcript.text.strip():
-        raise DomainError("NO_SPEECH", "No words were heard in the recording.")
+        raise DomainError("NO_SPEECH", "The recording contains no speech.")
     response = voice_pb2.TranscribeResponse(
         text=transcript.text, language_code=transcript.language_code, model=transcript.model
     )

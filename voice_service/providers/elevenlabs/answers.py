@@ -62,7 +62,7 @@ class Alignment:
         self._ends: list[float] = []
 
     def add(self, timed: TimedCharacters) -> None:
-        """Take up more characters, which follow those before."""
+        """Takes up more characters, which follow those before."""
         starts, ends = timed.starts, timed.ends
         sizes = list(map(len, timed.characters))
         if {*sizes} != {1}:
@@ -93,7 +93,7 @@ class Alignment:
         return max(self._ends, default=0.0)
 
     def words(self) -> tuple[WordTiming, ...]:
-        """Return the words of whose characters half have times at least, in order and without overlap."""
+        """Returns the words of whose characters half have times at least, in order and without overlap."""
         starts, ends = [inf] * len(self._letters), [-inf] * len(self._letters)
         for spoken, letter, size in self._matched():
             starts[letter : letter + size] = self._starts[spoken : spoken + size]
@@ -112,7 +112,7 @@ class Alignment:
         return tuple(words)
 
     def _matched(self) -> Iterator[tuple[int, int, int]]:
-        """Give where in the spoken characters and in those of the text so many are the same."""
+        """Gives where in the spoken characters and in those of the text so many are the same."""
         spoken, letters = self._spoken, self._letters
         if self.is_exact:
             yield 0, 0, len(spoken)
@@ -131,7 +131,7 @@ class Alignment:
 
 
 def _letters(text: str) -> list[str]:
-    """Return the characters of a text as they are compared: without white space, in one case."""
+    """Returns the characters of a text as they are compared: without white space, in one case."""
     return list(map(str.casefold, "".join(text.split())))
 
 
@@ -153,7 +153,7 @@ class SpeechLine:
 
 
 async def speech_lines(body: AsyncIterator[bytes]) -> AsyncGenerator[SpeechLine, None]:
-    """Read the lines of `body`, cut anywhere: JSON objects, each with some audio in base64.
+    """Reads the lines of `body`, cut anywhere: JSON objects, each with some audio in base64.
 
     They are read here and not by the SDK, which leaves out lines that it cannot read and goes on, so that audio would
     be missing without a word. Raises ProviderError: TRUNCATED for a line that cannot be read.
@@ -197,7 +197,7 @@ def _read(line: memoryview | bytearray) -> SpeechLine | None:
 
 
 def _leniently(line: bytes) -> Any:
-    """Parse what has NaN or half a character in it, too: that costs a line its times and not its audio."""
+    """Parses what has NaN or half a character in it, too: that costs a line its times and not its audio."""
     try:
         return json.loads(line)
     except ValueError as error:  # also of bytes that are no UTF-8
@@ -231,14 +231,14 @@ _MAX_OVERHANG_SECONDS: Final = 1.0
 
 
 def call_facts(headers: Mapping[str, str]) -> CallFacts:
-    """Return what the headers say of a call: `request-id`, and `character-cost` in characters of the plan."""
+    """Returns what the headers say of a call: `request-id`, and `character-cost` in characters of the plan."""
     cost = headers.get("character-cost", "")
-    told = cost.isascii() and cost.isdigit() and len(cost) <= _MAX_DIGITS
-    return CallFacts(headers.get("request-id", ""), int(cost) if told else None)
+    stated = cost.isascii() and cost.isdigit() and len(cost) <= _MAX_DIGITS
+    return CallFacts(headers.get("request-id", ""), int(cost) if stated else None)
 
 
 async def plain_audio(answer: Answer) -> AsyncGenerator[SpeechItem, None]:
-    """Give the body as audio. Raises ProviderError where it is none: an error under status 200, or nothing."""
+    """Yields the body as audio. Raises ProviderError where it is none: an error under status 200, or nothing."""
     if answer.headers.get("content-type", "").lower().startswith(_NO_AUDIO):
         raise await _no_audio(answer.body)
     received = 0
@@ -252,7 +252,7 @@ async def plain_audio(answer: Answer) -> AsyncGenerator[SpeechItem, None]:
 async def timed_audio(
     body: AsyncIterator[bytes], call: SpeechCall, *, bytes_per_second: float
 ) -> AsyncGenerator[SpeechItem, None]:
-    """Give the audio of a stream with timestamps, and then the timings of the words as far as they are plausible.
+    """Yields the audio of a stream with timestamps, and then the timings of the words as far as they are plausible.
 
     Raises ProviderError: TRUNCATED where audio is missing.
     """

@@ -79,7 +79,7 @@ class SpeechClient:
 
     @asynccontextmanager
     async def ask(self, call: SpeechCall, key: str) -> AsyncGenerator[Answer, None]:
-        """Ask for speech and give the answer while it comes. Raises ProviderError, also from its body."""
+        """Requests speech and yields the response while it arrives. Raises ProviderError, also from its body."""
         body = _body(call)
         response: aiohttp.ClientResponse | None = None
         try:
@@ -101,7 +101,7 @@ class SpeechClient:
             raise failure(ProviderErrorKind.TRANSPORT, "it cannot be reached, or broke the connection") from error
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Closes all connections."""
         if self._session is not None:
             await self._session.close()
 
@@ -205,24 +205,24 @@ class Upstream:
         self._subscription = AsyncSubscriptionClient(client_wrapper=sdk)
 
     async def voices(self, key: str) -> list[Voice]:
-        """List all voices of the account, those of older models too."""
+        """Lists all voices of the account, those of older models too."""
         async with self._in_time("voices"):
             answer = await self._voices.get_all(show_legacy=True, request_options=_options(key))
             return _listed(getattr(answer, "voices", None), Voice, "voice_id")
 
     async def voice(self, voice_id: str, key: str) -> Voice:
-        """Return a voice, listed or not."""
+        """Returns a voice, listed or not."""
         async with self._in_time("voice"):
             answer = await self._voices.get(voice_id, request_options=_options(key))
             return _listed([answer], Voice, "voice_id", least=1)[0]
 
     async def models(self, key: str) -> list[Model]:
-        """List all models."""
+        """Lists all models."""
         async with self._in_time("models"):
             return _listed(await self._models.list(request_options=_options(key)), Model, "model_id")
 
     async def remaining_characters(self, key: str) -> int:
-        """Return what the account has not used of what it has; below zero where it may use more."""
+        """Returns what the account has not used of what it has; below zero where it may use more."""
         async with self._in_time("subscription"):
             answer = await self._subscription.get(request_options=_options(key))
             limit, used = (getattr(answer, name, None) for name in ("character_limit", "character_count"))
@@ -231,7 +231,7 @@ class Upstream:
             return limit - used
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Closes all connections."""
         await self.speech.aclose()
         await self._http.aclose()
 
@@ -273,7 +273,7 @@ def _typed() -> Iterator[None]:
 
 
 def _listed(values: object, kind: type[T], name: str, *, least: int = 0) -> list[T]:
-    """Return those of `values` that are of a kind and have an id; the SDK checks neither."""
+    """Returns those of `values` that are of a kind and have an id; the SDK checks neither."""
     if not isinstance(values, list):
         raise _unreadable()
     found = [value for value in values if isinstance(value, kind) and isinstance(getattr(value, name, None), str)]
@@ -283,7 +283,7 @@ def _listed(values: object, kind: type[T], name: str, *, least: int = 0) -> list
 
 
 def _proxy(url: str) -> str | None:
-    """Return the HTTP proxy that the environment names for `url`."""
+    """Returns the HTTP proxy that the environment names for `url`."""
     where = urlsplit(url)
     if proxy_bypass(where.netloc):
         return None

@@ -1,4 +1,4 @@
-"""What the ElevenLabs provider is told once."""
+"""Configuration of the ElevenLabs provider."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ElevenLabsConfig:
 
     `key` is asked for before each call, so it may rotate. `settings` are for requests that leave theirs open.
     `list_cache_seconds` is how long lists of voices and models are good. `connections` bounds the calls at a time.
-    `zero_retention` asks ElevenLabs to keep neither text nor audio, which needs an enterprise plan.
+    `zero_retention` requests that ElevenLabs stores neither text nor audio, which needs an enterprise plan.
 
     Deadlines, in seconds: `connect_seconds`, `pool_seconds` to get a connection, `read_seconds` between two pieces of
     an answer; `list_seconds` for the whole of a call for voices, models or the subscription. Raises ValueError.
@@ -63,7 +63,7 @@ class ElevenLabsConfig:
     zero_retention: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be handed on."""
+        """Refuses what cannot be handed on."""
         if self.output_format not in FORMATS:
             raise ValueError(f"the output format must be one of {', '.join(FORMATS)}")
 

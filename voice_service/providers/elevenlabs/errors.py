@@ -1,4 +1,4 @@
-"""What ElevenLabs says when it does not speak, in our own terms, and whether it takes the key.
+"""Errors of ElevenLabs as ProviderErrors, and whether it accepts the key.
 
 An error is `{"detail": {"type", "code", "status", "message", "request_id"}}`, where `status` is the older name of
 `code` (https://elevenlabs.io/docs/eleven-api/resources/errors); 422 has a list, and some have a bare text. The code
@@ -33,10 +33,10 @@ class KeyRefusedError(ProviderError):
     """The key is wrong, whatever it is used for; not so where it merely has no right to one thing."""
 
 
-_QUOTA: Final = (ProviderErrorKind.QUOTA, "the characters of the plan are used up")
-_CONCURRENCY: Final = (ProviderErrorKind.CONCURRENCY, "more calls at a time than the plan allows")
-_RATE: Final = (ProviderErrorKind.RATE, "too many calls in a time")
-_BUSY: Final = (ProviderErrorKind.OVERLOAD, "it is busy or failing")
+_QUOTA: Final = (ProviderErrorKind.QUOTA, "the quota of the plan is used up")
+_CONCURRENCY: Final = (ProviderErrorKind.CONCURRENCY, "more concurrent calls than the plan allows")
+_RATE: Final = (ProviderErrorKind.RATE, "too many calls per minute")
+_BUSY: Final = (ProviderErrorKind.OVERLOAD, "it is overloaded or failing")
 _KEY: Final = (ProviderErrorKind.AUTH, "the key is refused; see ELEVENLABS_API_KEY")
 _RIGHTS: Final = (ProviderErrorKind.AUTH, "the key is not allowed to do this")
 _PLAN: Final = (ProviderErrorKind.UNSUPPORTED, "the plan does not include this voice or format")
@@ -46,7 +46,7 @@ _LONG: Final = (ProviderErrorKind.INVALID_INPUT, "the text is too long for the m
 _POLICY: Final = (ProviderErrorKind.CONTENT_POLICY, "its content filter refuses the text")
 _REFUSED: Final = (ProviderErrorKind.INVALID_INPUT, "it refuses the text or a setting")
 _LOST: Final = (ProviderErrorKind.UNSUPPORTED, "there is nothing at this address; see ELEVENLABS_BASE_URL")
-_LATE: Final = (ProviderErrorKind.TIMEOUT, "it gave up waiting")
+_LATE: Final = (ProviderErrorKind.TIMEOUT, "it reported a timeout")
 _STRANGE: Final = (ProviderErrorKind.TRANSPORT, "the answer cannot be read; see ELEVENLABS_BASE_URL")
 _BROKEN_OFF: Final = (ProviderErrorKind.TRUNCATED, "it broke the stream off with an error")
 
@@ -94,12 +94,12 @@ _STATUSES: Final[Mapping[int, _Known]] = {
 
 
 def failure(kind: ProviderErrorKind, message: str) -> ProviderError:
-    """Return an error of this provider."""
+    """Returns an error of this provider."""
     return ProviderError(kind, message, provider=NAME)
 
 
 async def json_of(body: AsyncIterator[bytes]) -> Any:
-    """Read an answer that is no audio; None where it is no JSON, or longer than any error."""
+    """Reads an answer that is no audio; None where it is no JSON, or longer than any error."""
     said = bytearray()
     async for piece in body:
         said += piece
@@ -112,7 +112,7 @@ async def json_of(body: AsyncIterator[bytes]) -> Any:
 
 
 def error_of_answer(status: int, headers: Mapping[str, str], body: Any) -> ProviderError:
-    """Return the error for an HTTP answer; names of `headers` are looked up in lower case, `body` is JSON."""
+    """Returns the error for an HTTP answer; names of `headers` are looked up in lower case, `body` is JSON."""
     codes, request_id = _codes(body)
     known = kind, message = _by_code(codes) or _by_status(status)
     made = KeyRefusedError if known == _KEY else ProviderError
@@ -127,7 +127,7 @@ def error_of_answer(status: int, headers: Mapping[str, str], body: Any) -> Provi
 
 
 def error_in_answer(said: Mapping[str, Any]) -> ProviderError | None:
-    """Return the error that an object in the midst of an answer of status 200 is; None where it is none."""
+    """Returns the error that an object in the midst of an answer of status 200 is; None where it is none."""
     codes, request_id = _codes(said)
     if not codes and not {"detail", "error", "message"} & said.keys():
         return None
@@ -151,16 +151,16 @@ def _by_status(status: int) -> _Known:
 
 
 def _codes(body: Any) -> tuple[set[str], str]:
-    """Return all that may be a code, and the id of the request."""
+    """Returns all that may be a code, and the id of the request."""
     codes: set[str] = set()
     request_id = ""
     if isinstance(body, dict):
-        for told in (body, body.get("detail"), body.get("error")):
-            if not isinstance(told, dict):
+        for part in (body, body.get("detail"), body.get("error")):
+            if not isinstance(part, dict):
                 continue
-            codes |= {told[key].lower() for key in ("code", "status", "type") if isinstance(told.get(key), str)}
-            if isinstance(told.get("request_id"), str):
-                request_id = told["request_id"]
+            codes |= {part[key].lower() for key in ("code", "status", "type") if isinstance(part.get(key), str)}
+            if isinstance(part.get("request_id"), str):
+                request_id = part["request_id"]
     return codes, request_id
 
 
@@ -181,7 +181,7 @@ class ApiKey:
         self._refused = b""
 
     def trouble(self) -> str:
-        """Say why no call can be made with the key, and what to do; "" where it may well be taken."""
+        """Returns why no call can be made with the key, and what to do; "" where it may well be taken."""
         key = self._source.get()
         if not key:
             return _UNSET
@@ -190,16 +190,16 @@ class ApiKey:
         return _KEY_REFUSED if _digest(key) == self._refused else ""
 
     def is_set(self) -> bool:
-        """Tell whether there is a key, of whatever form."""
+        """Returns whether there is a key, of whatever form."""
         return bool(self._source.get())
 
     def is_sane(self) -> bool:
-        """Tell whether there is a key, and whether it has the form of one."""
+        """Returns whether there is a key, and whether it has the form of one."""
         return _is_sane(self._source.get())
 
     @contextmanager
     def used(self) -> Iterator[str]:
-        """Give the key for a call, and learn from how the call ends. Raises AUTH where there is no key."""
+        """Yields the key for a call, and notes how the call ends. Raises AUTH where there is no key."""
         key = self._source.get()
         if not _is_sane(key):
             raise ProviderError(ProviderErrorKind.AUTH, _MALFORMED if key else _UNSET, provider=NAME)

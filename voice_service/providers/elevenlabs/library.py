@@ -1,4 +1,4 @@
-"""The voices and models of the account, kept for a while, and which voice suits a language."""
+"""Lists of the account's voices and models, cached, and the choice of a voice for a language."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import structlog
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.ports import VoiceInfo
-from voice_service.providers.cached_list import KeptList
+from voice_service.providers.cached_list import CachedList
 from voice_service.providers.elevenlabs.config import NAME, RACHEL
 from voice_service.providers.elevenlabs.models import (
     ModelFacts,
@@ -59,7 +59,7 @@ class ListedVoice:
     named: tuple[str, ...] = ()
 
     def info(self) -> VoiceInfo:
-        """Return the voice as callers see it, with the languages that it is known to speak."""
+        """Returns the voice as callers see it, with the languages that it is known to speak."""
         codes = (*(each.locale or each.language for each in self.verified), *self.labelled, *self.named)
         return VoiceInfo(
             voice_id=self.voice_id,
@@ -70,7 +70,7 @@ class ListedVoice:
 
 
 def listed_voice(voice: Voice) -> ListedVoice:
-    """Return what matters of a voice. The SDK has checked nothing but that it has an id."""
+    """Returns what matters of a voice. The SDK has checked nothing but that it has an id."""
     labels = voice.labels if isinstance(voice.labels, dict) else {}
     gender = _text(labels.get("gender")).lower()
     verified = tuple(
@@ -84,7 +84,7 @@ def listed_voice(voice: Voice) -> ListedVoice:
     )
     labelled = _codes(_text(labels.get(key)) for key in _LABELS)
     if voice.voice_id == RACHEL and not verified and not labelled:
-        labelled = ("en",)  # an older voice, whose language no label tells
+        labelled = ("en",)  # an older voice without a label for its language
     name = _text(voice.name)
     return ListedVoice(
         voice_id=voice.voice_id,
@@ -99,7 +99,7 @@ def listed_voice(voice: Voice) -> ListedVoice:
 def speaking(
     voices: Sequence[ListedVoice], language_code: str, *, model_id: str, default_voice: str
 ) -> list[ListedVoice]:
-    """Return the voices that suit `language_code` (BCP-47), the best first.
+    """Returns the voices that suit `language_code` (BCP-47), the best first.
 
     Those verified in the language come first (with this model and in this region before others), then those with a
     label that says the language, then those whose name does; among equals the default voice, then as listed.
@@ -113,7 +113,7 @@ def speaking(
 
 
 def choose_voice(voices: Sequence[ListedVoice], language_code: str, *, model_id: str, default_voice: str) -> str:
-    """Return the id of the voice that suits `language_code` best; the default where none does."""
+    """Returns the id of the voice that suits `language_code` best; the default where none does."""
     fitting = speaking(voices, language_code, model_id=model_id, default_voice=default_voice)
     return fitting[0].voice_id if fitting else default_voice
 
@@ -168,16 +168,16 @@ class Catalog:
         self._opened = opened
         self._clock = clock
         seconds = config.list_cache_seconds
-        self.voices = KeptList(self._fetch_voices, name="voices", provider=NAME, seconds=seconds, clock=clock)
-        self.models = KeptList(self._fetch_models, name="models", provider=NAME, seconds=seconds, clock=clock)
+        self.voices = CachedList(self._fetch_voices, name="voices", provider=NAME, seconds=seconds, clock=clock)
+        self.models = CachedList(self._fetch_models, name="models", provider=NAME, seconds=seconds, clock=clock)
         self._asked_for: OrderedDict[str, tuple[bool, float]] = OrderedDict()
 
     def model(self, model_id: str) -> ModelFacts:
-        """Return what is known of a model; calls nobody."""
+        """Returns what is known of a model, without a call."""
         return facts_of(model_id, self.models.value)
 
     async def speaking(self, language_code: str) -> list[ListedVoice]:
-        """Return the voices that suit a language, the best first. Raises ProviderError."""
+        """Returns the voices that suit a language, the best first. Raises ProviderError."""
         return speaking(
             await self.voices.get(),
             language_code,
@@ -186,7 +186,7 @@ class Catalog:
         )
 
     async def choose(self, language_code: str, model_id: str) -> str:
-        """Return the voice for a language; the default where the voices cannot be had."""
+        """Returns the voice for a language; the default where the voices cannot be had."""
         default = self._config.default_voice
         try:
             voices = await self.voices.get()
@@ -196,7 +196,7 @@ class Catalog:
         return choose_voice(voices, language_code, model_id=model_id, default_voice=default)
 
     async def knows(self, voice_id: str) -> bool:
-        """Tell whether there is such a voice, in the list or not. Raises ProviderError."""
+        """Returns whether there is such a voice, in the list or not. Raises ProviderError."""
         if not is_voice_id(voice_id):
             return False
         if voice_id == self._config.default_voice:
@@ -215,7 +215,7 @@ class Catalog:
         return known
 
     async def aclose(self) -> None:
-        """End what is under way."""
+        """Ends what is under way."""
         await self.voices.aclose()
         await self.models.aclose()
 

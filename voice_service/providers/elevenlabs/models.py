@@ -79,25 +79,25 @@ _WORD: Final = re.compile(r"[^\W\d_]+")
 
 
 def bare(language_code: str) -> str:
-    """Return the language of a BCP-47 code as ElevenLabs writes it: "pt" of "pt-BR", "no" of "nb-NO"."""
+    """Returns the language of a BCP-47 code as ElevenLabs writes it: "pt" of "pt-BR", "no" of "nb-NO"."""
     first = language_code.replace("_", "-").partition("-")[0].lower()
     return _ALIASES.get(first, first)
 
 
 def with_aliases(languages: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the languages with the other codes that callers may call them by: "nb" and "nn" beside "no"."""
+    """Returns the languages with the other codes that callers may call them by: "nb" and "nn" beside "no"."""
     return (*languages, *(alias for alias, code in _ALIASES.items() if code in languages))
 
 
 def tag(code: str) -> str:
-    """Return a code as BCP-47 has it: "pt-BR" of "pt_br"; one without a region as it is, "" of ""."""
+    """Returns a code as BCP-47 has it: "pt-BR" of "pt_br"; one without a region as it is, "" of ""."""
     first, _, rest = code.replace("_", "-").partition("-")
     region = rest.partition("-")[0]
     return f"{bare(first)}-{region.upper() if len(region) == 2 else region.title()}" if region else bare(first)
 
 
 def named(value: str) -> str | None:
-    """Return the code of a language that is written as a code or as a name, whole: "de" of "German" or of "de"."""
+    """Returns the code of a language that is written as a code or as a name, whole: "de" of "German" or of "de"."""
     known = _CODES.get(value.strip().casefold())
     if known is not None:
         return known
@@ -106,7 +106,7 @@ def named(value: str) -> str | None:
 
 
 def names_in(text: str) -> tuple[str, ...]:
-    """Return the codes of the languages whose names stand in `text` as words of their own."""
+    """Returns the codes of the languages whose names stand in `text` as words of their own."""
     found = (_CODES.get(word.casefold()) for word in _WORD.findall(text))
     return tuple(dict.fromkeys(code for code in found if code is not None))
 
@@ -130,43 +130,43 @@ BUILT_IN: Final[Mapping[str, ModelFacts]] = {
     "eleven_monolingual_v1": ModelFacts(10_000, ENGLISH),
 }
 _UNKNOWN: Final = ModelFacts(5_000, MULTILINGUAL_V2)
-"""The least of all limits, for a model that nobody tells of."""
+"""The lowest of all limits, for an unknown model."""
 
 _BEFORE_V3: Final = re.compile(r"eleven_[a-z]+_v[12](_|$)")
 _NO_LANGUAGE_CODE: Final = re.compile(r"eleven_[a-z]+_v[12]$")
 
 
 def takes_previous_text(model_id: str) -> bool:
-    """Tell whether the model may be given the text before; v3 answers it with 400 (`unsupported_model`)."""
+    """Returns whether the model may be given the text before; v3 answers it with 400 (`unsupported_model`)."""
     return _BEFORE_V3.match(model_id) is not None
 
 
 def takes_language_code(model_id: str) -> bool:
-    """Tell whether the model may be told the language; those up to v2 answer it with 400 or do not heed it."""
+    """Returns whether the model accepts a language code; those up to v2 answer 400 or ignore it."""
     return _NO_LANGUAGE_CODE.match(model_id) is None
 
 
 def stability_of(model_id: str, stability: float | None) -> float | None:
-    """Return a stability that the model takes: v3 knows 0 (creative), 0.5 (natural) and 1 (robust) alone."""
+    """Returns a stability that the model takes: v3 knows 0 (creative), 0.5 (natural) and 1 (robust) alone."""
     if stability is None or takes_previous_text(model_id) or not model_id.startswith("eleven_v3"):
         return stability
     return round(stability * 2) / 2
 
 
 def facts_of(model_id: str, listed: Mapping[str, ModelFacts] | None) -> ModelFacts:
-    """Return what is known of a model: from ElevenLabs' list, else built in, else a careful guess."""
+    """Returns what is known of a model: from ElevenLabs' list, else built in, else a careful guess."""
     if listed is not None and model_id in listed:
         return listed[model_id]
     return BUILT_IN.get(model_id, _UNKNOWN)
 
 
 def listed_models(models: Sequence[Model]) -> dict[str, ModelFacts]:
-    """Return the models of a list that speak; what the list leaves open is as it is built in."""
+    """Returns the models of a list that speak; what the list leaves open is as it is built in."""
     return {model.model_id: _facts(model) for model in models if model.can_do_text_to_speech is not False}
 
 
 def _facts(model: Model) -> ModelFacts:
-    """Read a model, of which the SDK has checked nothing but that it has an id."""
+    """Reads a model, of which the SDK has checked nothing but that it has an id."""
     known = BUILT_IN.get(model.model_id, _UNKNOWN)
     longest = model.maximum_text_length_per_request
     listed: Sequence[object] = model.languages if isinstance(model.languages, list) else ()
@@ -204,7 +204,7 @@ def is_voice_id(voice_id: str) -> bool:
 def speech_call(
     request: SegmentRequest, config: ElevenLabsConfig, *, voice_id: str, languages: Collection[str]
 ) -> SpeechCall:
-    """Return the call for `request`, with what its model takes; `languages` are those of the model."""
+    """Returns the call for `request`, with what its model takes; `languages` are those of the model."""
     model_id = request.model_id or config.default_model
     language = bare(request.language_code)
     previous = request.previous_text if takes_previous_text(model_id) else ""

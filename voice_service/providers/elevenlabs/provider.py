@@ -31,7 +31,7 @@ class ElevenLabsProvider:
 
     A request without a voice gets one that suits its language: verified in it, else labelled with it, else named after
     it, else the default. Without a model it gets the default one. Making it opens nothing; the SDK is loaded in a
-    thread by `warm_up`, or when it is needed. Lists of voices and models are kept while they cannot be fetched again.
+    thread by `warm_up`, or when it is needed. The last lists of voices and models stay in use while fetching fails.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class ElevenLabsProvider:
         observe: Callable[[str, str, float], None] = lambda _endpoint, _status, _seconds: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Have `observe` told endpoint, status and seconds of each call that is no speech.
+        """`observe` gets endpoint, status and seconds of each call that is no speech.
 
         Endpoints are "voices", "voice", "models" and "subscription"; status is "success", "cancelled" or the kind of
         failure.
@@ -82,18 +82,18 @@ class ElevenLabsProvider:
         return self._catalog.voices.stale
 
     def takes_previous_text(self, model_id: str) -> bool:
-        """Tell whether the model may be given the text before; those from v3 on may not."""
+        """Returns whether the model may be given the text before; those from v3 on may not."""
         return takes_previous_text(model_id)
 
     def warm_up(self) -> None:
-        """Load the SDK and fetch the lists in the background. Needs a running event loop."""
+        """Loads the SDK and fetch the lists in the background. Needs a running event loop."""
         self._open()
         if self._key.is_sane():
             self._catalog.models.renew()
             self._catalog.voices.renew()
 
     async def validate_configuration(self) -> str:
-        """Say what is wrong with key and voice, as far as it is known; "" where nothing is. Waits for nobody.
+        """Returns what is wrong with key and voice, as far as it is known, else "". Does not wait for a response.
 
         While the key was refused, or the list of models is old, ElevenLabs is asked for that list in the background,
         twice a minute at most.
@@ -103,7 +103,7 @@ class ElevenLabsProvider:
         return self._key.trouble() or ("" if is_voice_id(self._config.default_voice) else _NO_VOICE)
 
     async def probe(self) -> None:
-        """Ask for the list of models, which costs nothing. Raises ProviderError where ElevenLabs is not well."""
+        """Asks for the list of models, which costs nothing. Raises ProviderError while ElevenLabs fails."""
         self._catalog.models.expire()
         self._catalog.models.renew()
         await self._catalog.models.settled()
@@ -112,7 +112,7 @@ class ElevenLabsProvider:
             raise error
 
     async def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
-        """List the voices of the account, those of one language the best first. Raises ProviderError.
+        """Lists the voices of the account, those of one language the best first. Raises ProviderError.
 
         Raises only while there was never a list.
         """
@@ -122,25 +122,25 @@ class ElevenLabsProvider:
         return [voice.info() for voice in await self._catalog.speaking(language_code)]
 
     async def knows_voice(self, voice_id: str, language_code: str) -> bool:
-        """Tell whether there is the voice, listed or not; every voice reads every language. Raises ProviderError."""
+        """Returns whether there is the voice, listed or not; every voice reads every language. Raises ProviderError."""
         del language_code
         return await self._catalog.knows(voice_id)
 
     async def remaining_characters(self) -> int | None:
-        """Return the characters (credits) of the plan that are left in this period. Raises ProviderError."""
+        """Returns the characters (credits) of the plan that are left in this period. Raises ProviderError."""
         upstream = await self._opened()
         with self._key.used() as key:
             return max(0, await upstream.remaining_characters(key))
 
     async def aclose(self) -> None:
-        """End what is under way and close all connections."""
+        """Ends what is under way and close all connections."""
         await self._catalog.aclose()
         if self._opening is not None:
             upstream = await self._opening
             await upstream.aclose()
 
     async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
-        """Speak `request`. What the call costs comes first, word timings last.
+        """Speaks `request`. What the call costs comes first, word timings last.
 
         Raises ProviderError: INVALID_INPUT on an empty or overlong text, UNSUPPORTED on a voice or model that is not
         there, AUTH on a wrong key and QUOTA where the plan is used up, CONCURRENCY, RATE or OVERLOAD where it is too

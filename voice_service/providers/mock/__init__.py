@@ -1,1 +1,1 @@
-"""A voice that makes no sound, always the same, and fails when it is told to: for tests and demonstrations."""
+"""A voice that makes no sound, always the same, and fails on request: for tests and demonstrations."""

@@ -47,12 +47,12 @@ _NO_SYNC: Final = bytes(range(0xFF)) + b"\x7f"
 
 
 def frames_for(seconds: float) -> int:
-    """Return how many frames hold `seconds` of sound, one at least."""
+    """Returns how many frames hold `seconds` of sound, one at least."""
     return max(1, -(-round(seconds * _SAMPLE_RATE) // _SAMPLES))
 
 
 def silent_mp3(seed: bytes, frames: int) -> bytes:
-    """Make `frames` silent frames of MPEG-1 Layer III, 44.1 kHz, mono, 128 kbit/s, which differ for every `seed`.
+    """Makes `frames` silent frames of MPEG-1 Layer III, 44.1 kHz, mono, 128 kbit/s, which differ for every `seed`.
 
     Each run of 49 frames carries its own number, so runs that are lost, repeated or swapped show in the bytes.
     """
@@ -60,7 +60,7 @@ def silent_mp3(seed: bytes, frames: int) -> bytes:
 
 
 def silent_runs(seed: bytes, frames: int) -> Iterator[bytes]:
-    """Make the same run by run, so that nobody need hold all of it."""
+    """Makes the same run by run, so that all of it is never in memory."""
     filler = hashlib.shake_128(seed).digest(_BLOCK_BYTES).translate(_NO_SYNC)
     block = b"".join(_frame(filler, start, end) for start, end in pairwise(_FRAME_STARTS))
     rest = block[_PREFIX_BYTES + _STAMP_BYTES :]
@@ -81,10 +81,10 @@ _KEPT_REQUESTS: Final = 10_000
 
 
 class MockJournal:
-    """Counts every call, and keeps the last 10,000 requests.
+    """Counts every call, and stores the last 10,000 requests.
 
     `calls` were begun, `finished` ended whole; `characters` are code points of all that were begun; `probes` are
-    questions whether it is well.
+    the probes.
     """
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class MockJournal:
         self.requests: deque[SegmentRequest] = deque(maxlen=_KEPT_REQUESTS)
 
     def begin(self, request: SegmentRequest) -> int:
-        """Note a call and return its number, the first being 1."""
+        """Notes a call and return its number, the first being 1."""
         self.calls += 1
         self.characters += len(request.text)
         self.requests.append(request)
@@ -145,7 +145,7 @@ class MockVoiceProvider:
         return self._script.configured
 
     async def validate_configuration(self) -> str:
-        """Say "" unless the script has `configured: false`."""
+        """Returns "" unless the script has `configured: false`."""
         return "" if self._script.configured else "set `configured` to true in VOICE_MOCK_SCRIPT"
 
     async def probe(self) -> None:
@@ -155,14 +155,14 @@ class MockVoiceProvider:
             raise ProviderError(self._script.probe_fault, "scripted fault", provider=_NAME)
 
     async def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
-        """List the one voice, for the languages that the script names."""
+        """Lists the one voice, for the languages that the script names."""
         languages = self._script.languages
         if language_code is not None and language_code.split("-")[0] not in {code.split("-")[0] for code in languages}:
             return ()
         return (VoiceInfo(voice_id="mock", display_name="Mock", language_codes=languages),)
 
     async def knows_voice(self, voice_id: str, language_code: str) -> bool:
-        """Know the one voice, for every language."""
+        """Knows the one voice, for every language."""
         del language_code
         return voice_id == self._metadata.default_voice
 
@@ -170,7 +170,7 @@ class MockVoiceProvider:
         """Nothing is held."""
 
     async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
-        """Give the silence for `request`, or the fault that the script has for this call.
+        """Yields the silence for `request`, or the fault that the script has for this call.
 
         Raises ProviderError: INVALID_INPUT on an empty or overlong text, AUTH where the script says
         `configured: false`, and what the script says.
@@ -223,7 +223,7 @@ class MockVoiceProvider:
         return None
 
     async def _paced(self, runs: Iterator[bytes]) -> AsyncGenerator[AudioChunk, None]:
-        """Cut the sound into chunks, each given when a voice of the scripted speed would have it done."""
+        """Cuts the sound into chunks, each given when a voice of the scripted speed would have it done."""
         loop = asyncio.get_running_loop()
         started, given = loop.time(), 0
         for chunk in _chunked(runs, self._script.chunk_bytes):

@@ -1,4 +1,4 @@
-"""What the mock voice is told to do: the value of VOICE_MOCK_SCRIPT.
+"""Script of the mock voice: the value of VOICE_MOCK_SCRIPT.
 
 For example, a voice five times faster than speech that answers the third call with 429 once:
 

@@ -85,12 +85,12 @@ class OfflineVoiceProvider:
         return self._metadata
 
     def warm_up(self) -> None:
-        """Start the workers in the background. Needs a running event loop."""
+        """Starts the workers in the background. Needs a running event loop."""
         if self._pool is not None:
             self._pool.warm_up()
 
     async def validate_configuration(self) -> str:
-        """Say "" when espeak-ng is installed and a worker starts, else what to do."""
+        """Returns "" when espeak-ng is installed and a worker starts, else what to do."""
         if self._pool is None:
             return _NOT_INSTALLED
         try:
@@ -100,13 +100,13 @@ class OfflineVoiceProvider:
         return ""
 
     async def probe(self) -> None:
-        """Make sure that a worker starts. Raises ProviderError."""
+        """Makes sure that a worker starts. Raises ProviderError."""
         if self._pool is None:
             raise _error(ProviderErrorKind.AUTH, _NOT_INSTALLED)
         await self._pool.check()
 
     async def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
-        """List voices, the best of a language first, each in a few variants. Any other variant's name works too."""
+        """Lists voices, the best of a language first, each in a few variants. Any other variant's name works too."""
         if self._voices is None:
             return ()
         found = self._voices.all() if language_code is None else self._voices.speaking(language_code)
@@ -122,7 +122,7 @@ class OfflineVoiceProvider:
         )
 
     async def knows_voice(self, voice_id: str, language_code: str) -> bool:
-        """Tell whether there are such a voice and such a variant; "+f2" alone is of a voice of the language."""
+        """Returns whether there are such a voice and such a variant; "+f2" alone is of a voice of the language."""
         if self._voices is None:
             return False
         try:
@@ -132,12 +132,12 @@ class OfflineVoiceProvider:
         return True
 
     async def aclose(self) -> None:
-        """End the workers."""
+        """Ends the workers."""
         if self._pool is not None:
             await self._pool.aclose()
 
     async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
-        """Speak `request`; the same request gives the same bytes.
+        """Speaks `request`; the same request gives the same bytes.
 
         Speed is a factor on 150 words a minute and is held within 0.53 and 3.0. Raises ProviderError: INVALID_INPUT on
         an empty or overlong text, UNSUPPORTED on an unknown voice or language, AUTH where espeak-ng is not installed,
@@ -165,12 +165,12 @@ class OfflineVoiceProvider:
 
 
 def worker_command(library: Path, data: Path) -> tuple[str, ...]:
-    """Return the command line of a worker: isolated from the environment and from installed packages."""
+    """Returns the command line of a worker: isolated from the environment and from installed packages."""
     return (sys.executable, "-I", "-S", str(Path(__file__).with_name("worker.py")), str(library), str(data.parent))
 
 
 def speakable(text: str) -> str:
-    """Replace what espeak-ng would take for a command by a space, code point for code point.
+    """Replaces what espeak-ng would take for a command by a space, code point for code point.
 
     That is control characters (0x01 starts a command), the private use area and unassigned code points (which it uses
     for marks of its own), and halves of surrogate pairs, which have no UTF-8.
@@ -182,7 +182,7 @@ def speakable(text: str) -> str:
 
 
 def _installation() -> tuple[Path, Path] | None:
-    """Return the paths of the library and of its data, or None where they are not installed."""
+    """Returns the paths of the library and of its data, or None where they are not installed."""
     try:
         loader = importlib.import_module("espeakng_loader")
         return Path(loader.get_library_path()), Path(loader.get_data_path())

@@ -51,7 +51,7 @@ class EspeakVoices:
 
     @classmethod
     def load(cls, data: Path) -> EspeakVoices:
-        """Read the `espeak-ng-data` folder. Takes some milliseconds of file reading. Raises OSError."""
+        """Reads the `espeak-ng-data` folder. Takes some milliseconds of file reading. Raises OSError."""
         voices: list[EspeakVoice] = []
         codes: set[str] = set()
         root = data / "lang"
@@ -82,11 +82,11 @@ class EspeakVoices:
         return tuple(sorted({canonical(code) for voice in self._voices for code in voice.languages}))
 
     def gender(self, variant: str) -> str:
-        """Return "female" or "male"; every voice without a variant ("") is male."""
+        """Returns "female" or "male"; every voice without a variant ("") is male."""
         return self._genders[variant] if variant else "male"
 
     def speaking(self, language_code: str) -> list[EspeakVoice]:
-        """Return the voices of a language, the best first: of "en-AU", for want of one, those of "en"."""
+        """Returns the voices of a language, the best first: of "en-AU", for want of one, those of "en"."""
         wanted = language_code.lower().replace("_", "-")
         while wanted:
             matches = [
@@ -102,7 +102,7 @@ class EspeakVoices:
         return []
 
     def resolve(self, voice_id: str, language_code: str) -> str:
-        """Return the name by which espeak-ng knows the voice. Raises UnknownVoiceError."""
+        """Returns the name by which espeak-ng knows the voice. Raises UnknownVoiceError."""
         name, plus, variant = voice_id.partition("+")
         named = [self._by_name.get(name.casefold())] if name else self.speaking(language_code)
         voice = next(iter(named), None)
@@ -115,12 +115,12 @@ class EspeakVoices:
         return f"{voice.identifier}+{self._variants[variant.casefold()]}"
 
     def all(self) -> tuple[EspeakVoice, ...]:
-        """Return every voice."""
+        """Returns every voice."""
         return self._voices
 
 
 def bcp47_languages(voice: EspeakVoice) -> tuple[str, ...]:
-    """Return the voice's languages, the best match first."""
+    """Returns the voice's languages, the best match first."""
     return tuple(canonical(code) for code, _ in sorted(voice.languages.items(), key=lambda item: item[1]))
 
 

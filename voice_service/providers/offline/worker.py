@@ -12,7 +12,7 @@ Protocol on stdin and stdout, one request at a time; every number is big-endian:
 
 Each request is spoken in a fork, from the state that the library had when it was new, so that the same request gives
 the same samples whatever was spoken before; forking takes under a millisecond. The process ends when stdin does, when
-its parent dies, and when a fork fails in any way: whoever reads then sees the end of stdout.
+its parent dies, and when a fork fails in any way: the reader then sees the end of stdout.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Engine:
             raise OSError("espeak-ng does not find its data")
 
     def speak(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-        """Return the header of the reply and the samples."""
+        """Returns the header of the reply and the samples."""
         pcm = bytearray()
         words: list[tuple[int, int]] = []
         full = False
@@ -134,7 +134,7 @@ def _die_with_parent() -> None:
 
 
 def _answer(engine: Engine, request: dict[str, Any], replies: BinaryIO) -> bool:
-    """Speak `request` in a fork; tell whether all went well."""
+    """Speaks `request` in a fork; returns whether all went well."""
     child = os.fork()
     if child == 0:
         status = 1
@@ -151,7 +151,7 @@ def _answer(engine: Engine, request: dict[str, Any], replies: BinaryIO) -> bool:
 
 
 def main(library: str, data_parent: str) -> int:
-    """Serve requests until stdin ends. Returns the exit status."""
+    """Serves requests until stdin ends. Returns the exit status."""
     _die_with_parent()
     # Whoever started this answers calls meanwhile.
     os.nice(_NICE)

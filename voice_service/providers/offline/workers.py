@@ -58,7 +58,7 @@ class WorkerProcess:
 
     @classmethod
     async def start(cls, command: Sequence[str]) -> WorkerProcess:
-        """Start `command` and wait for its hello. Raises WorkerFailedError; the caller sets the deadline."""
+        """Starts `command` and wait for its hello. Raises WorkerFailedError; the caller sets the deadline."""
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         try:
             process = await asyncio.create_subprocess_exec(
@@ -94,7 +94,7 @@ class WorkerProcess:
         return self._process.returncode is None and not self._replies.at_eof()
 
     async def speak(self, request: dict[str, Any]) -> Speech:
-        """Send `request` (see `worker`) and return what it made.
+        """Sends `request` (see `worker`) and return what it made.
 
         Raises WorkerRefusedError, after which the worker may be used on, and WorkerFailedError, after which it may
         not, and neither after a cancellation.
@@ -117,11 +117,11 @@ class WorkerProcess:
         return Speech(pcm, tuple((int(position), int(sample)) for position, sample in words))
 
     async def kill(self) -> None:
-        """End the process and its fork at once and let go of the pipes."""
+        """Ends the process and its fork at once and let go of the pipes."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._requests.close()
-        # Reading to the end lets the loop close the pipe, which it keeps for whoever may still read.
+        # Reading to the end lets the loop close the pipe, which it leaves open for further reads.
         with suppress(OSError):
             while await self._replies.read(_READ_BUFFER_BYTES):
                 pass
@@ -195,19 +195,19 @@ class WorkerPool:
         return tuple(worker.pid for worker in self._idle)
 
     def warm_up(self) -> None:
-        """Start all workers in the background; requests that come meanwhile wait for them.
+        """Starts all workers in the background; requests that come meanwhile wait for them.
 
         Says nothing of a worker that does not start: `check` and the first request do.
         """
         for _ in range(self._size):
-            self._keep(asyncio.create_task(self._in_turn(self._start_one)))
+            self._track(asyncio.create_task(self._in_turn(self._start_one)))
 
     async def check(self) -> None:
-        """Make sure that a worker starts. Raises ProviderError as `speak` does."""
+        """Makes sure that a worker starts. Raises ProviderError as `speak` does."""
         await self._in_turn(self._start_one)
 
     async def speak(self, request: dict[str, Any]) -> Speech:
-        """Have `request` spoken (see `worker`; this adds "seconds").
+        """Speaks `request` (see `worker`; this adds "seconds").
 
         Raises WorkerRefusedError, and ProviderError: TRANSPORT where the worker crashed or talked nonsense, TIMEOUT
         where it took too long, OVERLOAD where the queue is full or too slow, CANCELLED once the pool is closed.
@@ -215,7 +215,7 @@ class WorkerPool:
         return await self._in_turn(lambda: self._speak({**request, "seconds": self._speak_timeout}))
 
     async def aclose(self) -> None:
-        """Kill all workers; what they were speaking, and what waits, fails with ProviderError CANCELLED."""
+        """Kills all workers; what they were speaking, and what waits, fails with ProviderError CANCELLED."""
         self._closed = True
         while self._tasks:
             for task in self._tasks:
@@ -225,7 +225,7 @@ class WorkerPool:
             await self._idle.pop().kill()
 
     async def _in_turn(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-        """Wait for a place and do `work` in it, to its end even when the caller is cancelled."""
+        """Waits for a place and do `work` in it, to its end even when the caller is cancelled."""
         if self._waiting >= self._max_waiting:
             raise self._error(ProviderErrorKind.OVERLOAD, "too many requests wait")
         self._waiting += 1
@@ -240,7 +240,7 @@ class WorkerPool:
             self._places.release()
             raise self._error(ProviderErrorKind.CANCELLED, "the voice is shutting down")
         task = asyncio.create_task(work())
-        self._keep(task)
+        self._track(task)
         task.add_done_callback(lambda _: self._places.release())
         try:
             return await asyncio.shield(task)
@@ -250,7 +250,7 @@ class WorkerPool:
                 raise self._error(ProviderErrorKind.CANCELLED, "the voice is shutting down") from None
             raise
 
-    def _keep(self, task: asyncio.Task[Any]) -> None:
+    def _track(self, task: asyncio.Task[Any]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._forget)
 
@@ -265,20 +265,20 @@ class WorkerPool:
 
     async def _speak(self, request: dict[str, Any]) -> Speech:
         worker = await self._take_worker()
-        keep = False
+        usable = False
         try:
             async with asyncio.timeout(self._speak_timeout):
                 speech = await worker.speak(request)
-            keep = True
+            usable = True
         except WorkerRefusedError:
-            keep = True
+            usable = True
             raise
         except TimeoutError as error:
             raise self._error(ProviderErrorKind.TIMEOUT, f"no answer within {self._speak_timeout:g} s") from error
         except WorkerFailedError as error:
             raise self._error(ProviderErrorKind.TRANSPORT, str(error)) from error
         finally:
-            if keep:
+            if usable:
                 self._idle.append(worker)
             else:
                 await worker.kill()

@@ -92,7 +92,7 @@ VARIABLE: Final = "SPEECH_PROVIDERS"
 RESERVED: Final = frozenset({"elevenlabs", "offline", "mock"})
 """Names that belong to other providers."""
 OWN_FIELDS: Final = frozenset({"input", "model", "voice", "response_format", "speed", "stream_format"})
-"""What the adapter itself puts into a request, so that `extra` can not."""
+"""What the adapter itself puts into a request, so that `extra` cannot."""
 
 _MAX_PROVIDERS: Final = 32
 
@@ -157,7 +157,7 @@ _ENTRIES: Final = TypeAdapter(tuple[DeclaredServer, ...])
 def read_speech_providers(
     text: str, environment: Mapping[str, str], *, allow_plain_http: bool = False
 ) -> tuple[SpeechConfig, ...]:
-    """Return the servers that the JSON list `text` declares; none where it is blank.
+    """Returns the servers that the JSON list `text` declares; none where it is blank.
 
     Keys are looked up in `environment` by the variables that the entries name. Raises ConfigurationError, one line
     that names what is wrong first and repeats no value but names.

@@ -40,16 +40,16 @@ _MOST_SAMPLES: Final = 32 << 20
 
 
 class ContainerError(ValueError):
-    """An audio file that can not be decoded, or not to its end."""
+    """An audio file that cannot be decoded, or not to its end."""
 
 
 def is_container(head: bytes) -> bool:
-    """Tell whether a file begins with `head` (12 bytes) that says so itself. MP3 without a tag does not."""
+    """Returns whether a file begins with `head` (12 bytes) that says so itself. MP3 without a tag does not."""
     return head[:4] in {b"fLaC", b"OggS"} or head[:3] == b"ID3" or (head[:4] == b"RIFF" and head[8:12] == b"WAVE")
 
 
 def decode(data: bytes, sample_rate: int) -> bytes:
-    """Decode a WAVE, FLAC, Ogg or MP3 file to mono s16le at `sample_rate` Hz. Raises ContainerError."""
+    """Decodes a WAVE, FLAC, Ogg or MP3 file to mono s16le at `sample_rate` Hz. Raises ContainerError."""
     least: int | None = None
     if data[:4] == b"RIFF":
         data = _whole_wave(data)
@@ -65,7 +65,7 @@ def decode(data: bytes, sample_rate: int) -> bytes:
                 raise ContainerError("it does not decode to its end")
             rate = file.samplerate
     except soundfile.LibsndfileError as error:
-        raise ContainerError("it can not be decoded") from error
+        raise ContainerError("it cannot be decoded") from error
     mono = samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
     if rate != sample_rate:
         mono = soxr.resample(mono, rate, sample_rate, quality="HQ")
@@ -73,7 +73,7 @@ def decode(data: bytes, sample_rate: int) -> bytes:
 
 
 def resample(pcm: bytes, channels: int, rate: int, sample_rate: int) -> bytes:
-    """Bring s16le `pcm` of `channels` at `rate` Hz to mono at `sample_rate` Hz. Raises ContainerError."""
+    """Brings s16le `pcm` of `channels` at `rate` Hz to mono at `sample_rate` Hz. Raises ContainerError."""
     if len(pcm) % (2 * channels):
         raise ContainerError("it ends within a sample")
     samples = np.frombuffer(pcm, dtype="<i2").reshape(-1, channels).mean(axis=1, dtype="float32")
@@ -86,7 +86,7 @@ def _s16le(samples: NDArray[np.float32]) -> bytes:
 
 
 def _whole_wave(data: bytes) -> bytes:
-    """Return the file with the size of its samples made true. Raises ContainerError where some are missing."""
+    """Returns the file with the size of its samples made true. Raises ContainerError where some are missing."""
     place = _RIFF_HEADER_BYTES
     while place + _CHUNK_HEADER_BYTES <= len(data):
         name, size = struct.unpack_from("<4sI", data, place)
@@ -103,7 +103,7 @@ def _whole_wave(data: bytes) -> bytes:
 
 
 def _check_ogg(data: bytes) -> None:
-    """Raise ContainerError unless the last page is whole and marked as the last (RFC 3533, section 6)."""
+    """Raises ContainerError unless the last page is whole and marked as the last (RFC 3533, section 6)."""
     place = data.rfind(b"OggS")
     page = data[place:]
     if len(page) > _OGG_HEADER_BYTES:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.languages import covers
 from voice_service.ports import AudioChunk, CallFacts, NativeFormat, ProviderMetadata
-from voice_service.providers.openai_api import OpenAIClient, Progress, from_answer, request_id, told
+from voice_service.providers.openai_api import OpenAIClient, Progress, from_answer, request_id, typed_errors
 from voice_service.providers.speech.containers import (
     HEAD_BYTES,
     Answer,
@@ -69,30 +69,30 @@ class SpeechProvider:
         return self._metadata
 
     def warm_up(self) -> None:
-        """Load the SDK and the server's voices in the background. Needs a running event loop."""
+        """Loads the SDK and the server's voices in the background. Needs a running event loop."""
         if not self._config.missing():
             self._voices.renew()
 
     async def validate_configuration(self) -> str:
-        """Say what is not set, or ""; the server is not asked."""
+        """Returns what is not set, or ""; the server is not asked."""
         return self._config.missing()
 
     async def probe(self) -> None:
-        """Ask for the server's models; no text leaves. Raises ProviderError unless it answers."""
+        """Asks for the server's models; no text leaves. Raises ProviderError unless it answers."""
         self._check_set_up()
         client = await self._client.get()
         options: Any = {"timeout": _PROBE_SECONDS, "headers": self._client.headers()}
         try:
-            with told(self._config.name):
+            with typed_errors(self._config.name):
                 await client.get("/models", cast_to=object, options=options)
         except ProviderError as error:
             if error.kind not in _WELL:
                 raise
 
     async def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
-        """List the voices that the settings name, then those that the server lists; no failure of its list is raised.
+        """Lists the voices that the settings name, then those that the server lists; no failure of its list is raised.
 
-        Of one language, the default goes before others. A voice whose language nobody says is in the list of all alone.
+        Of one language, the default goes before others. A voice of unknown language is only in the list of all.
         """
         known = {voice.voice_id for voice in self._configured}
         voices = [*self._configured, *(voice for voice in await self._listed() if voice.voice_id not in known)]
@@ -102,7 +102,7 @@ class SpeechProvider:
         return sorted(speaking, key=lambda voice: voice.voice_id != self._config.default_voice)
 
     async def knows_voice(self, voice_id: str, language_code: str) -> bool:
-        """Know the voices of the settings and those that the server lists, for every language.
+        """Knows the voices of the settings and those that the server lists, for every language.
 
         Raises ProviderError on another one while the server's list was never to be had.
         """
@@ -116,12 +116,12 @@ class SpeechProvider:
         return False
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Closes the connections."""
         await self._voices.aclose()
         await self._client.aclose()
 
     async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
-        """Speak `request`.
+        """Speaks `request`.
 
         Raises ProviderError: INVALID_INPUT on an empty or overlong text, AUTH where the server is not set up,
         TRUNCATED where the audio breaks off, is empty or is not whole, TRANSPORT where there is no audio at all, and
@@ -131,7 +131,7 @@ class SpeechProvider:
         name = self._config.name
         client = await self._client.get()
         progress = Progress()
-        with told(name, progress):
+        with typed_errors(name, progress):
             async with client.audio.speech.with_streaming_response.create(
                 **self._body(request), extra_headers=self._client.headers(), extra_body=self._config.extra or None
             ) as response:
@@ -208,7 +208,7 @@ class SpeechProvider:
         return answer == Answer(Shape.RAW, self._config.sample_rate, 1)
 
     async def _gather(self, whole: bytearray, body: AsyncIterator[bytes], answer: Answer) -> AsyncGenerator[None, None]:
-        """Add what comes to `whole`, and tell of each piece, the first one being there already."""
+        """Adds what comes to `whole`, and yields for each piece, the first one being there already."""
         most = _MAX_BYTES if answer.shape is not Shape.JSON else _MAX_JSON_BYTES
         yield
         async for chunk in body:

@@ -11,8 +11,8 @@ from servicekit.ids import is_language
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.languages import canonical
 from voice_service.ports import VoiceInfo
-from voice_service.providers.cached_list import KeptList
-from voice_service.providers.openai_api import told
+from voice_service.providers.cached_list import CachedList
+from voice_service.providers.openai_api import typed_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ _GENDERS: Final = {"female": "female", "f": "female", "male": "male", "m": "male
 
 
 def configured(config: SpeechConfig) -> tuple[VoiceInfo, ...]:
-    """Return the voices that the operator names, those of `voices` first.
+    """Returns the voices that the operator names, those of `voices` first.
 
     The default voice has the languages of the model that no other voice is set for.
     """
@@ -62,7 +62,7 @@ def configured(config: SpeechConfig) -> tuple[VoiceInfo, ...]:
 
 
 def listed(answer: object) -> tuple[VoiceInfo, ...]:
-    """Return the voices in what a server answers to GET /audio/voices; none where it can not be read.
+    """Returns the voices in what a server answers to GET /audio/voices; none where it cannot be read.
 
     `voices` (Kokoro-FastAPI, speaches), `data`, or the list itself, of ids or of objects with `id`, `voice_id` or
     `name`, and `language` and `gender` where they are known.
@@ -113,14 +113,14 @@ def _gender(voice_id: str, given: object) -> str:
     return _GENDERS.get(word, "")
 
 
-def voice_list(client: OpenAIClient, *, provider: str) -> KeptList[tuple[VoiceInfo, ...]]:
+def voice_list(client: OpenAIClient, *, provider: str) -> CachedList[tuple[VoiceInfo, ...]]:
     """Returns the server's own list, GET /audio/voices; servers without it (404) have none."""
 
     async def fetch() -> tuple[VoiceInfo, ...]:
         sdk = await client.get()
         options: Any = {"timeout": _TIMEOUT, "headers": client.headers()}
         try:
-            with told(provider):
+            with typed_errors(provider):
                 async with asyncio.timeout(_TIMEOUT):
                     return listed(await sdk.get("/audio/voices", cast_to=object, options=options))
         except TimeoutError:
@@ -132,4 +132,4 @@ def voice_list(client: OpenAIClient, *, provider: str) -> KeptList[tuple[VoiceIn
                 raise
             return ()
 
-    return KeptList(fetch, name="voices", provider=provider, seconds=_GOOD_SECONDS)
+    return CachedList(fetch, name="voices", provider=provider, seconds=_GOOD_SECONDS)
