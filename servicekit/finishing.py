@@ -14,7 +14,7 @@ class Finisher:
         self._running: set[asyncio.Future[Any]] = set()
 
     async def run(self, work: Awaitable[T]) -> T:
-        """Returns what `work` returns; it goes on without a caller that is cancelled. A task may have several."""
+        """Returns what `work` returns; it continues when its caller is cancelled. A task may have several."""
         task = asyncio.ensure_future(work)
         self._running.add(task)
         task.add_done_callback(self._done)

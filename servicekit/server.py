@@ -30,7 +30,7 @@ _log: Final = structlog.stdlib.get_logger("servicekit.server")
 _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     # Otherwise a second server on the port would silently succeed.
     ("grpc.so_reuseport", 0),
-    # Clients look for new replicas only when they connect anew. The grace outlasts every stream: a run is 45 min.
+    # Clients look for new replicas only when they reconnect. The grace outlasts every stream: a run is 45 min.
     ("grpc.max_connection_age_ms", 60_000),
     ("grpc.max_connection_age_grace_ms", 3_600_000),
     # Calls that a busy service has not taken up yet wait for it until their deadline. By default gRPC cancels them

@@ -50,7 +50,7 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Lets a failed story go on."""
+    """Continues a failed story."""
 
     repeat: RepeatKey | None = None
     lease: Lease | None = None
@@ -104,7 +104,7 @@ Change: TypeAlias = Rate | Cancel | Retry | Narrate
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a listing goes on: after the story, child or hero of this time and id."""
+    """Where a listing continues: after the story, child or hero of this time and id."""
 
     create_time: int
     resource_id: str

@@ -123,7 +123,7 @@ class Watching(Generic[R]):
         """Returns the piece of the announced narration with the next byte; None at the end of the manifest."""
         offset = self._cursor.audio_offset
         span = live.audio_span(offset)
-        # While a slow watcher received the last response, another narration may have begun: it is announced first.
+        # While a slow watcher received the last response, another narration may have started: it is announced first.
         if live.header is None or live.header.audio_id != self._cursor.audio_id or span is None:
             return None
         if live.header.audio_id == self._gone:

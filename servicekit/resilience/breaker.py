@@ -34,7 +34,7 @@ class CircuitBreaker:
     time: its first token or byte closes it (a long stream does not keep others waiting), failure or a slow answer
     opens it for longer, and a call that says nothing about the provider makes room for the next. What happens to the
     probe behind its first token counts as any other call's end. A circuit that was closed when its provider asked for
-    rest (`open_until`) rests, and is closed again afterwards; it goes on counting meanwhile.
+    rest (`open_until`) rests, and is closed again afterwards; it continues to count meanwhile.
 
     Calls that began in an earlier state are counted, but no longer decide anything.
 

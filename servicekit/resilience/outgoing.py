@@ -105,7 +105,7 @@ class OutgoingCalls:
     ) -> T:
         """Returns what `work` returns, which is done again after passing failures that `may_repeat`.
 
-        With `finished` an attempt that has begun goes on to its end when the caller leaves; there is no retry then.
+        With `finished` an attempt that has started continues to its end when the caller leaves; there is no retry then.
         With `has_fallback` an end without success is the caller's to log. `within` is entered by each attempt when the
         limits let it through and before its circuit breaker: what an attempt waits for there says nothing about the
         provider.

@@ -43,7 +43,7 @@ class SlidingWindow:
         )
 
     def clear(self) -> None:
-        """Begins anew."""
+        """Starts over."""
         self._slices.clear()
 
     def _forget(self, now: float) -> int:

@@ -23,7 +23,7 @@ _AHEAD: Final = {ObjectKind.SEGMENT: 32, ObjectKind.AUDIO: 4}
 """Objects noted in one transaction."""
 
 _FRESH_SECONDS: Final = 1_200.0
-"""Notes that are older are not begun with: an upload has the rest of the grace to end."""
+"""No upload starts for an older note: it has the rest of the grace to end."""
 
 _AT_ONCE: Final = 500
 
@@ -36,7 +36,7 @@ class NotedObjects:
         self._stores = stores
         self._ahead: dict[ObjectKind, deque[tuple[ObjectKey, float]]] = {kind: deque() for kind in ObjectKind}
         self._noting = {kind: asyncio.Lock() for kind in ObjectKind}
-        # Bounded by the calls that are cancelled while a write of theirs goes on.
+        # Bounded by the calls that are cancelled during their write.
         self._leaving: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -46,7 +46,7 @@ class NotedObjects:
         try:
             yield key
         except asyncio.CancelledError:
-            # The caller is gone, but a write that was begun goes on: its bytes are removed once it has ended.
+            # The caller is gone, but a write that has started continues: its bytes are removed once it has ended.
             task = asyncio.create_task(self._give_up_later(key))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)

@@ -95,7 +95,7 @@ class Database:
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Runs `work` in a transaction of its own and stores what it did, unless it raises.
 
-        Once begun it runs to its end, whether the caller waits or not.
+        Once started it runs to its end, whether the caller waits or not.
         """
         if self._waiting >= _MOST_WAITING:
             raise unavailable("STORAGE_BUSY", "Too many writes are waiting.")
@@ -264,7 +264,7 @@ def begin_merging(connection: sqlite3.Connection) -> None:
 
 
 def merge_more(connection: sqlite3.Connection) -> bool:
-    """Goes on with that for a moment, so that writers need not wait for all of it; False once it is done."""
+    """Continues with that for a moment, so that writers need not wait for all of it; False once it is done."""
     before = connection.total_changes
     connection.execute("INSERT INTO story_search (story_search, rank) VALUES ('merge', ?)", (_PAGES,))
     # https://sqlite.org/fts5.html#the_merge_command

@@ -248,7 +248,7 @@ def _check_parent(tx: Transaction, owner: str, story_id: str) -> None:
     if row is None:
         raise story_not_found(story_id)
     if not row["content_complete"]:
-        raise wrong_state("A story can only go on from one whose text is whole.", parent_story_id=story_id)
+        raise wrong_state("A story can only continue one whose text is complete.", parent_story_id=story_id)
 
 
 def _insert_story(tx: Transaction, record: storage_pb2.StoryRecord) -> None:

@@ -60,7 +60,7 @@ class ArchiveWriter:
         self._left, self._padding = size, -size % tarfile.BLOCKSIZE
 
     def write(self, data: bytes) -> None:
-        """Writes more bytes of the member that was begun."""
+        """Writes more bytes of the present member."""
         self._left -= len(data)
         if self._left < 0:
             raise ExchangeError(f"{self._path}: a member is longer than it was said to be")

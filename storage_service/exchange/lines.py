@@ -31,7 +31,7 @@ _PROFILES: Final[Mapping[str, type[common_pb2.Child | common_pb2.Hero]]] = {
 
 
 class ExchangeError(Exception):
-    """An export or import cannot go on. Its text is one line that says what is wrong and what to do."""
+    """An export or import cannot continue. Its text is one line that says what is wrong and what to do."""
 
 
 class Counts(NamedTuple):

@@ -58,7 +58,7 @@ class Bucket:
     """Objects by their path. Failures are DomainErrors, typed by the kit.
 
     All that is done here can be done twice, so it is repeated after passing failures. An attempt to write that has
-    begun goes on when its caller goes away.
+    started continues when its caller goes away.
     """
 
     def __init__(

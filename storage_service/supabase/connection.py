@@ -44,7 +44,7 @@ class Connection:
     """Calls to Supabase. Failures are DomainErrors, typed by the kit; nothing becomes None.
 
     A call that is `safe` changes nothing or can be repeated, and is then made again after any passing failure; another
-    one only where it is certain that nothing was changed. Once begun an attempt goes on when its caller goes away.
+    one only where it is certain that nothing was changed. Once started an attempt continues when its caller goes away.
     `clock` is for tests; without one the clock of the database counts, which all replicas share.
     """
 
@@ -187,9 +187,9 @@ def _error(reason: str, detail: Mapping[str, Any], resource_id: str, noun: str) 
         case "STORAGE_CONFLICT":
             found = storage_conflict()
         case "OTHER_NARRATION":
-            found = wrong_state("The run has begun another narration.")
+            found = wrong_state("The run has started another narration.")
         case "WRONG_STATE" if "id" in detail:
-            found = wrong_state("A story can only go on from one whose text is whole.", parent_story_id=resource_id)
+            found = wrong_state("A story can only continue one whose text is complete.", parent_story_id=resource_id)
         case "WRONG_STATE":
             found = wrong_state("The story has ended.")
         case _:

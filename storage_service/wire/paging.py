@@ -1,4 +1,4 @@
-"""Pages of listings, and their tokens: where a listing goes on, for the filter that it was begun with."""
+"""Pages of listings, and their tokens: where a listing continues, for the filter that it started with."""
 
 import base64
 import binascii
