@@ -4,6 +4,7 @@ import re
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 from textwrap import wrap
@@ -218,6 +219,8 @@ def _bounds(metadata: Iterable[object]) -> Iterator[str]:
 
 
 def _number(bound: Any) -> str:
+    if isinstance(bound, timedelta):
+        bound = bound.total_seconds()
     return f"{bound:,g}" if isinstance(bound, float) else f"{bound:,}" if isinstance(bound, int) else str(bound)
 
 
