@@ -23,14 +23,14 @@ def resource_deleted(noun: str, resource_id: str) -> DomainError:
 
 def request_id_reused() -> DomainError:
     """ALREADY_EXISTS / REQUEST_ID_REUSED: the id stands for another request."""
-    message = "This request id was used for another request; choose a new one."
+    message = "This request id belongs to another request."
     return DomainError("REQUEST_ID_REUSED", message)
 
 
 def revision_mismatch(*, expected: int, actual: int) -> DomainError:
     """ABORTED / REVISION_MISMATCH with both revisions."""
     revisions = {"expected_revision": str(expected), "actual_revision": str(actual)}
-    return _aborted("REVISION_MISMATCH", "It was changed in the meantime; read it again.", **revisions)
+    return _aborted("REVISION_MISMATCH", "It was changed in the meantime.", **revisions)
 
 
 def lease_lost(story_id: str) -> DomainError:
@@ -56,14 +56,14 @@ def check_digest(digest: Digest, expected: Digest | None) -> None:
     field = "size_bytes" if digest.size != expected.size else "sha256"
     raise DomainError(
         "AUDIO_MISMATCH",
-        f"The audio does not have the {field} that was announced. Send it again.",
+        f"The audio does not have the {field} that was announced.",
         metadata={"field": field, "received_bytes": str(digest.size)},
     )
 
 
 def audio_corrupt() -> DomainError:
     """DATA_LOSS / AUDIO_CORRUPT: the stored bytes are missing, short or changed."""
-    message = "The stored audio is missing or damaged; narrate the story again."
+    message = "The stored audio is missing or damaged."
     return DomainError("AUDIO_CORRUPT", message)
 
 
@@ -74,18 +74,18 @@ def segment_not_found(key: str) -> DomainError:
 
 def segment_lost(key: str) -> DomainError:
     """FAILED_PRECONDITION / SEGMENT_LOST: a segment that was stored is missing or damaged."""
-    message = "The bytes of a segment are missing or damaged. Narrate the story again."
+    message = "The bytes of a segment are missing or damaged."
     return _precondition("SEGMENT_LOST", message, key=key)
 
 
 def storage_conflict() -> DomainError:
     """ABORTED / STORAGE_CONFLICT: the note of an object went before its record came; the next try has a new object."""
-    return _aborted("STORAGE_CONFLICT", "The upload took too long. Repeat the call.")
+    return _aborted("STORAGE_CONFLICT", "The upload took too long.")
 
 
 def audio_url_unsupported() -> DomainError:
     """FAILED_PRECONDITION / AUDIO_URL_UNSUPPORTED: this store has no addresses."""
-    message = "The embedded store has no addresses for audio; read it with ReadStoryAudio."
+    message = "The embedded store has no addresses for audio."
     return _precondition("AUDIO_URL_UNSUPPORTED", message)
 
 
@@ -115,4 +115,4 @@ class UploadStalledError(DomainError):
     """ABORTED / UPLOAD_STALLED: the next piece did not come in time."""
 
     def __init__(self) -> None:
-        super().__init__("UPLOAD_STALLED", "The next piece of audio did not come in time; send it again.")
+        super().__init__("UPLOAD_STALLED", "The next piece of audio did not come in time.")

@@ -147,7 +147,7 @@ def _worst(circuits: Iterable[status_pb2.CircuitStatus]) -> list[status_pb2.Circ
 
 
 def _unknown_circuit() -> Exception:
-    return not_found("CIRCUIT_NOT_FOUND", "No circuit has that name. GetSystemStatus lists all.")
+    return not_found("CIRCUIT_NOT_FOUND", "No circuit has that name.")
 
 
 _DNS: Final = "dns"

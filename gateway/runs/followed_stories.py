@@ -48,7 +48,7 @@ class FollowedStories:
             if len(self._stories) >= MAX_STORIES:
                 raise DomainError(
                     "RATE_LIMITED",
-                    f"This gateway already follows {MAX_STORIES} stories of other gateways. Watch again later.",
+                    f"This gateway already follows {MAX_STORIES} stories of other gateways.",
                     retry_after=5.0,
                 )
             live = self._stories[story_id] = LiveStory(record.story, owner=record.owner)

@@ -287,5 +287,5 @@ def scrub(connection: sqlite3.Connection, folder: Path, removed: int) -> None:
     connection.execute("VACUUM")
     (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
-        raise unavailable("STORAGE_BUSY", "The store is being read; try again.")
+        raise unavailable("STORAGE_BUSY", "The store is being read.")
     connection.execute("UPDATE housekeeping SET removed_count = removed_count - ?", (removed,))

@@ -222,7 +222,7 @@ class BucketObjects:
     async def _send(self, path: str, spool: Spool, content_type: str) -> None:
         if not await self._bucket.put(path, spool.source, spool.digest().size, content_type=content_type):
             await self._bucket.delete([path])
-            raise unavailable("UPSTREAM_UNAVAILABLE", "The audio did not arrive whole at the store; send it again.")
+            raise unavailable("UPSTREAM_UNAVAILABLE", "The audio did not arrive whole at the store.")
 
 
 def _open(config: BucketConfig) -> S3Store:

@@ -63,7 +63,7 @@ def segment_lost(index: int, why: str) -> DomainError:
     """Returns FAILED_PRECONDITION / SEGMENT_LOST: the narration cannot go on behind what the caller has."""
     return DomainError(
         "SEGMENT_LOST",
-        f"Segment {index} of the narration so far {why}. Begin a new narration.",
+        f"Segment {index} of the narration so far {why}.",
         metadata={"segment_index": str(index)},
     )
 

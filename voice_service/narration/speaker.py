@@ -186,7 +186,7 @@ async def _voice(provider: VoiceProvider, asked: str, language_code: str, within
             if not await knows_voice(provider, asked, language_code, within=within):
                 raise not_found(
                     "VOICE_NOT_FOUND",
-                    "The provider has no voice of that id; `tale voices` lists them.",
+                    "The provider has no voice of that id.",
                     provider=metadata.name,
                 )
             return asked

@@ -89,7 +89,7 @@ class TranscribeHandler:
             if len(data) > self._max_bytes:
                 raise DomainError(
                     "RECORDING_TOO_LARGE",
-                    f"The recording has more than {self._max_bytes} bytes; send a shorter one.",
+                    f"The recording has more than {self._max_bytes} bytes.",
                     metadata={"max_bytes": str(self._max_bytes)},
                 )
         if not data:
