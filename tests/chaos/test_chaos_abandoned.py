@@ -1,4 +1,4 @@
-"""Runs that get nowhere, and gateways that lose their stories."""
+"""Runs without progress, and gateways that lose their stories."""
 
 import asyncio
 import shutil
@@ -40,7 +40,7 @@ async def kept_by_nobody(storage: Any, wish: common_pb2.StorySpec) -> str:
     return request.story_id
 
 
-async def test_an_accepted_story_that_nobody_makes_is_picked_up(tmp_path: Path) -> None:
+async def test_orphaned_story_is_claimed(tmp_path: Path) -> None:
     """By the timer, with nobody watching."""
     async with house(tmp_path) as home:
         story_id = await kept_by_nobody(home.storage, spec(1))
@@ -49,7 +49,7 @@ async def test_an_accepted_story_that_nobody_makes_is_picked_up(tmp_path: Path) 
                 await asyncio.sleep(0.02)
 
 
-async def test_who_watches_an_orphan_need_not_wait_for_the_timer(tmp_path: Path) -> None:
+async def test_watched_orphaned_story_is_claimed_before_the_poll(tmp_path: Path) -> None:
     """Watching takes it up at once."""
     async with house(tmp_path, pickup_interval_seconds=3600) as home:
         story_id = await kept_by_nobody(home.storage, spec(2))
@@ -58,7 +58,7 @@ async def test_who_watches_an_orphan_need_not_wait_for_the_timer(tmp_path: Path)
     assert watcher.done.state == common_pb2.STORY_STATE_READY
 
 
-async def test_a_run_that_gets_nowhere_is_given_up(tmp_path: Path) -> None:
+async def test_run_without_progress_is_abandoned(tmp_path: Path) -> None:
     """After five pick-ups without progress it ends FAILED / RUN_ABANDONED; RetryStory then goes on."""
     async with running(build_app(storage_settings(tmp_path)), service="storage") as alone:
         storage: Any = storage_pb2_grpc.StorageServiceStub(alone.channel)
@@ -75,7 +75,7 @@ async def test_a_run_that_gets_nowhere_is_given_up(tmp_path: Path) -> None:
     assert again.done.state == common_pb2.STORY_STATE_READY
 
 
-async def test_a_run_that_takes_too_long_ends_with_what_it_has(tmp_path: Path) -> None:
+async def test_run_beyond_its_timeout_ends_with_its_text(tmp_path: Path) -> None:
     """The text is whole, the voice stalls: READY_WITHOUT_AUDIO / RUN_ABANDONED."""
     faults = [MockFault.model_validate({"kind": "stall", "at": 0.0, "times": None})]
     async with house(tmp_path, faults=faults, run_timeout_seconds=1.0, voice={"segment_seconds": 2.0}) as home:
@@ -86,7 +86,7 @@ async def test_a_run_that_takes_too_long_ends_with_what_it_has(tmp_path: Path) -
     assert watcher.done.content_complete
 
 
-async def test_a_runner_whose_story_was_taken_writes_no_more(tmp_path: Path) -> None:
+async def test_run_that_lost_its_lease_writes_nothing_more(tmp_path: Path) -> None:
     """The fence: a cancel from elsewhere takes the lease, the run ends, its watcher sees the kept end."""
     async with house(tmp_path, words_per_second=100) as home:
         watcher = Watcher()
@@ -101,7 +101,7 @@ async def test_a_runner_whose_story_was_taken_writes_no_more(tmp_path: Path) -> 
     assert kept.content == answer.record.story.content == watcher.text
 
 
-async def test_a_gateway_with_its_hands_full_keeps_the_rest_waiting(tmp_path: Path) -> None:
+async def test_gateway_at_its_maximum_of_runs_leaves_stories_pending(tmp_path: Path) -> None:
     """Stories beyond the bound are accepted, wait PENDING, and are made in turn."""
     async with house(tmp_path, max_runs=2, pickup_interval_seconds=0.05) as home:
         stories = [await home.create(spec(seed)) for seed in range(10, 18)]
@@ -110,7 +110,7 @@ async def test_a_gateway_with_its_hands_full_keeps_the_rest_waiting(tmp_path: Pa
     assert states == {common_pb2.STORY_STATE_READY}
 
 
-async def test_waiting_for_a_place_takes_no_time_of_a_story_s_own(tmp_path: Path) -> None:
+async def test_waiting_story_uses_none_of_its_run_timeout(tmp_path: Path) -> None:
     """A story that waits PENDING holds no lease and is not given up, however long the others take."""
     async with house(tmp_path, max_runs=1, run_timeout_seconds=6, words_per_second=100) as home:
         stories = [await home.create(spec(seed, minutes=1)) for seed in range(31, 36)]
@@ -122,7 +122,7 @@ async def test_waiting_for_a_place_takes_no_time_of_a_story_s_own(tmp_path: Path
     }
 
 
-async def test_a_narration_whose_segments_are_lost_begins_anew(tmp_path: Path) -> None:
+async def test_narration_whose_segments_are_lost_starts_over(tmp_path: Path) -> None:
     """Under a new audio id, from byte 0, never by a silent switch."""
     watcher = Watcher()
     async with house(tmp_path, words_per_second=100) as home:
@@ -143,7 +143,7 @@ async def test_a_narration_whose_segments_are_lost_begins_anew(tmp_path: Path) -
     assert kept.content.startswith(before[1])
 
 
-async def test_a_gateway_that_comes_back_goes_on_with_the_same_bytes(tmp_path: Path) -> None:
+async def test_restarted_gateway_continues_with_the_same_bytes(tmp_path: Path) -> None:
     """The narration keeps its id, and what was spoken is not spoken again."""
     watcher = Watcher()
     async with house(tmp_path, words_per_second=100) as home:

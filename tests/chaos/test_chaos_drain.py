@@ -30,7 +30,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clust
         yield it
 
 
-async def test_a_gateway_that_goes_down_hands_its_runs_over(house: Cluster) -> None:
+async def test_draining_gateway_hands_its_runs_over(house: Cluster) -> None:
     """The watcher is told to reconnect, and the next gateway goes on at once with the very same bytes."""
     watcher = Watcher()
     async with house.channel() as channel:
@@ -51,7 +51,7 @@ async def test_a_gateway_that_goes_down_hands_its_runs_over(house: Cluster) -> N
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name != "gateway"])
-async def test_a_service_that_goes_down_in_mid_story_loses_nothing(house: Cluster, name: str) -> None:
+async def test_draining_service_loses_nothing_of_a_story(house: Cluster, name: str) -> None:
     """Its streams may end within the drain, the gateway waits for the next one, and the watcher notices nothing."""
     watcher = Watcher()
     async with house.channel() as channel:

@@ -1,4 +1,4 @@
-"""Random requests to every RPC of the gateway: none is INTERNAL or UNKNOWN, and the server serves on."""
+"""Random requests to every RPC of the gateway: none ends with INTERNAL or UNKNOWN."""
 
 import random
 from collections.abc import AsyncIterator
@@ -68,7 +68,7 @@ async def fuzz(home: House, method: MethodDescriptor, count: int) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=[method.full_name for method in METHODS])
-async def test_no_request_makes_the_server_fail(home: House, method: MethodDescriptor) -> None:
+async def test_random_requests_cause_no_server_failure(home: House, method: MethodDescriptor) -> None:
     """A few for each RPC."""
     await fuzz(home, method, FEW)
     assert (await home.stub.GetSystemStatus(gateway_pb2.GetSystemStatusRequest(), timeout=10)).healthy
@@ -77,7 +77,7 @@ async def test_no_request_makes_the_server_fail(home: House, method: MethodDescr
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("method", METHODS, ids=[method.full_name for method in METHODS])
-async def test_two_thousand_requests_do_not_either(home: House, method: MethodDescriptor) -> None:
+async def test_two_thousand_requests_cause_no_server_failure(home: House, method: MethodDescriptor) -> None:
     """Many for each RPC, and a story is told after them as ever."""
     await fuzz(home, method, MANY)
     watcher = await home.tell(spec(1))

@@ -1,4 +1,4 @@
-"""kill -9 of any process at any point: every story becomes READY, and nothing that was seen changes."""
+"""kill -9 of any process at any point: every story becomes READY, and nothing that was shown changes."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clust
 
 
 @pytest.mark.parametrize(("name", "state"), CASES, ids=[f"{name}-{state}" for name, state in CASES])
-async def test_a_killed_process_loses_nothing(
+async def test_killed_process_loses_nothing(
     house: Cluster, undisturbed: dict[int, Watcher], name: str, state: "common_pb2.StoryState.ValueType"
 ) -> None:
     """After the restart the story is READY, what a watcher saw is a prefix of it, and the audio is the same."""

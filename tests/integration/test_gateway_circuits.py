@@ -1,4 +1,4 @@
-"""Operators see and reset the circuits of every service at the gateway."""
+"""Operators see and reset the circuit breakers of every service at the gateway."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -30,7 +30,7 @@ async def cluster() -> AsyncIterator[CircuitCluster]:
         yield it
 
 
-async def test_the_status_of_the_cluster_has_every_circuit(cluster: CircuitCluster) -> None:
+async def test_status_of_the_cluster_has_every_circuit(cluster: CircuitCluster) -> None:
     """Under the service that has it."""
     status = await cluster.stub.GetSystemStatus(gateway_pb2.GetSystemStatusRequest(), timeout=10)
 
@@ -39,40 +39,43 @@ async def test_the_status_of_the_cluster_has_every_circuit(cluster: CircuitClust
     }
 
 
-async def test_a_circuit_is_found_by_its_name(cluster: CircuitCluster) -> None:
+async def test_circuit_is_found_by_its_name(cluster: CircuitCluster) -> None:
     """And closed; the others stay as they are."""
     circuit = await cluster.reset("speech")
 
-    assert ("speech", CLOSED, 2) == (circuit.name, circuit.state, circuit.state_changes)
+    assert "speech" == circuit.name
+    assert CLOSED == circuit.state
+    assert 2 == circuit.state_changes
     assert {"speech": "closed", "shared": "open"} == cluster.apps["voice"].states()
     assert {"models": "open", "shared": "open"} == cluster.apps["story"].states()
 
 
-async def test_a_circuit_of_a_service_that_is_named(cluster: CircuitCluster) -> None:
+async def test_circuit_of_a_service_that_is_named(cluster: CircuitCluster) -> None:
     """Where several have one of the name the service tells them apart."""
     assert CLOSED == (await cluster.reset("shared", "voice")).state
-    assert ("closed", "open") == (cluster.apps["voice"].states()["shared"], cluster.apps["story"].states()["shared"])
+    assert "closed" == cluster.apps["voice"].states()["shared"]
+    assert "open" == cluster.apps["story"].states()["shared"]
 
 
-async def test_a_name_that_several_have_is_not_enough(cluster: CircuitCluster) -> None:
+async def test_circuit_name_of_several_services_needs_the_service(cluster: CircuitCluster) -> None:
     """Nothing is reset, and the answer says whose it could be."""
-    assert (
-        grpc.StatusCode.INVALID_ARGUMENT,
-        "VALIDATION_FAILED",
-        "service must be given: story, voice have a circuit of that name",
-    ) == await refused(cluster, "shared")
+    code, reason, message = await refused(cluster, "shared")
+    assert grpc.StatusCode.INVALID_ARGUMENT == code
+    assert "VALIDATION_FAILED" == reason
+    assert "service must be given: story, voice have a circuit of that name" == message
     assert "open" == cluster.apps["voice"].states()["shared"]
 
 
 @pytest.mark.parametrize("service", ["", "story", "storage"])
-async def test_an_unknown_circuit_is_not_found(cluster: CircuitCluster, service: str) -> None:
+async def test_unknown_circuit_is_not_found(cluster: CircuitCluster, service: str) -> None:
     """With and without a service."""
     code, reason, _ = await refused(cluster, "speech2", service)
 
-    assert (grpc.StatusCode.NOT_FOUND, "CIRCUIT_NOT_FOUND") == (code, reason)
+    assert grpc.StatusCode.NOT_FOUND == code
+    assert "CIRCUIT_NOT_FOUND" == reason
 
 
-async def test_what_is_wrong_with_a_request_is_told(cluster: CircuitCluster) -> None:
+async def test_violations_of_a_circuit_request_are_reported(cluster: CircuitCluster) -> None:
     """Both fields."""
     code, _, message = await refused(cluster, "", "gatway")
 
@@ -80,25 +83,27 @@ async def test_what_is_wrong_with_a_request_is_told(cluster: CircuitCluster) -> 
     assert "service must be one of story, voice, storage; name must be given" == message
 
 
-async def test_a_service_that_is_away_may_have_it(cluster: CircuitCluster) -> None:
+async def test_circuit_may_be_of_a_service_that_does_not_respond(cluster: CircuitCluster) -> None:
     """What is not found is not said to be unknown while a service does not answer."""
     await cluster.servers["voice"].server.stop()
     code, reason, message = await refused(cluster, "speech")
 
-    assert (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE") == (code, reason)
+    assert grpc.StatusCode.UNAVAILABLE == code
+    assert "UPSTREAM_UNAVAILABLE" == reason
     assert "these do not respond: voice." in message
     assert CLOSED == (await cluster.reset("models")).state
     assert grpc.StatusCode.UNAVAILABLE is (await refused(cluster, "speech", "voice"))[0]
 
 
-async def test_the_command_shows_and_resets_them(cluster: CircuitCluster, tmp_path: Path) -> None:
+async def test_tale_command_shows_and_resets_circuits(cluster: CircuitCluster, tmp_path: Path) -> None:
     """`tale circuits` before and after `tale circuits reset`."""
     _, before, _ = await tale(cluster.address, tmp_path, "circuits")
     code, said, _ = await tale(cluster.address, tmp_path, "circuits", "reset", "speech")
     _, after, _ = await tale(cluster.address, tmp_path, "circuits")
 
     assert [["story", "models", "OPEN"], ["voice", "speech", "OPEN"]] == _states(before, "models", "speech")
-    assert (0, "The circuit speech is CLOSED.\n") == (code, said)
+    assert 0 == code
+    assert "The circuit speech is CLOSED.\n" == said
     assert [["story", "models", "OPEN"], ["voice", "speech", "CLOSED"]] == _states(after, "models", "speech")
 
 

@@ -1,4 +1,4 @@
-"""Circuits of a service that runs more than once."""
+"""Circuit breakers of a service with several replicas."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,7 +31,7 @@ async def replicas(*circuits: Sequence[str], silent: int = 0) -> AsyncIterator[t
 
 @pytest.mark.parametrize("service", ["", "story"])
 @pytest.mark.parametrize("circuits", [(["model"], []), ([], ["model"]), (["model"], ["model"])])
-async def test_a_circuit_is_reset_wherever_it_is(circuits: Sequence[Sequence[str]], service: str) -> None:
+async def test_circuit_is_reset_in_all_replicas(circuits: Sequence[Sequence[str]], service: str) -> None:
     """Each time, whichever replica a balanced call would reach; an address where nobody is does not hinder it."""
     async with replicas(*circuits, silent=1) as (system, apps):
         for _ in range(4):
@@ -40,7 +40,7 @@ async def test_a_circuit_is_reset_wherever_it_is(circuits: Sequence[Sequence[str
         assert [{"model": "closed"} if names else {} for names in circuits] == [app.states() for app in apps]
 
 
-async def test_a_circuit_that_no_replica_has_is_not_found() -> None:
+async def test_circuit_that_no_replica_has_is_not_found() -> None:
     """All of them were asked."""
     async with replicas(["model"], ["model"]) as (system, _):
         with pytest.raises(DomainError) as caught:
@@ -49,7 +49,7 @@ async def test_a_circuit_that_no_replica_has_is_not_found() -> None:
     assert "CIRCUIT_NOT_FOUND" == caught.value.reason
 
 
-async def test_the_status_has_each_circuit_once_as_it_stands_worst() -> None:
+async def test_status_has_each_circuit_once_in_its_worst_state() -> None:
     """One entry for the service, with the circuits of all replicas."""
     async with replicas(["both", "one"], ["both", "two"]) as (system, apps):
         apps[0].breakers.reset("both")
@@ -72,7 +72,7 @@ async def test_names_are_resolved_to_addresses() -> None:
         assert [] == await gateway.door.system.addresses(target)
 
 
-async def test_where_nobody_answers_that_is_said() -> None:
+async def test_reset_reports_that_no_replica_responds() -> None:
     """As the transport says it."""
     async with replicas(silent=2) as (system, _):
         with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -1,4 +1,4 @@
-"""Erasing a child through the whole cluster: what is left, and what becomes of its stories in the making."""
+"""Erasing a child through the whole cluster: what remains, and what happens to its running stories."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -63,7 +63,7 @@ def holding(folder: Path, *words: bytes) -> list[str]:
     return [str(path.relative_to(folder)) for path in files if any(word in path.read_bytes() for word in words)]
 
 
-async def test_an_erased_child_is_in_no_file(home: House, tmp_path: Path) -> None:
+async def test_erased_child_is_in_no_file(home: House, tmp_path: Path) -> None:
     """Neither its name nor text and sound of its stories, in database, audio and segments; those of others stay."""
     mia, ada = await child(home), await child(home, "Ada")
     told = [await home.tell(wish(mia, seed)) for seed in (1, 2)]
@@ -78,13 +78,14 @@ async def test_an_erased_child_is_in_no_file(home: House, tmp_path: Path) -> Non
     assert answer.segment_count > 0
     assert [] == holding(tmp_path, NAME.encode(), *ours, *sounds)
     gone = await failure(home.create(wish(mia, 4)))
-    assert (grpc.StatusCode.NOT_FOUND, "CHILD_NOT_FOUND") == (gone.code, gone.reason)
+    assert grpc.StatusCode.NOT_FOUND == gone.code
+    assert "CHILD_NOT_FOUND" == gone.reason
     assert gateway_pb2.EraseChildResponse() == await erase(home, mia)
     assert other.text == (await home.get(other.story_id)).content
     assert bytes(other.audio) == (await home.read_audio(other.story_id))[1]
 
 
-async def test_a_story_in_the_making_is_stopped_and_erased(home: House, tmp_path: Path) -> None:
+async def test_running_story_is_stopped_and_erased(home: House, tmp_path: Path) -> None:
     """Its watcher learns that it is gone, and its run leaves nothing behind."""
     mia = await child(home)
     watcher = Watcher()
@@ -98,15 +99,16 @@ async def test_a_story_in_the_making_is_stopped_and_erased(home: House, tmp_path
     assert [] == holding(tmp_path, NAME.encode())
 
 
-async def test_who_is_unknown_can_not_be_erased(home: House) -> None:
+async def test_unknown_child_cannot_be_erased(home: House) -> None:
     """NOT_FOUND, and what is no id is a violation."""
     gone = await failure(erase(home, new_id()))
-    assert (grpc.StatusCode.NOT_FOUND, "CHILD_NOT_FOUND") == (gone.code, gone.reason)
+    assert grpc.StatusCode.NOT_FOUND == gone.code
+    assert "CHILD_NOT_FOUND" == gone.reason
     bad = await failure(erase(home, "mia"))
     assert ["child_id"] == [violation.field for violation in bad.violations]
 
 
-async def test_a_child_is_erased_though_another_gateway_makes_its_story(home: House, tmp_path: Path) -> None:
+async def test_child_is_erased_while_another_gateway_runs_its_story(home: House, tmp_path: Path) -> None:
     """That gateway learns it from storage, stops, and stores nothing more of it."""
     mia = await child(home)
     watcher = Watcher()

@@ -1,4 +1,4 @@
-"""What the record says of a story comes from what was done: by its segments, its attempts, and what stands now."""
+"""The record of a story says what was done: by its segments, its attempts, and the problems that stand."""
 
 import asyncio
 from pathlib import Path
@@ -258,7 +258,7 @@ async def test_problem_of_the_text_goes_when_a_retry_completes_it(tmp_path: Path
     assert not story.problems
 
 
-async def test_cancelling_a_retelling_twice_has_the_same_answer(tmp_path: Path) -> None:
+async def test_cancelled_narration_can_be_cancelled_again(tmp_path: Path) -> None:
     """Both say READY; a story that was never narrated again cannot be cancelled."""
     async with house(tmp_path, realtime_factor=60) as home:
         watcher = await home.tell(spec(1))

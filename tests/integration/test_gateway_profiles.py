@@ -1,4 +1,4 @@
-"""Stories for kept children, about kept heroes, and sequels: what is resolved, kept and handed to the writer."""
+"""Stories for stored children, about stored heroes, and sequels: what is resolved, stored and sent to the writer."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -63,16 +63,21 @@ def wish(**changes: Any) -> common_pb2.StorySpec:
     return common_pb2.StorySpec(wish="an owl", length_minutes=1, narrate=False, **changes)
 
 
-async def test_a_story_for_a_kept_child_about_a_kept_hero(home: Home) -> None:
+async def test_story_for_a_stored_child_about_a_stored_hero(home: Home) -> None:
     """The writer gets both as they are now, the story keeps them as they were, and lists find it by either."""
     child, hero = await home.child(), await home.hero()
     watcher = await home.house.tell(wish(child_id=child.id, hero_id=hero.id, kind=COMBINED))
     asked = home.writer.asked[-1]
-    assert (child, hero, COMBINED) == (asked.child, asked.hero, asked.spec.kind)
+    assert child == asked.child
+    assert hero == asked.hero
+    assert COMBINED == asked.spec.kind
     update = profile_pb2.UpdateChildRequest(child=common_pb2.Child(id=child.id, name="Ada"))
     await home.profiles.UpdateChild(update, timeout=10)
     story = await home.house.get(watcher.story_id)
-    assert (child.id, child, hero.id, hero) == (story.child_id, story.child, story.hero_id, story.hero)
+    assert child.id == story.child_id
+    assert child == story.child
+    assert hero.id == story.hero_id
+    assert hero == story.hero
     for chosen in (common_pb2.StoryFilter(child_id=child.id), common_pb2.StoryFilter(hero_id=hero.id)):
         page = await home.house.stub.ListStories(gateway_pb2.ListStoriesRequest(filter=chosen), timeout=10)
         assert [(story.id, child.id, hero.id, "Mia")] == [
@@ -81,27 +86,34 @@ async def test_a_story_for_a_kept_child_about_a_kept_hero(home: Home) -> None:
 
 
 @pytest.mark.parametrize("kind", [HERO, COMBINED])
-async def test_a_hero_given_inline_reaches_the_writer(home: Home, kind: Any) -> None:
+async def test_hero_given_inline_reaches_the_writer(home: Home, kind: Any) -> None:
     """No kept hero is needed."""
     hero = common_pb2.Hero(name="Captain Fox", personality_traits=["patient"])
     watcher = await home.house.tell(wish(child=common_pb2.Child(name="Mia"), hero=hero, kind=kind))
     asked = home.writer.asked[-1]
-    assert (hero, common_pb2.Child(name="Mia")) == (asked.hero, asked.child)
+    assert hero == asked.hero
+    assert common_pb2.Child(name="Mia") == asked.child
     story = await home.house.get(watcher.story_id)
-    assert (kind, hero, "", "") == (story.kind, story.hero, story.hero_id, story.child_id)
+    assert kind == story.kind
+    assert hero == story.hero
+    assert "" == story.hero_id
+    assert "" == story.child_id
 
 
-async def test_a_sequel_goes_on_from_its_parent(home: Home) -> None:
+async def test_sequel_continues_its_parent(home: Home) -> None:
     """The writer is told what happened before."""
     parent = await home.house.tell(spec(1, narrate=False))
-    assert ("", "") == (home.writer.asked[-1].parent_title, home.writer.asked[-1].parent_summary)
+    assert "" == home.writer.asked[-1].parent_title
+    assert "" == home.writer.asked[-1].parent_summary
     watcher = await home.house.tell(wish(child=common_pb2.Child(name="Mia"), parent_story_id=parent.story_id))
     asked = home.writer.asked[-1]
-    assert (watcher.story_id, "The Owl", "An owl slept.") == (asked.story_id, asked.parent_title, asked.parent_summary)
+    assert watcher.story_id == asked.story_id
+    assert "The Owl" == asked.parent_title
+    assert "An owl slept." == asked.parent_summary
     assert parent.story_id == (await home.house.get(watcher.story_id)).parent_story_id
 
 
-async def test_what_is_not_kept_is_not_found_and_nothing_is_begun(home: Home) -> None:
+async def test_unknown_child_or_hero_is_not_found_and_starts_nothing(home: Home) -> None:
     """Before acceptance, for CreateStory and TellStory alike; the request id stays free."""
     mia, request_id = common_pb2.Child(name="Mia"), new_id()
     cases = [
@@ -117,7 +129,7 @@ async def test_what_is_not_kept_is_not_found_and_nothing_is_begun(home: Home) ->
     assert await home.house.create(wish(child=mia), request_id)
 
 
-async def test_a_parent_must_be_whole(home: Home) -> None:
+async def test_parent_story_must_be_complete(home: Home) -> None:
     """A story that was stopped before its text was whole has no sequel."""
     begun = await home.house.storage.CreateStory(create_request(), timeout=10)
     sequel = wish(child=common_pb2.Child(name="Mia"), parent_story_id=begun.record.story.id)
@@ -126,7 +138,7 @@ async def test_a_parent_must_be_whole(home: Home) -> None:
     assert (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE") == await refused(home.house.create(sequel))
 
 
-async def test_a_repeated_request_outlives_its_child(home: Home) -> None:
+async def test_repeated_request_outlives_its_child(home: Home) -> None:
     """The same id and wish are the same story, though the child was deleted since; the fingerprint is of the wish."""
     child, request_id = await home.child(), new_id()
     first = await home.house.create(wish(child_id=child.id), request_id)

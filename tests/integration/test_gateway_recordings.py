@@ -1,4 +1,4 @@
-"""Recordings on their way through the gateway: forwarded as they come, bounded, and ended with their call."""
+"""Recordings through the gateway: forwarded as they arrive, bounded, and ended with their call."""
 
 import asyncio
 import hashlib
@@ -109,7 +109,7 @@ async def test_every_byte_arrives_in_order() -> None:
     assert [PIECE] * (len(data) // PIECE) == sizes
 
 
-async def test_a_voice_service_that_reads_slowly_holds_the_caller_back() -> None:
+async def test_slow_voice_service_slows_the_caller_down() -> None:
     """What is on its way is bounded by flow control, far below the recording."""
     go_on = asyncio.Event()
     sent = 0
@@ -148,7 +148,7 @@ async def _stands_still(count: Callable[[], int]) -> int:
     return seen
 
 
-async def test_a_refusal_comes_before_the_end_of_the_recording() -> None:
+async def test_refusal_comes_before_the_end_of_the_recording() -> None:
     """The rich error, while the caller still has more to send; it is not asked for the rest."""
     never = asyncio.Event()
 
@@ -163,11 +163,12 @@ async def test_a_refusal_comes_before_the_end_of_the_recording() -> None:
     async with door(refuse) as gateway:
         error = await failure(gateway.stub.Transcribe(recording(), timeout=30))
 
-    assert (grpc.StatusCode.FAILED_PRECONDITION, "INVALID_CONFIGURATION") == (error.code, error.reason)
+    assert grpc.StatusCode.FAILED_PRECONDITION == error.code
+    assert "INVALID_CONFIGURATION" == error.reason
     assert {"transcribe": "x"} == error.metadata
 
 
-async def test_a_caller_that_goes_away_ends_the_call_behind_the_gateway() -> None:
+async def test_caller_that_leaves_ends_the_forwarded_call() -> None:
     """Nobody goes on to listen."""
     begun, ended = asyncio.Event(), asyncio.Event()
 
@@ -193,7 +194,7 @@ async def test_a_caller_that_goes_away_ends_the_call_behind_the_gateway() -> Non
             await ended.wait()
 
 
-async def test_the_callers_deadline_is_passed_on() -> None:
+async def test_deadline_of_the_caller_is_passed_on() -> None:
     """Less a reserve, so that an answer still gets back."""
     left: list[float | None] = []
 
@@ -218,7 +219,7 @@ async def test_the_callers_deadline_is_passed_on() -> None:
     assert 100 < left[1] <= 130
 
 
-async def test_a_voice_service_that_is_away_is_told_so() -> None:
+async def test_unreachable_voice_service_is_reported() -> None:
     """UNAVAILABLE with the time to wait, in the middle of a recording too."""
     async with AsyncExitStack() as stack:
         channel = await stack.enter_async_context(open_channel("127.0.0.1:1", health_checked=False))
@@ -231,11 +232,12 @@ async def test_a_voice_service_that_is_away_is_told_so() -> None:
 
         error = await failure(stub.Transcribe(recording(), timeout=10))
 
-    assert (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE") == (error.code, error.reason)
+    assert grpc.StatusCode.UNAVAILABLE == error.code
+    assert "UPSTREAM_UNAVAILABLE" == error.reason
     assert error.retry_after
 
 
-async def test_a_piece_that_is_too_large_ends_the_call_on_both_sides() -> None:
+async def test_oversized_message_ends_the_call_on_both_sides() -> None:
     """gRPC's 4 MiB: the caller is told, and the voice service is not left waiting for more."""
     ended = asyncio.Event()
 
@@ -260,7 +262,7 @@ async def test_a_piece_that_is_too_large_ends_the_call_on_both_sides() -> None:
     assert grpc.StatusCode.OK is not error.code
 
 
-async def test_what_is_not_on_the_list_is_not_forwarded() -> None:
+async def test_rpc_outside_the_allow_list_is_not_forwarded() -> None:
     """Speech is made for stories alone, past no ledger."""
 
     async def never(requests: AsyncIterator[voice_pb2.TranscribeRequest], _: Context) -> voice_pb2.TranscribeResponse:

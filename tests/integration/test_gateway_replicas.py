@@ -1,4 +1,4 @@
-"""Two gateways on one store: either shows every story, and either can stop it."""
+"""Two gateways on one store: each shows every story, and each can stop it."""
 
 import asyncio
 from pathlib import Path
@@ -29,7 +29,7 @@ async def follows(calls: House) -> int:
     return sum(count for method, count in found.items() if "FollowStories" in method)
 
 
-async def test_what_one_gateway_makes_the_other_shows_within_a_second(tmp_path: Path) -> None:
+async def test_other_gateway_shows_a_story_within_a_second(tmp_path: Path) -> None:
     """Text and audio while they are made, and the very same story at the end."""
     loop = asyncio.get_running_loop()
     async with house(tmp_path, words_per_second=40) as home, home.another_gateway() as other:
@@ -45,13 +45,14 @@ async def test_what_one_gateway_makes_the_other_shows_within_a_second(tmp_path: 
         await asyncio.gather(telling, watching)
         story = await other.get(here.story_id)
     assert here.done == there.done
-    assert (here.title, here.text) == (there.title, there.text)
+    assert here.title == there.title
+    assert here.text == there.text
     assert here.audio == there.audio
     assert here.segments == there.segments
     assert there.audio_sha256 == story.audio.sha256
 
 
-async def test_a_story_is_cancelled_through_the_other_gateway(tmp_path: Path) -> None:
+async def test_story_is_cancelled_through_the_other_gateway(tmp_path: Path) -> None:
     """Its run stops within a second, no attempt is left open, and what it cost is in the story."""
     loop = asyncio.get_running_loop()
     async with house(tmp_path, words_per_second=40) as home, home.another_gateway() as other:
@@ -72,7 +73,7 @@ async def test_a_story_is_cancelled_through_the_other_gateway(tmp_path: Path) ->
     }
 
 
-async def test_a_retelling_is_cancelled_through_the_other_gateway(tmp_path: Path) -> None:
+async def test_second_narration_is_cancelled_through_the_other_gateway(tmp_path: Path) -> None:
     """The story goes back to READY with its old audio; its run stops and closes its attempts."""
     async with house(tmp_path, realtime_factor=60) as home, home.another_gateway() as other:
         watcher = await home.tell(spec(3))
@@ -88,12 +89,13 @@ async def test_a_retelling_is_cancelled_through_the_other_gateway(tmp_path: Path
         await watching
         story = await other.get(watcher.story_id)
     assert second.done is not None
-    assert (READY, watcher.audio_id) == (second.done.state, second.audio_id)
+    assert READY == second.done.state
+    assert watcher.audio_id == second.audio_id
     assert watcher.audio == second.audio
     assert [] == [line for line in story.attempts if line.outcome == STARTED]
 
 
-async def test_a_gateway_that_goes_down_leaves_its_stories_to_the_other(tmp_path: Path) -> None:
+async def test_draining_gateway_leaves_its_stories_to_the_other(tmp_path: Path) -> None:
     """Those who watch there see it go on with the same bytes, though no timer would find it for an hour."""
     async with house(tmp_path, words_per_second=40, pickup_interval_seconds=3600) as home:
         made, there = Watcher(), Watcher()
@@ -115,7 +117,7 @@ async def test_a_gateway_that_goes_down_leaves_its_stories_to_the_other(tmp_path
     assert [] == [line for line in story.attempts if line.outcome == STARTED]
 
 
-async def test_a_listener_joins_late_or_comes_back_anywhere(tmp_path: Path) -> None:
+async def test_listener_joins_late_or_resumes_at_any_gateway(tmp_path: Path) -> None:
     """At either gateway, while the story is made: exactly the bytes that follow."""
     async with house(tmp_path, words_per_second=40) as home, home.another_gateway() as other:
         here, telling = await begun(home, spec(5))
@@ -157,7 +159,7 @@ async def test_many_listeners_read_each_segment_once(tmp_path: Path, where: str)
     assert len(seen[0].segments) == reads
 
 
-async def test_storage_is_not_asked_while_nothing_runs_and_nothing_is_followed(tmp_path: Path) -> None:
+async def test_idle_gateway_makes_no_calls_to_storage(tmp_path: Path) -> None:
     """A story that is watched ends the silence, and its end begins it again."""
     async with house(tmp_path) as home:
         await home.tell(spec(7, narrate=False))
@@ -166,7 +168,7 @@ async def test_storage_is_not_asked_while_nothing_runs_and_nothing_is_followed(t
         assert before == await follows(home)
 
 
-async def test_a_read_of_audio_in_the_making_gives_what_there_is(tmp_path: Path) -> None:
+async def test_read_of_audio_in_progress_returns_the_audio_so_far(tmp_path: Path) -> None:
     """A prefix of the finished file, from any byte, at the gateway that does not make it as well."""
     async with house(tmp_path, words_per_second=40) as home, home.another_gateway() as other:
         here, telling = await begun(home, spec(8))

@@ -1,4 +1,4 @@
-"""What a caller gets from a whole cluster: stories, made once, kept, and told."""
+"""Stories from a whole cluster: made once, stored, and streamed."""
 
 import asyncio
 import hashlib
@@ -37,7 +37,7 @@ async def refused(call: Any) -> tuple[grpc.StatusCode, str]:
     return caught.value.code(), from_rpc_error(caught.value).reason
 
 
-async def test_sound_comes_while_the_story_is_written(tmp_path: Path) -> None:
+async def test_audio_arrives_while_the_story_is_written(tmp_path: Path) -> None:
     """The title is heard when nearly all of a story that takes ten minutes to write is still to come."""
     async with house(tmp_path, words_per_second=1) as home:
         watcher = Watcher()
@@ -48,17 +48,19 @@ async def test_sound_comes_while_the_story_is_written(tmp_path: Path) -> None:
         await telling
 
 
-async def test_a_story_is_kept_as_it_was_told(home: House) -> None:
+async def test_story_is_stored_as_it_was_streamed(home: House) -> None:
     """What was seen and heard is what is kept."""
     watcher = await home.tell(spec(1))
     assert watcher.done is not None
     assert READY == watcher.done.state
     kept = await home.get(watcher.story_id)
-    assert (kept.title, kept.content) == (watcher.title, watcher.text)
+    assert kept.title == watcher.title
+    assert kept.content == watcher.text
     assert watcher.audio_sha256 == kept.audio.sha256
     header, data = await home.read_audio(watcher.story_id)
     assert bytes(watcher.audio) == data
-    assert (len(data), "audio/mpeg") == (header.size_bytes, header.content_type)
+    assert len(data) == header.size_bytes
+    assert "audio/mpeg" == header.content_type
     assert ["store", "writer"] == list(kept.embedded_parts)
 
 
@@ -66,7 +68,7 @@ async def test_a_story_is_kept_as_it_was_told(home: House) -> None:
     ("audio_format", "content_type", "begins"),
     [(common_pb2.AUDIO_FORMAT_WAV, "audio/wav", b"RIFF"), (common_pb2.AUDIO_FORMAT_OGG_OPUS, "audio/ogg", b"OggS")],
 )
-async def test_a_story_is_told_in_the_format_that_was_asked_for(
+async def test_audio_has_the_requested_format(
     home: House, audio_format: common_pb2.AudioFormat.ValueType, content_type: str, begins: bytes
 ) -> None:
     """From the first sound to the kept file."""
@@ -77,7 +79,8 @@ async def test_a_story_is_told_in_the_format_that_was_asked_for(
     assert READY == watcher.done.state
     header, data = await home.read_audio(watcher.story_id)
     assert bytes(watcher.audio) == data
-    assert (audio_format, content_type) == (header.audio_format, header.content_type.partition(";")[0])
+    assert audio_format == header.audio_format
+    assert content_type == header.content_type.partition(";")[0]
     assert data.startswith(begins)
 
 
@@ -98,7 +101,7 @@ async def test_segments_tile_text_and_audio(home: House) -> None:
     assert all(segment.words for segment in story.audio.segments)
 
 
-async def test_the_basic_view_is_readable_and_the_full_view_has_the_books(home: House) -> None:
+async def test_only_the_full_view_has_ledger_and_segments(home: House) -> None:
     """Ledger and segments are in the full view alone."""
     watcher = await home.tell(spec(3))
     full = await home.get(watcher.story_id)
@@ -120,7 +123,7 @@ async def test_the_basic_view_is_readable_and_the_full_view_has_the_books(home: 
     assert 1 == len(full.full_response)
 
 
-async def test_a_full_view_stays_below_a_mebibyte(home: House) -> None:
+async def test_full_view_stays_below_a_mebibyte(home: House) -> None:
     """Raw responses that are too large are left out of the answer, which says so."""
     record = (await home.storage.CreateStory(create_request(), timeout=10)).record
     generation = storage_pb2.GenerationRecord(model_used="offline", summary="An owl slept.")
@@ -136,24 +139,27 @@ async def test_a_full_view_stays_below_a_mebibyte(home: House) -> None:
     request = storage_pb2.CheckpointStoriesRequest(lease_duration=lease_request().duration, checkpoints=[end])
     await home.storage.CheckpointStories(request, timeout=10)
     story = await home.get(record.story.id)
-    assert (["RESPONSE_TRUNCATED"], 0) == ([problem.reason for problem in story.problems], len(story.full_response))
-    assert ("Once.", "An owl slept.") == (story.content, story.summary)
+    assert ["RESPONSE_TRUNCATED"] == [problem.reason for problem in story.problems]
+    assert 0 == len(story.full_response)
+    assert "Once." == story.content
+    assert "An owl slept." == story.summary
     assert 1 << 20 > story.ByteSize()
     basic = await home.stub.GetStory(gateway_pb2.GetStoryRequest(story_id=record.story.id), timeout=10)
     assert not basic.story.problems
 
 
-async def test_without_narration_the_text_is_all(home: House) -> None:
+async def test_story_without_narration_is_ready_without_audio(home: House) -> None:
     """READY, no audio, and nothing was asked of a voice."""
     before = home.journal.calls
     watcher = await home.tell(spec(4, narrate=False))
     assert watcher.done is not None
-    assert (READY, False) == (watcher.done.state, watcher.done.HasField("audio"))
+    assert READY == watcher.done.state
+    assert not watcher.done.HasField("audio")
     assert before == home.journal.calls
     assert (grpc.StatusCode.NOT_FOUND, "AUDIO_NOT_FOUND") == await refused(home.read_audio(watcher.story_id))
 
 
-async def test_the_same_request_id_is_the_same_story(home: House) -> None:
+async def test_same_request_id_is_the_same_story(home: House) -> None:
     """However often, at the same time or later, whether created or told: it is made and paid once."""
     wish, request_id = spec(5), new_id()
     many = await asyncio.gather(*(home.create(wish, request_id) for _ in range(5)))
@@ -161,11 +167,12 @@ async def test_the_same_request_id_is_the_same_story(home: House) -> None:
     calls = home.journal.calls
     again = await home.tell(wish, request_id)
     assert {watcher.story_id} == {story.id for story in many}
-    assert (watcher.story_id, watcher.audio) == (again.story_id, again.audio)
+    assert watcher.story_id == again.story_id
+    assert watcher.audio == again.audio
     assert calls == home.journal.calls
 
 
-async def test_a_request_id_is_not_used_for_two_wishes(home: House) -> None:
+async def test_request_id_cannot_be_used_for_another_spec(home: House) -> None:
     """ALREADY_EXISTS, and after a deletion NOT_FOUND: a tombstone stays."""
     request_id = new_id()
     story = await home.create(spec(6, narrate=False), request_id)
@@ -177,7 +184,7 @@ async def test_a_request_id_is_not_used_for_two_wishes(home: House) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-async def test_a_kept_story_is_shown_from_any_offset(home: House, share: float) -> None:
+async def test_stored_story_is_streamed_from_any_offset(home: House, share: float) -> None:
     """The rest of the text and of the audio, byte for byte."""
     whole = await home.tell(spec(8))
     part = Watcher(
@@ -190,11 +197,12 @@ async def test_a_kept_story_is_shown_from_any_offset(home: House, share: float) 
     part.segments = [segment for segment in whole.segments if segment.audio.end <= len(part.audio)]
     await part.watch(home.channel)
     assert part.error is None
-    assert (whole.text, whole.audio) == (part.text, part.audio)
+    assert whole.text == part.text
+    assert whole.audio == part.audio
     assert whole.segments == part.segments
 
 
-async def test_an_offset_beyond_the_end_is_refused(home: House) -> None:
+async def test_offset_beyond_the_end_is_refused(home: House) -> None:
     """It names the field."""
     whole = await home.tell(spec(8))
     request = gateway_pb2.WatchStoryRequest(story_id=whole.story_id, text_offset=len(whole.text) + 1)
@@ -203,7 +211,7 @@ async def test_an_offset_beyond_the_end_is_refused(home: House) -> None:
     assert ["text_offset"] == [violation.field for violation in from_rpc_error(caught.value).violations]
 
 
-async def test_a_caller_that_goes_away_stops_nothing(home: House) -> None:
+async def test_run_continues_when_its_caller_leaves(home: House) -> None:
     """The run outlives the call."""
     watcher = Watcher()
     telling = watcher.tell(home.channel, spec(9))
@@ -216,14 +224,14 @@ async def test_a_caller_that_goes_away_stops_nothing(home: House) -> None:
     assert later.text.startswith(watcher.text)
 
 
-async def test_many_watch_the_same_story(home: House) -> None:
+async def test_all_watchers_of_a_story_get_the_same(home: House) -> None:
     """All of them see the same."""
     story = await home.create(spec(10))
     seen = await asyncio.gather(*(home.watch(story.id) for _ in range(5)))
     assert 1 == len({(watcher.text, bytes(watcher.audio)) for watcher in seen})
 
 
-async def test_cancel_stops_a_story_and_keeps_what_there_is(home: House) -> None:
+async def test_cancelled_story_stops_and_retains_its_text(home: House) -> None:
     """Its watchers see the end; a second cancel has no effect; an ended story can not be cancelled."""
     watcher = Watcher()
     telling = watcher.tell(home.channel, spec(11, minutes=10))
@@ -246,7 +254,7 @@ async def test_cancel_stops_a_story_and_keeps_what_there_is(home: House) -> None
     assert calls == home.journal.calls
 
 
-async def test_a_language_that_nobody_writes_fails_the_story_in_words(home: House) -> None:
+async def test_unsupported_language_fails_the_story_with_a_problem(home: House) -> None:
     """The call succeeds, the story does not, and its problem says what can be written."""
     wish = spec(13)
     wish.language_code = "de"
@@ -263,24 +271,25 @@ async def test_a_language_that_nobody_writes_fails_the_story_in_words(home: Hous
     assert common_pb2.STORY_STATE_FAILED == again.done.state
 
 
-async def test_only_a_failed_story_is_retried(home: House) -> None:
+async def test_only_failed_story_can_be_retried(home: House) -> None:
     """WRONG_STATE otherwise."""
     watcher = await home.tell(spec(14, narrate=False))
     call = home.stub.RetryStory(gateway_pb2.RetryStoryRequest(story_id=watcher.story_id), timeout=10)
     assert (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE") == await refused(call)
 
 
-async def test_a_rating_is_kept_and_a_stale_one_refused(home: House) -> None:
+async def test_rating_is_stored_and_a_stale_revision_refused(home: House) -> None:
     """By revision."""
     watcher = await home.tell(spec(15, narrate=False))
     assert watcher.done is not None
     rate = gateway_pb2.RateStoryRequest(story_id=watcher.story_id, rating=9, expected_revision=watcher.done.revision)
     answer = await home.stub.RateStory(rate, timeout=10)
-    assert (9, watcher.done.revision + 1) == (answer.story.rating, answer.story.revision)
+    assert 9 == answer.story.rating
+    assert watcher.done.revision + 1 == answer.story.revision
     assert (grpc.StatusCode.ABORTED, "REVISION_MISMATCH") == await refused(home.stub.RateStory(rate, timeout=10))
 
 
-async def test_a_deleted_story_is_gone_with_its_audio(tmp_path: Path) -> None:
+async def test_deleted_story_is_gone_with_its_audio(tmp_path: Path) -> None:
     """And with its segments: told again they must be spoken again."""
     async with house(tmp_path) as home:
         watcher = await home.tell(spec(16))
@@ -305,7 +314,7 @@ async def test_deleting_a_running_story_stops_it(home: House) -> None:
     assert "STORY_NOT_FOUND" == from_rpc_error(watcher.error).reason
 
 
-async def test_telling_again_what_is_cached_costs_nothing(home: House) -> None:
+async def test_second_narration_in_the_same_voice_makes_no_calls(home: House) -> None:
     """NarrateStory in the same voice gives the same bytes without a call; a new audio id all the same."""
     watcher = await home.tell(spec(18))
     calls = home.journal.calls
@@ -317,7 +326,8 @@ async def test_telling_again_what_is_cached_costs_nothing(home: House) -> None:
     assert watcher.audio == again.audio
     assert watcher.audio_id != again.audio_id
     repeated = await home.stub.NarrateStory(request, timeout=10)
-    assert (READY, again.audio_id) == (repeated.story.state, repeated.story.audio.audio_id)
+    assert READY == repeated.story.state
+    assert again.audio_id == repeated.story.audio.audio_id
 
 
 async def test_another_voice_replaces_the_audio(home: House) -> None:
@@ -334,7 +344,7 @@ async def test_another_voice_replaces_the_audio(home: House) -> None:
     assert bytes(again.audio) == (await home.read_audio(watcher.story_id))[1]
 
 
-async def test_a_voice_that_can_not_be_had_leaves_the_old_audio(home: House) -> None:
+async def test_failed_narration_leaves_the_old_audio(home: House) -> None:
     """The story stays READY with what it had, and the problem says why the new narration came to nothing."""
     watcher = await home.tell(spec(22))
     voice = common_pb2.VoiceSelection(provider="mock", voice_id="nobody")
@@ -342,12 +352,13 @@ async def test_a_voice_that_can_not_be_had_leaves_the_old_audio(home: House) -> 
     await home.stub.NarrateStory(request, timeout=10)
     again = await home.watch(watcher.story_id)
     assert again.done is not None
-    assert (READY, watcher.audio_id) == (again.done.state, again.done.audio.audio_id)
+    assert READY == again.done.state
+    assert watcher.audio_id == again.done.audio.audio_id
     assert ["VOICE_NOT_FOUND"] == [problem.reason for problem in again.done.problems]
     assert watcher.audio == again.audio
 
 
-async def test_cancelling_a_retelling_keeps_what_was_told(tmp_path: Path) -> None:
+async def test_cancelled_narration_leaves_the_old_audio(tmp_path: Path) -> None:
     """The story goes back to READY with its old audio; it is no dead end."""
     async with house(tmp_path, realtime_factor=60) as home:
         watcher = await home.tell(spec(23))
@@ -355,7 +366,8 @@ async def test_cancelling_a_retelling_keeps_what_was_told(tmp_path: Path) -> Non
         again = gateway_pb2.NarrateStoryRequest(story_id=watcher.story_id, voice=voice)
         await home.stub.NarrateStory(again, timeout=10)
         answer = await home.stub.CancelStory(gateway_pb2.CancelStoryRequest(story_id=watcher.story_id), timeout=10)
-        assert (READY, watcher.audio_id) == (answer.story.state, answer.story.audio.audio_id)
+        assert READY == answer.story.state
+        assert watcher.audio_id == answer.story.audio.audio_id
         assert bytes(watcher.audio) == (await home.read_audio(watcher.story_id))[1]
         await home.stub.NarrateStory(again, timeout=10)
 
@@ -380,7 +392,7 @@ async def test_stories_are_listed_newest_first_in_pages(home: House) -> None:
     assert sorted(seen, reverse=True) == seen
 
 
-async def test_the_status_names_every_service_and_what_is_embedded(home: House) -> None:
+async def test_status_names_every_service_and_what_is_embedded(home: House) -> None:
     """With the variables that bring the real ones."""
     status = await home.stub.GetSystemStatus(gateway_pb2.GetSystemStatusRequest(), timeout=10)
     assert status.healthy
@@ -390,7 +402,7 @@ async def test_the_status_names_every_service_and_what_is_embedded(home: House) 
     assert "STORAGE_BACKEND" in variables["store"]
 
 
-async def test_the_catalogues_are_served_at_the_gateway_and_nothing_else(home: House) -> None:
+async def test_catalogues_are_served_at_the_gateway_and_nothing_else(home: House) -> None:
     """Forwarded with their errors; a sibling's inner RPCs are not offered."""
     voice: Any = voice_pb2_grpc.VoiceServiceStub(home.channel)
     providers = await voice.ListProviders(voice_pb2.ListProvidersRequest(), timeout=10)
@@ -402,7 +414,7 @@ async def test_the_catalogues_are_served_at_the_gateway_and_nothing_else(home: H
     assert grpc.StatusCode.UNIMPLEMENTED is caught.value.code()
 
 
-async def test_a_story_of_somebody_else_is_not_found(home: House, tmp_path: Path) -> None:
+async def test_owner_metadata_of_a_caller_is_ignored(home: House, tmp_path: Path) -> None:
     """The gateway alone says who the owner is: a caller's word for it counts for nothing."""
     del tmp_path
     story = await home.create(spec(21, narrate=False))

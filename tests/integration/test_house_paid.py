@@ -1,4 +1,4 @@
-"""The whole house with keys set: what callers get, what is kept, and what is paid for."""
+"""The cluster with keys set: what callers get, what is stored, and what is paid for."""
 
 import asyncio
 from hashlib import sha256
@@ -65,7 +65,7 @@ async def ended(house: PaidHouse, story_id: str) -> common_pb2.Story:
     return await house.home.get(story_id)
 
 
-async def test_a_story_is_told_by_a_model_and_elevenlabs(tmp_path: Path) -> None:
+async def test_story_by_a_model_and_elevenlabs_has_all_facts(tmp_path: Path) -> None:
     """Text, sound, who made them and what they cost are in the record; nothing of it is embedded."""
     async with paid_house(tmp_path) as house:
         house.writer.answer(whole(WHOLE))
@@ -73,28 +73,28 @@ async def test_a_story_is_told_by_a_model_and_elevenlabs(tmp_path: Path) -> None
         story = await house.home.get(watcher.story_id)
 
         (call,) = house.writer.calls
-        assert (READY, TITLE, TEXT, SUMMARY) == (story.state, story.title, story.content, story.summary)
+        assert READY == story.state
+        assert TITLE == story.title
+        assert TEXT == story.content
+        assert SUMMARY == story.summary
         _, kept = await house.home.read_audio(story.id)
         assert sound_of(house, story) == watcher.audio_sha256 == sha256(kept).digest() == story.audio.sha256
         assert len(story.audio.segments) == len(house.voice.speeches)
         assert [] == [*story.problems, *watcher.warnings]
         assert not {"writer", "voice"} & set(story.embedded_parts)
         assert MODEL == story.model_used
-        assert (PROMPT_TOKENS, len(WHOLE.split()), call.total_cost, True) == (
-            story.usage.prompt_tokens,
-            story.usage.completion_tokens,
-            story.usage.cost_usd,
-            story.usage.cost_known,
-        )
+        assert PROMPT_TOKENS == story.usage.prompt_tokens
+        assert len(WHOLE.split()) == story.usage.completion_tokens
+        assert call.total_cost == story.usage.cost_usd
+        assert story.usage.cost_known
         info = json_format.MessageToDict(story.generation_info)
-        assert ("gen-1", call.total_cost) == (info["id"], info["total_cost"])
+        assert "gen-1" == info["id"]
+        assert call.total_cost == info["total_cost"]
         (response,) = map(json_format.MessageToDict, story.full_response)
         assert WHOLE == response["choices"][0]["message"]["content"]
-        assert ("elevenlabs", RACHEL, "eleven_multilingual_v2") == (
-            story.audio.provider,
-            story.audio.voice_id,
-            story.audio.model_id,
-        )
+        assert "elevenlabs" == story.audio.provider
+        assert RACHEL == story.audio.voice_id
+        assert "eleven_multilingual_v2" == story.audio.model_id
         assert {("elevenlabs", RACHEL)} == {(each.provider, each.voice_id) for each in story.audio.segments}
         assert all(segment.words for segment in story.audio.segments)
         spoken = calls_of(story, common_pb2.ATTEMPT_KIND_SPEECH_CALL)
@@ -104,7 +104,7 @@ async def test_a_story_is_told_by_a_model_and_elevenlabs(tmp_path: Path) -> None
         }
 
 
-async def test_another_model_goes_on_where_one_is_cut(tmp_path: Path) -> None:
+async def test_another_model_continues_a_cut_answer(tmp_path: Path) -> None:
     """What was shown and spoken stays; both calls are in the bill."""
     async with paid_house(tmp_path, story={"fallback_models": (FALLBACK,)}) as house:
         house.writer.answer(stream(*pieces(HALF), Cut()))
@@ -113,7 +113,8 @@ async def test_another_model_goes_on_where_one_is_cut(tmp_path: Path) -> None:
         story = await house.home.get(watcher.story_id)
 
         assert [MODEL, FALLBACK] == [call.model for call in house.writer.calls]
-        assert (READY, TEXT) == (story.state, story.content)
+        assert READY == story.state
+        assert TEXT == story.content
         assert FALLBACK == story.model_used
         assert 2 == len(story.full_response)
         assert story.usage.cost_known
@@ -122,7 +123,7 @@ async def test_another_model_goes_on_where_one_is_cut(tmp_path: Path) -> None:
         assert len(set(house.texts_spoken)) == len(house.texts_spoken)
 
 
-async def test_another_voice_speaks_where_elevenlabs_is_dead(tmp_path: Path) -> None:
+async def test_fallback_voice_replaces_unreachable_elevenlabs(tmp_path: Path) -> None:
     """The one that is named for it, from the first segment on, and the record says so."""
     (port,) = free_ports(1)
     async with speech_fake() as server:
@@ -144,7 +145,7 @@ async def test_another_voice_speaks_where_elevenlabs_is_dead(tmp_path: Path) -> 
         assert any("elevenlabs" in str(problem) for problem in story.problems)
 
 
-async def test_another_voice_goes_on_where_elevenlabs_fails_in_mid_story(tmp_path: Path) -> None:
+async def test_fallback_voice_continues_from_the_failed_segment(tmp_path: Path) -> None:
     """From the segment that failed; those before stay as they were heard."""
     async with speech_fake() as server:
         voice = {
@@ -174,7 +175,7 @@ async def test_another_voice_goes_on_where_elevenlabs_fails_in_mid_story(tmp_pat
 
 
 @pytest.mark.long
-async def test_no_voice_stands_in_that_is_not_named(tmp_path: Path) -> None:
+async def test_embedded_voice_is_no_fallback_unless_named(tmp_path: Path) -> None:
     """A dead ElevenLabs alone leaves the text, never an embedded voice."""
     (port,) = free_ports(1)
     voice = {"elevenlabs_base_url": f"http://127.0.0.1:{port}", "breaker_seconds": 0.1}
@@ -182,12 +183,13 @@ async def test_no_voice_stands_in_that_is_not_named(tmp_path: Path) -> None:
         house.writer.answer(whole(WHOLE))
         watcher = await house.home.tell(spec(1))
         story = await house.home.get(watcher.story_id)
-    assert (TEXT_ONLY, TEXT) == (story.state, story.content)
+    assert TEXT_ONLY == story.state
+    assert TEXT == story.content
     assert [] == [part for part in story.embedded_parts if part != "store"]
     assert "NarrateStory" in story.problems[-1].remedy
 
 
-async def test_a_wrong_key_of_elevenlabs_leaves_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_wrong_key_of_elevenlabs_leaves_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The problem names the key; once the file holds another one, the same story is told without being written anew."""
     monkeypatch.setattr("servicekit.secrets._LOOK_SECONDS", 0.0)
     file = tmp_path / "elevenlabs.key"
@@ -196,7 +198,8 @@ async def test_a_wrong_key_of_elevenlabs_leaves_the_text(tmp_path: Path, monkeyp
         house.writer.answer(whole(WHOLE))
         watcher = await house.home.tell(spec(1))
         story = await house.home.get(watcher.story_id)
-        assert (TEXT_ONLY, TEXT) == (story.state, story.content)
+        assert TEXT_ONLY == story.state
+        assert TEXT == story.content
         problem = story.problems[-1]
         assert problem.reason in {"UPSTREAM_AUTH", "INVALID_CONFIGURATION"}
         assert "ELEVENLABS_API_KEY" in f"{problem.message} {problem.remedy} {dict(problem.metadata)}"
@@ -212,7 +215,7 @@ async def test_a_wrong_key_of_elevenlabs_leaves_the_text(tmp_path: Path, monkeyp
         assert 1 == len(house.writer.calls)
 
 
-async def test_a_wrong_key_of_elevenlabs_is_no_reason_for_another_voice(
+async def test_wrong_key_of_elevenlabs_is_no_reason_for_another_voice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor in the stories after the one that found it wrong: the embedded voice is named nowhere."""
@@ -222,14 +225,15 @@ async def test_a_wrong_key_of_elevenlabs_is_no_reason_for_another_voice(
             house.writer.answer(whole(WHOLE))
             watcher = await house.home.tell(spec(number))
             story = await house.home.get(watcher.story_id)
-            assert (TEXT_ONLY, TEXT) == (story.state, story.content)
+            assert TEXT_ONLY == story.state
+            assert TEXT == story.content
             assert not {"writer", "voice"} & set(story.embedded_parts)
             problem = story.problems[-1]
             assert problem.reason in {"UPSTREAM_AUTH", "INVALID_CONFIGURATION"}
             assert "ELEVENLABS_API_KEY" in f"{problem.message} {problem.remedy} {dict(problem.metadata)}"
 
 
-async def test_what_was_asked_for_beside_a_refused_segment_is_in_the_books(tmp_path: Path) -> None:
+async def test_calls_beside_a_refused_segment_are_in_the_ledger(tmp_path: Path) -> None:
     """Segments are made ahead: the first is refused for good, the others are billed, kept, and not asked for again."""
     async with paid_house(tmp_path) as house:
         # So that nothing but speech is asked for from here on.
@@ -264,7 +268,7 @@ async def test_what_was_asked_for_beside_a_refused_segment_is_in_the_books(tmp_p
         assert ["AUTH"] == [attempt.reason for attempt in spoken if attempt.reason]
 
 
-async def test_a_wrong_key_of_openrouter_fails_the_story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_wrong_key_of_openrouter_fails_the_story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The problem names the key, nobody else is asked; once the file holds another one, the same story is written."""
     monkeypatch.setattr("servicekit.secrets._LOOK_SECONDS", 0.0)
     file = tmp_path / "openrouter.key"
@@ -282,7 +286,8 @@ async def test_a_wrong_key_of_openrouter_fails_the_story(tmp_path: Path, monkeyp
         house.writer.default = answer
         watcher = await house.home.tell(spec(1))
         story = await house.home.get(watcher.story_id)
-        assert (FAILED, "") == (story.state, story.content)
+        assert FAILED == story.state
+        assert "" == story.content
         problem = story.problems[-1]
         assert "UPSTREAM_AUTH" == problem.reason
         assert "OPENROUTER_API_KEY" in f"{problem.message} {problem.remedy} {dict(problem.metadata)}"
@@ -293,10 +298,12 @@ async def test_a_wrong_key_of_openrouter_fails_the_story(tmp_path: Path, monkeyp
         file.write_text(KEY)
         await house.home.stub.RetryStory(gateway_pb2.RetryStoryRequest(story_id=story.id), timeout=10)
         again = await ended(house, story.id)
-        assert (READY, TEXT, MODEL) == (again.state, again.content, again.model_used)
+        assert READY == again.state
+        assert TEXT == again.content
+        assert MODEL == again.model_used
 
 
-async def test_a_story_that_would_cost_too_much_is_not_asked_for(tmp_path: Path) -> None:
+async def test_story_above_its_cost_limit_makes_no_call(tmp_path: Path) -> None:
     """By the prices that are known; with room enough it is written."""
     async with paid_house(tmp_path, story={"model": "openai/gpt-4o-mini"}) as house:
         house.writer.answer(whole(WHOLE))
@@ -316,7 +323,7 @@ async def test_a_story_that_would_cost_too_much_is_not_asked_for(tmp_path: Path)
         assert 1 == len(house.writer.calls)
 
 
-async def test_what_a_cut_answer_cost_counts_for_the_limit(tmp_path: Path) -> None:
+async def test_cost_of_a_cut_answer_counts_towards_the_limit(tmp_path: Path) -> None:
     """The next attempt, which could pass it, is not asked for; what is written stays."""
     async with paid_house(tmp_path, story={"model": "openai/gpt-4o-mini"}) as house:
         house.writer.answer(stream(*pieces(HALF), Usage(0.0999), Cut()))
@@ -335,7 +342,7 @@ async def test_what_a_cut_answer_cost_counts_for_the_limit(tmp_path: Path) -> No
         assert story.usage.cost_known
 
 
-async def test_a_request_id_bills_once(tmp_path: Path) -> None:
+async def test_request_id_bills_once(tmp_path: Path) -> None:
     """Asked for three times, at once and later: one story, one text, each segment once."""
     async with paid_house(tmp_path) as house:
         house.writer.answer(whole(WHOLE))
@@ -354,7 +361,7 @@ async def test_a_request_id_bills_once(tmp_path: Path) -> None:
         assert 1 == len(house.writer.calls)
 
 
-async def test_a_story_that_is_cancelled_while_it_is_written_costs_no_more(tmp_path: Path) -> None:
+async def test_cancelled_story_makes_no_further_calls(tmp_path: Path) -> None:
     """The model's stream is left at once, and no further segment is asked for."""
     async with paid_house(tmp_path) as house:
         never = asyncio.Event()
@@ -381,12 +388,13 @@ async def test_a_story_that_is_cancelled_while_it_is_written_costs_no_more(tmp_p
         house.writer.answer(whole(other.answer()))
         told = await house.home.tell(spec(2))
         assert told.done is not None
-        assert (READY, other.text) == (told.done.state, told.text)
+        assert READY == told.done.state
+        assert other.text == told.text
         assert 2 == len(house.writer.calls)
         assert len(told.segments) == len(house.voice.speeches) - spoken
 
 
-async def test_segments_that_were_asked_for_when_a_story_is_cancelled_are_kept(tmp_path: Path) -> None:
+async def test_segments_in_flight_at_a_cancellation_are_stored(tmp_path: Path) -> None:
     """What was sent is billed, so it ends in the cache; nothing else is sent."""
     async with paid_house(tmp_path, voice={"segments_ahead": 1}) as house:
         # So that nothing but speech is asked for from here on.

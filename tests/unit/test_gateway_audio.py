@@ -1,4 +1,4 @@
-"""Audio from storage: resumed where a stream broke, and read once for all who listen."""
+"""Audio from storage: resumed where a stream broke, and read once for all listeners."""
 
 import asyncio
 import random
@@ -99,14 +99,14 @@ async def read(storage: Storage, offset: int = 0) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize("offset", [0, 65])
-async def test_a_broken_read_is_resumed_behind_the_last_byte(offset: int) -> None:
+async def test_broken_read_is_resumed_after_the_last_byte(offset: int) -> None:
     """The caller sees one header and every byte once."""
     storage = Storage([0, 128, 64, 0, 300])
     assert await read(storage, offset) == (1, DATA[offset:])
     assert len(storage.requests) == 6
 
 
-async def test_a_resumed_read_is_of_the_same_audio_and_size() -> None:
+async def test_resumed_read_is_of_the_same_audio_and_size() -> None:
     """Though the narration grows meanwhile."""
     storage = Storage([128], size=500)
     reading = reader(storage).read(storage_pb2.ReadAudioRequest(story_id="s"))
@@ -114,17 +114,18 @@ async def test_a_resumed_read_is_of_the_same_audio_and_size() -> None:
     storage.size = 1000
     seen += [response async for response in reading]
     assert sum(len(response.chunk.data) for response in seen) == 500
-    assert (storage.requests[-1].audio_id, storage.requests[-1].limit) == ("a", 500 - 128)
+    assert storage.requests[-1].audio_id == "a"
+    assert storage.requests[-1].limit == 500 - 128
 
 
-async def test_a_read_that_breaks_behind_its_last_byte_is_whole() -> None:
+async def test_read_that_breaks_after_its_last_byte_is_complete() -> None:
     """Nothing is left to be asked for."""
     storage = Storage([len(DATA)])
     assert await read(storage) == (1, DATA)
     assert len(storage.requests) == 1
 
 
-async def test_a_refusal_is_not_repeated() -> None:
+async def test_refusal_is_not_repeated() -> None:
     """It reaches the caller as it is."""
     storage = Storage()
     storage.refusal = not_found("AUDIO_NOT_FOUND", "None.")
@@ -150,7 +151,7 @@ async def test_two_hundred_listeners_cost_one_read_of_each_piece() -> None:
     assert len(storage.requests) == 3
 
 
-async def test_the_buffer_holds_no_more_than_its_bound() -> None:
+async def test_buffer_holds_no_more_than_its_bound() -> None:
     """What was used longest ago makes room; what is being read counts as well."""
     storage = Storage()
     buffer = AudioBuffer(reader(storage), max_bytes=200)
@@ -172,7 +173,7 @@ async def test_reads_beyond_the_bound_wait_for_their_turn() -> None:
     assert b"".join(await asyncio.gather(*reads)) == DATA[:600]
 
 
-async def test_a_failed_read_is_not_remembered() -> None:
+async def test_failed_read_is_not_buffered() -> None:
     """The next listener asks again, and its room is free again."""
     storage = Storage()
     storage.refusal = not_found("AUDIO_NOT_FOUND", "None.")
@@ -183,7 +184,7 @@ async def test_a_failed_read_is_not_remembered() -> None:
     assert await buffer.fetch(piece(0)) == DATA[:100]
 
 
-async def test_a_listener_that_goes_away_takes_nothing_from_the_others() -> None:
+async def test_listener_that_leaves_does_not_affect_the_others() -> None:
     """The read belongs to the buffer."""
     storage = Storage()
     storage.hold = asyncio.Event()

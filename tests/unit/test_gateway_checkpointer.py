@@ -1,4 +1,4 @@
-"""Checkpoints of all runs share one call, and each is judged by itself."""
+"""Checkpoints of all runs share one call, and each succeeds or fails on its own."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -79,7 +79,7 @@ def lease(story_id: str, clock: Clock) -> Lease:
     return Lease(story_id, 1, seconds=30, since=clock(), clock=clock)
 
 
-async def test_a_checkpoint_goes_at_once_and_those_behind_it_go_together() -> None:
+async def test_first_checkpoint_is_sent_at_once_and_later_ones_together() -> None:
     """While one call is in flight the others gather and share the next."""
     clock, storage = Clock(), Storage()
     storage.hold = asyncio.Event()
@@ -93,7 +93,7 @@ async def test_a_checkpoint_goes_at_once_and_those_behind_it_go_together() -> No
     assert storage.batches == [["first"], ["a", "b", "c"]]
 
 
-async def test_checkpoints_of_one_story_that_wait_go_as_one() -> None:
+async def test_waiting_checkpoints_of_a_story_are_merged() -> None:
     """Those that come while a call is in flight, in order; each of those who wait is told."""
     clock, storage = Clock(), Storage()
     storage.hold = asyncio.Event()
@@ -110,7 +110,7 @@ async def test_checkpoints_of_one_story_that_wait_go_as_one() -> None:
     assert storage.last.checkpoints[0].text == storage_pb2.TextAppend(offset=0, text="ab")
 
 
-async def test_a_checkpoint_that_is_refused_does_not_take_another_of_its_story_with_it() -> None:
+async def test_refused_checkpoint_does_not_affect_another_of_its_story() -> None:
     """A narration that storage refuses costs no text: what went as one is sent apart."""
     clock, storage = Clock(), Storage()
     storage.hold = asyncio.Event()
@@ -129,7 +129,7 @@ async def test_a_checkpoint_that_is_refused_does_not_take_another_of_its_story_w
     assert isinstance(results[1], CheckpointRefusedError)
 
 
-async def test_a_run_that_took_a_story_over_does_not_wait_for_the_one_before() -> None:
+async def test_new_run_of_a_story_does_not_wait_for_the_earlier_one() -> None:
     """What that one still wanted stored is refused, and the new one's is sent."""
     clock, storage = Clock(), Storage()
     storage.hold = asyncio.Event()
@@ -161,7 +161,7 @@ async def test_success_renews_the_lease_from_before_the_call() -> None:
     assert held.remaining == 25.0
 
 
-async def test_one_lost_lease_does_not_touch_the_others() -> None:
+async def test_lost_lease_does_not_affect_the_others() -> None:
     """Each item of a batch has its own verdict."""
     clock, storage = Clock(), Storage()
     storage.refuse = {"theirs": "LEASE_LOST", "odd": "CHECKPOINT_CONFLICT"}
@@ -173,7 +173,7 @@ async def test_one_lost_lease_does_not_touch_the_others() -> None:
     assert [LeaseLostError, CheckpointRefusedError, type(None)] == [type(result) for result in results]
 
 
-async def test_storage_that_can_not_be_reached_is_asked_again() -> None:
+async def test_checkpoint_is_repeated_while_storage_is_unreachable() -> None:
     """A transport failure is no verdict: the same checkpoint is sent until it is kept."""
     clock, storage = Clock(), Storage()
     storage.failures = [failed(grpc.StatusCode.UNAVAILABLE), failed(grpc.StatusCode.DEADLINE_EXCEEDED)]
@@ -197,7 +197,7 @@ async def test_waiting_for_storage_ends_with_the_lease() -> None:
     assert storage.batches == [["s"]]
 
 
-async def test_a_batch_that_storage_can_not_take_is_sent_item_by_item() -> None:
+async def test_failing_batch_is_sent_item_by_item() -> None:
     """One checkpoint that storage can not stomach must not end every story of the gateway."""
     clock, storage = Clock(), Storage()
     storage.hold = asyncio.Event()
@@ -215,7 +215,7 @@ async def test_a_batch_that_storage_can_not_take_is_sent_item_by_item() -> None:
     assert storage.batches == [["first"], ["a", "b"], ["a"], ["b"]]
 
 
-async def test_one_defect_of_storage_is_not_taken_for_a_refusal() -> None:
+async def test_internal_error_of_storage_is_not_a_refusal() -> None:
     """A checkpoint may be repeated, so a single INTERNAL is; a lasting one is told to who waits."""
     clock, storage = Clock(), Storage()
     storage.failures = [failed(grpc.StatusCode.INTERNAL)]
@@ -227,7 +227,7 @@ async def test_one_defect_of_storage_is_not_taken_for_a_refusal() -> None:
             await checkpointer.store(storage_pb2.StoryCheckpoint(), lease("s", clock))
 
 
-async def test_a_defect_with_one_batch_does_not_end_all_checkpoints() -> None:
+async def test_defect_with_one_batch_does_not_end_all_checkpoints() -> None:
     """An answer that makes no sense fails those that it is about; the next batch goes as ever."""
     clock, storage = Clock(), Storage()
     storage.failures = [ValueError("nonsense")]
@@ -237,7 +237,7 @@ async def test_a_defect_with_one_batch_does_not_end_all_checkpoints() -> None:
         await checkpointer.store(storage_pb2.StoryCheckpoint(), lease("s", clock))
 
 
-async def test_an_expired_lease_is_refused_without_a_call() -> None:
+async def test_expired_lease_is_refused_without_a_call() -> None:
     """Nothing is sent under a lease that has run out."""
     clock, storage = Clock(), Storage()
     held = lease("s", clock)

@@ -1,4 +1,4 @@
-"""A watcher's cursor: whatever it is shown in whatever steps, it emits every unit once and in order."""
+"""The cursor of a watcher: it emits every unit once and in order, in whatever steps the story grows."""
 
 from itertools import pairwise
 
@@ -59,7 +59,7 @@ def test_text_is_shown_once_however_it_grows(text: str, data: st.DataObject) -> 
 
 
 @pytest.mark.parametrize("known", ["text", "end"])
-def test_an_offset_beyond_the_end_is_an_error_once_the_end_is_known(known: str) -> None:
+def test_offset_beyond_the_end_is_an_error_once_the_end_is_known(known: str) -> None:
     """While the story grows it may still be right."""
     watcher, it = cursor(text_offset=10), live(content="short")
     assert shown(watcher, it) == []
@@ -71,15 +71,16 @@ def test_an_offset_beyond_the_end_is_an_error_once_the_end_is_known(known: str) 
         shown(watcher, it)
 
 
-def test_the_header_comes_before_its_segments_and_once() -> None:
+def test_header_comes_before_its_segments_and_once() -> None:
     """And each segment once."""
     watcher = cursor()
     first = [event.WhichOneof("event") for event in shown(watcher, narrated("a", 10))]
     second = [event.WhichOneof("event") for event in shown(watcher, narrated("a", 10, 20))]
-    assert (first, second) == (["audio_header", "segment"], ["segment"])
+    assert first == ["audio_header", "segment"]
+    assert second == ["segment"]
 
 
-def test_a_watcher_that_comes_back_gets_the_segments_that_it_has_not_heard() -> None:
+def test_resuming_watcher_gets_the_segments_that_it_has_not_heard() -> None:
     """Those that end at or before its byte it has seen."""
     watcher = cursor(audio_id="a", audio_offset=10)
     events = shown(watcher, narrated("a", 10, 20, 30))
@@ -96,14 +97,14 @@ def test_another_narration_begins_at_byte_0() -> None:
     assert [(each.audio_id, each.offset) for each in audio] == [("new", 0)]
 
 
-def test_audio_travels_in_chunks_of_64_kib() -> None:
+def test_audio_is_sent_in_chunks_of_64_kib() -> None:
     """With offsets that follow each other."""
     watcher = cursor(audio_id="a")
     events = [response.event.audio for response in watcher.audio(bytes(CHUNK_BYTES + 1))]
     assert [(event.offset, len(event.chunk)) for event in events] == [(0, CHUNK_BYTES), (CHUNK_BYTES, 1)]
 
 
-def test_a_state_is_shown_when_it_changes_and_as_the_heartbeat() -> None:
+def test_state_is_shown_when_it_changes_and_as_the_heartbeat() -> None:
     """Not otherwise."""
     watcher, it = cursor(), live(state=common_pb2.STORY_STATE_WRITING)
     counts = [len(list(watcher.released(it, beat=beat))) for beat in (False, False, True)]
@@ -113,7 +114,7 @@ def test_a_state_is_shown_when_it_changes_and_as_the_heartbeat() -> None:
     assert last.event.state.state == common_pb2.STORY_STATE_NARRATING
 
 
-def test_a_warning_is_shown_once_though_another_run_counts_anew() -> None:
+def test_warning_is_shown_once_even_if_another_run_repeats_it() -> None:
     """By what it says, not by its place."""
     watcher = cursor()
     one, other = common_pb2.Problem(reason="A"), common_pb2.Problem(reason="B")
@@ -126,7 +127,7 @@ def test_a_warning_is_shown_once_though_another_run_counts_anew() -> None:
     assert seen == [[one], [other], []]
 
 
-def test_the_end_is_the_whole_story() -> None:
+def test_last_event_has_the_story() -> None:
     """`done` carries it."""
     story = common_pb2.Story(id="s", content="c")
     event = gateway_pb2.StoryEvent(story_id="s", done=gateway_pb2.DoneEvent(story=story))
@@ -134,6 +135,6 @@ def test_the_end_is_the_whole_story() -> None:
 
 
 @pytest.mark.parametrize(("offset", "span"), [(0, (0, 10)), (9, (0, 10)), (10, (10, 30)), (29, (10, 30)), (30, None)])
-def test_the_next_byte_is_in_the_segment_that_has_it(offset: int, span: tuple[int, int] | None) -> None:
+def test_audio_span_is_the_segment_with_the_byte(offset: int, span: tuple[int, int] | None) -> None:
     """None where the manifest ends before it."""
     assert narrated("a", 10, 30).audio_span(offset) == span

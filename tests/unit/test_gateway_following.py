@@ -1,4 +1,4 @@
-"""Stories of other gateways: one batched call for all of them, written into the same live stories as local ones."""
+"""Stories of other gateways: one batched call for all, written into the same live stories as local ones."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -113,7 +113,7 @@ async def following(storage: Any, runs: Any, *, interval: float = 0.01) -> Async
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_what_is_new_is_written_into_the_live_story() -> None:
+async def test_changes_are_written_into_the_live_story() -> None:
     """Title, text, narration, segments, warnings and state; the next call asks behind them."""
     storage = Storage()
     change = Change(story_id="s", state=NARRATING, leased=True, title="T", content_complete=True)
@@ -125,14 +125,21 @@ async def test_what_is_new_is_written_into_the_live_story() -> None:
     async with following(storage, Runs()) as stories:
         with stories.watched(record("s")) as live:
             await storage.calls(2)
-            assert (live.title, live.text, live.text_complete, live.state) == ("T", "once", True, NARRATING)
-            assert (live.header, live.segments) == (change.narration, list(change.segments))
+            assert live.title == "T"
+            assert live.text == "once"
+            assert live.text_complete
+            assert live.state == NARRATING
+            assert live.header == change.narration
+            assert live.segments == list(change.segments)
             assert live.warnings == list(change.problems)
             known = storage.asked[-1][0]
-    assert (known.text_length, known.audio_id, known.segment_count, known.problem_count) == (4, "a", 1, 1)
+    assert known.text_length == 4
+    assert known.audio_id == "a"
+    assert known.segment_count == 1
+    assert known.problem_count == 1
 
 
-async def test_text_and_segments_that_are_known_are_not_added_again() -> None:
+async def test_known_text_and_segments_are_not_added_again() -> None:
     """An answer that overlaps what came meanwhile."""
     stories = FollowedStories()
     with stories.watched(record("s", content="on")) as live:
@@ -158,7 +165,7 @@ async def test_another_narration_replaces_the_one_that_was_followed() -> None:
         assert [segment.key for segment in live.segments] == ["b"]
 
 
-async def test_watchers_of_one_story_share_it_and_the_last_ends_it() -> None:
+async def test_watchers_of_a_story_share_it_until_the_last_leaves() -> None:
     """One position however many watch, none when all have left."""
     stories = FollowedStories()
     with stories.watched(record("s")) as one:
@@ -168,7 +175,7 @@ async def test_watchers_of_one_story_share_it_and_the_last_ends_it() -> None:
     assert not stories
 
 
-async def test_a_story_that_is_deleted_is_no_longer_followed() -> None:
+async def test_story_that_is_deleted_is_no_longer_followed() -> None:
     """Its watchers look again where it is."""
     stories = FollowedStories()
     with stories.watched(record("s")) as live:
@@ -177,7 +184,7 @@ async def test_a_story_that_is_deleted_is_no_longer_followed() -> None:
         assert not stories
 
 
-async def test_a_story_that_ended_is_read_once_for_all_who_watch_it() -> None:
+async def test_ended_story_is_read_once_for_all_its_watchers() -> None:
     """With its owner's rights; its watchers go on in what was read."""
     storage = Storage()
     storage.ended = record("s", title="T")
@@ -187,12 +194,13 @@ async def test_a_story_that_ended_is_read_once_for_all_who_watch_it() -> None:
         with stories.watched(record("s")) as live, stories.watched(record("s")):
             await left(live)
             assert live.sequel is not None
-            assert (live.sequel.done, live.sequel.title) == (storage.ended.story, "T")
+            assert live.sequel.done == storage.ended.story
+            assert live.sequel.title == "T"
             assert not stories
     assert storage.reads == ["o"]
 
 
-async def test_a_story_whose_end_cannot_be_read_is_looked_for_by_its_watchers() -> None:
+async def test_watchers_read_an_ended_story_that_the_follower_could_not() -> None:
     """They wait for storage, and the others are followed meanwhile."""
     storage = Storage()
     storage.changes["s"] = Change(story_id="s", state=READY)
@@ -220,7 +228,7 @@ async def test_all_stories_and_runs_are_in_one_call() -> None:
     assert {(each.story_id, each.lease_token) for each in storage.asked[-1]} == {("a", 0), ("b", 0), ("r", 7)}
 
 
-async def test_a_story_that_is_followed_from_now_on_is_asked_for_at_once() -> None:
+async def test_newly_followed_story_is_requested_at_once() -> None:
     """It alone, and not only when the interval is over."""
     storage, runs = Storage(), Runs()
     async with following(storage, runs, interval=3600) as stories:
@@ -241,7 +249,7 @@ async def test_more_than_a_thousand_stories_take_several_calls() -> None:
     assert [len(batch) for batch in storage.asked[:2]] == [MAX_POSITIONS, 1]
 
 
-async def test_an_answer_that_did_not_fit_is_asked_for_again_at_once() -> None:
+async def test_truncated_response_is_continued_at_once() -> None:
     """Without waiting for the interval."""
     storage = Storage()
     storage.truncated = 3
@@ -250,7 +258,7 @@ async def test_an_answer_that_did_not_fit_is_asked_for_again_at_once() -> None:
             await storage.calls(4)
 
 
-async def test_nothing_is_asked_while_nothing_is_followed_and_nothing_runs() -> None:
+async def test_follower_makes_no_calls_without_stories_and_runs() -> None:
     """However short the interval."""
     storage = Storage()
     async with following(storage, Runs(), interval=0.001) as stories:
@@ -263,7 +271,7 @@ async def test_nothing_is_asked_while_nothing_is_followed_and_nothing_runs() -> 
         assert len(storage.asked) <= count + 1
 
 
-async def test_a_run_whose_story_ended_elsewhere_learns_it() -> None:
+async def test_run_is_stopped_when_its_story_ended_elsewhere() -> None:
     """By the lease token that it was asked with."""
     storage, runs = Storage(), Runs()
     runs.tokens = {"r": 7}
@@ -275,7 +283,7 @@ async def test_a_run_whose_story_ended_elsewhere_learns_it() -> None:
     assert runs.ended == [("r", 7)]
 
 
-async def test_a_story_that_no_run_holds_is_adopted_where_there_is_room() -> None:
+async def test_orphaned_story_is_adopted_if_a_run_can_start() -> None:
     """While there is none, storage is not asked to name those whose lease ended."""
     storage, runs = Storage(), Runs()
     storage.changes["s"] = Change(story_id="s", state=WRITING)
@@ -289,7 +297,7 @@ async def test_a_story_that_no_run_holds_is_adopted_where_there_is_room() -> Non
     assert storage.asked[-1][0].state == WRITING
 
 
-async def test_storage_that_is_away_is_asked_again() -> None:
+async def test_follower_repeats_its_call_when_storage_is_away() -> None:
     """And a defect in one round does not end the following."""
     storage = Storage()
     unavailable = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
@@ -300,7 +308,7 @@ async def test_storage_that_is_away_is_asked_again() -> None:
             assert live.end is None
 
 
-async def test_the_number_of_followed_stories_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_number_of_followed_stories_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A watcher beyond it is told to come again."""
     monkeypatch.setattr(followed_module, "MAX_STORIES", 1)
     stories = FollowedStories()
@@ -310,7 +318,7 @@ async def test_the_number_of_followed_stories_is_bounded(monkeypatch: pytest.Mon
             beyond.__enter__()
 
 
-async def test_a_gateway_that_goes_down_sends_all_watchers_away() -> None:
+async def test_draining_gateway_ends_the_streams_of_watchers() -> None:
     """They reconnect elsewhere."""
     stories = FollowedStories()
     with stories.watched(record("a")) as live:

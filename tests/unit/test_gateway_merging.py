@@ -1,4 +1,4 @@
-"""Two checkpoints of one story as one say the same as both, one after the other."""
+"""Two checkpoints of one story, merged, have the same effect as both in turn."""
 
 from gateway.runs.checkpointer import merge
 from tale.common.v1 import common_pb2
@@ -26,7 +26,7 @@ def test_text_that_does_not_follow_stays_apart() -> None:
     assert into == Checkpoint(text=storage_pb2.TextAppend(offset=5, text="ab"))
 
 
-def test_the_later_state_and_the_later_line_of_the_ledger_count() -> None:
+def test_later_state_and_the_later_line_of_the_ledger_count() -> None:
     """Each attempt is in it once."""
     into = Checkpoint(state=common_pb2.STORY_STATE_WRITING, attempts=[attempt("a", STARTED), attempt("b", STARTED)])
     assert merge(into, Checkpoint(state=common_pb2.STORY_STATE_NARRATING, attempts=[attempt("a", DONE)]))

@@ -1,4 +1,4 @@
-"""The narrator over a scripted voice and storage: the manifest comes first, then listeners, then the one file."""
+"""The narrator with a scripted voice and storage: first the manifest, then listeners, then the file."""
 
 import asyncio
 import time
@@ -173,7 +173,7 @@ class Scene:
             await Narrator(self.context).narrate()
 
 
-async def test_segments_are_durable_before_they_are_shown_and_then_one_file() -> None:
+async def test_segments_are_stored_before_they_are_shown() -> None:
     """Who speaks is stored with the first segment; the stream is read to its status."""
     scene = Scene().begin()
     await scene.narrate()
@@ -189,19 +189,20 @@ async def test_segments_are_durable_before_they_are_shown_and_then_one_file() ->
     assert [segment.words for segment in scene.live.segments] == [segment(index).words for index in range(3)]
 
 
-async def test_a_narration_is_resumed_behind_its_manifest() -> None:
+async def test_narration_is_resumed_after_its_manifest() -> None:
     """Listeners have what is stored at once; it is spoken by whoever began, and none of it again."""
     scene = Scene().begin([segment(0), segment(1)])
     await scene.narrate()
     config = scene.voice.calls[0].config.result()
-    assert (config.audio_id, config.pinned.audio_id) == ("before", "before")
+    assert config.audio_id == "before"
+    assert config.pinned.audio_id == "before"
     assert [each.index for each in config.spoken_so_far] == [0, 1]
     assert scene.storage.stored("") == [2]
     assert scene.storage.finished == ["before"]
     assert len(scene.live.segments) == 3
 
 
-async def test_a_whole_manifest_is_only_finished() -> None:
+async def test_complete_manifest_is_only_finished() -> None:
     """The voice service is not asked."""
     scene = Scene().begin([segment(0), segment(1), segment(2)])
     await scene.narrate()
@@ -209,16 +210,17 @@ async def test_a_whole_manifest_is_only_finished() -> None:
     assert scene.storage.finished == ["before"]
 
 
-async def test_audio_that_a_run_before_finished_is_left_as_it_is() -> None:
+async def test_audio_that_an_earlier_run_finished_is_not_made_again() -> None:
     """Nothing is asked of anyone."""
     scene = Scene()
     scene.record.story.audio.audio_id = "before"
     scene.begin([segment(0)])
     await scene.narrate()
-    assert (scene.voice.calls, scene.storage.finished) == ([], [])
+    assert scene.voice.calls == []
+    assert scene.storage.finished == []
 
 
-async def test_a_cut_stream_is_gone_on_with() -> None:
+async def test_cut_narration_stream_is_continued() -> None:
     """What came before the cut is stored and not spoken again."""
     cuts = [grpc.StatusCode.UNAVAILABLE]
 
@@ -236,7 +238,7 @@ async def test_a_cut_stream_is_gone_on_with() -> None:
 
 
 @pytest.mark.parametrize("lost", [1, MAX_RESTARTS])
-async def test_a_narration_whose_segments_are_lost_begins_anew(lost: int) -> None:
+async def test_narration_whose_segments_are_lost_starts_over(lost: int) -> None:
     """Each time under another audio id, from the title on."""
     scene = Scene().begin()
     scene.storage.finishes = [refused(grpc.StatusCode.FAILED_PRECONDITION, "SEGMENT_LOST")] * lost
@@ -248,7 +250,7 @@ async def test_a_narration_whose_segments_are_lost_begins_anew(lost: int) -> Non
     assert len(scene.live.segments) == 3
 
 
-async def test_a_narration_does_not_begin_anew_for_ever() -> None:
+async def test_narration_starts_over_a_bounded_number_of_times() -> None:
     """After three restarts the story is left without audio."""
     scene = Scene().begin()
     scene.storage.finishes = [refused(grpc.StatusCode.FAILED_PRECONDITION, "SEGMENT_LOST")] * 10
@@ -257,7 +259,7 @@ async def test_a_narration_does_not_begin_anew_for_ever() -> None:
     assert len(scene.voice.calls) == MAX_RESTARTS + 1
 
 
-async def test_a_text_that_the_voice_cuts_otherwise_begins_anew() -> None:
+async def test_narration_starts_over_when_the_text_is_divided_differently() -> None:
     """The voice service says so at once."""
 
     async def script(config: voice_pb2.SpeechConfig) -> AsyncIterator[Response]:
@@ -271,7 +273,7 @@ async def test_a_text_that_the_voice_cuts_otherwise_begins_anew() -> None:
     assert [call.config.result().audio_id == "before" for call in scene.voice.calls] == [True, False]
 
 
-async def test_storage_that_is_away_is_asked_again_to_finish() -> None:
+async def test_finishing_is_repeated_while_storage_is_away() -> None:
     """By the same audio id: the call can be repeated."""
     scene = Scene().begin()
     scene.storage.finishes = [refused(grpc.StatusCode.UNAVAILABLE), refused(grpc.StatusCode.DEADLINE_EXCEEDED)]
@@ -288,7 +290,7 @@ async def test_storage_that_is_away_is_asked_again_to_finish() -> None:
         (grpc.StatusCode.ABORTED, "STORAGE_CONFLICT"),
     ],
 )
-async def test_a_store_that_is_full_or_busy_is_waited_for(
+async def test_finishing_waits_for_a_full_or_busy_store(
     code: grpc.StatusCode, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The narration is paid and stored, so that it is not given up for a count of failures."""
@@ -301,7 +303,7 @@ async def test_a_store_that_is_full_or_busy_is_waited_for(
 
 
 @pytest.mark.parametrize("reason", ["LEASE_LOST", "STORY_NOT_FOUND", "WRONG_STATE"])
-async def test_a_story_that_is_not_the_runs_any_more_ends_it(reason: str) -> None:
+async def test_finishing_ends_the_run_that_has_lost_its_story(reason: str) -> None:
     """It is another run's, deleted, or cancelled: no problem of the narration."""
     scene = Scene().begin()
     scene.storage.finishes = [refused(grpc.StatusCode.ABORTED, reason)]
@@ -309,7 +311,7 @@ async def test_a_story_that_is_not_the_runs_any_more_ends_it(reason: str) -> Non
         await scene.narrate()
 
 
-async def test_a_segment_that_storage_does_not_have_is_asked_for_again() -> None:
+async def test_segment_that_storage_does_not_have_is_made_again() -> None:
     """The voice service stores it, and the narration goes on."""
     scene = Scene().begin()
     scene.storage.refusals = [DomainError("CHECKPOINT_CONFLICT", "No segment.")]
@@ -319,7 +321,7 @@ async def test_a_segment_that_storage_does_not_have_is_asked_for_again() -> None
 
 
 @pytest.mark.parametrize("wrong", [{"segment_count": 2}, {"size_bytes": 299}])
-async def test_a_summary_that_is_not_of_the_manifest_is_not_believed(wrong: dict[str, int]) -> None:
+async def test_summary_must_match_the_manifest(wrong: dict[str, int]) -> None:
     """The attempt failed, though nothing is missing: the manifest is what counts, and it is finished."""
 
     async def script(config: voice_pb2.SpeechConfig) -> AsyncIterator[Response]:
@@ -345,7 +347,7 @@ async def test_a_summary_that_is_not_of_the_manifest_is_not_believed(wrong: dict
     ],
 )
 @pytest.mark.parametrize("before", [0, 2])
-async def test_a_refusal_is_not_repeated(code: grpc.StatusCode, reason: str, before: int) -> None:
+async def test_refusal_is_not_repeated(code: grpc.StatusCode, reason: str, before: int) -> None:
     """Neither at the beginning nor after segments: what was refused is refused again."""
 
     async def script(config: voice_pb2.SpeechConfig) -> AsyncIterator[Response]:
@@ -359,10 +361,11 @@ async def test_a_refusal_is_not_repeated(code: grpc.StatusCode, reason: str, bef
         await scene.narrate()
     assert len(scene.voice.calls) == 1
     (attempt,) = [line for line in unsaved(scene.ledger) if line.kind == common_pb2.ATTEMPT_KIND_NARRATION]
-    assert (attempt.outcome, attempt.reason) == (common_pb2.ATTEMPT_OUTCOME_FAILED, reason)
+    assert attempt.outcome == common_pb2.ATTEMPT_OUTCOME_FAILED
+    assert attempt.reason == reason
 
 
-async def test_a_call_that_was_never_taken_up_does_not_count_as_an_answer() -> None:
+async def test_call_that_was_never_accepted_counts_as_unreachable() -> None:
     """An overloaded service: gRPC cancels the call itself. The narrator waits, more often than it repeats failures."""
     left = [5]
 
@@ -388,7 +391,7 @@ async def _at_once(seconds: float) -> None:
     await _yield(0)
 
 
-async def test_header_names_the_voice_that_really_speaks() -> None:
+async def test_header_names_the_voice_of_the_first_segment() -> None:
     """Stored and shown with the voice of the first segment, whatever the voice service set out with."""
 
     async def replaced(config: voice_pb2.SpeechConfig) -> AsyncIterator[Response]:

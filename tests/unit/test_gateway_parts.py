@@ -1,4 +1,4 @@
-"""The gateway's small parts: fingerprints, ledger, lease, persistence, what callers are shown."""
+"""Small parts of the gateway: fingerprints, ledger, lease, retry, and what callers are shown."""
 
 import contextlib
 from typing import Any
@@ -25,7 +25,7 @@ Spec = common_pb2.StorySpec
 Child = common_pb2.Child
 
 
-def test_the_fingerprint_is_of_the_spec_as_given() -> None:
+def test_fingerprint_is_of_the_spec_as_given() -> None:
     """The order of interests counts, the order in which fields were set does not, and a default is not filled in."""
     one = Spec(wish="w", moral="m")
     other = Spec(moral="m")
@@ -37,7 +37,7 @@ def test_the_fingerprint_is_of_the_spec_as_given() -> None:
     )
 
 
-def test_the_fingerprint_can_leave_the_request_id_out() -> None:
+def test_fingerprint_can_leave_the_request_id_out() -> None:
     """Another id with the same wish is the same wish."""
     without = frozenset({"request_id"})
     one = gateway_pb2.NarrateStoryRequest(request_id="1", story_id="s")
@@ -170,7 +170,7 @@ def test_speech_calls_leave_the_generation_record_alone() -> None:
     assert not saved(ledger).HasField("generation")
 
 
-def test_a_lease_is_held_only_as_long_as_its_holder_can_be_sure() -> None:
+def test_lease_ends_by_the_clock_of_its_holder() -> None:
     """It ends by the holder's own clock, counted from before the call."""
     moment = 10.0
     lease = Lease("s", 1, seconds=5, since=moment, clock=lambda: moment)
@@ -187,7 +187,7 @@ def refused(code: grpc.StatusCode, error: DomainError | None = None) -> grpc.aio
     return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*details))
 
 
-def test_a_sibling_that_is_away_is_told_from_one_that_answers_no() -> None:
+def test_unreachable_peer_differs_from_one_that_refuses() -> None:
     """The first is waited for, the second asked a few times or not at all."""
     unavailable = grpc.StatusCode.UNAVAILABLE
     assert FailureKind.UNREACHABLE is classify(refused(unavailable)).kind
@@ -202,13 +202,13 @@ def test_a_sibling_that_is_away_is_told_from_one_that_answers_no() -> None:
     assert FailureKind.PERMANENT is classify(refused(grpc.StatusCode.FAILED_PRECONDITION, no)).kind
 
 
-def test_a_used_up_quota_is_final_at_a_provider_only() -> None:
+def test_used_up_quota_is_final_at_a_provider_only() -> None:
     """A store that is full may have room soon."""
     assert FailureKind.PERMANENT is classify(DomainError("QUOTA_EXCEEDED", "None left.")).kind
     assert FailureKind.TRANSIENT is classify(DomainError("STORAGE_FULL", "No room.")).kind
 
 
-async def test_persistence_ends_with_the_error_that_was_last() -> None:
+async def test_attempt_retry_ends_with_the_last_error() -> None:
     """A no is final at once; a "not now" after three more tries; an absence after the time set."""
     error = DomainError("STORAGE_BUSY", "x", retry_after=0.0)
     moment = 0.0
@@ -223,7 +223,7 @@ async def test_persistence_ends_with_the_error_that_was_last() -> None:
         await persistence.after(Failure(FailureKind.UNREACHABLE, error))
 
 
-async def test_a_sibling_that_was_away_gets_all_its_tries_when_it_is_back() -> None:
+async def test_attempt_retry_counts_absences_apart() -> None:
     """Absences and answers of "not now" are counted apart."""
     error = DomainError("STORAGE_BUSY", "x", retry_after=0.0)
     persistence = AttemptRetry(wait_seconds=1000, clock=lambda: 1.0)
@@ -252,7 +252,7 @@ def test_attempts_that_were_not_stored_are_carried_again() -> None:
     assert again.HasField("generation")
 
 
-def test_the_basic_view_leaves_out_what_only_the_full_view_has() -> None:
+def test_basic_view_leaves_out_what_only_the_full_view_has() -> None:
     """And does not invent an audio that is not there."""
     story = common_pb2.Story(id="s", content="c", attempts=[common_pb2.Attempt(attempt_id="a")])
     story.generation_info["a"] = 1
@@ -262,7 +262,7 @@ def test_the_basic_view_leaves_out_what_only_the_full_view_has() -> None:
     assert common_pb2.Story(id="s", content="c", audio=common_pb2.StoryAudio(audio_id="a")) == basic(story)
 
 
-def test_an_open_door_needs_to_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_anonymous_gateway_needs_a_setting_beyond_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gateway without authentication does not listen to the world by mistake."""
     monkeypatch.setenv("GATEWAY_LISTEN", "0.0.0.0:50051")
     with pytest.raises(ConfigurationError, match="GATEWAY_ALLOW_ANONYMOUS=1"):
@@ -271,7 +271,7 @@ def test_an_open_door_needs_to_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> 
     assert load(GatewaySettings).listen == "0.0.0.0:50051"
 
 
-def test_a_story_too_large_for_an_answer_goes_without_its_raw_responses() -> None:
+def test_oversized_story_is_returned_without_raw_responses() -> None:
     """It says so, in that answer alone; one that fits is as kept."""
     story = common_pb2.Story(id="s", content="c", problems=[common_pb2.Problem(reason="OTHER")])
     story.full_response.add().update({"text": "x" * 400_000})
@@ -279,11 +279,10 @@ def test_a_story_too_large_for_an_answer_goes_without_its_raw_responses() -> Non
     story.full_response.add().update({"text": "y" * 700_000})
     shown = within_bounds(story)
     assert 1 << 20 > shown.ByteSize()
-    assert ("c", 0, ["OTHER", "RESPONSE_TRUNCATED"]) == (
-        shown.content,
-        len(shown.full_response),
-        [problem.reason for problem in shown.problems],
-    )
+    assert "c" == shown.content
+    assert 0 == len(shown.full_response)
+    assert ["OTHER", "RESPONSE_TRUNCATED"] == [problem.reason for problem in shown.problems]
     assert shown.problems[1].message
     assert shown.problems[1].remedy
-    assert (2, 1) == (len(story.full_response), len(story.problems))
+    assert 2 == len(story.full_response)
+    assert 1 == len(story.problems)

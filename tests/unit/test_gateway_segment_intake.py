@@ -1,4 +1,4 @@
-"""Segments as they come from the voice service: only the next one is taken."""
+"""Segments from the voice service: only the next one is accepted."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ def segment(index: int, **changes: object) -> common_pb2.Segment:
     return it
 
 
-async def test_segments_are_taken_together_in_order() -> None:
+async def test_waiting_segments_are_stored_together_in_order() -> None:
     """All that have come meanwhile; nothing once the intake is closed."""
     intake = SegmentIntake(None)
     for index in range(3):
@@ -29,7 +29,7 @@ async def test_segments_are_taken_together_in_order() -> None:
     assert await intake.take() == []
 
 
-async def test_a_narration_is_resumed_behind_the_last_segment() -> None:
+async def test_intake_continues_after_the_last_segment() -> None:
     """The first that may come is the next one."""
     intake = SegmentIntake(segment(4))
     with pytest.raises(DomainError, match="STREAM_BROKEN"):
@@ -48,13 +48,13 @@ async def test_a_narration_is_resumed_behind_the_last_segment() -> None:
     ],
     ids=["index", "audio", "text", "no key", "no audio"],
 )
-async def test_a_segment_that_is_not_the_next_is_refused(wrong: common_pb2.Segment) -> None:
+async def test_segment_that_is_not_the_next_is_refused(wrong: common_pb2.Segment) -> None:
     """A gap in index, text or audio, and a segment that nothing is stored of."""
     with pytest.raises(DomainError, match="STREAM_BROKEN"):
         await SegmentIntake(None).put(wrong)
 
 
-async def test_the_voice_waits_while_too_many_are_not_durable() -> None:
+async def test_intake_waits_while_too_many_segments_are_not_stored() -> None:
     """Until they are taken."""
     intake = SegmentIntake(None)
 

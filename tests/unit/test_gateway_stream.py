@@ -1,4 +1,4 @@
-"""Reading a sibling's stream: silence counts only where something is owed."""
+"""Streams of peer services: silence counts only where something is owed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,15 +21,16 @@ async def later(delay: asyncio.Event) -> AsyncIterator[int]:
     yield 1
 
 
-async def test_a_silent_stream_is_given_up() -> None:
+async def test_silent_stream_is_given_up() -> None:
     """After what came before the silence."""
     messages = read_alive(silent(1, 2), idle_seconds=0.01)
-    assert (1, 2) == (await anext(messages), await anext(messages))
+    assert 1 == await anext(messages)
+    assert 2 == await anext(messages)
     with pytest.raises(TimeoutError):
         await anext(messages)
 
 
-async def test_silence_is_right_while_nothing_is_owed() -> None:
+async def test_silence_is_allowed_while_nothing_is_owed() -> None:
     """However long it lasts; the message that comes after it is not lost."""
     may, asked = asyncio.Event(), 0
 
@@ -44,7 +45,7 @@ async def test_silence_is_right_while_nothing_is_owed() -> None:
     assert 3 <= asked
 
 
-async def test_silence_is_wrong_once_something_is_owed() -> None:
+async def test_silence_times_out_once_something_is_owed() -> None:
     """Then it ends as any other."""
     with pytest.raises(TimeoutError):
         await anext(read_alive(silent(), idle_seconds=0.01, owing=lambda: True))

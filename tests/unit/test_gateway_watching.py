@@ -1,4 +1,4 @@
-"""One watcher over scripted runs and storage: every byte once, whatever becomes of the story meanwhile."""
+"""One watcher with scripted runs and storage: every byte once, whatever happens to the story meanwhile."""
 
 import asyncio
 import random
@@ -43,7 +43,8 @@ class House:
         self.followed = FollowedStories()
 
     def live(self, story_id: str, *, owner: str) -> LiveStory | None:
-        assert (story_id, owner) == ("s", "o")
+        assert story_id == "s"
+        assert owner == "o"
         return self.running
 
     def refuse_if_draining(self) -> None:
@@ -127,7 +128,8 @@ class Listener:
             case "audio_header":
                 self.audio_id, self.heard = event.audio_header.audio_id, b""
             case "audio":
-                assert (event.audio.audio_id, event.audio.offset) == (self.audio_id, len(self.heard))
+                assert event.audio.audio_id == self.audio_id
+                assert event.audio.offset == len(self.heard)
                 self.heard += event.audio.chunk
             case "state":
                 self.beats += 1
@@ -135,7 +137,7 @@ class Listener:
                 self.done = event.done.story
 
 
-async def test_a_live_story_is_heard_to_its_end_after_its_run_has_ended() -> None:
+async def test_live_story_is_heard_to_its_end_after_its_run_has_ended() -> None:
     """The bytes are in storage; the record is not read again."""
     house = House()
     house.running = live = story()
@@ -174,7 +176,7 @@ async def test_no_byte_is_heard_before_its_segment_is_in_the_manifest() -> None:
     assert listener.heard == DATA["a"][:200]
 
 
-async def test_a_narration_that_begins_anew_is_heard_from_byte_0() -> None:
+async def test_narration_that_starts_over_is_heard_from_byte_0() -> None:
     """Also where bytes of the one before were just being read."""
     house = House()
     house.running = live = story()
@@ -187,10 +189,11 @@ async def test_a_narration_that_begins_anew_is_heard_from_byte_0() -> None:
     house.hold.set()
     live.finish(End.DONE, ended("b").story)
     listener = await listening
-    assert (listener.audio_id, listener.heard) == ("b", DATA["b"])
+    assert listener.audio_id == "b"
+    assert listener.heard == DATA["b"]
 
 
-async def test_no_byte_of_another_narration_goes_under_the_old_name() -> None:
+async def test_audio_of_another_narration_has_its_own_id() -> None:
     """Where a narration begins anew while the watcher still takes the last response."""
     house = House()
     house.running = live = story()
@@ -201,10 +204,11 @@ async def test_no_byte_of_another_narration_goes_under_the_old_name() -> None:
     narrate(live, "b")
     live.finish(End.DONE, ended("b").story)
     await listener.listen(responses)
-    assert (listener.audio_id, listener.heard) == ("b", DATA["b"])
+    assert listener.audio_id == "b"
+    assert listener.heard == DATA["b"]
 
 
-async def test_heartbeats_go_on_while_storage_is_slow() -> None:
+async def test_heartbeats_continue_while_storage_is_slow() -> None:
     """A watcher can tell a slow storage from a dead gateway."""
     house = House()
     house.running = live = story()
@@ -219,7 +223,7 @@ async def test_heartbeats_go_on_while_storage_is_slow() -> None:
     assert (await listener.listen(responses)).heard == DATA["a"]
 
 
-async def test_a_retelling_that_failed_gives_the_audio_that_was_there_before() -> None:
+async def test_watcher_of_a_failed_narration_gets_the_earlier_audio() -> None:
     """The narration that came to nothing was announced last, so the stored one is announced."""
     house = House()
     house.running = live = story()
@@ -229,16 +233,18 @@ async def test_a_retelling_that_failed_gives_the_audio_that_was_there_before() -
     house.running, house.records = None, [ended("a")]
     live.finish(End.DONE, ended("a").story)
     listener = await listening
-    assert (listener.audio_id, listener.heard) == ("a", DATA["a"])
+    assert listener.audio_id == "a"
+    assert listener.heard == DATA["a"]
 
 
-async def test_stored_audio_that_another_replaced_is_read_as_it_is_now() -> None:
+async def test_replaced_audio_is_streamed_as_it_is_now() -> None:
     """It was told again between the look at the record and the read of its bytes."""
     house = House()
     del house.audio["a"]
     house.records = [ended("a"), ended("a"), ended("b")]
     listener = await Listener().listen(house.watch())
-    assert (listener.audio_id, listener.heard) == ("b", DATA["b"])
+    assert listener.audio_id == "b"
+    assert listener.heard == DATA["b"]
 
 
 async def test_stored_audio_that_is_lost_is_an_error() -> None:
@@ -250,7 +256,7 @@ async def test_stored_audio_that_is_lost_is_an_error() -> None:
         await Listener().listen(house.watch())
 
 
-async def test_a_watcher_that_has_more_than_all_is_refused() -> None:
+async def test_watcher_beyond_the_end_is_refused() -> None:
     """The field is named."""
     house = House()
     house.records = [ended("a")]
@@ -258,7 +264,7 @@ async def test_a_watcher_that_has_more_than_all_is_refused() -> None:
         await Listener().listen(house.watch(audio_id="a", audio_offset=301))
 
 
-async def test_a_story_that_no_run_holds_is_adopted_at_once() -> None:
+async def test_watched_orphaned_story_is_adopted_at_once() -> None:
     """And followed until a run is seen."""
     house = House()
     orphan = storage_pb2.StoryRecord(story=common_pb2.Story(id="s", state=WRITING))
@@ -268,7 +274,7 @@ async def test_a_story_that_no_run_holds_is_adopted_at_once() -> None:
     assert house.adopted == ["s"]
 
 
-async def test_a_followed_story_is_shown_to_its_end_as_it_was_read_for_all() -> None:
+async def test_followed_story_is_shown_to_its_end_from_one_read() -> None:
     """No watcher reads it once more."""
     house = House()
     followed = storage_pb2.StoryRecord(story=common_pb2.Story(id="s", state=WRITING))

@@ -1226,7 +1226,7 @@ class Story(_message.Message):
 
     @_builtins.property
     def usage(self) -> Global___Usage:
-        """Tokens and cost of the text."""
+        """Tokens and cost of the text, over all attempts, whatever the state of the story."""
 
     @_builtins.property
     def full_response(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]:
@@ -1234,7 +1234,9 @@ class Story(_message.Message):
 
     @_builtins.property
     def generation_info(self) -> _struct_pb2.Struct:
-        """What the model's provider reports about the generation. FULL view only."""
+        """What the model's provider reports about the last call to a model; about earlier ones under
+        "earlier_generations". FULL view only.
+        """
 
     @_builtins.property
     def audio(self) -> Global___StoryAudio:
@@ -1242,7 +1244,9 @@ class Story(_message.Message):
 
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___Problem]:
-        """Current problems, oldest first."""
+        """Problems that stand now, oldest first. A problem of the text goes when the text is complete, one of a narration
+        when a later narration is stored; `attempts` retains the history. The same fallback is one problem.
+        """
 
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
@@ -1266,7 +1270,9 @@ class Story(_message.Message):
 
     @_builtins.property
     def embedded_parts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Embedded parts that took part: "writer", "voice", "store"."""
+        """Embedded parts that took part: "writer" wrote some of the text, "voice" spoke some of the audio, "store" has the
+        story.
+        """
 
     def __init__(
         self,

@@ -162,7 +162,8 @@ class GatewayServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CancelStory(self, request, context):
-        """Cancels a story that is being made. Its text and audio so far stay stored.
+        """Cancels a story that is being made. Its text and audio so far stay stored. A READY story that is narrated again
+        returns to READY with its current audio. Cancelling again has no effect.
         Errors: STORY_NOT_FOUND, WRONG_STATE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -57,7 +57,8 @@ class GatewayServiceStub:
     ListStories: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListStoriesRequest, _gateway_pb2.ListStoriesResponse]
     """Lists stories, newest first."""
     CancelStory: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.CancelStoryRequest, _gateway_pb2.CancelStoryResponse]
-    """Cancels a story that is being made. Its text and audio so far stay stored.
+    """Cancels a story that is being made. Its text and audio so far stay stored. A READY story that is narrated again
+    returns to READY with its current audio. Cancelling again has no effect.
     Errors: STORY_NOT_FOUND, WRONG_STATE.
     """
     RetryStory: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.RetryStoryRequest, _gateway_pb2.RetryStoryResponse]
@@ -126,7 +127,8 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     ListStories: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListStoriesRequest, _gateway_pb2.ListStoriesResponse]  # type: ignore[assignment]
     """Lists stories, newest first."""
     CancelStory: _aio.UnaryUnaryMultiCallable[_gateway_pb2.CancelStoryRequest, _gateway_pb2.CancelStoryResponse]  # type: ignore[assignment]
-    """Cancels a story that is being made. Its text and audio so far stay stored.
+    """Cancels a story that is being made. Its text and audio so far stay stored. A READY story that is narrated again
+    returns to READY with its current audio. Cancelling again has no effect.
     Errors: STORY_NOT_FOUND, WRONG_STATE.
     """
     RetryStory: _aio.UnaryUnaryMultiCallable[_gateway_pb2.RetryStoryRequest, _gateway_pb2.RetryStoryResponse]  # type: ignore[assignment]
@@ -228,7 +230,8 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.CancelStoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.CancelStoryResponse, _abc.Awaitable[_gateway_pb2.CancelStoryResponse]]:
-        """Cancels a story that is being made. Its text and audio so far stay stored.
+        """Cancels a story that is being made. Its text and audio so far stay stored. A READY story that is narrated again
+        returns to READY with its current audio. Cancelling again has no effect.
         Errors: STORY_NOT_FOUND, WRONG_STATE.
         """
 
