@@ -12,9 +12,13 @@ from support.openrouter_fake import story as whole
 from support.paid_house import FALLBACK, MODEL, PaidHouse, paid_house
 from support.story_models import TEXT, TITLE, WHOLE, goes_on
 
+from gateway.runs.ledger import Ledger
+from servicekit.ids import new_id
+from standins.storage_kit import checkpoint, create_request, lease_request
 from standins.watcher import Watcher, spec
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
+from tale.storage.v1 import storage_pb2
 
 READY, FAILED, CANCELLED = (
     common_pb2.STORY_STATE_READY,
@@ -270,3 +274,31 @@ async def test_cancelled_narration_can_be_cancelled_again(tmp_path: Path) -> Non
     assert READY == first.state == second.state
     assert first.revision == second.revision
     assert watcher.audio_id == second.audio.audio_id
+
+
+async def test_story_cancelled_while_no_run_is_alive_is_complete_as_well(tmp_path: Path) -> None:
+    """A run that was killed has stored with each attempt what all of them cost."""
+    async with house(tmp_path, pickup_interval_seconds=3600) as home:
+        record = (await home.storage.CreateStory(create_request(), timeout=10)).record
+        ledger = Ledger()
+        attempt = ledger.begin_attempt(common_pb2.ATTEMPT_KIND_WRITING, provider="story", model="m")
+        for outcome in (common_pb2.ATTEMPT_OUTCOME_SUCCEEDED, common_pb2.ATTEMPT_OUTCOME_STARTED):
+            ended = outcome == common_pb2.ATTEMPT_OUTCOME_SUCCEEDED
+            call = common_pb2.Attempt(
+                attempt_id=new_id(), kind=common_pb2.ATTEMPT_KIND_MODEL_CALL, outcome=outcome, cost_known=ended
+            )
+            call.cost_usd = 0.25 * ended
+            call.response.update({"id": str(ended)})
+            ledger.add(attempt, call)
+        last = checkpoint(record.story.id, title="T", text=(0, "Once."), state=common_pb2.STORY_STATE_WRITING)
+        ledger.fill(last)
+        request = storage_pb2.CheckpointStoriesRequest(lease_duration=lease_request().duration, checkpoints=[last])
+        await home.storage.CheckpointStories(request, timeout=10)
+        cancelled = await home.cancel(record.story.id)
+        story = await home.get(record.story.id)
+    assert CANCELLED == story.state
+    assert 0.25 == cancelled.usage.cost_usd == story.usage.cost_usd
+    assert not story.usage.cost_known
+    assert ["True", "False"] == [response["id"] for response in responses(story)]
+    assert 3 == len(story.attempts)
+    assert not [line for line in story.attempts if line.outcome == common_pb2.ATTEMPT_OUTCOME_STARTED]
