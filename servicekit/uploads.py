@@ -7,6 +7,8 @@ from typing import Final
 
 import grpc
 
+from servicekit.errors import DomainError
+
 _QUIET_SECONDS: Final = 0.5
 _LONGEST_SECONDS: Final = 10.0
 
@@ -21,6 +23,8 @@ async def read_away(
     with suppress(TimeoutError):
         async with asyncio.timeout(longest):
             while True:
+                # What is still sent may break the rules, too.
                 async with asyncio.timeout(quiet):
-                    if await read() is grpc.aio.EOF:
-                        return
+                    with suppress(DomainError):
+                        if await read() is grpc.aio.EOF:
+                            return

@@ -279,6 +279,23 @@ async def test_a_caller_that_is_still_sending_learns_why_it_failed() -> None:
     assert [grpc.StatusCode.NOT_FOUND] * 20 == codes
 
 
+async def test_a_caller_that_is_still_sending_what_breaks_the_rules_learns_why_it_failed() -> None:
+    """The first message that breaks one is named, however many follow."""
+
+    async def messages() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            yield status_pb2.ResetCircuitRequest(name="x" * 65_536).SerializeToString()
+
+    async with running(Reader()) as service:
+        codes = []
+        for _ in range(20):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await raw(service.channel.stream_unary, f"/{SERVICE}/StreamUnary")(messages(), timeout=10)
+            codes.append(caught.value.code())
+
+    assert [grpc.StatusCode.INVALID_ARGUMENT] * 20 == codes
+
+
 async def test_a_caller_that_sends_without_end_is_not_waited_for() -> None:
     """What the caller of a failed call still sends is read for a moment only."""
 
