@@ -36,7 +36,7 @@ class StorageSettings(ServiceSettings):
     sync: Literal["normal", "full"] = "normal"
     """What the embedded store survives: normal a kill of the process, full also a loss of power"""
     audio_max_bytes: int = Field(512 << 20, ge=1 << 20, le=8 << 30)
-    """Maximum size of the audio of a story in bytes"""
+    """Maximum size of a story's audio in bytes; a text that needs more is refused"""
     story_retention: TimeSpan | None = Field(None, gt=timedelta(0))
     """How long stories are stored, such as 90d, 12h or 30m; unset: without limit"""
     sweep_interval_seconds: float = Field(3600.0, ge=0.05, le=86_400)
@@ -78,7 +78,7 @@ class StorageSettings(ServiceSettings):
     supabase_db_url: SecretStr | None = None
     """Connection string of the project's database; used by `python -m storage_service migrate` only"""
     upstream_allow_plain_http: bool = False
-    """Allows plain http to hosts other than this one"""
+    """Allows http addresses of providers and stores on other machines; only for a trusted network"""
 
     @property
     def folder(self) -> Path:

@@ -46,7 +46,7 @@ class StorySettings(ServiceSettings):
     """HTTP bind address for operators"""
     # Before what is judged by it: fields are validated in this order.
     upstream_allow_plain_http: bool = False
-    """Lets keys and stories travel over plain http to hosts other than this one"""
+    """Allows http addresses of providers and stores on other machines; only for a trusted network"""
     openrouter_base_url: str = OPENROUTER_URL
     """Address of OpenRouter, or of a server that speaks its API"""
     openrouter_api_key: SecretStr | None = Field(None, validation_alias=_KEY)

@@ -73,7 +73,7 @@ class NativeFormat(StrEnum):
     MP3_44100_128 = "mp3_44100_128"
     """MPEG-1 Layer III at 44.1 kHz and 128 kbit/s; passed through frame by frame."""
     MP3 = "mp3"
-    """Layer III of any rate and number of channels, whole frames; decoded and encoded anew."""
+    """Layer III of any rate and number of channels, whole frames; decoded and encoded again."""
     PCM_S16LE = "pcm_s16le"
     """Signed 16-bit little-endian samples at `ProviderMetadata.sample_rate`; resampled and encoded by the service."""
 

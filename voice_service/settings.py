@@ -70,9 +70,9 @@ class VoiceServiceSettings(ServiceSettings):
     """Maximum size of a recording in bytes; at most eight recordings are in memory at once"""
 
     upstream_allow_plain_http: bool = False
-    """Allows http addresses of providers on other machines; only for a trusted network"""
+    """Allows http addresses of providers and stores on other machines; only for a trusted network"""
     max_audio_bytes: int = Field(512 << 20, ge=1 << 20, le=8 << 30, validation_alias="AUDIO_MAX_BYTES")
-    """Maximum size of a story's audio in bytes, as in the storage service; a longer text is refused"""
+    """Maximum size of a story's audio in bytes; a text that needs more is refused"""
 
     segment_words: int = Field(60, ge=1, le=200)
     """Target number of words per segment; a narration is resumed only with the same number"""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 _UNKNOWN_SIZE: Final = 0xFFFFFFFF
-"""What a stream of unknown length says of its size: ffmpeg writes it, and readers go on to the end."""
+"""What a stream of unknown length says of its size: ffmpeg writes it, and readers read to the end."""
 
 
 HEADER_PAGES: Final = 2

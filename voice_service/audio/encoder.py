@@ -52,7 +52,7 @@ def encode(pcm: bytes, sample_rate: int, story_format: StoryFormat) -> Sound:
     """Encodes mono s16le `pcm` at `sample_rate` Hz. Blocks.
 
     The same PCM gives the same bytes, but only with the same build of soxr, LAME and libopus on the same processor. So
-    what a caller got once is read again from the segment store, and never encoded anew.
+    what a caller got once is read again from the segment store, and never encoded again.
 
     WAV is samples without a header and Opus packets without pages: `voice_service.audio.container` joins them. Each MP3
     is a stream of its own: its bit reservoir starts empty, so encoded segments may be joined end to end; LAME's delay
@@ -62,7 +62,7 @@ def encode(pcm: bytes, sample_rate: int, story_format: StoryFormat) -> Sound:
 
 
 def transcode_mp3(frames: bytes, story_format: StoryFormat) -> Sound:
-    """Decodes whole MP3 frames of any rate and encode them anew; channels are mixed. Blocks. Raises ValueError."""
+    """Decodes whole MP3 frames of any rate and encodes them again; channels are mixed. Blocks. Raises ValueError."""
     import soundfile  # type: ignore[import-untyped] # noqa: PLC0415 - most narrations never need it
 
     try:

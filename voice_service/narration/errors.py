@@ -20,7 +20,7 @@ _HINTED: Final = {"UNAVAILABLE", "RESOURCE_EXHAUSTED"}
 
 
 def handed_over(error: ProviderError, following: Speaker, segment_index: int) -> Warned:
-    """Returns the warning PROVIDER_FAILED: `following` goes on from a segment that a provider failed at for good."""
+    """Returns the warning PROVIDER_FAILED: `following` continues from a segment that a provider failed at for good."""
     name = following.provider.metadata.name
     return Warned(
         reason="PROVIDER_FAILED",
@@ -60,7 +60,7 @@ def speech_failed(tried: Sequence[ProviderError], segment_index: int) -> DomainE
 
 
 def segment_lost(index: int, why: str) -> DomainError:
-    """Returns FAILED_PRECONDITION / SEGMENT_LOST: the narration cannot go on behind what the caller has."""
+    """Returns FAILED_PRECONDITION / SEGMENT_LOST: the narration cannot continue after what the caller has."""
     return DomainError(
         "SEGMENT_LOST",
         f"Segment {index} of the narration so far {why}.",

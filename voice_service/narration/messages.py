@@ -53,7 +53,7 @@ class SpokenSegment:
 class NarrationRequest:
     """What to narrate, and how.
 
-    `pinned` is what the narration was begun with; `spoken` are the segments that the caller has, from the first on.
+    `pinned` is the header that the narration started with; `spoken` are the segments that the caller has, in order.
     `stored`: the caller gets no bytes, they are in the segment store of the storage service.
     """
 

@@ -126,7 +126,7 @@ class Narration:
         request = self._request
         choice, pinned = request.pinned or request.voice, request.pinned is not None
         if request.spoken:
-            # Who spoke last goes on: the narration may have been handed over before.
+            # The last speaker continues: the narration may have been handed over before.
             last = request.spoken[-1]
             choice = VoiceChoice(
                 provider=last.provider, voice_id=last.voice_id, model_id=last.model_id, settings=choice.settings

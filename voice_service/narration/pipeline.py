@@ -37,7 +37,7 @@ class WorkAhead:
 
     @contextmanager
     def narration(self) -> Iterator[None]:
-        """Counts a narration that goes on within the block."""
+        """Counts a narration that runs within the block."""
         self._active += 1
         try:
             yield
@@ -158,7 +158,7 @@ class SegmentPipeline:
             self._late.append(CallMade(segment.index, call))
 
         spoken = await self._synthesizer.speak(order, story_id, turn, late, need=need)
-        # A segment that failed passes nothing on: those behind it are made anew, or not at all.
+        # A segment that failed passes nothing on: those behind it are made again, or not at all.
         turn.pass_on()
         return spoken
 

@@ -130,7 +130,7 @@ class Segmenter:
         if visible > limit:
             return self._accepted or self._forced_end(limit)
         if candidate is None:
-            # What a stop, or a closing mark after it, has begun at the very end may become a candidate yet.
+            # What a stop, or a closing mark after it, has started at the very end may become a candidate yet.
             tail = self._pending[:visible].rstrip(_CLOSERS).rstrip(_STOPS + _WIDE_STOPS)
             self._scanned = max(self._scanned, len(tail))
         return None

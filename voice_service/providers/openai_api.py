@@ -30,7 +30,7 @@ _SILENCE_SECONDS: Final = 120.0
 class OpenAIClient:
     """Holds an `AsyncOpenAI` for one address. The SDK takes 1.5 s to import, so a thread does it.
 
-    `provider` names it in errors. The key is read anew for each call; without one, none is sent.
+    `provider` names it in errors. The key is read for each call; without one, none is sent.
     """
 
     def __init__(self, base_url: str, key: SecretSource, *, provider: str) -> None:

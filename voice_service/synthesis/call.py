@@ -167,7 +167,7 @@ async def collect(
                             begun = True
                             on_first_byte()
                         audio.write(data)
-                        # Set anew now and then alone: chunks come by the hundred, and timers cost more than they do.
+                        # Reset only now and then: chunks arrive by the hundred, and timers cost more than they do.
                         if (now := clock()) >= renew_at:
                             limit.reschedule(min(end, now + timers.idle))
                             renew_at = now + timers.idle * _SLACK

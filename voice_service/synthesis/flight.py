@@ -58,7 +58,7 @@ T = TypeVar("T")
 
 
 class Abandoned(Exception):  # noqa: N818 - nothing went wrong: no caller is left
-    """Everyone who waited for a flight is gone, and it had not begun what it must finish."""
+    """All callers of a flight are gone, and it had not started what it must finish."""
 
 
 class FlightsFull(Exception):  # noqa: N818 - a limit, not a fault
@@ -93,7 +93,7 @@ class Flight(Generic[T]):
 
     @contextmanager
     def committed(self) -> Iterator[None]:
-        """Within the block, which sends a call, the flight goes on even where no caller waits any more: it is paid for.
+        """Within the block, which sends a call, the flight continues even if no caller waits any more: it is paid for.
 
         Raises Abandoned where no caller waits already.
         """
@@ -123,7 +123,7 @@ class FlightTable(Generic[T]):
         """Joins the flight of `key`, or starts `work` as one; returns what it returns and raises what it raises.
 
         The `turn` and the story of the caller are noted in the flight. A waiter that is cancelled leaves the others
-        alone. When the last one leaves, the flight is cancelled, unless it is committed: then it goes on to the end of
+        alone. When the last one leaves, the flight is cancelled, unless it is committed: then it runs to the end of
         that block. Raises FlightsFull.
         """
         flight = self._flights.get(key)

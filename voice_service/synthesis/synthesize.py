@@ -88,7 +88,7 @@ class _Made:
 
 @dataclass(slots=True)
 class _Aloft:
-    """The flight that a caller has begun, if any; `late` is given its calls where no caller waits for them."""
+    """The flight that a caller has started, if any; `late` is given its calls where no caller waits for them."""
 
     late: Callable[[CallRecord], None]
     flight: Flight[_Made] | None = None
@@ -140,7 +140,7 @@ class SegmentSynthesizer:
             except DomainError as error:
                 raise SpeechError(error, calls) from error
             except SegmentMissingError:
-                # Made anew, now that the store knows.
+                # Made again, now that the store knows.
                 continue
             self._metrics.segment_ready(found=not calls)
             return Spoken(segment, cached=not calls, calls=calls, audio=audio)

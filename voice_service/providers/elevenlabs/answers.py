@@ -80,7 +80,7 @@ class Alignment:
 
     @property
     def stops_early(self) -> bool:
-        """Whether the text goes on where the characters end; what is in brackets need not be spoken."""
+        """Whether the text continues where the characters end; what is in brackets need not be spoken."""
         if not self._spoken or not self.is_exact:
             return False
         unspoken = {place for match in _UNSPOKEN.finditer(self._text) for place in range(*match.span())}
@@ -155,7 +155,7 @@ class SpeechLine:
 async def speech_lines(body: AsyncIterator[bytes]) -> AsyncGenerator[SpeechLine, None]:
     """Reads the lines of `body`, cut anywhere: JSON objects, each with some audio in base64.
 
-    They are read here and not by the SDK, which leaves out lines that it cannot read and goes on, so that audio would
+    They are read here and not by the SDK, which skips lines that it cannot read and continues, so that audio would
     be missing without a word. Raises ProviderError: TRUNCATED for a line that cannot be read.
     """
     rest = bytearray()

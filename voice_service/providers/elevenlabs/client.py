@@ -6,7 +6,7 @@ Failures of aiohttp that look different from those of httpx:
   is TRUNCATED or TRANSPORT is decided by the bytes that arrived, not by those that were read.
 - A body that is no valid chunked coding is refused with its head where it arrives together with it: TRANSPORT. Later on
   aiohttp 3.14 closes the connection and waits for more nevertheless. So each read has a deadline here: TIMEOUT.
-- `sock_read` is not used. aiohttp 3.14 starts that timer anew when a reader has made room again, also where the answer
+- `sock_read` is not used. aiohttp 3.14 restarts that timer when a reader has made room again, also where the answer
   has come whole: it would take sound from a slow reader, and fail the next call on a connection that rested meanwhile.
 - ConnectionTimeoutError is a ClientError as well as a TimeoutError: timeouts are caught first.
 - A wait for a free connection and a slow connect both end with ConnectionTimeoutError. So connections are counted

@@ -83,7 +83,7 @@ _KEPT_REQUESTS: Final = 10_000
 class MockJournal:
     """Counts every call, and stores the last 10,000 requests.
 
-    `calls` were begun, `finished` ended whole; `characters` are code points of all that were begun; `probes` are
+    `calls` were started, `finished` ended whole; `characters` are code points of all that were started; `probes` are
     the probes.
     """
 

@@ -25,7 +25,7 @@ class StreamFault(Enum):
     SHORT = "short"
     """It ends as if all were well, between two frames."""
     GARBAGE = "garbage"
-    """It goes on with bytes that are no frames."""
+    """It continues with bytes that are no frames."""
     STALL = "stall"
     """It stops without ending."""
     CUT = "cut"
