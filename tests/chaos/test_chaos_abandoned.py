@@ -41,7 +41,7 @@ async def kept_by_nobody(storage: Any, wish: common_pb2.StorySpec) -> str:
 
 
 async def test_orphaned_story_is_claimed(tmp_path: Path) -> None:
-    """By the timer, with nobody watching."""
+    """By the poll, without a watcher."""
     async with house(tmp_path) as home:
         story_id = await kept_by_nobody(home.storage, spec(1))
         async with asyncio.timeout(20):
@@ -59,7 +59,7 @@ async def test_watched_orphaned_story_is_claimed_before_the_poll(tmp_path: Path)
 
 
 async def test_run_without_progress_is_abandoned(tmp_path: Path) -> None:
-    """After five pick-ups without progress it ends FAILED / RUN_ABANDONED; RetryStory then goes on."""
+    """After five claims without progress it ends FAILED / RUN_ABANDONED; RetryStory continues it."""
     async with running(build_app(storage_settings(tmp_path)), service="storage") as alone:
         storage: Any = storage_pb2_grpc.StorageServiceStub(alone.channel)
         story_id = await kept_by_nobody(storage, spec(3))
@@ -76,7 +76,7 @@ async def test_run_without_progress_is_abandoned(tmp_path: Path) -> None:
 
 
 async def test_run_beyond_its_timeout_ends_with_its_text(tmp_path: Path) -> None:
-    """The text is whole, the voice stalls: READY_WITHOUT_AUDIO / RUN_ABANDONED."""
+    """The text is complete, the voice stalls: READY_WITHOUT_AUDIO / RUN_ABANDONED."""
     faults = [MockFault.model_validate({"kind": "stall", "at": 0.0, "times": None})]
     async with house(tmp_path, faults=faults, run_timeout_seconds=1.0, voice={"segment_seconds": 2.0}) as home:
         watcher = await home.tell(spec(4))
@@ -87,7 +87,7 @@ async def test_run_beyond_its_timeout_ends_with_its_text(tmp_path: Path) -> None
 
 
 async def test_run_that_lost_its_lease_writes_nothing_more(tmp_path: Path) -> None:
-    """The fence: a cancel from elsewhere takes the lease, the run ends, its watcher sees the kept end."""
+    """The fence: a cancel from elsewhere takes the lease, the run ends, its watcher gets the stored end."""
     async with house(tmp_path, words_per_second=100) as home:
         watcher = Watcher()
         telling = watcher.tell(home.channel, spec(5, minutes=5))

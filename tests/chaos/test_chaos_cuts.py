@@ -54,7 +54,7 @@ async def test_voice_that_fails_sometimes_is_retried(tmp_path: Path, quiet: Watc
 
 
 async def test_voice_that_fails_for_good_leaves_the_text(tmp_path: Path, quiet: Watcher) -> None:
-    """READY_WITHOUT_AUDIO with the reason; told again later, only what is missing is paid for."""
+    """READY_WITHOUT_AUDIO with the reason; narrated again later, only what is missing is paid for."""
     faults = [MockFault.model_validate({"call": 3, "kind": "auth"})]
     async with house(tmp_path, faults=faults) as home:
         watcher = await home.tell(spec(77))

@@ -31,7 +31,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clust
 
 
 async def test_draining_gateway_hands_its_runs_over(house: Cluster) -> None:
-    """The watcher is told to reconnect, and the next gateway goes on at once with the very same bytes."""
+    """The watcher gets RECONNECT, and the next gateway continues at once with the same bytes."""
     watcher = Watcher()
     async with house.channel() as channel:
         telling = watcher.tell(channel, spec(7))

@@ -78,7 +78,7 @@ async def test_random_requests_cause_no_server_failure(home: House, method: Meth
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("method", METHODS, ids=[method.full_name for method in METHODS])
 async def test_two_thousand_requests_cause_no_server_failure(home: House, method: MethodDescriptor) -> None:
-    """Many for each RPC, and a story is told after them as ever."""
+    """Many for each RPC, and a story is made after them."""
     await fuzz(home, method, MANY)
     watcher = await home.tell(spec(1))
     assert watcher.done is not None

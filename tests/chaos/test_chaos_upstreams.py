@@ -56,7 +56,7 @@ def _free(folder: Path) -> dict[str, Any]:
 
 
 async def _told(home: House, seed: int, places: asyncio.Semaphore) -> common_pb2.Story:
-    """A story as kept, which its watcher heard in just that way."""
+    """Returns a stored story, which its watcher received in the same form."""
     async with places:
         watcher = Watcher()
         await watcher.tell(home.channel, spec(seed), f"storm-{seed}")
@@ -70,7 +70,7 @@ async def _told(home: House, seed: int, places: asyncio.Semaphore) -> common_pb2
 
 
 def _check_whole(story: common_pb2.Story, made: MadeUpStory, asked: Mapping[str, str]) -> None:
-    """Every sentence once, and of each segment the whole sound that the upstream makes for its text.
+    """Every sentence once, and for each segment the complete audio that the upstream makes for its text.
 
     `asked` are texts as they were sent, by their words.
     """

@@ -18,7 +18,7 @@ from tale.common.v1 import status_pb2
 
 @asynccontextmanager
 async def replicas(*circuits: Sequence[str], silent: int = 0) -> AsyncIterator[tuple[System, list[CircuitService]]]:
-    """A replica of the story service for each set of circuits, all open, and addresses where nobody is."""
+    """Replicas of the story service, one per set of open circuits, and addresses without a server."""
     apps = [CircuitService(names) for names in circuits]
     async with AsyncExitStack() as stack:
         servers = [await stack.enter_async_context(running(app, service="story")) for app in apps]
@@ -32,7 +32,7 @@ async def replicas(*circuits: Sequence[str], silent: int = 0) -> AsyncIterator[t
 @pytest.mark.parametrize("service", ["", "story"])
 @pytest.mark.parametrize("circuits", [(["model"], []), ([], ["model"]), (["model"], ["model"])])
 async def test_circuit_is_reset_in_all_replicas(circuits: Sequence[Sequence[str]], service: str) -> None:
-    """Each time, whichever replica a balanced call would reach; an address where nobody is does not hinder it."""
+    """Each time, whichever replica a balanced call would reach; an address without a server does not matter."""
     async with replicas(*circuits, silent=1) as (system, apps):
         for _ in range(4):
             circuit = await system.reset_circuit(service, "model", timeout=10)
@@ -41,7 +41,7 @@ async def test_circuit_is_reset_in_all_replicas(circuits: Sequence[Sequence[str]
 
 
 async def test_circuit_that_no_replica_has_is_not_found() -> None:
-    """All of them were asked."""
+    """All of them were called."""
     async with replicas(["model"], ["model"]) as (system, _):
         with pytest.raises(DomainError) as caught:
             await system.reset_circuit("story", "other", timeout=10)
@@ -65,7 +65,7 @@ async def test_status_has_each_circuit_once_in_its_worst_state() -> None:
 
 
 async def test_names_are_resolved_to_addresses() -> None:
-    """Targets that gRPC alone can resolve have none, and neither has a name that nobody knows."""
+    """Targets that only gRPC can resolve have none, and neither has an unknown name."""
     assert ["ipv4:127.0.0.1:50052"] == await gateway.door.system.addresses("dns:///127.0.0.1:50052")
     assert ["ipv6:[::1]:50052"] == await gateway.door.system.addresses("dns:///[::1]:50052")
     for target in ("", "story:50052", "unix:/tmp/story", "dns:///story", "dns:///name.invalid:1", "dns:///host:99999x"):

@@ -28,7 +28,7 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
 
 
 async def child(home: House, name: str = NAME) -> str:
-    """Id of a kept child."""
+    """Returns the id of a stored child."""
     profiles: Any = profile_pb2_grpc.ProfileServiceStub(home.channel)
     request = profile_pb2.CreateChildRequest(child=common_pb2.Child(name=name, age=6))
     answer: profile_pb2.CreateChildResponse = await profiles.CreateChild(request, timeout=10)
@@ -36,7 +36,7 @@ async def child(home: House, name: str = NAME) -> str:
 
 
 def wish(child_id: str, seed: int, *, minutes: int = 1) -> common_pb2.StorySpec:
-    """A wish of a kept child; no two of them share a segment but by chance."""
+    """Returns a spec for a stored child; two of them share no segment except by chance."""
     told = spec(seed, minutes=minutes)
     told.child_id = child_id
     return told

@@ -216,7 +216,7 @@ async def test_story_cancelled_through_another_gateway_is_complete_as_well(tmp_p
 
 
 async def test_same_model_fallback_in_several_attempts_is_one_problem(tmp_path: Path) -> None:
-    """The stream of the story service breaks twice; each attempt reports the fallback anew."""
+    """The stream of the story service breaks twice; each attempt reports the fallback again."""
     async with paid_house(tmp_path, story={"fallback_models": (FALLBACK,)}, cuts={"story": (4_000, 8_000)}) as it:
         it.writer.default = lambda call: error(400) if call.model == MODEL else goes_on(call)
         watcher = await it.home.tell(spec(1, narrate=False))

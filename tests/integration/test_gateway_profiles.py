@@ -29,13 +29,13 @@ class Home:
     profiles: Any
 
     async def child(self, name: str = "Mia") -> common_pb2.Child:
-        """A kept child."""
+        """Returns a stored child."""
         request = profile_pb2.CreateChildRequest(child=common_pb2.Child(name=name, age=6, interests=["dragons"]))
         answer: profile_pb2.CreateChildResponse = await self.profiles.CreateChild(request, timeout=10)
         return answer.child
 
     async def hero(self) -> common_pb2.Hero:
-        """A kept hero."""
+        """Returns a stored hero."""
         hero = common_pb2.Hero(name="Captain Fox", appearance="red", strengths=["patience"])
         answer: profile_pb2.CreateHeroResponse = await self.profiles.CreateHero(
             profile_pb2.CreateHeroRequest(hero=hero), timeout=10
@@ -87,7 +87,7 @@ async def test_story_for_a_stored_child_about_a_stored_hero(home: Home) -> None:
 
 @pytest.mark.parametrize("kind", [HERO, COMBINED])
 async def test_hero_given_inline_reaches_the_writer(home: Home, kind: Any) -> None:
-    """No kept hero is needed."""
+    """No stored hero is needed."""
     hero = common_pb2.Hero(name="Captain Fox", personality_traits=["patient"])
     watcher = await home.house.tell(wish(child=common_pb2.Child(name="Mia"), hero=hero, kind=kind))
     asked = home.writer.asked[-1]
@@ -101,7 +101,7 @@ async def test_hero_given_inline_reaches_the_writer(home: Home, kind: Any) -> No
 
 
 async def test_sequel_continues_its_parent(home: Home) -> None:
-    """The writer is told what happened before."""
+    """The writer gets what happened before."""
     parent = await home.house.tell(spec(1, narrate=False))
     assert "" == home.writer.asked[-1].parent_title
     assert "" == home.writer.asked[-1].parent_summary
@@ -130,7 +130,7 @@ async def test_unknown_child_or_hero_is_not_found_and_starts_nothing(home: Home)
 
 
 async def test_parent_story_must_be_complete(home: Home) -> None:
-    """A story that was stopped before its text was whole has no sequel."""
+    """A story that was stopped before its text was complete has no sequel."""
     begun = await home.house.storage.CreateStory(create_request(), timeout=10)
     sequel = wish(child=common_pb2.Child(name="Mia"), parent_story_id=begun.record.story.id)
     cancel = gateway_pb2.CancelStoryRequest(story_id=begun.record.story.id)

@@ -64,7 +64,7 @@ class Door:
 
 @asynccontextmanager
 async def door(behaviour: Behaviour) -> AsyncIterator[Door]:
-    """The proxy before a voice service that does as told."""
+    """The proxy before a scripted voice service."""
     async with AsyncExitStack() as stack:
         voice = await stack.enter_async_context(running(VoiceApp(behaviour), service="voice"))
         channel = await stack.enter_async_context(open_channel(voice.address, health_checked=False))
@@ -149,7 +149,7 @@ async def _stands_still(count: Callable[[], int]) -> int:
 
 
 async def test_refusal_comes_before_the_end_of_the_recording() -> None:
-    """The rich error, while the caller still has more to send; it is not asked for the rest."""
+    """The rich error arrives while the caller still has more to send; the rest is not read."""
     never = asyncio.Event()
 
     async def refuse(requests: AsyncIterator[voice_pb2.TranscribeRequest], _: Context) -> voice_pb2.TranscribeResponse:
@@ -169,7 +169,7 @@ async def test_refusal_comes_before_the_end_of_the_recording() -> None:
 
 
 async def test_caller_that_leaves_ends_the_forwarded_call() -> None:
-    """Nobody goes on to listen."""
+    """The voice service does not continue to read."""
     begun, ended = asyncio.Event(), asyncio.Event()
 
     async def listen(requests: AsyncIterator[voice_pb2.TranscribeRequest], _: Context) -> voice_pb2.TranscribeResponse:
@@ -238,7 +238,7 @@ async def test_unreachable_voice_service_is_reported() -> None:
 
 
 async def test_oversized_message_ends_the_call_on_both_sides() -> None:
-    """gRPC's 4 MiB: the caller is told, and the voice service is not left waiting for more."""
+    """gRPC's limit of 4 MiB: the caller gets the error, and the voice service does not wait for more."""
     ended = asyncio.Event()
 
     async def listen(requests: AsyncIterator[voice_pb2.TranscribeRequest], _: Context) -> voice_pb2.TranscribeResponse:

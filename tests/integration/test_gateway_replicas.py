@@ -16,7 +16,7 @@ STARTED = common_pb2.ATTEMPT_OUTCOME_STARTED
 
 
 async def begun(home: House, wish: common_pb2.StorySpec) -> tuple[Watcher, "asyncio.Task[None]"]:
-    """A story that this gateway has begun to make, and who watches it there."""
+    """A story with a run in this gateway, and its watcher there."""
     watcher = Watcher()
     telling = watcher.tell(home.channel, wish)
     await watcher.until(lambda seen: bool(seen.states))
@@ -24,7 +24,7 @@ async def begun(home: House, wish: common_pb2.StorySpec) -> tuple[Watcher, "asyn
 
 
 async def follows(calls: House) -> int:
-    """How often storage was asked what is new."""
+    """Number of FollowStories calls."""
     found = await calls.calls("OK")
     return sum(count for method, count in found.items() if "FollowStories" in method)
 
@@ -96,7 +96,7 @@ async def test_second_narration_is_cancelled_through_the_other_gateway(tmp_path:
 
 
 async def test_draining_gateway_leaves_its_stories_to_the_other(tmp_path: Path) -> None:
-    """Those who watch there see it go on with the same bytes, though no timer would find it for an hour."""
+    """Its watchers there get the same bytes, though the poll is an hour away."""
     async with house(tmp_path, words_per_second=40, pickup_interval_seconds=3600) as home:
         made, there = Watcher(), Watcher()
         async with home.another_gateway() as other:
@@ -146,7 +146,7 @@ async def test_listener_joins_late_or_resumes_at_any_gateway(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("where", ["maker", "other"])
 async def test_many_listeners_read_each_segment_once(tmp_path: Path, where: str) -> None:
-    """Fifty at one gateway, while the story is made; storage is asked for each segment once."""
+    """Fifty at one gateway, while the story is made; each segment is read from storage once."""
     async with house(tmp_path, words_per_second=80) as home, home.another_gateway() as other:
         story = await home.create(spec(6))
         door = home if where == "maker" else other

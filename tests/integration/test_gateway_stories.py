@@ -49,7 +49,7 @@ async def test_audio_arrives_while_the_story_is_written(tmp_path: Path) -> None:
 
 
 async def test_story_is_stored_as_it_was_streamed(home: House) -> None:
-    """What was seen and heard is what is kept."""
+    """What was streamed is what is stored."""
     watcher = await home.tell(spec(1))
     assert watcher.done is not None
     assert READY == watcher.done.state
@@ -71,7 +71,7 @@ async def test_story_is_stored_as_it_was_streamed(home: House) -> None:
 async def test_audio_has_the_requested_format(
     home: House, audio_format: common_pb2.AudioFormat.ValueType, content_type: str, begins: bytes
 ) -> None:
-    """From the first sound to the kept file."""
+    """From the first byte to the stored file."""
     wish = spec(3, minutes=1)
     wish.voice.audio_format = audio_format
     watcher = await home.tell(wish)
@@ -149,7 +149,7 @@ async def test_full_view_stays_below_a_mebibyte(home: House) -> None:
 
 
 async def test_story_without_narration_is_ready_without_audio(home: House) -> None:
-    """READY, no audio, and nothing was asked of a voice."""
+    """READY, no audio, and no voice was called."""
     before = home.journal.calls
     watcher = await home.tell(spec(4, narrate=False))
     assert watcher.done is not None
@@ -160,7 +160,7 @@ async def test_story_without_narration_is_ready_without_audio(home: House) -> No
 
 
 async def test_same_request_id_is_the_same_story(home: House) -> None:
-    """However often, at the same time or later, whether created or told: it is made and paid once."""
+    """However often, at the same time or later, by CreateStory or TellStory: it is made and paid once."""
     wish, request_id = spec(5), new_id()
     many = await asyncio.gather(*(home.create(wish, request_id) for _ in range(5)))
     watcher = await home.tell(wish, request_id)
@@ -232,7 +232,7 @@ async def test_all_watchers_of_a_story_get_the_same(home: House) -> None:
 
 
 async def test_cancelled_story_stops_and_retains_its_text(home: House) -> None:
-    """Its watchers see the end; a second cancel has no effect; an ended story can not be cancelled."""
+    """Its watchers see the end; a second cancel has no effect; an ended story cannot be cancelled."""
     watcher = Watcher()
     telling = watcher.tell(home.channel, spec(11, minutes=10))
     await watcher.until(lambda seen: bool(seen.text and seen.audio))
@@ -290,7 +290,7 @@ async def test_rating_is_stored_and_a_stale_revision_refused(home: House) -> Non
 
 
 async def test_deleted_story_is_gone_with_its_audio(tmp_path: Path) -> None:
-    """And with its segments: told again they must be spoken again."""
+    """And with its segments: another story with the same text makes them again."""
     async with house(tmp_path) as home:
         watcher = await home.tell(spec(16))
         await home.stub.DeleteStory(gateway_pb2.DeleteStoryRequest(story_id=watcher.story_id), timeout=10)
@@ -331,7 +331,7 @@ async def test_second_narration_in_the_same_voice_makes_no_calls(home: House) ->
 
 
 async def test_another_voice_replaces_the_audio(home: House) -> None:
-    """The old audio stays until the new one is kept."""
+    """The old audio stays until the new one is stored."""
     watcher = await home.tell(spec(19))
     voice = common_pb2.VoiceSelection(provider="mock", settings=common_pb2.VoiceSettings(speed=1.5))
     request = gateway_pb2.NarrateStoryRequest(story_id=watcher.story_id, voice=voice)
@@ -403,7 +403,7 @@ async def test_status_names_every_service_and_what_is_embedded(home: House) -> N
 
 
 async def test_catalogues_are_served_at_the_gateway_and_nothing_else(home: House) -> None:
-    """Forwarded with their errors; a sibling's inner RPCs are not offered."""
+    """Forwarded with their errors; the internal RPCs of peer services are not offered."""
     voice: Any = voice_pb2_grpc.VoiceServiceStub(home.channel)
     providers = await voice.ListProviders(voice_pb2.ListProvidersRequest(), timeout=10)
     assert "mock" in {provider.provider_name for provider in providers.providers}
@@ -415,7 +415,7 @@ async def test_catalogues_are_served_at_the_gateway_and_nothing_else(home: House
 
 
 async def test_owner_metadata_of_a_caller_is_ignored(home: House, tmp_path: Path) -> None:
-    """The gateway alone says who the owner is: a caller's word for it counts for nothing."""
+    """Only the gateway sets the owner; metadata of the caller has no effect."""
     del tmp_path
     story = await home.create(spec(21, narrate=False))
     request = gateway_pb2.GetStoryRequest(story_id=story.id)

@@ -66,7 +66,7 @@ async def ended(house: PaidHouse, story_id: str) -> common_pb2.Story:
 
 
 async def test_story_by_a_model_and_elevenlabs_has_all_facts(tmp_path: Path) -> None:
-    """Text, sound, who made them and what they cost are in the record; nothing of it is embedded."""
+    """Text, audio, model, voice and cost are in the record; nothing of it is embedded."""
     async with paid_house(tmp_path) as house:
         house.writer.answer(whole(WHOLE))
         watcher = await house.home.tell(spec(1))
@@ -190,7 +190,7 @@ async def test_embedded_voice_is_no_fallback_unless_named(tmp_path: Path) -> Non
 
 
 async def test_wrong_key_of_elevenlabs_leaves_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The problem names the key; once the file holds another one, the same story is told without being written anew."""
+    """The problem names the key; with another key in the file, the same text is narrated."""
     monkeypatch.setattr("servicekit.secrets._LOOK_SECONDS", 0.0)
     file = tmp_path / "elevenlabs.key"
     file.write_text("sk_wrong")
@@ -234,7 +234,7 @@ async def test_wrong_key_of_elevenlabs_is_no_reason_for_another_voice(
 
 
 async def test_calls_beside_a_refused_segment_are_in_the_ledger(tmp_path: Path) -> None:
-    """Segments are made ahead: the first is refused for good, the others are billed, kept, and not asked for again."""
+    """Segments are made ahead: the first is refused, the others are billed, stored, and not made again."""
     async with paid_house(tmp_path) as house:
         # So that nothing but speech is asked for from here on.
         house.writer.answer(whole(made_up_story(1, 150).answer()))
@@ -269,7 +269,7 @@ async def test_calls_beside_a_refused_segment_are_in_the_ledger(tmp_path: Path) 
 
 
 async def test_wrong_key_of_openrouter_fails_the_story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The problem names the key, nobody else is asked; once the file holds another one, the same story is written."""
+    """The problem names the key, no other model is called; with another key in the file, the same story is written."""
     monkeypatch.setattr("servicekit.secrets._LOOK_SECONDS", 0.0)
     file = tmp_path / "openrouter.key"
     file.write_text("sk-or-v1-wrong")
@@ -324,7 +324,7 @@ async def test_story_above_its_cost_limit_makes_no_call(tmp_path: Path) -> None:
 
 
 async def test_cost_of_a_cut_answer_counts_towards_the_limit(tmp_path: Path) -> None:
-    """The next attempt, which could pass it, is not asked for; what is written stays."""
+    """The next attempt, which could exceed it, makes no call; the text so far stays."""
     async with paid_house(tmp_path, story={"model": "openai/gpt-4o-mini"}) as house:
         house.writer.answer(stream(*pieces(HALF), Usage(0.0999), Cut()))
         wish = spec(1)
@@ -343,7 +343,7 @@ async def test_cost_of_a_cut_answer_counts_towards_the_limit(tmp_path: Path) -> 
 
 
 async def test_request_id_bills_once(tmp_path: Path) -> None:
-    """Asked for three times, at once and later: one story, one text, each segment once."""
+    """Requested three times, at once and later: one story, one text, each segment once."""
     async with paid_house(tmp_path) as house:
         house.writer.answer(whole(WHOLE))
         told = await asyncio.gather(*(house.home.tell(spec(1), "bedtime-1") for _ in range(2)))
@@ -362,7 +362,7 @@ async def test_request_id_bills_once(tmp_path: Path) -> None:
 
 
 async def test_cancelled_story_makes_no_further_calls(tmp_path: Path) -> None:
-    """The model's stream is left at once, and no further segment is asked for."""
+    """The stream of the model is left at once, and no further segment is made."""
     async with paid_house(tmp_path) as house:
         never = asyncio.Event()
         house.writer.answer(stream(*pieces(HALF), Wait(never, keep_alive=0.05)))

@@ -119,7 +119,7 @@ async def test_resumed_read_is_of_the_same_audio_and_size() -> None:
 
 
 async def test_read_that_breaks_after_its_last_byte_is_complete() -> None:
-    """Nothing is left to be asked for."""
+    """Nothing is left to be read."""
     storage = Storage([len(DATA)])
     assert await read(storage) == (1, DATA)
     assert len(storage.requests) == 1
@@ -174,7 +174,7 @@ async def test_reads_beyond_the_bound_wait_for_their_turn() -> None:
 
 
 async def test_failed_read_is_not_buffered() -> None:
-    """The next listener asks again, and its room is free again."""
+    """The next listener reads it again, and its bytes are free again."""
     storage = Storage()
     storage.refusal = not_found("AUDIO_NOT_FOUND", "None.")
     buffer = AudioBuffer(reader(storage), max_bytes=100)

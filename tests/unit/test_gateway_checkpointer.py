@@ -14,7 +14,7 @@ from tale.storage.v1 import storage_pb2
 
 
 class Clock:
-    """A clock that moves when it is told to."""
+    """A clock that moves only when it is set."""
 
     def __init__(self) -> None:
         self.moment = 100.0
@@ -94,7 +94,7 @@ async def test_first_checkpoint_is_sent_at_once_and_later_ones_together() -> Non
 
 
 async def test_waiting_checkpoints_of_a_story_are_merged() -> None:
-    """Those that come while a call is in flight, in order; each of those who wait is told."""
+    """Those that come while a call is in flight, in order; each waiting call returns."""
     clock, storage = Clock(), Storage()
     storage.hold = asyncio.Event()
     mine = lease("mine", clock)
@@ -174,7 +174,7 @@ async def test_lost_lease_does_not_affect_the_others() -> None:
 
 
 async def test_checkpoint_is_repeated_while_storage_is_unreachable() -> None:
-    """A transport failure is no verdict: the same checkpoint is sent until it is kept."""
+    """A transport failure is no refusal: the same checkpoint is sent until it is stored."""
     clock, storage = Clock(), Storage()
     storage.failures = [failed(grpc.StatusCode.UNAVAILABLE), failed(grpc.StatusCode.DEADLINE_EXCEEDED)]
     async with running(storage, clock) as checkpointer:
@@ -183,7 +183,7 @@ async def test_checkpoint_is_repeated_while_storage_is_unreachable() -> None:
 
 
 async def test_waiting_for_storage_ends_with_the_lease() -> None:
-    """Once the lease may be somebody else's nothing more is written."""
+    """Nothing is written once another run may hold the lease."""
     clock, storage = Clock(), Storage()
     storage.failures = [failed(grpc.StatusCode.UNAVAILABLE)]
 
@@ -198,7 +198,7 @@ async def test_waiting_for_storage_ends_with_the_lease() -> None:
 
 
 async def test_failing_batch_is_sent_item_by_item() -> None:
-    """One checkpoint that storage can not stomach must not end every story of the gateway."""
+    """One checkpoint that storage cannot store must not end every story of the gateway."""
     clock, storage = Clock(), Storage()
     storage.hold = asyncio.Event()
     async with running(storage, clock) as checkpointer:
@@ -216,7 +216,7 @@ async def test_failing_batch_is_sent_item_by_item() -> None:
 
 
 async def test_internal_error_of_storage_is_not_a_refusal() -> None:
-    """A checkpoint may be repeated, so a single INTERNAL is; a lasting one is told to who waits."""
+    """After a single INTERNAL the checkpoint is repeated; a lasting one is raised in the run."""
     clock, storage = Clock(), Storage()
     storage.failures = [failed(grpc.StatusCode.INTERNAL)]
     async with running(storage, clock) as checkpointer:

@@ -34,7 +34,7 @@ def record(story_id: str, **story: object) -> storage_pb2.StoryRecord:
 
 
 class Storage:
-    """Plays storage: notes what it is asked, and answers with the changes of the stories that are asked for."""
+    """Plays storage: records the positions, and returns the changes of their stories."""
 
     def __init__(self) -> None:
         self.asked: list[list[storage_pb2.StoryPosition]] = []
@@ -70,7 +70,7 @@ class Storage:
         return storage_pb2.GetStoryResponse(record=self.ended)
 
     async def calls(self, count: int) -> None:
-        """Returns once it was asked so often."""
+        """Returns after so many calls."""
         async with asyncio.timeout(10), self.asking:
             await self.asking.wait_for(lambda: len(self.asked) >= count)
 
@@ -114,7 +114,7 @@ async def following(storage: Any, runs: Any, *, interval: float = 0.01) -> Async
 
 
 async def test_changes_are_written_into_the_live_story() -> None:
-    """Title, text, narration, segments, warnings and state; the next call asks behind them."""
+    """Title, text, narration, segments, warnings and state; the next call continues after them."""
     storage = Storage()
     change = Change(story_id="s", state=NARRATING, leased=True, title="T", content_complete=True)
     change.text.text = "once"
@@ -154,7 +154,7 @@ async def test_known_text_and_segments_are_not_added_again() -> None:
 
 
 async def test_another_narration_replaces_the_one_that_was_followed() -> None:
-    """Its segments begin anew."""
+    """Its segments start over."""
     stories = FollowedStories()
     with stories.watched(record("s")) as live:
         for audio_id in ("a", "b"):
@@ -272,7 +272,7 @@ async def test_follower_makes_no_calls_without_stories_and_runs() -> None:
 
 
 async def test_run_is_stopped_when_its_story_ended_elsewhere() -> None:
-    """By the lease token that it was asked with."""
+    """By the lease token of its position."""
     storage, runs = Storage(), Runs()
     runs.tokens = {"r": 7}
     storage.changes["r"] = Change(story_id="r", state=common_pb2.STORY_STATE_CANCELLED)
@@ -284,7 +284,7 @@ async def test_run_is_stopped_when_its_story_ended_elsewhere() -> None:
 
 
 async def test_orphaned_story_is_adopted_if_a_run_can_start() -> None:
-    """While there is none, storage is not asked to name those whose lease ended."""
+    """If none can start, orphaned stories are not requested."""
     storage, runs = Storage(), Runs()
     storage.changes["s"] = Change(story_id="s", state=WRITING)
     async with following(storage, runs) as stories:
@@ -309,7 +309,7 @@ async def test_follower_repeats_its_call_when_storage_is_away() -> None:
 
 
 async def test_number_of_followed_stories_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A watcher beyond it is told to come again."""
+    """A watcher beyond it gets RATE_LIMITED."""
     monkeypatch.setattr(followed_module, "MAX_STORIES", 1)
     stories = FollowedStories()
     with stories.watched(record("a")), stories.watched(record("a")):

@@ -100,7 +100,7 @@ class Call:
 
 
 async def whole(config: voice_pb2.SpeechConfig) -> AsyncIterator[Response]:
-    """A narration that goes on behind what was spoken, to its end."""
+    """A narration that continues after the spoken segments, to its end."""
     yield Response(header=common_pb2.NarrationHeader(audio_id=config.audio_id, provider="mock"))
     for index in range(len(config.spoken_so_far), 3):
         yield Response(segment=segment(index))
@@ -108,7 +108,7 @@ async def whole(config: voice_pb2.SpeechConfig) -> AsyncIterator[Response]:
 
 
 class Storage:
-    """Plays storage: takes checkpoints and FinishAudio as told."""
+    """Plays storage: accepts checkpoints and FinishAudio as scripted."""
 
     def __init__(self, live: LiveStory) -> None:
         self.live = live
@@ -144,7 +144,7 @@ class Storage:
 
 
 class Scene:
-    """A story whose text is whole, to be narrated."""
+    """A story with a complete text, to be narrated."""
 
     def __init__(self, script: Callable[[voice_pb2.SpeechConfig], AsyncIterator[Response]] = whole) -> None:
         self.record = storage_pb2.StoryRecord(
@@ -174,7 +174,7 @@ class Scene:
 
 
 async def test_segments_are_stored_before_they_are_shown() -> None:
-    """Who speaks is stored with the first segment; the stream is read to its status."""
+    """The header is stored with the first segment; the stream is read up to its status."""
     scene = Scene().begin()
     await scene.narrate()
     assert [each.index for each in scene.live.segments] == [0, 1, 2]
@@ -203,7 +203,7 @@ async def test_narration_is_resumed_after_its_manifest() -> None:
 
 
 async def test_complete_manifest_is_only_finished() -> None:
-    """The voice service is not asked."""
+    """The voice service is not called."""
     scene = Scene().begin([segment(0), segment(1), segment(2)])
     await scene.narrate()
     assert scene.voice.calls == []
@@ -211,7 +211,7 @@ async def test_complete_manifest_is_only_finished() -> None:
 
 
 async def test_audio_that_an_earlier_run_finished_is_not_made_again() -> None:
-    """Nothing is asked of anyone."""
+    """No service is called."""
     scene = Scene()
     scene.record.story.audio.audio_id = "before"
     scene.begin([segment(0)])
@@ -312,7 +312,7 @@ async def test_finishing_ends_the_run_that_has_lost_its_story(reason: str) -> No
 
 
 async def test_segment_that_storage_does_not_have_is_made_again() -> None:
-    """The voice service stores it, and the narration goes on."""
+    """The voice service stores it, and the narration continues."""
     scene = Scene().begin()
     scene.storage.refusals = [DomainError("CHECKPOINT_CONFLICT", "No segment.")]
     await scene.narrate()

@@ -188,7 +188,7 @@ def refused(code: grpc.StatusCode, error: DomainError | None = None) -> grpc.aio
 
 
 def test_unreachable_peer_differs_from_one_that_refuses() -> None:
-    """The first is waited for, the second asked a few times or not at all."""
+    """The first is waited for, the second is called a few times or not at all."""
     unavailable = grpc.StatusCode.UNAVAILABLE
     assert FailureKind.UNREACHABLE is classify(refused(unavailable)).kind
     assert FailureKind.UNREACHABLE is classify(refused(unavailable, reconnect())).kind
@@ -272,7 +272,7 @@ def test_anonymous_gateway_needs_a_setting_beyond_loopback(monkeypatch: pytest.M
 
 
 def test_oversized_story_is_returned_without_raw_responses() -> None:
-    """It says so, in that answer alone; one that fits is as kept."""
+    """The response says so; a story that fits is returned as stored."""
     story = common_pb2.Story(id="s", content="c", problems=[common_pb2.Problem(reason="OTHER")])
     story.full_response.add().update({"text": "x" * 400_000})
     assert story == within_bounds(story)

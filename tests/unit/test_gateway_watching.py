@@ -194,7 +194,7 @@ async def test_narration_that_starts_over_is_heard_from_byte_0() -> None:
 
 
 async def test_audio_of_another_narration_has_its_own_id() -> None:
-    """Where a narration begins anew while the watcher still takes the last response."""
+    """If a narration starts over while the watcher still receives the last response."""
     house = House()
     house.running = live = story()
     narrate(live, "a", 1)
@@ -238,7 +238,7 @@ async def test_watcher_of_a_failed_narration_gets_the_earlier_audio() -> None:
 
 
 async def test_replaced_audio_is_streamed_as_it_is_now() -> None:
-    """It was told again between the look at the record and the read of its bytes."""
+    """It was narrated again between reading the record and reading its bytes."""
     house = House()
     del house.audio["a"]
     house.records = [ended("a"), ended("a"), ended("b")]
