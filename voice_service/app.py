@@ -12,7 +12,7 @@ from tale.common.v1 import status_pb2
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
 from voice_service.narration.speaker import BRING_REAL_VOICE
 from voice_service.providers.registry import EMBEDDED
-from voice_service.wire.responses import provider_status
+from voice_service.wire.catalogue import provider_status
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 
 from servicekit.settings import CommaList, Listen, ServiceSettings, variables
-from voice_service.providers.elevenlabs.config import BASE_URL, DEFAULT_MODEL, RACHEL
+from voice_service.providers.elevenlabs.api import BASE_URL, DEFAULT_MODEL, RACHEL
 from voice_service.providers.mock.script import MockScript
 
 

@@ -28,7 +28,7 @@ from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource
 from voice_service.audio.mp3 import walk
 from voice_service.ports import AudioChunk, CallFacts, NativeFormat, SegmentRequest, Timings, VoiceSettings
-from voice_service.providers.elevenlabs.config import Endpoint
+from voice_service.providers.elevenlabs.api import Endpoint
 from voice_service.providers.elevenlabs.provider import ElevenLabsProvider
 from voice_service.providers.mock.provider import silent_mp3
 

@@ -26,7 +26,7 @@ from pydantic import SecretStr
 
 from servicekit.secrets import SecretSource
 from support.aimock import aimock
-from voice_service.providers.elevenlabs.config import ElevenLabsConfig, Endpoint
+from voice_service.providers.elevenlabs.api import ElevenLabsConfig, Endpoint
 from voice_service.providers.elevenlabs.provider import ElevenLabsProvider
 from voice_service.providers.mock.provider import frames_for, silent_mp3
 

@@ -96,9 +96,9 @@ class SpeechFake:
         self.media_type: str | None = None
         """Content-Type that it says in place of the right one."""
         self.voices: Any = None
-        """Answer of /audio/voices; None: there is no such thing."""
+        """AudioType of /audio/voices; None: there is no such thing."""
         self.models: Any = {"data": []}
-        """Answer of /models."""
+        """AudioType of /models."""
         self.transcript: Any = {"text": "A story about a dragon who cannot sleep."}
         self.speeches: list[Speech] = []
         self.uploads: list[Upload] = []

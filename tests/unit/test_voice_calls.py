@@ -19,7 +19,7 @@ from voice_service.audio.verify import SegmentFinisher
 from voice_service.metrics import VoiceMetrics
 from voice_service.ports import MP3_44100_128, NativeFormat, SegmentRequest, SpeechItem
 from voice_service.providers.mock.script import MockScript
-from voice_service.synthesis.call import AudioBudget, CallOutcome, CallRecord, Order, Timers
+from voice_service.synthesis.call import AudioBudget, CallRecord, Order, SpeechOutcome, Timers
 from voice_service.synthesis.calls import Delivery, ProviderCalls
 from voice_service.synthesis.flight import Flight
 from voice_service.synthesis.gates import Allowance, Prober, ProviderGates
@@ -156,7 +156,7 @@ async def test_whatever_a_voice_raises_is_a_failed_call(house: House) -> None:
     calls = await house.say(Raw(1), "Good night.")
     failure = await house.refused(Raw(9), "Good morning.")
 
-    assert [(CallOutcome.FAILED, "transport"), (CallOutcome.SUCCEEDED, "")] == [
+    assert [(SpeechOutcome.FAILED, "transport"), (SpeechOutcome.SUCCEEDED, "")] == [
         (call.outcome, call.reason) for call in calls
     ]
     assert (ProviderErrorKind.TRANSPORT, False) == (failure.kind, "morning" in failure.message)

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from servicekit.secrets import SecretSource
 from voice_service.ports import SegmentRequest, VoiceSettings
-from voice_service.providers.elevenlabs.config import ElevenLabsConfig
+from voice_service.providers.elevenlabs.api import ElevenLabsConfig
 from voice_service.providers.elevenlabs.models import (
     BUILT_IN,
     facts_of,

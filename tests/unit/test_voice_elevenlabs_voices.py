@@ -6,7 +6,7 @@ import pytest
 from elevenlabs.core.unchecked_base_model import construct_type
 from elevenlabs.types import Voice
 
-from voice_service.providers.elevenlabs.config import RACHEL
+from voice_service.providers.elevenlabs.api import RACHEL
 from voice_service.providers.elevenlabs.library import ListedVoice, choose_voice, listed_voice, speaking
 from voice_service.providers.elevenlabs.models import bare, named, names_in, tag
 

@@ -9,7 +9,7 @@ from servicekit.errors import provider_failed
 from servicekit.resilience.errors import ProviderError
 from servicekit.status import to_grpc_status
 from voice_service.providers.elevenlabs.answers import call_facts
-from voice_service.providers.elevenlabs.errors import error_of_answer
+from voice_service.providers.elevenlabs.api import error_of_answer
 from voice_service.providers.openai_api import from_status
 
 Refusal = Callable[[int, dict[str, str]], ProviderError]

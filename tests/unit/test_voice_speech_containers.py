@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile  # type: ignore[import-untyped]
 
-from voice_service.providers.speech.containers import Answer, ContainerError, Shape, answer_of, decode, resample
+from voice_service.providers.speech.containers import AudioType, ContainerError, Shape, audio_type, decode, resample
 
 SAMPLES = (np.sin(np.arange(24_000) * 0.05) * 8_000).astype("<i2")
 PCM = SAMPLES.tobytes()
@@ -120,10 +120,10 @@ def test_an_answer_is_told_by_what_it_says_and_how_it_begins(
     content_type: str, head: bytes, asked: str, shape: Shape
 ) -> None:
     """A file that names itself is one whatever the header says."""
-    assert shape is answer_of(content_type, head, asked, 24_000).shape  # type: ignore[arg-type]
+    assert shape is audio_type(content_type, head, asked, 24_000).shape  # type: ignore[arg-type]
 
 
 def test_the_rate_of_raw_samples_is_the_stated_one() -> None:
     """Else the one that is expected."""
-    assert Answer(Shape.RAW, 16_000, 2) == answer_of("audio/pcm;rate=16000;channels=2", bytes(12), "pcm", 24_000)
-    assert Answer(Shape.RAW, 24_000, 1) == answer_of("audio/pcm", bytes(12), "pcm", 24_000)
+    assert AudioType(Shape.RAW, 16_000, 2) == audio_type("audio/pcm;rate=16000;channels=2", bytes(12), "pcm", 24_000)
+    assert AudioType(Shape.RAW, 24_000, 1) == audio_type("audio/pcm", bytes(12), "pcm", 24_000)

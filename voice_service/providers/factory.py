@@ -16,8 +16,8 @@ import structlog
 from servicekit.endpoints import check_base_url
 from servicekit.secrets import SecretSource
 from servicekit.settings import ConfigurationError
-from voice_service.providers.elevenlabs.config import NAME as ELEVENLABS
-from voice_service.providers.elevenlabs.config import ElevenLabsConfig
+from voice_service.providers.elevenlabs.api import NAME as ELEVENLABS
+from voice_service.providers.elevenlabs.api import ElevenLabsConfig
 from voice_service.providers.elevenlabs.provider import ElevenLabsProvider
 from voice_service.providers.mock.provider import MockVoiceProvider
 from voice_service.providers.offline.provider import OfflineVoiceProvider

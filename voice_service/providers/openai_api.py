@@ -130,7 +130,7 @@ _REQUEST_IDS: Final = ("x-request-id", "x-generation-id")
 _LONGEST_ID: Final = 128
 
 
-class Progress:
+class ResponseProgress:
     """How far an answer has come: `received` is set with its first byte."""
 
     def __init__(self) -> None:
@@ -138,7 +138,7 @@ class Progress:
 
 
 @contextmanager
-def typed_errors(provider: str, progress: Progress | None = None) -> Iterator[None]:
+def typed_errors(provider: str, progress: ResponseProgress | None = None) -> Iterator[None]:
     """Raises ProviderError of `provider` for what the SDK, or the client below it, raises in the body.
 
     A connection that breaks is TRANSPORT before the first byte of `progress` and TRUNCATED after it.

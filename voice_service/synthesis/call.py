@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from voice_service.ports import SegmentRequest, StoryFormat, VoiceProvider, WordTiming
 
 
-class CallOutcome(Enum):
+class SpeechOutcome(Enum):
     """How a call ended."""
 
     SUCCEEDED = "succeeded"
@@ -41,7 +41,7 @@ class CallRecord:
     model_id: str
     characters: int
     cost_known: bool
-    outcome: CallOutcome = CallOutcome.CANCELLED
+    outcome: SpeechOutcome = SpeechOutcome.CANCELLED
     reason: str = ProviderErrorKind.CANCELLED.value
     http_status: int = 0
     request_id: str = ""
@@ -57,7 +57,7 @@ class CallRecord:
 
     def failed(self, error: ProviderError) -> None:
         """Takes up how the call failed."""
-        self.outcome, self.reason, self.http_status = CallOutcome.FAILED, error.kind.value, error.status
+        self.outcome, self.reason, self.http_status = SpeechOutcome.FAILED, error.kind.value, error.status
         self.request_id = self.request_id or error.request_id
 
     def seconds(self) -> float:

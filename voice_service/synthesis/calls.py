@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from servicekit.defects import log_defect
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from voice_service.audio.verify import ImplausibleError
-from voice_service.synthesis.call import CallOutcome, CallRecord, collect
+from voice_service.synthesis.call import CallRecord, SpeechOutcome, collect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -179,7 +179,7 @@ class ProviderCalls:
         )
         try:
             yield record
-            record.outcome, record.reason = CallOutcome.SUCCEEDED, ""
+            record.outcome, record.reason = SpeechOutcome.SUCCEEDED, ""
         except ProviderError as error:
             record.failed(error)
             raise

@@ -10,12 +10,14 @@ import structlog
 
 from servicekit.errors import DomainError
 from servicekit.resilience.errors import ProviderError
+from tale.common.v1 import common_pb2, status_pb2
+from tale.voice.v1 import voice_pb2
 from voice_service.narration.errors import speech_failed
 from voice_service.ports import Remembering
 from voice_service.providers.registry import EMBEDDED, Announced, voices_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from voice_service.ports import ProviderMetadata, VoiceInfo, VoiceProvider
     from voice_service.providers.registry import ProviderRegistry
@@ -131,3 +133,62 @@ def _offset(token: str, provider: str, language_code: str) -> int:
     if token and token != _token(offset, provider, language_code):
         raise ValueError("not a page token of this list")
     return offset
+
+
+_GENDERS: Final = {"female": common_pb2.GENDER_FEMALE, "male": common_pb2.GENDER_MALE}
+
+
+def providers_response(facts: Iterable[ProviderFacts]) -> voice_pb2.ListProvidersResponse:
+    """Returns the answer to ListProviders."""
+    return voice_pb2.ListProvidersResponse(providers=map(_provider, facts))
+
+
+def provider_status(facts: ProviderFacts) -> status_pb2.ProviderStatus:
+    """Returns the entry of a provider in GetStatus."""
+    return status_pb2.ProviderStatus(
+        name=facts.name,
+        configured=facts.configured,
+        available=not facts.unavailable_reason,
+        unavailable_reason=facts.unavailable_reason,
+        is_default=facts.is_default,
+    )
+
+
+def voices_response(page: VoicePage) -> voice_pb2.ListVoicesResponse:
+    """Returns the answer to ListVoices."""
+    return voice_pb2.ListVoicesResponse(
+        voices=[
+            voice_pb2.Voice(
+                provider=provider,
+                voice_id=voice.voice_id,
+                display_name=voice.display_name,
+                language_codes=voice.language_codes,
+                gender=_GENDERS.get(voice.gender, common_pb2.GENDER_UNSPECIFIED),
+            )
+            for provider, voice in page.voices
+        ],
+        next_page_token=page.next_page_token,
+        stale=page.stale,
+    )
+
+
+def _provider(facts: ProviderFacts) -> voice_pb2.Provider:
+    available = not facts.unavailable_reason
+    provider = voice_pb2.Provider(
+        provider_name=facts.name,
+        display_name=facts.display_name,
+        configured=facts.configured,
+        available=available,
+        unavailable_reason=facts.unavailable_reason,
+        is_default=facts.is_default,
+        fallback_position=facts.fallback_position,
+        circuit_state=facts.circuit_state,
+        embedded=facts.embedded,
+    )
+    metadata = facts.metadata
+    if metadata is not None:
+        provider.supports_streaming = metadata.supports_streaming
+        provider.max_text_length = metadata.max_text_length
+        provider.supported_formats.extend(metadata.formats or (metadata.native_format.value,))
+        provider.language_codes.extend(metadata.languages)
+    return provider

@@ -16,8 +16,8 @@ from tale.voice.v1 import voice_pb2, voice_pb2_grpc
 from voice_service.metrics import SUCCESS
 from voice_service.narration.errors import stored_without_storage
 from voice_service.narration.messages import SpokenSegment, Summary
-from voice_service.wire.requests import narration_request
-from voice_service.wire.responses import providers_response, speech_response, voices_response
+from voice_service.wire.catalogue import providers_response, voices_response
+from voice_service.wire.convert import narration_request, speech_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

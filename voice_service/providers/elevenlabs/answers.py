@@ -19,14 +19,13 @@ from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.verify import ImplausibleError
 from voice_service.audio.words import word_spans
 from voice_service.ports import AudioChunk, CallFacts, Timings, WordTiming
-from voice_service.providers.elevenlabs.config import NAME
-from voice_service.providers.elevenlabs.errors import error_in_answer, failure, json_of
+from voice_service.providers.elevenlabs.api import NAME, error_in_answer, failure, json_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 
     from voice_service.ports import SpeechItem
-    from voice_service.providers.elevenlabs.client import Answer
+    from voice_service.providers.elevenlabs.client import SpeechResponse
     from voice_service.providers.elevenlabs.models import SpeechCall
 
 
@@ -237,7 +236,7 @@ def call_facts(headers: Mapping[str, str]) -> CallFacts:
     return CallFacts(headers.get("request-id", ""), int(cost) if stated else None)
 
 
-async def plain_audio(answer: Answer) -> AsyncGenerator[SpeechItem, None]:
+async def plain_audio(answer: SpeechResponse) -> AsyncGenerator[SpeechItem, None]:
     """Yields the body as audio. Raises ProviderError where it is none: an error under status 200, or nothing."""
     if answer.headers.get("content-type", "").lower().startswith(_NO_AUDIO):
         raise await _no_audio(answer.body)

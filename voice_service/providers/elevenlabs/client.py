@@ -36,8 +36,7 @@ from elevenlabs.user.subscription.client import AsyncSubscriptionClient
 from elevenlabs.voices.client import AsyncVoicesClient
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.providers.elevenlabs.config import Endpoint
-from voice_service.providers.elevenlabs.errors import error_of_answer, failure, json_of
+from voice_service.providers.elevenlabs.api import Endpoint, error_of_answer, failure, json_of
 
 if TYPE_CHECKING:
     import ssl
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
 
     from elevenlabs.core.request_options import RequestOptions
 
-    from voice_service.providers.elevenlabs.config import ElevenLabsConfig
+    from voice_service.providers.elevenlabs.api import ElevenLabsConfig
     from voice_service.providers.elevenlabs.models import SpeechCall
 
 
@@ -57,7 +56,7 @@ _READ_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SpeechResponse:
     """An answer of status 200 whose body is still to come; names of headers in any case."""
 
     headers: Mapping[str, str]
@@ -78,7 +77,7 @@ class SpeechClient:
         self._session: aiohttp.ClientSession | None = None
 
     @asynccontextmanager
-    async def ask(self, call: SpeechCall, key: str) -> AsyncGenerator[Answer, None]:
+    async def ask(self, call: SpeechCall, key: str) -> AsyncGenerator[SpeechResponse, None]:
         """Requests speech and yields the response while it arrives. Raises ProviderError, also from its body."""
         body = _body(call)
         response: aiohttp.ClientResponse | None = None
@@ -90,7 +89,7 @@ class SpeechClient:
             ):
                 if not 200 <= response.status < 300:
                     raise error_of_answer(response.status, response.headers, await json_of(pieces))
-                yield Answer(response.headers, pieces)
+                yield SpeechResponse(response.headers, pieces)
         except TimeoutError as error:
             raise failure(ProviderErrorKind.TIMEOUT, "it did not answer in time") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -177,7 +176,7 @@ T = TypeVar("T")
 _HTTP_PROXIES: Final = ("http://", "https://")
 
 
-class Upstream:
+class ElevenLabsClient:
     """Calls ElevenLabs, never twice for one call, and raises ProviderError alone."""
 
     def __init__(self, config: ElevenLabsConfig, observe: Callable[[str, str, float], None]) -> None:

@@ -12,9 +12,9 @@ import structlog
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.ports import VoiceInfo
 from voice_service.providers.cached_list import CachedList
-from voice_service.providers.elevenlabs.config import NAME, RACHEL
+from voice_service.providers.elevenlabs.api import NAME, RACHEL
 from voice_service.providers.elevenlabs.models import (
-    ModelFacts,
+    ModelLimits,
     bare,
     facts_of,
     is_voice_id,
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 
     from elevenlabs.types import Voice
 
-    from voice_service.providers.elevenlabs.client import Upstream
-    from voice_service.providers.elevenlabs.config import ElevenLabsConfig
-    from voice_service.providers.elevenlabs.errors import ApiKey
+    from voice_service.providers.elevenlabs.api import ApiKey, ElevenLabsConfig
+    from voice_service.providers.elevenlabs.client import ElevenLabsClient
 
 
 _LABELS: Final = ("language", "languages", "locale")
@@ -159,7 +158,7 @@ class Catalog:
         self,
         config: ElevenLabsConfig,
         key: ApiKey,
-        opened: Callable[[], Awaitable[Upstream]],
+        opened: Callable[[], Awaitable[ElevenLabsClient]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`opened` returns what calls are made through."""
@@ -172,7 +171,7 @@ class Catalog:
         self.models = CachedList(self._fetch_models, name="models", provider=NAME, seconds=seconds, clock=clock)
         self._asked_for: OrderedDict[str, tuple[bool, float]] = OrderedDict()
 
-    def model(self, model_id: str) -> ModelFacts:
+    def model(self, model_id: str) -> ModelLimits:
         """Returns what is known of a model, without a call."""
         return facts_of(model_id, self.models.value)
 
@@ -236,7 +235,7 @@ class Catalog:
             raise
         return True
 
-    async def _fetch_models(self) -> dict[str, ModelFacts]:
+    async def _fetch_models(self) -> dict[str, ModelLimits]:
         upstream = await self._opened()
         with self._key.used() as key:
             return listed_models(await upstream.models(key))

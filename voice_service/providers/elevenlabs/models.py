@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from voice_service.ports import VoiceSettings
-from voice_service.providers.elevenlabs.config import Endpoint
+from voice_service.providers.elevenlabs.api import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from elevenlabs.types import Model
 
     from voice_service.ports import SegmentRequest
-    from voice_service.providers.elevenlabs.config import ElevenLabsConfig
+    from voice_service.providers.elevenlabs.api import ElevenLabsConfig
 
 
 # fmt: off
@@ -112,24 +112,24 @@ def names_in(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFacts:
+class ModelLimits:
     """A model: `max_characters` of one request, and its languages (ISO 639)."""
 
     max_characters: int
     languages: tuple[str, ...]
 
 
-BUILT_IN: Final[Mapping[str, ModelFacts]] = {
-    "eleven_multilingual_v2": ModelFacts(10_000, MULTILINGUAL_V2),
-    "eleven_flash_v2_5": ModelFacts(40_000, FLASH_V2_5),
-    "eleven_turbo_v2_5": ModelFacts(40_000, FLASH_V2_5),
-    "eleven_flash_v2": ModelFacts(30_000, ENGLISH),
-    "eleven_turbo_v2": ModelFacts(30_000, ENGLISH),
-    "eleven_v3": ModelFacts(5_000, V3),
-    "eleven_multilingual_v1": ModelFacts(10_000, ("en", "de", "pl", "es", "it", "fr", "pt", "hi")),
-    "eleven_monolingual_v1": ModelFacts(10_000, ENGLISH),
+BUILT_IN: Final[Mapping[str, ModelLimits]] = {
+    "eleven_multilingual_v2": ModelLimits(10_000, MULTILINGUAL_V2),
+    "eleven_flash_v2_5": ModelLimits(40_000, FLASH_V2_5),
+    "eleven_turbo_v2_5": ModelLimits(40_000, FLASH_V2_5),
+    "eleven_flash_v2": ModelLimits(30_000, ENGLISH),
+    "eleven_turbo_v2": ModelLimits(30_000, ENGLISH),
+    "eleven_v3": ModelLimits(5_000, V3),
+    "eleven_multilingual_v1": ModelLimits(10_000, ("en", "de", "pl", "es", "it", "fr", "pt", "hi")),
+    "eleven_monolingual_v1": ModelLimits(10_000, ENGLISH),
 }
-_UNKNOWN: Final = ModelFacts(5_000, MULTILINGUAL_V2)
+_UNKNOWN: Final = ModelLimits(5_000, MULTILINGUAL_V2)
 """The lowest of all limits, for an unknown model."""
 
 _BEFORE_V3: Final = re.compile(r"eleven_[a-z]+_v[12](_|$)")
@@ -153,26 +153,26 @@ def stability_of(model_id: str, stability: float | None) -> float | None:
     return round(stability * 2) / 2
 
 
-def facts_of(model_id: str, listed: Mapping[str, ModelFacts] | None) -> ModelFacts:
+def facts_of(model_id: str, listed: Mapping[str, ModelLimits] | None) -> ModelLimits:
     """Returns what is known of a model: from ElevenLabs' list, else built in, else a careful guess."""
     if listed is not None and model_id in listed:
         return listed[model_id]
     return BUILT_IN.get(model_id, _UNKNOWN)
 
 
-def listed_models(models: Sequence[Model]) -> dict[str, ModelFacts]:
+def listed_models(models: Sequence[Model]) -> dict[str, ModelLimits]:
     """Returns the models of a list that speak; what the list leaves open is as it is built in."""
     return {model.model_id: _facts(model) for model in models if model.can_do_text_to_speech is not False}
 
 
-def _facts(model: Model) -> ModelFacts:
+def _facts(model: Model) -> ModelLimits:
     """Reads a model, of which the SDK has checked nothing but that it has an id."""
     known = BUILT_IN.get(model.model_id, _UNKNOWN)
     longest = model.maximum_text_length_per_request
     listed: Sequence[object] = model.languages if isinstance(model.languages, list) else ()
     codes = (getattr(each, "language_id", None) for each in listed)
     languages = tuple(dict.fromkeys(bare(code) for code in codes if isinstance(code, str) and code))
-    return ModelFacts(
+    return ModelLimits(
         longest if isinstance(longest, int) and longest > 0 else known.max_characters, languages or known.languages
     )
 

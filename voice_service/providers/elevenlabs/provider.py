@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 from servicekit.resilience.errors import ProviderErrorKind
 from voice_service.ports import ProviderMetadata
 from voice_service.providers.elevenlabs.answers import call_facts, plain_audio, timed_audio
-from voice_service.providers.elevenlabs.config import FORMATS, NAME, Endpoint
-from voice_service.providers.elevenlabs.errors import ApiKey, KeyRefusedError, failure
+from voice_service.providers.elevenlabs.api import FORMATS, NAME, ApiKey, Endpoint, KeyRefusedError, failure
 from voice_service.providers.elevenlabs.library import Catalog
 from voice_service.providers.elevenlabs.models import is_voice_id, speech_call, takes_previous_text, with_aliases
 
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
     from voice_service.ports import SegmentRequest, SpeechItem, VoiceInfo
-    from voice_service.providers.elevenlabs.client import Upstream
-    from voice_service.providers.elevenlabs.config import ElevenLabsConfig
+    from voice_service.providers.elevenlabs.api import ElevenLabsConfig
+    from voice_service.providers.elevenlabs.client import ElevenLabsClient
 
 
 _NO_VOICE: Final = "ELEVENLABS_VOICE must be the id of a voice, 20 letters and digits, and not its name"
@@ -50,7 +49,7 @@ class ElevenLabsProvider:
         self._observe = observe
         self._key = ApiKey(config.key)
         self._catalog = Catalog(config, self._key, self._opened, clock)
-        self._opening: asyncio.Task[Upstream] | None = None
+        self._opening: asyncio.Task[ElevenLabsClient] | None = None
 
     @property
     def metadata(self) -> ProviderMetadata:
@@ -174,18 +173,18 @@ class ElevenLabsProvider:
             self._catalog.models.expire()
             raise
 
-    def _open(self) -> asyncio.Task[Upstream]:
+    def _open(self) -> asyncio.Task[ElevenLabsClient]:
         if self._opening is None:
             self._opening = asyncio.create_task(
                 asyncio.to_thread(_upstream, self._config, self._observe), name=f"open {NAME}"
             )
         return self._opening
 
-    async def _opened(self) -> Upstream:
+    async def _opened(self) -> ElevenLabsClient:
         return await asyncio.shield(self._open())
 
 
-def _upstream(config: ElevenLabsConfig, observe: Callable[[str, str, float], None]) -> Upstream:
-    from voice_service.providers.elevenlabs.client import Upstream  # noqa: PLC0415 - importing the SDK takes a second
+def _upstream(config: ElevenLabsConfig, observe: Callable[[str, str, float], None]) -> ElevenLabsClient:
+    from voice_service.providers.elevenlabs.client import ElevenLabsClient  # noqa: PLC0415 - importing the SDK takes a second
 
-    return Upstream(config, observe)
+    return ElevenLabsClient(config, observe)

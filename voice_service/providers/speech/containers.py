@@ -1,4 +1,4 @@
-"""What kind of audio a server has sent, and audio files to samples.
+"""Detects what kind of audio a server has sent, and decodes audio files to samples.
 
 Decoders all decode what is left of a file that was cut; the checks that they leave out are made here. Blocks for a few
 milliseconds for each minute of sound.
@@ -168,7 +168,7 @@ class Shape(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AudioType:
     """What came; `sample_rate` in Hz and `channels` are of RAW alone."""
 
     shape: Shape
@@ -176,7 +176,7 @@ class Answer:
     channels: int
 
 
-def answer_of(content_type: str, head: bytes, asked: SpeechFormat, sample_rate: int) -> Answer:
+def audio_type(content_type: str, head: bytes, asked: SpeechFormat, sample_rate: int) -> AudioType:
     """Tell what an answer is by its Content-Type and its first bytes, `asked` and `sample_rate` being expected.
 
     OpenRouter states the rate and the channels of raw samples (`audio/pcm;rate=24000;channels=1`); many servers send
@@ -186,16 +186,16 @@ def answer_of(content_type: str, head: bytes, asked: SpeechFormat, sample_rate: 
     message["content-type"] = content_type
     media_type = message.get_content_type() if content_type else ""
     if is_container(head):
-        return Answer(Shape.FILE, 0, 0)
+        return AudioType(Shape.FILE, 0, 0)
     if media_type.endswith(("/json", "+json")) or _is_json(head):
-        return Answer(Shape.JSON, 0, 0)
+        return AudioType(Shape.JSON, 0, 0)
     if media_type in _RAW_TYPES or (media_type in _OPAQUE_TYPES and asked == "pcm"):
         rate, channels = _number(message, "rate", sample_rate), _number(message, "channels", 1)
         known = rate in _RATES and 1 <= channels <= _MOST_CHANNELS
-        return Answer(Shape.RAW if known else Shape.OTHER, rate, channels)
+        return AudioType(Shape.RAW if known else Shape.OTHER, rate, channels)
     if media_type in _FILE_TYPES or media_type in _OPAQUE_TYPES:
-        return Answer(Shape.FILE, 0, 0)
-    return Answer(Shape.OTHER, 0, 0)
+        return AudioType(Shape.FILE, 0, 0)
+    return AudioType(Shape.OTHER, 0, 0)
 
 
 def _is_json(head: bytes) -> bool:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.languages import covers
 from voice_service.ports import AudioChunk, CallFacts, NativeFormat, ProviderMetadata
-from voice_service.providers.openai_api import OpenAIClient, Progress, from_answer, request_id, typed_errors
+from voice_service.providers.openai_api import OpenAIClient, ResponseProgress, from_answer, request_id, typed_errors
 from voice_service.providers.speech.containers import (
     HEAD_BYTES,
-    Answer,
+    AudioType,
     ContainerError,
     Shape,
-    answer_of,
+    audio_type,
     decode,
     resample,
 )
@@ -130,7 +130,7 @@ class SpeechProvider:
         self._check(request)
         name = self._config.name
         client = await self._client.get()
-        progress = Progress()
+        progress = ResponseProgress()
         with typed_errors(name, progress):
             async with client.audio.speech.with_streaming_response.create(
                 **self._body(request), extra_headers=self._client.headers(), extra_body=self._config.extra or None
@@ -193,21 +193,23 @@ class SpeechProvider:
         except ProviderError:
             return ()  # logged by the list
 
-    def _answer(self, headers: Mapping[str, str], head: bytes) -> Answer:
+    def _answer(self, headers: Mapping[str, str], head: bytes) -> AudioType:
         if not head:
             raise self._error(ProviderErrorKind.TRUNCATED, "its answer is empty")
-        answer = answer_of(
+        answer = audio_type(
             headers.get("content-type", ""), head, self._config.response_format, self._config.sample_rate
         )
         if answer.shape is Shape.OTHER:
             raise self._error(ProviderErrorKind.TRANSPORT, "it sent something that is no audio")
         return answer
 
-    def _passes(self, answer: Answer) -> bool:
+    def _passes(self, answer: AudioType) -> bool:
         """Whether the bytes are what `metadata` says, so that they can go out as they come."""
-        return answer == Answer(Shape.RAW, self._config.sample_rate, 1)
+        return answer == AudioType(Shape.RAW, self._config.sample_rate, 1)
 
-    async def _gather(self, whole: bytearray, body: AsyncIterator[bytes], answer: Answer) -> AsyncGenerator[None, None]:
+    async def _gather(
+        self, whole: bytearray, body: AsyncIterator[bytes], answer: AudioType
+    ) -> AsyncGenerator[None, None]:
         """Adds what comes to `whole`, and yields for each piece, the first one being there already."""
         most = _MAX_BYTES if answer.shape is not Shape.JSON else _MAX_JSON_BYTES
         yield
@@ -217,7 +219,7 @@ class SpeechProvider:
                 raise self._error(ProviderErrorKind.TRUNCATED, "the audio does not end")
             yield
 
-    async def _samples(self, answer: Answer, whole: bytes, headers: Mapping[str, str]) -> bytes:
+    async def _samples(self, answer: AudioType, whole: bytes, headers: Mapping[str, str]) -> bytes:
         """The samples in a whole answer that is not passed on as it is."""
         rate = self._config.sample_rate
         if answer.shape is Shape.JSON:

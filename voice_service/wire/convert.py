@@ -1,4 +1,4 @@
-"""Events of a narration, providers and voices as messages of the wire."""
+"""Converts SpeechConfig to the request of a narration, and its events to messages."""
 
 from __future__ import annotations
 
@@ -9,28 +9,130 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from servicekit.errors import FieldViolation, validation_failed
+from servicekit.ids import new_id
 from servicekit.reasons import explained
-from tale.common.v1 import common_pb2, status_pb2
+from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2
-from voice_service.narration.messages import CallMade, Chunk, Header, SpokenSegment, Summary, Warned
-from voice_service.ports import Codec
+from voice_service.narration.messages import (
+    CallMade,
+    Chunk,
+    Header,
+    NarrationRequest,
+    SpokenSegment,
+    Summary,
+    VoiceChoice,
+    Warned,
+)
+from voice_service.ports import MP3_44100_128, OGG_OPUS_48000, WAV_44100, Codec, VoiceSettings
 from voice_service.providers.registry import EMBEDDED
-from voice_service.synthesis.call import CallOutcome
+from voice_service.synthesis.call import SpeechOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from voice_service.narration.messages import Event
     from voice_service.synthesis.store import Words
-    from voice_service.wire.catalogue import ProviderFacts, VoicePage
+
+
+_FORMATS: Final = {
+    common_pb2.AUDIO_FORMAT_UNSPECIFIED: MP3_44100_128,
+    common_pb2.AUDIO_FORMAT_MP3: MP3_44100_128,
+    common_pb2.AUDIO_FORMAT_WAV: WAV_44100,
+    common_pb2.AUDIO_FORMAT_OGG_OPUS: OGG_OPUS_48000,
+}
+
+
+def narration_request(config: voice_pb2.SpeechConfig) -> NarrationRequest:
+    """Returns the request of a config. Raises VALIDATION_FAILED where `spoken_so_far` has gaps."""
+    _check_spoken(config.spoken_so_far)
+    voice = config.voice
+    pinned = config.pinned if config.HasField("pinned") else None
+    story_format = _FORMATS[(voice if pinned is None else pinned).audio_format]
+    stored = config.delivery == voice_pb2.DELIVERY_STORED
+    return NarrationRequest(
+        audio_id=config.audio_id or (pinned.audio_id if pinned else "") or new_id(),
+        # The id that a direct caller gives need not be of a story in storage, which would refuse its paid segments.
+        story_id=config.story_id if stored else "",
+        voice=_choice(voice),
+        language_code=(pinned.language_code if pinned else "") or config.language_code,
+        story_format=story_format,
+        title=config.title if config.title.strip() else "",
+        pinned=_choice(pinned) if pinned else None,
+        spoken=_spoken(config.spoken_so_far, story_format.sample_rate),
+        stored=stored,
+        word_timings=config.word_timings,
+        strict_language=config.strict_language,
+    )
+
+
+def _check_spoken(spoken: Sequence[common_pb2.Segment]) -> None:
+    """Raises VALIDATION_FAILED unless the segments follow one another."""
+    found: list[FieldViolation] = []
+    text = audio = 0
+    for index, segment in enumerate(spoken):
+        field = f"config.spoken_so_far[{index}]"
+        if segment.index != index:
+            found.append(FieldViolation(f"{field}.index", "must count up from 0"))
+        if segment.text.start != text:
+            found.append(FieldViolation(f"{field}.text", "must begin where the one before ends"))
+        if segment.audio.start != audio:
+            found.append(FieldViolation(f"{field}.audio", "must begin where the one before ends"))
+        text, audio = segment.text.end, segment.audio.end
+    if found:
+        raise validation_failed(found)
+
+
+def _choice(voice: common_pb2.VoiceSelection | common_pb2.NarrationHeader) -> VoiceChoice:
+    return VoiceChoice(
+        provider=voice.provider,
+        voice_id=voice.voice_id,
+        model_id=voice.model_id,
+        settings=_settings(voice.settings),
+    )
+
+
+def _settings(settings: common_pb2.VoiceSettings) -> VoiceSettings:
+    given = {descriptor.name: value for descriptor, value in settings.ListFields()}
+    return VoiceSettings(**given)
+
+
+def _spoken(segments: Sequence[common_pb2.Segment], sample_rate: int) -> tuple[SpokenSegment, ...]:
+    spoken: list[SpokenSegment] = []
+    start = 0
+    for segment in segments:
+        samples = _samples(segment.duration, sample_rate)
+        spoken.append(
+            SpokenSegment(
+                index=segment.index,
+                text_start=segment.text.start,
+                text_end=segment.text.end,
+                audio_start=segment.audio.start,
+                audio_end=segment.audio.end,
+                key=segment.key,
+                provider=segment.provider,
+                voice_id=segment.voice_id,
+                model_id=segment.model_id,
+                sha256=segment.sha256,
+                start=start,
+                samples=samples,
+                sample_rate=sample_rate,
+            )
+        )
+        start += samples
+    return tuple(spoken)
+
+
+def _samples(duration: Duration, sample_rate: int) -> int:
+    return round(duration.ToNanoseconds() * sample_rate / 1_000_000_000)
 
 
 _OUTCOMES: Final = {
-    CallOutcome.SUCCEEDED: common_pb2.ATTEMPT_OUTCOME_SUCCEEDED,
-    CallOutcome.FAILED: common_pb2.ATTEMPT_OUTCOME_FAILED,
-    CallOutcome.CANCELLED: common_pb2.ATTEMPT_OUTCOME_CANCELLED,
+    SpeechOutcome.SUCCEEDED: common_pb2.ATTEMPT_OUTCOME_SUCCEEDED,
+    SpeechOutcome.FAILED: common_pb2.ATTEMPT_OUTCOME_FAILED,
+    SpeechOutcome.CANCELLED: common_pb2.ATTEMPT_OUTCOME_CANCELLED,
 }
-_FORMATS: Final = {
+_WIRE_FORMATS: Final = {
     Codec.MP3: common_pb2.AUDIO_FORMAT_MP3,
     Codec.WAV: common_pb2.AUDIO_FORMAT_WAV,
     Codec.OPUS: common_pb2.AUDIO_FORMAT_OGG_OPUS,
@@ -63,7 +165,7 @@ def _header(event: Header) -> common_pb2.NarrationHeader:
         voice_id=event.voice_id,
         model_id=event.model_id,
         settings=common_pb2.VoiceSettings(**settings),
-        audio_format=_FORMATS[event.story_format.codec],
+        audio_format=_WIRE_FORMATS[event.story_format.codec],
         content_type=event.story_format.content_type,
         sample_rate=event.story_format.sample_rate,
         bit_rate=event.story_format.bit_rate,
@@ -157,62 +259,3 @@ def _write_microseconds(microseconds: int, duration: Duration) -> None:
 
 def _timestamp(nanoseconds: int) -> Timestamp:
     return Timestamp(seconds=nanoseconds // 1_000_000_000, nanos=nanoseconds % 1_000_000_000)
-
-
-_GENDERS: Final = {"female": common_pb2.GENDER_FEMALE, "male": common_pb2.GENDER_MALE}
-
-
-def providers_response(facts: Iterable[ProviderFacts]) -> voice_pb2.ListProvidersResponse:
-    """Returns the answer to ListProviders."""
-    return voice_pb2.ListProvidersResponse(providers=map(_provider, facts))
-
-
-def provider_status(facts: ProviderFacts) -> status_pb2.ProviderStatus:
-    """Returns the entry of a provider in GetStatus."""
-    return status_pb2.ProviderStatus(
-        name=facts.name,
-        configured=facts.configured,
-        available=not facts.unavailable_reason,
-        unavailable_reason=facts.unavailable_reason,
-        is_default=facts.is_default,
-    )
-
-
-def voices_response(page: VoicePage) -> voice_pb2.ListVoicesResponse:
-    """Returns the answer to ListVoices."""
-    return voice_pb2.ListVoicesResponse(
-        voices=[
-            voice_pb2.Voice(
-                provider=provider,
-                voice_id=voice.voice_id,
-                display_name=voice.display_name,
-                language_codes=voice.language_codes,
-                gender=_GENDERS.get(voice.gender, common_pb2.GENDER_UNSPECIFIED),
-            )
-            for provider, voice in page.voices
-        ],
-        next_page_token=page.next_page_token,
-        stale=page.stale,
-    )
-
-
-def _provider(facts: ProviderFacts) -> voice_pb2.Provider:
-    available = not facts.unavailable_reason
-    provider = voice_pb2.Provider(
-        provider_name=facts.name,
-        display_name=facts.display_name,
-        configured=facts.configured,
-        available=available,
-        unavailable_reason=facts.unavailable_reason,
-        is_default=facts.is_default,
-        fallback_position=facts.fallback_position,
-        circuit_state=facts.circuit_state,
-        embedded=facts.embedded,
-    )
-    metadata = facts.metadata
-    if metadata is not None:
-        provider.supports_streaming = metadata.supports_streaming
-        provider.max_text_length = metadata.max_text_length
-        provider.supported_formats.extend(metadata.formats or (metadata.native_format.value,))
-        provider.language_codes.extend(metadata.languages)
-    return provider
