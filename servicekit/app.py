@@ -60,7 +60,7 @@ class App(Protocol):
         """Returns what StatusService reports of this service now."""
 
     async def begin_drain(self) -> None:
-        """The server is shutting down: takes no more work and ends its streams. Returns soon."""
+        """Takes no more work and ends the streams, since the server is shutting down. Returns soon."""
 
     async def stop(self) -> None:
         """Closes what `start` opened. The calls in flight have ended. Also called when `start` failed."""
@@ -73,23 +73,23 @@ class AppBase:
     circuits: BreakerManager | None = None
 
     def ops_routes(self) -> Sequence[AbstractRouteDef]:
-        """No routes."""
+        """Returns no routes."""
         return ()
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
-        """No services."""
+        """Returns no services."""
         del server
         return ()
 
     async def start(self) -> None:
-        """Nothing to open."""
+        """Opens nothing."""
 
     async def describe(self) -> Description:
         """Returns nothing."""
         return Description()
 
     async def begin_drain(self) -> None:
-        """Nothing to end."""
+        """Ends nothing."""
 
     async def stop(self) -> None:
-        """Nothing to close."""
+        """Closes nothing."""

@@ -39,12 +39,12 @@ class CallTracker:
             raise unavailable("STARTING", "The service is still starting.") from None
 
     def enter(self, task: asyncio.Task[Any]) -> None:
-        """A call begins, answered by `task`."""
+        """Notes that a call begins, answered by `task`."""
         self._tasks.add(task)
         self._idle.clear()
 
     def leave(self, task: asyncio.Task[Any]) -> None:
-        """A call has ended."""
+        """Notes that a call has ended."""
         self._tasks.discard(task)
         if not self._tasks:
             self._idle.set()

@@ -10,7 +10,7 @@ from servicekit.errors import FieldViolation, validation_failed
 
 
 def fingerprint(message: Message, *, without: frozenset[str] = frozenset()) -> bytes:
-    """SHA-256 (32 bytes) of the canonical JSON (sorted keys) of `message` as given, before defaults.
+    """Returns the SHA-256 (32 bytes) of the canonical JSON (sorted keys) of `message` as given, before defaults.
 
     `without` names top-level fields that do not count, such as `request_id`.
     """

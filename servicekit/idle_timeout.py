@@ -28,13 +28,13 @@ class IdleTimeout:
         return self._limit.expired()
 
     def begin(self) -> None:
-        """A wait begins."""
+        """Notes that a wait begins."""
         self._since = self._loop.time()
         if self._timer is None:
             self._timer = self._loop.call_at(self._since + self._seconds, self._look)
 
     def end(self) -> None:
-        """The wait is over."""
+        """Notes that the wait is over."""
         self._since = None
         if self._lost:
             # It ended just as it was to be cut.

@@ -43,7 +43,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], "Awaitable[Handler | None]"],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "Handler | None":
-        """The call's handler, wrapped."""
+        """Returns the call's handler, wrapped."""
         known = True
         try:
             handler = await continuation(handler_call_details)
@@ -55,7 +55,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 def _failing(error: Exception) -> Handler:
-    """A handler that raises `error`; streams both ways suit callers of every kind."""
+    """Returns a handler that raises `error`; streams both ways suit callers of every kind."""
 
     async def fail(requests: object, context: Context) -> Never:
         del requests, context

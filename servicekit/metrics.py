@@ -99,7 +99,7 @@ class Metrics:
         self.registry.register(CircuitCollector(snapshots, listed=listed))
 
     def rpc(self, method: str, code: str, seconds: float, *, known: bool) -> None:
-        """An RPC has ended.
+        """Counts an RPC that has ended.
 
         `method` is "/package.Service/Method"; where the server has no such one, `known` is False and it is "other".
         """
@@ -161,5 +161,5 @@ class CircuitCollector(Collector):
         return (state, calls, transitions)
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: the names are known without asking the breakers."""
+        """Returns nothing: the names are known without the breakers."""
         return ()

@@ -105,7 +105,7 @@ class Server:
         return self._ops.address
 
     async def start(self) -> None:
-        """Binds, starts the app, and says SERVING. Calls that come while the app starts wait for it."""
+        """Binds, starts the app, and says SERVING. Calls that arrive meanwhile wait."""
         try:
             await self._register()
             await self._bind()

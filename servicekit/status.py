@@ -188,7 +188,7 @@ def _packed(
 
 
 def _shortened(text: str) -> str:
-    """`text`, cut where its percent-encoded form would take more than the budget."""
+    """Returns `text`, cut where its percent-encoded form would take more than the budget."""
     spent = 0
     for index, character in enumerate(text):
         spent += 1 if " " <= character <= "~" and character != "%" else 3 * len(character.encode("utf-8", "replace"))

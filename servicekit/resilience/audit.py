@@ -34,7 +34,7 @@ class AuditLog:
             )
 
     def record(self, provider: str, endpoint: str, status: int | str, duration: float, **ids: str) -> None:
-        """A call has ended.
+        """Records a call that has ended.
 
         `endpoint` is the operation ("chat/completions"), without ids in it; `status` the HTTP status, or the kind of
         the error where there was none; `duration` in seconds. `ids` are what the call is known by (request_id,

@@ -94,7 +94,7 @@ class CircuitBreaker:
         return self._total - self._outcomes.total()
 
     def call(self) -> Call:
-        """One call to the provider, as a context manager (`with` and `async with`); see `Call`."""
+        """Returns one call to the provider, a context manager (`with` and `async with`); see `Call`."""
         return Call(self)
 
     def open_until(self, seconds: float) -> None:
@@ -125,7 +125,7 @@ class CircuitBreaker:
         self._fallbacks += 1
 
     def snapshot(self) -> BreakerSnapshot:
-        """State and counts, now."""
+        """Returns state and counts now."""
         state, retry_after = self.state, self.retry_after
         return BreakerSnapshot(
             name=self.config.name,
@@ -164,7 +164,7 @@ class CircuitBreaker:
         return self._epoch, self._clock()
 
     def _answered(self, call: Call) -> None:
-        """The first token of a probe decides."""
+        """Decides by the first token of a probe."""
         if self._probe is not call:
             return
         self._probe = None
@@ -238,7 +238,7 @@ class CircuitBreaker:
             self._change("open")
 
     def _advance(self) -> None:
-        """The time of an open circuit may be over."""
+        """Leaves the open state when its time is over."""
         if self._state == "open" and self._clock() >= self._until:
             self._change("closed" if self._resting else "half_open")
             self._resting = False
@@ -273,7 +273,7 @@ class Call:
         self.answered_at: float | None = None
 
     def answered(self) -> None:
-        """The first token or byte has come, which is what a probe is for; later ones change nothing."""
+        """Notes the first token or byte, which is what a probe is for; later ones change nothing."""
         if self.answered_at is None:
             self.answered_at = self._breaker._clock()  # noqa: SLF001 - two halves of one thing
             self._breaker._answered(self)  # noqa: SLF001 - two halves of one thing

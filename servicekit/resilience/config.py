@@ -93,7 +93,7 @@ class BreakerConfig:
             raise ValueError(f"a circuit breaker cannot have this: {', '.join(wrong)}")
 
     def outcome(self, error: BaseException | None) -> Outcome:
-        """What a call that ended with `error` says; a group of errors speaks against the provider if one of it does."""
+        """Returns what a call that ended with `error` says; a group speaks against the provider if one of it does."""
         if error is None:
             return Outcome.SUCCESS
         if isinstance(error, BaseExceptionGroup):

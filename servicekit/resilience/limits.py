@@ -68,7 +68,7 @@ class ProviderLimits:
         return sum(not waiter.done() for waiter in self._waiters)
 
     def told_too_many(self) -> None:
-        """The provider said that there are too many calls at once."""
+        """Halves the limit: the provider reported too many calls at once."""
         now = self._clock()
         if now - self._lowered_at >= _SETTLE_SECONDS:
             self._lowered_at = now
@@ -139,7 +139,7 @@ class ProviderLimits:
 
 
 def _rate(per_minute: float) -> AsyncLimiter:
-    """A leaky bucket that never lets more than `per_minute` through in any 60 s: what may burst comes off the rest."""
+    """Returns a leaky bucket that never lets more than `per_minute` through in any 60 s: a burst comes off the rest."""
     burst = max(1.0, per_minute // 10)
     steady = per_minute - burst if per_minute >= 2 else per_minute
     return AsyncLimiter(burst, burst * 60 / steady)

@@ -57,7 +57,7 @@ class Attempt:
     status: int | str = ""
 
     def answered(self) -> None:
-        """The first token or byte has come: how slow a call is, is measured to there."""
+        """Notes the first token or byte, to which the slowness of a call is measured."""
         self.passage.answered()
 
 
@@ -177,7 +177,7 @@ class OutgoingCalls:
         deadline: float | None = None,
         within: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
     ) -> AsyncIterator[Attempt]:
-        """One attempt, for as long as the block lasts.
+        """Makes one attempt, which lasts as long as the block.
 
         Raises CircuitOpenError, or ProviderError CONCURRENCY where there is no room by `deadline` (the loop's clock).
         """

@@ -86,7 +86,7 @@ class Protected:
         deadline: float | None = None,
         ids: Mapping[str, str] = MappingProxyType({}),
     ) -> Answer[T]:
-        """Used directly: `key` distinguishes answers; no wait goes past `deadline` (the loop's clock).
+        """Returns the answer to `call`; `key` distinguishes answers; no wait goes past `deadline` (the loop's clock).
 
         `ids` stand in the audit line.
         """

@@ -57,7 +57,7 @@ class RetryBudget:
         return self._tokens
 
     def earn(self) -> None:
-        """A request is made for the first time."""
+        """Adds what a first call earns."""
         self._fill()
         self._tokens = min(self._cap, self._tokens + self._ratio)
 
@@ -103,7 +103,7 @@ class RetryPolicy:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = randomness.random,
     ) -> AsyncRetrying:
-        """The attempts at one request: `await attempts(call)`, or `async for attempt in attempts: with attempt: …`.
+        """Returns attempts: `await attempts(call)` or `async for attempt in attempts: with attempt: …`.
 
         The last error is raised as it is: when it is not retryable, when the attempts or the `budget` are used up,
         when the wait would end past `deadline` (the loop's clock), or when `may_wait` says no to the error.

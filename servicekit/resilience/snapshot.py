@@ -54,7 +54,7 @@ class BreakerSnapshot:
 
 
 def to_json(snapshot: BreakerSnapshot) -> dict[str, Any]:
-    """The breaker for /metrics/circuit-breakers; times are ISO 8601 in UTC, null where there is none."""
+    """Returns the breaker for /metrics/circuit-breakers; times are ISO 8601 in UTC, null where there is none."""
     return {
         "state": snapshot.state,
         "provider": snapshot.provider,
@@ -75,7 +75,7 @@ def to_json(snapshot: BreakerSnapshot) -> dict[str, Any]:
 
 
 def report(snapshots: Sequence[BreakerSnapshot]) -> dict[str, Any]:
-    """What /metrics/circuit-breakers answers. A breaker is healthy while it is closed; so are all where all are."""
+    """Returns the page /metrics/circuit-breakers. A breaker is healthy while it is closed; so are all where all are."""
     healthy = sum(snapshot.state == "closed" for snapshot in snapshots)
     return {
         "healthy": healthy == len(snapshots),

@@ -33,7 +33,7 @@ class SlidingWindow:
         tally.slow += slow
 
     def total(self, now: float) -> Tally:
-        """The sums."""
+        """Returns the sums."""
         self._forget(now)
         tallies = self._slices.values()
         return Tally(
