@@ -1,10 +1,34 @@
 """The embedded writer: bedtime stories without a model, a key or a network.
 
-A language brings a stock of prose and turns a brief into an arc of blocks; the engine beside it
-chooses how much of that arc fits the asked length, and goes on from whatever text is there already.
+    writer = OfflineWriter()
+    pieces = writer.write(OfflineBrief(name="Mia", wish="a dragon who cannot sleep", language_code="en", seed=1, ...))
+
+A language brings a stock of prose and turns a brief into an arc of blocks; the engine selects how much of that arc fits
+the requested length, and continues any text that is there already. Needs only pymorphy3.
 """
 
-from offline_writer.brief import LanguageUnsupported, OfflineBrief, Piece, StoryUnsupported
+from offline_writer.brief import (
+    WORDS_PER_MINUTE,
+    Gender,
+    Kind,
+    LanguageUnsupported,
+    OfflineBrief,
+    Parent,
+    Piece,
+    Protagonist,
+    StoryUnsupported,
+)
 from offline_writer.writer import OfflineWriter
 
-__all__ = ["LanguageUnsupported", "OfflineBrief", "OfflineWriter", "Piece", "StoryUnsupported"]
+__all__ = [
+    "WORDS_PER_MINUTE",
+    "Gender",
+    "Kind",
+    "LanguageUnsupported",
+    "OfflineBrief",
+    "OfflineWriter",
+    "Parent",
+    "Piece",
+    "Protagonist",
+    "StoryUnsupported",
+]

@@ -1,4 +1,4 @@
-"""The shape of a story between a language, which fills it, and the engine, which fits it to a length."""
+"""The form of a story between a language, which fills it, and the engine, which fits it to a length."""
 
 import random
 from collections.abc import Iterator
@@ -43,13 +43,13 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Arc:
-    """A story before it is fitted, in the order in which it is told."""
+    """A story before it is fitted, in the order of telling."""
 
     blocks: tuple[Block, ...]
 
 
 class Language(Protocol):
-    """What a language has to bring to be written in."""
+    """What a language provides."""
 
     @property
     def code(self) -> str:
@@ -57,31 +57,27 @@ class Language(Protocol):
         ...
 
     def title(self, brief: OfflineBrief) -> str:
-        """Plain text, one line."""
-        ...
-
-    def summary(self, brief: OfflineBrief) -> str:
-        """Two or three sentences that a sequel can build on."""
+        """Returns the title: plain text, one line."""
         ...
 
     def story(self, brief: OfflineBrief, rng: random.Random) -> Arc:
-        """The whole arc."""
+        """Returns the whole arc."""
         ...
 
     def continuation(self, brief: OfflineBrief, rng: random.Random, *, told: str, budget: int) -> Arc:
-        """The later part of an arc, after text of any origin, with about `budget` words to go (may be negative)."""
+        """Returns the later part of an arc, after any text, with about `budget` words left (may be negative)."""
         ...
 
     def bridges(self, brief: OfflineBrief) -> Iterator[str]:
-        """Every sentence that a continuation may begin with."""
+        """Yields every sentence that a continuation may begin with."""
         ...
 
 
 @runtime_checkable
 class Versatile(Protocol):
-    """A language that tells more than stories of their own about the child says so; others are not asked for it."""
+    """A language that supports more than stories about the child."""
 
     @property
     def features(self) -> frozenset[Feature]:
-        """What a brief may ask of it."""
+        """What a brief may request."""
         ...

@@ -1,18 +1,21 @@
-"""What the embedded writer takes in and gives out."""
+"""Input and output of the embedded writer."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+import random
+from dataclasses import asdict, dataclass, fields
 from typing import Final, Literal, TypeAlias
 
 WORDS_PER_MINUTE: Final = 150
-"""Words of a minute of telling."""
+"""Words of a minute of reading aloud."""
 
 Gender: TypeAlias = Literal["female", "male", ""]
-"""How a story speaks of somebody; empty: it does without."""
+"""Grammatical gender of a person; empty: the story avoids it."""
 Kind: TypeAlias = Literal["child", "hero", "combined"]
-"""Whom a story is about: the child, a hero, or both."""
+"""Main characters: the child, a hero, or both."""
 
 Feature: TypeAlias = Literal["hero", "combined", "sequel"]
-"""What a language may be able to tell beside a story of its own about the child."""
+"""What a language may support beside a story about the child."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,20 +32,20 @@ class Protagonist:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parent:
-    """The story that this one goes on from. Either may be empty, but not both."""
+    """The story that this one continues. Either may be empty, but not both."""
 
     title: str
-    summary: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfflineBrief:
-    """One story asked for. All text is untrusted and is cleaned before it reaches a sentence."""
+    """One requested story. All text is untrusted and is cleaned before it reaches a sentence."""
 
     name: str
     """The child's name."""
     age: int | None = None
-    """Years. None: nobody said, and so the story does not either."""
+    """Years. None: the story does not mention it."""
     gender: Gender
     interests: tuple[str, ...]
     """Any phrases; the first five are used."""
@@ -60,7 +63,7 @@ class OfflineBrief:
     """The same brief with the same seed gives the same story, on every machine."""
     kind: Kind = "child"
     hero: Protagonist | None = None
-    """Needed for "hero" and "combined", and not looked at otherwise."""
+    """Required for "hero" and "combined", ignored otherwise."""
     sequel: Parent | None = None
 
     def __post_init__(self) -> None:
@@ -71,17 +74,17 @@ class OfflineBrief:
 
     @property
     def features(self) -> frozenset[Feature]:
-        """What a language must be able to tell for this brief."""
+        """What a language must support for this brief."""
         kind: frozenset[Feature] = frozenset() if self.kind == "child" else frozenset({self.kind})
         return kind if self.sequel is None else kind | {"sequel"}
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a story as it leaves the writer: the title, or whole sentences of the text.
+    """A part of a story: the title, or whole sentences of the text.
 
-    Joining every text piece gives the content. What separates a piece from the one before (a space,
-    or a blank line between paragraphs) stands at its start, so that no piece ends in white space.
+    Joining every text piece gives the content. What separates a piece from the one before (a space, or a blank line
+    between paragraphs) is at its start, so that no piece ends in white space.
     """
 
     kind: Literal["title", "text"]
@@ -96,12 +99,26 @@ class LanguageUnsupported(ValueError):  # noqa: N818 - named as the wire's reaso
         self.supported = supported
 
 
-class StoryUnsupported(ValueError):  # noqa: N818 - a sibling of LanguageUnsupported
-    """The language can be written, but not this kind of story in it."""
+class StoryUnsupported(ValueError):  # noqa: N818 - named like LanguageUnsupported
+    """The language is supported, but not this kind of story in it."""
 
     def __init__(self, language: str, missing: frozenset[Feature], supported: frozenset[Feature]) -> None:
         told = ", ".join(sorted(supported)) or "stories about the child alone"
-        super().__init__(f"the embedded writer can not tell {', '.join(sorted(missing))} in {language}, only {told}")
+        super().__init__(f"the embedded writer cannot write {', '.join(sorted(missing))} in {language}, only {told}")
         self.language = language
         self.missing = missing
         self.supported = supported
+
+
+def random_for(brief: OfflineBrief, purpose: str) -> random.Random:
+    """Returns randomness seeded by sha256 of the canonical brief and the purpose, the same in every process.
+
+    Fields at their defaults do not count, so that a story stays the same when briefs get new fields.
+    """
+    given = {field.name: getattr(brief, field.name) for field in fields(brief)}
+    told = {field.name for field in fields(brief) if given[field.name] != field.default}
+    canonical = json.dumps(
+        [purpose, {name: value for name, value in asdict(brief).items() if name in told}],
+        sort_keys=True, ensure_ascii=True,
+    )  # fmt: skip
+    return random.Random(hashlib.sha256(canonical.encode()).digest())

@@ -1,4 +1,4 @@
-"""User text as data: bounded, on one line, and with nothing in it that looks like markup."""
+"""User text as data: bounded, on one line, without markup."""
 
 import re
 import unicodedata
@@ -13,7 +13,7 @@ _TRAILING = " ,.;:!?\u2026-/&+"
 
 
 def clean(text: str, *, limit: int) -> str:
-    """One line of at most `limit` characters, cut at a word, without final punctuation. May be empty."""
+    """Returns one line of at most `limit` characters, cut at a word, without final punctuation. May be empty."""
     text = unicodedata.normalize("NFC", text[: limit * 8])
     text = "".join(" " if unicodedata.category(char) in _DROPPED else char for char in text)
     text = _MARKUP.sub(" ", text).translate(_APOSTROPHES)
@@ -25,14 +25,14 @@ def clean(text: str, *, limit: int) -> str:
 
 
 def closed(text: str, *, limit: int) -> str:
-    """Like `clean`, but ends as a sentence does: with its own ! or ?, else with a full stop."""
+    """Returns the text like `clean`, but ended as a sentence: with its own ! or ?, else with a full stop."""
     body = clean(text, limit=limit)
     last = text.rstrip()[-1:]
     return body + (last if last in {"!", "?"} else ".") if body else ""
 
 
 def clean_name(text: str, *, limit: int = 40) -> str:
-    """A name with letters, marks, digits, inner hyphens and apostrophes only; its first letter is a capital."""
+    """Returns a name with letters, marks, digits, inner hyphens and apostrophes, and a capital first letter."""
     kept = "".join(
         char if unicodedata.category(char)[0] in "LMN" or char in " -\u2019" else " "
         for char in clean(text, limit=limit)

@@ -1,12 +1,29 @@
-"""Chooses how much of an arc is told, so that the story has the asked length."""
+"""Selects how much of an arc is written, so that the story has the requested length."""
 
 import random
+import re
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from offline_writer.arc import Arc, Block, Paragraphs, Unit
-from offline_writer.sentences import count_words, sentence_keys
+
+_BOUNDARY = re.compile(r"(?<=[.!?\u2026])[\"\u201d\u2019\u00bb']*\s+|\n+")
+_QUOTES = str.maketrans("", "", '"\u201c\u201d\u00ab\u00bb')
+
+
+def count_words(text: str) -> int:
+    """Words as white space divides them."""
+    return len(text.split())
+
+
+def sentence_keys(text: str) -> list[str]:
+    """Returns one key for each sentence, the same for two that a listener would call the same.
+
+    A question in quotation marks and the words that report it count as two.
+    """
+    keys = (part.translate(_QUOTES).strip().casefold() for part in _BOUNDARY.split(text))
+    return [key for key in keys if key]
 
 
 @dataclass(slots=True)
@@ -122,10 +139,10 @@ def _trimmed(slots: list[list[_Slot]], budget: int, rng: random.Random) -> None:
 def fit(
     arc: Arc, budget: int, rng: random.Random, *, told: AbstractSet[str] = frozenset(), even_core: bool = False
 ) -> list[list[str]]:
-    """Paragraphs of units with about `budget` words altogether.
+    """Returns paragraphs of units with about `budget` words in all.
 
-    `told` holds the keys of sentences that were told before and must not come again; with `even_core`
-    a core sentence is given up as well if it would.
+    `told` holds the keys of earlier sentences that must not repeat; with `even_core` a core sentence is dropped too if
+    it would.
     """
     elastic = [block for block in arc.blocks if block.elastic]
     frame = [_Told(block, block.paragraphs) for block in arc.blocks if not block.elastic and block.requires is None]

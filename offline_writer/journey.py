@@ -1,11 +1,11 @@
-"""The scenes of the journey, in the order in which they are met, and what is said between them."""
+"""The scenes of the journey, in their order, and what is said between them."""
 
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, Generic
 
 from offline_writer.arc import Block, Paragraphs, Unit
-from offline_writer.casting import CastT, Interest, Stock
+from offline_writer.cast import CastT, Interest, Stock
 from offline_writer.realising import Realiser
 from offline_writer.stock import Line, Section
 
@@ -59,13 +59,13 @@ class Journey(Generic[CastT]):
         self._links = self._between()
 
     def blocks(self) -> tuple[Block, ...]:
-        """Every scene that this journey could have; the engine takes the first few or many."""
+        """Returns every scene that this journey could have; the engine takes the first few or many."""
         scenes = [one for one in self._stock["stations"] if "realm" not in one.fields and self._suits(one)]
         self._rng.shuffle(scenes)
         return tuple(block for at, realm in enumerate(self._realms) for block in self._in_realm(realm, at, scenes))
 
     def first_abroad(self) -> str:
-        """Key of the first scene in a second realm: once it is told, the way has to bend back."""
+        """Returns the key of the first scene in a second realm: once it is told, the way has to bend back."""
         return "scene 1.0"
 
     def before_its_scenes(self) -> Iterator[Block]:

@@ -1,4 +1,4 @@
-"""From lines of the stock to sentences: choices made, slots filled, the reader's age minded."""
+"""From lines of the stock to sentences: choices made, slots filled, for the reader's age."""
 
 import random
 import re
@@ -21,7 +21,7 @@ _NOT_FOR: Mapping[AgeBand, str] = {"youngest": "=>", "middle": "<>", "oldest": "
 
 
 def age_band(age: int | None) -> AgeBand:
-    """Up to four, five to seven, eight and over; where nobody said, the middle one."""
+    """Returns the band of an age: up to four, five to seven, eight and over; the middle one for None."""
     if age is None:
         return "middle"
     if age <= 4:
@@ -50,7 +50,7 @@ class Realiser:
         self._simple_words = simpler
 
     def text(self, source: str, extra: Mapping[str, str] | None = None) -> str:
-        """One line of stock as finished prose."""
+        """Returns one line of stock as finished prose."""
         text = _CHOICE.sub(lambda match: self._choose(match, extra), source)
         if self._simpler is not None:
             text = self._simpler.sub(self._simplified, text)
@@ -64,15 +64,15 @@ class Realiser:
         return _AFTER_STOP.sub(_upper_second, _FIRST.sub(_upper_second, text))
 
     def suits(self, line: Line) -> bool:
-        """Whether the line is meant for readers of this age."""
+        """Returns whether the line is meant for readers of this age."""
         return not line.readers or line.readers not in _NOT_FOR[self._band]
 
     def unit(self, line: Line, extra: Mapping[str, str] | None = None) -> Unit:
-        """One line as a unit."""
+        """Returns one line as a unit."""
         return Unit(self.text(line.text, extra), line.level)
 
     def paragraphs(self, body: Body, extra: Mapping[str, str] | None = None) -> Paragraphs:
-        """A body, without the lines that are not for this age or that come out empty."""
+        """Returns a body, without the lines that are not for this age or that are empty."""
         told = (
             tuple(unit for line in paragraph if self.suits(line) and (unit := self.unit(line, extra)).text)
             for paragraph in body

@@ -1,4 +1,4 @@
-"""The arc that every language tells: opening, wish, departure, journey, turn, way home, calm ending."""
+"""The arc of every language: opening, wish, departure, journey, turn, way home, calm ending."""
 
 import random
 from abc import ABC, abstractmethod
@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import ClassVar, Generic
 
 from offline_writer.arc import Arc, Block, Paragraphs, Unit
-from offline_writer.brief import Feature, OfflineBrief
-from offline_writer.casting import Casting, CastT, Stock
+from offline_writer.brief import Feature, OfflineBrief, random_for
+from offline_writer.cast import CastBuilder, CastT, Stock
 from offline_writer.journey import Journey
 from offline_writer.realising import Realiser
-from offline_writer.seeding import random_for
 from offline_writer.stock import Body, Section
 
 _CLOSE_UNDER_WORDS = 70
@@ -18,18 +17,18 @@ _CLOSE_UNDER_WORDS = 70
 
 
 class Teller(ABC, Generic[CastT]):
-    """A language but for its title, its summary, how its stories begin, and what only they have on the way."""
+    """A language except its titles, the beginning of its stories, and what only they have on the way."""
 
     features: ClassVar[frozenset[Feature]] = frozenset({"hero", "combined", "sequel"})
 
-    def __init__(self, stock: Stock, casting: Casting[CastT]) -> None:
+    def __init__(self, stock: Stock, casts: CastBuilder[CastT]) -> None:
         self._stock = stock
-        self._casting = casting
+        self._casts = casts
 
     def story(self, brief: OfflineBrief, rng: random.Random) -> Arc:
         """Opening, wish, departure, journey, obstacle, attempts and turn, arrival, way home, calm ending."""
-        cast = self._casting.cast(brief)
-        realiser = self._casting.realiser(cast, rng)
+        cast = self._casts.cast(brief)
+        realiser = self._casts.realiser(cast, rng)
         opening = rng.choice(self._told(cast, "openings"))
         wish = rng.choice([section for section in self._told(cast, "wishes") if section.key.startswith(cast.plot)])
         before = tuple(self._beginning(cast, realiser, rng, opening=opening, wish=wish))
@@ -38,8 +37,8 @@ class Teller(ABC, Generic[CastT]):
 
     def continuation(self, brief: OfflineBrief, rng: random.Random, *, told: str, budget: int) -> Arc:
         """From a quiet moment that fits any text to the turn and the calm ending; or only the last of these."""
-        cast = self._casting.cast(brief, told=told)
-        realiser = self._casting.realiser(cast, rng)
+        cast = self._casts.cast(brief, told=told)
+        realiser = self._casts.realiser(cast, rng)
         sections = self._told(cast, "continuations")
         if budget < _CLOSE_UNDER_WORDS:
             closes = [section for section in sections if section.key.startswith("close")]
@@ -52,9 +51,9 @@ class Teller(ABC, Generic[CastT]):
         return Arc((bridge, *self._way(cast, realiser, rng, None, finish), *self._home(cast, realiser, rng)))
 
     def bridges(self, brief: OfflineBrief) -> Iterator[str]:
-        """How every continuation begins."""
-        cast = self._casting.cast(brief)
-        realiser = self._casting.realiser(cast, random_for(brief, "bridges"))
+        """Yields the beginnings of all continuations."""
+        cast = self._casts.cast(brief)
+        realiser = self._casts.realiser(cast, random_for(brief, "bridges"))
         for section in self._told(cast, "continuations"):
             if section.key != "finish":
                 for source in self._first_words(section):
@@ -128,7 +127,7 @@ class Teller(ABC, Generic[CastT]):
         )  # fmt: skip
 
     def _told(self, cast: CastT, file: str) -> tuple[Section, ...]:
-        """The file as it is for this kind of story, where that differs."""
+        """Returns the file for this kind of story, where that differs."""
         return self._stock.get(f"{cast.kind}_{file}", self._stock[file])
 
     def _section(self, file: str, key: str) -> Section:

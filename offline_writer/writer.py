@@ -1,16 +1,22 @@
-"""The writer: a whole story is decided by its brief, so that any prefix of it can be gone on from exactly."""
+"""The writer: a brief decides the whole story, so that any prefix of it can be continued exactly."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
 from offline_writer.arc import Language, Versatile
-from offline_writer.brief import WORDS_PER_MINUTE, Feature, LanguageUnsupported, OfflineBrief, Piece, StoryUnsupported
+from offline_writer.brief import (
+    WORDS_PER_MINUTE,
+    Feature,
+    LanguageUnsupported,
+    OfflineBrief,
+    Piece,
+    StoryUnsupported,
+    random_for,
+)
 from offline_writer.english import English
-from offline_writer.fitting import fit
+from offline_writer.fitting import count_words, fit, sentence_keys
 from offline_writer.russian import Russian
-from offline_writer.seeding import random_for
-from offline_writer.sentences import count_words, sentence_keys
 
 _SENTENCE_ENDS = (".", "!", "?", "\u2026", ":", '"', "\u201d", "\u2019", "\u00bb", ")")
 
@@ -55,28 +61,23 @@ class OfflineWriter:
     """Writes stories from a stock of prose. Pure computation, a few milliseconds a story; no state but the stock."""
 
     def __init__(self, languages: Iterable[Language] | None = None) -> None:
-        """With all languages that there are, or those given."""
+        """Uses all languages, or those given."""
         known = (English(), Russian()) if languages is None else languages
         self._languages: dict[str, Language] = {language.code: language for language in known}
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """BCP-47 primary subtags of what it can write."""
+        """BCP-47 primary subtags of the supported languages."""
         return tuple(self._languages)
 
     def write(self, brief: OfflineBrief, *, title_so_far: str = "", written_so_far: str = "") -> Iterator[Piece]:
-        """The title, unless there is one already, and then the text that `written_so_far` still lacks.
+        """Yields the title, unless there is one already, and then the text that `written_so_far` still lacks.
 
-        `written_so_far` together with every text piece is the content. Where it is a prefix of this
-        writer's own story (or of its own continuation of somebody's text) the result is the same as that
-        of an undisturbed run; any other text is taken as somebody else's and brought to a calm end.
-        Raises LanguageUnsupported or StoryUnsupported before anything is written.
+        `written_so_far` together with every text piece is the content. Where it is a prefix of this writer's own story
+        (or of its own continuation of other text) the result is the same as that of an undisturbed run; other text is
+        brought to a calm end. Raises LanguageUnsupported or StoryUnsupported before anything is written.
         """
         return self._pieces(self._language(brief), brief, title_so_far, written_so_far)
-
-    def summary(self, brief: OfflineBrief) -> str:
-        """The story in two or three sentences, for sequels. Raises as `write` does."""
-        return self._language(brief).summary(brief)
 
     def _language(self, brief: OfflineBrief) -> Language:
         language = self._languages.get(brief.language_code.replace("_", "-").split("-")[0].casefold())
@@ -100,7 +101,7 @@ class OfflineWriter:
             return story.after(len(written))
         if story.whole.startswith(trimmed):
             return _without_space(story.after(len(trimmed)))
-        for offset in _own_joints(language, brief, written):
+        for offset in _continuation_starts(language, brief, written):
             continued = self._continuation(language, brief, written[:offset])
             if continued.whole.startswith(written[offset:]):
                 return continued.after(len(written) - offset)
@@ -111,22 +112,22 @@ class OfflineWriter:
         return _laid_out(fit(arc, brief.length_minutes * WORDS_PER_MINUTE, random_for(brief, "fit")))
 
     def _continuation(self, language: Language, brief: OfflineBrief, written: str) -> _Text:
-        begun = _without_joint(written)
+        begun = _without_separator(written)
         purpose = f"continuation {begun}"
         budget = brief.length_minutes * WORDS_PER_MINUTE - count_words(written)
         arc = language.continuation(brief, random_for(brief, purpose), told=begun, budget=budget)
         told = frozenset(sentence_keys(begun))
         paragraphs = fit(arc, max(budget, 0), random_for(brief, "fit " + purpose), told=told, even_core=True)
-        return _laid_out(paragraphs, opening=_joint(written))
+        return _laid_out(paragraphs, opening=_separator(written))
 
 
-def _without_joint(written: str) -> str:
-    """The same for a text and for that text with the joint behind it, so that the joint can be found again."""
+def _without_separator(written: str) -> str:
+    """Returns the same for a text and for that text with a separator behind it."""
     return written.rstrip().rstrip("\u2026")
 
 
-def _joint(written: str) -> str:
-    """What stands between somebody's text and ours: a sentence that was left hanging trails off first."""
+def _separator(written: str) -> str:
+    """Returns what separates the given text from its continuation; a hanging sentence trails off first."""
     text = written.rstrip()
     if not text:
         return ""
@@ -141,8 +142,8 @@ def _without_space(pieces: Iterator[str]) -> Iterator[str]:
     yield from pieces
 
 
-def _own_joints(language: Language, brief: OfflineBrief, written: str) -> Iterator[int]:
-    """Where in the text a continuation of our own may have begun, the last first."""
+def _continuation_starts(language: Language, brief: OfflineBrief, written: str) -> Iterator[int]:
+    """Yields where in the text an own continuation may have begun, the last first."""
     for bridge in language.bridges(brief):
         at = written.rfind(bridge)
         if at > 0:

@@ -47,15 +47,10 @@ class MadeUpStory:
         """Returns the whole text, without the title."""
         return "".join(self.sentences)
 
-    @property
-    def summary(self) -> str:
-        """Returns a sentence about it."""
-        return f"A made-up story of {len(self.sentences)} sentences about {self.title.lower()}."
-
     def answer(self, written: int = 0) -> str:
         """Returns the answer of a model: the whole story, or what follows its first `written` sentences."""
         rest = "".join(self.sentences[written:]).lstrip(" ") or self.sentences[-1].strip()
-        return f"{rest}\n\n===\n{self.summary}" if written else f"{self.title}\n\n{rest}\n\n===\n{self.summary}"
+        return rest if written else f"{self.title}\n\n{rest}"
 
     def told_in(self, prompt: str) -> int:
         """Returns how many of its sentences are in `prompt`, from the first on."""

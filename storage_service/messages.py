@@ -22,7 +22,7 @@ _VOICE: Final = "voice"
 """Name of the embedded voice among the embedded parts of a story."""
 
 _IN_HEADER: Final = ("audio_id", "content_type", "provider", "voice_id", "model_id", "audio_format")
-_GENERATED: Final = ("model_used", "summary", "usage", "full_response", "generation_info")
+_GENERATED: Final = ("model_used", "usage", "full_response", "generation_info")
 _APART: Final = (
     *_GENERATED,
     "id",
@@ -64,6 +64,19 @@ def changed_profile(stored: Profile, change: Profile, fields: Collection[str]) -
     return changed
 
 
+EXCERPT_LENGTH: Final = 200
+"""Most code points of the beginning of a text in a list. The stores select one more."""
+
+
+def excerpt_of(beginning: str) -> str:
+    """Returns the text's beginning on one line, cut at a word where `beginning` is longer than `EXCERPT_LENGTH`."""
+    line = " ".join(beginning.split())
+    if len(beginning) <= EXCERPT_LENGTH:
+        return line
+    head = line[: EXCERPT_LENGTH - 1]
+    return (head.rpartition(" ")[0] or head).rstrip(" ,;:-\u2013\u2014") + "\u2026"
+
+
 def body_of(story: common_pb2.Story) -> common_pb2.Story:
     """Returns a story without the fields that have columns or tables of their own."""
     body = common_pb2.Story()
@@ -77,7 +90,6 @@ def generation_of(story: common_pb2.Story) -> storage_pb2.GenerationRecord | Non
     """Returns what is stored of how a story was written; None where there is nothing."""
     generation = storage_pb2.GenerationRecord(
         model_used=story.model_used,
-        summary=story.summary,
         usage=story.usage if story.HasField("usage") else None,
         full_response=story.full_response,
         generation_info=story.generation_info if story.HasField("generation_info") else None,
@@ -88,7 +100,7 @@ def generation_of(story: common_pb2.Story) -> storage_pb2.GenerationRecord | Non
 def add_generation(story: common_pb2.Story, stored: bytes, *, full: bool) -> None:
     """Puts a serialized GenerationRecord into a story, without `full` less what is marked "FULL view only"."""
     generation = storage_pb2.GenerationRecord.FromString(stored)
-    story.model_used, story.summary = generation.model_used, generation.summary
+    story.model_used = generation.model_used
     if generation.HasField("usage"):
         story.usage.CopyFrom(generation.usage)
     if full:

@@ -1,4 +1,4 @@
-"""python -m story_service."""
+"""Runs the story service: python -m story_service."""
 
 from servicekit.main import run
 from servicekit.settings import load
@@ -7,7 +7,7 @@ from story_service.settings import StorySettings
 
 
 def main() -> None:
-    """Run the story service until it is told to end."""
+    """Runs the story service until it is stopped."""
     run(lambda: load(StorySettings), build, "story")
 
 

@@ -1,4 +1,4 @@
-"""The story service as the kit runs it."""
+"""The story service as servicekit runs it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from servicekit.app import AppBase, Description
-from story_service.generation.facts import KEY_REFUSED
+from story_service.models.states import KEY_REFUSED
 from story_service.ports import OFFLINE
 from tale.common.v1 import status_pb2
 from tale.story.v1 import story_pb2, story_pb2_grpc
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from servicekit.metrics import Metrics
     from servicekit.resilience.manager import BreakerManager
-    from story_service.models.generations import Generations
+    from story_service.generation.cost_ledger import Generations
     from story_service.models.monitor import ProviderMonitor
     from story_service.wire.servicer import StoryServicer
 
@@ -29,7 +29,7 @@ OPENROUTER: Final = "openrouter"
 
 
 class StoryApp(AppBase):
-    """Registers the servicer, looks after the provider in the background, and says what is embedded."""
+    """Registers the servicer, runs the provider monitor, and describes the service."""
 
     def __init__(
         self,
@@ -37,50 +37,50 @@ class StoryApp(AppBase):
         *,
         default_model: str,
         warnings: Sequence[str],
-        upkeep: ProviderMonitor | None = None,
+        monitor: ProviderMonitor | None = None,
         generations: Generations | None = None,
         metrics: Metrics | None = None,
         circuits: BreakerManager | None = None,
     ) -> None:
-        """`upkeep` is None where there is no key; `warnings` is what an operator should know."""
+        """`monitor` is None without a key; `warnings` are logged at start and shown in the status."""
         self._servicer = servicer
         self._default_model = default_model
         self._warnings = tuple(warnings)
-        self._upkeep = upkeep
+        self._monitor = monitor
         self._generations = generations
         self.metrics = metrics
         self.circuits = circuits
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
-        """Add StoryService."""
+        """Adds StoryService."""
         story_pb2_grpc.add_StoryServiceServicer_to_server(self._servicer, server)
         return (story_pb2.DESCRIPTOR.services_by_name["StoryService"].full_name,)
 
     async def start(self) -> None:
-        """Tell the operator what there is to know, and begin what nothing waits for."""
+        """Logs the warnings and starts the provider monitor."""
         for warning in self._warnings:
             _log.warning(warning)
-        if self._upkeep is not None:
-            self._upkeep.start()
+        if self._monitor is not None:
+            self._monitor.start()
 
     async def stop(self) -> None:
-        """End what goes on in the background, and close the connections."""
+        """Stops the background tasks and closes the connections."""
         if self._generations is not None:
             await self._generations.aclose()
-        if self._upkeep is not None:
-            await self._upkeep.stop()
+        if self._monitor is not None:
+            await self._monitor.stop()
 
     async def describe(self) -> Description:
-        """Say who writes, which providers there are, and what an operator should know."""
-        embedded = self._upkeep is None or self._default_model == OFFLINE
-        refused = self._upkeep is not None and self._upkeep.key_refused
+        """Returns embedded parts, providers and warnings."""
+        embedded = self._monitor is None or self._default_model == OFFLINE
+        refused = self._monitor is not None and self._monitor.key_refused
         return Description(
             embedded_parts=(self._embedded_writer(),) if embedded else (),
             providers=(
                 status_pb2.ProviderStatus(
                     name=OPENROUTER,
-                    configured=self._upkeep is not None,
-                    available=self._upkeep is not None and not refused,
+                    configured=self._monitor is not None,
+                    available=self._monitor is not None and not refused,
                     unavailable_reason=self._why_not(refused=refused),
                     is_default=not embedded,
                 ),
@@ -90,10 +90,10 @@ class StoryApp(AppBase):
         )
 
     def _embedded_writer(self) -> status_pb2.EmbeddedPart:
-        variables = ("OPENROUTER_API_KEY",) if self._upkeep is None else ("STORY_MODEL",)
+        variables = ("OPENROUTER_API_KEY",) if self._monitor is None else ("STORY_MODEL",)
         return status_pb2.EmbeddedPart(part="writer", implementation=OFFLINE, environment_variables=variables)
 
     def _why_not(self, *, refused: bool) -> str:
-        if self._upkeep is None:
+        if self._monitor is None:
             return "OPENROUTER_API_KEY is not set."
         return KEY_REFUSED if refused else ""

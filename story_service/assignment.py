@@ -1,22 +1,11 @@
-"""What is to be written, in the service's own words."""
+"""What is to be written, in the service's own types."""
 
 from dataclasses import dataclass
 from typing import Final
 
-from offline_writer.brief import WORDS_PER_MINUTE, Gender, Kind, Parent, Protagonist
+from offline_writer import Gender, Kind, Parent, Protagonist
 from servicekit.validation import max_length
 from tale.common.v1 import common_pb2
-
-__all__ = [
-    "MAX_CONTENT_LENGTH",
-    "WORDS_PER_MINUTE",
-    "Assignment",
-    "Gender",
-    "Kind",
-    "Listener",
-    "Parent",
-    "Protagonist",
-]
 
 MAX_CONTENT_LENGTH: Final = max_length(common_pb2.Story, "content")
 """Most code points of a story's content."""
@@ -24,7 +13,7 @@ MAX_CONTENT_LENGTH: Final = max_length(common_pb2.Story, "content")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """The child that the story is told to and about. `age` in years."""
+    """The child that listens. `age` in years."""
 
     name: str
     age: int | None = None
@@ -34,11 +23,11 @@ class Listener:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """One story to write, or to go on with: validated, and free of control characters where it came from people.
+    """One story to write or to continue: validated, and free of control characters where it came from people.
 
-    `written_so_far` is content that is already out (the answer goes on behind its last code point) and then
-    `title_so_far` is not empty. `hero` is set for the kinds "hero" and "combined". `temperature` from 0 to 2, money in
-    US dollars, None where nothing was said.
+    `written_so_far` is released content (the answer continues after its last code point); then `title_so_far` is not
+    empty. `hero` is set for the kinds "hero" and "combined". `temperature` from 0 to 2, money in US dollars; None: not
+    set.
     """
 
     story_id: str

@@ -13,17 +13,16 @@ from servicekit.resilience.retry import RetryBudget, RetryPolicy
 from servicekit.settings import ConfigurationError, env_name
 from servicekit.version import VERSION
 from story_service.app import OPENROUTER, StoryApp
-from story_service.generation.attempt_request import Asking, AskingSettings
-from story_service.generation.chat_writer import ChatWriter, circuit_of
-from story_service.generation.facts import ModelsNow
+from story_service.generation.attempt_request import RequestBuilder, RequestDefaults
+from story_service.generation.chat_writer import ChatWriter
+from story_service.generation.cost_ledger import ENDPOINT as GENERATION
+from story_service.generation.cost_ledger import Generations
 from story_service.generation.generation import StoryGenerator
-from story_service.generation.pace import Paces
 from story_service.generation.selection import ModelSelector
 from story_service.metrics import StoryMetrics
 from story_service.models.catalogue import Catalogue, listed_models
-from story_service.models.generations import ENDPOINT as GENERATION
-from story_service.models.generations import Generations
 from story_service.models.monitor import Provider, ProviderMonitor
+from story_service.models.states import ModelStates, Paces, circuit_of
 from story_service.ports import OFFLINE
 from story_service.prompting import PromptBuilder
 from story_service.providers.offline import EmbeddedWriter
@@ -32,31 +31,41 @@ from story_service.settings import StorySettings
 from story_service.wire.servicer import StoryServicer
 
 _OPERATIONS: Final = tuple(circuit_of(OPENROUTER, name) for name in ("key", "models", GENERATION))
-"""What is asked beside the stories, and changes nothing."""
+"""Calls beside those that write stories; they can be repeated."""
+_MODELS_REFRESH: Final = 300.0
+"""Seconds after which the list of models is fetched again."""
 _LAST_GOOD_SECONDS: Final = 300.0
-"""How long the last good answer stands in after a new one was due."""
+"""How long the last good answer is used after a new one was due."""
 _LONGEST_WAIT: Final = 60.0
-"""Seconds: the span that limits are set for. Who reads a story takes a silence of two minutes for death."""
+"""Seconds: the span of rate limits. The gateway ends a stream that is silent for two minutes."""
 _SLOW_SHARE: Final = 0.5
-"""Of the time that a model has for its first text: from there on it counts as slow."""
+"""Share of the timeout for the first text from which on a call counts as slow."""
 _SPARE_CONNECTIONS: Final = 32
-"""For what is asked beside the stories."""
+"""For the calls beside those that write stories."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Paid:
-    """What there is where a key is set."""
+    """What exists only with a key."""
 
     writer: ChatWriter
     generations: Generations
-    upkeep: ProviderMonitor
+    monitor: ProviderMonitor
 
 
-def build(settings: StorySettings, *, provider: Provider | None = None, budget: RetryBudget | None = None) -> StoryApp:
-    """Put the service together. Opens nothing; reads the templates.
+def build(
+    settings: StorySettings,
+    *,
+    provider: Provider | None = None,
+    budget: RetryBudget | None = None,
+    retry_delay: float = 1.0,
+    generation_info_wait: float = 3.0,
+) -> StoryApp:
+    """Builds the service. Opens nothing; reads the templates.
 
-    `provider` stands in for OpenRouter, and `budget` for the usual bound on retries. Raises ConfigurationError for
-    templates that can not be used.
+    `provider` replaces OpenRouter, and `budget` the usual limit of retries. `retry_delay` is the longest wait before a
+    first retry, and `generation_info_wait` how long the end of a story waits for its cost, in seconds. Raises
+    ConfigurationError for templates that cannot be used.
     """
     engine = OfflineWriter()
     key_set = provider is not None or bool(settings.openrouter_key().get())
@@ -92,32 +101,25 @@ def build(settings: StorySettings, *, provider: Provider | None = None, budget: 
         selector=ModelSelector(default_model=settings.model, fallback_models=settings.fallback_models, key_set=key_set),
         writers={OFFLINE: _embedded_writer(engine, settings)},
         chat_writer=paid.writer if paid is not None else None,
-        policy=RetryPolicy(
-            retries=settings.max_retries,
-            delay=settings.retry_delay_seconds,
-            backoff=settings.retry_backoff,
-            longest_wait=_LONGEST_WAIT,
-        ),
+        policy=RetryPolicy(retries=settings.max_retries, delay=retry_delay, longest_wait=_LONGEST_WAIT),
         budget=budget or RetryBudget(),
         generations=paid.generations if paid is not None else None,
         metrics=story_metrics,
-        generation_info_wait=settings.generation_info_wait_seconds,
+        generation_info_wait=generation_info_wait,
     )
-    now = ModelsNow(
+    now = ModelStates(
         provider=OPENROUTER,
         models=[model.id for model in models if not model.embedded],
         breakers=breakers,
         paces=paces,
-        upkeep=paid.upkeep if paid is not None else None,
+        monitor=paid.monitor if paid is not None else None,
     )
-    servicer = StoryServicer(
-        generator=generator, catalogue=catalogue, total_timeout=settings.total_timeout_seconds, facts=now.facts
-    )
+    servicer = StoryServicer(generator=generator, catalogue=catalogue, facts=now.facts)
     return StoryApp(
         servicer,
         default_model=settings.model,
         warnings=_warnings(settings, key_set=key_set),
-        upkeep=paid.upkeep if paid is not None else None,
+        monitor=paid.monitor if paid is not None else None,
         generations=paid.generations if paid is not None else None,
         metrics=metrics,
         circuits=breakers,
@@ -138,16 +140,14 @@ def _paid(
     generations = Generations(provider, breakers=breakers, audit=audit, metrics=metrics)
     writer = ChatWriter(
         provider,
-        asking=Asking(
+        requests=RequestBuilder(
             prompts=prompts,
             catalogue=catalogue,
-            settings=AskingSettings(
+            settings=RequestDefaults(
                 temperature=settings.temperature,
                 max_tokens=settings.max_tokens,
                 first_token_timeout=settings.first_token_timeout_seconds,
                 idle_timeout=settings.idle_timeout_seconds,
-                attempt_timeout=settings.attempt_timeout_seconds,
-                attempt_timeout_per_minute=settings.attempt_timeout_per_minute_seconds,
             ),
         ),
         breakers=breakers,
@@ -157,25 +157,18 @@ def _paid(
         metrics=metrics,
         paces=paces,
     )
-    upkeep = ProviderMonitor(
-        provider, catalogue=catalogue, breakers=breakers, audit=audit, interval=settings.models_refresh_seconds
-    )
-    return _Paid(writer, generations, upkeep)
+    monitor = ProviderMonitor(provider, catalogue=catalogue, breakers=breakers, audit=audit, interval=_MODELS_REFRESH)
+    return _Paid(writer, generations, monitor)
 
 
 def _openrouter(settings: StorySettings) -> OpenRouterChatModel:
-    prompt_price, completion_price = settings.openrouter_max_price or (None, None)
     return OpenRouterChatModel(
         OpenRouterOptions(
             base_url=settings.openrouter_base_url,
-            title=settings.openrouter_title,
-            referer=settings.openrouter_referer,
             routing=ProviderRouting(
                 data_collection=settings.openrouter_data_collection,
                 order=settings.openrouter_provider_order,
                 only=settings.openrouter_provider_only,
-                max_prompt_price=prompt_price,
-                max_completion_price=completion_price,
                 zdr=settings.openrouter_zdr,
             ),
             max_connections=settings.concurrency + _SPARE_CONNECTIONS,
@@ -201,25 +194,25 @@ def _embedded_writer(engine: OfflineWriter, settings: StorySettings) -> Embedded
 
 
 def _breaker(name: str, settings: StorySettings) -> BreakerConfig:
-    """Five failures in a row, or half of a minute's calls, leave a model alone for a minute."""
+    """Five failures in a row, or half of a minute's calls, open a model's circuit breaker for a minute."""
     if name in _OPERATIONS:
         return BreakerConfig(
             name=name,
-            # A generation is looked for again and again within one call already.
+            # A generation is polled for within one call already.
             max_retries=0 if name == _OPERATIONS[-1] else 2,
             cache_on_failure=True,
-            cache_ttl=settings.models_refresh_seconds + _LAST_GOOD_SECONDS,
+            cache_ttl=_MODELS_REFRESH + _LAST_GOOD_SECONDS,
         )
     return BreakerConfig(name=name, slow_call_seconds=_SLOW_SHARE * settings.first_token_timeout_seconds)
 
 
 def _warnings(settings: StorySettings, *, key_set: bool) -> tuple[str, ...]:
-    """What an operator should know, one sentence each."""
+    """Returns what an operator should know, one sentence each."""
     found: list[str] = []
     if not key_set and settings.model != OFFLINE:
-        found.append("The embedded writer writes every story: a language model does when OPENROUTER_API_KEY is set.")
+        found.append("The embedded writer writes every story. Set OPENROUTER_API_KEY to use a language model.")
     if key_set and settings.openrouter_data_collection == "allow":
         found.append(
-            "OPENROUTER_DATA_COLLECTION is allow: companies that keep what is written about a child may run a model."
+            "OPENROUTER_DATA_COLLECTION is allow: companies that store what is written about a child may run a model."
         )
     return tuple(found)

@@ -1,4 +1,4 @@
-"""What the service asks of a provider of chat models."""
+"""The port to a provider of chat models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from story_service.ports import Spending
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
-"""Who says a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +25,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """What to ask of a model; None leaves the choice to the provider.
+    """A request to a model; None leaves the choice to the provider.
 
     `temperature` from 0 to 2, `max_tokens` of the answer. `prefill`: the last message is an assistant's, and the answer
-    goes on behind its last character.
+    continues after its last character.
     """
 
     model: str
@@ -42,10 +41,10 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatTimers:
-    """How long a model may be waited for, in seconds; the time that the reader of the answer takes is not counted.
+    """Timeouts of a call in seconds; time that the reader of the answer takes does not count.
 
-    `first_token` is from the call to the first text, `idle` from one text to the next, and `total` to the end. What
-    a provider sends to keep the line open (comments, events without text) stops none of them.
+    `first_token` runs from the call to the first text, `idle` from one text to the next, and `total` to the end. Only
+    text resets them, not what a provider sends to keep the connection open.
     """
 
     total: float
@@ -55,7 +54,7 @@ class ChatTimers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatStarted:
-    """The model has taken the call. `generation_id` is the provider's, "" where it gives none; `model` as it says."""
+    """The model has accepted the call. `generation_id` is the provider's, "" without one; `model` as it reports."""
 
     generation_id: str
     model: str
@@ -70,10 +69,10 @@ class ChatDelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatEnded:
-    """The model says that it has said everything.
+    """The model has finished its answer.
 
-    `provider_name` is who ran the model for the provider, `created` in Unix seconds, `usage` as the provider gave it
-    (JSON, empty where it gave none). `spending.cost_known` is False where the answer named no cost.
+    `provider_name` is the company that ran the model, `created` in Unix seconds, `usage` as the provider reports it
+    (JSON, may be empty). `spending.cost_known` is False where the answer has no cost.
     """
 
     generation_id: str
@@ -90,7 +89,7 @@ ChatEvent: TypeAlias = ChatStarted | ChatDelta | ChatEnded
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamModel:
-    """A model that the provider offers now. Prices in US dollars for a million tokens, None where unknown or varying.
+    """A model that the provider offers now. Prices in US dollars per million tokens, None where unknown or varying.
 
     `context_length` and `max_completion_tokens` in tokens, None where unknown.
     """
@@ -104,56 +103,54 @@ class UpstreamModel:
 
 
 class OutOfTokensError(ProviderError):
-    """The answer reached the tokens that it may have: it is cut, and the model that wrote it is well.
-
-    `spending` is what the provider said of its price.
-    """
+    """The answer was cut at its maximum of tokens. `spending` is what the provider reported of its cost."""
 
     def __init__(self, *, provider: str, request_id: str, spending: Spending) -> None:
         super().__init__(
-            ProviderErrorKind.TRUNCATED, "the answer was cut at its bound", provider=provider, request_id=request_id
+            ProviderErrorKind.TRUNCATED,
+            "the answer was cut at its maximum of tokens",
+            provider=provider,
+            request_id=request_id,
         )
         self.spending = spending
 
     @property
     def treatment(self) -> Treatment:
-        """That of a cut answer, but it does not speak against the provider's health."""
+        """Returns that of a cut answer, but the circuit breaker does not count it."""
         return replace(super().treatment, break_circuit=False)
 
 
 class ChatModel(Protocol):
-    """Chat models behind one key. Each method is one call upstream at most, but for `generation_info`; none retries.
+    """Chat models behind one key. Each method is at most one call upstream, except `generation_info`; none retries.
 
-    Every failure is a ProviderError (servicekit.resilience.errors).
+    Every error is a ProviderError (servicekit.resilience.errors).
     """
 
     @property
     def provider(self) -> str:
-        """Name of the provider, as it stands in errors and in the ledger."""
+        """Name of the provider in errors and in the ledger."""
 
     def stream(self, request: ChatRequest, timers: ChatTimers) -> AsyncGenerator[ChatEvent, None]:
-        """Ask: ChatStarted, ChatDelta…, and ChatEnded last, only after a proper end (`finish_reason` "stop").
+        """Yields ChatStarted, ChatDelta…, and ChatEnded last, only after a proper end (`finish_reason` "stop").
 
-        ChatStarted is missing where not even an id came; it is the way to what a call cost that failed later. Close
-        the generator (`contextlib.aclosing`) when it is left early; that ends the call upstream. Raises
-        ProviderError: TIMEOUT when a timer runs out, TRUNCATED for an answer that is cut, empty or too long
-        (OutOfTokensError where it came to its `max_tokens`),
-        CONTENT_POLICY where a filter ended it, TRANSPORT for what can not be read, and the kinds of the provider's
-        own errors, before the first text or after it.
+        ChatStarted is missing where not even an id came; its id leads to the cost of a call that fails later. Close the
+        generator (`contextlib.aclosing`) to leave it early; that ends the call upstream. Raises ProviderError: TIMEOUT,
+        TRUNCATED for an answer that is cut, empty or too long (OutOfTokensError at `max_tokens`), CONTENT_POLICY,
+        TRANSPORT for what cannot be read, and the provider's own errors, before or after the first text.
         """
 
     async def generation_info(self, generation_id: str, *, timeout: float) -> Mapping[str, Any]:
-        """What the provider tells of a generation: JSON such as total_cost, native tokens and provider_name.
+        """Returns what the provider reports of a generation: JSON such as total_cost, native tokens and provider_name.
 
-        It is asked for again while the provider does not know it yet, at most `timeout` seconds in all. Raises
-        ProviderError: TIMEOUT when it is not there by then, UNSUPPORTED for an id that can be none (such as "").
+        Polls while the provider does not know it yet, for at most `timeout` seconds. Raises ProviderError: TIMEOUT when
+        it is not there by then, UNSUPPORTED for an invalid id (such as "").
         """
 
     async def models(self, *, timeout: float) -> Sequence[UpstreamModel]:
-        """The models that can be asked for now, within `timeout` seconds. Raises ProviderError."""
+        """Returns the models that are offered now, within `timeout` seconds. Raises ProviderError."""
 
     async def check_key(self, *, timeout: float) -> None:
-        """Ask the provider about the key; it costs nothing. Raises ProviderError: AUTH where the key is refused."""
+        """Checks the key at the provider, free of cost. Raises ProviderError: AUTH where it is refused."""
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Closes the connections."""

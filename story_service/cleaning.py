@@ -1,14 +1,14 @@
-"""Free text from people, made safe to hand on."""
+"""Free text from people, made safe to use."""
 
 import unicodedata
 from typing import Final
 
 _KEPT_FORMATS: Final = "\u200c\u200d"
-"""Zero-width joiners: letters of some scripts, and emoji, depend on them."""
+"""Zero-width joiners, which some scripts and emoji need."""
 
 
 def clean(text: str) -> str:
-    """`text` in NFC on one line: no control characters, no invisible or direction marks, single blanks, no ends."""
+    """Returns `text` in NFC on one line, without control characters, invisible marks and extra blanks."""
     return " ".join("".join(map(_cleaned, unicodedata.normalize("NFC", text))).split())
 
 

@@ -1,18 +1,18 @@
-"""The failures of the service, as its callers see them."""
+"""The errors of the service, as its callers see them."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import grpc
 
 from servicekit.errors import DomainError, not_found, provider_failed, unavailable
-from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
+from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind, Treatment
 from story_service.assignment import MAX_CONTENT_LENGTH
 
 _OF_THE_KEY: Final = frozenset({"UPSTREAM_AUTH", "QUOTA_EXCEEDED"})
 _PASSING: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
-_MOST_TOLD: Final = 1_000
+_MAX_SHOWN: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,18 @@ class Tried:
     calls: int
 
 
+class UnfitError(ProviderError):
+    """The answer repeated itself, started over or was too short, which says nothing of the provider's health."""
+
+    def __init__(self, message: str, *, provider: str, request_id: str) -> None:
+        super().__init__(ProviderErrorKind.TRUNCATED, message, provider=provider, request_id=request_id)
+
+    @property
+    def treatment(self) -> Treatment:
+        """Returns that of a cut answer, but the circuit breaker does not count it."""
+        return replace(super().treatment, break_circuit=False)
+
+
 def _refused(reason: str, message: str, **metadata: str) -> DomainError:
     return DomainError(reason, message, metadata=metadata)
 
@@ -32,17 +44,17 @@ def model_not_found(model: str) -> DomainError:
     """NOT_FOUND / MODEL_NOT_FOUND: neither in the catalogue nor of the form `vendor/name`."""
     return not_found(
         "MODEL_NOT_FOUND",
-        "There is no such model: ask for one that ListModels gives, or for an OpenRouter id of the form vendor/name.",
+        "No such model. Use one that `tale models` lists, or an OpenRouter id of the form vendor/name.",
         model=model,
     )
 
 
 def model_not_configured(model: str) -> DomainError:
-    """FAILED_PRECONDITION / INVALID_CONFIGURATION: a paid model was asked for that this server can not call."""
+    """FAILED_PRECONDITION / INVALID_CONFIGURATION: the requested model needs a key, and none is set."""
     return _refused(
         "INVALID_CONFIGURATION",
-        "The model that was asked for can not be called: OPENROUTER_API_KEY is not set on the story service. "
-        'Ask for the model "offline", or name "offline" in fallback_models.',
+        "The requested model cannot be called: OPENROUTER_API_KEY is not set on the story service. "
+        'Set it, use the model "offline", or add "offline" to fallback_models.',
         model=model,
         environment_variable="OPENROUTER_API_KEY",
     )
@@ -53,47 +65,44 @@ def language_unsupported(supported: Sequence[str]) -> DomainError:
     codes = ", ".join(supported)
     return _refused(
         "LANGUAGE_UNSUPPORTED",
-        f"The embedded writer can not write this language. It can write: {codes}.",
+        f"The embedded writer cannot write this language. It can write: {codes}.",
         supported_languages=codes,
     )
 
 
 def story_unsupported(language: str, missing: Collection[str], supported: Collection[str]) -> DomainError:
-    """FAILED_PRECONDITION / LANGUAGE_UNSUPPORTED: the language can be written, but not `missing` in it.
-
-    Both are of "hero", "combined" and "sequel".
-    """
-    told = ", ".join(["child", *sorted(supported)])
+    """FAILED_PRECONDITION / LANGUAGE_UNSUPPORTED: the language is supported, but not `missing` ("hero", "sequel" …)."""
+    kinds = ", ".join(["child", *sorted(supported)])
     return _refused(
         "LANGUAGE_UNSUPPORTED",
-        f"The embedded writer can not write stories of the kind {', '.join(sorted(missing))} in this language. "
-        f"In it, it can write: {told}.",
+        f"The embedded writer cannot write stories of the kind {', '.join(sorted(missing))} in this language. "
+        f"Kinds that it can write: {kinds}.",
         language=language,
-        supported_kinds=told,
+        supported_kinds=kinds,
     )
 
 
 def text_too_long() -> DomainError:
-    """FAILED_PRECONDITION / TEXT_TOO_LONG: the story would pass 65,536 code points."""
+    """FAILED_PRECONDITION / TEXT_TOO_LONG: the story would be longer than `MAX_CONTENT_LENGTH`."""
     return _refused(
         "TEXT_TOO_LONG",
-        f"The story became longer than {MAX_CONTENT_LENGTH} characters. Ask for fewer minutes.",
+        f"The story became longer than {MAX_CONTENT_LENGTH} characters. Request fewer minutes.",
         max_characters=str(MAX_CONTENT_LENGTH),
     )
 
 
 def generation_failed(kind: str, message: str) -> DomainError:
-    """UNAVAILABLE / UPSTREAM_UNAVAILABLE: the model's answer can not be used. `kind` says why, for programs."""
+    """UNAVAILABLE / UPSTREAM_UNAVAILABLE: the model's answer cannot be used. `kind` says why, for programs."""
     error = unavailable("UPSTREAM_UNAVAILABLE", message)
     return DomainError(error.reason, error.message, metadata={"kind": kind}, retry_after=error.retry_after)
 
 
 def cost_limit_reached(model: str, *, limit: float, spent: float, most: float) -> DomainError:
-    """FAILED_PRECONDITION / COST_LIMIT: the call might bring the story over `max_cost_usd`. In US dollars."""
+    """FAILED_PRECONDITION / COST_LIMIT: the call may exceed `max_cost_usd`. In US dollars."""
     return _refused(
         "COST_LIMIT",
-        f"The story may cost {limit:.6g} US dollars; {spent:.6g} are spent, and the next call may take {most:.6g}. "
-        "Raise max_cost_usd, ask for fewer minutes, or for a cheaper model.",
+        f"The story may cost {limit:.6g} US dollars; {spent:.6g} are spent, and the next call may cost {most:.6g}. "
+        "Raise max_cost_usd, request fewer minutes, or use a cheaper model.",
         model=model,
         max_cost_usd=f"{limit:.6g}",
         spent_usd=f"{spent:.6g}",
@@ -102,32 +111,31 @@ def cost_limit_reached(model: str, *, limit: float, spent: float, most: float) -
 
 
 def cost_unknown(model: str) -> DomainError:
-    """FAILED_PRECONDITION / COST_LIMIT: `max_cost_usd` can not be held, since the model's price is not known."""
+    """FAILED_PRECONDITION / COST_LIMIT: `max_cost_usd` cannot be enforced, since the model's price is not known."""
     return _refused(
         "COST_LIMIT",
-        "The price of the model is not known, so that max_cost_usd can not be held. "
-        "Ask for a model whose price ListModels gives, or leave max_cost_usd out.",
+        "The price of the model is not known, so max_cost_usd cannot be enforced. "
+        "Use a model with a price in `tale models`, or leave max_cost_usd out.",
         model=model,
         call_usd="unknown",
     )
 
 
 def why(error: ProviderError | DomainError) -> str:
-    """Why a model failed, for programs: a kind of the kit, CIRCUIT_OPEN, or a reason of ours."""
+    """Returns why a model failed, for programs: a ProviderErrorKind, CIRCUIT_OPEN, or the reason of a DomainError."""
     if isinstance(error, DomainError):
         return error.reason
     return error.treatment.reason if isinstance(error, CircuitOpenError) else error.kind.name
 
 
 def all_failed(tried: Sequence[Tried]) -> DomainError:
-    """What the caller is told when nothing is left to try. Its metadata say what was tried, and why it failed.
+    """Returns the error for the caller when no model is left. Its metadata says what was tried and why it failed.
 
-    What the key failed for decides (UPSTREAM_AUTH, QUOTA_EXCEEDED), since that is what has to be mended. What all
-    failed for is told as it is. Where they differ it is UNAVAILABLE / FALLBACK_FAILURE if any may do better later,
-    and else what the first failed for.
+    A refused or exhausted key decides, since only the operator can fix it. A failure that all models share is
+    reported as it is. Where they differ, it is FALLBACK_FAILURE if a retry may help, else the first failure.
     """
     if not tried:
-        return generation_failed("TRUNCATED", "No model was asked.")
+        return generation_failed("TRUNCATED", "No model was called.")
     only = tried[0].error if len(tried) == 1 else None
     if isinstance(only, DomainError):
         return only
@@ -142,7 +150,7 @@ def all_failed(tried: Sequence[Tried]) -> DomainError:
                 min(failure.retry_after or 5.0 for failure in passing),
             )
     story = "; ".join(f"{each.model}: {why(each.error)} after {_calls(each.calls)}" for each in tried)
-    shown = story if len(story) <= _MOST_TOLD else f"{story[:_MOST_TOLD]}…"
+    shown = story if len(story) <= _MAX_SHOWN else f"{story[:_MAX_SHOWN]}…"
     return DomainError(
         chosen.reason,
         chosen.message if len(tried) == 1 and tried[0].calls <= 1 else f"{chosen.message} Tried: {shown}.",
@@ -159,7 +167,7 @@ def _domain_error(tried: Tried) -> DomainError:
     if error.kind is ProviderErrorKind.UNSUPPORTED:
         return not_found(
             "MODEL_NOT_FOUND",
-            f"{error.provider} has no such model now: ask for one that ListModels gives.",
+            f"{error.provider} does not offer this model now. Use one that `tale models` lists.",
             model=tried.model,
             provider=error.provider,
         )

@@ -1,4 +1,4 @@
-"""What the story service counts, for Prometheus. A model that nobody configured or listed is "other"."""
+"""Metrics of the story service. A model that is neither configured nor listed is "other"."""
 
 from collections.abc import Collection
 from typing import Final
@@ -12,21 +12,21 @@ _RETRIES: Final = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0)
 
 
 class StoryMetrics:
-    """Tokens, money and times by model. The calls themselves are counted where they are audited."""
+    """Tokens, cost and times by model. The calls themselves are counted with their audit lines."""
 
     def __init__(self, metrics: Metrics, *, models: Collection[str]) -> None:
-        """`models` are the ids that get a label of their own."""
+        """`models` are the ids with a label of their own."""
         self._models = frozenset(models)
         self._tokens = metrics.counter(
             "openai_tokens_used", "Tokens read (prompt) and written (completion)", ("model", "type")
         )
         self._cost = metrics.counter("story_cost_usd", "US dollars billed, where the cost is known", ("model",))
         self._unknown = metrics.counter(
-            "story_cost_unknown_calls", "Calls whose cost could not be learned in time", ("model",)
+            "story_cost_unknown_calls", "Calls whose cost was not known in time", ("model",)
         )
         self._duration = metrics.histogram(
             "story_generation_duration_seconds",
-            "Seconds that successful attempts took, time spent downstream included",
+            "Seconds of successful attempts, time of the reader included",
             ("model",),
             buckets=_SECONDS,
         )
@@ -40,11 +40,11 @@ class StoryMetrics:
             "story_retries_per_request", "Calls to the same model after the first, in one request", buckets=_RETRIES
         )
         self._fallbacks = metrics.counter(
-            "story_fallbacks", "Stories that went on to another model, by the one that failed", ("model", "reason")
+            "story_fallbacks", "Model fallbacks, by the model that failed", ("model", "reason")
         )
 
     def settled(self, model: str, spending: Spending) -> None:
-        """What there is to be known of a call's price is known. Once for each call that was made."""
+        """Counts tokens and cost of a call, once, when nothing more can be known of them."""
         label = self._label(model)
         self._tokens.labels(label, "prompt").inc(spending.prompt_tokens)
         self._tokens.labels(label, "completion").inc(spending.completion_tokens)
@@ -54,19 +54,19 @@ class StoryMetrics:
             self._unknown.labels(label).inc()
 
     def attempt_ended(self, model: str, seconds: float) -> None:
-        """An attempt has brought a story to its end."""
+        """Observes an attempt that completed a story."""
         self._duration.labels(self._label(model)).observe(seconds)
 
     def first_token(self, model: str, seconds: float) -> None:
-        """A model has begun to speak."""
+        """Observes the time to the first text of a call."""
         self._first_token.labels(self._label(model)).observe(seconds)
 
     def request_ended(self, retries: int) -> None:
-        """A request has ended, well or not."""
+        """Observes the retries of a request, successful or not."""
         self._retries.observe(retries)
 
     def fell_back(self, model: str, reason: str) -> None:
-        """Another model takes over from `model`; `reason` is one of the kit's kinds or of our own reasons."""
+        """Counts a model fallback; `reason` is that of `story_service.errors.why`."""
         self._fallbacks.labels(self._label(model), reason).inc()
 
     def _label(self, model: str) -> str:

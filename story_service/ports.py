@@ -1,10 +1,9 @@
-"""What the service asks of whatever writes, be it the embedded writer or a model behind a network."""
+"""The port to what writes: the embedded writer, or models behind a network."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -12,13 +11,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from story_service.assignment import Assignment
+    from tale.common.v1.common_pb2 import AttemptOutcome
+
 OFFLINE: Final = "offline"
 """Id of the embedded writer, as a model and as a provider."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptStarted:
-    """A model has begun."""
+    """A model has started."""
 
     model: str
     provider: str
@@ -27,30 +28,21 @@ class AttemptStarted:
 
 @dataclass(frozen=True, slots=True)
 class AttemptTitle:
-    """The title line, as the model gave it."""
+    """The title line, as the model wrote it."""
 
     title: str
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptText:
-    """Whole sentences that follow what is out already, with the white space that parts them from it."""
+    """Whole sentences that follow the released text, with the white space that separates them from it."""
 
     text: str
 
 
-class CallOutcome(StrEnum):
-    """How a call to a model stands."""
-
-    STARTED = "started"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spending:
-    """Tokens and US dollars; `cost_known` is False where the cost could not be learned."""
+    """Tokens and US dollars; `cost_known` is False where the cost is an estimate or unknown."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -67,7 +59,7 @@ class Spending:
 
 
 def money(value: object) -> float | None:
-    """`value`, where it is an amount that somebody can be billed for; else None."""
+    """Returns `value` where it is an amount that can be billed, else None."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     return float(value) if math.isfinite(value) and value >= 0 else None
@@ -75,17 +67,17 @@ def money(value: object) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCall:
-    """One call to a model: a line of the ledger. `call_id` is a UUIDv7, times are in UTC.
+    """A call to a model: a line of the ledger. `call_id` is a UUIDv7, times are in UTC.
 
-    A later line with the same `call_id` replaces an earlier one. `generation_id` is the provider's own id of what it
-    was paid for, "" where it gave none: then nothing more can be learned. `completion` is the assembled chat completion
-    (of a call that was cut, what there is of it), `generation_info` what the provider reports about it; both are JSON.
+    A later line with the same `call_id` replaces an earlier one. `generation_id` is the provider's id of the call, ""
+    where it gave none: then nothing more can be known. `completion` is the assembled chat completion (of a cut call,
+    what there is of it), `generation_info` what the provider reports about it; both are JSON.
     """
 
     call_id: str
     provider: str
     model: str
-    outcome: CallOutcome
+    outcome: AttemptOutcome.ValueType
     start_time: datetime
     end_time: datetime | None = None
     reason: str = ""
@@ -96,15 +88,14 @@ class ModelCall:
     generation_info: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class AttemptEnded:
-    """The model says that the story is whole. Comes last, and only then.
+    """The model has finished the story. The last item of a successful attempt.
 
     `text` is what the attempt added, assembled apart from what was yielded, so that the two can be compared.
     """
 
     text: str
-    summary: str
 
 
 AttemptItem: TypeAlias = AttemptStarted | AttemptTitle | AttemptText | ModelCall | AttemptEnded
@@ -116,8 +107,7 @@ class ModelWriter(Protocol):
     def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[AttemptItem, None]:
         """Yields AttemptStarted, AttemptTitle unless `title_so_far` is set, AttemptText…, ModelCalls, AttemptEnded.
 
-        A stream that ends without AttemptEnded is incomplete. Every wait for an upstream is bounded by the writer's own
-        timers. Close the generator (`contextlib.aclosing`) when it is left early; that stops the upstream call.
-        It is one call upstream at most: who reads it tries again. Raises ProviderError or DomainError, after the
-        ModelCall of the call that failed; without a ModelCall no call was made.
+        It is at most one call upstream, bounded by the writer's own timeouts; a stream without AttemptEnded is
+        incomplete. Close the generator (`contextlib.aclosing`) to leave it early; that ends the call upstream. Raises
+        ProviderError or DomainError, after the ModelCall of a failed call; without one, none was made.
         """

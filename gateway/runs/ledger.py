@@ -34,9 +34,7 @@ class Ledger:
         story = story or common_pb2.Story()
         self._attempts = {attempt.attempt_id: attempt for attempt in story.attempts}
         self._unsaved: dict[str, None] = {}
-        self._generation = storage_pb2.GenerationRecord(
-            model_used=story.model_used, summary=story.summary, full_response=story.full_response
-        )
+        self._generation = storage_pb2.GenerationRecord(model_used=story.model_used, full_response=story.full_response)
         self._generation_unsaved = False
         info = MessageToDict(story.generation_info)
         self._earlier_infos = [*info.pop(_EARLIER, ()), *([info] if info else [])]
@@ -103,11 +101,6 @@ class Ledger:
         if self._generation.model_used != model:
             self._generation.model_used = model
             self._generation_unsaved = True
-
-    def summarize(self, summary: str) -> None:
-        """Notes the summary of the complete text."""
-        self._generation.summary = summary
-        self._generation_unsaved = True
 
     def fill(self, checkpoint: storage_pb2.StoryCheckpoint) -> None:
         """Adds what is not stored yet. It counts as stored unless the checkpoint is given back."""

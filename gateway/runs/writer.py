@@ -11,9 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+import grpc
 import structlog
 
-from gateway.peers.clients import broken, read_alive
+from gateway.peers.clients import broken, read_alive, read_story
 from gateway.peers.retry import PEER_ERRORS, AttemptRetry, classify
 from gateway.runs.context import RunContext
 from servicekit.channel import call_metadata
@@ -81,8 +82,21 @@ class Writer:
                     self._retry.progressed()
                 await self._retry.after(failure)
 
+    async def _parent(self) -> common_pb2.Story:
+        """Returns the story that this one continues, as it is now; an empty one where there is none any more."""
+        parent_id = self._context.record.story.parent_story_id
+        if not parent_id:
+            return common_pb2.Story()
+        try:
+            return (await read_story(self._context.peers.storage, parent_id)).story
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                raise
+            return common_pb2.Story()
+
     async def _attempt(self, attempt_id: str) -> None:
         live, record = self._context.live, self._context.record
+        parent = await self._parent()
         request = story_pb2.GenerateStoryRequest(
             story_id=live.story_id,
             spec=record.spec,
@@ -90,8 +104,8 @@ class Writer:
             hero=record.story.hero if record.story.HasField("hero") else None,
             title_so_far=live.title,
             written_so_far=live.text,
-            parent_title=record.parent.title,
-            parent_summary=record.parent.summary,
+            parent_title=parent.title,
+            parent_text=parent.content,
             spent_usd=self._context.ledger.usage().cost_usd,
         )
         timeout = self._context.settings.run_timeout_seconds
@@ -185,7 +199,6 @@ class Writer:
         checkpoint.problems.extend(problem for problem in problems if not problem.reason.startswith("EMBEDDED_"))
         if complete is not None:
             ledger.end_attempt(attempt_id, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
-            ledger.summarize(complete.summary)
             checkpoint.content_complete = True
             if self._context.record.story.narrate:
                 checkpoint.state = common_pb2.STORY_STATE_NARRATING

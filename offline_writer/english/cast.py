@@ -1,15 +1,15 @@
-"""Who and what a story is made of: the child, the companion, the place, the moral, and the slots they fill."""
+"""The cast of a story: the child, the companion, the place, the moral, and the slots that they fill."""
 
 import random
 from dataclasses import dataclass
 
-from offline_writer.brief import OfflineBrief
-from offline_writer.casting import Cast, Casting, Interest, Stock
+from offline_writer.brief import OfflineBrief, random_for
+from offline_writer.cast import Cast, CastBuilder, Interest, Stock
 from offline_writer.cleaning import clean, clean_name, closed
 from offline_writer.english.interests import interests
 from offline_writer.english.lexicon import Lexicon
-from offline_writer.english.memory import Memory
 from offline_writer.english.people import (
+    Memory,
     People,
     Room,
     companion_slots,
@@ -22,13 +22,12 @@ from offline_writer.english.portrait import Portrait, PortraitReader
 from offline_writer.english.slots import introduced, setting_slots, wish_slots
 from offline_writer.english.wish import Wish, WishReader
 from offline_writer.realising import Realiser, age_band
-from offline_writer.seeding import random_for
 from offline_writer.stock import Section
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnglishCast(Cast):
-    """Who and what an English story is made of."""
+    """The people, places and things of an English story."""
 
     name: str
     """The child's, or in a hero story the hero's."""
@@ -41,7 +40,7 @@ class EnglishCast(Cast):
 
 
 def _named(sections: tuple[Section, ...], text: str) -> Section | None:
-    """The section that goes by this name, or whose names occur in it."""
+    """Returns the section with this name, or whose names occur in it."""
     wanted = f" {clean(text, limit=120).casefold()} "
     for section in sections:
         if wanted.strip() in {section.key, *section.listed("names")}:
@@ -52,8 +51,8 @@ def _named(sections: tuple[Section, ...], text: str) -> Section | None:
     return None
 
 
-class EnglishCasting(Casting[EnglishCast]):
-    """Casts stories from one stock."""
+class EnglishCastBuilder(CastBuilder[EnglishCast]):
+    """Builds casts from one stock."""
 
     def __init__(self, stock: Stock, lexicon: Lexicon) -> None:
         phrases = {section.key: section.lines() for section in stock["phrases"]}
@@ -97,7 +96,7 @@ class EnglishCasting(Casting[EnglishCast]):
         slots["Boon"] = slots["boon"][:1].upper() + slots["boon"][1:]
         slots["recap"] = f"of the evening and {slots['p']}, of {slots['place']}, and of {slots['boon']}"
         realiser = Realiser(slots, rng, band, simpler=self._simpler)
-        for field in ("glow", "echo", "gist"):
+        for field in ("glow", "echo"):
             slots[field] = realiser.text(moral.fields[field])
         slots |= self._written(found, realiser, rng, theme_quoted=theme_quoted)
         if not room.asides:
@@ -165,7 +164,7 @@ class EnglishCasting(Casting[EnglishCast]):
     def _written(
         self, found: tuple[Interest, ...], realiser: Realiser, rng: random.Random, *, theme_quoted: str
     ) -> dict[str, str]:
-        """The sentences about interests and theme; empty where there is nothing to say."""
+        """Returns the sentences about interests and theme; empty where there are none."""
         loved = {"loved": joined([one.phrase for one in found]), "count": number(len(found))} if found else {}
         many = "loves_many" if len(found) > 1 else "loves_one"
         return {

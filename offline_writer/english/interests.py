@@ -1,8 +1,8 @@
-"""Interests in any form, made into something that one can love, know about and tell of."""
+"""Interests in any form, made into what can stand after "to love"."""
 
 import re
 
-from offline_writer.casting import Interest, first_few
+from offline_writer.cast import Interest, first_few
 from offline_writer.cleaning import clean
 from offline_writer.english.lexicon import Lexicon
 from offline_writer.english.phrases import Person, article, in_person, progressive
@@ -15,7 +15,7 @@ _LONGEST = 5
 
 
 def _lowered(phrase: str, lexicon: Lexicon) -> str:
-    """Without the capital that a form or a phone put there, where the word is known to have none."""
+    """Returns the phrase without a capital that a form or a phone added."""
     first = phrase.split(maxsplit=1)[0]
     if first.casefold() in lexicon.brands:
         return phrase
@@ -24,7 +24,7 @@ def _lowered(phrase: str, lexicon: Lexicon) -> str:
 
 
 def interest(text: str, lexicon: Lexicon, person: Person) -> Interest | None:
-    """None where nothing is left of the text after cleaning."""
+    """Returns the interest, None where nothing is left after cleaning."""
     phrase = clean(text, limit=60)
     if not any(char.isalnum() for char in phrase):
         return None
@@ -47,5 +47,5 @@ def interest(text: str, lexicon: Lexicon, person: Person) -> Interest | None:
 
 
 def interests(texts: tuple[str, ...], lexicon: Lexicon, person: Person, *, most: int) -> tuple[Interest, ...]:
-    """The first few that say something, none twice."""
+    """Returns the first interests that are not empty, none twice."""
     return first_few((interest(text, lexicon, person) for text in texts), most)

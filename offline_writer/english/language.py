@@ -1,20 +1,92 @@
-"""English as the engine sees it: a brief in, an arc out."""
+"""English for the engine: a brief in, an arc out."""
 
 import random
 from collections.abc import Iterator
 from importlib import resources
 
-from offline_writer.arc import Block
-from offline_writer.brief import OfflineBrief
-from offline_writer.casting import Helping, Quest
-from offline_writer.english.cast import EnglishCast, EnglishCasting
-from offline_writer.english.journey import EnglishJourney
+from offline_writer.arc import Block, Unit
+from offline_writer.brief import OfflineBrief, random_for
+from offline_writer.cast import Helping, Quest, Stock
+from offline_writer.english.cast import EnglishCast, EnglishCastBuilder
 from offline_writer.english.lexicon import Lexicon
 from offline_writer.english.phrases import title_case
+from offline_writer.journey import Journey, Occasion, insert
 from offline_writer.realising import Realiser
-from offline_writer.seeding import random_for
 from offline_writer.stock import Section, load
 from offline_writer.telling import Teller
+
+_FEAT_OF_ITS_OWN = 4
+"""Up to so many minutes a hero's strength is seen at work even where there is no room for a journey."""
+
+
+class EnglishJourney(Journey[EnglishCast]):
+    """Lays out one journey."""
+
+    _SCENES_TO_A_REALM = 6
+    _ANY_INTEREST = ("asked", "memory", "play")
+
+    def __init__(self, stock: Stock, cast: EnglishCast, realiser: Realiser, rng: random.Random) -> None:
+        super().__init__(stock, cast, realiser, rng)
+        self._strengths = list(cast.portrait.strengths) if cast.portrait is not None else []
+        if cast.remembers:
+            # What the last story began with, this one does not.
+            self._strengths = self._strengths[1:] + self._strengths[:1]
+        self._feat: tuple[Section | None, str] = (None, "")
+        if self._strengths and cast.minutes <= _FEAT_OF_ITS_OWN:
+            strength = self._strengths.pop(0)
+            self._feat = (self._power(strength), strength)
+
+    def before_its_scenes(self) -> Iterator[Block]:
+        """Yields the scene of the first strength, for a story without room for a journey."""
+        scene, strength = self._feat
+        if scene is None:
+            return
+        sections = {section.key: section for section in self._stock["heroes"]}
+        spots = list(self._cast.realm.listed("spots", "|"))
+        seen = self._realiser.paragraphs(scene.body(), Occasion(spots[-1:], strength))
+        at_least = self._realiser.paragraphs(sections["feat"].body())
+        yield Block(key="feat", paragraphs=seen, short=at_least, shorten=6, spare=True)
+
+    def _more_links(self) -> list[Unit]:
+        """Returns remarks on the hero's ways and, in a sequel, on the earlier story."""
+        links: list[Unit] = []
+        if self._cast.portrait is not None:
+            sections = {section.key: section for section in self._stock["heroes"]}
+            links += [self._realiser.unit(line) for line in sections["links"].lines()]
+            if self._cast.portrait.adjectives:
+                ways = list(sections["trait_links"].lines())
+                self._rng.shuffle(ways)
+                traits = self._cast.portrait.traits
+                links += [
+                    self._realiser.unit(line, {"trait": trait}) for line, trait in zip(ways, traits, strict=False)
+                ]
+        if self._cast.remembers:
+            remembering = next(section for section in self._stock["memories"] if section.key == "link")
+            links.append(self._realiser.unit(self._rng.choice(remembering.lines())))
+        return [unit for unit in links if unit.text]
+
+    def _meet(self, spread: list[tuple[Section, str]]) -> None:
+        loved = self._loved(self._cast.interests)
+        known = [(self._power(strength), strength) for strength in self._strengths]
+        insert(spread, loved, (0, 2, 5) if not known else (1, 4, 7))
+        insert(spread, known, (0, 3, 6))
+
+    def _power(self, strength: str) -> Section | None:
+        """Returns a scene in which the hero does just that, or one for any strength."""
+        words = f" {strength.casefold()} "
+        own = [
+            section for section in self._stock["powers"]
+            if any(f" {name} " in words for name in section.listed("names")) and section.key not in self._used
+        ]  # fmt: skip
+        any_strength = [
+            section for section in self._stock["powers"]
+            if "names" not in section.fields and section.key not in self._used
+        ]  # fmt: skip
+        self._rng.shuffle(any_strength)
+        chosen = next(iter([*own, *any_strength]), None)
+        if chosen is not None:
+            self._used.add(chosen.key)
+        return chosen
 
 
 class English(Teller[EnglishCast]):
@@ -24,11 +96,11 @@ class English(Teller[EnglishCast]):
 
     def __init__(self) -> None:
         stock = load(resources.files("offline_writer.english") / "stock")
-        super().__init__(stock, EnglishCasting(stock, Lexicon(stock["lexicon"])))
+        super().__init__(stock, EnglishCastBuilder(stock, Lexicon(stock["lexicon"])))
 
     def title(self, brief: OfflineBrief) -> str:
         """For example: Mia and the Dragon Who Could Not Sleep."""
-        cast = self._casting.cast(brief)
+        cast = self._casts.cast(brief)
         rng = random_for(brief, "title")
         extra: dict[str, str] = {}
         if isinstance(cast.wish, Helping):
@@ -39,28 +111,7 @@ class English(Teller[EnglishCast]):
             extra["qtitle"] = title_case(cast.slots["q"])
         titles = {section.key: section for section in self._stock["phrases"]}
         line = rng.choice(titles.get(f"titles_{cast.kind}_{cast.plot}", titles[f"titles_{cast.plot}"]).lines())
-        return self._casting.realiser(cast, rng).text(line.text, extra)
-
-    def summary(self, brief: OfflineBrief) -> str:
-        """Who went where with whom and why; what happened at the gate; that it ended well."""
-        cast = self._casting.cast(brief)
-        slots = cast.slots
-        aim = "to take a wish where it belongs"
-        if isinstance(cast.wish, Helping):
-            aim = f"to help {slots['wfull']}"
-        elif isinstance(cast.wish, Quest):
-            aim = f"to {slots['q']}"
-        company = f"with {slots['p']}, {cast.companion.fields['a']},"
-        who = cast.name
-        known_for = f", known for {slots['known_for']}," if slots.get("known_for") else ""
-        if cast.kind == "hero":
-            who = f"the hero {cast.name}{known_for}"
-        elif cast.kind == "combined":
-            company = f"with the hero {slots['h']}{known_for or ','}"
-        return (
-            f"One night {who} set out through {slots['place']} {company} {aim}. {slots['gist']} "
-            f"It all ended well, and {cast.name} came home with {slots['boon']} and fell asleep."
-        )
+        return self._casts.realiser(cast, rng).text(line.text, extra)
 
     def _beginning(
         self, cast: EnglishCast, realiser: Realiser, rng: random.Random, *, opening: Section, wish: Section

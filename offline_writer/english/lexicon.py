@@ -1,4 +1,4 @@
-"""Words that the grammar needs to know about, read from the stock."""
+"""The words that the grammar needs, read from the stock."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ _IRREGULAR_PLURALS = {
 
 
 class Lexicon:
-    """Nouns, verbs and adjectives by what the grammar asks of them."""
+    """Nouns, verbs and adjectives by their grammatical use."""
 
     def __init__(self, sections: Iterable[Section]) -> None:
         words = {section.key: self._words(section) for section in sections}
@@ -68,7 +68,7 @@ class Lexicon:
         return verb + ("es" if verb.endswith(("s", "x", "ch", "sh", "o")) else "s")
 
     def category(self, phrase: str) -> str:
-        """What an interest is about, as a key of the scenes; "" where it is not known."""
+        """Returns the topic of an interest, as a key of the scenes; "" where it is unknown."""
         text = phrase.casefold()
         for tail in (text, text.removeprefix("the "), text.rsplit(" ", 1)[-1]):
             for name, entries in self.categories.items():

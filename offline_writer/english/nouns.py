@@ -1,4 +1,4 @@
-"""The one whom a wish is about: a noun phrase with its forms and pronouns."""
+"""The character of a wish: a noun phrase with its forms and pronouns."""
 
 import re
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Subject:
     proper: bool = False
 
     def pronoun(self, lexicon: Lexicon) -> tuple[str, str, str]:
-        """Subject, object and possessive; a proper name stands for itself, since nobody knows whose it is."""
+        """Returns subject, object and possessive; a proper name stands for itself, since its gender is unknown."""
         if self.proper:
             return self.later, self.later, self.later + "\u2019s"
         if self.plural:
@@ -98,7 +98,7 @@ def _bare(rest: str, core: str, noun: str, lexicon: Lexicon, *, plural: bool, an
 
 
 def subject(text: str, lexicon: Lexicon, person: Person) -> Subject | None:
-    """Reads "a dragon", "two brave kittens", "the moon", "my cat", "a fox and a hen"; None where it cannot."""
+    """Reads "a dragon", "two brave kittens", "the moon", "my cat", "a fox and a hen"; returns None where it cannot."""
     parts = re.split(r",?\s+and\s+", text)
     read = [_single(part, lexicon, person) for part in parts]
     known = [one for one in read if one is not None]

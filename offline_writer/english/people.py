@@ -1,4 +1,4 @@
-"""Who is in a story, as slots of the stock: the one it is about, the one who goes along, the hero and the listener."""
+"""The people of a story as slots of the stock, and what a sequel remembers of its parent."""
 
 import re
 from collections.abc import Mapping
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Self
 
-from offline_writer.brief import Gender, OfflineBrief
-from offline_writer.cleaning import clean_name
+from offline_writer.brief import Gender, OfflineBrief, Parent
+from offline_writer.cleaning import clean, clean_name
 from offline_writer.english.phrases import Person, article, possessive, years
 from offline_writer.stock import Section
 
@@ -25,7 +25,7 @@ _ARTICLE = re.compile(r"^(?:the|an?)\s+(?=\w)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How much of the caller's own words fits in: a story of one minute has 150 for everything."""
+    """Room for the caller's own words: a story of one minute has 150 words in all."""
 
     name: int
     name_words: int
@@ -44,7 +44,7 @@ class Room:
 
     @classmethod
     def of(cls, brief: OfflineBrief) -> Self:
-        """By the length asked for; characters, except where it says words or counts."""
+        """Returns the room for the requested length; characters, except for words and counts."""
         if brief.length_minutes > 1:
             return cls(
                 name=40, name_words=3, hero_words=4, phrase=120, wish=110, interests=5, look=160, strengths=3,
@@ -60,7 +60,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Names and persons, before anything is told of them."""
+    """Names and genders of the people."""
 
     lead: str
     """The one that the story is about: the child, or in a hero story the hero."""
@@ -73,7 +73,7 @@ class People:
 
     @classmethod
     def of(cls, brief: OfflineBrief, room: Room) -> Self:
-        """Names are cleaned, cut to what there is room for, and told apart."""
+        """Returns cleaned names, cut to their room, and distinct."""
         child = " ".join(clean_name(brief.name, limit=room.name).split()[: room.name_words]) or "Little One"
         person = PERSONS[brief.gender]
         if brief.kind == "child" or brief.hero is None:
@@ -97,7 +97,7 @@ def _cut(name: str, most: int) -> str:
 
 
 def lead_slots(name: str, person: Person, age: int | None, *, solo: bool) -> dict[str, str]:
-    """The one that the story is about; `solo` is a hero of whom neither age nor childhood is told."""
+    """Returns the slots of the main character; `solo` is a hero without age and childhood."""
     they, them, their, themself = _PRONOUNS[person]
     return {
         "c": name, "cs": possessive(name), "they": they, "They": they.capitalize(), "them": them, "their": their,
@@ -107,7 +107,7 @@ def lead_slots(name: str, person: Person, age: int | None, *, solo: bool) -> dic
 
 
 def companion_slots(companion: Section, *, known: bool) -> dict[str, str]:
-    """The one who goes along; `known` from an earlier story."""
+    """Returns the slots of the companion; `known` from an earlier story."""
     he = companion.fields["he"]
     him, his = OBJECTS[he]
     name, kind = companion.fields["name"], companion.fields["kind"]
@@ -127,7 +127,7 @@ def companion_slots(companion: Section, *, known: bool) -> dict[str, str]:
 
 
 def hero_companion(people: People, pattern: Section) -> Section:
-    """The hero in the companion's part; `pattern` brings what is said on the way."""
+    """Returns the hero in the companion's part; `pattern` has the remarks on the way."""
     he = _PRONOUNS[people.hero_person][0]
     fields = {**pattern.fields, "name": people.hero, "he": he}
     fields |= {field: text.replace("{h}", people.hero) for field, text in fields.items()}
@@ -135,7 +135,7 @@ def hero_companion(people: People, pattern: Section) -> Section:
 
 
 def hero_slots(people: People, other: str) -> dict[str, str]:
-    """The hero as the strong one, `other` as the one beside; the listener."""
+    """Returns the slots of the hero, of `other` beside the hero, and of the listener."""
     they, them, their, _ = _PRONOUNS[people.hero_person]
     return {
         "h": people.hero, "hs": possessive(people.hero) if people.hero else "", "l": people.listener,
@@ -143,3 +143,56 @@ def hero_slots(people: People, other: str) -> dict[str, str]:
         "ss": possessive(people.hero) if people.hero else "", "sthey": they, "Sthey": they.capitalize(),
         "sthem": them, "stheir": their, "o": other, "os": possessive(other),
     }  # fmt: skip
+
+
+_SENTENCE = re.compile(r"(?<=[.!?\u2026])[\"\u201d\u2019']*\s+")
+_MARKS = frozenset("!?\u2026")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a sequel remembers of the story before it, as quotations; "" for nothing."""
+
+    title: str = ""
+    detail: str = ""
+    other_detail: str = ""
+    source: str = ""
+    """Title and text, folded: what the new story need not have again."""
+
+    @classmethod
+    def of(cls, sequel: Parent | None, room: Room) -> Self:
+        """Returns the title and the first two sentences that are not empty; a long one is cut."""
+        if sequel is None:
+            return cls()
+        kept = (_quoted(part, room.detail) for part in _SENTENCE.split(sequel.text[:4000]))
+        details = [*dict.fromkeys(part for part in kept if part), "", ""]
+        title = clean(sequel.title, limit=room.title)
+        if room.tight and title and details[0].endswith("\u2026"):
+            # A few words that trail off tell nothing that the title does not, and the story needs their room.
+            details[0] = ""
+        return cls(
+            title=title,
+            detail=details[0],
+            other_detail=details[1],
+            source=f"{sequel.title} {sequel.text}".casefold(),
+        )
+
+    def has(self, text: str) -> bool:
+        """Returns whether that story mentions it."""
+        return bool(text) and re.search(rf"\b{re.escape(text.casefold())}\b", self.source) is not None
+
+    @property
+    def slots(self) -> dict[str, str]:
+        """The slots of the stock."""
+        return {"ptitle": self.title, "pdetail": self.detail, "pdetail2": self.other_detail}
+
+
+def _quoted(text: str, limit: int) -> str:
+    whole = clean(text, limit=4000)
+    body = clean(text, limit=limit)
+    if not any(char.isalnum() for char in body):
+        return ""
+    if body != whole:
+        return body + "\u2026"
+    last = text.rstrip().rstrip("\"\u201d\u2019'")[-1:]
+    return body[:1].upper() + body[1:] + (last if last in _MARKS else ".")

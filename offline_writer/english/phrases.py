@@ -41,7 +41,7 @@ _THIRD_POSSESSIVE = re.compile(r"\b(?:its|his|her|their)\b(?= \w)")
 
 
 def article(phrase: str) -> str:
-    """Says "a" or "an", by sound as far as spelling shows it."""
+    """Returns "a" or "an", by sound as far as spelling shows it."""
     first = phrase.split(maxsplit=1)[0]
     if first.isupper() and len(first) <= 3 and _LETTERS.match(first):
         return "an"
@@ -59,7 +59,7 @@ def joined(parts: Sequence[str]) -> str:
 
 
 def number(value: int) -> str:
-    """In words as far as stories need them."""
+    """Returns the number in words, as far as stories need them."""
     return _NUMBERS[value] if 0 <= value < len(_NUMBERS) else str(value)
 
 
@@ -92,7 +92,7 @@ def progressive(verb: str) -> str:
 
 
 def in_person(phrase: str, person: Person) -> str:
-    """What a child says of itself ("find my dog"), said to or about the child."""
+    """Returns a phrase of the child ("find my dog") in the person in which it is used."""
 
     def shifted(match: re.Match[str]) -> str:
         word = match[1].casefold()
@@ -108,5 +108,5 @@ def in_person(phrase: str, person: Person) -> str:
 
 
 def as_said_by_its_owner(phrase: str, *, plural: bool) -> str:
-    """Says "find its mother" as the one who looks for her does: "find my mother"."""
+    """Returns "find its mother" in its owner's words: "find my mother"."""
     return _THIRD_POSSESSIVE.sub("our" if plural else "my", phrase)

@@ -1,4 +1,4 @@
-"""What a hero looks like, is like and is known for: free text made into parts of sentences."""
+"""Appearance, traits and strengths of a hero: free text made into parts of sentences."""
 
 import re
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ class Portrait:
 
 
 class PortraitReader:
-    """Reads heroes with one lexicon. Never fails: what is not understood is kept in quotation marks."""
+    """Reads heroes with one lexicon. Never fails: what it cannot read is quoted."""
 
     def __init__(self, lexicon: Lexicon) -> None:
         self._lexicon = lexicon

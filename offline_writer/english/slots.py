@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping, Sequence
 
-from offline_writer.casting import Helping, Quest
+from offline_writer.cast import Helping, Quest
 from offline_writer.english.lexicon import Lexicon
 from offline_writer.english.nouns import Subject
 from offline_writer.english.people import OBJECTS
@@ -71,9 +71,9 @@ def _helping(wish: Helping[Subject, Trouble], lexicon: Lexicon) -> dict[str, str
 def introduced(
     portrait: Portrait, stock: Mapping[str, Sequence[Line]], realiser: Realiser, rng: random.Random, *, tiny: bool
 ) -> dict[str, str]:
-    """Slots, empty where there is nothing to say; `tiny` for a story that has no room for more than look and strength.
+    """Returns slots, empty without text; `tiny` for a story with room for only look and strength.
 
-    `intro` says both in one breath, `traits_more` is empty where there is no room for it.
+    `intro` says both in one sentence, `traits_more` is empty where there is no room for it.
     """
     look, strengths = portrait.look, portrait.strengths
     card = ", ".join(portrait.traits)
@@ -99,6 +99,5 @@ def introduced(
         "power": line("power_many" if len(strengths) > 1 else "power_one", given=strengths),
         "intro": known if at_once else f"{seen} {known}".strip(),
         "looknp": look.text if look.frame in {"had", "wore"} else "",
-        "known_for": parts["strengths"],
         "strength": strengths[0] if strengths else "",
     }

@@ -1,4 +1,4 @@
-"""What a relative clause says of somebody: "who cannot sleep", "that has lost its hat", "who is afraid of the dark"."""
+"""Relative clauses about a character: "who cannot sleep", "that has lost its hat", "who is afraid of the dark"."""
 
 import re
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ class Trouble:
 
 
 def split_bare(text: str) -> tuple[str, str] | None:
-    """Takes "a fox afraid of the dark" apart into noun phrase and clause; None where nothing shows the joint."""
+    """Splits "a fox afraid of the dark" into noun phrase and clause; returns None where it cannot."""
     found = _BARE.match(text)
     return (found["noun"], found["clause"]) if found is not None else None
 
@@ -68,7 +68,7 @@ class TroubleReader:
         self._lexicon = lexicon
 
     def read(self, clause: str, who: Subject) -> Trouble:
-        """Never fails: what is not understood is a trait and stays as it was said."""
+        """Never fails: what it cannot read is a trait, unchanged."""
         for reader in (self._inability, self._fear, self._longing, self._loss, self._state):
             trouble = reader(clause, who)
             if trouble is not None:

@@ -1,8 +1,8 @@
-"""Reads a wish: who it is about and what troubles them, or what the child wants to do; failing both, its words."""
+"""Reads a wish: a character and its trouble, or what the child wants to do, or else its words."""
 
 import re
 
-from offline_writer.casting import Helping, Note, Quest
+from offline_writer.cast import Helping, Note, Quest
 from offline_writer.cleaning import clean, closed
 from offline_writer.english.lexicon import Lexicon
 from offline_writer.english.nouns import Subject, subject
@@ -47,14 +47,14 @@ class WishReader:
         self._troubles = TroubleReader(lexicon)
 
     def names_only(self, text: str, names: tuple[str, ...]) -> bool:
-        """Whether the wish says no more than who the story is about anyhow."""
+        """Returns whether the wish only names the characters."""
         return _without_names(_rest(text), names).casefold() in {"", *map(str.casefold, names)}
 
     def read(self, text: str, *, names: tuple[str, ...], person: Person, default_problem: str, room: int = 110) -> Wish:
-        """Never fails: what it does not understand becomes a Note.
+        """Never fails: what it cannot read becomes a Note.
 
-        `names` are those of the ones who act, `default_problem` is the relative clause of somebody of whom the wish
-        says nothing else, and `room` is the number of characters that a wish may take up.
+        `names` are the acting people, `default_problem` is the relative clause of a character without one, and `room`
+        is the number of characters that a wish may take up.
         """
         rest = _without_names(_rest(text), names)
         if rest and len(rest) <= 1.5 * room:

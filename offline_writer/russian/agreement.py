@@ -1,4 +1,4 @@
-"""What agrees with somebody or with a number, the cases, and the prepositions that change their form."""
+"""Agreement with persons and numbers, the cases, and prepositions that change their form."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ class Agreement:
         self._rows = {name.strip(): [form.strip() for form in forms.split("|")] for name, _, forms in rows}
 
     def slots(self, gender: Gender, suffix: str = "") -> dict[str, str]:
-        """The slot {а} of the stock is "" after a boy and "а" after a girl; `suffix` tells whom it agrees with."""
+        """Returns the slots: {а} of the stock is "" after a boy and "а" after a girl; `suffix` names the person."""
         at = _ORDER.index(gender)
         return {name + suffix: forms[at] for name, forms in self._rows.items()}
 

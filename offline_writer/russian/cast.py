@@ -1,12 +1,12 @@
-"""Who and what a story is made of: the child, the companion, the place, the moral, and the slots they fill."""
+"""The cast of a story: the child, the companion, the place, the moral, and the slots that they fill."""
 
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from offline_writer.brief import OfflineBrief
-from offline_writer.casting import Cast, Casting, Helping, Quest, Stock
+from offline_writer.brief import OfflineBrief, random_for
+from offline_writer.cast import Cast, CastBuilder, Helping, Quest, Stock
 from offline_writer.cleaning import clean, clean_name, closed
 from offline_writer.realising import Realiser, age_band
 from offline_writer.russian.agreement import Agreement, about, case_slots, listed, quoted, to, was_years, with_
@@ -15,7 +15,6 @@ from offline_writer.russian.morphology import Forms, Gender, Morphology
 from offline_writer.russian.names import Child, HeroCast, cast_hero, child, lead
 from offline_writer.russian.nouns import NounReader
 from offline_writer.russian.wish import Wish, WishReader
-from offline_writer.seeding import random_for
 from offline_writer.stock import Section
 
 _CASED = ("gate", "keeper", "small")
@@ -25,7 +24,7 @@ _GENDERS: Mapping[str, Gender] = {"m": "m", "f": "f"}
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """How much of the caller's own words fits in: a story of one minute has 150 for everything."""
+    """Room for the caller's own words: a story of one minute has 150 words in all."""
 
     name: int
     name_words: int
@@ -35,14 +34,14 @@ class _Room:
 
     @classmethod
     def of(cls, brief: OfflineBrief) -> Self:
-        """By the length asked for; characters, except where it says words or counts."""
+        """Returns the room for the requested length; characters, except for words and counts."""
         if brief.length_minutes <= 1:
             return cls(name=24, name_words=1, phrase=40, wish=60, interests=3)
         return cls(name=40, name_words=3, phrase=120, wish=110, interests=5)
 
 
-class RussianCasting(Casting[Cast]):
-    """Casts stories from one stock."""
+class RussianCastBuilder(CastBuilder[Cast]):
+    """Builds casts from one stock."""
 
     def __init__(self, stock: Stock, morphology: Morphology) -> None:
         super().__init__(stock, simpler={})
@@ -70,7 +69,7 @@ class RussianCasting(Casting[Cast]):
         default = rng.choice(self._phrases["problems"]).text
         moral, moral_quoted = self._moral(brief, rng, room=room.phrase)
         realm, theme_quoted = self._realm(brief, rng, room)
-        before = f"{brief.sequel.title} {brief.sequel.summary}" if brief.sequel else ""
+        before = f"{brief.sequel.title} {brief.sequel.text}" if brief.sequel else ""
         met = self._met(before)
         hero = self._hero(brief, room)
         companion = (hero.companion if hero else met) or self._companion(
@@ -92,7 +91,7 @@ class RussianCasting(Casting[Cast]):
             "moraltext": quoted(moral_quoted), "themetext": quoted(theme_quoted),
         }  # fmt: skip
         realiser = Realiser(slots, rng, age_band(brief.age), simpler={})
-        slots |= {field: realiser.text(moral.fields[field]) for field in ("glow", "echo", "gist")}
+        slots |= {field: realiser.text(moral.fields[field]) for field in ("glow", "echo")}
         lines = self._phrases["loves"]
         slots["loves"] = realiser.text(rng.choice(lines).text, {"loved": loved(found)}) if found else ""
         slots["loves_tiny"] = realiser.text(lines[0].text, {"loved": loved(found)}) if found else ""
@@ -146,14 +145,14 @@ class RussianCasting(Casting[Cast]):
         return rng.choice(close or free or list(known.values()))
 
     def _hero(self, brief: OfflineBrief, room: _Room) -> HeroCast | None:
-        """Child and hero go together: the hero takes the companion's place."""
+        """Returns the hero in the companion's place, for a story about both."""
         if brief.kind != "combined" or brief.hero is None:
             return None
         template = next(section for section in self._stock["heroes"] if section.key == "with_child")
         return cast_hero(brief.hero, template, self._morphology, room=room.name, words=room.name_words + 1)
 
     def _met(self, before: str) -> Section | None:
-        """Who went along in the story before comes along in its sequel."""
+        """Returns the companion of the earlier story, who comes along again in its sequel."""
         return next(
             (one for one in self._stock["companions"] if before and listed(one.fields["name"])["nom"] in before), None
         )

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from offline_writer.casting import Interest, first_few
+from offline_writer.cast import Interest, first_few
 from offline_writer.cleaning import clean
 from offline_writer.russian.agreement import joined
 from offline_writer.russian.morphology import Morphology
@@ -33,7 +33,7 @@ class InterestReader:
         }
 
     def read(self, text: str) -> Interest | None:
-        """None where nothing is left of the text after cleaning."""
+        """Returns the interest, None where nothing is left after cleaning."""
         phrase = _LIKES.sub("", clean(text, limit=60))
         if not any(char.isalnum() for char in phrase):
             return None
@@ -48,7 +48,7 @@ class InterestReader:
         return Interest(self._accusative(phrase, category) or f"«{phrase}»", category)
 
     def all(self, texts: tuple[str, ...], *, most: int) -> tuple[Interest, ...]:
-        """The first few that say something, none twice."""
+        """Returns the first interests that are not empty, none twice."""
         return first_few(map(self.read, texts), most)
 
     def _known(self, words: list[str]) -> bool:

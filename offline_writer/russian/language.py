@@ -1,17 +1,16 @@
-"""Russian as the engine sees it: a brief in, an arc out."""
+"""Russian for the engine: a brief in, an arc out."""
 
 import random
 from collections.abc import Iterator
 from importlib import resources
 
 from offline_writer.arc import Block
-from offline_writer.brief import OfflineBrief
-from offline_writer.casting import Cast, Helping
+from offline_writer.brief import OfflineBrief, random_for
+from offline_writer.cast import Cast, Helping
 from offline_writer.journey import Journey
 from offline_writer.realising import Realiser
-from offline_writer.russian.cast import RussianCasting
+from offline_writer.russian.cast import RussianCastBuilder
 from offline_writer.russian.morphology import Morphology
-from offline_writer.seeding import random_for
 from offline_writer.stock import Section, load
 from offline_writer.telling import Teller
 
@@ -36,24 +35,18 @@ class Russian(Teller[Cast]):
 
     def __init__(self) -> None:
         stock = load(resources.files("offline_writer.russian") / "stock")
-        super().__init__(stock, RussianCasting(stock, Morphology()))
+        super().__init__(stock, RussianCastBuilder(stock, Morphology()))
 
     def title(self, brief: OfflineBrief) -> str:
         """For example: Маша и дракон, который не может уснуть."""
-        cast = self._casting.cast(brief)
+        cast = self._casts.cast(brief)
         rng = random_for(brief, "title")
-        realiser = self._casting.realiser(cast, rng)
-        line = rng.choice(self._about(cast, "titles").lines())
+        realiser = self._casts.realiser(cast, rng)
+        line = rng.choice(self._titles(cast).lines())
         title = realiser.text(line.text)
         if isinstance(cast.wish, Helping) and len(title.split()) > _LONGEST_TITLE:
             title = realiser.text(line.text, {"wclause": ""})
         return title
-
-    def summary(self, brief: OfflineBrief) -> str:
-        """Who went where with whom and why; what happened at the gate; that it ended well."""
-        cast = self._casting.cast(brief)
-        realiser = self._casting.realiser(cast, random_for(brief, "summary"))
-        return " ".join(realiser.text(line.text) for line in self._about(cast, "summary").lines())
 
     def _beginning(
         self, cast: Cast, realiser: Realiser, rng: random.Random, *, opening: Section, wish: Section
@@ -66,9 +59,9 @@ class Russian(Teller[Cast]):
     def _journey(self, cast: Cast, realiser: Realiser, rng: random.Random) -> RussianJourney:
         return RussianJourney(self._stock, cast, realiser, rng)
 
-    def _about(self, cast: Cast, what: str) -> Section:
-        """Titles or summaries for the plot, as they are for this kind of story where that differs."""
-        key = f"{what}_{cast.plot}"
+    def _titles(self, cast: Cast) -> Section:
+        """Returns titles for the plot and this kind of story."""
+        key = f"titles_{cast.plot}"
         heroes = {section.key: section for section in self._stock["heroes"]}
         own = {"hero": heroes.get(f"solo_{key}"), "combined": heroes.get(key)}.get(cast.kind)
         return own or self._section("phrases", key)

@@ -1,4 +1,4 @@
-"""What the grammar asks of a morphological dictionary: pymorphy3 with the words of OpenCorpora."""
+"""A morphological dictionary: pymorphy3 with the words of OpenCorpora."""
 
 import threading
 from collections.abc import Iterable, Mapping
@@ -49,7 +49,7 @@ class Word:
 
 
 class Morphology:
-    """Readings of words. The dictionary (about 30 MB, a tenth of a second) is loaded by whoever asks first."""
+    """Readings of words. The dictionary (about 30 MB, a tenth of a second) is loaded at first use."""
 
     def __init__(self) -> None:
         self._loading = threading.Lock()

@@ -1,4 +1,4 @@
-"""The child and the hero by name: in the cases, or as the noun that stands for a name that can not be declined."""
+"""The child and the hero by name: declined, or as a noun that replaces a name without cases."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Child:
     subject: str
     """What does things: the name, or a noun of common sense where nobody said whether it is a girl or a boy."""
     cases: Forms
-    """The name declined; where it can not be, the noun. The nominative is `subject`."""
+    """The name declined; where it cannot be, the noun. The nominative is `subject`."""
     noun: Forms
     """A girl, a boy, a little one."""
     called: str
@@ -49,7 +49,7 @@ def declined(name: str, gender: str, morphology: Morphology) -> Forms | None:
 
 
 def gender_of(name: str, morphology: Morphology) -> Gender | None:
-    """What a Russian name says by itself: "f" of Мария, "m" of Игорь, nothing of Саша."""
+    """Returns the gender that a Russian name implies: "f" for Мария, "m" for Игорь, None for Саша."""
     first, *_ = [*name.replace("-", " ").split(), ""]
     readings = [word for word in morphology.words(first, "Name", "nomn", "sing") if "Fixd" not in word]
     if not readings or any("ms-f" in word for word in readings):
@@ -59,7 +59,7 @@ def gender_of(name: str, morphology: Morphology) -> Gender | None:
 
 
 def child(name: str, gender: str, age: int | None, morphology: Morphology) -> Child:
-    """Cast by the gender that was given ("female", "male", ""), else by that of the name, else by none."""
+    """Returns the child, by the given gender ("female", "male", ""), else by that of the name, else by none."""
     young = "little" if age is None or age < _OLD_ENOUGH else "child"
     return _cast(name, gender, {**_NOUNS, "": _NOUNS[young]}, morphology, unsure=True)
 
@@ -97,7 +97,7 @@ _MOST_QUALITIES = 4
 
 @dataclass(frozen=True, slots=True)
 class HeroCast:
-    """The hero as the stories need one."""
+    """The hero as stories need one."""
 
     companion: Section
     slots: Mapping[str, str]
@@ -132,7 +132,7 @@ def lead(hero: Protagonist, morphology: Morphology, *, room: int, words: int) ->
 
 
 def _hero(hero: Protagonist, morphology: Morphology, *, room: int, words: int) -> Child:
-    """Where the name has no known cases, a hero or a heroine stands for it."""
+    """Returns the hero; a noun replaces a name without known cases."""
     name = " ".join(clean_name(hero.name, limit=room).split()[:words])
     return _cast(name, hero.gender, {**_HERO_NOUNS, "": _HERO_NOUNS["m"]}, morphology, unsure=False)
 

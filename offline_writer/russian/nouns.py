@@ -1,4 +1,4 @@
-"""Noun phrases that somebody typed, read in one case and put into all."""
+"""Noun phrases in free text, read in one case and put into all."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -33,7 +33,7 @@ _DIMINUTIVES: Mapping[str, re.Pattern[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class NounPhrase:
-    """Somebody or something, with all its words."""
+    """A person or thing, with all its words."""
 
     forms: Forms
     gender: Gender
@@ -51,15 +51,15 @@ class NounReader:
     """Reads noun phrases with one dictionary."""
 
     def __init__(self, morphology: Morphology, characters: Iterable[Forms] = ()) -> None:
-        """`characters` are well-known names that only as a whole have cases, like Дед Мороз; all are masculine."""
+        """`characters` are known names that have cases only as a whole, like Дед Мороз; all are masculine."""
         self._morphology = morphology
         self._characters = tuple(characters)
 
     def read(self, text: str, case: Case, *, somebody: bool | None = True) -> NounPhrase | None:
-        """The phrase "маленького дракона без хвоста" given as an accusative; None where it can not be read so.
+        """Returns the phrase "маленького дракона без хвоста" given as an accusative; None where it cannot be read so.
 
-        With `somebody` a word is rather taken for somebody than for something (True; stories are told of mice, not
-        of armpits: мышка is both), the other way round (False), or as it is commonest (None).
+        With `somebody` True a word is rather an animate noun than a thing (stories are about mice, not armpits: мышка
+        is both), with False the other way round, with None the commonest.
         """
         parts = re.split(r"\s+и\s+", text.strip())
         read = [self._one(part.split(), case, somebody=somebody) for part in parts]
@@ -126,7 +126,7 @@ class NounReader:
         return None
 
     def _personified(self, words: list[str], case: Case) -> NounPhrase | None:
-        """To whom a thing is somebody ("про паровозика"), it has the accusative of somebody."""
+        """Returns a thing as a person ("про паровозика"), with the accusative of animate nouns."""
         read = self._known(words, "gen", somebody=None) if case == "acc" else None
         if read is None or read.gender != "m" or read.animate:
             return None

@@ -1,10 +1,10 @@
-"""Reads a wish: who it is about and what troubles them, or what the child wants to do; failing both, its words."""
+"""Reads a wish: a character and its trouble, or what the child wants to do, or else its words."""
 
 import re
 from dataclasses import dataclass
 from typing import Literal
 
-from offline_writer.casting import Helping, Note, Quest
+from offline_writer.cast import Helping, Note, Quest
 from offline_writer.cleaning import clean, closed
 from offline_writer.russian.morphology import Case, Morphology
 from offline_writer.russian.nouns import NounPhrase, NounReader
@@ -44,7 +44,7 @@ class Trouble:
 
 
 def trouble(clause: str, morphology: Morphology) -> Trouble:
-    """Never fails: what is not understood is a trait and stays as it was said."""
+    """Never fails: what it cannot read is a trait, unchanged."""
     *_, body = re.split(r"котор\w+\s+", clause, maxsplit=1)
     if _SLEEP.search(body):
         return Trouble("sleep", clause)
@@ -98,7 +98,7 @@ class WishReader:
         self._nouns = nouns
 
     def read(self, text: str, *, name: str, room: int = 110) -> Wish:
-        """Never fails: what it does not understand becomes a Note; a wish may take up `room` characters."""
+        """Never fails: what it cannot read becomes a Note; a wish may take up `room` characters."""
         wish = clean(text, limit=240)
         lead = _LEAD.match(wish)
         rest = (wish[lead.end() :] if lead else _FIRST_PERSON.sub("", wish)).strip()

@@ -7,21 +7,18 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from storage_service.embedded.database import Transaction
 from storage_service.errors import story_not_found
-from storage_service.messages import add_facts, add_generation
+from storage_service.messages import add_facts, add_generation, excerpt_of
 from storage_service.stories.checkpoints import RunFacts
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
 _STORY: Final = """
 SELECT s.*, b.spec, b.story, b.voice, g.generation,
-       a.audio, a.audio_id AS stored_audio_id, a.segment_count AS stored_segment_count,
-       p.title AS parent_title, pg.generation AS parent_generation
+       a.audio, a.audio_id AS stored_audio_id, a.segment_count AS stored_segment_count
 FROM stories s
 JOIN story_bodies b ON b.story_id = s.id
 LEFT JOIN story_generations g ON g.story_id = s.id
 LEFT JOIN story_audio a ON a.story_id = s.id
-LEFT JOIN stories p ON p.id = s.parent_story_id AND p.owner = s.owner
-LEFT JOIN story_generations pg ON pg.story_id = p.id
 WHERE s.id = ? AND s.owner = ?
 """
 
@@ -41,8 +38,6 @@ def load_record(tx: Transaction, owner: str, story_id: str, *, full: bool) -> st
         raise story_not_found(story_id)
     record = storage_pb2.StoryRecord(owner=owner, story=_story(row), run=_run(row))
     record.spec.ParseFromString(row["spec"])
-    if row["parent_title"] is not None:
-        record.parent.CopyFrom(_parent(row))
     story = record.story
     story.content = load_text(tx, story_id)
     for (problem,) in tx.execute(
@@ -125,6 +120,7 @@ def to_summary(row: sqlite3.Row) -> common_pb2.StorySummary:
         revision=row["revision"],
         create_time=timestamp(row["create_time"]),
         update_time=timestamp(row["update_time"]),
+        excerpt=excerpt_of(row["beginning"] or ""),
     )
     if row["duration"] is not None:
         summary.audio_duration.FromMicroseconds(row["duration"])
@@ -159,13 +155,6 @@ def _story(row: sqlite3.Row) -> common_pb2.Story:
     if row["audio"] is not None:
         story.audio.ParseFromString(row["audio"])
     return story
-
-
-def _parent(row: sqlite3.Row) -> storage_pb2.ParentStory:
-    parent = storage_pb2.ParentStory(title=row["parent_title"])
-    if row["parent_generation"] is not None:
-        parent.summary = storage_pb2.GenerationRecord.FromString(row["parent_generation"]).summary
-    return parent
 
 
 def _run(row: sqlite3.Row) -> storage_pb2.RunRecord:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from storage_service.messages import add_facts, add_generation
+from storage_service.messages import add_facts, add_generation, excerpt_of
 from storage_service.records import Position, Profile, RepeatKey
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -22,10 +22,6 @@ def to_record(row: Mapping[str, Any]) -> storage_pb2.StoryRecord:
     """Returns a story as `tales.story_record` returns it."""
     record = storage_pb2.StoryRecord(owner=row["owner"], story=_to_story(row), run=_to_run(row))
     record.spec.ParseFromString(from_base64(row["spec"]))
-    parent = row["parent"]
-    if parent is not None:
-        record.parent.title = parent["title"]
-        record.parent.summary = storage_pb2.GenerationRecord.FromString(from_base64(parent["generation"])).summary
     return add_facts(record)
 
 
@@ -77,6 +73,7 @@ def to_summary(row: Mapping[str, Any]) -> common_pb2.StorySummary:
         kind=common_pb2.StoryKind.Value(KIND + row["kind"]),
         create_time=to_timestamp(row["created_at"]),
         update_time=to_timestamp(row["updated_at"]),
+        excerpt=excerpt_of(row["beginning"]),
     )
     if row["duration_us"] is not None:
         summary.audio_duration.FromMicroseconds(row["duration_us"])

@@ -1,17 +1,18 @@
-"""Reads a model's answer while it is streamed: the title line, whole sentences, and the summary at its end."""
+"""Reads a model's answer while it is streamed: the title, whole sentences, and nothing else."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, TypeAlias
 
-from story_service.answer.chatter import is_resumption
-from story_service.answer.markup import (
+from story_service.answer.lines import (
     LINE_HEAD,
     Line,
     LineKind,
     bounded,
+    is_resumption,
     is_rule_so_far,
     read_line,
     spoken,
@@ -19,55 +20,112 @@ from story_service.answer.markup import (
 )
 from story_service.answer.sentences import SentenceCutter, count_words
 from story_service.answer.stream_text import RESTART, StreamText
-from story_service.answer.tail import MAX_TAIL, Tail
 from story_service.answer.titles import MAX_TITLE_LENGTH, Found, TitleFinder, normalise_title
 from story_service.ports import AttemptText, AttemptTitle
 
 AnswerItem: TypeAlias = AttemptTitle | AttemptText
-"""What leaves the reader as soon as it is certain."""
+"""What the reader returns as soon as it is certain."""
 
 _MAX_TITLE_LINE: Final = MAX_TITLE_LENGTH + 40
-"""A first line that is longer is text: the model left the title out."""
+"""A longer first line is text: the model left the title out."""
 _MAX_FIRST_LINE: Final = 120
 _COMPLETE: Final = 0.8
-"""Share of the words that were asked for from which on a text can be the whole story."""
-_HALF: Final = 0.5
+"""Share of the requested words from which on a text can be the whole story."""
+
+MAX_ADDITION: Final = 8_000
+"""Maximum code points that are held behind a label."""
+_MAX_RULED: Final = 600
+"""What follows a rule and is longer, or has more sentences, is the story."""
+_MAX_SENTENCES: Final = 3
+_MAX_LINES: Final = 3
+_STOPS: Final = re.compile(r"[.!?\u2026\u3002\uff01\uff1f]+[\"'\u201d\u00bb)*_]*(?=\s|\Z)|[\u3002\uff01\uff1f]")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer: its last `items`, all its `text`, and its `summary`, "" where there is none."""
+class ReadAnswer:
+    """A whole answer: its last `items`, and all its `text`."""
 
     items: tuple[AnswerItem, ...]
     text: str
-    summary: str
+
+
+class _Addition:
+    """Lines that a model seems to have added behind its story: a summary, a moral, words to the person who asked.
+
+    They are held while each of them can be an addition. A paragraph after that of a label, or after a closing word,
+    shows that the story continues.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._length = 0
+        self._ruled = True
+        """True while there was only a rule."""
+        self._paragraph = 0
+        """Lines of the present label's paragraph."""
+        self._new_block = False
+
+    def admits(self, line: str) -> bool:
+        """Returns whether `line`, or its first `LINE_HEAD` code points and more, can belong to it."""
+        read = read_line(line)
+        labelled = read.kind is LineKind.LABEL or not self._ruled
+        if self._length + len(line) > (MAX_ADDITION if labelled else _MAX_RULED):
+            return False
+        if read.kind is LineKind.TEXT:
+            return self._ruled or self._may_go_on
+        # Behind a second rule there is another scene, and before a label there may have been one.
+        return not (self._ruled and self._paragraph) or not (read.kind is LineKind.RULE or self.is_story)
+
+    @property
+    def _may_go_on(self) -> bool:
+        return self._paragraph < _MAX_LINES and not (self._paragraph and self._new_block)
+
+    def add(self, line: str) -> None:
+        """Takes a whole line that is admitted."""
+        read = read_line(line)
+        self.lines.append(line)
+        self._length += len(line) + 1
+        match read.kind:
+            case LineKind.LABEL:
+                self._ruled, self._paragraph, self._new_block = False, int(bool(read.text.strip())), False
+            case LineKind.CLOSING:
+                self._ruled, self._paragraph = False, _MAX_LINES
+            case LineKind.TEXT:
+                self._paragraph, self._new_block = self._paragraph + 1, False
+            case _:
+                self._new_block = True
+
+    @property
+    def is_story(self) -> bool:
+        """Returns whether it is the story after all, now that the answer has ended."""
+        return self._ruled and len(_STOPS.findall("\n".join(self.lines))) > _MAX_SENTENCES
 
 
 class _Part(Enum):
     TITLE = auto()
     OPENING = auto()
-    """Behind the title, or at the start of an attempt that goes on: nothing of the text has come."""
+    """After the title, or at the start of a continuation: no text has come."""
     TEXT = auto()
-    TAIL = auto()
-    """Behind `===`, a label, or a closing word, as long as nothing shows that the story goes on."""
+    ADDITION = auto()
+    """Behind a rule, a label, or a closing word, while nothing shows that the story goes on."""
 
 
 class AnswerReader:
-    """Takes an answer piece by piece and gives the title and the text, one sentence an item.
+    """Takes an answer piece by piece and returns the title and the text, one sentence an item.
 
-    However the answer is cut into pieces, the items are the same, and nothing is given that could change. What the
-    text is dressed with (headings, emphasis, fences, chatter before the title, a title that is said again) is left
-    out; paragraphs are parted by an empty line, and the lines within one by a line feed. What could be the summary is
-    held back, at most `MAX_TAIL` code points of it, and is text where it can not be told from the story.
+    However the answer is cut into pieces, the items are the same, and nothing is returned that could change. Headings,
+    emphasis, fences, chatter before the title, and a title that is repeated are left out; paragraphs are separated by
+    an empty line, and the lines within one by a line feed. What the model seems to have added behind the story is
+    held, at most `MAX_ADDITION` code points of it, and dropped unless the story goes on behind it.
     """
 
     def __init__(
         self, title_wanted: bool, *, title: str = "", language_code: str = "en", words_asked: int | None = None
     ) -> None:
-        """`title` is the title that is out already, where the answer goes on with a story.
+        """`title` is the title that is released already, where the answer continues a story.
 
-        `words_asked` is how long the text is to be, None where nobody said: it tells a summary from a story that is
-        not at its end.
+        `words_asked` is the requested length of the text, None where it is not known: only behind a text of about
+        that length can a rule separate what is not the story.
         """
         self._stream = StreamText()
         self._title_wanted = title_wanted
@@ -84,38 +142,38 @@ class AnswerReader:
         self._between = ""
         self._lead = ""
         self._breaks = 0
-        self._new_block = True
         self._ruled = False
         self._opens_paragraph = False
         self._given: list[AnswerItem] = []
         self._text: list[str] = []
         self._words = 0
-        self._tail: Tail | None = None
+        self._addition: _Addition | None = None
 
     @property
     def opens_paragraph(self) -> bool:
-        """True where the answer's text began on a new line: an attempt that goes on starts with a new paragraph."""
+        """True where the answer's text began on a new line: a continuation then starts with a new paragraph."""
         return self._opens_paragraph
 
     def feed(self, text: str) -> list[AnswerItem]:
-        """Take more of the answer; returns what it makes certain. The first text has no white space before it."""
+        """Takes more of the answer; returns what is certain now. The first text has no white space before it."""
         self._read(self._stream.feed(text))
         given, self._given = self._given, []
         return given
 
-    def finish(self) -> Answer:
-        """The answer has ended properly. Of one that was cut, what was given before is all there is."""
+    def finish(self) -> ReadAnswer:
+        """Returns the rest of an answer that ended properly. Of a cut one, what was returned before is all."""
         self._read(self._stream.finish())
         if self._part is _Part.TITLE:
             head, self._head = self._head, ""
             self._found(self._finder.finish(head))
-        elif self._part is not _Part.TAIL and not self._plain and self._head:
+        elif not self._plain and self._head:
             self._line_ended()
         self._resume()
-        summary = self._finish_tail() if self._part is _Part.TAIL else ""
+        if self._addition is not None and (self._addition.is_story or (self._title_wanted and not self._text)):
+            self._release()
         self._close_paragraph()
         given, self._given = self._given, []
-        return Answer(tuple(given), "".join(self._text), summary)
+        return ReadAnswer(tuple(given), "".join(self._text))
 
     def _read(self, text: str) -> None:
         first, *others = text.split(RESTART)
@@ -138,7 +196,7 @@ class AnswerReader:
     def _take(self, line: str) -> None:
         if self._plain:
             self._write(line)
-        elif self._part is _Part.TAIL:
+        elif self._part is _Part.ADDITION:
             self._hold(line)
         else:
             self._head = bounded((self._head + line).lstrip())
@@ -152,7 +210,7 @@ class AnswerReader:
                 self._begin_line()
 
     def _decisive(self) -> int:
-        """Code points of a line that tell what it is; a first one may be the title again, or chatter."""
+        """Code points of a line that decide what it is; a first one may repeat the title, or be chatter."""
         if self._part is not _Part.OPENING:
             return LINE_HEAD
         return max(LINE_HEAD if self._title_wanted else _MAX_FIRST_LINE, len(self._title) + 24)
@@ -160,8 +218,8 @@ class AnswerReader:
     def _line_ended(self) -> None:
         if self._plain:
             self._between = "\n"
-        elif self._part is _Part.TAIL:
-            self._tail_line()
+        elif self._part is _Part.ADDITION:
+            self._addition_line()
         elif self._part is _Part.TITLE:
             head, self._head = self._head, ""
             self._found(self._finder.take(head))
@@ -172,19 +230,18 @@ class AnswerReader:
         self._plain = False
 
     def _begin_line(self, *, whole: bool = False) -> None:
-        """The line is text, a break, or the first of a tail."""
+        """Reads a line: text, a break, or the first of an addition."""
         line = read_line(self._head)
         if line.kind in {LineKind.BREAK, LineKind.RULE}:
             self._perhaps = ""
         self._resume()
-        if self._begins_tail(line):
+        if self._begins_addition(line):
             self._close_paragraph()
-            self._part = _Part.TAIL
-            self._tail = Tail(complete=self._has_share(_COMPLETE), underway=self._lacks_half, new_block=self._new_block)
+            self._part, self._addition = _Part.ADDITION, _Addition()
             head, self._head = self._head, ""
             self._hold(head)
             if whole:
-                self._tail_line()
+                self._addition_line()
             return
         self._head = ""
         self._ruled = self._ruled or line.kind is LineKind.RULE
@@ -193,31 +250,15 @@ class AnswerReader:
         else:
             self._break()
 
-    def _begins_tail(self, line: Line) -> bool:
-        match line.kind:
-            case LineKind.SEPARATOR:
-                # Behind the title alone, it underlines the title.
-                return self._part is _Part.TEXT or (self._adds_nothing and not line.text)
-            case LineKind.RULE:
-                return self._part is _Part.TEXT and not self._ruled and self._has_share(_COMPLETE)
-            case LineKind.SUMMARY | LineKind.CLOSING:
-                return True
-        return False
-
-    @property
-    def _adds_nothing(self) -> bool:
-        """An attempt that goes on may find the text whole, and then begins with what stands behind it."""
-        return self._part is _Part.OPENING and not self._title_wanted and not self._skipped
-
-    def _has_share(self, share: float) -> bool:
-        return self._words_asked is not None and self._words >= share * self._words_asked
-
-    @property
-    def _lacks_half(self) -> bool:
-        return self._words_asked is not None and not self._has_share(_HALF)
+    def _begins_addition(self, line: Line) -> bool:
+        if line.kind is not LineKind.RULE:
+            return line.kind in {LineKind.LABEL, LineKind.CLOSING}
+        # A second rule shows that they are scene breaks.
+        asked, text = self._words_asked, self._part is _Part.TEXT
+        return text and not self._ruled and asked is not None and self._words >= _COMPLETE * asked
 
     def _found(self, found: Found | None) -> None:
-        """Give the title, if it is known now, and read what stands behind it."""
+        """Returns the title, if it is known now, and reads what follows it."""
         if found is None:
             return
         self._title = normalise_title(found.title).casefold()
@@ -228,9 +269,9 @@ class AnswerReader:
             self._line_ended()
 
     def _to_be_skipped(self) -> bool:
-        """Whether the first line behind the title, or of an attempt that goes on, is no text, as far as it is known."""
+        """Returns whether the first line after the title, or of a continuation, is no text, as far as it is known."""
         if not self._head:
-            # What may have been said to the one who asked was, where an empty line follows.
+            # An empty line follows what may be chatter: it was.
             return False
         self._resume()
         if self._part is not _Part.OPENING:
@@ -245,7 +286,7 @@ class AnswerReader:
         return False
 
     def _resume(self) -> None:
-        """What was taken for chatter is text, because the next line follows it at once."""
+        """Writes what seemed to be chatter, since the next line follows it at once."""
         line, self._perhaps = self._perhaps, ""
         if line:
             self._write_line(spoken(line), whole=True)
@@ -254,7 +295,6 @@ class AnswerReader:
         if self._part is not _Part.TEXT:
             self._opens_paragraph = self._opens_paragraph or (not self._text and self._breaks > 0)
             self._part = _Part.TEXT
-        self._new_block = False
         self._write(text)
         if whole:
             self._between = "\n"
@@ -263,45 +303,44 @@ class AnswerReader:
 
     def _break(self) -> None:
         self._breaks += 1
-        self._new_block = True
         self._close_paragraph()
 
     def _hold(self, piece: str) -> None:
-        """Keep a piece of a line of the tail, unless it makes the tail too long to be one."""
-        tail = self._tail
-        if tail is None or (tail.certain and len(self._head) > MAX_TAIL):
-            return
+        """Holds a piece of a line of the addition, unless it shows that the story goes on."""
         self._head = bounded((self._head + piece).lstrip())
-        if len(self._head) < LINE_HEAD or is_rule_so_far(self._head) or not tail.exceeds(self._head):
+        decided = len(self._head) >= LINE_HEAD and not is_rule_so_far(self._head)
+        if decided and self._addition is not None and not self._addition.admits(self._head):
+            self._go_on(whole=False)
+
+    def _addition_line(self) -> None:
+        if self._addition is None:
+            return
+        if self._addition.admits(self._head):
+            self._addition.add(self._head)
+            self._head = ""
+        else:
+            self._go_on(whole=True)
+
+    def _go_on(self, *, whole: bool) -> None:
+        """Reads the line that the addition does not admit, after what is held, which is text."""
+        alone = self._addition is not None and not self._addition.lines
+        self._release()
+        if not alone:
+            self._begin_line(whole=whole)
             return
         line, self._head = self._head, ""
-        for text in tail.release():
-            self._tell(text)
-        self._part, self._tail = _Part.TEXT, None
-        self._write_line(_text_of(line), whole=False)
+        self._write_line(_text_of(line), whole=whole)
 
-    def _tail_line(self) -> None:
-        line, self._head = self._head, ""
-        if self._tail is None:
-            return
-        for text in self._tail.take(line):
-            self._tell(text)
-        self._part = _Part.TAIL
-        if self._tail.is_text:
-            self._part, self._tail = _Part.TEXT, None
+    def _release(self) -> None:
+        """Writes what is held: it is text."""
+        addition, self._addition = self._addition, None
+        self._part = _Part.TEXT if self._text else _Part.OPENING
+        for line in addition.lines if addition is not None else ():
+            self._ruled = self._ruled or read_line(line).kind is LineKind.RULE
+            self._write_held(line)
 
-    def _finish_tail(self) -> str:
-        if self._head:
-            self._tail_line()
-        if self._tail is None:
-            return ""
-        text, summary = self._tail.finish(only=self._title_wanted and not self._text)
-        for line in text:
-            self._tell(line)
-        return summary
-
-    def _tell(self, line: str) -> None:
-        """Give a line of the tail as the text that it is."""
+    def _write_held(self, line: str) -> None:
+        """Writes a line of the addition as text."""
         text = _text_of(line)
         if text:
             self._write_line(text, whole=True)
@@ -335,7 +374,7 @@ class AnswerReader:
         self._given.append(AttemptText(sentence))
 
     def _forget_thoughts(self) -> None:
-        """Drop what has not been given: it was thought. The title stays once it is out."""
+        """Drops what has not been returned: it was thought. A returned title stays."""
         if self._text:
             return
         if self._part is not _Part.TITLE:
@@ -345,11 +384,11 @@ class AnswerReader:
         self._plain = False
         self._perhaps = ""
         self._between = ""
-        self._tail = None
+        self._addition = None
         self._cutter = SentenceCutter(self._language_code)
 
 
 def _text_of(line: str) -> str:
-    """What is read of a line that is text whatever it looks like; "" where there is nothing to read."""
+    """Returns what is read of a line that is text whatever it looks like; "" for nothing."""
     read = read_line(line)
-    return read.text if read.kind not in {LineKind.SUMMARY, LineKind.CLOSING} else spoken(line)
+    return read.text if read.kind not in {LineKind.LABEL, LineKind.CLOSING} else spoken(line)

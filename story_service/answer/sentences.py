@@ -1,4 +1,4 @@
-"""Cuts text that is still being written into sentences, each as soon as it is certain that it has ended."""
+"""Cuts streamed text into sentences, each as soon as its end is certain."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 from sentencex import get_sentence_boundaries  # type: ignore[import-untyped]  # an extension module
 
 LOOK_AHEAD: Final = 32
-"""Code points beyond a candidate that an end is decided on: a word or two tell an abbreviation from an end."""
+"""Code points after a candidate that decide on an end: a word or two distinguish it from an abbreviation."""
 LOOK_BACK: Final = 400
-"""Code points before a candidate that an end is decided on: a quotation that is open for longer binds nothing."""
+"""Code points before a candidate that decide on an end: a quotation that is open for longer does not count."""
 MAX_HELD: Final = 1_000
-"""Code points without an end of a sentence after which the text goes out at a word."""
+"""Code points without an end of a sentence after which text is released at a word."""
 
 # Marks that could be taken for others by eye are written as escapes.
 _STOPS: Final = ".!?\u2026\u061f\u06d4\u0964\u0965"
@@ -29,11 +29,11 @@ _UNBROKEN: Final = re.compile(r"[\u0e01-\u0e5b\u0e81-\u0edf\u1000-\u109f\u1780-\
 
 
 class SentenceCutter:
-    """Takes the text of one paragraph after the other and gives its sentences.
+    """Takes the text of one paragraph after the other and returns its sentences.
 
-    However the text is cut into pieces, the sentences are the same: whether one ends at a candidate is decided on
-    exactly the window from the last end (or `LOOK_BACK` before the candidate) to `LOOK_AHEAD` code points beyond the
-    candidate or to the end of the paragraph, and never revised.
+    However the text is cut into pieces, the sentences are the same: a candidate is decided once, on exactly the window
+    from the last end (or `LOOK_BACK` before the candidate) to `LOOK_AHEAD` code points after the candidate or to the
+    end of the paragraph.
     """
 
     def __init__(self, language_code: str) -> None:
@@ -42,12 +42,12 @@ class SentenceCutter:
         self._scanned = 0
 
     def feed(self, text: str) -> list[str]:
-        """Take more of the paragraph; returns its sentences, each with the white space before it."""
+        """Takes more of the paragraph; returns its sentences, each with the white space before it."""
         self._pending += text
         return self._decide(ended=False)
 
     def close(self) -> list[str]:
-        """The paragraph has ended; returns what is left of it."""
+        """Ends the paragraph; returns the rest of it."""
         sentences = self._decide(ended=True)
         rest = self._pending.rstrip()
         self._pending = ""
@@ -93,7 +93,7 @@ class SentenceCutter:
 
 
 def _forced_end(text: str) -> int:
-    """An end for what has none: at the last word that fits."""
+    """Returns an end for text without one: after the last word that fits."""
     for end in range(MAX_HELD, MAX_HELD // 2, -1):
         if text[end].isspace() and not text[end - 1].isspace():
             return end
@@ -101,7 +101,7 @@ def _forced_end(text: str) -> int:
 
 
 def count_words(text: str) -> int:
-    """Words of `text`, as white space divides them; characters stand for words in scripts that have no blanks."""
+    """Returns the words of `text`, divided by white space; in scripts without blanks, characters count."""
     ideographs = len(_IDEOGRAPH.findall(text))
     unbroken = len(_UNBROKEN.findall(text))
     rest = _UNBROKEN.sub(" ", _IDEOGRAPH.sub(" ", text)) if ideographs or unbroken else text

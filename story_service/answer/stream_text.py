@@ -1,4 +1,4 @@
-"""The characters of a streamed answer, before anybody looks for lines and sentences in them."""
+"""The characters of a streamed answer, cleaned before lines and sentences are read."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from typing import Final
 
 RESTART: Final = "\x00"
-"""Stands in the text where thoughts end that nobody had opened: all that was before them is thought too."""
+"""Marks the end of thoughts that had no start: all text before it is thought too."""
 
 _HELD: Final = re.compile(r"(?:\r|[\ud800-\udbff]|<[/A-Za-z1-6 ]{0,12})\Z")
-"""What can not be understood before the next character is there."""
+"""What cannot be read before the next character is there."""
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _LINE_END: Final = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _INVISIBLE: Final = re.compile(
@@ -23,9 +23,9 @@ _TAG: Final = re.compile(
 
 
 class StreamText:
-    """Takes raw pieces and gives clean text, whose lines end with one line feed.
+    """Takes raw pieces and returns clean text, whose lines end with one line feed.
 
-    Control characters, invisible marks and the tags of HTML and of the prompt are gone, and so is what a reasoning
+    Control characters, invisible marks, the tags of HTML and of the prompt are removed, and so is what a reasoning
     model thinks between `<think>` and `</think>`. However the answer is cut into pieces, the text is the same.
     """
 
@@ -34,14 +34,14 @@ class StreamText:
         self._thinking = False
 
     def feed(self, text: str) -> str:
-        """Take more; returns what is certain of it."""
+        """Takes more; returns what is certain of it."""
         text = self._held + _INVISIBLE.sub("", text)
         held = _HELD.search(text, max(len(text) - 13, 0))
         self._held = held[0] if held is not None else ""
         return self._understood(text[: len(text) - len(self._held)])
 
     def finish(self) -> str:
-        """The answer has ended; returns what was held back."""
+        """Returns what was held at the end of the answer."""
         text, self._held = self._held, ""
         return self._understood(text)
 
@@ -66,9 +66,9 @@ class StreamText:
 
 
 def _in_place_of(tag: re.Match[str]) -> str:
-    """What a tag says to those who look for lines."""
+    """Returns what replaces a tag."""
     if tag["thought"]:
         return RESTART if tag["end"] else ""
     if tag["summary"]:
-        return "\n" if tag["end"] else "\n===\n"
+        return "\n" if tag["end"] else "\nSummary:\n"
     return "\n\n" if tag["paragraph"] else "\n" if tag["line"] else ""

@@ -1,4 +1,4 @@
-"""Titles as plain text, whichever way a model dressed them."""
+"""Titles as plain text, however a model formats them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from story_service.answer.chatter import is_announcement, like_title, may_be_announcement
-from story_service.answer.markup import LineKind, read_line
+from story_service.answer.lines import LineKind, is_announcement, like_title, may_be_announcement, read_line
 from story_service.cleaning import clean
 
 MAX_TITLE_LENGTH: Final = 200
-"""Most code points of a title."""
+"""Maximum code points of a title."""
 
 _LABELS: Final = (
     r"(?:the\s+)?(?:story\s+)?title(?:\s+is)?|titel|titre|título|titolo|tytuł|titlu|başl\u0131k"
@@ -59,14 +58,14 @@ _FALLBACKS: Final = {
 
 
 def fallback_title(language_code: str) -> str:
-    """The title of a story whose model gave none, in the language of the story where it is known, else in English."""
+    """Returns the title of a story without one, in the story's language if it is known, else in English."""
     return _FALLBACKS.get(language_code.partition("-")[0].lower(), "A Bedtime Story")
 
 
 def normalise_title(line: str) -> str:
-    """The title in a model's title line: without marks, tags, "Title:", quotation marks around it and blanks.
+    """Returns the title in a model's title line: without marks, tags, "Title:", quotation marks around it and blanks.
 
-    At most 200 code points, cut at a word where there is one. Empty when nothing is left.
+    At most 200 code points, cut at a word where there is one; may be empty.
     """
     title = clean(line)
     while (stripped := _bounded(_undressed(title))) != title:
@@ -109,7 +108,7 @@ _MOST_SKIPPED: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The title as it was written, "" where the answer has none, and the lines that turned out to be text."""
+    """The title as written, "" where the answer has none, and the lines that turned out to be text."""
 
     title: str
     text: tuple[str, ...] = ()
@@ -118,8 +117,8 @@ class Found:
 class TitleFinder:
     """Takes lines until it is known which is the title.
 
-    What a model says before a title is left out where a title and a text follow it. What only may be said by it is
-    the title, or the text, where they do not.
+    What introduces a story is left out where a title and a text follow it. What only may introduce it is the title, or
+    text, where they do not.
     """
 
     def __init__(self) -> None:
@@ -129,9 +128,9 @@ class TitleFinder:
         self._title = ""
 
     def take(self, line: str) -> Found | None:
-        """Take a whole line; None while the title is not known."""
+        """Takes a whole line; returns None while the title is not known."""
         kind = read_line(line).kind
-        if self._title and kind is LineKind.SEPARATOR:
+        if self._title and kind is LineKind.LABEL:
             return self._without_title(self._title, line)
         if kind in {LineKind.BREAK, LineKind.RULE} or not normalise_title(line):
             self._blank = True
@@ -154,13 +153,13 @@ class TitleFinder:
         return self._without_title(line)
 
     def missing(self) -> Found:
-        """What there is before a line that is too long for a title."""
+        """Returns what there is before a line that is too long for a title."""
         if self._title or not self._skipped:
             return Found(self._title)
         return self._without_title()
 
     def finish(self, line: str) -> Found | None:
-        """What there is at the end, `line` being the one that was not ended; None where no line was ended."""
+        """Returns what there is at the end of the answer, `line` being unfinished; None where no line was complete."""
         if not self._skipped:
             return None
         if self._title and line:
@@ -168,7 +167,7 @@ class TitleFinder:
         return self._without_title(*filter(None, (self._title, line)))
 
     def _without_title(self, *text: str) -> Found:
-        """There is no title behind what was skipped: the last of that is the title, or the first line of the text."""
+        """Without a title after the introduction, that is the title, or the first line of the text."""
         last = self._skipped[-1]
         if self._certain:
             return Found("", text)

@@ -1,4 +1,4 @@
-"""What a model is asked for an attempt, for how long it is waited for, and whether that may be paid for."""
+"""Builds the request of an attempt, with its timeouts, and checks its cost."""
 
 import math
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from story_service.prompting import PromptBuilder
 from story_service.prompting.length import max_tokens
 
 _BYTES_PER_TOKEN: Final = 3
-"""On the low side for any language, so that a prompt is rather taken for longer than it is."""
+"""On the low side for any language, so that the length of a prompt is not underestimated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AskingSettings:
-    """How models are asked where the request does not say: see the settings of the same names. Times in seconds."""
+class RequestDefaults:
+    """Values for requests that set none: see the settings of the same names. Times in seconds."""
 
     temperature: float = 0.7
     max_tokens: int | None = None
@@ -27,19 +27,19 @@ class AskingSettings:
     attempt_timeout_per_minute: float = 30.0
 
 
-class Asking:
-    """Assignment -> ChatRequest."""
+class RequestBuilder:
+    """Builds a ChatRequest from an assignment."""
 
-    def __init__(self, *, prompts: PromptBuilder, catalogue: Catalogue, settings: AskingSettings) -> None:
+    def __init__(self, *, prompts: PromptBuilder, catalogue: Catalogue, settings: RequestDefaults) -> None:
         self._prompts = prompts
         self._catalogue = catalogue
         self._settings = settings
 
     def request(self, assignment: Assignment, model: str) -> ChatRequest:
-        """What to ask of `model`.
+        """Returns the request to `model`.
 
-        Raises FAILED_PRECONDITION / COST_LIMIT where, at the catalogue's prices, the call could bring the story over
-        `assignment.max_cost_usd`, or where there is such a limit and no price is known: no call is made then.
+        Raises FAILED_PRECONDITION / COST_LIMIT where, at the catalogue's prices, the call could exceed
+        `assignment.max_cost_usd`, or where that limit is set and no price is known: no call is made then.
         """
         prefill = bool(assignment.written_so_far) and self._catalogue.accepts_prefill(model)
         messages = self._prompts.messages(assignment, continue_by_prefill=prefill)
@@ -63,7 +63,7 @@ class Asking:
         return request
 
     def timers(self, assignment: Assignment) -> ChatTimers:
-        """How long the answer is waited for: the longer the story, the longer in all."""
+        """Returns the timeouts of the call; the total grows with the length of the story."""
         settings = self._settings
         return ChatTimers(
             first_token=settings.first_token_timeout,
@@ -72,7 +72,7 @@ class Asking:
         )
 
     def estimated_cost(self, request: ChatRequest, completion: str) -> float:
-        """About what the call costs with `completion` as its answer, in US dollars; 0 where no price is known."""
+        """Returns the approximate cost of the call in US dollars; 0 where no price is known."""
         price = self._catalogue.price_of(request.model)
         return 0.0 if price is None else _cost(price, prompt_tokens(request), _tokens(completion))
 
@@ -89,7 +89,7 @@ class Asking:
 
 
 def prompt_tokens(request: ChatRequest) -> int:
-    """About how many tokens a model reads, rather more than less."""
+    """Returns about how many tokens a model reads, rather more than less."""
     return sum(_tokens(message.content) for message in request.messages)
 
 

@@ -16,12 +16,18 @@ from servicekit.resilience.manager import BreakerManager
 from story_service.assignment import Assignment
 from story_service.chat import ChatModel, ChatRequest, ChatStarted, ChatTimers
 from story_service.errors import why
-from story_service.generation.attempt_request import Asking
-from story_service.generation.pace import Paces
+from story_service.generation.attempt_request import RequestBuilder
+from story_service.generation.cost_ledger import Generations
 from story_service.generation.writing_attempt import WritingAttempt
 from story_service.metrics import StoryMetrics
-from story_service.models.generations import Generations
-from story_service.ports import AttemptItem, AttemptStarted, AttemptText, AttemptTitle, CallOutcome, ModelCall
+from story_service.models.states import Paces, circuit_of
+from story_service.ports import AttemptItem, AttemptStarted, AttemptText, AttemptTitle, ModelCall
+from tale.common.v1.common_pb2 import (
+    ATTEMPT_OUTCOME_CANCELLED,
+    ATTEMPT_OUTCOME_FAILED,
+    ATTEMPT_OUTCOME_STARTED,
+    ATTEMPT_OUTCOME_SUCCEEDED,
+)
 
 _log: Final = structlog.stdlib.get_logger("story_service.writing")
 
@@ -29,17 +35,17 @@ ENDPOINT: Final = "chat/completions"
 """Name of the operation in audit log and metrics."""
 
 _LONGEST_QUEUE: Final = 100.0
-"""Seconds. Who reads the story takes a silence of two minutes for death."""
+"""Seconds. The gateway ends a stream that is silent for two minutes."""
 
 
 class ChatWriter:
-    """Writes attempts with the models of one provider, each behind a circuit breaker of its own."""
+    """Writes attempts with the models of one provider, each behind its own circuit breaker."""
 
     def __init__(
         self,
         chat: ChatModel,
         *,
-        asking: Asking,
+        requests: RequestBuilder,
         breakers: BreakerManager,
         limits: ProviderLimits,
         generations: Generations,
@@ -49,7 +55,7 @@ class ChatWriter:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._chat = chat
-        self._asking = asking
+        self._requests = requests
         self._breakers = breakers
         self._limits = limits
         self._generations = generations
@@ -59,25 +65,24 @@ class ChatWriter:
         self._now = now
 
     async def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[AttemptItem, None]:
-        """Write an attempt; see ModelWriter.
+        """Writes an attempt; see ModelWriter.
 
-        Raises FAILED_PRECONDITION / COST_LIMIT or TEXT_TOO_LONG, and ProviderError for all else.
-
-        TRUNCATED is also an answer that starts over, repeats itself or is too short; CONCURRENCY also when all slots
-        stay taken; and CircuitOpenError where the model is left alone for now.
+        Raises FAILED_PRECONDITION / COST_LIMIT or TEXT_TOO_LONG, and ProviderError for all else: TRUNCATED also for an
+        answer that starts over, repeats itself or is too short, CONCURRENCY also when no slot becomes free, and
+        CircuitOpenError.
         """
-        request, timers = self._asking.request(assignment, model), self._asking.timers(assignment)
+        request, timers = self._requests.request(assignment, model), self._requests.timers(assignment)
         breaker = self._breakers.get(circuit_of(self._chat.provider, model), provider=self._chat.provider)
         attempt: WritingAttempt | None = None
         try:
             async with self._limits.slot(asyncio.get_running_loop().time() + min(timers.total, _LONGEST_QUEUE)):
                 with breaker.call() as call:
                     yield AttemptStarted(model=model, provider=self._chat.provider)
-                    begun = WritingAttempt(
+                    started = WritingAttempt(
                         assignment, model=model, provider=self._chat.provider, start_time=self._now()
                     )
-                    yield begun.call(CallOutcome.STARTED)
-                    attempt = begun
+                    yield started.call(ATTEMPT_OUTCOME_STARTED)
+                    attempt = started
                     async with aclosing(self._items(attempt, request, timers, call.answered)) as items:
                         async for item in items:
                             yield item
@@ -88,7 +93,7 @@ class ChatWriter:
                 self._limits.told_too_many()
             self._record(attempt, model, (error.status if isinstance(error, ProviderError) else 200) or why(error))
             yield attempt.call(
-                CallOutcome.FAILED, end_time=self._now(), error=error, estimate=self._estimate(request, attempt)
+                ATTEMPT_OUTCOME_FAILED, end_time=self._now(), error=error, estimate=self._estimate(request, attempt)
             )
             raise
         except (asyncio.CancelledError, GeneratorExit):
@@ -96,7 +101,7 @@ class ChatWriter:
                 self._given_up(attempt, request)
             raise
         self._record(attempt, model, 200)
-        yield attempt.call(CallOutcome.SUCCEEDED, end_time=self._now(), estimate=self._estimate(request, attempt))
+        yield attempt.call(ATTEMPT_OUTCOME_SUCCEEDED, end_time=self._now(), estimate=self._estimate(request, attempt))
         self._metrics.attempt_ended(model, attempt.seconds)
         if not assignment.written_so_far:
             self._paces.note(model, words=attempt.words, seconds=attempt.seconds)
@@ -110,20 +115,20 @@ class ChatWriter:
                 for item in attempt.take(event):
                     yield item
                 if isinstance(event, ChatStarted):
-                    # From here on it costs, even when its end is never heard.
-                    yield attempt.call(CallOutcome.STARTED)
+                    # From here on it costs, even when its end never comes.
+                    yield attempt.call(ATTEMPT_OUTCOME_STARTED)
                 if attempt.first_token_seconds is not None:
                     answered()
 
     def _given_up(self, attempt: WritingAttempt, request: ChatRequest) -> None:
-        """Nobody is there to be told of the call, but it costs."""
+        """Records a call that its reader left, and asks about its cost."""
         self._record(attempt, request.model, ProviderErrorKind.CANCELLED.name)
         self._generations.ask(
-            attempt.call(CallOutcome.CANCELLED, end_time=self._now(), estimate=self._estimate(request, attempt))
+            attempt.call(ATTEMPT_OUTCOME_CANCELLED, end_time=self._now(), estimate=self._estimate(request, attempt))
         )
 
     def _estimate(self, request: ChatRequest, attempt: WritingAttempt) -> float:
-        return self._asking.estimated_cost(request, attempt.raw_text)
+        return self._requests.estimated_cost(request, attempt.raw_text)
 
     def _record(self, attempt: WritingAttempt, model: str, status: int | str) -> None:
         self._audit.record(
@@ -132,8 +137,3 @@ class ChatWriter:
         if attempt.first_token_seconds is not None:
             self._metrics.first_token(model, attempt.first_token_seconds)
         _log.debug("attempt ended", model=model, status=status, characters=len(attempt.raw_text))
-
-
-def circuit_of(provider: str, model: str) -> str:
-    """Name of a model's circuit breaker."""
-    return f"{provider}:{model}"

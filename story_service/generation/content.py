@@ -1,4 +1,4 @@
-"""What of a story is out, and what goes out next. It never changes; it only grows."""
+"""The released text of a story, and what is released next. It only grows."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ class Title:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Whole sentences; `offset` is in code points of the content, what was written before included."""
+    """Whole sentences; `offset` is in code points of the content, earlier text included."""
 
     offset: int
     text: str
@@ -33,21 +33,21 @@ class Content:
         self._pieces = [assignment.written_so_far]
         self._digest = hashlib.sha256(assignment.written_so_far.encode())
         self.length = len(assignment.written_so_far)
-        """Code points of the whole content, what was written before the request included."""
+        """Code points of the whole content, text before the request included."""
         self._attempt = 0
 
     @property
     def sha256(self) -> bytes:
-        """Of the whole content in UTF-8."""
+        """SHA-256 of the whole content in UTF-8."""
         return self._digest.digest()
 
     @property
-    def may_cost_only_so_much(self) -> bool:
-        """True where the price of an attempt has to be known before the next begins."""
+    def has_cost_limit(self) -> bool:
+        """True where the cost of an attempt must be known before the next starts."""
         return self._assignment.max_cost_usd is not None
 
     def begin_attempt(self, spent: Spending) -> Assignment:
-        """What the next attempt is to write, `spent` being what this request has cost so far."""
+        """Returns what the next attempt is to write; `spent` is the cost of this request so far."""
         self._pieces = ["".join(self._pieces)]
         self._attempt = len(self._pieces)
         return replace(
@@ -59,14 +59,14 @@ class Content:
 
     @property
     def attempt_has_text(self) -> bool:
-        """True where the present attempt has let text out."""
+        """True where the present attempt has released text."""
         return len(self._pieces) > self._attempt
 
-    def tell(self, item: AttemptTitle | AttemptText) -> Title | Delta | None:
-        """What the caller is told of `item`, None where that is nothing.
+    def release(self, item: AttemptTitle | AttemptText) -> Title | Delta | None:
+        """Returns what the caller gets of `item`, or None.
 
-        Raises FAILED_PRECONDITION / TEXT_TOO_LONG beyond 65,536 code points, and UNAVAILABLE / UPSTREAM_UNAVAILABLE
-        for text before a title.
+        Raises FAILED_PRECONDITION / TEXT_TOO_LONG beyond `MAX_CONTENT_LENGTH`, and UNAVAILABLE /
+        UPSTREAM_UNAVAILABLE for text before a title.
         """
         if isinstance(item, AttemptTitle):
             if self._title:
@@ -85,12 +85,11 @@ class Content:
         self._pieces.append(item.text)
         return delta
 
-    def verify(self, ended: AttemptEnded | None) -> AttemptEnded:
-        """`ended`, if the text is there, was finished, and is what went out; else UNAVAILABLE."""
+    def verify(self, ended: AttemptEnded | None) -> None:
+        """Raises UNAVAILABLE unless the attempt ended, with text that is equal to what was released."""
         if ended is None:
-            raise generation_failed("TRUNCATED", "The model's answer broke off.")
+            raise generation_failed("TRUNCATED", "The model's answer was cut.")
         if not self.length:
             raise generation_failed("TRUNCATED", "The model's answer was empty.")
         if ended.text != "".join(self._pieces[self._attempt :]):
             raise generation_failed("TRUNCATED", "The model's answer was not what it had streamed.")
-        return ended

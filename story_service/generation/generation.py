@@ -1,4 +1,4 @@
-"""Writes one story: the models in their order, each going on where the one before it was cut."""
+"""Writes one story: models in order, each continuing where the one before was cut."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -7,12 +7,11 @@ from typing import TypeAlias
 
 from servicekit.resilience.retry import RetryBudget, RetryPolicy
 from story_service.assignment import Assignment
-from story_service.generation.accounting import CostLedger
 from story_service.generation.content import Content, Delta, Title
-from story_service.generation.relay import Relay
+from story_service.generation.cost_ledger import CostLedger, Generations
+from story_service.generation.fallback import ModelFallback
 from story_service.generation.selection import ModelSelector, Notice
 from story_service.metrics import StoryMetrics
-from story_service.models.generations import Generations
 from story_service.ports import AttemptStarted, ModelCall, ModelWriter, Spending
 
 __all__ = ["Completed", "Delta", "StoryGenerator", "StoryItem", "Title"]
@@ -20,9 +19,9 @@ __all__ = ["Completed", "Delta", "StoryGenerator", "StoryItem", "Title"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """The text is whole and verified. `content_length` in code points, `content_sha256` of the content in UTF-8.
+    """The text is complete and verified. `content_length` in code points, `content_sha256` of the content in UTF-8.
 
-    `model` and `provider` brought it to its end; `embedded` says whether the embedded writer wrote any of it.
+    `model` and `provider` wrote its end; `embedded` is True where the embedded writer wrote any of it.
     """
 
     model: str
@@ -31,14 +30,13 @@ class Completed:
     content_length: int
     content_sha256: bytes
     spending: Spending
-    summary: str
 
 
 StoryItem: TypeAlias = AttemptStarted | Notice | Title | Delta | ModelCall | Completed
 
 
 class StoryGenerator:
-    """Writes stories with the writers that it is given."""
+    """Writes stories with the given writers."""
 
     def __init__(
         self,
@@ -51,12 +49,12 @@ class StoryGenerator:
         generations: Generations | None = None,
         metrics: StoryMetrics | None = None,
         generation_info_wait: float = 3.0,
-        patience: float = 10.0,
+        circuit_wait: float = 10.0,
     ) -> None:
-        """`writers` is by model; `chat_writer` has every other that `selector` may choose.
+        """`writers` is by model; `chat_writer` writes with every other model that `selector` returns.
 
-        `policy` and `budget` are for calls to the same model again; `generation_info_wait` is how long the end of a
-        story waits for what providers tell of it, and `patience` is for a circuit that is the last hope, in seconds.
+        `policy` and `budget` are for retries of the same model; `generation_info_wait` is how long the end of a story
+        waits for its cost, and `circuit_wait` for a circuit breaker when no other model is left, in seconds.
         """
         self._selector = selector
         self._writers = dict(writers)
@@ -66,48 +64,47 @@ class StoryGenerator:
         self._generations = generations
         self._metrics = metrics
         self._wait = generation_info_wait
-        self._patience = patience
+        self._circuit_wait = circuit_wait
 
     async def generate(
         self, assignment: Assignment, *, deadline: float | None = None
     ) -> AsyncGenerator[StoryItem, None]:
-        """Write: AttemptStarted, notices, the title unless it is out, deltas, calls, and Completed last.
+        """Yields AttemptStarted, notices, the title unless it is released, deltas, calls, and Completed last.
 
-        A later ModelCall of the same id knows more. `deadline` is on the loop's clock. Raises DomainError:
-        MODEL_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED, TEXT_TOO_LONG, COST_LIMIT, and what became of
-        the models when the last has failed (story_service.errors.all_failed).
+        A later ModelCall of the same id has more facts. `deadline` is on the loop's clock. Raises DomainError:
+        MODEL_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED, TEXT_TOO_LONG, COST_LIMIT, and that of
+        `story_service.errors.all_failed` when the last model has failed.
         """
         selection = self._selector.select(assignment)
-        content, books = Content(assignment), CostLedger(self._generations, wait=self._wait)
-        relay = Relay(
+        content, ledger = Content(assignment), CostLedger(self._generations, wait=self._wait)
+        fallback = ModelFallback(
             selection,
             content=content,
-            books=books,
+            ledger=ledger,
             writer_of=self._writer_of,
             policy=self._policy,
             budget=self._budget,
             metrics=self._metrics,
             deadline=deadline,
-            patience=self._patience,
+            circuit_wait=self._circuit_wait,
         )
-        async with aclosing(relay.run()) as items:
+        async with aclosing(fallback.run()) as items:
             async for item in items:
                 yield item
-        for call in await books.settle():
+        for call in await ledger.settle():
             yield call
-        started, ended = relay.outcome()
+        started = fallback.outcome()
         yield Completed(
             model=started.model,
             provider=started.provider,
-            embedded=relay.embedded,
+            embedded=fallback.embedded,
             content_length=content.length,
             content_sha256=content.sha256,
-            spending=books.spending,
-            summary=ended.summary,
+            spending=ledger.spending,
         )
 
     def _writer_of(self, model: str) -> ModelWriter:
         writer = self._writers.get(model, self._chat_writer)
         if writer is None:
-            raise LookupError("a model was chosen that nobody writes with")
+            raise LookupError("no writer for the selected model")
         return writer

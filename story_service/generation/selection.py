@@ -1,4 +1,4 @@
-"""Which models write, in which order, and what the caller has to be told about it."""
+"""Selects the models of a story and their order, with notices for the caller."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,22 +23,19 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The models to write with, one after the other until one has brought the story to its end; at least one.
-
-    `notices` belong to the choice.
-    """
+    """The models to write with, in order; at least one. `notices` explain the selection."""
 
     models: tuple[str, ...]
     notices: tuple[Notice, ...] = ()
 
 
 class ModelSelector:
-    """Chooses among what was asked for, what is configured and what can be called.
+    """Selects among the requested, the configured and the callable models.
 
     With a key: the request's model (or the configured one), the request's fallbacks, the configured ones, each once.
-    The embedded writer comes last, and only where it is named: in the request's fallbacks, or in the configured ones
-    where the request has none. Where it is asked first, only what is named with it is tried behind it. Without a key it
-    stands in for the default model, or for another where it is named.
+    The embedded writer is last, and only where it is named: in the request's fallbacks, or in the configured ones if
+    the request has none. Where it is first, only what is named with it follows. Without a key it replaces the default
+    model, or another model if it is named.
     """
 
     def __init__(self, *, default_model: str, fallback_models: Sequence[str], key_set: bool) -> None:
@@ -47,43 +44,43 @@ class ModelSelector:
         self._key_set = key_set
 
     def select(self, assignment: Assignment) -> Selection:
-        """Choose the models. Raises MODEL_NOT_FOUND or INVALID_CONFIGURATION."""
+        """Returns the models. Raises MODEL_NOT_FOUND or INVALID_CONFIGURATION."""
         model = _resolved(assignment.model or self._default_model)
         asked = tuple(map(_resolved, assignment.fallback_models))
         offline = OFFLINE in (asked or self._fallback_models)
         if model == OFFLINE:
-            # Who asks for what costs nothing pays for nothing else but what is named beside it.
+            # A request for the free writer pays only for models that it names.
             named = asked or (() if assignment.model else self._fallback_models)
             return Selection(tuple(dict.fromkeys((OFFLINE, *(named if self._key_set else ())))))
         if self._key_set:
             paid = [name for name in (model, *asked, *self._fallback_models) if name != OFFLINE]
             return Selection(tuple(dict.fromkeys((*paid, *((OFFLINE,) if offline else ())))))
         if not assignment.model or offline:
-            return Selection((OFFLINE,), (embedded_for_want_of_a_key(model),))
+            return Selection((OFFLINE,), (no_key_notice(model),))
         raise model_not_configured(model)
 
 
-def embedded_for_want_of_a_key(model: str) -> Notice:
-    """The embedded writer writes instead of `model`, which needs a key."""
+def no_key_notice(model: str) -> Notice:
+    """The embedded writer replaces `model`, which needs a key."""
     return Notice(
         reason="EMBEDDED_WRITER",
-        message="The embedded writer writes this story: no language model can be called without a key.",
+        message="The embedded writer writes this story, because no language model can be called without a key.",
         metadata={"model": model, "environment_variable": "OPENROUTER_API_KEY"},
     )
 
 
-def gone_on_with(model: str, *, failed: str, reason: str) -> Notice:
-    """`model` writes, or goes on, since `failed` failed for `reason`: one of the kit's kinds, or of our own reasons."""
+def fallback_notice(model: str, *, failed: str, reason: str) -> Notice:
+    """`model` writes or continues after `failed` failed for `reason` (see `story_service.errors.why`)."""
     metadata = {"model": model, "failed_model": failed, "why": reason}
     if model == OFFLINE:
         return Notice(
             reason=_FALLBACK,
-            message=f"The embedded writer writes in place of {failed}, which failed.",
+            message=f"The embedded writer replaces {failed}, which failed.",
             metadata=metadata,
         )
     return Notice(
         reason=_FALLBACK,
-        message=f"{model} writes in place of {failed}, which failed.",
+        message=f"{model} replaces {failed}, which failed.",
         metadata=metadata,
     )
 

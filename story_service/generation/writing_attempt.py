@@ -1,25 +1,25 @@
-"""One call to a chat model, from its events to what the port gives."""
+"""One call to a chat model, from its events to the items of the port."""
 
 import asyncio
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from story_service.answer.reader import Answer, AnswerItem, AnswerReader
-from story_service.answer.repetition import RepeatedError
+from story_service.answer.reader import AnswerItem, AnswerReader
+from story_service.answer.refusals import is_refusal
 from story_service.answer.sentences import count_words
-from story_service.answer.summary import derived_summary
-from story_service.answer.unfit import UnfitError, is_refusal
 from story_service.assignment import Assignment
 from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatStarted, OutOfTokensError
-from story_service.errors import why
-from story_service.generation.continuation_guard import StartedOverError
-from story_service.generation.output_guard import OutputGuard, TooShortError
-from story_service.ports import AttemptEnded, AttemptText, AttemptTitle, CallOutcome, ModelCall, Spending
+from story_service.errors import UnfitError, why
+from story_service.generation.guards import OutputGuard, RepeatedError, StartedOverError, TooShortError
+from story_service.ports import AttemptEnded, AttemptText, AttemptTitle, ModelCall, Spending
 from story_service.prompting.length import words_left
+
+if TYPE_CHECKING:
+    from tale.common.v1.common_pb2 import AttemptOutcome
 
 _NOT_SENT_OR_NOT_TAKEN: Final = 400
 _MAYBE_TAKEN: Final = frozenset(
@@ -28,10 +28,9 @@ _MAYBE_TAKEN: Final = frozenset(
 
 
 class WritingAttempt:
-    """What a model says, on its way to the story: read, checked, and put down for the books."""
+    """Reads and checks what a model writes, and records it for the ledger."""
 
     def __init__(self, assignment: Assignment, *, model: str, provider: str, start_time: datetime) -> None:
-        self._assignment = assignment
         self._model = model
         self._provider = provider
         self._reader = AnswerReader(
@@ -40,21 +39,20 @@ class WritingAttempt:
             language_code=assignment.language_code,
             words_asked=words_left(assignment),
         )
-        self._draft = OutputGuard(assignment)
+        self._guard = OutputGuard(assignment)
         self._call_id = new_id()
         self._start_time = start_time
         self._began = asyncio.get_running_loop().time()
         self._raw: list[str] = []
         self._started: ChatStarted | None = None
         self._ended: ChatEnded | None = None
-        self._answer: Answer | None = None
         self._read = False
         self.first_token_seconds: float | None = None
         """Seconds from the call to its first text, None before it."""
 
     @property
     def raw_text(self) -> str:
-        """What the model said, as it came."""
+        """What the model wrote, unchanged."""
         return "".join(self._raw)
 
     @property
@@ -64,40 +62,40 @@ class WritingAttempt:
 
     @property
     def words(self) -> int:
-        """Words of the story that this attempt has let out."""
-        return count_words(self._draft.text)
+        """Words of the story that this attempt has released."""
+        return count_words(self._guard.text)
 
     @property
     def generation_id(self) -> str:
-        """The provider's id of the call, "" where it gave none yet."""
+        """The provider's id of the call, "" before it is known."""
         told = self._ended or self._started
         return told.generation_id if told is not None else ""
 
     def take(self, event: ChatEvent) -> Iterator[AttemptTitle | AttemptText]:
-        """What may go out now that `event` has come.
+        """Yields what may be released after `event`.
 
-        Raises UnfitError for what does not belong there, ProviderError CONTENT_POLICY for a refusal in words, and
-        FAILED_PRECONDITION / TEXT_TOO_LONG.
+        Raises UnfitError for text that does not continue the story, ProviderError CONTENT_POLICY for a refusal in
+        words, and FAILED_PRECONDITION / TEXT_TOO_LONG.
         """
         try:
             yield from self._taken(event)
         except StartedOverError:
-            raise self._unfit("the answer began the story anew instead of going on with it") from None
+            raise self._unfit("the answer started the story again instead of continuing it") from None
         except RepeatedError:
-            raise self._unfit("the answer said again what was told already") from None
+            raise self._unfit("the answer repeated the story") from None
         except TooShortError:
             self._check_refusal()
             raise self._unfit("the answer was too short for a story") from None
 
     def call(
         self,
-        outcome: CallOutcome,
+        outcome: "AttemptOutcome.ValueType",
         *,
         end_time: datetime | None = None,
         error: ProviderError | DomainError | None = None,
         estimate: float = 0.0,
     ) -> ModelCall:
-        """The line of the ledger. `estimate` stands in for a cost, in US dollars, that is not known yet."""
+        """Returns the line of the ledger. `estimate` replaces a cost, in US dollars, that is not known yet."""
         upstream = error if isinstance(error, ProviderError) else None
         generation_id = self.generation_id or _generation_id(upstream)
         metadata = {
@@ -121,15 +119,10 @@ class WritingAttempt:
         )
 
     def ended(self) -> AttemptEnded:
-        """The end of an attempt that succeeded."""
-        answer, assignment = self._answer, self._assignment
-        if answer is None:
+        """Returns the end of a successful attempt."""
+        if self._ended is None:
             raise ValueError("the attempt has not ended")
-        text = self._draft.text
-        summary = answer.summary or derived_summary(
-            assignment.written_so_far + text, language_code=assignment.language_code
-        )
-        return AttemptEnded(text=text, summary=summary)
+        return AttemptEnded(self._guard.text)
 
     def _taken(self, event: ChatEvent) -> Iterator[AttemptTitle | AttemptText]:
         match event:
@@ -143,10 +136,9 @@ class WritingAttempt:
                     yield from self._checked(item)
             case ChatEnded():
                 self._ended = event
-                self._answer = self._reader.finish()
-                for item in self._answer.items:
+                for item in self._reader.finish().items:
                     yield from self._checked(item)
-                for text in self._draft.finish(new_paragraph=self._reader.opens_paragraph):
+                for text in self._guard.finish(new_paragraph=self._reader.opens_paragraph):
                     yield AttemptText(text)
 
     def _checked(self, item: AnswerItem) -> Iterator[AttemptTitle | AttemptText]:
@@ -156,7 +148,7 @@ class WritingAttempt:
         if isinstance(item, AttemptTitle):
             yield item
             return
-        for text in self._draft.feed(item.text, new_paragraph=self._reader.opens_paragraph):
+        for text in self._guard.feed(item.text, new_paragraph=self._reader.opens_paragraph):
             yield AttemptText(text)
 
     def _spending(self, error: ProviderError | None, estimate: float) -> Spending:
@@ -178,7 +170,7 @@ class WritingAttempt:
         )
 
     def _completion(self) -> dict[str, Any]:
-        """The answer as one chat completion; one that was cut has no finish_reason and perhaps no usage."""
+        """Returns the answer as one chat completion; a cut one has no finish_reason and may have no usage."""
         ended, started = self._ended, self._started
         told = ended or started
         return {
@@ -211,10 +203,10 @@ class WritingAttempt:
 
 
 def _generation_id(error: ProviderError | None) -> str:
-    """The id of a generation that failed before its first event; with a status, the id is that of a refusal."""
+    """Returns the id of a generation that failed before its first event; with a status it is that of a refusal."""
     return error.request_id if error is not None and not error.status else ""
 
 
 def _maybe_taken(error: ProviderError) -> bool:
-    """True where a model may have begun, and so may be paid for, although nothing was heard of it."""
+    """Returns whether a model may have started, and so may be billed, although nothing came of it."""
     return error.kind in _MAYBE_TAKEN and error.status < _NOT_SENT_OR_NOT_TAKEN

@@ -1,4 +1,4 @@
-"""The models that can be asked for."""
+"""The models that can be requested."""
 
 from __future__ import annotations
 
@@ -36,29 +36,29 @@ MAX_MODEL_ID_LENGTH: Final = 200
 _MOST_UPSTREAM_MODELS: Final = 10_000
 _PASSED_THROUGH: Final = re.compile(r"[A-Za-z0-9~][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*(?::[A-Za-z0-9._-]+)?")
 _ROUTED_VARIANTS: Final[Mapping[str, float | None]] = {"floor": 1.0, "nitro": 3.0, "exacto": 3.0, "online": None}
-"""Ways of routing a model, which OpenRouter takes behind any id and lists behind none: by how much each may cost more.
+"""Routing variants, which OpenRouter accepts with any id and lists with none: factor of their highest price.
 
-None: nobody knows, since each search on the web is billed beside the tokens.
+None: unknown, since each web search is billed beside the tokens.
 """
 _NO_KEY: Final = "OPENROUTER_API_KEY is not set on the story service."
-_NOT_OFFERED: Final = "OpenRouter does not offer it at present."
+_NOT_OFFERED: Final = "OpenRouter does not offer this model now."
 
-# Ids too, since a known one in other letters is the same model.
+# Ids too, since a known one in other case is the same model.
 _NAMES: Final = {name.casefold(): model.id for model in KNOWN_MODELS for name in (model.id, *model.aliases)} | {
     OFFLINE: OFFLINE
 }
 
 CircuitState: TypeAlias = Literal["closed", "open", "half_open"]
-"""State of the breaker of a model."""
+"""State of a model's circuit breaker."""
 
 
 def is_model_id(model: str) -> bool:
-    """True for the embedded writer and for every id of OpenRouter's form, `vendor/name` or `vendor/name:variant`."""
+    """Returns True for the embedded writer and for ids of OpenRouter's form, `vendor/name` or `vendor/name:variant`."""
     return model == OFFLINE or (len(model) <= MAX_MODEL_ID_LENGTH and _PASSED_THROUGH.fullmatch(model) is not None)
 
 
 def resolve(name: str) -> str:
-    """The id of the model that `name` means: a symbolic name such as "GPT_4O" in any case, or an id as it is.
+    """Returns the id of the model that `name` means: a symbolic name such as "GPT_4O" in any case, or an id unchanged.
 
     ValueError where it is neither known nor of the form `vendor/name`.
     """
@@ -72,7 +72,7 @@ def resolve(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars for a million tokens."""
+    """US dollars per million tokens."""
 
     prompt: float
     completion: float
@@ -80,7 +80,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """How a model stands now. `typical_seconds`: what a story of five minutes takes to write, where it was seen."""
+    """The state of a model. `typical_seconds`: measured time to write a story of five minutes."""
 
     available: bool = True
     unavailable_reason: str = ""
@@ -90,7 +90,7 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model and how it stands now."""
+    """A model and its state."""
 
     info: ModelInfo
     facts: ModelFacts
@@ -98,7 +98,7 @@ class ListedModel:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some models, and the token of what follows; "" on the last page. `stale`: prices and offers may be older."""
+    """Some models, and the token of the next page; "" on the last. `stale`: the list may be out of date."""
 
     models: tuple[ListedModel, ...]
     next_token: str
@@ -106,10 +106,10 @@ class Page:
 
 
 class Catalogue:
-    """The models of this server, in the order in which they are shown."""
+    """The models of this server, in the order in which they are listed."""
 
     def __init__(self, models: Sequence[ModelInfo], *, key_set: bool = True) -> None:
-        """Without a key no model but the embedded one is available."""
+        """Without a key only the embedded model is available."""
         self._configured = tuple(models)
         self._models = self._configured
         self._key_set = key_set
@@ -117,42 +117,41 @@ class Catalogue:
         self._stale = False
 
     def refresh(self, upstream: Sequence[UpstreamModel]) -> None:
-        """Take over what the provider offers now: prices, lengths, names, and which models there are at all."""
+        """Takes over what the provider offers now: prices, lengths, names, and which models exist."""
         self._upstream = {model.id: model for model in upstream[:_MOST_UPSTREAM_MODELS]}
         self._models = tuple(self._merged(model) for model in self._configured)
         self._stale = False
 
     def refresh_failed(self) -> None:
-        """Say on every page from now on that the list is an older one."""
+        """Marks every page as stale from now on."""
         self._stale = True
 
     def find(self, model_id: str) -> ModelInfo:
-        """What is known of a model, be it listed or not; little where nobody told anything of it."""
+        """Returns what is known of a model, listed or not."""
         for model in self._models:
             if model.id == model_id:
                 return model
-        return self._merged(_told_of(model_id))
+        return self._merged(_known_or_bare(model_id))
 
     def highest_price_of(self, model_id: str) -> Price | None:
-        """What the model may cost at most, by whoever it is run; None where that is not known."""
+        """Returns what the model may cost at most, whichever company runs it; None where unknown."""
         price, (_, margin) = self.price_of(model_id), _routed(model_id)
         return None if price is None or margin is None else Price(margin * price.prompt, margin * price.completion)
 
     def price_of(self, model_id: str) -> Price | None:
-        """What the model usually costs; None where it is not known."""
+        """Returns what the model usually costs; None where unknown."""
         model = self.find(model_id)
         prompt, completion = model.prompt_usd_per_million_tokens, model.completion_usd_per_million_tokens
         return None if prompt is None or completion is None else Price(prompt, completion)
 
     def accepts_prefill(self, model_id: str) -> bool:
-        """True where the model goes on behind a trailing assistant message."""
+        """Returns whether the model continues a trailing assistant message."""
         return self.find(model_id).accepts_prefill
 
     def page(self, size: int, token: str, facts: Mapping[str, ModelFacts] | None = None) -> Page:
-        """At most `size` models behind those of the page whose `next_token` was `token` ("": from the first).
+        """Returns at most `size` models after the page whose `next_token` was `token` ("": from the first).
 
-        `facts` is by model id; a model without an entry is taken to be well. ValueError for a token that was never
-        given out.
+        `facts` is by model id; a model without an entry is available. ValueError for an unknown token.
         """
         start = self._position_after(token) if token else 0
         models = self._models[start : start + size]
@@ -175,18 +174,18 @@ class Catalogue:
 
     def _merged(self, model: ModelInfo) -> ModelInfo:
         upstream = self._upstream or {}
-        told = upstream.get(model.id)
-        name = told.name if told is not None else ""
-        told = told or upstream.get(_routed(model.id)[0])
-        if told is None:
+        offered = upstream.get(model.id)
+        name = offered.name if offered is not None else ""
+        offered = offered or upstream.get(_routed(model.id)[0])
+        if offered is None:
             return model
         return replace(
             model,
             display_name=name or model.display_name,
-            prompt_usd_per_million_tokens=told.prompt_usd_per_million_tokens,
-            completion_usd_per_million_tokens=told.completion_usd_per_million_tokens,
-            context_length=told.context_length or model.context_length,
-            max_completion_tokens=told.max_completion_tokens or model.max_completion_tokens,
+            prompt_usd_per_million_tokens=offered.prompt_usd_per_million_tokens,
+            completion_usd_per_million_tokens=offered.completion_usd_per_million_tokens,
+            context_length=offered.context_length or model.context_length,
+            max_completion_tokens=offered.max_completion_tokens or model.max_completion_tokens,
         )
 
     def _position_after(self, token: str) -> int:
@@ -203,16 +202,16 @@ class Catalogue:
 def listed_models(
     *, default_model: str, fallback_models: Sequence[str], language_codes: Sequence[str], key_set: bool
 ) -> tuple[ModelInfo, ...]:
-    """What ListModels shows: the models in the order in which they are tried, the embedded one, the known ones.
+    """Returns what ListModels shows: models in the order in which they are tried, the embedded one, the known ones.
 
-    `language_codes` are those of the embedded writer. Without a key that one is tried first.
+    `language_codes` are those of the embedded writer. Without a key it is tried first.
     """
     first = default_model if key_set else OFFLINE
     ids = dict.fromkeys((first, default_model, *fallback_models, OFFLINE, *(model.id for model in KNOWN_MODELS)))
     known = {OFFLINE: embedded_model(language_codes=language_codes, fallback_models=fallback_models)}
     return tuple(
         replace(
-            known.get(model_id) or _told_of(model_id),
+            known.get(model_id) or _known_or_bare(model_id),
             is_default=model_id == first,
             fallback_position=fallback_models.index(model_id) + 1 if model_id in fallback_models else 0,
         )
@@ -221,7 +220,7 @@ def listed_models(
 
 
 def embedded_model(*, language_codes: Sequence[str], fallback_models: Sequence[str]) -> ModelInfo:
-    """The embedded writer, which is tried first as long as nothing else can be called."""
+    """Returns the embedded writer as a model."""
     return ModelInfo(
         id=OFFLINE,
         display_name="Embedded writer",
@@ -237,13 +236,13 @@ def embedded_model(*, language_codes: Sequence[str], fallback_models: Sequence[s
 
 
 def _routed(model_id: str) -> tuple[str, float | None]:
-    """The id of the model behind a way of routing it, and by how much that may cost more; any other id as it is."""
+    """Returns the id of the model behind a routing variant, and its price factor; any other id unchanged."""
     base, _, variant = model_id.partition(":")
     return (base, _ROUTED_VARIANTS[variant]) if variant in _ROUTED_VARIANTS else (model_id, 1.0)
 
 
-def _told_of(model_id: str) -> ModelInfo:
-    """What is known of a model before anybody was asked."""
+def _known_or_bare(model_id: str) -> ModelInfo:
+    """Returns what is known of a model without asking the provider."""
     base, _ = _routed(model_id)
     for model in KNOWN_MODELS:
         if model.id == base:

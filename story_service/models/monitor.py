@@ -1,4 +1,4 @@
-"""What is done beside the writing: loading the SDK, asking about the key, keeping the list of models fresh."""
+"""Background work for a provider: loads the SDK, checks the key, refreshes the list of models."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,8 +16,8 @@ from story_service.models.catalogue import Catalogue
 _log: Final = structlog.stdlib.get_logger("story_service.models.monitor")
 
 _TIMEOUT: Final = 20.0
-_SOONER: Final = 60.0
-"""After a failure the next look comes sooner than usual, in seconds."""
+_AFTER_FAILURE: Final = 60.0
+"""Seconds until the next check after a failure."""
 
 T = TypeVar("T")
 
@@ -26,19 +26,19 @@ class Provider(ChatModel, Protocol):
     """Chat models with something to load and to close."""
 
     async def warm_up(self) -> None:
-        """Load what takes long, without holding up the event loop."""
+        """Loads the SDK in a thread."""
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Closes the connections."""
 
 
 class ProviderMonitor:
-    """Looks after the provider in the background, from `start` to `stop`. Nothing waits for it, nothing stops it."""
+    """Monitors the provider in the background, from `start` to `stop`. Its failures stop nothing."""
 
     def __init__(
         self, provider: Provider, *, catalogue: Catalogue, breakers: BreakerManager, audit: AuditLog, interval: float
     ) -> None:
-        """`interval` lies between two looks, in seconds."""
+        """`interval` is the time between two checks, in seconds."""
         self._provider = provider
         self._catalogue = catalogue
         self._protected = {
@@ -52,11 +52,11 @@ class ProviderMonitor:
         """True while the provider is known to refuse the key."""
 
     def start(self) -> None:
-        """Begin."""
-        self._task = asyncio.create_task(self._run(), name="story upkeep")
+        """Starts."""
+        self._task = asyncio.create_task(self._run(), name="provider monitor")
 
     async def stop(self) -> None:
-        """End, and close the connections."""
+        """Stops, and closes the connections."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -66,13 +66,13 @@ class ProviderMonitor:
         try:
             await self._provider.warm_up()
             while True:
-                well = await self._look()
-                await asyncio.sleep(self._interval if well else min(self._interval, _SOONER))
-        except Exception as error:  # noqa: BLE001 - stories go on without it, and the operator learns of it
+                succeeded = await self._check()
+                await asyncio.sleep(self._interval if succeeded else min(self._interval, _AFTER_FAILURE))
+        except Exception as error:  # noqa: BLE001 - logged; stories do not depend on it
             log_defect(error)
 
-    async def _look(self) -> bool:
-        """One round; True where all is well."""
+    async def _check(self) -> bool:
+        """Runs one check; returns whether all succeeded."""
         return all([await self._check_key(), await self._refresh()])
 
     async def _check_key(self) -> bool:
@@ -110,11 +110,11 @@ class ProviderMonitor:
     async def _audited(self, endpoint: str, call: Callable[[], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        told: int | str = 200
+        status: int | str = 200
         try:
             return await call()
         except ProviderError as error:
-            told = error.status or error.kind.name
+            status = error.status or error.kind.name
             raise
         finally:
-            self._audit.record(self._provider.provider, endpoint, told, loop.time() - began)
+            self._audit.record(self._provider.provider, endpoint, status, loop.time() - began)

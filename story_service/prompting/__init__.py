@@ -1,4 +1,4 @@
-"""What a model is asked, and how much of it is expected."""
+"""The prompt for a model, and the expected length of its answer."""
 
 from story_service.prompting.builder import PromptBuilder
 

@@ -1,4 +1,4 @@
-"""Assignment -> the messages that a model is asked with."""
+"""Builds the messages for a model from an assignment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from story_service.assignment import Assignment, Kind, Listener, Parent, Protagonist
+from offline_writer import Kind, Parent, Protagonist
+from story_service.assignment import Assignment, Listener
 from story_service.chat import Message
 from story_service.prompting.templates_folder import Templates
 from story_service.prompting.variables import variables
@@ -20,12 +21,12 @@ _EMPTY_LINES: Final = re.compile(r"\n{3,}")
 
 
 class PromptBuilder:
-    """Fills in the templates of the language and the kind of a story."""
+    """Fills in the templates for the language and the kind of a story."""
 
     def __init__(self, directory: Path | None = None) -> None:
-        """`directory` holds templates that take the place of the packaged ones, file by file.
+        """`directory` holds templates that replace the packaged ones, file by file.
 
-        Reads and tries every template. Raises ConfigurationError, naming the file, for one that can not be used.
+        Reads and tries every template. Raises ConfigurationError, naming the file, for one that cannot be used.
         """
         self._templates = Templates(directory)
         with self._templates.tried():
@@ -34,10 +35,10 @@ class PromptBuilder:
                     self.messages(assignment)
 
     def messages(self, assignment: Assignment, *, continue_by_prefill: bool = False) -> tuple[Message, ...]:
-        """What to ask: for a story from its beginning, or from where `assignment.written_so_far` stops.
+        """Returns the messages: for a story from its beginning, or from the end of `assignment.written_so_far`.
 
         With `continue_by_prefill` the last message is an assistant's and holds the title and the text so far, without
-        white space at its end. A story whose title is not out is asked for from its beginning in any case.
+        white space at its end. A story without a released title starts from its beginning in any case.
         """
         started = bool(assignment.title_so_far)
         prefilled = started and continue_by_prefill
@@ -61,7 +62,7 @@ _AGES: Final = (3, 6, 9, 12, 18)
 
 
 def trial_assignments(language_code: str) -> Iterator[Assignment]:
-    """With as little and with as much as an assignment can hold, of every kind, from the beginning and going on."""
+    """Yields the smallest and the largest assignments of every kind, new and continued."""
     for kind in _KINDS:
         bare = Assignment(
             story_id="",
@@ -86,7 +87,7 @@ def trial_assignments(language_code: str) -> Iterator[Assignment]:
                     strengths=("a",),
                     interests=("a",),
                 ),
-                parent=Parent(title="T", summary="S"),
+                parent=Parent(title="T", text="S"),
                 wish="w",
                 moral="kindness",
                 theme="t",

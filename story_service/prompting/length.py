@@ -1,48 +1,48 @@
-"""How long a story is to be, in words and in tokens, and when it can not be the whole one."""
+"""The length of a story, in words and in tokens."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from offline_writer import WORDS_PER_MINUTE
 from story_service.answer.sentences import count_words
-from story_service.assignment import WORDS_PER_MINUTE
 
 if TYPE_CHECKING:
     from story_service.assignment import Assignment
 
 _LEAST_WORDS_LEFT: Final = 60
-"""A story that is as long as was asked, but not at its end, needs some words to come to it."""
+"""A story that has its length but no end needs some words for it."""
 
 _SHORTEST_SHARE: Final = 0.2
-"""Models write half of what is asked now and then; a fifth is no story of that length."""
+"""Models write half of the requested length now and then; a fifth is no story of that length."""
 
 _TOKENS_PER_WORD: Final = {"en": 1.4, "ru": 3.0, "zh": 2.5, "ja": 3.0, "ko": 3.5}
 """On the high side of the tokenizers of the known models; a Chinese or Japanese word is two characters."""
 _OTHER_TOKENS_PER_WORD: Final = 3.5
 _ROOM: Final = 1.75
-"""Writers who go over by half still come to their end."""
+"""A model that exceeds the length by half still reaches the end."""
 _FRAME_TOKENS: Final = 400
-"""For the title and the summary."""
+"""For the title, and for what some models add."""
 _CHARACTERS_PER_TOKEN: Final = 2.5
 _LEAST_TOKENS: Final = 256
 
 
 def words_asked(assignment: Assignment) -> int:
-    """Words of the whole story: 150 for a minute."""
+    """Returns the words of the whole story."""
     return assignment.length_minutes * WORDS_PER_MINUTE
 
 
 def words_left(assignment: Assignment) -> int:
-    """Words that are still to be written, at least as many as an ending needs."""
+    """Returns the words that are still to be written, at least as many as an ending needs."""
     return max(words_asked(assignment) - count_words(assignment.written_so_far), _LEAST_WORDS_LEFT)
 
 
 def max_tokens(
     assignment: Assignment, *, prompt_characters: int = 0, context_length: int = 0, max_completion_tokens: int = 0
 ) -> int:
-    """Tokens that the answer may have, with room to spare: for where nobody set a number.
+    """Returns the maximum tokens of the answer, with room to spare, where none is set.
 
-    It stays within `max_completion_tokens` and within what `context_length` leaves behind a prompt of
+    It stays within `max_completion_tokens` and within what `context_length` leaves after a prompt of
     `prompt_characters` (code points); 0 where one is not known.
     """
     language = assignment.language_code.partition("-")[0].lower()
@@ -56,5 +56,5 @@ def max_tokens(
 
 
 def too_short(assignment: Assignment, words_total: int) -> bool:
-    """True where `words_total` words can not be the whole story that was asked for."""
+    """Returns whether `words_total` words cannot be the whole requested story."""
     return words_total < words_asked(assignment) * _SHORTEST_SHARE

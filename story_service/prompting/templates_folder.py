@@ -1,4 +1,4 @@
-"""The templates: those of this package, and those that an operator put in their place."""
+"""The templates of this package, and those of an operator that replace them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GENERAL: Final = "general"
-"""Folder of the templates for every language that has none of its own."""
+"""Folder of the templates for languages without their own."""
 
 _SUFFIX: Final = ".j2"
 _NAMES: Final = frozenset({"system", "child", "hero", "combined"})
@@ -27,14 +27,14 @@ _MAX_BYTES: Final = 100_000
 
 
 class Templates:
-    """Every template there is, read at once and compiled; rendering reads no file."""
+    """All templates, read and compiled at start."""
 
     def __init__(self, directory: Path | None) -> None:
-        """Raises ConfigurationError for a directory, or a file in it, that can not be used."""
+        """Raises ConfigurationError for a directory, or a file in it, that cannot be used."""
         self._sources = {name: (text, name) for name, text in _packaged(files(__package__) / "templates")}
         if directory is not None:
             self._sources |= {name: (text, str(path)) for name, path, text in _overriding(directory)}
-        # Prose for a model, not HTML: what people wrote is marked as data by its type, in every template.
+        # Prose for a model, not HTML: text from people is marked as data by its type, in every template.
         self._environment = ImmutableSandboxedEnvironment(
             loader=FunctionLoader(self._load),
             undefined=StrictUndefined,
@@ -50,23 +50,23 @@ class Templates:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Languages with templates of their own, and "und" for all others."""
+        """Languages with their own templates, and "und" for all others."""
         folders = dict.fromkeys(name.partition("/")[0] for name in self._sources)
         return tuple("und" if folder == GENERAL else folder for folder in folders)
 
     def folder_of(self, language_code: str) -> str:
-        """The folder for a BCP-47 code, by its first subtag."""
+        """Returns the folder for a BCP-47 code, by its first subtag."""
         language = language_code.partition("-")[0].lower()
         return language if any(f"{language}/{name}{_SUFFIX}" in self._sources for name in _NAMES) else GENERAL
 
     def render(self, folder: str, name: str, variables: Mapping[str, Any]) -> str:
-        """The template `name` of `folder`, or the general one where that folder has none."""
+        """Renders the template `name` of `folder`, or the general one where that folder has none."""
         choice = [f"{folder}/{name}{_SUFFIX}", f"{GENERAL}/{name}{_SUFFIX}"]
         return self._environment.select_template(choice).render(variables)
 
     @contextmanager
     def tried(self) -> Iterator[None]:
-        """Turn every failure of a template into a ConfigurationError that names its file."""
+        """Converts every failure of a template into a ConfigurationError that names its file."""
         try:
             yield
         except TemplateSyntaxError as error:
@@ -89,7 +89,7 @@ class Templates:
         return None if source is None else (*source, None)
 
     def _place_of(self, error: Exception) -> str:
-        """File and line of the innermost template in the stack of `error`."""
+        """Returns file and line of the innermost template in the stack of `error`."""
         paths = {path for _, path in self._sources.values()}
         place = "the templates"
         trace = error.__traceback__
@@ -108,7 +108,9 @@ def _packaged(root: Traversable) -> Iterator[tuple[str, str]]:
 
 def _overriding(directory: Path) -> Iterator[tuple[str, Path, str]]:
     if not directory.is_dir():
-        raise ConfigurationError(f"The folder of prompt templates {directory} is not there: make it, or unset it.")
+        raise ConfigurationError(
+            f"The folder of prompt templates {directory} does not exist. Create it, or unset the variable."
+        )
     for path in sorted(directory.rglob(f"*{_SUFFIX}")):
         folder, _, name = path.relative_to(directory).as_posix().rpartition("/")
         if not _FOLDER.fullmatch(folder) or (path.stem not in _NAMES and not name.startswith("_")):
@@ -123,8 +125,8 @@ def _overriding(directory: Path) -> Iterator[tuple[str, Path, str]]:
                 raise _unusable(str(path), f"it has more than {_MAX_BYTES} bytes")
             yield f"{folder}/{name}", path, content.decode()
         except (OSError, UnicodeDecodeError):
-            raise _unusable(str(path), "it can not be read as UTF-8 text") from None
+            raise _unusable(str(path), "it is not readable UTF-8 text") from None
 
 
 def _unusable(place: str, why: str) -> ConfigurationError:
-    return ConfigurationError(f"The prompt template {place} can not be used: {' '.join(why.split())}.")
+    return ConfigurationError(f"The prompt template {place} cannot be used: {' '.join(why.split())}.")

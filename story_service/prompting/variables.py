@@ -1,4 +1,4 @@
-"""Assignment -> the variables that a template gets: what people wrote is data, and recognisable as such."""
+"""The variables of a template, in which text from people is marked as data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from story_service.prompting.length import words_asked, words_left
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from story_service.assignment import Assignment, Listener, Parent, Protagonist
+    from offline_writer import Parent, Protagonist
+    from story_service.assignment import Assignment, Listener
 
 
 _OPENING: Final = "<data>"
@@ -26,7 +27,7 @@ _GAP: Final = "\n[\u2026]\n"
 
 
 class Data:
-    """A text that a template can only show between `<data>` and `</data>`, however it does so; false when empty.
+    """Text that a template can only show between `<data>` and `</data>`; false when empty.
 
     Free of control characters and invisible marks, in NFC, bounded.
     """
@@ -39,7 +40,7 @@ class Data:
 
     @classmethod
     def of_lines(cls, text: str, *, first: int, last: int) -> Data:
-        """Several lines: at most `first` code points of the beginning and `last` of the end."""
+        """Returns several lines: at most `first` code points of the beginning and `last` of the end."""
         data = cls("", limit=0)
         lines = _unmarked("\n".join(map(clean, text.splitlines())))
         data._text = lines if len(lines) <= first + last else lines[:first] + _GAP + lines[-last:]
@@ -53,7 +54,7 @@ class Data:
 
 
 def _unmarked(text: str) -> str:
-    """`text` without anything that is, or looks like, one of the marks."""
+    """Returns `text` without anything that is, or looks like, one of the marks."""
     return _MARKS.sub("\u2039\u203a", text.translate(_ANGLES))
 
 
@@ -67,6 +68,11 @@ _TEXT: Final = 2_000
 _MOST_ENTRIES: Final = 20
 _FIRST: Final = 4_000
 _LAST: Final = 16_000
+_PARENT_FIRST: Final = 3_000
+_PARENT_LAST: Final = 5_000
+"""A story of ten minutes is whole; a longer one loses its middle, since its beginning says who is in it and its end
+what came of it. That is about 2,000 tokens in English and 3,500 in Russian: the known model with the smallest context,
+8,192 tokens, still has room to answer."""
 _WORDS_PER_PARAGRAPH: Final = 70
 
 _MORALS: Final = {
@@ -83,7 +89,7 @@ _MORAL_KEYS: Final = {name: key for key, names in _MORALS.items() for name in (k
 
 
 def variables(assignment: Assignment, *, folder: str, continuing: bool) -> dict[str, Any]:
-    """The variables, as docs/prompts.md lists them. What people wrote is `Data`; `folder` is that of the templates."""
+    """Returns the variables in docs/prompts.md. Text from people is `Data`; `folder` is that of the templates."""
     words = words_asked(assignment)
     return {
         "folder": folder,
@@ -109,10 +115,7 @@ def variables(assignment: Assignment, *, folder: str, continuing: bool) -> dict[
 
 
 def age_group(age: int | None) -> str:
-    """For whom the words are chosen: "toddler" (to 3), "preschool" (to 6), "school" (to 9), "preteen" (to 12), "teen".
-
-    "" where nobody said.
-    """
+    """Returns "toddler" (to 3), "preschool" (to 6), "school" (to 9), "preteen" (to 12) or "teen"; "" without an age."""
     if age is None:
         return ""
     for most, group in ((3, "toddler"), (6, "preschool"), (9, "school"), (12, "preteen")):
@@ -142,7 +145,8 @@ def _hero(hero: Protagonist) -> dict[str, Any]:
 
 
 def _parent(parent: Parent) -> dict[str, Any]:
-    return {"title": Data(parent.title, limit=_LINE), "summary": Data(parent.summary, limit=_TEXT)}
+    text = Data.of_lines(parent.text, first=_PARENT_FIRST, last=_PARENT_LAST)
+    return {"title": Data(parent.title, limit=_LINE), "text": text}
 
 
 def _entries(texts: Iterable[str]) -> list[Data]:

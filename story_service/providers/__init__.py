@@ -1,1 +1,1 @@
-"""Adapters to what writes: OpenRouter and the embedded writer."""
+"""Adapters to OpenRouter and to the embedded writer."""

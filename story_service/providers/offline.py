@@ -1,4 +1,4 @@
-"""The embedded writer behind the port."""
+"""The embedded writer as a ModelWriter."""
 
 import asyncio
 import hashlib
@@ -19,34 +19,30 @@ from story_service.ports import (
     AttemptStarted,
     AttemptText,
     AttemptTitle,
-    CallOutcome,
     ModelCall,
 )
+from tale.common.v1.common_pb2 import ATTEMPT_OUTCOME_STARTED, ATTEMPT_OUTCOME_SUCCEEDED
 
 
 class Engine(Protocol):
-    """What writes: deterministic for a brief, pure computation, free of I/O."""
+    """The writer: deterministic for a brief, pure computation, no I/O."""
 
     @property
     def languages(self) -> Sequence[str]:
         """BCP-47 codes that it can write."""
 
     def write(self, brief: OfflineBrief, *, title_so_far: str = "", written_so_far: str = "") -> Iterator[Piece]:
-        """Yield the title unless it is out, then the sentences that follow `written_so_far`."""
-
-    def summary(self, brief: OfflineBrief) -> str:
-        """Say in a few sentences what happens."""
+        """Yields the title unless it is released, then the sentences that follow `written_so_far`."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Draft:
+class _Written:
     title: str
     sentences: tuple[str, ...]
-    summary: str
 
 
 class EmbeddedWriter:
-    """A ModelWriter that needs no key and no network. The computing is done in a thread."""
+    """A ModelWriter that needs no key and no network. It computes in a thread."""
 
     def __init__(
         self,
@@ -67,41 +63,41 @@ class EmbeddedWriter:
         self._now = now
 
     async def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[AttemptItem, None]:
-        """Write an attempt; see ModelWriter. Raises LANGUAGE_UNSUPPORTED, and UPSTREAM_UNAVAILABLE when it is stuck."""
+        """Writes an attempt; see ModelWriter. Raises LANGUAGE_UNSUPPORTED, and UPSTREAM_UNAVAILABLE on a timeout."""
         brief = _brief(assignment)
         call_id, start_time = new_id(), self._now()
-        draft = await self._drafted(brief, assignment)
+        written = await self._compute(brief, assignment)
         yield AttemptStarted(model=model, provider=OFFLINE, embedded=True)
         call = ModelCall(
             call_id=call_id,
             provider=OFFLINE,
             model=model,
-            outcome=CallOutcome.STARTED,
+            outcome=ATTEMPT_OUTCOME_STARTED,
             start_time=start_time,
             generation_info={"id": call_id, "seed": str(brief.seed), "engine_version": self._engine_version},
         )
         yield call
-        if draft.title:
-            yield AttemptTitle(draft.title)
-        for sentences in draft.sentences:
+        if written.title:
+            yield AttemptTitle(written.title)
+        for sentences in written.sentences:
             if self._words_per_second is not None:
                 await self._sleep(len(sentences.split()) / self._words_per_second)
             yield AttemptText(sentences)
-        text = "".join(draft.sentences)
+        text = "".join(written.sentences)
         yield replace(
             call,
-            outcome=CallOutcome.SUCCEEDED,
+            outcome=ATTEMPT_OUTCOME_SUCCEEDED,
             end_time=self._now(),
-            completion=_completion(call_id, model, draft.title, text, start_time),
+            completion=_completion(call_id, model, written.title, text, start_time),
             generation_info={**call.generation_info, "words": len(text.split())},
         )
-        yield AttemptEnded(text=text, summary=draft.summary)
+        yield AttemptEnded(text)
 
-    async def _drafted(self, brief: OfflineBrief, assignment: Assignment) -> _Draft:
+    async def _compute(self, brief: OfflineBrief, assignment: Assignment) -> _Written:
         stop = threading.Event()
         try:
             async with asyncio.timeout(self._idle_timeout):
-                return await asyncio.to_thread(self._draft, brief, assignment, stop)
+                return await asyncio.to_thread(self._write_whole, brief, assignment, stop)
         except LanguageUnsupported as error:
             raise language_unsupported(tuple(error.supported)) from None
         except StoryUnsupported as error:
@@ -111,7 +107,7 @@ class EmbeddedWriter:
         finally:
             stop.set()
 
-    def _draft(self, brief: OfflineBrief, assignment: Assignment, stop: threading.Event) -> _Draft:
+    def _write_whole(self, brief: OfflineBrief, assignment: Assignment, stop: threading.Event) -> _Written:
         title, length = "", len(assignment.written_so_far)
         sentences: list[str] = []
         for piece in self._engine.write(
@@ -122,14 +118,14 @@ class EmbeddedWriter:
             else:
                 sentences.append(piece.text)
                 length += len(piece.text)
-            # One sentence too long is enough for whoever counts, and a bound for whoever does not stop.
+            # One sentence too many is enough to be noticed, and bounds an engine that does not end.
             if stop.is_set() or length > MAX_CONTENT_LENGTH:
                 break
-        return _Draft(title, tuple(sentences), self._engine.summary(brief))
+        return _Written(title, tuple(sentences))
 
 
 def seed_of(assignment: Assignment) -> int:
-    """The seed that was given, or else one that stays the same for the story: 63 bits of its id's SHA-256."""
+    """Returns the given seed, or one that is the same for the story: 63 bits of the SHA-256 of its id."""
     if assignment.seed is not None:
         return assignment.seed
     return int.from_bytes(hashlib.sha256(assignment.story_id.encode()).digest()[:8]) >> 1
@@ -155,7 +151,7 @@ def _brief(assignment: Assignment) -> OfflineBrief:
 
 
 def _completion(call_id: str, model: str, title: str, text: str, created: datetime) -> dict[str, Any]:
-    """The attempt in the form of a chat completion: the title line first where the attempt wrote it."""
+    """Returns the attempt as a chat completion: the title line first if the attempt wrote it."""
     return {
         "id": call_id,
         "object": "chat.completion",

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Final
 
-from story_service.assignment import Assignment, Gender, Kind, Listener, Parent, Protagonist
+from offline_writer import Gender, Kind, Parent, Protagonist
+from story_service.assignment import Assignment, Listener
 from story_service.cleaning import clean
 from tale.common.v1 import common_pb2
 from tale.story.v1 import story_pb2
@@ -78,6 +79,6 @@ def _cleaned(entries: Iterable[str]) -> tuple[str, ...]:
 
 
 def _read_parent(request: story_pb2.GenerateStoryRequest) -> Parent | None:
-    """None as well where the earlier story is gone and nothing is known of it any more."""
-    title, summary = clean(request.parent_title), clean(request.parent_summary)
-    return Parent(title=title, summary=summary) if title or summary else None
+    """Returns None as well where the earlier story was deleted."""
+    title, text = clean(request.parent_title), "\n".join(map(clean, request.parent_text.splitlines()))
+    return Parent(title=title, text=text) if title or text.strip() else None

@@ -1,8 +1,8 @@
-"""What the service says, as messages."""
+"""Converts the service's types to messages."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
@@ -12,20 +12,13 @@ from servicekit.reasons import explained
 from story_service.generation.generation import Completed, Delta, StoryItem, Title
 from story_service.generation.selection import Notice
 from story_service.models.catalogue import ListedModel, Page
-from story_service.ports import AttemptStarted, CallOutcome, ModelCall, Spending
+from story_service.ports import AttemptStarted, ModelCall, Spending
 from tale.common.v1 import common_pb2
 from tale.story.v1 import story_pb2
 
-_OUTCOMES: Final = {
-    CallOutcome.STARTED: common_pb2.ATTEMPT_OUTCOME_STARTED,
-    CallOutcome.SUCCEEDED: common_pb2.ATTEMPT_OUTCOME_SUCCEEDED,
-    CallOutcome.FAILED: common_pb2.ATTEMPT_OUTCOME_FAILED,
-    CallOutcome.CANCELLED: common_pb2.ATTEMPT_OUTCOME_CANCELLED,
-}
-
 
 def story_response(item: StoryItem, now: Callable[[], datetime]) -> story_pb2.GenerateStoryResponse:
-    """`item` as a piece of the answer; `now` dates notices, in UTC."""
+    """Returns `item` as a message; `now` dates notices, in UTC."""
     response = story_pb2.GenerateStoryResponse
     match item:
         case Delta():
@@ -45,7 +38,7 @@ def story_response(item: StoryItem, now: Callable[[], datetime]) -> story_pb2.Ge
 
 
 def models_response(page: Page) -> story_pb2.ListModelsResponse:
-    """A page of the catalogue."""
+    """Returns a page of the catalogue as a message."""
     return story_pb2.ListModelsResponse(
         models=map(_model, page.models), next_page_token=page.next_token, stale=page.stale
     )
@@ -57,7 +50,7 @@ def _attempt(call: ModelCall) -> common_pb2.Attempt:
         kind=common_pb2.ATTEMPT_KIND_MODEL_CALL,
         provider=call.provider,
         model=call.model,
-        outcome=_OUTCOMES[call.outcome],
+        outcome=call.outcome,
         reason=call.reason,
         start_time=_timestamp(call.start_time),
         end_time=None if call.end_time is None else _timestamp(call.end_time),
@@ -79,7 +72,6 @@ def _complete(completed: Completed) -> story_pb2.GenerationComplete:
         content_length=completed.content_length,
         content_sha256=completed.content_sha256,
         usage=_usage(completed.spending),
-        summary=completed.summary,
         embedded=completed.embedded,
     )
 

@@ -144,23 +144,18 @@ as $$
 declare
   v_story tales.stories;
   v_audio tales.story_audio;
-  v_parent tales.stories;
 begin
   select * into v_story from tales.stories where id = p_story_id and owner = p_owner;
   if not found then
     perform tales.refuse('STORY_NOT_FOUND');
   end if;
   select * into v_audio from tales.story_audio where story_id = p_story_id;
-  select * into v_parent from tales.stories where id = v_story.parent_story_id and owner = p_owner;
   return to_jsonb(v_story) - '{search,spec,story,voice,narration,generation}'::text[] || jsonb_build_object(
     'spec', tales.to_base64(v_story.spec),
     'story', tales.to_base64(v_story.story),
     'voice', tales.to_base64(v_story.voice),
     'narration', tales.to_base64(v_story.narration),
     'generation', tales.to_base64(v_story.generation),
-    'parent', case when v_parent.id is not null then
-      jsonb_build_object('title', v_parent.title, 'generation', tales.to_base64(v_parent.generation))
-    end,
     'problems', (
       select coalesce(jsonb_agg(tales.to_base64(problem) order by sequence), '[]')
       from tales.story_problems where story_id = p_story_id
@@ -327,7 +322,7 @@ begin
   execute
     'select coalesce(jsonb_agg(to_jsonb(page) order by page.created_at desc, page.id desc), ''[]'') from ('
     ' select s.id, s.state, s.title, s.kind, s.child_id, s.hero_id, s.child_name, s.language_code, s.length_minutes,'
-    '  s.rating, s.created_at, s.updated_at, s.revision,'
+    '  s.rating, s.created_at, s.updated_at, s.revision, left(s.content, 201) as beginning,'
     '  (select a.duration_us from tales.story_audio a where a.story_id = s.id) as duration_us'
     ' from tales.stories s where s.owner = $1' || v_terms
     || ' order by s.created_at desc, s.id desc limit $3) as page'

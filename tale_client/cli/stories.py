@@ -104,8 +104,9 @@ def list_command(
             f"{state_name(summary.state):19}",
             f"{clock(seconds) if summary.HasField('audio_duration') else '-':>5}",
             f"{one_line(summary.child_name)}: {one_line(summary.title) or '(no title yet)'}",
+            one_line(summary.excerpt),
         ]
-        click.echo("  ".join(columns))
+        click.echo("  ".join(columns).rstrip())
 
 
 @click.command("show")

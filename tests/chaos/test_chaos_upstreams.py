@@ -32,10 +32,8 @@ def _story_settings(folder: Path, upstreams: PaidUpstreams) -> StorySettings:
         openrouter_api_key=OPENROUTER_KEY,
         model=MODEL,
         fallback_models=(FALLBACK_MODEL,),
-        retry_delay_seconds=0.01,
         first_token_timeout_seconds=5,
         idle_timeout_seconds=1,
-        generation_info_wait_seconds=20,
     )
 
 
@@ -111,7 +109,9 @@ def _check_books(stories: list[common_pb2.Story], journal: dict[str, Any]) -> No
 async def _storm(folder: Path, *, stories: int, seed: int) -> None:
     async with paid_upstreams() as upstreams:
         await upstreams.script(words=WORDS, events=15, distinct=True, fault_rate=FAULT_RATE, seed=seed)
-        story = story_service.bootstrap.build(_story_settings(folder, upstreams))
+        story = story_service.bootstrap.build(
+            _story_settings(folder, upstreams), retry_delay=0.01, generation_info_wait=20
+        )
 
         def speech(storage_target: str) -> App:
             return voice_service.bootstrap.build(

@@ -22,7 +22,7 @@ from support.openrouter_fake import (
     pieces,
     stream,
 )
-from support.story_models import TEXT, TITLE, RunContext, Telling, context, goes_on
+from support.story_models import TEXT, TITLE, StoryServer, Telling, goes_on, story_server
 
 from servicekit.errors import DomainError
 
@@ -60,7 +60,7 @@ class _Weather:
         return _WAYS[way](said[: self._random.randrange(len(said))])
 
 
-async def _written(writing: RunContext, limit: asyncio.Semaphore) -> list[Telling]:
+async def _written(writing: StoryServer, limit: asyncio.Semaphore) -> list[Telling]:
     """A story, gone on with as the gateway does where the service gave up; each call's telling."""
     tellings: list[Telling] = []
     async with limit:
@@ -81,7 +81,7 @@ def _passing(failure: DomainError) -> bool:
 
 async def _storm(folder: Path, *, stories: int, seed: int) -> None:
     weather, limit = _Weather(seed), asyncio.Semaphore(32)
-    async with context(folder, idle_timeout_seconds=4, first_token_timeout_seconds=20) as writing:
+    async with story_server(folder, idle_timeout_seconds=4, first_token_timeout_seconds=20) as writing:
         writing.upstream.default = weather.answer
         all_told = await asyncio.gather(*(_written(writing, limit) for _ in range(stories)))
         upstream = writing.upstream

@@ -148,7 +148,7 @@ async def test_a_run_brings_a_story_to_its_end(stores: Stores, clock: ManualCloc
     places[-1].embedded = True
     header = common_pb2.NarrationHeader(audio_id=new_id(), provider="offline")
     attempts = [common_pb2.Attempt(attempt_id=new_id(), provider=name) for name in ("one", "two")]
-    generation = storage_pb2.GenerationRecord(model_used="offline", summary="A dragon sleeps.")
+    generation = storage_pb2.GenerationRecord(model_used="offline")
     generation.usage.completion_tokens = 7
     generation.full_response.add().update({"id": "gen-1"})
     generation.generation_info.update({"latency": 12})
@@ -181,9 +181,8 @@ async def test_a_run_brings_a_story_to_its_end(stores: Stores, clock: ManualCloc
         story.content,
         story.content_complete,
     )
-    assert ("offline", "A dragon sleeps.", 7, "gen-1", 12) == (
+    assert ("offline", 7, "gen-1", 12) == (
         story.model_used,
-        story.summary,
         story.usage.completion_tokens,
         story.full_response[0]["id"],
         story.generation_info["latency"],
@@ -201,7 +200,7 @@ async def test_a_run_brings_a_story_to_its_end(stores: Stores, clock: ManualCloc
 async def test_the_basic_view_leaves_out_what_is_marked(store: StoryStore) -> None:
     """Responses, provider's facts and the ledger are in the FULL view alone."""
     story_id = await created(store)
-    generation = storage_pb2.GenerationRecord(model_used="offline", summary="s")
+    generation = storage_pb2.GenerationRecord(model_used="offline")
     generation.full_response.add().update({"id": "gen-1"})
     generation.generation_info.update({"latency": 12})
     await checked(
@@ -209,9 +208,8 @@ async def test_the_basic_view_leaves_out_what_is_marked(store: StoryStore) -> No
         checkpoint(story_id, generation=generation, attempts=[common_pb2.Attempt(attempt_id=new_id())], text=(0, "x")),
     )
     story = (await store.get(ME, story_id, full=False)).story
-    assert ("offline", "s", "x", [], [], False) == (
+    assert ("offline", "x", [], [], False) == (
         story.model_used,
-        story.summary,
         story.content,
         list(story.full_response),
         list(story.attempts),
@@ -725,25 +723,15 @@ async def test_a_repeated_request_does_not_need_what_it_named(stores: Stores) ->
     assert (record, False) == await stores.stories.create(ME, new)
 
 
-async def test_a_sequel_knows_its_parent_while_there_is_one(store: StoryStore) -> None:
-    """Title and summary are in its record from the first answer on, and gone with the parent."""
+async def test_sequel_retains_the_id_of_a_deleted_parent(store: StoryStore) -> None:
+    """It says which story it continues; what is known of that one is asked for by its id."""
     parent = await created(store, narrate=False)
-    end = checkpoint(
-        parent,
-        state=states.READY,
-        title="The Owl",
-        text=(0, "Once."),
-        content_complete=True,
-        generation=storage_pb2.GenerationRecord(summary="An owl slept."),
-    )
+    end = checkpoint(parent, state=states.READY, title="The Owl", text=(0, "Once."), content_complete=True)
     assert [""] == await checked(store, end)
     record, _ = await store.create(ME, new_story(parent_story_id=parent))
-    known = storage_pb2.ParentStory(title="The Owl", summary="An owl slept.")
-    assert (parent, known) == (record.story.parent_story_id, record.parent)
-    assert known == (await store.get(ME, record.story.id, full=True)).parent
+    assert parent == record.story.parent_story_id
     await store.delete(ME, parent)
-    again = await store.get(ME, record.story.id, full=True)
-    assert (parent, False) == (again.story.parent_story_id, again.HasField("parent"))
+    assert parent == (await store.get(ME, record.story.id, full=True)).story.parent_story_id
 
 
 async def test_an_embedded_store_names_itself_among_the_embedded_parts(stores: Stores) -> None:
@@ -966,6 +954,29 @@ async def test_a_filter_chooses(
     await store.update(ME, by_name["D"], Rate(9), expected_revision=None)
     page = await store.list_page(ME, chosen, limit=10, after=None)
     assert expected == "".join(names[summary.id] for summary in page)
+
+
+_WORDS = "The small owl slept. " * 20
+
+
+@pytest.mark.parametrize(
+    ("texts", "excerpt"),
+    [
+        ([], ""),
+        (["Once\n\nupon  a time."], "Once upon a time."),
+        (["The small owl slept. "] * 20, f"{_WORDS[:198]}\u2026"),
+        ([_WORDS], f"{_WORDS[:198]}\u2026"),
+        (["\U0001f989" * 300], "\U0001f989" * 199 + "\u2026"),
+    ],
+)
+async def test_list_shows_the_beginning_of_each_text(store: StoryStore, texts: list[str], excerpt: str) -> None:
+    """On one line, at most 200 characters, cut at a word."""
+    story_id, offset = await created(store), 0
+    for text in texts:
+        assert [""] == await checked(store, checkpoint(story_id, state=states.WRITING, title="T", text=(offset, text)))
+        offset += len(text)
+    (listed,) = await store.list_page(ME, common_pb2.StoryFilter(), limit=1, after=None)
+    assert excerpt == listed.excerpt
 
 
 async def test_times_choose_at_or_after_and_before(store: StoryStore, clock: ManualClock) -> None:

@@ -9,6 +9,7 @@ import pytest
 from support.house import House, house
 from support.story_scripts import ScriptedStories
 
+from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from servicekit.status import from_rpc_error
 from standins.storage_kit import create_request
@@ -46,7 +47,7 @@ class Home:
 @pytest.fixture(scope="module")
 async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Home]:
     """A cluster with a scripted writer."""
-    writer = ScriptedStories("The Owl", "Once there was an owl. It slept.", "An owl slept.")
+    writer = ScriptedStories("The Owl", "Once there was an owl. It slept.")
     async with house(tmp_path_factory.mktemp("home"), story=writer) as it:
         yield Home(it, writer, profile_pb2_grpc.ProfileServiceStub(it.channel))
 
@@ -104,13 +105,31 @@ async def test_sequel_continues_its_parent(home: Home) -> None:
     """The writer gets what happened before."""
     parent = await home.house.tell(spec(1, narrate=False))
     assert "" == home.writer.asked[-1].parent_title
-    assert "" == home.writer.asked[-1].parent_summary
+    assert "" == home.writer.asked[-1].parent_text
     watcher = await home.house.tell(wish(child=common_pb2.Child(name="Mia"), parent_story_id=parent.story_id))
     asked = home.writer.asked[-1]
     assert watcher.story_id == asked.story_id
     assert "The Owl" == asked.parent_title
-    assert "An owl slept." == asked.parent_summary
+    assert (await home.house.get(parent.story_id)).content == asked.parent_text
     assert parent.story_id == (await home.house.get(watcher.story_id)).parent_story_id
+
+
+async def test_sequel_of_a_deleted_parent_is_written_without_it(home: Home) -> None:
+    """What failed is retried after its parent was deleted, as a story of its own."""
+    parent = await home.house.tell(spec(3, narrate=False))
+    home.writer.failures.append(DomainError("CONTENT_REFUSED", "The model refused it."))
+    sequel = wish(child=common_pb2.Child(name="Mia"), parent_story_id=parent.story_id)
+    watcher = await home.house.tell(sequel)
+    assert common_pb2.STORY_STATE_FAILED == (await home.house.get(watcher.story_id)).state
+    await home.house.stub.DeleteStory(gateway_pb2.DeleteStoryRequest(story_id=parent.story_id), timeout=10)
+    again = gateway_pb2.RetryStoryRequest(story_id=watcher.story_id, request_id=new_id())
+    await home.house.stub.RetryStory(again, timeout=10)
+    await home.house.watch(watcher.story_id)
+    asked = home.writer.asked[-1]
+    assert watcher.story_id == asked.story_id
+    assert "" == asked.parent_title
+    assert "" == asked.parent_text
+    assert common_pb2.STORY_STATE_READY == (await home.house.get(watcher.story_id)).state
 
 
 async def test_unknown_child_or_hero_is_not_found_and_starts_nothing(home: Home) -> None:

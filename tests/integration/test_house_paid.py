@@ -25,7 +25,7 @@ from support.openrouter_fake import (
 from support.openrouter_fake import story as whole
 from support.paid_house import FALLBACK, MODEL, PaidHouse, paid_house
 from support.speech_fake import speech_fake
-from support.story_models import SUMMARY, TEXT, TITLE, WHOLE, goes_on
+from support.story_models import TEXT, TITLE, WHOLE, goes_on
 
 from servicekit.status import from_rpc_error
 from standins.made_up import made_up_story
@@ -76,7 +76,6 @@ async def test_story_by_a_model_and_elevenlabs_has_all_facts(tmp_path: Path) -> 
         assert READY == story.state
         assert TITLE == story.title
         assert TEXT == story.content
-        assert SUMMARY == story.summary
         _, kept = await house.home.read_audio(story.id)
         assert sound_of(house, story) == watcher.audio_sha256 == sha256(kept).digest() == story.audio.sha256
         assert len(story.audio.segments) == len(house.voice.speeches)

@@ -145,7 +145,7 @@ async def told(backend: Backend, owner: str = ME, **changes: object) -> str:
     """A story with everything that a story can have."""
     record, _ = await backend.records.stories.create(owner, new_story(lease=LEASE, **changes))  # type: ignore[arg-type]
     story_id, audio_id = record.story.id, new_id()
-    generation = storage_pb2.GenerationRecord(model_used="offline", summary="A dragon sleeps.")
+    generation = storage_pb2.GenerationRecord(model_used="offline")
     generation.usage.CopyFrom(common_pb2.Usage(prompt_tokens=3, completion_tokens=7, cost_usd=0.1 + 0.2))
     generation.full_response.add().update({"id": "gen-1", "n": 1e-7})
     generation.generation_info.update({"latency": 12})

@@ -26,7 +26,7 @@ from support.openrouter_fake import (
     story,
     stream,
 )
-from support.story_models import SENTENCES, SUMMARY, TEXT, TITLE, WHOLE, RunContext, Telling, context, goes_on, joined
+from support.story_models import SENTENCES, TEXT, TITLE, WHOLE, StoryServer, Telling, goes_on, joined, story_server
 
 from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
 
@@ -37,22 +37,22 @@ _WAITING: Final = asyncio.Event()
 
 
 @pytest.fixture(scope="module")
-async def writing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunContext]:
+async def writing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StoryServer]:
     """One story service for all; each test asks for models of its own, whose circuits are closed."""
-    async with context(tmp_path_factory.mktemp("data"), generation_info_wait_seconds=20) as running:
+    async with story_server(tmp_path_factory.mktemp("data"), generation_info_wait=20) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-async def hasty(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunContext]:
+async def hasty(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StoryServer]:
     """One that waits for no text longer than a second, and asks again once."""
     timers = {"first_token_timeout_seconds": 1, "idle_timeout_seconds": 1}
-    async with context(tmp_path_factory.mktemp("data"), max_retries=1, **timers) as running:
+    async with story_server(tmp_path_factory.mktemp("data"), max_retries=1, **timers) as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
-def _journal(writing: RunContext) -> Iterator[None]:
+def _journal(writing: StoryServer) -> Iterator[None]:
     """A journal of its own for each test, and no answer that nobody asked for."""
     upstream = writing.upstream
     upstream.calls.clear()
@@ -114,7 +114,7 @@ _UNFIT: Final = [
 
 @pytest.mark.parametrize(("answer", "reason", "code"), _REFUSED)
 async def test_what_asking_again_can_not_mend_is_asked_once(
-    writing: RunContext, model: str, answer: Answer, reason: str, code: grpc.StatusCode
+    writing: StoryServer, model: str, answer: Answer, reason: str, code: grpc.StatusCode
 ) -> None:
     """One call, a typed failure, and nothing of what the upstream said."""
     writing.upstream.answer(answer)
@@ -129,7 +129,7 @@ async def test_what_asking_again_can_not_mend_is_asked_once(
 
 @pytest.mark.parametrize(("answer", "reason"), _PASSING)
 async def test_what_may_pass_is_asked_again_and_then_told(
-    writing: RunContext, model: str, answer: Answer, reason: str
+    writing: StoryServer, model: str, answer: Answer, reason: str
 ) -> None:
     """Four calls in all, each of them in the books, and a typed failure that says when to try again."""
     writing.upstream.answer(*[answer] * 4)
@@ -148,7 +148,7 @@ async def test_what_may_pass_is_asked_again_and_then_told(
 
 @pytest.mark.parametrize("answer", _UNFIT)
 async def test_whole_answers_that_are_no_story_are_paid_for_twice_at_most(
-    writing: RunContext, model: str, answer: Answer
+    writing: StoryServer, model: str, answer: Answer
 ) -> None:
     """They say nothing against the provider, so that the circuit of the model counts no failure for them."""
     writing.upstream.answer(*[answer] * 2)
@@ -164,7 +164,7 @@ async def test_whole_answers_that_are_no_story_are_paid_for_twice_at_most(
 
 
 @pytest.mark.parametrize("answer", [*[each for each, _ in _PASSING], *_UNFIT])
-async def test_what_passes_is_not_seen(writing: RunContext, model: str, answer: Answer) -> None:
+async def test_what_passes_is_not_seen(writing: StoryServer, model: str, answer: Answer) -> None:
     """The second call succeeds: the caller has the story, and the books have both calls."""
     writing.upstream.answer(answer)
     writing.upstream.default = goes_on
@@ -183,7 +183,7 @@ async def test_what_passes_is_not_seen(writing: RunContext, model: str, answer: 
 @pytest.mark.parametrize(
     "answer", [each for each, reason, _ in _REFUSED if reason not in {"UPSTREAM_AUTH", "QUOTA_EXCEEDED"}]
 )
-async def test_another_model_writes_what_one_refuses(writing: RunContext, model: str, answer: Answer) -> None:
+async def test_another_model_writes_what_one_refuses(writing: StoryServer, model: str, answer: Answer) -> None:
     """At once, with one call each, and the caller is told."""
     writing.upstream.answer(answer, story(WHOLE))
     telling = await writing.tell(model=model, fallback_models=[f"{model}-other"])
@@ -197,7 +197,7 @@ async def test_another_model_writes_what_one_refuses(writing: RunContext, model:
 
 
 @pytest.mark.parametrize("answer", [error(401), error(402), error(403)])
-async def test_a_key_that_is_refused_asks_nobody_else(writing: RunContext, model: str, answer: Answer) -> None:
+async def test_a_key_that_is_refused_asks_nobody_else(writing: StoryServer, model: str, answer: Answer) -> None:
     """Another model behind the same key would say the same: one call, even where there are fallbacks."""
     writing.upstream.answer(answer)
     telling = await writing.tell(model=model, fallback_models=[f"{model}-2", f"{model}-3"])
@@ -207,7 +207,7 @@ async def test_a_key_that_is_refused_asks_nobody_else(writing: RunContext, model
 
 
 async def test_the_embedded_writer_stands_in_for_a_refused_key_where_it_is_named(
-    writing: RunContext, model: str
+    writing: StoryServer, model: str
 ) -> None:
     """One paid call, then the story comes from inside, and the caller knows it."""
     writing.upstream.answer(error(401))
@@ -221,7 +221,7 @@ async def test_the_embedded_writer_stands_in_for_a_refused_key_where_it_is_named
     assert 1 == len(writing.upstream.calls)
 
 
-async def test_too_many_calls_go_to_the_next_model_at_once(writing: RunContext, model: str) -> None:
+async def test_too_many_calls_go_to_the_next_model_at_once(writing: StoryServer, model: str) -> None:
     """A 429 is not waited for where another model is there."""
     writing.upstream.answer(error(429, retry_after="20"), story(WHOLE))
     telling = await writing.tell(model=model, fallback_models=[f"{model}-other"])
@@ -230,7 +230,7 @@ async def test_too_many_calls_go_to_the_next_model_at_once(writing: RunContext, 
     assert [(model, "RATE"), (f"{model}-other", "")] == telling.outcomes
 
 
-async def test_a_short_wait_that_is_asked_for_is_kept(writing: RunContext, model: str) -> None:
+async def test_a_short_wait_that_is_asked_for_is_kept(writing: StoryServer, model: str) -> None:
     """Without another model a 429 with a bearable Retry-After is waited for, and the circuit with it."""
     writing.upstream.answer(error(429, retry_after="1"), story(WHOLE))
     telling = await writing.tell(model=model)
@@ -240,7 +240,7 @@ async def test_a_short_wait_that_is_asked_for_is_kept(writing: RunContext, model
     assert second.start_time.ToNanoseconds() - first.end_time.ToNanoseconds() >= 0.99e9
 
 
-async def test_a_story_that_takes_long_holds_up_no_other(writing: RunContext, model: str) -> None:
+async def test_a_story_that_takes_long_holds_up_no_other(writing: StoryServer, model: str) -> None:
     """The first call after a rest streams on while others are written by the same model."""
     on = asyncio.Event()
     slow = stream(*pieces(WHOLE[:300]), Wait(on), *pieces(WHOLE[300:]), Finish(), Usage(), DONE)
@@ -256,7 +256,7 @@ async def test_a_story_that_takes_long_holds_up_no_other(writing: RunContext, mo
     assert (TEXT, TEXT) == (first.text, second.text)
 
 
-async def test_no_wait_goes_past_the_callers_deadline(writing: RunContext, model: str) -> None:
+async def test_no_wait_goes_past_the_callers_deadline(writing: StoryServer, model: str) -> None:
     """What can not be waited for is told at once."""
     writing.upstream.answer(error(429, retry_after="20"))
     telling = await writing.tell(model=model, timeout=10)
@@ -276,7 +276,7 @@ async def test_no_wait_goes_past_the_callers_deadline(writing: RunContext, model
         stream(*pieces(_HALF), Raw(b"data: {broken\n\n")),
     ],
 )
-async def test_what_breaks_in_the_middle_is_gone_on_with(writing: RunContext, model: str, answer: Answer) -> None:
+async def test_what_breaks_in_the_middle_is_fallback_notice(writing: StoryServer, model: str, answer: Answer) -> None:
     """By the next model, at once: two calls, both billed and both in the completions, and nothing said twice."""
     writing.upstream.answer(answer)
     writing.upstream.default = goes_on
@@ -296,7 +296,7 @@ async def test_what_breaks_in_the_middle_is_gone_on_with(writing: RunContext, mo
     assert ["Fake", "Fake"] == [attempt.metadata["provider_name"] for attempt in telling.attempts.values()]
 
 
-async def test_a_model_that_never_begins_is_given_up(hasty: RunContext, model: str) -> None:
+async def test_a_model_that_never_begins_is_given_up(hasty: StoryServer, model: str) -> None:
     """Comments that keep the line open are no text: twice asked, twice given up, and typed."""
     before = len(hasty.upstream.calls)
     hasty.upstream.answer(*[stream(Wait(_WAITING, keep_alive=0.05))] * 2)
@@ -313,7 +313,7 @@ async def test_a_model_that_never_begins_is_given_up(hasty: RunContext, model: s
 
 @pytest.mark.parametrize("keep_alive", [None, 0.05])
 async def test_a_model_that_falls_silent_is_gone_on_from(
-    hasty: RunContext, model: str, keep_alive: float | None
+    hasty: StoryServer, model: str, keep_alive: float | None
 ) -> None:
     """With or without comments in between: the next model says the rest."""
     hasty.upstream.answer(stream(*pieces(_HALF), Wait(_WAITING, keep_alive)))
@@ -326,7 +326,7 @@ async def test_a_model_that_falls_silent_is_gone_on_from(
     assert telling.whole.usage.cost_known
 
 
-async def test_a_model_whose_answer_is_full_goes_on_itself(writing: RunContext, model: str) -> None:
+async def test_a_model_whose_answer_is_full_goes_on_itself(writing: StoryServer, model: str) -> None:
     """It is well, so its circuit counts no failure, and no other model is asked."""
     writing.upstream.answer(stream(*pieces(_HALF), Finish("length"), Usage(), DONE))
     writing.upstream.default = goes_on
@@ -343,7 +343,7 @@ async def test_a_model_whose_answer_is_full_goes_on_itself(writing: RunContext, 
     ]
 
 
-async def test_the_only_model_goes_on_with_its_own_text(writing: RunContext, model: str) -> None:
+async def test_the_only_model_goes_on_with_its_own_text(writing: StoryServer, model: str) -> None:
     """Without another model the same one is asked again, from where it stopped."""
     writing.upstream.answer(broken_off(_HALF, 502))
     writing.upstream.default = goes_on
@@ -363,7 +363,7 @@ async def test_the_only_model_goes_on_with_its_own_text(writing: RunContext, mod
         story(" ".join(SENTENCES[2:5]) + " Then a bear came by. He sat down."),
     ],
 )
-async def test_a_attempt_that_starts_over_is_never_heard(writing: RunContext, model: str, answer: Answer) -> None:
+async def test_a_attempt_that_starts_over_is_never_heard(writing: StoryServer, model: str, answer: Answer) -> None:
     """Its text stays inside, its call is in the books, and the next model goes on."""
     writing.upstream.answer(stream(*pieces(WHOLE[:800])), answer)
     writing.upstream.default = goes_on
@@ -374,7 +374,7 @@ async def test_a_attempt_that_starts_over_is_never_heard(writing: RunContext, mo
     assert pytest.approx(writing.upstream.total_cost) == telling.cost
 
 
-async def test_a_story_that_is_too_short_is_not_begun(writing: RunContext, model: str) -> None:
+async def test_a_story_that_is_too_short_is_not_begun(writing: StoryServer, model: str) -> None:
     """Its title may be out, its few words are not, and the story is written under that title."""
     writing.upstream.answer(story(_SHORT))
     writing.upstream.default = goes_on
@@ -384,7 +384,7 @@ async def test_a_story_that_is_too_short_is_not_begun(writing: RunContext, model
     assert ["started", "title", "delta"] == [event for event in telling.events if event != "attempt"][:3]
 
 
-async def test_a_model_that_fails_always_is_left_alone(writing: RunContext, model: str) -> None:
+async def test_a_model_that_fails_always_is_left_alone(writing: StoryServer, model: str) -> None:
     """After five failures in a row its circuit is open: no call is made, other models write, and it is shown."""
     writing.upstream.answer(*[error(500)] * 5)
     await writing.tell(model=model)
@@ -403,7 +403,7 @@ async def test_a_model_that_fails_always_is_left_alone(writing: RunContext, mode
     assert [f"{model}-other"] == served.started
 
 
-async def test_failures_of_different_kinds_are_told_together(writing: RunContext, model: str) -> None:
+async def test_failures_of_different_kinds_are_told_together(writing: StoryServer, model: str) -> None:
     """What was tried, and why each failed, in the order of the attempts."""
     writing.upstream.answer(error(400), *[error(503)] * 4)
     telling = await writing.tell(model=model, fallback_models=[f"{model}-2"])
@@ -413,7 +413,7 @@ async def test_failures_of_different_kinds_are_told_together(writing: RunContext
     assert tried == telling.failure.metadata["tried"]
 
 
-async def test_a_story_that_is_cut_for_good_keeps_what_it_has(writing: RunContext, model: str) -> None:
+async def test_a_story_that_is_cut_for_good_keeps_what_it_has(writing: StoryServer, model: str) -> None:
     """The caller has a beginning it can go on from, the cost of all calls, and a failure that may pass."""
     writing.upstream.answer(broken_off(_HALF, 502), *[error(503)] * 3)
     telling = await writing.tell(model=model)
@@ -425,7 +425,7 @@ async def test_a_story_that_is_cut_for_good_keeps_what_it_has(writing: RunContex
     assert all(attempt.cost_known for attempt in telling.attempts.values())
 
 
-async def test_a_caller_who_leaves_ends_the_call(writing: RunContext, model: str) -> None:
+async def test_a_caller_who_leaves_ends_the_call(writing: StoryServer, model: str) -> None:
     """The upstream's stream is closed, and what it cost is asked for all the same."""
     writing.upstream.answer(stream(*pieces(_HALF), Wait(asyncio.Event())))
     call = writing.begin(model=model)
@@ -443,8 +443,8 @@ async def test_a_caller_who_leaves_ends_the_call(writing: RunContext, model: str
     assert ["gen-1"] == writing.upstream.looks
 
 
-async def test_tokens_cost_and_summary_are_those_of_the_model(writing: RunContext, model: str) -> None:
-    """Usage from the stream's last event, the summary from the answer, OpenRouter's provider by name."""
+async def test_tokens_and_cost_are_those_of_the_model(writing: StoryServer, model: str) -> None:
+    """Usage from the stream's last event, OpenRouter's provider by name."""
     writing.upstream.answer(story(WHOLE, cost=0.0125))
     telling = await writing.tell(model=model)
     whole = telling.whole
@@ -455,7 +455,6 @@ async def test_tokens_cost_and_summary_are_those_of_the_model(writing: RunContex
         )
         == whole.usage
     )
-    assert SUMMARY == whole.summary
     (completion,) = telling.completions
     assert ("gen-1", "Fake", model) == (completion["id"], completion["provider"], completion["model"])
     assert WHOLE == completion["choices"][0]["message"]["content"]
@@ -465,19 +464,18 @@ async def test_tokens_cost_and_summary_are_those_of_the_model(writing: RunContex
     assert not whole.embedded
 
 
-async def test_without_a_summary_in_the_answer_one_is_derived(writing: RunContext, model: str) -> None:
-    """No second call is paid for it."""
-    writing.upstream.answer(story(f"{TITLE}\n\n{TEXT}"))
+async def test_summary_behind_the_story_is_dropped(writing: StoryServer, model: str) -> None:
+    """The caller gets the story alone, and the completion as it was."""
+    writing.upstream.answer(story(f"{WHOLE}\n\n===\n**Summary:** Ula's lantern goes out."))
     telling = await writing.tell(model=model)
 
     assert TEXT == telling.text
-    assert telling.whole.summary
-    assert 1 == len(writing.upstream.calls)
+    assert "Ula's lantern goes out" in telling.completions[0]["choices"][0]["message"]["content"]
 
 
 async def test_a_cost_that_comes_late_is_not_waited_for(tmp_path: Path) -> None:
     """The story ends in time, and says that the cost is not known but about how much it is."""
-    async with context(tmp_path, generation_info_wait_seconds=0.1, model="GPT_4O") as writing:
+    async with story_server(tmp_path, generation_info_wait=0.1, model="GPT_4O") as writing:
         writing.upstream.unknown_looks = 10**6
         writing.upstream.answer(stream(*pieces(_HALF)))
         writing.upstream.default = goes_on
@@ -490,7 +488,7 @@ async def test_a_cost_that_comes_late_is_not_waited_for(tmp_path: Path) -> None:
     assert 0 < cut.cost_usd < 0.01
 
 
-async def test_a_story_keeps_to_what_it_may_cost(writing: RunContext) -> None:
+async def test_a_story_keeps_to_what_it_may_cost(writing: StoryServer) -> None:
     """An attempt that might go over does not start; a cheaper model may; what was spent counts."""
     dear = await writing.tell(model="GPT_4O", max_cost_usd=0.001)
     spent = await writing.tell(model="GPT_4O_MINI", max_cost_usd=0.01, spent_usd=0.0099)
@@ -505,7 +503,7 @@ async def test_a_story_keeps_to_what_it_may_cost(writing: RunContext) -> None:
     assert ["openai/gpt-4o-mini"] == [call.model for call in writing.upstream.calls]
 
 
-async def test_the_attempts_of_a_story_share_what_it_may_cost(writing: RunContext) -> None:
+async def test_the_attempts_of_a_story_share_what_it_may_cost(writing: StoryServer) -> None:
     """What the first attempt cost is counted before the second starts."""
     writing.upstream.answer(
         stream(*pieces(_HALF), Usage(cost=0.5), Finish("length"), DONE),
@@ -519,7 +517,7 @@ async def test_the_attempts_of_a_story_share_what_it_may_cost(writing: RunContex
     assert "COST_LIMIT" in telling.failure.metadata["tried"]
 
 
-async def test_a_model_that_takes_a_beginning_gets_it(writing: RunContext) -> None:
+async def test_a_model_that_takes_a_beginning_gets_it(writing: StoryServer) -> None:
     """Where the catalogue says so, the answer is begun for it; every other model is told to go on."""
     written = joined(5)
     for model, role in (("CLAUDE_3_HAIKU", "assistant"), ("GPT_4O", "user")):
@@ -532,7 +530,7 @@ async def test_a_model_that_takes_a_beginning_gets_it(writing: RunContext) -> No
         assert (role == "assistant") == last["content"].endswith(written)
 
 
-async def test_the_calls_say_what_was_set(writing: RunContext, model: str) -> None:
+async def test_the_calls_say_what_was_set(writing: StoryServer, model: str) -> None:
     """Temperature, tokens, seed and privacy arrive; names that are known become ids."""
     writing.upstream.answer(story(WHOLE), story(WHOLE))
     await writing.tell(model=model, temperature=0.25, seed=7)

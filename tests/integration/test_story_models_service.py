@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from support.aimock import aimock
 from support.house import house
 from support.openrouter_fake import KEY, Answer, Call, Wait, broken_off, error, openrouter_fake, pieces, story, stream
-from support.story_models import TEXT, TITLE, WHOLE, RunContext, context, goes_on
+from support.story_models import TEXT, TITLE, WHOLE, StoryServer, goes_on, story_server
 
 from servicekit.ids import new_id
 from standins.watcher import spec
@@ -27,9 +27,9 @@ _HALF: Final = WHOLE[: len(WHOLE) // 2]
 
 
 @pytest.fixture(scope="module")
-async def writing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunContext]:
+async def writing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StoryServer]:
     """A story service with a fallback model."""
-    async with context(tmp_path_factory.mktemp("data"), fallback_models=("a/second",)) as running:
+    async with story_server(tmp_path_factory.mktemp("data"), fallback_models=("a/second",)) as running:
         yield running
 
 
@@ -40,18 +40,18 @@ async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def _models(writing: RunContext) -> tuple[dict[str, story_pb2.Model], bool]:
+async def _models(writing: StoryServer) -> tuple[dict[str, story_pb2.Model], bool]:
     response = await writing.stub.ListModels(story_pb2.ListModelsRequest(), timeout=10)
     return {model.id: model for model in response.models}, response.stale
 
 
-async def _status(writing: RunContext) -> status_pb2.ServiceStatus:
+async def _status(writing: StoryServer) -> status_pb2.ServiceStatus:
     stub = status_pb2_grpc.StatusServiceStub(writing.service.channel)
     response: status_pb2.GetStatusResponse = await stub.GetStatus(status_pb2.GetStatusRequest(), timeout=10)
     return response.status
 
 
-async def _get(writing: RunContext, path: str) -> str:
+async def _get(writing: StoryServer, path: str) -> str:
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"http://{writing.service.server.ops_address}{path}") as response,
@@ -65,7 +65,7 @@ async def _get(writing: RunContext, path: str) -> str:
     "kind", [common_pb2.STORY_KIND_CHILD, common_pb2.STORY_KIND_HERO, common_pb2.STORY_KIND_COMBINED]
 )
 async def test_the_model_is_told_all_that_was_asked(
-    writing: RunContext, kind: "common_pb2.StoryKind.ValueType", language_code: str
+    writing: StoryServer, kind: "common_pb2.StoryKind.ValueType", language_code: str
 ) -> None:
     """Child, age, interests, wish, moral, theme, the story before, and the hero where there is one: in the prompt."""
     writing.upstream.answer(story(WHOLE))
@@ -84,7 +84,7 @@ async def test_the_model_is_told_all_that_was_asked(
             length_minutes=1,
         ),
         parent_title="The Blue Door",
-        parent_summary="Livia found a door in the sea.",
+        parent_text="Livia found a door in the sea.",
     )
     async for _ in writing.stub.GenerateStory(request, timeout=10):
         pass
@@ -99,7 +99,7 @@ async def test_the_model_is_told_all_that_was_asked(
 
 async def test_models_are_listed_as_they_stand(tmp_path: Path) -> None:
     """Those that are tried first, in their order and with their prices now, and a circuit that is open."""
-    async with context(tmp_path, fallback_models=("GPT_4O", "offline")) as writing:
+    async with story_server(tmp_path, fallback_models=("GPT_4O", "offline")) as writing:
         writing.upstream.models = [
             {"id": "openai/gpt-4o", "name": "GPT", "pricing": {"prompt": "0.000001", "completion": "0.000002"}},
             {"id": "a/first", "name": "First", "pricing": {"prompt": "0.000003", "completion": "0.000004"}},
@@ -121,7 +121,7 @@ async def test_models_are_listed_as_they_stand(tmp_path: Path) -> None:
     assert (0, 1, 2) == (first.fallback_position, gpt.fallback_position, offline.fallback_position)
     assert ("closed", "open") == (first.circuit_state, gpt.circuit_state)
     assert (True, False) == (first.available, gpt.available)
-    assert "asked again in" in gpt.unavailable_reason
+    assert "Next call in" in gpt.unavailable_reason
     assert ["GPT_4O"] == list(gpt.aliases)
     assert not stale
 
@@ -132,7 +132,7 @@ async def test_a_list_that_can_not_be_had_is_stale(tmp_path: Path) -> None:
         upstream.gets.append(web.json_response({"data": {}}))
         upstream.gets.extend(web.json_response({}, status=400) for _ in range(5))
         settings = _settings(tmp_path, upstream.base_url)
-        async with context(tmp_path, openrouter_base_url=settings.openrouter_base_url) as running:
+        async with story_server(tmp_path, openrouter_base_url=settings.openrouter_base_url) as running:
 
             async def stale() -> bool:
                 return (await _models(running))[1]
@@ -147,7 +147,7 @@ async def test_a_refused_key_is_told_to_the_operator(tmp_path: Path) -> None:
     """In the status and for every model; the service serves, and nothing of the key is shown."""
     async with openrouter_fake() as upstream:
         upstream.gets.append(web.json_response({"error": {"code": 401, "message": KEY}}, status=401))
-        async with context(tmp_path, openrouter_base_url=upstream.base_url) as running:
+        async with story_server(tmp_path, openrouter_base_url=upstream.base_url) as running:
 
             async def refused() -> bool:
                 return any("refuses the key" in warning for warning in (await _status(running)).warnings)
@@ -164,7 +164,7 @@ async def test_a_refused_key_is_told_to_the_operator(tmp_path: Path) -> None:
 
 async def test_the_status_tells_of_circuits_and_resets_them(tmp_path: Path) -> None:
     """An open circuit is seen, in the status and on the operators' port; closed by hand it lets calls through."""
-    async with context(tmp_path) as running:
+    async with story_server(tmp_path) as running:
         running.upstream.answer(*[error(500)] * 5)
         for _ in range(2):
             await running.tell()
@@ -179,7 +179,7 @@ async def test_the_status_tells_of_circuits_and_resets_them(tmp_path: Path) -> N
         assert TEXT == (await running.tell()).text
 
 
-async def test_with_a_key_nothing_is_embedded(writing: RunContext) -> None:
+async def test_with_a_key_nothing_is_embedded(writing: StoryServer) -> None:
     """OpenRouter is the default provider, and there is nothing to warn of."""
     status = await _status(writing)
 
@@ -191,7 +191,7 @@ async def test_with_a_key_nothing_is_embedded(writing: RunContext) -> None:
 
 async def test_what_is_counted_is_shown_to_prometheus(tmp_path: Path) -> None:
     """Calls, tokens, money, times, retries and fallbacks; a model that is not listed is "other"."""
-    async with context(tmp_path, fallback_models=("a/second",)) as running:
+    async with story_server(tmp_path, fallback_models=("a/second",)) as running:
         running.upstream.answer(error(500), broken_off(_HALF, 502))
         running.upstream.default = goes_on
         await running.tell()
@@ -218,7 +218,7 @@ async def test_what_is_counted_is_shown_to_prometheus(tmp_path: Path) -> None:
     assert "never/listed" not in shown
 
 
-async def test_no_log_line_holds_what_people_wrote(writing: RunContext) -> None:
+async def test_no_log_line_holds_what_people_wrote(writing: StoryServer) -> None:
     """Nor the story, nor the key; and each call upstream has its audit line."""
     writing.upstream.answer(error(500), broken_off(_HALF, 502), story("I can not write that."))
     writing.upstream.default = goes_on
@@ -232,7 +232,7 @@ async def test_no_log_line_holds_what_people_wrote(writing: RunContext) -> None:
         assert secret not in shown
     audited = [entry for entry in logs if entry["event"] == "upstream call" and entry["endpoint"] != "generation"]
     assert len(writing.upstream.calls) - before == len(audited)
-    assert {"warning"} == {entry["log_level"] for entry in logs if entry["event"] == "model is asked again"}
+    assert {"warning"} == {entry["log_level"] for entry in logs if entry["event"] == "model is retried"}
     (written,) = [entry for entry in logs if entry["event"] == "story written"]
     assert {"model", "characters", "seconds", "attempts"} <= set(written)
 
@@ -241,7 +241,7 @@ async def test_no_more_calls_are_made_at_once_than_is_set(tmp_path: Path) -> Non
     """The others wait for their turn, and all get their story."""
     in_flight: list[int] = []
     both = asyncio.Event()
-    async with context(tmp_path, concurrency=2) as running:
+    async with story_server(tmp_path, concurrency=2) as running:
 
         def answer(call: Call) -> Answer:
             in_flight.append(sum(not other.ended.is_set() for other in running.upstream.calls))
@@ -265,7 +265,6 @@ def _settings(folder: Path, base_url: str, **changes: Any) -> StorySettings:
             "openrouter_base_url": base_url,
             "openrouter_api_key": KEY,
             "model": "a/first",
-            "retry_delay_seconds": 0.01,
             **changes,
         }
     )
@@ -276,7 +275,7 @@ async def test_a_cluster_keeps_a_story_of_two_models_whole(tmp_path: Path) -> No
     async with openrouter_fake() as upstream:
         upstream.answer(broken_off(_HALF, 502))
         upstream.default = goes_on
-        app = build(_settings(tmp_path, upstream.base_url, fallback_models=("a/second",)))
+        app = build(_settings(tmp_path, upstream.base_url, fallback_models=("a/second",)), retry_delay=0.01)
         async with house(tmp_path, story=app) as home:
             watcher = await home.tell(spec(1, narrate=False))
             kept = await home.get(watcher.story_id)
@@ -298,7 +297,7 @@ async def test_a_cluster_goes_on_where_all_models_gave_up(tmp_path: Path) -> Non
     async with openrouter_fake() as upstream:
         upstream.answer(broken_off(_HALF, 502), error(503, retry_after="1"))
         upstream.default = goes_on
-        app = build(_settings(tmp_path, upstream.base_url, max_retries=1))
+        app = build(_settings(tmp_path, upstream.base_url, max_retries=1), retry_delay=0.01)
         async with house(tmp_path, story=app) as home:
             watcher = await home.tell(spec(2, narrate=False))
             kept = await home.get(watcher.story_id)
@@ -311,8 +310,8 @@ async def test_a_cluster_goes_on_where_all_models_gave_up(tmp_path: Path) -> Non
 async def test_a_stand_in_that_others_keep_true_is_understood(tmp_path: Path) -> None:
     """aimock: a whole story with its cost, a cut one that goes on, and a refused key that is asked once."""
     async with aimock() as upstream:
-        settings = {"openrouter_base_url": upstream.openrouter_url, "generation_info_wait_seconds": 0.2}
-        async with context(tmp_path, **settings) as running:
+        base_url = upstream.openrouter_url
+        async with story_server(tmp_path, openrouter_base_url=base_url, generation_info_wait=0.2) as running:
             await upstream.add(
                 {"match": {"model": "a/whole"}, "response": {"content": WHOLE}},
                 {"match": {"model": "a/cut"}, "response": {"content": WHOLE}, "truncateAfterChunks": 20},
@@ -331,7 +330,7 @@ async def test_a_stand_in_that_others_keep_true_is_understood(tmp_path: Path) ->
     assert 1 == sum(call.body is not None and call.body["model"] == "a/refused" for call in calls)
 
 
-async def test_a_story_can_be_streamed_without_a_chunk_boundary_in_sight(writing: RunContext) -> None:
+async def test_a_story_can_be_streamed_without_a_chunk_boundary_in_sight(writing: StoryServer) -> None:
     """One event or a thousand: the same text, and what is no text in the same order."""
     writing.upstream.answer(story(WHOLE, size=1), story(WHOLE, size=10_000), stream(*pieces(WHOLE, 1)), error(400))
     one, other = await writing.tell(model="chunk/one"), await writing.tell(model="chunk/two")

@@ -68,7 +68,6 @@ async def test_a_story_comes_in_whole_sentences_and_is_verified(stub: Stub) -> N
     assert 255 <= len(text.split()) <= 345
     assert (True, "offline", "offline") == (complete.embedded, complete.model, complete.provider)
     assert complete.usage == common_pb2.Usage(cost_known=True)
-    assert complete.summary
     begun, call = [response.attempt for response in story if response.HasField("attempt")]
     assert common_pb2.ATTEMPT_OUTCOME_STARTED == begun.outcome
     assert begun.attempt_id == call.attempt_id
@@ -106,14 +105,13 @@ async def test_a_hero_and_an_earlier_story_are_told_of(stub: Stub, kind: "common
     """What the caller said of both is in the text, and a cut one goes on to the same text."""
     request = _request(kind=kind, hero_id=_STORY_ID, length_minutes=3)
     request.hero.CopyFrom(common_pb2.Hero(name="Robin", appearance="red cape", strengths=["flying"]))
-    request.parent_title, request.parent_summary = "The Owl", "Mia found a blue feather."
+    request.parent_title, request.parent_text = "The Owl", "Mia found a blue feather."
     whole = await _story(stub, request)
     text = _text(whole)
 
     for part in ("Mia", "Robin", "red cape", "flying", "The Owl", "Mia found a blue feather"):
         assert part in text
     assert "Robin" in _title(whole)
-    assert "Robin" in whole[-1].complete.summary
 
     request.title_so_far, request.written_so_far = _title(whole), text[: len(text) // 2]
     assert text == request.written_so_far + _text(await _story(stub, request))
@@ -152,7 +150,7 @@ async def test_the_embedded_writer_is_listed(stub: Stub) -> None:
 @pytest.mark.parametrize(
     ("key", "model", "warnings", "variables"),
     [
-        (None, "openai/gpt-4o-mini", ["when OPENROUTER_API_KEY is set"], ["OPENROUTER_API_KEY"]),
+        (None, "openai/gpt-4o-mini", ["Set OPENROUTER_API_KEY to"], ["OPENROUTER_API_KEY"]),
         (None, "offline", [], ["OPENROUTER_API_KEY"]),
         ("secret-key", "openai/gpt-4o-mini", [], []),
         ("secret-key", "offline", [], ["STORY_MODEL"]),

@@ -5,8 +5,7 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from offline_writer import OfflineBrief
-from story_service.assignment import Parent, Protagonist
+from offline_writer import OfflineBrief, Parent, Protagonist
 
 MORALS: Final = (
     "kindness", "honesty", "bravery", "friendship", "perseverance", "empathy", "respect", "responsibility",
@@ -41,7 +40,7 @@ HERO: Final = Protagonist(
 )
 SEQUEL: Final = Parent(
     title="Mia and the Owl Who Could Not Sleep",
-    summary=(
+    text=(
         "One night Mia set out with Pip, a mouse in a waistcoat the colour of moss. At the last gate Mia gave her own "
         "scarf to a shivering stranger. It all ended well, and Mia came home with the ball of wool and fell asleep."
     ),
@@ -119,6 +118,6 @@ any_briefs: Final = st.builds(
     seed=st.integers(-(2**63), 2**63),
     kind=st.sampled_from(["child", "hero", "combined"]),
     hero=any_heroes,
-    sequel=st.none() | st.builds(Parent, title=st.text(max_size=80), summary=st.text(max_size=400)),
+    sequel=st.none() | st.builds(Parent, title=st.text(max_size=80), text=st.text(max_size=400)),
 )
 """With whatever a field may hold."""

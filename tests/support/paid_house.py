@@ -55,10 +55,10 @@ async def paid_house(
                     "openrouter_base_url": writer.base_url,
                     "openrouter_api_key": OPENROUTER_KEY,
                     "model": MODEL,
-                    "retry_delay_seconds": 0.01,
                     **(story or {}),
                 }
-            )
+            ),
+            retry_delay=0.01,
         )
 
         def speech(storage_target: str) -> App:

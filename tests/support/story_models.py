@@ -50,15 +50,14 @@ def joined(count: int) -> str:
 
 
 TEXT: Final = joined(len(SENTENCES))
-SUMMARY: Final = "Ula's lantern goes out in a storm, and the fireflies come to light it."
-WHOLE: Final = f"{TITLE}\n\n{TEXT}\n\n===\n{SUMMARY}"
+WHOLE: Final = f"{TITLE}\n\n{TEXT}"
 """What a model answers that does all as it was asked."""
 
 
 def rest(written: str) -> str:
     """What a model answers that goes on behind `written`."""
     assert TEXT.startswith(written)
-    return f"{TEXT[len(written) :].lstrip(' ')}\n\n===\n{SUMMARY}"
+    return TEXT[len(written) :].lstrip(" ")
 
 
 @dataclass(slots=True)
@@ -131,7 +130,7 @@ class Telling:
 
 
 @dataclass(frozen=True, slots=True)
-class RunContext:
+class StoryServer:
     """A running story service and its upstream."""
 
     upstream: OpenRouterFake
@@ -164,7 +163,9 @@ class RunContext:
 
 
 @asynccontextmanager
-async def context(folder: Path, **changes: Any) -> AsyncIterator[RunContext]:
+async def story_server(
+    folder: Path, *, generation_info_wait: float = 3.0, **changes: Any
+) -> AsyncIterator[StoryServer]:
     """A story service over a small OpenRouter; `changes` are settings. It waits briefly, and may retry at will."""
     async with openrouter_fake() as upstream:
         settings = StorySettings(
@@ -175,14 +176,15 @@ async def context(folder: Path, **changes: Any) -> AsyncIterator[RunContext]:
                 "openrouter_base_url": upstream.base_url,
                 "openrouter_api_key": KEY,
                 "model": "a/first",
-                "retry_delay_seconds": 0.01,
                 "drain_seconds": 1,
                 **changes,
             }
         )
-        app = build(settings, budget=RetryBudget(cap=math.inf))
+        app = build(
+            settings, budget=RetryBudget(cap=math.inf), retry_delay=0.01, generation_info_wait=generation_info_wait
+        )
         async with running(app, service="story", settings=settings) as service:
-            yield RunContext(upstream, service, story_pb2_grpc.StoryServiceStub(service.channel))
+            yield StoryServer(upstream, service, story_pb2_grpc.StoryServiceStub(service.channel))
 
 
 def told_before(call: Call) -> int:
@@ -194,9 +196,10 @@ def told_before(call: Call) -> int:
 def goes_on(call: Call, *, overlap: int = 0) -> Answer:
     """The answer of a model that goes on rightly, or begins where nothing is out.
 
-    It says the last `overlap` sentences once more, but not the one with which the story begins.
+    It repeats the last `overlap` sentences, but not the one with which the story begins. It adds nothing to a complete
+    story.
     """
     told = told_before(call)
     if not told:
         return story(WHOLE)
-    return story(f"{TEXT[len(joined(min(told, max(told - overlap, 1)))) :].lstrip(' ')}\n\n===\n{SUMMARY}")
+    return story(TEXT[len(joined(min(told, max(told - overlap, 1)))) :].lstrip(" ") or "The End")

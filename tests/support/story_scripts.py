@@ -2,22 +2,26 @@
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from servicekit.app import AppBase
 from tale.story.v1 import story_pb2, story_pb2_grpc
 
+if TYPE_CHECKING:
+    from servicekit.errors import DomainError
+
 
 class ScriptedStories(AppBase, story_pb2_grpc.StoryServiceServicer):
-    """Answers every GenerateStory with one title, one text and one summary."""
+    """Answers every GenerateStory with one title and one text."""
 
-    def __init__(self, title: str, text: str, summary: str) -> None:
+    def __init__(self, title: str, text: str) -> None:
         self.title = title
         self.text = text
-        self.summary = summary
         self.asked: list[story_pb2.GenerateStoryRequest] = []
+        self.failures: list[DomainError] = []
+        """Raised by the next calls, one each."""
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
         """Adds StoryService."""
@@ -30,13 +34,13 @@ class ScriptedStories(AppBase, story_pb2_grpc.StoryServiceServicer):
         """Writes the story."""
         del context
         self.asked.append(request)
+        if self.failures:
+            raise self.failures.pop(0)
         yield story_pb2.GenerateStoryResponse(started=story_pb2.GenerationStarted(model="scripted"))
         yield story_pb2.GenerateStoryResponse(title=story_pb2.GenerationTitle(title=self.title))
         yield story_pb2.GenerateStoryResponse(delta=story_pb2.TextDelta(text=self.text))
         digest = hashlib.sha256(self.text.encode()).digest()
-        complete = story_pb2.GenerationComplete(
-            model="scripted", content_length=len(self.text), content_sha256=digest, summary=self.summary
-        )
+        complete = story_pb2.GenerationComplete(model="scripted", content_length=len(self.text), content_sha256=digest)
         yield story_pb2.GenerateStoryResponse(complete=complete)
 
     async def ListModels(  # noqa: N802 - the contract's name

@@ -11,17 +11,17 @@ from story_service.ports import (
     AttemptStarted,
     AttemptText,
     AttemptTitle,
-    CallOutcome,
     ModelCall,
     Spending,
 )
+from tale.common.v1.common_pb2 import ATTEMPT_OUTCOME_SUCCEEDED
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CALL = ModelCall(
     call_id="01890000-0000-7000-8000-000000000000",
     provider="scripted",
     model="offline",
-    outcome=CallOutcome.SUCCEEDED,
+    outcome=ATTEMPT_OUTCOME_SUCCEEDED,
     start_time=MOMENT,
     end_time=MOMENT,
     spending=Spending(prompt_tokens=3, completion_tokens=5, cost_usd=0.25, cost_known=True),
@@ -36,7 +36,7 @@ def attempt(title: str, *sentences: str, text: str | None = None) -> list[Attemp
         *([AttemptTitle(title)] if title else []),
         *map(AttemptText, sentences),
         CALL,
-        AttemptEnded(text="".join(sentences) if text is None else text, summary="They slept."),
+        AttemptEnded("".join(sentences) if text is None else text),
     ]
 
 

@@ -133,14 +133,12 @@ def test_generation_record_covers_the_attempts_of_all_runs() -> None:
     )
     later = Ledger(story)
     later.add("w", call("three", "third"))
-    later.summarize("They slept.")
     generation = saved(later).generation
     assert ["first", "second", "third"] == [response["text"] for response in generation.full_response]
     info = MessageToDict(generation.generation_info)
     assert "three" == info["id"]
     assert ["one", "two"] == [earlier["id"] for earlier in info["earlier_generations"]]
     assert "m" == generation.model_used
-    assert "They slept." == generation.summary
 
 
 def test_call_that_is_reported_again_replaces_itself() -> None:

@@ -13,9 +13,8 @@ from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager
 from story_service.chat import ChatEvent, ChatRequest, ChatTimers, UpstreamModel
-from story_service.generation.accounting import CostLedger
+from story_service.generation.cost_ledger import CostLedger, Generations, completed
 from story_service.metrics import StoryMetrics
-from story_service.models.generations import Generations, completed
 from story_service.ports import ModelCall, Spending
 
 _INFO = {

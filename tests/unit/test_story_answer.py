@@ -7,18 +7,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from story_service.answer.reader import Answer, AnswerItem, AnswerReader
+from story_service.answer.reader import AnswerItem, AnswerReader, ReadAnswer
 from story_service.answer.sentences import MAX_HELD
-from story_service.answer.tail import MAX_SUMMARY_LENGTH
 from story_service.answer.titles import normalise_title
 from story_service.ports import AttemptText, AttemptTitle
 
 _STORY = (
     "Mia and the Sea\n\n"
     "Once upon a time, Mia met Mr. Bear at 3 p.m. by the sea. “Hello! Who are you?” she asked. He only smiled.\n\n"
-    "Then they slept.\n\n"
-    "===\n"
-    "Mia met a bear by the sea. They fell asleep.\n"
+    "Then they slept.\n"
 )
 _SENTENCES = [
     "Once upon a time, Mia met Mr. Bear at 3 p.m. by the sea.",
@@ -26,7 +23,6 @@ _SENTENCES = [
     " He only smiled.",
     "\n\nThen they slept.",
 ]
-_SUMMARY = "Mia met a bear by the sea. They fell asleep."
 
 
 def _read(
@@ -36,7 +32,7 @@ def _read(
     title_wanted: bool = True,
     words_asked: int | None = None,
     language_code: str = "en",
-) -> tuple[list[AnswerItem], Answer]:
+) -> tuple[list[AnswerItem], ReadAnswer]:
     """All items of an answer that comes in pieces, cut at `cuts`, and the end of it."""
     reader = AnswerReader(title_wanted, language_code=language_code, words_asked=words_asked)
     bounds = [0, *sorted(cut % (len(answer) + 1) for cut in cuts), len(answer)]
@@ -49,12 +45,12 @@ def _text(answer: str) -> str:
     return _read(answer)[1].text
 
 
-def test_an_answer_is_a_title_sentences_and_a_summary() -> None:
-    """The title line, each sentence with the white space before it, and what stands behind `===`."""
+def test_answer_is_a_title_and_sentences() -> None:
+    """The title line, and each sentence with the white space before it."""
     items, answer = _read(_STORY)
 
     assert [AttemptTitle("Mia and the Sea"), *map(AttemptText, _SENTENCES)] == items
-    assert ("".join(_SENTENCES), _SUMMARY) == (answer.text, answer.summary)
+    assert "".join(_SENTENCES) == answer.text
 
 
 _PIECES = st.lists(
@@ -154,14 +150,14 @@ _PIECES = st.lists(
 def test_it_does_not_matter_how_an_answer_is_cut(
     pieces: list[str], cuts: list[int], *, title_wanted: bool, words_asked: int | None
 ) -> None:
-    """Any chopping of one answer gives the same items, text and summary."""
+    """Any chopping of one answer gives the same items and text."""
     answer = "".join(pieces)
     items, end = _read(answer, cuts=cuts, title_wanted=title_wanted, words_asked=words_asked)
     whole_items, whole = _read(answer, title_wanted=title_wanted, words_asked=words_asked)
     single_items, single = _read(answer, cuts=range(len(answer)), title_wanted=title_wanted, words_asked=words_asked)
 
     assert whole_items == items == single_items
-    assert (whole.text, whole.summary) == (end.text, end.summary) == (single.text, single.summary)
+    assert whole.text == end.text == single.text
 
 
 @given(pieces=_PIECES, title_wanted=st.booleans())
@@ -247,9 +243,6 @@ def test_a_title_that_sounds_like_chatter_stays(title: str) -> None:
 @pytest.mark.parametrize(
     "ending",
     [
-        "\n\n===\nThey slept.",
-        "\n===\n\nThey slept.\n===\n",
-        "\n\n=====\nThey slept.\n",
         "\n\n===\n**Summary:** They slept.",
         "\n\n===\nSummary:\nThey slept.",
         "\n\n=== Summary ===\nThey slept.",
@@ -270,42 +263,41 @@ def test_a_title_that_sounds_like_chatter_stays(title: str) -> None:
         "\r\n\r\nКраткое содержание\r\nThey slept.",  # noqa: RUF001 - Russian
         "\n\nZusammenfassung: They slept.",
         "\n\n摘要：They slept.",  # noqa: RUF001 - Chinese
+        "\n\nMoral: be kind.",
+        "\n\n***\n\n**The moral of the story:** be kind.",
+        "\n\n---\n*The moral of this story is: be kind.*",
+        "\n\nМораль этой сказки: будь добрым.",  # noqa: RUF001 - Russian
+        "\n\nSummary: They slept.\n\nMoral: be kind.",
+        "\n\nThe End",
+        "\n\n**The End.**",
+        "\n\n***\n\n*THE END*\n",
+        "\n\nКонец.",  # noqa: RUF001 - Russian
+        "\n\nThe End\n\n(Word count: 150)",
+        "\n\nThe End\n\n---\n\nLet me know if you'd like another!",
+        "\n\nSummary: They slept.\n\nWould you like another story?",
     ],
 )
-def test_the_summary_never_leaks_into_the_text(ending: str) -> None:
+def test_addition_behind_a_story_is_dropped(ending: str) -> None:
     """Every way that models mark it is understood, to the last character of the text before it."""
     answer = _read("Mia\n\nShe swam." + ending)[1]
 
-    assert ("She swam.", "They slept.") == (answer.text, answer.summary)
+    assert answer.text == "She swam."
 
 
-def test_what_a_model_says_behind_the_summary_is_left_out() -> None:
-    """Two sentences are what was asked for; offers behind them are not for a sequel."""
-    answer = _read("Mia\n\nShe swam.\n\n===\nMia swam.\n\nThey slept.\n\nWould you like another story?")[1]
-
-    assert ("She swam.", "Mia swam. They slept.") == (answer.text, answer.summary)
-
-
-def test_an_answer_without_a_summary_has_none() -> None:
-    """Then it is for the caller to derive one."""
-    assert _read("Mia\n\nShe swam.")[1].summary == ""
-
-
-def test_a_story_that_goes_on_behind_a_rule_is_text() -> None:
-    """What is far too long for a summary is the story; the real summary behind it is found."""
+@pytest.mark.parametrize("words_asked", [None, 2])
+def test_story_that_goes_on_behind_a_rule_is_text(words_asked: int | None) -> None:
+    """What is far too long for an addition is the story; the addition behind it is dropped."""
     part = "She swam on and on. " * 100
-    answer = _read(f"Mia\n\nShe swam.\n\n===\n{part}\n\n===\nThey slept.")[1]
+    answer = _read(f"Mia\n\nShe swam.\n\n===\n{part}\n\nSummary: They slept.", words_asked=words_asked)[1]
 
     assert f"She swam.\n\n{part.strip()}" == answer.text
-    assert answer.summary == "They slept."
 
 
-def test_a_long_summary_behind_a_label_is_cut_and_no_text() -> None:
+def test_long_summary_behind_a_label_is_no_text() -> None:
     """A label is certain, so nothing behind it is spoken."""
     answer = _read(f"Mia\n\nShe swam.\n\nSummary: {'They slept. ' * 500}")[1]
 
     assert answer.text == "She swam."
-    assert MAX_SUMMARY_LENGTH - 12 < len(answer.summary) <= MAX_SUMMARY_LENGTH
 
 
 @pytest.mark.parametrize(
@@ -323,6 +315,8 @@ def test_a_long_summary_behind_a_label_is_cut_and_no_text() -> None:
         ("- Sleep, said Mia.\n- No.", "- Sleep, said Mia.\n- No."),
         ("Two < three, and 1 = 1.", "Two < three, and 1 = 1."),
         ("The summary of it all: she swam.", "The summary of it all: she swam."),
+        ("The end of it all: she swam.", "The end of it all: she swam."),
+        ("The End, read Mia.\n\nThe End\n\nAnd she slept.", "The End, read Mia.\n\nThe End\n\nAnd she slept."),
         ("Summaries are dull, said Mia.", "Summaries are dull, said Mia."),
         ("A story: that was her wish.", "A story: that was her wish."),
         ("Содержание письма было таким: спи.", "Содержание письма было таким: спи."),
@@ -367,7 +361,7 @@ def test_a_title_line_that_never_ended_is_no_title(answer: str) -> None:
         (" She slept.", "She slept.", False),
         ("\n\nShe slept.", "She slept.", True),
         ("Here is the rest of the story:\n\nShe slept.", "She slept.", True),
-        ("# Mia and the Sea\n\nShe slept.\n\n===\nThey slept.", "She slept.", True),
+        ("# Mia and the Sea\n\nShe slept.\n\nSummary: They slept.", "She slept.", True),
         ("Title: Mia and the Sea\nShe slept.", "She slept.", False),
     ],
 )

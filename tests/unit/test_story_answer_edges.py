@@ -10,14 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from story_service.answer.reader import Answer, AnswerReader
-from story_service.answer.tail import MAX_TAIL
+from story_service.answer.reader import MAX_ADDITION, AnswerReader, ReadAnswer
 from story_service.answer.titles import normalise_title
 from story_service.assignment import Assignment, Listener
-from story_service.chat import ChatDelta
+from story_service.chat import ChatDelta, ChatEnded
 from story_service.generation.writing_attempt import WritingAttempt
-from story_service.ports import AttemptText, AttemptTitle
+from story_service.ports import AttemptText, AttemptTitle, Spending
 
+_ENDED = ChatEnded(
+    generation_id="g", model="a/b", provider_name="", finish_reason="stop", spending=Spending(), created=1
+)
 _LONG = "The fox walked along the river and met a friend who told a tale. "
 
 
@@ -37,6 +39,17 @@ _MARKS = [
     "> ",
     "*",
 ]
+_ENDS = {
+    "===\n",
+    "= = =\n",
+    "---\n",
+    "Summary: ",
+    "## Summary\n",
+    "Итог: ",
+    "[Summary: ",
+    "I hope you like the story! ",
+}
+_MAX_LINES = 3
 
 
 def _read(
@@ -47,7 +60,7 @@ def _read(
     title: str = "",
     words_asked: int | None = None,
     step: int = 4,
-) -> tuple[str, Answer]:
+) -> tuple[str, ReadAnswer]:
     """The title, normalised, and the end of an answer that comes `step` code points at a time."""
     reader = AnswerReader(title_wanted, title=title, language_code=language_code, words_asked=words_asked)
     items = [item for start in range(0, len(answer), step) for item in reader.feed(answer[start : start + step])]
@@ -86,14 +99,13 @@ def _read(
 @pytest.mark.parametrize("words_asked", [None, 5, 1_000])
 @pytest.mark.parametrize("break_", ["\n", "\r\n"])
 def test_a_story_that_goes_on_is_whole(body: str, text: str | None, words_asked: int | None, break_: str) -> None:
-    """What looks like the end in the midst of a story is text, and the summary behind it is found all the same."""
-    answer = _read(f"Fox\n\n{body}\n\n===\nA fox. It slept.".replace("\n", break_), words_asked=words_asked)[1]
+    """What looks like the end in the midst of a story is text, and the summary behind it is dropped all the same."""
+    answer = _read(f"Fox\n\n{body}\n\nSummary: A fox.".replace("\n", break_), words_asked=words_asked)[1]
 
     assert (body if text is None else text).replace(" \n", "\n").split() == answer.text.split()
-    assert answer.summary == "A fox. It slept."
 
 
-def test_a_story_that_goes_on_behind_a_label_is_whole_without_a_summary() -> None:
+def test_story_that_goes_on_behind_a_label_leaves_while_it_comes() -> None:
     """A second paragraph behind a label shows it, and it leaves while the answer is still coming."""
     body = "She read.\n\nSummary: Emma is kind.\n\nEmma was happy, and she ran home to tell her mother all about it."
     reader = AnswerReader(title_wanted=True)
@@ -114,14 +126,7 @@ def test_a_story_that_goes_on_behind_a_label_is_whole_without_a_summary() -> Non
         ("en", "Two-sentence summary for sequels: "),
         ("en", "Summary for the next writer: "),
         ("en", "**[Summary]** "),
-        ("en", "====\n"),
         ("en", "Summary\n=======\n"),
-        ("en", "==\n"),
-        ("en", "= = =\n"),
-        ("en", "**===**\n"),
-        ("en", "`===`\n"),
-        ("en", "=== "),
-        ("en", "===<think>hm</think>=\n"),
         ("en", "<summary>"),
         ("en", "--- \n**Summary:** "),
         ("de", "Zusammenfassung der Geschichte: "),
@@ -129,23 +134,26 @@ def test_a_story_that_goes_on_behind_a_label_is_whole_without_a_summary() -> Non
         ("de", "Zusammenfassung in zwei Sätzen: "),
         ("de", "Kurzzusammenfassung: "),
         ("de", "===\nZusammenfassung der Geschichte: "),
+        ("de", "Moral der Geschichte: "),
+        ("es", "Moraleja: "),
+        ("fr", "Morale de l’histoire : "),
+        ("ru", "Мораль: "),
         ("fr", "Résumé de l’histoire : "),
         ("fr", "Résumé : "),
         ("es", "Resumen de la historia: "),
         ("zh", "故事摘要："),
         ("zh", "【摘要】"),
         ("ja", "続編のための要約："),
-        ("ja", "\uff1d\uff1d\uff1d\n"),
         ("ru", "Кратко: "),
         ("ru", "Краткое содержание сказки: "),
     ],
 )
 @pytest.mark.parametrize("behind", ["", "\n\nI hope Mia enjoys this story! Let me know if you'd like any changes."])
-def test_summaries_of_all_languages_are_told_from_the_text(language_code: str, ending: str, behind: str) -> None:
+def test_labels_of_all_languages_are_told_from_the_text(language_code: str, ending: str, behind: str) -> None:
     """Whatever models call it, and however they part it from the text."""
     answer = _read(f"T\n\nA fox ran.\n\n{ending}It slept.{behind}", language_code=language_code)[1]
 
-    assert ("A fox ran.", "It slept.") == (answer.text, answer.summary)
+    assert answer.text == "A fox ran."
 
 
 @pytest.mark.parametrize("opening", ["(Summary: {})", "[Summary: {}]", "*(Summary: {})*", "【摘要：{}】"])
@@ -153,22 +161,32 @@ def test_brackets_around_a_summary_are_no_part_of_it(opening: str) -> None:
     """Neither of the two."""
     answer = _read("T\n\nA fox ran.\n\n" + opening.format("It slept."))[1]
 
-    assert ("A fox ran.", "It slept.") == (answer.text, answer.summary)
+    assert answer.text == "A fox ran."
 
 
+_RULES = ("---", "===", "==", "= = =", "**===**", "`===`", "===<think>hm</think>=", "\uff1d\uff1d\uff1d")
+
+
+@pytest.mark.parametrize("rule", _RULES)
 @pytest.mark.parametrize(
-    ("words_asked", "text", "summary"),
-    [(3, "A fox ran.", "It slept."), (None, "A fox ran.\n\nIt slept.", ""), (100, "A fox ran.\n\nIt slept.", "")],
+    ("words_asked", "text"), [(3, "A fox ran."), (None, "A fox ran.\n\nIt slept."), (100, "A fox ran.\n\nIt slept.")]
 )
-def test_a_rule_of_dashes_parts_a_summary_from_a_whole_story_alone(
-    words_asked: int | None, text: str, summary: str
-) -> None:
+def test_rule_separates_an_addition_from_a_whole_story_alone(words_asked: int | None, text: str, rule: str) -> None:
     """Before the story has its length, and a second time, it is a scene break."""
-    answer = _read("T\n\nA fox ran.\n\n---\nIt slept.", words_asked=words_asked)[1]
-    twice = _read("T\n\nA fox ran.\n\n---\nIt slept.\n\n---\nIt woke.", words_asked=words_asked)[1]
+    answer = _read(f"T\n\nA fox ran.\n\n{rule}\nIt slept.", words_asked=words_asked)[1]
+    twice = _read(f"T\n\nA fox ran.\n\n{rule}\nIt slept.\n\n{rule}\nIt woke.", words_asked=words_asked)[1]
 
-    assert (text, summary) == (answer.text, answer.summary)
-    assert ("A fox ran.\n\nIt slept.\n\nIt woke.", "") == (twice.text, twice.summary)
+    assert text == answer.text
+    assert twice.text == "A fox ran.\n\nIt slept.\n\nIt woke."
+
+
+@pytest.mark.parametrize("behind", ["", "\n\nSummary: it slept.", "\n\nThe End"])
+def test_last_scene_behind_a_rule_is_text(behind: str) -> None:
+    """What has more sentences than an addition is the story, whatever stands behind it."""
+    scene = "It slept. It woke. It ate. It slept again."
+    answer = _read(f"T\n\nA fox ran.\n\n---\n\n{scene}{behind}", words_asked=3)[1]
+
+    assert f"A fox ran.\n\n{scene}" == answer.text
 
 
 @pytest.mark.parametrize("rule", ["***", "* * *", "~~~", "#"])
@@ -177,37 +195,29 @@ def test_other_rules_are_scene_breaks(rule: str) -> None:
     assert _read(f"T\n\nA fox ran.\n\n{rule}\n\nIt slept.", words_asked=3)[1].text == "A fox ran.\n\nIt slept."
 
 
-@pytest.mark.parametrize(("words_asked", "spoken"), [(15, False), (10_000, True), (None, True)])
-def test_a_long_summary_is_not_read_aloud_once_the_story_is_whole(words_asked: int | None, *, spoken: bool) -> None:
-    """Behind `===`, length alone makes a story of what the model says only while the story lacks some."""
-    answer = _read(f"T\n\n{_LONG}\n\n===\n{_LONG * 30}", words_asked=words_asked)[1]
-
-    assert spoken is (len(answer.text) > len(_LONG))
-    assert spoken is (answer.summary == "")
-
-
-async def test_a_attempt_knows_how_long_its_story_is_to_be() -> None:
-    """So that a long summary behind a whole story is not read aloud."""
+async def test_attempt_knows_the_requested_length_of_its_story() -> None:
+    """So that what a rule separates from a whole story is not read aloud."""
     assignment = Assignment(story_id="s", child=Listener(name="Mia"), length_minutes=1)
     attempt = WritingAttempt(assignment, model="a/b", provider="p", start_time=datetime.now(UTC))
     story = " ".join(f"Then the fox met number {number} by the river." for number in range(20))
-    told = [*attempt.take(ChatDelta(f"Fox\n\n{story}\n\n===\n{_LONG * 30}"))]
+    told = [*attempt.take(ChatDelta(f"Fox\n\n{story}\n\n---\n{_LONG}")), *attempt.take(_ENDED)]
 
     assert "a friend who told" not in "".join(item.text for item in told if isinstance(item, AttemptText))
 
 
-@pytest.mark.parametrize("words_asked", [4, None])
-def test_nothing_behind_a_separator_is_held_without_bound(words_asked: int | None) -> None:
-    """Whatever is longer than any summary is the story, and leaves while it comes."""
+@pytest.mark.parametrize("mark", ["===\n", "Summary: ", "---\nSummary:\n\n"])
+@pytest.mark.parametrize("words_asked", [3, None])
+def test_nothing_behind_a_mark_is_held_without_bound(words_asked: int | None, mark: str) -> None:
+    """Whatever is longer than any addition is the story, and leaves while it comes."""
     reader = AnswerReader(title_wanted=True, words_asked=words_asked)
     given = "".join(
         item.text
-        for piece in ("T\n\nA fox ran.\n\n===\n", *itertools.repeat(_LONG, 2 * MAX_TAIL // len(_LONG)))
+        for piece in (f"T\n\nA fox ran.\n\n{mark}", *itertools.repeat(_LONG, 2 * MAX_ADDITION // len(_LONG)))
         for item in reader.feed(piece)
         if isinstance(item, AttemptText)
     )
 
-    assert len(given) > MAX_TAIL
+    assert len(given) > MAX_ADDITION
 
 
 def test_the_second_half_of_a_story_is_no_summary() -> None:
@@ -228,12 +238,12 @@ def test_the_second_half_of_a_story_is_no_summary() -> None:
         "Ich hoffe, die Geschichte gefällt euch!",
     ],
 )
-@pytest.mark.parametrize("behind", ["", "\n\n===\nIt slept."])
+@pytest.mark.parametrize("behind", ["", "\n\nSummary: It slept."])
 def test_what_is_said_behind_the_story_is_not_read_aloud(closing: str, behind: str) -> None:
     """Good wishes and offers are for the one who asked."""
     answer = _read(f"T\n\nA fox ran.\n\n{closing}{behind}")[1]
 
-    assert ("A fox ran.", "It slept." if behind else "") == (answer.text, answer.summary)
+    assert answer.text == "A fox ran."
 
 
 @pytest.mark.parametrize(
@@ -263,7 +273,7 @@ def test_what_is_said_behind_the_story_is_not_read_aloud(closing: str, behind: s
             "Жила лиса.\n\nОна спала.",
         ),
         ("Sure! Here is a story:\n\nThe Fox.\n\nIt ran.", "The Fox.", "It ran."),
-        ("Of course!\n\nThe fox ran home.\n\n===\nIt slept.", "Of course!", "The fox ran home."),
+        ("Of course!\n\nThe fox ran home.\n\nSummary: It slept.", "Of course!", "The fox ran home."),
         ("Вот и сказка про лису\n\nЖила лиса.", "Вот и сказка про лису", "Жила лиса."),
         ("A Short Summary\n\nOnce. Slept.", "A Short Summary", "Once. Slept."),
         ("Итог\n\nЖила лиса. Спала.", "Итог", "Жила лиса. Спала."),
@@ -274,7 +284,7 @@ def test_what_is_said_behind_the_story_is_not_read_aloud(closing: str, behind: s
 )
 def test_no_title_and_no_first_sentence_is_taken_for_chatter(answer: str, title: str, text: str) -> None:
     """What sounds like an announcement is one only where a title and a text follow it."""
-    behind = "" if "===" in answer or "Summary: " in answer else "\n\n===\nIt slept."
+    behind = "" if "Summary: " in answer else "\n\nSummary: It slept."
     found, end = _read(answer + behind)
 
     assert (title, text) == (found, end.text)
@@ -295,7 +305,7 @@ def test_no_title_and_no_first_sentence_is_taken_for_chatter(answer: str, title:
 )
 def test_titles_are_found_in_all_languages(answer: str, title: str) -> None:
     """Behind an announcement in any language, with labels, tags and quotation marks of any kind."""
-    found, end = _read(answer + "A fox ran.\n\n===\nIt slept.")
+    found, end = _read(answer + "A fox ran.\n\nSummary: It slept.")
 
     assert (title, "A fox ran.") == (found, end.text)
 
@@ -308,7 +318,6 @@ def test_titles_are_found_in_all_languages(answer: str, title: str) -> None:
         ("Here is the rest of the story:\n\nShe slept.", "She slept."),
         ("Вот продолжение сказки:\n\nОна спала.", "Она спала."),
         ("Here is the rest of the story:\nShe slept.", "Here is the rest of the story:\nShe slept."),
-        ("===\nThey slept.", ""),
         ("Summary: They slept.", ""),
     ],
 )
@@ -325,37 +334,37 @@ def test_a_attempt_that_goes_on_keeps_its_first_line(answer: str, text: str) -> 
     padding=st.sampled_from(["", _LONG, _LONG * 8, _LONG * 30]),
     title_wanted=st.booleans(),
 )
-def test_no_sentence_is_lost_but_in_the_last_block(
+def test_no_sentence_is_lost_but_at_the_end(
     marks: list[list[str]], words_asked: int | None, break_: str, padding: str, *, title_wanted: bool
 ) -> None:
-    """Whatever stands between sentences: text, in order, is all that a later separator or label follows."""
+    """Whatever stands between sentences: only what nothing but marked lines follows is no text."""
     head = f"Title{break_}Once. " if title_wanted else "Once. "
     lines = [f"{''.join(before)}{padding}Number{number}x." for number, before in enumerate(marks)]
     text = _read(
-        head + break_.join(lines) + f"{break_}===\nThe end.\n",
+        head + break_.join(lines) + f"{break_}Summary: it slept.\n",
         title_wanted=title_wanted,
         words_asked=words_asked,
         step=50,
     )[1].text
     told = [int(number) for number in re.findall(r"Number(\d+)x", text)]
-    hidden = set(range(len(lines))) - set(told)
+    hidden = marks[len(told) :]
 
-    assert told == sorted(told)
-    assert all("I hope" in lines[number] or _is_certain(marks[: number + 1]) for number in hidden)
+    assert told == [*range(len(told))]
+    assert not hidden or _is_marked(hidden[0])
+    for start in range(len(hidden) - _MAX_LINES):
+        assert any(map(_is_marked, hidden[start : start + _MAX_LINES + 1]))
 
 
-def _is_certain(marks: list[list[str]]) -> bool:
-    """Whether a separator and, behind nothing but empty lines and good wishes, a label came."""
-    said = "".join(mark for before in marks for mark in [*before, "x\n"])
-    said = re.sub(r"(?m)^[#>* =]*I hope.*\n", "", said)
-    return re.search(r"(?:={2,}|= = =)[\s#>*=-]*(?:\[?Summary|Итог)", said) is not None
+def _is_marked(before: list[str]) -> bool:
+    """Whether a line begins with, or follows, something that looks like the end of a story."""
+    return bool({*before} & _ENDS)
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 64, 100_000])
 def test_a_long_answer_is_read_in_linear_time(step: int) -> None:
     """Hundreds of labels and separators in a row are read once each."""
     body = "\n\n".join(f"Summary: {number}.\n\n===\n\n{_LONG}{number}." for number in range(300))
-    answer = _read(f"T\n\nA fox ran.\n\n{body}\n\n===\nIt slept.", step=step)[1]
+    answer = _read(f"T\n\nA fox ran.\n\n{body}\n\nSummary: It slept.", step=step)[1]
 
     assert answer.text.count("The fox walked") == answer.text.count("Summary: ") == 300
-    assert answer.summary == "It slept."
+    assert "It slept" not in answer.text

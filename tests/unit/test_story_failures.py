@@ -9,7 +9,7 @@ from servicekit.errors import DomainError
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from story_service.assignment import Assignment, Listener
 from story_service.errors import Tried, all_failed, language_unsupported
-from story_service.generation.attempt_request import Asking, AskingSettings, prompt_tokens
+from story_service.generation.attempt_request import RequestBuilder, RequestDefaults, prompt_tokens
 from story_service.models.catalogue import Catalogue
 from story_service.prompting import PromptBuilder
 
@@ -71,8 +71,8 @@ def test_what_was_tried_is_told_within_bounds() -> None:
     assert 1_001 >= len(failure.metadata["tried"])
 
 
-def _asking(**settings: float) -> Asking:
-    return Asking(prompts=PromptBuilder(), catalogue=Catalogue([]), settings=AskingSettings(**settings))  # type: ignore[arg-type]
+def _asking(**settings: float) -> RequestBuilder:
+    return RequestBuilder(prompts=PromptBuilder(), catalogue=Catalogue([]), settings=RequestDefaults(**settings))  # type: ignore[arg-type]
 
 
 def _assignment(**changes: float | str) -> Assignment:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from story_service.generation.generation import Delta, StoryItem, Title
-from story_service.wire.gathering import gathered
+from story_service.wire.servicer import gathered
 
 
 async def at_once(*items: StoryItem) -> AsyncGenerator[StoryItem, None]:

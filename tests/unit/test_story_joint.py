@@ -4,8 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from story_service.answer.repetition import RepeatedError, RepetitionGuard, keys, sentences
-from story_service.generation.continuation_guard import ContinuationGuard, StartedOverError
+from story_service.generation.guards import (
+    ContinuationGuard,
+    RepeatedError,
+    RepetitionGuard,
+    StartedOverError,
+    keys,
+    sentences,
+)
 
 _STORY = (
     "Once upon a time a girl named Mia could not sleep.",

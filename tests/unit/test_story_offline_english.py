@@ -8,14 +8,14 @@ from importlib import resources
 import pytest
 from support.offline_briefs import HERO, SEQUEL, brief
 
-from offline_writer.casting import Helping, Note, Quest
+from offline_writer.cast import Helping, Note, Quest
 from offline_writer.cleaning import clean, clean_name, closed
-from offline_writer.english.cast import EnglishCasting
+from offline_writer.english.cast import EnglishCastBuilder
 from offline_writer.english.interests import interests
 from offline_writer.english.lexicon import Lexicon
 from offline_writer.english.phrases import article, joined, possessive, progressive, title_case, years
 from offline_writer.english.wish import Wish, WishReader
-from offline_writer.sentences import sentence_keys
+from offline_writer.fitting import sentence_keys
 from offline_writer.stock import load, parse, typeset
 
 STOCK = load(resources.files("offline_writer.english") / "stock")
@@ -243,7 +243,7 @@ def test_no_scene_shares_a_sentence_with_the_rest_of_the_stock() -> None:
 
 def test_every_slot_of_the_stock_can_be_filled() -> None:
     """Whatever section is chosen, nothing in it is unknown to the casting."""
-    casting = EnglishCasting(STOCK, LEXICON)
+    casting = EnglishCastBuilder(STOCK, LEXICON)
     filled = {"spot", "Spot", "topic", "strength", "Strength", "trait", "traits", "card", "strengths"}
     filled |= {"loved", "count", "wtitle", "qtitle"}
     for kind, wish in itertools.product(

@@ -8,15 +8,13 @@ from importlib import resources
 import pytest
 from support.offline_briefs import HERO, SEQUEL, brief
 
-from offline_writer import OfflineBrief, OfflineWriter, StoryUnsupported
+from offline_writer import OfflineBrief, OfflineWriter, Parent, Protagonist, StoryUnsupported
 from offline_writer.arc import Arc, Block, Unit
 from offline_writer.brief import Feature
 from offline_writer.english.lexicon import Lexicon
-from offline_writer.english.memory import Memory
-from offline_writer.english.people import People, Room
+from offline_writer.english.people import Memory, People, Room
 from offline_writer.english.portrait import PortraitReader
 from offline_writer.stock import load
-from story_service.assignment import Parent, Protagonist
 
 WRITER = OfflineWriter()
 STOCK = load(resources.files("offline_writer.english") / "stock")
@@ -186,21 +184,31 @@ def test_sequel_remembers_its_parent(kind: str, minutes: int) -> None:
     assert (minutes > 1) is ("\u201cOne night Mia set out" in text)
 
 
+_PLACES = (
+    "Whispering Wood", "Sleeping Sea", "Great Soft Dark", "Land of First Snow", "Seven Moonlit Bays", "Night School",
+    "Castle of a Thousand Stairs", "Garden Behind the Garden", "town on the other side of evening",
+)  # fmt: skip
+_PALS = (
+    "Pip", "Mrs Plume", "Tumble", "Old Moss", "Nell", "Barnaby", "Zib", "Lumi", "Inkle", "Fenn", "Oskar", "Greta",
+)  # fmt: skip
+
+
 def test_sequel_is_an_adventure_of_its_own() -> None:
     """What the writer chooses by itself, it chooses anew; a companion comes back."""
     parent = brief(wish="", theme="", moral="")
-    summary = WRITER.summary(parent)
-    sequel = Parent(title=told(parent)[0], summary=summary)
-    again = brief(wish="", theme="", moral="", sequel=sequel)
-    place, pal = re.findall(r"through (.+?) with (.+?), ", summary)[0]
+    title, first = told(parent)
+    again = brief(wish="", theme="", moral="", sequel=Parent(title=title, text=first))
+    places = [place for place in _PLACES if place in first]
+    pals = [pal for pal in _PALS if pal in first]
 
-    assert told(parent)[0] != told(again)[0]
-    assert f"through {place} with" not in WRITER.summary(again)
-    assert f"with {pal}, " in WRITER.summary(again)
+    assert len(pals) == 1
+    assert title != told(again)[0]
+    assert not any(place in told(again)[1] for place in places)
+    assert pals[0] in told(again)[1]
 
 
 @pytest.mark.parametrize(
-    ("title", "summary", "title_told", "detail", "other"),
+    ("title", "text", "title_told", "detail", "other"),
     [
         ("The Owl", "It slept. It woke! And now?", "The Owl", "It slept.", "It woke!"),
         ("The \u201cOwl\u201d", "<b>it</b> slept", "The Owl", "It slept.", ""),
@@ -208,16 +216,16 @@ def test_sequel_is_an_adventure_of_its_own() -> None:
         ("", "Same. Same.", "", "Same.", ""),
     ],
 )
-def test_memory_can_be_quoted(title: str, summary: str, title_told: str, detail: str, other: str) -> None:
-    """Sentences of the summary, cleaned and closed; none twice."""
-    memory = Memory.of(Parent(title=title, summary=summary), Room.of(brief()))
+def test_memory_can_be_quoted(title: str, text: str, title_told: str, detail: str, other: str) -> None:
+    """Sentences of the text, cleaned and closed; none twice."""
+    memory = Memory.of(Parent(title=title, text=text), Room.of(brief()))
 
     assert (title_told, detail, other) == (memory.title, memory.detail, memory.other_detail)
 
 
 def test_long_memory_trails_off() -> None:
     """Cut at a word."""
-    memory = Memory.of(Parent(title="", summary="word " * 300), Room.of(brief()))
+    memory = Memory.of(Parent(title="", text="word " * 300), Room.of(brief()))
 
     assert memory.detail.endswith("word\u2026")
     assert len(memory.detail) <= 201
@@ -225,27 +233,9 @@ def test_long_memory_trails_off() -> None:
 
 def test_parent_of_which_nothing_is_known_is_not_mentioned() -> None:
     """Such a sequel is told as a story of its own."""
-    _, text = told(brief(sequel=Parent(title="\u2026", summary=" ")))
+    _, text = told(brief(sequel=Parent(title="\u2026", text=" ")))
 
     assert not re.search("last story|other night|\u201c\u201d", text)
-
-
-@pytest.mark.parametrize(
-    ("kind", "begin"),
-    [
-        (
-            "hero",
-            "One night the hero Robin, known for flying and talking to animals, set out through the Whispering Wood",
-        ),
-        ("combined", "One night Mia set out through the Whispering Wood with the hero Robin, known for flying"),
-    ],
-)
-def test_summary_says_whose_story_it_was(kind: str, begin: str) -> None:
-    """So that the next sequel knows."""
-    summary = WRITER.summary(brief(kind=kind, hero=HERO, sequel=SEQUEL))
-
-    assert summary.startswith(begin)
-    assert "to help a dragon who could not sleep" in summary
 
 
 @pytest.mark.parametrize("kind", ["hero", "combined"])
@@ -261,9 +251,6 @@ class _Plain:
     code = "xx"
 
     def title(self, brief: OfflineBrief) -> str:
-        return brief.name
-
-    def summary(self, brief: OfflineBrief) -> str:
         return brief.name
 
     def story(self, brief: OfflineBrief, rng: random.Random) -> Arc:
@@ -296,8 +283,6 @@ def test_language_is_only_asked_for_what_it_tells(changes: dict[str, object], mi
     assert "xx" == refused.value.language
     assert missing == refused.value.missing
     assert not refused.value.supported
-    with pytest.raises(StoryUnsupported):
-        writer.summary(asked)
     assert "Mia slept." == "".join(
         piece.text for piece in writer.write(brief(language_code="xx")) if piece.kind == "text"
     )

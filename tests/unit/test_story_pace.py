@@ -2,7 +2,7 @@
 
 import pytest
 
-from story_service.generation.pace import Paces
+from story_service.models.states import Paces
 
 
 def test_a_pace_follows_what_is_seen_and_forgets_slowly() -> None:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offline_writer import Gender, Kind, Parent, Protagonist
 from servicekit.settings import ConfigurationError
 from story_service.answer.sentences import count_words
-from story_service.assignment import Assignment, Gender, Kind, Listener, Parent, Protagonist
+from story_service.assignment import Assignment, Listener
 from story_service.chat import Message
 from story_service.prompting import PromptBuilder
 from story_service.prompting.length import max_tokens, too_short, words_left
@@ -26,7 +27,7 @@ _HERO = Protagonist(
     strengths=("whistles back the wind",),
     interests=("old maps",),
 )
-_PARENT = Parent(title="The Lamp Below the Hill", summary="Mia found a lamp. She gave it to the moon.")
+_PARENT = Parent(title="The Lamp Below the Hill", text="Mia found a lamp. She gave it to the moon.")
 
 
 def _assignment(kind: Kind = "child", language_code: str = "en") -> Assignment:
@@ -60,13 +61,13 @@ def test_a_prompt_holds_all_that_is_known(kind: Kind, language_code: str) -> Non
     """Child, age, interests, hero, moral, theme, wish, length and what the parent story told, as data."""
     prompt = _prompt(_assignment(kind, language_code))
     hero = () if kind == "child" else (_HERO.name, _HERO.appearance, *_HERO.personality_traits, *_HERO.strengths)
-    told = (_CHILD.name, *_CHILD.interests, *hero, _PARENT.title, _PARENT.summary, "the night sea", "kindness")
+    told = (_CHILD.name, *_CHILD.interests, *hero, _PARENT.title, _PARENT.text, "the night sea", "kindness")
 
     assert [] == [text for text in (*told, "a dragon who cannot sleep") if _data(text) not in prompt]
     assert ": 7\n" in prompt
     assert " 600 " in prompt
     assert (kind != "child") is (_HERO.name in prompt)
-    assert "===" in prompt
+    assert "summary" not in prompt
 
 
 @pytest.mark.parametrize(
@@ -184,7 +185,7 @@ def test_what_people_wrote_can_not_leave_its_marks(text: str) -> None:
             _assignment("combined"),
             child=replace(_CHILD, name=f"n{text}", interests=(f"i{text}", f"j{text}")),
             hero=hero,
-            parent=Parent(title=f"t{text}", summary=f"s{text}"),
+            parent=Parent(title=f"t{text}", text=f"s{text}"),
             wish=f"w{text}",
             moral=f"kindness{text}" if text else "kindness",
             theme=f"t{text}",
@@ -205,15 +206,26 @@ def test_what_people_wrote_is_bounded() -> None:
         replace(
             _assignment("combined"),
             child=Listener(name=endless, interests=(endless,) * 50),
-            parent=Parent(title=endless, summary=endless),
+            parent=Parent(title=endless, text=endless),
             wish=endless,
             moral=endless,
             theme=endless,
         )
     )
 
-    assert len(prompt) < 12_000
+    assert len(prompt) < 20_000
     assert "word\N{HORIZONTAL ELLIPSIS}</data>" in prompt
+
+
+@pytest.mark.parametrize("language_code", ["en", "ru", "pt"])
+def test_long_parent_is_shortened_from_the_middle(language_code: str) -> None:
+    """Its beginning says who is in it, its end what came of it."""
+    sentences = [f"Number{number} slept." for number in range(1_000)]
+    prompt = _prompt(replace(_assignment("child", language_code), parent=Parent(title="T", text=" ".join(sentences))))
+
+    assert "Number0 slept. Number1 slept." in prompt
+    assert "Number998 slept. Number999 slept.</data>" in prompt
+    assert "Number400 slept." not in prompt
 
 
 @pytest.mark.parametrize("language_code", ["en", "ru", "pt"])
@@ -227,7 +239,7 @@ def test_a_story_goes_on_by_instruction(kind: Kind, language_code: str) -> None:
 
     assert _data("The \u2039Sea\u203a") in prompt
     assert _data("She swam.\n\nShe\u2039\u203a slept.") in prompt
-    assert all(_data(text) in prompt for text in (_CHILD.name, _PARENT.summary, "the night sea", "kindness"))
+    assert all(_data(text) in prompt for text in (_CHILD.name, _PARENT.text, "the night sea", "kindness"))
     assert " 596 " in prompt
     assert ("does not appear" in prompt or "не появляется" in prompt) is (kind == "hero")
 
@@ -321,7 +333,7 @@ def test_a_broken_template_is_told_at_start(tmp_path: Path, name: str, content: 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     """It is named, with the remedy."""
-    with pytest.raises(ConfigurationError, match=r"nowhere is not there: make it"):
+    with pytest.raises(ConfigurationError, match=r"nowhere does not exist. Create it"):
         PromptBuilder(tmp_path / "nowhere")
 
 

@@ -10,10 +10,9 @@ from support.story_writers import CALL, attempt
 from servicekit.errors import DomainError
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.retry import RetryPolicy
-from story_service.answer.unfit import UnfitError
 from story_service.assignment import Assignment, Listener
 from story_service.chat import OutOfTokensError
-from story_service.errors import cost_unknown
+from story_service.errors import UnfitError, cost_unknown
 from story_service.generation.generation import Completed, Delta, StoryGenerator, StoryItem, Title
 from story_service.generation.selection import ModelSelector, Notice
 from story_service.ports import (
@@ -21,10 +20,10 @@ from story_service.ports import (
     AttemptStarted,
     AttemptText,
     AttemptTitle,
-    CallOutcome,
     ModelCall,
     Spending,
 )
+from tale.common.v1.common_pb2 import ATTEMPT_OUTCOME_FAILED, ATTEMPT_OUTCOME_SUCCEEDED
 
 _KIND = ProviderErrorKind
 
@@ -58,7 +57,7 @@ def _started(model: str, *, embedded: bool = False) -> AttemptStarted:
 
 
 def _call(call_id: str, *, failed: bool = True) -> ModelCall:
-    return replace(CALL, call_id=call_id, outcome=CallOutcome.FAILED if failed else CallOutcome.SUCCEEDED)
+    return replace(CALL, call_id=call_id, outcome=ATTEMPT_OUTCOME_FAILED if failed else ATTEMPT_OUTCOME_SUCCEEDED)
 
 
 def _failing(
@@ -73,14 +72,14 @@ def _good(model: str, *sentences: str, titled: bool = True) -> tuple[Sequence[At
 
 
 def _generator(
-    writer: _Writer, *models: str, retries: int = 3, longest_wait: float = 30.0, patience: float = 10.0
+    writer: _Writer, *models: str, retries: int = 3, longest_wait: float = 30.0, circuit_wait: float = 10.0
 ) -> StoryGenerator:
     return StoryGenerator(
         selector=ModelSelector(default_model=models[0], fallback_models=models[1:], key_set=True),
         writers={"offline": writer},
         chat_writer=writer,
         policy=RetryPolicy(retries=retries, delay=0.001, longest_wait=longest_wait),
-        patience=patience,
+        circuit_wait=circuit_wait,
     )
 
 
@@ -232,13 +231,13 @@ async def test_a_rest_is_waited_for_as_long_as_a_retry_may_be() -> None:
     """Another story was told to come back later: this one does too, where nothing else is left."""
     rest = CircuitOpenError("a/one", provider="fake", retry_after=0.02, resting=True)
     patient = _Writer(([], rest), _good("a/one", "Once."))
-    await _told(patient, "a/one", longest_wait=0.03, patience=0.001)
+    await _told(patient, "a/one", longest_wait=0.03, circuit_wait=0.001)
     hopeless = _Writer(([], rest))
     with pytest.raises(DomainError):
-        await _told(hopeless, "a/one", longest_wait=0.01, patience=0.001)
+        await _told(hopeless, "a/one", longest_wait=0.01, circuit_wait=0.001)
     failed = _Writer(([], CircuitOpenError("a/one", provider="fake", retry_after=0.02)))
     with pytest.raises(DomainError):
-        await _told(failed, "a/one", longest_wait=0.03, patience=0.001)
+        await _told(failed, "a/one", longest_wait=0.03, circuit_wait=0.001)
 
     assert (2, 1, 1) == (len(patient.asked), len(hopeless.asked), len(failed.asked))
 

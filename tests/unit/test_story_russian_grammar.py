@@ -7,14 +7,14 @@ from importlib import resources
 import pytest
 
 from offline_writer import OfflineBrief
-from offline_writer.casting import Helping, Note, Quest
+from offline_writer.cast import Helping, Note, Quest
+from offline_writer.fitting import sentence_keys
 from offline_writer.russian.agreement import Agreement, listed, was_years, years
-from offline_writer.russian.cast import RussianCasting
+from offline_writer.russian.cast import RussianCastBuilder
 from offline_writer.russian.interests import InterestReader, loved
 from offline_writer.russian.morphology import CASES, Morphology
 from offline_writer.russian.nouns import NounReader
 from offline_writer.russian.wish import WishReader
-from offline_writer.sentences import sentence_keys
 from offline_writer.stock import load
 
 STOCK = load(resources.files("offline_writer.russian") / "stock")
@@ -203,7 +203,7 @@ def test_no_two_scenes_share_a_sentence() -> None:
 
 def test_every_slot_of_the_stock_can_be_filled() -> None:
     """Whatever section is chosen, nothing in it is unknown to the casting."""
-    casting = RussianCasting(STOCK, MORPHOLOGY)
+    casting = RussianCastBuilder(STOCK, MORPHOLOGY)
     filled = {"spot", "Spot", "topic", "loved", "previous"}
     for wish in ("про дракона, который не может уснуть", "найти луну", "почему?"):
         brief = OfflineBrief(

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from offline_writer import OfflineBrief, OfflineWriter
-from offline_writer.sentences import sentence_keys
-from story_service.assignment import Parent, Protagonist
+from offline_writer import OfflineBrief, OfflineWriter, Parent, Protagonist
+from offline_writer.fitting import sentence_keys
 
 WRITER = OfflineWriter()
 MORALS = ("доброта", "честность", "смелость", "дружба", "упорство", "сочувствие", "уважение", "ответственность")
@@ -286,15 +285,6 @@ def test_age_that_nobody_said_is_not_told() -> None:
     assert not re.search(r"\bбыло? \w+ (?:год|лет)", text(brief(age=None)))
 
 
-def test_summary_says_who_went_where_and_what_came_of_it() -> None:
-    """A few sentences that a sequel can build on."""
-    summary = WRITER.summary(brief())
-
-    assert "в Шёпотный лес" in summary
-    assert "дракон, который не может уснуть" in summary
-    assert_well_formed(summary)
-
-
 @quick
 @given(
     st.builds(
@@ -319,7 +309,6 @@ def test_any_text_is_taken(asked: OfflineBrief) -> None:
     assert title.text == " ".join(title.text.split())
     assert [] == [seam for seam in ("{", "}", "  ", "..", "\t", "<", "*", "#") if seam in story + title.text]
     assert 0.8 <= len(story.split()) / (150 * asked.length_minutes) <= 1.2
-    assert WRITER.summary(asked)
 
 
 @pytest.mark.parametrize("minutes", [1, 5])
@@ -327,10 +316,10 @@ def test_sequel_goes_on_with_the_same_companion(minutes: int) -> None:
     """It names the story before, and whoever went along then comes back."""
     before = brief(length_minutes=minutes, seed=4)
     title = next(WRITER.write(before)).text
-    companion = next(name for name in ("Дуня", "Рыжик", "Тимошка", "Марфа Ильинична") if name in WRITER.summary(before))
+    companion = next(name for name in ("Дуня", "Рыжик", "Тимошка", "Марфа Ильинична") if name in text(before))
     for seed in range(5):
         asked = brief(
-            length_minutes=minutes, seed=seed, sequel=Parent(title=title, summary=WRITER.summary(before)), wish="",
+            length_minutes=minutes, seed=seed, sequel=Parent(title=title, text=text(before)), wish="",
         )  # fmt: skip
         story = text(asked)
 
@@ -394,7 +383,7 @@ def test_hero_of_the_child_s_name_is_not_told_of_himself() -> None:
 def test_sequel_about_a_hero_remembers_the_adventure(previous: str) -> None:
     """By its title where there is one; the child was not part of it."""
     hero = Protagonist(name="Капитан Лис", gender="male")
-    sequel = Parent(title=previous, summary="Однажды ночью Капитан Лис отправился в море.")
+    sequel = Parent(title=previous, text="Однажды ночью Капитан Лис отправился в море.")
     story = text(brief(kind="hero", hero=hero, length_minutes=5, sequel=sequel))
 
     assert (f"«{previous}»" in story) is bool(previous)

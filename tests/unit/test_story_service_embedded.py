@@ -9,20 +9,20 @@ import grpc
 import pytest
 from support.story_writers import MOMENT
 
-from offline_writer import LanguageUnsupported, OfflineBrief, Piece, StoryUnsupported
+from offline_writer import LanguageUnsupported, OfflineBrief, Parent, Piece, Protagonist, StoryUnsupported
 from servicekit.errors import DomainError
 from servicekit.ids import is_id
-from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Listener, Parent, Protagonist
+from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Listener
 from story_service.ports import (
     AttemptEnded,
     AttemptItem,
     AttemptStarted,
     AttemptText,
     AttemptTitle,
-    CallOutcome,
     ModelCall,
 )
 from story_service.providers.offline import EmbeddedWriter, seed_of
+from tale.common.v1.common_pb2 import ATTEMPT_OUTCOME_STARTED
 
 _ASSIGNMENT = Assignment(
     story_id="01890000-0000-7000-8000-000000000000",
@@ -51,9 +51,6 @@ class _Engine:
         self.asked.append((brief, title_so_far, written_so_far))
         self.threads.add(threading.get_ident())
         yield from self._pieces
-
-    def summary(self, brief: OfflineBrief) -> str:
-        return f"{brief.name} slept."
 
 
 _PIECES = (Piece("title", "Mia"), Piece("text", "Once there was a sea."), Piece("text", "\n\nIt slept."))
@@ -95,7 +92,7 @@ async def test_a_attempt_holds_all_that_the_port_asks_for() -> None:
         second,
     ]
     assert isinstance(begun, ModelCall)
-    assert CallOutcome.STARTED is begun.outcome
+    assert ATTEMPT_OUTCOME_STARTED == begun.outcome
     assert begun.end_time is None
     assert isinstance(call, ModelCall)
     assert begun.call_id == call.call_id
@@ -123,7 +120,7 @@ async def test_a_attempt_holds_all_that_the_port_asks_for() -> None:
         "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "cost": 0},
     } == call.completion
     assert {"id": call.call_id, "seed": "7", "words": 7, "engine_version": "1.2"} == call.generation_info
-    assert AttemptEnded(text="Once there was a sea.\n\nIt slept.", summary="Mia slept.") == ended
+    assert AttemptEnded(text="Once there was a sea.\n\nIt slept.") == ended
 
 
 async def test_the_engine_gets_every_wish_and_what_is_out() -> None:
@@ -176,7 +173,7 @@ async def test_the_engine_gets_hero_and_parent() -> None:
                 strengths=("flying",),
                 interests=("pancakes",),
             ),
-            parent=Parent(title="The Owl", summary="It slept."),
+            parent=Parent(title="The Owl", text="It slept."),
             seed=7,
         ),
     )
@@ -194,7 +191,7 @@ async def test_the_engine_gets_hero_and_parent() -> None:
         )
         == brief.hero
     )
-    assert Parent(title="The Owl", summary="It slept.") == brief.sequel
+    assert Parent(title="The Owl", text="It slept.") == brief.sequel
 
 
 async def test_a_kind_that_the_language_does_not_tell_is_refused_with_those_that_it_does() -> None:

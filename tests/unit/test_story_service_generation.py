@@ -66,7 +66,6 @@ async def test_a_story_goes_out_in_order_and_is_summed_up() -> None:
             content_length=13,
             content_sha256=hashlib.sha256(content.encode()).digest(),
             spending=CALL.spending,
-            summary="They slept.",
         ),
     ] == await _all(attempt("# Mia", "Ünce.", "\n\nTwice."))
 
@@ -113,8 +112,8 @@ async def test_a_title_line_without_a_title_gets_one() -> None:
     [
         (attempt("Mia"), "empty"),
         (attempt("Mia", ""), "empty"),
-        (attempt("Mia", "Once.")[:-1], "broke off"),
-        ([], "broke off"),
+        (attempt("Mia", "Once.")[:-1], "was cut"),
+        ([], "was cut"),
         (attempt("Mia", "Once.", text="Once. Twice."), "not what it had streamed"),
         (attempt("Mia", "Once. Twice.", text="Once."), "not what it had streamed"),
         ([_STARTED, AttemptText("Once.")], "before a title"),

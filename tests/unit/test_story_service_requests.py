@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
+from offline_writer import Parent, Protagonist
 from servicekit.ids import new_id
 from servicekit.validation import violations
-from story_service.assignment import Assignment, Listener, Parent, Protagonist
+from story_service.assignment import Assignment, Listener
 from story_service.wire.requests import read_request
 from tale.common.v1 import common_pb2
 from tale.story.v1 import story_pb2
@@ -256,21 +257,21 @@ def test_all_that_is_wrong_with_a_hero_is_told_at_once() -> None:
 
 
 def test_a_sequel_knows_its_parent() -> None:
-    """Title and summary arrive, cleaned; a parent of which nothing is left makes no sequel."""
+    """Title and text arrive, cleaned; a parent of which nothing is left makes no sequel."""
     request = _request()
     request.spec.parent_story_id = new_id()
     assert read_request(request).parent is None
 
     request.parent_title = "The\tOwl"
-    request.parent_summary = "It\nslept."
-    assert Parent(title="The Owl", summary="It slept.") == read_request(request).parent
+    request.parent_text = "It\n\n\u200bslept. "
+    assert Parent(title="The Owl", text="It\n\nslept.") == read_request(request).parent
 
 
 @pytest.mark.parametrize(
     ("change", "path"),
     [
         (lambda r: setattr(r, "parent_title", "t" * 201), "parent_title"),
-        (lambda r: setattr(r, "parent_summary", "s" * 65_537), "parent_summary"),
+        (lambda r: setattr(r, "parent_text", "s" * 65_537), "parent_text"),
         (lambda r: setattr(r.spec, "parent_story_id", "x"), "spec.parent_story_id"),
     ],
 )

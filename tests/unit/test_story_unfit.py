@@ -2,7 +2,8 @@
 
 import pytest
 
-from story_service.answer.unfit import UnfitError, is_refusal
+from story_service.answer.refusals import is_refusal
+from story_service.errors import UnfitError
 
 
 @pytest.mark.parametrize(

@@ -1,24 +1,30 @@
-"""The port's adapter to OpenRouter."""
+"""A ChatModel over OpenRouter, and the timers of a streamed completion."""
 
 import asyncio
 import importlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource
 from story_service.chat import ChatDelta, ChatEvent, ChatRequest, ChatTimers, UpstreamModel
-from story_service.providers.openrouter.answer import Answer, decoded_object
-from story_service.providers.openrouter.failures import PROVIDER, failure, object_failure, safe_id, status_failure
-from story_service.providers.openrouter.listing import upstream_models
+from story_service.providers.openrouter.answer import (
+    MAX_BODY_BYTES,
+    Completion,
+    Payloads,
+    decoded_object,
+    upstream_models,
+)
+from story_service.providers.openrouter.errors import PROVIDER, failure, object_failure, safe_id, status_failure
 from story_service.providers.openrouter.options import OpenRouterOptions, check_key_format, request_body
-from story_service.providers.openrouter.reading import MAX_BODY_BYTES, Payloads
-from story_service.providers.openrouter.watch import Watch
 
 if TYPE_CHECKING:
     from story_service.providers.openrouter.sdk import Upstream
 
+T = TypeVar("T")
+
+_LAST_WORDS_SECONDS: Final = 5.0
 _NOT_FOUND: Final = 404
 _MAX_LIST_BYTES: Final = 33_554_432
 _FIRST_LOOK_SECONDS: Final = 0.2
@@ -27,7 +33,7 @@ _LATE: Final = frozenset({ProviderErrorKind.TIMEOUT, ProviderErrorKind.TRANSPORT
 
 
 class OpenRouterChatModel:
-    """A ChatModel over OpenRouter. Opens nothing before its first call or `warm_up`; retries and logs nothing."""
+    """A ChatModel over OpenRouter. Connects at its first call or `warm_up`; retries and logs nothing."""
 
     def __init__(
         self,
@@ -37,9 +43,9 @@ class OpenRouterChatModel:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        """`key` is read for every call, so that it may rotate; `sleep` parts looks for a generation, in seconds.
+        """`key` is read for every call, so that it may rotate; `sleep` waits between polls for a generation.
 
-        `clock` is what the timers of an answer go by, in seconds; by default the event loop's.
+        `clock` drives the timeouts of an answer, in seconds; by default the event loop's.
         """
         self._options = options
         self._key = key
@@ -54,39 +60,39 @@ class OpenRouterChatModel:
         return PROVIDER
 
     async def warm_up(self) -> None:
-        """Import the SDK, in a thread: it takes more than a second. The first call does it else."""
+        """Imports the SDK in a thread: it takes more than a second. Otherwise the first call does."""
         await self._loaded()
 
     async def stream(self, request: ChatRequest, timers: ChatTimers) -> AsyncGenerator[ChatEvent, None]:
-        """Ask; see ChatModel."""
+        """Calls the model; see ChatModel."""
         self._checked_key()
         upstream = await self._loaded()
-        watch = Watch(timers, clock=self._clock)
+        timeouts = StreamTimers(timers, clock=self._clock)
         async with AsyncExitStack() as stack:
             call = upstream.chat(request_body(request, self._options.routing))
-            reply = await watch.within(stack.enter_async_context(call))
-            payloads, answer = Payloads(reply), Answer(request.model, reply.headers)
-            started = payloads.streamed and bool(answer.generation_id)
+            reply = await timeouts.within(stack.enter_async_context(call))
+            payloads, completion = Payloads(reply), Completion(request.model, reply.headers)
+            started = payloads.streamed and bool(completion.generation_id)
             if started:
-                watch.pause()
-                yield answer.started
-                watch.go_on(heard=False)
+                timeouts.pause()
+                yield completion.started
+                timeouts.resume(heard=False)
             while not payloads.ended:
-                for payload in await _read(payloads, answer, watch):
-                    text = answer.feed(payload)
-                    if not started and (text or answer.generation_id):
+                for payload in await _read(payloads, completion, timeouts):
+                    text = completion.feed(payload)
+                    if not started and (text or completion.generation_id):
                         started = True
-                        watch.pause()
-                        yield answer.started
-                        watch.go_on(heard=False)
+                        timeouts.pause()
+                        yield completion.started
+                        timeouts.resume(heard=False)
                     if text:
-                        watch.pause()
+                        timeouts.pause()
                         yield ChatDelta(text)
-                        watch.go_on(heard=True)
-        yield answer.end()
+                        timeouts.resume(heard=True)
+        yield completion.end()
 
     async def generation_info(self, generation_id: str, *, timeout: float) -> Mapping[str, Any]:
-        """What OpenRouter tells of a generation; see ChatModel."""
+        """Returns what OpenRouter reports of a generation; see ChatModel."""
         if not safe_id(generation_id):
             raise failure(ProviderErrorKind.UNSUPPORTED, "the generation has no id")
         wait = _FIRST_LOOK_SECONDS
@@ -97,10 +103,10 @@ class OpenRouterChatModel:
                     wait = min(2 * wait, _LONGEST_LOOK_SECONDS)
                 return info
         except TimeoutError:
-            raise failure(ProviderErrorKind.TIMEOUT, "nothing was told of the generation in time") from None
+            raise failure(ProviderErrorKind.TIMEOUT, "no report of the generation came in time") from None
 
     async def models(self, *, timeout: float) -> Sequence[UpstreamModel]:
-        """The models of OpenRouter; see ChatModel."""
+        """Returns the models of OpenRouter; see ChatModel."""
         body = await self._get("/models", timeout=timeout, max_bytes=_MAX_LIST_BYTES)
         try:
             return await asyncio.to_thread(upstream_models, body)
@@ -108,18 +114,18 @@ class OpenRouterChatModel:
             raise failure(ProviderErrorKind.TRANSPORT) from None
 
     async def check_key(self, *, timeout: float) -> None:
-        """Ask OpenRouter about the key; see ChatModel."""
+        """Checks the key at OpenRouter; see ChatModel."""
         await self._get("/key", timeout=timeout)
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Closes the connections."""
         async with self._loading:
             upstream, self._upstream = self._upstream, None
         if upstream is not None:
             await upstream.aclose()
 
     async def _look(self, generation_id: str) -> Mapping[str, Any] | None:
-        """The generation, None while it is not known."""
+        """Returns the generation, None while it is not known."""
         try:
             body = await self._get("/generation", {"id": generation_id})
         except ProviderError as error:
@@ -157,7 +163,7 @@ class OpenRouterChatModel:
         try:
             return check_key_format(self._key.get(), base_url=self._options.base_url)
         except ValueError:
-            raise failure(ProviderErrorKind.AUTH, "there is no key, or none that can be sent") from None
+            raise failure(ProviderErrorKind.AUTH, "no key is set, or it cannot be sent") from None
 
     async def _current_key(self) -> str:
         return self._checked_key()
@@ -174,14 +180,66 @@ class OpenRouterChatModel:
         return upstream
 
 
-async def _read(payloads: Payloads, answer: Answer, watch: Watch) -> list[bytes]:
-    """What came next; nothing where only the cost of a whole text did not come."""
-    if answer.finish_reason:
-        watch.finishing()
+class StreamTimers:
+    """The timeouts of an answer, from the call on. Only text resets them, and time of the reader does not count."""
+
+    def __init__(self, timers: ChatTimers, *, clock: Callable[[], float] | None = None) -> None:
+        """`clock` returns monotonic seconds; by default the running event loop's."""
+        self._clock = clock or asyncio.get_running_loop().time
+        self._idle = timers.idle
+        now = self._clock()
+        self._end = now + timers.total
+        self._next = now + timers.first_token
+        self._paused = now
+        self._whole = False
+        self._waiting_for = "no text came in time"
+
+    @property
+    def deadline(self) -> float:
+        """Time of the next timeout, on the clock."""
+        return min(self._next, self._end)
+
+    async def within(self, answer: Awaitable[T]) -> T:
+        """Waits for `answer` until the next timeout. Raises ProviderError TIMEOUT."""
+        try:
+            async with asyncio.timeout(self.deadline - self._clock()):
+                return await answer
+        except TimeoutError:
+            late = self._end <= self._next
+            raise failure(
+                ProviderErrorKind.TIMEOUT, "the answer took too long" if late else self._waiting_for
+            ) from None
+
+    def finishing(self) -> None:
+        """The text is complete: only its cost is waited for, for a short time."""
+        if not self._whole:
+            self._whole = True
+            self._next = self._clock() + min(self._idle, _LAST_WORDS_SECONDS)
+
+    def pause(self) -> None:
+        """Stops the timers while the reader has an item."""
+        self._paused = self._clock()
+
+    def resume(self, *, heard: bool) -> None:
+        """Restarts the timers; with `heard` the item was text, and the idle timeout starts anew."""
+        now = self._clock()
+        pause = now - self._paused
+        self._end += pause
+        if heard and not self._whole:
+            self._next = now + self._idle
+            self._waiting_for = "no more text came in time"
+        else:
+            self._next += pause
+
+
+async def _read(payloads: Payloads, completion: Completion, timeouts: StreamTimers) -> list[bytes]:
+    """Returns the next payloads; none where only the cost of a complete text did not come."""
+    if completion.finish_reason:
+        timeouts.finishing()
     try:
-        return await watch.within(payloads.read())
+        return await timeouts.within(payloads.read())
     except ProviderError as error:
-        if answer.finish_reason and error.kind in _LATE:
+        if completion.finish_reason and error.kind in _LATE:
             payloads.ended = True
             return []
-        raise failure(error.kind, error.message, request_id=answer.generation_id) from None
+        raise failure(error.kind, error.message, request_id=completion.generation_id) from None

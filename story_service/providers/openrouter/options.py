@@ -1,4 +1,4 @@
-"""What can be set about OpenRouter, and what makes a key or a header unfit to be sent."""
+"""Options of OpenRouter, and the checks of its key."""
 
 import re
 from collections.abc import Mapping
@@ -13,45 +13,35 @@ OPENROUTER_URL: Final = "https://openrouter.ai/api/v1"
 _OPENROUTER_HOST: Final = "openrouter.ai"
 _KEY_PREFIX: Final = "sk-or-"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,1024}")
-_HEADER: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,198}[\x21-\x7e])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderRouting:
     """Which companies may run a model: OpenRouter's `provider` object (openrouter.ai/docs, Provider Routing).
 
-    `data_collection` "deny" keeps what is written about a child from those that store or train on it. `order` are tried
-    first, `only` at all; prices in US dollars for a million tokens; `zdr` True asks for zero data retention. None and
-    empty leave it to OpenRouter.
+    `data_collection` "deny" excludes companies that store what is written about a child or train on it. `order` are
+    tried first, `only` at all; `zdr` True requires zero data retention. None and empty leave it to OpenRouter.
     """
 
     data_collection: Literal["deny", "allow"] = "deny"
     order: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
-    max_prompt_price: float | None = None
-    max_completion_price: float | None = None
     zdr: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRouterOptions:
-    """Where OpenRouter is and how it is asked.
-
-    `title` and `referer` are how OpenRouter's own statistics name the caller (X-Title, HTTP-Referer); empty: nameless.
-    `max_connections` bounds the calls in flight of this process.
-    """
+    """Where OpenRouter is, and how it is called. `max_connections` bounds the concurrent calls of this process."""
 
     base_url: str = OPENROUTER_URL
-    title: str = ""
-    referer: str = ""
     routing: ProviderRouting = field(default_factory=ProviderRouting)
     max_connections: int = 1024
 
 
 def check_key_format(key: str, *, base_url: str = OPENROUTER_URL) -> str:
-    """`key`, if it can be one. Raises ValueError with the remedy, and without the key, else.
+    """Returns `key` if it can be one. Raises ValueError with the remedy, and without the key, else.
 
-    A key is of printable ASCII without blanks; one for OpenRouter's own host begins with "sk-or-".
+    A key is printable ASCII without blanks; one for OpenRouter's own host begins with "sk-or-".
     """
     if not key:
         raise ValueError("must not be empty")
@@ -64,15 +54,8 @@ def check_key_format(key: str, *, base_url: str = OPENROUTER_URL) -> str:
     return key
 
 
-def check_header_value(value: str) -> str:
-    """`value`, if it can be sent as a header (or is empty). Raises ValueError with the remedy else."""
-    if value and _HEADER.fullmatch(value) is None:
-        raise ValueError("must be at most 200 characters of printable ASCII, with no blanks around them")
-    return value
-
-
 def request_body(request: ChatRequest, routing: ProviderRouting) -> dict[str, Any]:
-    """The body of `POST /chat/completions`, streamed, with the cost told at the end."""
+    """Returns the body of `POST /chat/completions`, streamed, with the cost at the end."""
     return {
         "model": request.model,
         "messages": _messages(request),
@@ -93,14 +76,12 @@ def _messages(request: ChatRequest) -> list[dict[str, str]]:
 
 
 def _provider(routing: ProviderRouting) -> dict[str, Any]:
-    prices = _given({"prompt": routing.max_prompt_price, "completion": routing.max_completion_price})
     return {
         "data_collection": routing.data_collection,
         **_given(
             {
                 "order": list(routing.order) or None,
                 "only": list(routing.only) or None,
-                "max_price": prices or None,
                 "zdr": routing.zdr,
             }
         ),

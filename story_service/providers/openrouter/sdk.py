@@ -1,4 +1,4 @@
-"""OpenAI's SDK and its HTTP client, which take long to import: only `model.py` does, in a thread."""
+"""OpenAI's SDK and its HTTP client, which take long to import: `model.py` imports it in a thread."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -9,7 +9,7 @@ import httpx2
 import openai
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from story_service.providers.openrouter.failures import failure, status_failure
+from story_service.providers.openrouter.errors import failure, status_failure
 from story_service.providers.openrouter.options import OpenRouterOptions
 
 # The SDK lets through what its HTTP client raises, and that what its transport raises.
@@ -27,7 +27,7 @@ class Reply:
         self._chunks = aiter(_bytes(response))
 
     async def read(self) -> bytes:
-        """Some bytes, none at the end. Raises ProviderError TRANSPORT."""
+        """Returns some bytes, none at the end. Raises ProviderError TRANSPORT."""
         try:
             return await anext(self._chunks, b"")
         except _BROKEN as error:
@@ -35,13 +35,13 @@ class Reply:
 
 
 def _bytes(response: httpx2.Response) -> AsyncIterable[bytes]:
-    """The body. What is not compressed is read as it comes, which costs a quarter less."""
+    """Returns the body. An uncompressed one is read as it comes, which costs a quarter less."""
     plain = response.headers.get("content-encoding", "identity") == "identity"
     return response.stream if plain and isinstance(response.stream, httpx2.AsyncByteStream) else response.aiter_bytes()
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    """The beginning of a body, so that nobody is made to hold an endless one."""
+    """The beginning of a body, at most `_MAX_ERROR_BYTES`."""
 
     def __init__(self, stream: httpx2.AsyncByteStream) -> None:
         self._stream = stream
@@ -59,20 +59,18 @@ class _Bounded(httpx2.AsyncByteStream):
 
 
 class Upstream:
-    """One pool of connections. Nothing is retried, redirected, or bounded in time here but the connecting."""
+    """One pool of connections. It retries and redirects nothing; only connecting has a timeout."""
 
     def __init__(self, options: OpenRouterOptions, key: Callable[[], Awaitable[str]]) -> None:
-        """`key` is asked before every call."""
+        """`key` is read before every call."""
         self._base_url = options.base_url
         self._key = key
-        named = {"X-Title": options.title, "HTTP-Referer": options.referer}
         # On aiohttp, whose parser reads single events for a third of what httpx2's own costs.
         self._http = openai.DefaultAioHttpClient(
             # A redirect would carry a child's name to wherever it points.
             follow_redirects=False,
             timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
             limits=httpx2.Limits(max_connections=options.max_connections, keepalive_expiry=_KEEP_SECONDS),
-            headers={name: value for name, value in named.items() if value},
             event_hooks={"response": [_bound]},
         )
         self._client = openai.AsyncOpenAI(
@@ -88,7 +86,7 @@ class Upstream:
 
     @asynccontextmanager
     async def chat(self, body: Mapping[str, Any]) -> AsyncIterator[Reply]:
-        """`POST /chat/completions`, as long as it is read. Raises ProviderError for a status that is no success."""
+        """`POST /chat/completions`, open while it is read. Raises ProviderError for a status that is no success."""
         fields = dict(body)
         try:
             async with self._completions.create(
@@ -106,7 +104,7 @@ class Upstream:
     async def get(
         self, path: str, params: Mapping[str, str], *, max_bytes: int
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and body of a GET. Raises ProviderError TRANSPORT, also for a body beyond `max_bytes`."""
+        """Returns status, headers and body of a GET. Raises ProviderError TRANSPORT, also beyond `max_bytes`."""
         body = bytearray()
         try:
             headers = {"Authorization": f"Bearer {await self._key()}"}
@@ -122,7 +120,7 @@ class Upstream:
         return response.status_code, response.headers, bytes(body)
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Closes the connections."""
         await self._client.close()
 
 
@@ -139,7 +137,7 @@ def _translated(error: Exception) -> ProviderError:
 
 
 def _late(error: BaseException | None) -> bool:
-    """True where a timer ran out; the transport's own error says so, which those around it may not."""
+    """Returns whether a timer ran out; the transport's own error says so, which those around it may not."""
     while error is not None:
         if isinstance(error, TimeoutError):
             return True

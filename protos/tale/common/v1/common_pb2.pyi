@@ -1156,7 +1156,6 @@ class Story(_message.Message):
     HERO_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
-    SUMMARY_FIELD_NUMBER: _builtins.int
     MORAL_FIELD_NUMBER: _builtins.int
     THEME_FIELD_NUMBER: _builtins.int
     WISH_FIELD_NUMBER: _builtins.int
@@ -1194,8 +1193,6 @@ class Story(_message.Message):
     """Title; not part of `content`."""
     content: _builtins.str
     """The text."""
-    summary: _builtins.str
-    """Summary in a few sentences."""
     moral: _builtins.str
     """Moral."""
     theme: _builtins.str
@@ -1287,7 +1284,6 @@ class Story(_message.Message):
         hero: Global___Hero | None = ...,
         title: _builtins.str = ...,
         content: _builtins.str = ...,
-        summary: _builtins.str = ...,
         moral: _builtins.str = ...,
         theme: _builtins.str = ...,
         wish: _builtins.str = ...,
@@ -1312,7 +1308,7 @@ class Story(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_rating", b"_rating", "audio", b"audio", "child", b"child", "create_time", b"create_time", "end_time", b"end_time", "generation_info", b"generation_info", "hero", b"hero", "rating", b"rating", "update_time", b"update_time", "usage", b"usage", "voice", b"voice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rating", b"_rating", "attempts", b"attempts", "audio", b"audio", "child", b"child", "child_id", b"child_id", "content", b"content", "content_complete", b"content_complete", "create_time", b"create_time", "embedded_parts", b"embedded_parts", "end_time", b"end_time", "full_response", b"full_response", "generation_info", b"generation_info", "hero", b"hero", "hero_id", b"hero_id", "id", b"id", "kind", b"kind", "language_code", b"language_code", "length_minutes", b"length_minutes", "model_used", b"model_used", "moral", b"moral", "narrate", b"narrate", "parent_story_id", b"parent_story_id", "problems", b"problems", "rating", b"rating", "revision", b"revision", "state", b"state", "summary", b"summary", "theme", b"theme", "title", b"title", "update_time", b"update_time", "usage", b"usage", "voice", b"voice", "wish", b"wish"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rating", b"_rating", "attempts", b"attempts", "audio", b"audio", "child", b"child", "child_id", b"child_id", "content", b"content", "content_complete", b"content_complete", "create_time", b"create_time", "embedded_parts", b"embedded_parts", "end_time", b"end_time", "full_response", b"full_response", "generation_info", b"generation_info", "hero", b"hero", "hero_id", b"hero_id", "id", b"id", "kind", b"kind", "language_code", b"language_code", "length_minutes", b"length_minutes", "model_used", b"model_used", "moral", b"moral", "narrate", b"narrate", "parent_story_id", b"parent_story_id", "problems", b"problems", "rating", b"rating", "revision", b"revision", "state", b"state", "theme", b"theme", "title", b"title", "update_time", b"update_time", "usage", b"usage", "voice", b"voice", "wish", b"wish"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__rating: _TypeAlias = _typing.Literal["rating"]  # noqa: Y015
     _WhichOneofArgType__rating: _TypeAlias = _typing.Literal["_rating", b"_rating"]  # noqa: Y015
@@ -1340,6 +1336,7 @@ class StorySummary(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    EXCERPT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7."""
     state: Global___StoryState.ValueType
@@ -1362,6 +1359,8 @@ class StorySummary(_message.Message):
     """Rating."""
     revision: _builtins.int
     """Version of the record, increased by one with each change that is not made by the story's run."""
+    excerpt: _builtins.str
+    """Beginning of the text, at most 200 characters; empty while there is no text."""
     @_builtins.property
     def audio_duration(self) -> _duration_pb2.Duration:
         """Duration of the audio; unset where there is none."""
@@ -1391,10 +1390,11 @@ class StorySummary(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         revision: _builtins.int = ...,
+        excerpt: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_rating", b"_rating", "audio_duration", b"audio_duration", "create_time", b"create_time", "rating", b"rating", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rating", b"_rating", "audio_duration", b"audio_duration", "child_id", b"child_id", "child_name", b"child_name", "create_time", b"create_time", "hero_id", b"hero_id", "id", b"id", "kind", b"kind", "language_code", b"language_code", "length_minutes", b"length_minutes", "rating", b"rating", "revision", b"revision", "state", b"state", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rating", b"_rating", "audio_duration", b"audio_duration", "child_id", b"child_id", "child_name", b"child_name", "create_time", b"create_time", "excerpt", b"excerpt", "hero_id", b"hero_id", "id", b"id", "kind", b"kind", "language_code", b"language_code", "length_minutes", b"length_minutes", "rating", b"rating", "revision", b"revision", "state", b"state", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__rating: _TypeAlias = _typing.Literal["rating"]  # noqa: Y015
     _WhichOneofArgType__rating: _TypeAlias = _typing.Literal["_rating", b"_rating"]  # noqa: Y015

@@ -32,7 +32,6 @@ class StoryRecord(_message.Message):
     SPEC_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     RUN_FIELD_NUMBER: _builtins.int
-    PARENT_FIELD_NUMBER: _builtins.int
     owner: _builtins.str
     """Owner."""
     @_builtins.property
@@ -47,10 +46,6 @@ class StoryRecord(_message.Message):
     def run(self) -> Global___RunRecord:
         """The run."""
 
-    @_builtins.property
-    def parent(self) -> Global___ParentStory:
-        """The story that it continues, as it is now; unset: none, or deleted."""
-
     def __init__(
         self,
         *,
@@ -58,41 +53,14 @@ class StoryRecord(_message.Message):
         spec: _common_pb2.StorySpec | None = ...,
         owner: _builtins.str = ...,
         run: Global___RunRecord | None = ...,
-        parent: Global___ParentStory | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "run", b"run", "spec", b"spec", "story", b"story"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run", "spec", b"spec", "story", b"story"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "parent", b"parent", "run", b"run", "spec", b"spec", "story", b"story"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "run", b"run", "spec", b"spec", "story", b"story"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StoryRecord: _TypeAlias = StoryRecord  # noqa: Y015
-
-@_typing.final
-class ParentStory(_message.Message):
-    """What a sequel needs from the story that it continues."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TITLE_FIELD_NUMBER: _builtins.int
-    SUMMARY_FIELD_NUMBER: _builtins.int
-    title: _builtins.str
-    """Title."""
-    summary: _builtins.str
-    """Summary in a few sentences."""
-    def __init__(
-        self,
-        *,
-        title: _builtins.str = ...,
-        summary: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary", "title", b"title"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ParentStory: _TypeAlias = ParentStory  # noqa: Y015
 
 @_typing.final
 class RunRecord(_message.Message):
@@ -1025,13 +993,10 @@ class GenerationRecord(_message.Message):
 
     MODEL_USED_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
-    SUMMARY_FIELD_NUMBER: _builtins.int
     FULL_RESPONSE_FIELD_NUMBER: _builtins.int
     GENERATION_INFO_FIELD_NUMBER: _builtins.int
     model_used: _builtins.str
     """Model that wrote the text; the last one if there were several."""
-    summary: _builtins.str
-    """Summary in a few sentences."""
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
         """Tokens and cost."""
@@ -1049,13 +1014,12 @@ class GenerationRecord(_message.Message):
         *,
         model_used: _builtins.str = ...,
         usage: _common_pb2.Usage | None = ...,
-        summary: _builtins.str = ...,
         full_response: _abc.Iterable[_struct_pb2.Struct] | None = ...,
         generation_info: _struct_pb2.Struct | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["generation_info", b"generation_info", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["full_response", b"full_response", "generation_info", b"generation_info", "model_used", b"model_used", "summary", b"summary", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["full_response", b"full_response", "generation_info", b"generation_info", "model_used", b"model_used", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

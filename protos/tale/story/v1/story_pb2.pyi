@@ -32,7 +32,7 @@ class GenerateStoryRequest(_message.Message):
     HERO_FIELD_NUMBER: _builtins.int
     TITLE_SO_FAR_FIELD_NUMBER: _builtins.int
     WRITTEN_SO_FAR_FIELD_NUMBER: _builtins.int
-    PARENT_SUMMARY_FIELD_NUMBER: _builtins.int
+    PARENT_TEXT_FIELD_NUMBER: _builtins.int
     PARENT_TITLE_FIELD_NUMBER: _builtins.int
     SPENT_USD_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
@@ -41,8 +41,8 @@ class GenerateStoryRequest(_message.Message):
     """Title that is released already; empty: none."""
     written_so_far: _builtins.str
     """Content that is released already. The response continues after its last character."""
-    parent_summary: _builtins.str
-    """Summary of the story that this one continues."""
+    parent_text: _builtins.str
+    """Text of the story that this one continues."""
     parent_title: _builtins.str
     """Title of the story that this one continues."""
     spent_usd: _builtins.float
@@ -68,13 +68,13 @@ class GenerateStoryRequest(_message.Message):
         hero: _common_pb2.Hero | None = ...,
         title_so_far: _builtins.str = ...,
         written_so_far: _builtins.str = ...,
-        parent_summary: _builtins.str = ...,
+        parent_text: _builtins.str = ...,
         parent_title: _builtins.str = ...,
         spent_usd: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["child", b"child", "hero", b"hero", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["child", b"child", "hero", b"hero", "parent_summary", b"parent_summary", "parent_title", b"parent_title", "spec", b"spec", "spent_usd", b"spent_usd", "story_id", b"story_id", "title_so_far", b"title_so_far", "written_so_far", b"written_so_far"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["child", b"child", "hero", b"hero", "parent_text", b"parent_text", "parent_title", b"parent_title", "spec", b"spec", "spent_usd", b"spent_usd", "story_id", b"story_id", "title_so_far", b"title_so_far", "written_so_far", b"written_so_far"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -225,7 +225,6 @@ class GenerationComplete(_message.Message):
     CONTENT_LENGTH_FIELD_NUMBER: _builtins.int
     CONTENT_SHA256_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
-    SUMMARY_FIELD_NUMBER: _builtins.int
     EMBEDDED_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model that wrote the last part."""
@@ -235,8 +234,6 @@ class GenerationComplete(_message.Message):
     """Code points of the complete content."""
     content_sha256: _builtins.bytes
     """SHA-256 of the complete content in UTF-8, 32 bytes."""
-    summary: _builtins.str
-    """Summary in a few sentences."""
     embedded: _builtins.bool
     """True when the embedded writer wrote a part of it."""
     @_builtins.property
@@ -251,12 +248,11 @@ class GenerationComplete(_message.Message):
         content_length: _builtins.int = ...,
         content_sha256: _builtins.bytes = ...,
         usage: _common_pb2.Usage | None = ...,
-        summary: _builtins.str = ...,
         embedded: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_length", b"content_length", "content_sha256", b"content_sha256", "embedded", b"embedded", "model", b"model", "provider", b"provider", "summary", b"summary", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_length", b"content_length", "content_sha256", b"content_sha256", "embedded", b"embedded", "model", b"model", "provider", b"provider", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,4 +1,4 @@
-"""What a brief decides before a line of its story is chosen, whatever the language."""
+"""What a brief decides before a line of its story is chosen, in any language."""
 
 import random
 from abc import ABC, abstractmethod
@@ -15,7 +15,7 @@ Stock = Mapping[str, tuple[Section, ...]]
 
 
 class Trouble(Protocol):
-    """What a wish says of somebody."""
+    """What a wish says of a character."""
 
     @property
     def kind(self) -> str:
@@ -28,7 +28,7 @@ TroubleT = TypeVar("TroubleT", bound=Trouble)
 
 @dataclass(frozen=True, slots=True)
 class Helping(Generic[WhoT, TroubleT]):
-    """The wish is about somebody: the child goes to help."""
+    """The wish is about a character: the child helps."""
 
     who: WhoT
     trouble: TroubleT
@@ -62,7 +62,7 @@ class Interest:
 
 
 def first_few(found: Iterable[Interest | None], most: int) -> tuple[Interest, ...]:
-    """Those that say something, none twice."""
+    """Returns the first interests that are not empty, none twice."""
     distinct: dict[str, Interest] = {}
     for one in found:
         if one is not None:
@@ -72,7 +72,7 @@ def first_few(found: Iterable[Interest | None], most: int) -> tuple[Interest, ..
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cast:
-    """Who and what a story is made of."""
+    """The people, places and things of a story."""
 
     kind: Kind
     band: AgeBand
@@ -85,14 +85,14 @@ class Cast:
 
     @property
     def plot(self) -> str:
-        """What kind of story the wish makes, as a key of the stock."""
+        """The plot of the wish, as a key of the stock."""
         if isinstance(self.wish, Helping):
             return "helper"
         return "quest" if isinstance(self.wish, Quest) else "note"
 
     @property
     def outcome(self) -> str:
-        """How it comes out, as a key of the resolutions."""
+        """The resolution, as a key of the stock."""
         if isinstance(self.wish, Helping):
             return str(self.wish.trouble.kind)
         if isinstance(self.wish, Quest):
@@ -103,8 +103,8 @@ class Cast:
 CastT = TypeVar("CastT", bound=Cast)
 
 
-class Casting(ABC, Generic[CastT]):
-    """Casts the stories of one language from one stock."""
+class CastBuilder(ABC, Generic[CastT]):
+    """Builds the casts of one language from one stock."""
 
     def __init__(self, stock: Stock, *, simpler: Mapping[str, str]) -> None:
         """`simpler` has plainer words for the youngest."""
@@ -113,10 +113,10 @@ class Casting(ABC, Generic[CastT]):
 
     @abstractmethod
     def cast(self, brief: OfflineBrief, *, told: str = "") -> CastT:
-        """The same for the same brief. A companion whose name is in `told` is somebody else there."""
+        """Returns the cast, the same for the same brief. A companion whose name is in `told` is replaced there."""
 
     def realiser(self, cast: CastT, rng: random.Random) -> Realiser:
-        """For the lines of one story."""
+        """Returns the realiser for the lines of one story."""
         return Realiser(cast.slots, rng, cast.band, simpler=self._simpler)
 
     def _section(self, file: str, key: str) -> Section:
@@ -125,9 +125,9 @@ class Casting(ABC, Generic[CastT]):
     def _moral(
         self, brief: OfflineBrief, rng: random.Random, *, room: int, heard: Callable[[str], bool] = lambda _: False
     ) -> tuple[Section, str]:
-        """A scene, and free text given as a moral, closed as a sentence of `room` characters; "" for a well-known one.
+        """Returns a scene, and a moral in free text, closed as a sentence of `room` characters ("" for a known moral).
 
-        What was `heard` of before does not come again if that can be helped.
+        A scene that was `heard` of before is avoided if possible.
         """
         morals: dict[str, list[Section]] = {}
         for section in self._stock["morals"]:

@@ -1,4 +1,4 @@
-"""Hands a story from attempt to attempt until one has brought it to its end."""
+"""Passes a story from model to model until one has completed it."""
 
 from __future__ import annotations
 
@@ -11,50 +11,48 @@ import structlog
 
 from servicekit.errors import DomainError
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
-from story_service.answer.unfit import UnfitError
 from story_service.chat import OutOfTokensError
-from story_service.errors import Tried, all_failed, generation_failed, why
-from story_service.generation.selection import Notice, Selection, gone_on_with
+from story_service.errors import Tried, UnfitError, all_failed, generation_failed, why
+from story_service.generation.selection import Notice, Selection, fallback_notice
 from story_service.ports import (
     OFFLINE,
     AttemptEnded,
     AttemptStarted,
     AttemptText,
     AttemptTitle,
-    CallOutcome,
     ModelCall,
     ModelWriter,
 )
+from tale.common.v1.common_pb2 import ATTEMPT_OUTCOME_STARTED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
 
     from servicekit.resilience.retry import RetryBudget, RetryPolicy
-    from story_service.generation.accounting import CostLedger
     from story_service.generation.content import Content, Delta, Title
+    from story_service.generation.cost_ledger import CostLedger
     from story_service.metrics import StoryMetrics
 
-RelayItem: TypeAlias = "AttemptStarted | Notice | Title | Delta | ModelCall"
+FallbackItem: TypeAlias = "AttemptStarted | Notice | Title | Delta | ModelCall"
 
-_log: Final = structlog.stdlib.get_logger("story_service.generation.relay")
+_log: Final = structlog.stdlib.get_logger("story_service.generation.fallback")
 
 _OF_THE_KEY: Final = frozenset({ProviderErrorKind.AUTH, ProviderErrorKind.QUOTA})
-"""What no other model behind the same key can do better."""
+"""Fails for every model behind the same key."""
 _OF_THE_PACE: Final = frozenset({ProviderErrorKind.RATE, ProviderErrorKind.CONCURRENCY})
 _LEAST_WAIT: Final = 0.05
 _LATE_SHARE: Final = 0.1
-"""Of a wait: who waits for the same circuit does not come back at the same moment."""
+"""Share of a wait that is random: stories that wait for one circuit breaker do not call at the same moment."""
 _OF_THE_STORY: Final = "TEXT_TOO_LONG"
-"""No other attempt can fix it: what is out is out."""
+"""No other attempt can fix it: released text stays."""
 
 
-class Relay:
-    """One story on its way through the models of its selection.
+class ModelFallback:
+    """One story on its way through the selected models.
 
-    A model that fails is asked again as the retry policy says, from where the story stands then. The next one takes
-    over when that is of no use, and at once where this one has too much to do or had begun to speak. A model whose
-    answer was whole and no story, or all thought and no text, is well and paid for: it is asked once more at most, and
-    only where no other one is left.
+    A model that fails is retried by the retry policy, from where the story stands. The next model takes over when a
+    retry does not help, and at once where this model is rate limited or had released text. A model whose answer was
+    complete and no story, or had only thoughts, is healthy and was paid: it is retried once, and only as the last one.
     """
 
     def __init__(
@@ -62,53 +60,53 @@ class Relay:
         selection: Selection,
         *,
         content: Content,
-        books: CostLedger,
+        ledger: CostLedger,
         writer_of: Callable[[str], ModelWriter],
         policy: RetryPolicy,
         budget: RetryBudget | None = None,
         metrics: StoryMetrics | None = None,
         deadline: float | None = None,
-        patience: float = 10.0,
+        circuit_wait: float = 10.0,
     ) -> None:
-        """`deadline` is on the loop's clock; `patience` is for a circuit that is the last hope, in seconds.
+        """`deadline` is on the loop's clock; `circuit_wait` is for the circuit breaker of the last model, in seconds.
 
-        A circuit that only rests, since its provider asked for it, is waited for as long as a retry may be.
+        A circuit breaker that rests because its provider asked for a pause is waited for as long as a retry may be.
         """
         self._models = list(selection.models)
         self._notices = list(selection.notices)
         self._content = content
-        self._books = books
+        self._ledger = ledger
         self._writer_of = writer_of
         self._policy = policy
         self._budget = budget
         self._metrics = metrics
         self._deadline = deadline
-        self._patience = patience
-        self._patience_to_rest = max(patience, policy.longest_wait)
+        self._circuit_wait = circuit_wait
+        self._rest_wait = max(circuit_wait, policy.longest_wait)
         self._tried: list[Tried] = []
         self._began = asyncio.get_running_loop().time()
         self._attempts = 0
         self._called = False
         self._retries = 0
-        self._asked_once_more = False
+        self._retried_once = False
         self._waiting = 0.0
         self._started: AttemptStarted | None = None
-        self._ended: AttemptEnded | None = None
+        self._complete = False
         self.embedded = False
         """True where the embedded writer wrote any of it."""
 
-    def outcome(self) -> tuple[AttemptStarted, AttemptEnded]:
-        """Who brought the story to its end, and what was said of it. Raises DomainError where nobody did."""
-        if self._started is None or self._ended is None:
+    def outcome(self) -> AttemptStarted:
+        """Returns the model that completed the story. Raises DomainError where all failed."""
+        if self._started is None or not self._complete:
             failure = all_failed(self._tried)
             _log.error("all models failed", reason=failure.reason, models=len(self._tried), attempts=self._attempts)
             raise failure
-        return self._started, self._ended
+        return self._started
 
-    async def run(self) -> AsyncGenerator[RelayItem, None]:
-        """Write, with whichever models it takes. Raises DomainError where no other could fix it."""
+    async def run(self) -> AsyncGenerator[FallbackItem, None]:
+        """Writes, with as many models as it takes. Raises DomainError for what no other model can fix."""
         try:
-            while self._models and self._ended is None:
+            while self._models and not self._complete:
                 model = self._models.pop(0)
                 async with aclosing(self._model(model)) as items:
                     async for item in items:
@@ -120,8 +118,8 @@ class Relay:
             if self._metrics is not None:
                 self._metrics.request_ended(self._retries)
 
-    async def _model(self, model: str) -> AsyncGenerator[RelayItem, None]:
-        """All attempts of one model."""
+    async def _model(self, model: str) -> AsyncGenerator[FallbackItem, None]:
+        """Yields the items of all attempts of one model."""
         attempts = self._policy.attempts(
             budget=self._budget if model != OFFLINE else None,
             deadline=self._deadline,
@@ -129,7 +127,7 @@ class Relay:
             may_wait=self._may_wait,
         )
         before = self._attempts
-        self._asked_once_more = False
+        self._retried_once = False
         try:
             async for attempt in attempts:
                 failure: ProviderError | DomainError | None = None
@@ -141,7 +139,7 @@ class Relay:
                     if isinstance(error, DomainError) and error.reason == _OF_THE_STORY:
                         raise
                     failure = error
-                # Nothing is yielded inside: tenacity would take a reader who leaves for a failure.
+                # Nothing is yielded inside: tenacity would count a closed generator as a failure.
                 with attempt:
                     if failure is not None:
                         raise failure
@@ -150,55 +148,56 @@ class Relay:
                 raise
             self._failed(model, error, self._attempts - before)
 
-    async def _attempt(self, model: str) -> AsyncGenerator[RelayItem, None]:
+    async def _attempt(self, model: str) -> AsyncGenerator[FallbackItem, None]:
         self._called = False
-        if self._content.may_cost_only_so_much:
-            for call in await self._books.settle():
+        if self._content.has_cost_limit:
+            for call in await self._ledger.settle():
                 yield call
-        assignment = self._content.begin_attempt(self._books.spending)
+        assignment = self._content.begin_attempt(self._ledger.spending)
         ended: AttemptEnded | None = None
         async with aclosing(self._writer_of(model).write(assignment, model=model)) as attempt:
             async for item in attempt:
                 if isinstance(item, AttemptEnded):
                     ended = item
                     break
-                for told in self._told(item):
+                for told in self._items_of(item):
                     yield told
         self._close(ended)
 
-    def _told(self, item: AttemptStarted | AttemptTitle | AttemptText | ModelCall) -> Iterator[RelayItem]:
-        """What the caller is told of `item`."""
+    def _items_of(self, item: AttemptStarted | AttemptTitle | AttemptText | ModelCall) -> Iterator[FallbackItem]:
+        """Yields what the caller gets of `item`."""
         match item:
             case AttemptStarted():
-                yield from self._begun(item)
+                yield from self._started_items(item)
             case AttemptTitle() | AttemptText():
-                piece = self._content.tell(item)
+                piece = self._content.release(item)
                 if piece is not None:
-                    self.embedded = self.embedded or self._speaks_embedded()
+                    self.embedded = self.embedded or self._is_embedded()
                     yield piece
             case ModelCall():
-                if item.outcome is not CallOutcome.STARTED:
-                    self._books.note(item)
+                if item.outcome != ATTEMPT_OUTCOME_STARTED:
+                    self._ledger.note(item)
                 yield item
 
-    def _begun(self, started: AttemptStarted) -> Iterator[RelayItem]:
+    def _started_items(self, started: AttemptStarted) -> Iterator[FallbackItem]:
         self._called = True
         self._attempts += 1
-        # Who is asked again has been announced already.
+        # A retried model has been announced already.
         if self._started != started:
             self._started = started
             yield started
         notices, self._notices = self._notices, []
         yield from notices
 
-    def _speaks_embedded(self) -> bool:
+    def _is_embedded(self) -> bool:
         return self._started is not None and self._started.embedded
 
     def _close(self, ended: AttemptEnded | None) -> None:
         if self._started is None:
-            raise generation_failed("TRUNCATED", "The model's answer broke off.")
-        self._ended = self._content.verify(ended)
-        self.embedded = self.embedded or self._speaks_embedded()
+            raise generation_failed("TRUNCATED", "The model's answer was cut.")
+        self._content.verify(ended)
+        self._complete = True
+        self.embedded = self.embedded or self._is_embedded()
         _log.info(
             "story written",
             model=self._started.model,
@@ -209,44 +208,44 @@ class Relay:
         )
 
     def _may_wait(self, error: ProviderError) -> bool:
-        """Whether the same model is worth waiting for, where the table says that it may be asked again."""
+        """Returns whether the same model is retried, where the table of errors allows a retry."""
         if not self._called:
-            # It was waited for already: there was no room for the call.
+            # It was waited for already: no slot became free.
             return False
         others = any(model != OFFLINE for model in self._models)
         if isinstance(error, OutOfTokensError) and self._content.attempt_has_text:
-            # It wrote as much as one answer may have, and goes on with the next.
+            # It wrote as much as one answer may have, and continues in the next.
             return True
         if error.kind in _OF_THE_PACE:
             return not self._models
         if isinstance(error, OutOfTokensError | UnfitError) and not self._content.attempt_has_text:
-            once_more = not others and not self._asked_once_more
-            self._asked_once_more = True
+            once_more = not others and not self._retried_once
+            self._retried_once = True
             return once_more
         return not (self._content.attempt_has_text and others)
 
     def _retried(self, model: str, error: ProviderError, number: int, wait: float) -> None:
         self._retries += 1
-        _log.warning("model is asked again", model=model, kind=error.kind.value, attempt=number, wait=round(wait, 3))
+        _log.warning("model is retried", model=model, kind=error.kind.value, attempt=number, wait=round(wait, 3))
 
-    def _can_sit_out(self, error: CircuitOpenError) -> bool:
-        """Whether a circuit is waited for: others probe it, or it is to be left alone for a moment, or only rests."""
+    def _waits_for_circuit(self, error: CircuitOpenError) -> bool:
+        """Returns whether a circuit breaker is waited for: it is probed, half-opens soon, or only rests."""
         asked = error.retry_after or 0.0
         wait = max(asked * (1 + _LATE_SHARE * random.random()), _LEAST_WAIT)
         end = asyncio.get_running_loop().time() + wait
-        patience = self._patience_to_rest if error.resting else self._patience
-        if asked > patience or (self._deadline is not None and end >= self._deadline):
+        circuit_wait = self._rest_wait if error.resting else self._circuit_wait
+        if asked > circuit_wait or (self._deadline is not None and end >= self._deadline):
             return False
         if error.resting:
-            self._patience_to_rest -= wait
+            self._rest_wait -= wait
         else:
-            self._patience -= wait
+            self._circuit_wait -= wait
         self._waiting = wait
         return True
 
     def _failed(self, model: str, error: ProviderError | DomainError, attempts: int) -> None:
-        if not self._models and isinstance(error, CircuitOpenError) and self._can_sit_out(error):
-            # Nothing was asked, and nothing else is left.
+        if not self._models and isinstance(error, CircuitOpenError) and self._waits_for_circuit(error):
+            # No call was made, and no other model is left.
             self._models = [model]
             return
         self._tried.append(Tried(model, error, attempts))
@@ -258,7 +257,7 @@ class Relay:
         if not self._models:
             return
         following, reason = self._models[0], why(error)
-        _log.warning("another model goes on", model=following, failed_model=model, reason=reason, attempts=attempts)
+        _log.warning("model fallback", model=following, failed_model=model, reason=reason, attempts=attempts)
         if self._metrics is not None:
             self._metrics.fell_back(model, reason)
-        self._notices.append(gone_on_with(following, failed=model, reason=reason))
+        self._notices.append(fallback_notice(following, failed=model, reason=reason))

@@ -1,10 +1,7 @@
-"""Answers that came whole and are no story: nothing that a provider's health has to do with."""
+"""Recognises an answer that refuses to write a story."""
 
 import re
-from dataclasses import replace
 from typing import Final
-
-from servicekit.resilience.errors import ProviderError, ProviderErrorKind, Treatment
 
 _MOST_READ: Final = 400
 _START: Final = re.compile(r"\A[\s\"'“”«»*_#>-]*")
@@ -33,19 +30,7 @@ _REFUSALS: Final = re.compile(
 )
 
 
-class UnfitError(ProviderError):
-    """The answer started over, repeated itself or was too short: it says more of the wish than of the provider."""
-
-    def __init__(self, message: str, *, provider: str, request_id: str) -> None:
-        super().__init__(ProviderErrorKind.TRUNCATED, message, provider=provider, request_id=request_id)
-
-    @property
-    def treatment(self) -> Treatment:
-        """That of a cut answer, but it does not speak against the provider's health."""
-        return replace(super().treatment, break_circuit=False)
-
-
 def is_refusal(answer: str) -> bool:
-    """True where the first line of an answer says in words that there will be no story."""
+    """Returns True where the first line of an answer refuses in words to write a story."""
     begun = _START.sub("", answer[:_MOST_READ])
     return _REFUSALS.match(begun.partition("\n")[0]) is not None

@@ -1,4 +1,4 @@
-"""What a provider tells afterwards of the generations that were paid for."""
+"""The costs of a story's calls, and what providers report of them later."""
 
 import asyncio
 import math
@@ -16,14 +16,14 @@ from story_service.chat import ChatModel
 from story_service.metrics import StoryMetrics
 from story_service.ports import ModelCall, Spending, money
 
-_log: Final = structlog.stdlib.get_logger("story_service.models.generations")
+_log: Final = structlog.stdlib.get_logger("story_service.generation.cost_ledger")
 
 ENDPOINT: Final = "generation"
 """Name of the operation in audit log and metrics."""
 
 
 class Generations:
-    """Asks of each generation once, in the background and whether or not anybody waits. At most `most` at a time."""
+    """Asks the provider once about each generation, in the background. At most `most` at a time."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Generations:
         timeout: float = 30.0,
         most: int = 512,
     ) -> None:
-        """`timeout` is how long a provider is asked until it knows the generation, in seconds."""
+        """`timeout` is how long a provider is polled until it knows the generation, in seconds."""
         self._chat = chat
         self._protected = breakers.protect(f"{chat.provider}:{ENDPOINT}", provider=chat.provider)
         self._audit = audit
@@ -45,32 +45,32 @@ class Generations:
         self._tasks: set[asyncio.Task[ModelCall]] = set()
 
     def ask(self, call: ModelCall) -> asyncio.Task[ModelCall] | None:
-        """Begin to ask about `call`; None where there is nothing to be asked, or too much is asked already.
+        """Starts to ask about `call`; returns None where there is no id, or too many are asked about already.
 
-        The task gives the call as it was where the provider tells nothing in time. Cancelling it stops nobody else.
+        The task returns the call unchanged where the provider reports nothing in time.
         """
         if not call.generation_id or len(self._tasks) >= self._most:
             self._metrics.settled(call.model, call.spending)
             return None
-        task = asyncio.create_task(self._told(call), name=f"generation {call.generation_id}")
+        task = asyncio.create_task(self._completed(call), name=f"generation {call.generation_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def aclose(self) -> None:
-        """Stop asking."""
+        """Stops all tasks."""
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _told(self, call: ModelCall) -> ModelCall:
+    async def _completed(self, call: ModelCall) -> ModelCall:
         info: Mapping[str, Any] = {}
         try:
             info = await self._info(call)
         except ProviderError as error:
-            _log.info("nothing was told of a generation", model=call.model, kind=error.kind.value)
-        except Exception as error:  # noqa: BLE001 - a story does not fail for want of a receipt
+            _log.info("no report of a generation", model=call.model, kind=error.kind.value)
+        except Exception as error:  # noqa: BLE001 - a story does not fail for a missing report
             log_defect(error)
         known = completed(call, info)
         self._metrics.settled(call.model, known.spending)
@@ -99,10 +99,10 @@ class Generations:
 
 
 def completed(call: ModelCall, info: Mapping[str, Any]) -> ModelCall:
-    """`call` with what `info` adds to it. What was billed and known before stays.
+    """Returns `call` with what `info` adds to it. What was billed and known before stays.
 
-    `info` is OpenRouter's (openrouter.ai/docs, Get a generation): `total_cost` in US dollars, to which the price of
-    the company behind comes where its own key was used; `native_tokens_*` as that company counts them.
+    `info` is OpenRouter's (openrouter.ai/docs, Get a generation): `total_cost` in US dollars, plus the price of the
+    company behind where its own key was used; `native_tokens_*` as that company counts them.
     """
     name = info.get("provider_name")
     metadata = {**call.metadata, "provider_name": name} if isinstance(name, str) and name else call.metadata
@@ -126,3 +126,43 @@ def _tokens(info: Mapping[str, Any], kind: str) -> int:
         if isinstance(value, int | float) and math.isfinite(value) and 0 < value < 2**31:
             return int(value)
     return 0
+
+
+class CostLedger:
+    """Records the calls of a request, and their costs."""
+
+    def __init__(self, generations: Generations | None, *, wait: float) -> None:
+        """`wait` is how long `settle` waits for reports of providers, in seconds."""
+        self._generations = generations
+        self._wait = wait
+        self._calls: dict[str, ModelCall] = {}
+        self._asked: dict[str, asyncio.Task[ModelCall]] = {}
+
+    @property
+    def spending(self) -> Spending:
+        """The cost of all calls, as far as it is known now."""
+        return sum((call.spending for call in self._calls.values()), Spending())
+
+    def note(self, call: ModelCall) -> None:
+        """Records a call that has ended, and starts to ask about its cost."""
+        self._calls[call.call_id] = call
+        task = self._generations.ask(call) if self._generations is not None else None
+        if task is not None:
+            self._asked[call.call_id] = task
+
+    async def settle(self) -> list[ModelCall]:
+        """Waits a limited time for pending reports; returns the calls with new facts."""
+        if not self._asked:
+            return []
+        await asyncio.wait(self._asked.values(), timeout=self._wait)
+        changed: list[ModelCall] = []
+        done = [call_id for call_id, task in self._asked.items() if task.done()]
+        for call_id in done:
+            task = self._asked.pop(call_id)
+            if task.cancelled():
+                continue
+            call = task.result()
+            if call != self._calls[call_id]:
+                self._calls[call_id] = call
+                changed.append(call)
+        return changed

@@ -1,4 +1,4 @@
-"""How OpenRouter fails, in the kit's vocabulary. What it says in words is looked at, and never handed on.
+"""OpenRouter's failures as errors of servicekit. Its own words are read, and never passed on.
 
 Statuses and error objects: openrouter.ai/docs, Errors and Debugging. Models behind it add OpenAI's own codes.
 """
@@ -15,17 +15,17 @@ PROVIDER: Final = "openrouter"
 
 _MESSAGES: Final[Mapping[ProviderErrorKind, str]] = {
     ProviderErrorKind.INVALID_INPUT: "the request was refused as it is",
-    ProviderErrorKind.UNSUPPORTED: "there is no such model, or nobody who may run it",
+    ProviderErrorKind.UNSUPPORTED: "no such model, or no company that may run it",
     ProviderErrorKind.AUTH: "the key was refused; see OPENROUTER_API_KEY",
     ProviderErrorKind.QUOTA: "the credits are used up",
-    ProviderErrorKind.CONCURRENCY: "too many calls are in flight",
-    ProviderErrorKind.RATE: "too many calls were made",
-    ProviderErrorKind.OVERLOAD: "the model is busy or out of order",
+    ProviderErrorKind.CONCURRENCY: "too many concurrent calls",
+    ProviderErrorKind.RATE: "too many calls per minute",
+    ProviderErrorKind.OVERLOAD: "the model is overloaded or unavailable",
     ProviderErrorKind.TIMEOUT: "the model took too long",
-    ProviderErrorKind.TRANSPORT: "the connection broke, or the answer could not be read",
-    ProviderErrorKind.TRUNCATED: "the answer was not whole",
+    ProviderErrorKind.TRANSPORT: "the connection broke, or the answer was not readable",
+    ProviderErrorKind.TRUNCATED: "the answer was incomplete",
     ProviderErrorKind.CONTENT_POLICY: "a content filter refused it",
-    ProviderErrorKind.CANCELLED: "the call was given up",
+    ProviderErrorKind.CANCELLED: "the call was cancelled",
 }
 
 _STATUSES: Final[Mapping[int, ProviderErrorKind]] = {
@@ -61,8 +61,8 @@ _NAMES: Final[Mapping[str, ProviderErrorKind]] = {
     "server_error": ProviderErrorKind.OVERLOAD,
     "timeout": ProviderErrorKind.TIMEOUT,
 }
-# These say more than the status that they come with.
-_TELLING: Final = frozenset({ProviderErrorKind.CONTENT_POLICY, ProviderErrorKind.QUOTA, ProviderErrorKind.UNSUPPORTED})
+# These are more exact than the status that they come with.
+_EXACT: Final = frozenset({ProviderErrorKind.CONTENT_POLICY, ProviderErrorKind.QUOTA, ProviderErrorKind.UNSUPPORTED})
 _IN_FLIGHT: Final = "openrouter_in_flight_budget"
 _MAYBE_IN_FLIGHT: Final = frozenset({ProviderErrorKind.QUOTA, ProviderErrorKind.RATE})
 _CONCURRENT: Final = re.compile(r"\bconcurren(?:t|cy)\b|\bin[- ]flight\b|\bsimultaneous", re.IGNORECASE)
@@ -74,16 +74,16 @@ _ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 def failure(kind: ProviderErrorKind, message: str = "", *, status: int = 0, request_id: str = "") -> ProviderError:
-    """An error of our own finding; `message` where the kind's own words say too little."""
+    """Returns an error found here; `message` where that of the kind says too little."""
     return ProviderError(
         kind, message or _MESSAGES[kind], provider=PROVIDER, status=status, request_id=safe_id(request_id)
     )
 
 
 def status_failure(status: int, headers: Mapping[str, str], body: object, *, request_id: str = "") -> ProviderError:
-    """The error behind an HTTP status. `body` is the decoded answer, None where it was no JSON.
+    """Returns the error behind an HTTP status. `body` is the decoded answer, None where it was no JSON.
 
-    Names of `headers` in lower case, or in a mapping that does not care; so in all functions here.
+    Names of `headers` are in lower case, or the mapping ignores case; so in all functions here.
     """
     error = body.get("error", body) if isinstance(body, Mapping) else None
     details = error if isinstance(error, Mapping) else {}
@@ -91,13 +91,13 @@ def status_failure(status: int, headers: Mapping[str, str], body: object, *, req
 
 
 def object_failure(error: object, headers: Mapping[str, str], *, request_id: str = "") -> ProviderError:
-    """The error behind an error object that came with a good status, or in the middle of an answer."""
+    """Returns the error behind an error object that came with a good status, or within an answer."""
     details = error if isinstance(error, Mapping) else {}
     return _failure(_code_status(details.get("code")), headers, details, request_id)
 
 
 def safe_id(value: object) -> str:
-    """`value`, if it is an id such as may stand in a log; else ""."""
+    """Returns `value` if it is an id that may be logged, else ""."""
     return value if isinstance(value, str) and _ID.fullmatch(value) else ""
 
 
@@ -128,7 +128,7 @@ def _kind(status: int, error: Mapping[str, Any], metadata: Mapping[str, Any]) ->
         ),
         None,
     )
-    if named in _TELLING:
+    if named in _EXACT:
         return named
     if status == 403 and any(metadata.get(sign) for sign in _MODERATED):
         return ProviderErrorKind.CONTENT_POLICY
@@ -143,7 +143,7 @@ def _kind(status: int, error: Mapping[str, Any], metadata: Mapping[str, Any]) ->
 
 
 def _counts_calls_in_flight(error: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
-    """True where fewer calls at once would have helped; `raw` is what the company behind the model said."""
+    """Returns whether fewer concurrent calls would have helped; `raw` is the error of the model's own API."""
     said = (error.get("message"), metadata.get("raw"))
     return metadata.get("limit_source") == _IN_FLIGHT or any(
         _CONCURRENT.search(each[:_MOST_READ]) for each in said if isinstance(each, str)
@@ -157,9 +157,9 @@ def _code_status(code: object) -> int:
 
 
 def _wait(kind: ProviderErrorKind, headers: Mapping[str, str], metadata: Mapping[str, Any]) -> float | None:
-    """Seconds to wait. Whoever ran the model may have said it: OpenRouter hands on its headers in the metadata.
+    """Returns the seconds to wait. OpenRouter passes on the headers of the model's own API in the metadata.
 
-    X-RateLimit-Reset stands in every answer, so it is a wait only where a rate was too high.
+    X-RateLimit-Reset is in every answer, so it is a wait only where a rate was too high.
     """
     inner = metadata.get("headers")
     now = datetime.now(UTC)

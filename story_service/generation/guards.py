@@ -1,0 +1,315 @@
+"""Guards of an attempt's text: nothing is released before it is known to belong to the story."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Final
+
+from story_service.answer.sentences import count_words
+from story_service.assignment import MAX_CONTENT_LENGTH, Assignment
+from story_service.errors import text_too_long
+from story_service.prompting.length import too_short, words_asked
+
+# Combining marks are no \w in Python, and belong to the letter before them.
+_WORD: Final = re.compile(r"[\w\N{COMBINING GRAVE ACCENT}-\N{COMBINING LATIN SMALL LETTER X}]+")
+_SENTENCE_END: Final = re.compile(
+    r"[.!?\u2026\u3002\uff01\uff1f\u0964][\"'\u2019\u201d\u00bb\u300d\u300f)\]*_]*(?=\s|$)|[\u3002\uff01\uff1f]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word, case-folded for comparison, and where it ends in its text."""
+
+    key: str
+    end: int
+
+
+def words(text: str) -> list[Word]:
+    """Returns the words of `text`, without punctuation and case."""
+    return [Word(found.group().casefold(), found.end()) for found in _WORD.finditer(text)]
+
+
+def keys(text: str) -> tuple[str, ...]:
+    """Returns the words of `text` as they are compared."""
+    return tuple(_WORD.findall(text.casefold()))
+
+
+def sentence_ends(text: str) -> list[int]:
+    """Returns where sentences end in `text`, roughly: enough to compare texts that are cut in the same way."""
+    return [found.end() for found in _SENTENCE_END.finditer(text)]
+
+
+def sentences(text: str) -> list[tuple[str, ...]]:
+    """Returns the sentences of `text` as they are compared, without those that have no word."""
+    start, found = 0, []
+    for end in (*sentence_ends(text), len(text)):
+        if sentence := keys(text[start:end]):
+            found.append(sentence)
+        start = end
+    return found
+
+
+_MAX_REPEATED_SENTENCES: Final = 10
+_MAX_REPEATED_WORDS: Final = 80
+_MAX_TIMES: Final = 3
+_PHRASE_WORDS: Final = 3
+
+
+class RepeatedError(Exception):
+    """The text repeats earlier text."""
+
+
+class RepetitionGuard:
+    """Passes text on, and holds repeated text until it is known to be a refrain and no loop.
+
+    A refrain, or a lullaby, is short and comes once at a time: ten sentences in a row, or eighty words, that are all
+    repeated are a loop, and so is one sentence that comes three more times.
+    """
+
+    def __init__(self, written: str) -> None:
+        """`written` is the earlier text."""
+        self._seen = set(sentences(written))
+        self._held: list[str] = []
+        self._again: Counter[tuple[str, ...]] = Counter()
+
+    def feed(self, text: str) -> list[str]:
+        """Returns what may be released after `text`, one or more whole sentences. Raises RepeatedError."""
+        self._held.append(text)
+        again = True
+        for sentence in sentences(text):
+            if sentence in self._seen:
+                self._again[sentence] += 1
+                if self._goes_round:
+                    raise RepeatedError
+            else:
+                self._seen.add(sentence)
+                self._again.clear()
+                again = False
+        return [] if again else self.finish()
+
+    @property
+    def _goes_round(self) -> bool:
+        again = self._again
+        return (
+            again.total() >= _MAX_REPEATED_SENTENCES
+            or sum(len(sentence) * times for sentence, times in again.items()) >= _MAX_REPEATED_WORDS
+            or any(times >= _MAX_TIMES for sentence, times in again.items() if len(sentence) >= _PHRASE_WORDS)
+        )
+
+    def finish(self) -> list[str]:
+        """Returns what is still held: the text ends with a refrain."""
+        held, self._held = self._held, []
+        return held
+
+
+_TAIL_WORDS: Final = 400
+"""An attempt may repeat so much of the end of the released text before it continues."""
+_LEAST_WORDS: Final = 12
+_LEAST_CHARACTERS: Final = 60
+"""So much of an attempt decides whether it starts over; characters count in scripts without blanks."""
+_OPENING_WORDS: Final = 4
+_OPENING_SENTENCES: Final = 3
+_ALIKE: Final = 0.8
+_PASSAGE_WORDS: Final = 20
+_CLOSING: Final = ".!?…。！？।,;:\"'’”»」』)]*_-–—"  # noqa: RUF001 - punctuation of the world
+_UNSPACED: Final = "。！？」』"  # noqa: RUF001 - likewise
+
+
+class StartedOverError(Exception):
+    """The attempt writes the story again instead of continuing it."""
+
+
+class ContinuationGuard:
+    """Removes what an attempt repeats of the end of the released text, and refuses an attempt that starts over.
+
+    Both are compared by words alone. The first sentences are held until it is known which of them are new: at least
+    twelve words or sixty characters, and as long as all of them are in the last four hundred words of the released
+    text.
+    """
+
+    def __init__(self, written: str) -> None:
+        """`written` is the released text, which ends with a whole sentence; nothing is held where it is empty."""
+        self._written = written
+        self._tail = [word.key for word in words(written[-20 * _TAIL_WORDS :])][-_TAIL_WORDS:]
+        self._starts = _sentence_starts(written, len(self._tail))
+        self._opening = keys(written[: 40 * _OPENING_WORDS])[:_OPENING_WORDS]
+        told = sentences(written[:2_000])
+        self._first = [sentence for sentence in told[:_OPENING_SENTENCES] if len(sentence) > _OPENING_WORDS]
+        self._underway = len(told) > _OPENING_SENTENCES
+        self._held = ""
+        self._open = not written.strip()
+
+    def feed(self, text: str, *, new_paragraph: bool = False) -> str:
+        """Returns what may be released after `text`, one or more whole sentences.
+
+        `new_paragraph`: the attempt began with a new one. Raises StartedOverError, and RepeatedError for an attempt
+        that repeats a passage from within the released text.
+        """
+        if self._open:
+            return text
+        self._held += text
+        new = words(self._held)
+        if self._underway and self._opens(new):
+            raise StartedOverError
+        too_little = len(new) < _LEAST_WORDS and len(self._held) < _LEAST_CHARACTERS
+        return "" if too_little or self._may_overlap(new) else self._decided(new, new_paragraph=new_paragraph)
+
+    def finish(self, *, new_paragraph: bool = False) -> str:
+        """Returns what is still held at the end of the attempt. Raises as `feed` does."""
+        return "" if self._open else self._decided(words(self._held), new_paragraph=new_paragraph)
+
+    def _opens(self, new: Sequence[Word]) -> bool:
+        """Returns whether `new` begins as the story did."""
+        return len(new) >= _OPENING_WORDS and tuple(word.key for word in new[:_OPENING_WORDS]) == self._opening
+
+    def _decided(self, new: Sequence[Word], *, new_paragraph: bool) -> str:
+        overlap = self._overlap(new)
+        if not overlap:
+            self._check_new(new)
+        rest = self._held[_closed(self._held, new[overlap - 1].end) if overlap else 0 :]
+        self._open, self._held = True, ""
+        return self._parted(rest, new_paragraph=new_paragraph)
+
+    def _check_new(self, new: Sequence[Word]) -> None:
+        if self._opens(new):
+            raise StartedOverError
+        for sentence in sentences(self._held)[:2]:
+            if any(_alike(sentence, first) for first in self._first):
+                raise StartedOverError
+        said = [word.key for word in new]
+        if any(_common(said, self._tail[start:]) >= _PASSAGE_WORDS for start in self._starts):
+            raise RepeatedError
+
+    def _may_overlap(self, new: Sequence[Word]) -> bool:
+        """Returns whether all of `new` is somewhere in the tail, and the tail continues after it."""
+        said = [word.key for word in new]
+        return any(self._tail[start : start + len(said)] == said for start in range(len(self._tail) - len(said)))
+
+    def _overlap(self, new: Sequence[Word]) -> int:
+        """Returns how many words at the start of `new` are the end of the tail: the most, in whole sentences."""
+        said = [word.key for word in new]
+        ends = set(sentence_ends(self._held))
+        for start in range(max(0, len(self._tail) - len(said)), len(self._tail)):
+            length = len(self._tail) - start
+            if self._tail[start:] != said[:length] or not (start in self._starts or length >= _OPENING_WORDS - 1):
+                continue
+            if length == len(said) or _closed(self._held, new[length - 1].end) in ends:
+                return length
+        return 0
+
+    def _parted(self, text: str, *, new_paragraph: bool) -> str:
+        """Returns `text` with the white space that separates it from the released text."""
+        rest = text.lstrip()
+        if not rest or self._written[-1:].isspace():
+            return rest
+        space = text[: len(text) - len(rest)]
+        if "\n" in space or (new_paragraph and not space):
+            return "\n\n" + rest
+        return rest if not space and self._written[-1] in _UNSPACED else " " + rest
+
+
+def _sentence_starts(written: str, tail: int) -> frozenset[int]:
+    """Returns the positions in a tail of `tail` words at which sentences start."""
+    starts, position = [], tail
+    for sentence in reversed(sentences(written[-20 * _TAIL_WORDS :])):
+        position -= len(sentence)
+        if position < 0:
+            break
+        starts.append(position)
+    return frozenset(starts)
+
+
+def _closed(text: str, end: int) -> int:
+    """Returns the position after the punctuation that follows `end`."""
+    while end < len(text) and text[end] in _CLOSING:
+        end += 1
+    return end
+
+
+def _common(one: Sequence[str], other: Sequence[str]) -> int:
+    """Returns with how many equal words both begin."""
+    for position, (left, right) in enumerate(zip(one, other, strict=False)):
+        if left != right:
+            return position
+    return min(len(one), len(other))
+
+
+def _alike(one: Sequence[str], other: Sequence[str]) -> bool:
+    matcher = SequenceMatcher(None, one, other, autojunk=False)
+    return len(one) > _OPENING_WORDS and matcher.quick_ratio() >= _ALIKE and matcher.ratio() >= _ALIKE
+
+
+_FIRST_WORDS: Final = 25
+"""A refusal is shorter, and a requested story longer."""
+_NOTHING_MISSING: Final = 0.8
+"""An attempt that adds nothing is accepted from this share of the requested words on."""
+
+
+class TooShortError(Exception):
+    """The attempt ended, and the text is no story of the requested length."""
+
+
+class OutputGuard:
+    """What an attempt adds to the story, checked before it is released.
+
+    The first sentences of a continuation are held until it is known not to start over, and those of a new story until
+    they are longer than a refusal. `text` is what was released.
+    """
+
+    def __init__(self, assignment: Assignment) -> None:
+        written = assignment.written_so_far
+        self._assignment = assignment
+        self._continuation = ContinuationGuard(written)
+        self._repetition = RepetitionGuard(written)
+        self._words = count_words(written)
+        self._room = MAX_CONTENT_LENGTH - len(written)
+        self._least = 0 if written.strip() else min(_FIRST_WORDS, words_asked(assignment) // 5)
+        self._held: list[str] = []
+        self._out: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """What was released, with the white space that separates it from the earlier text."""
+        return "".join(self._out)
+
+    def feed(self, text: str, *, new_paragraph: bool = False) -> list[str]:
+        """Returns what may be released after whole sentences; `new_paragraph`: the attempt began with a new one.
+
+        Raises StartedOverError, RepeatedError, and FAILED_PRECONDITION / TEXT_TOO_LONG where the story would be too
+        long; the text that came with them is never released.
+        """
+        new = self._continuation.feed(text, new_paragraph=new_paragraph)
+        return self._let_out(self._repetition.feed(new)) if new else []
+
+    def finish(self, *, new_paragraph: bool = False) -> list[str]:
+        """Returns what is still held at the end of the attempt. Raises as `feed` does, and TooShortError."""
+        new = self._continuation.finish(new_paragraph=new_paragraph)
+        self._hold([*(self._repetition.feed(new) if new else []), *self._repetition.finish()])
+        if too_short(self._assignment, self._words) or not (self._out or self._held or self._nothing_missing):
+            raise TooShortError
+        self._least = 0
+        return self._let_out(())
+
+    @property
+    def _nothing_missing(self) -> bool:
+        return self._words >= _NOTHING_MISSING * words_asked(self._assignment)
+
+    def _hold(self, sentences: Iterable[str]) -> None:
+        for sentence in sentences:
+            self._words += count_words(sentence)
+            self._room -= len(sentence)
+            if self._room < 0:
+                raise text_too_long()
+            self._held.append(sentence)
+
+    def _let_out(self, sentences: Iterable[str]) -> list[str]:
+        self._hold(sentences)
+        if self._words < self._least:
+            return []
+        self._least = 0
+        let_out, self._held = self._held, []
+        self._out += let_out
+        return let_out
