@@ -10,7 +10,7 @@ import structlog
 
 from servicekit.defects import log_defect
 from servicekit.resilience.audit import AuditLog
-from servicekit.resilience.errors import CircuitOpenError, ProviderError
+from servicekit.resilience.errors import ProviderError
 from servicekit.resilience.manager import BreakerManager
 from story_service.chat import ChatModel
 from story_service.metrics import StoryMetrics
@@ -37,8 +37,9 @@ class Generations:
     ) -> None:
         """`timeout` is how long a provider is polled until it knows the generation, in seconds."""
         self._chat = chat
-        self._protected = breakers.protect(f"{chat.provider}:{ENDPOINT}", provider=chat.provider)
-        self._audit = audit
+        self._protected = breakers.protect(
+            f"{chat.provider}:{ENDPOINT}", provider=chat.provider, endpoint=ENDPOINT, audit=audit
+        )
         self._metrics = metrics
         self._timeout = timeout
         self._most = most
@@ -67,7 +68,12 @@ class Generations:
     async def _completed(self, call: ModelCall) -> ModelCall:
         info: Mapping[str, Any] = {}
         try:
-            info = await self._info(call)
+            answer = await self._protected.run(
+                lambda: self._chat.generation_info(call.generation_id, timeout=self._timeout),
+                key=call.generation_id,
+                ids={"generation_id": call.generation_id, "model": call.model},
+            )
+            info = answer.value
         except ProviderError as error:
             _log.info("no report of a generation", model=call.model, kind=error.kind.value)
         except Exception as error:  # noqa: BLE001 - a story does not fail for a missing report
@@ -75,27 +81,6 @@ class Generations:
         known = completed(call, info)
         self._metrics.settled(call.model, known.spending)
         return known
-
-    async def _info(self, call: ModelCall) -> Mapping[str, Any]:
-        loop = asyncio.get_running_loop()
-        provider, began = self._chat.provider, loop.time()
-        status: int | str = 200
-        try:
-            answer = await self._protected.run(
-                lambda: self._chat.generation_info(call.generation_id, timeout=self._timeout), key=call.generation_id
-            )
-        except CircuitOpenError:
-            status = 0
-            raise
-        except ProviderError as error:
-            status = error.status or error.kind.name
-            raise
-        finally:
-            if status:
-                self._audit.record(
-                    provider, ENDPOINT, status, loop.time() - began, generation_id=call.generation_id, model=call.model
-                )
-        return answer.value
 
 
 def completed(call: ModelCall, info: Mapping[str, Any]) -> ModelCall:

@@ -1,8 +1,7 @@
 """Background work for a provider: loads the SDK, checks the key, refreshes the list of models."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 import structlog
 
@@ -18,8 +17,6 @@ _log: Final = structlog.stdlib.get_logger("story_service.models.monitor")
 _TIMEOUT: Final = 20.0
 _AFTER_FAILURE: Final = 60.0
 """Seconds until the next check after a failure."""
-
-T = TypeVar("T")
 
 
 class Provider(ChatModel, Protocol):
@@ -42,10 +39,11 @@ class ProviderMonitor:
         self._provider = provider
         self._catalogue = catalogue
         self._protected = {
-            name: breakers.protect(f"{provider.provider}:{name}", provider=provider.provider)
+            name: breakers.protect(
+                f"{provider.provider}:{name}", provider=provider.provider, endpoint=name, audit=audit
+            )
             for name in ("key", "models")
         }
-        self._audit = audit
         self._interval = interval
         self._task: asyncio.Task[None] | None = None
         self.key_refused = False
@@ -77,7 +75,7 @@ class ProviderMonitor:
 
     async def _check_key(self) -> bool:
         try:
-            await self._asked("key", lambda: self._provider.check_key(timeout=_TIMEOUT))
+            await self._protected["key"].run(lambda: self._provider.check_key(timeout=_TIMEOUT))
         except ProviderError as error:
             if error.kind is ProviderErrorKind.AUTH:
                 if not self.key_refused:
@@ -91,9 +89,7 @@ class ProviderMonitor:
 
     async def _refresh(self) -> bool:
         try:
-            answer = await self._protected["models"].run(
-                lambda: self._audited("models", lambda: self._provider.models(timeout=_TIMEOUT))
-            )
+            answer = await self._protected["models"].run(lambda: self._provider.models(timeout=_TIMEOUT))
         except ProviderError as error:
             _log.warning("the list of models could not be fetched", kind=error.kind.value)
             self._catalogue.refresh_failed()
@@ -103,18 +99,3 @@ class ProviderMonitor:
         else:
             self._catalogue.refresh(answer.value)
         return not answer.stale
-
-    async def _asked(self, endpoint: str, call: Callable[[], Awaitable[T]]) -> T:
-        return (await self._protected[endpoint].run(lambda: self._audited(endpoint, call))).value
-
-    async def _audited(self, endpoint: str, call: Callable[[], Awaitable[T]]) -> T:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        status: int | str = 200
-        try:
-            return await call()
-        except ProviderError as error:
-            status = error.status or error.kind.name
-            raise
-        finally:
-            self._audit.record(self._provider.provider, endpoint, status, loop.time() - began)
