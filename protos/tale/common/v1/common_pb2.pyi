@@ -678,7 +678,9 @@ class Problem(_message.Message):
 
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Details, such as the providers that were called."""
+        """Details, such as the providers that were called. `audio_id` is the narration that it concerns; `ended` = "text"
+        says that it ended the text.
+        """
 
     def __init__(
         self,
