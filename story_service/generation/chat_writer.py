@@ -13,6 +13,8 @@ from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.resilience.limits import ProviderLimits
 from servicekit.resilience.manager import BreakerManager
+from servicekit.resilience.outgoing import OutgoingCalls
+from servicekit.resilience.retry import RetryPolicy
 from story_service.assignment import Assignment
 from story_service.chat import ChatModel, ChatRequest, ChatStarted, ChatTimers
 from story_service.errors import why
@@ -34,6 +36,7 @@ _log: Final = structlog.stdlib.get_logger("story_service.writing")
 ENDPOINT: Final = "chat/completions"
 """Name of the operation in audit log and metrics."""
 
+_OK: Final = 200
 _LONGEST_QUEUE: Final = 100.0
 """Seconds. The gateway ends a stream that is silent for two minutes."""
 
@@ -56,10 +59,10 @@ class ChatWriter:
     ) -> None:
         self._chat = chat
         self._requests = requests
-        self._breakers = breakers
-        self._limits = limits
         self._generations = generations
-        self._audit = audit
+        self._calls = OutgoingCalls(
+            chat.provider, breakers=breakers, policy=RetryPolicy(retries=0), audit=audit, limits=limits
+        )
         self._metrics = metrics
         self._paces = paces
         self._now = now
@@ -72,26 +75,30 @@ class ChatWriter:
         CircuitOpenError.
         """
         request, timers = self._requests.request(assignment, model), self._requests.timers(assignment)
-        breaker = self._breakers.get(circuit_of(self._chat.provider, model), provider=self._chat.provider)
+        circuit = circuit_of(self._chat.provider, model)
+        deadline = asyncio.get_running_loop().time() + min(timers.total, _LONGEST_QUEUE)
         attempt: WritingAttempt | None = None
         try:
-            async with self._limits.slot(asyncio.get_running_loop().time() + min(timers.total, _LONGEST_QUEUE)):
-                with breaker.call() as call:
-                    yield AttemptStarted(model=model, provider=self._chat.provider)
-                    started = WritingAttempt(
-                        assignment, model=model, provider=self._chat.provider, start_time=self._now()
-                    )
-                    yield started.call(ATTEMPT_OUTCOME_STARTED)
-                    attempt = started
-                    async with aclosing(self._items(attempt, request, timers, call.answered)) as items:
+            async with self._calls.attempt(ENDPOINT, circuit=circuit, deadline=deadline) as outgoing:
+                outgoing.ids["model"] = model
+                yield AttemptStarted(model=model, provider=self._chat.provider)
+                started = WritingAttempt(assignment, model=model, provider=self._chat.provider, start_time=self._now())
+                yield started.call(ATTEMPT_OUTCOME_STARTED)
+                attempt = started
+                try:
+                    async with aclosing(self._items(attempt, request, timers, outgoing.answered)) as items:
                         async for item in items:
                             yield item
+                except DomainError:
+                    # The provider answered; it is the story that may not go on.
+                    outgoing.status = _OK
+                    raise
+                finally:
+                    outgoing.ids["generation_id"] = attempt.generation_id
         except (ProviderError, DomainError) as error:
             if attempt is None:
                 raise
-            if isinstance(error, ProviderError) and error.kind is ProviderErrorKind.CONCURRENCY:
-                self._limits.told_too_many()
-            self._record(attempt, model, (error.status if isinstance(error, ProviderError) else 200) or why(error))
+            self._record(attempt, model, why(error))
             yield attempt.call(
                 ATTEMPT_OUTCOME_FAILED, end_time=self._now(), error=error, estimate=self._estimate(request, attempt)
             )
@@ -100,7 +107,7 @@ class ChatWriter:
             if attempt is not None:
                 self._given_up(attempt, request)
             raise
-        self._record(attempt, model, 200)
+        self._record(attempt, model, "")
         yield attempt.call(ATTEMPT_OUTCOME_SUCCEEDED, end_time=self._now(), estimate=self._estimate(request, attempt))
         self._metrics.attempt_ended(model, attempt.seconds)
         if not assignment.written_so_far:
@@ -130,10 +137,7 @@ class ChatWriter:
     def _estimate(self, request: ChatRequest, attempt: WritingAttempt) -> float:
         return self._requests.estimated_cost(request, attempt.raw_text)
 
-    def _record(self, attempt: WritingAttempt, model: str, status: int | str) -> None:
-        self._audit.record(
-            self._chat.provider, ENDPOINT, status, attempt.seconds, generation_id=attempt.generation_id, model=model
-        )
+    def _record(self, attempt: WritingAttempt, model: str, reason: str) -> None:
         if attempt.first_token_seconds is not None:
             self._metrics.first_token(model, attempt.first_token_seconds)
-        _log.debug("attempt ended", model=model, status=status, characters=len(attempt.raw_text))
+        _log.debug("attempt ended", model=model, reason=reason, characters=len(attempt.raw_text))
