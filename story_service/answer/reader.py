@@ -107,7 +107,7 @@ class _Part(Enum):
     """After the title, or at the start of a continuation: no text has come."""
     TEXT = auto()
     ADDITION = auto()
-    """Behind a rule, a label, or a closing word, while nothing shows that the story goes on."""
+    """Behind a rule, a label, or a closing word, while nothing shows that the story continues."""
 
 
 class AnswerReader:
@@ -116,7 +116,7 @@ class AnswerReader:
     However the answer is cut into pieces, the items are the same, and nothing is returned that could change. Headings,
     emphasis, fences, chatter before the title, and a title that is repeated are left out; paragraphs are separated by
     an empty line, and the lines within one by a line feed. What the model seems to have added behind the story is
-    held, at most `MAX_ADDITION` code points of it, and dropped unless the story goes on behind it.
+    held, at most `MAX_ADDITION` code points of it, and dropped unless the story continues after it.
     """
 
     def __init__(
@@ -306,7 +306,7 @@ class AnswerReader:
         self._close_paragraph()
 
     def _hold(self, piece: str) -> None:
-        """Holds a piece of a line of the addition, unless it shows that the story goes on."""
+        """Holds a piece of a line of the addition, unless it shows that the story continues."""
         self._head = bounded((self._head + piece).lstrip())
         decided = len(self._head) >= LINE_HEAD and not is_rule_so_far(self._head)
         if decided and self._addition is not None and not self._addition.admits(self._head):

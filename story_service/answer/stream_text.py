@@ -52,17 +52,17 @@ class StreamText:
         return self._without_tags(text) if self._thinking or "<" in text else text
 
     def _without_tags(self, text: str) -> str:
-        kept = []
+        left = []
         start = 0
         for tag in _TAG.finditer(text):
             if not self._thinking:
-                kept += [text[start : tag.start()], _in_place_of(tag)]
+                left += [text[start : tag.start()], _in_place_of(tag)]
             if tag["thought"]:
                 self._thinking = not tag["end"]
             start = tag.end()
         if not self._thinking:
-            kept.append(text[start:])
-        return "".join(kept)
+            left.append(text[start:])
+        return "".join(left)
 
 
 def _in_place_of(tag: re.Match[str]) -> str:

@@ -160,8 +160,8 @@ class ModelFallback:
                 if isinstance(item, AttemptEnded):
                     ended = item
                     break
-                for told in self._items_of(item):
-                    yield told
+                for out in self._items_of(item):
+                    yield out
         self._close(ended)
 
     def _items_of(self, item: AttemptStarted | AttemptTitle | AttemptText | ModelCall) -> Iterator[FallbackItem]:

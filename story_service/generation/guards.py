@@ -136,9 +136,9 @@ class ContinuationGuard:
         self._tail = [word.key for word in words(written[-20 * _TAIL_WORDS :])][-_TAIL_WORDS:]
         self._starts = _sentence_starts(written, len(self._tail))
         self._opening = keys(written[: 40 * _OPENING_WORDS])[:_OPENING_WORDS]
-        told = sentences(written[:2_000])
-        self._first = [sentence for sentence in told[:_OPENING_SENTENCES] if len(sentence) > _OPENING_WORDS]
-        self._underway = len(told) > _OPENING_SENTENCES
+        begun = sentences(written[:2_000])
+        self._first = [sentence for sentence in begun[:_OPENING_SENTENCES] if len(sentence) > _OPENING_WORDS]
+        self._underway = len(begun) > _OPENING_SENTENCES
         self._held = ""
         self._open = not written.strip()
 

@@ -68,8 +68,8 @@ class WritingAttempt:
     @property
     def generation_id(self) -> str:
         """The provider's id of the call, "" before it is known."""
-        told = self._ended or self._started
-        return told.generation_id if told is not None else ""
+        known = self._ended or self._started
+        return known.generation_id if known is not None else ""
 
     def take(self, event: ChatEvent) -> Iterator[AttemptTitle | AttemptText]:
         """Yields what may be released after `event`.
@@ -172,13 +172,13 @@ class WritingAttempt:
     def _completion(self) -> dict[str, Any]:
         """Returns the answer as one chat completion; a cut one has no finish_reason and may have no usage."""
         ended, started = self._ended, self._started
-        told = ended or started
+        known = ended or started
         return {
             "id": self.generation_id,
             "object": "chat.completion",
             "created": (ended.created if ended is not None else 0) or int(self._start_time.timestamp()),
             "provider": (ended.provider_name if ended is not None else "") or self._provider,
-            "model": (told.model if told is not None else "") or self._model,
+            "model": (known.model if known is not None else "") or self._model,
             "choices": [
                 {
                     "index": 0,

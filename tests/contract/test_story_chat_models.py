@@ -148,7 +148,7 @@ def _said(events: Sequence[ChatEvent]) -> str:
 
 
 @pytest.mark.parametrize("text", [TEXT, FOXES], ids=["text", "characters of two halves"])
-async def test_an_answer_comes_whole_and_in_order(stage: Stage, text: str) -> None:
+async def test_answer_comes_whole_and_in_order(stage: Stage, text: str) -> None:
     """ChatStarted, every character of the text in deltas, ChatEnded."""
     await stage.tells(text)
 
@@ -161,7 +161,7 @@ async def test_an_answer_comes_whole_and_in_order(stage: Stage, text: str) -> No
     assert isinstance(events[-1], ChatEnded)
 
 
-async def test_the_end_says_who_wrote_and_what_it_cost(stage: Stage) -> None:
+async def test_end_says_who_wrote_and_what_it_cost(stage: Stage) -> None:
     """Model, provider, tokens and cost, under the id of the beginning."""
     await stage.tells(TEXT)
 
@@ -181,7 +181,7 @@ async def test_the_end_says_who_wrote_and_what_it_cost(stage: Stage) -> None:
     assert ended.created > 1_700_000_000
 
 
-async def test_a_cost_that_is_not_told_is_not_known(stage: Stage) -> None:
+async def test_cost_that_is_not_told_is_not_known(stage: Stage) -> None:
     """It is not taken for nothing."""
     await stage.tells(TEXT, cost=None)
 
@@ -222,7 +222,7 @@ def _settings(body: Mapping[str, Any]) -> tuple[Any, ...]:
         (503, ProviderErrorKind.OVERLOAD),
     ],
 )
-async def test_a_refused_call_is_typed_and_made_once(stage: Stage, status: int, kind: ProviderErrorKind) -> None:
+async def test_refused_call_is_typed_and_made_once(stage: Stage, status: int, kind: ProviderErrorKind) -> None:
     """The kind of the status, under the provider's name; nothing is tried again."""
     await stage.refuses(status)
 
@@ -247,7 +247,7 @@ async def test_another_end_than_the_models_own_is_no_success(
     assert (kind, TEXT) == (error.kind, said)
 
 
-async def test_a_cut_answer_is_no_success(stage: Stage) -> None:
+async def test_cut_answer_is_no_success(stage: Stage) -> None:
     """What came before the cut is a beginning of the text."""
     await stage.breaks(TEXT)
 
@@ -258,14 +258,14 @@ async def test_a_cut_answer_is_no_success(stage: Stage) -> None:
     assert len(said) < len(TEXT)
 
 
-async def test_an_empty_answer_is_no_success(stage: Stage) -> None:
+async def test_empty_answer_is_no_success(stage: Stage) -> None:
     """A model that only says that it is done has said nothing."""
     await stage.tells("  \n")
 
     assert ProviderErrorKind.TRUNCATED == (await _failed(stage.model))[0].kind
 
 
-async def test_an_answer_that_is_left_early_harms_nothing(stage: Stage) -> None:
+async def test_answer_that_is_left_early_harms_nothing(stage: Stage) -> None:
     """The next call works."""
     await stage.tells(TEXT)
     async with aclosing(stage.model.stream(_request(), TIMERS)) as events:
@@ -297,7 +297,7 @@ async def test_models_are_listed(stage: Stage) -> None:
     assert [MODEL] == [model.id for model in await stage.model.models(timeout=20)]
 
 
-async def test_a_good_key_passes(stage: Stage) -> None:
+async def test_good_key_passes(stage: Stage) -> None:
     """Nothing is asked of a model for it."""
     await stage.model.check_key(timeout=20)
 

@@ -34,7 +34,7 @@ async def _cut(writing: StoryServer, answer: Answer, *, overlap: int = 0) -> Tel
 
 @pytest.mark.parametrize("position", _POSITIONS)
 @pytest.mark.parametrize("way", _CUTS)
-async def test_a_cut_stream_goes_on_without_a_seam(writing: StoryServer, way: str, position: int) -> None:
+async def test_cut_stream_goes_on_without_a_seam(writing: StoryServer, way: str, position: int) -> None:
     """Wherever and however it is cut: what is delivered only grows, and each sentence is told once, in its place."""
     billed, calls = writing.upstream.total_cost, len(writing.upstream.calls)
     telling = await _cut(writing, _CUTS[way](WHOLE[:position]))
@@ -61,7 +61,7 @@ async def test_what_the_next_model_says_again_is_trimmed(writing: StoryServer, p
 
 
 @pytest.mark.parametrize("told", range(0, len(SENTENCES), 2))
-async def test_a_story_that_another_process_began_is_fallback_notice(writing: StoryServer, told: int) -> None:
+async def test_story_that_another_process_began_is_fallback_notice(writing: StoryServer, told: int) -> None:
     """The request brings what is out: no title comes, offsets go on, and the digest is that of the whole."""
     writing.upstream.default = goes_on
     telling = await writing.tell(joined(told), model=f"late/m{told}")
@@ -72,7 +72,7 @@ async def test_a_story_that_another_process_began_is_fallback_notice(writing: St
 
 
 @pytest.mark.parametrize("position", range(0, len(TITLE) + 1, 3))
-async def test_a_attempt_that_is_cut_in_its_title_starts_afresh(writing: StoryServer, position: int) -> None:
+async def test_attempt_that_is_cut_in_its_title_starts_afresh(writing: StoryServer, position: int) -> None:
     """Nothing is out, so the next model begins the story, and its title is the one."""
     telling = await _cut(writing, stream(*pieces(TITLE[:position], size=5)))
 

@@ -197,7 +197,7 @@ async def test_another_model_writes_what_one_refuses(writing: StoryServer, model
 
 
 @pytest.mark.parametrize("answer", [error(401), error(402), error(403)])
-async def test_a_key_that_is_refused_asks_nobody_else(writing: StoryServer, model: str, answer: Answer) -> None:
+async def test_key_that_is_refused_asks_nobody_else(writing: StoryServer, model: str, answer: Answer) -> None:
     """Another model behind the same key would say the same: one call, even where there are fallbacks."""
     writing.upstream.answer(answer)
     telling = await writing.tell(model=model, fallback_models=[f"{model}-2", f"{model}-3"])
@@ -206,9 +206,7 @@ async def test_a_key_that_is_refused_asks_nobody_else(writing: StoryServer, mode
     assert 1 == len(writing.upstream.calls)
 
 
-async def test_the_embedded_writer_stands_in_for_a_refused_key_where_it_is_named(
-    writing: StoryServer, model: str
-) -> None:
+async def test_embedded_writer_stands_in_for_a_refused_key_where_it_is_named(writing: StoryServer, model: str) -> None:
     """One paid call, then the story comes from inside, and the caller knows it."""
     writing.upstream.answer(error(401))
     telling = await writing.tell(model=model, fallback_models=[f"{model}-2", "offline"])
@@ -230,7 +228,7 @@ async def test_too_many_calls_go_to_the_next_model_at_once(writing: StoryServer,
     assert [(model, "RATE"), (f"{model}-other", "")] == telling.outcomes
 
 
-async def test_a_short_wait_that_is_asked_for_is_kept(writing: StoryServer, model: str) -> None:
+async def test_short_wait_that_is_asked_for_is_kept(writing: StoryServer, model: str) -> None:
     """Without another model a 429 with a bearable Retry-After is waited for, and the circuit with it."""
     writing.upstream.answer(error(429, retry_after="1"), story(WHOLE))
     telling = await writing.tell(model=model)
@@ -240,7 +238,7 @@ async def test_a_short_wait_that_is_asked_for_is_kept(writing: StoryServer, mode
     assert second.start_time.ToNanoseconds() - first.end_time.ToNanoseconds() >= 0.99e9
 
 
-async def test_a_story_that_takes_long_holds_up_no_other(writing: StoryServer, model: str) -> None:
+async def test_story_that_takes_long_holds_up_no_other(writing: StoryServer, model: str) -> None:
     """The first call after a rest streams on while others are written by the same model."""
     on = asyncio.Event()
     slow = stream(*pieces(WHOLE[:300]), Wait(on), *pieces(WHOLE[300:]), Finish(), Usage(), DONE)
@@ -296,7 +294,7 @@ async def test_what_breaks_in_the_middle_is_fallback_notice(writing: StoryServer
     assert ["Fake", "Fake"] == [attempt.metadata["provider_name"] for attempt in telling.attempts.values()]
 
 
-async def test_a_model_that_never_begins_is_given_up(hasty: StoryServer, model: str) -> None:
+async def test_model_that_never_begins_is_given_up(hasty: StoryServer, model: str) -> None:
     """Comments that keep the line open are no text: twice asked, twice given up, and typed."""
     before = len(hasty.upstream.calls)
     hasty.upstream.answer(*[stream(Wait(_WAITING, keep_alive=0.05))] * 2)
@@ -312,7 +310,7 @@ async def test_a_model_that_never_begins_is_given_up(hasty: StoryServer, model: 
 
 
 @pytest.mark.parametrize("keep_alive", [None, 0.05])
-async def test_a_model_that_falls_silent_is_gone_on_from(
+async def test_model_that_falls_silent_is_gone_on_from(
     hasty: StoryServer, model: str, keep_alive: float | None
 ) -> None:
     """With or without comments in between: the next model says the rest."""
@@ -326,7 +324,7 @@ async def test_a_model_that_falls_silent_is_gone_on_from(
     assert telling.whole.usage.cost_known
 
 
-async def test_a_model_whose_answer_is_full_goes_on_itself(writing: StoryServer, model: str) -> None:
+async def test_model_whose_answer_is_full_goes_on_itself(writing: StoryServer, model: str) -> None:
     """It is well, so its circuit counts no failure, and no other model is asked."""
     writing.upstream.answer(stream(*pieces(_HALF), Finish("length"), Usage(), DONE))
     writing.upstream.default = goes_on
@@ -343,7 +341,7 @@ async def test_a_model_whose_answer_is_full_goes_on_itself(writing: StoryServer,
     ]
 
 
-async def test_the_only_model_goes_on_with_its_own_text(writing: StoryServer, model: str) -> None:
+async def test_only_model_goes_on_with_its_own_text(writing: StoryServer, model: str) -> None:
     """Without another model the same one is asked again, from where it stopped."""
     writing.upstream.answer(broken_off(_HALF, 502))
     writing.upstream.default = goes_on
@@ -363,7 +361,7 @@ async def test_the_only_model_goes_on_with_its_own_text(writing: StoryServer, mo
         story(" ".join(SENTENCES[2:5]) + " Then a bear came by. He sat down."),
     ],
 )
-async def test_a_attempt_that_starts_over_is_never_heard(writing: StoryServer, model: str, answer: Answer) -> None:
+async def test_attempt_that_starts_over_is_never_heard(writing: StoryServer, model: str, answer: Answer) -> None:
     """Its text stays inside, its call is in the books, and the next model goes on."""
     writing.upstream.answer(stream(*pieces(WHOLE[:800])), answer)
     writing.upstream.default = goes_on
@@ -374,7 +372,7 @@ async def test_a_attempt_that_starts_over_is_never_heard(writing: StoryServer, m
     assert pytest.approx(writing.upstream.total_cost) == telling.cost
 
 
-async def test_a_story_that_is_too_short_is_not_begun(writing: StoryServer, model: str) -> None:
+async def test_story_that_is_too_short_is_not_begun(writing: StoryServer, model: str) -> None:
     """Its title may be out, its few words are not, and the story is written under that title."""
     writing.upstream.answer(story(_SHORT))
     writing.upstream.default = goes_on
@@ -384,7 +382,7 @@ async def test_a_story_that_is_too_short_is_not_begun(writing: StoryServer, mode
     assert ["started", "title", "delta"] == [event for event in telling.events if event != "attempt"][:3]
 
 
-async def test_a_model_that_fails_always_is_left_alone(writing: StoryServer, model: str) -> None:
+async def test_model_that_fails_always_is_left_alone(writing: StoryServer, model: str) -> None:
     """After five failures in a row its circuit is open: no call is made, other models write, and it is shown."""
     writing.upstream.answer(*[error(500)] * 5)
     await writing.tell(model=model)
@@ -413,7 +411,7 @@ async def test_failures_of_different_kinds_are_told_together(writing: StoryServe
     assert tried == telling.failure.metadata["tried"]
 
 
-async def test_a_story_that_is_cut_for_good_keeps_what_it_has(writing: StoryServer, model: str) -> None:
+async def test_story_that_is_cut_for_good_keeps_what_it_has(writing: StoryServer, model: str) -> None:
     """The caller has a beginning it can go on from, the cost of all calls, and a failure that may pass."""
     writing.upstream.answer(broken_off(_HALF, 502), *[error(503)] * 3)
     telling = await writing.tell(model=model)
@@ -425,7 +423,7 @@ async def test_a_story_that_is_cut_for_good_keeps_what_it_has(writing: StoryServ
     assert all(attempt.cost_known for attempt in telling.attempts.values())
 
 
-async def test_a_caller_who_leaves_ends_the_call(writing: StoryServer, model: str) -> None:
+async def test_caller_who_leaves_ends_the_call(writing: StoryServer, model: str) -> None:
     """The upstream's stream is closed, and what it cost is asked for all the same."""
     writing.upstream.answer(stream(*pieces(_HALF), Wait(asyncio.Event())))
     call = writing.begin(model=model)
@@ -473,7 +471,7 @@ async def test_summary_behind_the_story_is_dropped(writing: StoryServer, model: 
     assert "Ula's lantern goes out" in telling.completions[0]["choices"][0]["message"]["content"]
 
 
-async def test_a_cost_that_comes_late_is_not_waited_for(tmp_path: Path) -> None:
+async def test_cost_that_comes_late_is_not_waited_for(tmp_path: Path) -> None:
     """The story ends in time, and says that the cost is not known but about how much it is."""
     async with story_server(tmp_path, generation_info_wait=0.1, model="GPT_4O") as writing:
         writing.upstream.unknown_looks = 10**6
@@ -488,7 +486,7 @@ async def test_a_cost_that_comes_late_is_not_waited_for(tmp_path: Path) -> None:
     assert 0 < cut.cost_usd < 0.01
 
 
-async def test_a_story_keeps_to_what_it_may_cost(writing: StoryServer) -> None:
+async def test_story_keeps_to_what_it_may_cost(writing: StoryServer) -> None:
     """An attempt that might go over does not start; a cheaper model may; what was spent counts."""
     dear = await writing.tell(model="GPT_4O", max_cost_usd=0.001)
     spent = await writing.tell(model="GPT_4O_MINI", max_cost_usd=0.01, spent_usd=0.0099)
@@ -503,7 +501,7 @@ async def test_a_story_keeps_to_what_it_may_cost(writing: StoryServer) -> None:
     assert ["openai/gpt-4o-mini"] == [call.model for call in writing.upstream.calls]
 
 
-async def test_the_attempts_of_a_story_share_what_it_may_cost(writing: StoryServer) -> None:
+async def test_attempts_of_a_story_share_what_it_may_cost(writing: StoryServer) -> None:
     """What the first attempt cost is counted before the second starts."""
     writing.upstream.answer(
         stream(*pieces(_HALF), Usage(cost=0.5), Finish("length"), DONE),
@@ -517,7 +515,7 @@ async def test_the_attempts_of_a_story_share_what_it_may_cost(writing: StoryServ
     assert "COST_LIMIT" in telling.failure.metadata["tried"]
 
 
-async def test_a_model_that_takes_a_beginning_gets_it(writing: StoryServer) -> None:
+async def test_model_that_takes_a_beginning_gets_it(writing: StoryServer) -> None:
     """Where the catalogue says so, the answer is begun for it; every other model is told to go on."""
     written = joined(5)
     for model, role in (("CLAUDE_3_HAIKU", "assistant"), ("GPT_4O", "user")):
@@ -530,7 +528,7 @@ async def test_a_model_that_takes_a_beginning_gets_it(writing: StoryServer) -> N
         assert (role == "assistant") == last["content"].endswith(written)
 
 
-async def test_the_calls_say_what_was_set(writing: StoryServer, model: str) -> None:
+async def test_calls_say_what_was_set(writing: StoryServer, model: str) -> None:
     """Temperature, tokens, seed and privacy arrive; names that are known become ids."""
     writing.upstream.answer(story(WHOLE), story(WHOLE))
     await writing.tell(model=model, temperature=0.25, seed=7)

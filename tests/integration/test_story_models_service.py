@@ -64,7 +64,7 @@ async def _get(writing: StoryServer, path: str) -> str:
 @pytest.mark.parametrize(
     "kind", [common_pb2.STORY_KIND_CHILD, common_pb2.STORY_KIND_HERO, common_pb2.STORY_KIND_COMBINED]
 )
-async def test_the_model_is_told_all_that_was_asked(
+async def test_model_is_told_all_that_was_asked(
     writing: StoryServer, kind: "common_pb2.StoryKind.ValueType", language_code: str
 ) -> None:
     """Child, age, interests, wish, moral, theme, the story before, and the hero where there is one: in the prompt."""
@@ -126,7 +126,7 @@ async def test_models_are_listed_as_they_stand(tmp_path: Path) -> None:
     assert not stale
 
 
-async def test_a_list_that_can_not_be_had_is_stale(tmp_path: Path) -> None:
+async def test_list_that_can_not_be_had_is_stale(tmp_path: Path) -> None:
     """The known models are there all the same, and the answer says that they may be out of date."""
     async with openrouter_fake() as upstream:
         upstream.gets.append(web.json_response({"data": {}}))
@@ -143,7 +143,7 @@ async def test_a_list_that_can_not_be_had_is_stale(tmp_path: Path) -> None:
     assert "openai/gpt-4o-mini" in models
 
 
-async def test_a_refused_key_is_told_to_the_operator(tmp_path: Path) -> None:
+async def test_refused_key_is_told_to_the_operator(tmp_path: Path) -> None:
     """In the status and for every model; the service serves, and nothing of the key is shown."""
     async with openrouter_fake() as upstream:
         upstream.gets.append(web.json_response({"error": {"code": 401, "message": KEY}}, status=401))
@@ -162,7 +162,7 @@ async def test_a_refused_key_is_told_to_the_operator(tmp_path: Path) -> None:
     assert KEY not in f"{status}{models}"
 
 
-async def test_the_status_tells_of_circuits_and_resets_them(tmp_path: Path) -> None:
+async def test_status_tells_of_circuits_and_resets_them(tmp_path: Path) -> None:
     """An open circuit is seen, in the status and on the operators' port; closed by hand it lets calls through."""
     async with story_server(tmp_path) as running:
         running.upstream.answer(*[error(500)] * 5)
@@ -270,7 +270,7 @@ def _settings(folder: Path, base_url: str, **changes: Any) -> StorySettings:
     )
 
 
-async def test_a_cluster_keeps_a_story_of_two_models_whole(tmp_path: Path) -> None:
+async def test_cluster_keeps_a_story_of_two_models_whole(tmp_path: Path) -> None:
     """Through the gateway: text without a seam, both completions, both calls in the ledger, and the warning."""
     async with openrouter_fake() as upstream:
         upstream.answer(broken_off(_HALF, 502))
@@ -292,7 +292,7 @@ async def test_a_cluster_keeps_a_story_of_two_models_whole(tmp_path: Path) -> No
     assert [] == [part for part in kept.embedded_parts if part == "writer"]
 
 
-async def test_a_cluster_goes_on_where_all_models_gave_up(tmp_path: Path) -> None:
+async def test_cluster_goes_on_where_all_models_gave_up(tmp_path: Path) -> None:
     """The gateway asks again with what is durable, and nothing is written twice."""
     async with openrouter_fake() as upstream:
         upstream.answer(broken_off(_HALF, 502), error(503, retry_after="1"))
@@ -307,7 +307,7 @@ async def test_a_cluster_goes_on_where_all_models_gave_up(tmp_path: Path) -> Non
     assert pytest.approx(upstream.total_cost) == kept.usage.cost_usd
 
 
-async def test_a_stand_in_that_others_keep_true_is_understood(tmp_path: Path) -> None:
+async def test_stand_in_that_others_keep_true_is_understood(tmp_path: Path) -> None:
     """aimock: a whole story with its cost, a cut one that goes on, and a refused key that is asked once."""
     async with aimock() as upstream:
         base_url = upstream.openrouter_url
@@ -330,7 +330,7 @@ async def test_a_stand_in_that_others_keep_true_is_understood(tmp_path: Path) ->
     assert 1 == sum(call.body is not None and call.body["model"] == "a/refused" for call in calls)
 
 
-async def test_a_story_can_be_streamed_without_a_chunk_boundary_in_sight(writing: StoryServer) -> None:
+async def test_story_can_be_streamed_without_a_chunk_boundary_in_sight(writing: StoryServer) -> None:
     """One event or a thousand: the same text, and what is no text in the same order."""
     writing.upstream.answer(story(WHOLE, size=1), story(WHOLE, size=10_000), stream(*pieces(WHOLE, 1)), error(400))
     one, other = await writing.tell(model="chunk/one"), await writing.tell(model="chunk/two")

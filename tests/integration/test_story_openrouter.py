@@ -194,7 +194,7 @@ REFUSALS: Final = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-async def test_a_call_that_is_not_answered(upstream: OpenRouterFake, model: OpenRouterChatModel, name: str) -> None:
+async def test_call_that_is_not_answered(upstream: OpenRouterFake, model: OpenRouterChatModel, name: str) -> None:
     """A typed error with the wait that was asked for, no text, and one call."""
     answer, kind, retry_after = REFUSALS[name]
     upstream.answer(answer)
@@ -246,7 +246,7 @@ BREAKS: Final = {
 
 
 @pytest.mark.parametrize("name", BREAKS)
-async def test_an_answer_that_breaks_off(upstream: OpenRouterFake, model: OpenRouterChatModel, name: str) -> None:
+async def test_answer_that_breaks_off(upstream: OpenRouterFake, model: OpenRouterChatModel, name: str) -> None:
     """The text before the break, then a typed error with the generation's id, and one call."""
     answer, kind = BREAKS[name]
     upstream.answer(answer)
@@ -278,7 +278,7 @@ VOIDS: Final = {
 
 
 @pytest.mark.parametrize("name", VOIDS)
-async def test_an_answer_without_text(upstream: OpenRouterFake, model: OpenRouterChatModel, name: str) -> None:
+async def test_answer_without_text(upstream: OpenRouterFake, model: OpenRouterChatModel, name: str) -> None:
     """No success and no delta, but the id by which its cost can be asked for."""
     answer, kind = VOIDS[name]
     upstream.answer(answer)
@@ -291,7 +291,7 @@ async def test_an_answer_without_text(upstream: OpenRouterFake, model: OpenRoute
     assert 1 == len(upstream.calls)
 
 
-async def test_an_answer_that_never_begins(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
+async def test_answer_that_never_begins(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
     """No header within the time of the first text is TIMEOUT, and the call upstream is ended."""
     upstream.answer(Answer(hold=NEVER))
 
@@ -313,7 +313,7 @@ async def test_nobody_listens() -> None:
     assert (K.TRANSPORT, ()) == (outcome.failure.kind, outcome.events)
 
 
-async def test_an_answer_that_takes_too_long(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
+async def test_answer_that_takes_too_long(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
     """Text that does not end is TIMEOUT when the total is over, however lively it is."""
     lively: list[Step] = [Text("on "), Pause(0.02)]
     upstream.answer(stream(*lively * 1_000, Finish()))
@@ -326,7 +326,7 @@ async def test_an_answer_that_takes_too_long(upstream: OpenRouterFake, model: Op
     assert upstream.calls[0].left
 
 
-async def test_an_answer_that_is_too_long(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
+async def test_answer_that_is_too_long(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
     """Beyond any story, it is no success, and is not read on."""
     upstream.answer(stream(*[Text("word " * 2_000)] * 8, Wait(NEVER)))
 
@@ -347,7 +347,7 @@ async def test_comments_and_other_fields_are_no_text(upstream: OpenRouterFake, m
     assert 0.5 == outcome.ended.spending.cost_usd
 
 
-async def test_a_server_that_does_not_stream(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
+async def test_server_that_does_not_stream(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
     """A whole completion in one body is an answer too."""
     completion = {
         "id": "gen-7",
@@ -388,7 +388,7 @@ def _raw(*lines: bytes, **how: Any) -> Answer:
     ],
     ids=["plain", "comment", "event", "CR", "BOM", "all"],
 )
-async def test_a_stream_is_known_by_its_looks(
+async def test_stream_is_known_by_its_looks(
     upstream: OpenRouterFake, model: OpenRouterChatModel, answer: Answer
 ) -> None:
     """Whatever its content type says, its lines end with, and its first bytes are."""
@@ -399,7 +399,7 @@ async def test_a_stream_is_known_by_its_looks(
     assert (BEGUN, 0.5) == (outcome.said, outcome.ended.spending.cost_usd)
 
 
-async def test_a_character_of_two_halves_in_two_events(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
+async def test_character_of_two_halves_in_two_events(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
     """Is put together."""
     upstream.answer(stream(Text("A \ud83e"), Text("\udd8a slept \ud83c"), Text("\udf19"), Finish(), Usage(), DONE))
 
@@ -407,7 +407,7 @@ async def test_a_character_of_two_halves_in_two_events(upstream: OpenRouterFake,
 
 
 @pytest.mark.parametrize("rest", [(), (DONE,), (Cut(),), (Wait(NEVER),)], ids=["end", "done", "cut", "silence"])
-async def test_a_whole_text_whose_cost_does_not_come(
+async def test_whole_text_whose_cost_does_not_come(
     upstream: OpenRouterFake, model: OpenRouterChatModel, rest: tuple[Any, ...]
 ) -> None:
     """What was paid for is kept; only its cost is not known."""
@@ -422,7 +422,7 @@ async def test_a_whole_text_whose_cost_does_not_come(
     )
 
 
-async def test_a_key_of_ones_own_is_counted(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
+async def test_key_of_ones_own_is_counted(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
     """OpenRouter's fee and the price of the company that ran the model."""
     own = {"is_byok": True, "cost_details": {"upstream_inference_cost": 0.02}}
     upstream.answer(stream(Text(BEGUN), Finish(), Usage(0.001, own), DONE))
@@ -430,7 +430,7 @@ async def test_a_key_of_ones_own_is_counted(upstream: OpenRouterFake, model: Ope
     assert 0.021 == pytest.approx((await _ask(model)).ended.spending.cost_usd)
 
 
-async def test_the_readers_time_is_not_counted(upstream: OpenRouterFake) -> None:
+async def test_readers_time_is_not_counted(upstream: OpenRouterFake) -> None:
     """Who takes longer over a piece of text than any timer still gets the rest, which has to be waited for."""
     read, passed = asyncio.Event(), 0.0
     upstream.answer(stream(Text(BEGUN), Wait(read), Text("It slept."), Finish(), Usage(), DONE))
@@ -476,7 +476,7 @@ async def test_who_leaves_early_ends_the_call(
     assert upstream.calls[0].left
 
 
-async def test_a_key_rotates_without_a_restart(upstream: OpenRouterFake, tmp_path: Path) -> None:
+async def test_key_rotates_without_a_restart(upstream: OpenRouterFake, tmp_path: Path) -> None:
     """Each call is made with the key that the file holds then."""
     file = tmp_path / "key"
     file.write_text("sk-or-v1-first\n")
@@ -496,7 +496,7 @@ def _leaping() -> Callable[[], float]:
     return map(float, range(0, 10_000, 10)).__next__
 
 
-async def test_a_key_that_can_not_be_sent_makes_no_call(upstream: OpenRouterFake, tmp_path: Path) -> None:
+async def test_key_that_can_not_be_sent_makes_no_call(upstream: OpenRouterFake, tmp_path: Path) -> None:
     """AUTH, for every method."""
     file = tmp_path / "key"
     file.write_text("sk-or-v1-two words")
@@ -563,9 +563,7 @@ async def test_nothing_secret_is_told(
     assert not any(upstream.base_url in f"{failure} {failure.message}" for failure in failures)
 
 
-async def test_a_generation_is_asked_for_until_it_is_known(
-    upstream: OpenRouterFake, model: OpenRouterChatModel
-) -> None:
+async def test_generation_is_asked_for_until_it_is_known(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
     """Two looks in vain, then what it cost and who ran the model."""
     upstream.answer(story(BEGUN, cost=0.25))
     await _ask(model)
@@ -577,7 +575,7 @@ async def test_a_generation_is_asked_for_until_it_is_known(
     assert ["gen-1"] * 3 == upstream.looks
 
 
-async def test_a_generation_that_never_gets_known() -> None:
+async def test_generation_that_never_gets_known() -> None:
     """TIMEOUT, after more than one look."""
     # A look may still be under way when the time is over, so nobody else shares this server.
     async with openrouter_fake() as upstream:
@@ -601,7 +599,7 @@ async def test_a_generation_that_never_gets_known() -> None:
     ],
     ids=["401", "500", "no JSON", "flood", "error behind 200"],
 )
-async def test_a_generation_that_is_not_told(
+async def test_generation_that_is_not_told(
     upstream: OpenRouterFake, model: OpenRouterChatModel, response: web.Response, kind: ProviderErrorKind
 ) -> None:
     """A typed error after one look."""
@@ -615,7 +613,7 @@ async def test_a_generation_that_is_not_told(
 
 
 @pytest.mark.parametrize("generation_id", ["", "../models", "a b"])
-async def test_an_id_that_is_none_is_not_asked_for(
+async def test_id_that_is_none_is_not_asked_for(
     upstream: OpenRouterFake, model: OpenRouterChatModel, generation_id: str
 ) -> None:
     """UNSUPPORTED, without a look."""
@@ -683,7 +681,7 @@ async def test_models_that_are_not_told(
     assert (kind, 1) == (caught.value.kind, len(upstream.keys))
 
 
-async def test_a_wrong_key_is_told(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
+async def test_wrong_key_is_told(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
     """AUTH after one call, and no model was asked."""
     upstream.gets.append(web.json_response({"error": {"code": 401, "message": "No auth"}}, status=401))
 
@@ -693,7 +691,7 @@ async def test_a_wrong_key_is_told(upstream: OpenRouterFake, model: OpenRouterCh
     assert (K.AUTH, 401, 1, 0) == (caught.value.kind, caught.value.status, len(upstream.keys), len(upstream.calls))
 
 
-async def test_the_sdk_is_loaded_once_and_late() -> None:
+async def test_sdk_is_loaded_once_and_late() -> None:
     """Importing the adapter imports no SDK: that takes longer than a service may take to start."""
     program = "import sys, story_service.providers.openrouter; sys.exit(bool({'openai', 'httpx2'} & {*sys.modules}))"
 

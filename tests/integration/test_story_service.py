@@ -53,7 +53,7 @@ def _request(model: str = "") -> story_pb2.GenerateStoryRequest:
     return story_pb2.GenerateStoryRequest(story_id=new_id(), spec=spec)
 
 
-async def test_a_story_arrives_as_the_contract_says() -> None:
+async def test_story_arrives_as_the_contract_says() -> None:
     """Started, warning, title, text, attempt and complete, field by field."""
     async with _story_service(ScriptedWriter(attempt("# Mia", "Once.", " Twice."))) as (stub, _):
         told = [response async for response in stub.GenerateStory(_request(), timeout=10)]
@@ -92,7 +92,7 @@ async def test_violations_arrive_with_their_paths() -> None:
     assert [violation.field for violation in error.violations] == ["child", "story_id"]
 
 
-async def test_a_paid_model_without_a_key_names_the_variable() -> None:
+async def test_paid_model_without_a_key_names_the_variable() -> None:
     """The caller learns which variable brings the model that was asked for."""
     writer = ScriptedWriter([])
     async with _story_service(writer) as (stub, _):
@@ -105,7 +105,7 @@ async def test_a_paid_model_without_a_key_names_the_variable() -> None:
     assert writer.asked == []
 
 
-async def test_a_caller_who_leaves_stops_the_writing() -> None:
+async def test_caller_who_leaves_stops_the_writing() -> None:
     """Cancelling the call closes the writer."""
     writer = ScriptedWriter(_OPENING, endless=True)
     async with _story_service(writer) as (stub, _):
@@ -120,7 +120,7 @@ async def test_a_caller_who_leaves_stops_the_writing() -> None:
     assert seen == ["started", "title", "delta"]
 
 
-async def test_a_call_ends_at_its_total_bound() -> None:
+async def test_call_ends_at_its_total_bound() -> None:
     """A writer that never ends is UNAVAILABLE in the end, and closed."""
     writer = ScriptedWriter(_OPENING, endless=True)
     async with _story_service(writer, total_timeout=0.2) as (stub, _):
@@ -132,7 +132,7 @@ async def test_a_call_ends_at_its_total_bound() -> None:
     assert writer.closed.is_set()
 
 
-async def test_a_stream_in_flight_may_end_while_the_server_drains() -> None:
+async def test_stream_in_flight_may_end_while_the_server_drains() -> None:
     """A drain waits for the story that is being written."""
     writer = ScriptedWriter([*_OPENING, *attempt("", "Once.")[2:]], gate=asyncio.Event())
     async with _story_service(writer, drain_seconds=30) as (stub, service):
@@ -148,7 +148,7 @@ async def test_a_stream_in_flight_may_end_while_the_server_drains() -> None:
     assert told[-1] == "complete"
 
 
-async def test_a_stream_that_outlasts_the_drain_is_told_to_reconnect() -> None:
+async def test_stream_that_outlasts_the_drain_is_told_to_reconnect() -> None:
     """When DRAIN_SECONDS are over, what is still written ends with RECONNECT."""
     writer = ScriptedWriter(_OPENING, endless=True)
     async with _story_service(writer, drain_seconds=0) as (stub, service):
@@ -190,7 +190,7 @@ async def test_models_are_listed_in_pages() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"page_size": 101}, {"page_token": "?"}, {"page_token": "x" * 513}])
-async def test_a_bad_page_is_refused_by_its_field(wrong: dict[str, Any]) -> None:
+async def test_bad_page_is_refused_by_its_field(wrong: dict[str, Any]) -> None:
     """By its rule, or since no answer had such a token."""
     request = story_pb2.ListModelsRequest(**wrong)
     async with _story_service(ScriptedWriter([])) as (stub, _):
@@ -200,7 +200,7 @@ async def test_a_bad_page_is_refused_by_its_field(wrong: dict[str, Any]) -> None
     assert [violation.field for violation in from_rpc_error(caught.value).violations] == list(wrong)
 
 
-async def test_the_status_says_that_the_writer_is_embedded() -> None:
+async def test_status_says_that_the_writer_is_embedded() -> None:
     """Which part is embedded, which variable replaces it, which providers there are, and the warnings."""
     async with _story_service(ScriptedWriter([])) as (_, service):
         stub = status_pb2_grpc.StatusServiceStub(service.channel)

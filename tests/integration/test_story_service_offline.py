@@ -53,7 +53,7 @@ def _text(story: Sequence[story_pb2.GenerateStoryResponse]) -> str:
     return "".join(response.delta.text for response in story)
 
 
-async def test_a_story_comes_in_whole_sentences_and_is_verified(stub: Stub) -> None:
+async def test_story_comes_in_whole_sentences_and_is_verified(stub: Stub) -> None:
     """The deltas add up to what `complete` says of the content, and say who wrote it."""
     story = await _story(stub, _request())
     deltas = [response.delta for response in story if response.HasField("delta")]
@@ -76,7 +76,7 @@ async def test_a_story_comes_in_whole_sentences_and_is_verified(stub: Stub) -> N
     assert {"id", "seed", "words", "engine_version"} == set(call.generation_info)
 
 
-async def test_the_default_model_warns_and_offline_does_not(stub: Stub) -> None:
+async def test_default_model_warns_and_offline_does_not(stub: Stub) -> None:
     """Without a key the caller is told who writes, unless that is what was asked for."""
     default = await _story(stub, _request())
     offline = await _story(stub, _request(model="offline"))
@@ -87,7 +87,7 @@ async def test_the_default_model_warns_and_offline_does_not(stub: Stub) -> None:
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 0.9, 1.0])
-async def test_a_cut_story_goes_on_to_the_same_text(stub: Stub, fraction: float) -> None:
+async def test_cut_story_goes_on_to_the_same_text(stub: Stub, fraction: float) -> None:
     """From any delta on, the next attempt ends in the text that an undisturbed one gives, without another title."""
     whole = await _story(stub, _request())
     deltas = [response.delta.text for response in whole if response.HasField("delta")]
@@ -101,7 +101,7 @@ async def test_a_cut_story_goes_on_to_the_same_text(stub: Stub, fraction: float)
 
 
 @pytest.mark.parametrize("kind", [common_pb2.STORY_KIND_HERO, common_pb2.STORY_KIND_COMBINED])
-async def test_a_hero_and_an_earlier_story_are_told_of(stub: Stub, kind: "common_pb2.StoryKind.ValueType") -> None:
+async def test_hero_and_an_earlier_story_are_told_of(stub: Stub, kind: "common_pb2.StoryKind.ValueType") -> None:
     """What the caller said of both is in the text, and a cut one goes on to the same text."""
     request = _request(kind=kind, hero_id=_STORY_ID, length_minutes=3)
     request.hero.CopyFrom(common_pb2.Hero(name="Robin", appearance="red cape", strengths=["flying"]))
@@ -117,7 +117,7 @@ async def test_a_hero_and_an_earlier_story_are_told_of(stub: Stub, kind: "common
     assert text == request.written_so_far + _text(await _story(stub, request))
 
 
-async def test_the_seed_decides_and_the_story_id_where_there_is_none(stub: Stub) -> None:
+async def test_seed_decides_and_the_story_id_where_there_is_none(stub: Stub) -> None:
     """The same request is the same story; another seed is another one."""
     requests = (_request(), _request(), _request(seed=99))
     first, again, other = [_text(await _story(stub, request)) for request in requests]
@@ -136,7 +136,7 @@ async def test_another_language_is_refused_with_what_it_can_write(stub: Stub) ->
     assert "en" in error.metadata["supported_languages"].split(", ")
 
 
-async def test_the_embedded_writer_is_listed(stub: Stub) -> None:
+async def test_embedded_writer_is_listed(stub: Stub) -> None:
     """ListModels has it first: embedded, free, available, the default; the others need a key and say so."""
     model, *others = (await stub.ListModels(story_pb2.ListModelsRequest(), timeout=10)).models
 
@@ -156,7 +156,7 @@ async def test_the_embedded_writer_is_listed(stub: Stub) -> None:
         ("secret-key", "offline", [], ["STORY_MODEL"]),
     ],
 )
-async def test_the_status_is_honest_about_the_key(
+async def test_status_is_honest_about_the_key(
     key: str | None, model: str, warnings: Sequence[str], variables: Sequence[str]
 ) -> None:
     """What is embedded, and which variable replaces it; the key itself never shows."""
@@ -180,7 +180,7 @@ async def test_the_status_is_honest_about_the_key(
     ("variable", "value"),
     [("STORY_MODEL", "gpt"), ("STORY_FALLBACK_MODELS", "offline,gpt"), ("STORY_OFFLINE_WORDS_PER_SECOND", "0")],
 )
-def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+def test_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
     """The one line that an operator gets names the variable and the remedy."""
     monkeypatch.setenv(variable, value)
 

@@ -161,7 +161,7 @@ def test_it_does_not_matter_how_an_answer_is_cut(
 
 
 @given(pieces=_PIECES, title_wanted=st.booleans())
-def test_the_items_joined_are_the_text(pieces: list[str], *, title_wanted: bool) -> None:
+def test_items_joined_are_the_text(pieces: list[str], *, title_wanted: bool) -> None:
     """Nothing given is taken back; no text has white space around it, control characters or asterisks."""
     items, answer = _read("".join(pieces), title_wanted=title_wanted)
     texts = [item.text for item in items if isinstance(item, AttemptText)]
@@ -175,7 +175,7 @@ def test_the_items_joined_are_the_text(pieces: list[str], *, title_wanted: bool)
 
 
 @given(cut=st.integers(0, len(_STORY)))
-def test_a_cut_answer_gives_a_beginning_in_whole_sentences(cut: int) -> None:
+def test_cut_answer_gives_a_beginning_in_whole_sentences(cut: int) -> None:
     """Wherever it breaks off, what is out is the first sentences of the whole one, and no half title."""
     items = AnswerReader(title_wanted=True).feed(_STORY[:cut])
     whole, _ = _read(_STORY)
@@ -216,7 +216,7 @@ def test_sentences_leave_as_soon_as_they_are_certain(count: int) -> None:
         "\ufeffMia and the Sea\r\n\r\n",
     ],
 )
-def test_the_title_is_found_in_whatever_dress(opening: str) -> None:
+def test_title_is_found_in_whatever_dress(opening: str) -> None:
     """Headings, labels, chatter, fences, thoughts and a title that is said twice are not the text."""
     items, answer = _read(opening + "She swam. She slept.")
 
@@ -235,7 +235,7 @@ def test_the_title_is_found_in_whatever_dress(opening: str) -> None:
         "Да здравствует солнце!",
     ],
 )
-def test_a_title_that_sounds_like_chatter_stays(title: str) -> None:
+def test_title_that_sounds_like_chatter_stays(title: str) -> None:
     """Only what ends like an announcement is one."""
     assert AttemptTitle(title) == _read(f"{title}\n\nShe swam.")[0][0]
 
@@ -339,7 +339,7 @@ def test_text_is_plain(body: str, text: str) -> None:
     assert text == _text(f"Mia\n\n{body}")
 
 
-def test_a_missing_title_is_told_by_an_empty_one() -> None:
+def test_missing_title_is_told_by_an_empty_one() -> None:
     """A first line as long as a paragraph is the text; none of it is lost."""
     paragraph = "The small grey mouse looked up at the moon and thought of home. " * 8
     items, answer = _read(f"{paragraph}\n\nShe slept.")
@@ -349,7 +349,7 @@ def test_a_missing_title_is_told_by_an_empty_one() -> None:
 
 
 @pytest.mark.parametrize("answer", ["", "\n\n", "Mia and the Sea", "<think>never ends"])
-def test_a_title_line_that_never_ended_is_no_title(answer: str) -> None:
+def test_title_line_that_never_ended_is_no_title(answer: str) -> None:
     """Nothing is given then, and the text is empty."""
     assert ([], "") == (_read(answer)[0], _text(answer))
 
@@ -365,7 +365,7 @@ def test_a_title_line_that_never_ended_is_no_title(answer: str) -> None:
         ("Title: Mia and the Sea\nShe slept.", "She slept.", False),
     ],
 )
-def test_a_attempt_that_goes_on_has_no_title(answer: str, text: str, *, opens: bool) -> None:
+def test_attempt_that_goes_on_has_no_title(answer: str, text: str, *, opens: bool) -> None:
     """A title that is said again and chatter are left out; whether a new line came first is told."""
     reader = AnswerReader(title_wanted=False, title="Mia and the Sea")
     items = [*reader.feed(answer), *reader.finish().items]

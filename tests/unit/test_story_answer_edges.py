@@ -98,7 +98,7 @@ def _read(
 )
 @pytest.mark.parametrize("words_asked", [None, 5, 1_000])
 @pytest.mark.parametrize("break_", ["\n", "\r\n"])
-def test_a_story_that_goes_on_is_whole(body: str, text: str | None, words_asked: int | None, break_: str) -> None:
+def test_story_that_goes_on_is_whole(body: str, text: str | None, words_asked: int | None, break_: str) -> None:
     """What looks like the end in the midst of a story is text, and the summary behind it is dropped all the same."""
     answer = _read(f"Fox\n\n{body}\n\nSummary: A fox.".replace("\n", break_), words_asked=words_asked)[1]
 
@@ -220,7 +220,7 @@ def test_nothing_behind_a_mark_is_held_without_bound(words_asked: int | None, ma
     assert len(given) > MAX_ADDITION
 
 
-def test_the_second_half_of_a_story_is_no_summary() -> None:
+def test_second_half_of_a_story_is_no_summary() -> None:
     """What is longer than a summary, behind less than half of the words that were asked for, is the story."""
     answer = _read(f"T\n\n{_LONG}\n\n===\n\n{_LONG * 12}", words_asked=150)[1]
 
@@ -321,7 +321,7 @@ def test_titles_are_found_in_all_languages(answer: str, title: str) -> None:
         ("Summary: They slept.", ""),
     ],
 )
-def test_a_attempt_that_goes_on_keeps_its_first_line(answer: str, text: str) -> None:
+def test_attempt_that_goes_on_keeps_its_first_line(answer: str, text: str) -> None:
     """Only an announcement of the continuation, with an empty line behind it, is none of the story."""
     assert text == _read(answer, title_wanted=False, title="Fox", language_code="ru")[1].text
 
@@ -361,7 +361,7 @@ def _is_marked(before: list[str]) -> bool:
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 64, 100_000])
-def test_a_long_answer_is_read_in_linear_time(step: int) -> None:
+def test_long_answer_is_read_in_linear_time(step: int) -> None:
     """Hundreds of labels and separators in a row are read once each."""
     body = "\n\n".join(f"Summary: {number}.\n\n===\n\n{_LONG}{number}." for number in range(300))
     answer = _read(f"T\n\nA fox ran.\n\n{body}\n\nSummary: It slept.", step=step)[1]

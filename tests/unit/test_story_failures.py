@@ -48,7 +48,7 @@ _OPEN = CircuitOpenError("fake:a/m", provider="fake", retry_after=42)
         ([], _UNAVAILABLE, "UPSTREAM_UNAVAILABLE", 1),
     ],
 )  # fmt: skip
-def test_the_failure_is_the_one_that_has_to_be_mended(
+def test_failure_is_the_one_that_has_to_be_mended(
     errors: Sequence[ProviderError | DomainError], code: grpc.StatusCode, reason: str, retry_after: float | None
 ) -> None:
     """The key's first, then what all failed for, then whether it may pass."""
@@ -79,7 +79,7 @@ def _assignment(**changes: float | str) -> Assignment:
     return Assignment(**{"story_id": "id", "child": Listener(name="Mia"), **changes})  # type: ignore[arg-type]
 
 
-def test_the_price_of_a_attempt_is_estimated_from_the_catalogue() -> None:
+def test_price_of_a_attempt_is_estimated_from_the_catalogue() -> None:
     """What it may cost at most is prompt and most tokens; just that may be paid, and a little less may not."""
     asking = _asking(max_tokens=1000)
     request = asking.request(_assignment(), "openai/gpt-4o")
@@ -104,7 +104,7 @@ def test_without_a_price_a_limit_can_not_be_held() -> None:
     assert 0 == asking.estimated_cost(asking.request(_assignment(), "nobody/knows"), "text")
 
 
-def test_a_way_of_routing_has_a_price_with_a_margin() -> None:
+def test_way_of_routing_has_a_price_with_a_margin() -> None:
     """What the cheapest company takes would not do as a bound; the estimate afterwards is without it."""
     asking = _asking(max_tokens=1000)
     plain, routed = (asking.request(_assignment(), f"openai/gpt-4o{variant}") for variant in ("", ":nitro"))
@@ -131,7 +131,7 @@ def test_what_the_request_says_wins_over_what_is_set() -> None:
     assert (longer.max_tokens or 0) > (default.max_tokens or 0) > 750
 
 
-def test_a_longer_story_gets_more_time() -> None:
+def test_longer_story_gets_more_time() -> None:
     """The whole answer by its length, the first text and the next one not."""
     asking = _asking(first_token_timeout=1, idle_timeout=2, attempt_timeout=3, attempt_timeout_per_minute=10)
     timers = asking.timers(_assignment(length_minutes=30))

@@ -33,7 +33,7 @@ async def test_what_is_no_text_keeps_its_place() -> None:
     assert items == await told(at_once(*items))
 
 
-async def test_the_first_text_is_not_held_back() -> None:
+async def test_first_text_is_not_held_back() -> None:
     """It comes while the model is silent after it."""
     silent = asyncio.Event()
 
@@ -47,7 +47,7 @@ async def test_the_first_text_is_not_held_back() -> None:
     assert [] == [item async for item in items]
 
 
-async def test_a_failure_comes_after_the_text_before_it() -> None:
+async def test_failure_comes_after_the_text_before_it() -> None:
     """Nothing that was written is lost with it."""
 
     async def broken() -> AsyncGenerator[StoryItem, None]:
@@ -60,7 +60,7 @@ async def test_a_failure_comes_after_the_text_before_it() -> None:
         await anext(items)
 
 
-async def test_a_reader_that_leaves_closes_the_source() -> None:
+async def test_reader_that_leaves_closes_the_source() -> None:
     """The model's stream does not go on for nobody."""
     closed = asyncio.Event()
 

@@ -33,7 +33,7 @@ def test_events_do_not_depend_on_where_the_stream_is_cut(cuts: list[int]) -> Non
     assert payloads == PAYLOADS
 
 
-def test_a_line_has_a_bound() -> None:
+def test_line_has_a_bound() -> None:
     """TRANSPORT, however slowly it grows."""
     lines = EventLines()
     for _ in range(262):
@@ -74,7 +74,7 @@ def test_malformed_keys_are_refused_untold(key: str) -> None:
     assert len(key) < 7 or key not in str(caught.value)
 
 
-def test_the_beginning_alone_is_no_key() -> None:
+def test_beginning_alone_is_no_key() -> None:
     """It is what stands in examples."""
     with pytest.raises(ValueError, match="begin"):
         check_key_format("sk-or-")
@@ -88,7 +88,7 @@ def test_keys_of_other_servers_may_look_otherwise() -> None:
             check_key_format("local", base_url=f"https://{host}/api/v1")
 
 
-def test_a_prefill_ends_without_white_space() -> None:
+def test_prefill_ends_without_white_space() -> None:
     """Models that take one refuse it else; no other message is touched."""
     messages = (Message("user", "Go on. "), Message("assistant", "Once there was \n"))
 
@@ -149,7 +149,7 @@ def _watch() -> tuple[StreamTimers, Clock]:
     return StreamTimers(ChatTimers(total=100, first_token=30, idle=10), clock=clock), clock
 
 
-def test_the_first_text_has_a_time_of_its_own() -> None:
+def test_first_text_has_a_time_of_its_own() -> None:
     """From the call on."""
     watch, _ = _watch()
 
@@ -183,7 +183,7 @@ def test_what_is_no_text_starts_nothing_anew() -> None:
     assert 1_130 == watch.deadline
 
 
-def test_the_cost_is_not_waited_for_longer_than_the_text() -> None:
+def test_cost_is_not_waited_for_longer_than_the_text() -> None:
     """Five seconds, counted once."""
     watch, clock = _watch()
     watch.finishing()

@@ -57,7 +57,7 @@ def _data(text: str) -> str:
 
 @pytest.mark.parametrize("language_code", ["en", "en-GB", "ru", "ru-RU", "pt-BR", "zh-Hant", "de"])
 @pytest.mark.parametrize("kind", ["child", "hero", "combined"])
-def test_a_prompt_holds_all_that_is_known(kind: Kind, language_code: str) -> None:
+def test_prompt_holds_all_that_is_known(kind: Kind, language_code: str) -> None:
     """Child, age, interests, hero, moral, theme, wish, length and what the parent story told, as data."""
     prompt = _prompt(_assignment(kind, language_code))
     hero = () if kind == "child" else (_HERO.name, _HERO.appearance, *_HERO.personality_traits, *_HERO.strengths)
@@ -81,13 +81,13 @@ def test_a_prompt_holds_all_that_is_known(kind: Kind, language_code: str) -> Non
         ("uk", "BCP-47 code <data>uk</data>"),
     ],
 )
-def test_the_language_is_asked_for(language_code: str, said: str) -> None:
+def test_language_is_asked_for(language_code: str, said: str) -> None:
     """English and Russian by their templates, every other one by its code."""
     assert said in _prompt(_assignment(language_code=language_code))
 
 
 @pytest.mark.parametrize("language_code", ["en", "ru", "pt"])
-def test_the_rules_are_in_the_system_message(language_code: str) -> None:
+def test_rules_are_in_the_system_message(language_code: str) -> None:
     """That data is data, what calms, whose characters are not to be used, and no markup."""
     system = _BUILDER.messages(_assignment(language_code=language_code))[0].content
     rules = {
@@ -100,7 +100,7 @@ def test_the_rules_are_in_the_system_message(language_code: str) -> None:
 
 
 @pytest.mark.parametrize("language_code", ["en", "ru", "pt"])
-def test_the_words_suit_the_age(language_code: str) -> None:
+def test_words_suit_the_age(language_code: str) -> None:
     """Each group of ages gets its own vocabulary, and a child whose age is not told one of its own."""
     ages = [None, 3, 6, 9, 12, 18]
     assignment = _assignment(language_code=language_code)
@@ -123,7 +123,7 @@ def test_the_words_suit_the_age(language_code: str) -> None:
         ("ru", "", "не указан"),
     ],
 )
-def test_a_gender_is_told_or_avoided(language_code: str, gender: Gender, said: str) -> None:
+def test_gender_is_told_or_avoided(language_code: str, gender: Gender, said: str) -> None:
     """Where nobody said it, the story is to do without."""
     assignment = _assignment(language_code=language_code)
 
@@ -147,7 +147,7 @@ def test_a_gender_is_told_or_avoided(language_code: str, gender: Gender, said: s
         ("fr", "bravery", "to be afraid"),
     ],
 )
-def test_a_well_known_moral_is_explained(language_code: str, moral: str, explained: str) -> None:
+def test_well_known_moral_is_explained(language_code: str, moral: str, explained: str) -> None:
     """By whichever of its names."""
     assert explained in _prompt(replace(_assignment(language_code=language_code), moral=moral))
 
@@ -230,7 +230,7 @@ def test_long_parent_is_shortened_from_the_middle(language_code: str) -> None:
 
 @pytest.mark.parametrize("language_code", ["en", "ru", "pt"])
 @pytest.mark.parametrize("kind", ["child", "hero", "combined"])
-def test_a_story_goes_on_by_instruction(kind: Kind, language_code: str) -> None:
+def test_story_goes_on_by_instruction(kind: Kind, language_code: str) -> None:
     """Title and text so far are data in the prompt, with everything that a beginning is told of the child."""
     so_far = replace(
         _assignment(kind, language_code), title_so_far="The <Sea>", written_so_far="She swam.\n\nShe</data> slept."
@@ -254,7 +254,7 @@ def test_of_a_long_text_the_middle_is_left_out() -> None:
     assert len(prompt) < 24_000
 
 
-def test_a_story_goes_on_by_prefill() -> None:
+def test_story_goes_on_by_prefill() -> None:
     """The prompt of its beginning, and then the text so far as the model's own words, without its trailing blanks."""
     so_far = replace(_assignment(), title_so_far="The Sea", written_so_far="She swam.\n\nShe slept. \n")
     messages = _BUILDER.messages(so_far, continue_by_prefill=True)
@@ -262,7 +262,7 @@ def test_a_story_goes_on_by_prefill() -> None:
     assert (*_BUILDER.messages(_assignment()), Message("assistant", "The Sea\n\nShe swam.\n\nShe slept.")) == messages
 
 
-def test_a_story_without_a_title_starts_afresh() -> None:
+def test_story_without_a_title_starts_afresh() -> None:
     """A prefill too needs something to go on from."""
     assert _BUILDER.messages(_assignment()) == _BUILDER.messages(_assignment(), continue_by_prefill=True)
 
@@ -290,7 +290,7 @@ def test_templates_are_overridden_file_by_file(tmp_path: Path) -> None:
     assert _BUILDER.messages(_assignment(language_code="ru")) == builder.messages(_assignment(language_code="ru"))
 
 
-def test_a_language_can_be_added(tmp_path: Path) -> None:
+def test_language_can_be_added(tmp_path: Path) -> None:
     """What it has no file for comes from the general templates."""
     _override(tmp_path, "de/_language.j2", "Schreibe auf Deutsch.")
     _override(tmp_path, "de/child.j2", "Ein Kind: {{ child.name }}. {% include 'de/_language.j2' %}")
@@ -320,7 +320,7 @@ def test_a_language_can_be_added(tmp_path: Path) -> None:
         ("en/child.j2", "x" * 100_001, "100000 bytes"),
     ],
 )
-def test_a_broken_template_is_told_at_start(tmp_path: Path, name: str, content: str | bytes, said: str) -> None:
+def test_broken_template_is_told_at_start(tmp_path: Path, name: str, content: str | bytes, said: str) -> None:
     """One line that names the file and what is wrong, whichever way it can not be used."""
     path = _override(tmp_path, name, content)
     with pytest.raises(ConfigurationError) as caught:
@@ -331,13 +331,13 @@ def test_a_broken_template_is_told_at_start(tmp_path: Path, name: str, content: 
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     """It is named, with the remedy."""
     with pytest.raises(ConfigurationError, match=r"nowhere does not exist. Create it"):
         PromptBuilder(tmp_path / "nowhere")
 
 
-def test_the_documentation_names_every_variable() -> None:
+def test_documentation_names_every_variable() -> None:
     """And says what each is."""
     documented = (Path(__file__).parents[2] / "docs" / "prompts.md").read_text(encoding="utf-8")
     given = variables(_assignment("combined"), folder="en", continuing=False)
@@ -362,7 +362,7 @@ def test_words_are_counted_in_every_script(text: str, words: int) -> None:
     assert words == count_words(text)
 
 
-def test_an_ending_has_room_however_long_the_text_is() -> None:
+def test_ending_has_room_however_long_the_text_is() -> None:
     """A story that is longer than was asked is still brought to its end."""
     assert words_left(replace(_assignment(), written_so_far="word " * 5_000)) == 60
 

@@ -44,14 +44,14 @@ def test_pages_hold_every_model_once(count: int, size: int) -> None:
 
 
 @pytest.mark.parametrize("token", ["x", "é", "!!!!", base64.urlsafe_b64encode(b"vendor/other").decode(), "/w=="])
-def test_a_token_that_was_never_given_is_refused(token: str) -> None:
+def test_token_that_was_never_given_is_refused(token: str) -> None:
     """Junk, and tokens of models that are not there, are ValueErrors."""
     with pytest.raises(ValueError, match="not a page token"):
         Catalogue(_models(3)).page(2, token)
 
 
 @pytest.mark.parametrize(("fallbacks", "position"), [((), 0), (("a/b", "offline"), 2), (("offline",), 1)])
-def test_the_embedded_writer_tells_its_place(fallbacks: tuple[str, ...], position: int) -> None:
+def test_embedded_writer_tells_its_place(fallbacks: tuple[str, ...], position: int) -> None:
     """`fallback_position` counts from 1 in the configured order; 0 is not in it."""
     model = embedded_model(language_codes=["en"], fallback_models=fallbacks)
 
@@ -78,13 +78,13 @@ def test_the_embedded_writer_tells_its_place(fallbacks: tuple[str, ...], positio
         ("some-vendor/some.model:nitro", "some-vendor/some.model:nitro"),
     ],
 )
-def test_a_name_means_a_model(name: str, model_id: str) -> None:
+def test_name_means_a_model(name: str, model_id: str) -> None:
     """Symbolic names in any case, known ids in any case, and any other id of the form vendor/name as it is."""
     assert model_id == resolve(name)
 
 
 @pytest.mark.parametrize("name", ["", "GPT_5O", "gpt-4o", "a/b/c", "a /b", "x/" + "y" * 200])
-def test_a_name_of_no_model_is_refused(name: str) -> None:
+def test_name_of_no_model_is_refused(name: str) -> None:
     """What is neither known nor of the form vendor/name is a ValueError."""
     with pytest.raises(ValueError, match="vendor/name"):
         resolve(name)
@@ -167,7 +167,7 @@ def test_what_the_provider_tells_takes_the_place_of_what_was_known() -> None:
     assert catalogue.price_of("vendor/nobody-knows") is None
 
 
-def test_a_way_of_routing_is_offered_where_its_model_is() -> None:
+def test_way_of_routing_is_offered_where_its_model_is() -> None:
     """OpenRouter lists `vendor/own` and takes `vendor/own:nitro`, as long, and up to three times as dear."""
     models = listed_models(default_model="vendor/own:nitro", fallback_models=(), language_codes=[], key_set=True)
     catalogue = Catalogue(models)
@@ -195,7 +195,7 @@ def test_a_way_of_routing_is_offered_where_its_model_is() -> None:
     ]
 
 
-def test_a_way_of_routing_a_known_model_is_that_model() -> None:
+def test_way_of_routing_a_known_model_is_that_model() -> None:
     """Before anybody was asked: its lengths, its price, and whether it takes a prefill."""
     catalogue = Catalogue([])
     known, routed = catalogue.find("anthropic/claude-3.5-sonnet"), catalogue.find("anthropic/claude-3.5-sonnet:nitro")
@@ -205,7 +205,7 @@ def test_a_way_of_routing_a_known_model_is_that_model() -> None:
     assert None is catalogue.price_of("anthropic/claude-3.5-sonnet:free")
 
 
-def test_an_older_list_is_marked_until_it_is_refreshed() -> None:
+def test_older_list_is_marked_until_it_is_refreshed() -> None:
     """A refresh that failed leaves the list as it was and says so."""
     catalogue = Catalogue(_listed())
     before = catalogue.page(100, "")
@@ -217,7 +217,7 @@ def test_an_older_list_is_marked_until_it_is_refreshed() -> None:
     assert before.models == stale.models
 
 
-def test_the_state_of_a_circuit_is_shown() -> None:
+def test_state_of_a_circuit_is_shown() -> None:
     """Facts that are passed in stand beside their model; a model without any is taken to be well."""
     facts = {"vendor/own": ModelFacts(available=False, unavailable_reason="Later.", circuit_state="open")}
     models = _by_id(Catalogue(_listed()), facts)
@@ -237,6 +237,6 @@ def test_the_state_of_a_circuit_is_shown() -> None:
         ("offline", False),
     ],
 )
-def test_a_prefill_is_for_those_who_are_known_to_take_it(model: str, accepted: bool) -> None:
+def test_prefill_is_for_those_who_are_known_to_take_it(model: str, accepted: bool) -> None:
     """Everybody else goes on by instruction."""
     assert accepted is Catalogue(_listed()).accepts_prefill(model)

@@ -81,7 +81,7 @@ async def _attempt(writer: EmbeddedWriter, assignment: Assignment = _ASSIGNMENT)
     return [item async for item in writer.write(assignment, model="offline")]
 
 
-async def test_a_attempt_holds_all_that_the_port_asks_for() -> None:
+async def test_attempt_holds_all_that_the_port_asks_for() -> None:
     """Started, title, sentences, one free call with its records, and the end."""
     started, begun, title, first, second, call, ended = await _attempt(_writer(_Engine(_PIECES)))
 
@@ -123,7 +123,7 @@ async def test_a_attempt_holds_all_that_the_port_asks_for() -> None:
     assert AttemptEnded(text="Once there was a sea.\n\nIt slept.") == ended
 
 
-async def test_the_engine_gets_every_wish_and_what_is_out() -> None:
+async def test_engine_gets_every_wish_and_what_is_out() -> None:
     """Nothing that was asked for is dropped on the way to the writer."""
     engine = _Engine()
     await _attempt(
@@ -156,7 +156,7 @@ async def test_the_engine_gets_every_wish_and_what_is_out() -> None:
     assert [(brief, "Mia", "Once.")] == engine.asked
 
 
-async def test_the_engine_gets_hero_and_parent() -> None:
+async def test_engine_gets_hero_and_parent() -> None:
     """And no age where nobody said one."""
     engine = _Engine()
     await _attempt(
@@ -194,7 +194,7 @@ async def test_the_engine_gets_hero_and_parent() -> None:
     assert Parent(title="The Owl", text="It slept.") == brief.sequel
 
 
-async def test_a_kind_that_the_language_does_not_tell_is_refused_with_those_that_it_does() -> None:
+async def test_kind_that_the_language_does_not_tell_is_refused_with_those_that_it_does() -> None:
     """The engine's own refusal becomes LANGUAGE_UNSUPPORTED too, and says what can be had."""
 
     def refuse() -> Iterator[Piece]:
@@ -209,7 +209,7 @@ async def test_a_kind_that_the_language_does_not_tell_is_refused_with_those_that
     assert caught.value.metadata == {"language": "xx", "supported_kinds": "child, sequel"}
 
 
-async def test_the_engine_runs_off_the_event_loop() -> None:
+async def test_engine_runs_off_the_event_loop() -> None:
     """The computing is done in another thread."""
     engine = _Engine(_PIECES)
     await _attempt(_writer(engine))
@@ -217,7 +217,7 @@ async def test_the_engine_runs_off_the_event_loop() -> None:
     assert threading.get_ident() not in engine.threads
 
 
-async def test_the_pace_is_that_of_the_words() -> None:
+async def test_pace_is_that_of_the_words() -> None:
     """At two words a second, five words take 2.5 s and two words 1 s."""
     naps = _Naps()
     await _attempt(_writer(_Engine(_PIECES), words_per_second=2, naps=naps))
@@ -246,7 +246,7 @@ async def test_leaving_a_paced_attempt_stops_it() -> None:
     assert [2.5] == naps.seconds
 
 
-async def test_a_language_that_it_can_not_write_is_refused_with_those_that_it_can() -> None:
+async def test_language_that_it_can_not_write_is_refused_with_those_that_it_can() -> None:
     """The engine's own refusal becomes LANGUAGE_UNSUPPORTED."""
 
     def refuse() -> Iterator[Piece]:
@@ -260,14 +260,14 @@ async def test_a_language_that_it_can_not_write_is_refused_with_those_that_it_ca
     assert caught.value.metadata == {"supported_languages": "en"}
 
 
-async def test_an_engine_that_does_not_stop_is_stopped() -> None:
+async def test_engine_that_does_not_stop_is_stopped() -> None:
     """The text that is held is bounded: one sentence beyond the limit is enough to know."""
     items = await _attempt(_writer(_Engine(repeat(Piece("text", "x" * 1000)))))
 
     assert MAX_CONTENT_LENGTH // 1000 + 1 == sum(isinstance(item, AttemptText) for item in items)
 
 
-async def test_an_engine_that_is_stuck_is_given_up() -> None:
+async def test_engine_that_is_stuck_is_given_up() -> None:
     """An answer that does not come in time is a typed failure, and the thread is told to stop."""
     hold, ended = threading.Event(), threading.Event()
 
@@ -288,7 +288,7 @@ async def test_an_engine_that_is_stuck_is_given_up() -> None:
     assert ended.wait(30)
 
 
-def test_the_seed_is_the_given_one_or_that_of_the_story() -> None:
+def test_seed_is_the_given_one_or_that_of_the_story() -> None:
     """Without a seed the story's id decides, always in the same way and within 63 bits."""
     one = Assignment(story_id="01890000-0000-7000-8000-000000000001", child=_ASSIGNMENT.child)
     other = Assignment(story_id="01890000-0000-7000-8000-000000000002", child=_ASSIGNMENT.child)

@@ -49,7 +49,7 @@ async def _failure(writer: ScriptedWriter, assignment: Assignment | None = None)
     return caught.value, told
 
 
-async def test_a_story_goes_out_in_order_and_is_summed_up() -> None:
+async def test_story_goes_out_in_order_and_is_summed_up() -> None:
     """Started, title, deltas with offsets, the call, and the whole text's length, digest and cost."""
     content = "Ünce.\n\nTwice."
 
@@ -82,7 +82,7 @@ async def test_going_on_counts_from_what_is_out() -> None:
     )
 
 
-async def test_a_text_that_was_whole_already_stays_whole() -> None:
+async def test_text_that_was_whole_already_stays_whole() -> None:
     """An attempt may find that nothing is left to write."""
     completed = (await _all(attempt(""), _assignment("Mia", "Once.")))[-1]
 
@@ -98,7 +98,7 @@ async def test_notices_follow_the_start() -> None:
     assert isinstance(told[1], Notice)
 
 
-async def test_a_title_line_without_a_title_gets_one() -> None:
+async def test_title_line_without_a_title_gets_one() -> None:
     """A title is never empty."""
     assert Title("A Bedtime Story") in await _all(attempt("##", "Once."))
     assert Title("Eine Gutenachtgeschichte") in await _all(
@@ -119,7 +119,7 @@ async def test_a_title_line_without_a_title_gets_one() -> None:
         ([_STARTED, AttemptText("Once.")], "before a title"),
     ],
 )
-async def test_an_answer_that_is_not_whole_is_no_success(items: Sequence[AttemptItem], words: str) -> None:
+async def test_answer_that_is_not_whole_is_no_success(items: Sequence[AttemptItem], words: str) -> None:
     """Empty, cut or different from what was streamed: UNAVAILABLE, and never Completed."""
     failure, told = await _failure(ScriptedWriter(items))
 
@@ -128,7 +128,7 @@ async def test_an_answer_that_is_not_whole_is_no_success(items: Sequence[Attempt
     assert not any(isinstance(item, Completed) for item in told)
 
 
-async def test_a_text_may_have_just_the_greatest_length() -> None:
+async def test_text_may_have_just_the_greatest_length() -> None:
     """The bound itself is allowed."""
     completed = (await _all(attempt("Mia", "x" * (MAX_CONTENT_LENGTH - 5)), _assignment("Mia", "Once.")))[-1]
 
@@ -136,7 +136,7 @@ async def test_a_text_may_have_just_the_greatest_length() -> None:
     assert completed.content_length == MAX_CONTENT_LENGTH
 
 
-async def test_a_text_beyond_the_bound_is_refused_before_it_goes_out() -> None:
+async def test_text_beyond_the_bound_is_refused_before_it_goes_out() -> None:
     """The sentence that passes 65,536 code points, those written before included, is not sent."""
     sentences = ("x" * (MAX_CONTENT_LENGTH - 5), "y")
     failure, told = await _failure(ScriptedWriter(attempt("Mia", *sentences)), _assignment("Mia", "Once."))
@@ -145,7 +145,7 @@ async def test_a_text_beyond_the_bound_is_refused_before_it_goes_out() -> None:
     assert [_STARTED, Delta(5, sentences[0])] == told
 
 
-async def test_the_writer_is_closed_when_the_caller_leaves() -> None:
+async def test_writer_is_closed_when_the_caller_leaves() -> None:
     """Leaving the stream closes the attempt at once."""
     writer = ScriptedWriter([_STARTED, AttemptTitle("Mia"), AttemptText("Once.")], endless=True)
     async with aclosing(_generator(writer).generate(_assignment())) as items:
@@ -173,7 +173,7 @@ async def test_nothing_is_read_behind_the_end() -> None:
     assert completed.content_length == 5
 
 
-async def test_the_writer_gets_the_assignment_and_the_model() -> None:
+async def test_writer_gets_the_assignment_and_the_model() -> None:
     """The attempt is asked for with all that the request held."""
     writer = ScriptedWriter(attempt("", " Twice."))
     assignment = _assignment("Mia", "Once.")

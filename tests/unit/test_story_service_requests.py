@@ -25,14 +25,14 @@ def _violations(request: Request) -> dict[str, str]:
     return {violation.field: violation.description for violation in violations(request)}
 
 
-def test_a_bare_request_gets_the_defaults() -> None:
+def test_bare_request_gets_the_defaults() -> None:
     """A child's name is enough: five minutes of English."""
     request = _request()
 
     assert Assignment(story_id=request.story_id, child=Listener(name="Mia")) == read_request(request)
 
 
-def test_a_full_request_is_read_in_full() -> None:
+def test_full_request_is_read_in_full() -> None:
     """Every field that the writer can use arrives, cleaned where it is free text."""
     request = Request(
         story_id=new_id(),
@@ -79,7 +79,7 @@ def test_a_full_request_is_read_in_full() -> None:
     ) == read_request(request)
 
 
-def test_the_child_of_the_spec_serves_where_no_other_is_given() -> None:
+def test_child_of_the_spec_serves_where_no_other_is_given() -> None:
     """An inline child in the spec is enough; `child` beside it wins."""
     request = Request(story_id=new_id(), spec=common_pb2.StorySpec(child=common_pb2.Child(name="Tom")))
     assert read_request(request).child.name == "Tom"
@@ -134,7 +134,7 @@ def test_all_violations_are_told_at_once() -> None:
     } == set(_violations(request))
 
 
-def test_an_empty_request_lacks_an_id_and_a_child() -> None:
+def test_empty_request_lacks_an_id_and_a_child() -> None:
     """What is needed is asked for by name."""
     assert {
         "story_id": "must be given",
@@ -167,7 +167,7 @@ def test_each_bound_is_held(change: Callable[[Request], None], path: str) -> Non
 
 @pytest.mark.parametrize("kind", [common_pb2.STORY_KIND_HERO, common_pb2.STORY_KIND_COMBINED])
 @pytest.mark.parametrize("inline", [True, False])
-def test_a_hero_is_read_in_full(kind: "common_pb2.StoryKind.ValueType", *, inline: bool) -> None:
+def test_hero_is_read_in_full(kind: "common_pb2.StoryKind.ValueType", *, inline: bool) -> None:
     """Beside the spec or inline in it, cleaned where it is free text."""
     hero = common_pb2.Hero(
         name=" Robin\n",
@@ -197,7 +197,7 @@ def test_a_hero_is_read_in_full(kind: "common_pb2.StoryKind.ValueType", *, inlin
     )
 
 
-def test_the_hero_beside_the_spec_wins() -> None:
+def test_hero_beside_the_spec_wins() -> None:
     """It is the newer of the two."""
     request = _request()
     request.spec.kind = common_pb2.STORY_KIND_HERO
@@ -208,7 +208,7 @@ def test_the_hero_beside_the_spec_wins() -> None:
 
 
 @pytest.mark.parametrize("kind", [common_pb2.STORY_KIND_UNSPECIFIED, common_pb2.STORY_KIND_CHILD])
-def test_a_story_about_the_child_passes_over_a_hero(kind: "common_pb2.StoryKind.ValueType") -> None:
+def test_story_about_the_child_passes_over_a_hero(kind: "common_pb2.StoryKind.ValueType") -> None:
     """A hero that was given all the same is checked and left out."""
     request = _request()
     request.spec.kind = kind
@@ -221,7 +221,7 @@ def test_a_story_about_the_child_passes_over_a_hero(kind: "common_pb2.StoryKind.
 
 
 @pytest.mark.parametrize("kind", [common_pb2.STORY_KIND_HERO, common_pb2.STORY_KIND_COMBINED])
-def test_a_story_about_a_hero_needs_one(kind: "common_pb2.StoryKind.ValueType") -> None:
+def test_story_about_a_hero_needs_one(kind: "common_pb2.StoryKind.ValueType") -> None:
     """An id alone is not enough: nothing is looked up here; what else is wrong is told beside it."""
     request = _request()
     request.spec.kind = kind
@@ -256,7 +256,7 @@ def test_all_that_is_wrong_with_a_hero_is_told_at_once() -> None:
     } == set(_violations(request))
 
 
-def test_a_sequel_knows_its_parent() -> None:
+def test_sequel_knows_its_parent() -> None:
     """Title and text arrive, cleaned; a parent of which nothing is left makes no sequel."""
     request = _request()
     request.spec.parent_story_id = new_id()

@@ -47,7 +47,7 @@ def test_offline_as_the_configured_default_needs_no_notice() -> None:
     assert _selector(default="offline").select(_asking()).notices == ()
 
 
-def test_a_paid_model_that_can_not_be_called_is_refused() -> None:
+def test_paid_model_that_can_not_be_called_is_refused() -> None:
     """An explicit request is never silently served by the embedded writer."""
     failure = _failure(_selector(), _asking("openai/gpt-4o", "anthropic/claude-3-haiku"))
 
@@ -67,7 +67,7 @@ def test_offline_in_the_fallbacks_stands_in_with_a_notice(configured: tuple[str,
     assert [notice.metadata["model"] for notice in selection.notices] == ["openai/gpt-4o"]
 
 
-def test_the_fallbacks_of_the_request_replace_those_of_the_server() -> None:
+def test_fallbacks_of_the_request_replace_those_of_the_server() -> None:
     """A caller who names fallbacks without `offline` does not get it."""
     failure = _failure(_selector(fallbacks=("offline",)), _asking("openai/gpt-4o", "openai/gpt-4o-mini"))
 
@@ -75,7 +75,7 @@ def test_the_fallbacks_of_the_request_replace_those_of_the_server() -> None:
 
 
 @pytest.mark.parametrize("model", ["gpt", "openai/", "/gpt", "open ai/gpt", "a/b/c", "OFF-LINE", "a/" + "b" * 200])
-def test_a_name_of_no_known_form_is_not_found(model: str) -> None:
+def test_name_of_no_known_form_is_not_found(model: str) -> None:
     """Neither in the catalogue nor `vendor/name`: MODEL_NOT_FOUND, first or as a fallback."""
     asked_first = _failure(_selector(), _asking(model))
     asked_as_fallback = _failure(_selector(), _asking("", "offline", model))

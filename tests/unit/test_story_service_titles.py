@@ -60,17 +60,17 @@ from story_service.cleaning import clean
         ("Mia\tand\x07the\u202e Sea", "Mia and the Sea"),
     ],
 )
-def test_a_title_line_becomes_a_plain_title(line: str, title: str) -> None:
+def test_title_line_becomes_a_plain_title(line: str, title: str) -> None:
     """Markup, labels, quotation marks around it and blanks go; what belongs to the title stays."""
     assert title == normalise_title(line)
 
 
-def test_a_long_title_is_cut_at_a_word() -> None:
+def test_long_title_is_cut_at_a_word() -> None:
     """A title has at most 200 characters and no half word at its end."""
     assert normalise_title("word " * 100) == "word " * 39 + "word"
 
 
-def test_a_long_title_without_blanks_is_cut_anyway() -> None:
+def test_long_title_without_blanks_is_cut_anyway() -> None:
     """The bound holds for one endless word too."""
     assert normalise_title("x" * 500) == "x" * MAX_TITLE_LENGTH
 
@@ -88,7 +88,7 @@ def test_normalising_is_bounded_and_stable(line: str) -> None:
     ("language_code", "title"),
     [("en", "A Bedtime Story"), ("ru", "Сказка на ночь"), ("de-AT", "Eine Gutenachtgeschichte"), ("zh", "睡前故事")],
 )
-def test_a_title_that_is_missing_is_made_in_the_language_of_the_story(language_code: str, title: str) -> None:
+def test_title_that_is_missing_is_made_in_the_language_of_the_story(language_code: str, title: str) -> None:
     """What is read aloud first is in the language of what follows."""
     assert title == fallback_title(language_code)
 

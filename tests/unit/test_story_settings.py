@@ -17,7 +17,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(variable)
 
 
-def test_the_defaults_are_those_that_are_documented() -> None:
+def test_defaults_are_those_that_are_documented() -> None:
     """What nobody set."""
     settings = load(StorySettings)
 
@@ -104,7 +104,7 @@ def test_plain_http_is_for_those_who_say_so(monkeypatch: pytest.MonkeyPatch) -> 
     assert "http://models.example.org/v1" == load(StorySettings).openrouter_base_url
 
 
-def test_a_key_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_key_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It wins over the variable; what is no key in it is refused without being shown."""
     file = tmp_path / "key"
     file.write_text("sk-or-v1-file\n")

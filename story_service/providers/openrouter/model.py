@@ -221,7 +221,7 @@ class StreamTimers:
         self._paused = self._clock()
 
     def resume(self, *, heard: bool) -> None:
-        """Restarts the timers; with `heard` the item was text, and the idle timeout starts anew."""
+        """Restarts the timers; with `heard` the item was text, and the idle timeout restarts."""
         now = self._clock()
         pause = now - self._paused
         self._end += pause

@@ -39,7 +39,7 @@ def _attempt(start: int) -> list[str]:
 
 
 @given(cut=st.integers(4, len(_STORY) - 1), overlap=st.integers(0, 4))
-def test_an_overlap_is_trimmed_wherever_the_text_was_cut(cut: int, overlap: int) -> None:
+def test_overlap_is_trimmed_wherever_the_text_was_cut(cut: int, overlap: int) -> None:
     """However many of the last sentences come again, no sentence is told twice and none is lost."""
     written = "".join(_STORY[:cut])
     start = max(cut - overlap, 1)
@@ -49,7 +49,7 @@ def test_an_overlap_is_trimmed_wherever_the_text_was_cut(cut: int, overlap: int)
 
 
 @given(cut=st.integers(1, 2))
-def test_a_short_beginning_may_come_again_whole(cut: int) -> None:
+def test_short_beginning_may_come_again_whole(cut: int) -> None:
     """Of a story that has hardly begun the attempt may repeat all, and goes on behind them."""
     assert "".join(_STORY[cut:]) == _joined("".join(_STORY[:cut]), _attempt(0))
 
@@ -63,7 +63,7 @@ def test_case_and_punctuation_make_no_difference() -> None:
     )
 
 
-def test_the_end_of_a_sentence_may_come_again() -> None:
+def test_end_of_a_sentence_may_come_again() -> None:
     """An attempt that takes up the last words of the last sentence goes on behind them."""
     written = "".join(_STORY[:6])
 
@@ -72,7 +72,7 @@ def test_the_end_of_a_sentence_may_come_again() -> None:
     )
 
 
-def test_the_same_word_at_the_seam_is_no_overlap() -> None:
+def test_same_word_at_the_seam_is_no_overlap() -> None:
     """A sentence that begins with the word that the last one ended with is whole."""
     text = "Morning came, and she told her brother about the light and the owl."
 
@@ -87,7 +87,7 @@ def test_the_same_word_at_the_seam_is_no_overlap() -> None:
         (True, "It was night.\n\n", "Then the wind came and sang a song to all of them."),
     ],
 )
-def test_the_white_space_at_the_seam_is_that_of_the_attempt(new_paragraph: bool, written: str, expected: str) -> None:
+def test_white_space_at_the_seam_is_that_of_the_attempt(new_paragraph: bool, written: str, expected: str) -> None:
     """A new paragraph where the attempt began one, one blank otherwise, and nothing where there is some already."""
     text = "Then the wind came and sang a song to all of them."
 
@@ -102,7 +102,7 @@ def test_chinese_is_joined_without_a_blank() -> None:
 
 
 @pytest.mark.parametrize("cut", range(4, len(_STORY)))
-def test_a_attempt_that_starts_over_is_refused_before_anything_leaves(cut: int) -> None:
+def test_attempt_that_starts_over_is_refused_before_anything_leaves(cut: int) -> None:
     """With the same words, or nearly the same."""
     for beginning in (
         _STORY[0],
@@ -114,7 +114,7 @@ def test_a_attempt_that_starts_over_is_refused_before_anything_leaves(cut: int) 
             assert "" == joint.feed(beginning) + joint.finish()
 
 
-def test_a_passage_from_the_middle_is_refused() -> None:
+def test_passage_from_the_middle_is_refused() -> None:
     """An attempt that tells twenty words of the old text again and then goes another way repeats itself."""
     joint = ContinuationGuard("".join(_STORY))
     with pytest.raises(RepeatedError):
@@ -135,7 +135,7 @@ def test_without_an_old_text_nothing_is_held() -> None:
     assert "Once." == ContinuationGuard("").feed("Once.")
 
 
-def test_a_refrain_goes_out_with_what_follows_it() -> None:
+def test_refrain_goes_out_with_what_follows_it() -> None:
     """What was said before is held, and let out when something new comes."""
     guard = RepetitionGuard("Run, run, as fast as you can. You can not catch me.")
 
@@ -144,7 +144,7 @@ def test_a_refrain_goes_out_with_what_follows_it() -> None:
     assert [" Run, run, as fast as you can.", " You can not catch me!", " So he ran."] == guard.feed(" So he ran.")
 
 
-def test_a_refrain_at_the_end_goes_out() -> None:
+def test_refrain_at_the_end_goes_out() -> None:
     """The end of the text decides for it."""
     guard = RepetitionGuard("Good night.")
 
@@ -153,7 +153,7 @@ def test_a_refrain_at_the_end_goes_out() -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
-def test_a_circle_is_found_before_it_is_told(times: int) -> None:
+def test_circle_is_found_before_it_is_told(times: int) -> None:
     """However many sentences it has, nothing of the second round leaves."""
     circle = [f" The {place} was as quiet as could be." for place in ("wood", "lake", "hill")[:times]]
     guard = RepetitionGuard("")

@@ -113,7 +113,7 @@ async def test_nobody_waits_longer_than_agreed() -> None:
 @pytest.mark.parametrize(
     "failure", [ProviderError(ProviderErrorKind.TIMEOUT, "late", provider="fake"), ValueError("a defect")]
 )
-async def test_a_provider_that_tells_nothing_leaves_the_cost_unknown(failure: Exception) -> None:
+async def test_provider_that_tells_nothing_leaves_the_cost_unknown(failure: Exception) -> None:
     """The estimate stays, and says that it is one; a defect of ours ends no story."""
     chat, metrics = _Chat(failure), Metrics()
     chat.open.set()

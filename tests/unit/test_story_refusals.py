@@ -51,7 +51,7 @@ def test_stories_are_no_refusals(answer: str) -> None:
     assert not is_refusal(answer)
 
 
-def test_an_unfit_answer_says_nothing_of_the_providers_health() -> None:
+def test_unfit_answer_says_nothing_of_the_providers_health() -> None:
     """One wish does not take a model away from everybody; another model may do better."""
     treatment = UnfitError("too short", provider="fake", request_id="").treatment
 

@@ -5,7 +5,7 @@ import pytest
 from story_service.models.states import Paces
 
 
-def test_a_pace_follows_what_is_seen_and_forgets_slowly() -> None:
+def test_pace_follows_what_is_seen_and_forgets_slowly() -> None:
     """Seconds for the 750 words of five minutes; a model that was not seen has none."""
     paces = Paces()
     assert paces.typical_seconds("a/b") is None

@@ -101,7 +101,7 @@ def _completed(items: Sequence[StoryItem]) -> Completed:
     return items[-1]
 
 
-async def test_the_next_attempt_gets_what_is_out_and_what_was_spent() -> None:
+async def test_next_attempt_gets_what_is_out_and_what_was_spent() -> None:
     """Title, text and cost of the first are the second's beginning; both calls come with their completions."""
     cut = replace(_call("cut"), completion={"id": "cut"})
     failure = _error(_KIND.TRANSPORT)
@@ -142,7 +142,7 @@ async def test_each_fallback_is_told_behind_the_start_of_the_next() -> None:
     assert [_started("a/two"), notices[0]] == told[told.index(_started("a/two")) :][:2]
 
 
-async def test_a_model_is_asked_again_before_the_next_one() -> None:
+async def test_model_is_asked_again_before_the_next_one() -> None:
     """While nothing of its attempt is out: as often as is set, and announced once."""
     writer = _Writer(*[_failing("a/one", _error(_KIND.OVERLOAD))] * 3, _good("a/two", "Once."))
     told = await _told(writer, "a/one", "a/two", retries=2)
@@ -163,7 +163,7 @@ async def test_who_has_too_much_to_do_is_left_for_the_next(kind: ProviderErrorKi
     assert ["a/one", "a/one"] == alone.models
 
 
-async def test_a_model_that_spoke_goes_on_itself_before_the_embedded_writer_does() -> None:
+async def test_model_that_spoke_goes_on_itself_before_the_embedded_writer_does() -> None:
     """Another paid model would be next at once; the embedded one is the last resort."""
     said = (AttemptTitle("Mia"), AttemptText("Once."))
     writer = _Writer(
@@ -179,7 +179,7 @@ async def test_a_model_that_spoke_goes_on_itself_before_the_embedded_writer_does
 
 
 @pytest.mark.parametrize("kind", [_KIND.AUTH, _KIND.QUOTA])
-async def test_the_key_fails_once_for_all_models(kind: ProviderErrorKind) -> None:
+async def test_key_fails_once_for_all_models(kind: ProviderErrorKind) -> None:
     """One call, and then the embedded writer where it is named, or nobody."""
     alone = _Writer(_failing("a/one", _error(kind)))
     await _failure(alone, "a/one", "a/two")
@@ -206,7 +206,7 @@ async def test_what_may_not_be_paid_for_goes_to_the_next() -> None:
     assert ["COST_LIMIT"] == [item.metadata["why"] for item in told if isinstance(item, Notice)]
 
 
-async def test_a_call_for_which_there_was_no_room_is_not_waited_for_twice() -> None:
+async def test_call_for_which_there_was_no_room_is_not_waited_for_twice() -> None:
     """It was waited for already when it failed without having been made."""
     writer = _Writer(([], _error(_KIND.CONCURRENCY)))
 
@@ -214,7 +214,7 @@ async def test_a_call_for_which_there_was_no_room_is_not_waited_for_twice() -> N
     assert 1 == len(writer.asked)
 
 
-async def test_the_last_hope_is_waited_for_a_moment() -> None:
+async def test_last_hope_is_waited_for_a_moment() -> None:
     """A circuit that may let calls through soon, where nothing else is left; not one that is open for long."""
     soon = CircuitOpenError("a/one", provider="fake", retry_after=0.01)
     patient = _Writer(([], soon), ([], soon), _good("a/one", "Once."))
@@ -227,7 +227,7 @@ async def test_the_last_hope_is_waited_for_a_moment() -> None:
     assert 1 == len(hopeless.asked)
 
 
-async def test_a_rest_is_waited_for_as_long_as_a_retry_may_be() -> None:
+async def test_rest_is_waited_for_as_long_as_a_retry_may_be() -> None:
     """Another story was told to come back later: this one does too, where nothing else is left."""
     rest = CircuitOpenError("a/one", provider="fake", retry_after=0.02, resting=True)
     patient = _Writer(([], rest), _good("a/one", "Once."))
@@ -247,7 +247,7 @@ _OUT_OF_TOKENS = OutOfTokensError(provider="fake", request_id="", spending=Spend
 
 
 @pytest.mark.parametrize("error", [_UNFIT, _OUT_OF_TOKENS], ids=["unfit", "all thought"])
-async def test_a_whole_answer_that_is_no_story_is_not_paid_for_again_and_again(error: ProviderError) -> None:
+async def test_whole_answer_that_is_no_story_is_not_paid_for_again_and_again(error: ProviderError) -> None:
     """The next model is asked at once; where there is none but the embedded one, the same model once more."""
     writer = _Writer(_failing("a/one", error), _good("a/two", "Once."))
     await _told(writer, "a/one", "a/two")
@@ -261,7 +261,7 @@ async def test_a_whole_answer_that_is_no_story_is_not_paid_for_again_and_again(e
     assert ["a/one", "a/one"] == alone.models
 
 
-async def test_a_model_that_reaches_its_bound_with_text_goes_on_itself() -> None:
+async def test_model_that_reaches_its_bound_with_text_goes_on_itself() -> None:
     """As often as retries are allowed, also where another model stands by."""
     said = (AttemptTitle("Mia"), AttemptText("Once."))
     writer = _Writer(
@@ -275,7 +275,7 @@ async def test_a_model_that_reaches_its_bound_with_text_goes_on_itself() -> None
     assert "Once. Twice. Thrice." == "".join(item.text for item in told if isinstance(item, Delta))
 
 
-async def test_a_circuit_that_is_open_is_no_wait_where_others_write() -> None:
+async def test_circuit_that_is_open_is_no_wait_where_others_write() -> None:
     """The next model begins at once."""
     soon = CircuitOpenError("a/one", provider="fake", retry_after=0.01)
     writer = _Writer(([], soon), _good("a/two", "Once."))
@@ -284,7 +284,7 @@ async def test_a_circuit_that_is_open_is_no_wait_where_others_write() -> None:
     assert ["a/one", "a/two"] == writer.models
 
 
-async def test_a_defect_is_no_failure_of_a_model() -> None:
+async def test_defect_is_no_failure_of_a_model() -> None:
     """What is nobody's typed failure goes up as it is, and no other model hides it."""
     writer = _Writer(_failing("a/one", ValueError("a defect")))
     with pytest.raises(ValueError, match="a defect"):
