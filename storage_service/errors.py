@@ -1,4 +1,4 @@
-"""The failures that the domain knows by name."""
+"""The errors of the domain."""
 
 from servicekit.errors import DomainError, FieldViolation, not_found, unavailable
 from storage_service.records import Digest
@@ -30,12 +30,12 @@ def request_id_reused() -> DomainError:
 def revision_mismatch(*, expected: int, actual: int) -> DomainError:
     """ABORTED / REVISION_MISMATCH with both revisions."""
     revisions = {"expected_revision": str(expected), "actual_revision": str(actual)}
-    return _aborted("REVISION_MISMATCH", "It was changed in the meantime.", **revisions)
+    return _refused("REVISION_MISMATCH", "It was changed in the meantime.", **revisions)
 
 
 def lease_lost(story_id: str) -> DomainError:
     """ABORTED / LEASE_LOST: the token given is not the one that holds the story."""
-    return _aborted("LEASE_LOST", "The lease token is not the one that is held.", story_id=story_id)
+    return _refused("LEASE_LOST", "The lease token is not the one that is held.", story_id=story_id)
 
 
 def audio_not_found(story_id: str) -> DomainError:
@@ -46,7 +46,7 @@ def audio_not_found(story_id: str) -> DomainError:
 def audio_too_large(most: int) -> DomainError:
     """FAILED_PRECONDITION / AUDIO_TOO_LARGE: more than AUDIO_MAX_BYTES."""
     message = f"The audio is larger than {most} bytes, the most that is stored of a story."
-    return _precondition("AUDIO_TOO_LARGE", message, max_bytes=str(most))
+    return _refused("AUDIO_TOO_LARGE", message, max_bytes=str(most))
 
 
 def check_digest(digest: Digest, expected: Digest | None) -> None:
@@ -75,18 +75,18 @@ def segment_not_found(key: str) -> DomainError:
 def segment_lost(key: str) -> DomainError:
     """FAILED_PRECONDITION / SEGMENT_LOST: a segment that was stored is missing or damaged."""
     message = "The bytes of a segment are missing or damaged."
-    return _precondition("SEGMENT_LOST", message, key=key)
+    return _refused("SEGMENT_LOST", message, key=key)
 
 
 def storage_conflict() -> DomainError:
     """ABORTED / STORAGE_CONFLICT: the note of an object went before its record came; the next try has a new object."""
-    return _aborted("STORAGE_CONFLICT", "The upload took too long.")
+    return _refused("STORAGE_CONFLICT", "The upload took too long.")
 
 
 def audio_url_unsupported() -> DomainError:
     """FAILED_PRECONDITION / AUDIO_URL_UNSUPPORTED: this store has no addresses."""
     message = "The embedded store has no addresses for audio."
-    return _precondition("AUDIO_URL_UNSUPPORTED", message)
+    return _refused("AUDIO_URL_UNSUPPORTED", message)
 
 
 def storage_unavailable() -> DomainError:
@@ -103,11 +103,7 @@ def field_error(field: str, description: str) -> DomainError:
     )
 
 
-def _aborted(reason: str, message: str, **metadata: str) -> DomainError:
-    return DomainError(reason, message, metadata=metadata)
-
-
-def _precondition(reason: str, message: str, **metadata: str) -> DomainError:
+def _refused(reason: str, message: str, **metadata: str) -> DomainError:
     return DomainError(reason, message, metadata=metadata)
 
 

@@ -10,19 +10,15 @@ records/000009.jsonl    removals, tombstones: of whatever was deleted before the
 end.json                how many of each there are: without it the file is cut
 """
 
-from __future__ import annotations
-
 import json
 import os
 import tarfile
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+from pathlib import Path
+from typing import IO, Any, Final, NamedTuple
 
 from storage_service.exchange.lines import ExchangeError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 HEAD: Final = "tale-export.json"
 END: Final = "end.json"

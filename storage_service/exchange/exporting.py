@@ -1,27 +1,20 @@
 """Exports all that is stored into a file."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 import grpc
 
 from servicekit.errors import DomainError
 from storage_service.exchange.archive import ArchiveWriter
-from storage_service.exchange.lines import Counts, ExchangeError, from_entries, from_story
-from storage_service.records import StoredAudio
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
-    from pathlib import Path
-
-    from storage_service.exchange.lines import Entry
-    from storage_service.ports import ObjectStore, Records, StoryStore
-    from storage_service.records import Blob, StoredRequest, Tombstone
-    from tale.storage.v1 import storage_pb2
+from storage_service.exchange.lines import Counts, Entry, ExchangeError, from_entries, from_story
+from storage_service.ports import ObjectStore, Records, StoryStore
+from storage_service.records import Blob, StoredAudio, StoredRequest, Tombstone
+from tale.storage.v1 import storage_pb2
 
 _BATCH_STORIES: Final = 100
 _BATCH_BYTES: Final = 4 << 20

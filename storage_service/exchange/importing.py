@@ -1,26 +1,20 @@
 """Imports an exported file into a store."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from servicekit.errors import DomainError
 from servicekit.ids import is_id
+from storage_service.audio.noted import NotedObjects
 from storage_service.exchange.archive import END, ArchiveReader, Member
 from storage_service.exchange.lines import Counts, ExchangeError, to_entries, to_stories
-from storage_service.records import SCAN_PAGE, Digest, ObjectKind, OwnedProfile, StoredRequest, Tombstone
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from storage_service.audio.noted import NotedObjects
-    from storage_service.ports import ObjectStore, Records
-    from storage_service.records import ObjectKey
-    from tale.storage.v1 import storage_pb2
+from storage_service.ports import ObjectStore, Records
+from storage_service.records import SCAN_PAGE, Digest, ObjectKey, ObjectKind, OwnedProfile, StoredRequest, Tombstone
+from tale.storage.v1 import storage_pb2
 
 _BLOCK: Final = 1 << 20
 _ERASED: Final = bytes(32)

@@ -1,10 +1,9 @@
 """What an archive carries, as lines of JSON."""
 
-from __future__ import annotations
-
 import json
 from base64 import b64decode, b64encode
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
@@ -12,9 +11,6 @@ from google.protobuf.message import DecodeError
 from storage_service.records import OwnedProfile, StoredRequest, Tombstone
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 Entry: TypeAlias = OwnedProfile | StoredRequest | Tombstone
 """A record that is no story. As a line (times are microseconds since the Unix epoch, bytes are in base64):
@@ -42,7 +38,7 @@ class Counts(NamedTuple):
     audio: int = 0
     audio_bytes: int = 0
 
-    def plus(self, **more: int) -> Counts:
+    def plus(self, **more: int) -> Self:
         """Returns the counts with these added."""
         return self._replace(**{name: getattr(self, name) + count for name, count in more.items()})
 

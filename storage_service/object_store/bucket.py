@@ -25,8 +25,7 @@ from storage_service.object_store.errors import (
 )
 from storage_service.ports import ANY_BYTES, Clock, Upload
 from storage_service.records import Blob, ObjectKey, SignedUrl
-from storage_service.spool import Spool, spooled
-from storage_service.upstream import outgoing_calls
+from storage_service.upstream import BufferedUpload, buffered_upload, outgoing_calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
@@ -186,7 +185,7 @@ class BucketObjects:
 
     def upload(self, key: ObjectKey, *, content_type: str = ANY_BYTES) -> AbstractAsyncContextManager[Upload]:
         """Takes bytes in, to send them when they are published."""
-        return spooled(lambda spool: self._send(key.path, spool, content_type or ANY_BYTES))
+        return buffered_upload(lambda upload: self._send(key.path, upload, content_type or ANY_BYTES))
 
     async def read(self, blob: Blob, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes, None]:
         """Yields the bytes of an object, in blocks of 4 MiB, one request each."""
@@ -219,8 +218,8 @@ class BucketObjects:
         ends = self._clock.now() + seconds * _SECOND
         return SignedUrl(await self._bucket.sign(blob.key.path, seconds), ends)
 
-    async def _send(self, path: str, spool: Spool, content_type: str) -> None:
-        if not await self._bucket.put(path, spool.source, spool.digest().size, content_type=content_type):
+    async def _send(self, path: str, upload: BufferedUpload, content_type: str) -> None:
+        if not await self._bucket.put(path, upload.source, upload.digest().size, content_type=content_type):
             await self._bucket.delete([path])
             raise unavailable("UPSTREAM_UNAVAILABLE", "The audio did not arrive whole at the store.")
 

@@ -1,21 +1,16 @@
 """Places for bytes, from the settings; what is missing or wrong is said in one line."""
 
-from __future__ import annotations
-
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from servicekit.endpoints import check_base_url
 from servicekit.settings import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from storage_service.settings import StorageSettings
+from storage_service.settings import StorageSettings
 
 _LOCAL: Final = {"", "localhost"}
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")

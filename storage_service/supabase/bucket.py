@@ -11,9 +11,9 @@ from servicekit.resilience.errors import ProviderErrorKind
 from storage_service.errors import audio_corrupt
 from storage_service.ports import ANY_BYTES, Clock, Upload
 from storage_service.records import Blob, ObjectKey, SignedUrl
-from storage_service.spool import Spool, spooled
 from storage_service.supabase.connection import FILES, Connection
 from storage_service.supabase.errors import SupabaseError
+from storage_service.upstream import BufferedUpload, buffered_upload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection
@@ -46,12 +46,12 @@ class ObjectBucket:
     def upload(self, key: ObjectKey, *, content_type: str = ANY_BYTES) -> AbstractAsyncContextManager[Upload]:
         """Takes bytes in, to send them when they are published."""
 
-        async def send(spool: Spool) -> None:
+        async def send(upload: BufferedUpload) -> None:
             await self._connection.run(
-                FILES, "upload", lambda client: _send(client, key.path, spool, content_type or ANY_BYTES)
+                FILES, "upload", lambda client: _send(client, key.path, upload, content_type or ANY_BYTES)
             )
 
-        return spooled(send)
+        return buffered_upload(send)
 
     async def read(self, blob: Blob, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes, None]:
         """Yields the bytes of an object as they arrive."""
@@ -90,9 +90,9 @@ class ObjectBucket:
         return SignedUrl(await self._connection.run(FILES, "sign", lambda client: client.sign(path, seconds)), ends)
 
 
-async def _send(client: Client, path: str, spool: Spool, content_type: str) -> None:
+async def _send(client: Client, path: str, upload: BufferedUpload, content_type: str) -> None:
     """Sends a file and asks whether it arrived whole."""
-    digest, source = spool.digest(), spool.source()
+    digest, source = upload.digest(), upload.source()
     try:
         await client.upload(path, source, content_type=content_type, sha256=digest.sha256.hex())
     finally:

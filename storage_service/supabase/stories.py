@@ -54,6 +54,8 @@ from storage_service.supabase.schema import check
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
+_log: Final = structlog.stdlib.get_logger("storage_service.supabase")
+
 _POSITION: Final = ("story_id", "lease_token", "text_length", "audio_id", "segment_count", "problem_count")
 
 
@@ -210,9 +212,6 @@ def _change(row: Mapping[str, Any], text_length: int) -> storage_pb2.StoryChange
     if row.get("narration"):
         change.narration.ParseFromString(from_base64(row["narration"]))
     return change
-
-
-_log: Final = structlog.stdlib.get_logger("storage_service.supabase")
 
 
 class SupabaseStoryStore(SupabaseStore):
@@ -375,7 +374,7 @@ class SupabaseStoryStore(SupabaseStore):
             segments=[] if key is None else segments_of(story.audio),
             attempts=from_attempts(story.attempts),
             problems=from_problems(story.problems),
-            audio=audio and {**audio, "segment_count": len(story.audio.segments)},
+            audio=audio,
         )
         # The first try may have stored it, and its answer was lost.
         return answer["created"] or bool(repeated)

@@ -310,5 +310,3 @@ begin
   end loop;
 end
 $$;
-revoke all on all functions in schema tales from public, anon, authenticated;
-grant execute on all functions in schema tales to service_role;

@@ -426,6 +426,3 @@ exception when sqlstate 'TALES' then
   return jsonb_build_object('refused', v_reason, 'detail', v_detail::jsonb);
 end
 $$;
-
-revoke all on all functions in schema tales from public, anon, authenticated;
-grant execute on all functions in schema tales to service_role;

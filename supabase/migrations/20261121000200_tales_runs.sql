@@ -419,6 +419,3 @@ begin
   return jsonb_build_object('changes', to_jsonb(v_changes), 'more', false);
 end
 $$;
-
-revoke all on all functions in schema tales from public, anon, authenticated;
-grant execute on all functions in schema tales to service_role;

@@ -96,6 +96,3 @@ begin
   return '{}';
 end
 $$;
-
-revoke all on all functions in schema tales from public, anon, authenticated;
-grant execute on all functions in schema tales to service_role;

@@ -347,6 +347,26 @@ begin
 end
 $$;
 
+-- Stores the audio of a story, in place of what was there; its noted object becomes STORED.
+create function tales.store_audio(p_story_id uuid, p_audio jsonb, p_segment_count integer) returns void
+  language plpgsql
+as $$
+begin
+  perform tales.mark_stored((p_audio ->> 'object_id')::uuid);
+  insert into tales.story_audio (
+      story_id, audio_id, object_id, sha256, size_bytes, content_type, duration_us, segment_count, audio
+    ) values (
+      p_story_id, (p_audio ->> 'audio_id')::uuid, (p_audio ->> 'object_id')::uuid,
+      tales.to_bytes(p_audio ->> 'sha256'), (p_audio ->> 'size_bytes')::bigint, p_audio ->> 'content_type',
+      (p_audio ->> 'duration_us')::bigint, p_segment_count, tales.to_bytes(p_audio ->> 'audio')
+    )
+    on conflict (story_id) do update set
+      audio_id = excluded.audio_id, object_id = excluded.object_id, sha256 = excluded.sha256,
+      size_bytes = excluded.size_bytes, content_type = excluded.content_type, duration_us = excluded.duration_us,
+      segment_count = excluded.segment_count, audio = excluded.audio;
+end
+$$;
+
 -- Makes `p_audio` {audio_id, object_id, sha256, size_bytes, content_type, duration_us, audio} the audio of a story;
 -- {audio, dropped}: the audio as stored, and the objects that nothing refers to any more.
 create function tales.attach_audio(
@@ -376,19 +396,9 @@ begin
   if tales.lease_refusal(v_story, p_lease_token) is not null then
     perform tales.refuse(tales.lease_refusal(v_story, p_lease_token));
   end if;
-  perform tales.mark_stored(v_object_id);
-  insert into tales.story_audio (
-      story_id, audio_id, object_id, sha256, size_bytes, content_type, duration_us, segment_count, audio
-    ) values (
-      p_story_id, v_audio_id, v_object_id, tales.to_bytes(p_audio ->> 'sha256'), (p_audio ->> 'size_bytes')::bigint,
-      p_audio ->> 'content_type', (p_audio ->> 'duration_us')::bigint,
-      case when v_story.narration_audio_id = v_audio_id then v_story.segment_count else 0 end,
-      tales.to_bytes(p_audio ->> 'audio')
-    )
-    on conflict (story_id) do update set
-      audio_id = excluded.audio_id, object_id = excluded.object_id, sha256 = excluded.sha256,
-      size_bytes = excluded.size_bytes, content_type = excluded.content_type, duration_us = excluded.duration_us,
-      segment_count = excluded.segment_count, audio = excluded.audio;
+  perform tales.store_audio(
+    p_story_id, p_audio, case when v_story.narration_audio_id = v_audio_id then v_story.segment_count else 0 end
+  );
   delete from tales.story_segments
     where story_id = p_story_id and audio_id <> v_audio_id and audio_id is distinct from v_story.narration_audio_id;
   update tales.stories set updated_at = v_now where id = p_story_id;
@@ -433,6 +443,3 @@ begin
   );
 end
 $$;
-
-revoke all on all functions in schema tales from public, anon, authenticated;
-grant execute on all functions in schema tales to service_role;

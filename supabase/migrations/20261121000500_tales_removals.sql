@@ -115,6 +115,3 @@ begin
   );
 end
 $$;
-
-revoke all on all functions in schema tales from public, anon, authenticated;
-grant execute on all functions in schema tales to service_role;

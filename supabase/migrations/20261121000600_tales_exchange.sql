@@ -95,15 +95,7 @@ begin
   perform tales.store_problems(v_story.id, p_problems);
   if p_audio is not null then
     perform tales.store_manifest(v_story.id, (p_audio ->> 'audio_id')::uuid, p_segments);
-    perform tales.mark_stored((p_audio ->> 'object_id')::uuid);
-    insert into tales.story_audio (
-        story_id, audio_id, object_id, sha256, size_bytes, content_type, duration_us, segment_count, audio
-      ) values (
-        v_story.id, (p_audio ->> 'audio_id')::uuid, (p_audio ->> 'object_id')::uuid,
-        tales.to_bytes(p_audio ->> 'sha256'), (p_audio ->> 'size_bytes')::bigint, p_audio ->> 'content_type',
-        (p_audio ->> 'duration_us')::bigint, (p_audio ->> 'segment_count')::integer,
-        tales.to_bytes(p_audio ->> 'audio')
-      );
+    perform tales.store_audio(v_story.id, p_audio, jsonb_array_length(p_segments));
   end if;
   return jsonb_build_object('created', true);
 exception when sqlstate 'TALES' then
@@ -111,6 +103,3 @@ exception when sqlstate 'TALES' then
   return jsonb_build_object('refused', v_reason);
 end
 $$;
-
-revoke all on all functions in schema tales from public, anon, authenticated;
-grant execute on all functions in schema tales to service_role;

@@ -14,5 +14,6 @@ create function tales.schema_version() returns integer
   language sql immutable
   return 1;
 
-revoke all on function tales.schema_version() from public, anon, authenticated;
-grant execute on function tales.schema_version() to service_role;
+-- Each later migration repeats this: PostgreSQL lets everybody call a new function.
+revoke all on all functions in schema tales from public, anon, authenticated;
+grant execute on all functions in schema tales to service_role;

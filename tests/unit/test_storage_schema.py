@@ -7,6 +7,7 @@ from pathlib import Path
 from unittest.mock import AsyncMock, Mock
 
 import pytest
+from google.protobuf.message import Message
 
 from servicekit.settings import ConfigurationError
 from storage_service.commands import run_command
@@ -15,7 +16,9 @@ from storage_service.embedded.schema import migrations as embedded_migrations
 from storage_service.supabase.client import Client
 from storage_service.supabase.schema import SCHEMA_VERSION, check, check_known
 from storage_service.supabase.schema import migrations as supabase_migrations
+from tale.common.v1 import common_pb2
 
+ROOT = Path(__file__).resolve().parents[2]
 NEWEST = embedded_migrations()[-1].version
 _RAISED = re.compile(r"function tales\.schema_version\(\) returns integer\s+language sql immutable\s+return (\d+);")
 
@@ -31,6 +34,16 @@ def test_newest_supabase_migration_has_the_version_that_the_program_needs() -> N
 def test_embedded_migrations_are_numbered_without_a_gap() -> None:
     """The number of a migration is the version after it."""
     assert list(range(1, NEWEST + 1)) == [migration.version for migration in embedded_migrations()]
+
+
+@pytest.mark.parametrize("kind", [common_pb2.Child, common_pb2.Hero])
+def test_storage_names_no_field_of_a_profile(kind: type[Message]) -> None:
+    """A new field needs no change in the service or its SQL. A story has a language code of its own."""
+    known = {"id", "name", "create_time", "update_time", "revision", "language_code"}
+    files = [*(ROOT / "storage_service").rglob("*.py"), *(ROOT / "storage_service").rglob("*.sql")]
+    text = "\n".join(path.read_text() for path in [*files, *(ROOT / "supabase").rglob("*.sql")])
+    fields = {field.name for field in kind.DESCRIPTOR.fields} - known
+    assert set() == {name for name in fields if re.search(rf"\b{name}\b", text)}
 
 
 @pytest.fixture
