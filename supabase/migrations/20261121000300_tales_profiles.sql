@@ -1,4 +1,4 @@
--- Children and heroes: one table for both, told apart by `kind`. Their fields are inside the serialized message, which the
+-- Children and heroes: one table for both, distinguished by `kind`. Their fields are inside the serialized message, which the
 -- service changes; a profile goes as its row, in which `profile` is in hex as PostgreSQL writes it.
 
 create function tales.get_profile(p_owner text, p_kind text, p_id uuid) returns jsonb

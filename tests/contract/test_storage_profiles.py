@@ -1,4 +1,4 @@
-"""Every ProfileStore keeps children and heroes in the same way."""
+"""Every ProfileStore stores children and heroes in the same way."""
 
 import asyncio
 from typing import Any, TypeAlias
@@ -38,7 +38,7 @@ def said(profile: Given) -> Given:
 
 
 @KINDS
-async def test_a_new_profile_is_kept_as_given(store: ProfileStore, clock: ManualClock, given: Given, noun: str) -> None:
+async def test_new_profile_is_stored_as_given(store: ProfileStore, clock: ManualClock, given: Given, noun: str) -> None:
     """Id, times and revision are the store's, whatever the caller put there."""
     del noun
     marked = type(given)()
@@ -55,8 +55,8 @@ async def test_a_new_profile_is_kept_as_given(store: ProfileStore, clock: Manual
 
 
 @KINDS
-async def test_what_is_not_yours_is_not_found(store: ProfileStore, given: Given, noun: str) -> None:
-    """Neither somebody else's, nor an unknown one, nor one of the other kind."""
+async def test_profile_of_another_owner_is_not_found(store: ProfileStore, given: Given, noun: str) -> None:
+    """Neither that of another owner, nor an unknown one, nor one of the other kind."""
     kept = await store.create(ME, given, None)
     other: Any = common_pb2.Hero if noun == "CHILD" else common_pb2.Child
     change = type(given)(id=kept.id, name="Mallory")
@@ -137,7 +137,7 @@ async def test_a_change_that_changes_nothing_leaves_the_revision(
 
 @KINDS
 async def test_a_lost_race_on_the_revision_changes_nothing(store: ProfileStore, given: Given, noun: str) -> None:
-    """Both revisions are told."""
+    """Both revisions are reported."""
     del noun
     kept = await store.create(ME, given, None)
     await store.update(ME, type(given)(id=kept.id, name="Ada"), {"name"}, expected_revision=1)

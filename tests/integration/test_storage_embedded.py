@@ -81,7 +81,7 @@ async def test_opening_again_keeps_what_is_there(database: Database, tmp_path: P
     await again.close()
 
 
-async def test_a_store_from_the_future_is_left_alone(database: Database, tmp_path: Path) -> None:
+async def test_newer_store_is_refused(database: Database, tmp_path: Path) -> None:
     """An older program refuses to start on a newer store, and says so."""
     await database.write(lambda connection: connection.execute("PRAGMA user_version = 99").close())
     older = Database(tmp_path / "data" / "storage" / "tale.sqlite3", sync="normal", readers=1)

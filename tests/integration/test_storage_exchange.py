@@ -1,4 +1,4 @@
-"""Export and import: all that is kept goes from one set-up to another, and a file that is damaged does no harm."""
+"""Export and import: everything stored goes from one set-up to another, and a damaged file does no harm."""
 
 import asyncio
 import hashlib
@@ -230,7 +230,7 @@ async def everything(backend: Backend) -> tuple[list[Any], list[storage_pb2.Stor
         if (source, target) != (in_supabase, in_supabase)
     ],
 )
-async def test_all_that_is_kept_arrives(
+async def test_export_carries_everything_to_another_store(
     request: pytest.FixtureRequest, tmp_path: Path, source: SetUp, target: SetUp
 ) -> None:
     """Of every owner, with audio, ledger, segments, requests and tombstones; a second import changes nothing."""
@@ -262,7 +262,7 @@ def damage(folder: Path) -> None:
     audio.write_bytes(AUDIO[:-1] + b"?")
 
 
-async def test_life_goes_on_after_a_move(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+async def test_imported_stories_can_be_continued(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Runs are picked up at once and narrate again, requests are known, deleted stays deleted, words are found."""
     clock, file = ManualClock(), tmp_path / "tales.tar"
     async with opened(await embedded(request, tmp_path / "a"), clock) as old:
@@ -295,7 +295,7 @@ async def test_life_goes_on_after_a_move(request: pytest.FixtureRequest, tmp_pat
             await stories.delete(ME, ids[name])
 
 
-async def test_what_is_there_or_was_deleted_stays_as_it_is(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+async def test_import_changes_nothing_that_is_stored_or_deleted(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """An old export neither brings back what was deleted since nor takes back what was changed."""
     file, clock = tmp_path / "tales.tar", ManualClock()
     async with opened(await embedded(request, tmp_path / "a"), clock) as home:
@@ -363,7 +363,7 @@ def remover(backend: Backend) -> Remover:
 
 @pytest.mark.parametrize("skip_damaged", [False, True])
 @pytest.mark.parametrize("set_up", [embedded, in_supabase])
-async def test_what_is_deleted_or_told_again_ends_no_export(
+async def test_export_survives_deletions_and_new_narrations(
     request: pytest.FixtureRequest, tmp_path: Path, set_up: SetUp, *, skip_damaged: bool
 ) -> None:
     """Deleted: it is left out, and its tombstone comes. Told again: with the audio that it has by then."""
@@ -399,7 +399,7 @@ async def test_what_is_deleted_or_told_again_ends_no_export(
 
 
 @pytest.mark.parametrize(("source", "target"), [(embedded, embedded), (embedded, in_supabase), (in_supabase, embedded)])
-async def test_who_is_erased_during_an_export_does_not_come_back(
+async def test_import_erases_what_was_erased_during_the_export(
     request: pytest.FixtureRequest, tmp_path: Path, source: SetUp, target: SetUp
 ) -> None:
     """The file has the profile and its tombstone: the tombstone wins, and not even a hash of the request is kept."""
@@ -461,7 +461,7 @@ async def failed_import(backend: Backend, file: Path, data: bytes) -> str:
     return str(caught.value)
 
 
-async def test_a_file_that_is_cut_is_told_and_can_be_had_again(
+async def test_import_reports_a_cut_file_and_can_be_repeated(
     request: pytest.FixtureRequest, tmp_path: Path, exported: bytes
 ) -> None:
     """Wherever it is cut: no half of a story, and the whole file makes it good."""
@@ -494,7 +494,7 @@ async def test_a_file_that_is_cut_is_told_and_can_be_had_again(
         (lambda i, d: (i.name, d.replace(b'"owner":"mia","run"', b'"run"')), "a story without an id or an owner"),
     ],
 )
-async def test_a_file_that_was_changed_is_refused(
+async def test_import_refuses_a_changed_file(
     request: pytest.FixtureRequest, tmp_path: Path, exported: bytes, change: Any, line: str
 ) -> None:
     """In one line that says what is wrong; nothing of the story is kept."""
@@ -504,7 +504,7 @@ async def test_a_file_that_was_changed_is_refused(
         assert all([key is not None async for _, key in all_stories(new.records.stories)])
 
 
-async def test_a_file_of_another_kind_is_no_export(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+async def test_import_refuses_a_file_of_another_kind(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Nothing, text, and a file that is not there."""
     async with opened(await embedded(request, tmp_path / "b")) as new:
         for data in (b"", b"this is no archive" * 100):
@@ -513,7 +513,7 @@ async def test_a_file_of_another_kind_is_no_export(request: pytest.FixtureReques
             await imported_from(tmp_path / "missing.tar", new)
 
 
-async def test_damaged_audio_is_told_or_left_out(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+async def test_export_reports_damaged_audio_or_leaves_it_out(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """An export is whole or it is none, unless the operator says that stories may go without it."""
     file, settings = tmp_path / "tales.tar", await embedded(request, tmp_path / "a")
     async with opened(settings) as old:
@@ -533,14 +533,14 @@ async def test_damaged_audio_is_told_or_left_out(request: pytest.FixtureRequest,
         assert None is await new.records.stories.find_audio(ME, story_id, "")
 
 
-async def test_a_file_that_can_not_be_made_is_told(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+async def test_export_reports_a_file_that_cannot_be_created(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Before anything is read."""
     async with opened(await embedded(request, tmp_path / "a")) as old:
         with pytest.raises(ExchangeError, match="cannot be written: No such file"):
             await export_to(tmp_path / "no" / "x.tar", old.records, files(old))
 
 
-async def test_memory_stays_flat(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+async def test_export_and_import_stream_audio(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """A file of audio goes through in pieces, whatever its size."""
     file, size = tmp_path / "tales.tar", 48 << 20
     async with opened(await embedded(request, tmp_path / "a")) as old:
@@ -556,7 +556,7 @@ async def test_memory_stays_flat(request: pytest.FixtureRequest, tmp_path: Path)
     assert peak < 16 << 20
 
 
-async def test_the_commands_do_it(
+async def test_export_and_import_commands_report_the_result(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without a service that runs; the exit code and one line say how it went."""

@@ -148,7 +148,7 @@ CREATE TABLE segment_uses (
 
 CREATE INDEX segment_uses_by_key ON segment_uses (key);
 
--- `removed_count`: things removed since the file was last written anew; until then SQLite may keep copies of them in
+-- `removed_count`: things removed since the file was last rewritten; until then SQLite may keep copies of them in
 -- pages in use. `segment_bytes`: bytes of all segments together.
 CREATE TABLE housekeeping (
     id INTEGER PRIMARY KEY CHECK (id = 1),
