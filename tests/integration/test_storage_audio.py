@@ -26,6 +26,7 @@ from support.storage_service import (
 )
 
 from servicekit.ids import new_id
+from servicekit.reasons import REASONS
 from standins.storage_kit import checkpoint, lease_request, narration, speech
 from storage_service.stories import states
 from tale.common.v1 import common_pb2
@@ -308,12 +309,12 @@ async def test_damaged_audio_is_never_a_success(storage: Storage, harm: str) -> 
 
 
 async def test_the_embedded_store_has_no_addresses(storage: Storage) -> None:
-    """The caller is told which RPC to use."""
+    """The remedy names the RPC to use."""
     made = await narrated(storage, sizes=[100, 100])
     error = await failure(storage.stub.GetAudioUrl(storage_pb2.GetAudioUrlRequest(story_id=made.story_id)))
     assert error.code is grpc.StatusCode.FAILED_PRECONDITION
     assert error.reason == "AUDIO_URL_UNSUPPORTED"
-    assert "ReadStoryAudio" in error.message
+    assert "ReadStoryAudio" in REASONS[error.reason].remedy
 
 
 async def test_deleting_a_story_removes_its_files(storage: Storage) -> None:

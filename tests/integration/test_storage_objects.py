@@ -427,13 +427,13 @@ async def test_a_story_without_audio_has_no_address(home: House) -> None:
 
 
 async def test_an_embedded_cluster_names_the_other_way(tmp_path: Path) -> None:
-    """Where files have no address the caller learns how to read them, also from a folder of their own."""
+    """Files have no address, also in a folder of their own; the remedy of the reason is ReadStoryAudio."""
     folder = tmp_path / "elsewhere"
     async with house(tmp_path, storage={"audio_store_url": folder.as_uri()}) as home:
         watcher = await home.tell(spec(1))
         assert 1 == len(list(folder.glob("audio/*/*")))
         asked = home.stub.GetAudioUrl(gateway_pb2.GetAudioUrlRequest(story_id=watcher.story_id), timeout=10)
-        with pytest.raises(grpc.aio.AioRpcError, match="ReadStoryAudio") as caught:
+        with pytest.raises(grpc.aio.AioRpcError, match="has no addresses") as caught:
             await asked
         error = from_rpc_error(caught.value)
         assert (grpc.StatusCode.FAILED_PRECONDITION, "AUDIO_URL_UNSUPPORTED") == (error.code, error.reason)
