@@ -139,7 +139,7 @@ def assemble(
         account=account,
         metrics=metrics,
         circuits=circuits,
-        # Providers last: what still asks them ends before them.
+        # Providers last: what still calls them ends before them.
         closing=[
             account.aclose,
             prober.aclose,
@@ -194,7 +194,7 @@ def _circuits(settings: VoiceServiceSettings, metrics: Metrics, streaming: Colle
 
 def _allowance(settings: VoiceServiceSettings, tuning: Tuning, metadata: ProviderMetadata) -> Allowance:
     if metadata.name == EMBEDDED:
-        # One speaks while another is encoded; who waits here is on no timer.
+        # One speaks while another is encoded; a wait here is on no timer.
         return Allowance(concurrency=2 * offline_workers(tuning))
     if not metadata.paid:
         return Allowance(concurrency=settings.concurrency)

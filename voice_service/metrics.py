@@ -1,4 +1,4 @@
-"""What operators see of the voice service under /metrics, beside what every server shows."""
+"""Metrics of the voice service, beside those of every server."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class VoiceMetrics:
             buckets=_CALL_SECONDS,
         )
         self._characters = metrics.counter(
-            "voice_characters", "Characters that were sent to providers, or that they say they bill", ("provider",)
+            "voice_characters", "Characters sent to providers, or billed if they report it", ("provider",)
         )
         self._remaining = metrics.gauge(
             "voice_remaining_characters", "Characters that the plan of a provider has left", ("provider",)
@@ -57,13 +57,13 @@ class VoiceMetrics:
         )
         self._fallbacks = metrics.counter(
             "voice_fallbacks",
-            "Times that another provider spoke in the place of one",
+            "Fallbacks from one provider to another",
             ("provider", "next_provider", "reason"),
         )
         self._found = metrics.counter("voice_segments_found", "Segments that the segment store had")
         self._made = metrics.counter("voice_segments_made", "Segments that providers made")
         self._probes = metrics.counter(
-            "voice_probes", "Questions to providers with an open circuit whether they are well", ("provider", "answer")
+            "voice_probes", "Probes of providers with an open circuit", ("provider", "answer")
         )
 
     def call_ended(self, provider: str, endpoint: str, status: str, seconds: float, **ids: str) -> None:
@@ -75,7 +75,7 @@ class VoiceMetrics:
         self._probes.labels(provider, "well" if well else "not_well").inc()
 
     def first_byte(self, provider: str, seconds: float) -> None:
-        """Notes how long the first byte of a segment took."""
+        """Records the time to the first byte of a segment."""
         self._first_byte.labels(provider).observe(seconds)
 
     def characters(self, provider: str, count: int) -> None:
@@ -83,7 +83,7 @@ class VoiceMetrics:
         self._characters.labels(provider).inc(count)
 
     def remaining(self, provider: str, count: int | None) -> None:
-        """Sets what the plan has left; None is no limit."""
+        """Sets the remaining characters of the plan; None: no limit."""
         self._remaining.labels(provider).set(float("inf") if count is None else count)
 
     def narration_ended(self, provider: str, *, outcome: str, reason: str, seconds: float) -> None:
@@ -92,11 +92,11 @@ class VoiceMetrics:
         self._narration_seconds.labels(provider, outcome).observe(seconds)
 
     def narration_began_to_sound(self, provider: str, seconds: float) -> None:
-        """Notes how long the first byte of a narration took."""
+        """Records the time to the first byte of a narration."""
         self._narration_first_byte.labels(provider).observe(seconds)
 
     def fallback(self, provider: str, following: str, reason: str) -> None:
-        """Counts that `following` speaks where `provider` should have, because of `reason`."""
+        """Counts a fallback from `provider` to `following`, because of `reason`."""
         self._fallbacks.labels(provider, following, reason).inc()
 
     def segment_ready(self, *, found: bool) -> None:
@@ -104,7 +104,7 @@ class VoiceMetrics:
         (self._found if found else self._made).inc()
 
     def audit(self, provider: str) -> AuditLog:
-        """Returns what counts the calls of a provider; its series are there from then on."""
+        """Returns the audit log and counters of a provider; its series exist from then on."""
         prefix = _NO_PREFIX.sub("_", provider)
         audit = self._audits.get(prefix)
         if audit is None:

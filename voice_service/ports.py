@@ -137,7 +137,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class CallFacts:
-    """What the provider says of its call: the id that it knows it by, and the characters that it bills for it.
+    """What the provider reports of its call: its id, and the billed characters.
 
     Empty and None where it does not say. Comes at any place of the stream, once or more often; the last one counts.
     """

@@ -162,7 +162,7 @@ async def test_only_the_upstream_is_timed_and_only_while_it_is_waited_for() -> N
         try:
             for slow in (False, True, False):
                 size = 0
-                async with client.ask(call, "key") as answer:
+                async with client.request(call, "key") as answer:
                     async for piece in answer.body:
                         if slow and not size:
                             await asyncio.sleep(read_seconds * 1.5)

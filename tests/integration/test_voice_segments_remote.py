@@ -68,7 +68,7 @@ async def test_a_segment_that_storage_does_not_take_is_sent_again(failure: Domai
 async def test_a_segment_that_was_not_stored_in_time_is_held_and_stored_when_it_is_looked_for() -> None:
     """UNAVAILABLE first; the next narration finds it, and storage has it then."""
     storage = FakeSegments()
-    async with fake_storage(storage) as (_, address), remote(address, patience=0) as store:
+    async with fake_storage(storage) as (_, address), remote(address, retry_seconds=0) as store:
         storage.refused = [out_of_room()]
         with pytest.raises(DomainError) as caught:
             await store.put(segment(), b"sound", STORY)
@@ -87,7 +87,7 @@ async def test_a_segment_that_was_not_stored_in_time_is_held_and_stored_when_it_
 async def test_what_is_held_is_bounded() -> None:
     """The oldest makes room."""
     storage = FakeSegments()
-    async with fake_storage(storage) as (_, address), remote(address, patience=0, held_bytes=5) as store:
+    async with fake_storage(storage) as (_, address), remote(address, retry_seconds=0, held_bytes=5) as store:
         for key in (KEY, OTHER):
             storage.refused = [out_of_room()]
             with pytest.raises(DomainError):
@@ -140,7 +140,7 @@ async def test_bytes_that_do_not_match_their_checksum_are_missing() -> None:
 
 async def test_a_storage_service_that_does_not_answer_is_unavailable() -> None:
     """For every call, once the time for it is over."""
-    async with remote(f"127.0.0.1:{free_ports(1)[0]}", patience=0.05) as store:
+    async with remote(f"127.0.0.1:{free_ports(1)[0]}", retry_seconds=0.05) as store:
         calls = (store.find([KEY], ""), store.read(KEY), store.put(segment(), b"sound", ""))
         failures = await asyncio.gather(*calls, return_exceptions=True)
 

@@ -100,7 +100,7 @@ async def test_what_could_not_be_stored_is_not_paid_for_again() -> None:
     storage.refused = [out_of_room()] * 3
     async with (
         fake_storage(storage) as (_, address),
-        remote(address, patience=0) as store,
+        remote(address, retry_seconds=0) as store,
         voice_service(mock, store=store) as voice,
     ):
         failed = await voice.tell(STORY, story_id=story, delivery=STORED)
@@ -132,7 +132,7 @@ async def test_a_story_that_was_deleted_meanwhile_ends_its_narration() -> None:
 async def test_no_provider_is_called_while_storage_cannot_be_asked() -> None:
     """What it brings could not be stored."""
     mock = NamedVoice("mock")
-    async with remote("127.0.0.1:9", patience=0) as store, voice_service(mock, store=store) as voice:
+    async with remote("127.0.0.1:9", retry_seconds=0) as store, voice_service(mock, store=store) as voice:
         told = await voice.tell(STORY, delivery=STORED)
 
     assert (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE") == reason_of(told.error)[:2]

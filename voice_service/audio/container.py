@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 _UNKNOWN_SIZE: Final = 0xFFFFFFFF
-"""What a stream of unknown length says of its size: ffmpeg writes it, and readers read to the end."""
+"""Size in the header of a stream of unknown length: ffmpeg writes it, and readers read to the end."""
 
 
 HEADER_PAGES: Final = 2
@@ -32,7 +32,7 @@ class Position:
     pages: int = HEADER_PAGES
 
     def go_on(self, size: int, samples: int) -> None:
-        """Goes behind a segment of `samples`, after which the file has `size` bytes."""
+        """Moves past a segment of `samples`, after which the file has `size` bytes."""
         self.size = size
         self.samples += samples
         self.pages += page_count(samples)

@@ -57,7 +57,7 @@ class Assembly:
         return self._end.size
 
     def resume(self, before: SpokenSegment) -> None:
-        """Goes behind a segment that the caller has."""
+        """Moves past a segment that the caller has."""
         self._go_on(before, cached=True)
 
     def called(self, call: CallMade) -> CallMade:

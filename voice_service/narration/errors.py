@@ -69,7 +69,7 @@ def segment_lost(index: int, why: str) -> DomainError:
 
 
 def stored_without_storage() -> DomainError:
-    """Returns FAILED_PRECONDITION / INVALID_CONFIGURATION: STORED is asked for, and there is no storage service."""
+    """Returns FAILED_PRECONDITION / INVALID_CONFIGURATION: STORED is requested without a storage service."""
     return DomainError(
         "INVALID_CONFIGURATION",
         "Delivery STORED needs the segment store of the storage service. Set STORAGE_TARGET at the voice service.",

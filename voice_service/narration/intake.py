@@ -79,7 +79,7 @@ class TextIntake:
             self._finish()
 
     async def peek(self) -> TextSegment | None:
-        """Waits for the next segment and leave it there; None where there is none. Raises what reading raised."""
+        """Waits for the next segment without taking it; None if there is none. Raises what reading raised."""
         while not self._ready and not self.ended:
             self.raise_error()
             self.changed.clear()

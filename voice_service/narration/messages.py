@@ -1,4 +1,4 @@
-"""What a narration is asked, what it answers, and its segments, free of the wire's shapes.
+"""Request, events and segments of a narration, independent of the wire.
 
 Text positions are code points.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceChoice:
-    """Who is to speak; empty names leave it to the server."""
+    """Requested provider, voice and model; empty names leave the choice to the server."""
 
     provider: str = ""
     voice_id: str = ""
@@ -72,7 +72,7 @@ class NarrationRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What the narration is made with."""
+    """Provider, voice, settings and format of the narration."""
 
     audio_id: str
     provider: str
@@ -94,7 +94,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class CallMade:
-    """A call to a provider has ended; made for that segment."""
+    """A call to a provider for that segment has ended."""
 
     segment_index: int
     record: CallRecord
@@ -102,7 +102,7 @@ class CallMade:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warned:
-    """Something to know that stopped nothing."""
+    """A problem that did not stop the narration."""
 
     reason: str
     message: str
@@ -111,7 +111,7 @@ class Warned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """The narration is whole. `samples` of `sample_rate`, the story's."""
+    """The narration is complete. `samples` of `sample_rate`, the story's."""
 
     audio_id: str
     size: int

@@ -191,7 +191,7 @@ class Narration:
             yield self._assembly.called(late)
 
     async def _resume(self) -> None:
-        """Goes behind the segments that the caller has. Raises SEGMENT_LOST where the text is cut otherwise."""
+        """Moves past the segments that the caller has. Raises SEGMENT_LOST if the text is cut differently."""
         for before in self._request.spoken:
             segment = await self._intake.peek()
             if segment is None:

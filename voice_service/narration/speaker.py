@@ -1,4 +1,4 @@
-"""Who speaks a narration, and who takes over."""
+"""Chooses the speaker of a narration, and the one that takes over."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Speaker:
         return self.provider.metadata.name
 
     def request(self, text: str, previous: str) -> SegmentRequest:
-        """Returns the request for a segment that says `text` after one that said `previous`.
+        """Returns the request for a segment with `text`, which follows one with `previous`.
 
-        Word timings are always asked for, since the segment store serves all.
+        Word timings are always requested, since the segment store serves all callers.
         """
         return SegmentRequest(
             text=text,
@@ -67,10 +67,10 @@ class Speaker:
 
 
 class SpeakerChain:
-    """The speakers of one narration: the present one and those who would take over.
+    """The speakers of one narration: the present one and those that would take over.
 
-    Those who speak the language come first, unless the narration is `pinned` to the first of the chain; with `strict`
-    no other provider is in it.
+    Those that support the language come first, unless the narration is `pinned` to the first of the chain; with
+    `strict` there is no other.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class SpeakerChain:
         self._language = language_code
         self._unwell = chain.unavailable
         self._set_up = {each.metadata.name for each in chain.providers}
-        # A voice that is asked for without a provider is one of the provider that is tried first.
+        # A voice requested without a provider belongs to the provider that is tried first.
         self._asked = choice.provider or chain.providers[0].metadata.name
         speaking = [each for each in chain.providers if covers(each.metadata.languages, language_code)]
         others = [] if strict else [each for each in chain.providers if each not in speaking]
@@ -102,7 +102,7 @@ class SpeakerChain:
     async def take_next(self) -> Speaker | None:
         """Returns the next speaker, with the voice that suits the language; None where there is none.
 
-        Raises NOT_FOUND / VOICE_NOT_FOUND where the voice that was asked for does not exist.
+        Raises NOT_FOUND / VOICE_NOT_FOUND if the requested voice does not exist.
         """
         if not self._rest:
             return None
@@ -125,7 +125,7 @@ class SpeakerChain:
 async def choose(
     registry: ProviderRegistry, choice: VoiceChoice, language_code: str, *, pinned: bool, strict: bool
 ) -> tuple[SpeakerChain, list[Warned]]:
-    """Returns who may speak `language_code` as `choice` asks, and what the caller should know of it.
+    """Returns the speakers for `language_code` and `choice`, and warnings for the caller.
 
     Raises what `ProviderRegistry.candidates` raises, and FAILED_PRECONDITION / LANGUAGE_UNSUPPORTED where `strict` and
     no provider speaks the language.

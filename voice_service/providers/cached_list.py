@@ -23,7 +23,7 @@ T = TypeVar("T")
 class CachedList(Generic[T]):
     """What `fetch` returns, good for `seconds`.
 
-    An old value is given at once, and renewed behind the caller's back. Only where there is none does a caller wait,
+    An old value is returned at once, and renewed in the background. Only where there is none does a caller wait,
     together with all others. After a failure nothing is fetched for half a minute.
     """
 
@@ -43,7 +43,7 @@ class CachedList(Generic[T]):
         self._seconds = seconds
         self._clock = clock
         self.value: T | None = None
-        """What there is, however old; None where nothing was fetched yet."""
+        """The last value, however old; None before the first."""
         self.error: ProviderError | None = None
         """How the last fetch failed; None where it did not."""
         self._due = float("-inf")
@@ -76,7 +76,7 @@ class CachedList(Generic[T]):
         ) from error
 
     def renew(self) -> None:
-        """Fetches in the background, unless what there is will do or failed a moment ago. Needs a running loop."""
+        """Fetches in the background, unless the value is current or the last fetch has just failed."""
         if self._task is None and self._clock() >= self._due:
             self._task = asyncio.create_task(self._renew(), name=f"{self._provider} {self._name}")
 

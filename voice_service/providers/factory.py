@@ -125,7 +125,7 @@ def load_plugins(
 ) -> list[VoiceProvider | Announced]:
     """Makes every provider that an installed package brings; one that cannot be made is announced with the reason.
 
-    The entry point's name is the provider's: one whose metadata says another is announced as wrong.
+    The entry point's name is the provider's: one with another name in its metadata is announced as wrong.
     """
     made: list[VoiceProvider | Announced] = []
     for entry in sorted(entry_points(group=GROUP) if found is None else found, key=lambda entry: entry.name):

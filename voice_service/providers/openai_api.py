@@ -1,6 +1,6 @@
 """A client of a server that speaks OpenAI's API, made when it is first needed, and its failures as ProviderErrors.
 
-Nothing that a server says in words is repeated. Statuses are read as OpenAI and OpenRouter document them; codes in the
+No text from a server is repeated. Statuses are read as OpenAI and OpenRouter document them; codes in the
 body come first, since OpenAI answers 429 where credits are used up and OpenRouter 403 where a filter refused.
 """
 
@@ -176,7 +176,7 @@ def from_status(status: int, body: object, headers: Mapping[str, str], *, provid
 
 
 def from_answer(answer: object, headers: Mapping[str, str], *, provider: str) -> ProviderError:
-    """Returns the error for JSON that came with HTTP 200 in place of what was asked for."""
+    """Returns the error for JSON that came with HTTP 200 instead of the requested content."""
     error = answer.get("error") if isinstance(answer, Mapping) else None
     code = error.get("code") if isinstance(error, Mapping) else None
     if isinstance(code, int) and 400 <= code <= 599:

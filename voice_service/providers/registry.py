@@ -83,9 +83,9 @@ PREFERRED: Final = ("elevenlabs", "speech")
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """A provider that is known by name but not set up; `reason` says what brings it.
+    """A provider that is known by name but not configured; `reason` says what to set.
 
-    `is_set` where something was set for it all the same, and is wrong.
+    `is_set` if something was set for it that is wrong.
     """
 
     name: str
@@ -112,7 +112,7 @@ class Chain:
     providers: tuple[VoiceProvider, ...]
     skipped: tuple[Skipped, ...]
     stand_in: bool = False
-    """True when nothing is configured and the embedded voice stands in for everything."""
+    """True if no provider is configured and the embedded voice is used."""
     unavailable: frozenset[str] = frozenset()
 
 
@@ -142,7 +142,7 @@ class ProviderRegistry:
         self._availability[name] = Availability(provider)
 
     def announce(self, announced: Announced) -> None:
-        """Makes a name known whose provider is not set up."""
+        """Adds a provider that is known by name but not configured."""
         if announced.name not in self._providers:
             self._announced[announced.name] = announced
 
@@ -280,7 +280,7 @@ class ProviderRegistry:
 
 
 def invalid_configuration(skipped: Sequence[Skipped]) -> DomainError:
-    """FAILED_PRECONDITION / INVALID_CONFIGURATION: what was asked for cannot be called as things are set up."""
+    """FAILED_PRECONDITION / INVALID_CONFIGURATION: the requested provider is not configured."""
     return DomainError(
         "INVALID_CONFIGURATION",
         f"The voice provider is not available ({_why(skipped)}).",

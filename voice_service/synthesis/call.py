@@ -50,13 +50,13 @@ class CallRecord:
     attempt_id: str = field(default_factory=new_id)
 
     def note(self, facts: CallFacts) -> None:
-        """Takes up what the provider says of the call."""
+        """Adds what the provider reports of the call."""
         self.request_id = facts.request_id or self.request_id
         if facts.characters_billed is not None:
             self.characters = facts.characters_billed
 
     def failed(self, error: ProviderError) -> None:
-        """Takes up how the call failed."""
+        """Records the failure."""
         self.outcome, self.reason, self.http_status = SpeechOutcome.FAILED, error.kind.value, error.status
         self.request_id = self.request_id or error.request_id
 
@@ -103,7 +103,7 @@ _SLACK: Final = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What is wanted of a provider; `deadline` in seconds of the loop's clock, None for none."""
+    """One segment to be made by a provider; `deadline` in seconds of the loop's clock, None for none."""
 
     provider: VoiceProvider
     request: SegmentRequest

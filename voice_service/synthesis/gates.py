@@ -33,7 +33,7 @@ _PROVEN_VOICES: Final = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """How much a provider is asked at a time: calls at once, and calls a minute (None: no limit)."""
+    """Limits of a provider: concurrent calls, and calls per minute (None: no limit)."""
 
     concurrency: int
     requests_per_minute: float | None = None
@@ -63,7 +63,7 @@ class ProvenVoices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """What a call to one provider passes."""
+    """Circuit breaker, outgoing calls and proven voices of one provider."""
 
     breaker: CircuitBreaker
     calls: OutgoingCalls
@@ -105,7 +105,7 @@ class ProviderGates:
         return gate
 
     def closed_reason(self, name: str) -> str:
-        """Why the provider, though set up, is not called now; "" where it is. Calls are never a circuit's probe."""
+        """Returns why the provider, though configured, is not called now, else ""."""
         if self.state(name) == "closed":
             return ""
         seconds = self._gates[name].breaker.retry_after
@@ -133,7 +133,7 @@ _ANSWERS: Final = frozenset(
 
 
 class Prober:
-    """Asks each provider whose circuit is open once a window, until it is closed. Calls of narrations never do."""
+    """Probes each provider whose circuit is open, once a window. Calls with a text are never probes."""
 
     def __init__(self, gates: ProviderGates, metrics: VoiceMetrics) -> None:
         self._gates = gates
@@ -141,14 +141,14 @@ class Prober:
         self._watches: dict[str, asyncio.Task[None]] = {}
 
     def watch(self, provider: VoiceProvider) -> None:
-        """See to it that the provider is asked as long as its circuit is not closed."""
+        """Has the provider probed as long as its circuit is not closed."""
         name = provider.metadata.name
         if name not in self._watches and self._gates.state(name) != "closed":
             self._watches[name] = task = asyncio.create_task(self._watch(provider), name=f"probe {name}")
             task.add_done_callback(lambda _: self._watches.pop(name, None))
 
     async def aclose(self) -> None:
-        """Stops asking."""
+        """Stops probing."""
         watches = list(self._watches.values())
         for task in watches:
             task.cancel()
@@ -170,7 +170,7 @@ class Prober:
                 self._metrics.probed(provider.metadata.name, well=True)
 
     async def _ask(self, provider: VoiceProvider) -> None:
-        """Asks once. Raises ProviderError, of a kind that counts as a failure, if the provider fails."""
+        """Probes once. Raises ProviderError, of a kind that counts as a failure, if the provider fails."""
         name = provider.metadata.name
         try:
             async with asyncio.timeout(_SECONDS):
@@ -218,7 +218,7 @@ class AccountWatch:
             self._task = asyncio.create_task(self._watch(), name="account watch")
 
     async def aclose(self) -> None:
-        """Stops asking."""
+        """Stops probing."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

@@ -41,7 +41,7 @@ _LONGEST_WAIT_SECONDS: Final = 2.0
 _CALL_SECONDS: Final = 10.0
 _TRANSFER_SECONDS: Final = 30.0
 _SHORTEST_SECONDS: Final = 1.0
-_PATIENCE_SECONDS: Final = 60.0
+_RETRY_SECONDS: Final = 60.0
 """Seconds that one segment is tried for while storage is away or out of room."""
 _HELD_BYTES: Final = 64 << 20
 """Most bytes of segments that are held because storage did not take them."""
@@ -62,18 +62,18 @@ _MISSING: Final = frozenset({grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_P
 class RemoteSegments:
     """A SegmentStore behind `channel`.
 
-    Calls are repeated for `patience` seconds while storage is away or out of room. A segment that storage did not take
+    Calls are repeated for `retry_seconds` while storage is away or out of room. A segment that storage did not take
     is held in memory, the least recently used making room, and stored when it is looked for again.
     """
 
     is_shared = True
 
     def __init__(
-        self, channel: grpc.aio.Channel, *, patience: float = _PATIENCE_SECONDS, held_bytes: int = _HELD_BYTES
+        self, channel: grpc.aio.Channel, *, retry_seconds: float = _RETRY_SECONDS, held_bytes: int = _HELD_BYTES
     ) -> None:
         self._channel = channel
         self._stub: Any = segment_pb2_grpc.SegmentServiceStub(channel)
-        self._patience = patience
+        self._retry_seconds = retry_seconds
         self._putting = asyncio.Semaphore(_PUTS)
         self._held = MemorySegments(held_bytes)
         self._lookups = LookupBatches(self._find)
@@ -126,7 +126,7 @@ class RemoteSegments:
         """Makes a call of at most `most` seconds, again while its failure may pass. Raises AioRpcError."""
         clock = asyncio.get_running_loop().time
         now = clock()
-        end = now + self._patience if deadline is None else min(deadline, now + self._patience)
+        end = now + self._retry_seconds if deadline is None else min(deadline, now + self._retry_seconds)
         for attempt in count():
             try:
                 # One attempt is made even where no time is left: what was paid for is worth it.

@@ -70,7 +70,7 @@ class SpeechError(Exception):
 
 @dataclass(slots=True)
 class _Made:
-    """What a flight came to. Its calls are reported to one of those that waited for it."""
+    """Result of a flight. Its calls are reported to one of those that waited for it."""
 
     segment: StoredSegment | None = None
     audio: bytes | None = None

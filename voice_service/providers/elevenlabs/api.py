@@ -38,7 +38,7 @@ FORMATS: Final = (MP3_44100_128.name, *_PCM)
 
 
 class Endpoint(StrEnum):
-    """How speech is asked for. All of them bill the same characters."""
+    """Endpoint for speech. All of them bill the same characters."""
 
     TIMESTAMPS = "timestamps"
     """A stream of audio with the times of its characters; without times for a request that wants none."""
@@ -52,7 +52,7 @@ class Endpoint(StrEnum):
 class ElevenLabsConfig:
     """How to call ElevenLabs.
 
-    `key` is asked for before each call, so it may rotate. `settings` are for requests that leave theirs open.
+    `key` is read before each call, so it may rotate. `settings` are for requests that leave theirs open.
     `list_cache_seconds` is how long lists of voices and models are good. `connections` bounds the calls at a time.
     `zero_retention` requests that ElevenLabs stores neither text nor audio, which needs an enterprise plan.
 

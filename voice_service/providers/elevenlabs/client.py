@@ -77,7 +77,7 @@ class SpeechClient:
         self._session: aiohttp.ClientSession | None = None
 
     @asynccontextmanager
-    async def ask(self, call: SpeechCall, key: str) -> AsyncGenerator[SpeechResponse, None]:
+    async def request(self, call: SpeechCall, key: str) -> AsyncGenerator[SpeechResponse, None]:
         """Requests speech and yields the response while it arrives. Raises ProviderError, also from its body."""
         body = _body(call)
         response: aiohttp.ClientResponse | None = None

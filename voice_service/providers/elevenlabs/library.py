@@ -185,7 +185,7 @@ class Catalog:
         )
 
     async def choose(self, language_code: str, model_id: str) -> str:
-        """Returns the voice for a language; the default where the voices cannot be had."""
+        """Returns the voice for a language; the default while the voices cannot be fetched."""
         default = self._config.default_voice
         try:
             voices = await self.voices.get()
@@ -195,7 +195,7 @@ class Catalog:
         return choose_voice(voices, language_code, model_id=model_id, default_voice=default)
 
     async def knows(self, voice_id: str) -> bool:
-        """Returns whether there is such a voice, in the list or not. Raises ProviderError."""
+        """Returns whether the voice exists, listed or not. Raises ProviderError."""
         if not is_voice_id(voice_id):
             return False
         if voice_id == self._config.default_voice:
@@ -222,7 +222,7 @@ class Catalog:
         try:
             return await self.voices.get()
         except ProviderError:
-            return ()  # logged by the list; the voice itself is asked for
+            return ()  # logged by the list; the voice itself is looked up
 
     async def _exists(self, voice_id: str) -> bool:
         upstream = await self._opened()

@@ -1,6 +1,6 @@
 """What the models of ElevenLabs take, languages as it names them, and the call that is made of a request for a segment.
 
-Limits and languages come from their list of models; the tables here stand in while it cannot be had
+Limits and languages come from their list of models; the tables here are used while it cannot be fetched
 (https://elevenlabs.io/docs/models).
 """
 
@@ -106,7 +106,7 @@ def named(value: str) -> str | None:
 
 
 def names_in(text: str) -> tuple[str, ...]:
-    """Returns the codes of the languages whose names stand in `text` as words of their own."""
+    """Returns the codes of the languages whose names are words of `text`."""
     found = (_CODES.get(word.casefold()) for word in _WORD.findall(text))
     return tuple(dict.fromkeys(code for code in found if code is not None))
 

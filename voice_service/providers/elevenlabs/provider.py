@@ -72,7 +72,7 @@ class ElevenLabsProvider:
 
     @property
     def is_set(self) -> bool:
-        """Whether there is a key, be it wrong or refused."""
+        """Whether there is a key, even if wrong or refused."""
         return self._key.is_set()
 
     @property
@@ -94,7 +94,7 @@ class ElevenLabsProvider:
     async def validate_configuration(self) -> str:
         """Returns what is wrong with key and voice, as far as it is known, else "". Does not wait for a response.
 
-        While the key was refused, or the list of models is old, ElevenLabs is asked for that list in the background,
+        While the key was refused, or the list of models is old, that list is fetched in the background,
         twice a minute at most.
         """
         if self._key.is_sane():
@@ -121,7 +121,7 @@ class ElevenLabsProvider:
         return [voice.info() for voice in await self._catalog.speaking(language_code)]
 
     async def knows_voice(self, voice_id: str, language_code: str) -> bool:
-        """Returns whether there is the voice, listed or not; every voice reads every language. Raises ProviderError."""
+        """Returns whether the voice exists, listed or not; every voice reads every language. Raises ProviderError."""
         del language_code
         return await self._catalog.knows(voice_id)
 
@@ -159,7 +159,7 @@ class ElevenLabsProvider:
         upstream = await self._opened()
         try:
             with self._key.used() as key:
-                async with upstream.speech.ask(call, key) as answer:
+                async with upstream.speech.request(call, key) as answer:
                     yield call_facts(answer.headers)
                     audio: AsyncGenerator[SpeechItem, None]
                     if call.endpoint is Endpoint.TIMESTAMPS:

@@ -58,20 +58,20 @@ FaultKind = Annotated[
 
 
 class MockFault(BaseModel):
-    """One fault and the calls that it strikes: those whose text fits, or those from the `call`-th on, or all."""
+    """One fault and the calls that it applies to: those with a matching text, those from the `call`-th on, or all."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: FaultKind
     """A kind of ProviderError, which is raised; or truncate, short, garbage, stall or cut."""
     match: str | None = None
-    """Strikes calls whose text holds this."""
+    """Applies to calls whose text contains this."""
     pattern: Annotated[str | None, AfterValidator(_pattern)] = None
-    """Strikes calls in whose text this regular expression is found."""
+    """Applies to calls whose text matches this regular expression anywhere."""
     call: int | None = Field(default=None, ge=1)
-    """Strikes from this call on, the first being 1."""
+    """Applies from this call on, the first being 1."""
     times: int | None = Field(default=1, ge=1)
-    """How many calls it strikes; null is all."""
+    """Number of calls that it applies to; null: all."""
     at: float = Field(default=0.4, ge=0, le=1)
     """Where a stream goes wrong, as a share of its bytes; 0 is before the first."""
     retry_after: float | None = Field(default=None, ge=0)
@@ -90,18 +90,18 @@ class MockScript(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     first_byte_seconds: float = Field(default=0.0, ge=0, le=600)
-    """Wait before the first chunk, or before an error."""
+    """Seconds before the first chunk, or before an error."""
     realtime_factor: float = Field(default=0.0, ge=0)
     """Seconds of audio that leave in a second; 0 is all at once."""
     chunk_bytes: int = Field(default=16_384, ge=1, le=1_048_576)
     """Size of a chunk."""
     configured: bool = True
-    """False: the provider says that it is not set up."""
+    """False: the provider reports that it is not configured."""
     paid: bool = False
     """True: the provider counts as one that bills."""
     languages: tuple[str, ...] = Field(default=("en", "de", "es", "fr", "ru"), min_length=1)
-    """Languages that it claims to speak (BCP-47); it reads any."""
+    """Languages that it reports (BCP-47); it reads any."""
     probe_fault: ProviderErrorKind | None = None
-    """Kind of error that probes of an open circuit get; null: they find it well."""
+    """Kind of error that probes of an open circuit get; null: they succeed."""
     faults: tuple[MockFault, ...] = ()
-    """Faults; of those that fit a call the first strikes."""
+    """Faults; the first one that matches a call applies."""

@@ -156,7 +156,7 @@ class OfflineVoiceProvider:
             raise _error(ProviderErrorKind.UNSUPPORTED, str(error)) from error
         except WorkerRefusedError as error:
             raise _refusal(error.reason) from error
-        # Where nothing can be said there is nothing to hear: a short pause.
+        # A text without speech becomes a short pause.
         pcm = speech.pcm or bytes(2 * round(_SAMPLE_RATE * _SILENCE_SECONDS))
         yield AudioChunk(pcm)
         if request.with_timings:

@@ -98,7 +98,7 @@ class Engine:
         self._lib.espeak_SetParameter(_PARAMETER_RATE, request["rate"], 0)
         self._lib.espeak_SetParameter(_PARAMETER_VOLUME, request["volume"], 0)
         text = request["text"].encode() + b"\0"
-        # Neither SSML nor phoneme notation is asked for: whatever stands in the text is text.
+        # Neither SSML nor phoneme notation is enabled: all of the text is text.
         failed = self._lib.espeak_Synth(
             text, ctypes.c_size_t(len(text)), 0, _POSITION_CHARACTER, 0, _CHARS_UTF8 | _END_PAUSE, None, None
         )

@@ -27,7 +27,7 @@ _ENVIRONMENT: Final = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "
 
 
 class WorkerFailedError(Exception):
-    """The process ended, or said what is no answer to the request. It is of no further use."""
+    """The process ended, or sent no valid reply. It cannot be used again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +256,7 @@ class WorkerPool:
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        # A caller that was cancelled asks for the outcome no more; asking here keeps the loop from complaining.
+        # Retrieved here, since a cancelled caller does not: the loop would log it.
         if not task.cancelled():
             task.exception()
 

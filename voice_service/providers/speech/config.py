@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 SpeechFormat: TypeAlias = Literal["pcm", "wav", "mp3", "flac", "opus"]
-"""What to ask a server for. All but `pcm` is decoded here."""
+"""Format that is requested. All but `pcm` is decoded here."""
 
 NAME: Final = "speech"
 DISPLAY_NAME: Final = "OpenAI-compatible speech"
@@ -41,7 +41,7 @@ FALLBACK_LANGUAGE: Final = "en"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechConfig:
-    """One server and how to ask it.
+    """Configuration of one server.
 
     `voices` are voice ids by language (BCP-47), the first of a language being preferred; `voice` reads the languages
     that are not there, and is the first of `voices` where it is not given. `sample_rate` in Hz is that of raw samples
@@ -67,16 +67,16 @@ class SpeechConfig:
 
     @property
     def default_voice(self) -> str:
-        """The voice that reads what no other is set for; "" where there is none."""
+        """The voice for languages without a voice of their own; "" if there is none."""
         return self.voice or next((ids[0] for ids in self.voices.values() if ids), "")
 
     @property
     def spoken_languages(self) -> tuple[str, ...]:
-        """What the model speaks, as far as it was said; "en" where nothing was."""
+        """Languages of the model as configured; "en" by default."""
         return self.languages or tuple(self.voices) or (FALLBACK_LANGUAGE,)
 
     def missing(self) -> str:
-        """What has to be set before the server can be asked, and how; "" where nothing is missing."""
+        """What has to be set before the server can be called, else ""."""
         if not self.base_url:
             return "set SPEECH_BASE_URL to the address of a server with OpenAI's /audio/speech"
         if not self.model:
@@ -130,7 +130,7 @@ class DeclaredServer(BaseModel):
     base_url: str = Field(min_length=1)
     """Address up to /audio/speech, such as http://127.0.0.1:8880/v1."""
     key_variable: str = Field(default="", pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")
-    """Environment variable that holds the key (or, with _FILE behind it, the path of a file with it); empty: no key."""
+    """Environment variable with the API key (with _FILE appended: the path of a file with it); empty: no key."""
     model: str = Field(min_length=1, max_length=200)
     """Model that speaks."""
     voice: str = Field(default="", max_length=200)
@@ -138,7 +138,7 @@ class DeclaredServer(BaseModel):
     voices: VoiceMap = Field(default_factory=dict)
     """Voices by language."""
     format: SpeechFormat = "pcm"
-    """What to ask for."""
+    """Format that is requested."""
     sample_rate: int = Field(default=SAMPLE_RATE, ge=8_000, le=192_000)
     """Hz of `pcm` from this server."""
     languages: tuple[Language, ...] = ()

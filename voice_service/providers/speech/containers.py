@@ -44,7 +44,7 @@ class ContainerError(ValueError):
 
 
 def is_container(head: bytes) -> bool:
-    """Returns whether a file begins with `head` (12 bytes) that says so itself. MP3 without a tag does not."""
+    """Returns whether `head` (12 bytes) is the start of a known file type. MP3 without a tag is not."""
     return head[:4] in {b"fLaC", b"OggS"} or head[:3] == b"ID3" or (head[:4] == b"RIFF" and head[8:12] == b"WAVE")
 
 
@@ -177,7 +177,7 @@ class AudioType:
 
 
 def audio_type(content_type: str, head: bytes, asked: SpeechFormat, sample_rate: int) -> AudioType:
-    """Tell what an answer is by its Content-Type and its first bytes, `asked` and `sample_rate` being expected.
+    """Returns the type of a response by its Content-Type and first bytes; expected are `asked` and `sample_rate`.
 
     OpenRouter states the rate and the channels of raw samples (`audio/pcm;rate=24000;channels=1`); many servers send
     application/octet-stream, and some another format than the one asked for.

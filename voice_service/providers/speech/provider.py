@@ -36,7 +36,7 @@ _WELL: Final = frozenset({ProviderErrorKind.UNSUPPORTED, ProviderErrorKind.INVAL
 
 
 class SpeechProvider:
-    """Speaks through one server. Connects when it is first asked; hands over samples at `SpeechConfig.sample_rate`.
+    """Speaks through one server. Connects on the first call; yields samples at `SpeechConfig.sample_rate`.
 
     Raw samples stream through as they come; a file is decoded when it is whole, off the event loop, and until then each
     piece that comes is an empty chunk. Of the settings
@@ -74,7 +74,7 @@ class SpeechProvider:
             self._voices.renew()
 
     async def validate_configuration(self) -> str:
-        """Returns what is not set, or ""; the server is not asked."""
+        """Returns what is not set, or "", without a call."""
         return self._config.missing()
 
     async def probe(self) -> None:
@@ -104,7 +104,7 @@ class SpeechProvider:
     async def knows_voice(self, voice_id: str, language_code: str) -> bool:
         """Knows the voices of the settings and those that the server lists, for every language.
 
-        Raises ProviderError on another one while the server's list was never to be had.
+        Raises ProviderError for another one while the server's list could never be fetched.
         """
         del language_code
         if any(voice_id == voice.voice_id for voice in self._configured):
@@ -185,7 +185,7 @@ class SpeechProvider:
         return default if default in fitting or not fitting else fitting[0]
 
     async def _listed(self) -> Sequence[VoiceInfo]:
-        """Returns the voices that the server lists; none where they cannot be had."""
+        """Returns the voices that the server lists; none while the list cannot be fetched."""
         if self._config.missing():
             return ()
         try:
