@@ -18,7 +18,8 @@ from pydantic import SecretStr
 
 from servicekit.secrets import SecretSource
 from story_service.chat import ChatDelta, ChatEnded, ChatModel, ChatRequest, ChatTimers, Message
-from story_service.providers.openrouter import OpenRouterChatModel, OpenRouterOptions
+from story_service.providers.openrouter.model import OpenRouterChatModel
+from story_service.providers.openrouter.options import OpenRouterOptions
 
 EVENTS: Final = (75, 750)
 GAP_SECONDS: Final = 0.0005

@@ -14,9 +14,9 @@ from offline_writer.brief import (
     StoryUnsupported,
     random_for,
 )
-from offline_writer.english import English
+from offline_writer.english.language import English
 from offline_writer.fitting import count_words, fit, sentence_keys
-from offline_writer.russian import Russian
+from offline_writer.russian.language import Russian
 
 _SENTENCE_ENDS = (".", "!", "?", "\u2026", ":", '"', "\u201d", "\u2019", "\u00bb", ")")
 

@@ -24,9 +24,10 @@ from story_service.models.catalogue import Catalogue, listed_models
 from story_service.models.monitor import Provider, ProviderMonitor
 from story_service.models.states import ModelStates, Paces, circuit_of
 from story_service.ports import OFFLINE
-from story_service.prompting import PromptBuilder
+from story_service.prompting.builder import PromptBuilder
 from story_service.providers.offline import EmbeddedWriter
-from story_service.providers.openrouter import OpenRouterChatModel, OpenRouterOptions, ProviderRouting
+from story_service.providers.openrouter.model import OpenRouterChatModel
+from story_service.providers.openrouter.options import OpenRouterOptions, ProviderRouting
 from story_service.settings import StorySettings
 from story_service.wire.servicer import StoryServicer
 

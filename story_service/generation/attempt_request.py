@@ -8,7 +8,7 @@ from story_service.assignment import Assignment
 from story_service.chat import ChatRequest, ChatTimers
 from story_service.errors import cost_limit_reached, cost_unknown
 from story_service.models.catalogue import Catalogue, Price
-from story_service.prompting import PromptBuilder
+from story_service.prompting.builder import PromptBuilder
 from story_service.prompting.length import max_tokens
 
 _BYTES_PER_TOKEN: Final = 3

@@ -14,8 +14,6 @@ from story_service.generation.selection import ModelSelector, Notice
 from story_service.metrics import StoryMetrics
 from story_service.ports import AttemptStarted, ModelCall, ModelWriter, Spending
 
-__all__ = ["Completed", "Delta", "StoryGenerator", "StoryItem", "Title"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:

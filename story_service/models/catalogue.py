@@ -16,21 +16,6 @@ if TYPE_CHECKING:
 
     from story_service.chat import UpstreamModel
 
-__all__ = [
-    "MAX_MODEL_ID_LENGTH",
-    "Catalogue",
-    "CircuitState",
-    "ListedModel",
-    "ModelFacts",
-    "ModelInfo",
-    "Page",
-    "Price",
-    "embedded_model",
-    "is_model_id",
-    "listed_models",
-    "resolve",
-]
-
 MAX_MODEL_ID_LENGTH: Final = 200
 
 _MOST_UPSTREAM_MODELS: Final = 10_000

@@ -9,7 +9,8 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from servicekit.reasons import explained
-from story_service.generation.generation import Completed, Delta, StoryItem, Title
+from story_service.generation.content import Delta, Title
+from story_service.generation.generation import Completed, StoryItem
 from story_service.generation.selection import Notice
 from story_service.models.catalogue import ListedModel, Page
 from story_service.ports import AttemptStarted, ModelCall, Spending

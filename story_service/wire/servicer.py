@@ -12,7 +12,8 @@ from servicekit.deadline import remaining
 from servicekit.errors import FieldViolation, validation_failed
 from servicekit.validation import MAX_PAGE_SIZE
 from story_service.errors import generation_failed
-from story_service.generation.generation import Delta, StoryGenerator, StoryItem
+from story_service.generation.content import Delta
+from story_service.generation.generation import StoryGenerator, StoryItem
 from story_service.models.catalogue import Catalogue, ModelFacts
 from story_service.wire.requests import read_request
 from story_service.wire.responses import models_response, story_response

@@ -22,7 +22,8 @@ from story_service.chat import (
     ChatTimers,
     Message,
 )
-from story_service.providers.openrouter import OpenRouterChatModel, OpenRouterOptions
+from story_service.providers.openrouter.model import OpenRouterChatModel
+from story_service.providers.openrouter.options import OpenRouterOptions
 
 MODEL: Final = "openai/gpt-4o-mini"
 TIMERS: Final = ChatTimers(total=30, first_token=20, idle=20)

@@ -40,7 +40,8 @@ from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource
 from standins.processes import free_ports
 from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatRequest, ChatStarted, ChatTimers, Message
-from story_service.providers.openrouter import OpenRouterChatModel, OpenRouterOptions, ProviderRouting
+from story_service.providers.openrouter.model import OpenRouterChatModel
+from story_service.providers.openrouter.options import OpenRouterOptions, ProviderRouting
 
 MODEL: Final = "openai/gpt-4o-mini"
 SECRET: Final = "Mia's secret story"  # noqa: S105 - what must not get out

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource
 from story_service.chat import ChatRequest, ChatTimers, Message
-from story_service.providers.openrouter import OpenRouterChatModel, OpenRouterOptions
+from story_service.providers.openrouter.model import OpenRouterChatModel
+from story_service.providers.openrouter.options import OpenRouterOptions
 
 EVENTS: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 BYTES: Final = {

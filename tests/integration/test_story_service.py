@@ -18,7 +18,8 @@ from servicekit.status import from_rpc_error
 from story_service.app import StoryApp
 from story_service.generation.generation import StoryGenerator
 from story_service.generation.selection import ModelSelector
-from story_service.models.catalogue import Catalogue, ModelInfo
+from story_service.models.catalogue import Catalogue
+from story_service.models.known_models import ModelInfo
 from story_service.ports import AttemptItem, AttemptStarted, AttemptText, AttemptTitle
 from story_service.wire.servicer import StoryServicer
 from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc

@@ -11,7 +11,7 @@ from story_service.assignment import Assignment, Listener
 from story_service.errors import Tried, all_failed, language_unsupported
 from story_service.generation.attempt_request import RequestBuilder, RequestDefaults, prompt_tokens
 from story_service.models.catalogue import Catalogue
-from story_service.prompting import PromptBuilder
+from story_service.prompting.builder import PromptBuilder
 
 _KIND = ProviderErrorKind
 _UNAVAILABLE = grpc.StatusCode.UNAVAILABLE

@@ -13,7 +13,8 @@ from servicekit.resilience.retry import RetryPolicy
 from story_service.assignment import Assignment, Listener
 from story_service.chat import OutOfTokensError
 from story_service.errors import UnfitError, cost_unknown
-from story_service.generation.generation import Completed, Delta, StoryGenerator, StoryItem, Title
+from story_service.generation.content import Delta, Title
+from story_service.generation.generation import Completed, StoryGenerator, StoryItem
 from story_service.generation.selection import ModelSelector, Notice
 from story_service.ports import (
     AttemptItem,

@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from story_service.generation.generation import Delta, StoryItem, Title
+from story_service.generation.content import Delta, Title
+from story_service.generation.generation import StoryItem
 from story_service.wire.servicer import gathered
 
 

@@ -8,10 +8,14 @@ from hypothesis import strategies as st
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from story_service.chat import ChatRequest, ChatTimers, Message
-from story_service.providers.openrouter import OpenRouterOptions, ProviderRouting, check_key_format
 from story_service.providers.openrouter.answer import EventLines, spending_of
 from story_service.providers.openrouter.model import StreamTimers
-from story_service.providers.openrouter.options import request_body
+from story_service.providers.openrouter.options import (
+    OpenRouterOptions,
+    ProviderRouting,
+    check_key_format,
+    request_body,
+)
 
 STREAM: Final = (
     b"\xef\xbb\xbfdata: 0\r"

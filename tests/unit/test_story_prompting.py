@@ -13,7 +13,7 @@ from servicekit.settings import ConfigurationError
 from story_service.answer.sentences import count_words
 from story_service.assignment import Assignment, Listener
 from story_service.chat import Message
-from story_service.prompting import PromptBuilder
+from story_service.prompting.builder import PromptBuilder
 from story_service.prompting.length import max_tokens, too_short, words_left
 from story_service.prompting.variables import variables
 

@@ -11,13 +11,12 @@ from story_service.models.catalogue import (
     Catalogue,
     ListedModel,
     ModelFacts,
-    ModelInfo,
     Price,
     embedded_model,
     listed_models,
     resolve,
 )
-from story_service.models.known_models import KNOWN_MODELS
+from story_service.models.known_models import KNOWN_MODELS, ModelInfo
 from story_service.ports import OFFLINE
 
 

@@ -10,7 +10,8 @@ from support.story_writers import CALL, ScriptedWriter, attempt
 
 from servicekit.errors import DomainError
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Listener
-from story_service.generation.generation import Completed, Delta, StoryGenerator, StoryItem, Title
+from story_service.generation.content import Delta, Title
+from story_service.generation.generation import Completed, StoryGenerator, StoryItem
 from story_service.generation.selection import ModelSelector, Notice
 from story_service.ports import AttemptItem, AttemptStarted, AttemptText, AttemptTitle
 
