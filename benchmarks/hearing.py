@@ -46,7 +46,7 @@ FIRST_AUDIO: Final = Line(
 WHOLE: Final = Line("whole narrated story, same timings", "<= the writing alone + the last segment's voice time + 1 s")
 READING: Final = Line("ReadStoryAudio through gateway and storage", ">= 200 MiB/s")
 CROWD: Final = Line(
-    "200 listeners on one story in the making, on two gateways", "read each segment from storage once per gateway"
+    "200 listeners on one story in progress, on two gateways", "read each segment from storage once per gateway"
 )
 
 

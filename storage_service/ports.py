@@ -141,9 +141,9 @@ class StoryStore(Protocol):
         """
 
     async def find_audio(self, owner: str, story_id: str, audio_id: str) -> StoredAudio | UnfinishedAudio | None:
-        """Returns the audio `audio_id` of a story, finished or in the making; None where there is none.
+        """Returns the audio `audio_id` of a story, finished or in progress; None where there is none.
 
-        With "" it is the finished one, or else that in the making.
+        With "" it is the finished one, or else that in progress.
         """
 
     async def scan(self, after: str) -> Sequence[tuple[str, str]]:
@@ -153,7 +153,7 @@ class StoryStore(Protocol):
         """Stores an exported story with all that belongs to it; False where its id is stored or deleted.
 
         The bytes of its audio are the noted object `key`, which becomes STORED. No run holds its lease then, and its
-        next claim counts as one after a hand-over. A narration in the making is not restored: it starts again.
+        next claim counts as one after a hand-over. A narration in progress is not restored: it starts again.
         """
 
 

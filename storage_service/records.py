@@ -163,7 +163,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class UnfinishedAudio:
-    """Audio in the making: facts, size and duration so far (no SHA-256, no segments), and its parts in order."""
+    """Audio in progress: facts, size and duration so far (no SHA-256, no segments), and its parts in order."""
 
     audio: common_pb2.StoryAudio
     parts: Sequence[Part]

@@ -121,6 +121,6 @@ class Tuning:
     segments_ahead: int = 96
     """Segments that all narrations together make ahead."""
     audio_buffer_bytes: int = 32 << 20
-    """Estimated bytes of audio of all segments in the making; further segments wait."""
+    """Estimated bytes of audio of all segments in progress; further segments wait."""
     offline_workers: int = 0
     """Processes of the embedded voice; 0: one per core, at most eight."""

@@ -1,4 +1,4 @@
-"""Finds and reads the audio of stories, finished or in the making."""
+"""Finds and reads the audio of stories, finished or in progress."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -36,7 +36,7 @@ class AudioLibrary:
     ) -> AsyncGenerator[bytes, None]:
         """Yields the bytes from `offset` on, in blocks of any size.
 
-        Raises AUDIO_CORRUPT (of audio in the making SEGMENT_LOST) where bytes are missing or differ, AUDIO_NOT_FOUND
+        Raises AUDIO_CORRUPT (of audio in progress SEGMENT_LOST) where bytes are missing or differ, AUDIO_NOT_FOUND
         where other audio has taken their place.
         """
         if isinstance(found, StoredAudio):

@@ -306,7 +306,7 @@ def store_audio(
 
 
 def find_audio(tx: Transaction, owner: str, story_id: str, audio_id: str) -> StoredAudio | UnfinishedAudio | None:
-    """Returns the audio of a story, finished or in the making; STORY_NOT_FOUND."""
+    """Returns the audio of a story, finished or in progress; STORY_NOT_FOUND."""
     row = tx.execute(
         "SELECT narration_audio_id, narration FROM stories WHERE id = ? AND owner = ?",
         (story_id, owner),

@@ -265,7 +265,7 @@ def _is_news(position: storage_pb2.StoryPosition, now: _StoryNow) -> bool:
 
 
 def _known_segments(position: storage_pb2.StoryPosition, now: _StoryNow) -> int:
-    """Returns segments that are known of the narration in the making."""
+    """Returns segments that are known of the narration in progress."""
     return position.segment_count if position.audio_id == now.audio_id else 0
 
 

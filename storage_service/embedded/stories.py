@@ -252,7 +252,7 @@ def _check_parent(tx: Transaction, owner: str, story_id: str) -> None:
 
 
 def _insert_story(tx: Transaction, record: storage_pb2.StoryRecord) -> None:
-    """Stores a story whose id is not known, with all that belongs to it but its audio and a narration in the making."""
+    """Stores a story whose id is not known, with all that belongs to it but its audio and a narration in progress."""
     story, columns = record.story, _columns(record)
     names, marks = ", ".join(columns), ", ".join("?" * len(columns))
     tx.execute(f"INSERT INTO stories ({names}) VALUES ({marks})", list(columns.values()))  # noqa: S608

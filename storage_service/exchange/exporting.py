@@ -31,7 +31,7 @@ async def export_to(
     """Writes all that is stored into `path`; returns what that was.
 
     Audio that is damaged ends it with an ExchangeError; with `skip_damaged` its story goes without it, and `report`
-    gets a line. What is deleted or narrated again meanwhile ends nothing. Narrations in the making are left out: they
+    gets a line. What is deleted or narrated again meanwhile ends nothing. Narrations in progress are left out: they
     start again. At no time more than a few stories and a few MiB of audio are in memory.
     """
     writer = await asyncio.to_thread(ArchiveWriter, path)
@@ -175,7 +175,7 @@ async def _find(stories: StoryStore, owner: str, story_id: str) -> tuple[storage
 
 
 def _without_run(record: storage_pb2.StoryRecord) -> storage_pb2.StoryRecord:
-    """Returns a story without its narration in the making, whose segments are not exported."""
+    """Returns a story without its narration in progress, whose segments are not exported."""
     record.run.ClearField("narration")
     record.run.ClearField("segments")
     return record

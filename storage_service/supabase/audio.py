@@ -98,7 +98,7 @@ def to_audio(row: Mapping[str, Any]) -> StoredAudio:
 
 
 def to_unfinished(row: Mapping[str, Any]) -> UnfinishedAudio:
-    """Returns audio in the making."""
+    """Returns audio in progress."""
     header = common_pb2.NarrationHeader.FromString(from_base64(row["header"]))
     last = common_pb2.Segment.FromString(from_base64(row["last"]))
     return UnfinishedAudio(narrated_audio(header, last, size=last.audio.end), _parts(row["parts"]))

@@ -380,7 +380,7 @@ class SupabaseStoryStore(SupabaseStore):
         return answer["created"] or bool(repeated)
 
     async def find_audio(self, owner: str, story_id: str, audio_id: str) -> StoredAudio | UnfinishedAudio | None:
-        """Returns the audio of a story, finished or in the making."""
+        """Returns the audio of a story, finished or in progress."""
         answer = await self._connection.rpc(
             "find_audio", story_id, owner=owner, story_id=story_id, audio_id=audio_id or None
         )

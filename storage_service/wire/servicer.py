@@ -163,7 +163,7 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     async def ReadAudio(  # noqa: N802 - the contract's name
         self, request: storage_pb2.ReadAudioRequest, context: _Context
     ) -> AsyncIterator[storage_pb2.ReadAudioResponse]:
-        """Reads audio, finished or in the making."""
+        """Reads audio, finished or in progress."""
         del context
         owner, story_id, offset = current().owner, request.story_id, request.offset
         found = await self._audio.find(owner, story_id, request.audio_id)

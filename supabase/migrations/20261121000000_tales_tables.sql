@@ -188,9 +188,9 @@ create table tales.segment_uses (
   key text not null references tales.segments (key) on delete cascade,
   primary key (story_id, key)
 );
-comment on table tales.segment_uses is 'Which stories asked for a segment: those in the making protect it, and it is deleted with the last one';
+comment on table tales.segment_uses is 'Which stories asked for a segment: those in progress protect it, and it is deleted with the last one';
 
--- Manifests: the narration in the making, and the one that the audio was composed from. Ends are exclusive: code points
+-- Manifests: the narration in progress, and the one that the audio was composed from. Ends are exclusive: code points
 -- of the content, bytes of the audio.
 create table tales.story_segments (
   story_id uuid not null references tales.stories (id) on delete cascade,

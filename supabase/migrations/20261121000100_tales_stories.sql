@@ -407,7 +407,7 @@ begin
       pickup_count = 0, handed_over = false
     where id = p_story_id;
     if v_kind = 'Narrate' then
-      -- The manifest in the making goes; the one that the stored audio was composed from stays.
+      -- The manifest in progress goes; the one that the stored audio was composed from stays.
       delete from tales.story_segments
         where story_id = p_story_id
         and audio_id not in (select audio_id from tales.story_audio where story_id = p_story_id);

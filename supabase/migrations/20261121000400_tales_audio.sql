@@ -411,7 +411,7 @@ exception when sqlstate 'TALES' then
 end
 $$;
 
--- The audio of a story: what `finished_audio` returns, or of the narration in the making {header, last, parts}, `last`
+-- The audio of a story: what `finished_audio` returns, or of the narration in progress {header, last, parts}, `last`
 -- being its last segment; {} where there is no audio `p_audio_id` (null: any).
 create function tales.find_audio(p_owner text, p_story_id uuid, p_audio_id uuid) returns jsonb
   language plpgsql stable

@@ -57,7 +57,7 @@ as $$
   ) as page
 $$;
 
--- Stores a story with all that belongs to it but a narration in the making; {created}, false where its id is known.
+-- Stores a story with all that belongs to it but a narration in progress; {created}, false where its id is known.
 -- `p_story` holds its columns, those of bytes in base64, as do `p_segments` (the manifest of its audio), `p_attempts`,
 -- `p_problems` and `p_audio` (or null).
 create function tales.restore_story(

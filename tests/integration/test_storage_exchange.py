@@ -204,7 +204,7 @@ async def fill(backend: Backend, clock: ManualClock) -> dict[str, str]:
 
 
 async def everything(backend: Backend) -> tuple[list[Any], list[storage_pb2.StoryRecord]]:
-    """All that is stored, less what a move leaves behind: leases, and narrations in the making."""
+    """All that is stored, less what a move leaves behind: leases, and narrations in progress."""
     stores = backend.records
     lines = [
         *await stores.profiles.scan(""),

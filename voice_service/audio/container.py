@@ -25,7 +25,7 @@ HEADER_PAGES: Final = 2
 
 @dataclass(slots=True)
 class Position:
-    """Where a file in the making ends: bytes, samples and, of Ogg, pages."""
+    """Where a file in progress ends: bytes, samples and, of Ogg, pages."""
 
     size: int = 0
     samples: int = 0

@@ -52,7 +52,7 @@ class NarrationPolicy:
 class Narration:
     """Speaks one text. Make one for each call; `events` runs once.
 
-    Memory is bounded by the text (65,536 code points) and the audio of the segments in the making; where the caller
+    Memory is bounded by the text (65,536 code points) and the audio of the segments in progress; where the caller
     gets the audio, also by that of the segment that is sent and of those that were made ahead.
     """
 

@@ -51,7 +51,7 @@ class WorkAhead:
 
 @dataclass(frozen=True, slots=True)
 class SegmentJob:
-    """A segment in the making. Its task raises SpeechError."""
+    """A segment in progress. Its task raises SpeechError."""
 
     segment: TextSegment
     turn: Turn
@@ -92,11 +92,11 @@ class SegmentPipeline:
 
     @property
     def tasks(self) -> Sequence[asyncio.Task[Spoken]]:
-        """What is in the making or was discarded, for the one that ends it."""
+        """What is in progress or was discarded, for the one that ends it."""
         return [job.task for job in (*self._jobs, *self._discarded)]
 
     async def next_done(self, speaker: Speaker) -> SegmentJob | None:
-        """Returns the next segment in order once it is done, keeping enough in the making; None after the last.
+        """Returns the next segment in order once it is done, keeping enough in progress; None after the last.
 
         Raises what reading the text raised.
         """
@@ -111,7 +111,7 @@ class SegmentPipeline:
             await changed.wait()
 
     def fill(self, speaker: Speaker) -> None:
-        """Starts segments until enough are in the making. Raises what reading the text raised."""
+        """Starts segments until enough are in progress. Raises what reading the text raised."""
         while len(self._jobs) < 1 + self._ahead.segments() and (segment := self._intake.next()) is not None:
             self._jobs.append(self._start(segment, speaker))
 

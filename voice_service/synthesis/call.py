@@ -72,7 +72,7 @@ _UNIT: Final = 64 * 1024
 
 
 class AudioBudget:
-    """Bounds the bytes of audio of all segments in the making to about `most`, served in the order of asking."""
+    """Bounds the bytes of audio of all segments in progress to about `most`, served in the order of asking."""
 
     def __init__(self, most: int) -> None:
         self._units = max(1, most // _UNIT)

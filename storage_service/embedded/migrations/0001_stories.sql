@@ -139,7 +139,7 @@ CREATE TABLE segments (
 
 CREATE INDEX segments_by_use ON segments (last_used);
 
--- Which stories use a segment: those in the making protect it from eviction, and it is deleted with the last one.
+-- Which stories use a segment: those in progress protect it from eviction, and it is deleted with the last one.
 CREATE TABLE segment_uses (
     story_id TEXT NOT NULL REFERENCES stories (id) ON DELETE CASCADE,
     key TEXT NOT NULL REFERENCES segments (key) ON DELETE CASCADE,

@@ -153,7 +153,7 @@ def _answer(engine: Engine, request: dict[str, Any], replies: BinaryIO) -> bool:
 def main(library: str, data_parent: str) -> int:
     """Serves requests until stdin ends. Returns the exit status."""
     _die_with_parent()
-    # Whoever started this answers calls meanwhile.
+    # The process that started this one answers calls meanwhile.
     os.nice(_NICE)
     requests = sys.stdin.buffer
     # What a library may print must not get between the replies.
