@@ -90,7 +90,7 @@ class ChatWriter:
                         async for item in items:
                             yield item
                 except DomainError:
-                    # The provider answered; it is the story that may not go on.
+                    # The provider answered; it is the story that may not continue.
                     outgoing.status = _OK
                     raise
                 finally:
