@@ -9,11 +9,11 @@ from gateway.door.proxy import SERVICES, ForwardingHandler
 from gateway.door.servicer import GatewayServicer
 from gateway.runs.active import Runs
 from gateway.watch.audio import AudioBuffer
-from servicekit.app import AppBase, Description
+from servicekit.app import App, Description
 from tale.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 
-class GatewayApp(AppBase):
+class GatewayApp(App):
     """Registers the servicer and the proxy, and runs the background loops as long as the server."""
 
     def __init__(

@@ -13,8 +13,8 @@ from gateway.settings import GatewaySettings
 from gateway.watch.audio import AudioBuffer, AudioReader
 from gateway.watch.follower import Follower
 from gateway.watch.watcher import Sources
+from servicekit.addresses import is_loopback
 from servicekit.channel import open_channel
-from servicekit.settings import is_loopback
 from tale.storage.v1 import storage_pb2_grpc
 from tale.story.v1 import story_pb2_grpc
 from tale.voice.v1 import voice_pb2_grpc

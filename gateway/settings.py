@@ -4,7 +4,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from servicekit.settings import Listen, ServiceSettings, is_loopback, variables
+from servicekit.addresses import is_loopback
+from servicekit.settings import Listen, ServiceSettings, variables
 
 
 class GatewaySettings(ServiceSettings):

@@ -14,7 +14,7 @@ Then StatusService reports and resets the circuits too.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,60 +36,35 @@ class Description:
     warnings: Sequence[str] = ()
 
 
-class App(Protocol):
-    """A service as the kit runs it. The methods are called in the order in which they stand here."""
+class App:
+    """A service as the kit runs it. A service overrides or sets what it needs.
 
-    @property
-    def metrics(self) -> Metrics | None:
-        """What it counts; None: the server makes the object for what every server counts. Read once, at first."""
+    The methods are called in the order in which they stand here.
+    """
 
-    @property
-    def circuits(self) -> BreakerManager | None:
-        """Its circuit breakers, if it has any. Read once, at first."""
+    metrics: Metrics | None = None
+    """What it counts; None: the server makes the object for what every server counts. Read once, at first."""
+    circuits: BreakerManager | None = None
+    """Its circuit breakers, if it has any. Read once, at first."""
 
     def ops_routes(self) -> Sequence[AbstractRouteDef]:
         """Returns routes of its own for the operators' port. Called once, at first."""
+        return ()
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
         """Adds the servicers and returns the full names of their services, for health and reflection."""
+        del server
+        return ()
 
     async def start(self) -> None:
         """Opens what the service needs. The port is bound; calls wait until this returns."""
 
     async def describe(self) -> Description:
         """Returns what StatusService reports of this service now."""
+        return Description()
 
     async def begin_drain(self) -> None:
         """Takes no more work and ends the streams, since the server is shutting down. Returns soon."""
 
     async def stop(self) -> None:
         """Closes what `start` opened. The calls in flight have ended. Also called when `start` failed."""
-
-
-class AppBase:
-    """An App that needs nothing; services override or set what they need."""
-
-    metrics: Metrics | None = None
-    circuits: BreakerManager | None = None
-
-    def ops_routes(self) -> Sequence[AbstractRouteDef]:
-        """Returns no routes."""
-        return ()
-
-    def register(self, server: grpc.aio.Server) -> Sequence[str]:
-        """Returns no services."""
-        del server
-        return ()
-
-    async def start(self) -> None:
-        """Opens nothing."""
-
-    async def describe(self) -> Description:
-        """Returns nothing."""
-        return Description()
-
-    async def begin_drain(self) -> None:
-        """Ends nothing."""
-
-    async def stop(self) -> None:
-        """Closes nothing."""

@@ -1,4 +1,4 @@
-"""Opens channels to peer services."""
+"""Opens channels to peer services, and passes deadline, request id and owner on in calls to them."""
 
 import json
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import grpc
 
-from servicekit.context import outgoing_metadata
+from servicekit.context import OWNER_KEY, REQUEST_ID_KEY, current
 
 _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.service_config_disable_resolution", 1),
@@ -31,7 +31,7 @@ def open_channel(
     With `health_checked` it watches the health of each address and sends no call to one that is starting or draining,
     so that replicas come and go unnoticed; where none is left calls fail with UNAVAILABLE, or wait with
     `wait_for_ready`. Give False to read the health of such a server. Nothing is retried here: the caller knows what may
-    be repeated. Each call brings its own `timeout` (servicekit.deadline) and `metadata=call_metadata()`. `credentials`
+    be repeated. Each call brings its own `timeout` (`remaining`) and `metadata=call_metadata()`. `credentials`
     bring TLS.
     """
     merged = (*_OPTIONS, ("grpc.service_config", _service_config(health_checked=health_checked)), *options)
@@ -50,4 +50,17 @@ def _service_config(*, health_checked: bool) -> str:
 
 def call_metadata(*extra: tuple[str, str | bytes]) -> tuple[tuple[str, str | bytes], ...]:
     """Returns metadata for a call to a peer service: request id and owner of the context, then `extra`."""
-    return (*outgoing_metadata(), *extra)
+    context = current()
+    return ((REQUEST_ID_KEY, context.request_id), (OWNER_KEY, context.owner), *extra)
+
+
+def remaining(context: grpc.aio.ServicerContext[Any, Any], *, reserve: float = 0.2, default: float) -> float:
+    """Returns the timeout in seconds for a call to a peer service on behalf of this call: gRPC does not pass it on.
+
+    It is what the caller has left, less `reserve` seconds to answer in, and never below 0 (which fails at once with
+    DEADLINE_EXCEEDED); `default` where the caller set no deadline.
+    """
+    left: float | None = context.time_remaining()
+    if left is None:
+        return default
+    return max(0.0, left - reserve)

@@ -51,9 +51,3 @@ def bound(context: RequestContext) -> Iterator[RequestContext]:
         yield context
     finally:
         _current.reset(token)
-
-
-def outgoing_metadata() -> tuple[tuple[str, str], ...]:
-    """Returns the metadata that carries the present context to a peer service."""
-    context = current()
-    return ((REQUEST_ID_KEY, context.request_id), (OWNER_KEY, context.owner))

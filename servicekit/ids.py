@@ -1,9 +1,15 @@
-"""Identifiers and language tags that come without a message; in a message the rules of its fields hold."""
+"""Makes and checks identifiers and language tags, and says what makes two requests the same request."""
 
+import hashlib
+import json
 import re
 from typing import Final
 
 import uuid_utils
+from google.protobuf.json_format import MessageToDict, SerializeToJsonError
+from google.protobuf.message import Message
+
+from servicekit.errors import FieldViolation, validation_failed
 
 _UUID7: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
@@ -28,3 +34,18 @@ def is_token(text: str) -> bool:
 def is_language(text: str) -> bool:
     """True for a language tag as in BCP-47, such as "en" or "pt-BR", of at most 35 characters."""
     return len(text) <= 35 and _LANGUAGE.fullmatch(text) is not None
+
+
+def fingerprint(message: Message, *, without: frozenset[str] = frozenset()) -> bytes:
+    """Returns the SHA-256 (32 bytes) of the canonical JSON (sorted keys) of `message` as given, before defaults.
+
+    `without` names top-level fields that do not count, such as `request_id`.
+    """
+    try:
+        said = MessageToDict(message, preserving_proto_field_name=True)
+    except (SerializeToJsonError, ValueError):
+        # Times and numbers that JSON knows no form of: no field that is used takes them.
+        raise validation_failed([FieldViolation("request", "must hold no time or number out of range")]) from None
+    hashed = {name: value for name, value in said.items() if name not in without}
+    canonical = json.dumps(hashed, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).digest()

@@ -11,12 +11,11 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from servicekit.authentication import Authenticator
-from servicekit.calls import CallTracker
 from servicekit.errors import FieldViolation, reconnect, unimplemented, validation_failed
-from servicekit.idle_timeout import IdleTimeout
 from servicekit.metrics import Metrics
-from servicekit.runner import CallRunner, Context
+from servicekit.runner import CallRunner, CallTracker, Context
 from servicekit.validation import validate
+from servicekit.waiting import IdleTimeout
 
 # In quotes: the class is generic for type checkers alone.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"

@@ -1,20 +1,24 @@
-"""Sets up logging: one line an event, JSON or console, with the request id, also for the loggers of libraries."""
+"""Logs one line an event, JSON or console, with the request id; defects by types and stack frames, without texts."""
 
 import logging
 import sys
+import traceback
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Final, Literal, TextIO
 
 import structlog
 
 from servicekit.context import current_or_none
-from servicekit.defects import described
 
 LogFormat = Literal["auto", "console", "json"]
 
 Event = MutableMapping[str, Any]
 
+_log: Final = structlog.stdlib.get_logger("servicekit.defects")
+
 _HANDLER: Final = "servicekit"
+_MAX_FRAMES: Final = 30
+_MAX_CAUSES: Final = 5
 
 _HTTP_CLIENTS: Final = ("httpx", "httpx2", "httpcore", "httpcore2", "hpack", "openai", "elevenlabs")
 """Libraries that log at INFO what the audit lines hold, and at DEBUG what was sent: keys, prompts, names."""
@@ -100,3 +104,25 @@ def _exceptions_without_text(logger: object, method: str, event: Event) -> Event
     if isinstance(error, BaseException):
         event["errors"] = described(error)
     return event
+
+
+def log_defect(error: BaseException) -> None:
+    """Logs an unexpected error by the types and stack frames of it and its causes."""
+    _log.error("unexpected error", errors=described(error))
+
+
+def described(error: BaseException) -> list[dict[str, object]]:
+    """Returns `error` and its causes as type names and stack frames ("path:line function"), without their texts."""
+    chain: list[dict[str, object]] = []
+    link: BaseException | None = error
+    while link is not None and len(chain) < _MAX_CAUSES:
+        frames = traceback.extract_tb(link.__traceback__)[-_MAX_FRAMES:]
+        entry: dict[str, object] = {
+            "type": f"{type(link).__module__}.{type(link).__qualname__}",
+            "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+        }
+        if isinstance(link, BaseExceptionGroup):
+            entry["members"] = [described(member) for member in link.exceptions[:_MAX_CAUSES]]
+        chain.append(entry)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return chain

@@ -11,8 +11,7 @@ import structlog
 
 from servicekit.app import App
 from servicekit.authentication import Security
-from servicekit.defects import described
-from servicekit.logging import configure
+from servicekit.logging import configure, described
 from servicekit.server import Server
 from servicekit.settings import ConfigurationError, ServiceSettings
 

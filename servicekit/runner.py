@@ -1,4 +1,4 @@
-"""Runs one call: binds its context, maps its errors, counts and logs it."""
+"""Runs calls: counts those in flight, and of each binds the context, maps the errors and logs the end."""
 
 import asyncio
 import logging
@@ -12,13 +12,71 @@ import grpc
 import structlog
 
 from servicekit.authentication import Authenticator, Metadata
-from servicekit.calls import CallTracker
 from servicekit.context import LOCAL_OWNER, OWNER_KEY, REQUEST_ID_KEY, RequestContext, bind, current
-from servicekit.errors import DomainError, reconnect
+from servicekit.errors import DomainError, reconnect, unavailable
 from servicekit.ids import is_token, new_id
 from servicekit.metrics import Metrics
 from servicekit.status import abort_within, to_domain_error, to_grpc_status
-from servicekit.uploads import read_away
+
+_LONGEST_WAIT: Final = 10.0
+
+
+class CallTracker:
+    """Counts calls in flight, holds calls back while the service starts, and lets a drain await their end."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._open = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.interrupted = False
+        self.draining = False
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that are being answered now; health watches and reflection do not count."""
+        return len(self._tasks)
+
+    def open(self) -> None:
+        """Lets calls in: the service has started."""
+        self._open.set()
+
+    async def admitted(self) -> None:
+        """Returns once the service has started; UNAVAILABLE / STARTING when that takes too long."""
+        if self._open.is_set():
+            return
+        try:
+            async with asyncio.timeout(_LONGEST_WAIT):
+                await self._open.wait()
+        except TimeoutError:
+            raise unavailable("STARTING", "The service is still starting.") from None
+
+    def enter(self, task: asyncio.Task[Any]) -> None:
+        """Notes that a call begins, answered by `task`."""
+        self._tasks.add(task)
+        self._idle.clear()
+
+    def leave(self, task: asyncio.Task[Any]) -> None:
+        """Notes that a call has ended."""
+        self._tasks.discard(task)
+        if not self._tasks:
+            self._idle.set()
+
+    async def wait_idle(self, deadline: float) -> bool:
+        """Returns True when no call is in flight, False when `deadline` (the loop's clock) comes first."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def interrupt(self) -> None:
+        """Ends all calls in flight: their callers get UNAVAILABLE / RECONNECT."""
+        self.interrupted = True
+        for task in tuple(self._tasks):
+            task.cancel()
+
 
 _log: Final = structlog.stdlib.get_logger("servicekit.access")
 
@@ -175,3 +233,24 @@ def _this_task() -> asyncio.Task[Any]:
     if task is None:
         raise RuntimeError("a call runs in no task")
     return task
+
+
+_QUIET_SECONDS: Final = 0.5
+_LONGEST_SECONDS: Final = 10.0
+
+
+async def read_away(
+    read: Callable[[], Awaitable[object]], *, quiet: float = _QUIET_SECONDS, longest: float = _LONGEST_SECONDS
+) -> None:
+    """Returns when `read` returns EOF, or has waited for `quiet` seconds, or after `longest` seconds.
+
+    gRPC #36066: a client of grpc.aio that is writing when the status comes loses it and reports a bare INTERNAL.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(longest):
+            while True:
+                # What is still sent may break the rules, too.
+                async with asyncio.timeout(quiet):
+                    with suppress(DomainError):
+                        if await read() is grpc.aio.EOF:
+                            return

@@ -15,14 +15,13 @@ from aiohttp.web import AbstractRouteDef
 from servicekit.addresses import check_free
 from servicekit.app import App
 from servicekit.authentication import Security
-from servicekit.calls import CallTracker
-from servicekit.health import Health
+from servicekit.health import NAME, Health, StatusServicer
 from servicekit.interceptor import CallInterceptor
 from servicekit.metrics import Metrics
 from servicekit.ops import OpsServer
 from servicekit.resilience.manager import BreakerManager
+from servicekit.runner import CallTracker
 from servicekit.settings import ConfigurationError, ServiceSettings, env_name
-from servicekit.status_service import NAME, StatusServicer
 from tale.common.v1 import status_pb2_grpc
 
 _log: Final = structlog.stdlib.get_logger("servicekit.server")

@@ -11,23 +11,9 @@ from pydantic import AfterValidator, AliasGenerator, BeforeValidator, Field, Sec
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from servicekit.addresses import check_address, is_loopback
+from servicekit.addresses import check_address
 
 _TIME_SPAN: Final = re.compile(r"(\d{1,6})([dhms])")
-
-__all__ = [
-    "CommaList",
-    "ConfigurationError",
-    "Listen",
-    "LogLevel",
-    "ServiceSettings",
-    "SettingDescription",
-    "TimeSpan",
-    "describe_settings",
-    "env_name",
-    "is_loopback",
-    "load",
-]
 
 
 class ConfigurationError(Exception):

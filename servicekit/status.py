@@ -8,8 +8,8 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from servicekit.defects import log_defect
 from servicekit.errors import DOMAIN, DomainError, FieldViolation, internal, provider_failed, unavailable
+from servicekit.logging import log_defect
 from servicekit.reasons import Reason
 from servicekit.resilience.errors import ProviderError
 

@@ -6,8 +6,8 @@ from typing import Final
 
 import grpc
 
-from servicekit.app import AppBase, Description
-from servicekit.defects import log_defect
+from servicekit.app import App, Description
+from servicekit.logging import log_defect
 from servicekit.metrics import Metrics
 from storage_service.audio.finishing import AudioFinisher
 from storage_service.audio.library import AudioLibrary
@@ -27,7 +27,7 @@ from tale.storage.v1 import segment_pb2, segment_pb2_grpc, storage_pb2, storage_
 _DEFAULTS: Final = Tuning()
 
 
-class StorageApp(AppBase):
+class StorageApp(App):
     """The storage service over its stores, which it opens and closes."""
 
     def __init__(

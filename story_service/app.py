@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from servicekit.app import AppBase, Description
+from servicekit.app import App, Description
 from story_service.models.states import KEY_REFUSED
 from story_service.ports import OFFLINE
 from tale.common.v1 import status_pb2
@@ -28,7 +28,7 @@ _log: Final = structlog.stdlib.get_logger("story_service")
 OPENROUTER: Final = "openrouter"
 
 
-class StoryApp(AppBase):
+class StoryApp(App):
     """Registers the servicer, runs the provider monitor, and describes the service."""
 
     def __init__(

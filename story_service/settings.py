@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
-from servicekit.endpoints import check_base_url
+from servicekit.addresses import check_base_url
 from servicekit.secrets import SecretSource
 from servicekit.settings import CommaList, Listen, ServiceSettings, variables
 from story_service.models.catalogue import resolve

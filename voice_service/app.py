@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import structlog
 
-from servicekit.app import AppBase, Description
+from servicekit.app import App, Description
 from tale.common.v1 import status_pb2
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
 from voice_service.narration.speaker import BRING_REAL_VOICE
@@ -38,7 +38,7 @@ class _Warmable(Protocol):
     def warm_up(self) -> None: ...
 
 
-class VoiceApp(AppBase):
+class VoiceApp(App):
     """Registers the servicer, and opens and closes what stands behind it."""
 
     def __init__(

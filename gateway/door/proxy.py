@@ -8,10 +8,9 @@ from typing import Any, Final, Self
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
-from servicekit.channel import call_metadata
-from servicekit.deadline import remaining
+from servicekit.channel import call_metadata, remaining
 from servicekit.errors import unavailable
-from servicekit.uploads import read_away
+from servicekit.runner import read_away
 from tale.profile.v1 import profile_pb2
 from tale.story.v1 import story_pb2
 from tale.voice.v1 import voice_pb2

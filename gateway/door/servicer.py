@@ -17,13 +17,12 @@ from gateway.runs.live_story import basic
 from gateway.watch.audio import AudioReader
 from gateway.watch.cursor import Cursor, Position, R, chunks_of, fill_audio
 from gateway.watch.watcher import Sources, Watching
+from servicekit.channel import remaining
 from servicekit.context import current
-from servicekit.deadline import remaining
 from servicekit.errors import FieldViolation, validation_failed
-from servicekit.fingerprint import fingerprint
-from servicekit.finishing import Finisher
-from servicekit.ids import new_id
+from servicekit.ids import fingerprint, new_id
 from servicekit.reasons import explained
+from servicekit.waiting import Finisher
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from tale.storage.v1 import storage_pb2

@@ -10,8 +10,8 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_before_delay, wait_
 
 from servicekit.channel import call_metadata
 from servicekit.errors import DomainError, unavailable
-from servicekit.idle_timeout import IdleTimeout
 from servicekit.status import connection_broke
+from servicekit.waiting import IdleTimeout
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 

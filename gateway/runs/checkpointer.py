@@ -17,8 +17,8 @@ import structlog
 from gateway.peers.clients import CALL_SECONDS, StorageStub, invoke
 from gateway.peers.retry import PEER_ERRORS, FailureKind, classify
 from servicekit.context import RequestContext, bound
-from servicekit.defects import log_defect
 from servicekit.ids import new_id
+from servicekit.logging import log_defect
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 

@@ -12,8 +12,8 @@ from gateway.peers.clients import StorageStub, invoke, read_story
 from gateway.peers.retry import PEER_ERRORS, classify
 from gateway.runs.active import Runs
 from servicekit.context import RequestContext, bound
-from servicekit.defects import log_defect
 from servicekit.ids import new_id
+from servicekit.logging import log_defect
 from tale.storage.v1 import storage_pb2
 
 CLAIM_AT_ONCE: Final = 20

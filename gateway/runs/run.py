@@ -16,9 +16,9 @@ from gateway.runs.live_story import End
 from gateway.runs.narrator import Narrator
 from gateway.runs.writer import Writer
 from servicekit.context import current
-from servicekit.defects import log_defect
 from servicekit.errors import DomainError, internal
 from servicekit.ids import new_id
+from servicekit.logging import log_defect
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 

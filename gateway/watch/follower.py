@@ -14,8 +14,8 @@ from gateway.runs.claimer import Claimer
 from gateway.runs.followed_stories import ENDED, FollowedStories
 from gateway.runs.live_story import LiveStory
 from servicekit.context import RequestContext, bound
-from servicekit.defects import log_defect
 from servicekit.ids import new_id
+from servicekit.logging import log_defect
 from tale.storage.v1 import storage_pb2
 
 INTERVAL_SECONDS: Final = 0.8

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 import structlog
 
 from servicekit.context import current_or_none
-from servicekit.finishing import Finisher
 from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.retry import RetryBudget, RetryPolicy, log_retry
+from servicekit.waiting import Finisher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -9,7 +9,7 @@ from typing import Final
 import grpc
 
 from servicekit.errors import DomainError, wrong_state
-from servicekit.finishing import Finisher
+from servicekit.waiting import Finisher
 from storage_service.audio.noted import NotedObjects
 from storage_service.audio.segments import SegmentLibrary
 from storage_service.errors import audio_too_large

@@ -11,7 +11,7 @@ import grpc
 import structlog
 
 from servicekit.errors import DomainError
-from servicekit.idle_timeout import IdleTimeout
+from servicekit.waiting import IdleTimeout
 from storage_service.audio.noted import NotedObjects
 from storage_service.errors import UploadStalledError, check_digest, field_error, segment_lost, segment_not_found
 from storage_service.ports import ObjectStore, SegmentStore, Upload

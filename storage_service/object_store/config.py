@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from servicekit.endpoints import check_base_url
+from servicekit.addresses import check_base_url
 from servicekit.settings import ConfigurationError
 from storage_service.settings import StorageSettings
 

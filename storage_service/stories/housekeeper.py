@@ -7,8 +7,8 @@ from typing import Final
 
 import structlog
 
-from servicekit.defects import log_defect
 from servicekit.errors import DomainError
+from servicekit.logging import log_defect
 from storage_service.audio.noted import NotedObjects
 from storage_service.audio.segments import SegmentLibrary
 from storage_service.ports import Clock, RemovalStore, StoryStore

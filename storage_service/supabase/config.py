@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from servicekit.endpoints import check_base_url
+from servicekit.addresses import check_base_url
 from servicekit.secrets import SecretSource
 from servicekit.settings import ConfigurationError
 from storage_service.settings import StorageSettings

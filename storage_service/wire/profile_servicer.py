@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 
 from servicekit.context import current
 from servicekit.errors import FieldViolation, validation_failed
-from servicekit.fingerprint import fingerprint
+from servicekit.ids import fingerprint
 from servicekit.validation import DEFAULT_PAGE_SIZE, violations
 from storage_service.ports import ProfileStore
 from storage_service.records import Position, RepeatKey

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import structlog
 
-from servicekit.defects import log_defect
+from servicekit.logging import log_defect
 from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.errors import ProviderError
 from servicekit.resilience.manager import BreakerManager

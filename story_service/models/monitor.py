@@ -5,7 +5,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from servicekit.defects import log_defect
+from servicekit.logging import log_defect
 from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager

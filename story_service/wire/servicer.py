@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import grpc
 
-from servicekit.deadline import remaining
+from servicekit.channel import remaining
 from servicekit.errors import FieldViolation, validation_failed
 from servicekit.validation import MAX_PAGE_SIZE
 from story_service.errors import generation_failed

@@ -27,10 +27,10 @@ import voice_service.bootstrap
 import voice_service.settings
 from servicekit.app import App
 from servicekit.authentication import TrustedCaller
-from servicekit.calls import CallTracker
+from servicekit.health import StatusServicer
 from servicekit.interceptor import CallInterceptor
 from servicekit.resilience.manager import BreakerManager
-from servicekit.status_service import StatusServicer
+from servicekit.runner import CallTracker
 from tale.common.v1 import status_pb2_grpc
 
 PROTOS: Final = Path(__file__).parents[2] / "protos"

@@ -11,10 +11,10 @@ from google.protobuf.message import Message
 from support.grpc_testing_aio import AioServer, Outcome, handlers_of
 
 from servicekit.authentication import TrustedCaller
-from servicekit.calls import CallTracker
 from servicekit.errors import not_found
 from servicekit.ids import new_id
 from servicekit.interceptor import CallInterceptor
+from servicekit.runner import CallTracker
 from tale.common.v1 import common_pb2, status_pb2
 from tale.storage.v1 import segment_pb2
 from tale.story.v1 import story_pb2

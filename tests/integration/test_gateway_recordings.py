@@ -13,7 +13,7 @@ import pytest
 from support.servers import running
 
 from gateway.door.proxy import ForwardingHandler
-from servicekit.app import AppBase
+from servicekit.app import App
 from servicekit.channel import open_channel
 from servicekit.errors import DomainError
 from servicekit.status import from_rpc_error
@@ -26,7 +26,7 @@ PIECE = 64 * 1024
 CONFIG = voice_pb2.TranscribeRequest(config=voice_pb2.TranscribeConfig(content_type="audio/wav"))
 
 
-class VoiceApp(AppBase):
+class VoiceApp(App):
     """A voice service whose Transcribe does what a test says."""
 
     def __init__(self, behaviour: Behaviour) -> None:
@@ -43,7 +43,7 @@ class VoiceApp(AppBase):
         return (SERVICE,)
 
 
-class DoorApp(AppBase):
+class DoorApp(App):
     """A gateway of which only the proxy is there."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:

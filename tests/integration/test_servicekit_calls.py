@@ -12,7 +12,8 @@ from support.rpcs import KINDS, SERVICE, Context, RawApp, answer, call, failure
 from support.servers import running
 
 from servicekit.authentication import Anonymous, Security
-from servicekit.context import current, outgoing_metadata
+from servicekit.channel import call_metadata
+from servicekit.context import current
 from servicekit.errors import DomainError, FieldViolation, not_found, unavailable, validation_failed
 from servicekit.ids import is_id
 from servicekit.status import from_rpc_error
@@ -406,7 +407,7 @@ async def test_an_unusable_request_id_is_replaced(unusable: str) -> None:
 
 
 async def test_request_id_and_owner_go_across_services() -> None:
-    """What a handler passes on by `outgoing_metadata` is what its sibling is bound to."""
+    """What a handler passes on by `call_metadata` is what its sibling is bound to."""
 
     async def inner(_: Context) -> bytes:
         return f"{current().request_id} {current().owner}".encode()
@@ -414,7 +415,7 @@ async def test_request_id_and_owner_go_across_services() -> None:
     async with running(RawApp(inner)) as sibling:
 
         async def outer(_: Context) -> bytes:
-            return await answer(sibling.channel, "UnaryUnary", metadata=outgoing_metadata())
+            return await answer(sibling.channel, "UnaryUnary", metadata=call_metadata())
 
         async with running(RawApp(outer)) as service:
             given = await answer(

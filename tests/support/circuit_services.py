@@ -7,7 +7,7 @@ from typing import Any
 
 import gateway.bootstrap
 from gateway.settings import GatewaySettings
-from servicekit.app import AppBase
+from servicekit.app import App
 from servicekit.authentication import Anonymous, Security
 from servicekit.metrics import Metrics
 from servicekit.resilience.manager import BreakerManager
@@ -17,7 +17,7 @@ from tale.common.v1 import status_pb2
 from tale.gateway.v1 import gateway_pb2
 
 
-class CircuitService(AppBase):
+class CircuitService(App):
     """A service whose circuits a provider has asked to stay open for a minute."""
 
     def __init__(self, names: Sequence[str]) -> None:

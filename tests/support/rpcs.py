@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import grpc
 
-from servicekit.app import AppBase
+from servicekit.app import App
 
 SERVICE: Final = "test.Raw"
 KINDS: Final = ("UnaryUnary", "StreamUnary", "UnaryStream", "StreamStream", "Writer")
@@ -15,7 +15,7 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 Behaviour = Callable[[Context], Awaitable[bytes]]
 
 
-class RawApp(AppBase):
+class RawApp(App):
     """Every method awaits `behaviour` and answers with what it returns."""
 
     def __init__(self, behaviour: Behaviour) -> None:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from servicekit.app import AppBase
+from servicekit.app import App
 from tale.story.v1 import story_pb2, story_pb2_grpc
 
 if TYPE_CHECKING:
     from servicekit.errors import DomainError
 
 
-class ScriptedStories(AppBase, story_pb2_grpc.StoryServiceServicer):
+class ScriptedStories(App, story_pb2_grpc.StoryServiceServicer):
     """Answers every GenerateStory with one title and one text."""
 
     def __init__(self, title: str, text: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from servicekit.app import AppBase
+from servicekit.app import App
 from servicekit.channel import open_channel
 from servicekit.errors import DomainError, not_found
 from support.servers import running
@@ -116,7 +116,7 @@ def out_of_room() -> DomainError:
     return DomainError("STORAGE_FULL", "No room.")
 
 
-class FakeStorage(AppBase):
+class FakeStorage(App):
     """The segment service as an app."""
 
     def __init__(self, segments: FakeSegments) -> None:

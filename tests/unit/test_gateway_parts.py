@@ -14,7 +14,7 @@ from gateway.runs.ledger import Ledger
 from gateway.runs.live_story import basic
 from gateway.settings import GatewaySettings
 from servicekit.errors import DomainError, reconnect
-from servicekit.fingerprint import fingerprint
+from servicekit.ids import fingerprint
 from servicekit.settings import ConfigurationError, load
 from servicekit.status import to_status
 from tale.common.v1 import common_pb2

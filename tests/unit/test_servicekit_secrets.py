@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from servicekit.endpoints import check_base_url
+from servicekit.addresses import check_base_url
 from servicekit.secrets import SecretSource
 
 

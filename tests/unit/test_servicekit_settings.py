@@ -6,7 +6,7 @@ from typing import Annotated
 import pytest
 from pydantic import BeforeValidator, Field, Json, SecretStr
 
-from servicekit.addresses import split_address
+from servicekit.addresses import is_loopback, split_address
 from servicekit.settings import (
     CommaList,
     ConfigurationError,
@@ -15,7 +15,6 @@ from servicekit.settings import (
     SettingDescription,
     describe_settings,
     env_name,
-    is_loopback,
     load,
 )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from servicekit.endpoints import check_base_url
+from servicekit.addresses import check_base_url
 from servicekit.secrets import SecretSource
 from servicekit.settings import ConfigurationError
 from voice_service.providers.elevenlabs.api import NAME as ELEVENLABS

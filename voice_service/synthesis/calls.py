@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from servicekit.defects import log_defect
+from servicekit.logging import log_defect
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from voice_service.audio.verify import ImplausibleError
 from voice_service.synthesis.call import CallRecord, SpeechOutcome, collect

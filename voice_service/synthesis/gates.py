@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from servicekit.defects import log_defect
+from servicekit.logging import log_defect
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.limits import ProviderLimits
 from servicekit.resilience.outgoing import OutgoingCalls

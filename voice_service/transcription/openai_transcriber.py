@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from servicekit.endpoints import check_base_url
+from servicekit.addresses import check_base_url
 from servicekit.ids import is_language
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource

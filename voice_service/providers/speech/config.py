@@ -18,7 +18,7 @@ from pydantic import (
     ValidationError,
 )
 
-from servicekit.endpoints import check_base_url
+from servicekit.addresses import check_base_url
 from servicekit.ids import is_language
 from servicekit.secrets import SecretSource
 from servicekit.settings import ConfigurationError

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from servicekit.idle_timeout import IdleTimeout
+from servicekit.waiting import IdleTimeout
 
 
 async def wait_for_ever(idle: IdleTimeout) -> None:

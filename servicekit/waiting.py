@@ -1,13 +1,15 @@
-"""Bounds each of many waits by one timer for all of them: a timer a message costs as much as the message."""
+"""Bounds waits for a peer, and finishes work whose caller has left."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 
 class IdleTimeout:
     """A block whose waits, each between `begin` and `end`, last `seconds` at most; then the block ends in TimeoutError.
+
+    One timer serves all its waits: a timer a message costs as much as the message.
 
     If `owing` is given and returns False when the time is over, the wait starts again. Only waits of the task that
     entered the block are interrupted.
@@ -65,3 +67,31 @@ class IdleTimeout:
         else:
             self._lost = True
             self._limit.reschedule(now)
+
+
+T = TypeVar("T")
+
+
+class Finisher:
+    """Runs work to its end, also when its caller is cancelled."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Future[Any]] = set()
+
+    async def run(self, work: Awaitable[T]) -> T:
+        """Returns what `work` returns; it continues when its caller is cancelled. A task may have several."""
+        task = asyncio.ensure_future(work)
+        self._running.add(task)
+        task.add_done_callback(self._done)
+        return await asyncio.shield(task)
+
+    async def settle(self) -> None:
+        """Returns when all that is running now has ended."""
+        if self._running:
+            await asyncio.wait(self._running)
+
+    def _done(self, task: asyncio.Future[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            # The caller may be gone; a failure that is never looked at would be logged as a defect.
+            task.exception()
