@@ -11,8 +11,8 @@ from grpc_reflection.v1alpha import reflection
 
 from servicekit.app import App
 from servicekit.errors import not_found
+from servicekit.resilience.breaker import BreakerSnapshot, State
 from servicekit.resilience.manager import BreakerManager
-from servicekit.resilience.snapshot import BreakerSnapshot, State
 from servicekit.version import VERSION
 from tale.common.v1 import status_pb2, status_pb2_grpc
 

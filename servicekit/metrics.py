@@ -18,14 +18,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from servicekit.resilience.snapshot import STATES
+from servicekit.resilience.breaker import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from prometheus_client import Metric
 
-    from servicekit.resilience.snapshot import BreakerSnapshot
+    from servicekit.resilience.breaker import BreakerSnapshot
 
 
 OTHER: Final = "other"

@@ -9,8 +9,8 @@ from typing import Final
 
 from servicekit.app import Description
 from servicekit.metrics import Metrics
-from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.manager import BreakerManager
+from servicekit.resilience.outgoing import AuditLog
 from storage_service.audio.finishing import StreamedComposer
 from storage_service.embedded.audio import SqliteObjectNotes, SqliteSegmentStore
 from storage_service.embedded.database import Database

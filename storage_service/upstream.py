@@ -10,11 +10,10 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from servicekit.errors import unavailable
-from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.config import BreakerConfig
 from servicekit.resilience.limits import ProviderLimits
 from servicekit.resilience.manager import BreakerManager
-from servicekit.resilience.outgoing import OutgoingCalls
+from servicekit.resilience.outgoing import AuditLog, OutgoingCalls
 from servicekit.resilience.retry import RetryPolicy
 from storage_service.errors import check_digest
 from storage_service.object_store.config import BucketConfig

@@ -5,10 +5,10 @@ from typing import Final
 
 from offline_writer import OfflineWriter
 from servicekit.metrics import Metrics
-from servicekit.resilience.audit import AuditLog
-from servicekit.resilience.breaker import BreakerConfig
+from servicekit.resilience.config import BreakerConfig
 from servicekit.resilience.limits import ProviderLimits
 from servicekit.resilience.manager import BreakerManager
+from servicekit.resilience.outgoing import AuditLog
 from servicekit.resilience.retry import RetryBudget, RetryPolicy
 from servicekit.settings import ConfigurationError, env_name
 from servicekit.version import VERSION

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from servicekit.channel import open_channel
 from servicekit.metrics import Metrics
-from servicekit.resilience.breaker import BreakerConfig
+from servicekit.resilience.config import BreakerConfig
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryPolicy
 from servicekit.settings import ConfigurationError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from servicekit.resilience.audit import AuditLog
+from servicekit.resilience.outgoing import AuditLog
 
 if TYPE_CHECKING:
     from servicekit.metrics import Metrics

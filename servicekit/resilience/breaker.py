@@ -5,22 +5,94 @@ from __future__ import annotations
 import random as randomness
 import time
 from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
 from servicekit.resilience.config import BreakerConfig, Outcome
 from servicekit.resilience.errors import CircuitOpenError
-from servicekit.resilience.snapshot import BreakerSnapshot, State
-from servicekit.resilience.window import SlidingWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
-__all__ = ["BreakerConfig", "BreakerSnapshot", "Call", "CircuitBreaker", "Outcome", "State"]
+State: TypeAlias = Literal["closed", "open", "half_open"]
+
+STATES: Final[tuple[State, ...]] = ("closed", "open", "half_open")
 
 _PROBE_SECONDS: Final = 1.0
 """Suggested wait while a probe is in flight, whose duration is unknown."""
+
+_SLICES: Final = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerSnapshot:
+    """State and counts since the process began; `total_calls` are those let through, in flight ones included.
+
+    `ignored_calls` ended in a way that says nothing about the provider, `rejected_calls` were not let through,
+    `fallback_calls` were answered from a cache or by a fixed answer. `transitions` counts the changes by the state
+    that they led to. `retry_time` is when an open circuit will let a probe through, in `retry_after` seconds.
+    """
+
+    name: str
+    provider: str
+    state: State
+    total_calls: int
+    successful_calls: int
+    failed_calls: int
+    ignored_calls: int
+    rejected_calls: int
+    slow_calls: int
+    fallback_calls: int
+    in_flight: int
+    consecutive_failures: int
+    transitions: Mapping[State, int]
+    last_failure_time: datetime | None
+    last_success_time: datetime | None
+    retry_time: datetime | None
+    retry_after: float
+
+    @property
+    def state_changes(self) -> int:
+        """Changes of state."""
+        return sum(self.transitions.values())
+
+    @property
+    def success_rate(self) -> float:
+        """The part of the calls that count which succeeded; 1.0 while there is none."""
+        counted = self.successful_calls + self.failed_calls
+        return self.successful_calls / counted if counted else 1.0
+
+
+class _Window:
+    """The calls of the last `seconds`, to a tenth of it: all, and those that failed or were slow.
+
+    `now` is any clock that never goes back, in seconds. The memory is fixed.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._slice_seconds = seconds / _SLICES
+        self._slices: dict[int, Counter[str]] = {}
+
+    def add(self, now: float, *, failed: bool, slow: bool) -> None:
+        """Counts a call that ended now."""
+        self._slices.setdefault(self._forget(now), Counter()).update(calls=1, failed=failed, slow=slow)
+
+    def total(self, now: float) -> Counter[str]:
+        """Returns the sums."""
+        self._forget(now)
+        return sum(self._slices.values(), Counter())
+
+    def clear(self) -> None:
+        """Starts over."""
+        self._slices.clear()
+
+    def _forget(self, now: float) -> int:
+        index = int(now // self._slice_seconds)
+        for old in [each for each in self._slices if each <= index - _SLICES]:
+            del self._slices[old]
+        return index
 
 
 def _utc_now() -> datetime:
@@ -63,7 +135,7 @@ class CircuitBreaker:
         self._failed_probes = 0
         self._probe: Call | None = None
         self._in_a_row = 0
-        self._window = SlidingWindow(config.window_seconds)
+        self._window = _Window(config.window_seconds)
         self._outcomes: Counter[Outcome] = Counter()
         self._total = self._rejected = self._slow = self._fallbacks = 0
         self._transitions: Counter[State] = Counter()
@@ -217,9 +289,10 @@ class CircuitBreaker:
 
     def _rate_is_reached(self, now: float) -> bool:
         seen = self._window.total(now)
-        return seen.calls >= self.config.minimum_calls and (
-            seen.failures >= self.config.failure_rate * seen.calls
-            or (self.config.slow_call_seconds is not None and seen.slow >= self.config.slow_call_rate * seen.calls)
+        config, calls = self.config, seen["calls"]
+        return calls >= config.minimum_calls and (
+            seen["failed"] >= config.failure_rate * calls
+            or (config.slow_call_seconds is not None and seen["slow"] >= config.slow_call_rate * calls)
         )
 
     def _open(self, now: float) -> None:

@@ -25,11 +25,12 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import structlog
 
-from servicekit.resilience.breaker import BreakerConfig, BreakerSnapshot, CircuitBreaker, State
+from servicekit.resilience.breaker import BreakerSnapshot, CircuitBreaker, State
+from servicekit.resilience.config import BreakerConfig
 
 if TYPE_CHECKING:
     from servicekit.metrics import Metrics
-    from servicekit.resilience.audit import AuditLog
+    from servicekit.resilience.outgoing import AuditLog
     from servicekit.resilience.protect import Protected
     from servicekit.resilience.retry import RetryPolicy
 

@@ -33,9 +33,8 @@ if TYPE_CHECKING:
 
     from obstore.store import S3Config
 
-    from servicekit.resilience.audit import AuditLog
     from servicekit.resilience.manager import BreakerManager
-    from servicekit.resilience.outgoing import Attempt
+    from servicekit.resilience.outgoing import Attempt, AuditLog
     from storage_service.object_store.config import BucketConfig
 
 T = TypeVar("T")

@@ -24,9 +24,8 @@ from storage_service.upstream import outgoing_calls
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 
-    from servicekit.resilience.audit import AuditLog
     from servicekit.resilience.manager import BreakerManager
-    from servicekit.resilience.outgoing import Attempt
+    from servicekit.resilience.outgoing import Attempt, AuditLog
     from storage_service.ports import Clock
     from storage_service.supabase.client import Client
     from storage_service.supabase.config import SupabaseConfig

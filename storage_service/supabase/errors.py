@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from servicekit.resilience.errors import ProviderError, ProviderErrorKind, Treatment
-from servicekit.resilience.retry_after import parse
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind, Treatment, wait_asked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,7 +118,7 @@ def from_answer(status: int, body: object, headers: Mapping[str, str]) -> Except
     found = _by_code(status, code)
     if found is None and _is_elsewhere(status, said, code, headers):
         found = MisaddressedError(status=status)
-    found = found or _by_status(status, parse(headers), undone=bool(said.get("code")))
+    found = found or _by_status(status, wait_asked(headers), undone=bool(said.get("code")))
     return found or SupabaseDefectError(status, code if _CODE.fullmatch(code) else "")
 
 

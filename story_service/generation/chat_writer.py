@@ -9,11 +9,10 @@ from typing import Final
 import structlog
 
 from servicekit.errors import DomainError
-from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.resilience.limits import ProviderLimits
 from servicekit.resilience.manager import BreakerManager
-from servicekit.resilience.outgoing import OutgoingCalls
+from servicekit.resilience.outgoing import AuditLog, OutgoingCalls
 from servicekit.resilience.retry import RetryPolicy
 from story_service.assignment import Assignment
 from story_service.chat import ChatModel, ChatRequest, ChatStarted, ChatTimers

@@ -9,9 +9,9 @@ from typing import Any, Final
 import structlog
 
 from servicekit.logging import log_defect
-from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.errors import ProviderError
 from servicekit.resilience.manager import BreakerManager
+from servicekit.resilience.outgoing import AuditLog
 from story_service.chat import ChatModel
 from story_service.metrics import StoryMetrics
 from story_service.ports import ModelCall, Spending, money

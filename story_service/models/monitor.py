@@ -6,9 +6,9 @@ from typing import Final, Protocol
 import structlog
 
 from servicekit.logging import log_defect
-from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager
+from servicekit.resilience.outgoing import AuditLog
 from story_service.chat import ChatModel
 from story_service.models.catalogue import Catalogue
 

@@ -18,7 +18,7 @@ from support.servers import running
 
 from servicekit.logging import configure
 from servicekit.metrics import Metrics
-from servicekit.resilience.breaker import BreakerConfig
+from servicekit.resilience.config import BreakerConfig
 from servicekit.resilience.errors import ProviderError
 from servicekit.resilience.manager import BreakerManager
 from servicekit.server import Server

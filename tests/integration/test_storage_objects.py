@@ -20,7 +20,7 @@ from support.supabase_lite import Lite
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from servicekit.metrics import Metrics
-from servicekit.resilience.audit import AuditLog
+from servicekit.resilience.outgoing import AuditLog
 from servicekit.settings import ConfigurationError
 from servicekit.status import from_rpc_error
 from standins.storage_kit import (

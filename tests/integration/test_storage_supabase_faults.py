@@ -14,8 +14,8 @@ from support.supabase_lite import Lite
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from servicekit.metrics import Metrics
-from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.manager import BreakerManager
+from servicekit.resilience.outgoing import AuditLog
 from standins.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, new_story, speech
 from storage_service.records import Blob, Cancel, ObjectKey, ObjectKind, RemovalResult, RepeatKey, Retry, StoredAudio
 from storage_service.stories import states

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from servicekit.resilience.breaker import BreakerConfig, Call, CircuitBreaker, State
+from servicekit.resilience.breaker import Call, CircuitBreaker, State
+from servicekit.resilience.config import BreakerConfig
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 
 BEGIN: Final = datetime(2026, 1, 1, tzinfo=UTC)

@@ -6,8 +6,8 @@ from structlog.testing import capture_logs
 from support.circuits import FakeClock
 
 from servicekit.metrics import Metrics
-from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.manager import BreakerManager
+from servicekit.resilience.outgoing import AuditLog
 
 
 def rpcs(metrics: Metrics, service: str, method: str, code: str) -> float | None:

@@ -10,12 +10,11 @@ from support.circuits import provider_error
 
 from servicekit.context import RequestContext, bound
 from servicekit.metrics import Metrics
-from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.config import BreakerConfig
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.limits import ProviderLimits
 from servicekit.resilience.manager import BreakerManager
-from servicekit.resilience.outgoing import Attempt, OutgoingCalls
+from servicekit.resilience.outgoing import Attempt, AuditLog, OutgoingCalls
 from servicekit.resilience.retry import RetryPolicy
 
 SOON = RetryPolicy(retries=2, delay=0.001)

@@ -8,9 +8,9 @@ from math import inf, nan
 import pytest
 from support.circuits import BEGIN, Bench, provider_error
 
-from servicekit.resilience.breaker import BreakerConfig, Call
+from servicekit.resilience.breaker import Call, _Window
+from servicekit.resilience.config import BreakerConfig
 from servicekit.resilience.errors import TREATMENTS, CircuitOpenError, ProviderErrorKind
-from servicekit.resilience.window import SlidingWindow
 
 
 def test_it_opens_on_failures_in_a_row() -> None:
@@ -525,9 +525,9 @@ def test_a_configuration_without_sense_is_refused(wrong: dict[str, object]) -> N
 
 def test_the_window_takes_the_same_memory_whatever_comes() -> None:
     """A hundred thousand calls are a handful of sums."""
-    window = SlidingWindow(60)
+    window = _Window(60)
     for each in range(100_000):
         window.add(each / 100, failed=each % 2 == 0, slow=False)
 
     assert 10 == len(window._slices)
-    assert 0.5 == window.total(999.99).failures / window.total(999.99).calls
+    assert 0.5 == window.total(999.99)["failed"] / window.total(999.99)["calls"]

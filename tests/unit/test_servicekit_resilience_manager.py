@@ -8,12 +8,12 @@ from structlog.testing import capture_logs
 from support.circuits import FakeClock, provider_error
 
 from servicekit.health import circuit_status
-from servicekit.resilience.breaker import BreakerConfig
+from servicekit.ops import report
+from servicekit.resilience.config import BreakerConfig
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.protect import Answer
 from servicekit.resilience.retry import RetryPolicy
-from servicekit.resilience.snapshot import report
 from tale.common.v1 import status_pb2
 
 

@@ -9,9 +9,9 @@ import pytest
 from support.story_writers import CALL
 
 from servicekit.metrics import Metrics
-from servicekit.resilience.audit import AuditLog
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager
+from servicekit.resilience.outgoing import AuditLog
 from story_service.chat import ChatEvent, ChatRequest, ChatTimers, UpstreamModel
 from story_service.generation.cost_ledger import CostLedger, Generations, completed
 from story_service.metrics import StoryMetrics

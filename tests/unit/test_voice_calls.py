@@ -10,7 +10,8 @@ import pytest
 from support.voice_kit import NamedVoice
 
 from servicekit.metrics import Metrics
-from servicekit.resilience.breaker import BreakerConfig, BreakerSnapshot
+from servicekit.resilience.breaker import BreakerSnapshot
+from servicekit.resilience.config import BreakerConfig
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryPolicy

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from servicekit.resilience import retry_after
-from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind, wait_asked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,7 +168,7 @@ def from_status(status: int, body: object, headers: Mapping[str, str], *, provid
         kind,
         f"{_SAID[kind]} (HTTP {status})",
         provider=provider,
-        retry_after=retry_after.parse(headers, rate_limited=status == 429),
+        retry_after=wait_asked(headers, rate_limited=status == 429),
         status=status,
         request_id=request_id(headers),
     )

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from servicekit.resilience import retry_after
-from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind, wait_asked
 
 PROVIDER: Final = "openrouter"
 
@@ -167,7 +166,7 @@ def _wait(kind: ProviderErrorKind, headers: Mapping[str, str], metadata: Mapping
         said = {
             name.lower(): value for name, value in source.items() if isinstance(name, str) and isinstance(value, str)
         }
-        wait = retry_after.parse(said, now, rate_limited=kind in _OF_THE_PACE)
+        wait = wait_asked(said, now, rate_limited=kind in _OF_THE_PACE)
         if wait is not None:
             return wait
     return None

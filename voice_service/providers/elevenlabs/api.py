@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from servicekit.resilience import retry_after
-from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind, wait_asked
 from voice_service.ports import MP3_44100_128, NativeFormat, VoiceSettings
 
 if TYPE_CHECKING:
@@ -195,7 +194,7 @@ def error_of_answer(status: int, headers: Mapping[str, str], body: Any) -> Provi
         kind,
         message,
         provider=NAME,
-        retry_after=retry_after.parse(headers, rate_limited=status == 429),
+        retry_after=wait_asked(headers, rate_limited=status == 429),
         status=status,
         request_id=headers.get("request-id", "") or request_id,
     )
