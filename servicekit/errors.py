@@ -13,6 +13,8 @@ DOMAIN: Final = "tale"
 """Domain of every `google.rpc.ErrorInfo` of this project."""
 
 _RETRY_SECONDS: Final = 5.0
+_VIOLATIONS_IN_TEXT: Final = 32
+
 _HINTED: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
 
 
@@ -61,9 +63,11 @@ class DomainError(Exception):
 
 
 def validation_failed(violations: Sequence[FieldViolation]) -> DomainError:
-    """Returns INVALID_ARGUMENT / VALIDATION_FAILED with every violation, in the text too."""
-    message = "; ".join(f"{violation.field} {violation.description}" for violation in violations)
-    return DomainError("VALIDATION_FAILED", message, violations=violations)
+    """Returns INVALID_ARGUMENT / VALIDATION_FAILED with every violation, the first ones in the text too."""
+    said = [f"{violation.field} {violation.description}" for violation in violations[:_VIOLATIONS_IN_TEXT]]
+    if more := len(violations) - len(said):
+        said.append(f"and {more} more")
+    return DomainError("VALIDATION_FAILED", "; ".join(said), violations=violations)
 
 
 def not_found(reason: str, message: str, **metadata: str) -> DomainError:

@@ -51,7 +51,10 @@ def _creating(kind: _Kind, response: _Response) -> Any:
         del context
         key = fingerprint(request, without=_WITHOUT_REQUEST_ID)
         repeat = RepeatKey(request.request_id, key) if request.request_id else None
-        stored = await self.profiles.create(current().owner, getattr(request, kind.noun), repeat)
+        profile = getattr(request, kind.noun)
+        # No rule bounds them, and a page of profiles must fit into a response.
+        profile.DiscardUnknownFields()
+        stored = await self.profiles.create(current().owner, profile, repeat)
         return response(**{kind.noun: stored})
 
     return create
@@ -113,6 +116,8 @@ def _id_in(request: Any, kind: _Kind) -> str:
 def _fields_to_change(kind: _Kind, request: Any) -> Collection[str]:
     """The fields of an update; raises VALIDATION_FAILED where one of them breaks its rule or cannot be changed."""
     profile, allowed, mask = getattr(request, kind.noun), kind.fields, request.update_mask.paths
+    if len(mask) > len(allowed):
+        raise validation_failed([FieldViolation("update_mask.paths", f"must have at most {len(allowed)} entries")])
     fields = set(mask) if request.HasField("update_mask") else {field.name for field, _ in profile.ListFields()}
     wrong = [
         FieldViolation(f"update_mask.paths[{index}]", f"must be one of {', '.join(allowed)}")

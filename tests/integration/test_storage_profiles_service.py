@@ -86,6 +86,16 @@ async def test_a_hero_lives_from_create_to_delete(stub: Any, me: Any) -> None:
     assert (grpc.StatusCode.NOT_FOUND, "HERO_DELETED") == (again.code, again.reason)
 
 
+async def test_what_a_profile_holds_beyond_its_fields_is_not_stored(stub: Any, me: Any) -> None:
+    """No rule bounds the fields of a later version, and a page of children must fit into a response."""
+    unknown = b"\xba\x3e\x80\x80\x04" + b"x" * (64 << 10)
+    child = Child.FromString(Child(name="Mia").SerializeToString() + unknown)
+    await stub.CreateChild(profile_pb2.CreateChildRequest(child=child), metadata=me)
+    page = await stub.ListChildren(profile_pb2.ListChildrenRequest(), metadata=me)
+    assert page.children[0].name == "Mia"
+    assert page.ByteSize() < 1_000
+
+
 async def test_owners_do_not_see_each_other(stub: Any, me: Any) -> None:
     """What is somebody else's is not there."""
     child = (await stub.CreateChild(profile_pb2.CreateChildRequest(child=Child(name="Mia")), metadata=me)).child
@@ -200,6 +210,11 @@ MASK = FieldMask(paths=["name", "revision", "*", "age"])
             "UpdateHero",
             profile_pb2.UpdateHeroRequest(hero=Hero(id=new_id(), appearance="x" * 1001), update_mask=MASK),
             ["update_mask.paths[1]", "update_mask.paths[2]", "update_mask.paths[3]", "hero.name"],
+        ),
+        (
+            "UpdateChild",
+            profile_pb2.UpdateChildRequest(child=Child(id=new_id()), update_mask=FieldMask(paths=["x"] * 100_000)),
+            ["update_mask.paths"],
         ),
     ],
 )

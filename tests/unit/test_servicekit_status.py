@@ -158,6 +158,12 @@ def test_violations_that_do_not_fit_are_counted() -> None:
     assert error.violations[: len(seen) - 1] == seen[:-1]
 
 
+def test_text_names_the_first_violations() -> None:
+    """And how many more there are."""
+    error = validation_failed([FieldViolation(f"f[{index}]", "must be given") for index in range(100)])
+    assert error.message.endswith("; f[31] must be given; and 68 more")
+
+
 def test_thirty_violations_all_arrive() -> None:
     """A request can be wrong in thirty fields and the caller learns them all."""
     error = validation_failed([FieldViolation(f"spec.field_{index}", "must be from 1 to 30") for index in range(30)])
