@@ -2,7 +2,7 @@
 
 Everything here blocks: call it on a thread.
 
-tale-export.json        {"format": "tale-export", "version": 1}
+tale-export.json        {"format": "tale-export", "version": 2}
 records/000001.jsonl    children, heroes, requests
 stories/000001.jsonl    some stories, each a StoryRecord of tale.storage.v1 as JSON
 audio/<story id>        their audio, in the same order
@@ -22,7 +22,7 @@ from storage_service.exchange.lines import ExchangeError
 
 HEAD: Final = "tale-export.json"
 END: Final = "end.json"
-FORMAT: Final[dict[str, Any]] = {"format": "tale-export", "version": 1}
+FORMAT: Final[dict[str, Any]] = {"format": "tale-export", "version": 2}
 
 _MAX_MEMBER: Final = 64 << 20
 """Bytes of a member that is read as a whole."""
@@ -168,7 +168,10 @@ class ArchiveReader:
         if not isinstance(said, dict) or said.get("format") != FORMAT["format"]:
             raise self._damaged("is no export of this service")
         if said.get("version") != FORMAT["version"]:
-            raise self._damaged("was exported by a newer version; import it with that one")
+            raise self._damaged(
+                f"has version {said.get('version')!r} of the format, and this program reads version"
+                f" {FORMAT['version']}: import it with the program that wrote it, or export again with this one"
+            )
 
     def _damaged(self, what: str) -> ExchangeError:
         return ExchangeError(f"{self._path} {what}")

@@ -1,13 +1,15 @@
 """What an archive carries, as lines of JSON."""
 
 import json
+import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
+from servicekit.ids import is_id
 from storage_service.records import OwnedProfile, StoredRequest, Tombstone
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -24,6 +26,11 @@ _PROFILES: Final[Mapping[str, type[common_pb2.Child | common_pb2.Hero]]] = {
     "child": common_pb2.Child,
     "hero": common_pb2.Hero,
 }
+_KINDS: Final = (*_PROFILES, "request", "tombstone")
+_END_OF_TIME: Final = 253_402_300_800_000_000
+"""The year 10000, where timestamps end."""
+_UNSTORABLE: Final = re.compile(r"[\x00\ud800-\udfff]")
+"""What a database cannot store as text."""
 
 
 class ExchangeError(Exception):
@@ -49,8 +56,8 @@ def from_entries(entries: Iterable[Entry]) -> bytes:
 
 
 def to_entries(data: bytes, name: str) -> list[Entry]:
-    """Returns the entries of the file of that name."""
-    return [_entry(_parse(line, name), name) for line in data.splitlines() if line]
+    """Returns the entries of the file of that name; ExchangeError names the line that is none."""
+    return [_entry(fields, place) for place, fields in _lines(data, name)]
 
 
 def from_story(record: storage_pb2.StoryRecord) -> bytes:
@@ -59,13 +66,8 @@ def from_story(record: storage_pb2.StoryRecord) -> bytes:
 
 
 def to_stories(data: bytes, name: str) -> list[storage_pb2.StoryRecord]:
-    """Returns the stories of the file of that name."""
-    try:
-        return [
-            json_format.ParseDict(_parse(line, name), storage_pb2.StoryRecord()) for line in data.split(b"\n") if line
-        ]
-    except json_format.ParseError as error:
-        raise ExchangeError(f"{name} has a story that this version cannot read") from error
+    """Returns the stories of the file of that name; ExchangeError names the line that is none."""
+    return [_story(fields, place) for place, fields in _lines(data, name)]
 
 
 def _fields(entry: Entry) -> dict[str, Any]:
@@ -79,18 +81,72 @@ def _fields(entry: Entry) -> dict[str, Any]:
             return {"kind": "tombstone", **entry._asdict()}
 
 
-def _entry(fields: dict[str, Any], name: str) -> Entry:
-    kind = fields.pop("kind", None)
+def _story(fields: dict[str, Any], place: str) -> storage_pb2.StoryRecord:
     try:
-        if kind in _PROFILES:
-            return OwnedProfile(fields["owner"], _PROFILES[kind].FromString(b64decode(fields["profile"])))
-        if kind == "request":
-            return StoredRequest(**{**fields, "fingerprint": b64decode(fields["fingerprint"])})
-        if kind == "tombstone":
-            return Tombstone(**fields)
+        record = json_format.ParseDict(fields, storage_pb2.StoryRecord())
+    except json_format.ParseError as error:
+        raise ExchangeError(f"{place}: a story that this version cannot read") from error
+    if not is_id(record.story.id) or not _is_text(record.owner):
+        raise ExchangeError(f"{place}: a story without an id or an owner")
+    return record
+
+
+def _entry(fields: dict[str, Any], place: str) -> Entry:
+    kind = fields.pop("kind", None)
+    if kind not in _KINDS:
+        raise ExchangeError(f"{place}: a record of a kind that this version does not know")
+    try:
+        entry = _made(kind, fields)
     except (KeyError, TypeError, ValueError, DecodeError) as error:
-        raise ExchangeError(f"{name} has a record that this version cannot read") from error
-    raise ExchangeError(f"{name} has a record of a kind that this version does not know")
+        raise ExchangeError(f"{place}: a record that this version cannot read") from error
+    wrong = [name for name, value in _checked(entry).items() if not _VALID[name](value)]
+    if wrong:
+        raise ExchangeError(f"{place}: a record whose {wrong[0]} is missing or wrong ({kind})")
+    return entry
+
+
+def _made(kind: str, fields: dict[str, Any]) -> Entry:
+    if kind == "request":
+        return StoredRequest(**{**fields, "fingerprint": b64decode(fields["fingerprint"])})
+    if kind == "tombstone":
+        return Tombstone(**fields)
+    return OwnedProfile(**{**fields, "profile": _PROFILES[kind].FromString(b64decode(fields["profile"]))})
+
+
+def _checked(entry: Entry) -> Mapping[str, object]:
+    """Returns what a store relies on, by its name."""
+    if not isinstance(entry, OwnedProfile):
+        return entry._asdict()
+    profile = entry.profile
+    return {
+        "owner": entry.owner,
+        "id": profile.id,
+        "revision": profile.revision,
+        "create_time": profile.create_time.seconds * 1_000_000 if profile.HasField("create_time") else None,
+        "update_time": profile.update_time.seconds * 1_000_000 if profile.HasField("update_time") else None,
+    }
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != "" and _UNSTORABLE.search(value) is None
+
+
+def _is_time(value: object) -> bool:
+    return type(value) is int and 0 <= value < _END_OF_TIME
+
+
+_VALID: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "owner": _is_text,
+    "request_id": _is_text,
+    "rpc": _is_text,
+    "fingerprint": lambda value: len(value) == 32,
+    "id": is_id,
+    "resource_id": lambda value: isinstance(value, str) and is_id(value),
+    "revision": lambda value: value >= 1,
+    "create_time": _is_time,
+    "update_time": _is_time,
+    "delete_time": _is_time,
+}
 
 
 def _text(data: bytes) -> str:
@@ -101,11 +157,16 @@ def _to_line(fields: dict[str, Any]) -> bytes:
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def _parse(line: bytes, name: str) -> dict[str, Any]:
-    try:
-        found = json.loads(line)
-    except ValueError as error:
-        raise ExchangeError(f"{name} has a line that is not JSON") from error
-    if not isinstance(found, dict):
-        raise ExchangeError(f"{name} has a line that is not a record")
-    return found
+def _lines(data: bytes, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields the fields of each line and where it is."""
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if not line:
+            continue
+        place = f"{name}, line {number}"
+        try:
+            found = json.loads(line)
+        except ValueError as error:
+            raise ExchangeError(f"{place}: this is not JSON") from error
+        if not isinstance(found, dict):
+            raise ExchangeError(f"{place}: this is not a record")
+        yield place, found

@@ -485,11 +485,14 @@ async def test_import_reports_a_cut_file_and_can_be_repeated(
         (lambda i, d: None if i.name.startswith("records/") else (i.name, d), "does not hold what its end says"),
         (lambda i, d: None if i.name == "end.json" else (i.name, d), "the file is cut"),
         (lambda i, d: None if i.name == "tale-export.json" else (i.name, d), "is no export of this service"),
-        (lambda i, d: (i.name, d.replace(b'"version": 1', b'"version": 2')), "exported by a newer version"),
+        (
+            lambda i, d: (i.name, d.replace(b'"version": 2', b'"version": 1')),
+            "has version 1 .* reads version 2: import",
+        ),
         (lambda i, d: (i.name.replace("end.json", "odd.json"), d), "does not know .odd.json."),
         (lambda i, d: (i.name, d.replace(b'"kind":"child"', b'"kind":"dog"')), "a kind that this version does not"),
-        (lambda i, d: (i.name, d.replace(b'{"kind"', b'{kind"')), "a line that is not JSON"),
-        (lambda i, d: (i.name, b"[]\n" if i.name.startswith("stories/") else d), "a line that is not a record"),
+        (lambda i, d: (i.name, d.replace(b'{"kind"', b'{kind"')), "jsonl, line 1: this is not JSON"),
+        (lambda i, d: (i.name, b"[]\n" if i.name.startswith("stories/") else d), "this is not a record"),
         (lambda i, d: (i.name, d.replace(b'"lease_token":', b'"leese_token":')), "a story that this version cannot"),
         (lambda i, d: (i.name, d.replace(b'"owner":"mia","run"', b'"run"')), "a story without an id or an owner"),
     ],
@@ -581,4 +584,4 @@ async def test_export_and_import_commands_report_the_result(
         ]
         head = archive.extractfile("tale-export.json")
         assert head is not None
-        assert {"format": "tale-export", "version": 1} == json.load(head)
+        assert {"format": "tale-export", "version": 2} == json.load(head)
