@@ -112,5 +112,7 @@ def provider_failed(error: ProviderError) -> DomainError:
         metadata={"provider": error.provider, "kind": error.kind.value},
     )
     if failed.code in _HINTED:
-        failed.retry_after = _RETRY_SECONDS if error.retry_after is None else error.retry_after
+        # Where no wait helps, such as a used up quota, only the provider can say when it will be over.
+        hint = _RETRY_SECONDS if failed.retryable else None
+        failed.retry_after = hint if error.retry_after is None else error.retry_after
     return failed

@@ -23,7 +23,7 @@ class Reason:
 
 
 _NEW_ID: Final = "Use a new request_id; what this one made was deleted."
-_LATER: Final = "Try again after the time given."
+LATER: Final = "Try again after the time given."
 _OTHER: Final = "Choose another provider, voice or model."
 
 REASONS: Final[Mapping[str, Reason]] = {
@@ -68,23 +68,23 @@ REASONS: Final[Mapping[str, Reason]] = {
     "SEGMENT_LOST": Reason("FAILED_PRECONDITION", "Call NarrateStory to start a new narration."),
     "TOKEN_MISSING": Reason("UNAUTHENTICATED", "Send a token in the metadata `authorization`."),
     "TOKEN_INVALID": Reason("UNAUTHENTICATED", "Send a token that the gateway accepts."),
-    "RATE_LIMITED": Reason("RESOURCE_EXHAUSTED", _LATER, retryable=True),
+    "RATE_LIMITED": Reason("RESOURCE_EXHAUSTED", LATER, retryable=True),
     "QUOTA_EXCEEDED": Reason("RESOURCE_EXHAUSTED", "Raise the quota at the provider, or choose another provider."),
-    "STORAGE_FULL": Reason("RESOURCE_EXHAUSTED", "Free or buy room in the store, then try again.", retryable=True),
-    "RESOURCE_EXHAUSTED": Reason("RESOURCE_EXHAUSTED", "Try again later, or send a smaller message.", retryable=True),
+    "STORAGE_FULL": Reason("RESOURCE_EXHAUSTED", "Free or buy room in the store.", retryable=True),
+    "RESOURCE_EXHAUSTED": Reason("RESOURCE_EXHAUSTED", "Send a smaller message."),
     "RECONNECT": Reason("UNAVAILABLE", "Connect again and continue; this server is shutting down.", retryable=True),
-    "STARTING": Reason("UNAVAILABLE", _LATER, retryable=True),
-    "UPSTREAM_UNAVAILABLE": Reason("UNAVAILABLE", _LATER, retryable=True, breaks_circuit=True),
-    "NETWORK_ERROR": Reason("UNAVAILABLE", _LATER, retryable=True, breaks_circuit=True),
+    "STARTING": Reason("UNAVAILABLE", LATER, retryable=True),
+    "UPSTREAM_UNAVAILABLE": Reason("UNAVAILABLE", LATER, retryable=True, breaks_circuit=True),
+    "NETWORK_ERROR": Reason("UNAVAILABLE", LATER, retryable=True, breaks_circuit=True),
     "CIRCUIT_OPEN": Reason(
         "UNAVAILABLE", "Try again after the time given, or check the provider that the message names.", retryable=True
     ),
     "NO_PROVIDERS_AVAILABLE": Reason("UNAVAILABLE", "Try again later, or configure another voice.", retryable=True),
     "AUDIO_GENERATION_FAILED": Reason("UNAVAILABLE", "Try again later, or choose another voice.", retryable=True),
     "FALLBACK_FAILURE": Reason("UNAVAILABLE", "Try again later, or choose another provider.", retryable=True),
-    "STORAGE_UNAVAILABLE": Reason("UNAVAILABLE", _LATER, retryable=True),
-    "STORAGE_BUSY": Reason("UNAVAILABLE", _LATER, retryable=True),
-    "STREAM_BROKEN": Reason("UNAVAILABLE", _LATER, retryable=True),
+    "STORAGE_UNAVAILABLE": Reason("UNAVAILABLE", LATER, retryable=True),
+    "STORAGE_BUSY": Reason("UNAVAILABLE", LATER, retryable=True),
+    "STREAM_BROKEN": Reason("UNAVAILABLE", LATER, retryable=True),
     "TIMEOUT": Reason("DEADLINE_EXCEEDED", "Try again, or send less in one call.", retryable=True),
     "DEADLINE_EXCEEDED": Reason("DEADLINE_EXCEEDED", "Try again with a longer deadline.", retryable=True),
     "RUN_ABANDONED": Reason(

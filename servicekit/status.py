@@ -10,7 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from servicekit.errors import DOMAIN, DomainError, FieldViolation, internal, provider_failed, unavailable
 from servicekit.logging import log_defect
-from servicekit.reasons import Reason
+from servicekit.reasons import REASONS, Reason
 from servicekit.resilience.errors import ProviderError
 
 DETAILS_KEY: Final = "grpc-status-details-bin"
@@ -29,8 +29,12 @@ _KEPT: Final = {
     grpc.StatusCode.DEADLINE_EXCEEDED: "A service that this call needs did not answer in time.",
     grpc.StatusCode.CANCELLED: "The call was cancelled.",
     grpc.StatusCode.UNIMPLEMENTED: "A service that this call needs does not know it.",
-    grpc.StatusCode.RESOURCE_EXHAUSTED: "A service that this call needs is at its limit.",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "A message is too large for a service that this call needs.",
 }
+
+
+_TOO_LARGE: Final = "larger than max"
+"""What gRPC's text for a message above its limit contains, in either direction."""
 
 
 def to_status(error: DomainError) -> status_pb2.Status:
@@ -66,8 +70,9 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> DomainError:
     """Returns what a failed call to a peer service means to the caller of this one.
 
     The rich status of a peer service passes unchanged. A bare status comes from the transport: UNAVAILABLE is
-    UPSTREAM_UNAVAILABLE with a retry hint, DEADLINE_EXCEEDED, CANCELLED, UNIMPLEMENTED and RESOURCE_EXHAUSTED keep
-    their code, and everything else is INTERNAL, since the caller cannot fix it. No upstream text is passed on.
+    UPSTREAM_UNAVAILABLE with a retry hint, DEADLINE_EXCEEDED, CANCELLED and UNIMPLEMENTED keep their code,
+    RESOURCE_EXHAUSTED is a message that is too large, or RATE_LIMITED, and everything else is INTERNAL, since the
+    caller cannot fix it. No upstream text is passed on.
     """
     rich = _rich_status(error)
     if rich is not None:
@@ -75,6 +80,9 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> DomainError:
     code = error.code()
     if code is grpc.StatusCode.UNAVAILABLE:
         return unavailable("UPSTREAM_UNAVAILABLE", "A service that this call needs cannot be reached.")
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE not in (error.details() or ""):
+        # gRPC's server has as many calls as it may.
+        return DomainError("RATE_LIMITED", "A service that this call needs is at its limit.", retry_after=1.0)
     if code in _KEPT:
         return DomainError(code.name, _KEPT[code])
     return DomainError("INTERNAL", "Internal error.")
@@ -150,7 +158,10 @@ def _from_status(status: status_pb2.Status) -> DomainError | None:
     if info.domain != DOMAIN or code is None or code is grpc.StatusCode.OK:
         return None
     metadata = dict(info.metadata)
-    remedy, retryable = metadata.pop(_REMEDY, ""), metadata.pop(_RETRYABLE, "") == _TRUE
+    # A peer service of an earlier version does not state them.
+    known = REASONS.get(info.reason, Reason(code.name, ""))
+    remedy = metadata.pop(_REMEDY, known.remedy)
+    retryable = metadata.pop(_RETRYABLE, _TRUE if known.retryable else "") == _TRUE
     return DomainError(
         info.reason,
         status.message,

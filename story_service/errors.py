@@ -4,14 +4,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-import grpc
-
 from servicekit.errors import DomainError, not_found, provider_failed, unavailable
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind, Treatment
 from story_service.assignment import MAX_CONTENT_LENGTH
 
 _OF_THE_KEY: Final = frozenset({"UPSTREAM_AUTH", "QUOTA_EXCEEDED"})
-_PASSING: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
 _MAX_SHOWN: Final = 1_000
 
 
@@ -142,7 +139,7 @@ def all_failed(tried: Sequence[Tried]) -> DomainError:
     failures = [_domain_error(each) for each in tried]
     chosen = next((failure for failure in failures if failure.reason in _OF_THE_KEY), failures[0])
     if chosen.reason not in _OF_THE_KEY and any(failure.reason != chosen.reason for failure in failures):
-        passing = [failure for failure in failures if failure.code in _PASSING]
+        passing = [failure for failure in failures if failure.retryable]
         if passing:
             chosen = unavailable(
                 "FALLBACK_FAILURE",

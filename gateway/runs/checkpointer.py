@@ -203,7 +203,12 @@ class Checkpointer:
                         return
                     batch[0].defects += 1
                     if final or batch[0].defects > MAX_DEFECTS:
-                        problem = common_pb2.Problem(reason=failure.reason, message=failure.error.message)
+                        problem = common_pb2.Problem(
+                            reason=failure.reason,
+                            message=failure.error.message,
+                            remedy=failure.error.remedy,
+                            retryable=failure.error.retryable,
+                        )
                         batch[0].settle(CheckpointRefusedError(problem))
                         return
                 await asyncio.sleep(delay * random.uniform(0.5, 1.0))

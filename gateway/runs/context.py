@@ -9,6 +9,7 @@ from gateway.runs.ledger import Ledger
 from gateway.runs.live_story import LiveStory
 from gateway.settings import GatewaySettings
 from servicekit.errors import DomainError
+from servicekit.reasons import REASONS, Reason
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -52,7 +53,10 @@ class RunContext:
         except CheckpointRefusedError as refused:
             self.ledger.give_back(checkpoint)
             problem = refused.problem
-            raise DomainError(problem.reason, problem.message) from refused
+            known = REASONS.get(problem.reason)
+            # Storage may be of another version, with reasons that the table here does not have.
+            stated = known or Reason("FAILED_PRECONDITION", problem.remedy, retryable=problem.retryable)
+            raise DomainError(problem.reason, problem.message, stated=stated) from refused
         except BaseException:
             # Also when the run is being stopped: its last checkpoint carries it then. Storing it twice changes nothing.
             self.ledger.give_back(checkpoint)

@@ -19,6 +19,7 @@ from servicekit.context import current
 from servicekit.errors import DomainError, internal
 from servicekit.ids import new_id
 from servicekit.logging import log_defect
+from servicekit.reasons import LATER
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -27,6 +28,14 @@ FINAL_SECONDS: Final = 2.0
 
 MAX_PICKUPS: Final = 5
 """Claims without progress after which a run ends: something in the story stops every run."""
+
+_FINAL: Final = frozenset({"CONTENT_REFUSED", "COST_LIMIT", "TEXT_TOO_LONG"})
+"""Reasons for which the same story would fail again."""
+_OF_THE_CALL: Final = frozenset({
+    "AUDIO_CORRUPT", "CANCELLED", "CHECKPOINT_CONFLICT", "DEADLINE_EXCEEDED", "RECONNECT", "RUN_ABANDONED",
+    "SEGMENT_LOST", "STORAGE_CONFLICT", "TIMEOUT", "UNIMPLEMENTED", "UPLOAD_STALLED",
+})  # fmt: skip
+"""Reasons whose remedy is for the caller of the method that failed, or is the call that continues."""
 
 log = structlog.get_logger(__name__)
 
@@ -113,7 +122,7 @@ class Run:
         error = DomainError("RUN_ABANDONED", why)
         # A narration that has no id yet gets one: any later narration replaces it.
         audio_id = (self.context.record.run.narration.audio_id or new_id()) if self.context.live.text_complete else ""
-        return self._end_state(narrated=False), [_problem_of(error, audio_id=audio_id)]
+        return self._end_state(narrated=False), [problem_of(error, audio_id=audio_id)]
 
     async def _write_and_narrate(self) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
         wanted = self.context.record.story.narrate
@@ -148,7 +157,7 @@ class Run:
         try:
             await Writer(self.context).write()
         except DomainError as error:
-            return _problem_of(error)
+            return problem_of(error)
         return None
 
     async def _narrate(self) -> common_pb2.Problem | None:
@@ -156,12 +165,12 @@ class Run:
         try:
             await narrator.narrate()
         except DomainError as error:
-            return _problem_of(error, audio_id=narrator.audio_id)
+            return problem_of(error, audio_id=narrator.audio_id)
         except LeaseLostError:
             raise
         except Exception as error:  # noqa: BLE001 - a defect in the narration must not cost the text
             log_defect(error)
-            return _problem_of(internal(current().request_id), audio_id=narrator.audio_id)
+            return problem_of(internal(current().request_id), audio_id=narrator.audio_id)
         return None
 
     async def _renew_lease(self) -> None:
@@ -230,17 +239,25 @@ class Run:
             log.warning("lease_not_shortened", story_id=lease.story_id, reason=classify(error).reason)
 
 
-def _problem_of(error: DomainError, *, audio_id: str = "") -> common_pb2.Problem:
+def problem_of(error: DomainError, *, audio_id: str = "") -> common_pb2.Problem:
     """Returns the problem that ended the narration `audio_id`, or where that is empty the text.
 
     Its metadata say which, so that the record shows it only as long as it stands.
     """
-    again = "Call NarrateStory to narrate it again." if audio_id else "Call RetryStory to continue the text."
     return common_pb2.Problem(
         reason=error.reason,
         message=error.message,
-        remedy=again if error.retryable else error.remedy,
+        remedy=_remedy_of(error, "NarrateStory to narrate it again" if audio_id else "RetryStory to continue the text"),
         retryable=error.retryable,
         time=now(),
         metadata={**error.metadata, **({"audio_id": audio_id} if audio_id else {"ended": "text"})},
     )
+
+
+def _remedy_of(error: DomainError, again: str) -> str:
+    """Returns what the user does about an error that ended a story: its own remedy, then the call that continues."""
+    if error.reason in _FINAL:
+        return error.remedy
+    if error.reason in _OF_THE_CALL or error.remedy == LATER:
+        return f"Call {again}."
+    return f"{error.remedy} Then call {again}."

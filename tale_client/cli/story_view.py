@@ -19,6 +19,9 @@ from tale_client.files import PartialFile
 
 _TEXT_IS_COMPLETE: Final = frozenset({common_pb2.STORY_STATE_NARRATING, common_pb2.STORY_STATE_READY})
 
+_FINAL: Final = frozenset({"CONTENT_REFUSED", "COST_LIMIT", "TEXT_TOO_LONG"})
+"""Reasons for which a story would fail again."""
+
 
 class StoryView:
     """One story on the terminal, from its first event to its files in `folder`.
@@ -104,6 +107,7 @@ class StoryView:
     def _ending(self, story: common_pb2.Story, problems: Sequence[common_pb2.Problem]) -> tuple[int, str]:
         had_audio = self._before is not None and self._before.HasField("audio")
         permanent = bool(problems) and not problems[-1].retryable
+        again = "After the problem is fixed, run" if permanent else "Try again:"
         match story.state:
             case common_pb2.STORY_STATE_READY if self._has_new_audio(story) or not had_audio:
                 return 0, ""
@@ -111,11 +115,11 @@ class StoryView:
                 how = "failed" if problems else "was stopped"
                 return WITHOUT_AUDIO, f"The new narration {how}. The earlier audio is unchanged."
             case common_pb2.STORY_STATE_READY_WITHOUT_AUDIO:
-                again = "After the problem is fixed, run" if permanent else "Try again:"
                 step = _unless_known(f" {again} tale narrate {story.id}", story.id, problems)
                 return WITHOUT_AUDIO, f"The text is stored, but it has no audio.{step}"
             case common_pb2.STORY_STATE_FAILED:
-                step = "" if permanent else _unless_known(f" Continue it: tale retry {story.id}", story.id, problems)
+                final = bool(problems) and problems[-1].reason in _FINAL
+                step = "" if final else _unless_known(f" {again} tale retry {story.id}", story.id, problems)
                 return FAILED, f"The story is FAILED. What was written is stored.{step}"
             case _:
                 return FAILED, standing(story)

@@ -44,13 +44,27 @@ def test_command_that_is_not_on_the_path_is_shown_with_its_path(monkeypatch: pyt
     assert "Run `tale up`." == typed("Run `tale up`.")
 
 
-@pytest.mark.parametrize("hinted", [True, False])
-def test_retry_is_suggested_only_where_it_can_help(hinted: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    """A permanent problem gets no such hint."""
-    problem = common_pb2.Problem(reason="ANY", message="No.", retryable=hinted)
+@pytest.mark.parametrize(
+    ("reason", "retryable", "said"),
+    [
+        ("ANY", True, f"Try again: tale retry {ID}"),
+        ("INTERNAL", False, f"After the problem is fixed, run tale retry {ID}"),
+        ("UPSTREAM_AUTH", False, f"After the problem is fixed, run tale retry {ID}"),
+        ("CONTENT_REFUSED", False, ""),
+        ("COST_LIMIT", False, ""),
+        ("TEXT_TOO_LONG", False, ""),
+    ],
+)
+def test_retry_is_suggested_only_where_it_can_help(
+    reason: str, retryable: bool, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At once, after the cause is fixed, or never where the same story fails again."""
+    problem = common_pb2.Problem(reason=reason, message="No.", retryable=retryable)
     story = common_pb2.Story(id=ID, state=common_pb2.STORY_STATE_FAILED, problems=[problem])
     assert 1 == StoryView(Path("out"), json=False).report_end(story)
-    assert hinted == (f"tale retry {ID}" in capsys.readouterr().err)
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert bool(said) == ("tale retry" in shown)
 
 
 @pytest.mark.parametrize(("retryable", "said"), [(True, "Try again: "), (False, "After the problem is fixed, run ")])

@@ -9,9 +9,11 @@ from google.protobuf.json_format import MessageToDict
 
 from gateway.door.servicer import within_bounds
 from gateway.peers.retry import AttemptRetry, Failure, FailureKind, classify
-from gateway.runs.checkpointer import Lease, LeaseLostError
+from gateway.runs.checkpointer import CheckpointRefusedError, Lease, LeaseLostError
+from gateway.runs.context import RunContext
 from gateway.runs.ledger import Ledger
 from gateway.runs.live_story import basic
+from gateway.runs.run import problem_of
 from gateway.settings import GatewaySettings
 from servicekit.errors import DomainError, reconnect
 from servicekit.ids import fingerprint
@@ -284,3 +286,41 @@ def test_oversized_story_is_returned_without_raw_responses() -> None:
     assert shown.problems[1].remedy
     assert 2 == len(story.full_response)
     assert 1 == len(story.problems)
+
+
+TEXT, AUDIO = "call RetryStory to continue the text.", "call NarrateStory to narrate it again."
+
+
+@pytest.mark.parametrize(
+    ("reason", "audio_id", "remedy"),
+    [
+        ("STORAGE_FULL", "", f"Free or buy room in the store. Then {TEXT}"),
+        ("NO_PROVIDERS_AVAILABLE", "a", f"Try again later, or configure another voice. Then {AUDIO}"),
+        ("UPSTREAM_AUTH", "", f"Set a key that the provider accepts. Then {TEXT}"),
+        ("UPSTREAM_UNAVAILABLE", "", f"C{TEXT[1:]}"),
+        ("CHECKPOINT_CONFLICT", "", f"C{TEXT[1:]}"),
+        ("SEGMENT_LOST", "a", f"C{AUDIO[1:]}"),
+        ("COST_LIMIT", "", "Raise max_cost_usd, or choose fewer minutes or a cheaper model."),
+        ("CONTENT_REFUSED", "", "Change the wish and create a new story."),
+    ],
+)
+def test_problem_says_what_to_fix_and_how_the_story_continues(reason: str, audio_id: str, remedy: str) -> None:
+    """Except where the same story would fail again."""
+    assert remedy == problem_of(DomainError(reason, "No."), audio_id=audio_id).remedy
+
+
+async def test_checkpoint_refused_for_an_unknown_reason_passes_what_storage_stated() -> None:
+    """Storage may be of a later version; the story ends with its reason, and the run does not break."""
+    stated = common_pb2.Problem(reason="NEWER_REASON", message="No.", remedy="Repeat it.", retryable=True)
+
+    class Refusing:
+        async def store(self, *_: Any) -> None:
+            raise CheckpointRefusedError(stated)
+
+    parts: Any = {"lease": None, "live": None, "peers": None, "settings": None}
+    checkpointer: Any = Refusing()
+    context = RunContext(storage_pb2.StoryRecord(), ledger=Ledger(), checkpointer=checkpointer, **parts)
+    with pytest.raises(DomainError) as caught:
+        await context.store(storage_pb2.StoryCheckpoint())
+    seen = caught.value
+    assert ("NEWER_REASON", "Repeat it.", True) == (seen.reason, seen.remedy, seen.retryable)

@@ -5,9 +5,10 @@ from urllib.parse import quote
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
+from google.rpc import error_details_pb2, status_pb2
 
 from servicekit.errors import (
+    DOMAIN,
     DomainError,
     FieldViolation,
     not_found,
@@ -16,7 +17,7 @@ from servicekit.errors import (
     validation_failed,
     wrong_state,
 )
-from servicekit.reasons import Reason
+from servicekit.reasons import REASONS, Reason
 from servicekit.status import DETAILS_KEY, from_rpc_error, to_status
 
 RICH = DomainError(
@@ -34,9 +35,9 @@ def rpc_error(error: DomainError) -> grpc.aio.AioRpcError:
     return grpc.aio.AioRpcError(error.code, grpc.aio.Metadata(), trailing, error.message, "secret debug text")
 
 
-def bare(code: grpc.StatusCode) -> grpc.aio.AioRpcError:
+def bare(code: grpc.StatusCode, details: str = "secret 10.0.0.7") -> grpc.aio.AioRpcError:
     """What the transport gives by itself."""
-    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), "secret 10.0.0.7", "secret debug text")
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details, "secret debug text")
 
 
 def contents(error: DomainError) -> tuple[object, ...]:
@@ -107,7 +108,7 @@ def test_reason_of_a_newer_peer_service_passes_with_its_code_and_remedy() -> Non
         (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
         (grpc.StatusCode.CANCELLED, grpc.StatusCode.CANCELLED, "CANCELLED"),
         (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED"),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.RESOURCE_EXHAUSTED, "RESOURCE_EXHAUSTED"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
         (grpc.StatusCode.INTERNAL, grpc.StatusCode.INTERNAL, "INTERNAL"),
         (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, "INTERNAL"),
         (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL, "INTERNAL"),
@@ -120,6 +121,25 @@ def test_a_bare_error_becomes_a_typed_one(code: grpc.StatusCode, seen: grpc.Stat
 
     assert (seen, reason) == (error.code, error.reason)
     assert "secret" not in f"{error} {error.message} {error.metadata}"
+
+
+def test_message_that_is_too_large_is_not_sent_again() -> None:
+    """Only gRPC's text tells it from a server that has as many calls as it may."""
+    large = from_rpc_error(bare(grpc.StatusCode.RESOURCE_EXHAUSTED, "Sent message larger than max (9 vs. 4)"))
+    busy = from_rpc_error(bare(grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!"))
+    assert ("RESOURCE_EXHAUSTED", False, None) == (large.reason, large.retryable, large.retry_after)
+    assert ("RATE_LIMITED", True, 1.0) == (busy.reason, busy.retryable, busy.retry_after)
+
+
+def test_reason_of_an_earlier_peer_service_is_looked_up_in_the_table() -> None:
+    """It states neither remedy nor whether the call is retryable."""
+    status = status_pb2.Status(code=14, message="Busy.")
+    detail = status.details.add()
+    detail.Pack(error_details_pb2.ErrorInfo(reason="UPSTREAM_UNAVAILABLE", domain=DOMAIN))
+    metadata = grpc.aio.Metadata((DETAILS_KEY, status.SerializeToString()))
+    error = from_rpc_error(grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), metadata, "Busy."))
+    known = REASONS["UPSTREAM_UNAVAILABLE"]
+    assert (known.remedy, True) == (error.remedy, error.retryable)
 
 
 def test_only_unavailability_asks_to_come_again() -> None:

@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from servicekit.errors import DomainError
+from servicekit.reasons import Reason
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from story_service.assignment import Assignment, Listener
 from story_service.errors import Tried, all_failed, language_unsupported
@@ -26,6 +27,12 @@ def _error(kind: ProviderErrorKind, retry_after: float | None = None) -> Provide
     return ProviderError(kind, "it failed", provider="fake", retry_after=retry_after)
 
 
+def _spent() -> DomainError:
+    """A refusal for good under a code that other reasons share with passing ones."""
+    stated = Reason("RESOURCE_EXHAUSTED", "Send a smaller message.")
+    return DomainError("RESOURCE_EXHAUSTED", "It is too large.", stated=stated)
+
+
 _OPEN = CircuitOpenError("fake:a/m", provider="fake", retry_after=42)
 
 
@@ -42,7 +49,9 @@ _OPEN = CircuitOpenError("fake:a/m", provider="fake", retry_after=42)
         ([_error(_KIND.TIMEOUT), _error(_KIND.OVERLOAD, 2)], _UNAVAILABLE, "FALLBACK_FAILURE", 2),
         ([_error(_KIND.INVALID_INPUT), _error(_KIND.OVERLOAD)], _UNAVAILABLE, "FALLBACK_FAILURE", 5),
         ([_error(_KIND.CONTENT_POLICY), _error(_KIND.UNSUPPORTED)], _PRECONDITION, "CONTENT_REFUSED", None),
-        ([_error(_KIND.OVERLOAD), _error(_KIND.QUOTA)], grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED", 5),
+        ([_error(_KIND.OVERLOAD), _error(_KIND.QUOTA)], grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED", None),
+        ([_error(_KIND.QUOTA, 60)], grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED", 60),
+        ([_error(_KIND.CONTENT_POLICY), _spent()], _PRECONDITION, "CONTENT_REFUSED", None),
         ([_error(_KIND.AUTH), language_unsupported(["en"])], _PRECONDITION, "UPSTREAM_AUTH", None),
         ([language_unsupported(["en"])], _PRECONDITION, "LANGUAGE_UNSUPPORTED", None),
         ([], _UNAVAILABLE, "UPSTREAM_UNAVAILABLE", 1),

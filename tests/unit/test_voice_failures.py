@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from servicekit.errors import provider_failed
-from servicekit.resilience.errors import ProviderError
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.status import to_grpc_status
+from voice_service.narration.errors import speech_failed
 from voice_service.providers.elevenlabs.answers import call_facts
 from voice_service.providers.elevenlabs.api import error_of_answer
 from voice_service.providers.openai_api import from_status
@@ -53,3 +54,22 @@ def test_an_absurd_wait_is_no_exception(refusal: Refusal, header: str, value: st
 def test_a_cost_that_nobody_can_mean_counts_as_not_told(said: str, billed: Any) -> None:
     """It goes into a field of 64 bits, and Python reads 4,300 digits at most."""
     assert billed == call_facts({"character-cost": said}).characters_billed
+
+
+@pytest.mark.parametrize(
+    ("kinds", "reason", "retryable", "wait"),
+    [
+        (["quota", "invalid_input"], "QUOTA_EXCEEDED", False, None),
+        (["invalid_input", "quota"], "UPSTREAM_REFUSED", False, None),
+        (["quota", "rate"], "FALLBACK_FAILURE", True, 5.0),
+        (["invalid_input", "overload"], "FALLBACK_FAILURE", True, 5.0),
+        (["quota"], "QUOTA_EXCEEDED", False, None),
+        (["rate"], "RATE_LIMITED", True, 5.0),
+    ],
+)
+def test_segment_is_worth_another_attempt_where_one_provider_may_succeed(
+    kinds: list[str], reason: str, retryable: bool, wait: float | None
+) -> None:
+    """Refused text is not sent again, and nothing hints at a time that no provider named."""
+    failure = speech_failed([ProviderError(ProviderErrorKind(kind), "no", provider=kind) for kind in kinds], 3)
+    assert (reason, retryable, wait) == (failure.reason, failure.retryable, failure.retry_after)

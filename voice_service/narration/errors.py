@@ -37,16 +37,17 @@ def handed_over(error: ProviderError, following: Speaker, segment_index: int) ->
 def speech_failed(tried: Sequence[ProviderError], segment_index: int) -> DomainError:
     """Returns the error for a segment that every provider of the chain failed at, one error each, in order.
 
-    Of one provider its own reason; of several UNAVAILABLE / FALLBACK_FAILURE, or where all refuse for good, what the
-    first refuses for: no caller need try again. The metadata say what was tried and why it failed.
+    Of one provider its own reason; of several UNAVAILABLE / FALLBACK_FAILURE where another attempt may help with one
+    of them, else what the first refuses for. The metadata say what was tried and why it failed.
     """
     reason = tried[0].treatment.reason
-    if len(tried) > 1 and any(reason_of(error.treatment.reason).code != "FAILED_PRECONDITION" for error in tried):
+    if len(tried) > 1 and any(reason_of(error.treatment.reason).retryable for error in tried):
         reason = "FALLBACK_FAILURE"
     elif reason in _NO_AUDIO:
         reason = "AUDIO_GENERATION_FAILED"
     why = "; ".join(f"{error.provider}: {error.message}" for error in tried)
     asked = [error.retry_after for error in tried if error.retry_after is not None]
+    hint = _RETRY_AFTER if reason_of(reason).retryable else None
     return DomainError(
         reason,
         f"The segment could not be spoken ({why}).",
@@ -55,7 +56,7 @@ def speech_failed(tried: Sequence[ProviderError], segment_index: int) -> DomainE
             "tried": ",".join(error.provider for error in tried),
             **{f"why_{error.provider}": error.kind.value for error in tried},
         },
-        retry_after=min(asked, default=_RETRY_AFTER) if reason_of(reason).code in _HINTED else None,
+        retry_after=min(asked, default=hint) if reason_of(reason).code in _HINTED else None,
     )
 
 
