@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import cycle
 from typing import Any, Final, Literal
 
 from aiohttp import web
@@ -44,6 +45,7 @@ class Upstreams:
     def __init__(self, script: Script) -> None:
         self._script = script
         self._random = random.Random(script.seed)
+        self._faults = cycle(script.faults)
         self._journal = Journal()
         self._generations: dict[str, Told] = {}
 
@@ -89,7 +91,8 @@ class Upstreams:
         script = self._script
         if call not in script.fault_on or self._random.random() >= script.fault_rate:
             return ""
-        return self._random.choice(script.faults)
+        # In turn: every kind occurs, however few calls fail.
+        return next(self._faults)
 
     async def _write(self, request: web.Request) -> web.StreamResponse:
         body, script = await request.json(), self._script
@@ -193,6 +196,7 @@ class Upstreams:
     async def _change(self, request: web.Request) -> web.Response:
         self._script = Script.model_validate_json(await request.read())
         self._random = random.Random(self._script.seed)
+        self._faults = cycle(self._script.faults)
         return web.Response(status=204)
 
     async def _tell_journal(self, _: web.Request) -> web.Response:
