@@ -10,7 +10,7 @@ import structlog
 from servicekit.app import App, Description
 from tale.common.v1 import status_pb2
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
-from voice_service.narration.speaker import BRING_REAL_VOICE
+from voice_service.providers.factory import BRING_REAL_VOICE
 from voice_service.providers.registry import EMBEDDED
 from voice_service.wire.catalogue import provider_status
 

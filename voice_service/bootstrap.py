@@ -161,7 +161,10 @@ def _registry(
     settings: VoiceServiceSettings, providers: Sequence[VoiceProvider | Announced], gates: ProviderGates
 ) -> ProviderRegistry:
     registry = ProviderRegistry(
-        settings.default_provider, settings.provider_fallback, closed_reason=gates.closed_reason
+        settings.default_provider,
+        settings.provider_fallback,
+        preferred=[each.name for each in ANNOUNCED],
+        closed_reason=gates.closed_reason,
     )
     for provider in providers:
         if isinstance(provider, Announced):

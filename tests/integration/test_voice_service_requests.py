@@ -17,6 +17,7 @@ from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
 from tale.voice.v1 import voice_pb2
 from voice_service.bootstrap import build
 from voice_service.ports import SegmentRequest, SpeechItem, VoiceSettings
+from voice_service.providers.factory import ANNOUNCED, BRING_REAL_VOICE
 from voice_service.settings import Tuning, VoiceServiceSettings
 
 
@@ -191,8 +192,9 @@ async def test_providers_are_listed_in_the_order_in_which_they_would_be_tried() 
     async with voice_service(one, two, provider_fallback=("offline",)) as voice:
         answer = await voice.stub.ListProviders(voice_pb2.ListProvidersRequest(), timeout=5)
 
-    assert ["mock", "offline", "elevenlabs", "speech"] == [each.provider_name for each in answer.providers]
-    mock, offline, elevenlabs, _ = answer.providers
+    announced = [each.name for each in ANNOUNCED]
+    assert ["mock", "offline", *announced] == [each.provider_name for each in answer.providers]
+    mock, offline, elevenlabs = answer.providers[:3]
     assert (False, False, False, 0) == (mock.configured, mock.available, mock.is_default, mock.fallback_position)
     assert "configured" in mock.unavailable_reason
     assert (True, True, 1, True, "closed") == (
@@ -262,7 +264,7 @@ async def test_the_service_says_what_is_embedded(providers: list[str], default: 
         status = (await stub.GetStatus(status_pb2.GetStatusRequest(), timeout=5)).status
 
     assert parts == [part.part for part in status.embedded_parts]
-    assert not parts or ["ELEVENLABS_API_KEY", "SPEECH_BASE_URL"] == status.embedded_parts[0].environment_variables
+    assert not parts or [*BRING_REAL_VOICE] == status.embedded_parts[0].environment_variables
     assert (default == "elevenlabs" and not parts) is bool(status.warnings)
 
 

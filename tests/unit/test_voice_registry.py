@@ -16,7 +16,7 @@ from voice_service.providers.registry import NO_ANSWER, Announced, Availability,
 def _registry(
     default: str, *fallback: str, unset: tuple[str, ...] = (), names: str = "offline mock one two"
 ) -> ProviderRegistry:
-    registry = ProviderRegistry(default, fallback)
+    registry = ProviderRegistry(default, fallback, preferred=("elevenlabs", "speech"))
     for name in names.split():
         registry.register(NamedVoice(name, faults(configured=name not in unset)))
     registry.announce(Announced("elevenlabs", "ElevenLabs", "set ELEVENLABS_API_KEY"))
@@ -93,7 +93,7 @@ async def test_the_embedded_voice_does_not_stand_in_for_one_that_is_set(
     default: str, refused: str, why: str, code: str, reason: str
 ) -> None:
     """A key that is refused is no key that is not there: the caller is told of it."""
-    registry = ProviderRegistry(default)
+    registry = ProviderRegistry(default, preferred=("elevenlabs", "speech"))
     for each in (NamedVoice("offline"), NamedVoice("mock", faults(configured=False)), Refused(refused, why)):
         registry.register(each)
     with pytest.raises(DomainError) as caught:

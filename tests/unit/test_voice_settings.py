@@ -10,7 +10,7 @@ from servicekit.metrics import Metrics
 from servicekit.settings import ConfigurationError, load
 from voice_service.bootstrap import build
 from voice_service.metrics import VoiceMetrics
-from voice_service.providers.factory import make_providers
+from voice_service.providers.factory import BUILT_IN, make_providers
 from voice_service.providers.registry import Announced
 from voice_service.settings import Tuning, VoiceServiceSettings
 
@@ -40,7 +40,23 @@ def _made(settings: VoiceServiceSettings, **environment: str) -> dict[str, Any]:
 
 def test_without_any_key_there_are_the_embedded_voice_and_the_mock(monkeypatch: pytest.MonkeyPatch) -> None:
     """In this order."""
-    assert ["offline", "mock"] == list(_made(_load(monkeypatch)))
+    assert [each.name for each in BUILT_IN if not each.variable] == list(_made(_load(monkeypatch)))
+
+
+def test_every_built_in_provider_is_brought_by_a_setting() -> None:
+    """Under the variable that its remedy names: a field whose prefix `variables` does not know has another one."""
+    fields = VoiceServiceSettings.model_fields.values()
+    assert {each.variable for each in BUILT_IN if each.variable} <= {str(field.validation_alias) for field in fields}
+
+
+@pytest.mark.parametrize("name", [each.name for each in BUILT_IN])
+def test_declared_server_cannot_have_the_name_of_a_built_in_provider(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """One line that says which names are taken."""
+    settings = _load(monkeypatch, SPEECH_PROVIDERS=MORE.replace('"router"', f'"{name}"'), **SPEECH)
+    with pytest.raises(ConfigurationError, match=r"^SPEECH_PROVIDERS\[0\]\.name must be none of .*$"):
+        _made(settings)
 
 
 def test_keys_and_addresses_bring_providers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +64,7 @@ def test_keys_and_addresses_bring_providers(monkeypatch: pytest.MonkeyPatch) -> 
     settings = _load(monkeypatch, ELEVENLABS_API_KEY="secret-key", SPEECH_PROVIDERS=MORE, **SPEECH)
     made = _made(settings, K="other-key")
 
-    assert ["elevenlabs", "speech", "router", "offline", "mock"] == list(made)
+    assert [*(each.name for each in BUILT_IN), "router"] == list(made)
     assert [True, False, True] == [made[name].metadata.paid for name in ("elevenlabs", "speech", "router")]
     assert ("eleven_multilingual_v2", "21m00Tcm4TlvDq8ikWAM") == (
         made["elevenlabs"].metadata.default_model,

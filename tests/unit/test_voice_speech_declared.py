@@ -93,7 +93,7 @@ def test_a_key_that_is_missing_is_named() -> None:
         ("{}", "SPEECH_PROVIDERS must be a JSON list, such as [{"),
         ("[1]", "SPEECH_PROVIDERS[0] must be an object"),
         (declared({**SERVER, "name": "A b"}), "SPEECH_PROVIDERS[0].name must be lower-case letters"),
-        (declared({**SERVER, "name": "elevenlabs"}), "SPEECH_PROVIDERS[0].name must be none of elevenlabs, mock"),
+        (declared({**SERVER, "name": "taken"}), "SPEECH_PROVIDERS[0].name must be none of other, taken"),
         (declared(SERVER, SERVER), "SPEECH_PROVIDERS[1].name must be another one"),
         (declared({"name": "a", "base_url": "https://a/v1"}), "SPEECH_PROVIDERS[0].model must be given"),
         (declared({**SERVER, "voice": ""}), "SPEECH_PROVIDERS[0].voice must be given, or voices by language"),
@@ -113,7 +113,7 @@ def test_a_key_that_is_missing_is_named() -> None:
 def test_what_is_wrong_is_said_in_one_line(text: str, said: str) -> None:
     """The place and the remedy first, and no value that may be a key."""
     with pytest.raises(ConfigurationError) as caught:
-        read_speech_providers(text, {})
+        read_speech_providers(text, {}, reserved={"taken", "other"})
 
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 
-BRING_REAL_VOICE: Final = ("ELEVENLABS_API_KEY", "SPEECH_BASE_URL")
-"""Variables that bring a provider other than the embedded one."""
 _IN_TIME: Final = 10.0
 _AT_ONCE: Final = 0.02
 

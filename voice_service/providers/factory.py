@@ -8,6 +8,7 @@ where a variable is missing it raises ValueError with the remedy ("set ACME_KEY"
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final
 
@@ -19,15 +20,16 @@ from servicekit.settings import ConfigurationError
 from voice_service.providers.elevenlabs.api import NAME as ELEVENLABS
 from voice_service.providers.elevenlabs.api import ElevenLabsConfig
 from voice_service.providers.elevenlabs.provider import ElevenLabsProvider
+from voice_service.providers.mock.provider import NAME as MOCK
 from voice_service.providers.mock.provider import MockVoiceProvider
 from voice_service.providers.offline.provider import OfflineVoiceProvider
-from voice_service.providers.registry import Announced
+from voice_service.providers.registry import EMBEDDED, Announced
+from voice_service.providers.speech.config import DISPLAY_NAME, SpeechConfig, read_speech_providers
 from voice_service.providers.speech.config import NAME as SPEECH
-from voice_service.providers.speech.config import SpeechConfig, read_speech_providers
 from voice_service.providers.speech.provider import SpeechProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from importlib.metadata import EntryPoint
 
     from voice_service.metrics import VoiceMetrics
@@ -35,12 +37,26 @@ if TYPE_CHECKING:
     from voice_service.settings import Tuning, VoiceServiceSettings
 
 
-ANNOUNCED: Final = (
-    Announced(ELEVENLABS, "ElevenLabs", "set ELEVENLABS_API_KEY to a key of ElevenLabs"),
-    Announced(SPEECH, "OpenAI-compatible speech", "set SPEECH_BASE_URL to a server with OpenAI's /audio/speech"),
-)
-"""Providers that are known by name whether they are set up or not."""
 _MAX_WORKERS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """A provider of this package. `make` returns None where nothing is set for it.
+
+    `variable` is the setting that brings it and `value` what it is set to; both are empty for one that needs nothing.
+    """
+
+    name: str
+    make: Callable[[VoiceServiceSettings, Tuning, VoiceMetrics], VoiceProvider | None]
+    display_name: str = ""
+    variable: str = ""
+    value: str = ""
+
+    @property
+    def announced(self) -> Announced:
+        """The provider while nothing is set for it."""
+        return Announced(self.name, self.display_name, f"set {self.variable} to {self.value}")
 
 
 def make_providers(
@@ -50,21 +66,17 @@ def make_providers(
 
     Raises ConfigurationError.
     """
-    made: list[VoiceProvider | Announced] = []
-    if settings.elevenlabs_api_key is not None or settings.elevenlabs_api_key_file is not None:
-        made.append(_elevenlabs(settings, tuning, metrics))
-    if settings.speech_base_url:
-        made.append(SpeechProvider(_speech(settings)))
-    plain_http = settings.upstream_allow_plain_http
-    declared = read_speech_providers(settings.speech_providers, environment, allow_plain_http=plain_http)
-    if settings.speech_base_url and any(config.name == SPEECH for config in declared):
-        raise ConfigurationError("SPEECH_PROVIDERS must not name a provider 'speech' while SPEECH_BASE_URL is set")
-    made += [SpeechProvider(config) for config in declared]
-    made += [
-        OfflineVoiceProvider(workers=offline_workers(tuning), speak_timeout=settings.segment_seconds),
-        MockVoiceProvider(settings.mock_script),
-    ]
-    names = {each.metadata.name for each in made if not isinstance(each, Announced)} | {each.name for each in ANNOUNCED}
+    built_in = [made for each in BUILT_IN if (made := each.make(settings, tuning, metrics))]
+    # SPEECH_PROVIDERS may declare `speech` with its voices while SPEECH_BASE_URL is unset.
+    reserved = {each.name for each in BUILT_IN if each.name != SPEECH} | {made.metadata.name for made in built_in}
+    declared = read_speech_providers(
+        settings.speech_providers,
+        environment,
+        reserved=reserved,
+        allow_plain_http=settings.upstream_allow_plain_http,
+    )
+    providers: list[VoiceProvider | Announced] = [*built_in, *map(SpeechProvider, declared)]
+    names = {each.name for each in BUILT_IN} | {config.name for config in declared}
     for brought in load_plugins(environment):
         name = brought.name if isinstance(brought, Announced) else brought.metadata.name
         if name in names:
@@ -72,8 +84,8 @@ def make_providers(
                 f"the voice provider {name} of an installed package has a name that is taken; uninstall or rename one"
             )
         names.add(name)
-        made.append(brought)
-    return made
+        providers.append(brought)
+    return providers
 
 
 def offline_workers(tuning: Tuning) -> int:
@@ -81,7 +93,9 @@ def offline_workers(tuning: Tuning) -> int:
     return tuning.offline_workers or min(_MAX_WORKERS, os.cpu_count() or 1)
 
 
-def _elevenlabs(settings: VoiceServiceSettings, tuning: Tuning, metrics: VoiceMetrics) -> ElevenLabsProvider:
+def _elevenlabs(settings: VoiceServiceSettings, tuning: Tuning, metrics: VoiceMetrics) -> ElevenLabsProvider | None:
+    if settings.elevenlabs_api_key is None and settings.elevenlabs_api_key_file is None:
+        return None
     config = ElevenLabsConfig(
         key=SecretSource(settings.elevenlabs_api_key, settings.elevenlabs_api_key_file, name="ELEVENLABS_API_KEY"),
         base_url=_address("ELEVENLABS_BASE_URL", settings.elevenlabs_base_url, settings),
@@ -98,14 +112,26 @@ def _elevenlabs(settings: VoiceServiceSettings, tuning: Tuning, metrics: VoiceMe
     return ElevenLabsProvider(config, observe=observe)
 
 
-def _speech(settings: VoiceServiceSettings) -> SpeechConfig:
-    return SpeechConfig(
-        base_url=_address("SPEECH_BASE_URL", settings.speech_base_url, settings),
-        key=SecretSource(settings.speech_api_key, settings.speech_api_key_file, name="SPEECH_API_KEY"),
-        model=settings.speech_model,
-        voice=settings.speech_voice,
-        paid=settings.speech_api_key is not None or settings.speech_api_key_file is not None,
+def _speech(settings: VoiceServiceSettings, _: Tuning, __: VoiceMetrics) -> SpeechProvider | None:
+    if not settings.speech_base_url:
+        return None
+    return SpeechProvider(
+        SpeechConfig(
+            base_url=_address("SPEECH_BASE_URL", settings.speech_base_url, settings),
+            key=SecretSource(settings.speech_api_key, settings.speech_api_key_file, name="SPEECH_API_KEY"),
+            model=settings.speech_model,
+            voice=settings.speech_voice,
+            paid=settings.speech_api_key is not None or settings.speech_api_key_file is not None,
+        )
     )
+
+
+def _offline(settings: VoiceServiceSettings, tuning: Tuning, _: VoiceMetrics) -> OfflineVoiceProvider:
+    return OfflineVoiceProvider(workers=offline_workers(tuning), speak_timeout=settings.segment_seconds)
+
+
+def _mock(settings: VoiceServiceSettings, _: Tuning, __: VoiceMetrics) -> MockVoiceProvider:
+    return MockVoiceProvider(settings.mock_script)
 
 
 def _address(variable: str, url: str, settings: VoiceServiceSettings) -> str:
@@ -114,6 +140,18 @@ def _address(variable: str, url: str, settings: VoiceServiceSettings) -> str:
     except ValueError as error:
         raise ConfigurationError(f"{variable} {error}") from None
 
+
+BUILT_IN: Final = (
+    BuiltIn(ELEVENLABS, _elevenlabs, "ElevenLabs", "ELEVENLABS_API_KEY", "a key of ElevenLabs"),
+    BuiltIn(SPEECH, _speech, DISPLAY_NAME, "SPEECH_BASE_URL", "a server with OpenAI's /audio/speech"),
+    BuiltIn(EMBEDDED, _offline),
+    BuiltIn(MOCK, _mock),
+)
+"""The providers of this package, in the order in which they are tried where nothing else is chosen."""
+ANNOUNCED: Final = tuple(each.announced for each in BUILT_IN if each.variable)
+"""Providers that are known by name whether they are set up or not."""
+BRING_REAL_VOICE: Final = tuple(each.variable for each in BUILT_IN if each.variable)
+"""Variables that bring a provider other than the embedded one."""
 
 GROUP: Final = "tale.voice_providers"
 

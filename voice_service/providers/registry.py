@@ -77,8 +77,6 @@ async def _in_time(provider: VoiceProvider, seconds: float) -> AsyncIterator[Non
 
 EMBEDDED: Final = "offline"
 """The voice that needs no key."""
-PREFERRED: Final = ("elevenlabs", "speech")
-"""Tried in this order where neither the default nor a fallback is configured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +117,23 @@ class Chain:
 class ProviderRegistry:
     """Providers by name, with a default and an order of fallback.
 
-    `closed_reason` returns by a provider's name why a configured provider is not called now, else "".
+    `preferred` are tried in this order where neither the default nor a fallback is configured. `closed_reason` returns
+    by a provider's name why a configured provider is not called now, else "".
     """
 
     def __init__(
-        self, default: str, fallback: Sequence[str] = (), *, closed_reason: Callable[[str], str] = lambda _: ""
+        self,
+        default: str,
+        fallback: Sequence[str] = (),
+        *,
+        preferred: Sequence[str] = (),
+        closed_reason: Callable[[str], str] = lambda _: "",
     ) -> None:
         self._providers: dict[str, VoiceProvider] = {}
         self._availability: dict[str, Availability] = {}
         self._announced: dict[str, Announced] = {}
         self._default = default
+        self._preferred = tuple(preferred)
         self.closed_reason = closed_reason
         self.fallback = tuple(dict.fromkeys(fallback))
 
@@ -178,7 +183,7 @@ class ProviderRegistry:
     def list_providers(self) -> list[VoiceProvider | Announced]:
         """All that are registered or announced, in the order in which they would be tried."""
         everything: dict[str, VoiceProvider | Announced] = {**self._announced, **self._providers}
-        first = [name for name in (self._default, *self.fallback, *PREFERRED) if name in everything]
+        first = [name for name in (self._default, *self.fallback, *self._preferred) if name in everything]
         return [everything[name] for name in dict.fromkeys((*first, *sorted(everything)))]
 
     async def list_available_providers(self) -> list[VoiceProvider]:
@@ -225,7 +230,7 @@ class ProviderRegistry:
         """Requested, default, fallbacks, in this order: those that are configured, also those with an open circuit.
 
         The embedded voice is among them only where it is asked for, is in the order of fallback, or is the default
-        with nothing else asked for; and where nothing is set for a default, a fallback, or one of `PREFERRED` and
+        with nothing else asked for; and where nothing is set for a default, a fallback, or one of `preferred` and
         nothing was asked for: never for one whose key is refused.
 
         Raises NOT_FOUND / PROVIDER_NOT_FOUND for an unknown name,
@@ -241,7 +246,7 @@ class ProviderRegistry:
         providers, skipped = await self._configured(names)
         stand_in = False
         if not providers and not requested:
-            providers, more = await self._configured(PREFERRED)
+            providers, more = await self._configured(self._preferred)
             providers = providers[:1]
             wrong = [each for each in dict.fromkeys((*skipped, *more)) if self._is_set(each.name)]
             if wrong and not providers:

@@ -102,7 +102,7 @@ class MockJournal:
         return self.calls
 
 
-_NAME: Final = "mock"
+NAME: Final = "mock"
 _CHARACTERS_PER_SECOND: Final = 15
 _SHORTEST_SECONDS: Final = 0.2
 _BYTES_PER_SECOND: Final = MP3_44100_128.bit_rate / 8
@@ -121,7 +121,7 @@ class MockVoiceProvider:
         self._strikes: Counter[int] = Counter()
         self.journal = MockJournal()
         self._metadata = ProviderMetadata(
-            name=_NAME,
+            name=NAME,
             display_name="Mock voice (silence)",
             supports_streaming=True,
             native_format=NativeFormat.MP3_44100_128,
@@ -152,7 +152,7 @@ class MockVoiceProvider:
         """Be well, unless the script has a `probe_fault`. Raises ProviderError."""
         self.journal.probes += 1
         if self._script.probe_fault is not None:
-            raise ProviderError(self._script.probe_fault, "scripted fault", provider=_NAME)
+            raise ProviderError(self._script.probe_fault, "scripted fault", provider=NAME)
 
     async def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
         """Lists the one voice, for the languages that the script names."""
@@ -181,7 +181,7 @@ class MockVoiceProvider:
         if self._script.first_byte_seconds:
             await asyncio.sleep(self._script.first_byte_seconds)
         if fault is not None and isinstance(fault.kind, ProviderErrorKind):
-            raise ProviderError(fault.kind, "scripted fault", provider=_NAME, retry_after=fault.retry_after)
+            raise ProviderError(fault.kind, "scripted fault", provider=NAME, retry_after=fault.retry_after)
         seconds = len(request.text) / _CHARACTERS_PER_SECOND / (request.settings.speed or 1.0)
         frames = frames_for(max(_SHORTEST_SECONDS, seconds))
         runs = silent_runs(_seed(request, self._metadata), frames)
@@ -193,7 +193,7 @@ class MockVoiceProvider:
             await asyncio.Event().wait()
         if fault is not None and fault.kind is StreamFault.CUT:
             raise ProviderError(
-                ProviderErrorKind.TRANSPORT, "scripted cut", provider=_NAME, retry_after=fault.retry_after
+                ProviderErrorKind.TRANSPORT, "scripted cut", provider=NAME, retry_after=fault.retry_after
             )
         if request.with_timings:
             yield Timings(_even_timings(request.text, frames * 1152 / MP3_44100_128.sample_rate))
@@ -202,12 +202,12 @@ class MockVoiceProvider:
 
     def _check(self, request: SegmentRequest) -> None:
         if not self._script.configured:
-            raise ProviderError(ProviderErrorKind.AUTH, "the provider is not set up", provider=_NAME)
+            raise ProviderError(ProviderErrorKind.AUTH, "the provider is not set up", provider=NAME)
         if not request.text.strip():
-            raise ProviderError(ProviderErrorKind.INVALID_INPUT, "the text is empty", provider=_NAME)
+            raise ProviderError(ProviderErrorKind.INVALID_INPUT, "the text is empty", provider=NAME)
         if len(request.text) > self._metadata.max_text_length:
             message = f"the text is longer than {self._metadata.max_text_length} characters"
-            raise ProviderError(ProviderErrorKind.INVALID_INPUT, message, provider=_NAME)
+            raise ProviderError(ProviderErrorKind.INVALID_INPUT, message, provider=NAME)
 
     def _strike(self, request: SegmentRequest, call: int) -> MockFault | None:
         for index, fault in enumerate(self._script.faults):

@@ -24,7 +24,7 @@ from servicekit.secrets import SecretSource
 from servicekit.settings import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 
 SpeechFormat: TypeAlias = Literal["pcm", "wav", "mp3", "flac", "opus"]
@@ -89,8 +89,6 @@ class SpeechConfig:
 
 
 VARIABLE: Final = "SPEECH_PROVIDERS"
-RESERVED: Final = frozenset({"elevenlabs", "offline", "mock"})
-"""Names that belong to other providers."""
 OWN_FIELDS: Final = frozenset({"input", "model", "voice", "response_format", "speed", "stream_format"})
 """What the adapter itself puts into a request, so that `extra` cannot."""
 
@@ -155,10 +153,11 @@ _ENTRIES: Final = TypeAdapter(tuple[DeclaredServer, ...])
 
 
 def read_speech_providers(
-    text: str, environment: Mapping[str, str], *, allow_plain_http: bool = False
+    text: str, environment: Mapping[str, str], *, reserved: Collection[str] = (), allow_plain_http: bool = False
 ) -> tuple[SpeechConfig, ...]:
     """Returns the servers that the JSON list `text` declares; none where it is blank.
 
+    `reserved` are names of other providers, which none of them may have.
     Keys are looked up in `environment` by the variables that the entries name. Raises ConfigurationError, one line
     that names what is wrong first and repeats no value but names.
     """
@@ -170,17 +169,17 @@ def read_speech_providers(
         raise ConfigurationError(_one_line(error)) from None
     if len(servers) > _MAX_PROVIDERS:
         raise ConfigurationError(f"{VARIABLE} must have at most {_MAX_PROVIDERS} entries")
-    _check_names(servers)
+    _check_names(servers, reserved)
     return tuple(
         _config(index, server, environment, allow_plain_http=allow_plain_http) for index, server in enumerate(servers)
     )
 
 
-def _check_names(servers: Sequence[DeclaredServer]) -> None:
+def _check_names(servers: Sequence[DeclaredServer], reserved: Collection[str]) -> None:
     seen: set[str] = set()
     for index, server in enumerate(servers):
-        if server.name in RESERVED:
-            raise ConfigurationError(f"{VARIABLE}[{index}].name must be none of {', '.join(sorted(RESERVED))}")
+        if server.name in reserved:
+            raise ConfigurationError(f"{VARIABLE}[{index}].name must be none of {', '.join(sorted(reserved))}")
         if server.name in seen:
             raise ConfigurationError(f"{VARIABLE}[{index}].name must be another one than those before")
         seen.add(server.name)
