@@ -386,7 +386,7 @@ def invalid() -> list[tuple[str, Any, set[str]]]:
                 "story_id",
                 "request_id",
                 "fingerprint",
-                "spec.listener",
+                "spec.child",
                 "spec.wish",
                 "spec.moral",
                 "spec.theme",

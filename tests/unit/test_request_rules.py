@@ -13,6 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
+from protovalidate import Validator, Violation
 
 from gateway.runs.live_story import WORDS_A_MINUTE
 from offline_writer.brief import WORDS_PER_MINUTE
@@ -106,7 +107,16 @@ def test_all_violations_are_raised_at_once() -> None:
         (gateway_pb2.GetStoryRequest(), "story_id", "must be given"),
         (gateway_pb2.GetStoryRequest(story_id="x"), "story_id", "must be a UUIDv7 in lower-case text"),
         (gateway_pb2.CreateStoryRequest(), "spec", "must be given"),
-        (gateway_pb2.CreateStoryRequest(spec=Spec()), "spec.listener", "must be given (child_id or child)"),
+        (
+            gateway_pb2.CreateStoryRequest(spec=Spec()),
+            "spec.child",
+            "must be given (with a name), or child_id in its place",
+        ),
+        (
+            gateway_pb2.TellStoryRequest(spec=Spec(wish="an owl")),
+            "spec.child",
+            "must be given (with a name), or child_id in its place",
+        ),
         (gateway_pb2.CreateStoryRequest(spec=Spec(child_id="")), "spec.child_id", "must be given"),
         (
             gateway_pb2.CreateStoryRequest(spec=Spec(child=MIA, kind=common_pb2.STORY_KIND_HERO)),
@@ -165,6 +175,51 @@ def test_violations_of_a_huge_list_are_bounded() -> None:
     found = spec_fields(spec)
     assert 34 == len(found)
     assert {"spec.child.interests", "spec.child.interests[0]", "spec.child.interests[31]", "spec.wish"} <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("request_", "wrong"),
+    [
+        (
+            gateway_pb2.ListStoriesRequest(
+                filter=common_pb2.StoryFilter(states=[common_pb2.STORY_STATE_READY] * 100_000)
+            ),
+            {"filter.states"},
+        ),
+        (
+            storage_pb2.FollowStoriesRequest(positions=[storage_pb2.StoryPosition(story_id=ID)] * 1_001),
+            {"positions"},
+        ),
+        (
+            gateway_pb2.CreateStoryRequest(spec=Spec(child=Child(name="Mia", interests=["a"] * 100_000))),
+            {"spec.child.interests"},
+        ),
+        (
+            storage_pb2.CheckpointStoriesRequest(
+                lease_duration=Duration(seconds=1),
+                checkpoints=[
+                    storage_pb2.StoryCheckpoint(story_id=ID, lease_token=1, embedded_parts=["voice"] * count)
+                    for count in (1, 100_000)
+                ],
+            ),
+            {"checkpoints[1].embedded_parts"},
+        ),
+    ],
+)
+def test_list_that_is_too_long_is_not_walked_through(
+    monkeypatch: pytest.MonkeyPatch, request_: Message, wrong: set[str]
+) -> None:
+    """To walk through a million entries takes a second."""
+    walked: list[int] = []
+
+    class Watched:
+        def collect_violations(self, message: Message, *, fail_fast: bool = False) -> list[Violation]:
+            walked.append(message.ByteSize())
+            return Validator().collect_violations(message, fail_fast=fail_fast)
+
+    monkeypatch.setattr("servicekit.validation._VALIDATOR", Watched())
+    assert wrong == set(fields(request_))
+    assert max(walked) < 2_000
 
 
 def test_violation_far_down_a_list_is_found() -> None:
@@ -399,6 +454,28 @@ def test_every_public_field_has_a_rule() -> None:
         and not field.GetOptions().HasExtension(validate_pb2.field)
     }
     assert {"tale.common.v1.StorySpec.seed"} == plain
+
+
+def walked_fields(kind: Descriptor) -> Iterator[FieldDescriptor]:
+    """The fields of a message, and of all within it, that are looked at."""
+    for field in kind.fields:
+        if field.GetOptions().Extensions[validate_pb2.field].ignore != validate_pb2.IGNORE_ALWAYS:
+            yield field
+            if field.message_type is not None and field.message_type.file.package.startswith("tale."):
+                yield from walked_fields(field.message_type)
+
+
+def test_every_list_is_bounded() -> None:
+    """Or is not looked at. A map has a value for each key, and no rules for these."""
+    unbounded = {
+        field.full_name
+        for request in requests()
+        for field in walked_fields(request)
+        if field.is_repeated
+        and not (field.message_type is not None and field.message_type.GetOptions().map_entry)
+        and not field.GetOptions().Extensions[validate_pb2.field].repeated.HasField("max_items")
+    }
+    assert set() == unbounded
 
 
 def test_raw_responses_are_not_walked_through() -> None:

@@ -111,7 +111,6 @@ def test_all_violations_are_told_at_once() -> None:
     )
 
     assert {
-        "spec.listener",
         "story_id",
         "child.name",
         "child.age",
@@ -195,6 +194,16 @@ def test_hero_is_read_in_full(kind: "common_pb2.StoryKind.ValueType", *, inline:
         )
         == read.hero
     )
+
+
+def test_child_and_hero_beside_the_spec_need_none_in_it() -> None:
+    """The gateway sends what it has looked up, and a direct caller may do the same."""
+    child, hero = common_pb2.Child(name="Mia"), common_pb2.Hero(name="Robin")
+    spec = common_pb2.StorySpec(wish="an owl")
+    assert {} == _violations(Request(story_id=new_id(), child=child, spec=spec))
+    spec.kind, spec.child_id = common_pb2.STORY_KIND_HERO, new_id()
+    assert {} == _violations(Request(story_id=new_id(), child=child, hero=hero, spec=spec))
+    assert {"hero"} == set(_violations(Request(story_id=new_id(), child=child, spec=spec)))
 
 
 def test_hero_beside_the_spec_wins() -> None:
