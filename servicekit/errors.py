@@ -85,11 +85,6 @@ def unavailable(reason: str, message: str, retry_after: float = 1.0) -> DomainEr
     return DomainError(reason, message, retry_after=retry_after)
 
 
-def unimplemented(message: str) -> DomainError:
-    """Returns UNIMPLEMENTED / UNIMPLEMENTED."""
-    return DomainError("UNIMPLEMENTED", message)
-
-
 def reconnect(retry_after: float = 0.2) -> DomainError:
     """Returns UNAVAILABLE / RECONNECT: this server is shutting down, another one continues."""
     return unavailable("RECONNECT", "The server is shutting down.", retry_after)

@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from servicekit.authentication import Authenticator
-from servicekit.errors import FieldViolation, reconnect, unimplemented, validation_failed
+from servicekit.errors import DomainError, FieldViolation, reconnect, validation_failed
 from servicekit.metrics import Metrics
 from servicekit.runner import CallRunner, CallTracker, Context
 from servicekit.validation import validate
@@ -19,7 +19,6 @@ from servicekit.waiting import IdleTimeout
 
 # In quotes: the class is generic for type checkers alone.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-Behaviour: TypeAlias = Callable[[Any, Context], Any]
 
 # A caller that reads nothing for this long holds a call, and a drain, for nothing; it can come back by offset.
 _STALL_SECONDS: Final = 120.0
@@ -49,7 +48,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         except Exception as error:  # noqa: BLE001 - finding a handler runs code of the services, too
             handler, known = _failing(error), False
         if handler is None:
-            handler, known = _failing(unimplemented("This server has no such method.")), False
+            handler, known = _failing(DomainError("UNIMPLEMENTED", "This server has no such method.")), False
         return _wrapped(handler, handler_call_details.method, self._runner, known=known)
 
 
@@ -81,18 +80,16 @@ def _wrapped(handler: Handler, method: str, runner: CallRunner, *, known: bool) 
         streamed = handler.request_streaming
         await runner.run(method, context, body, streamed=streamed, answers_stream=True, known=known)
 
+    behaviour: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    if behaviour is None:
+        raise TypeError("a method handler without a behaviour")
     # Unary messages are coded within the wrapper, so that malformed ones are errors like any other.
-    behaviour: Behaviour
     if handler.response_streaming:
         if handler.request_streaming:
-            behaviour = _given(handler.stream_stream)
             return grpc.stream_stream_rpc_method_handler(stream, decode, encode)
-        behaviour = _given(handler.unary_stream)
         return grpc.unary_stream_rpc_method_handler(stream, None, encode)
     if handler.request_streaming:
-        behaviour = _given(handler.stream_unary)
         return grpc.stream_unary_rpc_method_handler(unary, decode)
-    behaviour = _given(handler.unary_unary)
     return grpc.unary_unary_rpc_method_handler(unary)
 
 
@@ -136,10 +133,3 @@ def _checked(decode: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
         return request
 
     return checked
-
-
-def _given(behaviour: Any) -> Behaviour:
-    if behaviour is None:
-        raise TypeError("a method handler without a behaviour")
-    found: Behaviour = behaviour
-    return found

@@ -39,13 +39,20 @@ def configure(
     for single loggers by name. Libraries that call providers log from WARNING on, and never more than INFO. Lines go to
     standard error unless `stream` is given.
     """
+
+    def identify(_: object, __: str, event: Event) -> Event:
+        event["service"] = service
+        if (context := current_or_none()) is not None:
+            event.setdefault("request_id", context.request_id)
+        return event
+
     out = stream or sys.stderr
     console = log_format == "console" or (log_format == "auto" and out.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _Identity(service),
+        identify,
         _exceptions_without_text,
     ]
     renderer: structlog.typing.Processor
@@ -82,23 +89,7 @@ def _bounded(name: str, level: str) -> int:
     return max(number, logging.INFO) if name.partition(".")[0] in _HTTP_CLIENTS else number
 
 
-class _Identity:
-    """Adds the service, and the request id if there is one."""
-
-    def __init__(self, service: str) -> None:
-        self._service = service
-
-    def __call__(self, logger: object, method: str, event: Event) -> Event:
-        del logger, method
-        event["service"] = self._service
-        context = current_or_none()
-        if context is not None:
-            event.setdefault("request_id", context.request_id)
-        return event
-
-
-def _exceptions_without_text(logger: object, method: str, event: Event) -> Event:
-    del logger, method
+def _exceptions_without_text(_: object, __: str, event: Event) -> Event:
     given = event.pop("exc_info", None)
     error = sys.exc_info()[1] if given is True else given[1] if isinstance(given, tuple) else given
     if isinstance(error, BaseException):

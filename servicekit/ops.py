@@ -12,6 +12,11 @@ from servicekit.resilience.breaker import BreakerSnapshot
 from servicekit.resilience.manager import BreakerManager
 
 _SHUTDOWN_SECONDS: Final = 1.0
+_SHOWN: Final = (
+    *("state", "provider", "success_rate", "total_calls", "successful_calls", "failed_calls", "ignored_calls"),
+    *("rejected_calls", "slow_calls", "fallback_calls", "state_changes", "consecutive_failures"),
+    *("last_failure_time", "last_success_time", "retry_time"),
+)
 
 
 class OpsServer:
@@ -71,38 +76,23 @@ class OpsServer:
         return web.json_response({"status": "serving" if ready else "not serving"}, status=200 if ready else 503)
 
 
-def to_json(snapshot: BreakerSnapshot) -> dict[str, Any]:
-    """Returns the breaker for /metrics/circuit-breakers; times are ISO 8601 in UTC, null where there is none."""
-    return {
-        "state": snapshot.state,
-        "provider": snapshot.provider,
-        "success_rate": round(snapshot.success_rate, 6),
-        "total_calls": snapshot.total_calls,
-        "successful_calls": snapshot.successful_calls,
-        "failed_calls": snapshot.failed_calls,
-        "ignored_calls": snapshot.ignored_calls,
-        "rejected_calls": snapshot.rejected_calls,
-        "slow_calls": snapshot.slow_calls,
-        "fallback_calls": snapshot.fallback_calls,
-        "state_changes": snapshot.state_changes,
-        "consecutive_failures": snapshot.consecutive_failures,
-        "last_failure_time": _iso(snapshot.last_failure_time),
-        "last_success_time": _iso(snapshot.last_success_time),
-        "retry_time": _iso(snapshot.retry_time),
-    }
-
-
 def report(snapshots: Sequence[BreakerSnapshot]) -> dict[str, Any]:
-    """Returns the page /metrics/circuit-breakers. A breaker is healthy while it is closed; so are all where all are."""
+    """Returns the page /metrics/circuit-breakers. A breaker is healthy while it is closed; so are all where all are.
+
+    Times are ISO 8601 in UTC, null where there is none.
+    """
     healthy = sum(snapshot.state == "closed" for snapshot in snapshots)
     return {
         "healthy": healthy == len(snapshots),
         "total_breakers": len(snapshots),
         "healthy_breakers": healthy,
         "open_circuits": sum(snapshot.state == "open" for snapshot in snapshots),
-        "metrics": {snapshot.name: to_json(snapshot) for snapshot in snapshots},
+        "metrics": {snapshot.name: {name: _shown(snapshot, name) for name in _SHOWN} for snapshot in snapshots},
     }
 
 
-def _iso(time: datetime | None) -> str | None:
-    return None if time is None else time.isoformat()
+def _shown(snapshot: BreakerSnapshot, name: str) -> object:
+    value = getattr(snapshot, name)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return round(value, 6) if isinstance(value, float) else value

@@ -142,7 +142,9 @@ class CallRunner:
         quiet = method.startswith(_UNCOUNTED)
         # A drain that waited for calls that it refuses might never end.
         counted = not quiet and not refused
-        task = _this_task()
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a call runs in no task")
         if counted:
             self._tracker.enter(task)
         try:
@@ -226,13 +228,6 @@ def _code_name(context: Context) -> str:
     if isinstance(code, grpc.StatusCode):
         return code.name
     return _CODE_NAMES.get(code, "UNKNOWN") if isinstance(code, int) else "OK"
-
-
-def _this_task() -> asyncio.Task[Any]:
-    task = asyncio.current_task()
-    if task is None:
-        raise RuntimeError("a call runs in no task")
-    return task
 
 
 _QUIET_SECONDS: Final = 0.5

@@ -1,11 +1,9 @@
 """Settings from the environment: each typed, described and named by its variable."""
 
 import re
-import types
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, AliasGenerator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -140,23 +138,18 @@ def env_name(cls: type[BaseSettings], field: str) -> str:
     return alias if isinstance(alias, str) else field.upper()
 
 
-class SettingDescription(NamedTuple):
-    """One setting, for the documentation. `default` is empty if there is none."""
-
-    variable: str
-    type: str
-    default: str
-    description: str
-
-
-def describe_settings(cls: type[BaseSettings]) -> list[SettingDescription]:
-    """Returns every setting of `cls`, in the order of its fields."""
-    return [
-        SettingDescription(
-            env_name(cls, name), _type_text(field.annotation), _default_text(field), field.description or ""
-        )
-        for name, field in cls.model_fields.items()
-    ]
+def default_text(field: FieldInfo) -> str:
+    """Returns the default of a setting as a variable holds it; empty for a secret or if there is none."""
+    default = field.get_default(call_default_factory=True, validated_data={})
+    if field.is_required() or default is None or isinstance(default, SecretStr):
+        return ""
+    if isinstance(default, bool):
+        return "1" if default else "0"
+    if isinstance(default, (tuple, list, frozenset)):
+        return ",".join(map(str, default))
+    if isinstance(default, Mapping):
+        return ",".join(f"{key}={value}" for key, value in default.items())
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def _one_line(cls: type[BaseSettings], error: ValidationError) -> str:
@@ -184,41 +177,6 @@ def _variable(cls: type[BaseSettings], location: str) -> str:
 def _purpose(cls: type[BaseSettings], variable: str) -> str:
     for name, field in cls.model_fields.items():
         if env_name(cls, name) == variable:
-            default = _default_text(field)
+            default = default_text(field)
             return f" ({field.description}{f'; default {default}' if default else ''})"
     return ""
-
-
-def _type_text(annotation: Any) -> str:
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _type_text(arguments[0])
-    if origin is Literal:
-        return " | ".join(map(str, arguments))
-    if origin in {Union, types.UnionType}:
-        return " | ".join(_type_text(argument) for argument in arguments if argument is not type(None))
-    if origin in {tuple, list, frozenset}:
-        return "list"
-    known = {
-        timedelta: "time span",
-        str: "text",
-        int: "integer",
-        float: "number",
-        bool: "boolean",
-        Path: "path",
-        SecretStr: "secret",
-    }
-    return known.get(annotation, "map" if origin else str(getattr(annotation, "__name__", annotation)))
-
-
-def _default_text(field: FieldInfo) -> str:
-    default = field.get_default(call_default_factory=True, validated_data={})
-    if field.is_required() or default is None or isinstance(default, SecretStr):
-        return ""
-    if isinstance(default, bool):
-        return "1" if default else "0"
-    if isinstance(default, (tuple, list, frozenset)):
-        return ",".join(map(str, default))
-    if isinstance(default, Mapping):
-        return ",".join(f"{key}={value}" for key, value in default.items())
-    return f"{default:g}" if isinstance(default, float) else str(default)

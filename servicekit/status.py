@@ -1,10 +1,11 @@
 """Converts any failure of a call to a DomainError, and DomainError to google.rpc.Status and back."""
 
 import math
-from typing import Final
+from contextlib import suppress
+from typing import Any, Final
 
 import grpc
-from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.any import pack
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
@@ -46,16 +47,15 @@ def to_status(error: DomainError) -> status_pb2.Status:
     last are summed up in one.
     """
     status = status_pb2.Status(code=error.code.value[0], message=_shortened(error.message))
-    status.details.append(
-        _packed(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=_metadata(error)))
-    )
+    metadata = {**error.metadata, _REMEDY: error.remedy, _RETRYABLE: _TRUE if error.retryable else "false"}
+    status.details.append(pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)))
     if error.retry_after is not None:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromNanoseconds(math.ceil(max(0.0, error.retry_after) * 1e9))
-        status.details.append(_packed(retry))
+        status.details.append(pack(retry))
     if error.violations:
         room = _STATUS_BUDGET - status.ByteSize()
-        status.details.insert(1, _packed(_bad_request(error.violations, room)))
+        status.details.insert(1, pack(_bad_request(error.violations, room)))
     return status
 
 
@@ -74,9 +74,10 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> DomainError:
     RESOURCE_EXHAUSTED is a message that is too large, or RATE_LIMITED, and everything else is INTERNAL, since the
     caller cannot fix it. No upstream text is passed on.
     """
-    rich = _rich_status(error)
-    if rich is not None:
-        return rich
+    with suppress(DecodeError):
+        rich = _from_status(status_pb2.Status.FromString(_details(error) or b""))
+        if rich is not None:
+            return rich
     code = error.code()
     if code is grpc.StatusCode.UNAVAILABLE:
         return unavailable("UPSTREAM_UNAVAILABLE", "A service that this call needs cannot be reached.")
@@ -114,9 +115,7 @@ def abort_within(error: BaseException) -> grpc.aio.AbortError | None:
 
 def connection_broke(error: grpc.aio.AioRpcError) -> bool:
     """Returns whether the transport failed the call; a peer service that answers UNAVAILABLE itself sends details."""
-    return error.code() is grpc.StatusCode.UNAVAILABLE and not any(
-        key == DETAILS_KEY for key, _ in error.trailing_metadata() or ()
-    )
+    return error.code() is grpc.StatusCode.UNAVAILABLE and _details(error) is None
 
 
 def _known(error: BaseException) -> DomainError | None:
@@ -134,14 +133,8 @@ def _known(error: BaseException) -> DomainError | None:
             return None
 
 
-def _rich_status(error: grpc.aio.AioRpcError) -> DomainError | None:
-    for key, value in error.trailing_metadata() or ():
-        if key == DETAILS_KEY:
-            try:
-                return _from_status(status_pb2.Status.FromString(value))
-            except DecodeError:
-                return None
-    return None
+def _details(error: grpc.aio.AioRpcError) -> Any:
+    return next((value for key, value in error.trailing_metadata() or () if key == DETAILS_KEY), None)
 
 
 def _from_status(status: status_pb2.Status) -> DomainError | None:
@@ -172,10 +165,6 @@ def _from_status(status: status_pb2.Status) -> DomainError | None:
     )
 
 
-def _metadata(error: DomainError) -> dict[str, str]:
-    return {**error.metadata, _REMEDY: error.remedy, _RETRYABLE: _TRUE if error.retryable else "false"}
-
-
 def _bad_request(violations: tuple[FieldViolation, ...], room: int) -> error_details_pb2.BadRequest:
     bad_request = error_details_pb2.BadRequest()
     for done, violation in enumerate(violations):
@@ -188,14 +177,6 @@ def _bad_request(violations: tuple[FieldViolation, ...], room: int) -> error_det
             )
             break
     return bad_request
-
-
-def _packed(
-    message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo,
-) -> AnyMessage:
-    packed = AnyMessage()
-    packed.Pack(message)
-    return packed
 
 
 def _shortened(text: str) -> str:

@@ -8,14 +8,14 @@ from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 from textwrap import wrap
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode
 
 from gateway.settings import GatewaySettings
-from servicekit.settings import describe_settings
+from servicekit.settings import default_text, env_name
 from storage_service.settings import StorageSettings
 from story_service.settings import StorySettings
 from voice_service.settings import VoiceServiceSettings
@@ -178,6 +178,47 @@ def _settings(cls: type[BaseSettings]) -> list[Setting]:
     return [
         Setting(each.variable, _kind(field, each.type), each.default, each.description) for each, field in described
     ]
+
+
+class SettingDescription(NamedTuple):
+    """One setting, for the documentation. `default` is empty if there is none."""
+
+    variable: str
+    type: str
+    default: str
+    description: str
+
+
+def describe_settings(cls: type[BaseSettings]) -> list[SettingDescription]:
+    """Returns every setting of `cls`, in the order of its fields."""
+    return [
+        SettingDescription(
+            env_name(cls, name), _type_text(field.annotation), default_text(field), field.description or ""
+        )
+        for name, field in cls.model_fields.items()
+    ]
+
+
+def _type_text(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_text(arguments[0])
+    if origin is Literal:
+        return " | ".join(map(str, arguments))
+    if origin in {Union, types.UnionType}:
+        return " | ".join(_type_text(argument) for argument in arguments if argument is not type(None))
+    if origin in {tuple, list, frozenset}:
+        return "list"
+    known = {
+        timedelta: "time span",
+        str: "text",
+        int: "integer",
+        float: "number",
+        bool: "boolean",
+        Path: "path",
+        SecretStr: "secret",
+    }
+    return known.get(annotation, "map" if origin else str(getattr(annotation, "__name__", annotation)))
 
 
 def _kind(field: FieldInfo, named: str) -> str:

@@ -14,7 +14,6 @@ from servicekit.resilience.errors import CircuitOpenError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import TracebackType
 
 State: TypeAlias = Literal["closed", "open", "half_open"]
 
@@ -95,10 +94,6 @@ class _Window:
         return index
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class CircuitBreaker:
     """One circuit. For one event loop; nothing here waits.
 
@@ -119,7 +114,7 @@ class CircuitBreaker:
         config: BreakerConfig,
         *,
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
         random: Callable[[], float] = randomness.random,
         on_change: Callable[[CircuitBreaker, State, State], None] | None = None,
     ) -> None:
@@ -166,7 +161,7 @@ class CircuitBreaker:
         return self._total - self._outcomes.total()
 
     def call(self) -> Call:
-        """Returns one call to the provider, a context manager (`with` and `async with`); see `Call`."""
+        """Returns one call to the provider, a context manager; see `Call`."""
         return Call(self)
 
     def open_until(self, seconds: float) -> None:
@@ -250,7 +245,7 @@ class CircuitBreaker:
     def _ended(self, call: Call, error: BaseException | None) -> None:
         now = self._clock()
         outcome = self.config.outcome(error)
-        slow = self._counts_as_slow(call, outcome, now)
+        slow = outcome is not Outcome.IGNORED and self._is_slow(call, now)
         self._outcomes[outcome] += 1
         self._slow += slow
         if outcome is not Outcome.IGNORED:
@@ -264,9 +259,6 @@ class CircuitBreaker:
         cooldown = self.config.cooldown(error)
         if cooldown is not None:
             self.open_until(cooldown)
-
-    def _counts_as_slow(self, call: Call, outcome: Outcome, now: float) -> bool:
-        return outcome is not Outcome.IGNORED and self._is_slow(call, now)
 
     def _is_slow(self, call: Call, now: float) -> bool:
         limit = self.config.slow_call_seconds
@@ -357,15 +349,5 @@ class Call:
         self.epoch, self.began = self._breaker._admit(self)  # noqa: SLF001 - two halves of one thing
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._breaker._ended(self, error)  # noqa: SLF001 - two halves of one thing
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, trace)

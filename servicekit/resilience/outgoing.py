@@ -172,9 +172,6 @@ class OutgoingCalls:
                 last = error
                 raise
 
-        async def to_the_end() -> T:
-            return await self._finisher.run(once())
-
         def retried(error: ProviderError, number: int, wait: float) -> None:
             log_retry(error, number, wait)
             on_retry()
@@ -185,7 +182,7 @@ class OutgoingCalls:
             )
 
         try:
-            return await self._repeated(to_the_end if finished else once, attempts)
+            return await self._repeated((lambda: self._finisher.run(once())) if finished else once, attempts)
         except ProviderError as error:
             # What the call itself failed for says more than a circuit that opened afterwards.
             cause = last or error

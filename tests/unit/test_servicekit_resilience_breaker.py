@@ -1,7 +1,7 @@
 """A circuit breaker, step by step."""
 
 import asyncio
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import timedelta
 from math import inf, nan
 
@@ -466,21 +466,6 @@ def test_a_snapshot_tells_all() -> None:
         told.last_failure_time,
         told.retry_time,
     )
-
-
-async def test_it_works_under_async_with() -> None:
-    """The same, for who prefers it so."""
-    bench = Bench(failure_threshold=1)
-    async with bench.breaker.call() as call:
-        call.answered()
-    with suppress(TimeoutError):
-        async with bench.breaker.call():
-            raise TimeoutError
-    with pytest.raises(CircuitOpenError):
-        async with bench.breaker.call():
-            pytest.fail("the circuit is open")
-
-    assert "open" == bench.breaker.state
 
 
 async def test_a_stream_whose_reader_leaves_releases_the_probe() -> None:

@@ -12,11 +12,10 @@ from servicekit.settings import (
     ConfigurationError,
     Listen,
     ServiceSettings,
-    SettingDescription,
-    describe_settings,
     env_name,
     load,
 )
+from tools.configuration_page import SettingDescription, describe_settings
 
 VARIABLES = (
     *("DEMO_LISTEN", "DEMO_KEY", "DEMO_MODELS", "DEMO_SCRIPT", "DEMO_FORMATS", "DEMO_EAGER", "DEMO_LIMIT"),

@@ -13,7 +13,6 @@ from servicekit.errors import (
     FieldViolation,
     not_found,
     unavailable,
-    unimplemented,
     validation_failed,
     wrong_state,
 )
@@ -85,7 +84,7 @@ def test_a_status_carries_all_there_is() -> None:
         not_found("STORY_NOT_FOUND", "No such story.", story_id="1"),
         wrong_state("It is running.", state="WRITING"),
         unavailable("CIRCUIT_OPEN", "It rests.", 30.0),
-        unimplemented("Not yet."),
+        DomainError("UNIMPLEMENTED", "Not yet."),
     ],
     ids=lambda error: error.reason,
 )
