@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from contextvars import Context, ContextVar, copy_context
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 REQUEST_ID_KEY: Final = "x-request-id"
@@ -51,3 +51,12 @@ def bound(context: RequestContext) -> Iterator[RequestContext]:
         yield context
     finally:
         _current.reset(token)
+
+
+def without_deadline() -> Context:
+    """Returns the present context less the deadline of its request, for a task that outlives its caller."""
+    context = copy_context()
+    request = _current.get()
+    if request is not None and request.deadline is not None:
+        context.run(_current.set, replace(request, deadline=None))
+    return context

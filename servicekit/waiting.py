@@ -1,9 +1,11 @@
 """Bounds waits for a peer, and finishes work whose caller has left."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
+
+from servicekit.context import without_deadline
 
 
 class IdleTimeout:
@@ -73,24 +75,28 @@ T = TypeVar("T")
 
 
 class Finisher:
-    """Runs work to its end, also when its caller is cancelled."""
+    """Runs work to its end, also when its caller is cancelled or its caller's deadline passes."""
 
     def __init__(self) -> None:
-        self._running: set[asyncio.Future[Any]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
 
-    async def run(self, work: Awaitable[T]) -> T:
-        """Returns what `work` returns; it continues when its caller is cancelled. A task may have several."""
-        task = asyncio.ensure_future(work)
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Returns what `work` returns; it continues when its caller is cancelled."""
+        return await asyncio.shield(self.start(work))
+
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Starts `work`, for which no deadline of its caller counts. Callers that await it shield it."""
+        task = asyncio.create_task(work, context=without_deadline())
         self._running.add(task)
         task.add_done_callback(self._done)
-        return await asyncio.shield(task)
+        return task
 
     async def settle(self) -> None:
         """Returns when all that is running now has ended."""
         if self._running:
             await asyncio.wait(self._running)
 
-    def _done(self, task: asyncio.Future[Any]) -> None:
+    def _done(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
             # The caller may be gone; a failure that is never looked at would be logged as a defect.

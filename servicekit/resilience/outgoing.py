@@ -158,11 +158,13 @@ class OutgoingCalls:
         Raises the ProviderError of the last attempt that was made; CircuitOpenError where none was.
         """
         last: ProviderError | None = None
+        # An attempt that continues without its caller started within the caller's deadline.
+        due = _earlier(deadline)
 
         async def once() -> T:
             nonlocal last
             try:
-                async with self.attempt(endpoint, circuit=circuit, deadline=deadline, within=within) as attempt:
+                async with self.attempt(endpoint, circuit=circuit, deadline=due, within=within) as attempt:
                     value = await work(attempt)
                     attempt.answered()
                     return value
@@ -177,9 +179,7 @@ class OutgoingCalls:
             on_retry()
 
         def attempts() -> AsyncRetrying:
-            return self._policy.attempts(
-                budget=self._budget, deadline=_earlier(deadline), may_wait=may_repeat, on_retry=retried
-            )
+            return self._policy.attempts(budget=self._budget, deadline=due, may_wait=may_repeat, on_retry=retried)
 
         try:
             return await self._repeated((lambda: self._finisher.run(once())) if finished else once, attempts)

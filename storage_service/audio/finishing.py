@@ -52,9 +52,9 @@ class AudioFinisher:
         key = (story_id, lease_token, audio_id)
         task = self._flights.get(key)
         if task is None:
-            task = self._flights[key] = asyncio.create_task(self._finish(*key))
+            task = self._flights[key] = self._finisher.start(self._finish(*key))
             task.add_done_callback(lambda _: self._flights.pop(key))
-        return await self._finisher.run(task)
+        return await asyncio.shield(task)
 
     async def _finish(self, story_id: str, lease_token: int, audio_id: str) -> common_pb2.StoryAudio:
         found = await self._stories.manifest(story_id, lease_token, audio_id)

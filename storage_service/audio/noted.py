@@ -11,6 +11,7 @@ import grpc
 import structlog
 
 from servicekit.errors import DomainError
+from servicekit.waiting import Finisher
 from storage_service.ports import ObjectNotes, ObjectStore
 from storage_service.records import ObjectKey, ObjectKind
 
@@ -37,7 +38,7 @@ class NotedObjects:
         self._ahead: dict[ObjectKind, deque[tuple[ObjectKey, float]]] = {kind: deque() for kind in ObjectKind}
         self._noting = {kind: asyncio.Lock() for kind in ObjectKind}
         # Bounded by the calls that are cancelled during their write.
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._finisher = Finisher()
 
     @asynccontextmanager
     async def new(self, kind: ObjectKind) -> AsyncGenerator[ObjectKey, None]:
@@ -47,9 +48,7 @@ class NotedObjects:
             yield key
         except asyncio.CancelledError:
             # The caller is gone, but a write that has started continues: its bytes are removed once it has ended.
-            task = asyncio.create_task(self._give_up_later(key))
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+            self._finisher.start(self._give_up_later(key))
             raise
         except Exception as error:
             if isinstance(error, DomainError) and error.code is grpc.StatusCode.UNAVAILABLE:

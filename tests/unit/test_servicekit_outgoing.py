@@ -16,6 +16,7 @@ from servicekit.resilience.limits import ProviderLimits
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.outgoing import Attempt, AuditLog, OutgoingCalls
 from servicekit.resilience.retry import RetryPolicy
+from servicekit.waiting import Finisher
 
 SOON = RetryPolicy(retries=2, delay=0.001)
 SLOW = RetryPolicy(retries=20, delay=60.0, longest_wait=60.0)
@@ -135,6 +136,14 @@ async def test_no_retry_begins_after_the_deadline_of_the_request() -> None:
         await outgoing(RetryPolicy(retries=9, delay=60.0, longest_wait=60.0)).call("things", provider)
     assert provider.calls < 9
     assert asyncio.get_running_loop().time() <= deadline + 0.1
+
+
+async def test_work_that_outlives_its_caller_is_retried_after_the_deadline_of_the_caller() -> None:
+    """Those who joined it get its result."""
+    provider = Provider(provider_error())
+    calls = outgoing(RetryPolicy(retries=1, delay=0.01))
+    with bound(RequestContext("r", "o", asyncio.get_running_loop().time() - 1)):
+        assert 42 == await Finisher().run(calls.call("things", provider, finished=True))
 
 
 async def test_provider_that_has_too_many_calls_gets_fewer_at_once() -> None:

@@ -1,10 +1,11 @@
-"""Many waits in one block, each bounded, with one timer for all of them."""
+"""Many waits in one block, each bounded, with one timer for all of them; work that outlives its caller."""
 
 import asyncio
 
 import pytest
 
-from servicekit.waiting import IdleTimeout
+from servicekit.context import RequestContext, bound, current
+from servicekit.waiting import Finisher, IdleTimeout
 
 
 async def wait_for_ever(idle: IdleTimeout) -> None:
@@ -79,3 +80,23 @@ async def test_who_is_cancelled_is_not_taken_for_late() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not idle.lost
+
+
+async def test_work_outlives_its_caller_and_its_callers_deadline() -> None:
+    """What it works for it still knows: the request and the owner."""
+    go = asyncio.Event()
+    found: list[RequestContext] = []
+
+    async def work() -> None:
+        await go.wait()
+        found.append(current())
+
+    finisher = Finisher()
+    with bound(RequestContext("r", "mia", asyncio.get_running_loop().time() + 60)):
+        caller = asyncio.create_task(finisher.run(work()))
+        await asyncio.sleep(0)
+    caller.cancel()
+    await asyncio.wait([caller])
+    go.set()
+    await finisher.settle()
+    assert [("r", "mia", None)] == [(one.request_id, one.owner, one.deadline) for one in found]
