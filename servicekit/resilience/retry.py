@@ -98,7 +98,7 @@ class RetryPolicy:
         *,
         budget: RetryBudget | None = None,
         deadline: float | None = None,
-        on_retry: Callable[[ProviderError, int, float], None] | None = log_retry,
+        on_retry: Callable[[ProviderError, int, float], None] = log_retry,
         may_wait: Callable[[ProviderError], bool] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = randomness.random,
@@ -132,15 +132,11 @@ class RetryPolicy:
                 return True
             return budget is not None and not budget.spend()
 
-        def before_sleep(state: RetryCallState) -> None:
-            if on_retry is not None:
-                on_retry(_error(state), state.attempt_number, state.upcoming_sleep)
-
         return AsyncRetrying(
             stop=stop,
             retry=retry_if_exception(again),
             wait=wait,
-            before_sleep=before_sleep,
+            before_sleep=lambda state: on_retry(_error(state), state.attempt_number, state.upcoming_sleep),
             sleep=sleep,
             reraise=True,
         )
