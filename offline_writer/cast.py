@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from offline_writer.brief import Kind, OfflineBrief
-from offline_writer.cleaning import clean, closed
-from offline_writer.realising import AgeBand, Realiser
-from offline_writer.stock import Section
+from offline_writer.brief import Kind, OfflineBrief, clean, closed
+from offline_writer.stock import AgeBand, Realiser, Section
 
 Stock = Mapping[str, tuple[Section, ...]]
 

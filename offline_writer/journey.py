@@ -4,10 +4,9 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, Generic
 
-from offline_writer.arc import Block, Paragraphs, Unit
 from offline_writer.cast import CastT, Interest, Stock
-from offline_writer.realising import Realiser
-from offline_writer.stock import Line, Section
+from offline_writer.fitting import Block, Paragraphs, Unit
+from offline_writer.stock import Line, Realiser, Section
 
 Scene = tuple[Section | None, str]
 """A scene with what it turns on; None where no scene was left for that."""

@@ -5,12 +5,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import ClassVar, Generic
 
-from offline_writer.arc import Arc, Block, Paragraphs, Unit
 from offline_writer.brief import Feature, OfflineBrief, random_for
 from offline_writer.cast import CastBuilder, CastT, Stock
+from offline_writer.fitting import Arc, Block, Paragraphs, Unit
 from offline_writer.journey import Journey
-from offline_writer.realising import Realiser
-from offline_writer.stock import Body, Section
+from offline_writer.stock import Body, Realiser, Section
 
 _CLOSE_UNDER_WORDS = 70
 """With less than this to go, a text of another hand gets only a calm close."""

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
-from offline_writer.arc import Language, Versatile
 from offline_writer.brief import (
     WORDS_PER_MINUTE,
     Feature,
@@ -15,7 +14,7 @@ from offline_writer.brief import (
     random_for,
 )
 from offline_writer.english.language import English
-from offline_writer.fitting import count_words, fit, sentence_keys
+from offline_writer.fitting import Language, Versatile, count_words, fit, sentence_keys
 from offline_writer.russian.language import Russian
 
 _SENTENCE_ENDS = (".", "!", "?", "\u2026", ":", '"', "\u201d", "\u2019", "\u00bb", ")")

@@ -15,16 +15,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from tale_client.calls import ReconnectPolicy, RetryPolicy
     from tale_client.client import AsyncTaleClient, TaleClient
     from tale_client.errors import TaleError, Violation
-    from tale_client.retry import ReconnectPolicy, RetryPolicy
 
 __all__ = ["AsyncTaleClient", "ReconnectPolicy", "RetryPolicy", "TaleClient", "TaleError", "Violation"]
 
 _MODULES: Final = {
     "AsyncTaleClient": "tale_client.client",
-    "ReconnectPolicy": "tale_client.retry",
-    "RetryPolicy": "tale_client.retry",
+    "ReconnectPolicy": "tale_client.calls",
+    "RetryPolicy": "tale_client.calls",
     "TaleClient": "tale_client.client",
     "TaleError": "tale_client.errors",
     "Violation": "tale_client.errors",

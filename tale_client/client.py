@@ -9,9 +9,8 @@ import grpc
 
 from tale_client.aio import AioTransport
 from tale_client.blocking import BlockingTransport, finish, iterate
-from tale_client.profiles import ProfileCalls
-from tale_client.retry import ReconnectPolicy, RetryPolicy
-from tale_client.services import ServiceCalls
+from tale_client.calls import ReconnectPolicy, RetryPolicy
+from tale_client.services import ProfileCalls, ServiceCalls
 from tale_client.stories import StoryCalls
 from tale_client.transport import P, T, resolve_target
 

@@ -9,10 +9,9 @@ from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client.calls import PAGE_SIZE, Calls, new_request_id
 from tale_client.errors import own_error
-from tale_client.files import PartialFile
 from tale_client.follow import Follower
 from tale_client.stream import AudioDownload, StoryStream, resumed
-from tale_client.transport import Rpc
+from tale_client.transport import PartialFile, Rpc
 
 CREATE_STORY: Final = Rpc(gateway_pb2.CreateStoryRequest, gateway_pb2.CreateStoryResponse)
 GET_STORY: Final = Rpc(gateway_pb2.GetStoryRequest, gateway_pb2.GetStoryResponse)

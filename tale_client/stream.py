@@ -10,10 +10,9 @@ from google.protobuf.message import Message
 
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
-from tale_client.calls import correlation
+from tale_client.calls import ReconnectPolicy, Reconnects, correlation
 from tale_client.errors import TaleError, own_error
 from tale_client.follow import Accepted, Follower, StreamBrokenError
-from tale_client.retry import ReconnectPolicy, Reconnects
 from tale_client.transport import ResponseStream, Rpc, Transport
 
 TELL_STORY: Final = Rpc(gateway_pb2.TellStoryRequest, gateway_pb2.TellStoryResponse)

@@ -13,9 +13,8 @@ import click
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client.cli.cluster import embedded
-from tale_client.cli.options import GENDERS, check_folder, gender_of, json_option
+from tale_client.cli.options import GENDERS, check_folder, gender_of, json_option, spec_of
 from tale_client.cli.runner import CommandError, run
-from tale_client.cli.story_spec import spec_of
 from tale_client.cli.story_view import StoryView
 from tale_client.cli.terminal import printable
 from tale_client.cli.wording import typed

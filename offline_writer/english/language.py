@@ -4,15 +4,13 @@ import random
 from collections.abc import Iterator
 from importlib import resources
 
-from offline_writer.arc import Block, Unit
 from offline_writer.brief import OfflineBrief, random_for
 from offline_writer.cast import Helping, Quest, Stock
 from offline_writer.english.cast import EnglishCast, EnglishCastBuilder
-from offline_writer.english.lexicon import Lexicon
-from offline_writer.english.phrases import title_case
+from offline_writer.english.grammar import Lexicon, title_case
+from offline_writer.fitting import Block, Unit
 from offline_writer.journey import Journey, Occasion, insert
-from offline_writer.realising import Realiser
-from offline_writer.stock import Section, load
+from offline_writer.stock import Realiser, Section, load
 from offline_writer.telling import Teller
 
 _FEAT_OF_ITS_OWN = 4

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Self
 
-from offline_writer.brief import Gender, OfflineBrief, Parent
-from offline_writer.cleaning import clean, clean_name
-from offline_writer.english.phrases import Person, article, possessive, years
+from offline_writer.brief import Gender, OfflineBrief, Parent, clean, clean_name
+from offline_writer.english.grammar import Person, article, possessive, years
 from offline_writer.stock import Section
 
 PERSONS: Mapping[Gender, Person] = {"female": "her", "male": "him", "": "them"}

@@ -4,10 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from offline_writer.brief import Protagonist
-from offline_writer.cleaning import clean
-from offline_writer.english.lexicon import Lexicon
-from offline_writer.english.phrases import Person, article, in_person, progressive
+from offline_writer.brief import Protagonist, clean
+from offline_writer.english.grammar import Lexicon, Person, article, in_person, progressive
 
 Frame = Literal["was", "had", "wore", "did", "quoted", ""]
 """The verb that the look stands after; "did": it has its own. Empty: nothing is known."""

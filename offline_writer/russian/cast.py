@@ -5,17 +5,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from offline_writer.brief import OfflineBrief, random_for
+from offline_writer.brief import OfflineBrief, clean, clean_name, closed, random_for
 from offline_writer.cast import Cast, CastBuilder, Helping, Quest, Stock
-from offline_writer.cleaning import clean, clean_name, closed
-from offline_writer.realising import Realiser, age_band
-from offline_writer.russian.agreement import Agreement, about, case_slots, listed, quoted, to, was_years, with_
+from offline_writer.russian.grammar import (
+    Agreement,
+    Forms,
+    Gender,
+    Morphology,
+    about,
+    case_slots,
+    listed,
+    quoted,
+    to,
+    was_years,
+    with_,
+)
 from offline_writer.russian.interests import InterestReader, loved
-from offline_writer.russian.morphology import Forms, Gender, Morphology
 from offline_writer.russian.names import Child, HeroCast, cast_hero, child, lead
 from offline_writer.russian.nouns import NounReader
 from offline_writer.russian.wish import Wish, WishReader
-from offline_writer.stock import Section
+from offline_writer.stock import Realiser, Section, age_band
 
 _CASED = ("gate", "keeper", "small")
 _PLAIN = ("place", "to", "in", "smalla", "keepera", "end_to", "end_in")

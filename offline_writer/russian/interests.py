@@ -3,10 +3,9 @@
 import re
 from collections.abc import Iterable, Mapping
 
+from offline_writer.brief import clean
 from offline_writer.cast import Interest, first_few
-from offline_writer.cleaning import clean
-from offline_writer.russian.agreement import joined
-from offline_writer.russian.morphology import Morphology
+from offline_writer.russian.grammar import Morphology, joined
 from offline_writer.russian.nouns import NounReader
 from offline_writer.stock import Section
 

@@ -4,14 +4,13 @@ import random
 from collections.abc import Iterator
 from importlib import resources
 
-from offline_writer.arc import Block
 from offline_writer.brief import OfflineBrief, random_for
 from offline_writer.cast import Cast, Helping
+from offline_writer.fitting import Block
 from offline_writer.journey import Journey
-from offline_writer.realising import Realiser
 from offline_writer.russian.cast import RussianCastBuilder
-from offline_writer.russian.morphology import Morphology
-from offline_writer.stock import Section, load
+from offline_writer.russian.grammar import Morphology
+from offline_writer.stock import Realiser, Section, load
 from offline_writer.telling import Teller
 
 _LONGEST_TITLE = 11

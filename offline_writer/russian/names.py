@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from offline_writer.brief import Protagonist
-from offline_writer.cleaning import clean, clean_name
-from offline_writer.russian.agreement import joined
-from offline_writer.russian.morphology import CASES, Forms, Gender, Morphology, like
+from offline_writer.brief import Protagonist, clean, clean_name
+from offline_writer.russian.grammar import CASES, Forms, Gender, Morphology, joined, like
 from offline_writer.stock import Section
 
 _NOUNS: Mapping[str, Forms] = {

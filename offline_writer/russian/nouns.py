@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from offline_writer.russian.morphology import CASES, GRAMMEMES, Case, Forms, Gender, Morphology, Word, like
+from offline_writer.russian.grammar import CASES, GRAMMEMES, Case, Forms, Gender, Morphology, Word, like
 
 _LONGEST = 8
 _NEVER_DECLINED = re.compile(r"[оеиэё]$|[a-z]$", re.IGNORECASE)

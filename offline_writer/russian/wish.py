@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from offline_writer.brief import clean, closed
 from offline_writer.cast import Helping, Note, Quest
-from offline_writer.cleaning import clean, closed
-from offline_writer.russian.morphology import Case, Morphology
+from offline_writer.russian.grammar import Case, Morphology
 from offline_writer.russian.nouns import NounPhrase, NounReader
 
 TroubleKind = Literal["sleep", "cannot", "afraid", "wants", "lost", "lonely", "trait"]

@@ -11,7 +11,7 @@ from tale.common.v1 import common_pb2
 from tale_client.aio import in_thread
 from tale_client.cli.terminal import one_line, printable
 from tale_client.cli.wording import facts
-from tale_client.files import PartialFile
+from tale_client.transport import PartialFile
 
 SUFFIXES: Final = {
     "audio/mpeg": ".mp3",

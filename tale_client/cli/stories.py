@@ -11,6 +11,7 @@ import click
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client.cli.options import (
+    KINDS,
     check_folder,
     client_of,
     is_id,
@@ -22,7 +23,6 @@ from tale_client.cli.options import (
 from tale_client.cli.output_folder import audio_suffix, slug
 from tale_client.cli.profiles import HEROES
 from tale_client.cli.runner import perform, request
-from tale_client.cli.story_spec import KINDS
 from tale_client.cli.story_view import cancelled, heading, standing
 from tale_client.cli.terminal import Wrapper, one_line, printable, width
 from tale_client.cli.wording import as_json as json_of

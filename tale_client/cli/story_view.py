@@ -15,7 +15,7 @@ from tale_client.cli.runner import FAILED, WITHOUT_AUDIO
 from tale_client.cli.terminal import Progress, Wrapper, discard_output, one_line, printable, progress, width
 from tale_client.cli.wording import as_json, audio_seconds, clock, problem, state_name, typed
 from tale_client.client import AsyncTaleClient
-from tale_client.files import PartialFile
+from tale_client.transport import PartialFile
 
 _TEXT_IS_COMPLETE: Final = frozenset({common_pb2.STORY_STATE_NARRATING, common_pb2.STORY_STATE_READY})
 

@@ -10,12 +10,17 @@ import click
 from tale.common.v1 import common_pb2
 from tale_client.calls import new_request_id
 from tale_client.cli.options import (
+    KINDS,
+    add_spoken_wish,
+    check_characters,
     check_folder,
+    check_recording,
     child_options,
     client_of,
     hero_options,
     json_option,
     out_option,
+    spec_of,
     story_argument,
     take_child,
     take_hero,
@@ -25,13 +30,6 @@ from tale_client.cli.options import (
 )
 from tale_client.cli.profiles import CHILDREN, HEROES
 from tale_client.cli.runner import run
-from tale_client.cli.story_spec import (
-    KINDS,
-    add_spoken_wish,
-    check_characters,
-    check_recording,
-    spec_of,
-)
 from tale_client.cli.story_view import StoryView, interrupted
 
 

@@ -16,7 +16,7 @@ from support.scripted_gateway import Failure, Hold, ScriptedGateway, scripted_ga
 from tale.common.v1 import common_pb2, status_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client import AsyncTaleClient, ReconnectPolicy, RetryPolicy, TaleError, Violation
-from tale_client.retry import Backoff
+from tale_client.calls import Backoff
 
 ID = "0197a5a0-0000-7000-8000-000000000001"
 SPEC = common_pb2.StorySpec(child=common_pb2.Child(name="Mia"))

@@ -15,7 +15,7 @@ from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale.voice.v1 import voice_pb2
 from tale_client import AsyncTaleClient, RetryPolicy, TaleClient, TaleError
-from tale_client.retry import Backoff
+from tale_client.calls import Backoff
 
 ID = "0197a5a0-0000-7000-8000-000000000001"
 SOUND = bytes(range(256)) * 600

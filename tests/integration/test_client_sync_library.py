@@ -14,7 +14,7 @@ from support.scripted_gateway import Hold, scripted_gateway
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client import ReconnectPolicy, RetryPolicy, TaleClient, TaleError
-from tale_client.retry import Backoff
+from tale_client.calls import Backoff
 
 ID = "0197a5a0-0000-7000-8000-000000000001"
 SPEC = common_pb2.StorySpec(child=common_pb2.Child(name="Ann", age=6), length_minutes=1, seed=7)

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from tale_cluster.layout import GATEWAY, SERVICES, STORY, VOICE, Layout, Service
-from tale_cluster.process import LineSink, ServiceProcess
-from tale_cluster.supervisor import ClusterError, RestartPolicy, Supervisor
+from tale_cluster.supervisor import ClusterError, LineSink, RestartPolicy, ServiceProcess, Supervisor
 
 TESTS = Path(__file__).parent.parent
 SECONDS = 20.0
@@ -176,7 +175,7 @@ async def test_services_do_not_outlive_a_killed_supervisor(tmp_path: Path) -> No
     starter = """
 import asyncio, sys
 from tale_cluster.layout import GATEWAY
-from tale_cluster.process import ServiceProcess
+from tale_cluster.supervisor import ServiceProcess
 from dataclasses import replace
 import os
 

@@ -3,8 +3,8 @@
 import grpc
 import pytest
 
+from tale_client.calls import Backoff, ReconnectPolicy, Reconnects
 from tale_client.errors import TaleError
-from tale_client.retry import Backoff, ReconnectPolicy, Reconnects
 
 
 def lost() -> TaleError:

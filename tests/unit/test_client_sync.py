@@ -29,8 +29,8 @@ from tale.story.v1 import story_pb2
 from tale.voice.v1 import voice_pb2
 from tale_client import AsyncTaleClient, ReconnectPolicy, RetryPolicy, TaleClient, TaleError, Violation
 from tale_client.blocking import finish
+from tale_client.calls import Backoff
 from tale_client.client import TaleCalls
-from tale_client.retry import Backoff
 
 ID = "0197a5a0-0000-7000-8000-000000000001"
 SPEC = common_pb2.StorySpec(child=common_pb2.Child(name="Mia"))

@@ -8,12 +8,11 @@ from importlib import resources
 import pytest
 from support.offline_briefs import HERO, SEQUEL, brief
 
+from offline_writer.brief import clean, clean_name, closed
 from offline_writer.cast import Helping, Note, Quest
-from offline_writer.cleaning import clean, clean_name, closed
 from offline_writer.english.cast import EnglishCastBuilder
-from offline_writer.english.interests import interests
-from offline_writer.english.lexicon import Lexicon
-from offline_writer.english.phrases import article, joined, possessive, progressive, title_case, years
+from offline_writer.english.grammar import Lexicon, article, joined, possessive, progressive, title_case, years
+from offline_writer.english.nouns import interests
 from offline_writer.english.wish import Wish, WishReader
 from offline_writer.fitting import sentence_keys
 from offline_writer.stock import load, parse, typeset

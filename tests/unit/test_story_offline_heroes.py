@@ -9,11 +9,11 @@ import pytest
 from support.offline_briefs import HERO, SEQUEL, brief
 
 from offline_writer import OfflineBrief, OfflineWriter, Parent, Protagonist, StoryUnsupported
-from offline_writer.arc import Arc, Block, Unit
 from offline_writer.brief import Feature
-from offline_writer.english.lexicon import Lexicon
+from offline_writer.english.grammar import Lexicon
 from offline_writer.english.people import Memory, People, Room
 from offline_writer.english.portrait import PortraitReader
+from offline_writer.fitting import Arc, Block, Unit
 from offline_writer.stock import load
 
 WRITER = OfflineWriter()

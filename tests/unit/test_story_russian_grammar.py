@@ -9,10 +9,9 @@ import pytest
 from offline_writer import OfflineBrief
 from offline_writer.cast import Helping, Note, Quest
 from offline_writer.fitting import sentence_keys
-from offline_writer.russian.agreement import Agreement, listed, was_years, years
 from offline_writer.russian.cast import RussianCastBuilder
+from offline_writer.russian.grammar import CASES, Agreement, Morphology, listed, was_years, years
 from offline_writer.russian.interests import InterestReader, loved
-from offline_writer.russian.morphology import CASES, Morphology
 from offline_writer.russian.nouns import NounReader
 from offline_writer.russian.wish import WishReader
 from offline_writer.stock import load

@@ -2,8 +2,7 @@
 
 import pytest
 
-from offline_writer.russian.agreement import about, to, with_
-from offline_writer.russian.morphology import CASES, Morphology
+from offline_writer.russian.grammar import CASES, Morphology, about, to, with_
 from offline_writer.russian.names import child, declined, gender_of
 
 MORPHOLOGY = Morphology()
