@@ -104,10 +104,12 @@ CastT = TypeVar("CastT", bound=Cast)
 class CastBuilder(ABC, Generic[CastT]):
     """Builds the casts of one language from one stock."""
 
-    def __init__(self, stock: Stock, *, simpler: Mapping[str, str]) -> None:
-        """`simpler` has plainer words for the youngest."""
+    def __init__(self, stock: Stock) -> None:
         self._stock = stock
-        self._simpler = simpler
+        self._phrases = {section.key: section.lines() for section in stock["phrases"]}
+        # Plainer words for the youngest.
+        simpler = (line.text.partition("=") for line in self._phrases.get("simple", ()))
+        self._simpler = {word.strip(): simple.strip() for word, _, simple in simpler}
 
     @abstractmethod
     def cast(self, brief: OfflineBrief, *, told: str = "") -> CastT:
@@ -116,9 +118,6 @@ class CastBuilder(ABC, Generic[CastT]):
     def realiser(self, cast: CastT, rng: random.Random) -> Realiser:
         """Returns the realiser for the lines of one story."""
         return Realiser(cast.slots, rng, cast.band, simpler=self._simpler)
-
-    def _section(self, file: str, key: str) -> Section:
-        return next(section for section in self._stock[file] if section.key == key)
 
     def _moral(
         self, brief: OfflineBrief, rng: random.Random, *, room: int, heard: Callable[[str], bool] = lambda _: False

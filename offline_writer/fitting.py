@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from offline_writer.brief import Feature, OfflineBrief
 
@@ -58,6 +58,11 @@ class Language(Protocol):
         """BCP-47 primary subtag."""
         ...
 
+    @property
+    def features(self) -> frozenset[Feature]:
+        """What a brief may request beside a story about the child."""
+        ...
+
     def title(self, brief: OfflineBrief) -> str:
         """Returns the title: plain text, one line."""
         ...
@@ -72,16 +77,6 @@ class Language(Protocol):
 
     def bridges(self, brief: OfflineBrief) -> Iterator[str]:
         """Yields every sentence that a continuation may begin with."""
-        ...
-
-
-@runtime_checkable
-class Versatile(Protocol):
-    """A language that supports more than stories about the child."""
-
-    @property
-    def features(self) -> frozenset[Feature]:
-        """What a brief may request."""
         ...
 
 

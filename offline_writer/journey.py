@@ -6,7 +6,7 @@ from typing import ClassVar, Generic
 
 from offline_writer.cast import CastT, Interest, Stock
 from offline_writer.fitting import Block, Paragraphs, Unit
-from offline_writer.stock import Line, Realiser, Section
+from offline_writer.stock import Line, Realiser, Section, by_key, capitalised
 
 Scene = tuple[Section | None, str]
 """A scene with what it turns on; None where no scene was left for that."""
@@ -29,7 +29,7 @@ class Occasion(Mapping[str, str]):
             return quote + self._topic[len(quote) :][:1].upper() + self._topic[len(quote) + 1 :]
         spot = self._spots.pop(0)
         self._spots.append(spot)
-        return spot if slot == "spot" else spot[:1].upper() + spot[1:]
+        return spot if slot == "spot" else capitalised(spot)
 
     def __contains__(self, slot: object) -> bool:
         return slot in self._SLOTS
@@ -85,13 +85,13 @@ class Journey(Generic[CastT]):
         return max(0, min(self._SCENES_TO_A_REALM - own, left))
 
     def _travelled(self) -> list[Section]:
-        known = {section.key: section for section in self._stock["themes"]}
+        known = by_key(self._stock["themes"])
         ahead = [known[key] for key in self._cast.realm.listed("next")]
         self._rng.shuffle(ahead)
         return [self._cast.realm, *ahead]
 
     def _between(self) -> list[Unit]:
-        sections = {section.key: section for section in self._stock["links"]}
+        sections = by_key(self._stock["links"])
         struck = [self._realiser.unit(line) for line in sections["clock"].lines()]
         lines = [*sections["rest"].lines(), *self._cast.companion.lines()]
         links = struck + [self._realiser.unit(line) for line in lines] + self._more_links()
@@ -112,7 +112,7 @@ class Journey(Generic[CastT]):
         return [(self._interest(interest), interest.phrase) for interest in interests]
 
     def _interest(self, interest: Interest) -> Section | None:
-        scenes = {section.key: section for section in self._stock["interests"]}
+        scenes = by_key(self._stock["interests"])
         fitting = [interest.category] if interest.category in scenes else []
         rest = list(self._ANY_INTEREST)
         self._rng.shuffle(rest)

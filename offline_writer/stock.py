@@ -14,7 +14,7 @@ in. Quotes and apostrophes are typed straight and set here. A Realiser makes the
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from types import MappingProxyType
@@ -94,6 +94,16 @@ def _section(text: str) -> Section:
 def parse(text: str) -> tuple[Section, ...]:
     """The sections of one file, in their order."""
     return tuple(_section(part) for part in re.split(r"(?m)^# ", text) if part.strip())
+
+
+def by_key(sections: Iterable[Section]) -> dict[str, Section]:
+    """Returns the sections by their keys, which differ within a file."""
+    return {section.key: section for section in sections}
+
+
+def capitalised(text: str) -> str:
+    """Returns the text with a capital first letter, and the rest as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def load(folder: Traversable) -> dict[str, tuple[Section, ...]]:

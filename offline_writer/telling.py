@@ -9,7 +9,7 @@ from offline_writer.brief import Feature, OfflineBrief, random_for
 from offline_writer.cast import CastBuilder, CastT, Stock
 from offline_writer.fitting import Arc, Block, Paragraphs, Unit
 from offline_writer.journey import Journey
-from offline_writer.stock import Body, Realiser, Section
+from offline_writer.stock import Body, Realiser, Section, by_key
 
 _CLOSE_UNDER_WORDS = 70
 """With less than this to go, a text of another hand gets only a calm close."""
@@ -44,7 +44,7 @@ class Teller(ABC, Generic[CastT]):
             return Arc((self._block(realiser, rng.choice(closes)),))
         bridges = [section for section in sections if not section.key.startswith(("close", "finish"))]
         bridge = self._block(realiser, rng.choice(bridges), shorten=0)
-        finish = self._block(realiser, self._section("continuations", "finish"), shorten=3)
+        finish = self._block(realiser, by_key(self._stock["continuations"])["finish"], shorten=3)
         if budget < 2 * _CLOSE_UNDER_WORDS:
             return Arc((bridge, self._ending(cast, realiser, rng, with_companion=None)))
         return Arc((bridge, *self._way(cast, realiser, rng, None, finish), *self._home(cast, realiser, rng)))
@@ -93,7 +93,7 @@ class Teller(ABC, Generic[CastT]):
         for at, scene in enumerate(scenes):
             mark: Paragraphs = ((realiser.unit(marks.pop()),),) if at % 3 == 1 and marks else ()
             yield Block(key=scene.key, paragraphs=(*scene.paragraphs, *mark), elastic=True, glimpse=scene.glimpse)
-        back = self._section("links", "back")
+        back = by_key(self._stock["links"])["back"]
         yield Block(key="back", paragraphs=realiser.paragraphs(back.body()), requires=journey.first_abroad())
         yield self._block(realiser, cast.moral, key="moral", shorten=5)
         yield Block(key="payoff", paragraphs=realiser.paragraphs(device.body("payoff")), requires=third)
@@ -128,6 +128,3 @@ class Teller(ABC, Generic[CastT]):
     def _told(self, cast: CastT, file: str) -> tuple[Section, ...]:
         """Returns the file for this kind of story, where that differs."""
         return self._stock.get(f"{cast.kind}_{file}", self._stock[file])
-
-    def _section(self, file: str, key: str) -> Section:
-        return next(section for section in self._stock[file] if section.key == key)

@@ -6,7 +6,6 @@ from itertools import accumulate
 
 from offline_writer.brief import (
     WORDS_PER_MINUTE,
-    Feature,
     LanguageUnsupported,
     OfflineBrief,
     Piece,
@@ -14,7 +13,7 @@ from offline_writer.brief import (
     random_for,
 )
 from offline_writer.english.language import English
-from offline_writer.fitting import Language, Versatile, count_words, fit, sentence_keys
+from offline_writer.fitting import Language, count_words, fit, sentence_keys
 from offline_writer.russian.language import Russian
 
 _SENTENCE_ENDS = (".", "!", "?", "\u2026", ":", '"', "\u201d", "\u2019", "\u00bb", ")")
@@ -82,9 +81,8 @@ class OfflineWriter:
         language = self._languages.get(brief.language_code.replace("_", "-").split("-")[0].casefold())
         if language is None:
             raise LanguageUnsupported(self.languages)
-        features: frozenset[Feature] = language.features if isinstance(language, Versatile) else frozenset()
-        if missing := brief.features - features:
-            raise StoryUnsupported(language.code, missing, features)
+        if missing := brief.features - language.features:
+            raise StoryUnsupported(language.code, missing, language.features)
         return language
 
     def _pieces(self, language: Language, brief: OfflineBrief, title: str, written: str) -> Iterator[Piece]:

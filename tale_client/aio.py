@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic
 
 import grpc
+from google.protobuf.message import Message
 
 from tale_client.errors import error_from_rpc
 from tale_client.transport import (
@@ -68,23 +69,22 @@ class AioTransport:
         except TimeoutError:
             raise unreachable(self._target) from None
 
-    async def unary(
-        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, metadata: Metadata
+    async def call(
+        self,
+        rpc: Rpc[RequestT, ResponseT],
+        request: RequestT | Sequence[RequestT],
+        *,
+        timeout: float,
+        metadata: Metadata,
     ) -> ResponseT:
         """See Transport."""
-        method: Callable[..., Awaitable[ResponseT]] = self._opened().unary_unary(rpc.path, **rpc.codec)
+        channel = self._opened()
+        kind = channel.unary_unary if isinstance(request, Message) else channel.stream_unary
+        method: Callable[..., Awaitable[ResponseT]] = kind(rpc.path, **rpc.codec)
         try:
-            return await method(request, timeout=timeout, metadata=metadata)
-        except grpc.aio.AioRpcError as error:
-            raise error_from_rpc(error) from None
-
-    async def upload(
-        self, rpc: Rpc[RequestT, ResponseT], requests: Sequence[RequestT], *, timeout: float, metadata: Metadata
-    ) -> ResponseT:
-        """See Transport."""
-        method: Callable[..., Awaitable[ResponseT]] = self._opened().stream_unary(rpc.path, **rpc.codec)
-        try:
-            return await method(iter(requests), timeout=timeout, metadata=metadata)
+            return await method(
+                request if isinstance(request, Message) else iter(request), timeout=timeout, metadata=metadata
+            )
         except grpc.aio.AioRpcError as error:
             raise error_from_rpc(error) from None
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequ
 from typing import Any, Final, Generic, cast
 
 import grpc
+from google.protobuf.message import Message
 
 from tale_client.errors import RpcFailure, TaleError, error_from_rpc
 from tale_client.transport import (
@@ -94,23 +95,22 @@ class BlockingTransport:
             return
         raise unreachable(self._target)
 
-    async def unary(
-        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, metadata: Metadata
+    async def call(
+        self,
+        rpc: Rpc[RequestT, ResponseT],
+        request: RequestT | Sequence[RequestT],
+        *,
+        timeout: float,
+        metadata: Metadata,
     ) -> ResponseT:
         """See Transport."""
-        method: Callable[..., ResponseT] = self._channel.unary_unary(rpc.path, **rpc.codec)
+        channel = self._channel
+        kind = channel.unary_unary if isinstance(request, Message) else channel.stream_unary
+        method: Callable[..., ResponseT] = kind(rpc.path, **rpc.codec)
         try:
-            return method(request, timeout=timeout, metadata=metadata)
-        except grpc.RpcError as error:
-            raise self.failed(error) from None
-
-    async def upload(
-        self, rpc: Rpc[RequestT, ResponseT], requests: Sequence[RequestT], *, timeout: float, metadata: Metadata
-    ) -> ResponseT:
-        """See Transport."""
-        method: Callable[..., ResponseT] = self._channel.stream_unary(rpc.path, **rpc.codec)
-        try:
-            return method(iter(requests), timeout=timeout, metadata=metadata)
+            return method(
+                request if isinstance(request, Message) else iter(request), timeout=timeout, metadata=metadata
+            )
         except grpc.RpcError as error:
             raise self.failed(error) from None
 

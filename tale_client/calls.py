@@ -143,7 +143,7 @@ class Calls:
         metadata = correlation(getattr(request, "request_id", ""))
 
         async def call(left: float) -> ResponseT:
-            return await self._transport.unary(rpc, request, timeout=left, metadata=metadata)
+            return await self._transport.call(rpc, request, timeout=left, metadata=metadata)
 
         return await self._repeated(
             call, lambda error: repeatable and error.code is grpc.StatusCode.UNAVAILABLE, timeout=self._timeout
@@ -169,7 +169,7 @@ class Calls:
         metadata = correlation()
 
         async def call(left: float) -> ResponseT:
-            return await self._transport.upload(rpc, requests, timeout=left, metadata=metadata)
+            return await self._transport.call(rpc, requests, timeout=left, metadata=metadata)
 
         def not_started(error: TaleError) -> bool:
             return error.connection_lost and error.reason in _NOT_STARTED

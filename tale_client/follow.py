@@ -42,7 +42,7 @@ class Follower:
         self.audio_id = audio_id
         self.audio_offset = audio_offset
         self.done = False
-        self._include_audio = include_audio
+        self.include_audio = include_audio
         self._text_from = text_offset
         self._text = ""
         self._title_shown = False
@@ -110,11 +110,12 @@ class Follower:
         if event.audio_header.audio_id == self.audio_id:
             seen, self._header_shown = self._header_shown, True
             return ([], False) if seen else ([event], True)
-        self.audio_id = event.audio_header.audio_id
-        self.audio_offset = 0
-        self._header_shown = True
-        self._last_segment = -1
+        self._start_audio(event.audio_header.audio_id, header_shown=True)
         return [event], True
+
+    def _start_audio(self, audio_id: str, *, header_shown: bool) -> None:
+        self.audio_id, self.audio_offset = audio_id, 0
+        self._header_shown, self._last_segment = header_shown, -1
 
     def _audio_event(self, event: gateway_pb2.StoryEvent) -> Accepted:
         audio = event.audio
@@ -134,14 +135,9 @@ class Follower:
 
     def _segment_event(self, event: gateway_pb2.StoryEvent) -> Accepted:
         if event.segment.audio_id != self.audio_id:
-            if self._include_audio:
+            if self.include_audio:
                 raise StreamBrokenError("a segment of audio without a header")
-            self.audio_id, self.audio_offset, self._header_shown, self._last_segment = (
-                event.segment.audio_id,
-                0,
-                False,
-                -1,
-            )
+            self._start_audio(event.segment.audio_id, header_shown=False)
         if event.segment.segment.index <= self._last_segment:
             return [], False
         self._last_segment = event.segment.segment.index
@@ -175,7 +171,7 @@ class Follower:
         return [*shown, event], True
 
     def _audio_due(self, story: common_pb2.Story) -> bool:
-        if not self._include_audio or not story.HasField("audio"):
+        if not self.include_audio or not story.HasField("audio"):
             return False
         return story.audio.audio_id != self.audio_id or story.audio.size_bytes != self.audio_offset
 

@@ -41,8 +41,7 @@ class StoryCalls(Calls):
         new `audio_id` means that the audio starts again at byte 0. `done` is the last event, also of a story that
         failed; see its `state` and `problems`.
         """
-        follower = Follower(include_audio=include_audio)
-        return self._follow(follower, include_audio=include_audio, request_id=request_id or new_request_id(), spec=spec)
+        return self._follow(Follower(include_audio=include_audio), request_id or new_request_id(), spec)
 
     def watch(
         self,
@@ -61,7 +60,7 @@ class StoryCalls(Calls):
             audio_id=audio_id,
             audio_offset=audio_offset,
         )
-        return self._follow(follower, include_audio=include_audio)
+        return self._follow(follower)
 
     async def get_story(self, story_id: str, *, full: bool = False) -> common_pb2.Story:
         """Returns a stored story; `full`: with its attempts, segments and the answers of the providers."""
@@ -141,19 +140,9 @@ class StoryCalls(Calls):
         return download.header
 
     def _follow(
-        self,
-        follower: Follower,
-        *,
-        include_audio: bool,
-        request_id: str = "",
-        spec: common_pb2.StorySpec | None = None,
+        self, follower: Follower, request_id: str = "", spec: common_pb2.StorySpec | None = None
     ) -> AsyncGenerator[gateway_pb2.StoryEvent, None]:
         stream = StoryStream(
-            self._transport,
-            follower,
-            deadline=self._reconnect.stream_deadline,
-            include_audio=include_audio,
-            request_id=request_id,
-            spec=spec,
+            self._transport, follower, deadline=self._reconnect.stream_deadline, request_id=request_id, spec=spec
         )
         return resumed(stream, self._transport, self._reconnect)

@@ -114,14 +114,12 @@ class StoryStream:
         follower: Follower,
         *,
         deadline: float,
-        include_audio: bool,
         request_id: str = "",
         spec: common_pb2.StorySpec | None = None,
     ) -> None:
         self._transport = transport
         self._follower = follower
         self._deadline = deadline
-        self._include_audio = include_audio
         self._request_id = request_id
         self._spec = spec
 
@@ -143,12 +141,12 @@ class StoryStream:
         position, metadata = self._follower, correlation(self._request_id)
         if self._spec is not None and not position.story_id:
             tell = gateway_pb2.TellStoryRequest(
-                request_id=self._request_id, spec=self._spec, include_audio=self._include_audio
+                request_id=self._request_id, spec=self._spec, include_audio=self._follower.include_audio
             )
             return self._transport.stream(TELL_STORY, tell, timeout=self._deadline, metadata=metadata)
         watch = gateway_pb2.WatchStoryRequest(
             story_id=position.story_id,
-            include_audio=self._include_audio,
+            include_audio=self._follower.include_audio,
             text_offset=position.text_offset,
             audio_id=position.audio_id,
             audio_offset=position.audio_offset,

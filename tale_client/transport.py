@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar
 
 import grpc
@@ -106,16 +105,15 @@ class Transport(Protocol):
         """Waits for a connection to the gateway; GATEWAY_UNREACHABLE after the connect timeout."""
         ...
 
-    async def unary(
-        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, metadata: Metadata
+    async def call(
+        self,
+        rpc: Rpc[RequestT, ResponseT],
+        request: RequestT | Sequence[RequestT],
+        *,
+        timeout: float,
+        metadata: Metadata,
     ) -> ResponseT:
-        """Makes a unary call once; `timeout` in seconds."""
-        ...
-
-    async def upload(
-        self, rpc: Rpc[RequestT, ResponseT], requests: Sequence[RequestT], *, timeout: float, metadata: Metadata
-    ) -> ResponseT:
-        """Makes a call with a stream of requests and one response once; `timeout` in seconds."""
+        """Makes a call with one response once, with one request or a stream of them; `timeout` in seconds."""
         ...
 
     def stream(
@@ -155,9 +153,7 @@ class PartialFile:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._file is not None:
             await self._offload(self._discard, self._file, shielded=True)
             self._file = None

@@ -20,7 +20,7 @@ from offline_writer.english.people import (
 )
 from offline_writer.english.portrait import Portrait, PortraitReader
 from offline_writer.english.wish import Trouble, Wish, WishReader
-from offline_writer.stock import Line, Realiser, Section, age_band
+from offline_writer.stock import Line, Realiser, Section, age_band, by_key, capitalised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +53,7 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
     """Builds casts from one stock."""
 
     def __init__(self, stock: Stock, lexicon: Lexicon) -> None:
-        phrases = {section.key: section.lines() for section in stock["phrases"]}
-        simpler = (line.text.partition("=") for line in phrases["simple"])
-        super().__init__(stock, simpler={word.strip(): simple.strip() for word, _, simple in simpler})
-        self._phrases = phrases
+        super().__init__(stock)
         self._lexicon = lexicon
         self._wishes = WishReader(lexicon)
         self._portraits = PortraitReader(lexicon)
@@ -73,7 +70,7 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         realm, theme_quoted = self._realm(brief, memory, rng, room)
         companion = self._companion(realm, rng, memory, avoiding=f"{people.lead} {brief.wish} {told}".casefold())
         if brief.kind == "combined":
-            companion = hero_companion(people, self._section("heroes", "companion"))
+            companion = hero_companion(people, by_key(self._stock["heroes"])["companion"])
         lead_likes = brief.hero.interests if solo and brief.hero is not None else brief.interests
         found = interests(lead_likes, self._lexicon, people.person, most=room.interests)
         slots = {
@@ -91,7 +88,7 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         }  # fmt: skip
         bare = slots["boon"].removeprefix("the ")
         slots["boonas"] = f"{article(bare)} {bare}"
-        slots["Boon"] = slots["boon"][:1].upper() + slots["boon"][1:]
+        slots["Boon"] = capitalised(slots["boon"])
         slots["recap"] = f"of the evening and {slots['p']}, of {slots['place']}, and of {slots['boon']}"
         realiser = Realiser(slots, rng, band, simpler=self._simpler)
         for field in ("glow", "echo"):
@@ -146,7 +143,7 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         return _named(realms, text) or rng.choice(indoors), closed(brief.theme, limit=room.phrase)
 
     def _companion(self, realm: Section, rng: random.Random, memory: Memory, *, avoiding: str) -> Section:
-        known = {section.key: section for section in self._stock["companions"]}
+        known = by_key(self._stock["companions"])
         friend = next((section for section in known.values() if _met(section, memory)), None)
         if friend is not None and friend.fields["name"].casefold() not in avoiding:
             return friend
@@ -184,7 +181,7 @@ def setting_slots(realm: Section) -> dict[str, str]:
     keeper = realm.fields["keeper"]
     names = ("place", "light", "gatea", "gate", "keepera", "smalla", "small", "end")
     kept = {name: realm.fields[name] for name in names}
-    capitals = {"Keeper": keeper[:1].upper() + keeper[1:], "Small": kept["small"][:1].upper() + kept["small"][1:]}
+    capitals = {"Keeper": capitalised(keeper), "Small": capitalised(kept["small"])}
     bare = kept["small"].removeprefix("the ")
     return {
         **kept,
@@ -221,7 +218,7 @@ def _helping(wish: Helping[Subject, Trouble], lexicon: Lexicon) -> dict[str, str
     own = {"I": "we", "my": "our", "me": "us", "myself": "ourselves", "am": "are"} if who.plural else {
         "I": "I", "my": "my", "me": "me", "myself": "myself", "am": "am"}  # fmt: skip
     return {
-        "w": who.later, "W": who.later[:1].upper() + who.later[1:], "wit": it, "wits": its,
+        "w": who.later, "W": capitalised(who.later), "wit": it, "wits": its,
         "wwas": "were" if who.plural else "was", "wfullis": f"{who.first}{comma} who {trouble.now}",
         "wbare": who.later, "far": who.later,
         "wfull": f"{who.first}{comma} who {trouble.past}", "wfullnow": f"{who.later}{comma} who {trouble.now}",
@@ -242,7 +239,7 @@ def introduced(
     parts = {
         "look": look.text,
         "traits": joined(portrait.traits) if portrait.traits else "",
-        "card": card[:1].upper() + card[1:],
+        "card": capitalised(card),
         "strengths": joined(strengths) if strengths else "",
     }
 

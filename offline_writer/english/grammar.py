@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from offline_writer.stock import Section
+from offline_writer.stock import Section, capitalised
 
 _IRREGULAR_PLURALS = {
     "mouse": "mice", "goose": "geese", "wolf": "wolves", "elf": "elves", "dwarf": "dwarfs", "fish": "fish",
@@ -83,27 +83,9 @@ Person = Literal["me", "you", "her", "him", "them"]
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
             "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen")  # fmt: skip
 _SMALL_WORDS = frozenset(
-    {
-        "a",
-        "an",
-        "the",
-        "and",
-        "but",
-        "or",
-        "nor",
-        "of",
-        "in",
-        "on",
-        "at",
-        "to",
-        "for",
-        "from",
-        "with",
-        "by",
-        "into",
-        "as",
-    }
-)
+    {"a", "an", "the", "and", "but", "or", "nor", "of", "in", "on", "at", "to", "for", "from", "with", "by", "into",
+     "as"}
+)  # fmt: skip
 _VOWEL_SOUND = re.compile(r"(?:hour|honest|heir|honou?r|[aeiou])", re.IGNORECASE)
 _CONSONANT_SOUND = re.compile(r"(?:uni(?!n|m)|us[aeu]|uk|ut[ei]|eu|ewe|one\b|once\b|ufo|u-)", re.IGNORECASE)
 _LETTERS = re.compile(r"^(?:[AEFHILMNORSX])(?:[A-Z0-9-]|\b)")
@@ -147,11 +129,7 @@ def years(age: int) -> str:
 def title_case(text: str) -> str:
     """The later part of a title: capitals for its last word and for all others but the small ones ("who" is none)."""
     *words, last = text.split() or [""]
-    return " ".join([*(word if word in _SMALL_WORDS else _capital(word) for word in words), _capital(last)])
-
-
-def _capital(word: str) -> str:
-    return word[:1].upper() + word[1:]
+    return " ".join([*(word if word in _SMALL_WORDS else capitalised(word) for word in words), capitalised(last)])
 
 
 def progressive(verb: str) -> str:

@@ -10,7 +10,7 @@ from offline_writer.english.cast import EnglishCast, EnglishCastBuilder
 from offline_writer.english.grammar import Lexicon, title_case
 from offline_writer.fitting import Block, Unit
 from offline_writer.journey import Journey, Occasion, insert
-from offline_writer.stock import Realiser, Section, load
+from offline_writer.stock import Realiser, Section, by_key, load
 from offline_writer.telling import Teller
 
 _FEAT_OF_ITS_OWN = 4
@@ -39,7 +39,7 @@ class EnglishJourney(Journey[EnglishCast]):
         scene, strength = self._feat
         if scene is None:
             return
-        sections = {section.key: section for section in self._stock["heroes"]}
+        sections = by_key(self._stock["heroes"])
         spots = list(self._cast.realm.listed("spots", "|"))
         seen = self._realiser.paragraphs(scene.body(), Occasion(spots[-1:], strength))
         at_least = self._realiser.paragraphs(sections["feat"].body())
@@ -49,7 +49,7 @@ class EnglishJourney(Journey[EnglishCast]):
         """Returns remarks on the hero's ways and, in a sequel, on the earlier story."""
         links: list[Unit] = []
         if self._cast.portrait is not None:
-            sections = {section.key: section for section in self._stock["heroes"]}
+            sections = by_key(self._stock["heroes"])
             links += [self._realiser.unit(line) for line in sections["links"].lines()]
             if self._cast.portrait.adjectives:
                 ways = list(sections["trait_links"].lines())
@@ -59,7 +59,7 @@ class EnglishJourney(Journey[EnglishCast]):
                     self._realiser.unit(line, {"trait": trait}) for line, trait in zip(ways, traits, strict=False)
                 ]
         if self._cast.remembers:
-            remembering = next(section for section in self._stock["memories"] if section.key == "link")
+            remembering = by_key(self._stock["memories"])["link"]
             links.append(self._realiser.unit(self._rng.choice(remembering.lines())))
         return [unit for unit in links if unit.text]
 
@@ -107,7 +107,7 @@ class English(Teller[EnglishCast]):
             extra["wtitle"] = title_case(full if len(full.split()) <= 10 else who.later)
         elif isinstance(cast.wish, Quest):
             extra["qtitle"] = title_case(cast.slots["q"])
-        titles = {section.key: section for section in self._stock["phrases"]}
+        titles = by_key(self._stock["phrases"])
         line = rng.choice(titles.get(f"titles_{cast.kind}_{cast.plot}", titles[f"titles_{cast.plot}"]).lines())
         return self._casts.realiser(cast, rng).text(line.text, extra)
 
@@ -134,4 +134,4 @@ class English(Teller[EnglishCast]):
 
     def _arriving(self, cast: EnglishCast, realiser: Realiser) -> Iterator[Block]:
         if cast.kind == "combined":
-            yield self._block(realiser, self._section("heroes", "together"), spare=True)
+            yield self._block(realiser, by_key(self._stock["heroes"])["together"], spare=True)

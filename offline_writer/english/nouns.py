@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from offline_writer.brief import clean
 from offline_writer.cast import Interest, first_few
 from offline_writer.english.grammar import Lexicon, Person, article, in_person, number, progressive
+from offline_writer.stock import capitalised
 
 _COUNTS = tuple(number(value) for value in range(2, 19))
 _DETERMINER = re.compile(rf"^(?:a|an|the|my|our|some|many|{'|'.join(_COUNTS)})\s+", re.IGNORECASE)
@@ -71,7 +72,7 @@ def _single(text: str, lexicon: Lexicon, person: Person) -> Subject | None:
         first = f"{article(rest)} {rest}"
     elif word.casefold() == "my":
         first = in_person(f"my {rest}", person)
-        later = core[:1].upper() + core[1:] if head in lexicon.kin and len(words) == 1 else later
+        later = capitalised(core) if head in lexicon.kin and len(words) == 1 else later
     else:
         first = f"{word if determiner.re is _OWNER else word.casefold()} {rest}"
         if word.casefold() in _COUNTS:

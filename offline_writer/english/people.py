@@ -8,7 +8,7 @@ from typing import Self
 
 from offline_writer.brief import Gender, OfflineBrief, Parent, clean, clean_name
 from offline_writer.english.grammar import Person, article, possessive, years
-from offline_writer.stock import Section
+from offline_writer.stock import Section, capitalised
 
 PERSONS: Mapping[Gender, Person] = {"female": "her", "male": "him", "": "them"}
 _PRONOUNS: Mapping[Person, tuple[str, str, str, str]] = {
@@ -194,4 +194,4 @@ def _quoted(text: str, limit: int) -> str:
     if body != whole:
         return body + "\u2026"
     last = text.rstrip().rstrip("\"\u201d\u2019'")[-1:]
-    return body[:1].upper() + body[1:] + (last if last in _MARKS else ".")
+    return capitalised(body) + (last if last in _MARKS else ".")

@@ -24,7 +24,7 @@ from offline_writer.russian.interests import InterestReader, loved
 from offline_writer.russian.names import Child, HeroCast, cast_hero, child, lead
 from offline_writer.russian.nouns import NounReader
 from offline_writer.russian.wish import Wish, WishReader
-from offline_writer.stock import Realiser, Section, age_band
+from offline_writer.stock import Realiser, Section, age_band, by_key
 
 _CASED = ("gate", "keeper", "small")
 _PLAIN = ("place", "to", "in", "smalla", "keepera", "end_to", "end_in")
@@ -53,14 +53,13 @@ class RussianCastBuilder(CastBuilder[Cast]):
     """Builds casts from one stock."""
 
     def __init__(self, stock: Stock, morphology: Morphology) -> None:
-        super().__init__(stock, simpler={})
+        super().__init__(stock)
         self._morphology = morphology
         self._agreement = Agreement(stock["grammar"])
-        characters = next(section for section in stock["grammar"] if section.key == "characters")
+        characters = by_key(stock["grammar"])["characters"]
         nouns = NounReader(morphology, [listed(line.text) for line in characters.lines()])
         self._wishes = WishReader(morphology, nouns)
         self._interests = InterestReader(morphology, nouns, stock["lexicon"])
-        self._phrases = {section.key: section.lines() for section in stock["phrases"]}
 
     def cast(self, brief: OfflineBrief, *, told: str = "") -> Cast:
         rng = random_for(brief, "cast")
@@ -99,7 +98,7 @@ class RussianCastBuilder(CastBuilder[Cast]):
             **case_slots("boon", listed(moral.fields["boon"])),
             "moraltext": quoted(moral_quoted), "themetext": quoted(theme_quoted),
         }  # fmt: skip
-        realiser = Realiser(slots, rng, age_band(brief.age), simpler={})
+        realiser = Realiser(slots, rng, age_band(brief.age), simpler=self._simpler)
         slots |= {field: realiser.text(moral.fields[field]) for field in ("glow", "echo")}
         lines = self._phrases["loves"]
         slots["loves"] = realiser.text(rng.choice(lines).text, {"loved": loved(found)}) if found else ""
@@ -148,7 +147,7 @@ class RussianCastBuilder(CastBuilder[Cast]):
         return (named[0] if named else rng.choice(anywhere)), closed(brief.theme, limit=room.phrase)
 
     def _companion(self, realm: Section, rng: random.Random, *, avoiding: str) -> Section:
-        known = {section.key: section for section in self._stock["companions"]}
+        known = by_key(self._stock["companions"])
         free = [one for one in known.values() if not any(word in avoiding for word in one.listed("avoid"))]
         close = [section for section in free if section.key in realm.listed("pals")]
         return rng.choice(close or free or list(known.values()))
@@ -157,7 +156,7 @@ class RussianCastBuilder(CastBuilder[Cast]):
         """Returns the hero in the companion's place, for a story about both."""
         if brief.kind != "combined" or brief.hero is None:
             return None
-        template = next(section for section in self._stock["heroes"] if section.key == "with_child")
+        template = by_key(self._stock["heroes"])["with_child"]
         return cast_hero(brief.hero, template, self._morphology, room=room.name, words=room.name_words + 1)
 
     def _met(self, before: str) -> Section | None:

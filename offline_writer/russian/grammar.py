@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from offline_writer.stock import Section
+from offline_writer.stock import Section, capitalised
 
 Case = Literal["nom", "gen", "dat", "acc", "ins", "loc"]
 Gender = Literal["m", "f", "n", "pl"]
@@ -85,7 +85,7 @@ class Morphology:
 
 def like(model: str, word: str) -> str:
     """The word with a capital where the model has one."""
-    return word[:1].upper() + word[1:] if model[:1].isupper() else word
+    return capitalised(word) if model[:1].isupper() else word
 
 
 _ORDER: tuple[Gender, ...] = ("m", "f", "n", "pl")

@@ -10,7 +10,7 @@ from offline_writer.fitting import Block
 from offline_writer.journey import Journey
 from offline_writer.russian.cast import RussianCastBuilder
 from offline_writer.russian.grammar import Morphology
-from offline_writer.stock import Realiser, Section, load
+from offline_writer.stock import Realiser, Section, by_key, load
 from offline_writer.telling import Teller
 
 _LONGEST_TITLE = 11
@@ -61,6 +61,6 @@ class Russian(Teller[Cast]):
     def _titles(self, cast: Cast) -> Section:
         """Returns titles for the plot and this kind of story."""
         key = f"titles_{cast.plot}"
-        heroes = {section.key: section for section in self._stock["heroes"]}
+        heroes = by_key(self._stock["heroes"])
         own = {"hero": heroes.get(f"solo_{key}"), "combined": heroes.get(key)}.get(cast.kind)
-        return own or self._section("phrases", key)
+        return own or by_key(self._stock["phrases"])[key]

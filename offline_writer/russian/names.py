@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from offline_writer.brief import Protagonist, clean, clean_name
-from offline_writer.russian.grammar import CASES, Forms, Gender, Morphology, joined, like
+from offline_writer.russian.grammar import CASES, Forms, Gender, Morphology, joined, like, listed
 from offline_writer.stock import Section
 
 _NOUNS: Mapping[str, Forms] = {
-    "f": dict(zip(CASES, ("девочка", "девочки", "девочке", "девочку", "девочкой", "девочке"), strict=True)),
-    "m": dict(zip(CASES, ("мальчик", "мальчика", "мальчику", "мальчика", "мальчиком", "мальчике"), strict=True)),
-    "little": dict(zip(CASES, ("малыш", "малыша", "малышу", "малыша", "малышом", "малыше"), strict=True)),
-    "child": dict(zip(CASES, ("ребёнок", "ребёнка", "ребёнку", "ребёнка", "ребёнком", "ребёнке"), strict=True)),
+    "f": listed("девочка, девочки, девочке, девочку, девочкой, девочке"),
+    "m": listed("мальчик, мальчика, мальчику, мальчика, мальчиком, мальчике"),
+    "little": listed("малыш, малыша, малышу, малыша, малышом, малыше"),
+    "child": listed("ребёнок, ребёнка, ребёнку, ребёнка, ребёнком, ребёнке"),
 }
 _OLD_ENOUGH = 8
 
@@ -87,8 +87,8 @@ def _part(name: str, gender: str, morphology: Morphology) -> Forms | None:
 
 
 _HERO_NOUNS: Mapping[str, Forms] = {
-    "m": dict(zip(CASES, ("герой", "героя", "герою", "героя", "героем", "герое"), strict=True)),
-    "f": dict(zip(CASES, ("героиня", "героини", "героине", "героиню", "героиней", "героине"), strict=True)),
+    "m": listed("герой, героя, герою, героя, героем, герое"),
+    "f": listed("героиня, героини, героине, героиню, героиней, героине"),
 }
 _MOST_QUALITIES = 4
 

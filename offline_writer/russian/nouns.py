@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from offline_writer.russian.grammar import CASES, GRAMMEMES, Case, Forms, Gender, Morphology, Word, like
+from offline_writer.russian.grammar import CASES, GRAMMEMES, Case, Forms, Gender, Morphology, Word, like, listed
 
 _LONGEST = 8
 _NEVER_DECLINED = re.compile(r"[оеиэё]$|[a-z]$", re.IGNORECASE)
@@ -13,13 +13,10 @@ _OTHER_GENDERS: Mapping[Gender, tuple[str, ...]] = {
     "m": ("masc", "sing"), "f": ("femn", "sing"), "n": ("neut", "sing"), "pl": ("plur",),
 }  # fmt: skip
 _COUNTS: Mapping[str, Forms] = {
-    key: dict(zip(CASES, forms, strict=True))
-    for key, forms in {
-        "два": ("два", "двух", "двум", "двух", "двумя", "двух"),
-        "две": ("две", "двух", "двум", "двух", "двумя", "двух"),
-        "три": ("три", "трёх", "трём", "трёх", "тремя", "трёх"),
-        "четыре": ("четыре", "четырёх", "четырём", "четырёх", "четырьмя", "четырёх"),
-    }.items()
+    "два": listed("два, двух, двум, двух, двумя, двух"),
+    "две": listed("две, двух, двум, двух, двумя, двух"),
+    "три": listed("три, трёх, трём, трёх, тремя, трёх"),
+    "четыре": listed("четыре, четырёх, четырём, четырёх, четырьмя, четырёх"),
 }
 _COUNT_OF = {"двух": "два", "трёх": "три", "трех": "три", "четырёх": "четыре", "четырех": "четыре"} | {
     key: key for key in _COUNTS

@@ -173,11 +173,11 @@ class StoryView:
             return
         if self._writing is None:
             self._writing = stack.enter_context(progress("Written"))
-        self._writing.show(self._words, self._words_expected)
+        self._writing(self._words, self._words_expected)
 
     def _show_narration(self) -> None:
         if self._narration is not None:
-            self._narration.show(min(self._characters_narrated, self._characters_shown), self._characters_shown)
+            self._narration(min(self._characters_narrated, self._characters_shown), self._characters_shown)
 
     def _check_text(self, stack: ExitStack) -> None:
         # The state may arrive before the text that belongs to it.
@@ -188,7 +188,7 @@ class StoryView:
         self._finish_line()
         if self._narration is None:
             if self._writing is not None:
-                self._writing.show(1, 1)
+                self._writing(1, 1)
                 stack.close()
             self._narration = stack.enter_context(progress("Narrated"))
 

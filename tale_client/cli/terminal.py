@@ -5,9 +5,9 @@ import re
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
-from types import TracebackType
-from typing import Final, Protocol, Self
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
 
 import click
 
@@ -122,76 +122,35 @@ class Wrapper:
         return "".join(written)
 
 
-class Progress(Protocol):
-    """Shows how much of something is done; a context manager."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
-
-    def show(self, done: int, total: int) -> None:
-        """Shows `done` of `total`."""
-        ...
+Progress = Callable[[int, int], None]
+"""Shows that so much of a total is done."""
 
 
-def progress(what: str) -> Progress:
-    """Returns a bar if standard error is a terminal, else lines; `what` is a word such as "Narrated"."""
-    return ProgressBar(what) if sys.stderr.isatty() else ProgressLines(what)
+@contextmanager
+def progress(what: str) -> Iterator[Progress]:
+    """Shows a bar on standard error if that is a terminal, else lines; `what` is a word such as "Narrated"."""
+    if not sys.stderr.isatty():
+        yield _lines(what)
+        return
+    from rich import progress as rich  # noqa: PLC0415 - slow to import and seldom needed
+    from rich.console import Console  # noqa: PLC0415
+
+    columns = (rich.BarColumn(), rich.TaskProgressColumn(), rich.TimeElapsedColumn())
+    with rich.Progress(what, *columns, console=Console(stderr=True), redirect_stdout=False) as bar:
+        task = bar.add_task("", total=1)
+        yield lambda done, total: bar.update(task, completed=done if total else 1, total=total or 1)
 
 
-class ProgressLines:
-    """Prints a line for every ten per cent on standard error."""
+def _lines(what: str) -> Progress:
+    """Returns a progress that prints a line for every ten per cent."""
+    shown = -1
 
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._shown = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        pass
-
-    def show(self, done: int, total: int) -> None:
-        """See Progress."""
+    def show(done: int, total: int) -> None:
+        nonlocal shown
         percent = min(100, 100 * done // total) if total else 100
         step = percent - percent % _STEP_PERCENT
-        if step > self._shown:
-            self._shown = step
-            click.echo(f"{self._what} {step} %", err=True)
+        if step > shown:
+            shown = step
+            click.echo(f"{what} {step} %", err=True)
 
-
-class ProgressBar:
-    """Draws a bar on standard error."""
-
-    def __init__(self, what: str) -> None:
-        from rich.console import Console  # noqa: PLC0415 - slow to import and seldom needed
-        from rich.progress import BarColumn, TaskProgressColumn, TimeElapsedColumn  # noqa: PLC0415
-        from rich.progress import Progress as RichProgress  # noqa: PLC0415
-
-        self._bar = RichProgress(
-            what,
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            redirect_stdout=False,
-        )
-        self._task = self._bar.add_task("", total=1)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._bar.stop()
-
-    def show(self, done: int, total: int) -> None:
-        """See Progress."""
-        self._bar.update(self._task, completed=done if total else 1, total=total or 1)
+    return show

@@ -18,7 +18,7 @@ SERVICES: tuple[ServiceDescriptor, ...] = (
     voice_pb2.DESCRIPTOR.services_by_name["VoiceService"],
 )
 METHODS = {f"/{service.full_name}/{method.name}": method for service in SERVICES for method in service.methods}
-MODULES = [import_module(f"tale_client.{name}") for name in ("profiles", "services", "stories", "stream")]
+MODULES = [import_module(f"tale_client.{name}") for name in ("services", "stories", "stream")]
 RPCS = {name: each for module in MODULES for name, each in vars(module).items() if isinstance(each, Rpc)}
 
 

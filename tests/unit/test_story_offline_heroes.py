@@ -249,6 +249,7 @@ class _Plain:
     """A language that has said nothing of heroes and sequels."""
 
     code = "xx"
+    features: frozenset[Feature] = frozenset()
 
     def title(self, brief: OfflineBrief) -> str:
         return brief.name
