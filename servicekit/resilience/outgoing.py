@@ -25,7 +25,7 @@ from servicekit.resilience.retry import RetryBudget, RetryPolicy, log_retry
 from servicekit.waiting import Finisher
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
     from tenacity import AsyncRetrying
@@ -150,7 +150,8 @@ class OutgoingCalls:
     ) -> T:
         """Returns what `work` returns, which is done again after passing failures that `may_repeat`.
 
-        With `finished` an attempt that has started continues to its end when the caller leaves; there is no retry then.
+        With `finished` an attempt that has started continues to its end when the caller leaves, and past the deadline;
+        there is no retry then.
         With `has_fallback` an end without success is the caller's to log. `within` is entered by each attempt when the
         limits let it through and before its circuit breaker: what an attempt waits for there says nothing about the
         provider.
@@ -160,18 +161,25 @@ class OutgoingCalls:
         last: ProviderError | None = None
         # An attempt that continues without its caller started within the caller's deadline.
         due = _earlier(deadline)
+        begun = False
 
         async def once() -> T:
-            nonlocal last
+            nonlocal last, begun
+            begun = False
             try:
-                async with self.attempt(endpoint, circuit=circuit, deadline=due, within=within) as attempt:
+                # The attempt is within: that its caller has no more time says nothing about the provider.
+                async with (
+                    self._in_time() as limit,
+                    self.attempt(endpoint, circuit=circuit, deadline=due, within=within) as attempt,
+                ):
+                    begun = True
+                    limit.reschedule(None if finished else due)
                     value = await work(attempt)
                     attempt.answered()
                     return value
-            except CircuitOpenError:
-                raise
             except ProviderError as error:
-                last = error
+                if begun and not isinstance(error, CircuitOpenError):
+                    last = error
                 raise
 
         def retried(error: ProviderError, number: int, wait: float) -> None:
@@ -182,13 +190,34 @@ class OutgoingCalls:
             return self._policy.attempts(budget=self._budget, deadline=due, may_wait=may_repeat, on_retry=retried)
 
         try:
-            return await self._repeated((lambda: self._finisher.run(once())) if finished else once, attempts)
+            return await self._repeated(
+                (lambda: self._to_the_end(once(), lambda: begun)) if finished else once, attempts
+            )
         except ProviderError as error:
-            # What the call itself failed for says more than a circuit that opened afterwards.
+            # What the call itself failed for says more than that no other could be made afterwards.
             cause = last or error
             if cause.retryable and not has_fallback:
                 _log.error("all attempts failed", provider=self.provider, endpoint=endpoint, kind=cause.kind.value)
             raise cause from None
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, T], begun: Callable[[], bool]) -> T:
+        task = self._finisher.start(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not begun():
+                task.cancel()
+            raise
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[asyncio.Timeout]:
+        try:
+            async with asyncio.timeout(None) as limit:
+                yield limit
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise self._too_late() from None
 
     async def _repeated(self, make: Callable[[], Awaitable[T]], attempts: Callable[[], AsyncRetrying]) -> T:
         try:
@@ -221,13 +250,17 @@ class OutgoingCalls:
     ) -> AsyncIterator[Attempt]:
         """Makes one attempt, which lasts as long as the block.
 
-        Raises CircuitOpenError, or ProviderError CONCURRENCY where there is no room by `deadline` (the loop's clock).
+        Raises CircuitOpenError, or ProviderError CONCURRENCY where there is no room by `deadline` (the loop's clock),
+        TIMEOUT where that is over.
         """
         async with AsyncExitStack() as stack:
             place = await stack.enter_async_context(AsyncExitStack())
             if self._limits is not None:
                 await place.enter_async_context(self._limits.slot(_earlier(deadline)))
             await stack.enter_async_context(within())
+            end = _earlier(deadline)
+            if end is not None and asyncio.get_running_loop().time() >= end:
+                raise self._too_late()
             breaker = self._breakers.get(circuit or self.provider, provider=self.provider)
             attempt = Attempt(stack.enter_context(breaker.call()), place.aclose)
             _log.debug("attempt", circuit=breaker.name)
@@ -240,6 +273,9 @@ class OutgoingCalls:
                 raise
             finally:
                 self._ended(endpoint, attempt, failure, time.monotonic() - began)
+
+    def _too_late(self) -> ProviderError:
+        return ProviderError(ProviderErrorKind.TIMEOUT, "the deadline of the call is over", provider=self.provider)
 
     def _ended(self, endpoint: str, attempt: Attempt, failure: BaseException | None, seconds: float) -> None:
         ids: dict[str, Any] = dict(attempt.ids)

@@ -146,6 +146,76 @@ async def test_work_that_outlives_its_caller_is_retried_after_the_deadline_of_th
         assert 42 == await Finisher().run(calls.call("things", provider, finished=True))
 
 
+async def test_call_that_waits_for_its_turn_is_not_made_after_its_caller_has_left() -> None:
+    """Also where an attempt that has begun would be finished."""
+    limits = ProviderLimits(1, provider="demo")
+    calls, go, provider = outgoing(limits=limits), asyncio.Event(), Provider()
+    first = asyncio.create_task(calls.call("things", lambda _: go.wait()))
+    await asyncio.sleep(0)
+    queued = asyncio.create_task(calls.call("things", provider, finished=True))
+    await asyncio.sleep(0.01)
+    assert 1 == limits.waiting
+    queued.cancel()
+    await asyncio.wait([queued])
+    go.set()
+    await first
+    await calls.settle()
+    assert 0 == provider.calls
+    assert 0 == limits.in_use
+
+
+@pytest.mark.parametrize("limits", [None, ProviderLimits(1, provider="demo")])
+async def test_no_attempt_begins_after_its_deadline(limits: ProviderLimits | None) -> None:
+    """The caller would not get its result."""
+    provider = Provider()
+    with pytest.raises(ProviderError) as caught:
+        await outgoing(limits=limits).call("things", provider, deadline=asyncio.get_running_loop().time() - 1)
+    assert 0 == provider.calls
+    assert ProviderErrorKind.TIMEOUT is caught.value.kind
+
+
+async def test_attempt_ends_at_its_deadline_and_says_nothing_of_the_provider() -> None:
+    """One call; the circuit stays closed."""
+    breakers = BreakerManager(lambda name: BreakerConfig(name=name, failure_threshold=1))
+    calls = OutgoingCalls("demo", breakers=breakers, policy=SOON)
+    deadline = asyncio.get_running_loop().time() + 0.05
+    async with asyncio.timeout(5):
+        with pytest.raises(ProviderError) as caught:
+            await calls.call("things", lambda _: asyncio.Event().wait(), deadline=deadline)
+    assert ProviderErrorKind.TIMEOUT is caught.value.kind
+    assert "closed" == breakers.get("demo").state
+
+
+async def test_attempt_that_is_finished_passes_its_deadline() -> None:
+    """What has been sent is not left half done."""
+    loop = asyncio.get_running_loop()
+
+    async def work(_: Attempt) -> int:
+        await asyncio.sleep(0.1)
+        return 42
+
+    assert 42 == await outgoing().call("things", work, deadline=loop.time() + 0.05, finished=True)
+
+
+async def test_first_cause_is_raised_where_there_was_no_room_afterwards() -> None:
+    """No call was made then, so it says nothing."""
+    limits, go = ProviderLimits(1, provider="demo", most_waiting=0), asyncio.Event()
+    calls, others = outgoing(limits=limits), list[asyncio.Task[bool]]()
+
+    async def work(_: Attempt) -> None:
+        if not others:
+            asyncio.get_running_loop().call_soon(
+                lambda: others.append(asyncio.create_task(calls.call("other", lambda _: go.wait())))
+            )
+        raise provider_error(ProviderErrorKind.OVERLOAD)
+
+    with pytest.raises(ProviderError) as caught:
+        await calls.call("things", work)
+    go.set()
+    await asyncio.gather(*others)
+    assert ProviderErrorKind.OVERLOAD is caught.value.kind
+
+
 async def test_provider_that_has_too_many_calls_gets_fewer_at_once() -> None:
     """Half as many; a call waits for its turn."""
     limits = ProviderLimits(4, provider="demo")
