@@ -10,10 +10,21 @@ from google.protobuf.json_format import MessageToDict, SerializeToJsonError
 from google.protobuf.message import Message
 
 from servicekit.errors import FieldViolation, validation_failed
+from tale.buf import validate_pb2
+from tale.common.v1 import rules_pb2
 
-_UUID7: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
-_TOKEN: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+def _pattern(rule: str) -> re.Pattern[str]:
+    """The pattern of a rule of text in rules.proto."""
+    options = rules_pb2.DESCRIPTOR.extensions_by_name[rule].GetOptions()
+    expression = options.Extensions[validate_pb2.predefined].cel[0].expression
+    return re.compile(expression.partition("matches('^")[2].partition("$')")[0])
+
+
+_UUID7: Final = _pattern("id")
+_LANGUAGE: Final = _pattern("language")
+_TOKEN: Final = _pattern("token")
+_PROVIDER: Final = _pattern("provider")
 
 
 def new_id() -> str:
@@ -34,6 +45,11 @@ def is_token(text: str) -> bool:
 def is_language(text: str) -> bool:
     """True for a language tag as in BCP-47, such as "en" or "pt-BR", of at most 35 characters."""
     return len(text) <= 35 and _LANGUAGE.fullmatch(text) is not None
+
+
+def is_provider(text: str) -> bool:
+    """True for what a provider may be called: 1 to 64 characters of `A-Z a-z 0-9 . _ -`, a letter or digit first."""
+    return _PROVIDER.fullmatch(text) is not None
 
 
 def fingerprint(message: Message, *, without: frozenset[str] = frozenset()) -> bytes:

@@ -42,7 +42,7 @@ class StorySettings(ServiceSettings):
     """Fallback models, in order; `offline` is always tried last"""
     temperature: float = Field(0.7, ge=0, le=2)
     """Sampling temperature of requests that set none"""
-    max_tokens: int | None = Field(None, ge=16, le=1_000_000)
+    max_tokens: int | None = Field(None, ge=16, le=131_072)
     """Maximum tokens of an answer; unset: derived from the requested length"""
     max_retries: int = Field(3, ge=0, le=10)
     """Maximum retries of a failed call to one model"""

@@ -91,10 +91,11 @@ def test_service_imports_stubs_kit_and_itself(package: str) -> None:
 
 
 def test_kit_knows_nothing_of_stories() -> None:
-    """It imports no service, and of the stubs only what every server says of itself, and the syntax of rules."""
+    """It imports no service, and of the stubs only what every server says of itself, and the rules of text."""
     stubs = {name for name, _ in imports("servicekit") if name.startswith("tale.")}
     assert [] == foreign("servicekit", [])
-    assert {"tale.buf.validate_pb2", "tale.common.v1.status_pb2", "tale.common.v1.status_pb2_grpc"} >= stubs
+    rules = {"tale.buf.validate_pb2", "tale.common.v1.rules_pb2"}
+    assert rules | {"tale.common.v1.status_pb2", "tale.common.v1.status_pb2_grpc"} >= stubs
 
 
 def test_resilience_knows_no_transport() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from annotated_types import Le
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -18,8 +19,9 @@ from protovalidate import Validator, Violation
 from gateway.runs.live_story import WORDS_A_MINUTE
 from offline_writer.brief import WORDS_PER_MINUTE
 from servicekit.errors import DomainError, FieldViolation
-from servicekit.ids import is_id, is_language, is_token, new_id
+from servicekit.ids import is_id, is_language, is_provider, is_token, new_id
 from servicekit.validation import max_length, validate, violations
+from story_service.settings import StorySettings
 from tale.buf import validate_pb2
 from tale.common.v1 import common_pb2, status_pb2
 from tale.gateway.v1 import gateway_pb2
@@ -396,6 +398,13 @@ def test_a_minute_has_150_words() -> None:
     assert WORDS_A_MINUTE == WORDS_PER_MINUTE
 
 
+def test_tokens_of_an_answer_have_one_limit() -> None:
+    """As a setting and in a request."""
+    (limit,) = [each.le for each in StorySettings.model_fields["max_tokens"].metadata if isinstance(each, Le)]
+    rules = Spec.DESCRIPTOR.fields_by_name["max_tokens"].GetOptions().Extensions[validate_pb2.field]
+    assert rules.int32.lte == limit
+
+
 # That the rules themselves are sound.
 
 
@@ -518,3 +527,11 @@ def test_ids_mean_the_same_in_the_store(text: str) -> None:
     """servicekit.ids judges an id that comes from a file or a database."""
     given_id = text.encode("utf-8", "ignore").decode() or "-"
     assert is_id(given_id) is not bool(violations(gateway_pb2.GetStoryRequest(story_id=given_id)))
+
+
+@given(st.text(max_size=70) | st.from_regex(r"[A-Za-z0-9._-]{1,66}", fullmatch=True))
+def test_names_of_providers_mean_the_same_at_start(text: str) -> None:
+    """servicekit.ids judges the name of a provider that an installed package brings."""
+    name = text.encode("utf-8", "ignore").decode() or "-"
+    spec = Spec(child=MIA, voice=common_pb2.VoiceSelection(provider=name))
+    assert is_provider(name) is not bool(spec_fields(spec))

@@ -1,5 +1,6 @@
 """Which provider speaks, and who stands in."""
 
+from importlib.metadata import EntryPoint
 from unittest.mock import AsyncMock
 
 import grpc
@@ -10,6 +11,7 @@ from servicekit.errors import DomainError
 from servicekit.reasons import reason_of
 from voice_service.narration.messages import VoiceChoice
 from voice_service.narration.speaker import choose, first_speaker, foreign
+from voice_service.providers.factory import GROUP, load_plugins
 from voice_service.providers.registry import NO_ANSWER, Announced, Availability, ProviderRegistry
 
 
@@ -287,3 +289,14 @@ async def test_speaker_that_is_not_well_begins_only_where_its_beginning_is_store
         assert begins == speaker.name
         assert passed == [each.name for each in over]
         assert ["one"] == [call.args[0].name for call in is_stored.await_args_list]
+
+
+@pytest.mark.parametrize("name", ["acme:v2", "_local", "a" * 65, "a b"])
+def test_provider_with_a_name_that_storage_refuses_is_not_used(name: str) -> None:
+    """It is announced at start, before any speech is paid, with the remedy."""
+    entry = EntryPoint(name, "no_such_module:make", GROUP)
+    (announced,) = load_plugins({}, [entry])
+
+    assert isinstance(announced, Announced)
+    assert (name, True) == (announced.name, announced.is_set)
+    assert announced.reason.startswith("rename its entry point: ")

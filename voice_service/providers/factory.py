@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from servicekit.addresses import check_base_url
+from servicekit.ids import is_provider
 from servicekit.secrets import SecretSource
 from servicekit.settings import ConfigurationError
 from voice_service.providers.elevenlabs.api import NAME as ELEVENLABS
@@ -155,6 +156,10 @@ BRING_REAL_VOICE: Final = tuple(each.variable for each in BUILT_IN if each.varia
 
 GROUP: Final = "tale.voice_providers"
 
+_NAME_REMEDY: Final = (
+    "rename its entry point: a name has 1 to 64 characters of A-Z a-z 0-9 . _ -, the first a letter or digit"
+)
+
 _log: Final = structlog.stdlib.get_logger(__name__)
 
 
@@ -175,6 +180,9 @@ def load_plugins(
 
 
 def _make(entry: EntryPoint, environment: Mapping[str, str]) -> VoiceProvider | Announced:
+    if not is_provider(entry.name):
+        # Storage would refuse its segments, which are paid by then.
+        return Announced(entry.name, entry.name, _NAME_REMEDY, is_set=True)
     try:
         factory = entry.load()
     except Exception as error:  # noqa: BLE001 - whatever an added module does, the service runs without it
