@@ -12,6 +12,8 @@ class GatewaySettings(ServiceSettings):
     """The settings of the gateway."""
 
     model_config = variables("GATEWAY_", "lease_", "peer_", "pickup_", "run_", "storage_", "story_", "voice_")
+    prefixes = ("GATEWAY_", "LEASE_", "PEER_", "PICKUP_", "RUN_")
+    elsewhere = frozenset({"GATEWAY_TARGET", "GATEWAY_PORT"})
 
     listen: Listen = "127.0.0.1:50051"
     """gRPC bind address"""

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from servicekit.app import App
 from servicekit.authentication import Security
 from servicekit.logging import configure, described
 from servicekit.server import Server
-from servicekit.settings import ConfigurationError, ServiceSettings
+from servicekit.settings import ConfigurationError, ServiceSettings, unknown_variables
 
 _log: Final = structlog.stdlib.get_logger("servicekit.main")
 
@@ -46,6 +47,8 @@ def run(
         settings = load_settings()
         gc.set_threshold(_YOUNG, 10, 10)
         configure(service_name, level=settings.log_level, levels=settings.log_levels, log_format=settings.log_format)
+        for line in unknown_variables(type(settings), os.environ):
+            _log.warning(line)
 
         async def serve() -> int:
             asyncio.get_running_loop().set_exception_handler(_log_stray)

@@ -1,9 +1,11 @@
 """Settings from the environment: each typed, described and named by its variable."""
 
+import os
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
+from difflib import get_close_matches
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, AliasGenerator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -12,6 +14,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from servicekit.addresses import check_address
 
 _TIME_SPAN: Final = re.compile(r"(\d{1,6})([dhms])")
+_OF_KUBERNETES: Final = re.compile(r"_(SERVICE_HOST|(SERVICE_)?PORT(_\w+)?)$")
+"""Ends of the variables that Kubernetes gives a container for each Service, whose name may be that of a service."""
 
 
 class ConfigurationError(Exception):
@@ -94,6 +98,13 @@ class ServiceSettings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
+    prefixes: ClassVar[tuple[str, ...]] = ()
+    """Each variable that begins with one of these is a setting of the class, or one of `elsewhere`, or a mistake."""
+    elsewhere: ClassVar[frozenset[str]] = frozenset()
+    """Variables of other programs of the project that begin with one of `prefixes`."""
+    replaced: ClassVar[Mapping[str, str]] = {}
+    """Variables that must not be set any more, since to ignore them does harm, and what is set instead."""
+
     listen: Listen = Field("127.0.0.1:0", validation_alias="SERVICE_LISTEN")
     """gRPC bind address"""
     ops_listen: Listen = Field("127.0.0.1:0", validation_alias="SERVICE_OPS_LISTEN")
@@ -124,12 +135,31 @@ S = TypeVar("S", bound=BaseSettings)
 
 def load(cls: type[S]) -> S:
     """Returns the settings of the environment; ConfigurationError names every wrong variable and its remedy."""
+    for variable, successor in getattr(cls, "replaced", {}).items():
+        if os.environ.get(variable):
+            raise ConfigurationError(f"{variable} is not a setting any more: set {successor} instead")
     try:
         return cls()
     except ValidationError as error:
         raise ConfigurationError(_one_line(cls, error)) from None
     except SettingsError as error:
         raise ConfigurationError(_unreadable(cls, error)) from None
+
+
+def unknown_variables(cls: type[ServiceSettings], environment: Mapping[str, str]) -> list[str]:
+    """Returns a line for each variable that looks like a setting of `cls` and is none, with the nearest known name.
+
+    A variable whose name is in the value of a setting is used, as are the keys of SPEECH_PROVIDERS.
+    """
+    known = {env_name(cls, field) for field in cls.model_fields}
+    named = " ".join(value for name, value in environment.items() if name.upper() in known)
+    lines = []
+    for name in sorted(name for name, value in environment.items() if value and name.startswith(cls.prefixes)):
+        if name in known | cls.elsewhere or name.removesuffix("_FILE") in named or _OF_KUBERNETES.search(name):
+            continue
+        nearest = "".join(f"; did you mean {one}?" for one in get_close_matches(name, sorted(known), n=1))
+        lines.append(f"{name} is not a setting{nearest}")
+    return lines
 
 
 def env_name(cls: type[BaseSettings], field: str) -> str:

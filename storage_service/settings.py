@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic import Field, SecretStr
@@ -24,6 +25,9 @@ class StorageSettings(ServiceSettings):
     """What an operator sets. The rest of what can be adjusted is `Tuning`."""
 
     model_config = variables("STORAGE_", "audio_", "aws_", "segment_", "story_", "supabase_", "upstream_")
+    prefixes = ("STORAGE_", "AUDIO_", "SEGMENT_", "SUPABASE_", "UPSTREAM_")
+    elsewhere = frozenset({"STORAGE_TARGET"})
+    replaced = MappingProxyType({"AUDIO_STORE_ENDPOINT": "AWS_ENDPOINT_URL_S3"})
 
     listen: Listen = "127.0.0.1:50054"
     """gRPC bind address"""

@@ -22,6 +22,8 @@ class StorySettings(ServiceSettings):
     """Settings of the story service, from the environment."""
 
     model_config = variables("STORY_", "openrouter_", "upstream_")
+    prefixes = ("STORY_", "OPENROUTER_", "UPSTREAM_")
+    elsewhere = frozenset({"STORY_TARGET", "STORY_RETENTION"})
 
     listen: Listen = "127.0.0.1:50052"
     """gRPC bind address"""

@@ -15,14 +15,14 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode
 
 from gateway.settings import GatewaySettings
-from servicekit.settings import default_text, env_name
+from servicekit.settings import ServiceSettings, default_text, env_name
 from storage_service.settings import StorageSettings
 from story_service.settings import StorySettings
 from voice_service.settings import VoiceServiceSettings
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 COMPOSE_FILE: Final = ROOT / "docker-compose.yml"
-SERVICES: Final[tuple[tuple[str, type[BaseSettings]], ...]] = (
+SERVICES: Final[tuple[tuple[str, type[ServiceSettings]], ...]] = (
     ("gateway", GatewaySettings),
     ("story_service", StorySettings),
     ("voice_service", VoiceServiceSettings),
@@ -57,8 +57,10 @@ _INTRODUCTION: Final = """\
 # Configuration
 
 Every setting is an environment variable. A wrong value stops the service at start with one line that names the
-variable, what is wrong and what to set. A variable that is set but empty counts as unset. This page is generated from
-the settings by `make docs`: {count} variables, of which most installations need fewer than ten.
+variable, what is wrong and what to set. A variable that is set but empty counts as unset. A variable that begins like
+the settings of a service (`STORY_`, `ELEVENLABS_`) and is none is a warning in its log at start, with the nearest known
+name. This page is generated from the settings by `make docs`: {count} variables, of which most installations need fewer
+than ten.
 
 | kind | syntax |
 |---|---|

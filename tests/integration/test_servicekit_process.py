@@ -123,6 +123,15 @@ async def test_either_signal_ends_an_idle_service_well(number: signal.Signals) -
     assert "stopped" == service.lines[-1]["event"]
 
 
+async def test_variable_that_looks_like_a_setting_and_is_none_is_a_warning() -> None:
+    """Without its value; the service starts."""
+    async with started("wait", RAW_LIMIT="sk-secret") as service:
+        warning = await service.line("RAW_LIMIT is not a setting")
+        await service.line("serving")
+    assert "warning" == warning["level"]
+    assert "sk-secret" not in json.dumps(warning)
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "line"),
     [

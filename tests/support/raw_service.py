@@ -14,6 +14,12 @@ from support.rpcs import Context, RawApp
 SECRET = "secret path of Mia"  # noqa: S105 - what must not get out
 
 
+class RawSettings(ServiceSettings):
+    """Settings with a prefix of their own."""
+
+    prefixes = ("RAW_",)
+
+
 async def fail(_: Context) -> bytes:
     """Fails in every way that leaves a trace in the log."""
 
@@ -41,4 +47,4 @@ async def wait(_: Context) -> bytes:
 
 if __name__ == "__main__":
     BEHAVIOUR = {"fail": fail, "wait": wait}[sys.argv[1]]
-    run(lambda: load(ServiceSettings), lambda _: RawApp(BEHAVIOUR), "raw")
+    run(lambda: load(RawSettings), lambda _: RawApp(BEHAVIOUR), "raw")

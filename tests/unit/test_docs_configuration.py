@@ -7,7 +7,7 @@ import grpc
 
 from servicekit.reasons import REASONS
 from servicekit.resilience.errors import ProviderErrorKind
-from servicekit.settings import env_name
+from servicekit.settings import env_name, unknown_variables
 from tale_client.errors import OWN_REASONS
 from tools.configuration_page import CLIENT, COMPOSE, FIRST, ROOT, SERVICES, configuration_page, env_example
 
@@ -61,3 +61,16 @@ def test_documents_name_settings_that_exist() -> None:
         if name not in known and not any(value.endswith(f"_{name}") for value in known)
     }
     assert set() == unknown
+
+
+def test_no_service_warns_of_a_setting_of_another_program() -> None:
+    """They may share one environment."""
+    everything = dict.fromkeys(EVERY, "x")
+    assert [] == [line for _, settings in SERVICES for line in unknown_variables(settings, everything)]
+
+
+def test_each_variable_of_a_service_begins_with_a_prefix_that_one_judges() -> None:
+    """So a slip in its end is named."""
+    judged = tuple(prefix for _, settings in SERVICES for prefix in settings.prefixes)
+    others = ("AWS_", "DEFAULT_", "DRAIN_", "LOG_", "OPENAI_", "TALE_")
+    assert set() == {name for name in VARIABLES if not name.startswith((*judged, *others))}

@@ -1,6 +1,7 @@
 """Settings from the environment."""
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import pytest
@@ -14,6 +15,8 @@ from servicekit.settings import (
     ServiceSettings,
     env_name,
     load,
+    unknown_variables,
+    variables,
 )
 from tools.configuration_page import SettingDescription, describe_settings
 
@@ -228,3 +231,45 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 def test_an_address_is_split() -> None:
     """Brackets are no part of the host."""
     assert [("::1", 50051), ("10.0.0.7", 0)] == [split_address("[::1]:50051"), split_address("10.0.0.7:0")]
+
+
+class FamilySettings(ServiceSettings):
+    """Settings with a prefix of their own."""
+
+    model_config = variables("DEMO_", "other_")
+    prefixes = ("DEMO_",)
+    elsewhere = frozenset({"DEMO_TARGET"})
+    replaced = MappingProxyType({"DEMO_ENDPOINT": "OTHER_ENDPOINT"})
+
+    model: str = ""
+    """Model"""
+    servers: str = ""
+    """Servers, with the variables of their keys"""
+
+
+def test_variable_that_is_no_setting_is_named_with_the_nearest_one() -> None:
+    """Its value is not in the line."""
+    lines = unknown_variables(FamilySettings, {"DEMO_MODLE": "sk-secret", "DEMO_QQQQQQQQQQ": "sk-secret"})
+    assert ["DEMO_MODLE is not a setting; did you mean DEMO_MODEL?", "DEMO_QQQQQQQQQQ is not a setting"] == lines
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("DEMO_MODEL", "DEMO_TARGET", "OTHER_MODLE", "LOG_LEVL", "AWS_PROFILE", "DEMO_A_KEY", "DEMO_A_KEY_FILE"),
+        *("DEMO_SERVICE_HOST", "DEMO_SERVICE_PORT", "DEMO_PORT", "DEMO_PORT_50052_TCP_ADDR"),
+    ],
+)
+def test_variable_of_another_program_is_no_mistake(name: str) -> None:
+    """Nor one that a setting names, nor those that Kubernetes adds; nor one that is empty."""
+    servers = '[{"key_variable": "DEMO_A_KEY"}]'
+    assert [] == unknown_variables(FamilySettings, {"DEMO_SERVERS": servers, name: "x", "DEMO_UNSET": ""})
+
+
+def test_variable_that_was_replaced_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To ignore it would do harm."""
+    monkeypatch.setenv("DEMO_ENDPOINT", "")
+    assert load(FamilySettings)
+    monkeypatch.setenv("DEMO_ENDPOINT", "http://secret")
+    with pytest.raises(ConfigurationError, match=r"^DEMO_ENDPOINT is not a setting any more: set OTHER_ENDPOINT inst"):
+        load(FamilySettings)

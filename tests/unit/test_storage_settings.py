@@ -116,3 +116,10 @@ def test_a_retention_that_says_nothing_stops_the_start(monkeypatch: pytest.Monke
     monkeypatch.setenv("STORY_RETENTION", given)
     with pytest.raises(ConfigurationError, match="STORY_RETENTION"):
         load(StorageSettings)
+
+
+def test_former_variable_of_the_s3_server_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ignored, it would send the requests to Amazon."""
+    monkeypatch.setenv("AUDIO_STORE_ENDPOINT", "http://minio:9000")
+    with pytest.raises(ConfigurationError, match=r"^AUDIO_STORE_ENDPOINT .* AWS_ENDPOINT_URL_S3"):
+        load(StorageSettings)
