@@ -56,6 +56,8 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     ) -> storage_pb2.CreateStoryResponse:
         """Keeps a new story."""
         del context
+        # No rule bounds them; the spec has what a caller sent.
+        request.story.DiscardUnknownFields()
         new = NewStory(
             story_id=request.story_id,
             spec=request.spec,

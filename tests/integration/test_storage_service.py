@@ -69,6 +69,16 @@ async def test_a_record_beyond_what_grpc_carries_is_read_all_the_same(storage: S
         assert (not expected, "offline") == (bool(story.full_response), story.model_used)
 
 
+async def test_what_a_snapshot_holds_beyond_its_fields_is_not_stored(storage: Storage) -> None:
+    """No rule bounds the fields of a later version."""
+    request = create_request()
+    request.story.child.MergeFromString(b"\xba\x3e\x80\x80\x04" + b"x" * (64 << 10))
+    await storage.stub.CreateStory(request)
+    stored = await storage.stub.GetStory(storage_pb2.GetStoryRequest(story_id=request.story_id))
+    assert stored.record.story.child.name
+    assert stored.ByteSize() < 10_000
+
+
 async def test_a_restart_loses_nothing(tmp_path: Path) -> None:
     """A service over the same folder has the same stories."""
     async with service(tmp_path) as storage:
