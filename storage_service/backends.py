@@ -39,7 +39,7 @@ from tale.common.v1 import status_pb2
 _EMBEDDED: Final = status_pb2.EmbeddedPart(
     part="store",
     implementation="sqlite",
-    environment_variables=["STORAGE_BACKEND", "SUPABASE_URL", "SUPABASE_KEY"],
+    environment_variables=["STORAGE_BACKEND, SUPABASE_URL and SUPABASE_KEY"],
 )
 
 

@@ -13,7 +13,7 @@ import click
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client.cli.cluster import embedded
-from tale_client.cli.options import GENDERS, check_folder, gender_of, json_option, spec_of
+from tale_client.cli.options import GENDERS, check_folder, gender_of, json_option, spec_of, split_commas
 from tale_client.cli.runner import CommandError, run
 from tale_client.cli.story_view import StoryView
 from tale_client.cli.terminal import printable
@@ -123,18 +123,34 @@ def _prefix(name: str, colour: str) -> str:
 
 @click.command("demo", context_settings={"auto_envvar_prefix": "TALE_DEMO"})
 @_option("--name", default=_MIA, help="The child's first name.")
-@_option("--age", type=click.IntRange(1, 18), default=6, help="The child's age in years.")
+@_option("--age", type=click.IntRange(1, 18), default=6, help="The child's age in years, 1 to 18.")
 @_option("--gender", type=click.Choice(list(GENDERS)), help="The child's gender in the story.")
 @_option("--interests", default="dragons, the sea", help="What the child likes, separated by commas.")
+@click.option("--interest", "more", multiple=True, metavar="TEXT", help="Instead of --interests. Repeatable.")
 @_option("--moral", default="kindness", help="What the story teaches.")
-@_option("--theme", default="", show_default=False, help="The setting or subject of the story.")
-@_option("--wish", default="", show_default=False, help="What the story is about.")
+@_option(
+    "--theme", default="", show_default=False, help="The setting or subject of the story; --wish says what happens."
+)
+@_option(
+    "--wish",
+    default="",
+    show_default=False,
+    help="What happens in the story. If it is not given, the wish in the story is invented.",
+)
 @_option("--minutes", type=click.IntRange(1, 30), default=3, help="Length when read aloud, 1 to 30 minutes.")
 @_option("--language", default="en", help="Language of the story.")
 @_option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("out"), help="Folder for the files.")
 @json_option
 def demo_command(
-    *, name: str, age: int, gender: str | None, interests: str, out: Path, as_json: bool, **asked: Any
+    *,
+    name: str,
+    age: int,
+    gender: str | None,
+    interests: str,
+    more: tuple[str, ...],
+    out: Path,
+    as_json: bool,
+    **asked: Any,
 ) -> None:
     """Start the services on free ports, create one story, and stop the services.
 
@@ -150,7 +166,7 @@ def demo_command(
         name=name,
         age=age,
         gender=gender_of(gender or ("female" if name == _MIA else None)),
-        interests=[part.strip() for part in interests.split(",") if part.strip()],
+        interests=split_commas(more or [interests]),
     )
     spec = spec_of(child=child, **asked)
     view = StoryView(out, json=as_json)
@@ -177,6 +193,8 @@ async def _demo(view: StoryView, spec: common_pb2.StorySpec, data: Path, *, as_j
                 status = await client.system_status()
             for line in ("", *embedded(status.embedded_parts), ""):
                 click.echo(line, err=as_json)
+    if not spec.wish:
+        click.echo("No wish was given: a wish in the story is invented. Give one with --wish.", err=as_json)
     for line in _next_steps(view, data):
         click.echo(typed(line), err=as_json)
     return code

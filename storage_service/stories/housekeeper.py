@@ -64,7 +64,7 @@ class Housekeeper:
             await self._expire(self._clock.now() - self._retention // timedelta(microseconds=1))
         objects = await self._objects.remove_deleted()
         if objects:
-            _log.info("bytes that nothing refers to were removed", objects=objects)
+            _log.info("unreferenced audio was deleted", objects=objects)
         await self._segments.make_room()
 
     async def scrub(self) -> None:

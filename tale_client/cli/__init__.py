@@ -22,7 +22,7 @@ COMMANDS: Final = {
     "delete": ("tale_client.cli.stories", "Delete a story and its audio."),
     "children": ("tale_client.cli.profiles", "Save children for stories."),
     "heroes": ("tale_client.cli.profiles", "Save heroes for stories."),
-    "voices": ("tale_client.cli.cluster", "Show speech providers and voices."),
+    "voices": ("tale_client.cli.cluster", "Show voice providers and voices."),
     "models": ("tale_client.cli.cluster", "Show models that can write stories."),
     "status": (
         "tale_client.cli.cluster",

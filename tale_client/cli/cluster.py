@@ -31,7 +31,7 @@ _VOICES_HEADER: Final = ("VOICE", "PROVIDER", "LANGUAGES", "GENDER", "NAME")
 @json_option
 @target_option
 def voices_command(*, language: str, provider: str, as_json: bool, target: str) -> None:
-    """Show the speech providers in their order of use, and their voices.
+    """Show the voice providers in their order of use, and their voices, by provider and language.
 
     With --json: one object with the fields of ListProvidersResponse and ListVoicesResponse.
     """
@@ -47,7 +47,9 @@ def voices_command(*, language: str, provider: str, as_json: bool, target: str) 
     rows = [(each.provider_name, _standing(each), _languages(each.language_codes)) for each in providers.providers]
     print_table(_PROVIDERS_HEADER, rows)
     click.echo("")
-    print_table(_VOICES_HEADER, [_voice(each) for each in voices.voices])
+    order = [each.provider_name for each in providers.providers]
+    by_language = sorted(voices.voices, key=lambda each: (_place(order, each.provider), list(each.language_codes)))
+    print_table(_VOICES_HEADER, [_voice(each) for each in by_language])
     _note_stale(stale=voices.stale)
 
 
@@ -76,6 +78,10 @@ def _standing(each: voice_pb2.Provider | story_pb2.Model) -> str:
         parts.append(f"fallback {each.fallback_position}")
     parts.append("embedded" if each.embedded else "")
     return "; ".join(part for part in parts if part)
+
+
+def _place(order: Sequence[str], provider: str) -> int:
+    return order.index(provider) if provider in order else len(order)
 
 
 def _voice(voice: voice_pb2.Voice) -> tuple[str, ...]:
@@ -142,7 +148,7 @@ def embedded(parts: Iterable[status_pb2.EmbeddedPart]) -> list[str]:
     lines = [
         f"  {one_line(part.part)}: {one_line(part.implementation)}"
         + (
-            f"; to replace it, set {one_line(', '.join(part.environment_variables))}"
+            f"; to replace it, set {one_line(' or '.join(part.environment_variables))}"
             if part.environment_variables
             else ""
         )
@@ -158,8 +164,11 @@ def embedded(parts: Iterable[status_pb2.EmbeddedPart]) -> list[str]:
 def circuits_command(ctx: click.Context, *, as_json: bool, target: str) -> None:
     """Show the circuit breakers of every service: their state, and their calls since the service started.
 
-    An open circuit rejects calls until its time is over. Then it is half-open and lets a single call through. With
-    --json: one object with the fields of GetSystemStatusResponse, with the names, health and circuits of the services.
+    An open circuit rejects calls until its time is over. Then it is half-open and lets a single call through. FALLBACK
+    counts the calls that another provider or model took over.
+
+    With --json: one object with the fields of GetSystemStatusResponse, with the names, health and circuits of the
+    services.
     """
     if ctx.invoked_subcommand is not None:
         return

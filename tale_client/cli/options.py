@@ -1,7 +1,7 @@
 """Options that several commands share, and the story specification that they or a recording describe."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -79,9 +79,9 @@ def is_id(given: str) -> bool:
 def child_options(command: CommandT) -> CommandT:
     """Adds the options of a child besides `--name`; `take_child` reads them."""
     for option in (
-        _texts("--interest", "interests", help="What the child likes. Repeatable."),
+        _texts("--interest", "--interests", "interests", help="What the child likes, separated by commas. Repeatable."),
         click.option("--gender", type=click.Choice(list(GENDERS)), help="The child's gender in stories."),
-        click.option("--age", type=int, help="Age in years."),
+        click.option("--age", type=int, help="Age in years, 1 to 18."),
     ):
         command = option(command)
     return command
@@ -93,8 +93,13 @@ def take_child(options: dict[str, Any]) -> common_pb2.Child:
         name=options.pop("name"),
         age=options.pop("age"),
         gender=gender_of(options.pop("gender")),
-        interests=options.pop("interests"),
+        interests=split_commas(options.pop("interests")),
     )
+
+
+def split_commas(given: Sequence[str]) -> list[str]:
+    """Returns the parts of `given` between commas, without those that are blank."""
+    return [part.strip() for each in given for part in each.split(",") if part.strip()]
 
 
 def hero_options(command: CommandT, prefix: str = "") -> CommandT:
@@ -136,7 +141,7 @@ def voice_options(command: CommandT) -> CommandT:
             "--voice-provider",
             default="",
             metavar="NAME",
-            help="Speech provider: elevenlabs, speech or offline.  [default: that of the voice service]",
+            help="Voice provider: any name that `tale voices` shows.  [default: that of the voice service]",
         ),
     ):
         command = option(command)

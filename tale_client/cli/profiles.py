@@ -92,7 +92,7 @@ class ProfileCommands(Generic[ProfileT]):
         return group
 
     def _add_readers(self, group: click.Group) -> None:
-        @group.command("list", help="List all, newest first.")
+        @group.command("list", help=f"List saved {self.command}, newest first.")
         @json_option
         @target_option
         def list_command(*, as_json: bool, target: str) -> None:
@@ -138,7 +138,7 @@ class ProfileCommands(Generic[ProfileT]):
             saved = request(target, self._change(given, self.take(described), clear))
             click.echo(json_of(saved) if as_json else f"Saved: {_line(saved)}")
 
-        @group.command("remove", help=f"Delete a saved {self.what}. The stories stay.")
+        @group.command("remove", help=f"Delete a saved {self.what}, but no stories.")
         @_profile_argument
         @yes_option
         @json_option
@@ -205,7 +205,7 @@ CHILDREN: Final[ProfileCommands[common_pb2.Child]] = ProfileCommands(
 children_command: Final = CHILDREN.group("Save children for `tale tell --child NAME`.")
 
 
-@children_command.command("erase")
+@children_command.command("erase", short_help="Delete a saved child and all its stories.")
 @_profile_argument
 @yes_option
 @json_option

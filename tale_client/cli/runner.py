@@ -163,7 +163,7 @@ def explain(error: TaleError, story_id: str = "") -> list[str]:
         target = error.metadata["target"]
         if story_id:
             return [f"The gateway at {target} does not answer any more.", stored]
-        return [f"{error.message} {error.remedy}"]
+        return [f"{error.message} {error.remedy.rstrip('.')} or --target."]
     if error.violations:
         return [_refused(each) for each in error.violations]
     said = with_commands(error.message, story_id).rstrip(". ") + "."

@@ -34,7 +34,9 @@ from tale_client.cli.story_view import StoryView, interrupted
 
 
 @click.command("tell")
-@click.option("--name", default="", help="First name of a child who is described here.")
+@click.option(
+    "--name", default="", help="First name of a child who is described here. Either --name or --child is required."
+)
 @child_options
 @click.option("--child", default="", metavar="NAME|ID", help="A saved child instead of --name; see `tale children`.")
 @click.option("--hero", default="", metavar="NAME|ID", help="A saved hero; see `tale heroes`.")
@@ -45,7 +47,7 @@ from tale_client.cli.story_view import StoryView, interrupted
     type=click.Choice(list(KINDS)),
     help="Main character; combined: the child meets the hero.  [default: combined with a hero, else child]",
 )
-@click.option("--wish", default="", help='What the story is about: "a dragon who cannot sleep".')
+@click.option("--wish", default="", help='What happens in the story: "a dragon who cannot sleep".')
 @click.option(
     "--ask",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -60,7 +62,9 @@ from tale_client.cli.story_view import StoryView, interrupted
     help="What the story teaches: kindness, honesty, bravery, friendship, perseverance, empathy, respect,"
     " responsibility, or other words.",
 )
-@click.option("--theme", default="", help="The setting or subject of the story.")
+@click.option(
+    "--theme", default="", help='The setting or subject of the story: "the moon"; --wish says what happens in it.'
+)
 @click.option("--parent", default="", metavar="ID", help="Stored story that this one continues.")
 @click.option("--minutes", type=int, help="Length when read aloud, 1 to 30 minutes.  [default: 5]")
 @click.option("--language", default="", metavar="CODE", help="Language of the story, such as en or ru.  [default: en]")
@@ -101,7 +105,7 @@ def tell_command(
     Examples:
         tale tell --name Mia --age 6 --gender female --interest dragons --interest "the sea" --moral kindness
         tale tell --child Mia --hero-name "Captain Wonder" --hero-trait brave --theme "the moon"
-        tale tell --child Mia --ask prompt.wav
+        tale tell --child Mia --ask wish.wav
     """  # noqa: D301 - click wants the control character itself
     described_child, described_hero = take_child(asked), take_hero(asked, "hero_")
     check_characters(described_child, described_hero, saved_child=child, saved_hero=hero, kind=asked["kind"])

@@ -241,7 +241,10 @@ async def test_status_without_a_gateway_prints_one_line(tmp_path: Path) -> None:
     out, err = await process.communicate()
     assert 1 == process.returncode
     assert b"" == out
-    assert b"Error: No gateway answers at 127.0.0.1:1. Start one with `tale up`, or set GATEWAY_TARGET.\n" == err
+    assert (
+        b"Error: No gateway answers at 127.0.0.1:1. Start one with `tale up`, or set GATEWAY_TARGET or --target.\n"
+        == err
+    )
 
 
 async def test_wrong_usage_exits_with_code_2(gateway: ScriptedGateway, tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ async def test_status_names_the_settings_that_replace_embedded_parts(gateway: Sc
     code, out, _ = await tale(gateway.target, tmp_path, "status")
     assert 1 == code
     assert "gateway  SERVING      version 1.2\nvoice    UNREACHABLE\n" in out
-    assert "  writer: offline; to replace it, set KEY_A, KEY_B\n" in out
+    assert "  writer: offline; to replace it, set KEY_A or KEY_B\n" in out
 
 
 async def test_circuits_shows_counts_of_calls(gateway: ScriptedGateway, tmp_path: Path) -> None:

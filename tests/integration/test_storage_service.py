@@ -573,7 +573,7 @@ async def test_the_status_names_what_is_embedded(storage: Storage) -> None:
     """An operator learns which variables bring the real store."""
     response = await status_pb2_grpc.StatusServiceStub(storage.channel).GetStatus(status_pb2.GetStatusRequest())
     (part,) = response.status.embedded_parts
-    assert ("storage", "store", "sqlite", ["STORAGE_BACKEND", "SUPABASE_URL", "SUPABASE_KEY"]) == (
+    assert ("storage", "store", "sqlite", ["STORAGE_BACKEND, SUPABASE_URL and SUPABASE_KEY"]) == (
         response.status.service,
         part.part,
         part.implementation,

@@ -89,7 +89,7 @@ def test_next_step_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
 def test_lost_gateway_error_says_how_to_follow_the_story() -> None:
     """With a followed story the error says how to follow it again, otherwise how to start a gateway."""
     gone = unreachable("t:1")
-    assert ["No gateway answers at t:1. Start one with `tale up`, or set GATEWAY_TARGET."] == explain(gone)
+    assert ["No gateway answers at t:1. Start one with `tale up`, or set GATEWAY_TARGET or --target."] == explain(gone)
     said, back = explain(gone, ID)
     assert "The gateway at t:1 does not answer any more." == said
     assert f"`tale watch {ID}`" in back

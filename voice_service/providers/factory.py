@@ -53,6 +53,8 @@ class BuiltIn:
     display_name: str = ""
     variable: str = ""
     value: str = ""
+    also: str = ""
+    """Settings that it needs besides, as they follow the variable in a sentence."""
 
     @property
     def announced(self) -> Announced:
@@ -144,15 +146,22 @@ def _address(variable: str, url: str, settings: VoiceServiceSettings) -> str:
 
 BUILT_IN: Final = (
     BuiltIn(ELEVENLABS, _elevenlabs, "ElevenLabs", "ELEVENLABS_API_KEY", "a key of ElevenLabs"),
-    BuiltIn(SPEECH, _speech, DISPLAY_NAME, "SPEECH_BASE_URL", "a server with OpenAI's /audio/speech"),
+    BuiltIn(
+        SPEECH,
+        _speech,
+        DISPLAY_NAME,
+        "SPEECH_BASE_URL",
+        "a server with OpenAI's /audio/speech",
+        ", SPEECH_MODEL and SPEECH_VOICE",
+    ),
     BuiltIn(EMBEDDED, _offline),
     BuiltIn(MOCK, _mock),
 )
 """The providers of this package, in the order in which they are tried where nothing else is chosen."""
 ANNOUNCED: Final = tuple(each.announced for each in BUILT_IN if each.variable)
 """Providers that are known by name whether they are set up or not."""
-BRING_REAL_VOICE: Final = tuple(each.variable for each in BUILT_IN if each.variable)
-"""Variables that bring a provider other than the embedded one."""
+BRING_REAL_VOICE: Final = tuple(each.variable + each.also for each in BUILT_IN if each.variable)
+"""Variables that bring a provider other than the embedded one, by provider."""
 
 GROUP: Final = "tale.voice_providers"
 

@@ -245,7 +245,9 @@ class EmbeddedPart(_message.Message):
     """Name of the implementation."""
     @_builtins.property
     def environment_variables(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Environment variables that replace it."""
+        """Environment variables that replace it. Each entry suffices; it names all variables that belong together, such as
+        "SPEECH_BASE_URL, SPEECH_MODEL and SPEECH_VOICE".
+        """
 
     def __init__(
         self,
