@@ -7,6 +7,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from servicekit.ids import new_id
+from servicekit.reasons import explained
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -14,6 +15,7 @@ MAX_RESPONSE_BYTES: Final = 1_500_000
 """Bytes of the stored completions of one story; the earliest are dropped. A record must fit into a gRPC message."""
 
 _OF_THE_TEXT: Final = frozenset({common_pb2.ATTEMPT_KIND_WRITING, common_pb2.ATTEMPT_KIND_MODEL_CALL})
+_TRUNCATED: Final = "RESPONSE_TRUNCATED"
 _EARLIER: Final = "earlier_generations"
 
 
@@ -36,6 +38,7 @@ class Ledger:
         self._unsaved: dict[str, None] = {}
         self._generation = storage_pb2.GenerationRecord(model_used=story.model_used, full_response=story.full_response)
         self._generation_unsaved = False
+        self._truncation_reported = any(problem.reason == _TRUNCATED for problem in story.problems)
         info = MessageToDict(story.generation_info)
         self._earlier_infos = [*info.pop(_EARLIER, ()), *([info] if info else [])]
         # Of the calls that this run has made, by attempt id.
@@ -108,12 +111,19 @@ class Ledger:
         checkpoint.attempts.extend(news)
         if self._generation_unsaved or any(attempt.kind in _OF_THE_TEXT for attempt in news):
             checkpoint.generation.CopyFrom(self.generation())
+            if len(checkpoint.generation.full_response) < len(self._responses) and not self._truncation_reported:
+                self._truncation_reported = True
+                message = "The earliest raw responses of the models are too large for the record and are left out."
+                problem = checkpoint.problems.add(reason=_TRUNCATED, message=message, time=now())
+                explained(problem)
         self._unsaved.clear()
         self._generation_unsaved = False
 
     def give_back(self, checkpoint: storage_pb2.StoryCheckpoint) -> None:
         """This was not stored, or it is not known: the next checkpoint must carry it."""
         self._unsaved = {attempt.attempt_id: None for attempt in checkpoint.attempts} | self._unsaved
+        if any(problem.reason == _TRUNCATED for problem in checkpoint.problems):
+            self._truncation_reported = False
         self._generation_unsaved = self._generation_unsaved or checkpoint.HasField("generation")
 
     def generation(self) -> storage_pb2.GenerationRecord:

@@ -15,7 +15,7 @@ import grpc
 import structlog
 
 from gateway.peers.clients import broken, read_alive, read_story
-from gateway.peers.retry import PEER_ERRORS, AttemptRetry, classify
+from gateway.peers.retry import PEER_ERRORS, AttemptRetry, Failure, FailureKind, classify
 from gateway.runs.context import RunContext
 from servicekit.channel import call_metadata
 from servicekit.errors import DomainError
@@ -64,6 +64,9 @@ class Writer:
     async def write(self) -> None:
         """Returns once the text is complete and stored. Raises DomainError when it cannot be completed."""
         live, ledger = self._context.live, self._context.ledger
+        if live.text_complete:
+            return
+        parent = await self._parent()
         while not live.text_complete:
             self._context.lease.check()
             attempt_id = ledger.begin_attempt(
@@ -73,7 +76,7 @@ class Writer:
             live.set_state(common_pb2.STORY_STATE_WRITING)
             before = (live.title, len(live.text))
             try:
-                await self._attempt(attempt_id)
+                await self._attempt(attempt_id, parent)
             except PEER_ERRORS as error:
                 failure = classify(error)
                 ledger.end_attempt(attempt_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.reason)
@@ -83,20 +86,27 @@ class Writer:
                 await self._retry.after(failure)
 
     async def _parent(self) -> common_pb2.Story:
-        """Returns the story that this one continues, as it is now; an empty one where there is none any more."""
-        parent_id = self._context.record.story.parent_story_id
-        if not parent_id:
-            return common_pb2.Story()
-        try:
-            return (await read_story(self._context.peers.storage, parent_id)).story
-        except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.NOT_FOUND:
-                raise
-            return common_pb2.Story()
+        """Returns the story that this one continues, as it is now; an empty one where there is none any more.
 
-    async def _attempt(self, attempt_id: str) -> None:
+        While storage is away it waits: no attempt has begun.
+        """
+        parent_id = self._context.record.story.parent_story_id
+        retry = AttemptRetry(wait_seconds=self._context.settings.peer_wait_seconds)
+        while parent_id:
+            self._context.lease.check()
+            try:
+                return (await read_story(self._context.peers.storage, parent_id)).story
+            except PEER_ERRORS as error:
+                failure = classify(error)
+                if failure.error.code is grpc.StatusCode.NOT_FOUND:
+                    break
+                log.warning("parent_not_read", story_id=self._context.live.story_id, reason=failure.reason)
+                away = failure.error.retryable
+                await retry.after(Failure(FailureKind.UNREACHABLE, failure.error) if away else failure)
+        return common_pb2.Story()
+
+    async def _attempt(self, attempt_id: str, parent: common_pb2.Story) -> None:
         live, record = self._context.live, self._context.record
-        parent = await self._parent()
         request = story_pb2.GenerateStoryRequest(
             story_id=live.story_id,
             spec=record.spec,

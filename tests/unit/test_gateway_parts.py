@@ -252,6 +252,27 @@ def test_attempts_that_were_not_stored_are_carried_again() -> None:
     assert again.HasField("generation")
 
 
+def test_record_that_leaves_responses_out_says_so_once() -> None:
+    """Also where the checkpoint that said so was not stored."""
+    ledger = Ledger()
+    parent = ledger.begin_attempt(common_pb2.ATTEMPT_KIND_WRITING, provider="story", model="m")
+
+    def respond() -> storage_pb2.StoryCheckpoint:
+        call = common_pb2.Attempt(kind=common_pb2.ATTEMPT_KIND_MODEL_CALL)
+        call.response.update({"text": "x" * 600_000})
+        ledger.add(parent, call)
+        return saved(ledger)
+
+    assert [] == [problem.reason for each in (respond(), respond()) for problem in each.problems]
+    lost = respond()
+    assert 2 == len(lost.generation.full_response)
+    assert ["RESPONSE_TRUNCATED"] == [problem.reason for problem in lost.problems]
+    assert lost.problems[0].remedy
+    ledger.give_back(lost)
+    assert ["RESPONSE_TRUNCATED"] == [problem.reason for problem in saved(ledger).problems]
+    assert 0 == len(respond().problems)
+
+
 def test_basic_view_leaves_out_what_only_the_full_view_has() -> None:
     """And does not invent an audio that is not there."""
     story = common_pb2.Story(id="s", content="c", attempts=[common_pb2.Attempt(attempt_id="a")])

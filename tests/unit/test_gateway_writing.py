@@ -1,0 +1,90 @@
+"""A run that writes: what it reads before the first attempt."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+
+from gateway.runs.checkpointer import Lease
+from gateway.runs.context import RunContext
+from gateway.runs.ledger import Ledger
+from gateway.runs.live_story import LiveStory
+from gateway.runs.writer import Writer
+from gateway.settings import GatewaySettings
+from servicekit.context import RequestContext, bound
+from servicekit.errors import unavailable
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+from tale.story.v1 import story_pb2
+
+TEXT = "The owl slept."
+
+
+class Storage:
+    """Plays storage: does not respond for the first reads, then returns the parent."""
+
+    def __init__(self, silent: int) -> None:
+        self.silent = silent
+        self.reads = 0
+        self.checkpoints: list[storage_pb2.StoryCheckpoint] = []
+
+    async def GetStory(self, _: storage_pb2.GetStoryRequest, **__: Any) -> storage_pb2.GetStoryResponse:  # noqa: N802
+        self.reads += 1
+        if self.reads <= self.silent:
+            empty = grpc.aio.Metadata()
+            raise grpc.aio.AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, empty, empty)
+        parent = common_pb2.Story(id="p", title="Before", content="It was day.")
+        return storage_pb2.GetStoryResponse(record=storage_pb2.StoryRecord(story=parent))
+
+    async def store(self, checkpoint: storage_pb2.StoryCheckpoint, lease: Lease) -> None:
+        lease.check()
+        self.checkpoints.append(checkpoint)
+
+
+class Stream:
+    """One GenerateStory call."""
+
+    def __init__(self, *, fails: bool) -> None:
+        self._fails = fails
+
+    def cancel(self) -> None:
+        """Has nothing to cancel."""
+
+    async def __aiter__(self) -> AsyncIterator[story_pb2.GenerateStoryResponse]:
+        if self._fails:
+            raise unavailable("UPSTREAM_UNAVAILABLE", "Busy.", 0.0)
+        yield story_pb2.GenerateStoryResponse(title=story_pb2.GenerationTitle(title="Owl"))
+        yield story_pb2.GenerateStoryResponse(delta=story_pb2.TextDelta(text=TEXT, offset=0))
+        digest = hashlib.sha256(TEXT.encode()).digest()
+        complete = story_pb2.GenerationComplete(content_length=len(TEXT), content_sha256=digest)
+        yield story_pb2.GenerateStoryResponse(complete=complete)
+
+
+async def test_parent_is_read_once_and_waited_for_before_the_first_attempt() -> None:
+    """A storage that is away longer than the retries of an attempt costs none, and none is booked as failed."""
+    asked: list[story_pb2.GenerateStoryRequest] = []
+
+    def generate(request: story_pb2.GenerateStoryRequest, **_: Any) -> Stream:
+        asked.append(request)
+        return Stream(fails=len(asked) == 1)
+
+    storage = Storage(silent=4)
+    story = common_pb2.Story(id="s", parent_story_id="p")
+    live, ledger = LiveStory(story), Ledger()
+    peers: Any = SimpleNamespace(storage=storage, story=SimpleNamespace(GenerateStory=generate))
+    checkpointer: Any = storage
+    lease = Lease("s", 1, seconds=60, since=time.monotonic(), clock=time.monotonic)
+    record = storage_pb2.StoryRecord(story=story)
+    context = RunContext(record, lease, live, ledger, peers, checkpointer, GatewaySettings())
+    with bound(RequestContext("r", "o")):
+        async with asyncio.timeout(20):
+            await Writer(context).write()
+    assert 5 == storage.reads
+    assert ["It was day."] * 2 == [request.parent_text for request in asked]
+    assert TEXT == live.text
+    ended = {each.attempt_id: each.outcome for checkpoint in storage.checkpoints for each in checkpoint.attempts}
+    assert [common_pb2.ATTEMPT_OUTCOME_FAILED, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED] == list(ended.values())
