@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
@@ -13,6 +14,7 @@ from protovalidate import Violation as RuleViolation
 
 from servicekit.errors import FieldViolation, validation_failed
 from tale.buf import validate_pb2
+from tale.common.v1 import rules_pb2
 
 if TYPE_CHECKING:
     from protovalidate import FieldPathElementPb
@@ -63,12 +65,12 @@ def violations(message: Message, path: str = "") -> list[FieldViolation]:
     All of them, except that of a list that is long only the first entries are looked at, or else the first violation.
     """
     # A request of 4 MB has room for a million entries: 1 s to walk through, 50 µs and 4 KB for each violation.
-    long = list(_long_lists(message, ""))
+    long = list(islice(_too_long(message, ""), _ENTRIES_SHOWN))
     first = [] if long else _VALIDATOR.collect_violations(message, fail_fast=True)
     found = (long or first) and (_VALIDATOR.collect_violations(_shortened(message)) or first)
     said = [FieldViolation(_path(each), _description(each, message)) for each in found]
-    seen = {each.field for each in said}
-    said += [each for each in long if each.field not in seen]
+    # What is wrong within a field says more than that it is too long.
+    said += [each for each in long if not any(f"{one.field}.".startswith(f"{each.field}.") for one in said)]
     return [replace(each, field=f"{path}.{each.field}") for each in said] if path else said
 
 
@@ -78,40 +80,53 @@ def max_length(message: type[Message], field: str) -> int:
     return int(rules.string.max_len)
 
 
-def _long_lists(message: Message, path: str) -> Iterator[FieldViolation]:
-    """The lists that have more entries than their rule allows; those within such a list are passed over."""
-    for name, most, within in _lists_of(message.DESCRIPTOR):
+class _Bound(NamedTuple):
+    """A field that has a limit, or fields with limits within: `entries` of a list, `size` in bytes of a message."""
+
+    name: str
+    entries: int | None
+    size: int
+    within: bool
+
+
+def _too_long(message: Message, path: str) -> Iterator[FieldViolation]:
+    """What has more entries or bytes than its rule allows; what is within such a field is passed over."""
+    for name, entries, size, within in _bounds_of(message.DESCRIPTOR):
         value = getattr(message, name)
-        if most is not None and len(value) > most:
-            yield FieldViolation(path + name, f"must have at most {most} entries")
-        elif most is None and message.HasField(name):
-            yield from _long_lists(value, f"{path}{name}.")
-        elif most is not None and within:
+        if entries is not None and len(value) > entries:
+            yield FieldViolation(path + name, f"must have at most {entries} entries")
+        elif size and value.ByteSize() > size:
+            yield FieldViolation(path + name, f"must have at most {size} bytes in all")
+        elif entries is None and within and message.HasField(name):
+            yield from _too_long(value, f"{path}{name}.")
+        elif entries is not None and within:
             for index, each in enumerate(value):
-                yield from _long_lists(each, f"{path}{name}[{index}].")
+                yield from _too_long(each, f"{path}{name}[{index}].")
 
 
 @cache
-def _lists_of(kind: Descriptor) -> tuple[tuple[str, int | None, bool], ...]:
-    """The fields of a message that are lists or have lists within: name, most entries, whether these have lists."""
-    found: list[tuple[str, int | None, bool]] = []
+def _bounds_of(kind: Descriptor) -> tuple[_Bound, ...]:
+    """The fields of a message that have a limit, or fields with limits within."""
+    found: list[_Bound] = []
     for field in kind.fields:
-        rules = field.GetOptions().Extensions[validate_pb2.field]
-        inner = field.message_type
+        options, inner = field.GetOptions(), field.message_type
+        rules = options.Extensions[validate_pb2.field]
         if rules.ignore == validate_pb2.IGNORE_ALWAYS:
             continue
-        within = inner is not None and not inner.GetOptions().map_entry and bool(_lists_of(inner))
+        within = inner is not None and not inner.GetOptions().map_entry and bool(_bounds_of(inner))
+        size = options.Extensions[rules_pb2.max_bytes]
         if field.is_repeated and rules.repeated.HasField("max_items"):
-            found.append((field.name, rules.repeated.max_items, within))
-        elif within and not field.is_repeated:
-            found.append((field.name, None, within))
+            found.append(_Bound(field.name, rules.repeated.max_items, 0, within))
+        elif size or (within and not field.is_repeated):
+            found.append(_Bound(field.name, None, size, within))
     return tuple(found)
 
 
 def _shortened(message: MessageT) -> MessageT:
-    """A copy whose lists are no longer than needed to show what is wrong with them."""
+    """A copy of the known fields, whose lists are no longer than needed to show what is wrong with them."""
     copy = type(message)()
     copy.CopyFrom(message)
+    copy.DiscardUnknownFields()
     _shorten(copy)
     return copy
 

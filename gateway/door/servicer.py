@@ -19,7 +19,6 @@ from gateway.watch.cursor import Cursor, Position, R, chunks_of, fill_audio
 from gateway.watch.watcher import Sources, Watching
 from servicekit.channel import remaining
 from servicekit.context import current
-from servicekit.errors import FieldViolation, validation_failed
 from servicekit.ids import fingerprint, new_id
 from servicekit.reasons import explained
 from servicekit.waiting import Finisher
@@ -35,8 +34,6 @@ FIRST_TOKEN: Final = 1
 ERASE_SECONDS: Final = 120.0
 """Deadline of EraseChild if the caller has none: storage rewrites its database."""
 
-MAX_SPEC_BYTES: Final = 128 * 1024
-"""More than all fields at their limits need; the rest are fields that this version does not know."""
 MAX_STORY_BYTES: Final = 1_000_000
 """Maximum size of a story in a response, so that the response stays under 1 MiB."""
 
@@ -220,8 +217,6 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         self, request: gateway_pb2.CreateStoryRequest | gateway_pb2.TellStoryRequest, context: Context
     ) -> common_pb2.Story:
         """Stores a new story and starts its run; with a known request id, returns the story of that request."""
-        if request.spec.ByteSize() > MAX_SPEC_BYTES:
-            raise validation_failed([FieldViolation("spec", f"must have at most {MAX_SPEC_BYTES} bytes in all")])
         wanted = storage_pb2.CreateStoryRequest(
             story_id=new_id(),
             request_id=request.request_id,

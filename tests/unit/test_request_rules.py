@@ -224,6 +224,16 @@ def test_list_that_is_too_long_is_not_walked_through(
     assert max(walked) < 2_000
 
 
+@pytest.mark.parametrize("kind", [gateway_pb2.CreateStoryRequest, gateway_pb2.TellStoryRequest])
+def test_spec_is_bounded_in_all(kind: type[Any]) -> None:
+    """It is stored with the fields of later versions, which no other rule bounds."""
+    request = kind(spec=Spec(child=MIA))
+    request.spec.MergeFromString(b"\xb8\x3e\x01" * (40 << 10))
+    assert {} == texts(request)
+    request.spec.MergeFromString(b"\xb8\x3e\x01" * (40 << 10))
+    assert {"spec": "must have at most 131072 bytes in all"} == texts(request)
+
+
 def test_violation_far_down_a_list_is_found() -> None:
     """Though all violations are looked for only among the first entries."""
     positions = [storage_pb2.StoryPosition(story_id=ID if index != 500 else "x") for index in range(1_000)]

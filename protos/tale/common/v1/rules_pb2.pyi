@@ -5,6 +5,7 @@ Extensions of a message that is no option need proto2."""
 
 from tale.buf import validate_pb2 as _validate_pb2
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import descriptor_pb2 as _descriptor_pb2
 from google.protobuf.internal import extension_dict as _extension_dict
 import builtins as _builtins
 
@@ -17,6 +18,7 @@ MODEL_FIELD_NUMBER: _builtins.int
 PROVIDER_FIELD_NUMBER: _builtins.int
 SEGMENT_KEY_FIELD_NUMBER: _builtins.int
 VISIBLE_FIELD_NUMBER: _builtins.int
+MAX_BYTES_FIELD_NUMBER: _builtins.int
 id: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
 """An id: a UUIDv7 in lower-case text, which thus can be no path."""
 token: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
@@ -31,3 +33,5 @@ segment_key: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules
 """The key of a segment of audio."""
 visible: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
 """Text that is not blank: it has a character that is no space, control character or invisible mark."""
+max_bytes: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.int]
+"""Maximum size in bytes, fields that this version does not know included. Checked before all other rules."""

@@ -34,7 +34,7 @@ class CreateStoryRequest(_message.Message):
     """Idempotency key: the same id with the same spec returns the same story. Empty: each call creates a story."""
     @_builtins.property
     def spec(self) -> _common_pb2.StorySpec:
-        """What the story should be."""
+        """What the story should be. At most 131,072 bytes in all, fields that this version does not know included."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class TellStoryRequest(_message.Message):
     """Bytes of that narration that the caller has."""
     @_builtins.property
     def spec(self) -> _common_pb2.StorySpec:
-        """What the story should be."""
+        """What the story should be. At most 131,072 bytes in all, fields that this version does not know included."""
 
     def __init__(
         self,
