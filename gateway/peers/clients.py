@@ -94,7 +94,7 @@ async def read_alive(
     """Yields the messages of `stream`. Time spent by the reader does not count as silence.
 
     Raises TimeoutError after `idle_seconds` of silence; with `owing`, only if it then returns True: a service that has
-    nothing to do is rightly silent.
+    nothing to do sends nothing.
     """
     messages = aiter(stream)
     async with IdleTimeout(idle_seconds, owing=owing) as idle:

@@ -22,7 +22,7 @@ _SETTLE_SECONDS: Final = 1.0
 class ProviderLimits:
     """The limits of one provider, over all calls to it. For one event loop.
 
-    At most `concurrency` calls at once. Each `told_too_many` halves that, and each call that succeeds gives a little
+    At most `concurrency` calls at once. Each `note_too_many` halves that, and each call that succeeds gives a little
     back, so that about as many successes as the limit is high raise it by one, up to `concurrency` again.
 
     `requests_per_minute` (None: any number) holds for every span of a minute: a tenth of it may come at once, the
@@ -67,7 +67,7 @@ class ProviderLimits:
         """Those that wait for a slot."""
         return sum(not waiter.done() for waiter in self._waiters)
 
-    def told_too_many(self) -> None:
+    def note_too_many(self) -> None:
         """Halves the limit: the provider reported too many calls at once."""
         now = self._clock()
         if now - self._lowered_at >= _SETTLE_SECONDS:

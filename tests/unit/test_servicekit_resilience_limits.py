@@ -149,14 +149,14 @@ async def test_the_queue_is_bounded() -> None:
                 pytest.fail("there was no room")
 
 
-async def test_told_too_many_halves_the_limit() -> None:
+async def test_too_many_calls_halve_the_limit() -> None:
     """64, 32, 16 … and never below one; refusals within a second are one sign."""
     clock = FakeClock()
     limits = ProviderLimits(64, clock=clock)
     seen = []
     for _ in range(8):
         for _ in range(10):
-            limits.told_too_many()
+            limits.note_too_many()
         seen.append(limits.limit)
         clock.advance(1)
 
@@ -166,7 +166,7 @@ async def test_told_too_many_halves_the_limit() -> None:
 async def test_success_gives_it_back_slowly() -> None:
     """About as many successes as the limit is high raise it by one, up to what is configured."""
     limits = ProviderLimits(8)
-    limits.told_too_many()
+    limits.note_too_many()
     await succeed(limits, 4)
     assert 4 == limits.limit
     await succeed(limits, 1)
@@ -179,7 +179,7 @@ async def test_success_gives_it_back_slowly() -> None:
 async def test_failure_gives_nothing_back() -> None:
     """Only calls that end well speak for room."""
     limits = ProviderLimits(8)
-    limits.told_too_many()
+    limits.note_too_many()
     for _ in range(100):
         with pytest.raises(ValueError, match="ours"):
             async with limits.slot():
@@ -199,7 +199,7 @@ async def test_a_lowered_limit_holds_for_who_waits() -> None:
 
     tasks = [asyncio.create_task(call()) for _ in range(5)]
     await turns()
-    limits.told_too_many()
+    limits.note_too_many()
     gate.put_nowait(None)
     gate.put_nowait(None)
     await turns()
