@@ -64,6 +64,8 @@ class _Addition:
         self._paragraph = 0
         """Lines of the present label's paragraph."""
         self._new_block = False
+        self._headed = False
+        """True where it begins with a heading."""
 
     def admits(self, line: str) -> bool:
         """Returns whether `line`, or its first `LINE_HEAD` code points and more, can belong to it."""
@@ -87,6 +89,7 @@ class _Addition:
         self._length += len(line) + 1
         match read.kind:
             case LineKind.LABEL:
+                self._headed = self._headed or (len(self.lines) == 1 and not read.text.strip())
                 self._ruled, self._paragraph, self._new_block = False, int(bool(read.text.strip())), False
             case LineKind.CLOSING:
                 self._ruled, self._paragraph = False, _MAX_LINES
@@ -99,6 +102,11 @@ class _Addition:
     def is_story(self) -> bool:
         """Returns whether it is the story after all, now that the answer has ended."""
         return self._ruled and len(_STOPS.findall("\n".join(self.lines))) > _MAX_SENTENCES
+
+    @property
+    def is_chapter(self) -> bool:
+        """Returns whether it can be a chapter, where it begins before the text is about as long as requested."""
+        return self._headed and self._length > _MAX_RULED
 
 
 class _Part(Enum):
@@ -169,7 +177,10 @@ class AnswerReader:
         elif not self._plain and self._head:
             self._line_ended()
         self._resume()
-        if self._addition is not None and (self._addition.is_story or (self._title_wanted and not self._text)):
+        added = self._addition
+        early = self._words_asked is not None and self._words < _COMPLETE * self._words_asked
+        only = self._title_wanted and not self._text
+        if added is not None and (added.is_story or (early and added.is_chapter) or only):
             self._release()
         self._close_paragraph()
         given, self._given = self._given, []

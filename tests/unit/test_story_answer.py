@@ -293,6 +293,17 @@ def test_story_that_goes_on_behind_a_rule_is_text(words_asked: int | None) -> No
     assert f"She swam.\n\n{part.strip()}" == answer.text
 
 
+@pytest.mark.parametrize("heading", ["Summary", "## Summary", "**Summary:**"])
+@pytest.mark.parametrize(("words_asked", "whole"), [(400, True), (100, False), (None, False)])
+def test_chapter_that_is_called_summary_is_text(heading: str, words_asked: int | None, whole: bool) -> None:
+    """Behind a text that is far from its length; at its end it is no text."""
+    part, rest = "She swam on and on. " * 20, "The next day she came home and slept. " * 20
+    text = _read(f"Mia\n\n{part}\n\n{heading}\n\n{rest}", words_asked=words_asked)[1].text
+
+    assert text.startswith(part.strip())
+    assert whole == text.endswith(rest.strip())
+
+
 def test_long_summary_behind_a_label_is_no_text() -> None:
     """A label is certain, so nothing behind it is spoken."""
     answer = _read(f"Mia\n\nShe swam.\n\nSummary: {'They slept. ' * 500}")[1]
