@@ -93,13 +93,17 @@ class Breakers(Protocol):
 
 @dataclass(slots=True)
 class Attempt:
-    """One attempt at a call. `ids` go to its audit line; `status`, where it is set, replaces what the outcome says."""
+    """One attempt at a call. `ids` go to its audit line; `status`, where it is set, replaces what the outcome says.
+
+    While `sent` is False there was no call that could be audited.
+    """
 
     passage: Call
     release: Callable[[], Awaitable[None]]
     """Makes room for the next call before this one has ended: what is left to do needs the provider no more."""
     ids: dict[str, str] = field(default_factory=dict)
     status: int | str = ""
+    sent: bool = True
 
     def answered(self) -> None:
         """Notes the first token or byte, to which the slowness of a call is measured."""
@@ -278,10 +282,12 @@ class OutgoingCalls:
         return ProviderError(ProviderErrorKind.TIMEOUT, "the deadline of the call is over", provider=self.provider)
 
     def _ended(self, endpoint: str, attempt: Attempt, failure: BaseException | None, seconds: float) -> None:
+        if not attempt.sent:
+            return
         ids: dict[str, Any] = dict(attempt.ids)
         if isinstance(failure, ProviderError):
             if failure.kind is ProviderErrorKind.CONCURRENCY and self._limits is not None:
-                self._limits.told_too_many()
+                self._limits.note_too_many()
             ids.setdefault("request_id", failure.request_id)
             if not self._http:
                 ids.setdefault("http_status", str(failure.status or ""))

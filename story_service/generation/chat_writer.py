@@ -79,11 +79,12 @@ class ChatWriter:
         attempt: WritingAttempt | None = None
         try:
             async with self._calls.attempt(ENDPOINT, circuit=circuit, deadline=deadline) as outgoing:
-                outgoing.ids["model"] = model
+                # The reader may leave before the call is made.
+                outgoing.ids["model"], outgoing.sent = model, False
                 yield AttemptStarted(model=model, provider=self._chat.provider)
                 started = WritingAttempt(assignment, model=model, provider=self._chat.provider, start_time=self._now())
                 yield started.call(ATTEMPT_OUTCOME_STARTED)
-                attempt = started
+                attempt, outgoing.sent = started, True
                 try:
                     async with aclosing(self._items(attempt, request, timers, outgoing.answered)) as items:
                         async for item in items:

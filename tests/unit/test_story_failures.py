@@ -1,17 +1,28 @@
 """What the caller is told when nothing is left to try, and what is asked of a model."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from servicekit.errors import DomainError
+from servicekit.metrics import Metrics
 from servicekit.reasons import Reason
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
+from servicekit.resilience.limits import ProviderLimits
+from servicekit.resilience.manager import BreakerManager
+from servicekit.resilience.outgoing import AuditLog
 from story_service.assignment import Assignment, Listener
+from story_service.chat import ChatEvent, ChatStarted
 from story_service.errors import Tried, all_failed, language_unsupported
 from story_service.generation.attempt_request import RequestBuilder, RequestDefaults, prompt_tokens
+from story_service.generation.chat_writer import ChatWriter
+from story_service.generation.cost_ledger import Generations
+from story_service.metrics import StoryMetrics
 from story_service.models.catalogue import Catalogue
+from story_service.models.states import Paces
 from story_service.prompting.builder import PromptBuilder
 
 _KIND = ProviderErrorKind
@@ -146,3 +157,34 @@ def test_longer_story_gets_more_time() -> None:
     timers = asking.timers(_assignment(length_minutes=30))
 
     assert (1, 2, 303) == (timers.first_token, timers.idle, timers.total)
+
+
+@pytest.mark.parametrize(("items", "audited"), [(1, []), (2, []), (3, ["CANCELLED"])])
+async def test_call_that_was_not_sent_is_not_audited(items: int, audited: list[str]) -> None:
+    """The reader may leave before it, at AttemptStarted or at the first line of the ledger."""
+
+    class Chat:
+        provider = "fake"
+
+        async def stream(self, *_: Any) -> AsyncGenerator[ChatEvent, None]:
+            yield ChatStarted(generation_id="", model="a/b")
+
+    chat: Any = Chat()
+    metrics = Metrics()
+    counted = StoryMetrics(metrics, models=["a/b"])
+    writer = ChatWriter(
+        chat,
+        requests=_asking(),
+        breakers=BreakerManager(),
+        limits=ProviderLimits(1),
+        generations=Generations(chat, breakers=BreakerManager(), audit=AuditLog(), metrics=counted),
+        audit=AuditLog(),
+        metrics=counted,
+        paces=Paces(),
+    )
+    with capture_logs() as logs:
+        attempt = writer.write(_assignment(), model="a/b")
+        for _ in range(items):
+            await anext(attempt)
+        await attempt.aclose()
+    assert audited == [line["status"] for line in logs if line["event"] == "upstream call"]
