@@ -270,6 +270,9 @@ class HistoryStore(Protocol):
     async def scan_tombstones(self, after: Tombstone | None) -> Sequence[Tombstone]:
         """Returns tombstones by id, from the one behind `after` on."""
 
+    async def known_stories(self, story_ids: Collection[str]) -> frozenset[str]:
+        """Returns those of the ids, at most SCAN_PAGE, that are of stored stories or have a tombstone."""
+
     async def restore(self, requests: Sequence[StoredRequest], tombstones: Sequence[Tombstone]) -> int:
         """Stores what is not known, but no tombstone of what is stored here; returns how many entries were new."""
 

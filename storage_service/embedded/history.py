@@ -1,6 +1,7 @@
 """Requests that can be repeated, and tombstones of what was deleted."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from storage_service.embedded.database import SqliteStore, Transaction, reading, writing
@@ -84,6 +85,15 @@ def _scan_tombstones(tx: Transaction, after: Tombstone | None) -> Sequence[Tombs
     return [Tombstone(*row) for row in rows]
 
 
+def _known_stories(tx: Transaction, story_ids: Collection[str]) -> frozenset[str]:
+    rows = tx.execute(
+        "SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM stories WHERE id = value)"
+        " OR EXISTS (SELECT 1 FROM tombstones WHERE resource_id = value)",
+        (json.dumps(list(story_ids)),),
+    )
+    return frozenset(row["value"] for row in rows)
+
+
 def _restore(tx: Transaction, requests: Sequence[StoredRequest], tombstones: Sequence[Tombstone]) -> int:
     stored = "INSERT OR IGNORE INTO requests (owner, request_id, rpc, fingerprint, resource_id, create_time)"
     count = tx.executemany(f"{stored} VALUES (?, ?, ?, ?, ?, ?)", requests).rowcount if requests else 0
@@ -102,4 +112,5 @@ class SqliteHistoryStore(SqliteStore):
 
     scan_requests = reading(_scan_requests)
     scan_tombstones = reading(_scan_tombstones)
+    known_stories = reading(_known_stories)
     restore = writing(_restore)

@@ -102,25 +102,18 @@ class _Import:
     async def _take_stories(self, member: Member) -> None:
         data = await asyncio.to_thread(self.reader.read_all, member)
         records = to_stories(data, member.name)
-        self.known.clear()
         self.seen = self.seen.plus(stories=len(records))
+        ids = [record.story.id for record in records if record.story.HasField("audio")]
+        self.known = set(self.deleted.intersection(record.story.id for record in records))
+        for start in range(0, len(ids), SCAN_PAGE):
+            self.known |= await self.records.history.known_stories(ids[start : start + SCAN_PAGE])
         for record in records:
-            story_id, has_audio = record.story.id, record.story.HasField("audio")
-            if story_id in self.deleted or (has_audio and await self._is_stored(record)):
-                self.known.add(story_id)
-            elif has_audio:
-                self.waiting[story_id] = record
+            if record.story.id in self.known:
+                continue
+            if record.story.HasField("audio"):
+                self.waiting[record.story.id] = record
             else:
                 await self._restore(record, None)
-
-    async def _is_stored(self, record: storage_pb2.StoryRecord) -> bool:
-        try:
-            await self.records.stories.get(record.owner, record.story.id, full=False)
-        except DomainError as error:
-            if error.reason != "STORY_NOT_FOUND":
-                raise
-            return False
-        return True
 
     async def _take_audio(self, member: Member, story_id: str) -> None:
         self.seen = self.seen.plus(audio=1, audio_bytes=member.size)

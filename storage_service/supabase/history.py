@@ -1,11 +1,11 @@
 """The HistoryStore in Supabase: requests that can be repeated, and tombstones of what was deleted."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from storage_service.records import SCAN_PAGE, StoredRequest, Tombstone
 from storage_service.supabase.connection import SupabaseStore
-from storage_service.supabase.rows import from_hex, to_hex, to_microseconds, to_time_text
+from storage_service.supabase.rows import from_base64, to_hex, to_microseconds, to_time_text
 
 
 class SupabaseHistoryStore(SupabaseStore):
@@ -18,7 +18,7 @@ class SupabaseHistoryStore(SupabaseStore):
                 row["owner"],
                 row["request_id"],
                 row["rpc"],
-                from_hex(row["fingerprint"]),
+                from_base64(row["fingerprint"]),
                 row["resource_id"],
                 to_microseconds(row["created_at"]),
             )
@@ -31,6 +31,10 @@ class SupabaseHistoryStore(SupabaseStore):
             Tombstone(row["resource_id"], row["owner"], to_microseconds(row["deleted_at"]))
             for row in await self._scan("tombstones", after and _tombstone(after))
         ]
+
+    async def known_stories(self, story_ids: Collection[str]) -> frozenset[str]:
+        """Returns which are stored or deleted."""
+        return frozenset(await self._connection.rpc("known_stories", ids=list(story_ids)))
 
     async def restore(self, requests: Sequence[StoredRequest], tombstones: Sequence[Tombstone]) -> int:
         """Stores what is not known."""

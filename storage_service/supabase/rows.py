@@ -27,7 +27,7 @@ def to_record(row: Mapping[str, Any]) -> storage_pb2.StoryRecord:
 
 def to_profile(kind: type[Profile], row: Mapping[str, Any]) -> Profile:
     """Returns a row of `tales.profiles`, also one that a story took into itself, as a message."""
-    profile = kind.FromString(from_hex(row["profile"]))
+    profile = kind.FromString(from_base64(row["profile"]))
     profile.id, profile.revision = row["id"], row["revision"]
     profile.create_time.CopyFrom(to_timestamp(row["created_at"]))
     profile.update_time.CopyFrom(to_timestamp(row["updated_at"]))
@@ -187,13 +187,8 @@ def from_base64(text: str | None) -> bytes:
 
 
 def to_hex(data: bytes) -> str:
-    """Returns bytes as PostgreSQL writes them in a row."""
+    """Returns bytes as PostgreSQL reads them in a row."""
     return f"\\x{data.hex()}"
-
-
-def from_hex(text: str) -> bytes:
-    """Returns bytes from a row of PostgreSQL."""
-    return bytes.fromhex(text.removeprefix("\\x"))
 
 
 def to_time_text(microseconds: int) -> str:

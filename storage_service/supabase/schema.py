@@ -114,8 +114,9 @@ def _folders() -> list[Path]:
     return [folder for folder in (Path(str(installed)), beside) if folder.is_dir()]
 
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """What `tales.schema_version()` returns after the newest migration."""
+_BEFORE_RELEASE: Final = 1
 
 
 async def check(client: Client) -> int:
@@ -126,6 +127,11 @@ async def check(client: Client) -> int:
     """
     try:
         version = await client.rpc("schema_version", {})
+        if version == _BEFORE_RELEASE:
+            raise ConfigurationError(
+                f"SUPABASE_URL has schema version {version}, a layout before the first release, which no migration"
+                " changes: recreate the schema `tales` (docs/supabase.md)"
+            )
         if not isinstance(version, int) or version < SCHEMA_VERSION:
             raise ConfigurationError(
                 f"SUPABASE_URL has schema version {version}, and this program needs version {SCHEMA_VERSION}: {MIGRATE}"

@@ -17,6 +17,11 @@ create function tales.to_base64(p_bytes bytea) returns text
   language sql immutable
   return translate(encode(p_bytes, 'base64'), E'\n', '');
 
+-- A child or hero. The text of bytea itself would depend on `bytea_output`.
+create function tales.profile_row(p_profile tales.profiles) returns jsonb
+  language sql immutable
+  return to_jsonb(p_profile) || jsonb_build_object('profile', tales.to_base64(p_profile.profile));
+
 -- What a request was about when it came before, null if it did not. `p_request`: {rpc, id, fingerprint}, or null.
 create function tales.find_request(p_owner text, p_request jsonb, p_resource_id uuid default null) returns uuid
   language plpgsql
@@ -214,14 +219,14 @@ begin
     return jsonb_build_object('created', false, 'record', tales.story_record(p_owner, v_known, false));
   end if;
   if v_new.child_id is not null then
-    select to_jsonb(p) into v_child from tales.profiles p
+    select tales.profile_row(p) into v_child from tales.profiles p
       where id = v_new.child_id and owner = p_owner and kind = 'child' for share;
     if not found then
       perform tales.refuse('CHILD_NOT_FOUND', jsonb_build_object('id', v_new.child_id));
     end if;
   end if;
   if v_new.hero_id is not null then
-    select to_jsonb(p) into v_hero from tales.profiles p
+    select tales.profile_row(p) into v_hero from tales.profiles p
       where id = v_new.hero_id and owner = p_owner and kind = 'hero' for share;
     if not found then
       perform tales.refuse('HERO_NOT_FOUND', jsonb_build_object('id', v_new.hero_id));

@@ -1,11 +1,11 @@
 -- Children and heroes: one table for both, distinguished by `kind`. Their fields are inside the serialized message, which the
--- service changes; a profile goes as its row, in which `profile` is in hex as PostgreSQL writes it.
+-- service changes; a profile goes as its row (`tales.profile_row`).
 
 create function tales.get_profile(p_owner text, p_kind text, p_id uuid) returns jsonb
   language sql stable
 as $$
   select coalesce(
-    (select to_jsonb(p) from tales.profiles p where id = p_id and owner = p_owner and kind = p_kind),
+    (select tales.profile_row(p) from tales.profiles p where id = p_id and owner = p_owner and kind = p_kind),
     '{"refused": "NOT_FOUND"}'
   )
 $$;
@@ -44,8 +44,8 @@ create function tales.list_profiles(p_owner text, p_kind text, p_limit integer, 
 as $$
 begin
   return (
-    select coalesce(jsonb_agg(to_jsonb(page) order by created_at desc, id desc), '[]') from (
-      select * from tales.profiles
+    select coalesce(jsonb_agg(one order by created_at desc, id desc), '[]') from (
+      select created_at, id, tales.profile_row(p) as one from tales.profiles p
       where owner = p_owner and kind = p_kind and (created_at, id) < (
         coalesce((p_after ->> 'created_at')::timestamptz, 'infinity'),
         coalesce((p_after ->> 'id')::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')

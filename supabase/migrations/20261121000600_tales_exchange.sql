@@ -11,14 +11,19 @@ declare
     when 'requests' then 'owner, request_id'
     when 'tombstones' then 'resource_id'
   end;
+  v_row text := case p_table
+    when 'profiles' then 'tales.profile_row(t)'
+    when 'requests' then 'to_jsonb(t) || jsonb_build_object(''fingerprint'', tales.to_base64(fingerprint))'
+    else 'to_jsonb(t)'
+  end;
   v_found jsonb;
 begin
   execute format(
-    'select coalesce(jsonb_agg(to_jsonb(page) order by %2$s), ''[]'') from ('
-    ' select * from tales.%1$I t where ($1 is null or (%2$s) > ('
+    'select coalesce(jsonb_agg(one order by %2$s), ''[]'') from ('
+    ' select %3$s as one, %2$s from tales.%1$I t where ($1 is null or (%2$s) > ('
     '   select %2$s from jsonb_populate_record(null::tales.%1$I, $1)'
     ' )) order by %2$s limit $2) as page',
-    p_table, v_key
+    p_table, v_key, v_row
   ) into v_found using p_after, p_most;
   return v_found;
 end
@@ -55,6 +60,15 @@ as $$
   select coalesce(jsonb_agg(jsonb_build_object('id', id, 'owner', owner) order by id), '[]') from (
     select id, owner from tales.stories where p_after is null or id > p_after order by id limit p_most
   ) as page
+$$;
+
+-- Those of the ids in the list `p_ids` that are of stored stories or of anything that was deleted.
+create function tales.known_stories(p_ids jsonb) returns jsonb
+  language sql stable
+as $$
+  select coalesce(jsonb_agg(id), '[]') from jsonb_array_elements_text(p_ids) as given (id)
+  where exists (select from tales.stories s where s.id = given.id::uuid)
+    or exists (select from tales.tombstones t where t.resource_id = given.id::uuid)
 $$;
 
 -- Stores a story with all that belongs to it but a narration in progress; {created}, false where its id is known.

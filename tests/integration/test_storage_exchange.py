@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from unittest.mock import Mock
 
 import pytest
 from pydantic import SecretStr
@@ -307,6 +308,25 @@ async def test_import_changes_nothing_that_is_stored_or_deleted(request: pytest.
         expected = await everything(home)
         assert Counts() == await imported_from(file, home)
         assert expected == await everything(home)
+
+
+@pytest.mark.parametrize("set_up", [embedded, in_supabase])
+async def test_import_uploads_no_audio_of_what_is_stored_or_was_erased(
+    request: pytest.FixtureRequest, tmp_path: Path, set_up: SetUp
+) -> None:
+    """The bytes of an erased child are at no time there again."""
+    file = tmp_path / "tales.tar"
+    async with opened(await set_up(request, tmp_path / "a")) as home:
+        mia = await home.records.profiles.create(ME, common_pb2.Child(name="Mia"), None)
+        erased = await told(home, child_id=mia.id)
+        stored = await told(home)
+        counts = await export_to(file, home.records, files(home))
+        await remover(home).erase_child(ME, mia.id)
+        target = Mock(wraps=files(home))
+        assert Counts() == await import_from(file, home.records, target, objects(home))
+        assert frozenset({erased, stored}) == await home.records.history.known_stories([erased, stored, new_id()])
+    assert 2 == counts.audio
+    target.upload.assert_not_called()
 
 
 # What happens while it is exported.

@@ -71,6 +71,26 @@ def create_child(connection: psycopg.Connection[Any]) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.parametrize("output", ["hex", "escape"])
+def test_profiles_and_requests_are_base64_whatever_the_output_of_bytea(
+    connection: psycopg.Connection[Any], output: str
+) -> None:
+    """Read, listed, in a story and in an export."""
+    connection.execute(f"set local bytea_output = {output}")
+    child, request = new_id(), json.dumps({"rpc": "CreateChild", "id": new_id(), "fingerprint": ZEROS})
+    made = "select tales.create_profile('mia', 'child', %s, 'Mia', 'CgNNaWE=', %s)"
+    ((created,),) = connection.execute(made, [child, request])
+    ((listed,),) = connection.execute("select tales.list_profiles('mia', 'child', 5, null)")
+    ((profiles,),) = connection.execute("select tales.scan_rows('profiles', null, 500)")
+    ((requests,),) = connection.execute("select tales.scan_rows('requests', null, 500)")
+    story = create(connection, child_id=child)["record"]
+    assert created == story["child"]
+    assert "CgNNaWE=" == created["profile"]
+    assert created in listed
+    assert created in profiles
+    assert {ZEROS} == {one["fingerprint"] for one in requests if one["resource_id"] == child}
+
+
 # Migrating.
 
 
@@ -190,6 +210,7 @@ ACROSS_OWNERS = {
     "scan_rows",
     "restore_rows",
     "scan_stories",
+    "known_stories",
     "restore_story",
 }
 """What runs, the voice service, housekeeping and operators call."""

@@ -24,10 +24,10 @@ _RAISED = re.compile(r"function tales\.schema_version\(\) returns integer\s+lang
 
 
 def test_newest_supabase_migration_has_the_version_that_the_program_needs() -> None:
-    """The first migrations make version 1 together; each after them raises it by one."""
+    """The first migrations make version 2 together; each after them raises it by one."""
     raised = [_RAISED.findall(migration.sql) for migration in supabase_migrations()]
     first = next(index for index, found in enumerate(raised) if found)
-    assert [str(version) for version in range(1, SCHEMA_VERSION + 1)] == [one for found in raised for one in found]
+    assert [str(version) for version in range(2, SCHEMA_VERSION + 1)] == [one for found in raised for one in found]
     assert all(len(found) == 1 for found in raised[first:])
 
 
@@ -114,7 +114,13 @@ def client_of(version: object) -> Client:
     return Mock(Client, rpc=AsyncMock(return_value=version), bucket=AsyncMock(return_value={}))
 
 
-@pytest.mark.parametrize("version", [SCHEMA_VERSION - 1, None])
+async def test_check_fails_on_the_supabase_schema_of_before_the_first_release() -> None:
+    """To migrate would change nothing."""
+    with pytest.raises(ConfigurationError, match=r"SUPABASE_URL has schema version 1, .* recreate the schema `tales`"):
+        await check(client_of(1))
+
+
+@pytest.mark.parametrize("version", [0, None])
 async def test_check_fails_on_an_older_supabase_schema(version: object) -> None:
     """The service does not start with it either."""
     with pytest.raises(ConfigurationError, match=r"SUPABASE_URL has schema version .* run `python -m storage_service"):
