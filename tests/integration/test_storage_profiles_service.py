@@ -213,8 +213,13 @@ MASK = FieldMask(paths=["name", "revision", "*", "age"])
         ),
         (
             "UpdateChild",
-            profile_pb2.UpdateChildRequest(child=Child(id=new_id()), update_mask=FieldMask(paths=["x"] * 100_000)),
+            profile_pb2.UpdateChildRequest(child=Child(id=new_id()), update_mask=FieldMask(paths=["x"] * 5)),
             ["update_mask.paths"],
+        ),
+        (
+            "UpdateHero",
+            profile_pb2.UpdateHeroRequest(hero=Hero(id=new_id()), update_mask=FieldMask(paths=["x"] * 100_000)),
+            ["update_mask"],
         ),
     ],
 )

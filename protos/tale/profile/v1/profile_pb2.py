@@ -28,7 +28,7 @@ from tale.common.v1 import common_pb2 as tale_dot_common_dot_v1_dot_common__pb2
 from tale.common.v1 import rules_pb2 as tale_dot_common_dot_v1_dot_rules__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtale/profile/v1/profile.proto\x12\x0ftale.profile.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x1btale/common/v1/common.proto\x1a\x1atale/common/v1/rules.proto\"d\n\x12\x43reateChildRequest\x12 \n\nrequest_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xb0\xf0\x30\x01\xd8\x01\x01\x12,\n\x05\x63hild\x18\x02 \x01(\x0b\x32\x15.tale.common.v1.ChildB\x06\xbaH\x03\xc8\x01\x01\";\n\x13\x43reateChildResponse\x12$\n\x05\x63hild\x18\x01 \x01(\x0b\x32\x15.tale.common.v1.Child\"1\n\x0fGetChildRequest\x12\x1e\n\x08\x63hild_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\"8\n\x10GetChildResponse\x12$\n\x05\x63hild\x18\x01 \x01(\x0b\x32\x15.tale.common.v1.Child\"U\n\x13ListChildrenRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x04\xba\x01\x01\x00\"X\n\x14ListChildrenResponse\x12\'\n\x08\x63hildren\x18\x01 \x03(\x0b\x32\x15.tale.common.v1.Child\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb2\x01\n\x12UpdateChildRequest\x12,\n\x05\x63hild\x18\x01 \x01(\x0b\x32\x15.tale.common.v1.ChildB\x06\xbaH\x03\xd8\x01\x03\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask:=\xbaH:\x1a\x38\n\x05\x63hild\x12\x1amust be given, with its id\x1a\x13this.child.id != \'\'\";\n\x13UpdateChildResponse\x12$\n\x05\x63hild\x18\x01 \x01(\x0b\x32\x15.tale.common.v1.Child\"4\n\x12\x44\x65leteChildRequest\x12\x1e\n\x08\x63hild_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\"\x15\n\x13\x44\x65leteChildResponse\"a\n\x11\x43reateHeroRequest\x12 \n\nrequest_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xb0\xf0\x30\x01\xd8\x01\x01\x12*\n\x04hero\x18\x02 \x01(\x0b\x32\x14.tale.common.v1.HeroB\x06\xbaH\x03\xc8\x01\x01\"8\n\x12\x43reateHeroResponse\x12\"\n\x04hero\x18\x01 \x01(\x0b\x32\x14.tale.common.v1.Hero\"/\n\x0eGetHeroRequest\x12\x1d\n\x07hero_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\"5\n\x0fGetHeroResponse\x12\"\n\x04hero\x18\x01 \x01(\x0b\x32\x14.tale.common.v1.Hero\"S\n\x11ListHeroesRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x04\xba\x01\x01\x00\"S\n\x12ListHeroesResponse\x12$\n\x06heroes\x18\x01 \x03(\x0b\x32\x14.tale.common.v1.Hero\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xad\x01\n\x11UpdateHeroRequest\x12*\n\x04hero\x18\x01 \x01(\x0b\x32\x14.tale.common.v1.HeroB\x06\xbaH\x03\xd8\x01\x03\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask:;\xbaH8\x1a\x36\n\x04hero\x12\x1amust be given, with its id\x1a\x12this.hero.id != \'\'\"8\n\x12UpdateHeroResponse\x12\"\n\x04hero\x18\x01 \x01(\x0b\x32\x14.tale.common.v1.Hero\"2\n\x11\x44\x65leteHeroRequest\x12\x1d\n\x07hero_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\"\x14\n\x12\x44\x65leteHeroResponse2\xf6\x06\n\x0eProfileService\x12X\n\x0b\x43reateChild\x12#.tale.profile.v1.CreateChildRequest\x1a$.tale.profile.v1.CreateChildResponse\x12O\n\x08GetChild\x12 .tale.profile.v1.GetChildRequest\x1a!.tale.profile.v1.GetChildResponse\x12[\n\x0cListChildren\x12$.tale.profile.v1.ListChildrenRequest\x1a%.tale.profile.v1.ListChildrenResponse\x12X\n\x0bUpdateChild\x12#.tale.profile.v1.UpdateChildRequest\x1a$.tale.profile.v1.UpdateChildResponse\x12X\n\x0b\x44\x65leteChild\x12#.tale.profile.v1.DeleteChildRequest\x1a$.tale.profile.v1.DeleteChildResponse\x12U\n\nCreateHero\x12\".tale.profile.v1.CreateHeroRequest\x1a#.tale.profile.v1.CreateHeroResponse\x12L\n\x07GetHero\x12\x1f.tale.profile.v1.GetHeroRequest\x1a .tale.profile.v1.GetHeroResponse\x12U\n\nListHeroes\x12\".tale.profile.v1.ListHeroesRequest\x1a#.tale.profile.v1.ListHeroesResponse\x12U\n\nUpdateHero\x12\".tale.profile.v1.UpdateHeroRequest\x1a#.tale.profile.v1.UpdateHeroResponse\x12U\n\nDeleteHero\x12\".tale.profile.v1.DeleteHeroRequest\x1a#.tale.profile.v1.DeleteHeroResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtale/profile/v1/profile.proto\x12\x0ftale.profile.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x1btale/common/v1/common.proto\x1a\x1atale/common/v1/rules.proto\"d\n\x12\x43reateChildRequest\x12 \n\nrequest_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xb0\xf0\x30\x01\xd8\x01\x01\x12,\n\x05\x63hild\x18\x02 \x01(\x0b\x32\x15.tale.common.v1.ChildB\x06\xbaH\x03\xc8\x01\x01\";\n\x13\x43reateChildResponse\x12$\n\x05\x63hild\x18\x01 \x01(\x0b\x32\x15.tale.common.v1.Child\"1\n\x0fGetChildRequest\x12\x1e\n\x08\x63hild_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\"8\n\x10GetChildResponse\x12$\n\x05\x63hild\x18\x01 \x01(\x0b\x32\x15.tale.common.v1.Child\"U\n\x13ListChildrenRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x04\xba\x01\x01\x00\"X\n\x14ListChildrenResponse\x12\'\n\x08\x63hildren\x18\x01 \x03(\x0b\x32\x15.tale.common.v1.Child\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb9\x01\n\x12UpdateChildRequest\x12,\n\x05\x63hild\x18\x01 \x01(\x0b\x32\x15.tale.common.v1.ChildB\x06\xbaH\x03\xd8\x01\x03\x12\x36\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x05\xa8\xbb\x18\x80\x08:=\xbaH:\x1a\x38\n\x05\x63hild\x12\x1amust be given, with its id\x1a\x13this.child.id != \'\'\";\n\x13UpdateChildResponse\x12$\n\x05\x63hild\x18\x01 \x01(\x0b\x32\x15.tale.common.v1.Child\"4\n\x12\x44\x65leteChildRequest\x12\x1e\n\x08\x63hild_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\"\x15\n\x13\x44\x65leteChildResponse\"a\n\x11\x43reateHeroRequest\x12 \n\nrequest_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xb0\xf0\x30\x01\xd8\x01\x01\x12*\n\x04hero\x18\x02 \x01(\x0b\x32\x14.tale.common.v1.HeroB\x06\xbaH\x03\xc8\x01\x01\"8\n\x12\x43reateHeroResponse\x12\"\n\x04hero\x18\x01 \x01(\x0b\x32\x14.tale.common.v1.Hero\"/\n\x0eGetHeroRequest\x12\x1d\n\x07hero_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\"5\n\x0fGetHeroResponse\x12\"\n\x04hero\x18\x01 \x01(\x0b\x32\x14.tale.common.v1.Hero\"S\n\x11ListHeroesRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x04\xba\x01\x01\x00\"S\n\x12ListHeroesResponse\x12$\n\x06heroes\x18\x01 \x03(\x0b\x32\x14.tale.common.v1.Hero\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb4\x01\n\x11UpdateHeroRequest\x12*\n\x04hero\x18\x01 \x01(\x0b\x32\x14.tale.common.v1.HeroB\x06\xbaH\x03\xd8\x01\x03\x12\x36\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x05\xa8\xbb\x18\x80\x08:;\xbaH8\x1a\x36\n\x04hero\x12\x1amust be given, with its id\x1a\x12this.hero.id != \'\'\"8\n\x12UpdateHeroResponse\x12\"\n\x04hero\x18\x01 \x01(\x0b\x32\x14.tale.common.v1.Hero\"2\n\x11\x44\x65leteHeroRequest\x12\x1d\n\x07hero_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\"\x14\n\x12\x44\x65leteHeroResponse2\xf6\x06\n\x0eProfileService\x12X\n\x0b\x43reateChild\x12#.tale.profile.v1.CreateChildRequest\x1a$.tale.profile.v1.CreateChildResponse\x12O\n\x08GetChild\x12 .tale.profile.v1.GetChildRequest\x1a!.tale.profile.v1.GetChildResponse\x12[\n\x0cListChildren\x12$.tale.profile.v1.ListChildrenRequest\x1a%.tale.profile.v1.ListChildrenResponse\x12X\n\x0bUpdateChild\x12#.tale.profile.v1.UpdateChildRequest\x1a$.tale.profile.v1.UpdateChildResponse\x12X\n\x0b\x44\x65leteChild\x12#.tale.profile.v1.DeleteChildRequest\x1a$.tale.profile.v1.DeleteChildResponse\x12U\n\nCreateHero\x12\".tale.profile.v1.CreateHeroRequest\x1a#.tale.profile.v1.CreateHeroResponse\x12L\n\x07GetHero\x12\x1f.tale.profile.v1.GetHeroRequest\x1a .tale.profile.v1.GetHeroResponse\x12U\n\nListHeroes\x12\".tale.profile.v1.ListHeroesRequest\x1a#.tale.profile.v1.ListHeroesResponse\x12U\n\nUpdateHero\x12\".tale.profile.v1.UpdateHeroRequest\x1a#.tale.profile.v1.UpdateHeroResponse\x12U\n\nDeleteHero\x12\".tale.profile.v1.DeleteHeroRequest\x1a#.tale.profile.v1.DeleteHeroResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,6 +47,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTCHILDRENREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\tr\007\030\200\004\272\001\001\000'
   _globals['_UPDATECHILDREQUEST'].fields_by_name['child']._loaded_options = None
   _globals['_UPDATECHILDREQUEST'].fields_by_name['child']._serialized_options = b'\272H\003\330\001\003'
+  _globals['_UPDATECHILDREQUEST'].fields_by_name['update_mask']._loaded_options = None
+  _globals['_UPDATECHILDREQUEST'].fields_by_name['update_mask']._serialized_options = b'\250\273\030\200\010'
   _globals['_UPDATECHILDREQUEST']._loaded_options = None
   _globals['_UPDATECHILDREQUEST']._serialized_options = b'\272H:\0328\n\005child\022\032must be given, with its id\032\023this.child.id != \'\''
   _globals['_DELETECHILDREQUEST'].fields_by_name['child_id']._loaded_options = None
@@ -63,6 +65,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTHEROESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\tr\007\030\200\004\272\001\001\000'
   _globals['_UPDATEHEROREQUEST'].fields_by_name['hero']._loaded_options = None
   _globals['_UPDATEHEROREQUEST'].fields_by_name['hero']._serialized_options = b'\272H\003\330\001\003'
+  _globals['_UPDATEHEROREQUEST'].fields_by_name['update_mask']._loaded_options = None
+  _globals['_UPDATEHEROREQUEST'].fields_by_name['update_mask']._serialized_options = b'\250\273\030\200\010'
   _globals['_UPDATEHEROREQUEST']._loaded_options = None
   _globals['_UPDATEHEROREQUEST']._serialized_options = b'\272H8\0326\n\004hero\022\032must be given, with its id\032\022this.hero.id != \'\''
   _globals['_DELETEHEROREQUEST'].fields_by_name['hero_id']._loaded_options = None
@@ -80,33 +84,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTCHILDRENRESPONSE']._serialized_start=529
   _globals['_LISTCHILDRENRESPONSE']._serialized_end=617
   _globals['_UPDATECHILDREQUEST']._serialized_start=620
-  _globals['_UPDATECHILDREQUEST']._serialized_end=798
-  _globals['_UPDATECHILDRESPONSE']._serialized_start=800
-  _globals['_UPDATECHILDRESPONSE']._serialized_end=859
-  _globals['_DELETECHILDREQUEST']._serialized_start=861
-  _globals['_DELETECHILDREQUEST']._serialized_end=913
-  _globals['_DELETECHILDRESPONSE']._serialized_start=915
-  _globals['_DELETECHILDRESPONSE']._serialized_end=936
-  _globals['_CREATEHEROREQUEST']._serialized_start=938
-  _globals['_CREATEHEROREQUEST']._serialized_end=1035
-  _globals['_CREATEHERORESPONSE']._serialized_start=1037
-  _globals['_CREATEHERORESPONSE']._serialized_end=1093
-  _globals['_GETHEROREQUEST']._serialized_start=1095
-  _globals['_GETHEROREQUEST']._serialized_end=1142
-  _globals['_GETHERORESPONSE']._serialized_start=1144
-  _globals['_GETHERORESPONSE']._serialized_end=1197
-  _globals['_LISTHEROESREQUEST']._serialized_start=1199
-  _globals['_LISTHEROESREQUEST']._serialized_end=1282
-  _globals['_LISTHEROESRESPONSE']._serialized_start=1284
-  _globals['_LISTHEROESRESPONSE']._serialized_end=1367
-  _globals['_UPDATEHEROREQUEST']._serialized_start=1370
-  _globals['_UPDATEHEROREQUEST']._serialized_end=1543
-  _globals['_UPDATEHERORESPONSE']._serialized_start=1545
-  _globals['_UPDATEHERORESPONSE']._serialized_end=1601
-  _globals['_DELETEHEROREQUEST']._serialized_start=1603
-  _globals['_DELETEHEROREQUEST']._serialized_end=1653
-  _globals['_DELETEHERORESPONSE']._serialized_start=1655
-  _globals['_DELETEHERORESPONSE']._serialized_end=1675
-  _globals['_PROFILESERVICE']._serialized_start=1678
-  _globals['_PROFILESERVICE']._serialized_end=2564
+  _globals['_UPDATECHILDREQUEST']._serialized_end=805
+  _globals['_UPDATECHILDRESPONSE']._serialized_start=807
+  _globals['_UPDATECHILDRESPONSE']._serialized_end=866
+  _globals['_DELETECHILDREQUEST']._serialized_start=868
+  _globals['_DELETECHILDREQUEST']._serialized_end=920
+  _globals['_DELETECHILDRESPONSE']._serialized_start=922
+  _globals['_DELETECHILDRESPONSE']._serialized_end=943
+  _globals['_CREATEHEROREQUEST']._serialized_start=945
+  _globals['_CREATEHEROREQUEST']._serialized_end=1042
+  _globals['_CREATEHERORESPONSE']._serialized_start=1044
+  _globals['_CREATEHERORESPONSE']._serialized_end=1100
+  _globals['_GETHEROREQUEST']._serialized_start=1102
+  _globals['_GETHEROREQUEST']._serialized_end=1149
+  _globals['_GETHERORESPONSE']._serialized_start=1151
+  _globals['_GETHERORESPONSE']._serialized_end=1204
+  _globals['_LISTHEROESREQUEST']._serialized_start=1206
+  _globals['_LISTHEROESREQUEST']._serialized_end=1289
+  _globals['_LISTHEROESRESPONSE']._serialized_start=1291
+  _globals['_LISTHEROESRESPONSE']._serialized_end=1374
+  _globals['_UPDATEHEROREQUEST']._serialized_start=1377
+  _globals['_UPDATEHEROREQUEST']._serialized_end=1557
+  _globals['_UPDATEHERORESPONSE']._serialized_start=1559
+  _globals['_UPDATEHERORESPONSE']._serialized_end=1615
+  _globals['_DELETEHEROREQUEST']._serialized_start=1617
+  _globals['_DELETEHEROREQUEST']._serialized_end=1667
+  _globals['_DELETEHERORESPONSE']._serialized_start=1669
+  _globals['_DELETEHERORESPONSE']._serialized_end=1689
+  _globals['_PROFILESERVICE']._serialized_start=1692
+  _globals['_PROFILESERVICE']._serialized_end=2578
 # @@protoc_insertion_point(module_scope)
