@@ -54,7 +54,7 @@ demo: .venv/.ready ## Creates one story: make demo NAME=Mia AGE=6 INTERESTS="dra
 		$(call given,INTERESTS,--interests) $(call given,WISH,--wish) $(call given,MORAL,--moral) \
 		$(call given,THEME,--theme) $(call given,MINUTES,--minutes) $(call given,OUT,--out)
 
-test: setup ## Runs all tests that need neither Docker nor Debian packages
+test: setup ## Runs all tests except the long ones and those that need Docker or Debian packages
 	$(BIN)/python -m pytest -m "not long and not system" -n 4 --dist loadfile
 
 test-long: setup ## Runs the long tests: soaks and large volumes

@@ -26,7 +26,7 @@ class GatewaySettings(ServiceSettings):
     storage_target: str = "dns:///127.0.0.1:50054"
     """Address of the storage service"""
     allow_anonymous: bool = False
-    """Allows a gateway without authentication on an address that is not loopback"""
+    """The gateway has no authentication. 1 lets it listen on an address other than loopback all the same"""
     lease_seconds: float = Field(30.0, ge=0.5, le=3600)
     """Seconds for which a run holds the lease of its story; after that another gateway can claim the story"""
     pickup_interval_seconds: float = Field(5.0, ge=0.05, le=3600)

@@ -42,7 +42,7 @@ REASONS: Final[Mapping[str, Reason]] = {
     "PROVIDER_NOT_FOUND": Reason("NOT_FOUND", "Choose a provider that ListProviders lists."),
     "VOICE_NOT_FOUND": Reason("NOT_FOUND", "Choose a voice that ListVoices lists."),
     "CIRCUIT_NOT_FOUND": Reason("NOT_FOUND", "Choose a circuit that GetSystemStatus lists."),
-    "NOT_FOUND": Reason("NOT_FOUND", "Check the bucket: an object that the store should hold is not there."),
+    "NOT_FOUND": Reason("NOT_FOUND", "Check the audio store (folder or bucket): a file is missing."),
     "REQUEST_ID_REUSED": Reason("ALREADY_EXISTS", "Use a new request_id; this one belongs to another request."),
     "REVISION_MISMATCH": Reason("ABORTED", "Read the resource again and repeat the change with its new revision."),
     "LEASE_LOST": Reason("ABORTED", "Stop the run; another run holds the story."),

@@ -76,7 +76,7 @@ class StorageSettings(ServiceSettings):
     supabase_key: SecretStr | None = None
     """A secret key of the project (service role)"""
     supabase_key_file: Path | None = None
-    """File with the secret key; read again when it changes"""
+    """File with the secret key of Supabase"""
     supabase_db_url: SecretStr | None = None
     """Connection string of the project's database; used by `python -m storage_service migrate` only"""
     upstream_allow_plain_http: bool = False

@@ -37,11 +37,11 @@ class StorySettings(ServiceSettings):
     openrouter_api_key: SecretStr | None = Field(None, validation_alias=_KEY)
     """API key of OpenRouter; unset: only the embedded writer is available"""
     openrouter_api_key_file: Path | None = Field(None, validation_alias=f"{_KEY}_FILE")
-    """File with the API key of OpenRouter, read again when it changes; overrides OPENROUTER_API_KEY"""
+    """File with the API key of OpenRouter"""
     model: Annotated[str, AfterValidator(resolve)] = "openai/gpt-4o-mini"
     """Default model: an OpenRouter id, a name such as GPT_4O_MINI, or `offline`"""
     fallback_models: Annotated[CommaList, AfterValidator(_models)] = ()
-    """Fallback models, in order; `offline` is always tried last"""
+    """Fallback models, in order. If `offline` is among them, it is tried last, wherever it stands"""
     temperature: float = Field(0.7, ge=0, le=2)
     """Sampling temperature of requests that set none"""
     max_tokens: int | None = Field(None, ge=16, le=131_072)
@@ -61,7 +61,9 @@ class StorySettings(ServiceSettings):
     offline_words_per_second: float | None = Field(None, gt=0, le=100_000)
     """Pace of the embedded writer in words per second, for demonstrations and tests; unset: unlimited"""
     openrouter_data_collection: Literal["deny", "allow"] = "deny"
-    """`allow` lets companies run a model that store what is written about a child"""
+    """deny: OpenRouter calls only companies that do not store prompts; allow: also companies that store what is written
+    about a child
+    """
     openrouter_provider_order: CommaList = Field(())
     """Companies that OpenRouter prefers to run a model, in order"""
     openrouter_provider_only: CommaList = Field(())

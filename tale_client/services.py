@@ -133,7 +133,7 @@ class ServiceCalls(Calls):
     """What the services offer, and their state. Lists are returned whole; `stale`: a part of one is out of date."""
 
     async def list_providers(self) -> voice_pb2.ListProvidersResponse:
-        """Returns the speech providers in their order of use."""
+        """Returns the voice providers in their order of use."""
         return await self._unary(LIST_PROVIDERS, voice_pb2.ListProvidersRequest())
 
     async def list_voices(self, *, provider: str = "", language_code: str = "") -> voice_pb2.ListVoicesResponse:

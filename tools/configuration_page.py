@@ -71,7 +71,8 @@ than ten.
 | time span | a whole number and its unit `d`, `h`, `m` or `s`: `90d` |
 | secret | text that is never logged |
 
-A secret whose variable has a counterpart that ends in `_FILE` can be in a file, which is read again when it changes.
+A secret whose variable has a counterpart that ends in `_FILE` can be in a file. It overrides the variable and is read
+again when it changes.
 """
 
 
@@ -138,7 +139,7 @@ def compose_file() -> str:
 
 
 def _sections() -> Mapping[str, list[Setting]]:
-    """Returns all settings by heading, each once: the first ten, the shared ones, then those of each service."""
+    """Returns all settings by heading, each once: the ten most used, the shared ones, then those of each service."""
     services = {name: _settings(settings) for name, settings in SERVICES}
     shared = _shared(services)
     everything = {each.variable: each for settings in services.values() for each in settings}
@@ -146,7 +147,7 @@ def _sections() -> Mapping[str, list[Setting]]:
     first = [known[variable] for variable in FIRST]
     listed = {*FIRST, *(each.variable for each in shared)}
     return {
-        "The first ten": first,
+        "The ten most used": first,
         "Shared by services": [each for each in shared if each.variable not in FIRST],
         **{name: [each for each in settings if each.variable not in listed] for name, settings in services.items()},
         "tale (the command and the client library)": list(CLIENT),
@@ -166,8 +167,12 @@ def _shared(services: Mapping[str, list[Setting]]) -> list[Setting]:
             continue
         setting = next((each for each in found.values() if each.default), next(iter(found.values())))
         if len(set(found.values())) > 1:
-            told = [f"{name}: {each.meaning}" for name, each in found.items()]
-            setting = replace(setting, meaning=". ".join(told))
+            differ = len({each.default for each in found.values()}) > 1
+            said = [
+                f"{name}: {each.meaning}" + (f" (default: {each.default or 'unset'})" if differ else "")
+                for name, each in found.items()
+            ]
+            setting = replace(setting, default="" if differ else setting.default, meaning=". ".join(said))
         elif len(found) < len(services):
             setting = replace(setting, meaning=f"{setting.meaning} ({', '.join(found)})")
         shared.append(setting)

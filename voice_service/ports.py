@@ -1,4 +1,4 @@
-"""The port of speech providers, and the formats of a story's audio."""
+"""The port of voice providers, and the formats of a story's audio."""
 
 from __future__ import annotations
 

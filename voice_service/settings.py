@@ -22,8 +22,8 @@ class VoiceServiceSettings(ServiceSettings):
     ops_listen: Listen = "127.0.0.1:9053"
     """HTTP bind address for operators"""
     storage_target: str = ""
-    """Address of the storage service, whose segment store is used; unset: segments are in memory, and delivery STORED
-    is refused
+    """Address of the storage service, whose segment store is used; unset: segments are in memory only, and
+    narrations for a gateway, which asks for delivery STORED, are refused
     """
     default_provider: str = Field("elevenlabs", min_length=1, validation_alias="DEFAULT_VOICE_PROVIDER")
     """Voice provider that is tried first: elevenlabs, speech, offline, mock or an added one"""
@@ -35,7 +35,7 @@ class VoiceServiceSettings(ServiceSettings):
     elevenlabs_api_key: SecretStr | None = None
     """API key of ElevenLabs; unset: the provider elevenlabs is not available"""
     elevenlabs_api_key_file: Path | None = None
-    """File with the API key of ElevenLabs; read again when it changes"""
+    """File with the API key of ElevenLabs"""
     elevenlabs_base_url: str = BASE_URL
     """Address of ElevenLabs or of a server with its API"""
     elevenlabs_model: str = Field(DEFAULT_MODEL, min_length=1, max_length=200)
@@ -50,7 +50,7 @@ class VoiceServiceSettings(ServiceSettings):
     speech_api_key: SecretStr | None = None
     """API key of SPEECH_BASE_URL; unset: none is sent, and its calls count as free"""
     speech_api_key_file: Path | None = None
-    """File with the API key of SPEECH_BASE_URL; read again when it changes"""
+    """File with the API key of SPEECH_BASE_URL"""
     speech_model: str = Field("", max_length=200)
     """Model of SPEECH_BASE_URL"""
     speech_voice: str = Field("", max_length=200)
@@ -63,7 +63,7 @@ class VoiceServiceSettings(ServiceSettings):
     transcribe_api_key: SecretStr | None = None
     """API key of TRANSCRIBE_BASE_URL; unset: OPENAI_API_KEY"""
     transcribe_api_key_file: Path | None = None
-    """File with the API key of TRANSCRIBE_BASE_URL; read again when it changes"""
+    """File with the API key of TRANSCRIBE_BASE_URL"""
     openai_api_key: SecretStr | None = None
     """API key for transcription if TRANSCRIBE_API_KEY is unset; used for nothing else"""
     transcribe_model: str = Field("whisper-1", min_length=1)

@@ -1,4 +1,4 @@
-"""What every provider of speech holds to."""
+"""What every voice provider holds to."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing

@@ -94,7 +94,7 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 async def test_docs_commands_reach_a_scripted_gateway(tmp_path: Path) -> None:
     """Hero stories, recorded wishes, sequels, cancel and retry reach the gateway."""
-    (tmp_path / "prompt.wav").write_bytes(b"RIFF")
+    (tmp_path / "wish.wav").write_bytes(b"RIFF")
     done = gateway_pb2.StoryEvent(story_id=ID, done=gateway_pb2.DoneEvent(story=STORY))
     answers: dict[str, Message] = {
         "ListChildren": profile_pb2.ListChildrenResponse(children=[common_pb2.Child(id=ID, name="Mia")]),

@@ -10,6 +10,7 @@ from servicekit.resilience.errors import ProviderErrorKind
 from servicekit.settings import env_name, unknown_variables
 from tale_client.errors import OWN_REASONS
 from tools.configuration_page import CLIENT, COMPOSE, FIRST, ROOT, SERVICES, configuration_page, env_example
+from voice_service.providers.offline.provider import OfflineVoiceProvider
 
 NAME = r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b"
 OTHERS = {"ACME_KEY", "ACME_URL", "PGRST_DB_SCHEMAS"}
@@ -74,3 +75,11 @@ def test_each_variable_of_a_service_begins_with_a_prefix_that_one_judges() -> No
     judged = tuple(prefix for _, settings in SERVICES for prefix in settings.prefixes)
     others = ("AWS_", "DEFAULT_", "DRAIN_", "LOG_", "OPENAI_", "TALE_")
     assert set() == {name for name in VARIABLES if not name.startswith((*judged, *others))}
+
+
+def test_documents_agree_on_the_number_of_embedded_languages() -> None:
+    """As many as espeak-ng has dictionaries for, regions not counted."""
+    number = len({code.partition("-")[0] for code in OfflineVoiceProvider(workers=1).metadata.languages})
+    for page in ("README.md", "CHANGELOG.md", "docs/voices.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert {str(number)} == set(re.findall(r"(\d+) languages", text)), page

@@ -37,6 +37,7 @@ INSTEAD: Final = {
     r"goes on|go on|went on|going on": "continues",
     r"in the making": "in progress",
     r"look-?outs?": "poller",
+    r"speech providers?|providers? of speech": "voice provider",
     r"we|ours|ourselves|our own": "the service, this project",
 }
 """What is not written (as a regular expression over whole words), and what is written instead."""

@@ -1,1 +1,1 @@
-"""The registry of speech providers, and one adapter for each kind of provider."""
+"""The registry of voice providers, and one adapter for each kind of provider."""

@@ -1,4 +1,4 @@
-"""Registers speech providers, and returns those that can be called in the order in which they are tried."""
+"""Registers voice providers, and returns those that can be called in the order in which they are tried."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
     async def ListProviders(  # noqa: N802 - gRPC's name
         self, request: voice_pb2.ListProvidersRequest, context: Context
     ) -> voice_pb2.ListProvidersResponse:
-        """Lists the speech providers."""
+        """Lists the voice providers."""
         del request, context
         return providers_response(await self._catalogue.providers())
 

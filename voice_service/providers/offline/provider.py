@@ -40,7 +40,7 @@ _SILENCE_SECONDS: Final = 0.25
 
 
 class OfflineVoiceProvider:
-    """Speaks more than a hundred languages with no key.
+    """Speaks every language of espeak-ng with no key.
 
     Reads files when it is made (10 to 40 ms); processes start with `warm_up`, or when they are needed.
     `workers` is how many processes speak at a time (default: one for each core, eight at most); a worker gets
