@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from servicekit.errors import provider_failed, wrong_state
 from servicekit.resilience.errors import ProviderError
+from servicekit.resilience.manager import BreakerManager
 from storage_service.errors import (
     lease_lost,
     request_id_reused,
@@ -19,12 +20,11 @@ from storage_service.errors import (
 )
 from storage_service.supabase.errors import PROVIDER, SupabaseError
 from storage_service.supabase.rows import to_time_text
-from storage_service.upstream import outgoing_calls
+from storage_service.upstream import breaker_config, outgoing_calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 
-    from servicekit.resilience.manager import BreakerManager
     from servicekit.resilience.outgoing import Attempt, AuditLog
     from storage_service.ports import Clock
     from storage_service.supabase.client import Client
@@ -36,15 +36,17 @@ DATABASE: Final = "supabase:database"
 FILES: Final = "supabase:storage"
 
 _CONCURRENCY: Final = 2_048
+"""Calls at once, and as many downloads: a listener who pauses takes no call's place."""
 _NOT_FOUND: Final = {"STORY_NOT_FOUND": "story", "CHILD_NOT_FOUND": "child", "HERO_NOT_FOUND": "hero"}
 
 
 class Connection:
     """Calls to Supabase. Failures are DomainErrors, typed by the kit; nothing becomes None.
 
-    A call that is `safe` changes nothing or can be repeated, and is then made again after any passing failure; another
-    one only where it is certain that nothing was changed. Once started an attempt continues when its caller goes away.
-    `clock` is for tests; without one the clock of the database counts, which all replicas share.
+    A call is `safe` if it changes nothing or can be repeated. After a passing failure a safe call is made again; any
+    other call is made again only where it is certain that the failed attempt changed nothing. An attempt that has
+    started continues when its caller goes away. `clock` is for tests; without it the database's clock counts, which all
+    replicas share.
     """
 
     def __init__(
@@ -56,7 +58,11 @@ class Connection:
         audit: AuditLog | None = None,
     ) -> None:
         self._config = config
-        self._calls = outgoing_calls(PROVIDER, config, concurrency=_CONCURRENCY, breakers=breakers, audit=audit)
+        # Both go by the same circuit breakers.
+        given = breakers or BreakerManager(breaker_config)
+        self._calls, self._downloads = (
+            outgoing_calls(PROVIDER, config, concurrency=_CONCURRENCY, breakers=given, audit=audit) for _ in range(2)
+        )
         self._clock = clock
         self._client: Client | None = None
         self._opening = asyncio.Lock()
@@ -142,7 +148,7 @@ class Connection:
         client = await self.client()
         try:
             async with (
-                self._calls.attempt("download", circuit=FILES) as attempt,
+                self._downloads.attempt("download", circuit=FILES) as attempt,
                 client.read(path, offset=offset, end=end) as blocks,
             ):
                 attempt.answered()
