@@ -49,6 +49,7 @@ class Acme:
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
         self.status = 200
+        self.headers: dict[str, str] = {}
 
     async def speak(self, request: web.Request) -> web.Response:
         body = await request.json()
@@ -59,7 +60,7 @@ class Acme:
 
     async def health(self, request: web.Request) -> web.Response:
         del request
-        return web.Response(status=self.status)
+        return web.Response(status=self.status, headers=self.headers)
 
 
 @pytest.fixture
@@ -112,6 +113,61 @@ async def test_it_falls_back_and_is_probed_as_every_provider(installed: Path, ac
     assert installed
     assert {"two"} == {segment.provider for segment in told.segments}
     assert "open" == next(each.circuit_state for each in listed.providers if each.provider_name == "acme")
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "kind", "retryable", "wait"),
+    [
+        (307, {"location": "/speak"}, "unsupported", False, None),
+        (401, {}, "auth", False, None),
+        (403, {}, "auth", False, None),
+        (404, {}, "unsupported", False, None),
+        (422, {}, "invalid_input", False, None),
+        (429, {"retry-after": "7"}, "rate", True, 7.0),
+        (500, {}, "overload", True, None),
+    ],
+)
+async def test_permanent_refusal_is_not_retried(
+    installed: Path,
+    acme: tuple[Acme, str],
+    status: int,
+    headers: dict[str, str],
+    kind: str,
+    retryable: bool,
+    wait: float | None,
+) -> None:
+    """Nor is a redirect followed; the wait that the server names is passed on."""
+    server, url = acme
+    server.status, server.headers = status, headers
+    provider = _loaded({"ACME_URL": url})
+    with pytest.raises(ProviderError) as caught:
+        await provider.probe()
+    await provider.aclose()
+
+    assert installed
+    assert kind == caught.value.kind.value
+    assert retryable == caught.value.retryable
+    assert wait == caught.value.retry_after
+
+
+async def test_broken_connection_is_a_provider_error(installed: Path) -> None:
+    """For a probe as well."""
+    provider = _loaded({"ACME_URL": "http://127.0.0.1:1"})
+    with pytest.raises(ProviderError, match="the connection broke"):
+        await provider.probe()
+    await provider.aclose()
+
+    assert installed
+
+
+def test_plain_http_to_another_machine_is_refused(installed: Path) -> None:
+    """Unless the operator allows it."""
+    refused = _loaded({"ACME_URL": "http://acme.example"})
+    allowed = _loaded({"ACME_URL": "http://acme.example", "UPSTREAM_ALLOW_PLAIN_HTTP": "1"})
+
+    assert installed
+    assert refused.reason.startswith("ACME_URL must be https")
+    assert not isinstance(allowed, Announced)
 
 
 def test_what_is_missing_is_shown_and_stops_nothing(installed: Path) -> None:
