@@ -1,11 +1,13 @@
 """Calls to one provider: within its limits, behind its circuit breakers, repeated, counted and audited.
 
-calls = OutgoingCalls("supabase", breakers=breakers, audit=AuditLog(metrics, prefix="supabase"), policy=RetryPolicy())
-rows = await calls.call("rpc/claim", lambda: client.rpc("claim"), circuit="supabase:database")
+A call that is made again after a failure, and a stream, which is made once::
 
-async with calls.attempt("chat/completions", circuit="openrouter:model") as attempt:    # a stream, made once
-async for event in stream:
-attempt.answered()
+    calls = OutgoingCalls("supabase", breakers=breakers, policy=RetryPolicy(), audit=AuditLog(metrics))
+    rows = await calls.call("rpc/claim", lambda attempt: client.rpc("claim"), circuit="supabase:database")
+
+    async with calls.attempt("chat/completions", circuit="openrouter:model") as attempt:
+        async for event in stream:
+            attempt.answered()
 """
 
 from __future__ import annotations
@@ -154,11 +156,10 @@ class OutgoingCalls:
     ) -> T:
         """Returns what `work` returns, which is done again after passing failures that `may_repeat`.
 
-        With `finished` an attempt that has started continues to its end when the caller leaves, and past the deadline;
-        there is no retry then.
-        With `has_fallback` an end without success is the caller's to log. `within` is entered by each attempt when the
-        limits let it through and before its circuit breaker: what an attempt waits for there says nothing about the
-        provider.
+        With `finished`, an attempt that has started is not cancelled when the caller leaves or the deadline passes; it
+        is not retried then. With `has_fallback` an end without success is the caller's to log. `within` is entered by
+        each attempt when the limits let it through and before its circuit breaker: what an attempt waits for there says
+        nothing about the provider.
 
         Raises the ProviderError of the last attempt that was made; CircuitOpenError where none was.
         """
