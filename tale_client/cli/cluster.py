@@ -48,8 +48,10 @@ def voices_command(*, language: str, provider: str, as_json: bool, target: str) 
     print_table(_PROVIDERS_HEADER, rows)
     click.echo("")
     order = [each.provider_name for each in providers.providers]
-    by_language = sorted(voices.voices, key=lambda each: (_place(order, each.provider), list(each.language_codes)))
-    print_table(_VOICES_HEADER, [_voice(each) for each in by_language])
+    found = list(voices.voices)
+    if not language:  # for one language the best voice comes first
+        found.sort(key=lambda each: (_place(order, each.provider), list(each.language_codes)))
+    print_table(_VOICES_HEADER, [_voice(each) for each in found])
     _note_stale(stale=voices.stale)
 
 

@@ -98,6 +98,18 @@ async def test_voices_lists_providers_and_voices(gateway: ScriptedGateway, tmp_p
     assert "ru" == request.language_code
 
 
+async def test_voices_are_in_the_order_of_providers_and_languages(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """The provider that is called first comes first, then the codes of languages."""
+    gateway.queue("ListProviders", PROVIDERS)
+    voices = [("c", "offline", "ru"), ("b", "offline", "en"), ("a", "elevenlabs", "sv")]
+    listed = [voice_pb2.Voice(voice_id=name, provider=by, language_codes=[code]) for name, by, code in voices]
+    gateway.queue("ListVoices", voice_pb2.ListVoicesResponse(voices=listed))
+    _, out, _ = await tale(gateway.target, tmp_path, "voices")
+    assert ["a elevenlabs sv", "b offline en", "c offline ru"] == [
+        " ".join(line.split()) for line in out.splitlines()[-3:]
+    ]
+
+
 async def test_voices_with_json_prints_both_responses(gateway: ScriptedGateway, tmp_path: Path) -> None:
     """One object with the fields of both."""
     gateway.queue("ListProviders", PROVIDERS)

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from tale.common.v1 import common_pb2
-from tale_client.cli.options import check_folder
+from tale_client.cli.options import check_folder, split_commas
 from tale_client.cli.runner import explain
 from tale_client.cli.stories import list_command
 from tale_client.cli.story_view import StoryView
@@ -84,6 +84,11 @@ def test_next_step_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     story = common_pb2.Story(id=ID, state=common_pb2.STORY_STATE_READY_WITHOUT_AUDIO, problems=[problem])
     StoryView(Path("out"), json=False).report_end(story)
     assert 1 == capsys.readouterr().err.count(f"tale narrate {ID}")
+
+
+def test_interests_are_separated_by_commas_or_repeated() -> None:
+    """Both spellings in one command; blank parts are no interests."""
+    assert ["dragons", "the sea", "rain"] == split_commas(["dragons, the sea,", " rain "])
 
 
 def test_lost_gateway_error_says_how_to_follow_the_story() -> None:
