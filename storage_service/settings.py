@@ -65,7 +65,9 @@ class StorageSettings(ServiceSettings):
     aws_session_token: SecretStr | None = None
     """Session token of a temporary key for S3"""
     aws_region: str | None = None
-    """Region of the bucket; unset: us-east-1"""
+    """Region of the bucket; unset: AWS_DEFAULT_REGION, or us-east-1"""
+    aws_default_region: str | None = None
+    """Region of the bucket if AWS_REGION is not set"""
     aws_endpoint_url_s3: str | None = None
     """Address of the S3 server if it is not Amazon's"""
     aws_endpoint_url: str | None = None

@@ -89,7 +89,7 @@ def _bucket(
         variable=variable,
         prefix=unquote(parts.path).strip("/"),
         endpoint=_endpoint(settings),
-        region=settings.aws_region or "us-east-1",
+        region=settings.aws_region or settings.aws_default_region or "us-east-1",
         access_key_id=access_key_id,
         secret_access_key=secret,
         session_token=token,
