@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from offline_writer import Kind, Parent, Protagonist
 from story_service.assignment import Assignment, Listener
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+
+ProfileT = TypeVar("ProfileT", Listener, Protagonist)
 
 _EMPTY_LINES: Final = re.compile(r"\n{3,}")
 
@@ -76,17 +78,8 @@ def trial_assignments(language_code: str) -> Iterator[Assignment]:
         for age in _AGES:
             full = replace(
                 bare,
-                child=Listener(name="A", age=age, gender="female", interests=("a", "b")),
-                hero=None
-                if kind == "child"
-                else Protagonist(
-                    name="B",
-                    gender="male",
-                    appearance="a",
-                    personality_traits=("a", "b"),
-                    strengths=("a",),
-                    interests=("a",),
-                ),
+                child=_complete(Listener, name="A", age=age, gender="female"),
+                hero=None if kind == "child" else _complete(Protagonist, name="B", gender="male"),
                 parent=Parent(title="T", text="S"),
                 wish="w",
                 moral="kindness",
@@ -94,3 +87,9 @@ def trial_assignments(language_code: str) -> Iterator[Assignment]:
             )
             yield full
             yield replace(full, moral="m", language_code=f"{language_code}-XX", title_so_far="T", written_so_far="W.")
+
+
+def _complete(profile: type[ProfileT], **given: Any) -> ProfileT:
+    """Returns a profile in which every text and every list has a value."""
+    samples = {field.name: "a" if field.default == "" else ("a", "b") for field in fields(profile)}
+    return profile(**samples | given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from story_service.cleaning import clean
@@ -65,6 +66,7 @@ def _cut(text: str, limit: int) -> str:
 _NAME: Final = 100
 _LINE: Final = 200
 _TEXT: Final = 2_000
+_LIMITS: Final = {"name": _NAME, "appearance": _TEXT}
 _MOST_ENTRIES: Final = 20
 _FIRST: Final = 4_000
 _LAST: Final = 16_000
@@ -94,8 +96,8 @@ def variables(assignment: Assignment, *, folder: str, continuing: bool) -> dict[
     return {
         "folder": folder,
         "kind": assignment.kind,
-        "child": _child(assignment.child),
-        "hero": None if assignment.hero is None else _hero(assignment.hero),
+        "child": _profile(assignment.child),
+        "hero": None if assignment.hero is None else _profile(assignment.hero),
         "parent": None if assignment.parent is None else _parent(assignment.parent),
         "wish": Data(assignment.wish, limit=_TEXT),
         "moral": Data(assignment.moral, limit=_LINE),
@@ -124,23 +126,16 @@ def age_group(age: int | None) -> str:
     return "teen"
 
 
-def _child(child: Listener) -> dict[str, Any]:
+def _profile(profile: Listener | Protagonist) -> dict[str, Any]:
+    """Returns every field by its name; text is data, except the gender, which comes from a fixed list."""
+    given = asdict(profile)
     return {
-        "name": Data(child.name, limit=_NAME),
-        "age": child.age,
-        "gender": child.gender,
-        "interests": _entries(child.interests),
-    }
-
-
-def _hero(hero: Protagonist) -> dict[str, Any]:
-    return {
-        "name": Data(hero.name, limit=_NAME),
-        "gender": hero.gender,
-        "appearance": Data(hero.appearance, limit=_TEXT),
-        "personality_traits": _entries(hero.personality_traits),
-        "strengths": _entries(hero.strengths),
-        "interests": _entries(hero.interests),
+        name: _entries(value)
+        if isinstance(value, tuple)
+        else Data(value, limit=_LIMITS.get(name, _LINE))
+        if isinstance(value, str) and name != "gender"
+        else value
+        for name, value in given.items()
     }
 
 

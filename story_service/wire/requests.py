@@ -1,13 +1,17 @@
 """GenerateStoryRequest -> Assignment."""
 
-from collections.abc import Iterable
-from typing import Final
+from dataclasses import fields
+from typing import Any, Final, TypeVar
+
+from google.protobuf.message import Message
 
 from offline_writer import Gender, Kind, Parent, Protagonist
 from story_service.assignment import Assignment, Listener
 from story_service.cleaning import clean
 from tale.common.v1 import common_pb2
 from tale.story.v1 import story_pb2
+
+ProfileT = TypeVar("ProfileT", Listener, Protagonist)
 
 DEFAULT_LENGTH_MINUTES: Final = 5
 DEFAULT_LANGUAGE: Final = "en"
@@ -31,11 +35,12 @@ def read_request(request: story_pb2.GenerateStoryRequest) -> Assignment:
     """
     spec = request.spec
     kind = _KINDS.get(spec.kind, "child")
+    hero = request.hero if request.HasField("hero") else spec.hero
     return Assignment(
         story_id=request.story_id,
-        child=_read_child(request.child if request.HasField("child") else spec.child),
+        child=_read_profile(Listener, request.child if request.HasField("child") else spec.child),
         kind=kind,
-        hero=None if kind == "child" else _read_hero(request.hero if request.HasField("hero") else spec.hero),
+        hero=None if kind == "child" else _read_profile(Protagonist, hero),
         parent=_read_parent(request),
         wish=clean(spec.wish),
         moral=clean(spec.moral),
@@ -54,28 +59,21 @@ def read_request(request: story_pb2.GenerateStoryRequest) -> Assignment:
     )
 
 
-def _read_child(child: common_pb2.Child) -> Listener:
-    return Listener(
-        name=clean(child.name),
-        age=child.age if child.HasField("age") else None,
-        gender=_GENDERS.get(child.gender, ""),
-        interests=_cleaned(child.interests),
-    )
-
-
-def _read_hero(hero: common_pb2.Hero) -> Protagonist:
-    return Protagonist(
-        name=clean(hero.name),
-        gender=_GENDERS.get(hero.gender, ""),
-        appearance=clean(hero.appearance),
-        personality_traits=_cleaned(hero.personality_traits),
-        strengths=_cleaned(hero.strengths),
-        interests=_cleaned(hero.interests),
-    )
-
-
-def _cleaned(entries: Iterable[str]) -> tuple[str, ...]:
-    return tuple(filter(None, map(clean, entries)))
+def _read_profile(profile: type[ProfileT], message: Message) -> ProfileT:
+    """Returns the fields of `profile` from those of the same name: text cleaned, None for a number that is unset."""
+    values: dict[str, Any] = {}
+    for field in fields(profile):
+        value = getattr(message, field.name)
+        if isinstance(value, str):
+            value = clean(value)
+        elif field.name == "gender":
+            value = _GENDERS.get(value, "")
+        elif isinstance(value, int):
+            value = value if message.HasField(field.name) else None
+        else:
+            value = tuple(filter(None, map(clean, value)))
+        values[field.name] = value
+    return profile(**values)
 
 
 def _read_parent(request: story_pb2.GenerateStoryRequest) -> Parent | None:
