@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -24,19 +25,24 @@ MODULES: Final = {
     "voice": "voice_service",
     "gateway": "gateway",
 }
+_PORTS: Final = random.SystemRandom()
 _INHERITED: Final = {"PATH", "PYTHONPATH", "HOME", "LANG", "TMPDIR"}
 
 
 def free_ports(count: int) -> list[int]:
-    """Returns ports on which nothing listens now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Returns ports on which nothing listens now.
+
+    They lie below those that the system gives to servers that name none: such a server of another test would take the
+    port of a process that was killed, and answer in its place.
+    """
+    with ExitStack() as bound:
+        ports: list[int] = []
+        while len(ports) < count:
+            each = bound.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                each.bind(("127.0.0.1", _PORTS.choice(range(10_000, 32_768))))
+                ports.append(each.getsockname()[1])
+        return ports
 
 
 @dataclass(frozen=True, slots=True)
