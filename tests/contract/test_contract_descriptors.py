@@ -178,7 +178,7 @@ def test_every_service_of_the_protos_is_served_by_some_app() -> None:
 
 
 def test_the_tables_name_rpcs_that_exist() -> None:
-    """The tables can not outlive what they speak of, nor say two things of one RPC."""
+    """The tables cannot outlive what they speak of, nor say two things of one RPC."""
     assert (UNIMPLEMENTED | TAKE_EMPTY) <= set(METHODS)
     assert not UNIMPLEMENTED & TAKE_EMPTY
 

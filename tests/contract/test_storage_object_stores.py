@@ -245,7 +245,7 @@ async def test_a_lost_segment_is_named_and_nothing_is_composed(
 
 
 async def test_all_lost_segments_are_named_at_once(composer: tuple[Composer, ObjectStore, ObjectStore]) -> None:
-    """So that one new narration makes all of them anew."""
+    """So that one new narration makes all of them again."""
     it, segments, _ = composer
     blobs = [await keep(segments, piece, ObjectKind.SEGMENT) for piece in (b"one", DATA, b"three", b"four")]
     await segments.remove([blobs[0].key, blobs[2].key])

@@ -45,7 +45,7 @@ async def created(store: StoryStore, owner: str = ME, **changes: object) -> str:
 
 
 async def checked(store: StoryStore, *checkpoints: storage_pb2.StoryCheckpoint) -> list[str]:
-    """The reasons of a batch, "" for what was kept."""
+    """The reasons of a batch, "" for what was stored."""
     results = await store.checkpoint(LEASE.duration, checkpoints)
     assert [one.story_id for one in checkpoints] == [result.story_id for result in results]
     return [result.error.reason for result in results]
@@ -63,7 +63,7 @@ async def finished(store: StoryStore, state: states.State = states.READY, **chan
 
 
 async def test_a_new_story_is_pending(store: StoryStore, clock: ManualClock) -> None:
-    """What storage sets of a story is set, and what was given is kept."""
+    """What storage sets of a story is set, and what was given is stored."""
     new = new_story(problems=[common_pb2.Problem(reason="LANGUAGE_GUESSED")])
     record, is_new = await store.create(ME, new)
     assert is_new
@@ -218,7 +218,7 @@ async def test_the_basic_view_leaves_out_what_is_marked(store: StoryStore) -> No
 
 
 async def test_a_batch_is_judged_item_by_item(store: StoryStore) -> None:
-    """What can not be kept says why and takes nothing else with it."""
+    """What cannot be kept says why and takes nothing else with it."""
     good, gone, cancelled, lost, gap = [await created(store) for _ in range(5)]
     await store.delete(ME, gone)
     await store.update(ME, cancelled, Cancel(), expected_revision=None)
@@ -358,7 +358,7 @@ async def test_racing_claimers_never_get_the_same(store: StoryStore) -> None:
 
 
 async def test_pickups_count_without_progress(store: StoryStore, clock: ManualClock) -> None:
-    """Claims after a lost lease count, those after a hand-over do not, and progress begins anew."""
+    """Claims after a lost lease count, those after a hand-over do not, and progress begins again."""
     story_id = await created(store)
     counts = []
     for _ in range(2):
@@ -459,7 +459,7 @@ async def test_cancelling_ends_the_ledger(store: StoryStore, clock: ManualClock)
 
 @pytest.mark.parametrize("change", [Cancel(), Retry(), Narrate(VOICE)])
 async def test_a_change_in_the_wrong_state_is_refused(store: StoryStore, change: Cancel | Retry | Narrate) -> None:
-    """A failed story can not be cancelled or narrated, a cancelled one not retried."""
+    """A failed story cannot be cancelled or narrated, a cancelled one not retried."""
     story_id = await created(store)
     if isinstance(change, Retry):
         await store.update(ME, story_id, Cancel(), expected_revision=None)
@@ -494,7 +494,7 @@ async def test_a_failed_story_goes_on_from_what_it_has(store: StoryStore, clock:
 
 
 async def test_a_retry_without_a_lease_is_anybodys(store: StoryStore) -> None:
-    """The run that failed can not write to it any more, and the next claim does not count as a pick-up."""
+    """The run that failed cannot write to it any more, and the next claim does not count as a pick-up."""
     story_id = await created(store)
     await checked(store, checkpoint(story_id, state=states.FAILED))
     await store.update(ME, story_id, Retry(), expected_revision=None)

@@ -422,7 +422,7 @@ async def test_export_survives_deletions_and_new_narrations(
 async def test_import_erases_what_was_erased_during_the_export(
     request: pytest.FixtureRequest, tmp_path: Path, source: SetUp, target: SetUp
 ) -> None:
-    """The file has the profile and its tombstone: the tombstone wins, and not even a hash of the request is kept."""
+    """The file has the profile and its tombstone: the tombstone wins, and not even a hash of the request is stored."""
     file = tmp_path / "tales.tar"
     there = await target(request, tmp_path / "b")
     async with opened(await source(request, tmp_path / "a")) as old:
@@ -520,7 +520,7 @@ async def test_import_reports_a_cut_file_and_can_be_repeated(
 async def test_import_refuses_a_changed_file(
     request: pytest.FixtureRequest, tmp_path: Path, exported: bytes, change: Any, line: str
 ) -> None:
-    """In one line that says what is wrong; nothing of the story is kept."""
+    """In one line that says what is wrong; nothing of the story is stored."""
     async with opened(await embedded(request, tmp_path / "b")) as new:
         said = await failed_import(new, tmp_path / "bad.tar", changed(exported, change))
         assert re.search(line, said)

@@ -287,7 +287,7 @@ def test_a_profile_that_breaks_a_rule_is_refused(connection: psycopg.Connection[
 def test_what_belongs_to_a_story_comes_and_goes_with_it(
     connection: psycopg.Connection[Any], table: str, values: dict[str, object]
 ) -> None:
-    """Nothing is kept of a story that is not there."""
+    """Nothing is stored of a story that is not there."""
     story_id = create(connection)["record"]["id"]
     object_id = new_id()
     connection.execute("select tales.note_objects('segment', array[%s::uuid, %s::uuid])", [story_id, object_id])

@@ -234,7 +234,7 @@ async def test_unknown_segments_are_not_found(storage: Storage) -> None:
 
 @pytest.mark.parametrize("harm", ["gone", "short", "changed"])
 async def test_a_damaged_segment_is_dropped_when_it_is_read(storage: Storage, harm: str) -> None:
-    """SEGMENT_LOST once; from then on it is not stored, and the next PutSegment stores it anew."""
+    """SEGMENT_LOST once; from then on it is not stored, and the next PutSegment stores it again."""
     (one,) = speech([1_000])
     await put(storage, one)
     (path,) = storage.files("segments")

@@ -255,7 +255,7 @@ async def test_story_that_takes_long_holds_up_no_other(writing: StoryServer, mod
 
 
 async def test_no_wait_goes_past_the_callers_deadline(writing: StoryServer, model: str) -> None:
-    """What can not be waited for is told at once."""
+    """What cannot be waited for is told at once."""
     writing.upstream.answer(error(429, retry_after="20"))
     telling = await writing.tell(model=model, timeout=10)
 
@@ -342,7 +342,7 @@ async def test_model_whose_answer_is_full_goes_on_itself(writing: StoryServer, m
 
 
 async def test_only_model_goes_on_with_its_own_text(writing: StoryServer, model: str) -> None:
-    """Without another model the same one is asked again, from where it stopped."""
+    """Without another model the same one is called again, from where it stopped."""
     writing.upstream.answer(broken_off(_HALF, 502))
     writing.upstream.default = goes_on
     telling = await writing.tell(model=model)

@@ -411,7 +411,7 @@ async def test_character_of_two_halves_in_two_events(upstream: OpenRouterFake, m
 async def test_whole_text_whose_cost_does_not_come(
     upstream: OpenRouterFake, model: OpenRouterChatModel, rest: tuple[Any, ...]
 ) -> None:
-    """What was paid for is kept; only its cost is not known."""
+    """What was paid for is stored; only its cost is not known."""
     upstream.answer(stream(Text(BEGUN), Finish(), *rest))
 
     outcome = await _ask(model, BROKEN_OFF)
@@ -626,7 +626,7 @@ async def test_id_that_is_none_is_not_asked_for(
 
 
 async def test_models_are_read_with_their_prices(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
-    """In US dollars for a million tokens; what can not be read is left out, what varies is unknown."""
+    """In US dollars for a million tokens; what cannot be read is left out, what varies is unknown."""
     upstream.models = [
         {
             "id": MODEL,

@@ -278,7 +278,7 @@ async def test_a_stream_that_is_left_gives_its_connection_back(fake: ElevenLabsF
 
 
 async def test_half_a_character_is_refused(fake: ElevenLabsFake, provider: ElevenLabsProvider) -> None:
-    """What has no UTF-8 can not be sent."""
+    """What has no UTF-8 cannot be sent."""
     error = await _failure(provider, _request("Oh \ud83d"))
 
     assert (ProviderErrorKind.INVALID_INPUT, []) == (error.kind, fake.speeches)
@@ -428,7 +428,7 @@ async def test_a_request_without_a_voice_gets_one_for_its_language(
 
 
 async def test_without_a_list_the_default_voice_speaks(fake: ElevenLabsFake, provider: ElevenLabsProvider) -> None:
-    """A list that can not be had is no reason to be silent."""
+    """A list that cannot be had is no reason to be silent."""
     fake.fail("/v1/voices", Fault(status=500))
 
     await _items(provider, _request(language_code="de", voice_id=""))
@@ -463,7 +463,7 @@ async def test_lists_are_fetched_once_and_kept_when_they_can_not_be_fetched_agai
 
 
 async def test_the_first_list_that_can_not_be_had_is_an_error_told_again(fake: ElevenLabsFake) -> None:
-    """For half a minute nobody is asked again."""
+    """For half a minute it is not called again."""
     clock = Clock()
     fake.fail("/v1/voices", Fault(status=500))
     async with _provider(fake.url, clock) as provider:
@@ -608,7 +608,7 @@ async def test_voices_and_models_of_which_little_is_told_are_listed(
 
 
 async def test_a_probe_asks_for_models_and_carries_no_text(fake: ElevenLabsFake, provider: ElevenLabsProvider) -> None:
-    """Each time anew, one call each time, and it fails as long as ElevenLabs does."""
+    """Each time again, one call each time, and it fails as long as ElevenLabs does."""
     fake.fail("/v1/models", Fault(status=503))
 
     with pytest.raises(ProviderError) as caught:
@@ -671,7 +671,7 @@ async def test_a_refused_key_is_remembered_until_another_comes(fake: ElevenLabsF
 
 
 async def test_a_refused_key_is_taken_again_when_it_is_good_after_all(fake: ElevenLabsFake) -> None:
-    """ElevenLabs is asked again in the background, for a list."""
+    """ElevenLabs is called again in the background, for a list."""
     clock = Clock()
     fake.fail(TIMED, Fault(status=401, code="invalid_api_key"))
     async with _provider(fake.url, clock) as provider:

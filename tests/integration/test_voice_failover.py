@@ -145,7 +145,7 @@ async def test_a_probe_that_raises_something_odd_is_a_probe_that_failed() -> Non
 
 
 class Mute(NamedVoice):
-    """One that can not be probed but by having it say something."""
+    """One that cannot be probed but by having it say something."""
 
     probe = None  # type: ignore[assignment] # as of one that has no such method
 

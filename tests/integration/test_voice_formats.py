@@ -130,7 +130,7 @@ async def test_a_resumed_narration_is_the_same_file(
 async def test_the_segments_of_a_stored_narration_are_the_file(
     embedded: Voice, audio_format: common_pb2.AudioFormat.ValueType
 ) -> None:
-    """The bytes under the keys, one after the other, are what a direct caller gets, made anew or found."""
+    """The bytes under the keys, one after the other, are what a direct caller gets, made again or found."""
     whole = await _told(embedded, audio_format)
     async with fake_storage() as (storage, address):
         chosen = settings(default_provider="offline", segment_words=4, storage_target=address)

@@ -88,7 +88,7 @@ async def test_fallbacks_failures_and_circuits_are_counted() -> None:
 
 
 async def test_a_plan_that_can_not_be_learned_stops_nothing() -> None:
-    """It is asked again later."""
+    """It is called again later."""
     voice_ = Metered("elevenlabs", left=0)
     async with voice_service(voice_, default_provider="elevenlabs", tuning=Tuning(quota_interval=0.01)) as voice:
         await voice_.asked.wait()

@@ -187,7 +187,7 @@ async def test_an_unknown_voice_is_not_found() -> None:
 
 
 async def test_providers_are_listed_in_the_order_in_which_they_would_be_tried() -> None:
-    """With what they can do, and why they can not be called."""
+    """With what they can do, and why they cannot be called."""
     one, two = NamedVoice("mock", faults(configured=False)), NamedVoice("offline")
     async with voice_service(one, two, provider_fallback=("offline",)) as voice:
         answer = await voice.stub.ListProviders(voice_pb2.ListProvidersRequest(), timeout=5)

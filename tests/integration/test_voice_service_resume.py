@@ -87,7 +87,7 @@ async def test_a_narration_that_was_handed_over_goes_on_with_the_voice_that_spok
 
 
 async def test_what_the_caller_has_need_not_be_stored() -> None:
-    """It is neither looked up nor sent; the rest is made anew."""
+    """It is neither looked up nor sent; the rest is made again."""
     async with voice_service(NamedVoice("mock")) as voice:
         whole = await _whole(voice)
     async with voice_service(NamedVoice("mock")) as voice:

@@ -115,7 +115,7 @@ async def test_what_could_not_be_stored_is_not_paid_for_again() -> None:
 
 
 async def test_a_story_that_was_deleted_meanwhile_ends_its_narration() -> None:
-    """NOT_FOUND / STORY_NOT_FOUND; the call is reported, and storage is not asked again."""
+    """NOT_FOUND / STORY_NOT_FOUND; the call is reported, and storage is not called again."""
     storage, mock, story = FakeSegments(), NamedVoice("mock"), new_id()
     storage.deleted = {story}
     async with (

@@ -232,7 +232,7 @@ async def test_silence_is_no_wish() -> None:
     ],
 )  # fmt: skip
 async def test_each_failure_has_its_reason(reply: Reply, code: grpc.StatusCode, reason: str, calls: int) -> None:
-    """And is asked again where that may help: two more times."""
+    """And is called again where that may help: two more times."""
     async with listening() as (voice, server):
         server.script(*[reply] * calls)
         error = await failure(transcribe(voice.stub, config(), chunk()))

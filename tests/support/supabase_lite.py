@@ -47,7 +47,7 @@ publishable_key = "{publishable_key}"
 secret_key = "{key}"
 """
 _EMPTY = """
--- For tests alone: leaves nothing of what was kept; shows what ports do not.
+-- For tests alone: leaves nothing of what was stored; shows what ports do not.
 create function tales.empty() returns void language plpgsql security definer as $$
 declare
   v_tables text;

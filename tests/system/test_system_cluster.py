@@ -37,7 +37,7 @@ async def cluster(house: Compose) -> AsyncIterator[Compose]:
 
 
 async def kept(cluster: Compose, story_id: str) -> tuple[common_pb2.Story, bytes]:
-    """A story as it is kept, and its audio."""
+    """A story as it is stored, and its audio."""
     async with AsyncTaleClient(cluster.target) as client:
         story = await client.get_story(story_id, full=True)
         return story, b"".join([chunk async for chunk in client.read_audio(story_id)])

@@ -32,7 +32,7 @@ async def test_every_command_of_the_page_works_and_the_story_stays(house: Compos
 
 
 async def everything(house: Compose) -> bytes:
-    """All that is kept, text and audio, in one piece."""
+    """All that is stored, text and audio, in one piece."""
     async with AsyncTaleClient(house.target) as client:
         (summary,) = [summary async for summary in client.list_stories()]
         story = await client.get_story(summary.id, full=True)

@@ -32,7 +32,7 @@ async def cluster(house: Compose) -> AsyncIterator[Compose]:
 
 
 async def test_a_killed_replica_of_each_loses_no_story(cluster: Compose) -> None:
-    """Stories at both replicas, one of each killed: all READY on streams that never broke, told as they are kept."""
+    """Stories at both replicas, one of each killed: all READY on streams that never broke, told as they are stored."""
     watchers = [Watcher() for _ in range(4)]
     async with cluster.channel() as channel:
         await both_replicas_answer(cluster, channel)

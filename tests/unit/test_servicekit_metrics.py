@@ -28,7 +28,7 @@ def test_rpcs_are_counted_by_method_and_code() -> None:
 
 
 def test_unknown_methods_are_one() -> None:
-    """A caller can not fill the memory with names; neither can a handler that takes them all."""
+    """A caller cannot fill the memory with names; neither can a handler that takes them all."""
     metrics = Metrics()
     for each in range(1000):
         metrics.rpc(f"/made.Up/Method{each}", "UNIMPLEMENTED", 0.1, known=False)

@@ -138,7 +138,7 @@ def test_an_ignored_probe_makes_room_for_the_next(error: BaseException) -> None:
 
 
 def test_recovery_grows_with_each_probe_that_fails() -> None:
-    """60, 120, 240, 480 and never more than 600 seconds; a success begins anew."""
+    """60, 120, 240, 480 and never more than 600 seconds; a success begins again."""
     bench = Bench(failure_threshold=1)
     bench.fail()
     waits = []
@@ -431,7 +431,7 @@ def test_a_reset_begins_the_growth_anew() -> None:
 
 
 def test_a_reset_forgets_what_a_closed_circuit_held_against_the_provider() -> None:
-    """The row begins anew, and calls that were in flight say nothing any more."""
+    """The row begins again, and calls that were in flight say nothing any more."""
     bench = Bench(failure_threshold=2)
     bench.fail()
     before = bench.begin()

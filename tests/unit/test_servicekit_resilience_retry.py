@@ -197,7 +197,7 @@ async def test_an_empty_budget_ends_the_retries() -> None:
 
 
 async def test_a_budget_fills_with_time() -> None:
-    """A provider that is asked rarely can be asked again all the same; up to the cap."""
+    """A provider that is asked rarely can be called again all the same; up to the cap."""
     clock = FakeClock()
     budget = RetryBudget(ratio=0.0, minimum_per_second=0.5, cap=2.0, clock=clock)
     assert [True, True, False] == [budget.spend() for _ in range(3)]

@@ -158,7 +158,7 @@ def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_variable_that_must_be_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the library can not even decode is told the same way."""
+    """What the library cannot even decode is told the same way."""
     monkeypatch.setenv("DEMO_FORMATS", "sk-secret")
 
     with pytest.raises(ConfigurationError, match=r"^DEMO_FORMATS must be JSON \(Formats by name\)$"):

@@ -1,4 +1,4 @@
-"""What a checkpoint brings is judged against what is kept."""
+"""What a checkpoint brings is judged against what is stored."""
 
 import dataclasses
 
@@ -69,12 +69,12 @@ def refused(facts: RunFacts, **changes: object) -> str:
 
 
 def test_new_text_is_what_lies_beyond_the_kept() -> None:
-    """Text that overlaps what is kept adds only the rest."""
+    """Text that overlaps what is stored adds only the rest."""
     assert "upon" == judge(FACTS, checkpoint(STORY, 3, text=(2, "ce upon")), Pieces()).text
 
 
 def test_a_repeated_checkpoint_is_no_progress() -> None:
-    """A checkpoint that brings nothing but what is kept changes nothing."""
+    """A checkpoint that brings nothing but what is stored changes nothing."""
     again = checkpoint(
         STORY,
         3,
@@ -212,7 +212,7 @@ def test_a_token_without_a_lease_is_lost() -> None:
 
 @given(st.text(min_size=1, max_size=60), st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=20))
 def test_any_overlapping_pieces_give_the_same_text(content: str, pieces: list[tuple[int, int]]) -> None:
-    """Whatever pieces of a text come, in whatever order and however often, what is kept is a prefix of it."""
+    """Whatever pieces of a text come, in whatever order and however often, what is stored is a prefix of it."""
     kept = ""
     for start, length in [*pieces, (0, len(content))]:
         facts = dataclasses.replace(FACTS, content_length=len(kept))

@@ -194,7 +194,7 @@ _PALS = (
 
 
 def test_sequel_is_an_adventure_of_its_own() -> None:
-    """What the writer chooses by itself, it chooses anew; a companion comes back."""
+    """What the writer chooses by itself, it chooses again; a companion comes back."""
     parent = brief(wish="", theme="", moral="")
     title, first = told(parent)
     again = brief(wish="", theme="", moral="", sequel=Parent(title=title, text=first))

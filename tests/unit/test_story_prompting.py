@@ -321,7 +321,7 @@ def test_language_can_be_added(tmp_path: Path) -> None:
     ],
 )
 def test_broken_template_is_told_at_start(tmp_path: Path, name: str, content: str | bytes, said: str) -> None:
-    """One line that names the file and what is wrong, whichever way it can not be used."""
+    """One line that names the file and what is wrong, whichever way it cannot be used."""
     path = _override(tmp_path, name, content)
     with pytest.raises(ConfigurationError) as caught:
         PromptBuilder(tmp_path)

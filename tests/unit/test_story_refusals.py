@@ -47,7 +47,7 @@ def test_refusals_are_known_by_their_first_line(answer: str) -> None:
     ],
 )
 def test_stories_are_no_refusals(answer: str) -> None:
-    """Whatever their heroes can not do."""
+    """Whatever their heroes cannot do."""
     assert not is_refusal(answer)
 
 

@@ -273,7 +273,7 @@ def test_child_interests_and_wish_are_in_the_story(minutes: int) -> None:
 
 @pytest.mark.parametrize("minutes", [1, 5])
 def test_free_words_are_carried_as_they_are(minutes: int) -> None:
-    """A wish and a theme that can not be read stand in the story between guillemets."""
+    """A wish and a theme that cannot be read stand in the story between guillemets."""
     story = text(brief(wish="как появились звёзды?", theme="подводные царства", length_minutes=minutes))
 
     assert "«как появились звёзды?»" in story

@@ -116,7 +116,7 @@ async def test_a_text_that_sounds_too_short_once_is_spoken_the_second_time(house
 
 
 async def test_a_voice_that_says_nothing_right_is_left_alone_after_a_while(house: House) -> None:
-    """Twenty implausible answers in a row are no oddity of a text any more; one good answer begins the count anew."""
+    """Twenty implausible answers in a row are no oddity of a text any more; one good answer begins the count again."""
     voice = _odd()
     for number in range(9):
         await house.refused(voice, ODD * (number + 2))
@@ -175,7 +175,7 @@ async def test_audio_that_nothing_can_be_made_of_is_a_failed_call(
 
 
 async def test_samples_that_can_not_be_encoded_are_a_failed_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TRUNCATED, as where frames can not be decoded."""
+    """TRUNCATED, as where frames cannot be decoded."""
     encoder = create_autospec(AudioEncoder)
     encoder.encode.side_effect = ValueError
     monkeypatch.setattr("voice_service.audio.verify.verify_pcm", lambda *_, **__: None)
@@ -247,7 +247,7 @@ async def test_a_voice_whose_plan_is_used_up_is_left_alone_for_a_minute(house: H
 
 
 async def test_a_wait_that_a_voice_names_with_its_refusal_is_the_one_that_counts(house: House) -> None:
-    """Until its plan begins anew, say."""
+    """Until its plan begins again, say."""
     fault = {"kind": "quota", "retry_after": 900}
     voice = NamedVoice("one", MockScript.model_validate({"faults": [fault]}))
 

@@ -1,4 +1,4 @@
-"""What the headers of a refusal are taken for, and what they can not do."""
+"""What the headers of a refusal are taken for, and what they cannot do."""
 
 from collections.abc import Callable
 from typing import Any

@@ -71,7 +71,7 @@ async def test_a_call_that_was_sent_ends_though_nobody_waits() -> None:
 
 
 async def test_work_that_was_not_sent_stops_when_nobody_waits() -> None:
-    """The last waiter to leave cancels it, and the next caller begins anew."""
+    """The last waiter to leave cancels it, and the next caller begins again."""
     table, work = FlightTable[str](10), _Work(committed=False)
     caller = asyncio.create_task(table.run("key", work, Turn()))
     await work.running.wait()

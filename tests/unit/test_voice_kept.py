@@ -1,4 +1,4 @@
-"""Lists that are kept when they can not be fetched again."""
+"""Lists that are stored when they cannot be fetched again."""
 
 import asyncio
 
@@ -36,7 +36,7 @@ def _error() -> ProviderError:
 
 
 async def test_what_was_fetched_is_good_for_its_time() -> None:
-    """And then given once more, while it is fetched anew."""
+    """And then given once more, while it is fetched again."""
     source = Source()
     kept = source.kept()
 

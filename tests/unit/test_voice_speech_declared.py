@@ -80,7 +80,7 @@ def test_a_key_may_be_in_a_file(tmp_path: Path) -> None:
 
 
 def test_a_key_that_is_missing_is_named() -> None:
-    """The service starts all the same; the provider says why it can not be called."""
+    """The service starts all the same; the provider says why it cannot be called."""
     (config,) = read_speech_providers(declared({**SERVER, "key_variable": "KOKORO_KEY"}), {})
 
     assert "set KOKORO_KEY to the API key of http://127.0.0.1:8880/v1" == config.missing()
