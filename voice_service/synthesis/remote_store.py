@@ -135,6 +135,7 @@ class RemoteSegments:
                 wait = uniform(0.0, min(_FIRST_WAIT_SECONDS * 2**attempt, _LONGEST_WAIT_SECONDS))
                 if error.code() not in _PASSING or clock() + wait >= end:
                     raise
+                _log.warning("call to storage is repeated", code=error.code().name, attempt=attempt + 1)
             await asyncio.sleep(wait)
         raise AssertionError("attempts end with a result or an error")
 
