@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import os
-import random
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
+from itertools import cycle
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -25,24 +26,36 @@ MODULES: Final = {
     "voice": "voice_service",
     "gateway": "gateway",
 }
-_PORTS: Final = random.SystemRandom()
 _INHERITED: Final = {"PATH", "PYTHONPATH", "HOME", "LANG", "TMPDIR"}
 
 
-def free_ports(count: int) -> list[int]:
-    """Returns ports on which nothing listens now.
+@cache
+def _own_ports() -> Iterator[int]:
+    """Yields the ports of a block that this process alone uses, one after the other, again and again.
 
-    They lie below those that the system gives to servers that name none: such a server of another test would take the
-    port of a process that was killed, and answer in its place.
+    The blocks lie below the ports that the system gives to servers that name none: such a server of another test would
+    take the port of a process that was killed, and answer in its place. The first port of a block stays bound, so no
+    other process that uses this function takes the block.
     """
-    with ExitStack() as bound:
-        ports: list[int] = []
-        while len(ports) < count:
-            each = bound.enter_context(socket.socket())
-            with contextlib.suppress(OSError):
-                each.bind(("127.0.0.1", _PORTS.choice(range(10_000, 32_768))))
-                ports.append(each.getsockname()[1])
-        return ports
+
+    def ports() -> Iterator[int]:
+        for first in range(10_000, 32_000, 200):
+            with socket.socket() as guard, contextlib.suppress(OSError):
+                guard.bind(("127.0.0.1", first))
+                yield from cycle(range(first + 1, first + 200))
+
+    return ports()
+
+
+def free_ports(count: int) -> list[int]:
+    """Returns ports on which nothing listens now, and that no other test is given."""
+    found: list[int] = []
+    while len(found) < count:
+        port = next(_own_ports())
+        with socket.socket() as each, contextlib.suppress(OSError):
+            each.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
