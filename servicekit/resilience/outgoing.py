@@ -258,13 +258,13 @@ class OutgoingCalls:
         Raises CircuitOpenError, or ProviderError CONCURRENCY where there is no room by `deadline` (the loop's clock),
         TIMEOUT where that is over.
         """
+        due = _earlier(deadline)
         async with AsyncExitStack() as stack:
             place = await stack.enter_async_context(AsyncExitStack())
             if self._limits is not None:
-                await place.enter_async_context(self._limits.slot(_earlier(deadline)))
+                await place.enter_async_context(self._limits.slot(due))
             await stack.enter_async_context(within())
-            end = _earlier(deadline)
-            if end is not None and asyncio.get_running_loop().time() >= end:
+            if due is not None and asyncio.get_running_loop().time() >= due:
                 raise self._too_late()
             breaker = self._breakers.get(circuit or self.provider, provider=self.provider)
             attempt = Attempt(stack.enter_context(breaker.call()), place.aclose)
