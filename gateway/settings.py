@@ -11,8 +11,10 @@ from servicekit.settings import Listen, ServiceSettings, variables
 class GatewaySettings(ServiceSettings):
     """The settings of the gateway."""
 
-    model_config = variables("GATEWAY_", "lease_", "peer_", "pickup_", "run_", "storage_", "story_", "voice_")
-    prefixes = ("GATEWAY_", "LEASE_", "PEER_", "PICKUP_", "RUN_")
+    model_config = variables(
+        "GATEWAY_", "lease_", "peer_", "pickup_", "provider_", "run_", "storage_", "story_", "voice_"
+    )
+    prefixes = ("GATEWAY_", "LEASE_", "PEER_", "PICKUP_", "PROVIDER_", "RUN_")
     elsewhere = frozenset({"GATEWAY_TARGET", "GATEWAY_PORT"})
 
     listen: Listen = "127.0.0.1:50051"
@@ -37,6 +39,8 @@ class GatewaySettings(ServiceSettings):
     """Maximum number of stories that one gateway makes at a time; others wait in state PENDING"""
     peer_wait_seconds: float = Field(120.0, ge=0, le=3600)
     """Seconds for which a run waits for a story or voice service that cannot be reached"""
+    provider_wait_seconds: float = Field(600.0, ge=0, le=86_400)
+    """Seconds for which a story waits for a provider that is down or asked for a pause; 0: it fails at once"""
 
     @model_validator(mode="after")
     def _check_anonymous(self) -> Self:

@@ -70,6 +70,7 @@ REASONS: Final[Mapping[str, Reason]] = {
     "TOKEN_INVALID": Reason("UNAUTHENTICATED", "Send a token that the gateway accepts."),
     "RATE_LIMITED": Reason("RESOURCE_EXHAUSTED", LATER, retryable=True),
     "QUOTA_EXCEEDED": Reason("RESOURCE_EXHAUSTED", "Raise the quota at the provider, or choose another provider."),
+    "OVERLOADED": Reason("RESOURCE_EXHAUSTED", LATER, retryable=True),
     "STORAGE_FULL": Reason("RESOURCE_EXHAUSTED", "Free or buy room in the store.", retryable=True),
     "RESOURCE_EXHAUSTED": Reason("RESOURCE_EXHAUSTED", "Send a smaller message."),
     "RECONNECT": Reason("UNAVAILABLE", "Connect again and continue; this server is shutting down.", retryable=True),
@@ -98,6 +99,8 @@ REASONS: Final[Mapping[str, Reason]] = {
     "EMBEDDED_VOICE": Reason("OK", "Set ELEVENLABS_API_KEY or SPEECH_BASE_URL to have another voice."),
     "MODEL_FALLBACK": Reason("OK", "Do nothing, or choose another model first if this happens often."),
     "PROVIDER_FAILED": Reason("OK", "Check the provider that the message names."),
+    "WAITING_FOR_PROVIDER": Reason("OK", "Do nothing: the story continues when the provider responds; or cancel it."),
+    "WAITING_FOR_PLACE": Reason("OK", "Do nothing: the narration starts when earlier ones have ended."),
     "RESPONSE_TRUNCATED": Reason("OK", "Do nothing: text, audio and ledger are complete."),
     "RUN_LOST": Reason("OK", "Do nothing: the run continues on another gateway."),
 }

@@ -74,6 +74,7 @@ class RunRecord(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     NARRATION_FIELD_NUMBER: _builtins.int
     SEGMENTS_FIELD_NUMBER: _builtins.int
+    WORK_DURATION_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.int
     """Fencing token: changes with each claim, and a write with an older one is refused."""
     pickup_count: _builtins.int
@@ -94,6 +95,10 @@ class RunRecord(_message.Message):
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Segment]:
         """The manifest: segments of that narration, from the first one."""
 
+    @_builtins.property
+    def work_duration(self) -> _duration_pb2.Duration:
+        """Time of work under leases since the run was requested, by storage's clock; time without a lease does not count."""
+
     def __init__(
         self,
         *,
@@ -103,10 +108,11 @@ class RunRecord(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         narration: _common_pb2.NarrationHeader | None = ...,
         segments: _abc.Iterable[_common_pb2.Segment] | None = ...,
+        work_duration: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["lease_expire_time", b"lease_expire_time", "narration", b"narration", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease_expire_time", b"lease_expire_time", "narration", b"narration", "start_time", b"start_time", "work_duration", b"work_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_expire_time", b"lease_expire_time", "lease_token", b"lease_token", "narration", b"narration", "pickup_count", b"pickup_count", "segments", b"segments", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_expire_time", b"lease_expire_time", "lease_token", b"lease_token", "narration", b"narration", "pickup_count", b"pickup_count", "segments", b"segments", "start_time", b"start_time", "work_duration", b"work_duration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

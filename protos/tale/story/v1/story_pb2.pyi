@@ -35,6 +35,7 @@ class GenerateStoryRequest(_message.Message):
     PARENT_TEXT_FIELD_NUMBER: _builtins.int
     PARENT_TITLE_FIELD_NUMBER: _builtins.int
     SPENT_USD_FIELD_NUMBER: _builtins.int
+    PROVIDER_WAIT_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
     """Id of the story. Seed of the embedded writer if the spec has none."""
     title_so_far: _builtins.str
@@ -59,6 +60,12 @@ class GenerateStoryRequest(_message.Message):
     def hero(self) -> _common_pb2.Hero:
         """The hero; required for HERO and COMBINED."""
 
+    @_builtins.property
+    def provider_wait(self) -> _duration_pb2.Duration:
+        """How long to wait for a provider that is down or asked for a pause, in all. Unset: not at all. While the story waits,
+        a warning WAITING_FOR_PROVIDER is sent every few seconds.
+        """
+
     def __init__(
         self,
         *,
@@ -71,10 +78,11 @@ class GenerateStoryRequest(_message.Message):
         parent_text: _builtins.str = ...,
         parent_title: _builtins.str = ...,
         spent_usd: _builtins.float = ...,
+        provider_wait: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["child", b"child", "hero", b"hero", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["child", b"child", "hero", b"hero", "provider_wait", b"provider_wait", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["child", b"child", "hero", b"hero", "parent_text", b"parent_text", "parent_title", b"parent_title", "spec", b"spec", "spent_usd", b"spent_usd", "story_id", b"story_id", "title_so_far", b"title_so_far", "written_so_far", b"written_so_far"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["child", b"child", "hero", b"hero", "parent_text", b"parent_text", "parent_title", b"parent_title", "provider_wait", b"provider_wait", "spec", b"spec", "spent_usd", b"spent_usd", "story_id", b"story_id", "title_so_far", b"title_so_far", "written_so_far", b"written_so_far"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

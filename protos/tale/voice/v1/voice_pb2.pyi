@@ -99,6 +99,7 @@ class SpeechConfig(_message.Message):
     PARENT_ATTEMPT_ID_FIELD_NUMBER: _builtins.int
     STRICT_LANGUAGE_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
+    PROVIDER_WAIT_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
     """Id of the story; empty: none. With delivery STORED the segments are recorded as used by the story."""
     audio_id: _builtins.str
@@ -129,6 +130,12 @@ class SpeechConfig(_message.Message):
         none is sent again. SEGMENT_LOST if the text is divided differently now.
         """
 
+    @_builtins.property
+    def provider_wait(self) -> _duration_pb2.Duration:
+        """How long to wait for a provider that is down or asked for a pause, in all. Unset: not at all. While the narration
+        waits, a warning WAITING_FOR_PROVIDER is sent every few seconds.
+        """
+
     def __init__(
         self,
         *,
@@ -143,10 +150,11 @@ class SpeechConfig(_message.Message):
         parent_attempt_id: _builtins.str = ...,
         strict_language: _builtins.bool = ...,
         delivery: Global___Delivery.ValueType = ...,
+        provider_wait: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["pinned", b"pinned", "voice", b"voice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pinned", b"pinned", "provider_wait", b"provider_wait", "voice", b"voice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_id", b"audio_id", "delivery", b"delivery", "language_code", b"language_code", "parent_attempt_id", b"parent_attempt_id", "pinned", b"pinned", "spoken_so_far", b"spoken_so_far", "story_id", b"story_id", "strict_language", b"strict_language", "title", b"title", "voice", b"voice", "word_timings", b"word_timings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_id", b"audio_id", "delivery", b"delivery", "language_code", b"language_code", "parent_attempt_id", b"parent_attempt_id", "pinned", b"pinned", "provider_wait", b"provider_wait", "spoken_so_far", b"spoken_so_far", "story_id", b"story_id", "strict_language", b"strict_language", "title", b"title", "voice", b"voice", "word_timings", b"word_timings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
