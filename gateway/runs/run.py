@@ -106,10 +106,9 @@ class Run:
     async def _make(self) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
         if self._pickup_count > MAX_PICKUPS:
             return self._abandon(f"The story was claimed {self._pickup_count} times without progress.")
-        left = timeout = self.context.settings.run_timeout_seconds
-        if (run := self.context.record.run).HasField("start_time"):
-            # Since the first claim: the time of storage's clock, compared with the clock of this machine.
-            left -= max(0.0, (now().ToNanoseconds() - run.start_time.ToNanoseconds()) / 1e9)
+        timeout = self.context.settings.run_timeout_seconds
+        # What earlier runs worked, as storage counted it: no two clocks are compared, and idle time does not count.
+        left = timeout - self.context.record.run.work_duration.ToNanoseconds() / 1e9
         try:
             async with asyncio.timeout(max(0.0, left)) as limit:
                 return await self._write_and_narrate()

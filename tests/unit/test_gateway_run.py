@@ -1,0 +1,79 @@
+"""A run against a scripted story service and storage: how long it may work, and what it does while storage is away."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gateway.runs.checkpointer import Lease
+from gateway.runs.context import RunContext
+from gateway.runs.ledger import Ledger
+from gateway.runs.live_story import LiveStory
+from gateway.runs.run import Run
+from gateway.settings import GatewaySettings
+from servicekit.context import RequestContext, bound
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+from tale.story.v1 import story_pb2
+
+TEXT = "The owl slept."
+
+
+@pytest.fixture(autouse=True)
+def _context() -> Iterator[None]:
+    """Calls carry a request id and an owner."""
+    with bound(RequestContext(request_id="r", owner="o")):
+        yield
+
+
+class Storage:
+    """Plays storage: accepts every checkpoint."""
+
+    def __init__(self) -> None:
+        self.checkpoints: list[storage_pb2.StoryCheckpoint] = []
+
+    async def store(self, checkpoint: storage_pb2.StoryCheckpoint, _: Lease) -> None:
+        self.checkpoints.append(checkpoint)
+
+
+class Stream:
+    """One GenerateStory call, to its end."""
+
+    def cancel(self) -> None:
+        """Has nothing to cancel."""
+
+    async def __aiter__(self) -> AsyncIterator[story_pb2.GenerateStoryResponse]:
+        yield story_pb2.GenerateStoryResponse(title=story_pb2.GenerationTitle(title="Owl"))
+        yield story_pb2.GenerateStoryResponse(delta=story_pb2.TextDelta(text=TEXT, offset=0))
+        digest = hashlib.sha256(TEXT.encode()).digest()
+        complete = story_pb2.GenerationComplete(content_length=len(TEXT), content_sha256=digest)
+        yield story_pb2.GenerateStoryResponse(complete=complete)
+
+
+async def ended(record: storage_pb2.StoryRecord) -> storage_pb2.StoryCheckpoint:
+    """The last checkpoint of a run of the story."""
+    storage = Storage()
+    story = SimpleNamespace(GenerateStory=lambda *_, **__: Stream())
+    peers: Any = SimpleNamespace(storage=storage, story=story)
+    checkpointer: Any = storage
+    lease = Lease("s", 1, seconds=60, since=time.monotonic())
+    settings = GatewaySettings(run_timeout_seconds=60)
+    context = RunContext(record, lease, LiveStory(record.story), Ledger(), peers, checkpointer, settings)
+    async with asyncio.timeout(20):
+        await Run(context, pickup_count=0).task
+    return storage.checkpoints[-1]
+
+
+async def test_age_of_a_run_is_the_work_that_storage_counted() -> None:
+    """No clock is read, so that neither a wrong one nor a cluster that was stopped makes a run older than its work."""
+    record = storage_pb2.StoryRecord(story=common_pb2.Story(id="s"))
+    record.run.work_duration.FromSeconds(59)
+    assert common_pb2.STORY_STATE_READY == (await ended(record)).state
+    record.run.work_duration.FromSeconds(60)
+    last = await ended(record)
+    assert common_pb2.STORY_STATE_FAILED == last.state
+    assert ["RUN_ABANDONED"] == [problem.reason for problem in last.problems]
