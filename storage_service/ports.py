@@ -153,7 +153,7 @@ class StoryStore(Protocol):
         """Stores an exported story with all that belongs to it; False where its id is stored or deleted.
 
         The bytes of its audio are the noted object `key`, which becomes STORED. No run holds its lease then, and its
-        next claim counts as one after a hand-over. A narration in progress is not restored: it starts again.
+        next claim is no pick-up, like one after a hand-over. A narration in progress is not restored: it starts again.
         """
 
 

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from servicekit.reasons import explained
 from storage_service.embedded.audio import find_digest, note_use
 from storage_service.embedded.database import Transaction
-from storage_service.embedded.rows import load_facts, load_segments, load_text, split_parts, timestamp
+from storage_service.embedded.rows import WORKED, load_facts, load_segments, load_text, split_parts, timestamp
 from storage_service.embedded.search import enter, is_found, leave
 from storage_service.messages import ChangePage
 from storage_service.records import Digest
@@ -19,7 +19,7 @@ from storage_service.stories.states import PENDING, WRITING, State, is_final
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
-_ADVANCE: Final = """
+_ADVANCE: Final = f"""
 UPDATE stories SET
     state = :state, title = :title, content_length = :content_length, content_complete = :content_complete,
     embedded_parts = :embedded_parts, narration_audio_id = :narration_audio_id,
@@ -27,9 +27,13 @@ UPDATE stories SET
     audio_end = :audio_end, update_time = :now,
     pickup_count = CASE WHEN :progress THEN 0 ELSE pickup_count END,
     end_time = CASE WHEN :ended THEN :now ELSE end_time END,
-    lease_expire_time = :lease_expire_time
+    work_duration = {WORKED}, lease_expire_time = :lease_expire_time, renew_time = :now
 WHERE id = :id
-"""
+"""  # noqa: S608 - an expression of this program
+
+_RENEW: Final = f"""
+UPDATE stories SET work_duration = {WORKED}, lease_expire_time = :lease_expire_time, renew_time = :now WHERE id = :id
+"""  # noqa: S608 - an expression of this program
 
 
 class _Pieces:
@@ -95,7 +99,7 @@ def _checkpoint(
     if advance.progress or _adds_to_the_record(checkpoint):
         _advance(tx, checkpoint, facts, advance, row, expire_time)
     else:
-        tx.execute("UPDATE stories SET lease_expire_time = ? WHERE id = ?", (expire_time, checkpoint.story_id))
+        tx.execute(_RENEW, {"id": checkpoint.story_id, "now": tx.now, "lease_expire_time": expire_time})
     if expire_time is not None:
         result.lease_expire_time.CopyFrom(timestamp(expire_time))
     return result

@@ -22,6 +22,9 @@ LEFT JOIN story_audio a ON a.story_id = s.id
 WHERE s.id = ? AND s.owner = ?
 """
 
+WORKED: Final = "work_duration + coalesce(max(0, min(:now, lease_expire_time) - renew_time), 0)"
+"""The work under leases of a row of `stories` until the time `:now`."""
+
 _FACTS: Final = """
 SELECT s.state, s.revision, s.rating, s.lease_token, s.lease_expire_time, s.narrate, s.title, s.content_length,
        s.content_complete, s.narration_audio_id, s.narration, s.segment_count, s.text_end, s.audio_end,
@@ -161,8 +164,7 @@ def _run(row: sqlite3.Row) -> storage_pb2.RunRecord:
     run = storage_pb2.RunRecord(lease_token=row["lease_token"], pickup_count=row["pickup_count"])
     if row["lease_expire_time"] is not None:
         run.lease_expire_time.FromMicroseconds(row["lease_expire_time"])
-    if row["start_time"] is not None:
-        run.start_time.FromMicroseconds(row["start_time"])
+    run.work_duration.FromMicroseconds(row["work_duration"])
     if row["narration"] is not None:
         run.narration.ParseFromString(row["narration"])
     return run

@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from servicekit.settings import ConfigurationError
+
+_LAYOUT: Final = 2
+"""`PRAGMA application_id`. Layouts before the first release had 0; no migration changes them."""
 
 
 class Migration(NamedTuple):
@@ -27,8 +30,7 @@ def migrations() -> list[Migration]:
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies what is missing, each step in a transaction; ConfigurationError for a newer database."""
     steps = migrations()
-    present = _version(connection)
-    _check_known(present)
+    present = _known_version(connection)
     for step in steps:
         if step.version > present:
             _apply(connection, step)
@@ -44,10 +46,9 @@ def check(path: Path) -> int:
         return 0
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            present = _version(connection)
+            present = _known_version(connection)
     except sqlite3.Error as error:
         raise ConfigurationError(f"TALE_DATA_DIR: {path} cannot be read ({error.sqlite_errorname})") from error
-    _check_known(present)
     if present < (needed := migrations()[-1].version):
         raise ConfigurationError(
             f"TALE_DATA_DIR holds a store with schema version {present}, and this program needs version {needed}:"
@@ -56,19 +57,25 @@ def check(path: Path) -> int:
     return present
 
 
-def _check_known(present: int) -> None:
-    known = migrations()[-1].version
+def _known_version(connection: sqlite3.Connection) -> int:
+    present, known = _number(connection, "user_version"), migrations()[-1].version
     if present > known:
         raise ConfigurationError(
             f"TALE_DATA_DIR holds a store with schema version {present}, and this program knows version {known}:"
             " start a newer program, or name another folder"
         )
+    if present and _number(connection, "application_id") != _LAYOUT:
+        raise ConfigurationError(
+            "TALE_DATA_DIR holds a store of a layout before the first release, which no migration changes:"
+            " remove its folder `storage`, or name another folder"
+        )
+    return present
 
 
 def _apply(connection: sqlite3.Connection, step: Migration) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if _version(connection) < step.version:
+        if _number(connection, "user_version") < step.version:
             for statement in _statements(step.sql):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {step.version}")
@@ -89,6 +96,6 @@ def _statements(sql: str) -> Iterator[str]:
             statement = ""
 
 
-def _version(connection: sqlite3.Connection) -> int:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    return int(version)
+def _number(connection: sqlite3.Connection, pragma: str) -> int:
+    (number,) = connection.execute(f"PRAGMA {pragma}").fetchone()
+    return int(number)

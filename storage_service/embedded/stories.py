@@ -20,7 +20,7 @@ from storage_service.embedded.database import SqliteStore, Transaction, reading,
 from storage_service.embedded.history import find_request, is_deleted, store_request
 from storage_service.embedded.profiles import load_profile
 from storage_service.embedded.removals import delete_story
-from storage_service.embedded.rows import load_facts, load_record
+from storage_service.embedded.rows import WORKED, load_facts, load_record
 from storage_service.embedded.search import enter, leave, list_stories
 from storage_service.errors import resource_deleted, revision_mismatch, story_not_found
 from storage_service.messages import body_of, generation_of, without_segments
@@ -36,29 +36,41 @@ from storage_service.records import (
     RepeatKey,
     Retry,
 )
-from storage_service.stories.states import CANCELLED, NARRATING, PENDING, READY, check_change, is_final
+from storage_service.stories.states import CANCELLED, NARRATING, PENDING, READY, check_change
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
 _BEGIN_AGAIN: Final = """
 UPDATE stories SET
     state = ?, revision = revision + 1, update_time = ?, end_time = NULL,
-    lease_expire_time = NULL, start_time = NULL, pickup_count = 0, handed_over = 0
+    lease_expire_time = NULL, renew_time = NULL, work_duration = 0, pickup_count = 0
 WHERE id = ?
 """
 
 _FREE: Final = "state IN (1, 2, 3) AND (lease_expire_time IS NULL OR lease_expire_time <= ?)"
 
-_TAKE: Final = """
+_TAKE: Final = f"""
 UPDATE stories SET
     lease_token = lease_token + 1,
-    lease_expire_time = ?,
-    pickup_count = pickup_count + (start_time IS NOT NULL AND NOT handed_over),
-    handed_over = 0,
-    start_time = coalesce(start_time, ?)
-WHERE id = ?
+    lease_expire_time = :now + :duration,
+    pickup_count = pickup_count + (renew_time IS NOT NULL),
+    work_duration = {WORKED},
+    renew_time = :now
+WHERE id = :id
 RETURNING id, owner, lease_token, pickup_count
-"""
+"""  # noqa: S608 - an expression of this program
+
+_RELEASE: Final = f"""
+UPDATE stories SET work_duration = {WORKED}, lease_expire_time = NULL, renew_time = NULL
+WHERE id = :id AND lease_token = :lease_token AND lease_expire_time IS NOT NULL
+"""  # noqa: S608 - as above
+
+_CANCEL: Final = f"""
+UPDATE stories SET
+    state = :state, revision = revision + 1, update_time = :now, end_time = :now,
+    work_duration = {WORKED}, lease_expire_time = NULL
+WHERE id = :id
+"""  # noqa: S608 - as above
 
 
 def update_story(
@@ -128,11 +140,7 @@ def _cancel(tx: Transaction, story_id: str) -> None:
         (story_id, NARRATING),
     ).fetchone()
     leave(tx, story_id)
-    tx.execute(
-        "UPDATE stories SET state = ?, revision = revision + 1, update_time = ?, end_time = ?,"
-        " lease_expire_time = NULL WHERE id = ?",
-        (READY if narrated else CANCELLED, tx.now, tx.now, story_id),
-    )
+    tx.execute(_CANCEL, {"id": story_id, "now": tx.now, "state": READY if narrated else CANCELLED})
     enter(tx, story_id)
     end_attempts(tx, story_id)
 
@@ -159,7 +167,7 @@ def _take(tx: Transaction, story_id: str, lease: Lease | None) -> None:
 
 def take_lease(tx: Transaction, story_id: str, lease: Lease) -> storage_pb2.ClaimedStory:
     """Takes the lease of a story that is known to be free. The first claim and one after a hand-over do not count."""
-    row = tx.execute(_TAKE, (tx.now + lease.duration, tx.now, story_id)).fetchone()
+    row = tx.execute(_TAKE, {"id": story_id, "now": tx.now, "duration": lease.duration}).fetchone()
     return storage_pb2.ClaimedStory(
         story_id=row["id"], owner=row["owner"], lease_token=row["lease_token"], pickup_count=row["pickup_count"]
     )
@@ -181,12 +189,8 @@ def release_stories(tx: Transaction, leases: Sequence[storage_pb2.HeldLease]) ->
     """Gives leases back for others to take at once; how many were held with the token given."""
     released = 0
     for lease in leases:
-        cursor = tx.execute(
-            "UPDATE stories SET lease_expire_time = NULL, handed_over = 1"
-            " WHERE id = ? AND lease_token = ? AND lease_expire_time IS NOT NULL",
-            (lease.story_id, lease.lease_token),
-        )
-        released += cursor.rowcount
+        held = {"id": lease.story_id, "lease_token": lease.lease_token, "now": tx.now}
+        released += tx.execute(_RELEASE, held).rowcount
     return released
 
 
@@ -294,10 +298,8 @@ def _columns(record: storage_pb2.StoryRecord) -> dict[str, Any]:
         "update_time": story.update_time.ToMicroseconds(),
         "end_time": _time(story.end_time) if story.HasField("end_time") else None,
         "lease_token": run.lease_token,
-        "start_time": _time(run.start_time) if run.HasField("start_time") else None,
+        "work_duration": run.work_duration.ToMicroseconds(),
         "pickup_count": run.pickup_count,
-        # Its run is elsewhere: the next claim is one after a hand-over.
-        "handed_over": not is_final(story.state) and run.HasField("start_time"),
     }
 
 

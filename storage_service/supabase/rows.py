@@ -160,8 +160,7 @@ def _to_run(row: Mapping[str, Any]) -> storage_pb2.RunRecord:
     )
     if row["lease_expires_at"] is not None:
         run.lease_expire_time.CopyFrom(to_timestamp(row["lease_expires_at"]))
-    if row["started_at"] is not None:
-        run.start_time.CopyFrom(to_timestamp(row["started_at"]))
+    run.work_duration.FromMicroseconds(row["work_us"])
     if row["narration"] is not None:
         run.narration.ParseFromString(from_base64(row["narration"]))
     return run

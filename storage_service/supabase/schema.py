@@ -114,9 +114,9 @@ def _folders() -> list[Path]:
     return [folder for folder in (Path(str(installed)), beside) if folder.is_dir()]
 
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """What `tales.schema_version()` returns after the newest migration."""
-_BEFORE_RELEASE: Final = 1
+_BEFORE_RELEASE: Final = (1, 2)
 
 
 async def check(client: Client) -> int:
@@ -127,7 +127,7 @@ async def check(client: Client) -> int:
     """
     try:
         version = await client.rpc("schema_version", {})
-        if version == _BEFORE_RELEASE:
+        if version in _BEFORE_RELEASE:
             raise ConfigurationError(
                 f"SUPABASE_URL has schema version {version}, a layout before the first release, which no migration"
                 " changes: recreate the schema `tales` (docs/supabase.md)"

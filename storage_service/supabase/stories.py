@@ -103,10 +103,8 @@ def from_record(record: storage_pb2.StoryRecord) -> dict[str, Any]:
         if final
         else None,
         "lease_token": run.lease_token,
-        "started_at": run.start_time.ToJsonString() if run.HasField("start_time") else None,
+        "work_us": run.work_duration.ToMicroseconds(),
         "pickup_count": run.pickup_count,
-        # Its run is elsewhere: the next claim counts as one after a hand-over.
-        "handed_over": not final and run.HasField("start_time"),
         "spec": encoded(record.spec),
         "story": encoded(body_of(story)),
         "voice": encoded(story.voice),
@@ -339,7 +337,7 @@ class SupabaseStoryStore(SupabaseStore):
     async def release(self, leases: Sequence[storage_pb2.HeldLease]) -> int:
         """Releases leases."""
         given = [{"id": lease.story_id, "lease_token": lease.lease_token} for lease in leases]
-        return int(await self._connection.rpc("release_stories", leases=given))
+        return int(await self._connection.timed_rpc("release_stories", leases=given))
 
     async def manifest(self, story_id: str, lease_token: int, audio_id: str) -> Manifest | StoredAudio:
         """Returns the narration to compose, or the audio that it became."""

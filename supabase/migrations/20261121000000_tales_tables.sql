@@ -102,9 +102,11 @@ create table tales.stories (
   -- The run.
   lease_token bigint not null default 0 check (lease_token >= 0),
   lease_expires_at timestamptz,
-  started_at timestamptz,
+  -- When the lease was taken or last renewed; null before the first claim of a request and after a hand-over.
+  renewed_at timestamptz,
+  -- Microseconds under leases since the run was requested.
+  work_us bigint not null default 0 check (work_us >= 0),
   pickup_count integer not null default 0 check (pickup_count >= 0),
-  handed_over boolean not null default false,
   narration_audio_id uuid,
   narration bytea,
   segment_count integer not null default 0 check (segment_count >= 0),

@@ -78,6 +78,14 @@ begin
 end
 $$;
 
+-- Microseconds that have passed at `p_now` of a lease that was taken or renewed at one time and ends at another; 0 where
+-- there is none.
+create function tales.worked_us(p_renewed_at timestamptz, p_expires_at timestamptz, p_now timestamptz) returns bigint
+  language sql immutable
+  return case when p_expires_at is null or p_renewed_at is null then 0
+    else greatest(0, extract(epoch from least(p_now, p_expires_at) - p_renewed_at) * 1000000)::bigint
+  end;
+
 -- Takes the lease of a story that is known to be free. The first claim and one after a hand-over do not count.
 create function tales.take_lease(p_story_id uuid, p_duration_us bigint) returns void
   language sql
@@ -85,9 +93,9 @@ as $$
   update tales.stories set
     lease_token = lease_token + 1,
     lease_expires_at = tales.now() + p_duration_us * interval '1 microsecond',
-    pickup_count = pickup_count + (started_at is not null and not handed_over)::integer,
-    handed_over = false,
-    started_at = coalesce(started_at, tales.now())
+    pickup_count = pickup_count + (renewed_at is not null)::integer,
+    work_us = work_us + tales.worked_us(renewed_at, lease_expires_at, tales.now()),
+    renewed_at = tales.now()
   where id = p_story_id
 $$;
 
@@ -398,7 +406,8 @@ begin
         when state = 'NARRATING' and exists (select from tales.story_audio where story_id = p_story_id) then 'READY'
         else 'CANCELLED'
       end,
-      revision = revision + 1, ended_at = v_now, lease_expires_at = null
+      revision = revision + 1, ended_at = v_now,
+      work_us = work_us + tales.worked_us(renewed_at, lease_expires_at, v_now), lease_expires_at = null
     where id = p_story_id;
     perform tales.cancel_attempts(p_story_id, p_change);
   else
@@ -408,8 +417,8 @@ begin
     end if;
     update tales.stories set
       state = case v_kind when 'Retry' then 'PENDING' else 'NARRATING' end,
-      revision = revision + 1, ended_at = null, lease_expires_at = null, started_at = null,
-      pickup_count = 0, handed_over = false
+      revision = revision + 1, ended_at = null, lease_expires_at = null, renewed_at = null, work_us = 0,
+      pickup_count = 0
     where id = p_story_id;
     if v_kind = 'Narrate' then
       -- The manifest in progress goes; the one that the stored audio was composed from stays.

@@ -23,9 +23,9 @@ begin
     update tales.stories s set
       lease_token = s.lease_token + 1,
       lease_expires_at = v_now + p_duration_us * interval '1 microsecond',
-      pickup_count = s.pickup_count + (s.started_at is not null and not s.handed_over)::integer,
-      handed_over = false,
-      started_at = coalesce(s.started_at, v_now)
+      pickup_count = s.pickup_count + (s.renewed_at is not null)::integer,
+      work_us = s.work_us + tales.worked_us(s.renewed_at, s.lease_expires_at, v_now),
+      renewed_at = v_now
     from free where s.id = free.id
     returning s.id, s.owner, s.lease_token, s.pickup_count, s.created_at
   )
@@ -40,10 +40,11 @@ end
 $$;
 
 -- Releases leases ([{id, lease_token}]) for others to take at once; how many were held with the token given.
-create function tales.release_stories(p_leases jsonb) returns integer
+create function tales.release_stories(p_leases jsonb, p_now timestamptz default null) returns integer
   language plpgsql
 as $$
 declare
+  v_now timestamptz := tales.begin_call(p_now);
   v_released integer;
 begin
   with given as (
@@ -54,7 +55,10 @@ begin
     order by s.id
     for no key update of s
   )
-  update tales.stories s set lease_expires_at = null, handed_over = true from given where s.id = given.id;
+  update tales.stories s set
+    work_us = s.work_us + tales.worked_us(s.renewed_at, s.lease_expires_at, v_now),
+    lease_expires_at = null, renewed_at = null
+  from given where s.id = given.id;
   get diagnostics v_released = row_count;
   return v_released;
 end
@@ -329,10 +333,16 @@ begin
       segment_count = v_stored_segments + cardinality(v_segments),
       pickup_count = case when v_progress then 0 else pickup_count end,
       ended_at = case when p_expires is null then p_now end,
-      lease_expires_at = p_expires
+      work_us = work_us + tales.worked_us(renewed_at, lease_expires_at, p_now),
+      lease_expires_at = p_expires,
+      renewed_at = p_now
     where id = v_id;
   else
-    update tales.stories set lease_expires_at = p_expires where id = v_id;
+    update tales.stories set
+      work_us = work_us + tales.worked_us(renewed_at, lease_expires_at, p_now),
+      lease_expires_at = p_expires,
+      renewed_at = p_now
+    where id = v_id;
   end if;
   return jsonb_build_object('id', v_id, 'lease_expires_at', p_expires);
 end

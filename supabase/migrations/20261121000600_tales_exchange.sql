@@ -91,13 +91,13 @@ begin
   insert into tales.stories (
       id, owner, state, revision, kind, child_id, child_name, hero_id, parent_story_id, language_code, length_minutes,
       narrate, rating, title, content, content_complete, embedded_parts, created_at, updated_at, ended_at, lease_token,
-      started_at, pickup_count, handed_over, spec, story, voice, generation
+      work_us, pickup_count, spec, story, voice, generation
     ) values (
       v_story.id, v_story.owner, v_story.state, v_story.revision, v_story.kind, v_story.child_id, v_story.child_name,
       v_story.hero_id, v_story.parent_story_id, v_story.language_code, v_story.length_minutes, v_story.narrate,
       v_story.rating, v_story.title, v_story.content, v_story.content_complete, v_story.embedded_parts,
-      v_story.created_at, v_story.updated_at, v_story.ended_at, v_story.lease_token, v_story.started_at,
-      v_story.pickup_count, v_story.handed_over, tales.to_bytes(p_story ->> 'spec'),
+      v_story.created_at, v_story.updated_at, v_story.ended_at, v_story.lease_token, v_story.work_us,
+      v_story.pickup_count, tales.to_bytes(p_story ->> 'spec'),
       tales.to_bytes(p_story ->> 'story'), tales.to_bytes(p_story ->> 'voice'),
       tales.to_bytes(p_story ->> 'generation')
     )

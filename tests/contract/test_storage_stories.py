@@ -112,10 +112,10 @@ async def test_racing_creates_make_one_story(store: StoryStore) -> None:
 async def test_a_lease_can_be_taken_while_creating(store: StoryStore, clock: ManualClock) -> None:
     """The first token is 1, and a repeated call takes nothing."""
     record, _ = await store.create(ME, new_story(request_id="r-1", lease=LEASE))
-    assert (1, clock.now() + LEASE.duration, clock.now(), 0) == (
+    assert (1, clock.now() + LEASE.duration, 0, 0) == (
         record.run.lease_token,
         record.run.lease_expire_time.ToMicroseconds(),
-        record.run.start_time.ToMicroseconds(),
+        record.run.work_duration.ToMicroseconds(),
         record.run.pickup_count,
     )
     again, _ = await store.create(ME, new_story(request_id="r-1", lease=Lease(SECOND)))
@@ -378,6 +378,77 @@ async def test_pickups_count_without_progress(store: StoryStore, clock: ManualCl
     assert [1, 2, 2, 2, 0, 1] == counts
 
 
+async def worked(store: StoryStore, story_id: str) -> float:
+    """Seconds of work that are stored."""
+    return (await store.get(ME, story_id, full=True)).run.work_duration.ToMicroseconds() / SECOND
+
+
+async def test_work_is_the_time_under_leases(store: StoryStore, clock: ManualClock) -> None:
+    """Every checkpoint adds the time since the one before; what comes after the expiry of a lease is not work."""
+    story_id = await created(store)
+    clock.advance(20)
+    await checked(store, checkpoint(story_id))
+    clock.advance(10)
+    await checked(store, checkpoint(story_id, text=(0, "Once")))
+    assert 30 == await worked(store, story_id)
+    clock.advance(3600)
+    await checked(store, checkpoint(story_id, text=(4, " upon")))
+    assert 60 == await worked(store, story_id)
+    clock.advance(7)
+    await checked(store, checkpoint(story_id, state=states.FAILED))
+    clock.advance(7)
+    assert 67 == await worked(store, story_id)
+
+
+async def test_time_without_a_lease_is_no_work(store: StoryStore, clock: ManualClock) -> None:
+    """Neither before the first claim, nor between an expiry or a hand-over and the next claim."""
+    story_id = (await store.create(ME, new_story()))[0].story.id
+    clock.advance(3600)
+    (claimed,) = await store.claim(LEASE, most=1, story_ids=())
+    assert 0 == await worked(store, story_id)
+    clock.advance(3600)
+    (claimed,) = await store.claim(LEASE, most=1, story_ids=())
+    assert 30 == await worked(store, story_id)
+    clock.advance(5)
+    assert 1 == await store.release([storage_pb2.HeldLease(story_id=story_id, lease_token=claimed.lease_token)])
+    clock.advance(3600)
+    (claimed,) = await store.claim(LEASE, most=1, story_ids=())
+    assert 35 == await worked(store, story_id)
+    clock.advance(5)
+    await store.update(ME, story_id, Cancel(), expected_revision=None)
+    assert 40 == await worked(store, story_id)
+
+
+async def test_work_never_shrinks_with_a_clock_set_back(store: StoryStore, clock: ManualClock) -> None:
+    """What passed meanwhile is not counted; from then on it is."""
+    story_id = await created(store)
+    clock.advance(10)
+    await checked(store, checkpoint(story_id))
+    clock.advance(-3600)
+    await checked(store, checkpoint(story_id))
+    assert 10 == await worked(store, story_id)
+    clock.advance(10)
+    await checked(store, checkpoint(story_id))
+    assert 20 == await worked(store, story_id)
+
+
+@pytest.mark.parametrize("change", [Retry(), Narrate(VOICE)])
+async def test_a_new_request_begins_with_no_work(
+    store: StoryStore, clock: ManualClock, change: Retry | Narrate
+) -> None:
+    """Its run has all of its time."""
+    story_id = await created(store, narrate=False)
+    clock.advance(10)
+    if isinstance(change, Retry):
+        await checked(store, checkpoint(story_id, state=states.FAILED))
+    else:
+        await checked(store, checkpoint(story_id, state=states.READY, text=(0, "Once."), content_complete=True))
+    assert 10 == await worked(store, story_id)
+    clock.advance(10)
+    record, _ = await store.update(ME, story_id, change, expected_revision=None)
+    assert 0 == record.run.work_duration.ToMicroseconds()
+
+
 async def test_a_released_story_takes_no_late_write(store: StoryStore) -> None:
     """Who gave a lease back holds nothing any more, and gives it back once."""
     story_id = await created(store)
@@ -475,7 +546,7 @@ async def test_a_failed_story_goes_on_from_what_it_has(store: StoryStore, clock:
     clock.advance(60)
     retry = Retry(RepeatKey("r-2", FINGERPRINT), LEASE)
     record, changed = await store.update(ME, story_id, retry, expected_revision=None)
-    assert (True, states.PENDING, "T", "Once", False, 2, 2, 0, clock.now()) == (
+    assert (True, states.PENDING, "T", "Once", False, 2, 2, 0, 0) == (
         changed,
         record.story.state,
         record.story.title,
@@ -484,7 +555,7 @@ async def test_a_failed_story_goes_on_from_what_it_has(store: StoryStore, clock:
         record.story.revision,
         record.run.lease_token,
         record.run.pickup_count,
-        record.run.start_time.ToMicroseconds(),
+        record.run.work_duration.ToMicroseconds(),
     )
     assert (record, False) == await store.update(ME, story_id, retry, expected_revision=None)
     assert ["LEASE_LOST", ""] == [

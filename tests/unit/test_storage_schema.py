@@ -24,10 +24,10 @@ _RAISED = re.compile(r"function tales\.schema_version\(\) returns integer\s+lang
 
 
 def test_newest_supabase_migration_has_the_version_that_the_program_needs() -> None:
-    """The first migrations make version 2 together; each after them raises it by one."""
+    """The first migrations make version 3 together; each after them raises it by one."""
     raised = [_RAISED.findall(migration.sql) for migration in supabase_migrations()]
     first = next(index for index, found in enumerate(raised) if found)
-    assert [str(version) for version in range(2, SCHEMA_VERSION + 1)] == [one for found in raised for one in found]
+    assert [str(version) for version in range(3, SCHEMA_VERSION + 1)] == [one for found in raised for one in found]
     assert all(len(found) == 1 for found in raised[first:])
 
 
@@ -92,6 +92,17 @@ async def test_check_fails_on_another_embedded_schema_version(
     assert remedy in line
 
 
+async def test_embedded_store_of_before_the_first_release_is_refused(
+    database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its version has the same number, its layout is another."""
+    with sqlite3.connect(database) as connection:
+        connection.execute("PRAGMA application_id = 0")
+    connection.close()
+    assert [2, 2] == [await run("check"), await run("migrate")]
+    assert 2 == capsys.readouterr().err.count("TALE_DATA_DIR holds a store of a layout before the first release")
+
+
 async def test_migrate_opens_the_embedded_store(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Which brings it up to date."""
     assert 0 == await run("migrate")
@@ -114,10 +125,12 @@ def client_of(version: object) -> Client:
     return Mock(Client, rpc=AsyncMock(return_value=version), bucket=AsyncMock(return_value={}))
 
 
-async def test_check_fails_on_the_supabase_schema_of_before_the_first_release() -> None:
+@pytest.mark.parametrize("version", [1, 2])
+async def test_check_fails_on_the_supabase_schema_of_before_the_first_release(version: int) -> None:
     """To migrate would change nothing."""
-    with pytest.raises(ConfigurationError, match=r"SUPABASE_URL has schema version 1, .* recreate the schema `tales`"):
-        await check(client_of(1))
+    said = rf"SUPABASE_URL has schema version {version}, .* recreate the schema `tales`"
+    with pytest.raises(ConfigurationError, match=said):
+        await check(client_of(version))
 
 
 @pytest.mark.parametrize("version", [0, None])

@@ -1,6 +1,9 @@
 -- Times are microseconds since the Unix epoch, UTC. Blobs are serialized messages of tale.common.v1 and
 -- tale.storage.v1; what is asked for by value has a column of its own.
 
+-- The layout (`_LAYOUT` in schema.py): another number where these files are changed instead of a file being added.
+PRAGMA application_id = 2;
+
 CREATE TABLE stories (
     id TEXT PRIMARY KEY,
     owner TEXT NOT NULL,
@@ -25,9 +28,11 @@ CREATE TABLE stories (
     -- The run.
     lease_token INTEGER NOT NULL DEFAULT 0,
     lease_expire_time INTEGER,
-    start_time INTEGER,
+    -- When the lease was taken or last renewed; NULL before the first claim of a request and after a hand-over.
+    renew_time INTEGER,
+    -- Time under leases since the run was requested.
+    work_duration INTEGER NOT NULL DEFAULT 0,
     pickup_count INTEGER NOT NULL DEFAULT 0,
-    handed_over INTEGER NOT NULL DEFAULT 0 CHECK (handed_over IN (0, 1)),
     narration_audio_id TEXT NOT NULL DEFAULT '',
     narration BLOB,
     segment_count INTEGER NOT NULL DEFAULT 0,

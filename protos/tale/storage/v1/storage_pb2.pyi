@@ -71,7 +71,6 @@ class RunRecord(_message.Message):
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
     LEASE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     PICKUP_COUNT_FIELD_NUMBER: _builtins.int
-    START_TIME_FIELD_NUMBER: _builtins.int
     NARRATION_FIELD_NUMBER: _builtins.int
     SEGMENTS_FIELD_NUMBER: _builtins.int
     WORK_DURATION_FIELD_NUMBER: _builtins.int
@@ -84,10 +83,6 @@ class RunRecord(_message.Message):
         """When the lease expires by storage's clock; unset: not leased."""
 
     @_builtins.property
-    def start_time(self) -> _timestamp_pb2.Timestamp:
-        """Time of the first claim since the run was requested."""
-
-    @_builtins.property
     def narration(self) -> _common_pb2.NarrationHeader:
         """Header of the narration in progress; unset before its first header."""
 
@@ -97,7 +92,9 @@ class RunRecord(_message.Message):
 
     @_builtins.property
     def work_duration(self) -> _duration_pb2.Duration:
-        """Time of work under leases since the run was requested, by storage's clock; time without a lease does not count."""
+        """Time of work under leases since the run was requested, by storage's clock, as of the last checkpoint, claim or
+        release. Time without a lease, and after a lease expired, does not count.
+        """
 
     def __init__(
         self,
@@ -105,14 +102,13 @@ class RunRecord(_message.Message):
         lease_token: _builtins.int = ...,
         lease_expire_time: _timestamp_pb2.Timestamp | None = ...,
         pickup_count: _builtins.int = ...,
-        start_time: _timestamp_pb2.Timestamp | None = ...,
         narration: _common_pb2.NarrationHeader | None = ...,
         segments: _abc.Iterable[_common_pb2.Segment] | None = ...,
         work_duration: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["lease_expire_time", b"lease_expire_time", "narration", b"narration", "start_time", b"start_time", "work_duration", b"work_duration"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease_expire_time", b"lease_expire_time", "narration", b"narration", "work_duration", b"work_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_expire_time", b"lease_expire_time", "lease_token", b"lease_token", "narration", b"narration", "pickup_count", b"pickup_count", "segments", b"segments", "start_time", b"start_time", "work_duration", b"work_duration"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_expire_time", b"lease_expire_time", "lease_token", b"lease_token", "narration", b"narration", "pickup_count", b"pickup_count", "segments", b"segments", "work_duration", b"work_duration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
