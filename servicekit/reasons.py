@@ -105,6 +105,9 @@ REASONS: Final[Mapping[str, Reason]] = {
     "RUN_LOST": Reason("OK", "Do nothing: the run continues on another gateway."),
 }
 
+WAITS: Final = frozenset({"WAITING_FOR_PROVIDER", "WAITING_FOR_PLACE"})
+"""Reasons of a problem that is over as soon as the story continues."""
+
 
 class _Problem(Protocol):
     reason: str

@@ -7,7 +7,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from servicekit.reasons import explained
+from servicekit.reasons import WAITS, explained
 from storage_service.records import Profile
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -17,6 +17,10 @@ MAX_BYTES: Final = 3 << 20
 
 _CHUNK: Final = 256 << 10
 """Bytes of audio in a message: between services chunks are larger than at the gateway's door."""
+
+_UNFINISHED: Final = frozenset({
+    common_pb2.STORY_STATE_PENDING, common_pb2.STORY_STATE_WRITING, common_pb2.STORY_STATE_NARRATING,
+})  # fmt: skip
 
 _VOICE: Final = "voice"
 """Name of the embedded voice among the embedded parts of a story."""
@@ -143,7 +147,7 @@ def add_facts(record: storage_pb2.StoryRecord) -> storage_pb2.StoryRecord:
     one, or while another is made, those so far.
     """
     story, run = record.story, record.run
-    over = [problem for problem in story.problems if _is_over(problem, story)]
+    over = [problem for problem in story.problems if _is_over(problem, story, run)]
     for problem in over:
         story.problems.remove(problem)
     unfinished = not story.HasField("audio") or story.state == common_pb2.STORY_STATE_NARRATING
@@ -153,10 +157,22 @@ def add_facts(record: storage_pb2.StoryRecord) -> storage_pb2.StoryRecord:
     return record
 
 
-def _is_over(problem: common_pb2.Problem, story: common_pb2.Story) -> bool:
+def _is_over(problem: common_pb2.Problem, story: common_pb2.Story, run: storage_pb2.RunRecord) -> bool:
+    if problem.reason in WAITS and _wait_is_over(problem, story, run):
+        return True
     if audio_id := problem.metadata.get("audio_id"):
         return audio_id < story.audio.audio_id
     return story.content_complete and problem.metadata.get("ended") == "text"
+
+
+def _wait_is_over(problem: common_pb2.Problem, story: common_pb2.Story, run: storage_pb2.RunRecord) -> bool:
+    """Returns whether the run that waited is over, or its text or narration has come further."""
+    if story.state not in _UNFINISHED or problem.metadata.get("run") != str(run.lease_token):
+        return True
+    if audio_id := problem.metadata.get("audio_id"):
+        spoken = len(run.segments) if run.narration.audio_id == audio_id else 0
+        return audio_id == story.audio.audio_id or spoken > int(problem.metadata.get("segment_count", "0"))
+    return story.content_complete or len(story.content) > int(problem.metadata.get("text_length", "0"))
 
 
 def within_bounds(record: storage_pb2.StoryRecord) -> storage_pb2.StoryRecord:

@@ -49,7 +49,7 @@ class Follower:
         self._header_shown = False
         self._last_segment = -1
         self._state = b""
-        self._warnings: set[tuple[str, str]] = set()
+        self._warnings: set[tuple[str, ...]] = set()
         self._handlers: dict[str, _Handler] = {
             "state": self._state_event,
             "title": self._title_event,
@@ -145,7 +145,9 @@ class Follower:
 
     def _warning_event(self, event: gateway_pb2.StoryEvent) -> Accepted:
         # A run that another gateway continues warns again, at another time.
-        warning = (event.warning.reason, event.warning.message)
+        # A wait after progress is another one.
+        progress = [event.warning.metadata.get(name, "") for name in ("text_length", "segment_count")]
+        warning = (event.warning.reason, event.warning.message, *progress)
         if warning in self._warnings:
             return [], False
         if len(self._warnings) < _MAX_WARNINGS:

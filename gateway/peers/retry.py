@@ -1,6 +1,7 @@
 """Classifies failed calls to peer services, and decides whether a run calls again and when."""
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable
@@ -15,6 +16,14 @@ from servicekit.status import connection_broke, from_rpc_error
 
 MAX_TRANSIENT: Final = 3
 MAX_PAUSE_SECONDS: Final = 30.0
+
+_AWAY: Final = frozenset({"OVERLOADED", "RECONNECT", "STARTING", "STORAGE_UNAVAILABLE"})
+"""Reasons of a peer service that has not begun the work, or waits for one that is away: no fault of a provider."""
+_OF_PROVIDERS: Final = frozenset({
+    "AUDIO_GENERATION_FAILED", "CIRCUIT_OPEN", "FALLBACK_FAILURE", "NETWORK_ERROR", "NO_PROVIDERS_AVAILABLE",
+    "RATE_LIMITED", "UPSTREAM_UNAVAILABLE",
+})  # fmt: skip
+"""Reasons with which a peer service reports that its providers cannot do it now."""
 
 PEER_ERRORS = (grpc.aio.AioRpcError, DomainError, TimeoutError)
 """The exceptions of a failed call to a peer service."""
@@ -37,6 +46,8 @@ class Failure:
 
     kind: FailureKind
     error: DomainError
+    of_provider: bool = False
+    """True if a peer service reports that its providers cannot do it now; it has waited for them as long as it may."""
 
     @property
     def reason(self) -> str:
@@ -50,25 +61,48 @@ def classify(error: grpc.aio.AioRpcError | DomainError | TimeoutError) -> Failur
         return Failure(FailureKind.TRANSIENT, unavailable("UPSTREAM_UNAVAILABLE", "A service stopped responding."))
     known = from_rpc_error(error) if isinstance(error, grpc.aio.AioRpcError) else error
     if isinstance(error, grpc.aio.AioRpcError):
-        if known.reason == "RECONNECT" or connection_broke(error):
+        if known.reason in _AWAY or connection_broke(error):
             return Failure(FailureKind.UNREACHABLE, known)
         if known.code is grpc.StatusCode.CANCELLED:
             # gRPC's server cancels a call that its application has not accepted for a while: it is overloaded.
             return Failure(FailureKind.UNREACHABLE, unavailable("UPSTREAM_UNAVAILABLE", "A service is overloaded."))
     # A defect may be met once, as when a replica dies.
     passing = known.retryable or known.code is grpc.StatusCode.INTERNAL
-    return Failure(FailureKind.TRANSIENT if passing else FailureKind.PERMANENT, known)
+    of_provider = isinstance(error, grpc.aio.AioRpcError) and known.reason in _OF_PROVIDERS
+    return Failure(FailureKind.TRANSIENT if passing else FailureKind.PERMANENT, known, of_provider)
+
+
+class ProviderWait:
+    """How long a story may wait for providers; its progress starts the time again."""
+
+    def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self.progressed()
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return max(0.0, self._since + self._seconds - self._clock())
+
+    def progressed(self) -> None:
+        """Notes that the story made progress."""
+        self._since = self._clock()
 
 
 class AttemptRetry:
     """Decides after a failed attempt whether there is another one, and waits until it may start.
 
     A service that cannot be reached is waited for (`wait_seconds`); one that cannot do it now is called three more
-    times, since it has its own retries; one that refuses is not called again. Progress resets the counts.
+    times, since it has its own retries; one that refuses is not called again. Progress resets the counts. A failure of
+    providers is final if it lasts longer than what is left of `providers`, the time in which the service waits itself.
     """
 
-    def __init__(self, *, wait_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, wait_seconds: float, providers: ProviderWait | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._wait_seconds = wait_seconds
+        self._providers = providers or ProviderWait(math.inf, clock=clock)
         self._clock = clock
         self.progressed()
 
@@ -77,24 +111,34 @@ class AttemptRetry:
         self._unreachable_since: float | None = None
         self._away = 0
         self._transient = 0
+        self._cause: DomainError | None = None
 
     async def after(self, failure: Failure) -> None:
-        """Returns when the next attempt may start. Raises the error of `failure` when there is none."""
+        """Returns when the next attempt may start. Raises the error of `failure` when there is none.
+
+        For a circuit breaker that is open it raises the failure before it, which says more.
+        """
+        error = failure.error
+        closed = failure.reason != "CIRCUIT_OPEN"
+        if failure.of_provider:
+            self._cause = error = error if closed else self._cause or error
         if failure.kind is FailureKind.PERMANENT:
-            raise failure.error
+            raise error
         hint = 0.0
         if failure.kind is FailureKind.UNREACHABLE:
             # The hint of a service that is away means nothing: it may be back soon.
+            hint = error.retry_after or 0.0 if failure.reason == "OVERLOADED" else 0.0
             self._away += 1
             since = self._unreachable_since = self._unreachable_since or self._clock()
             if self._clock() - since > self._wait_seconds:
-                raise failure.error
+                raise error
         else:
             # It responded, so it can be reached again.
             self._unreachable_since, self._away = None, 0
-            self._transient += 1
-            if self._transient > MAX_TRANSIENT:
-                raise failure.error
+            # An open circuit breaker costs nothing: only time bounds it.
+            self._transient += closed
             hint = failure.error.retry_after or 0.0
+            if self._transient > MAX_TRANSIENT or (failure.of_provider and hint >= self._providers.left):
+                raise error
         backoff = min(2.0, 0.1 * 2 ** min(self._away + self._transient, 6)) * random.uniform(0.5, 1.0)
         await asyncio.sleep(min(MAX_PAUSE_SECONDS, max(backoff, hint)))

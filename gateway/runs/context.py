@@ -3,17 +3,20 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from google.protobuf.duration_pb2 import Duration
+
 from gateway.peers.clients import Peers
+from gateway.peers.retry import AttemptRetry, ProviderWait
 from gateway.runs.checkpointer import Checkpointer, CheckpointRefusedError, Lease
 from gateway.runs.ledger import Ledger
 from gateway.runs.live_story import LiveStory
 from gateway.settings import GatewaySettings
 from servicekit.errors import DomainError
-from servicekit.reasons import REASONS, Reason
+from servicekit.reasons import REASONS, WAITS, Reason
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
-_IDENTIFYING: Final = ("audio_id", "failed_model", "model", "provider", "next")
+_IDENTIFYING: Final = ("audio_id", "failed_model", "model", "provider", "next", "text_length", "segment_count")
 """Metadata in which two problems of the same reason differ."""
 
 
@@ -28,14 +31,29 @@ class RunContext:
     peers: Peers
     checkpointer: Checkpointer
     settings: GatewaySettings
+    providers: ProviderWait = field(init=False)
+    """How long the story may still wait for providers."""
     _known: set[tuple[str, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
         """Notes the problems that the record has."""
+        self.providers = ProviderWait(self.settings.provider_wait_seconds)
         self._known = {_identity(problem) for problem in self.record.story.problems}
 
+    def attempt_retry(self) -> AttemptRetry:
+        """Returns what decides after a failed attempt."""
+        return AttemptRetry(wait_seconds=self.settings.peer_wait_seconds, providers=self.providers)
+
+    def fill_wait(self, wait: Duration) -> None:
+        """Sets how long a service may wait for providers; nothing is set where it may not wait."""
+        if left := self.providers.left:
+            wait.FromNanoseconds(int(left * 1e9))
+
     def new_problem(self, problem: common_pb2.Problem) -> bool:
-        """Returns whether `problem` is new; the same fallback in several attempts is one problem."""
+        """Returns whether `problem` is new: the same fallback in several attempts, or the same wait, is one problem."""
+        if problem.reason in WAITS:
+            # It stands for no longer than this run.
+            problem.metadata["run"] = str(self.lease.token)
         identity = _identity(problem)
         if identity in self._known:
             return False
@@ -61,6 +79,13 @@ class RunContext:
             # Also when the run is being stopped: its last checkpoint carries it then. Storing it twice changes nothing.
             self.ledger.give_back(checkpoint)
             raise
+
+
+def placed(problem: common_pb2.Problem, **progress: int) -> common_pb2.Problem:
+    """Returns `problem`; if it is a wait, with how far the story is: with further progress the wait is over."""
+    if problem.reason in WAITS:
+        problem.metadata.update({name: str(value) for name, value in progress.items()})
+    return problem
 
 
 def _identity(problem: common_pb2.Problem) -> tuple[str, ...]:

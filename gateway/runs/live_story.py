@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from enum import Enum
 from typing import Final
 
+from servicekit.reasons import WAITS
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -109,6 +110,16 @@ class LiveStory:
         """Adds a problem for watchers."""
         self.warnings.append(problem)
         self._notify()
+
+    def stands(self, problem: common_pb2.Problem) -> bool:
+        """Returns False for a wait that is over: the story has come further since."""
+        if problem.reason not in WAITS:
+            return True
+        audio_id = problem.metadata.get("audio_id", "")
+        if not audio_id:
+            return not self.text_complete and problem.metadata.get("text_length") == str(len(self.text))
+        known = self.header is not None and self.header.audio_id == audio_id
+        return problem.metadata.get("segment_count") == str(len(self.segments) if known else 0)
 
     def finish(self, end: End, done: common_pb2.Story | None = None) -> None:
         """Ends the live story. Only the first end counts."""

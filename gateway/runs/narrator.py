@@ -16,7 +16,7 @@ import structlog
 from gateway.peers.clients import broken, invoke, read_alive
 from gateway.peers.retry import PEER_ERRORS, AttemptRetry, Failure, FailureKind, classify
 from gateway.runs.checkpointer import LeaseLostError
-from gateway.runs.context import RunContext
+from gateway.runs.context import RunContext, placed
 from servicekit.channel import call_metadata
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
@@ -45,9 +45,9 @@ class SegmentIntake:
         self._changed = asyncio.Event()
 
     @property
-    def begun(self) -> bool:
-        """True when the narration has a segment."""
-        return self._count > 0
+    def count(self) -> int:
+        """Number of segments of the narration."""
+        return self._count
 
     async def put(self, segment: common_pb2.Segment) -> None:
         """Adds the next segment, and waits while too many are not stored. Raises STREAM_BROKEN if it is another one."""
@@ -101,7 +101,7 @@ class Narrator:
     def __init__(self, context: RunContext) -> None:
         self._context = context
         self._live = context.live
-        self._retry = AttemptRetry(wait_seconds=context.settings.peer_wait_seconds)
+        self._retry = context.attempt_retry()
         run = context.record.run
         self._header = run.narration if run.narration.audio_id else None
         self._header_stored = self._header is not None
@@ -142,7 +142,6 @@ class Narrator:
                 common_pb2.ATTEMPT_KIND_NARRATION, provider="voice", model=self._context.record.story.voice.model_id
             )
             await self._context.store(storage_pb2.StoryCheckpoint())
-            before = len(self._spoken)
             try:
                 await self._attempt(attempt_id)
             except PEER_ERRORS as error:
@@ -154,8 +153,6 @@ class Narrator:
                 log.warning("narration_attempt_failed", story_id=self._live.story_id, reason=failure.reason)
                 if failure.reason == "SEGMENT_LOST":
                     raise failure.error from error
-                if len(self._spoken) > before:
-                    self._retry.progressed()
                 await self._retry.after(failure)
             else:
                 ledger.end_attempt(attempt_id, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
@@ -202,7 +199,7 @@ class Narrator:
                     case "attempt":
                         self._context.ledger.add(attempt_id, response.attempt)
                     case "warning":
-                        await self._warn(response.warning)
+                        await self._warn(response.warning, intake)
                     case "summary":
                         summary = response.summary
         finally:
@@ -222,6 +219,7 @@ class Narrator:
         config.spoken_so_far.extend(self._spoken)
         config.word_timings = True
         config.delivery = voice_pb2.DELIVERY_STORED
+        self._context.fill_wait(config.provider_wait)
         if self._header is not None and self._header_stored:
             config.pinned.CopyFrom(self._header)
         with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
@@ -247,7 +245,7 @@ class Narrator:
     def _owed(self, intake: SegmentIntake, begun: asyncio.Event) -> bool:
         """Returns whether the voice service has enough text to send something."""
         unspoken = len(self._live.text) - intake.spoken
-        return not begun.is_set() or not intake.begun or self._live.text_complete or unspoken > ENOUGH_CHARACTERS
+        return not begun.is_set() or not intake.count or self._live.text_complete or unspoken > ENOUGH_CHARACTERS
 
     def _begin(self, header: common_pb2.NarrationHeader) -> None:
         if header.audio_id != self.audio_id:
@@ -272,9 +270,11 @@ class Narrator:
             self._live.begin_audio(self._header)
         self._spoken.extend(_without_words(segment) for segment in segments)
         self._live.add_segments(segments)
+        self._retry.progressed()
+        self._context.providers.progressed()
 
-    async def _warn(self, problem: common_pb2.Problem) -> None:
-        problem.metadata["audio_id"] = self.audio_id
+    async def _warn(self, problem: common_pb2.Problem, intake: SegmentIntake) -> None:
+        placed(problem, segment_count=intake.count).metadata["audio_id"] = self.audio_id
         if not self._context.new_problem(problem):
             return
         if not problem.reason.startswith("EMBEDDED_"):

@@ -16,7 +16,7 @@ import structlog
 
 from gateway.peers.clients import broken, read_alive, read_story
 from gateway.peers.retry import PEER_ERRORS, AttemptRetry, Failure, FailureKind, classify
-from gateway.runs.context import RunContext
+from gateway.runs.context import RunContext, placed
 from servicekit.channel import call_metadata
 from servicekit.errors import DomainError
 from servicekit.validation import max_length
@@ -59,7 +59,7 @@ class Writer:
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
-        self._retry = AttemptRetry(wait_seconds=context.settings.peer_wait_seconds)
+        self._retry = context.attempt_retry()
 
     async def write(self) -> None:
         """Returns once the text is complete and stored. Raises DomainError when it cannot be completed."""
@@ -74,15 +74,12 @@ class Writer:
             )
             await self._context.store(storage_pb2.StoryCheckpoint(state=common_pb2.STORY_STATE_WRITING))
             live.set_state(common_pb2.STORY_STATE_WRITING)
-            before = (live.title, len(live.text))
             try:
                 await self._attempt(attempt_id, parent)
             except PEER_ERRORS as error:
                 failure = classify(error)
                 ledger.end_attempt(attempt_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.reason)
                 log.warning("writing_attempt_failed", story_id=live.story_id, reason=failure.reason)
-                if before != (live.title, len(live.text)):
-                    self._retry.progressed()
                 await self._retry.after(failure)
 
     async def _parent(self) -> common_pb2.Story:
@@ -118,6 +115,7 @@ class Writer:
             parent_text=parent.content,
             spent_usd=self._context.ledger.usage().cost_usd,
         )
+        self._context.fill_wait(request.provider_wait)
         timeout = self._context.settings.run_timeout_seconds
         call = self._context.peers.story.GenerateStory(request, timeout=timeout, metadata=call_metadata())
         inbox = _Inbox()
@@ -158,7 +156,7 @@ class Writer:
                         self._context.ledger.add(attempt_id, response.attempt)
                         inbox.calls |= response.attempt.outcome != common_pb2.ATTEMPT_OUTCOME_STARTED
                     case "warning":
-                        inbox.problems.append(response.warning)
+                        inbox.problems.append(placed(response.warning, text_length=len(text)))
                     case "complete":
                         _check_whole(response.complete, text)
                         inbox.complete = response.complete
@@ -215,6 +213,8 @@ class Writer:
         await self._context.store(checkpoint)
         if title or text:
             live.add_text(title=title, text=text)
+            self._retry.progressed()
+            self._context.providers.progressed()
         for problem in problems:
             live.warn(problem)
         if complete is not None:

@@ -40,7 +40,7 @@ class Cursor(Generic[R]):
         """Yields what is new in `live`, without audio; the state also when a heartbeat is due."""
         if beat or live.state != self._state:
             yield self._stands(live)
-        yield from self._warned(live.warnings)
+        yield from self._warned(live)
         if live.title and not self._title:
             self._title = live.title
             response, event = self._next()
@@ -76,10 +76,10 @@ class Cursor(Generic[R]):
         live.fill_progress(event.state.progress)
         return response
 
-    def _warned(self, problems: Sequence[common_pb2.Problem]) -> Iterator[R]:
-        """Yields warnings that are new; another run may report earlier ones again."""
-        for problem in problems:
-            if problem not in self._warnings:
+    def _warned(self, live: LiveStory) -> Iterator[R]:
+        """Yields warnings that are new and still stand; another run may report earlier ones again."""
+        for problem in live.warnings:
+            if problem not in self._warnings and live.stands(problem):
                 self._warnings.append(problem)
                 response, event = self._next()
                 event.warning.CopyFrom(problem)

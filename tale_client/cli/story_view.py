@@ -161,6 +161,11 @@ class StoryView:
                 pass
 
     def _note(self, warning: common_pb2.Problem) -> None:
+        if warning.reason.startswith("WAITING_FOR_"):
+            # Shown while it lasts, on a line of its own.
+            begin = "" if self._wrapper.at_line_start else "\n"
+            click.echo(f"{begin}{one_line(warning.message)}", err=True)
+            return
         note = f"Note: {typed(problem(warning, self.story_id))}"
         # Inside the text or a progress bar it would break a line, so it waits for the end.
         if self._characters_shown or self._writing is not None or self._narration is not None:

@@ -116,6 +116,20 @@ async def test_tell_shows_the_text_and_writes_both_files(gateway: ScriptedGatewa
     assert f"# {TITLE}\n\n{CONTENT}\n\n---\n\n- Story: {ID}\n" in written["the-owl-the-moon.md"].decode()
 
 
+async def test_tell_shows_a_wait_while_it_lasts(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """One line of plain words, not a problem of the story."""
+    responses = told(story_of(), SOUND)
+    wait = common_pb2.Problem(reason="WAITING_FOR_PROVIDER", message="Waiting for elevenlabs.", remedy="Do nothing.")
+    responses.insert(2, gateway_pb2.TellStoryResponse(event=gateway_pb2.StoryEvent(story_id=ID, warning=wait)))
+    gateway.queue("TellStory", *responses)
+    code, out, err = await tale(gateway, tmp_path, "tell", "--name", "Mia")
+    assert 0 == code
+    assert f"{TITLE}\n{'=' * len(TITLE)}\n\n{CONTENT}\n" == out
+    assert "Waiting for elevenlabs.\n" in err
+    assert err.index("Waiting") < err.index("Narrated")
+    assert "Do nothing" not in err
+
+
 async def test_tell_sends_every_option(gateway: ScriptedGateway, tmp_path: Path) -> None:
     """Every option reaches the spec; with --json standard output has only the story."""
     gateway.queue("TellStory", *told(story_of(), SOUND))

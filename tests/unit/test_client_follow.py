@@ -217,3 +217,12 @@ def test_heartbeat_is_shown_and_is_not_progress() -> None:
 def test_unknown_event_is_left_out() -> None:
     """An event of an unknown kind is not an error."""
     assert ([], False) == Follower(include_audio=False).accept(gateway_pb2.StoryEvent(story_id=ID))
+
+
+def test_wait_is_shown_again_after_progress() -> None:
+    """The same words at another place of the story; a repetition at the same place is left out."""
+    follower = Follower(include_audio=True)
+    waits = [gateway_pb2.StoryEvent(story_id=ID, warning=common_pb2.Problem(reason="W", message="m")) for _ in "ab"]
+    for place, wait in zip("07", waits, strict=True):
+        wait.warning.metadata["text_length"] = place
+    assert [True, False, True] == [follower.accept(each)[1] for each in (waits[0], waits[0], waits[1])]

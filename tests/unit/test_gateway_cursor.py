@@ -43,6 +43,28 @@ def shown(watcher: Cursor[Response], it: LiveStory, *, beat: bool = False) -> li
     return [event for event in events if event.WhichOneof("event") != "state"]
 
 
+def test_wait_is_shown_while_it_lasts_and_again_after_progress() -> None:
+    """A watcher that comes later does not hear of a wait that is over."""
+
+    def waits(**progress: str) -> common_pb2.Problem:
+        return common_pb2.Problem(reason="WAITING_FOR_PROVIDER", metadata=progress)
+
+    it, watcher = live(), cursor()
+    it.warn(waits(text_length="0"))
+    assert ["warning"] == [event.WhichOneof("event") for event in shown(watcher, it)]
+    assert [] == shown(watcher, it)
+    it.add_text(title="T", text="once")
+    assert {"title", "text"} == {event.WhichOneof("event") for event in shown(cursor(), it)}
+    it.warn(waits(text_length="4"))
+    assert ["text", "title", "warning"] == sorted(str(each.WhichOneof("event")) for each in shown(watcher, it))
+    it.complete_text()
+    it.begin_audio(common_pb2.NarrationHeader(audio_id="a"))
+    it.warn(waits(audio_id="a", segment_count="0"))
+    assert ["audio_header", "warning"] == sorted(str(each.WhichOneof("event")) for each in shown(watcher, it))
+    it.add_segments([common_pb2.Segment(index=0)])
+    assert "warning" not in {event.WhichOneof("event") for event in shown(cursor(), it)}
+
+
 @given(st.text(max_size=60), st.data())
 def test_text_is_shown_once_however_it_grows(text: str, data: st.DataObject) -> None:
     """From the offset that the watcher brought to the end, without gap or repetition."""

@@ -438,3 +438,23 @@ async def test_same_fallback_in_several_attempts_is_one_problem() -> None:
     assert [problem] == scene.live.warnings
     assert scene.live.header is not None
     assert scene.live.header.audio_id == problem.metadata["audio_id"]
+
+
+async def test_narration_that_waits_again_after_progress_says_so_again() -> None:
+    """Each wait is stored and shown once, with the number of segments before it, and has its full time."""
+
+    async def slow(config: voice_pb2.SpeechConfig) -> AsyncIterator[Response]:
+        async for response in whole(config):
+            yield response
+            if response.segment.index < 2 and not response.HasField("summary"):
+                for _ in "ab":
+                    yield Response(warning=common_pb2.Problem(reason="WAITING_FOR_PROVIDER", message="m"))
+
+    scene = Scene(slow).begin()
+    await scene.narrate()
+    config = scene.voice.calls[0].config.result()
+    assert 590 < config.provider_wait.ToSeconds() <= 600
+    stored = [problem for each in scene.storage.checkpoints for problem in each.problems]
+    assert stored == scene.live.warnings
+    assert ["0", "1", "2"] == [problem.metadata["segment_count"] for problem in stored]
+    assert {config.audio_id} == {problem.metadata["audio_id"] for problem in stored}

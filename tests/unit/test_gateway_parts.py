@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 
 from gateway.door.servicer import within_bounds
-from gateway.peers.retry import AttemptRetry, Failure, FailureKind, classify
+from gateway.peers.retry import AttemptRetry, Failure, FailureKind, ProviderWait, classify
 from gateway.runs.checkpointer import CheckpointRefusedError, Lease, LeaseLostError
 from gateway.runs.context import RunContext
 from gateway.runs.ledger import Ledger
@@ -240,6 +240,72 @@ async def _no_sleep(seconds: float) -> None:
     assert seconds >= 0
 
 
+def said(reason: str, retry_after: float = 0.0) -> Failure:
+    """A failure that a peer service reports."""
+    return classify(refused(grpc.StatusCode.UNAVAILABLE, DomainError(reason, "Said.", retry_after=retry_after)))
+
+
+@pytest.mark.parametrize("reason", ["RECONNECT", "STARTING", "OVERLOADED", "STORAGE_UNAVAILABLE"])
+def test_peer_that_restarts_or_is_full_is_no_failing_provider(reason: str) -> None:
+    """It is waited for as one that cannot be reached."""
+    assert FailureKind.UNREACHABLE is said(reason).kind
+    assert not said(reason).of_provider
+
+
+@pytest.fixture
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits end at once."""
+    monkeypatch.setattr("gateway.peers.retry.asyncio.sleep", _no_sleep)
+
+
+@pytest.mark.usefixtures("_at_once")
+async def test_wait_longer_than_what_is_left_is_reported_at_once() -> None:
+    """Of the time that a story may wait for providers; with progress it starts again."""
+    moment = 0.0
+    providers = ProviderWait(600, clock=lambda: moment)
+    retry = AttemptRetry(wait_seconds=10, providers=providers, clock=lambda: moment)
+    await retry.after(said("RATE_LIMITED", 599))
+    moment = 2.0
+    with pytest.raises(DomainError, match="RATE_LIMITED"):
+        await retry.after(said("RATE_LIMITED", 599))
+    providers.progressed()
+    retry.progressed()
+    await retry.after(said("RATE_LIMITED", 599))
+    with pytest.raises(DomainError, match="RATE_LIMITED"):
+        await AttemptRetry(wait_seconds=10, providers=ProviderWait(0)).after(said("RATE_LIMITED"))
+
+
+@pytest.mark.usefixtures("_at_once")
+async def test_failure_of_providers_is_final_when_the_time_is_used_up() -> None:
+    """The service has waited for them; a peer service that is away is still waited for."""
+    moment = 0.0
+    providers = ProviderWait(600, clock=lambda: moment)
+    retry = AttemptRetry(wait_seconds=10, providers=providers, clock=lambda: moment)
+    moment = 600.0
+    await retry.after(said("RECONNECT"))
+    with pytest.raises(DomainError, match="NETWORK_ERROR"):
+        await retry.after(said("NETWORK_ERROR"))
+
+
+@pytest.mark.usefixtures("_at_once")
+async def test_open_circuit_breaker_uses_up_no_attempt_and_hides_no_cause() -> None:
+    """Only time bounds the wait for it, and what opened it is reported."""
+    moment = 0.0
+    providers = ProviderWait(600, clock=lambda: moment)
+    retry = AttemptRetry(wait_seconds=10, providers=providers, clock=lambda: moment)
+    await retry.after(said("AUDIO_GENERATION_FAILED"))
+    for _ in range(20):
+        await retry.after(said("CIRCUIT_OPEN", 30))
+    await retry.after(said("NETWORK_ERROR"))
+    await retry.after(said("NETWORK_ERROR"))
+    moment = 571.0
+    with pytest.raises(DomainError, match="NETWORK_ERROR"):
+        await retry.after(said("CIRCUIT_OPEN", 30))
+    retry.progressed()
+    with pytest.raises(DomainError, match="CIRCUIT_OPEN"):
+        await retry.after(said("CIRCUIT_OPEN", 30))
+
+
 def test_attempts_that_were_not_stored_are_carried_again() -> None:
     """Before those that came since, and the generation record with them."""
     ledger = Ledger()
@@ -338,7 +404,7 @@ async def test_checkpoint_refused_for_an_unknown_reason_passes_what_storage_stat
         async def store(self, *_: Any) -> None:
             raise CheckpointRefusedError(stated)
 
-    parts: Any = {"lease": None, "live": None, "peers": None, "settings": None}
+    parts: Any = {"lease": None, "live": None, "peers": None, "settings": GatewaySettings()}
     checkpointer: Any = Refusing()
     context = RunContext(storage_pb2.StoryRecord(), ledger=Ledger(), checkpointer=checkpointer, **parts)
     with pytest.raises(DomainError) as caught:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import grpc
+import pytest
 
 from gateway.runs.checkpointer import Lease
 from gateway.runs.context import RunContext
@@ -48,13 +49,18 @@ class Storage:
 class Stream:
     """One GenerateStory call."""
 
-    def __init__(self, *, fails: bool) -> None:
+    def __init__(self, *, fails: bool, waits: int = 0) -> None:
         self._fails = fails
+        self._waits = waits
 
     def cancel(self) -> None:
         """Has nothing to cancel."""
 
     async def __aiter__(self) -> AsyncIterator[story_pb2.GenerateStoryResponse]:
+        for second in range(self._waits):
+            problem = common_pb2.Problem(reason="WAITING_FOR_PROVIDER", message="Waiting.", metadata={"provider": "p"})
+            problem.time.FromSeconds(second)
+            yield story_pb2.GenerateStoryResponse(warning=problem)
         if self._fails:
             raise unavailable("UPSTREAM_UNAVAILABLE", "Busy.", 0.0)
         yield story_pb2.GenerateStoryResponse(title=story_pb2.GenerationTitle(title="Owl"))
@@ -88,3 +94,28 @@ async def test_parent_is_read_once_and_waited_for_before_the_first_attempt() -> 
     assert TEXT == live.text
     ended = {each.attempt_id: each.outcome for checkpoint in storage.checkpoints for each in checkpoint.attempts}
     assert [common_pb2.ATTEMPT_OUTCOME_FAILED, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED] == list(ended.values())
+
+
+@pytest.mark.parametrize("seconds", [600.0, 0.0])
+async def test_story_says_once_that_it_waits_and_for_how_long_it_may(seconds: float) -> None:
+    """A repeated warning is stored and shown once, with how far the story is; without a wait nothing is set."""
+    asked: list[story_pb2.GenerateStoryRequest] = []
+
+    def generate(request: story_pb2.GenerateStoryRequest, **_: Any) -> Stream:
+        asked.append(request)
+        return Stream(fails=False, waits=3)
+
+    storage, story = Storage(silent=0), common_pb2.Story(id="s")
+    live = LiveStory(story)
+    peers: Any = SimpleNamespace(storage=storage, story=SimpleNamespace(GenerateStory=generate))
+    checkpointer: Any = storage
+    lease = Lease("s", 7, seconds=60, since=time.monotonic(), clock=time.monotonic)
+    settings = GatewaySettings(provider_wait_seconds=seconds)
+    context = RunContext(storage_pb2.StoryRecord(story=story), lease, live, Ledger(), peers, checkpointer, settings)
+    with bound(RequestContext("r", "o")):
+        await Writer(context).write()
+    assert bool(seconds) == asked[0].HasField("provider_wait")
+    assert seconds - 10 < asked[0].provider_wait.ToSeconds() <= seconds
+    (problem,) = [each for checkpoint in storage.checkpoints for each in checkpoint.problems]
+    assert [problem] == live.warnings
+    assert {"provider": "p", "run": "7", "text_length": "0"} == dict(problem.metadata)
