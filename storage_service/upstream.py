@@ -29,7 +29,6 @@ def breaker_config(name: str) -> BreakerConfig:
         provider=name.partition(":")[0],
         failure_threshold=10,
         recovery_timeout=30.0,
-        max_recovery_timeout=300.0,
     )
 
 

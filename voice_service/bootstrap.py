@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 
 DEFAULTS: Final = Tuning()
 _MAX_FLIGHTS: Final = 4_096
-_LONGEST_WINDOW: Final = 20
-"""Times `breaker_seconds` that a circuit breaker stays open at most."""
 
 
 def build(settings: VoiceServiceSettings, tuning: Tuning = DEFAULTS) -> VoiceApp:
@@ -187,7 +185,6 @@ def _circuits(settings: VoiceServiceSettings, metrics: Metrics, streaming: Colle
             name=name,
             failure_threshold=settings.breaker_failures,
             recovery_timeout=settings.breaker_seconds,
-            max_recovery_timeout=_LONGEST_WINDOW * settings.breaker_seconds,
             shortest_cooldown=settings.retry_longest_wait_seconds,
             slow_call_seconds=settings.slow_seconds if name in streaming else None,
         )

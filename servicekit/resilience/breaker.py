@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
+from servicekit.resilience.circuit_queue import CircuitQueue
 from servicekit.resilience.config import BreakerConfig, Outcome
-from servicekit.resilience.errors import CircuitOpenError
+from servicekit.resilience.errors import TREATMENTS, CircuitOpenError, ProviderError, ProviderErrorKind
+from servicekit.resilience.limits import ProviderLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +25,7 @@ _PROBE_SECONDS: Final = 1.0
 """Suggested wait while a probe is in flight, whose duration is unknown."""
 
 _SLICES: Final = 10
+_LARGEST_RAMP: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +102,12 @@ class CircuitBreaker:
 
     Closed, it counts. Open, it lets nothing through until its time is over. Half-open, it lets one call through at a
     time: its first token or byte closes it (a long stream does not keep others waiting), failure or a slow answer
-    opens it for longer, and a call that says nothing about the provider makes room for the next. What happens to the
+    opens it again, and a call that says nothing about the provider makes room for the next. What happens to the
     probe behind its first token counts as any other call's end. A circuit that was closed when its provider asked for
     rest (`open_until`) rests, and is closed again afterwards; it continues to count meanwhile.
+
+    `queue` holds the calls that wait for it. After it was open, `ramp` limits the calls at once, until the limit has
+    grown to the usual one.
 
     Calls that began in an earlier state are counted, but no longer decide anything.
 
@@ -127,19 +133,28 @@ class CircuitBreaker:
         self._epoch = 0
         self._until = 0.0
         self._resting = False
-        self._failed_probes = 0
+        self._cause = ProviderErrorKind.OVERLOAD
         self._probe: Call | None = None
         self._in_a_row = 0
+        self._one_by_one = 0
+        self._counted_at = 0
         self._window = _Window(config.window_seconds)
         self._outcomes: Counter[Outcome] = Counter()
         self._total = self._rejected = self._slow = self._fallbacks = 0
         self._transitions: Counter[State] = Counter()
         self._last: dict[Outcome, datetime] = {}
+        self.queue = CircuitQueue(self)
+        self.ramp: ProviderLimits | None = None
 
     @property
     def name(self) -> str:
         """Its name, unique within the service."""
         return self.config.name
+
+    @property
+    def provider(self) -> str:
+        """Name of the provider."""
+        return self.config.provider or self.name
 
     @property
     def state(self) -> State:
@@ -164,13 +179,14 @@ class CircuitBreaker:
         """Returns one call to the provider, a context manager; see `Call`."""
         return Call(self)
 
-    def open_until(self, seconds: float) -> None:
-        """Opens for `seconds`, as the provider asked; never shortens an earlier time."""
+    def open_until(self, seconds: float, cause: ProviderErrorKind = ProviderErrorKind.OVERLOAD) -> None:
+        """Opens for `seconds`, as the provider asked with an error of the kind `cause`; never shortens a time."""
         # Written so that a NaN opens nothing.
         if not seconds > 0:
             return
         self._advance()
         until = self._clock() + min(seconds, self.config.longest_cooldown)
+        self._note_cause(cause)
         if self._state == "open":
             self._until = max(self._until, until)
         else:
@@ -181,7 +197,6 @@ class CircuitBreaker:
     def reset(self) -> None:
         """Closes it by hand and clears the failures; the counts stay."""
         self._advance()
-        self._failed_probes = 0
         self._resting = False
         if self._state != "closed":
             self._change("closed")
@@ -214,21 +229,21 @@ class CircuitBreaker:
             retry_after=retry_after,
         )
 
-    def _admit(self, call: Call) -> tuple[int, float]:
-        """Lets `call` through or raises CircuitOpenError; gives the epoch and the time in which it began."""
+    def _admit(self, call: Call) -> tuple[int, int, float]:
+        """Lets `call` through or raises CircuitOpenError; returns the epoch, the number and the time of its begin."""
         self._advance()
         if self._state == "open" or (self._state == "half_open" and self._probe is not None):
             self._rejected += 1
             raise CircuitOpenError(
                 self.name,
-                provider=self.config.provider or self.name,
+                provider=self.provider,
                 retry_after=self.retry_after,
-                resting=self._state == "open" and self._resting,
+                cause=self._cause,
             )
         if self._state == "half_open":
             self._probe = call
         self._total += 1
-        return self._epoch, self._clock()
+        return self._epoch, self._total, self._clock()
 
     def _answered(self, call: Call) -> None:
         """Decides by the first token of a probe."""
@@ -237,7 +252,7 @@ class CircuitBreaker:
         self._probe = None
         self._advance()
         if call.epoch == self._epoch:
-            self._decide(self._clock(), failed=False, slow=self._is_slow(call, self._clock()))
+            self._decide(call, None, slow=self._is_slow(call, self._clock()))
             if self._state == "closed":
                 # How it ends is for the closed circuit to count.
                 call.epoch = self._epoch
@@ -251,49 +266,60 @@ class CircuitBreaker:
         if outcome is not Outcome.IGNORED:
             self._last[outcome] = self._now()
         # Freed here and not with the state, so that two probes are never out at the same time.
-        if self._probe is call:
+        was_probe = self._probe is call
+        if was_probe:
             self._probe = None
         self._advance()
         if call.epoch == self._epoch and outcome is not Outcome.IGNORED:
-            self._decide(now, failed=outcome is Outcome.FAILURE, slow=slow)
-        cooldown = self.config.cooldown(error)
-        if cooldown is not None:
-            self.open_until(cooldown)
+            self._decide(call, error, slow=slow)
+        asked = self.config.pause_of(error)
+        if asked is not None:
+            self.open_until(asked.retry_after or 0.0, asked.kind)
+        if was_probe:
+            self.queue.serve()
 
     def _is_slow(self, call: Call, now: float) -> bool:
         limit = self.config.slow_call_seconds
         return limit is not None and (now if call.answered_at is None else call.answered_at) - call.began >= limit
 
-    def _decide(self, now: float, *, failed: bool, slow: bool) -> None:
-        self._in_a_row = self._in_a_row + 1 if failed else 0
+    def _decide(self, call: Call, error: BaseException | None, *, slow: bool) -> None:
+        """Counts the end of a call, or the first token of a probe: `error` speaks against the provider, None for it."""
+        now, failed = self._clock(), error is not None
+        if not failed:
+            self._in_a_row = self._one_by_one = 0
+        else:
+            self._in_a_row += 1
+            # Calls that were in flight together fail together: that is one sign, not many.
+            if call.number > self._counted_at:
+                self._counted_at = self._total
+                self._one_by_one += 1
         if self._state == "half_open":
             if failed or slow:
-                self._failed_probes += 1
-                self._open(now)
+                self._open(now, error)
             else:
-                self._failed_probes = 0
                 self._change("closed")
                 self._begin_anew()
             return
         self._window.add(now, failed=failed, slow=slow)
-        if self._in_a_row >= self.config.failure_threshold or self._rate_is_reached(now):
-            self._open(now)
+        if self._is_down(now):
+            self._open(now, error)
 
-    def _rate_is_reached(self, now: float) -> bool:
-        seen = self._window.total(now)
-        config, calls = self.config, seen["calls"]
-        return calls >= config.minimum_calls and (
-            seen["failed"] >= config.failure_rate * calls
-            or (config.slow_call_seconds is not None and seen["slow"] >= config.slow_call_rate * calls)
-        )
+    def _is_down(self, now: float) -> bool:
+        config, window = self.config, self._window.total(now)
+        ended, row = window["calls"], self._in_a_row
+        if ended >= config.minimum_slow_calls and window["slow"] >= config.slow_call_rate * ended:
+            return True
+        # Failures return sooner than successes: those in flight may still succeed.
+        seen = ended + self.in_flight
+        if seen < config.minimum_calls:
+            return self._one_by_one >= config.failure_threshold
+        # A provider that was well until now need not fail as often as it had succeeded.
+        since_success = row >= config.minimum_calls and row >= config.failure_rate * (row + self.in_flight)
+        return row >= config.failure_threshold and (since_success or window["failed"] >= config.failure_rate * seen)
 
-    def _open(self, now: float) -> None:
-        config = self.config
-        try:
-            grown = config.recovery_timeout * config.recovery_growth**self._failed_probes
-        except OverflowError:
-            grown = config.max_recovery_timeout
-        until = now + min(grown, config.max_recovery_timeout) * (1 + config.jitter * self._random())
+    def _open(self, now: float, error: BaseException | None) -> None:
+        self._note_cause(error.kind if isinstance(error, ProviderError) else ProviderErrorKind.OVERLOAD)
+        until = now + self.config.recovery_timeout * (1 + self.config.jitter * self._random())
         if self._resting:
             self._resting = False
             self._until = max(self._until, until)
@@ -301,6 +327,11 @@ class CircuitBreaker:
         else:
             self._until = until
             self._change("open")
+
+    def _note_cause(self, cause: ProviderErrorKind) -> None:
+        """Notes why it is open; while it is, a failure never hides a quota that is used up or a rate limit."""
+        if self._state != "open" or TREATMENTS[self._cause].break_circuit:
+            self._cause = cause
 
     def _advance(self) -> None:
         """Leaves the open state when its time is over."""
@@ -313,11 +344,16 @@ class CircuitBreaker:
         # A rest parts no calls: those before, in and behind it are all of a provider that is well.
         self._epoch += not self._resting
         self._transitions[state] += 1
+        if state == "open":
+            if self.ramp is not None:
+                self.ramp.lift()
+            self.ramp = ProviderLimits(_LARGEST_RAMP, provider=self.provider, ramped=True)
         if self._on_change is not None:
             self._on_change(self, before, state)
+        self.queue.serve()
 
     def _begin_anew(self) -> None:
-        self._in_a_row = 0
+        self._in_a_row = self._one_by_one = 0
         self._window.clear()
         # What is in flight was sent before, and is no news.
         self._epoch += 1
@@ -334,6 +370,7 @@ class Call:
     def __init__(self, breaker: CircuitBreaker) -> None:
         self._breaker = breaker
         self.epoch = -1
+        self.number = 0
         self.began = 0.0
         self.answered_at: float | None = None
 
@@ -346,7 +383,7 @@ class Call:
     def __enter__(self) -> Self:
         if self.epoch != -1:
             raise RuntimeError("a Call is used once: get another from the breaker")
-        self.epoch, self.began = self._breaker._admit(self)  # noqa: SLF001 - two halves of one thing
+        self.epoch, self.number, self.began = self._breaker._admit(self)  # noqa: SLF001 - two halves of one thing
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:

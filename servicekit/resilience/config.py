@@ -36,12 +36,15 @@ class Outcome(Enum):
 class BreakerConfig:
     """One circuit breaker. Times are in seconds, rates are fractions.
 
-    It opens after `failure_threshold` failures in a row, or when, of at least `minimum_calls` calls within the last
-    `window_seconds`, the part that failed reaches `failure_rate` or the part that took `slow_call_seconds` or longer
-    to its first token or byte reaches `slow_call_rate` (`slow_call_seconds` None: nothing is slow). It lets a probe
-    through after `recovery_timeout`, which grows `recovery_growth` times with each probe that fails, up to
-    `max_recovery_timeout`, and is lengthened by a random part of up to `jitter`. `longest_cooldown` bounds what a
-    provider can ask for by Retry-After; up to `shortest_cooldown` a retry waits it out, and the breaker stays closed.
+    It opens after `failure_threshold` failures in a row. Where `minimum_calls` or more ended within the last
+    `window_seconds` or are in flight, `failure_rate` of them, or of those since the last success, must have failed as
+    well: among parallel calls, failures in a row are common. Where there are fewer, calls that were in flight together
+    are one failure. It also opens where, of at least `minimum_slow_calls` that ended, `slow_call_rate` took
+    `slow_call_seconds` or longer to the first token or byte (None: nothing is slow).
+
+    It lets one probe through each `recovery_timeout`, which is lengthened by a random part of up to `jitter`.
+    `longest_cooldown` bounds what a provider can ask for by Retry-After; up to `shortest_cooldown` a retry waits it
+    out, and the breaker stays closed.
 
     `expected_exception` are the exceptions that may speak against the provider (a ProviderError does where its
     treatment says so); `exclude_exceptions` never do. The rest is for read-only calls under
@@ -53,14 +56,13 @@ class BreakerConfig:
     provider: str = ""
     failure_threshold: int = 5
     recovery_timeout: float = 60.0
-    max_recovery_timeout: float = 600.0
-    recovery_growth: float = 2.0
     jitter: float = 0.1
     failure_rate: float = 0.5
     slow_call_rate: float = 0.8
     slow_call_seconds: float | None = None
     window_seconds: float = 60.0
-    minimum_calls: int = 20
+    minimum_calls: int = 10
+    minimum_slow_calls: int = 20
     longest_cooldown: float = 3600.0
     shortest_cooldown: float = 0.0
     expected_exception: ExceptionTypes = (ProviderError, TimeoutError, ConnectionError)
@@ -76,14 +78,13 @@ class BreakerConfig:
             "name": bool(self.name),
             "failure_threshold": self.failure_threshold >= 1,
             "recovery_timeout": self.recovery_timeout > 0,
-            "max_recovery_timeout": self.recovery_timeout <= self.max_recovery_timeout,
-            "recovery_growth": self.recovery_growth >= 1,
             "jitter": 0 <= self.jitter <= 1,
             "failure_rate": 0 < self.failure_rate <= 1,
             "slow_call_rate": 0 < self.slow_call_rate <= 1,
             "slow_call_seconds": self.slow_call_seconds is None or self.slow_call_seconds > 0,
             "window_seconds": self.window_seconds > 0,
             "minimum_calls": self.minimum_calls >= 1,
+            "minimum_slow_calls": self.minimum_slow_calls >= 1,
             "longest_cooldown": self.longest_cooldown > 0,
             "max_retries": self.max_retries >= 0,
             "cache_ttl": self.cache_ttl >= 0,
@@ -104,12 +105,12 @@ class BreakerConfig:
             against = error.counts_for_breaker if isinstance(error, ProviderError) else True
         return Outcome.FAILURE if against else Outcome.IGNORED
 
-    def cooldown(self, error: BaseException | None) -> float | None:
-        """Returns the pause in seconds that the provider asked for, if it did."""
+    def pause_of(self, error: BaseException | None) -> ProviderError | None:
+        """Returns the error by which the provider asked for a pause, the longest of a group, or None."""
         if isinstance(error, BaseExceptionGroup):
-            asked = [each for member in error.exceptions if (each := self.cooldown(member)) is not None]
-            return max(asked, default=None)
+            asked = [each for member in error.exceptions if (each := self.pause_of(member)) is not None]
+            return max(asked, key=lambda each: each.retry_after or 0.0, default=None)
         if not isinstance(error, ProviderError) or not error.treatment.cool_down or error.retry_after is None:
             return None
         waited_out = error.retryable and error.retry_after <= self.shortest_cooldown
-        return None if waited_out else error.retry_after
+        return None if waited_out else error

@@ -144,26 +144,37 @@ class ProviderError(Exception):
         return f"{self.provider}: {self.message} ({self.kind.value})"
 
 
+_PAUSES: Final = {
+    ProviderErrorKind.QUOTA: "its quota is used up",
+    ProviderErrorKind.RATE: "it asked for a pause, because of its rate limit",
+}
+
+
 class CircuitOpenError(ProviderError):
     """The breaker lets no call through; `retry_after` is the time in seconds until it may. No call was made.
 
-    `resting`: the provider did not fail, it asked for a pause (Retry-After) until then.
+    `cause` is the kind of the error that opened it. Where that was no failure but a used-up quota or a rate limit, it
+    is the kind and the reason of this error too.
     """
 
-    def __init__(self, name: str, *, provider: str, retry_after: float, resting: bool = False) -> None:
+    def __init__(
+        self, name: str, *, provider: str, retry_after: float, cause: ProviderErrorKind = ProviderErrorKind.OVERLOAD
+    ) -> None:
+        failed = TREATMENTS[cause].break_circuit
         super().__init__(
-            ProviderErrorKind.OVERLOAD,
-            "it asked for a pause" if resting else "its circuit breaker is open after repeated failures",
+            ProviderErrorKind.OVERLOAD if failed else cause,
+            _PAUSES.get(cause, "its circuit breaker is open after repeated failures"),
             provider=provider,
             retry_after=retry_after,
         )
         self.name = name
-        self.resting = resting
+        self.cause = cause
+        self._reason = "CIRCUIT_OPEN" if failed else TREATMENTS[cause].reason
 
     @property
     def treatment(self) -> Treatment:
         """No call was made, so nothing is counted; a retry would fail the same way."""
-        return Treatment(reason="CIRCUIT_OPEN", fail_over=True)
+        return Treatment(reason=self._reason, fail_over=True)
 
 
 def wait_asked(headers: Mapping[str, str], now: datetime | None = None, *, rate_limited: bool = True) -> float | None:

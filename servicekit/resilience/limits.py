@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
-from collections import deque
+from bisect import insort
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -18,12 +19,17 @@ if TYPE_CHECKING:
 _SETTLE_SECONDS: Final = 1.0
 """Calls that were sent together are refused together: that is one sign, not many."""
 
+FIRST: Final = float("-inf")
+"""Order of a call that goes before all others that wait."""
+
 
 class ProviderLimits:
     """The limits of one provider, over all calls to it. For one event loop.
 
     At most `concurrency` calls at once. Each `note_too_many` halves that, and each call that succeeds gives a little
     back, so that about as many successes as the limit is high raise it by one, up to `concurrency` again.
+
+    With `ramped` the limit begins at one instead, and each `note_answered` raises it by one.
 
     `requests_per_minute` (None: any number) holds for every span of a minute: a tenth of it may come at once, the
     rest is spread evenly. `most_waiting` bounds the queue.
@@ -35,6 +41,7 @@ class ProviderLimits:
         requests_per_minute: float | None = None,
         provider: str = "",
         *,
+        ramped: bool = False,
         most_waiting: int = 4096,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -42,12 +49,14 @@ class ProviderLimits:
             raise ValueError("concurrency must be at least 1 and requests_per_minute above 0")
         self.provider: Final = provider
         self._ceiling = concurrency
-        self._limit = float(concurrency)
+        self._ramped = ramped
+        self._limit = 1.0 if ramped else float(concurrency)
         self._most_waiting = most_waiting
         self._clock = clock
         self._lowered_at = float("-inf")
         self._in_use = 0
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiters: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._numbers = itertools.count()
         self._rate = None if requests_per_minute is None else _rate(requests_per_minute)
         # aiolimiter lets later calls pass those that wait; the lock preserves the order.
         self._rate_turn = asyncio.Lock()
@@ -65,7 +74,7 @@ class ProviderLimits:
     @property
     def waiting(self) -> int:
         """Those that wait for a slot."""
-        return sum(not waiter.done() for waiter in self._waiters)
+        return sum(not waiter.done() for _, _, waiter in self._waiters)
 
     def note_too_many(self) -> None:
         """Halves the limit: the provider reported too many calls at once."""
@@ -74,28 +83,39 @@ class ProviderLimits:
             self._lowered_at = now
             self._limit = max(1.0, self.limit / 2)
 
+    def note_answered(self) -> None:
+        """Raises the limit by one: a call has its first token or byte."""
+        self._limit = min(float(self._ceiling), self._limit + 1)
+        self._wake()
+
+    def lift(self) -> None:
+        """Raises the limit to its ceiling: a ramp is over."""
+        self._limit = float(self._ceiling)
+        self._wake()
+
     @asynccontextmanager
-    async def slot(self, deadline: float | None = None) -> AsyncIterator[None]:
-        """Waits for room for one call, first come first served.
+    async def slot(self, deadline: float | None = None, *, order: float = 0.0) -> AsyncIterator[None]:
+        """Waits for room for one call: lower `order` first (FIRST before all), and else first come first served.
 
         ProviderError CONCURRENCY where there is none by `deadline` (the loop's clock), or too many wait already. An
         exception within does not count as a success.
         """
         try:
             async with asyncio.timeout_at(deadline) as limit:
-                await self._enter()
+                await self._enter(order)
         except TimeoutError:
             if not limit.expired():
                 raise
             raise self._no_room() from None
         try:
             yield
-            self._limit = min(float(self._ceiling), self._limit + 1 / self._limit)
+            if not self._ramped:
+                self._limit = min(float(self._ceiling), self._limit + 1 / self._limit)
         finally:
             self._leave()
 
-    async def _enter(self) -> None:
-        await self._take()
+    async def _enter(self, order: float) -> None:
+        await self._take(order)
         if self._rate is None:
             return
         try:
@@ -105,22 +125,23 @@ class ProviderLimits:
             self._leave()
             raise
 
-    async def _take(self) -> None:
+    async def _take(self, order: float) -> None:
         if self._in_use < self.limit and not self._waiters:
             self._in_use += 1
             return
         if len(self._waiters) >= self._most_waiting:
             raise self._no_room()
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        place = (order, next(self._numbers), waiter)
+        insort(self._waiters, place)
         try:
             await waiter
         except BaseException:
             if waiter.done() and not waiter.cancelled():
                 # Its turn came just as it gave up.
                 self._leave()
-            elif waiter in self._waiters:
-                self._waiters.remove(waiter)
+            elif place in self._waiters:
+                self._waiters.remove(place)
             raise
 
     def _leave(self) -> None:
@@ -129,7 +150,7 @@ class ProviderLimits:
 
     def _wake(self) -> None:
         while self._waiters and self._in_use < self.limit:
-            waiter = self._waiters.popleft()
+            _, _, waiter = self._waiters.pop(0)
             if not waiter.done():
                 self._in_use += 1
                 waiter.set_result(None)

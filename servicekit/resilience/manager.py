@@ -52,7 +52,7 @@ class BreakerManager:
     Where names come from callers, `listed` are those that are known beforehand: they are never removed, and alone have
     a label of their own in the metrics (None: all have one). Of the others at most `most` exist: one more replaces one
     that is unused and closed, or else half-open, the least recently used first. One that is open or has calls in flight
-    is never removed; if all are like that, a new one is not held.
+    or waiting is never removed; if all are like that, a new one is not held.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class BreakerManager:
         others = [each for each in self._breakers.values() if not self._is_listed(each.name)]
         if len(others) < self._most:
             return True
-        idle = [each for each in others if each.state != "open" and not each.in_flight]
+        idle = [each for each in others if each.state != "open" and not each.in_flight and not len(each.queue)]
         if not idle:
             return False
         # Sorting is stable: the least recently used comes first.

@@ -42,6 +42,7 @@ _audit: Final = structlog.stdlib.get_logger("servicekit.audit")
 _log: Final = structlog.stdlib.get_logger("servicekit.circuits")
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
+_USUAL_LIMIT: Final = 64
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
@@ -102,6 +103,7 @@ class Attempt:
 
     passage: Call
     release: Callable[[], Awaitable[None]]
+    on_answer: Callable[[], None]
     """Makes room for the next call before this one has ended: what is left to do needs the provider no more."""
     ids: dict[str, str] = field(default_factory=dict)
     status: int | str = ""
@@ -109,7 +111,9 @@ class Attempt:
 
     def answered(self) -> None:
         """Notes the first token or byte, to which the slowness of a call is measured."""
-        self.passage.answered()
+        if self.passage.answered_at is None:
+            self.passage.answered()
+            self.on_answer()
 
 
 class OutgoingCalls:
@@ -117,8 +121,9 @@ class OutgoingCalls:
 
     Each attempt waits for its turn in `limits`, passes a circuit breaker and leaves one audit line with its count. A
     retry is a warning, an end without success an error in the log. No attempt begins after the deadline of the present
-    request or after its caller has left. Statuses are those of HTTP where there was one (200 for a success), else the
-    kind of the failure; with `http` False "success" or the kind.
+    request or after its caller has left. After a circuit was open one call at a time is let through, and one more with
+    each that is answered, until that is the usual limit. Statuses are those of HTTP where there was one (200 for a
+    success), else the kind of the failure; with `http` False "success" or the kind.
     """
 
     def __init__(
@@ -152,14 +157,15 @@ class OutgoingCalls:
         on_retry: Callable[[], None] = lambda: None,
         finished: bool = False,
         has_fallback: bool = False,
+        order: float = 0.0,
         within: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
     ) -> T:
         """Returns what `work` returns, which is done again after passing failures that `may_repeat`.
 
         With `finished`, an attempt that has started is not cancelled when the caller leaves or the deadline passes; it
-        is not retried then. With `has_fallback` an end without success is the caller's to log. `within` is entered by
-        each attempt when the limits let it through and before its circuit breaker: what an attempt waits for there says
-        nothing about the provider.
+        is not retried then. With `has_fallback` an end without success is the caller's to log. Of those that wait for
+        the limits the lower `order` goes first. `within` is entered by each attempt when the limits let it through and
+        before its circuit breaker: what an attempt waits for there says nothing about the provider.
 
         Raises the ProviderError of the last attempt that was made; CircuitOpenError where none was.
         """
@@ -175,7 +181,7 @@ class OutgoingCalls:
                 # The attempt is within: that its caller has no more time says nothing about the provider.
                 async with (
                     self._in_time() as limit,
-                    self.attempt(endpoint, circuit=circuit, deadline=due, within=within) as attempt,
+                    self.attempt(endpoint, circuit=circuit, deadline=due, order=order, within=within) as attempt,
                 ):
                     begun = True
                     limit.reschedule(None if finished else due)
@@ -251,6 +257,7 @@ class OutgoingCalls:
         *,
         circuit: str = "",
         deadline: float | None = None,
+        order: float = 0.0,
         within: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
     ) -> AsyncIterator[Attempt]:
         """Makes one attempt, which lasts as long as the block.
@@ -261,13 +268,16 @@ class OutgoingCalls:
         due = _earlier(deadline)
         async with AsyncExitStack() as stack:
             place = await stack.enter_async_context(AsyncExitStack())
+            breaker = self._breakers.get(circuit or self.provider, provider=self.provider)
+            # One that is not closed answers without a wait.
+            if breaker.ramp is not None and breaker.state == "closed":
+                await place.enter_async_context(breaker.ramp.slot(due, order=order))
             if self._limits is not None:
-                await place.enter_async_context(self._limits.slot(due))
+                await place.enter_async_context(self._limits.slot(due, order=order))
             await stack.enter_async_context(within())
             if due is not None and asyncio.get_running_loop().time() >= due:
                 raise self._too_late()
-            breaker = self._breakers.get(circuit or self.provider, provider=self.provider)
-            attempt = Attempt(stack.enter_context(breaker.call()), place.aclose)
+            attempt = Attempt(stack.enter_context(breaker.call()), place.aclose, lambda: self._grow(breaker))
             _log.debug("attempt", circuit=breaker.name)
             began = time.monotonic()
             failure: BaseException | None = None
@@ -278,6 +288,14 @@ class OutgoingCalls:
                 raise
             finally:
                 self._ended(endpoint, attempt, failure, time.monotonic() - began)
+
+    def _grow(self, breaker: CircuitBreaker) -> None:
+        """Raises the limit of a circuit that was open; it goes when it is the usual one."""
+        if breaker.ramp is not None:
+            breaker.ramp.note_answered()
+            if breaker.ramp.limit >= (_USUAL_LIMIT if self._limits is None else self._limits.limit):
+                breaker.ramp.lift()
+                breaker.ramp = None
 
     def _too_late(self) -> ProviderError:
         return ProviderError(ProviderErrorKind.TIMEOUT, "the deadline of the call is over", provider=self.provider)

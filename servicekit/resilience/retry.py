@@ -32,12 +32,13 @@ class RetryBudget:
     """Bounds the retries to one provider by a token bucket, so that they cannot multiply an outage.
 
     Each request earns `ratio` tokens and each second `minimum_per_second`; each retry spends one. It begins full, with
-    `cap` tokens. `clock` gives seconds that never go back.
+    `cap` tokens. By default the retries of a provider that fails a fifth of all calls (a quarter of a retry for each
+    request) are within it for ever. `clock` gives seconds that never go back.
     """
 
     def __init__(
         self,
-        ratio: float = 0.2,
+        ratio: float = 0.3,
         minimum_per_second: float = 1.0,
         cap: float = 50.0,
         *,

@@ -233,10 +233,10 @@ class ModelFallback:
         asked = error.retry_after or 0.0
         wait = max(asked * (1 + _LATE_SHARE * random.random()), _LEAST_WAIT)
         end = asyncio.get_running_loop().time() + wait
-        circuit_wait = self._rest_wait if error.resting else self._circuit_wait
+        circuit_wait = self._rest_wait if error.kind is ProviderErrorKind.RATE else self._circuit_wait
         if asked > circuit_wait or (self._deadline is not None and end >= self._deadline):
             return False
-        if error.resting:
+        if error.kind is ProviderErrorKind.RATE:
             self._rest_wait -= wait
         else:
             self._circuit_wait -= wait

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from random import Random
 
 import pytest
 from structlog.testing import capture_logs
-from support.circuits import provider_error
+from support.circuits import FakeClock, provider_error
+from support.virtual_time import loop_time, run_virtually
 
 from servicekit.context import RequestContext, bound
 from servicekit.metrics import Metrics
@@ -15,7 +17,7 @@ from servicekit.resilience.errors import CircuitOpenError, ProviderError, Provid
 from servicekit.resilience.limits import ProviderLimits
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.outgoing import Attempt, AuditLog, OutgoingCalls
-from servicekit.resilience.retry import RetryPolicy
+from servicekit.resilience.retry import RetryBudget, RetryPolicy
 from servicekit.waiting import Finisher
 
 SOON = RetryPolicy(retries=2, delay=0.001)
@@ -288,3 +290,70 @@ async def test_within_is_entered_in_the_limits_and_before_the_breaker() -> None:
     await calls.call("say", work, within=within)
 
     assert [(1, 0), (1, 1)] == seen
+
+
+def test_circuit_that_was_open_is_slowed_and_not_flooded() -> None:
+    """After a rest fifty calls come at once: one, then one more with each answer, then as many as usual."""
+
+    async def scene() -> None:
+        breakers = BreakerManager(clock=loop_time, random=lambda: 0.0)
+        limits = ProviderLimits(8, provider="demo")
+        calls = OutgoingCalls("demo", breakers=breakers, policy=SOON, limits=limits)
+        with pytest.raises(ProviderError):
+            await calls.call("things", Provider(provider_error(ProviderErrorKind.QUOTA, retry_after=30)))
+        await asyncio.sleep(30)
+        at_once: dict[float, int] = {}
+
+        async def call(number: int) -> None:
+            async with calls.attempt("stream", order=number) as attempt:
+                at_once[loop_time()] = at_once.get(loop_time(), 0) + 1
+                await asyncio.sleep(1)
+                attempt.answered()
+                await asyncio.sleep(9)
+
+        await asyncio.gather(*(call(number) for number in range(20)))
+        assert {30.0: 1, 31.0: 1, 32.0: 1} == {when: begun for when, begun in at_once.items() if when <= 32}
+        assert max(at_once.values()) <= 8
+        assert breakers.get("demo").ramp is None
+
+    run_virtually(scene())
+
+
+def test_ramp_holds_up_none_when_the_circuit_opens_again() -> None:
+    """Those that wait in it are refused at once."""
+
+    async def scene() -> None:
+        breakers = BreakerManager(clock=loop_time)
+        breaker = breakers.get("demo")
+        calls = OutgoingCalls("demo", breakers=breakers, policy=SOON)
+        breaker.open_until(10)
+        await asyncio.sleep(10)
+
+        async def call() -> float:
+            with pytest.raises(CircuitOpenError):
+                async with calls.attempt("stream"):
+                    pytest.fail("the circuit is open")
+            return loop_time()
+
+        async with calls.attempt("stream"):
+            waiting = [asyncio.create_task(call()) for _ in range(5)]
+            await asyncio.sleep(5)
+            breaker.open_until(10)
+            assert [15.0] * 5 == await asyncio.gather(*waiting)
+
+    run_virtually(scene())
+
+
+async def test_retries_of_a_provider_that_fails_one_call_in_five_are_within_the_budget() -> None:
+    """For ever, even where time gives no tokens."""
+    clock = FakeClock()
+    budget, dice = RetryBudget(minimum_per_second=0.0, clock=clock), Random(5)
+    refused = 0
+    for _ in range(20_000):
+        budget.earn()
+        for _ in range(3):
+            if dice.random() >= 0.2:
+                break
+            refused += not budget.spend()
+
+    assert 0 == refused

@@ -3,7 +3,9 @@
 import asyncio
 from contextlib import ExitStack
 from datetime import timedelta
+from heapq import heappop, heappush
 from math import inf, nan
+from random import Random
 
 import pytest
 from support.circuits import BEGIN, Bench, provider_error
@@ -137,21 +139,17 @@ def test_an_ignored_probe_makes_room_for_the_next(error: BaseException) -> None:
     assert "closed" == bench.breaker.state
 
 
-def test_recovery_grows_with_each_probe_that_fails() -> None:
-    """60, 120, 240, 480 and never more than 600 seconds; a success begins again."""
+def test_each_failed_probe_opens_it_for_the_same_time() -> None:
+    """One probe a window, however long the outage takes."""
     bench = Bench(failure_threshold=1)
     bench.fail()
     waits = []
-    for _ in range(6):
+    for _ in range(1000):
         waits.append(bench.breaker.retry_after)
         bench.clock.advance(waits[-1])
         bench.fail()
-    bench.clock.advance(600)
-    bench.call()
-    bench.fail()
 
-    assert [60.0, 120.0, 240.0, 480.0, 600.0, 600.0] == waits
-    assert 60.0 == bench.breaker.retry_after
+    assert [60.0] * 1000 == waits
 
 
 def test_recovery_is_jittered() -> None:
@@ -162,27 +160,87 @@ def test_recovery_is_jittered() -> None:
     assert pytest.approx(63.0) == bench.breaker.retry_after
 
 
-def test_a_thousand_failed_probes_do_not_overflow() -> None:
-    """Growth stays within its bound however long an outage takes."""
-    bench = Bench(failure_threshold=1, recovery_growth=10.0)
-    for _ in range(1000):
-        bench.fail()
-        bench.clock.advance(600)
-
-    assert "half_open" == bench.breaker.state
+def _several(bench: Bench, outcomes: str) -> None:
+    """Calls that are in flight together: F fails, S succeeds, a dot does not end."""
+    flights = [(bench.begin(), outcome) for outcome in outcomes]
+    for flight, outcome in flights:
+        if outcome != ".":
+            bench.end(flight, provider_error() if outcome == "F" else None)
 
 
-def test_it_opens_on_a_failure_rate() -> None:
-    """Half of twenty calls failed, never two in a row."""
-    bench = Bench(failure_threshold=5, minimum_calls=20)
-    for _ in range(9):
-        bench.fail()
+def test_failures_in_a_row_need_a_failure_rate_among_many_calls() -> None:
+    """Five in a row of ten open it where half have failed, and not before."""
+    bench = Bench(failure_threshold=5)
+    for _ in range(6):
         bench.call()
-    bench.fail()
+    bench.fail(5)
     assert "closed" == bench.breaker.state
-    bench.call()
+    bench.fail()
 
     assert [("closed", "open")] == bench.changes
+
+
+def test_a_failure_rate_needs_failures_in_a_row() -> None:
+    """Every second call failing, never two in a row, is for retries to absorb."""
+    bench = Bench(failure_threshold=5)
+    for _ in range(500):
+        bench.fail()
+        bench.call()
+
+    assert [] == bench.changes
+
+
+def test_calls_in_flight_may_still_succeed() -> None:
+    """Of fifty sent together twenty fail first: the other thirty count until they have ended."""
+    bench = Bench(failure_threshold=3)
+    _several(bench, "F" * 20 + "S" * 30)
+    assert [] == bench.changes
+    _several(bench, "F" * 49 + ".")
+
+    assert [("closed", "open")] == bench.changes
+
+
+def test_few_calls_that_fail_together_are_one_failure() -> None:
+    """Three rounds of parallel failures are three in a row."""
+    bench = Bench(failure_threshold=3, minimum_calls=10)
+    _several(bench, "FFFF")
+    _several(bench, "FFFF")
+    assert ("closed", 8) == (bench.breaker.state, bench.breaker.snapshot().consecutive_failures)
+    bench.fail()
+
+    assert "open" == bench.breaker.state
+
+
+def test_a_provider_that_was_well_need_not_fail_as_often_as_it_succeeded() -> None:
+    """Ten in a row after a hundred successes of the same minute open it; two dozen among as many in flight do not."""
+    bench = Bench(failure_threshold=5)
+    _several(bench, "S" * 100)
+    bench.fail(9)
+    assert [] == bench.changes
+    bench.fail()
+    assert [("closed", "open")] == bench.changes
+
+    parallel = Bench(failure_threshold=5)
+    _several(parallel, "S" * 100)
+    _several(parallel, "F" * 24 + "." * 25)
+    assert [] == parallel.changes
+
+
+@pytest.mark.parametrize("threshold", [3, 5])
+@pytest.mark.parametrize("parallel", [10, 50, 200])
+def test_a_fifth_failing_never_opens_it(threshold: int, parallel: int) -> None:
+    """However many are in flight: failures return at once or after half a minute, successes after eight seconds."""
+    bench, dice = Bench(failure_threshold=threshold), Random(parallel)
+    flights: list[tuple[float, int, Call]] = []
+    for number in range(20_000):
+        if len(flights) >= parallel:
+            end, _, call = heappop(flights)
+            bench.clock.seconds = max(bench.clock.seconds, end)
+            bench.end(call, provider_error() if end - call.began != 8.0 else None)
+        took = dice.choices([8.0, 0.2, 30.0], [80, 15, 5])[0]
+        heappush(flights, (bench.clock() + took, number, bench.begin()))
+
+    assert [] == bench.changes
 
 
 def test_the_rate_is_of_the_last_minute() -> None:
@@ -241,7 +299,7 @@ def test_a_slow_probe_opens_it_again() -> None:
     bench.clock.advance(60)
     bench.call(first_token=3.0, end=3.0)
 
-    assert ("open", 120.0) == (bench.breaker.state, bench.breaker.retry_after)
+    assert ("open", 60.0) == (bench.breaker.state, bench.breaker.retry_after)
 
 
 def test_it_stays_open_as_long_as_the_provider_asks() -> None:
@@ -270,7 +328,7 @@ def test_short_wait_of_a_retryable_failure_opens_nothing() -> None:
 
 
 def test_who_rests_is_no_provider_that_failed() -> None:
-    """After a rest nobody probes: one failure does not open the circuit for a minute; the error says that it rests."""
+    """After a rest nothing probes: one failure does not open it for a minute; the error names the rate limit."""
     bench = Bench(failure_threshold=5)
     bench.call(provider_error(ProviderErrorKind.RATE, retry_after=1))
     with pytest.raises(CircuitOpenError) as rest:
@@ -278,17 +336,56 @@ def test_who_rests_is_no_provider_that_failed() -> None:
     bench.clock.advance(1)
     together = [bench.begin() for _ in range(30)]
     bench.end(together[0], provider_error())
-    assert (True, "closed") == (rest.value.resting, bench.breaker.state)
-    bench.fail(4)
+    assert ("RATE_LIMITED", "closed") == (rest.value.treatment.reason, bench.breaker.state)
+    for flight in together[1:]:
+        bench.end(flight, provider_error())
     with pytest.raises(CircuitOpenError) as failed:
         bench.call()
 
-    assert (False, 60.0) == (failed.value.resting, failed.value.retry_after)
+    assert ("CIRCUIT_OPEN", 60.0) == (failed.value.treatment.reason, failed.value.retry_after)
+
+
+@pytest.mark.parametrize(
+    ("cause", "reason", "kind"),
+    [
+        (ProviderErrorKind.QUOTA, "QUOTA_EXCEEDED", ProviderErrorKind.QUOTA),
+        (ProviderErrorKind.RATE, "RATE_LIMITED", ProviderErrorKind.RATE),
+        (ProviderErrorKind.OVERLOAD, "CIRCUIT_OPEN", ProviderErrorKind.OVERLOAD),
+    ],
+)
+def test_the_telling_error_wins(cause: ProviderErrorKind, reason: str, kind: ProviderErrorKind) -> None:
+    """A used-up quota and a rate limit are what an open circuit reports, also where failures follow."""
+    bench = Bench(failure_threshold=1)
+    late = bench.begin()
+    bench.call(provider_error(cause, retry_after=90))
+    bench.end(late, TimeoutError())
+    with pytest.raises(CircuitOpenError) as refused:
+        bench.call()
+
+    assert (reason, kind, cause, 90.0) == (
+        refused.value.treatment.reason,
+        refused.value.kind,
+        refused.value.cause,
+        refused.value.retry_after,
+    )
+    assert not refused.value.retryable
+
+
+def test_an_open_circuit_names_what_opened_it() -> None:
+    """The last of the failures; the reason is that of an open circuit."""
+    bench = Bench(failure_threshold=2)
+    bench.fail()
+    bench.call(provider_error(ProviderErrorKind.TRANSPORT))
+    with pytest.raises(CircuitOpenError) as refused:
+        bench.call()
+
+    assert ProviderErrorKind.TRANSPORT is refused.value.cause
+    assert "CIRCUIT_OPEN" == refused.value.treatment.reason
 
 
 def test_a_rest_hides_no_failures() -> None:
     """What is in flight while a circuit rests, and what failed before, still counts."""
-    bench = Bench(failure_threshold=4)
+    bench = Bench(failure_threshold=3)
     bench.fail(2)
     flights = [bench.begin() for _ in range(2)]
     bench.breaker.open_until(5)
@@ -312,7 +409,8 @@ def test_the_first_token_of_a_probe_closes_the_circuit() -> None:
     others = [bench.begin() for _ in range(49)]
     bench.end(probe, provider_error())
     assert ("closed", 1) == (bench.breaker.state, bench.breaker.snapshot().consecutive_failures)
-    bench.end(others[0], provider_error())
+    for flight in others[:25]:
+        bench.end(flight, provider_error())
 
     assert ("open", 60.0) == (bench.breaker.state, bench.breaker.retry_after)
 
@@ -325,10 +423,10 @@ def test_a_probe_that_answers_slowly_opens_it_there_and_then() -> None:
     probe = bench.begin()
     bench.clock.advance(3)
     probe.answered()
-    assert ("open", 120.0) == (bench.breaker.state, bench.breaker.retry_after)
+    assert ("open", 60.0) == (bench.breaker.state, bench.breaker.retry_after)
     bench.end(probe, provider_error())
 
-    assert ("open", 120.0) == (bench.breaker.state, bench.breaker.retry_after)
+    assert ("open", 60.0) == (bench.breaker.state, bench.breaker.retry_after)
 
 
 def test_a_shorter_cooldown_never_shortens_a_longer_one() -> None:
@@ -418,18 +516,6 @@ def test_it_is_reset_by_hand(waited: float) -> None:
     )
 
 
-def test_a_reset_begins_the_growth_anew() -> None:
-    """After failed probes and a reset the first wait is the shortest again."""
-    bench = Bench(failure_threshold=1)
-    for _ in range(4):
-        bench.fail()
-        bench.clock.advance(600)
-    bench.breaker.reset()
-    bench.fail()
-
-    assert 60.0 == bench.breaker.retry_after
-
-
 def test_a_reset_forgets_what_a_closed_circuit_held_against_the_provider() -> None:
     """The row begins again, and calls that were in flight say nothing any more."""
     bench = Bench(failure_threshold=2)
@@ -500,11 +586,11 @@ def test_a_call_is_made_once() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"name": ""}, {"failure_threshold": 0}, {"recovery_timeout": 700.0}, {"failure_rate": 1.5}, {"jitter": -1}],
+    [{"name": ""}, {"failure_threshold": 0}, {"recovery_timeout": 0.0}, {"failure_rate": 1.5}, {"jitter": -1}],
 )
 def test_a_configuration_without_sense_is_refused(wrong: dict[str, object]) -> None:
     """The field that is wrong is named."""
-    with pytest.raises(ValueError, match=r"name|failure_threshold|max_recovery_timeout|failure_rate|jitter"):
+    with pytest.raises(ValueError, match=r"name|failure_threshold|recovery_timeout|failure_rate|jitter"):
         BreakerConfig(**{"name": "demo", **wrong})  # type: ignore[arg-type]
 
 

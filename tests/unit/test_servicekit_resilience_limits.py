@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.circuits import FakeClock
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from servicekit.resilience.limits import ProviderLimits, _rate
+from servicekit.resilience.limits import FIRST, ProviderLimits, _rate
 
 
 @asynccontextmanager
@@ -253,3 +253,44 @@ def test_limits_without_sense_are_refused(concurrency: int, per_minute: float | 
     """Nothing would ever be let through."""
     with pytest.raises(ValueError, match="at least 1"):
         ProviderLimits(concurrency, per_minute)
+
+
+async def test_those_that_wait_are_served_by_their_order() -> None:
+    """The lowest first, first come first served among equals; FIRST goes before all."""
+    limits, served = ProviderLimits(1), list[str]()
+
+    async def call(name: str, order: float) -> None:
+        async with limits.slot(order=order):
+            served.append(name)
+
+    async with holding(limits, 1) as end:
+        waiting = []
+        for name, order in [("c", 3.0), ("a", 1.0), ("b", 1.0), ("left", 0.5), ("hedge", FIRST), ("d", 3.0)]:
+            waiting.append(asyncio.create_task(call(name, order)))
+            await turns()
+        waiting[3].cancel()
+        await turns()
+        end()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert ["hedge", "a", "b", "c", "d"] == served
+
+
+async def test_a_ramp_begins_at_one_and_grows_with_each_answer() -> None:
+    """Never above its ceiling; a call that ends without an answer changes nothing; lifted, it holds nothing back."""
+    ramp = ProviderLimits(3, ramped=True)
+    await succeed(ramp, 5)
+    seen = [ramp.limit]
+    for _ in range(3):
+        ramp.note_answered()
+        seen.append(ramp.limit)
+    assert [1, 2, 3, 3] == seen
+
+    other = ProviderLimits(3, ramped=True)
+    async with holding(other, 1) as end:
+        waiting = asyncio.create_task(succeed(other, 1))
+        await turns()
+        assert 1 == other.waiting
+        other.lift()
+        await waiting
+        end()

@@ -230,7 +230,7 @@ async def test_last_hope_is_waited_for_a_moment() -> None:
 
 async def test_rest_is_waited_for_as_long_as_a_retry_may_be() -> None:
     """Another story was told to come back later: this one does too, where nothing else is left."""
-    rest = CircuitOpenError("a/one", provider="fake", retry_after=0.02, resting=True)
+    rest = CircuitOpenError("a/one", provider="fake", retry_after=0.02, cause=ProviderErrorKind.RATE)
     patient = _Writer(([], rest), _good("a/one", "Once."))
     await _told(patient, "a/one", longest_wait=0.03, circuit_wait=0.001)
     hopeless = _Writer(([], rest))
