@@ -223,23 +223,26 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
             fingerprint=fingerprint(request.spec),
             spec=request.spec,
             story=_initial(request.spec),
-            lease=self._runs.lease_request(),
         )
+        self._runs.refuse_if_draining()
         return await self._finisher.run(self._start(wanted, timeout=_seconds_left(context)))
 
     async def _start(self, request: storage_pb2.CreateStoryRequest, *, timeout: float) -> common_pb2.Story:
-        since = time.monotonic()
-        record = (await invoke(self._storage.CreateStory, request, timeout=timeout, repeatable=True)).record
-        # A repeated call reports `created` as false also if its first attempt made the story: the id decides.
-        new = record.story.id == request.story_id and record.run.lease_token == FIRST_TOKEN
-        if new and request.HasField("lease"):
-            self._runs.start(record, since=since)
+        with self._runs.place() as lease:
+            if lease is not None:
+                request.lease.CopyFrom(lease)
+            since = time.monotonic()
+            record = (await invoke(self._storage.CreateStory, request, timeout=timeout, repeatable=True)).record
+            # A repeated call reports `created` as false also if its first attempt made the story: the id decides.
+            new = record.story.id == request.story_id and record.run.lease_token == FIRST_TOKEN
+            if new and lease is not None:
+                self._runs.start(record, since=since)
         return record.story
 
     def _requested(self, kind: type[M], request: Message) -> M:
-        """Returns the change that a request asks for, idempotent by its request id, with a lease if a run can start."""
-        lease = self._runs.lease_request()
-        change = kind(fingerprint=fingerprint(request, without=_WITHOUT_REQUEST_ID), lease=lease)
+        """Returns the change that a request asks for, idempotent by its request id."""
+        self._runs.refuse_if_draining()
+        change = kind(fingerprint=fingerprint(request, without=_WITHOUT_REQUEST_ID))
         change.MergeFrom(converted(kind, request))
         return change
 
@@ -250,13 +253,16 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         *,
         timeout: float,
     ) -> common_pb2.Story:
-        since = time.monotonic()
-        updated = await invoke(self._storage.UpdateStory, change, timeout=timeout)
-        if updated.changed and requested.HasField("lease"):
-            # The run needs the ledger and the earlier responses as well.
-            record = await read_story(self._storage, change.story_id, full=True)
-            if record.run.lease_token == updated.record.run.lease_token:
-                self._runs.start(record, since=since)
+        with self._runs.place() as lease:
+            if lease is not None:
+                requested.lease.CopyFrom(lease)
+            since = time.monotonic()
+            updated = await invoke(self._storage.UpdateStory, change, timeout=timeout)
+            if updated.changed and lease is not None:
+                # The run needs the ledger and the earlier responses as well.
+                record = await read_story(self._storage, change.story_id, full=True)
+                if record.run.lease_token == updated.record.run.lease_token:
+                    self._runs.start(record, since=since)
         return basic(updated.record.story)
 
 

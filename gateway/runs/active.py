@@ -1,7 +1,8 @@
 """Starts, finds, stops and hands over the runs of this gateway."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import structlog
@@ -46,25 +47,46 @@ class Runs:
         self._followed = followed
         self._checkpointer = checkpointer
         # Waiting stories have no lease: any replica may claim them, and their time does not run yet.
+        self.stories_wait = False
+        """True while stories may wait in storage for a place: new ones queue behind them."""
         self.place_free = asyncio.Event()
-        """Set when a run ends while the maximum number was running."""
+        """Set when there is a place for a story that waits."""
         self._runs: dict[str, Run] = {}
+        self._reserved = 0
         self._draining = False
 
     @property
     def room(self) -> int:
         """How many more runs can start now."""
-        return 0 if self._draining else max(0, self._settings.max_runs - self.count)
+        return 0 if self._draining else max(0, self._settings.max_runs - self.count - self._reserved)
 
     @property
     def count(self) -> int:
         """Number of runs."""
         return len(self._runs)
 
-    def lease_request(self) -> storage_pb2.LeaseRequest | None:
-        """Returns the lease to request with a new story; None if no more runs can start now: the story waits."""
+    @contextmanager
+    def place(self) -> Iterator[storage_pb2.LeaseRequest | None]:
+        """Reserves the place of one run; yields the lease to request, or None: the story waits in storage for its turn.
+
+        The run is started within the block; else the place is free again. Raises RECONNECT once this gateway is
+        shutting down.
+        """
         self.refuse_if_draining()
-        return self.new_lease() if self.room else None
+        with self.places(0 if self.stories_wait else 1) as places:
+            yield self.new_lease() if places else None
+            self.stories_wait |= not places
+
+    @contextmanager
+    def places(self, most: int) -> Iterator[int]:
+        """Reserves the places of `most` runs, or of as many as there is room for; yields the number."""
+        number = min(most, self.room)
+        self._reserved += number
+        try:
+            yield number
+        finally:
+            self._reserved -= number
+            self._wake_claimer()
 
     def new_lease(self) -> storage_pb2.LeaseRequest:
         """Returns the request for the lease of a run."""
@@ -173,6 +195,9 @@ class Runs:
 
     def _ended(self, story_id: str, run: Run) -> None:
         if self._runs.get(story_id) is run:
-            if not self.room:
-                self.place_free.set()
             del self._runs[story_id]
+            self._wake_claimer()
+
+    def _wake_claimer(self) -> None:
+        if self.stories_wait and self.room:
+            self.place_free.set()

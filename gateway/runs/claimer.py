@@ -32,34 +32,48 @@ class Claimer:
         self._interval_seconds = interval_seconds
 
     async def run(self) -> None:
-        """Polls for orphaned stories until cancelled, and at once when a run ends at a full gateway."""
+        """Polls for orphaned and waiting stories until cancelled; at once when there is a place for a waiting one."""
         while True:
             try:
-                claimed = CLAIM_AT_ONCE
-                while claimed == CLAIM_AT_ONCE and (room := self._room()):
+                self._runs.stories_wait = True
+                while self._runs.stories_wait and self._runs.room:
                     with bound(RequestContext(request_id=new_id(), owner="local")):
-                        claimed = await self._claim(storage_pb2.ClaimStoriesRequest(max_count=room))
+                        await self._claim_next()
             except PEER_ERRORS as error:
                 log.warning("claim_failed", reason=classify(error).reason)
+                self._runs.place_free.clear()
             except Exception as error:  # noqa: BLE001 - a defect in one round must not end the poller
                 log_defect(error)
+                self._runs.place_free.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._interval_seconds):
                     await self._runs.place_free.wait()
             self._runs.place_free.clear()
 
     async def adopt(self, story_ids: Sequence[str]) -> None:
-        """Claims those of the stories that are orphaned, as far as there is room."""
-        if room := self._room():
-            request = storage_pb2.ClaimStoriesRequest(max_count=room, story_ids=story_ids[:MOST_NAMED])
-            try:
-                await self._claim(request)
-            except PEER_ERRORS as error:
-                # The poller finds them.
-                log.warning("claim_failed", reason=classify(error).reason)
+        """Claims those of the stories that are orphaned, as far as there is room and no other story waits for it."""
+        if self._runs.stories_wait:
+            return
+        with self._runs.places(min(CLAIM_AT_ONCE, len(story_ids))) as places:
+            if places:
+                request = storage_pb2.ClaimStoriesRequest(max_count=places, story_ids=story_ids[:MOST_NAMED])
+                try:
+                    await self._claim(request)
+                except PEER_ERRORS as error:
+                    # The poller finds them.
+                    log.warning("claim_failed", reason=classify(error).reason)
 
-    def _room(self) -> int:
-        return min(CLAIM_AT_ONCE, self._runs.room)
+    async def _claim_next(self) -> None:
+        """Claims the stories that have waited longest; notes whether there may be more."""
+        with self._runs.places(CLAIM_AT_ONCE) as places:
+            # A story that is stored meanwhile sets it again.
+            self._runs.stories_wait = False
+            try:
+                claimed = await self._claim(storage_pb2.ClaimStoriesRequest(max_count=places))
+            except PEER_ERRORS:
+                self._runs.stories_wait = True
+                raise
+            self._runs.stories_wait |= claimed == places
 
     async def _claim(self, request: storage_pb2.ClaimStoriesRequest) -> int:
         request.lease.CopyFrom(self._runs.new_lease())

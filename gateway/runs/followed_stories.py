@@ -81,10 +81,12 @@ class FollowedStories:
     def positions(self, *, fresh: bool, orphans: bool) -> Sequence[storage_pb2.StoryPosition]:
         """Returns what is known of each story, or only of stories that are followed since the last call.
 
-        With `orphans` storage reports for each whether a run holds it, even if nothing else has changed.
+        With `orphans` storage reports for each that has begun whether a run holds it, even if nothing else has changed.
+        One that has not begun waits for a place, in the order of creation.
         """
         lives = [self._stories[each] for each in self._fresh] if fresh else self._stories.values()
-        positions = [_position(live, state_known=not orphans) for live in lives]
+        pending = common_pb2.STORY_STATE_PENDING
+        positions = [_position(live, state_known=not orphans or live.state == pending) for live in lives]
         self._fresh.clear()
         self.wanted.clear()
         return positions

@@ -16,6 +16,7 @@ from gateway.runs.live_story import LiveStory
 from servicekit.context import RequestContext, bound
 from servicekit.ids import new_id
 from servicekit.logging import log_defect
+from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
 INTERVAL_SECONDS: Final = 0.8
@@ -68,7 +69,7 @@ class Follower:
 
     async def _poll(self, *, everything: bool) -> bool:
         """Requests the changes of all stories, or of newly followed ones; returns True if there are more."""
-        positions = [*self._followed.positions(fresh=not everything, orphans=self._runs.room > 0)]
+        positions = [*self._followed.positions(fresh=not everything, orphans=self._adopts)]
         if everything:
             positions += self._runs.positions()
         more = False
@@ -87,6 +88,10 @@ class Follower:
             more = more or response.truncated
         return more
 
+    @property
+    def _adopts(self) -> bool:
+        return self._runs.room > 0 and not self._runs.stories_wait
+
     async def _apply(self, changes: Sequence[storage_pb2.StoryChange], tokens: dict[str, int]) -> None:
         ended, orphans = [], []
         for change in changes:
@@ -96,7 +101,7 @@ class Follower:
                 continue
             elif change.state in ENDED:
                 ended.append(live)
-            elif not change.leased:
+            elif not change.leased and change.state != common_pb2.STORY_STATE_PENDING:
                 orphans.append(change.story_id)
         await asyncio.gather(*map(self._end, ended))
         if orphans:

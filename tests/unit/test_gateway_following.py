@@ -81,6 +81,7 @@ class Runs:
     def __init__(self) -> None:
         self.tokens: dict[str, int] = {}
         self.room = 1
+        self.stories_wait = False
         self.ended: list[tuple[str, int]] = []
         self.adopted: list[str] = []
         self.told = asyncio.Event()
