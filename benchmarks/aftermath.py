@@ -4,10 +4,10 @@ import asyncio
 from collections import Counter
 from typing import Final
 
-from benchmarks.houses import LIFTED, House, house
-from benchmarks.load import SEEDS
 from benchmarks.metrics import call_codes, loud_events
 from benchmarks.table import Line, Measurement, Report
+from standins.callers import SEEDS
+from standins.houses import LIFTED, House, house
 from standins.processes import MODULES
 from standins.watcher import spec
 from tale.common.v1 import common_pb2

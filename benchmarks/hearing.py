@@ -11,9 +11,9 @@ from typing import Any, Final
 import grpc
 
 from benchmarks.counting import counting_proxy
-from benchmarks.houses import LIFTED, House, house
-from benchmarks.load import READY, SEEDS, named_end
 from benchmarks.table import Line, Measurement, Report
+from standins.callers import READY, SEEDS, named_end
+from standins.houses import LIFTED, House, house
 from standins.watcher import gateway_stub, spec
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import grpc
 
-from benchmarks.houses import House, house
-from benchmarks.load import READY, SEEDS, named_end
 from benchmarks.table import Line, Measurement, Report
+from standins.callers import READY, SEEDS, named_end
+from standins.houses import House, house
 from standins.processes import MODULES
 from standins.watcher import Watcher, gateway_stub, spec
 from tale.common.v1 import common_pb2

@@ -1,7 +1,6 @@
 """Makes many stories at once, and reports how they ended and what they cost each process."""
 
 import asyncio
-import itertools
 import os
 import statistics
 import time
@@ -9,21 +8,16 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import grpc
 import psutil
 
+from standins.callers import READY, SEEDS, STREAMS_A_CHANNEL, named_end
 from standins.processes import MODULES, Cluster
 from standins.watcher import gateway_stub, spec
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
-
-READY: Final = "READY"
-SEEDS: Final = itertools.count()
-"""No two stories of one run are alike, so that nothing is found in the segment store."""
-STREAMS_A_CHANNEL: Final = 100
-"""More streams than that on one connection wait for each other in many servers and proxies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +135,6 @@ async def load(
         ends["unfinished"] += len(unfinished)
     spent = {name: (_cpu(process) - before[name]) * 1000 / stories for name, process in processes.items()}
     return Load(stories, wall, ends, times, spent, peaks)
-
-
-def named_end(story: common_pb2.Story | None) -> str:
-    """Returns how a story ended: its state without the prefix, and the reasons of its problems unless it is READY."""
-    if story is None:
-        return "without done"
-    state = common_pb2.StoryState.Name(story.state).removeprefix("STORY_STATE_")
-    reasons = sorted({problem.reason for problem in story.problems})
-    return state if state == READY else f"{state} ({', '.join(reasons) or 'no problem given'})"
 
 
 async def _end(stub: Any, wish: common_pb2.StorySpec, *, timeout: float) -> str:

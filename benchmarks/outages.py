@@ -1,17 +1,14 @@
-"""Rows about providers that refuse for good, or are down for a while."""
+"""Rows about providers that refuse for good, and about providers and storage that are down for a while."""
 
 import asyncio
-import time
-from collections import Counter
-from collections.abc import Iterable
 from contextlib import aclosing, suppress
-from itertools import pairwise
 from typing import Any, Final
 
-from benchmarks.houses import house
-from benchmarks.load import READY, SEEDS, named_end
 from benchmarks.table import Line, Measurement, Report
+from standins.callers import SEEDS
+from standins.houses import house
 from standins.watcher import spec
+from standins.weather import MODEL_WINDOW, VOICE_WINDOW, outage, storage_away
 from tale.common.v1 import common_pb2
 from tale_client import AsyncTaleClient
 
@@ -28,22 +25,24 @@ _TRANSIENT: Final = {
 """Reasons that say that another try may succeed: no cause that lasts."""
 _REFUSED_SECONDS: Final = 15.0
 
-DOWN_SECONDS: Final = 60.0
-_VOICE_WINDOW: Final = 6.0
-_MODEL_WINDOW: Final = 60.0
-"""Seconds for which a circuit stays open at first. The voice's default of 30 s is scaled as the outage is; that of the
-models has no setting."""
-_WAITING: Final = 4
-"""Stories of each kind that wait for a provider."""
-_AFTERWARDS_SECONDS: Final = 120.0
+_STORIES: Final = 20
+"""Stories to write, and as many to narrate."""
+_AFTERWARDS_SECONDS: Final = 150.0
+_AWAY_SECONDS: Final = 60.0
 
 REFUSED: Final = Line(
     "a provider that refuses for good (400, 401, 402, 404, 422)",
     'exactly 1 call, the first cause reported, no "try again"',
 )
-DOWN: Final = Line(
-    "a provider down for 5 minutes (here 1 minute, the voice's circuit windows scaled to a fifth)",
-    "no more than one probe per window; stories that wait finish after it returns",
+DOWN, DOWN_A_MINUTE = (
+    Line(
+        f"all providers down for {minutes}, {_STORIES} stories to write and {_STORIES} to narrate",
+        "no more than one probe per window; all READY after it returns",
+    )
+    for minutes in ("5 minutes", "70 seconds")
+)
+STORAGE_AWAY: Final = Line(
+    f"storage gone for {_AWAY_SECONDS:.0f} s under {_STORIES} stories", "all READY; every text and segment made once"
 )
 
 
@@ -78,62 +77,35 @@ async def _told(client: AsyncTaleClient) -> common_pb2.Story:
     return common_pb2.Story()
 
 
-async def _down(report: Report) -> None:
-    settings = {"VOICE_BREAKER_SECONDS": f"{_VOICE_WINDOW:g}"}
-    async with house(settings, **_MINUTE) as it, AsyncTaleClient(it.cluster.target) as client:
-        written = [await _written(client) for _ in range(_WAITING)]
-        await it.script(**_MINUTE, down=True)
-        began = time.time()
-        narrating = [await client.narrate_story(story_id) for story_id in written]
-        writing = [await client.create_story(spec(next(SEEDS))) for _ in range(_WAITING)]
-        await asyncio.sleep(DOWN_SECONDS - (time.time() - began))
-        away = (await it.upstreams.journal())["turned_away"]
-        await it.upstreams.script(**_MINUTE)
-        ends = await _ends(client, [story.id for story in [*narrating, *writing]])
-    models = [call["time"] - began for call in away if call["path"].startswith("/api/")]
-    voices = [call["time"] - began for call in away if not call["path"].startswith("/api/")]
-    most = [_most_in_a_window(models, _MODEL_WINDOW), _most_in_a_window(voices, _VOICE_WINDOW)]
+def _down(line: Line, seconds: float) -> Measurement:
+    async def measure(report: Report) -> None:
+        it = await outage(stories=_STORIES, down_seconds=seconds, seconds=_AFTERWARDS_SECONDS)
+        facts, probes = it.facts, (it.most_model_calls, it.most_voice_calls)
+        report.row(
+            line,
+            f"{facts.listed}, the last {it.back_after:.0f} s after the return; {len(it.model_calls)} calls to models,"
+            f" at most {probes[0]} in a window of {MODEL_WINDOW:g} s after the first seconds; {len(it.voice_calls)} to"
+            f" voices, at most {probes[1]} in a window of {VOICE_WINDOW:g} s; {facts.wrong} wrong,"
+            f" {facts.doubled} made twice, {facts.started} attempts STARTED",
+            met=facts.all_ready and facts.is_sound and max(probes) <= 1,
+        )
+
+    return Measurement((line,), measure, seconds + _AFTERWARDS_SECONDS + 60)
+
+
+async def _storage_away(report: Report) -> None:
+    facts = await storage_away(stories=_STORIES, away_seconds=_AWAY_SECONDS, seconds=_AFTERWARDS_SECONDS)
     report.row(
-        DOWN,
-        f"models: {len(models)} requests, at most {most[0]} in a window of {_MODEL_WINDOW:g} s after the first seconds;"
-        f" voices: {len(voices)} requests, at most {most[1]} in a window of {_VOICE_WINDOW:g} s; of {2 * _WAITING}"
-        f" stories {', '.join(f'{count} {end}' for end, count in ends.items())}",
-        met=max(most) <= 1 and ends[READY] == 2 * _WAITING,
+        STORAGE_AWAY,
+        f"{facts.listed} in {facts.wall:.0f} s; {facts.paid_twice} texts and segments made twice, {facts.calls} calls"
+        f" for {facts.needed} needed; {facts.wrong} wrong, {facts.started} attempts STARTED",
+        met=facts.all_ready and facts.is_sound and not facts.paid_twice,
     )
-
-
-async def _written(client: AsyncTaleClient) -> str:
-    """Returns a story that is READY without narration."""
-    async for event in client.tell(spec(next(SEEDS), narrate=False)):
-        story_id = event.story_id
-    return story_id
-
-
-async def _ends(client: AsyncTaleClient, story_ids: Iterable[str]) -> Counter[str]:
-    """Returns the state of the stories when they ended or the time was over."""
-
-    async def end(story_id: str) -> str:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_AFTERWARDS_SECONDS):
-                async for event in client.watch(story_id):
-                    if event.WhichOneof("event") == "done":
-                        return named_end(event.done.story)
-        return f"unfinished: {named_end(await client.get_story(story_id))}"
-
-    return Counter(await asyncio.gather(*(end(story_id) for story_id in story_ids)))
-
-
-def _most_in_a_window(times: list[float], window: float) -> int:
-    """Returns the maximum number of requests within one window, without those that found the provider down.
-
-    These are the requests until the first pause of half a window.
-    """
-    late = [now for before, now in pairwise(times) if now - before > window / 2]
-    probes = [now for now in times if late and now >= late[0]]
-    return max((sum(now <= each < now + 0.9 * window for each in probes) for now in probes), default=0)
 
 
 OUTAGES: Final = (
     Measurement((REFUSED,), _refused, 300),
-    Measurement((DOWN,), _down, DOWN_SECONDS + _AFTERWARDS_SECONDS + 60),
+    _down(DOWN_A_MINUTE, 70.0),
+    _down(DOWN, 300.0),
+    Measurement((STORAGE_AWAY,), _storage_away, _AWAY_SECONDS + _AFTERWARDS_SECONDS + 60),
 )

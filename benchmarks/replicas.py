@@ -3,16 +3,18 @@
 import asyncio
 import hashlib
 import itertools
+import statistics
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Final
 
-from benchmarks.houses import LIFTED, House, house
-from benchmarks.load import READY, SEEDS, named_end
 from benchmarks.table import Line, Measurement, Report
+from standins.callers import READY, SEEDS, named_end
+from standins.houses import LIFTED, House, house
 from standins.watcher import spec
+from standins.weather import takeover
 from tale.common.v1 import common_pb2
 from tale_client import AsyncTaleClient, TaleError
 
@@ -40,6 +42,20 @@ REPLICAS: Final = Line(
     "0 failures that the client library shows to its caller",
 )
 RESTART: Final = Line("restart of the only gateway under load", "0 failures shown within the caller's `timeout`")
+TAKEOVER: Final = Line(
+    "one of two gateways killed for good, with all stories on it", "listeners hear again within 10 s; all READY"
+)
+
+
+async def _takeover(report: Report) -> None:
+    facts, silences = await takeover(stories=16, seconds=120)
+    report.row(
+        TAKEOVER,
+        f"text or audio again after {statistics.median(silences):.1f} s in the median, {max(silences):.1f} s at most;"
+        f" {facts.listed}; {facts.wrong} wrong, {facts.paid_twice} texts and segments made twice,"
+        f" {facts.started} attempts STARTED",
+        met=max(silences) <= 10 and facts.all_ready and facts.is_sound,
+    )
 
 
 async def _replicas(report: Report) -> None:
@@ -139,4 +155,5 @@ def _listed(counts: Counter[str]) -> str:
 REPLICATION: Final = (
     Measurement((REPLICAS,), _replicas, 300),
     Measurement((RESTART,), _restart, 150),
+    Measurement((TAKEOVER,), _takeover, 200),
 )

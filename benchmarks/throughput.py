@@ -1,11 +1,13 @@
 """Rows about many stories at once."""
 
+import math
 import statistics
 from typing import Any, Final
 
-from benchmarks.houses import LIFTED, LIFTED_NOTE, House, house
 from benchmarks.load import Load, load
 from benchmarks.table import Line, Measurement, Report
+from standins.callers import Facts
+from standins.houses import LIFTED, LIFTED_NOTE, House, house
 
 QUICK: Final[dict[str, Any]] = {"writing": 0.2, "first_byte": 0.2}
 """A story's text comes as 75 events within 0.2 s; 0.2 s pass before each segment's first byte."""
@@ -27,7 +29,11 @@ THOUSAND: Final = Line(
 )
 THOUSAND_DEFAULTS: Final = Line(
     "1,000 one-minute stories in flight, upstreams taking 5 s, limits of outgoing calls at their defaults too",
-    "all READY",
+    "all READY; wall time <= 1.3 x max(5 s, 1000 / the rate at 32 at a time)",
+)
+QUEUE: Final = Line(
+    "300 one-minute stories at once, 5 voice calls at a time that are 20 times faster than speech",
+    "all READY, in the order of their acceptance from the first seconds on",
 )
 ADDED: Final = Line(
     "added by the system to a story, one at a time, upstreams at 0 ms",
@@ -119,12 +125,29 @@ async def _thousand(report: Report) -> None:
 
 
 async def _thousand_with_defaults(report: Report) -> None:
-    async with house(**MINUTE, writing=5.0, first_byte=0.05) as it:
-        many = await _load(it, stories=1000, at_once=1000, minutes=1, seconds=400)
+    async with house(**MINUTE, **QUICK) as it:
+        rate = (await _load(it, stories=96, at_once=32, minutes=1)).rate
+        many = await it.crowd(1000, 400, **MINUTE, writing=5.0, first_byte=0.2)
+    limit = 1.3 * max(5.0, 1000 / rate)
     report.row(
         THOUSAND_DEFAULTS,
-        f"{many.all_ends} in {many.wall:.0f} s; peak MB: {many.peaks}; {many.costs}",
-        met=many.all_ready,
+        f"{many.listed} in {many.wall:.0f} s; the limit is {limit:.0f} s at {rate:.1f}/s; {arrived(many)}",
+        met=many.all_ready and many.wall <= limit,
+    )
+
+
+async def _queue(report: Report) -> None:
+    async with house(**MINUTE) as it:
+        many = await it.crowd(300, 600, **MINUTE, first_token=0.5, writing=2.0, first_byte=0.3, spread=0.33, pace=20.0)
+    report.row(QUEUE, f"{many.listed} in {many.wall:.0f} s; {arrived(many)}", met=many.all_ready)
+
+
+def arrived(many: Facts) -> str:
+    """Returns when the stories became READY, and how far their order was changed."""
+    times = many.arrivals or [math.inf]
+    return (
+        f"READY after {times[0]:.1f} s the first, {times[min(9, len(times) - 1)]:.1f} s the tenth,"
+        f" {times[len(times) // 2]:.0f} s half of them; one was overtaken by {many.displaced} at most"
     )
 
 
@@ -147,5 +170,6 @@ THROUGHPUT: Final = (
     Measurement((SILENT,), _silent, 120),
     Measurement((THOUSAND,), _thousand, 700),
     Measurement((THOUSAND_DEFAULTS,), _thousand_with_defaults, 500),
+    Measurement((QUEUE,), _queue, 700),
     Measurement((ADDED,), _one_at_a_time, 120),
 )

@@ -6,6 +6,8 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 COST_OF_A_WORD: Final = 0.00001
+MOST_CALLS: Final = 200_000
+"""Calls of a kind that the journal holds."""
 
 Fault = Literal["500", "429", "cut", "malformed", "stall", "400", "401", "402", "404", "422"]
 
@@ -23,6 +25,8 @@ class Script(BaseModel):
     writing: float = 0.0
     """From a story's first event to its last."""
     first_byte: float = 0.0
+    spread: float = 0.0
+    """Share by which `first_token`, `writing` and `first_byte` vary from call to call, up and down."""
     pace: float = 0.0
     """How many times faster than it sounds speech is made; 0: at once."""
     distinct: bool = False
@@ -87,6 +91,8 @@ class Journal:
     told: list[Told] = field(default_factory=list)
     spoken: list[Spoken] = field(default_factory=list)
     turned_away: list[TurnedAway] = field(default_factory=list)
+    forgotten: int = 0
+    """Older calls that are not here any more: the last `MOST_CALLS` of a kind are."""
     in_flight: int = 0
     """Calls that write or speak and have not ended."""
     most_in_flight: int = 0

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import cycle
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from aiohttp import web
 
@@ -23,7 +23,9 @@ from standins.made_up import blocks, made_up_frames, made_up_silence, made_up_sp
 from standins.pace import Pace
 from standins.timed_lines import timed_lines
 from standins.upstream_lists import FIXED
-from standins.upstream_script import Journal, Script, Spoken, Told, TurnedAway
+from standins.upstream_script import MOST_CALLS, Journal, Script, Spoken, Told, TurnedAway
+
+T = TypeVar("T")
 
 PROMPT_TOKENS: Final = 300
 _PIECE_BYTES: Final = 65_536
@@ -48,6 +50,7 @@ class Upstreams:
         self._faults = cycle(script.faults)
         self._journal = Journal()
         self._generations: dict[str, Told] = {}
+        self._answers = 0
 
     def app(self) -> web.Application:
         """Returns the application."""
@@ -69,7 +72,7 @@ class Upstreams:
     @web.middleware
     async def _down(self, request: web.Request, handler: Any) -> web.StreamResponse:
         if self._script.down and request.path not in {"/script", "/journal"}:
-            self._journal.turned_away.append(TurnedAway(request.path, time.time()))
+            self._note(self._journal.turned_away, TurnedAway(request.path, time.time()))
             return web.Response(status=503)
         answer: web.StreamResponse = await handler(request)
         return answer
@@ -87,6 +90,15 @@ class Upstreams:
 
         return counting
 
+    def _note(self, calls: list[T], call: T) -> None:
+        calls.append(call)
+        if len(calls) > MOST_CALLS:
+            del calls[0]
+            self._journal.forgotten += 1
+
+    def _about(self, seconds: float) -> float:
+        return seconds * self._random.uniform(1 - self._script.spread, 1 + self._script.spread)
+
     def _fault(self, call: Literal["writing", "speaking"]) -> str:
         script = self._script
         if call not in script.fault_on or self._random.random() >= script.fault_rate:
@@ -96,10 +108,12 @@ class Upstreams:
 
     async def _write(self, request: web.Request) -> web.StreamResponse:
         body, script = await request.json(), self._script
-        number = len(self._generations) + 1
+        self._answers += 1
+        number = self._answers
         call = Told(f"gen-{number}", int(body.get("seed") or 0), str(body["model"]), self._fault("writing"))
-        self._journal.told.append(call)
+        self._note(self._journal.told, call)
         self._generations[call.id] = call
+        self._generations.pop(f"gen-{number - MOST_CALLS}", None)
         if call.fault.isdigit():
             return self._refused(call.fault, {"error": {"code": int(call.fault), "message": "refused"}})
         story = made_up_story(call.seed, script.words)
@@ -109,9 +123,9 @@ class Upstreams:
         breaks_at = self._random.randrange(1, len(pieces)) if call.fault else len(pieces)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Generation-Id": call.id})
         with _noting_departure(call):
-            await asyncio.sleep(script.first_token)
+            await asyncio.sleep(self._about(script.first_token))
             await response.prepare(request)
-            pace = Pace(script.writing / max(1, len(pieces) - 1))
+            pace = Pace(self._about(script.writing) / max(1, len(pieces) - 1))
             for piece in pieces[:breaks_at]:
                 await pace.next()
                 await response.write(_event(call, [{"index": 0, "delta": {"role": "assistant", "content": piece}}]))
@@ -129,7 +143,7 @@ class Upstreams:
         body, script = await request.json(), self._script
         text = str(body["text"])
         call = Spoken(f"req-{len(self._journal.spoken) + 1}", text, self._fault("speaking"))
-        self._journal.spoken.append(call)
+        self._note(self._journal.spoken, call)
         if call.fault.isdigit():
             status = _SPEECH_CODES.get(call.fault) or self._random.choice(_TOO_MANY)
             return self._refused(call.fault, {"detail": {"status": status, "message": "refused"}})
@@ -145,7 +159,7 @@ class Upstreams:
         }
         response = web.StreamResponse(headers=headers)
         with _noting_departure(call):
-            await asyncio.sleep(script.first_byte)
+            await asyncio.sleep(self._about(script.first_byte))
             await response.prepare(request)
             if script.pace:
                 pace = Pace(len(speech) / 16_000 / script.pace / len(pieces))

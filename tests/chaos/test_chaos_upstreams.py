@@ -135,10 +135,3 @@ async def _storm(folder: Path, *, stories: int, seed: int) -> None:
 async def test_fifth_of_the_calls_fails(tmp_path: Path) -> None:
     """Fifteen stories; refusals, limits, cuts, garbage and silence alike."""
     await _storm(tmp_path, stories=15, seed=1)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(600)
-async def test_fifth_of_the_calls_fails_for_long(tmp_path: Path) -> None:
-    """Five hundred stories."""
-    await _storm(tmp_path, stories=500, seed=2)
