@@ -19,8 +19,9 @@ from servicekit.interceptor import CallInterceptor
 from servicekit.metrics import Metrics
 from servicekit.ops import OpsServer
 from servicekit.resilience.manager import BreakerManager
+from servicekit.resilience.shared import RedisCircuits, SharedCircuits
 from servicekit.runner import CallTracker
-from servicekit.settings import ConfigurationError, ServiceSettings, env_name
+from servicekit.settings import ConfigurationError, ServiceSettings, SharingSettings, env_name
 from tale.common.v1 import status_pb2_grpc
 
 _log: Final = structlog.stdlib.get_logger("servicekit.server")
@@ -70,6 +71,7 @@ class Server:
         self._health = Health()
         metrics = app.metrics or Metrics()
         self._circuits = app.circuits or BreakerManager()
+        self._shared = _shared(settings, self._circuits, service)
         self._ops = OpsServer(lambda: self.serving, metrics, self._circuits, (*app.ops_routes(), *ops_routes))
         self._grpc = grpc.aio.server(
             interceptors=[CallInterceptor(self._tracker, self._security.authenticator, metrics)],
@@ -111,6 +113,8 @@ class Server:
             await self._grpc.start()
             self._app_began = True
             await self._app.start()
+            if self._shared is not None:
+                self._shared.start()
         except BaseException:
             await self.stop()
             raise
@@ -152,6 +156,8 @@ class Server:
         try:
             async with AsyncExitStack() as closing:
                 closing.push_async_callback(self._ops.stop)
+                if self._shared is not None:
+                    closing.push_async_callback(self._shared.aclose)
                 closing.push_async_callback(self._stop_grpc)
                 if self._app_began:
                     closing.push_async_callback(self._stop_app)
@@ -228,3 +234,9 @@ class Server:
         async with asyncio.timeout(_CLOSE_SECONDS):
             # What is left are health watches, which never end by themselves.
             await self._grpc.stop(_LAST_SECONDS)
+
+
+def _shared(settings: ServiceSettings, circuits: BreakerManager, service: str) -> SharedCircuits | None:
+    """Returns what shares the circuits with other replicas, if that is set."""
+    url = settings.circuit_store_url.get_secret_value() if isinstance(settings, SharingSettings) else ""
+    return SharedCircuits(RedisCircuits(url, service), circuits) if url else None

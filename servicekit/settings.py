@@ -130,6 +130,23 @@ class ServiceSettings(BaseSettings):
             field.description = " ".join(field.description.split())
 
 
+def _circuit_store(value: SecretStr) -> SecretStr:
+    scheme, separator, place = value.get_secret_value().partition("://")
+    if scheme not in {"", "redis", "rediss", "valkey", "valkeys"} or bool(scheme) != bool(separator and place):
+        raise ValueError("must begin with redis://, rediss://, valkey:// or valkeys:// and name a host")
+    return value
+
+
+class SharingSettings(ServiceSettings):
+    """The settings of a service whose replicas can share their circuit breakers."""
+
+    circuit_store_url: Annotated[SecretStr, AfterValidator(_circuit_store)] = Field(
+        SecretStr(""), validation_alias="CIRCUIT_STORE_URL"
+    )
+    """Redis or Valkey through which the replicas of a service share their circuit breakers, such as
+    redis://:password@host:6379/0; unset: each replica has its own"""
+
+
 S = TypeVar("S", bound=BaseSettings)
 
 

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_val
 
 from servicekit.addresses import check_base_url
 from servicekit.secrets import SecretSource
-from servicekit.settings import CommaList, Listen, ServiceSettings, variables
+from servicekit.settings import CommaList, Listen, SharingSettings, variables
 from story_service.models.catalogue import resolve
 from story_service.providers.openrouter.options import OPENROUTER_URL, check_key_format
 
@@ -18,11 +18,11 @@ def _models(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(map(resolve, value))
 
 
-class StorySettings(ServiceSettings):
+class StorySettings(SharingSettings):
     """Settings of the story service, from the environment."""
 
     model_config = variables("STORY_", "openrouter_", "upstream_")
-    prefixes = ("STORY_", "OPENROUTER_", "UPSTREAM_")
+    prefixes = ("STORY_", "CIRCUIT_", "OPENROUTER_", "UPSTREAM_")
     elsewhere = frozenset({"STORY_TARGET", "STORY_RETENTION"})
 
     listen: Listen = "127.0.0.1:50052"

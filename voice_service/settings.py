@@ -5,16 +5,16 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
-from servicekit.settings import CommaList, Listen, ServiceSettings, variables
+from servicekit.settings import CommaList, Listen, SharingSettings, variables
 from voice_service.providers.elevenlabs.api import BASE_URL, DEFAULT_MODEL, RACHEL
 from voice_service.providers.mock.script import MockScript
 
 
-class VoiceServiceSettings(ServiceSettings):
+class VoiceServiceSettings(SharingSettings):
     """What an operator sets. The rest of what can be adjusted is `Tuning`."""
 
     model_config = variables("VOICE_", "elevenlabs_", "openai_", "speech_", "storage_", "transcribe_", "upstream_")
-    prefixes = ("VOICE_", "ELEVENLABS_", "SPEECH_", "TRANSCRIBE_", "UPSTREAM_")
+    prefixes = ("VOICE_", "CIRCUIT_", "ELEVENLABS_", "SPEECH_", "TRANSCRIBE_", "UPSTREAM_")
     elsewhere = frozenset({"VOICE_TARGET"})
 
     listen: Listen = "127.0.0.1:50053"

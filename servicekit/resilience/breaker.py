@@ -112,7 +112,8 @@ class CircuitBreaker:
     Calls that began in an earlier state are counted, but no longer decide anything.
 
     `clock` gives seconds that never go back, `now` the time of day in UTC, `random` numbers from 0 to 1; `on_change`
-    is called at each change of state, with the state before and after.
+    is called at each change of state, with the state before and after. `probe_wait` returns the seconds until this
+    replica may probe the half-open circuit; it is called only when there is a call to make.
     """
 
     def __init__(
@@ -123,12 +124,14 @@ class CircuitBreaker:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         random: Callable[[], float] = randomness.random,
         on_change: Callable[[CircuitBreaker, State, State], None] | None = None,
+        probe_wait: Callable[[CircuitBreaker], float] = lambda _: 0.0,
     ) -> None:
         self.config: Final = config
         self._clock = clock
         self._now = now
         self._random = random
         self._on_change = on_change
+        self._probe_wait = probe_wait
         self._state: State = "closed"
         self._epoch = 0
         self._until = 0.0
@@ -166,9 +169,23 @@ class CircuitBreaker:
     def retry_after(self) -> float:
         """Seconds until a call may be let through; 0 where one would be now."""
         self._advance()
-        if self._state == "open":
-            return self._until - self._clock()
-        return _PROBE_SECONDS if self._state == "half_open" and self._probe is not None else 0.0
+        return self._wait(wanted=self.queue.has_probe)
+
+    @property
+    def cause(self) -> ProviderErrorKind:
+        """The kind of the failure that opened it last."""
+        return self._cause
+
+    @property
+    def resting(self) -> bool:
+        """True while it is open only because its provider asked for a pause."""
+        self._advance()
+        return self._resting
+
+    @property
+    def probing(self) -> bool:
+        """True while a probe is in flight."""
+        return self._probe is not None
 
     @property
     def in_flight(self) -> int:
@@ -179,8 +196,17 @@ class CircuitBreaker:
         """Returns one call to the provider, a context manager; see `Call`."""
         return Call(self)
 
-    def open_until(self, seconds: float, cause: ProviderErrorKind = ProviderErrorKind.OVERLOAD) -> None:
-        """Opens for `seconds`, as the provider asked with an error of the kind `cause`; never shortens a time."""
+    def open_until(
+        self,
+        seconds: float,
+        cause: ProviderErrorKind = ProviderErrorKind.OVERLOAD,
+        *,
+        resting: bool | None = None,
+    ) -> None:
+        """Opens for `seconds`, as the provider asked with an error of the kind `cause`; never shortens a time.
+
+        `resting`: whether it is closed again afterwards without a probe; by default if it was closed before.
+        """
         # Written so that a NaN opens nothing.
         if not seconds > 0:
             return
@@ -191,7 +217,7 @@ class CircuitBreaker:
             self._until = max(self._until, until)
         else:
             self._until = until
-            self._resting = self._state == "closed"
+            self._resting = self._state == "closed" if resting is None else resting
             self._change("open")
 
     def reset(self) -> None:
@@ -232,18 +258,24 @@ class CircuitBreaker:
     def _admit(self, call: Call) -> tuple[int, int, float]:
         """Lets `call` through or raises CircuitOpenError; returns the epoch, the number and the time of its begin."""
         self._advance()
-        if self._state == "open" or (self._state == "half_open" and self._probe is not None):
+        wait = self._wait(wanted=True)
+        if wait > 0:
             self._rejected += 1
-            raise CircuitOpenError(
-                self.name,
-                provider=self.provider,
-                retry_after=self.retry_after,
-                cause=self._cause,
-            )
+            raise CircuitOpenError(self.name, provider=self.provider, retry_after=wait, cause=self._cause)
         if self._state == "half_open":
             self._probe = call
         self._total += 1
         return self._epoch, self._total, self._clock()
+
+    def _wait(self, *, wanted: bool) -> float:
+        """Returns the seconds until a call may be let through; `wanted`: there is one."""
+        if self._state == "open":
+            return self._until - self._clock()
+        if self._state == "closed":
+            return 0.0
+        if self._probe is not None:
+            return _PROBE_SECONDS
+        return self._probe_wait(self) if wanted else 0.0
 
     def _answered(self, call: Call) -> None:
         """Decides by the first token of a probe."""

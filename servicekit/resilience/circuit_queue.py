@@ -87,6 +87,11 @@ class CircuitQueue:
         """Returns how many wait."""
         return len(self._waiters)
 
+    @property
+    def has_probe(self) -> bool:
+        """True while a call waits that may be the probe."""
+        return any(each.probes and each.waits for each in self._waiters)
+
     @contextmanager
     def holds(self, waiter: Waiter) -> Iterator[None]:
         """Adds `waiter` for as long as the block lasts. Raises ProviderError CONCURRENCY where too many wait."""

@@ -72,6 +72,8 @@ class BreakerManager:
         self._clock = clock
         self._now = now
         self._random = random
+        self.probe_wait: Callable[[CircuitBreaker], float] = lambda _: 0.0
+        """Seconds until a half-open circuit may be probed here, where replicas share their circuits."""
         self._breakers: dict[str, CircuitBreaker] = {}
         if metrics is not None:
             metrics.show_circuits(self.snapshots, listed=self._listed)
@@ -87,6 +89,7 @@ class BreakerManager:
                 now=self._now,
                 random=self._random,
                 on_change=_log_change,
+                probe_wait=self._wait_to_probe,
             )
         if keep:
             # Last in the order is the most recently used.
@@ -117,6 +120,10 @@ class BreakerManager:
 
         return Protected(lambda: self.get(name, provider=provider), calls, endpoint=endpoint or name, clock=self._clock)
 
+    def breakers(self) -> list[CircuitBreaker]:
+        """Returns all breakers."""
+        return list(self._breakers.values())
+
     def snapshots(self) -> list[BreakerSnapshot]:
         """Returns the state of all breakers, by name."""
         return [self._breakers[name].snapshot() for name in sorted(self._breakers)]
@@ -134,6 +141,9 @@ class BreakerManager:
         else:
             config = self._configs(name)
         return replace(config, name=name, provider=provider or config.provider)
+
+    def _wait_to_probe(self, breaker: CircuitBreaker) -> float:
+        return self.probe_wait(breaker)
 
     def _has_room(self, name: str) -> bool:
         """Returns whether a new breaker of that name may be held; makes room for it."""

@@ -1,0 +1,277 @@
+"""Circuit breakers whose state the replicas of a service share, through Redis or Valkey.
+
+A replica that opens a circuit publishes it, the others adopt it within a second, and one of them makes the probe of a
+window. While the store is away each replica decides alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import structlog
+import uuid_utils
+
+from servicekit.resilience.errors import ProviderErrorKind
+from servicekit.waiting import Finisher
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from servicekit.resilience.breaker import CircuitBreaker
+    from servicekit.resilience.manager import BreakerManager
+
+_log: Final = structlog.stdlib.get_logger("servicekit.circuits")
+
+_INTERVAL: Final = 0.4
+"""Seconds between two reads."""
+_TIMEOUT: Final = 0.5
+_UNUSED_SECONDS: Final = 2.0
+"""A replica that won the probe of a window and has no call to make gives it to another after that time."""
+_NEWS_SECONDS: Final = 1.0
+"""Difference between the ends of two windows from which on the later one is published."""
+_AT_ONCE: Final = sys.float_info.min
+"""Less than a step of any clock: what is open for that time is half-open."""
+_FORGOTTEN_SECONDS: Final = 3600.0
+_MOST: Final = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedState:
+    """A change of one circuit: it opened for `seconds` from now, or rests that long, or closed."""
+
+    id: str
+    provider: str
+    is_open: bool
+    seconds: float = 0.0
+    """What is left of the window; negative once it is over."""
+    resting: bool = False
+    cause: ProviderErrorKind = ProviderErrorKind.OVERLOAD
+
+
+class CircuitStore(Protocol):
+    """Where replicas share their circuits. Any exception means that it is away."""
+
+    async def read(self) -> Mapping[str, SharedState]:
+        """Returns the last change of each circuit, by its name."""
+
+    async def publish(self, name: str, state: SharedState) -> None:
+        """Replaces the last change of a circuit."""
+
+    async def claim(self, name: str, owner: str, seconds: float) -> bool:
+        """Returns whether `owner` may probe this circuit; if so no other may for `seconds`."""
+
+    async def release(self, name: str) -> None:
+        """Gives up the probe of a circuit that this replica claimed."""
+
+    async def aclose(self) -> None:
+        """Closes the connection."""
+
+
+class SharedCircuits:
+    """Adopts what other replicas publish, and publishes what this one decided."""
+
+    def __init__(
+        self, store: CircuitStore, circuits: BreakerManager, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store = store
+        self._circuits = circuits
+        self._clock = clock
+        self._owner = str(uuid_utils.uuid7())
+        self._changes = 0
+        self._seen: dict[str, str] = {}
+        self._claims: dict[str, float] = {}
+        """When the right to probe a circuit was won."""
+        self._asking: set[str] = set()
+        self._away = False
+        self._finisher = Finisher()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begins to share; returns at once."""
+        self._circuits.probe_wait = self.probe_wait
+        self._task = asyncio.create_task(self._run())
+
+    async def aclose(self) -> None:
+        """Ends sharing: the circuits stay as they are."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._finisher.settle()
+        with suppress(Exception):
+            await self._store.aclose()
+
+    async def exchange(self) -> None:
+        """Adopts and publishes once; an exception of the store is a warning, and the circuits stay as they are."""
+        try:
+            shared = await self._in_time(self._store.read())
+            for name, state in shared.items():
+                self._adopt(name, state)
+            self._seen = {name: seen for name, seen in self._seen.items() if name in shared}
+            for breaker in self._circuits.breakers():
+                await self._publish(breaker, shared.get(breaker.name))
+            await self._release_unused()
+        except Exception as error:  # noqa: BLE001 - whatever a client library raises, each replica continues alone
+            if not self._away:
+                _log.warning("circuits are not shared: their store is away", error=type(error).__name__)
+            self._away = True
+        else:
+            if self._away:
+                _log.info("circuits are shared again")
+            self._away = False
+
+    def probe_wait(self, breaker: CircuitBreaker) -> float:
+        """Returns 0 if this replica may probe the half-open circuit now, else the seconds to wait for the answer."""
+        name = breaker.name
+        won = self._claims.get(name)
+        if self._away or (won is not None and self._clock() < won + breaker.config.recovery_timeout):
+            return 0.0
+        if name not in self._asking:
+            self._asking.add(name)
+            self._finisher.start(self._claim(breaker))
+        return _INTERVAL
+
+    async def _run(self) -> None:
+        while True:
+            await self.exchange()
+            await asyncio.sleep(_INTERVAL)
+
+    async def _claim(self, breaker: CircuitBreaker) -> None:
+        name = breaker.name
+        try:
+            if await self._in_time(self._store.claim(name, self._owner, breaker.config.recovery_timeout)):
+                self._claims[name] = self._clock()
+        except Exception:  # noqa: BLE001 - reported by the next exchange
+            self._away = True
+        finally:
+            self._asking.discard(name)
+        breaker.queue.serve()
+
+    def _adopt(self, name: str, state: SharedState) -> None:
+        if self._seen.get(name) == state.id:
+            return
+        self._seen[name] = state.id
+        breaker = self._circuits.get(name, provider=state.provider)
+        if not state.is_open:
+            breaker.reset()
+        elif state.seconds > 0 or not state.resting:
+            breaker.open_until(max(state.seconds, _AT_ONCE), state.cause, resting=state.resting)
+
+    async def _publish(self, breaker: CircuitBreaker, shared: SharedState | None) -> None:
+        if not _is_news(breaker, shared):
+            return
+        self._claims.pop(breaker.name, None)
+        self._changes += 1
+        is_open = breaker.state == "open"
+        state = SharedState(
+            id=f"{self._owner}/{self._changes}",
+            provider=breaker.config.provider,
+            is_open=is_open,
+            seconds=breaker.retry_after if is_open else 0.0,
+            resting=breaker.resting,
+            cause=breaker.cause,
+        )
+        await self._in_time(self._store.publish(breaker.name, state))
+        self._seen[breaker.name] = state.id
+
+    async def _release_unused(self) -> None:
+        unused = [name for name, won in self._claims.items() if self._clock() > won + _UNUSED_SECONDS]
+        for name in unused:
+            breaker = self._circuits.get(name)
+            if breaker.state != "half_open":
+                del self._claims[name]
+            elif not breaker.probing:
+                del self._claims[name]
+                await self._in_time(self._store.release(name))
+
+    async def _in_time(self, call: Awaitable[Any]) -> Any:
+        async with asyncio.timeout(_TIMEOUT):
+            return await call
+
+
+def _is_news(breaker: CircuitBreaker, shared: SharedState | None) -> bool:
+    if shared is None or not shared.is_open:
+        return breaker.state == "open"
+    if breaker.state == "open":
+        return breaker.retry_after > shared.seconds + _NEWS_SECONDS
+    # Closed by a probe or by hand, and not because a pause is over.
+    return breaker.state == "closed" and (shared.seconds > 0 or not shared.resting)
+
+
+class RedisCircuits:
+    """A `CircuitStore` in Redis or Valkey, over one connection. Windows are counted by the server's clock."""
+
+    def __init__(self, url: str, service: str) -> None:
+        """`url` as in CIRCUIT_STORE_URL; services of different names share nothing."""
+        self._url = url.replace("valkey://", "redis://", 1).replace("valkeys://", "rediss://", 1)
+        self._changes = f"tale:circuits:{service}"
+        self._client: Any = None
+
+    async def read(self) -> Mapping[str, SharedState]:
+        """See CircuitStore."""
+        client = await self._opened()
+        pipeline = client.pipeline(transaction=False)
+        (seconds, micros), stored = await pipeline.time().hgetall(self._changes).execute()
+        now, states, old = seconds + micros / 1e6, dict[str, SharedState](), list[str]()
+        for name, value in stored.items():
+            fields = json.loads(value)
+            left = fields.pop("until") - now
+            if left < -_FORGOTTEN_SECONDS or len(states) >= _MOST:
+                old.append(name)
+            else:
+                fields["cause"] = ProviderErrorKind(fields["cause"])
+                states[name] = SharedState(**fields, seconds=left)
+        if old:
+            await client.hdel(self._changes, *old)
+        return states
+
+    async def publish(self, name: str, state: SharedState) -> None:
+        """See CircuitStore."""
+        client = await self._opened()
+        seconds, micros = await client.time()
+        value = {
+            "id": state.id,
+            "provider": state.provider,
+            "is_open": state.is_open,
+            "until": seconds + micros / 1e6 + state.seconds,
+            "resting": state.resting,
+            "cause": state.cause.value,
+        }
+        await client.hset(self._changes, name, json.dumps(value))
+
+    async def claim(self, name: str, owner: str, seconds: float) -> bool:
+        """See CircuitStore."""
+        client = await self._opened()
+        return bool(await client.set(f"{self._changes}:probe:{name}", owner, nx=True, px=round(seconds * 1000)))
+
+    async def release(self, name: str) -> None:
+        """See CircuitStore."""
+        await (await self._opened()).delete(f"{self._changes}:probe:{name}")
+
+    async def aclose(self) -> None:
+        """See CircuitStore."""
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def _opened(self) -> Any:
+        if self._client is None:
+            # Few installations need the library, and it takes a while to load.
+            library = await asyncio.to_thread(import_module, "redis.asyncio")
+            # Another call may have come first.
+            self._client = self._client or library.Redis.from_pool(
+                library.BlockingConnectionPool.from_url(
+                    self._url,
+                    max_connections=1,
+                    timeout=_TIMEOUT,
+                    socket_timeout=_TIMEOUT,
+                    socket_connect_timeout=_TIMEOUT,
+                    decode_responses=True,
+                )
+            )
+        return self._client
