@@ -1,6 +1,6 @@
 """What is to be written, in the service's own types."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from offline_writer import Gender, Kind, Parent, Protagonist
@@ -27,7 +27,8 @@ class Assignment:
 
     `written_so_far` is released content (the answer continues after its last code point); then `title_so_far` is not
     empty. `hero` is set for the kinds "hero" and "combined". `temperature` from 0 to 2, money in US dollars; None: not
-    set.
+    set. `provider_wait` is how long providers may be waited for in all, in seconds. Where calls wait for a free place,
+    that of the story with the lower `order` is next.
     """
 
     story_id: str
@@ -47,5 +48,7 @@ class Assignment:
     max_tokens: int | None = None
     max_cost_usd: float | None = None
     spent_usd: float = 0.0
+    provider_wait: float = 0.0
+    order: float = field(default=0.0, compare=False)
     title_so_far: str = ""
     written_so_far: str = ""

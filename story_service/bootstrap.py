@@ -103,10 +103,11 @@ def build(
         writers={OFFLINE: _embedded_writer(engine, settings)},
         chat_writer=paid.writer if paid is not None else None,
         policy=RetryPolicy(retries=settings.max_retries, delay=retry_delay, longest_wait=_LONGEST_WAIT),
-        budget=budget or RetryBudget(),
+        budget=budget or RetryBudget(concurrency=settings.concurrency),
         generations=paid.generations if paid is not None else None,
         metrics=story_metrics,
         generation_info_wait=generation_info_wait,
+        circuit=lambda model: breakers.get(circuit_of(OPENROUTER, model), provider=OPENROUTER),
     )
     now = ModelStates(
         provider=OPENROUTER,

@@ -1,5 +1,6 @@
 """The errors of the service, as its callers see them."""
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -169,9 +170,10 @@ def _domain_error(tried: Tried) -> DomainError:
             provider=error.provider,
         )
     known = provider_failed(error)
+    again = f" It may be called again in {math.ceil(error.retry_after)} s." if error.retry_after else ""
     return DomainError(
         known.reason,
-        known.message,
+        f"{known.message}{again}",
         metadata={**known.metadata, "model": tried.model},
         retry_after=known.retry_after,
     )

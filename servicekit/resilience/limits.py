@@ -48,7 +48,7 @@ class ProviderLimits:
         if concurrency < 1 or (requests_per_minute is not None and requests_per_minute <= 0):
             raise ValueError("concurrency must be at least 1 and requests_per_minute above 0")
         self.provider: Final = provider
-        self._ceiling = concurrency
+        self.ceiling: Final = concurrency
         self._ramped = ramped
         self._limit = 1.0 if ramped else float(concurrency)
         self._most_waiting = most_waiting
@@ -85,12 +85,12 @@ class ProviderLimits:
 
     def note_answered(self) -> None:
         """Raises the limit by one: a call has its first token or byte."""
-        self._limit = min(float(self._ceiling), self._limit + 1)
+        self._limit = min(float(self.ceiling), self._limit + 1)
         self._wake()
 
     def lift(self) -> None:
         """Raises the limit to its ceiling: a ramp is over."""
-        self._limit = float(self._ceiling)
+        self._limit = float(self.ceiling)
         self._wake()
 
     @asynccontextmanager
@@ -110,7 +110,7 @@ class ProviderLimits:
         try:
             yield
             if not self._ramped:
-                self._limit = min(float(self._ceiling), self._limit + 1 / self._limit)
+                self._limit = min(float(self.ceiling), self._limit + 1 / self._limit)
         finally:
             self._leave()
 

@@ -142,7 +142,7 @@ class OutgoingCalls:
         self._audit = audit or AuditLog()
         self._limits = limits
         self._http = http
-        self._budget = RetryBudget()
+        self._budget = RetryBudget(concurrency=limits.ceiling if limits is not None else 0)
         self._finisher = Finisher()
         self.settle = self._finisher.settle
 

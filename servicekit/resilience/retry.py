@@ -32,8 +32,9 @@ class RetryBudget:
     """Bounds the retries to one provider by a token bucket, so that they cannot multiply an outage.
 
     Each request earns `ratio` tokens and each second `minimum_per_second`; each retry spends one. It begins full, with
-    `cap` tokens. By default the retries of a provider that fails a fifth of all calls (a quarter of a retry for each
-    request) are within it for ever. `clock` gives seconds that never go back.
+    `cap` tokens, or with what `concurrency` requests at once earn where that is more. By default the retries of a
+    provider that fails a fifth of all calls (a quarter of a retry for each request) are within it for ever. `clock`
+    gives seconds that never go back.
     """
 
     def __init__(
@@ -42,13 +43,14 @@ class RetryBudget:
         minimum_per_second: float = 1.0,
         cap: float = 50.0,
         *,
+        concurrency: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ratio = ratio
         self._per_second = minimum_per_second
-        self._cap = cap
+        self._cap = max(cap, ratio * concurrency)
         self._clock = clock
-        self._tokens = cap
+        self._tokens = self._cap
         self._filled_at = clock()
 
     @property

@@ -78,7 +78,9 @@ class ChatWriter:
         deadline = asyncio.get_running_loop().time() + min(timers.total, _LONGEST_QUEUE)
         attempt: WritingAttempt | None = None
         try:
-            async with self._calls.attempt(ENDPOINT, circuit=circuit, deadline=deadline) as outgoing:
+            async with self._calls.attempt(
+                ENDPOINT, circuit=circuit, deadline=deadline, order=assignment.order
+            ) as outgoing:
                 # The reader may leave before the call is made.
                 outgoing.ids["model"], outgoing.sent = model, False
                 yield AttemptStarted(model=model, provider=self._chat.provider)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import random
+import math
+from collections import Counter
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import structlog
 
 from servicekit.errors import DomainError
+from servicekit.resilience.circuit_queue import Circuit, waiting_for
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from story_service.chat import OutOfTokensError
 from story_service.errors import Tried, UnfitError, all_failed, generation_failed, why
-from story_service.generation.selection import Notice, Selection, fallback_notice
+from story_service.generation.selection import FALLBACK, Notice, Selection, fallback_notice, waiting_notice
 from story_service.ports import (
     OFFLINE,
     AttemptEnded,
@@ -40,9 +43,8 @@ _log: Final = structlog.stdlib.get_logger("story_service.generation.fallback")
 _OF_THE_KEY: Final = frozenset({ProviderErrorKind.AUTH, ProviderErrorKind.QUOTA})
 """Fails for every model behind the same key."""
 _OF_THE_PACE: Final = frozenset({ProviderErrorKind.RATE, ProviderErrorKind.CONCURRENCY})
-_LEAST_WAIT: Final = 0.05
-_LATE_SHARE: Final = 0.1
-"""Share of a wait that is random: stories that wait for one circuit breaker do not call at the same moment."""
+_HEARTBEAT: Final = 20.0
+"""Seconds between notices while a story waits. The gateway ends a stream that is silent for two minutes."""
 _OF_THE_STORY: Final = "TEXT_TOO_LONG"
 """No other attempt can fix it: released text stays."""
 
@@ -53,6 +55,9 @@ class ModelFallback:
     A model that fails is retried by the retry policy, from where the story stands. The next model takes over when a
     retry does not help, and at once where this model is rate limited or had released text. A model whose answer was
     complete and no story, or had only thoughts, is healthy and was paid: it is retried once, and only as the last one.
+
+    When no model is left, those whose circuit breakers are open are waited for, and the story continues with the first
+    that lets a call through. What costs nothing, a refusal that names a pause or an open circuit, uses up no retry.
     """
 
     def __init__(
@@ -66,11 +71,12 @@ class ModelFallback:
         budget: RetryBudget | None = None,
         metrics: StoryMetrics | None = None,
         deadline: float | None = None,
-        circuit_wait: float = 10.0,
+        circuit: Callable[[str], Circuit | None] = lambda _: None,
+        provider_wait: float = 0.0,
     ) -> None:
-        """`deadline` is on the loop's clock; `circuit_wait` is for the circuit breaker of the last model, in seconds.
+        """`deadline` is on the loop's clock; `circuit` returns a model's circuit breaker.
 
-        A circuit breaker that rests because its provider asked for a pause is waited for as long as a retry may be.
+        `provider_wait` is how long circuit breakers are waited for in all, in seconds.
         """
         self._models = list(selection.models)
         self._notices = list(selection.notices)
@@ -80,16 +86,20 @@ class ModelFallback:
         self._policy = policy
         self._budget = budget
         self._metrics = metrics
-        self._deadline = deadline
-        self._circuit_wait = circuit_wait
-        self._rest_wait = max(circuit_wait, policy.longest_wait)
-        self._tried: list[Tried] = []
+        self._deadline = math.inf if deadline is None else deadline
+        self._circuit = circuit
+        self._wait_left = provider_wait
+        self._tried: dict[str, Tried] = {}
+        self._away: dict[str, None] = {}
+        """Models that may come back, in the order of the selection."""
+        self._failures: Counter[str] = Counter()
+        """Failed calls of each model since the last released text."""
         self._began = asyncio.get_running_loop().time()
         self._attempts = 0
         self._called = False
         self._retries = 0
         self._retried_once = False
-        self._waiting = 0.0
+        self._attempt_began = self._began
         self._started: AttemptStarted | None = None
         self._complete = False
         self.embedded = False
@@ -98,7 +108,7 @@ class ModelFallback:
     def outcome(self) -> AttemptStarted:
         """Returns the model that completed the story. Raises DomainError where all failed."""
         if self._started is None or not self._complete:
-            failure = all_failed(self._tried)
+            failure = all_failed(list(self._tried.values()))
             _log.error("all models failed", reason=failure.reason, models=len(self._tried), attempts=self._attempts)
             raise failure
         return self._started
@@ -107,27 +117,29 @@ class ModelFallback:
         """Writes, with as many models as it takes. Raises DomainError for what no other model can fix."""
         try:
             while self._models and not self._complete:
-                model = self._models.pop(0)
-                async with aclosing(self._model(model)) as items:
+                async with aclosing(self._model(self._models.pop(0))) as items:
                     async for item in items:
                         yield item
-                if self._waiting:
-                    await asyncio.sleep(self._waiting)
-                    self._waiting = 0.0
+                if not self._models and not self._complete:
+                    async with aclosing(self._wait()) as notices:
+                        async for notice in notices:
+                            yield notice
         finally:
             if self._metrics is not None:
                 self._metrics.request_ended(self._retries)
 
     async def _model(self, model: str) -> AsyncGenerator[FallbackItem, None]:
         """Yields the items of all attempts of one model."""
-        attempts = self._policy.attempts(
+        policy = replace(self._policy, retries=max(0, self._policy.retries - self._failures[model]))
+        attempts = policy.attempts(
             budget=self._budget if model != OFFLINE else None,
-            deadline=self._deadline,
+            deadline=None if math.isinf(self._deadline) else self._deadline,
             on_retry=lambda error, number, wait: self._retried(model, error, number, wait),
             may_wait=self._may_wait,
         )
         before = self._attempts
         self._retried_once = False
+        cause: ProviderError | DomainError | None = None
         try:
             async for attempt in attempts:
                 failure: ProviderError | DomainError | None = None
@@ -139,6 +151,9 @@ class ModelFallback:
                     if isinstance(error, DomainError) and error.reason == _OF_THE_STORY:
                         raise
                     failure = error
+                    self._count(model, error)
+                    # What it fails for says more than that its circuit is open afterwards.
+                    cause = error if cause is None or not _only_open(error) else cause
                 # Nothing is yielded inside: tenacity would count a closed generator as a failure.
                 with attempt:
                     if failure is not None:
@@ -146,10 +161,10 @@ class ModelFallback:
         except (ProviderError, DomainError) as error:
             if isinstance(error, DomainError) and error.reason == _OF_THE_STORY:
                 raise
-            self._failed(model, error, self._attempts - before)
+            self._failed(Tried(model, cause or error, self._attempts - before), error)
 
     async def _attempt(self, model: str) -> AsyncGenerator[FallbackItem, None]:
-        self._called = False
+        self._called, self._attempt_began = False, asyncio.get_running_loop().time()
         if self._content.has_cost_limit:
             for call in await self._ledger.settle():
                 yield call
@@ -207,6 +222,16 @@ class ModelFallback:
             models_failed=len(self._tried),
         )
 
+    def _count(self, model: str, error: ProviderError | DomainError) -> None:
+        """Counts a failed call, unless it named a pause: that costs nothing."""
+        if not self._called:
+            # What it waited for was a free place.
+            self._wait_left -= asyncio.get_running_loop().time() - self._attempt_began
+        elif self._content.attempt_has_text:
+            self._failures[model] = 0
+        elif not _names_pause(error):
+            self._failures[model] += 1
+
     def _may_wait(self, error: ProviderError) -> bool:
         """Returns whether the same model is retried, where the table of errors allows a retry."""
         if not self._called:
@@ -216,6 +241,9 @@ class ModelFallback:
         if isinstance(error, OutOfTokensError) and self._content.attempt_has_text:
             # It wrote as much as one answer may have, and continues in the next.
             return True
+        if not self._models and self._wait_left > 0 and _names_pause(error):
+            # It is waited for, which takes no retry.
+            return False
         if error.kind in _OF_THE_PACE:
             return not self._models
         if isinstance(error, OutOfTokensError | UnfitError) and not self._content.attempt_has_text:
@@ -228,36 +256,67 @@ class ModelFallback:
         self._retries += 1
         _log.warning("model is retried", model=model, kind=error.kind.value, attempt=number, wait=round(wait, 3))
 
-    def _waits_for_circuit(self, error: CircuitOpenError) -> bool:
-        """Returns whether a circuit breaker is waited for: it is probed, half-opens soon, or only rests."""
-        asked = error.retry_after or 0.0
-        wait = max(asked * (1 + _LATE_SHARE * random.random()), _LEAST_WAIT)
-        end = asyncio.get_running_loop().time() + wait
-        circuit_wait = self._rest_wait if error.kind is ProviderErrorKind.RATE else self._circuit_wait
-        if asked > circuit_wait or (self._deadline is not None and end >= self._deadline):
-            return False
-        if error.kind is ProviderErrorKind.RATE:
-            self._rest_wait -= wait
-        else:
-            self._circuit_wait -= wait
-        self._waiting = wait
-        return True
+    async def _wait(self) -> AsyncGenerator[Notice, None]:
+        """Waits for the first of the models that may come back, and selects it; yields a notice every few seconds."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        end = min(began + self._wait_left, self._deadline)
+        circuits = {model: circuit for model in self._away if (circuit := self._circuit(model)) is not None}
+        ready: Circuit | None = None
+        try:
+            with waiting_for(circuits.values()) as waiter:
+                while ready is None:
+                    model, circuit = min(circuits.items(), key=lambda each: each[1].retry_after, default=("", None))
+                    if circuit is None or loop.time() + circuit.retry_after >= end:
+                        break
+                    yield waiting_notice(model, provider=circuit.provider, seconds=circuit.retry_after)
+                    ready = await waiter.turn(min(_HEARTBEAT, end - loop.time()))
+        except ProviderError as error:
+            # Too many wait already.
+            _log.warning("story does not wait", kind=error.kind.value)
+        self._wait_left -= loop.time() - began
+        self._models = [model for model, circuit in circuits.items() if circuit is ready]
+        # The story continues with one that was announced, or that replaces none.
+        self._notices = [notice for notice in self._notices if notice.reason != FALLBACK]
 
-    def _failed(self, model: str, error: ProviderError | DomainError, attempts: int) -> None:
-        if not self._models and isinstance(error, CircuitOpenError) and self._waits_for_circuit(error):
-            # No call was made, and no other model is left.
-            self._models = [model]
-            return
-        self._tried.append(Tried(model, error, attempts))
+    def _failed(self, tried: Tried, error: ProviderError | DomainError) -> None:
+        model, before = tried.model, self._tried.get(tried.model)
+        if before is not None:
+            cause = before.error if _only_open(tried.error) else tried.error
+            tried = Tried(model, cause, before.calls + tried.calls)
+        self._tried[model] = tried
+        if self._may_come_back(model, error):
+            self._away[model] = None
+        else:
+            self._away.pop(model, None)
         if isinstance(error, ProviderError):
             if error.kind in _OF_THE_KEY:
+                self._away.clear()
                 self._models = [name for name in self._models if name == OFFLINE]
             elif not error.treatment.fail_over:
+                self._away.clear()
                 self._models = []
         if not self._models:
             return
         following, reason = self._models[0], why(error)
-        _log.warning("model fallback", model=following, failed_model=model, reason=reason, attempts=attempts)
+        _log.warning("model fallback", model=following, failed_model=model, reason=reason, attempts=tried.calls)
         if self._metrics is not None:
             self._metrics.fell_back(model, reason)
         self._notices.append(fallback_notice(following, failed=model, reason=reason))
+
+    def _may_come_back(self, model: str, error: ProviderError | DomainError) -> bool:
+        """Returns whether the model is worth a wait: its circuit is open, or it had no free place for the call."""
+        if not isinstance(error, ProviderError) or isinstance(error, OutOfTokensError | UnfitError):
+            return False
+        if error.kind is ProviderErrorKind.CONCURRENCY and not self._called:
+            return True
+        circuit = self._circuit(model)
+        return circuit is not None and circuit.state != "closed"
+
+
+def _names_pause(error: ProviderError | DomainError) -> bool:
+    return isinstance(error, ProviderError) and error.treatment.cool_down and bool(error.retry_after)
+
+
+def _only_open(error: ProviderError | DomainError) -> bool:
+    return isinstance(error, CircuitOpenError) and error.kind is ProviderErrorKind.OVERLOAD

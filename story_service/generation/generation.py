@@ -1,10 +1,12 @@
 """Writes one story: models in order, each continuing where the one before was cut."""
 
-from collections.abc import AsyncGenerator, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from servicekit.resilience.circuit_queue import Circuit
 from servicekit.resilience.retry import RetryBudget, RetryPolicy
 from story_service.assignment import Assignment
 from story_service.generation.content import Content, Delta, Title
@@ -47,12 +49,12 @@ class StoryGenerator:
         generations: Generations | None = None,
         metrics: StoryMetrics | None = None,
         generation_info_wait: float = 3.0,
-        circuit_wait: float = 10.0,
+        circuit: Callable[[str], Circuit | None] = lambda _: None,
     ) -> None:
         """`writers` is by model; `chat_writer` writes with every other model that `selector` returns.
 
         `policy` and `budget` are for retries of the same model; `generation_info_wait` is how long the end of a story
-        waits for its cost, and `circuit_wait` for a circuit breaker when no other model is left, in seconds.
+        waits for its cost, in seconds. `circuit` returns the circuit breaker of a model, None where it has none.
         """
         self._selector = selector
         self._writers = dict(writers)
@@ -62,7 +64,7 @@ class StoryGenerator:
         self._generations = generations
         self._metrics = metrics
         self._wait = generation_info_wait
-        self._circuit_wait = circuit_wait
+        self._circuit = circuit
 
     async def generate(
         self, assignment: Assignment, *, deadline: float | None = None
@@ -74,6 +76,7 @@ class StoryGenerator:
         `story_service.errors.all_failed` when the last model has failed.
         """
         selection = self._selector.select(assignment)
+        assignment = replace(assignment, order=asyncio.get_running_loop().time())
         content, ledger = Content(assignment), CostLedger(self._generations, wait=self._wait)
         fallback = ModelFallback(
             selection,
@@ -84,7 +87,8 @@ class StoryGenerator:
             budget=self._budget,
             metrics=self._metrics,
             deadline=deadline,
-            circuit_wait=self._circuit_wait,
+            circuit=self._circuit,
+            provider_wait=assignment.provider_wait,
         )
         async with aclosing(fallback.run()) as items:
             async for item in items:

@@ -1,5 +1,6 @@
 """Selects the models of a story and their order, with notices for the caller."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -9,7 +10,8 @@ from story_service.errors import model_not_configured, model_not_found
 from story_service.models.catalogue import resolve
 from story_service.ports import OFFLINE
 
-_FALLBACK: Final = "MODEL_FALLBACK"
+FALLBACK: Final = "MODEL_FALLBACK"
+"""Reason of the notice of a model fallback."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +76,24 @@ def fallback_notice(model: str, *, failed: str, reason: str) -> Notice:
     metadata = {"model": model, "failed_model": failed, "why": reason}
     if model == OFFLINE:
         return Notice(
-            reason=_FALLBACK,
+            reason=FALLBACK,
             message=f"The embedded writer replaces {failed}, which failed.",
             metadata=metadata,
         )
     return Notice(
-        reason=_FALLBACK,
+        reason=FALLBACK,
         message=f"{model} replaces {failed}, which failed.",
         metadata=metadata,
+    )
+
+
+def waiting_notice(model: str, *, provider: str, seconds: float) -> Notice:
+    """The story waits for `model`, which is called again in `seconds`; the notice is over with the text."""
+    soon = f"in {math.ceil(seconds)} s" if seconds else "as soon as there is a place"
+    return Notice(
+        reason="WAITING_FOR_PROVIDER",
+        message=f"The story waits for {provider}: {model} is not available now and is called again {soon}.",
+        metadata={"provider": provider, "model": model, "ended": "text"},
     )
 
 

@@ -54,6 +54,7 @@ def read_request(request: story_pb2.GenerateStoryRequest) -> Assignment:
         max_tokens=spec.max_tokens if spec.HasField("max_tokens") else None,
         max_cost_usd=spec.max_cost_usd if spec.HasField("max_cost_usd") else None,
         spent_usd=request.spent_usd,
+        provider_wait=request.provider_wait.ToNanoseconds() / 1e9,
         title_so_far=request.title_so_far,
         written_so_far=request.written_so_far,
     )

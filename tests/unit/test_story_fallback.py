@@ -72,15 +72,12 @@ def _good(model: str, *sentences: str, titled: bool = True) -> tuple[Sequence[At
     return [_started(model, embedded=model == "offline"), *rest], None
 
 
-def _generator(
-    writer: _Writer, *models: str, retries: int = 3, longest_wait: float = 30.0, circuit_wait: float = 10.0
-) -> StoryGenerator:
+def _generator(writer: _Writer, *models: str, retries: int = 3) -> StoryGenerator:
     return StoryGenerator(
         selector=ModelSelector(default_model=models[0], fallback_models=models[1:], key_set=True),
         writers={"offline": writer},
         chat_writer=writer,
-        policy=RetryPolicy(retries=retries, delay=0.001, longest_wait=longest_wait),
-        circuit_wait=circuit_wait,
+        policy=RetryPolicy(retries=retries, delay=0.001),
     )
 
 
@@ -213,34 +210,6 @@ async def test_call_for_which_there_was_no_room_is_not_waited_for_twice() -> Non
 
     assert "RATE_LIMITED" == (await _failure(writer, "a/one")).reason
     assert 1 == len(writer.asked)
-
-
-async def test_last_hope_is_waited_for_a_moment() -> None:
-    """A circuit that may let calls through soon, where nothing else is left; not one that is open for long."""
-    soon = CircuitOpenError("a/one", provider="fake", retry_after=0.01)
-    patient = _Writer(([], soon), ([], soon), _good("a/one", "Once."))
-    await _told(patient, "a/one")
-    later = CircuitOpenError("a/one", provider="fake", retry_after=42)
-    hopeless = _Writer(([], later))
-
-    assert 3 == len(patient.asked)
-    assert "CIRCUIT_OPEN" == (await _failure(hopeless, "a/one")).reason
-    assert 1 == len(hopeless.asked)
-
-
-async def test_rest_is_waited_for_as_long_as_a_retry_may_be() -> None:
-    """Another story was told to come back later: this one does too, where nothing else is left."""
-    rest = CircuitOpenError("a/one", provider="fake", retry_after=0.02, cause=ProviderErrorKind.RATE)
-    patient = _Writer(([], rest), _good("a/one", "Once."))
-    await _told(patient, "a/one", longest_wait=0.03, circuit_wait=0.001)
-    hopeless = _Writer(([], rest))
-    with pytest.raises(DomainError):
-        await _told(hopeless, "a/one", longest_wait=0.01, circuit_wait=0.001)
-    failed = _Writer(([], CircuitOpenError("a/one", provider="fake", retry_after=0.02)))
-    with pytest.raises(DomainError):
-        await _told(failed, "a/one", longest_wait=0.03, circuit_wait=0.001)
-
-    assert (2, 1, 1) == (len(patient.asked), len(hopeless.asked), len(failed.asked))
 
 
 _UNFIT = UnfitError("too short", provider="fake", request_id="")

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from offline_writer import Parent, Protagonist
 from servicekit.ids import new_id
@@ -57,6 +58,7 @@ def test_full_request_is_read_in_full() -> None:
         title_so_far="Mia",
         written_so_far="Once.\n\nUpon",
         spent_usd=0.5,
+        provider_wait=Duration(seconds=600, nanos=500_000_000),
     )
 
     assert Assignment(
@@ -74,6 +76,7 @@ def test_full_request_is_read_in_full() -> None:
         max_tokens=500,
         max_cost_usd=0.0,
         spent_usd=0.5,
+        provider_wait=600.5,
         title_so_far="Mia",
         written_so_far="Once.\n\nUpon",
     ) == read_request(request)
