@@ -29,9 +29,9 @@ class GatewaySettings(ServiceSettings):
     """Address of the storage service"""
     allow_anonymous: bool = False
     """The gateway has no authentication. 1 lets it listen on an address other than loopback all the same"""
-    lease_seconds: float = Field(30.0, ge=0.5, le=3600)
+    lease_seconds: float = Field(6.0, ge=0.5, le=3600)
     """Seconds for which a run holds the lease of its story; after that another gateway can claim the story"""
-    pickup_interval_seconds: float = Field(5.0, ge=0.05, le=3600)
+    pickup_interval_seconds: float = Field(2.0, ge=0.05, le=3600)
     """Seconds between polls for orphaned stories"""
     run_timeout_seconds: float = Field(2700.0, ge=1, le=86_400)
     """Maximum duration of a story's runs in seconds; after that it ends with the text and audio so far"""

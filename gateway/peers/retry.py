@@ -108,10 +108,15 @@ class AttemptRetry:
 
     def progressed(self) -> None:
         """Notes that the last attempt made progress."""
-        self._unreachable_since: float | None = None
+        self._away_seconds = 0.0
         self._away = 0
         self._transient = 0
         self._cause: DomainError | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """Notes that an attempt begins now; what the caller waited for before is no absence of the service."""
+        self._began = self._clock()
 
     async def after(self, failure: Failure) -> None:
         """Returns when the next attempt may start. Raises the error of `failure` when there is none.
@@ -128,17 +133,20 @@ class AttemptRetry:
         if failure.kind is FailureKind.UNREACHABLE:
             # The hint of a service that is away means nothing: it may be back soon.
             hint = error.retry_after or 0.0 if failure.reason == "OVERLOADED" else 0.0
+            self._away_seconds = self._away_seconds + self._clock() - self._began if self._away else 0.0
             self._away += 1
-            since = self._unreachable_since = self._unreachable_since or self._clock()
-            if self._clock() - since > self._wait_seconds:
+            if self._away_seconds > self._wait_seconds:
                 raise error
         else:
             # It responded, so it can be reached again.
-            self._unreachable_since, self._away = None, 0
+            self._away_seconds, self._away = 0.0, 0
             # An open circuit breaker costs nothing: only time bounds it.
             self._transient += closed
             hint = failure.error.retry_after or 0.0
             if self._transient > MAX_TRANSIENT or (failure.of_provider and hint >= self._providers.left):
                 raise error
         backoff = min(2.0, 0.1 * 2 ** min(self._away + self._transient, 6)) * random.uniform(0.5, 1.0)
-        await asyncio.sleep(min(MAX_PAUSE_SECONDS, max(backoff, hint)))
+        pause = min(MAX_PAUSE_SECONDS, max(backoff, hint))
+        self._away_seconds += pause
+        await asyncio.sleep(pause)
+        self.begin()

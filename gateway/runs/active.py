@@ -1,6 +1,7 @@
 """Starts, finds, stops and hands over the runs of this gateway."""
 
 import asyncio
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -88,6 +89,15 @@ class Runs:
             self._reserved -= number
             self._wake_claimer()
 
+    @property
+    def lease_left(self) -> float:
+        """Seconds until the first lease of a run here expires; not above 0 while one has expired.
+
+        A claim sent later could take a story from its own run, which holds what it could not store.
+        """
+        leases = (run.context.lease.remaining for run in self._runs.values() if not run.ending)
+        return min(leases, default=math.inf)
+
     def new_lease(self) -> storage_pb2.LeaseRequest:
         """Returns the request for the lease of a run."""
         request = storage_pb2.LeaseRequest()
@@ -107,7 +117,10 @@ class Runs:
             return present.context.live
         if present is not None:
             present.story_ended(_UNSPECIFIED)
-        lease = Lease(story_id, record.run.lease_token, seconds=self._settings.lease_seconds, since=since)
+        # No two clocks are compared: what earlier runs worked is as storage counted it.
+        worked = record.run.work_duration.ToNanoseconds() / 1e9
+        seconds = self._settings.lease_seconds
+        lease = Lease(story_id, record.run.lease_token, seconds=seconds, since=since, worked=worked)
         ledger = Ledger(record.story)
         # Open attempts are of an earlier run that was killed; how they ended is unknown.
         ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED, RUN_LOST)

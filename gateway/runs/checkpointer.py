@@ -14,7 +14,7 @@ from typing import Final
 import grpc
 import structlog
 
-from gateway.peers.clients import CALL_SECONDS, StorageStub, invoke
+from gateway.peers.clients import StorageStub, invoke
 from gateway.peers.retry import PEER_ERRORS, FailureKind, classify
 from servicekit.context import RequestContext, bound
 from servicekit.ids import new_id
@@ -30,32 +30,42 @@ class LeaseLostError(Exception):
 class Lease:
     """The right to write to one story.
 
-    Storage's clock decides whether it holds. The holder also counts by its own monotonic `clock` (seconds), from
-    *before* the call that renewed it, so that it stops before storage lets another run claim the story.
+    Storage alone decides whether it holds: one whose time is over still does until another run claims the story. The
+    holder counts by its own monotonic `clock` (seconds), from *before* the call that renewed it. `worked` are the
+    seconds of earlier runs.
     """
 
     def __init__(
-        self, story_id: str, token: int, *, seconds: float, since: float, clock: Callable[[], float] = time.monotonic
+        self,
+        story_id: str,
+        token: int,
+        *,
+        seconds: float,
+        since: float,
+        worked: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.story_id = story_id
         self.token = token
         self._seconds = seconds
         self._clock = clock
-        self._until = since + seconds
+        self._since = since
+        self._worked = worked
 
     @property
     def remaining(self) -> float:
-        """Seconds for which it certainly holds."""
-        return self._until - self._clock()
+        """Seconds for which no other run can claim the story; negative since it can."""
+        return self._since + self._seconds - self._clock()
+
+    @property
+    def worked(self) -> float:
+        """Seconds of work under leases: those in which the lease had expired do not count."""
+        return self._worked + min(self._clock() - self._since, self._seconds)
 
     def renewed(self, since: float) -> None:
         """Notes that a call that renews it was sent at `since` and succeeded."""
-        self._until = max(self._until, since + self._seconds)
-
-    def check(self) -> None:
-        """Raises LeaseLostError unless it certainly holds."""
-        if self.remaining <= 0:
-            raise LeaseLostError("the lease ran out before it could be renewed")
+        self._worked += min(since - self._since, self._seconds)
+        self._since = since
 
 
 MAX_ITEMS: Final = 500
@@ -119,12 +129,11 @@ class Checkpointer:
         self._wake = asyncio.Event()
 
     async def store(self, checkpoint: storage_pb2.StoryCheckpoint, lease: Lease) -> None:
-        """Returns once `checkpoint` is stored and the lease renewed. Waits while storage cannot be reached.
+        """Returns once `checkpoint` is stored and the lease renewed. Waits as long as storage cannot be reached.
 
-        Raises LeaseLostError when the lease has expired, or storage reports that the story has another run, has ended
-        or is deleted; CheckpointRefusedError when storage refuses the content.
+        Raises LeaseLostError when storage reports that the story has another run, has ended or is deleted;
+        CheckpointRefusedError when storage refuses the content.
         """
-        lease.check()
         checkpoint.story_id = lease.story_id
         checkpoint.lease_token = lease.token
         part = _Part(checkpoint)
@@ -180,17 +189,15 @@ class Checkpointer:
         return batch
 
     async def _send(self, batch: list[_Item]) -> None:
-        """Sends `batch` until it is stored or refused, or all leases in it have expired."""
+        """Sends `batch` until it is stored or refused, or no run waits for it any more."""
         delay = 0.05
-        while batch := self._still_held(batch):
+        while batch := [item for item in batch if item.waited_for]:
             since = self._clock()
             request = storage_pb2.CheckpointStoriesRequest()
             request.checkpoints.extend(item.checkpoint for item in batch)
             request.lease_duration.FromNanoseconds(int(self._lease_seconds * 1e9))
             try:
-                longest = max(item.lease.remaining for item in batch)
-                timeout = min(CALL_SECONDS, max(0.05, longest))
-                response = await invoke(self._storage.CheckpointStories, request, timeout=timeout)
+                response = await invoke(self._storage.CheckpointStories, request)
             except PEER_ERRORS as error:
                 failure = classify(error)
                 log.warning("checkpoints_failed", items=len(batch), reason=failure.reason)
@@ -216,15 +223,6 @@ class Checkpointer:
                 continue
             await self._settle(batch, response, since)
             return
-
-    def _still_held(self, batch: list[_Item]) -> list[_Item]:
-        held: list[_Item] = []
-        for item in batch:
-            if item.lease.remaining <= 0:
-                item.settle(LeaseLostError("storage could not be reached while the lease held"))
-            elif item.waited_for:
-                held.append(item)
-        return held
 
     async def _settle(self, batch: list[_Item], response: storage_pb2.CheckpointStoriesResponse, since: float) -> None:
         for item, result in zip(batch, response.results, strict=True):

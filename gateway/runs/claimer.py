@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from gateway.peers.clients import StorageStub, invoke, read_story
+from gateway.peers.clients import CALL_SECONDS, StorageStub, invoke, read_story
 from gateway.peers.retry import PEER_ERRORS, classify
 from gateway.runs.active import Runs
 from servicekit.context import RequestContext, bound
@@ -76,9 +76,12 @@ class Claimer:
             self._runs.stories_wait |= claimed == places
 
     async def _claim(self, request: storage_pb2.ClaimStoriesRequest) -> int:
+        if (left := self._runs.lease_left) <= 0:
+            # Storage is or was away: the runs here store what they hold first.
+            return 0
         request.lease.CopyFrom(self._runs.new_lease())
         since = time.monotonic()
-        response = await invoke(self._storage.ClaimStories, request, repeatable=True)
+        response = await invoke(self._storage.ClaimStories, request, timeout=min(CALL_SECONDS, left), repeatable=True)
         # Concurrently: their leases are running, and watchers wait for the stories.
         await asyncio.gather(*(self._start_or_leave(claimed, since) for claimed in response.stories))
         return len(response.stories)

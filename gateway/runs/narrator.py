@@ -137,11 +137,12 @@ class Narrator:
         """Returns once the manifest covers the whole text."""
         ledger = self._context.ledger
         while not self._covers_text():
-            self._context.lease.check()
             attempt_id = ledger.begin_attempt(
                 common_pb2.ATTEMPT_KIND_NARRATION, provider="voice", model=self._context.record.story.voice.model_id
             )
+            # It waits for a storage that is away: nothing is paid that could not be stored.
             await self._context.store(storage_pb2.StoryCheckpoint())
+            self._retry.begin()
             try:
                 await self._attempt(attempt_id)
             except PEER_ERRORS as error:
@@ -292,7 +293,6 @@ class Narrator:
         )
         retry = AttemptRetry(wait_seconds=self._context.settings.run_timeout_seconds)
         while True:
-            self._context.lease.check()
             try:
                 await invoke(self._context.peers.storage.FinishAudio, request, timeout=FINISH_SECONDS)
             except PEER_ERRORS as error:

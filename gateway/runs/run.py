@@ -40,6 +40,10 @@ _OF_THE_CALL: Final = frozenset({
 log = structlog.get_logger(__name__)
 
 
+class _OutOfTimeError(Exception):
+    """The runs of the story have worked for RUN_TIMEOUT_SECONDS."""
+
+
 class Run:
     """The run of one story. `task` ends when the story does, or when the run may not continue."""
 
@@ -106,15 +110,10 @@ class Run:
     async def _make(self) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
         if self._pickup_count > MAX_PICKUPS:
             return self._abandon(f"The story was claimed {self._pickup_count} times without progress.")
-        timeout = self.context.settings.run_timeout_seconds
-        # What earlier runs worked, as storage counted it: no two clocks are compared, and idle time does not count.
-        left = timeout - self.context.record.run.work_duration.ToNanoseconds() / 1e9
         try:
-            async with asyncio.timeout(max(0.0, left)) as limit:
-                return await self._write_and_narrate()
-        except TimeoutError:
-            if not limit.expired():
-                raise
+            return await self._write_and_narrate()
+        except _OutOfTimeError:
+            timeout = self.context.settings.run_timeout_seconds
             return self._abandon(f"The story took longer than RUN_TIMEOUT_SECONDS ({timeout:g}).")
 
     def _abandon(self, why: str) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:
@@ -128,7 +127,7 @@ class Run:
         narrated = not wanted
         try:
             async with asyncio.TaskGroup() as tasks:
-                renewing = tasks.create_task(self._renew_lease())
+                renewing = tasks.create_task(self._watch_lease())
                 narrating = tasks.create_task(self._narrate()) if wanted else None
                 writing = tasks.create_task(self._write())
                 problem = await writing
@@ -140,8 +139,8 @@ class Run:
                         problem = await narrating
                         narrated = problem is None
                 renewing.cancel()
-        except* LeaseLostError as lost:
-            raise LeaseLostError(str(lost.exceptions[0])) from None
+        except* (LeaseLostError, _OutOfTimeError) as ended:
+            raise (ended.subgroup(LeaseLostError) or ended).exceptions[0] from None
         return self._end_state(narrated=narrated), [] if problem is None else [problem]
 
     def _end_state(self, *, narrated: bool) -> common_pb2.StoryState.ValueType:
@@ -172,17 +171,20 @@ class Run:
             return problem_of(internal(current().request_id), audio_id=narrator.audio_id)
         return None
 
-    async def _renew_lease(self) -> None:
-        """Renews the lease when no other checkpoint does."""
-        interval = self.context.settings.lease_seconds / 3
-        while True:
-            await asyncio.sleep(interval)
-            if self.context.lease.remaining < 2 * interval:
+    async def _watch_lease(self) -> None:
+        """Renews the lease when no other checkpoint does. Raises _OutOfTimeError when the story has taken too long."""
+        lease, settings, loop = self.context.lease, self.context.settings, asyncio.get_running_loop()
+        interval = settings.lease_seconds / 3
+        while (left := settings.run_timeout_seconds - lease.worked) > 0:
+            # All runs wake at the same moments, so that one call renews the leases of all.
+            await asyncio.sleep(min(left, interval - loop.time() % interval))
+            if lease.remaining < 2 * interval:
                 try:
                     await self.context.store(storage_pb2.StoryCheckpoint())
                 except DomainError as error:
-                    # If this continues, the lease expires, which ends the run.
+                    # If this continues, the lease expires, and another gateway can claim the story.
                     log.warning("lease_not_renewed", story_id=self.context.live.story_id, reason=error.reason)
+        raise _OutOfTimeError
 
     async def _conclude(
         self, state: common_pb2.StoryState.ValueType, problems: list[common_pb2.Problem]

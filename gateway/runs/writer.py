@@ -68,11 +68,12 @@ class Writer:
             return
         parent = await self._parent()
         while not live.text_complete:
-            self._context.lease.check()
             attempt_id = ledger.begin_attempt(
                 common_pb2.ATTEMPT_KIND_WRITING, provider="story", model=self._context.record.spec.model
             )
+            # It waits for a storage that is away: nothing is paid that could not be stored.
             await self._context.store(storage_pb2.StoryCheckpoint(state=common_pb2.STORY_STATE_WRITING))
+            self._retry.begin()
             live.set_state(common_pb2.STORY_STATE_WRITING)
             try:
                 await self._attempt(attempt_id, parent)
@@ -90,7 +91,6 @@ class Writer:
         parent_id = self._context.record.story.parent_story_id
         retry = AttemptRetry(wait_seconds=self._context.settings.peer_wait_seconds)
         while parent_id:
-            self._context.lease.check()
             try:
                 return (await read_story(self._context.peers.storage, parent_id)).story
             except PEER_ERRORS as error:

@@ -17,6 +17,17 @@ class CuttingProxy:
         self._port = int(port)
         self._cuts = deque(cuts)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._away = False
+
+    def leave(self) -> None:
+        """Breaks all connections, and resets new ones until `come_back`."""
+        self._away = True
+        for task in self._tasks:
+            task.cancel()
+
+    def come_back(self) -> None:
+        """Lets connections through again."""
+        self._away = False
 
     @property
     def left(self) -> int:
@@ -26,6 +37,9 @@ class CuttingProxy:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
         self.connections += 1
+        if self._away:
+            writer.transport.abort()
+            return
         allowance = self._cuts.popleft() if self._cuts else None
         upstream_reader, upstream_writer = await asyncio.open_connection(self._host, self._port)
         there = asyncio.create_task(self._pass(reader, upstream_writer, None))

@@ -147,13 +147,15 @@ async def house(
     story: App | None = None,
     speech: Callable[[str], App] | None = None,
     storage: Mapping[str, Any] | None = None,
+    gate: bool = False,
     **gateway_settings: Any,
 ) -> AsyncIterator[House]:
     """A cluster in this process.
 
     `cuts` puts a proxy between the gateway and the services named: connection N breaks after the N-th number of bytes.
     `story` stands in for the story service; `speech` makes what stands in for the voice service, given the target of
-    the storage service. `storage` are settings of the storage service.
+    the storage service. `storage` are settings of the storage service. With `gate` the proxy "storage" lies between
+    storage and all other services.
     """
     script = MockScript(realtime_factor=realtime_factor, faults=tuple(faults))
     mock = MockVoiceProvider(script)
@@ -162,7 +164,11 @@ async def house(
     story_app = story or story_service.bootstrap.build(StorySettings(offline_words_per_second=words_per_second, **free))
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(running(storage_app, service="storage", drain_seconds=2))
+        proxies: dict[str, CuttingProxy] = {}
         target = f"dns:///{store.address}"
+        if gate:
+            proxies["storage"] = await stack.enter_async_context(cutting_proxy(store.address, ()))
+            target = f"dns:///{proxies['storage'].target}"
         voice_settings = VoiceServiceSettings(
             **{
                 **free,
@@ -179,7 +185,7 @@ async def house(
         for name, app in (("story", story_app), ("voice", voice_app)):
             servers[name] = await stack.enter_async_context(running(app, service=name, drain_seconds=2))
         targets: dict[str, Any] = {f"{name}_target": f"dns:///{server.address}" for name, server in servers.items()}
-        proxies: dict[str, CuttingProxy] = {}
+        targets["storage_target"] = target
         for name, positions in (cuts or {}).items():
             proxy = await stack.enter_async_context(cutting_proxy(servers[name].address, positions))
             proxies[name] = proxy

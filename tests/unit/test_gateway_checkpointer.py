@@ -182,19 +182,32 @@ async def test_checkpoint_is_repeated_while_storage_is_unreachable() -> None:
     assert storage.batches == [["s"]] * 3
 
 
-async def test_waiting_for_storage_ends_with_the_lease() -> None:
-    """Nothing is written once another run may hold the lease."""
+async def test_storage_that_is_away_longer_than_the_lease_ends_no_run() -> None:
+    """What a run has made is stored when storage is back: the story is still its own."""
     clock, storage = Clock(), Storage()
-    storage.failures = [failed(grpc.StatusCode.UNAVAILABLE)]
+    storage.failures = [failed(grpc.StatusCode.UNAVAILABLE)] * 3
 
     def run_out() -> None:
         clock.moment += 31
 
     storage.on_call = run_out
+    held = lease("s", clock)
     async with running(storage, clock) as checkpointer:
-        with pytest.raises(LeaseLostError):
-            await checkpointer.store(storage_pb2.StoryCheckpoint(), lease("s", clock))
-    assert storage.batches == [["s"]]
+        await checkpointer.store(storage_pb2.StoryCheckpoint(), held)
+    assert [["s"]] * 4 == storage.batches
+    assert -1 == held.remaining
+
+
+async def test_run_that_was_claimed_meanwhile_learns_it_from_storage() -> None:
+    """Then nothing of it is stored."""
+    clock, storage = Clock(), Storage()
+    storage.failures = [failed(grpc.StatusCode.UNAVAILABLE)]
+    storage.refuse = {"s": "LEASE_LOST"}
+    held = lease("s", clock)
+    clock.moment += 31
+    async with running(storage, clock) as checkpointer:
+        with pytest.raises(LeaseLostError, match="LEASE_LOST"):
+            await checkpointer.store(storage_pb2.StoryCheckpoint(), held)
 
 
 async def test_failing_batch_is_sent_item_by_item() -> None:
@@ -235,14 +248,3 @@ async def test_defect_with_one_batch_does_not_end_all_checkpoints() -> None:
         with pytest.raises(CheckpointRefusedError):
             await checkpointer.store(storage_pb2.StoryCheckpoint(), lease("s", clock))
         await checkpointer.store(storage_pb2.StoryCheckpoint(), lease("s", clock))
-
-
-async def test_expired_lease_is_refused_without_a_call() -> None:
-    """Nothing is sent under a lease that has run out."""
-    clock, storage = Clock(), Storage()
-    held = lease("s", clock)
-    clock.moment += 31
-    async with running(storage, clock) as checkpointer:
-        with pytest.raises(LeaseLostError):
-            await checkpointer.store(storage_pb2.StoryCheckpoint(), held)
-    assert storage.batches == []

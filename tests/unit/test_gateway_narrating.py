@@ -118,7 +118,7 @@ class Storage:
         self.finished: list[str] = []
 
     async def store(self, checkpoint: storage_pb2.StoryCheckpoint, lease: Lease) -> None:
-        lease.check()
+        assert lease.token
         shown = 0 if checkpoint.HasField("narration") else len(self.live.segments)
         assert all(each.index >= shown for each in checkpoint.segments), "shown before it is durable"
         if checkpoint.segments and self.refusals and (refusal := self.refusals.pop(0)) is not None:

@@ -9,7 +9,7 @@ from google.protobuf.json_format import MessageToDict
 
 from gateway.door.servicer import within_bounds
 from gateway.peers.retry import AttemptRetry, Failure, FailureKind, ProviderWait, classify
-from gateway.runs.checkpointer import CheckpointRefusedError, Lease, LeaseLostError
+from gateway.runs.checkpointer import CheckpointRefusedError, Lease
 from gateway.runs.context import RunContext
 from gateway.runs.ledger import Ledger
 from gateway.runs.live_story import basic
@@ -170,15 +170,22 @@ def test_speech_calls_leave_the_generation_record_alone() -> None:
     assert not saved(ledger).HasField("generation")
 
 
-def test_lease_ends_by_the_clock_of_its_holder() -> None:
-    """It ends by the holder's own clock, counted from before the call."""
+def test_lease_counts_the_work_under_it() -> None:
+    """By the holder's own clock, from before each call; time after it expired is no work."""
     moment = 10.0
-    lease = Lease("s", 1, seconds=5, since=moment, clock=lambda: moment)
-    moment = 14.9
-    lease.check()
-    moment = 15.0
-    with pytest.raises(LeaseLostError):
-        lease.check()
+    lease = Lease("s", 1, seconds=5, since=moment, worked=100, clock=lambda: moment)
+    moment = 13.0
+    assert 2.0 == lease.remaining
+    assert 103.0 == lease.worked
+    lease.renewed(12.0)
+    assert 4.0 == lease.remaining
+    assert 103.0 == lease.worked
+    moment = 100.0
+    assert -83.0 == lease.remaining
+    assert 107.0 == lease.worked
+    lease.renewed(100.0)
+    moment = 101.0
+    assert 108.0 == lease.worked
 
 
 def refused(code: grpc.StatusCode, error: DomainError | None = None) -> grpc.aio.AioRpcError:
@@ -273,6 +280,20 @@ async def test_wait_longer_than_what_is_left_is_reported_at_once() -> None:
     await retry.after(said("RATE_LIMITED", 599))
     with pytest.raises(DomainError, match="RATE_LIMITED"):
         await AttemptRetry(wait_seconds=10, providers=ProviderWait(0)).after(said("RATE_LIMITED"))
+
+
+@pytest.mark.usefixtures("_at_once")
+async def test_time_that_a_caller_waited_for_something_else_is_no_absence() -> None:
+    """Such as for storage, between two attempts."""
+    moment = 0.0
+    retry = AttemptRetry(wait_seconds=10, clock=lambda: moment)
+    await retry.after(said("RECONNECT"))
+    moment = 60.0
+    retry.begin()
+    await retry.after(said("RECONNECT"))
+    moment = 71.0
+    with pytest.raises(DomainError, match="RECONNECT"):
+        await retry.after(said("RECONNECT"))
 
 
 @pytest.mark.usefixtures("_at_once")

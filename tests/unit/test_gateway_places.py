@@ -1,6 +1,7 @@
 """Places for runs: as many as are set, given in order of creation, and cheap to wait for."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
@@ -31,6 +32,7 @@ class Run:
     def __init__(self, context: Any, *, pickup_count: int) -> None:
         assert pickup_count >= 0
         self.context = context
+        context.lease.renewed(time.monotonic())
         self.ending = False
         self._over = asyncio.Event()
         Run.present.append(self)
@@ -170,6 +172,26 @@ async def test_poller_does_not_insist_while_storage_is_away(monkeypatch: pytest.
         storage.away = False
         await storage.create(runs, "s")
         await until(lambda: 1 == len(Run.present))
+
+
+async def test_nothing_is_claimed_while_a_lease_here_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Storage was away: a claim could take a story from its own run, which holds what it could not store."""
+    storage = Storage()
+    async with gateway(storage, monkeypatch, max_runs=2) as (runs, _):
+        await until(lambda: not runs.stories_wait)
+        await storage.create(runs, "mine")
+        lease = Run.present[0].context.lease
+        before = storage.claims
+        with monkeypatch.context() as later:
+            later.setattr(type(lease), "remaining", -1.0)
+            storage.waiting = ["orphan"]
+            runs.stories_wait = True
+            runs.place_free.set()
+            await asyncio.sleep(0.02)
+            assert before == storage.claims
+        runs.stories_wait = True
+        runs.place_free.set()
+        await until(lambda: 2 == len(Run.present))
 
 
 async def test_watching_a_story_that_waits_costs_one_read(monkeypatch: pytest.MonkeyPatch) -> None:

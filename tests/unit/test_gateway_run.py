@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.runs.checkpointer import Lease
+from gateway.runs.checkpointer import Checkpointer, Lease
 from gateway.runs.context import RunContext
 from gateway.runs.ledger import Ledger
 from gateway.runs.live_story import LiveStory
@@ -60,7 +60,8 @@ async def ended(record: storage_pb2.StoryRecord) -> storage_pb2.StoryCheckpoint:
     story = SimpleNamespace(GenerateStory=lambda *_, **__: Stream())
     peers: Any = SimpleNamespace(storage=storage, story=story)
     checkpointer: Any = storage
-    lease = Lease("s", 1, seconds=60, since=time.monotonic())
+    worked = record.run.work_duration.ToSeconds()
+    lease = Lease("s", 1, seconds=60, since=time.monotonic(), worked=worked)
     settings = GatewaySettings(run_timeout_seconds=60)
     context = RunContext(record, lease, LiveStory(record.story), Ledger(), peers, checkpointer, settings)
     async with asyncio.timeout(20):
@@ -77,3 +78,49 @@ async def test_age_of_a_run_is_the_work_that_storage_counted() -> None:
     last = await ended(record)
     assert common_pb2.STORY_STATE_FAILED == last.state
     assert ["RUN_ABANDONED"] == [problem.reason for problem in last.problems]
+
+
+class Slow(Stream):
+    """A GenerateStory call that never ends."""
+
+    async def __aiter__(self) -> AsyncIterator[story_pb2.GenerateStoryResponse]:
+        yield story_pb2.GenerateStoryResponse(title=story_pb2.GenerationTitle(title="Owl"))
+        await asyncio.Event().wait()
+
+
+class Batches:
+    """Plays storage for a checkpointer: notes how many leases each call renews."""
+
+    def __init__(self) -> None:
+        self.renewed: list[int] = []
+
+    async def CheckpointStories(  # noqa: N802
+        self, request: storage_pb2.CheckpointStoriesRequest, **_: Any
+    ) -> storage_pb2.CheckpointStoriesResponse:
+        if not any(each.attempts or each.title for each in request.checkpoints):
+            self.renewed.append(len(request.checkpoints))
+        results = [storage_pb2.CheckpointResult(story_id=each.story_id) for each in request.checkpoints]
+        return storage_pb2.CheckpointStoriesResponse(results=results)
+
+
+async def test_one_call_renews_the_leases_of_all_runs() -> None:
+    """They began at different moments, and have nothing else to store."""
+    storage, runs = Batches(), []
+    peers: Any = SimpleNamespace(storage=storage, story=SimpleNamespace(GenerateStory=lambda *_, **__: Slow()))
+    stub: Any = storage
+    settings = GatewaySettings(lease_seconds=0.9)
+    checkpointer = Checkpointer(stub, lease_seconds=0.9)
+    sending = asyncio.create_task(checkpointer.run())
+    for number in range(20):
+        record = storage_pb2.StoryRecord(story=common_pb2.Story(id=f"{number}"))
+        lease = Lease(f"{number}", 1, seconds=0.9, since=time.monotonic())
+        context = RunContext(record, lease, LiveStory(record.story), Ledger(), peers, checkpointer, settings)
+        runs.append(Run(context, pickup_count=0))
+        await asyncio.sleep(0.005)
+    async with asyncio.timeout(20):
+        while 3 > len([size for size in storage.renewed if size > 10]):  # noqa: ASYNC110 - timers have no event
+            await asyncio.sleep(0.05)
+    for task in (sending, *(run.task for run in runs)):
+        task.cancel()
+    await asyncio.gather(sending, *(run.task for run in runs), return_exceptions=True)
+    assert len(storage.renewed) <= 6
