@@ -25,13 +25,23 @@ class ManualClock:
 
     def __init__(self, now: int = 1_790_000_000 * SECOND) -> None:
         self._now = now
+        self._steady = 0
 
     def now(self) -> int:
         """Returns the time that was set."""
         return self._now
 
     def advance(self, seconds: float) -> int:
-        """Advances the clock and returns the new time."""
+        """Lets time pass and returns the new time."""
+        self._steady += int(seconds * SECOND)
+        return self.set_forward(seconds)
+
+    def steady(self) -> int:
+        """Returns the time that has passed."""
+        return self._steady
+
+    def set_forward(self, seconds: float) -> int:
+        """Sets the clock forward, or back, without any time passing; returns the new time."""
         self._now += int(seconds * SECOND)
         return self._now
 

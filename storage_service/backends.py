@@ -50,6 +50,10 @@ class SystemClock:
         """Returns microseconds since the Unix epoch, UTC."""
         return time.time_ns() // 1_000
 
+    def steady(self) -> int:
+        """Returns microseconds that no setting of the clock changes."""
+        return time.monotonic_ns() // 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:

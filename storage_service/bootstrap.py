@@ -17,6 +17,7 @@ from storage_service.backends import Backend, SystemClock, make_backend
 from storage_service.ports import Clock
 from storage_service.records import ObjectKind
 from storage_service.settings import StorageSettings, Tuning
+from storage_service.stories.absence import Absence
 from storage_service.stories.housekeeper import Housekeeper, Remover
 from storage_service.wire.profile_servicer import ProfileServicer
 from storage_service.wire.segment_servicer import SegmentServicer
@@ -52,6 +53,7 @@ class StorageApp(App):
             records.stories, self._segments, objects, backend.composer, max_bytes=settings.audio_max_bytes
         )
         self._remover = Remover(records.stories, records.removals, objects)
+        self._absence = Absence(clock)
         self.housekeeper = Housekeeper(
             records.removals, objects, self._segments, clock, retention=settings.story_retention
         )
@@ -60,7 +62,7 @@ class StorageApp(App):
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
         """Adds StorageService, SegmentService and ProfileService."""
         records = self._backend.records
-        stories = StorageServicer(records.stories, self._audio, self._finisher, self._remover)
+        stories = StorageServicer(records.stories, self._audio, self._finisher, self._remover, self._absence)
         storage_pb2_grpc.add_StorageServiceServicer_to_server(stories, server)
         segment_pb2_grpc.add_SegmentServiceServicer_to_server(SegmentServicer(self._segments), server)
         profile_pb2_grpc.add_ProfileServiceServicer_to_server(ProfileServicer(records.profiles), server)
@@ -73,6 +75,7 @@ class StorageApp(App):
     async def start(self) -> None:
         """Opens the stores and starts their housekeeping."""
         await self._backend.open()
+        self._absence.end()
         if self._settings.backend == "embedded":
             # One process owns this store and has just started: what is half written belongs to no call.
             await self._objects.give_up_all()

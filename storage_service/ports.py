@@ -41,6 +41,9 @@ class Clock(Protocol):
     def now(self) -> int:
         """Returns microseconds since the Unix epoch, UTC."""
 
+    def steady(self) -> int:
+        """Returns microseconds since any moment, by a clock that is never set."""
+
 
 class StoryStore(Protocol):
     """Stores stories, their runs and what is known of their audio.
@@ -108,8 +111,14 @@ class StoryStore(Protocol):
         with at least one segment where there are any.
         """
 
-    async def claim(self, lease: Lease, *, most: int, story_ids: Collection[str]) -> Sequence[storage_pb2.ClaimedStory]:
-        """Takes the lease of at most `most` unfinished stories that no run holds, oldest first."""
+    async def claim(
+        self, lease: Lease, *, most: int, story_ids: Collection[str], expired: bool = True
+    ) -> Sequence[storage_pb2.ClaimedStory]:
+        """Takes the lease of at most `most` unfinished stories that no run holds, oldest first.
+
+        Not of those whose lease has expired, unless `expired`. A lease that has more than twice its duration left has
+        expired too: it was taken before the clock was set back.
+        """
 
     async def checkpoint(
         self, lease_duration: int, checkpoints: Sequence[storage_pb2.StoryCheckpoint]

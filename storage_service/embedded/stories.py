@@ -1,5 +1,6 @@
 """The StoryStore in SQLite: creates, changes and leases stories."""
 
+import json
 import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Any, Final
@@ -47,7 +48,12 @@ UPDATE stories SET
 WHERE id = ?
 """
 
-_FREE: Final = "state IN (1, 2, 3) AND (lease_expire_time IS NULL OR lease_expire_time <= ?)"
+_FREE: Final = """
+state IN (1, 2, 3) AND (
+    lease_expire_time IS NULL
+    OR (:expired AND (lease_expire_time <= :now OR lease_expire_time - :now > 2 * (lease_expire_time - renew_time)))
+)
+"""
 
 _TAKE: Final = f"""
 UPDATE stories SET
@@ -174,13 +180,13 @@ def take_lease(tx: Transaction, story_id: str, lease: Lease) -> storage_pb2.Clai
 
 
 def claim_stories(
-    tx: Transaction, lease: Lease, *, most: int, story_ids: Collection[str]
+    tx: Transaction, lease: Lease, *, most: int, story_ids: Collection[str], expired: bool = True
 ) -> Sequence[storage_pb2.ClaimedStory]:
     """Takes the leases of unfinished stories that no run holds, oldest first."""
-    chosen = f" AND id IN ({','.join('?' * len(story_ids))})" if story_ids else ""
+    chosen = " AND id IN (SELECT value FROM json_each(:ids))" if story_ids else ""
     free = tx.execute(
-        f"SELECT id FROM stories WHERE {_FREE}{chosen} ORDER BY create_time, id LIMIT ?",  # noqa: S608 - marks only
-        (tx.now, *story_ids, most),
+        f"SELECT id FROM stories WHERE {_FREE}{chosen} ORDER BY create_time, id LIMIT :most",  # noqa: S608 - see _FREE
+        {"now": tx.now, "expired": expired, "ids": json.dumps([*story_ids]), "most": most},
     ).fetchall()
     return [take_lease(tx, row["id"], lease) for row in free]
 

@@ -310,10 +310,17 @@ class SupabaseStoryStore(SupabaseStore):
         )
         return to_answer(positions, answer, max_bytes=max_bytes)
 
-    async def claim(self, lease: Lease, *, most: int, story_ids: Collection[str]) -> Sequence[storage_pb2.ClaimedStory]:
+    async def claim(
+        self, lease: Lease, *, most: int, story_ids: Collection[str], expired: bool = True
+    ) -> Sequence[storage_pb2.ClaimedStory]:
         """Takes leases. Not repeated where it may have been done: the leases that were taken then just run out."""
         claimed = await self._connection.timed_rpc(
-            "claim_stories", safe=False, duration_us=lease.duration, most=most, story_ids=sorted(story_ids) or None
+            "claim_stories",
+            safe=False,
+            duration_us=lease.duration,
+            most=most,
+            story_ids=sorted(story_ids) or None,
+            expired=expired,
         )
         return [
             storage_pb2.ClaimedStory(

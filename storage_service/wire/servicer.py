@@ -25,6 +25,7 @@ from storage_service.records import (
     RepeatKey,
     Retry,
 )
+from storage_service.stories.absence import Absence
 from storage_service.stories.housekeeper import Remover
 from storage_service.wire.paging import page_of
 from tale.common.v1 import common_pb2
@@ -45,11 +46,14 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     CreateStory and UpdateStory answer with the BASIC view.
     """
 
-    def __init__(self, stories: StoryStore, audio: AudioLibrary, finisher: AudioFinisher, remover: Remover) -> None:
+    def __init__(
+        self, stories: StoryStore, audio: AudioLibrary, finisher: AudioFinisher, remover: Remover, absence: Absence
+    ) -> None:
         self._stories = stories
         self._audio = audio
         self._finisher = finisher
         self._remover = remover
+        self._absence = absence
 
     async def CreateStory(  # noqa: N802 - the contract's name
         self, request: storage_pb2.CreateStoryRequest, context: _Context
@@ -133,9 +137,10 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     ) -> storage_pb2.ClaimStoriesResponse:
         """Hands out work."""
         del context
-        claimed = await self._stories.claim(
-            _lease(request.lease), most=request.max_count, story_ids=frozenset(request.story_ids)
-        )
+        lease, story_ids = _lease(request.lease), frozenset(request.story_ids)
+        expired = not self._absence.holds_back(lease)
+        claim = self._stories.claim(lease, most=request.max_count, story_ids=story_ids, expired=expired)
+        claimed = await self._absence.observe(claim)
         return storage_pb2.ClaimStoriesResponse(stories=claimed)
 
     async def CheckpointStories(  # noqa: N802 - the contract's name
@@ -144,7 +149,8 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
         """Stores what runs have made."""
         del context
         _check_each_once("checkpoints", request.checkpoints)
-        results = await self._stories.checkpoint(request.lease_duration.ToMicroseconds(), request.checkpoints)
+        storing = self._stories.checkpoint(request.lease_duration.ToMicroseconds(), request.checkpoints)
+        results = await self._absence.observe(storing)
         return storage_pb2.CheckpointStoriesResponse(results=results)
 
     async def ReleaseStories(  # noqa: N802 - the contract's name

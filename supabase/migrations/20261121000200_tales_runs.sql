@@ -1,9 +1,12 @@
 -- Runs: leases, checkpoints, and what follows them. These work across owners; a run writes with the token of its lease.
 
 -- Takes the leases of at most `p_most` unfinished stories that no run holds, oldest first; `p_story_ids` null: any.
--- Rows that another claimer has locked are passed over, so no two claimers get the same.
+-- Without `p_expired` not those whose lease has expired. One that has more than twice its duration left has expired too:
+-- it was taken before the clock was set back. Rows that another claimer has locked are passed over, so no two claimers get
+-- the same.
 create function tales.claim_stories(
-  p_duration_us bigint, p_most integer, p_story_ids uuid[] default null, p_now timestamptz default null
+  p_duration_us bigint, p_most integer, p_story_ids uuid[] default null, p_expired boolean default true,
+  p_now timestamptz default null
 ) returns jsonb
   language plpgsql
 as $$
@@ -14,7 +17,12 @@ begin
   with free as (
     select id from tales.stories
     where state in ('PENDING', 'WRITING', 'NARRATING')
-      and (lease_expires_at is null or lease_expires_at <= v_now)
+      and (
+        lease_expires_at is null
+        or p_expired and (
+          lease_expires_at <= v_now or lease_expires_at - v_now > 2 * (lease_expires_at - renewed_at)
+        )
+      )
       and (p_story_ids is null or id = any (p_story_ids))
     order by created_at, id
     limit p_most

@@ -349,6 +349,36 @@ async def test_what_is_free_is_claimed_oldest_first(store: StoryStore, clock: Ma
     assert [free[2]] == [claimed.story_id for claimed in await store.claim(LEASE, most=9, story_ids=())]
 
 
+async def test_expired_leases_can_be_left_out_of_a_claim(store: StoryStore, clock: ManualClock) -> None:
+    """New and released stories are claimed all the same."""
+    expired, released = await created(store), await created(store)
+    await store.release([storage_pb2.HeldLease(story_id=released, lease_token=1)])
+    new = (await store.create(ME, new_story()))[0].story.id
+    clock.advance(31)
+    assert {released, new} == {one.story_id for one in await store.claim(LEASE, most=9, story_ids=(), expired=False)}
+    assert [expired] == [one.story_id for one in await store.claim(LEASE, most=9, story_ids=())]
+
+
+async def test_lease_does_not_outlast_a_clock_that_is_set_back(store: StoryStore, clock: ManualClock) -> None:
+    """Its run renews it by the new time; one that is not renewed is claimed within twice its duration."""
+    orphan, renewed = await created(store), await created(store)
+    clock.set_forward(-3600)
+    (result,) = await store.checkpoint(LEASE.duration, [checkpoint(renewed)])
+    assert clock.now() + LEASE.duration == result.lease_expire_time.ToMicroseconds()
+    assert [orphan] == [one.story_id for one in await store.claim(LEASE, most=9, story_ids=())]
+    assert [] == list(await store.claim(LEASE, most=9, story_ids=()))
+
+
+async def test_lease_survives_a_clock_that_is_set_back_by_less(store: StoryStore, clock: ManualClock) -> None:
+    """It lasts longer by that."""
+    await created(store)
+    clock.set_forward(-20)
+    clock.advance(49)
+    assert [] == list(await store.claim(LEASE, most=9, story_ids=()))
+    clock.advance(1)
+    assert 1 == len(await store.claim(LEASE, most=9, story_ids=()))
+
+
 async def test_racing_claimers_never_get_the_same(store: StoryStore) -> None:
     """Each story goes to one of them."""
     stories = {(await store.create(ME, new_story()))[0].story.id for _ in range(30)}

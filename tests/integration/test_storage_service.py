@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import grpc
 import pytest
@@ -21,7 +22,9 @@ from support.storage_service import (
 )
 
 from servicekit.ids import new_id
-from standins.storage_kit import FINGERPRINT, begun_story, checkpoint, create_request, lease_request
+from standins.storage_kit import FINGERPRINT, ManualClock, begun_story, checkpoint, create_request, lease_request
+from storage_service.embedded.stories import SqliteStoryStore
+from storage_service.errors import storage_unavailable
 from storage_service.stories import states
 from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
 from tale.storage.v1 import storage_pb2
@@ -329,6 +332,57 @@ async def test_a_run_learns_only_that_it_has_ended(storage: Storage) -> None:
     (change,), _ = await follow(storage, mine)
     assert change.state == states.CANCELLED
     assert not change.leased
+
+
+async def claimed(storage: Storage) -> list[str]:
+    """Ids of the stories that a poller claims."""
+    claim = storage_pb2.ClaimStoriesRequest(lease=lease_request(), max_count=10)
+    return [one.story_id for one in (await storage.stub.ClaimStories(claim)).stories]
+
+
+async def test_restarted_service_lets_runs_renew_their_leases_first(tmp_path: Path) -> None:
+    """For three seconds only stories without a lease are claimed; then those whose runs did not come back."""
+    clock = ManualClock()
+    async with service(tmp_path, clock) as storage:
+        orphan, held = await created(storage), await created(storage)
+    clock.advance(60)
+    async with service(tmp_path, clock) as storage:
+        new = (await storage.stub.CreateStory(create_request(lease=None))).record.story.id
+        assert [new] == await claimed(storage)
+        assert [""] == await verdicts(storage, checkpoint(held, text=(0, "Once")))
+        clock.advance(3)
+        assert [orphan] == await claimed(storage)
+
+
+async def test_store_that_was_away_lets_runs_renew_their_leases_first(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls fail for a minute, then a poller comes before the run."""
+    held = await created(storage)
+    storage.clock.advance(10)
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteStoryStore, "checkpoint", AsyncMock(side_effect=storage_unavailable()))
+        error = await failure(verdicts(storage, checkpoint(held, text=(0, "Once"))))
+        assert "STORAGE_UNAVAILABLE" == error.reason
+    storage.clock.advance(60)
+    assert [] == await claimed(storage)
+    assert [] == await claimed(storage)
+    assert [""] == await verdicts(storage, checkpoint(held, text=(0, "Once")))
+    storage.clock.advance(3)
+    assert [] == await claimed(storage)
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600])
+async def test_clock_that_is_set_takes_no_story_from_its_run(storage: Storage, seconds: int) -> None:
+    """A run at work renews its lease within seconds; one that does not loses it within seconds."""
+    held, orphan = await created(storage), await created(storage)
+    storage.clock.advance(10)
+    storage.clock.set_forward(seconds)
+    assert [] == await claimed(storage)
+    assert [""] == await verdicts(storage, checkpoint(held, text=(0, "Once")))
+    storage.clock.advance(3)
+    assert [orphan] == await claimed(storage)
+    assert [""] == await verdicts(storage, checkpoint(held, text=(4, " upon")))
 
 
 async def test_what_does_not_fit_comes_with_the_next_call(storage: Storage) -> None:

@@ -165,7 +165,8 @@ class StorageServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ClaimStories(self, request, context):
-        """Claims orphaned stories: takes the leases of unfinished stories whose lease has expired.
+        """Claims orphaned stories: takes the leases of unfinished stories that have none or whose lease has expired. For 3 s, at
+        most half of the requested lease, after storage was away, expired leases are left to their runs to renew.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -62,7 +62,9 @@ class StorageServiceStub:
     FollowStories: _grpc.UnaryUnaryMultiCallable[_storage_pb2.FollowStoriesRequest, _storage_pb2.FollowStoriesResponse]
     """Returns what has changed in each of many stories since the positions that the caller knows."""
     ClaimStories: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ClaimStoriesRequest, _storage_pb2.ClaimStoriesResponse]
-    """Claims orphaned stories: takes the leases of unfinished stories whose lease has expired."""
+    """Claims orphaned stories: takes the leases of unfinished stories that have none or whose lease has expired. For 3 s, at
+    most half of the requested lease, after storage was away, expired leases are left to their runs to renew.
+    """
     CheckpointStories: _grpc.UnaryUnaryMultiCallable[_storage_pb2.CheckpointStoriesRequest, _storage_pb2.CheckpointStoriesResponse]
     """Stores what runs have made, in one transaction, and renews their leases. Each item succeeds or fails on its own."""
     ReleaseStories: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ReleaseStoriesRequest, _storage_pb2.ReleaseStoriesResponse]
@@ -115,7 +117,9 @@ class StorageServiceAsyncStub(StorageServiceStub):
     FollowStories: _aio.UnaryUnaryMultiCallable[_storage_pb2.FollowStoriesRequest, _storage_pb2.FollowStoriesResponse]  # type: ignore[assignment]
     """Returns what has changed in each of many stories since the positions that the caller knows."""
     ClaimStories: _aio.UnaryUnaryMultiCallable[_storage_pb2.ClaimStoriesRequest, _storage_pb2.ClaimStoriesResponse]  # type: ignore[assignment]
-    """Claims orphaned stories: takes the leases of unfinished stories whose lease has expired."""
+    """Claims orphaned stories: takes the leases of unfinished stories that have none or whose lease has expired. For 3 s, at
+    most half of the requested lease, after storage was away, expired leases are left to their runs to renew.
+    """
     CheckpointStories: _aio.UnaryUnaryMultiCallable[_storage_pb2.CheckpointStoriesRequest, _storage_pb2.CheckpointStoriesResponse]  # type: ignore[assignment]
     """Stores what runs have made, in one transaction, and renews their leases. Each item succeeds or fails on its own."""
     ReleaseStories: _aio.UnaryUnaryMultiCallable[_storage_pb2.ReleaseStoriesRequest, _storage_pb2.ReleaseStoriesResponse]  # type: ignore[assignment]
@@ -213,7 +217,9 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.ClaimStoriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.ClaimStoriesResponse, _abc.Awaitable[_storage_pb2.ClaimStoriesResponse]]:
-        """Claims orphaned stories: takes the leases of unfinished stories whose lease has expired."""
+        """Claims orphaned stories: takes the leases of unfinished stories that have none or whose lease has expired. For 3 s, at
+        most half of the requested lease, after storage was away, expired leases are left to their runs to renew.
+        """
 
     @_abc_1.abstractmethod
     def CheckpointStories(

@@ -1,0 +1,64 @@
+"""Holds back claims of expired leases after storage was away, so that runs still at work renew theirs first."""
+
+from collections.abc import Awaitable
+from typing import Final, TypeVar
+
+import structlog
+
+from storage_service.ports import Clock
+from storage_service.records import Lease
+
+T = TypeVar("T")
+
+_log: Final = structlog.stdlib.get_logger("storage_service.stories.absence")
+
+_SECOND: Final = 1_000_000
+_LONGEST_HOLD: Final = 3 * _SECOND
+"""More than a gateway takes to connect and to renew the leases of its runs."""
+_SHORTEST_GAP: Final = _SECOND
+"""Calls that fail for less than this leave no lease to expire; clocks are adjusted by less all the time."""
+
+
+class Absence:
+    """When leases could not be renewed: before this process served, while its store failed, when its clock was set.
+
+    A lease that expired meanwhile says nothing about its run. For a while after it, at most 3 s and half of a lease,
+    only stories without a lease are to be claimed.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset = clock.now() - clock.steady()
+        self._back = self._succeeded = clock.steady()
+        self._failing = False
+
+    def end(self) -> None:
+        """Notes that storage is back now."""
+        self._back = self._succeeded = self._clock.steady()
+        self._failing = False
+
+    def holds_back(self, lease: Lease) -> bool:
+        """Returns True where no expired lease may be claimed yet by a run that asks for `lease`."""
+        self._check_clock()
+        hold = min(_LONGEST_HOLD, lease.duration // 2)
+        return self._failing or self._clock.steady() < self._back + hold
+
+    async def observe(self, call: Awaitable[T]) -> T:
+        """Returns what a call that renews or takes leases returns; where it raises, the store is away."""
+        try:
+            result = await call
+        except Exception:
+            self._failing = True
+            raise
+        if self._failing and self._clock.steady() - self._succeeded >= _SHORTEST_GAP:
+            _log.info("the store is back; expired leases are held back for a moment")
+            self.end()
+        self._failing, self._succeeded = False, self._clock.steady()
+        return result
+
+    def _check_clock(self) -> None:
+        offset = self._clock.now() - self._clock.steady()
+        if abs(offset - self._offset) >= _SHORTEST_GAP:
+            _log.warning("the clock was set", seconds=round((offset - self._offset) / _SECOND, 3))
+            self.end()
+        self._offset = offset
