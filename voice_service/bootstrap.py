@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Final
 
 from servicekit.channel import open_channel
@@ -15,9 +16,9 @@ from voice_service.app import VoiceApp
 from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.verify import SegmentFinisher
 from voice_service.metrics import VoiceMetrics
+from voice_service.narration.admission import Admission
 from voice_service.narration.intake import LanguageDetector
 from voice_service.narration.narration import Narration, NarrationPolicy
-from voice_service.narration.pipeline import WorkAhead
 from voice_service.providers.factory import ANNOUNCED, make_providers, offline_workers
 from voice_service.providers.registry import EMBEDDED, Announced, ProviderRegistry
 from voice_service.settings import Tuning
@@ -34,7 +35,7 @@ from voice_service.wire.servicer import VoiceServicer
 from voice_service.wire.transcribe_servicer import TranscribeHandler
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from voice_service.narration.messages import NarrationRequest
     from voice_service.ports import ProviderMetadata, VoiceProvider
@@ -63,19 +64,27 @@ def assemble(
     voice_metrics: VoiceMetrics | None = None,
     transcriber: Transcriber | None = None,
     store: SegmentStore | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> VoiceApp:
-    """Puts the service together around these providers. Raises ConfigurationError."""
+    """Puts the service together around these providers; `clock` is that of circuits and limits, in seconds.
+
+    Raises ConfigurationError.
+    """
     metrics = metrics or Metrics()
     voice_metrics = voice_metrics or VoiceMetrics(metrics)
     callable_ones = [each for each in providers if not isinstance(each, Announced)]
     # A file that comes when all of it is made begins late by its nature, and so does what is written down.
     streaming = {each.metadata.name for each in callable_ones if each.metadata.supports_streaming}
-    circuits = _circuits(settings, metrics, streaming)
+    circuits = _circuits(settings, metrics, streaming, clock)
     retry = RetryPolicy(
         retries=settings.retries, delay=tuning.retry_delay, longest_wait=settings.retry_longest_wait_seconds
     )
     gates = ProviderGates(
-        circuits, lambda metadata: _allowance(settings, tuning, metadata), retry=retry, metrics=voice_metrics
+        circuits,
+        lambda metadata: _allowance(settings, tuning, metadata),
+        retry=retry,
+        metrics=voice_metrics,
+        clock=clock,
     )
     registry = _registry(settings, providers, gates)
     store = store or _store(settings)
@@ -94,8 +103,13 @@ def assemble(
     synthesizer = SegmentSynthesizer(
         store=store, calls=calls, encoder=encoder, metrics=voice_metrics, max_flights=_MAX_FLIGHTS
     )
-    policy = NarrationPolicy(segment_words=settings.segment_words, max_audio_bytes=settings.max_audio_bytes)
-    ahead = WorkAhead(settings.segments_ahead, tuning.segments_ahead)
+    policy = NarrationPolicy(
+        segment_words=settings.segment_words,
+        segments_ahead=settings.segments_ahead,
+        max_audio_bytes=settings.max_audio_bytes,
+        beat=tuning.beat,
+    )
+    admission = Admission(gates.calls_at_once, voice_metrics, first_beat=tuning.beat / 2, beat=tuning.beat)
     detector = LanguageDetector()
 
     def narrate(request: NarrationRequest, deadline: float) -> Narration:
@@ -107,8 +121,8 @@ def assemble(
             detector=detector,
             metrics=voice_metrics,
             policy=policy,
-            ahead=ahead,
-            watch=prober.watch,
+            place=admission.arrive(),
+            prober=prober,
             deadline=deadline,
         )
 
@@ -141,6 +155,7 @@ def assemble(
         closing=[
             account.aclose,
             prober.aclose,
+            admission.aclose,
             *(provider.aclose for provider in callable_ones),
             guarded.aclose,
             encoder.aclose,
@@ -179,7 +194,9 @@ def _registry(
     return registry
 
 
-def _circuits(settings: VoiceServiceSettings, metrics: Metrics, streaming: Collection[str]) -> BreakerManager:
+def _circuits(
+    settings: VoiceServiceSettings, metrics: Metrics, streaming: Collection[str], clock: Callable[[], float]
+) -> BreakerManager:
     def config(name: str) -> BreakerConfig:
         return BreakerConfig(
             name=name,
@@ -189,13 +206,16 @@ def _circuits(settings: VoiceServiceSettings, metrics: Metrics, streaming: Colle
             slow_call_seconds=settings.slow_seconds if name in streaming else None,
         )
 
-    return BreakerManager(config, metrics=metrics)
+    return BreakerManager(config, metrics=metrics, clock=clock)
 
 
 def _allowance(settings: VoiceServiceSettings, tuning: Tuning, metadata: ProviderMetadata) -> Allowance:
     if metadata.name == EMBEDDED:
         # One speaks while another is encoded; a wait here is on no timer.
         return Allowance(concurrency=2 * offline_workers(tuning))
+    late = settings.slow_seconds
     if not metadata.paid:
-        return Allowance(concurrency=settings.concurrency)
-    return Allowance(concurrency=settings.paid_concurrency, requests_per_minute=settings.requests_per_minute)
+        return Allowance(concurrency=settings.concurrency, late_seconds=late)
+    return Allowance(
+        concurrency=settings.paid_concurrency, requests_per_minute=settings.requests_per_minute, late_seconds=late
+    )

@@ -62,6 +62,11 @@ class VoiceMetrics:
         )
         self._found = metrics.counter("voice_segments_found", "Segments that the segment store had")
         self._made = metrics.counter("voice_segments_made", "Segments that providers made")
+        self._hedges = metrics.counter(
+            "voice_hedges", "Second calls for segments whose first byte was late", ("provider",)
+        )
+        self._admitted = metrics.gauge("voice_narrations_admitted", "Narrations that are being made")
+        self._waiting = metrics.gauge("voice_narrations_waiting", "Narrations that wait for a place")
         self._probes = metrics.counter(
             "voice_probes", "Probes of providers with an open circuit", ("provider", "answer")
         )
@@ -73,6 +78,15 @@ class VoiceMetrics:
     def probed(self, provider: str, *, well: bool) -> None:
         """Counts a probe of a provider whose circuit is open."""
         self._probes.labels(provider, "well" if well else "not_well").inc()
+
+    def hedged(self, provider: str) -> None:
+        """Counts a second call for a segment whose first byte was late."""
+        self._hedges.labels(provider).inc()
+
+    def admitted(self, admitted: int, *, waiting: int) -> None:
+        """Sets how many narrations are being made, and how many wait for a place."""
+        self._admitted.set(admitted)
+        self._waiting.set(waiting)
 
     def first_byte(self, provider: str, seconds: float) -> None:
         """Records the time to the first byte of a segment."""

@@ -79,7 +79,7 @@ class VoiceServiceSettings(SharingSettings):
     segment_words: int = Field(60, ge=1, le=200)
     """Target number of words per segment; a narration is resumed only with the same number"""
     segments_ahead: int = Field(3, ge=0, le=32)
-    """Segments of a narration that are made ahead of the one that is sent"""
+    """Segments of an admitted narration that are made ahead of the one that is sent"""
     first_byte_seconds: float = Field(30.0, gt=0, le=600)
     """Timeout in seconds for the first byte of a segment"""
     segment_seconds: float = Field(30.0, gt=0, le=600)
@@ -95,11 +95,9 @@ class VoiceServiceSettings(SharingSettings):
     requests_per_minute: float | None = Field(None, gt=0, le=1_000_000)
     """Maximum number of calls per minute to a paid provider; unset: no limit"""
     breaker_failures: int = Field(3, ge=1, le=1000)
-    """Failures in a row after which the circuit breaker of a provider opens"""
+    """Failures in a row after which the circuit breaker of a provider opens, if half of its parallel calls fail"""
     breaker_seconds: float = Field(30.0, gt=0, le=3600)
-    """Seconds from opening a circuit breaker to the first probe, which contains no text; doubled after each failed
-    probe, up to twenty times as long
-    """
+    """Seconds from opening a circuit breaker to the first probe, and between probes, which contain no text"""
     slow_seconds: float = Field(10.0, gt=0, le=600)
     """Seconds to the first byte after which a call of a streaming provider counts as slow; if most are, its circuit
     breaker opens
@@ -114,14 +112,14 @@ class Tuning:
     """Upper bound of the random wait before the first retry; doubled each time."""
     idle: float = 30.0
     """Timeout between two pieces of a segment."""
+    beat: float = 20.0
+    """Time between two warnings of a narration that waits; half of it until the first of one that waits for a place."""
     narration: float = 3600.0
     """Timeout of one narration."""
     transcription: float = 120.0
     """Timeout of one transcription, from the first byte of the recording to its text."""
     quota_interval: float = 300.0
     """Time between two reads of what the plan of a provider has left."""
-    segments_ahead: int = 96
-    """Segments that all narrations together make ahead."""
     audio_buffer_bytes: int = 32 << 20
     """Estimated bytes of audio of all segments in progress; further segments wait."""
     offline_workers: int = 0

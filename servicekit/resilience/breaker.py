@@ -192,6 +192,10 @@ class CircuitBreaker:
         """Calls that were let through and have not ended."""
         return self._total - self._outcomes.total()
 
+    def refusal(self) -> CircuitOpenError | None:
+        """Returns the error of a call that may not be a probe; None where the circuit is closed."""
+        return None if self.state == "closed" else self._refused(self.retry_after)
+
     def call(self) -> Call:
         """Returns one call to the provider, a context manager; see `Call`."""
         return Call(self)
@@ -261,7 +265,7 @@ class CircuitBreaker:
         wait = self._wait(wanted=True)
         if wait > 0:
             self._rejected += 1
-            raise CircuitOpenError(self.name, provider=self.provider, retry_after=wait, cause=self._cause)
+            raise self._refused(wait)
         if self._state == "half_open":
             self._probe = call
         self._total += 1
@@ -276,6 +280,9 @@ class CircuitBreaker:
         if self._probe is not None:
             return _PROBE_SECONDS
         return self._probe_wait(self) if wanted else 0.0
+
+    def _refused(self, wait: float) -> CircuitOpenError:
+        return CircuitOpenError(self.name, provider=self.provider, retry_after=wait, cause=self._cause)
 
     def _answered(self, call: Call) -> None:
         """Decides by the first token of a probe."""

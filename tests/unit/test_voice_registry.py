@@ -9,8 +9,10 @@ from support.voice_kit import NamedVoice, faults
 
 from servicekit.errors import DomainError
 from servicekit.reasons import reason_of
+from servicekit.resilience.errors import CircuitOpenError
 from voice_service.narration.messages import VoiceChoice
-from voice_service.narration.speaker import choose, first_speaker, foreign
+from voice_service.narration.speaker import choose, foreign, next_speaker
+from voice_service.ports import VoiceProvider
 from voice_service.providers.factory import GROUP, load_plugins
 from voice_service.providers.registry import NO_ANSWER, Announced, Availability, ProviderRegistry
 
@@ -276,6 +278,11 @@ async def test_where_all_that_are_set_up_rest_the_embedded_voice_does_not_stand_
     assert ("NO_PROVIDERS_AVAILABLE", {"one": "it rests"}) == (caught.value.reason, caught.value.metadata)
 
 
+def _refusal(provider: VoiceProvider) -> CircuitOpenError | None:
+    name = provider.metadata.name
+    return CircuitOpenError(name, provider=name, retry_after=30.0) if name == "one" else None
+
+
 async def test_speaker_that_is_not_well_begins_only_where_its_beginning_is_stored() -> None:
     """Each that is not well is looked at in turn, and the one that begins is not asked."""
     registry = ProviderRegistry("one", ["two"], closed_reason=lambda name: "it rests" if name == "one" else "")
@@ -284,10 +291,11 @@ async def test_speaker_that_is_not_well_begins_only_where_its_beginning_is_store
     for stored, begins, passed in ((False, "two", ["one"]), (True, "one", [])):
         is_stored = AsyncMock(return_value=stored)
         chain, _ = await choose(registry, VoiceChoice(), "en", pinned=False, strict=False)
-        speaker, over = await first_speaker(chain, registry.closed_reason, is_stored)
+        speaker, over = await next_speaker(chain, _refusal, is_stored)
 
+        assert speaker is not None
         assert begins == speaker.name
-        assert passed == [each.name for each in over]
+        assert passed == [each.provider for each in over]
         assert ["one"] == [call.args[0].name for call in is_stored.await_args_list]
 
 

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Final
 
 from servicekit.errors import DomainError
 from servicekit.reasons import reason_of
+from servicekit.resilience.errors import ProviderErrorKind
 from voice_service.narration.messages import Warned
+from voice_service.providers.registry import no_providers_available
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from servicekit.resilience.errors import ProviderError
+    from servicekit.resilience.errors import CircuitOpenError, ProviderError
     from voice_service.narration.speaker import Speaker
+    from voice_service.providers.registry import Skipped
 
 _RETRY_AFTER: Final = 5.0
 _NO_AUDIO: Final = {"UPSTREAM_UNAVAILABLE", "CANCELLED"}
@@ -34,20 +37,55 @@ def handed_over(error: ProviderError, following: Speaker, segment_index: int) ->
     )
 
 
+def waiting_for_provider(provider: str) -> Warned:
+    """Returns the warning WAITING_FOR_PROVIDER: the narration continues when a provider can be called again."""
+    return Warned(
+        reason="WAITING_FOR_PROVIDER",
+        message=f"The narration waits for the voice provider {provider}, which cannot be called now.",
+        facts={"provider": provider},
+    )
+
+
+def waiting_for_place(provider: str) -> Warned:
+    """Returns the warning WAITING_FOR_PLACE: earlier narrations are made first."""
+    return Warned(
+        reason="WAITING_FOR_PLACE",
+        message="The narration waits until earlier ones have ended.",
+        facts={"provider": provider},
+    )
+
+
+def may_pass(error: ProviderError) -> bool:
+    """Returns whether what a provider failed for, or is not called for, may be over a little later."""
+    return reason_of(error.treatment.reason).retryable
+
+
+def none_available(passed: Sequence[CircuitOpenError], skipped: Sequence[Skipped]) -> DomainError:
+    """Returns the error where no provider of the chain is called now; `skipped` say why, those of `passed` the last.
+
+    What the first was closed by, where that was no failure and no other may be back sooner (QUOTA_EXCEEDED,
+    RATE_LIMITED); else UNAVAILABLE / NO_PROVIDERS_AVAILABLE.
+    """
+    reason = passed[0].treatment.reason
+    if reason == "CIRCUIT_OPEN" or any(map(may_pass, passed[1:])):
+        reason = "NO_PROVIDERS_AVAILABLE"
+    return no_providers_available(skipped, reason=reason, retry_after=_wait_of(reason, passed))
+
+
 def speech_failed(tried: Sequence[ProviderError], segment_index: int) -> DomainError:
     """Returns the error for a segment that every provider of the chain failed at, one error each, in order.
 
-    Of one provider its own reason; of several UNAVAILABLE / FALLBACK_FAILURE where another attempt may help with one
-    of them, else what the first refuses for. The metadata say what was tried and why it failed.
+    Of one provider its own reason; of several that of the first that refuses the text itself, whatever the others may
+    do later; UNAVAILABLE / FALLBACK_FAILURE where another attempt may help with one of them, else what the first
+    refuses for. The metadata say what was tried and why it failed.
     """
-    reason = tried[0].treatment.reason
-    if len(tried) > 1 and any(reason_of(error.treatment.reason).retryable for error in tried):
+    refused = next((error for error in tried if error.kind is ProviderErrorKind.CONTENT_POLICY), None)
+    reason = (refused or tried[0]).treatment.reason
+    if refused is None and len(tried) > 1 and any(map(may_pass, tried)):
         reason = "FALLBACK_FAILURE"
     elif reason in _NO_AUDIO:
         reason = "AUDIO_GENERATION_FAILED"
     why = "; ".join(f"{error.provider}: {error.message}" for error in tried)
-    asked = [error.retry_after for error in tried if error.retry_after is not None]
-    hint = _RETRY_AFTER if reason_of(reason).retryable else None
     return DomainError(
         reason,
         f"The segment could not be spoken ({why}).",
@@ -56,8 +94,17 @@ def speech_failed(tried: Sequence[ProviderError], segment_index: int) -> DomainE
             "tried": ",".join(error.provider for error in tried),
             **{f"why_{error.provider}": error.kind.value for error in tried},
         },
-        retry_after=min(asked, default=hint) if reason_of(reason).code in _HINTED else None,
+        retry_after=_wait_of(reason, tried),
     )
+
+
+def _wait_of(reason: str, tried: Sequence[ProviderError]) -> float | None:
+    """Returns the wait to hint at: the shortest that was named by one that the reason is about."""
+    retryable, code = reason_of(reason).retryable, reason_of(reason).code
+    if code not in _HINTED:
+        return None
+    named = [each.retry_after for each in tried if each.retry_after is not None and may_pass(each) is retryable]
+    return min(named, default=_RETRY_AFTER if retryable else None)
 
 
 def segment_lost(index: int, why: str) -> DomainError:

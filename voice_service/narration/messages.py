@@ -54,7 +54,8 @@ class NarrationRequest:
     """What to narrate, and how.
 
     `pinned` is the header that the narration started with; `spoken` are the segments that the caller has, in order.
-    `stored`: the caller gets no bytes, they are in the segment store of the storage service.
+    `stored`: the caller gets no bytes, they are in the segment store of the storage service. `provider_wait`: seconds
+    to wait for providers that are down, in all.
     """
 
     audio_id: str
@@ -68,6 +69,7 @@ class NarrationRequest:
     stored: bool = False
     word_timings: bool = False
     strict_language: bool = False
+    provider_wait: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,30 +5,35 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from servicekit.errors import DomainError
 from voice_service.narration.assembly import Assembly
-from voice_service.narration.errors import empty_text, handed_over, segment_lost, speech_failed
+from voice_service.narration.errors import (
+    empty_text,
+    segment_lost,
+)
 from voice_service.narration.intake import TextIntake, text_too_long
 from voice_service.narration.messages import CallMade, Header, VoiceChoice
 from voice_service.narration.pipeline import SegmentPipeline
-from voice_service.narration.speaker import SpeakerChain, choose, first_speaker, foreign, replaced
+from voice_service.narration.speaker import SpeakerChain, choose
+from voice_service.narration.succession import Succession
+from voice_service.narration.waiting import ProviderWait
 from voice_service.providers.registry import EMBEDDED
 from voice_service.synthesis.call import CHARACTERS_PER_SECOND, Order
 from voice_service.synthesis.synthesize import SpeechError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator
 
-    from servicekit.resilience.errors import ProviderError
     from voice_service.metrics import VoiceMetrics
-    from voice_service.narration.intake import LanguageDetector
+    from voice_service.narration.admission import Place
+    from voice_service.narration.intake import LanguageDetector, TextSegment
     from voice_service.narration.messages import Event, NarrationRequest, Warned
-    from voice_service.narration.pipeline import SegmentJob, WorkAhead
     from voice_service.narration.speaker import Speaker
-    from voice_service.ports import VoiceProvider
-    from voice_service.providers.registry import ProviderRegistry, Skipped
+    from voice_service.providers.registry import ProviderRegistry
+    from voice_service.synthesis.gates import Prober
     from voice_service.synthesis.store import SegmentStore
     from voice_service.synthesis.synthesize import SegmentSynthesizer
 
@@ -38,10 +43,13 @@ CHUNK: Final = 256 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NarrationPolicy:
-    """How segments are cut, and how big the file may be."""
+    """How segments are cut, how big the file may be, and how often a narration that waits says so."""
 
     segment_words: int = 60
     max_audio_bytes: int = 512 << 20
+    segments_ahead: int = 3
+    beat: float = 20.0
+    """Seconds between two warnings of one wait."""
 
     def most_characters(self, request: NarrationRequest) -> int:
         """Returns how many code points' sound fits the file."""
@@ -66,14 +74,11 @@ class Narration:
         detector: LanguageDetector,
         metrics: VoiceMetrics,
         policy: NarrationPolicy,
-        ahead: WorkAhead,
-        watch: Callable[[VoiceProvider], None],
+        place: Place,
+        prober: Prober,
         deadline: float | None = None,
     ) -> None:
-        """`watch` has a provider probed while its circuit is open.
-
-        `deadline` in seconds of the loop's clock: no call starts, and nothing is waited for, beyond it.
-        """
+        """`deadline` in seconds of the loop's clock: no call starts, and nothing is waited for, beyond it."""
         self._request = request
         self._registry = registry
         self._detector = detector
@@ -82,14 +87,24 @@ class Narration:
         self._most_characters = policy.most_characters(request)
         self._intake = TextIntake(request.title, policy.segment_words, self._most_characters)
         self._synthesizer = synthesizer
-        self._watch = watch
-        self._ahead = ahead
+        self._prober = prober
+        self._wait = ProviderWait(request.provider_wait, prober, deadline=deadline, beat=policy.beat)
+        self._place = place
         self._pipeline = SegmentPipeline(
-            request, intake=self._intake, synthesizer=synthesizer, ahead=ahead, deadline=deadline
+            request,
+            intake=self._intake,
+            synthesizer=synthesizer,
+            ahead=policy.segments_ahead,
+            number=place.number,
+            deadline=deadline,
         )
         self._assembly = Assembly(request, store, deadline=deadline)
-        self.provider = ""
+        self._speakers: Succession | None = None
+
+    @property
+    def provider(self) -> str:
         """Name of the provider that speaks now, for the log; "" before the first."""
+        return "" if self._speakers is None else self._speakers.name
 
     async def events(self, pieces: AsyncIterator[str]) -> AsyncGenerator[Event, None]:
         """Header first, warnings, then for each segment its calls, itself and its chunks; the summary last.
@@ -103,18 +118,27 @@ class Narration:
             language = await self._language()
             chain, warnings = await self._choose(language)
             self._intake.cut_for(language)
-            speaker, passed = await first_speaker(chain, self._registry.closed_reason, self._is_stored)
-            warnings += self._passed_over(passed, speaker)
-            yield self._header(speaker, language)
-            for warning in warnings:
+            self._speakers = speakers = Succession(
+                chain,
+                prober=self._prober,
+                closed_reason=self._registry.closed_reason,
+                wait=self._wait,
+                place=self._place,
+                metrics=self._metrics,
+            )
+            async with aclosing(speakers.begin(self._begins_stored)) as waiting:
+                async for warning in waiting:
+                    yield warning
+            yield self._header(speakers.speaker, language)
+            for warning in (*warnings, *speakers.passed_over()):
                 yield warning
             await self._resume()
-            with self._ahead.narration():
-                async with aclosing(self._narrate(chain, speaker)) as events:
-                    async for event in events:
-                        yield event
+            async with aclosing(self._narrate(speakers)) as events:
+                async for event in events:
+                    yield event
             yield self._assembly.summary()
         finally:
+            self._place.leave()
             await self._stop(reading)
 
     async def _language(self) -> str:
@@ -135,17 +159,17 @@ class Narration:
             self._registry, choice, language, pinned=pinned, strict=request.strict_language and not pinned
         )
 
-    async def _is_stored(self, speaker: Speaker) -> bool:
+    async def _begins_stored(self, speaker: Speaker) -> bool:
         """Returns whether the beginning need not be made: the voice has narrated this beginning before."""
         if self._request.pinned is not None:
             return True
-        self._watch(speaker.provider)
         first = await self._intake.peek()
-        if first is None:
-            return False
+        return first is not None and await self._is_stored(first, speaker)
+
+    async def _is_stored(self, segment: TextSegment, speaker: Speaker) -> bool:
         order = Order(
             provider=speaker.provider,
-            request=speaker.request(first.spoken.text, first.previous),
+            request=speaker.request(segment.spoken.text, segment.previous),
             story_format=self._request.story_format,
         )
         try:
@@ -153,18 +177,9 @@ class Narration:
         except DomainError:
             return False
 
-    def _passed_over(self, passed: Sequence[Skipped], speaker: Speaker) -> list[Warned]:
-        warnings = []
-        for each in passed:
-            self._metrics.fallback(each.name, speaker.name, "circuit_open")
-            warnings.append(replaced(each, speaker))
-        strange = foreign(speaker)
-        return [*warnings, strange] if strange else warnings
-
     def _header(self, speaker: Speaker, language: str) -> Header:
         pinned = self._request.pinned
-        self.provider = speaker.provider.metadata.name
-        provider = pinned.provider if pinned else self.provider
+        provider = pinned.provider if pinned else speaker.name
         return Header(
             audio_id=self._request.audio_id,
             provider=provider,
@@ -176,10 +191,10 @@ class Narration:
             embedded=provider == EMBEDDED,
         )
 
-    async def _narrate(self, chain: SpeakerChain, speaker: Speaker) -> AsyncGenerator[Event, None]:
+    async def _narrate(self, speakers: Succession) -> AsyncGenerator[Event, None]:
         """Speaks the segments, and reports the calls of discarded ones however the narration ends: they are billed."""
         try:
-            async with aclosing(self._segments(chain, speaker)) as events:
+            async with aclosing(self._segments(speakers)) as events:
                 async for event in events:
                     yield event
         except Exception:
@@ -201,27 +216,26 @@ class Narration:
             self._intake.next()
             self._assembly.resume(before)
 
-    async def _segments(self, chain: SpeakerChain, speaker: Speaker) -> AsyncGenerator[Event, None]:
-        tried: list[ProviderError] = []
-        while (job := await self._pipeline.next_done(speaker)) is not None:
+    async def _segments(self, speakers: Succession) -> AsyncGenerator[Event, None]:
+        async with aclosing(self._place.take(speakers.speaker.name)) as waiting:
+            async for warning in waiting:
+                yield warning
+        while (job := await self._pipeline.next_done(speakers.speaker)) is not None:
             try:
                 spoken = job.task.result()
             except SpeechError as failure:
                 for call in failure.calls:
                     yield self._assembly.called(CallMade(job.segment.index, call))
-                if isinstance(failure.error, DomainError):
-                    raise failure.error from failure
-                tried.append(failure.error)
-                following = await self._hand_over(chain, tried, job)
-                if following is None:
-                    raise speech_failed(tried, job.segment.index) from failure
-                speaker, warning = following
-                yield warning
+                is_stored = partial(self._is_stored, job.segment)
+                async with aclosing(speakers.continue_from(job.segment, failure, is_stored)) as warnings:
+                    async for warning in warnings:
+                        yield warning
+                self._pipeline.start_again(job, speakers.speaker)
                 continue
             for call in spoken.calls:
                 yield self._assembly.called(CallMade(job.segment.index, call))
             # The next ones are made while this one is sent.
-            self._pipeline.fill(speaker)
+            self._pipeline.fill(speakers.speaker)
             placed = await self._assembly.place(job.segment, spoken)
             # A caller that is slow to take its audio holds it once: chunks are cut as they leave.
             del job, spoken
@@ -233,18 +247,6 @@ class Narration:
             del placed
         if not self._intake.count:
             raise empty_text()
-
-    async def _hand_over(
-        self, chain: SpeakerChain, tried: Sequence[ProviderError], job: SegmentJob
-    ) -> tuple[Speaker, Warned] | None:
-        """Lets the next speaker continue from the segment that failed; None if there is none."""
-        following = await chain.take_next()
-        if following is None:
-            return None
-        self.provider = following.provider.metadata.name
-        self._metrics.fallback(tried[-1].provider, self.provider, tried[-1].kind.value)
-        self._pipeline.start_again(job, following)
-        return following, handed_over(tried[-1], following, job.segment.index)
 
     async def _stop(self, reading: asyncio.Task[None]) -> None:
         tasks: list[asyncio.Task[object]] = [reading, *self._pipeline.tasks]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,38 +14,13 @@ from voice_service.synthesis.flight import Turn
 from voice_service.synthesis.synthesize import AudioNeed, SpeechError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from voice_service.narration.intake import TextIntake, TextSegment
     from voice_service.narration.messages import NarrationRequest
     from voice_service.narration.speaker import Speaker
     from voice_service.synthesis.call import CallRecord
     from voice_service.synthesis.synthesize import SegmentSynthesizer, Spoken
-
-
-class WorkAhead:
-    """Each narration makes `each` segments ahead, fewer where many narrations share `total`.
-
-    Where it is none, the next segment is still made while one goes out.
-    """
-
-    def __init__(self, each: int, total: int) -> None:
-        self._each = each
-        self._total = total
-        self._active = 0
-
-    @contextmanager
-    def narration(self) -> Iterator[None]:
-        """Counts a narration that runs within the block."""
-        self._active += 1
-        try:
-            yield
-        finally:
-            self._active -= 1
-
-    def segments(self) -> int:
-        """Returns how many segments a narration may make ahead now."""
-        return min(self._each, self._total // max(1, self._active))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +33,7 @@ class SegmentJob:
 
 
 class SegmentPipeline:
-    """The jobs of one narration, as many at a time as `ahead` allows and one more.
+    """The jobs of one narration, `ahead` at a time and one more.
 
     They reach a provider in the order of the text, and how one ends is looked at when it is the first: a later one
     that fails costs an earlier one nothing.
@@ -71,10 +45,12 @@ class SegmentPipeline:
         *,
         intake: TextIntake,
         synthesizer: SegmentSynthesizer,
-        ahead: WorkAhead,
+        ahead: int,
+        number: int = 0,
         deadline: float | None = None,
     ) -> None:
-        """`deadline` of the narration in seconds of the loop's clock."""
+        """`number` counts the narrations; `deadline` of the narration in seconds of the loop's clock."""
+        self._number = number
         self._deadline = deadline
         self._request = request
         self._intake = intake
@@ -112,7 +88,7 @@ class SegmentPipeline:
 
     def fill(self, speaker: Speaker) -> None:
         """Starts segments until enough are in progress. Raises what reading the text raised."""
-        while len(self._jobs) < 1 + self._ahead.segments() and (segment := self._intake.next()) is not None:
+        while len(self._jobs) < 1 + self._ahead and (segment := self._intake.next()) is not None:
             self._jobs.append(self._start(segment, speaker))
 
     def start_again(self, failed: SegmentJob, speaker: Speaker) -> None:
@@ -148,6 +124,7 @@ class SegmentPipeline:
             request=speaker.request(segment.spoken.text, segment.previous),
             story_format=self._request.story_format,
             deadline=self._deadline,
+            number=self._number,
         )
         story_id, need = self._request.story_id, self._need(segment)
         if not segment.spoken.audible:

@@ -12,14 +12,15 @@ from servicekit.resilience.errors import ProviderError
 from voice_service.languages import covers
 from voice_service.narration.messages import Warned
 from voice_service.ports import Continuing, SegmentRequest
-from voice_service.providers.registry import EMBEDDED, Skipped, knows_voice, no_providers_available, voices_of
+from voice_service.providers.registry import EMBEDDED, knows_voice, voices_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from servicekit.resilience.errors import CircuitOpenError
     from voice_service.narration.messages import VoiceChoice
     from voice_service.ports import VoiceProvider, VoiceSettings
-    from voice_service.providers.registry import Chain, ProviderRegistry
+    from voice_service.providers.registry import Chain, ProviderRegistry, Skipped
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 
@@ -82,7 +83,9 @@ class SpeakerChain:
         self._asked = choice.provider or chain.providers[0].metadata.name
         speaking = [each for each in chain.providers if covers(each.metadata.languages, language_code)]
         others = [] if strict else [each for each in chain.providers if each not in speaking]
-        self._rest = list(chain.providers) if pinned else [*speaking, *others]
+        self.providers = list(chain.providers) if pinned else [*speaking, *others]
+        """Those that may speak, in order, also those that were tried."""
+        self._rest = list(self.providers)
         self.speaks_language = bool(speaking)
         self.skipped = chain.skipped
 
@@ -96,6 +99,14 @@ class SpeakerChain:
             message=f"The voice provider {requested} does not support this language, so {first} speaks.",
             facts={"language_code": self._language, "provider": requested, "next": first},
         )
+
+    def start_over(self) -> None:
+        """Lets all be tried again, the first one first."""
+        self._rest = list(self.providers)
+
+    def give_up(self, name: str) -> None:
+        """Has a provider tried no more: it refused for good."""
+        self.providers = [each for each in self.providers if each.metadata.name != name]
 
     async def take_next(self) -> Speaker | None:
         """Returns the next speaker, with the voice that suits the language; None where there is none.
@@ -152,20 +163,22 @@ def foreign(speaker: Speaker) -> Warned | None:
     )
 
 
-async def first_speaker(
-    chain: SpeakerChain, closed_reason: Callable[[str], str], is_stored: Callable[[Speaker], Awaitable[bool]]
-) -> tuple[Speaker, list[Skipped]]:
-    """Returns the first speaker that is available, or whose beginning is stored; and those passed over.
+async def next_speaker(
+    chain: SpeakerChain,
+    refusal: Callable[[VoiceProvider], CircuitOpenError | None],
+    is_stored: Callable[[Speaker], Awaitable[bool]],
+) -> tuple[Speaker | None, list[CircuitOpenError]]:
+    """Returns the next speaker, if any, that can be called or whose segment is stored; and those passed over.
 
-    Raises UNAVAILABLE / NO_PROVIDERS_AVAILABLE where none is, and what `SpeakerChain.take_next` raises.
+    `refusal` returns why a provider cannot be called. Raises what `SpeakerChain.take_next` raises.
     """
-    passed: list[Skipped] = []
+    passed: list[CircuitOpenError] = []
     while (speaker := await chain.take_next()) is not None:
-        reason = closed_reason(speaker.name)
-        if not reason or await is_stored(speaker):
+        error = refusal(speaker.provider)
+        if error is None or await is_stored(speaker):
             return speaker, passed
-        passed.append(Skipped(speaker.name, reason))
-    raise no_providers_available([*chain.skipped, *passed])
+        passed.append(error)
+    return None, passed
 
 
 def replaced(passed: Skipped, following: Speaker) -> Warned:

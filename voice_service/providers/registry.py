@@ -293,13 +293,15 @@ def invalid_configuration(skipped: Sequence[Skipped]) -> DomainError:
     )
 
 
-def no_providers_available(skipped: Sequence[Skipped]) -> DomainError:
-    """UNAVAILABLE / NO_PROVIDERS_AVAILABLE: nothing can be called."""
+def no_providers_available(
+    skipped: Sequence[Skipped], *, reason: str = "NO_PROVIDERS_AVAILABLE", retry_after: float | None = 30.0
+) -> DomainError:
+    """UNAVAILABLE / NO_PROVIDERS_AVAILABLE: nothing can be called; or a `reason` that says more."""
     return DomainError(
-        "NO_PROVIDERS_AVAILABLE",
+        reason,
         f"No voice provider is available ({_why(skipped)}).",
         metadata={each.name: each.reason for each in skipped},
-        retry_after=30.0,
+        retry_after=retry_after,
     )
 
 

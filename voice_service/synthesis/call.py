@@ -103,12 +103,16 @@ _SLACK: Final = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """One segment to be made by a provider; `deadline` in seconds of the loop's clock, None for none."""
+    """One segment to be made by a provider; `deadline` in seconds of the loop's clock, None for none.
+
+    `number` counts the narrations: places at a provider are given to the oldest first.
+    """
 
     provider: VoiceProvider
     request: SegmentRequest
     story_format: StoryFormat
     deadline: float | None = None
+    number: int = 0
 
     @property
     def estimated_bytes(self) -> float:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from servicekit.logging import log_defect
-from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.verify import ImplausibleError
 from voice_service.synthesis.call import CallRecord, SpeechOutcome, collect
 
@@ -88,28 +88,42 @@ class ProviderCalls:
             return implausible < _IMPLAUSIBLE_PER_TEXT
 
         async with AsyncExitStack() as until_stored:
+            # Two calls at a time share the room for audio: one is cancelled when the other brings some.
+            room = await until_stored.enter_async_context(AsyncExitStack())
+            calls_at_once = 0
 
             @asynccontextmanager
             async def admitted() -> AsyncIterator[None]:
-                async with AsyncExitStack() as stack:
-                    await stack.enter_async_context(self._budget.take(order.estimated_bytes))
+                nonlocal calls_at_once
+                calls_at_once += 1
+                try:
+                    if calls_at_once == 1:
+                        await room.enter_async_context(self._budget.take(order.estimated_bytes))
                     # It may have opened while this call waited.
-                    self._refuse_unless_closed(order, gate)
-                    stack.enter_context(flight.committed())
-                    if gate.proven.knows(order.request):
-                        flight.pass_on()
-                    yield
-                    await until_stored.enter_async_context(stack.pop_all())
+                    _refuse_unless_closed(gate)
+                    with ExitStack() as stack:
+                        stack.enter_context(flight.committed())
+                        if gate.proven.knows(order.request):
+                            flight.pass_on()
+                        yield
+                        until_stored.push(stack.pop_all())
+                        calls_at_once += 1
+                finally:
+                    calls_at_once -= 1
+                    if not calls_at_once:
+                        await room.aclose()
 
             async def call(attempt: Attempt) -> Delivery:
                 return await self._judged(order, gate, attempt, records, flight)
 
             try:
-                self._refuse_unless_closed(order, gate)
+                _refuse_unless_closed(gate)
                 delivery = await gate.calls.call(
                     ENDPOINT,
                     call,
                     deadline=order.deadline,
+                    order=order.number,
+                    hedge=gate.hedge,
                     may_repeat=may_repeat,
                     on_retry=lambda: self._prober.watch(provider),
                     within=admitted,
@@ -117,12 +131,6 @@ class ProviderCalls:
             finally:
                 self._prober.watch(provider)
             return await store(delivery)
-
-    def _refuse_unless_closed(self, order: Order, gate: Gate) -> None:
-        """Raises CircuitOpenError unless the circuit breaker is closed: a call with a text is never its probe."""
-        if gate.breaker.state != "closed":
-            name = order.provider.metadata.name
-            raise CircuitOpenError(gate.breaker.name, provider=name, retry_after=gate.breaker.retry_after)
 
     async def _judged(
         self, order: Order, gate: Gate, attempt: Attempt, records: list[CallRecord], flight: Flight[Any]
@@ -188,6 +196,13 @@ class ProviderCalls:
             records.append(record)
             attempt.ids.update(request_id=record.request_id, model=record.model_id, voice=record.voice_id)
             self._metrics.characters(record.provider, record.characters)
+
+
+def _refuse_unless_closed(gate: Gate) -> None:
+    """Raises CircuitOpenError unless the circuit breaker is closed: a call with a text is never its probe."""
+    refusal = gate.breaker.refusal()
+    if refusal is not None:
+        raise refusal
 
 
 @contextmanager

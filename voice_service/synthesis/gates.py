@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from servicekit.logging import log_defect
+from servicekit.resilience.circuit_queue import waiting_for
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
+from servicekit.resilience.hedging import Hedge, ResponseTimes
 from servicekit.resilience.limits import ProviderLimits
 from servicekit.resilience.outgoing import OutgoingCalls
 from voice_service.ports import AudioChunk, Metered, Probing, SegmentRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from servicekit.resilience.breaker import CircuitBreaker
     from servicekit.resilience.manager import BreakerManager
@@ -33,10 +35,15 @@ _PROVEN_VOICES: Final = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """Limits of a provider: concurrent calls, and calls per minute (None: no limit)."""
+    """Limits of a provider: concurrent calls, and calls per minute (None: no limit).
+
+    `late_seconds`: time to the first byte after which a call is made once more, until enough of them are known (None:
+    never).
+    """
 
     concurrency: int
     requests_per_minute: float | None = None
+    late_seconds: float | None = None
 
 
 class ProvenVoices:
@@ -63,10 +70,12 @@ class ProvenVoices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """Circuit breaker, outgoing calls and proven voices of one provider."""
+    """Circuit breaker, outgoing calls, limits and proven voices of one provider."""
 
     breaker: CircuitBreaker
     calls: OutgoingCalls
+    limits: ProviderLimits
+    hedge: Hedge | None = None
     proven: ProvenVoices = field(default_factory=ProvenVoices)
 
 
@@ -80,7 +89,10 @@ class ProviderGates:
         *,
         retry: RetryPolicy,
         metrics: VoiceMetrics,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`clock` in seconds is that of the limits."""
+        self._clock = clock
         self._breakers = breakers
         self._allowance = allowance
         self._retry = retry
@@ -93,24 +105,39 @@ class ProviderGates:
         gate = self._gates.get(name)
         if gate is None:
             allowed = self._allowance(metadata)
+            limits = ProviderLimits(allowed.concurrency, allowed.requests_per_minute, provider=name, clock=self._clock)
             calls = OutgoingCalls(
                 name,
                 breakers=self._breakers,
                 policy=self._retry,
                 audit=self._metrics.audit(name),
-                limits=ProviderLimits(allowed.concurrency, allowed.requests_per_minute, provider=name),
+                limits=limits,
                 http=False,
             )
-            gate = self._gates[name] = Gate(breaker=self._breakers.get(name, provider=name), calls=calls)
+            breaker = self._breakers.get(name, provider=name)
+            hedge = None
+            if allowed.late_seconds is not None:
+                hedge = Hedge(times=ResponseTimes(allowed.late_seconds), on_second=lambda: self._metrics.hedged(name))
+            gate = self._gates[name] = Gate(breaker=breaker, calls=calls, limits=limits, hedge=hedge)
         return gate
+
+    def calls_at_once(self, name: str) -> int:
+        """Returns how many calls may be made to the provider at once, now."""
+        return self._gates[name].limits.limit
+
+    def refusal(self, name: str) -> CircuitOpenError | None:
+        """Returns why no call with a text is made to the provider now; None where it can be called."""
+        gate = self._gates.get(name)
+        return None if gate is None else gate.breaker.refusal()
 
     def closed_reason(self, name: str) -> str:
         """Returns why the provider, though configured, is not called now, else ""."""
-        if self.state(name) == "closed":
+        refusal = self.refusal(name)
+        if refusal is None:
             return ""
-        seconds = self._gates[name].breaker.retry_after
-        soon = f"in {seconds:.0f} s" if seconds >= 1 else "shortly"
-        return f"it failed too often; it is called again {soon}"
+        why = "it failed too often" if refusal.treatment.reason == "CIRCUIT_OPEN" else refusal.message
+        seconds = refusal.retry_after or 0.0
+        return f"{why}; it is called again {f'in {seconds:.0f} s' if seconds >= 1 else 'shortly'}"
 
     def state(self, name: str) -> str:
         """State of the provider's circuit: "closed", "open" or "half_open"."""
@@ -147,6 +174,17 @@ class Prober:
             self._watches[name] = task = asyncio.create_task(self._watch(provider), name=f"probe {name}")
             task.add_done_callback(lambda _: self._watches.pop(name, None))
 
+    def watched(self, providers: Iterable[VoiceProvider]) -> list[CircuitBreaker]:
+        """Returns the circuits of the providers, which are probed as long as they are not closed."""
+        for provider in providers:
+            self.watch(provider)
+        return [self._gates.of(provider.metadata).breaker for provider in providers]
+
+    def refusal(self, provider: VoiceProvider) -> CircuitOpenError | None:
+        """Returns why no call with a text is made to the provider now, and has it probed then; None where it can be."""
+        self.watch(provider)
+        return self._gates.refusal(provider.metadata.name)
+
     async def aclose(self) -> None:
         """Stops probing."""
         watches = list(self._watches.values())
@@ -157,17 +195,18 @@ class Prober:
 
     async def _watch(self, provider: VoiceProvider) -> None:
         breaker = self._gates.of(provider.metadata).breaker
-        while breaker.state != "closed":
-            await asyncio.sleep(max(_SHORTEST_WAIT, breaker.retry_after))
-            try:
-                with breaker.call():
-                    await self._ask(provider)
-            except CircuitOpenError:
-                continue
-            except ProviderError:
-                self._metrics.probed(provider.metadata.name, well=False)
-            else:
-                self._metrics.probed(provider.metadata.name, well=True)
+        with waiting_for([breaker], probes=False) as waiter:
+            # A rest that ends, or a circuit that is closed by hand, needs no probe.
+            while await waiter.turn(max(_SHORTEST_WAIT, breaker.retry_after)) is None and breaker.state != "closed":
+                try:
+                    with breaker.call():
+                        await self._ask(provider)
+                except CircuitOpenError:
+                    continue
+                except ProviderError:
+                    self._metrics.probed(provider.metadata.name, well=False)
+                else:
+                    self._metrics.probed(provider.metadata.name, well=True)
 
     async def _ask(self, provider: VoiceProvider) -> None:
         """Probes once. Raises ProviderError, of a kind that counts as a failure, if the provider fails."""

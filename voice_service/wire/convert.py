@@ -63,6 +63,7 @@ def narration_request(config: voice_pb2.SpeechConfig) -> NarrationRequest:
         stored=stored,
         word_timings=config.word_timings,
         strict_language=config.strict_language,
+        provider_wait=config.provider_wait.ToNanoseconds() / 1e9,
     )
 
 

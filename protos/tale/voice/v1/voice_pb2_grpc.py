@@ -64,11 +64,11 @@ class VoiceServiceServicer(object):
     def SynthesizeSpeech(self, request_iterator, context):
         """Narrates text while it arrives. The caller sends `config`, then `text` messages, then half-closes. The response is
         `header`, then for each segment `segment`, followed by its `chunk`s with delivery AUDIO, with `attempt`s in
-        between, and `summary` last. A stream that ends without `summary` is incomplete.
+        between, and `summary` last; `warning`s come at any place. A stream that ends without `summary` is incomplete.
         Errors: EMPTY_TEXT, PROVIDER_NOT_FOUND, VOICE_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED,
         TEXT_TOO_LONG, SEGMENT_LOST, STORY_NOT_FOUND, UPSTREAM_AUTH, CONTENT_REFUSED, UPSTREAM_REFUSED,
         UPSTREAM_UNSUPPORTED, QUOTA_EXCEEDED, RATE_LIMITED, NETWORK_ERROR, AUDIO_GENERATION_FAILED, CIRCUIT_OPEN,
-        FALLBACK_FAILURE, NO_PROVIDERS_AVAILABLE, UPSTREAM_UNAVAILABLE.
+        FALLBACK_FAILURE, NO_PROVIDERS_AVAILABLE, OVERLOADED, UPSTREAM_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,11 +36,11 @@ class VoiceServiceStub:
     SynthesizeSpeech: _grpc.StreamStreamMultiCallable[_voice_pb2.SynthesizeSpeechRequest, _voice_pb2.SynthesizeSpeechResponse]
     """Narrates text while it arrives. The caller sends `config`, then `text` messages, then half-closes. The response is
     `header`, then for each segment `segment`, followed by its `chunk`s with delivery AUDIO, with `attempt`s in
-    between, and `summary` last. A stream that ends without `summary` is incomplete.
+    between, and `summary` last; `warning`s come at any place. A stream that ends without `summary` is incomplete.
     Errors: EMPTY_TEXT, PROVIDER_NOT_FOUND, VOICE_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED,
     TEXT_TOO_LONG, SEGMENT_LOST, STORY_NOT_FOUND, UPSTREAM_AUTH, CONTENT_REFUSED, UPSTREAM_REFUSED,
     UPSTREAM_UNSUPPORTED, QUOTA_EXCEEDED, RATE_LIMITED, NETWORK_ERROR, AUDIO_GENERATION_FAILED, CIRCUIT_OPEN,
-    FALLBACK_FAILURE, NO_PROVIDERS_AVAILABLE, UPSTREAM_UNAVAILABLE.
+    FALLBACK_FAILURE, NO_PROVIDERS_AVAILABLE, OVERLOADED, UPSTREAM_UNAVAILABLE.
     """
     ListProviders: _grpc.UnaryUnaryMultiCallable[_voice_pb2.ListProvidersRequest, _voice_pb2.ListProvidersResponse]
     """Lists the voice providers, in the order in which they are called."""
@@ -62,11 +62,11 @@ class VoiceServiceAsyncStub(VoiceServiceStub):
     SynthesizeSpeech: _aio.StreamStreamMultiCallable[_voice_pb2.SynthesizeSpeechRequest, _voice_pb2.SynthesizeSpeechResponse]  # type: ignore[assignment]
     """Narrates text while it arrives. The caller sends `config`, then `text` messages, then half-closes. The response is
     `header`, then for each segment `segment`, followed by its `chunk`s with delivery AUDIO, with `attempt`s in
-    between, and `summary` last. A stream that ends without `summary` is incomplete.
+    between, and `summary` last; `warning`s come at any place. A stream that ends without `summary` is incomplete.
     Errors: EMPTY_TEXT, PROVIDER_NOT_FOUND, VOICE_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED,
     TEXT_TOO_LONG, SEGMENT_LOST, STORY_NOT_FOUND, UPSTREAM_AUTH, CONTENT_REFUSED, UPSTREAM_REFUSED,
     UPSTREAM_UNSUPPORTED, QUOTA_EXCEEDED, RATE_LIMITED, NETWORK_ERROR, AUDIO_GENERATION_FAILED, CIRCUIT_OPEN,
-    FALLBACK_FAILURE, NO_PROVIDERS_AVAILABLE, UPSTREAM_UNAVAILABLE.
+    FALLBACK_FAILURE, NO_PROVIDERS_AVAILABLE, OVERLOADED, UPSTREAM_UNAVAILABLE.
     """
     ListProviders: _aio.UnaryUnaryMultiCallable[_voice_pb2.ListProvidersRequest, _voice_pb2.ListProvidersResponse]  # type: ignore[assignment]
     """Lists the voice providers, in the order in which they are called."""
@@ -91,11 +91,11 @@ class VoiceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_voice_pb2.SynthesizeSpeechResponse], _abc.AsyncIterator[_voice_pb2.SynthesizeSpeechResponse]]:
         """Narrates text while it arrives. The caller sends `config`, then `text` messages, then half-closes. The response is
         `header`, then for each segment `segment`, followed by its `chunk`s with delivery AUDIO, with `attempt`s in
-        between, and `summary` last. A stream that ends without `summary` is incomplete.
+        between, and `summary` last; `warning`s come at any place. A stream that ends without `summary` is incomplete.
         Errors: EMPTY_TEXT, PROVIDER_NOT_FOUND, VOICE_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED,
         TEXT_TOO_LONG, SEGMENT_LOST, STORY_NOT_FOUND, UPSTREAM_AUTH, CONTENT_REFUSED, UPSTREAM_REFUSED,
         UPSTREAM_UNSUPPORTED, QUOTA_EXCEEDED, RATE_LIMITED, NETWORK_ERROR, AUDIO_GENERATION_FAILED, CIRCUIT_OPEN,
-        FALLBACK_FAILURE, NO_PROVIDERS_AVAILABLE, UPSTREAM_UNAVAILABLE.
+        FALLBACK_FAILURE, NO_PROVIDERS_AVAILABLE, OVERLOADED, UPSTREAM_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,186 @@
+"""Narrations are admitted in the order of their arrival, as many as their provider and the event loop can serve."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from support.virtual_time import run_virtually
+from support.voice_virtual import VirtualTold, Weather, virtual_voice
+
+from servicekit.errors import DomainError
+from servicekit.metrics import Metrics
+from voice_service.metrics import VoiceMetrics
+from voice_service.narration.admission import Admission, LoopLoad, Place
+
+SENTENCE = "The owl of mill {} counted the stars above the sea, one after the other, until all of them slept. "
+
+
+def _admission(calls: int = 2, **given: Any) -> Admission:
+    return Admission(lambda _: calls, VoiceMetrics(Metrics()), **given)
+
+
+async def _taken(place: Place, provider: str = "one") -> list[str]:
+    return [warned.reason async for warned in place.take(provider)]
+
+
+async def _settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_three_hundred_narrations_end_in_the_order_of_their_arrival() -> None:
+    """On five places the first is done when few segments are spoken, and none starves behind later ones."""
+    one = Weather(first_byte_seconds=1.0, paid=True)
+    ended: list[int] = []
+    spoken: list[int] = []
+
+    async def work() -> list[VirtualTold]:
+        async def tell(number: int) -> VirtualTold:
+            told = await voice.tell(SENTENCE.format(number) * 4)
+            ended.append(number)
+            spoken.append(one.journal.finished)
+            return told
+
+        async with virtual_voice(one, segment_words=20) as voice:
+            telling = [asyncio.create_task(tell(number)) for number in range(300)]
+            return await asyncio.gather(*telling)
+
+    told = run_virtually(work())
+    assert [None] * 300 == [each.failure for each in told]
+    segments = len(told[0].segments)
+    assert segments >= 4
+    assert all(abs(number - place) <= 5 for place, number in enumerate(ended))
+    assert spoken[0] <= 2 * segments
+    assert [10.0, 30.0, 50.0] == pytest.approx(told[-1].warned_at("WAITING_FOR_PLACE")[:3])
+    assert [] == told[0].warned
+
+
+async def test_a_provider_has_five_narrations_for_each_call_and_the_others_wait_in_line() -> None:
+    """Who leaves makes room for the oldest, and who waits can give up."""
+    admission = _admission(calls=1)
+    places = [admission.arrive() for _ in range(8)]
+    taking = [asyncio.create_task(_taken(place)) for place in places]
+    await _settle()
+    at_first = [task.done() for task in taking]
+    taking[5].cancel()
+    await asyncio.wait([taking[5]])
+    places[5].leave()
+    places[2].leave()
+    await _settle()
+    then = [task.done() for task in taking]
+    for place in places:
+        place.leave()
+    await admission.aclose()
+
+    assert [True] * 5 + [False] * 3 == at_first
+    assert [True] * 7 + [False] == then
+
+
+async def test_a_narration_that_comes_back_is_admitted_before_those_that_arrived_after_it() -> None:
+    """It waited for its provider meanwhile."""
+    admission = _admission(calls=1)
+    places = [admission.arrive() for _ in range(7)]
+    for place in places[:5]:
+        await _taken(place)
+    places[0].leave()
+    await _taken(places[5])
+    back, late = (asyncio.create_task(_taken(place)) for place in (places[0], places[6]))
+    await _settle()
+    places[4].leave()
+    await _settle()
+
+    assert back.done()
+    assert not late.done()
+    for place in places[:6]:
+        place.leave()
+    await late
+    places[6].leave()
+    await admission.aclose()
+
+
+async def test_a_provider_without_room_holds_up_no_narration_of_another() -> None:
+    """Each has its own places."""
+    admission = _admission(calls=1)
+    held = [admission.arrive() for _ in range(5)]
+    for place in held:
+        await _taken(place)
+    waiting = admission.arrive()
+    task = asyncio.create_task(_taken(waiting))
+    other = admission.arrive()
+
+    assert [] == await _taken(other, "two")
+    assert not task.done()
+    for place in (*held, other):
+        place.leave()
+    await task
+    waiting.leave()
+    await admission.aclose()
+
+
+async def test_more_than_so_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a time to come back at."""
+    monkeypatch.setattr("voice_service.narration.admission._MOST_WAITING", 1)
+    admission = _admission(load=LoopLoad(first=1, least=1))
+    held, waiting, late = (admission.arrive() for _ in range(3))
+    await _taken(held)
+    task = asyncio.create_task(_taken(waiting))
+    await _settle()
+    with pytest.raises(DomainError) as caught:
+        await _taken(late)
+    late.leave()
+    held.leave()
+    await task
+    waiting.leave()
+    await admission.aclose()
+
+    assert "OVERLOADED" == caught.value.reason
+    assert caught.value.retry_after is not None
+
+
+def test_a_loop_that_is_late_admits_fewer_until_it_is_in_time_again() -> None:
+    """Down by a fifth each time, to a least; up by one each time that all places are taken, to a most."""
+    load = LoopLoad(first=20, least=4, most=22)
+    load.measured(0.5, 20)
+    shrunk = load.limit
+    for _ in range(20):
+        load.measured(0.5, load.limit)
+    least = load.limit
+    load.measured(0.0, 2)
+    idle = load.limit
+    grown = []
+    for _ in range(30):
+        load.measured(0.01, load.limit)
+        grown.append(load.limit)
+
+    assert 16 == shrunk
+    assert 4 == least == idle
+    assert [5, 6, 7] == grown[:3]
+    assert 22 == grown[-1]
+
+
+def test_the_load_is_measured_while_there_are_narrations() -> None:
+    """A loop that is blocked again and again admits fewer; when it is not any more, those who wait are admitted."""
+
+    async def work() -> tuple[list[int], int]:
+        loop = asyncio.get_running_loop()
+        load = LoopLoad(first=10, least=2, most=10)
+        admission = _admission(calls=100, load=load)
+        places = [admission.arrive() for _ in range(10)]
+        for place in places:
+            await _taken(place)
+        limits = []
+        for late in (1.0, 1.0, 0.0, 0.0):
+            await asyncio.sleep(LoopLoad.INTERVAL / 2)
+            # As where something holds the loop up.
+            loop._virtual.now += late  # type: ignore[attr-defined]
+            await asyncio.sleep(LoopLoad.INTERVAL / 2)
+            limits.append(load.limit)
+        for place in places[:9]:
+            place.leave()
+        places[9].leave()
+        await admission.aclose()
+        return limits, load.limit
+
+    limits, _ = run_virtually(work())
+    assert limits[1] < limits[0] <= 8
+    assert limits[3] >= limits[1]

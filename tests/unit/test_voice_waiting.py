@@ -1,0 +1,219 @@
+"""A narration whose providers cannot be called waits within its budget, says so, and makes no call meanwhile."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from support.virtual_time import loop_time, run_virtually
+from support.voice_kit import STORY
+from support.voice_virtual import VirtualTold, VirtualVoice, Weather, virtual_voice
+
+from servicekit.resilience.errors import ProviderErrorKind
+
+OVERLOAD = ProviderErrorKind.OVERLOAD
+OTHER = "There was an owl who lived in an old mill. " * 8
+WAIT: dict[str, Any] = {"provider_wait": timedelta(seconds=600)}
+WINDOW = 30.0
+
+
+def _run(work: Callable[[VirtualVoice], Awaitable[Any]], *voices: Weather, **given: Any) -> Any:
+    async def run() -> Any:
+        async with virtual_voice(*voices, **given) as voice:
+            return await work(voice)
+
+    return run_virtually(run())
+
+
+async def _opened(voice: VirtualVoice, one: Weather) -> None:
+    """Has the circuit of `one` open."""
+    one.down = OVERLOAD
+    await voice.tell("Good night.")
+    assert "open" == voice.circuit().state
+
+
+async def _up_after(one: Weather, seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    one.down = None
+
+
+def test_hundreds_of_narrations_wait_at_one_probe_a_window_and_all_end_well() -> None:
+    """Five minutes without the provider: no call of a text, a warning at once and every 20 s, and then all are made."""
+    one = Weather()
+
+    async def work(voice: VirtualVoice) -> tuple[list[VirtualTold], int, float]:
+        await _opened(voice, one)
+        calls, began = len(one.called_at), loop_time()
+        telling = [asyncio.create_task(voice.tell(f"Story {number}. {OTHER}", **WAIT)) for number in range(300)]
+        await _up_after(one, 300)
+        before = len(one.called_at) - calls
+        return await asyncio.gather(*telling), before, began
+
+    told, before, began = _run(work, one)
+    assert [None] * 300 == [each.failure for each in told]
+    assert all(each.summary is not None for each in told)
+    assert 0 == before
+    assert 9 <= len(one.probed_at) <= 300 / WINDOW + 1
+    gaps = [after - at for at, after in zip(one.probed_at, one.probed_at[1:], strict=False)]
+    assert min(gaps) >= WINDOW
+    waits = told[-1].warned_at("WAITING_FOR_PROVIDER")
+    assert [began + 20 * number for number in range(len(waits))] == pytest.approx(waits)
+    assert len(waits) >= 15
+    assert {"one"} == {warning.metadata["provider"] for warning in told[0].warnings}
+    assert not any("PROVIDER_FAILED" in each.warned for each in told)
+
+
+def test_a_narration_continues_from_the_segment_that_it_waited_at() -> None:
+    """With the same provider, without a word of a failure, and nothing is spoken twice."""
+    one = Weather(first_byte_seconds=0.5)
+
+    async def work(voice: VirtualVoice) -> VirtualTold:
+        telling = VirtualTold()
+        task = asyncio.create_task(voice.tell(STORY * 2, told=telling, **WAIT))
+        await asyncio.sleep(3)
+        assert 2 <= len(telling.segments)
+        one.down = OVERLOAD
+        await _up_after(one, 100)
+        return await task
+
+    told = _run(work, one, segment_words=10, segments_ahead=0)
+    assert told.failure is None
+    assert list(range(len(told.segments))) == [segment.index for segment in told.segments]
+    assert {"WAITING_FOR_PROVIDER"} == set(told.warned)
+    assert {"one"} == {segment.provider for segment in told.segments}
+
+
+def test_text_is_read_while_a_narration_waits() -> None:
+    """The writer is not held up."""
+    one = Weather()
+    read: list[float] = []
+
+    def pieces() -> Iterator[str]:
+        for sentence in range(50):
+            yield f"Number {sentence} went to sleep. "
+        read.append(loop_time())
+
+    async def work(voice: VirtualVoice) -> tuple[VirtualTold, float]:
+        await _opened(voice, one)
+        began = loop_time()
+        task = asyncio.create_task(voice.tell(pieces(), **WAIT))
+        await _up_after(one, 60)
+        return await task, began
+
+    told, began = _run(work, one)
+    assert told.failure is None
+    assert read[0] - began < 1
+
+
+def test_without_a_budget_nothing_is_waited_for() -> None:
+    """As direct callers have it."""
+    one = Weather()
+
+    async def work(voice: VirtualVoice) -> tuple[VirtualTold, VirtualTold, float]:
+        one.down = OVERLOAD
+        first = await voice.tell(STORY)
+        began = loop_time()
+        return first, await voice.tell(OTHER), loop_time() - began
+
+    first, second, took = _run(work, one)
+    assert first.failure is not None
+    assert "AUDIO_GENERATION_FAILED" == first.failure.reason
+    assert second.failure is not None
+    assert "NO_PROVIDERS_AVAILABLE" == second.failure.reason
+    assert 0 == took
+
+
+def test_all_waits_of_a_narration_are_within_its_budget() -> None:
+    """Then the failure is that of one that does not wait."""
+    one = Weather()
+
+    async def work(voice: VirtualVoice) -> tuple[VirtualTold, float]:
+        await _opened(voice, one)
+        began = loop_time()
+        told = await voice.tell(OTHER, provider_wait=timedelta(seconds=100))
+        return told, loop_time() - began
+
+    told, took = _run(work, one)
+    assert told.failure is not None
+    assert "NO_PROVIDERS_AVAILABLE" == told.failure.reason
+    assert 70 <= took <= 100
+    assert "WAITING_FOR_PROVIDER" in told.warned
+
+
+@pytest.mark.parametrize(
+    ("kind", "retry_after", "reason"),
+    [
+        (ProviderErrorKind.QUOTA, None, "QUOTA_EXCEEDED"),
+        (ProviderErrorKind.QUOTA, 30.0, "QUOTA_EXCEEDED"),
+        (ProviderErrorKind.RATE, 3600.0, "RATE_LIMITED"),
+        (ProviderErrorKind.AUTH, None, "UPSTREAM_AUTH"),
+    ],
+)
+def test_what_no_wait_helps_with_is_reported_at_once(
+    kind: ProviderErrorKind, retry_after: float | None, reason: str
+) -> None:
+    """To the narration that is refused and to the next one, which would find the circuit open."""
+    one = Weather()
+
+    async def work(voice: VirtualVoice) -> tuple[list[VirtualTold], float]:
+        one.down, one.retry_after = kind, retry_after
+        return [await voice.tell(text, **WAIT) for text in (STORY, OTHER)], loop_time()
+
+    told, took = _run(work, one, segments_ahead=0)
+    assert [reason] * 2 == [each.failure.reason for each in told if each.failure is not None]
+    assert [[], []] == [each.warned for each in told]
+    assert 0 == took
+
+
+def test_a_pause_that_a_provider_named_is_waited_for_without_a_probe() -> None:
+    """Within the budget: one call is refused, and none is made before the pause is over."""
+    one = Weather()
+
+    async def work(voice: VirtualVoice) -> VirtualTold:
+        one.down, one.retry_after = ProviderErrorKind.RATE, 90.0
+        task = asyncio.create_task(voice.tell(STORY, **WAIT))
+        await _up_after(one, 60)
+        return await task
+
+    told = _run(work, one, segments_ahead=0)
+    assert told.failure is None
+    assert 0.0 == one.called_at[0]
+    assert one.called_at[1] >= 90
+    assert [] == one.probed_at
+
+
+def test_the_first_provider_that_is_back_continues() -> None:
+    """Whichever of the chain it is; the fallback is told of."""
+    one, two = Weather("one"), Weather("two")
+
+    async def work(voice: VirtualVoice) -> VirtualTold:
+        one.down = two.down = OVERLOAD
+        task = asyncio.create_task(voice.tell(STORY, **WAIT))
+        await _up_after(two, 100)
+        return await task
+
+    told = _run(work, one, two, provider_fallback=("two",), segments_ahead=0)
+    assert told.failure is None
+    assert {"two"} == {segment.provider for segment in told.segments}
+    assert 1 == told.warned.count("PROVIDER_FAILED")
+    assert one.probed_at
+
+
+def test_a_segment_that_fails_after_each_wait_ends_the_narration() -> None:
+    """Tries are bounded, though probes succeed: three rounds of three calls."""
+    one = Weather()
+
+    async def well() -> None:
+        one.probed_at.append(loop_time())
+
+    one.probe = well  # type: ignore[method-assign] # probes succeed where texts do not
+
+    async def work(voice: VirtualVoice) -> VirtualTold:
+        one.down = OVERLOAD
+        return await voice.tell(STORY, **WAIT)
+
+    told = _run(work, one, segments_ahead=0)
+    assert told.failure is not None
+    assert "AUDIO_GENERATION_FAILED" == told.failure.reason
+    assert 9 == len(one.called_at) == len(told.attempts)
