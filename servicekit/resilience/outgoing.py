@@ -23,6 +23,8 @@ import structlog
 
 from servicekit.context import current_or_none
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
+from servicekit.resilience.hedging import race
+from servicekit.resilience.limits import FIRST
 from servicekit.resilience.retry import RetryBudget, RetryPolicy, log_retry
 from servicekit.waiting import Finisher
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from servicekit.metrics import Metrics
     from servicekit.resilience.breaker import Call, CircuitBreaker
+    from servicekit.resilience.hedging import Hedge, Racer
     from servicekit.resilience.limits import ProviderLimits
 
 T = TypeVar("T")
@@ -103,8 +106,9 @@ class Attempt:
 
     passage: Call
     release: Callable[[], Awaitable[None]]
-    on_answer: Callable[[], None]
     """Makes room for the next call before this one has ended: what is left to do needs the provider no more."""
+    on_answer: Callable[[], None]
+    on_begin: Callable[[], None] = lambda: None
     ids: dict[str, str] = field(default_factory=dict)
     status: int | str = ""
     sent: bool = True
@@ -114,6 +118,16 @@ class Attempt:
         if self.passage.answered_at is None:
             self.passage.answered()
             self.on_answer()
+            self.on_begin()
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What has become of a call: the error of its last attempt, whether this attempt has begun, and attempts made."""
+
+    last: ProviderError | None = None
+    begun: bool = False
+    made: int = 0
 
 
 class OutgoingCalls:
@@ -158,65 +172,86 @@ class OutgoingCalls:
         finished: bool = False,
         has_fallback: bool = False,
         order: float = 0.0,
+        hedge: Hedge | None = None,
         within: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
     ) -> T:
         """Returns what `work` returns, which is done again after passing failures that `may_repeat`.
 
         With `finished`, an attempt that has started is not cancelled when the caller leaves or the deadline passes; it
         is not retried then. With `has_fallback` an end without success is the caller's to log. Of those that wait for
-        the limits the lower `order` goes first. `within` is entered by each attempt when the limits let it through and
-        before its circuit breaker: what an attempt waits for there says nothing about the provider.
+        the limits the lower `order` goes first. With `hedge` a call whose first token or byte is late is made once
+        more, in the next free place; it counts as a retry. `within` is entered by each attempt when the limits let it
+        through and before its circuit breaker: what an attempt waits for there says nothing about the provider.
 
         Raises the ProviderError of the last attempt that was made; CircuitOpenError where none was.
         """
-        last: ProviderError | None = None
         # An attempt that continues without its caller started within the caller's deadline.
         due = _earlier(deadline)
-        begun = False
+        progress = _Progress()
 
-        async def once() -> T:
-            nonlocal last, begun
-            begun = False
-            try:
-                # The attempt is within: that its caller has no more time says nothing about the provider.
-                async with (
-                    self._in_time() as limit,
-                    self.attempt(endpoint, circuit=circuit, deadline=due, order=order, within=within) as attempt,
-                ):
-                    begun = True
-                    limit.reschedule(None if finished else due)
-                    value = await work(attempt)
-                    attempt.answered()
-                    return value
-            except ProviderError as error:
-                if begun and not isinstance(error, CircuitOpenError):
-                    last = error
-                raise
+        async def make(limit: asyncio.Timeout, racer: Racer | None = None, *, second: bool = False) -> T:
+            place = FIRST if second else order
+            async with self.attempt(endpoint, circuit=circuit, deadline=due, order=place, within=within) as attempt:
+                progress.begun = True
+                progress.made += 1
+                limit.reschedule(None if finished else due)
+                if racer is not None:
+                    racer.sent()
+                    attempt.on_begin = racer.answered
+                value = await work(attempt)
+                attempt.answered()
+                return value
+
+        def may_wait(error: ProviderError) -> bool:
+            # First, since it may count the errors.
+            return may_repeat(error) and progress.made <= self._policy.retries
 
         def retried(error: ProviderError, number: int, wait: float) -> None:
             log_retry(error, number, wait)
             on_retry()
 
         def attempts() -> AsyncRetrying:
-            return self._policy.attempts(budget=self._budget, deadline=due, may_wait=may_repeat, on_retry=retried)
+            return self._policy.attempts(budget=self._budget, deadline=due, may_wait=may_wait, on_retry=retried)
+
+        async def once() -> T:
+            return await self._once(make, progress, hedge)
 
         try:
             return await self._repeated(
-                (lambda: self._to_the_end(once(), lambda: begun)) if finished else once, attempts
+                (lambda: self._to_the_end(once(), progress)) if finished else once,
+                attempts,
             )
         except ProviderError as error:
             # What the call itself failed for says more than that no other could be made afterwards.
-            cause = last or error
+            cause = progress.last or error
             if cause.retryable and not has_fallback:
                 _log.error("all attempts failed", provider=self.provider, endpoint=endpoint, kind=cause.kind.value)
             raise cause from None
 
-    async def _to_the_end(self, work: Coroutine[Any, Any, T], begun: Callable[[], bool]) -> T:
+    async def _once(self, make: Callable[..., Coroutine[Any, Any, T]], progress: _Progress, hedge: Hedge | None) -> T:
+        """Makes one attempt, or a second one as well where the first is late."""
+        progress.begun = False
+
+        def may_hedge() -> bool:
+            return progress.made <= self._policy.retries and self._budget.spend()
+
+        try:
+            # The attempt is within: that its caller has no more time says nothing about the provider.
+            async with self._in_time() as limit:
+                if hedge is None:
+                    return await make(limit)
+                return await race(lambda racer, second: make(limit, racer, second=second), hedge, may_hedge)
+        except ProviderError as error:
+            if progress.begun and not isinstance(error, CircuitOpenError):
+                progress.last = error
+            raise
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, T], progress: _Progress) -> T:
         task = self._finisher.start(work)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if not begun():
+            if not progress.begun:
                 task.cancel()
             raise
 
@@ -269,8 +304,8 @@ class OutgoingCalls:
         async with AsyncExitStack() as stack:
             place = await stack.enter_async_context(AsyncExitStack())
             breaker = self._breakers.get(circuit or self.provider, provider=self.provider)
-            # One that is not closed answers without a wait.
-            if breaker.ramp is not None and breaker.state == "closed":
+            # One that is not closed answers without a wait; a second call is of use only beside the first.
+            if breaker.ramp is not None and breaker.state == "closed" and order != FIRST:
                 await place.enter_async_context(breaker.ramp.slot(due, order=order))
             if self._limits is not None:
                 await place.enter_async_context(self._limits.slot(due, order=order))

@@ -196,17 +196,21 @@ class Prober:
     async def _watch(self, provider: VoiceProvider) -> None:
         breaker = self._gates.of(provider.metadata).breaker
         with waiting_for([breaker], probes=False) as waiter:
+            wait = breaker.retry_after
             # A rest that ends, or a circuit that is closed by hand, needs no probe.
-            while await waiter.turn(max(_SHORTEST_WAIT, breaker.retry_after)) is None and breaker.state != "closed":
+            while await waiter.turn(max(_SHORTEST_WAIT, wait)) is None and breaker.state != "closed":
                 try:
                     with breaker.call():
                         await self._ask(provider)
-                except CircuitOpenError:
+                except CircuitOpenError as error:
+                    # Another replica probes.
+                    wait = error.retry_after or 0.0
                     continue
                 except ProviderError:
                     self._metrics.probed(provider.metadata.name, well=False)
                 else:
                     self._metrics.probed(provider.metadata.name, well=True)
+                wait = breaker.retry_after
 
     async def _ask(self, provider: VoiceProvider) -> None:
         """Probes once. Raises ProviderError, of a kind that counts as a failure, if the provider fails."""
