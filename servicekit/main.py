@@ -85,13 +85,18 @@ class _Life:
 
     async def _serve(self) -> None:
         await self._server.start()
-        _freeze_now_and_later()
-        await self._asked.wait()
-        await self._server.drain()
+        try:
+            _freeze_now_and_later()
+            await self._asked.wait()
+            await self._server.drain()
+        finally:
+            # Two signals at once: the second one comes before the drain has begun.
+            await self._server.stop()
 
     def _signalled(self, task: asyncio.Task[None]) -> None:
         self._signals += 1
-        if self._signals > 1 or not self._server.serving:
+        # Once: what closes the stores must not be cut short, or their threads would hold the process for ever.
+        if (self._signals > 1 or not self._server.serving) and not task.cancelling():
             task.cancel()
         self._asked.set()
 

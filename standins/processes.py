@@ -152,9 +152,14 @@ class Cluster:
 
     async def terminate(self, name: str, replica: int = 1) -> int:
         """Sends SIGTERM and returns the exit code."""
-        process = self._processes.pop((name, replica))
-        process.send_signal(signal.SIGTERM)
-        return await process.wait()
+        self._processes[name, replica].send_signal(signal.SIGTERM)
+        return await self.ended(name, replica)
+
+    async def ended(self, name: str, replica: int = 1) -> int:
+        """Waits until the process has ended by itself and returns its exit code."""
+        code = await self._processes[name, replica].wait()
+        del self._processes[name, replica]
+        return code
 
     async def close(self) -> None:
         """Kills the processes that still run."""
