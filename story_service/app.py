@@ -43,7 +43,7 @@ class StoryApp(App):
         circuits: BreakerManager | None = None,
     ) -> None:
         """`monitor` is None without a key; `warnings` are logged at start and shown in the status."""
-        self._servicer = servicer
+        self.servicer = servicer
         self._default_model = default_model
         self._warnings = tuple(warnings)
         self._monitor = monitor
@@ -53,7 +53,7 @@ class StoryApp(App):
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
         """Adds StoryService."""
-        story_pb2_grpc.add_StoryServiceServicer_to_server(self._servicer, server)
+        story_pb2_grpc.add_StoryServiceServicer_to_server(self.servicer, server)
         return (story_pb2.DESCRIPTOR.services_by_name["StoryService"].full_name,)
 
     async def start(self) -> None:

@@ -1,5 +1,7 @@
 """The composition root: settings -> objects -> service."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,12 +63,13 @@ def build(
     budget: RetryBudget | None = None,
     retry_delay: float = 1.0,
     generation_info_wait: float = 3.0,
+    clock: Callable[[], float] = time.monotonic,
 ) -> StoryApp:
     """Builds the service. Opens nothing; reads the templates.
 
     `provider` replaces OpenRouter, and `budget` the usual limit of retries. `retry_delay` is the longest wait before a
-    first retry, and `generation_info_wait` how long the end of a story waits for its cost, in seconds. Raises
-    ConfigurationError for templates that cannot be used.
+    first retry, and `generation_info_wait` how long the end of a story waits for its cost, in seconds. `clock` is that
+    of limits and circuit breakers. Raises ConfigurationError for templates that cannot be used.
     """
     engine = OfflineWriter()
     key_set = provider is not None or bool(settings.openrouter_key().get())
@@ -82,6 +85,7 @@ def build(
     breakers = BreakerManager(
         lambda name: _breaker(name, settings),
         metrics=metrics,
+        clock=clock,
         listed=[*_OPERATIONS, *(circuit_of(OPENROUTER, model.id) for model in models if not model.embedded)],
     )
     paces = Paces()
@@ -97,13 +101,14 @@ def build(
             paces=paces,
             audit=AuditLog(metrics, prefix="openai"),
             metrics=story_metrics,
+            clock=clock,
         )
     generator = StoryGenerator(
         selector=ModelSelector(default_model=settings.model, fallback_models=settings.fallback_models, key_set=key_set),
         writers={OFFLINE: _embedded_writer(engine, settings)},
         chat_writer=paid.writer if paid is not None else None,
         policy=RetryPolicy(retries=settings.max_retries, delay=retry_delay, longest_wait=_LONGEST_WAIT),
-        budget=budget or RetryBudget(concurrency=settings.concurrency),
+        budget=budget or RetryBudget(concurrency=settings.concurrency, clock=clock),
         generations=paid.generations if paid is not None else None,
         metrics=story_metrics,
         generation_info_wait=generation_info_wait,
@@ -138,6 +143,7 @@ def _paid(
     paces: Paces,
     audit: AuditLog,
     metrics: StoryMetrics,
+    clock: Callable[[], float],
 ) -> _Paid:
     generations = Generations(provider, breakers=breakers, audit=audit, metrics=metrics)
     writer = ChatWriter(
@@ -153,7 +159,7 @@ def _paid(
             ),
         ),
         breakers=breakers,
-        limits=ProviderLimits(settings.concurrency, settings.requests_per_minute, OPENROUTER),
+        limits=ProviderLimits(settings.concurrency, settings.requests_per_minute, OPENROUTER, clock=clock),
         generations=generations,
         audit=audit,
         metrics=metrics,

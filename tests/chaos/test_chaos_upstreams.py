@@ -44,7 +44,6 @@ def _voice_settings(folder: Path, upstreams: PaidUpstreams, storage_target: str)
         elevenlabs_base_url=upstreams.url,
         elevenlabs_api_key=ELEVENLABS_KEY,
         first_byte_seconds=5,
-        breaker_seconds=0.02,
         paid_concurrency=16,
     )
 
@@ -109,14 +108,10 @@ def _check_books(stories: list[common_pb2.Story], journal: dict[str, Any]) -> No
 async def _storm(folder: Path, *, stories: int, seed: int) -> None:
     async with paid_upstreams() as upstreams:
         await upstreams.script(words=WORDS, events=15, distinct=True, fault_rate=FAULT_RATE, seed=seed)
-        story = story_service.bootstrap.build(
-            _story_settings(folder, upstreams), retry_delay=0.01, generation_info_wait=20
-        )
+        story = story_service.bootstrap.build(_story_settings(folder, upstreams), generation_info_wait=20)
 
         def speech(storage_target: str) -> App:
-            return voice_service.bootstrap.build(
-                _voice_settings(folder, upstreams, storage_target), Tuning(retry_delay=0.01, idle=1)
-            )
+            return voice_service.bootstrap.build(_voice_settings(folder, upstreams, storage_target), Tuning(idle=1))
 
         async with house(folder, story=story, speech=speech) as home:
             places = asyncio.Semaphore(_AT_ONCE)

@@ -1,7 +1,7 @@
 """The story service in the test's own process, over a small OpenRouter, as its caller sees it."""
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import grpc
 from google.protobuf import json_format
+from google.protobuf.duration_pb2 import Duration
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
@@ -18,6 +19,7 @@ from story_service.bootstrap import build
 from story_service.settings import StorySettings
 from support.openrouter_fake import KEY, Answer, Call, OpenRouterFake, openrouter_fake, story
 from support.servers import Running, running
+from support.virtual_time import loop_time
 from tale.common.v1 import common_pb2
 from tale.story.v1 import story_pb2, story_pb2_grpc
 
@@ -137,19 +139,9 @@ class StoryServer:
     service: Running
     stub: "story_pb2_grpc.StoryServiceAsyncStub"
 
-    def begin(
-        self, written: str = "", *, title: str = "", timeout: float = 30, spent_usd: float = 0, **spec: Any
-    ) -> Any:
+    def begin(self, written: str = "", *, timeout: float = 30, **how: Any) -> Any:
         """Ask for a story, or for one to be gone on with behind `written`: the call."""
-        request = story_pb2.GenerateStoryRequest(
-            story_id=new_id(),
-            child=common_pb2.Child(name="Mia", age=6),
-            spec=common_pb2.StorySpec(**{"child_id": new_id(), "length_minutes": 1, **spec}),
-            title_so_far=title or (TITLE if written else ""),
-            written_so_far=written,
-            spent_usd=spent_usd,
-        )
-        return self.stub.GenerateStory(request, timeout=timeout)
+        return self.stub.GenerateStory(_request(written, **how), timeout=timeout)
 
     async def tell(self, written: str = "", **how: Any) -> Telling:
         """Have a story written, or gone on with behind `written`, to its end; see `begin`."""
@@ -162,24 +154,90 @@ class StoryServer:
         return telling
 
 
+def _request(
+    written: str,
+    *,
+    title: str = "",
+    spent_usd: float = 0,
+    provider_wait: int = 0,
+    **spec: Any,
+) -> story_pb2.GenerateStoryRequest:
+    return story_pb2.GenerateStoryRequest(
+        story_id=new_id(),
+        child=common_pb2.Child(name="Mia", age=6),
+        spec=common_pb2.StorySpec(**{"child_id": new_id(), "length_minutes": 1, **spec}),
+        title_so_far=title or (TITLE if written else ""),
+        written_so_far=written,
+        spent_usd=spent_usd,
+        provider_wait=Duration(seconds=provider_wait),
+    )
+
+
+def _settings(folder: Path, upstream: OpenRouterFake, changes: Mapping[str, Any]) -> StorySettings:
+    return StorySettings(
+        **{
+            "listen": "127.0.0.1:0",
+            "ops_listen": "127.0.0.1:0",
+            "data_dir": folder,
+            "openrouter_base_url": upstream.base_url,
+            "openrouter_api_key": KEY,
+            "model": "a/first",
+            "drain_seconds": 1,
+            **changes,
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """A call without a transport."""
+
+    telling: Telling
+
+    def time_remaining(self) -> None:
+        """Returns that there is no deadline."""
+
+    async def write(self, response: story_pb2.GenerateStoryResponse) -> None:
+        """Takes a response."""
+        self.telling.take(response)
+
+
+class VirtualService:
+    """The story service as it is built by default, without a transport, in virtual time; and its upstream."""
+
+    def __init__(self, upstream: OpenRouterFake, settings: StorySettings) -> None:
+        self.upstream = upstream
+        self.app = build(settings, clock=loop_time)
+
+    async def tell(self, written: str = "", **how: Any) -> Telling:
+        """Has a story written, or continued behind `written`, to its end."""
+        telling = Telling(text=written)
+        try:
+            caller: Any = _Caller(telling)
+            await self.app.servicer.GenerateStory(_request(written, **how), caller)
+        except DomainError as error:
+            telling.error = error
+        return telling
+
+
+@asynccontextmanager
+async def virtual_service(folder: Path, **changes: Any) -> AsyncIterator[VirtualService]:
+    """A story service over a small OpenRouter, for `run_virtually`; `changes` are settings, which are the defaults."""
+    async with openrouter_fake() as upstream:
+        service = VirtualService(upstream, _settings(folder, upstream, changes))
+        try:
+            yield service
+        finally:
+            await service.app.stop()
+
+
 @asynccontextmanager
 async def story_server(
     folder: Path, *, generation_info_wait: float = 3.0, **changes: Any
 ) -> AsyncIterator[StoryServer]:
     """A story service over a small OpenRouter; `changes` are settings. It waits briefly, and may retry at will."""
     async with openrouter_fake() as upstream:
-        settings = StorySettings(
-            **{
-                "listen": "127.0.0.1:0",
-                "ops_listen": "127.0.0.1:0",
-                "data_dir": folder,
-                "openrouter_base_url": upstream.base_url,
-                "openrouter_api_key": KEY,
-                "model": "a/first",
-                "drain_seconds": 1,
-                **changes,
-            }
-        )
+        settings = _settings(folder, upstream, changes)
         app = build(
             settings, budget=RetryBudget(cap=math.inf), retry_delay=0.01, generation_info_wait=generation_info_wait
         )
