@@ -46,6 +46,9 @@ class App:
     """What it counts; None: the server makes the object for what every server counts. Read once, at first."""
     circuits: BreakerManager | None = None
     """Its circuit breakers, if it has any. Read once, at first."""
+    sound: bool = True
+    """False once only a person can repair what it needs. It takes calls and answers them with what is wrong, and is
+    NOT_SERVING to operators (`/readyz`, StatusService)."""
 
     def ops_routes(self) -> Sequence[AbstractRouteDef]:
         """Returns routes of its own for the operators' port. Called once, at first."""

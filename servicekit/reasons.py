@@ -92,6 +92,9 @@ REASONS: Final[Mapping[str, Reason]] = {
         "DEADLINE_EXCEEDED", "Call RetryStory for the text or NarrateStory for the audio to continue.", retryable=True
     ),
     "AUDIO_CORRUPT": Reason("DATA_LOSS", "Call NarrateStory to make the audio again."),
+    "STORAGE_DAMAGED": Reason(
+        "DATA_LOSS", "Stop the storage service and restore its folder from a backup or an export (docs/storage.md)."
+    ),
     "CANCELLED": Reason("CANCELLED", "Do nothing: the caller has ended the call."),
     "UNIMPLEMENTED": Reason("UNIMPLEMENTED", "Use a method that docs/api.md lists for this version."),
     "INTERNAL": Reason("INTERNAL", "Look up the correlation id in the log of the services, and report the defect."),

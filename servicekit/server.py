@@ -72,7 +72,7 @@ class Server:
         metrics = app.metrics or Metrics()
         self._circuits = app.circuits or BreakerManager()
         self._shared = _shared(settings, self._circuits, service)
-        self._ops = OpsServer(lambda: self.serving, metrics, self._circuits, (*app.ops_routes(), *ops_routes))
+        self._ops = OpsServer(self._is_healthy, metrics, self._circuits, (*app.ops_routes(), *ops_routes))
         self._grpc = grpc.aio.server(
             interceptors=[CallInterceptor(self._tracker, self._security.authenticator, metrics)],
             options=_OPTIONS,
@@ -174,8 +174,11 @@ class Server:
     async def __aexit__(self, *_: object) -> None:
         await self.drain()
 
+    def _is_healthy(self) -> bool:
+        return self.serving and self._app.sound
+
     async def _register(self) -> None:
-        status = StatusServicer(self._app, self._circuits, self._service, lambda: self.serving)
+        status = StatusServicer(self._app, self._circuits, self._service, self._is_healthy)
         status_pb2_grpc.add_StatusServiceServicer_to_server(status, self._grpc)
         await self._health.register(self._grpc, (*self._app.register(self._grpc), NAME))
 

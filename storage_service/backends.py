@@ -72,6 +72,8 @@ class Backend:
     composer: Composer
     describe: Callable[[], Description]
     circuits: BreakerManager | None = None
+    database: Database | None = None
+    """That of the embedded store."""
 
     async def open(self) -> None:
         """Opens the records, then the object stores."""
@@ -86,13 +88,20 @@ class Backend:
         await self.records.stories.close()
 
 
-def make_backend(settings: StorageSettings, clock: Clock, metrics: Metrics) -> Backend:
-    """Returns the backend that is set; ConfigurationError where it cannot be used."""
+def make_backend(settings: StorageSettings, clock: Clock, metrics: Metrics, *, shared: bool = False) -> Backend:
+    """Returns the backend that is set; ConfigurationError where it cannot be used.
+
+    Unless it is `shared`, no other process can open the embedded store so at the same time.
+    """
     places = places_of(settings)
     circuits = BreakerManager(breaker_config, metrics=metrics)
     outgoing = Outgoing(circuits, cache(lambda provider: AuditLog(metrics, prefix=provider)))
-    make = _supabase if settings.backend == "supabase" else _embedded
-    records, beside = make(settings, clock, outgoing)
+    database = None
+    if settings.backend == "supabase":
+        records, beside = _supabase(settings, clock, outgoing)
+    else:
+        database = Database(settings.database, sync=settings.sync, shared=shared)
+        records, beside = _embedded(settings, clock, database)
     audio = _objects(AUDIO, places.get(AUDIO), settings, clock, outgoing) or beside
     segments = _objects(SEGMENTS, places.get(SEGMENTS), settings, clock, outgoing) or audio
     providers = [PROVIDER] if settings.backend == "supabase" else []
@@ -105,6 +114,7 @@ def make_backend(settings: StorageSettings, clock: Clock, metrics: Metrics) -> B
         _composer(segments, audio),
         lambda: _description(parts, providers, circuits),
         circuits if providers else None,
+        database,
     )
 
 
@@ -132,9 +142,7 @@ def _folder(folder: Path, settings: StorageSettings, variable: str) -> FolderObj
     return FolderObjects(folder, fsync=fsync, variable=variable)
 
 
-def _embedded(settings: StorageSettings, clock: Clock, outgoing: Outgoing) -> tuple[Records, ObjectStore]:
-    del outgoing
-    database = Database(settings.database, sync=settings.sync)
+def _embedded(settings: StorageSettings, clock: Clock, database: Database) -> tuple[Records, ObjectStore]:
     records = Records(
         SqliteStoryStore(database, clock),
         SqliteProfileStore(database, clock),

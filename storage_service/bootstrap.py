@@ -59,6 +59,11 @@ class StorageApp(App):
         )
         self._housekeeping: asyncio.Task[None] | None = None
 
+    @property
+    def sound(self) -> bool:  # type: ignore[override]
+        """Whether the store is undamaged."""
+        return self._backend.database is None or self._backend.database.sound
+
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
         """Adds StorageService, SegmentService and ProfileService."""
         records = self._backend.records

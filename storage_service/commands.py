@@ -91,7 +91,8 @@ async def _migrate(settings: StorageSettings, given: argparse.Namespace) -> None
 
 
 async def _export(settings: StorageSettings, given: argparse.Namespace) -> None:
-    async with _opened(settings) as backend:
+    # A service may run meanwhile.
+    async with _opened(settings, shared=True) as backend:
         audio = backend.objects[ObjectKind.AUDIO]
         counts = await export_to(given.file, backend.records, audio, skip_damaged=given.skip_damaged, report=_warn)
     _print(f"exported {_in_words(counts)} to {given.file}")
@@ -105,8 +106,8 @@ async def _import(settings: StorageSettings, given: argparse.Namespace) -> None:
 
 
 @asynccontextmanager
-async def _opened(settings: StorageSettings) -> AsyncIterator[Backend]:
-    backend = make_backend(settings, SystemClock(), Metrics())
+async def _opened(settings: StorageSettings, *, shared: bool = False) -> AsyncIterator[Backend]:
+    backend = make_backend(settings, SystemClock(), Metrics(), shared=shared)
     try:
         await backend.open()
         yield backend

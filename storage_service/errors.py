@@ -90,8 +90,18 @@ def audio_url_unsupported() -> DomainError:
 
 
 def storage_unavailable() -> DomainError:
-    """UNAVAILABLE / STORAGE_UNAVAILABLE: the medium fails, such as a full disk. The next try may succeed."""
+    """UNAVAILABLE / STORAGE_UNAVAILABLE: the medium fails. The next try may succeed."""
     return unavailable("STORAGE_UNAVAILABLE", "The store cannot be used at the moment.", retry_after=2.0)
+
+
+def storage_full() -> DomainError:
+    """RESOURCE_EXHAUSTED / STORAGE_FULL: the disk is full. The next try may succeed."""
+    return DomainError("STORAGE_FULL", "The store has no room left.", retry_after=5.0)
+
+
+def storage_damaged() -> DomainError:
+    """DATA_LOSS / STORAGE_DAMAGED: the database is damaged."""
+    return DomainError("STORAGE_DAMAGED", "The store is damaged.")
 
 
 def field_error(field: str, description: str) -> DomainError:

@@ -1,8 +1,9 @@
 """Values that the domain passes to its ports. Times and durations are microseconds, times since the Unix epoch, UTC."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from servicekit.ids import is_id
@@ -118,6 +119,13 @@ class ObjectKind(StrEnum):
 
 
 _FOLDERS: Final = {ObjectKind.AUDIO: "audio", ObjectKind.SEGMENT: "segments"}
+
+
+def object_folders(root: Path) -> Iterator[Path]:
+    """Yields all folders below `root` in which objects may be, without a look at the disk."""
+    for name in _FOLDERS.values():
+        yield root / name
+        yield from (root / name / f"{number:02x}" for number in range(256))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from servicekit.errors import unavailable
 from servicekit.resilience.config import BreakerConfig
 from servicekit.resilience.limits import ProviderLimits
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.outgoing import AuditLog, OutgoingCalls
 from servicekit.resilience.retry import RetryPolicy
-from storage_service.errors import check_digest
+from storage_service.errors import check_digest, storage_full
 from storage_service.object_store.config import BucketConfig
 from storage_service.ports import Upload
 from storage_service.records import Digest
@@ -63,14 +62,14 @@ class BufferedUpload:
         self._size = 0
 
     async def write(self, data: bytes) -> None:
-        """Adds bytes; UNAVAILABLE / STORAGE_UNAVAILABLE where the disk does not take them."""
+        """Adds bytes; RESOURCE_EXHAUSTED / STORAGE_FULL where the disk does not take them."""
         if self._size + len(data) <= _IN_MEMORY:
             self._write(data)
             return
         try:
             await asyncio.to_thread(self._write, data)
         except OSError as error:
-            raise unavailable("STORAGE_UNAVAILABLE", "The store has no room for audio on its way.") from error
+            raise storage_full() from error
 
     async def publish(self, expected: Digest | None = None) -> Digest:
         """Sends the bytes. Repeating it puts the same bytes in the same place."""

@@ -12,9 +12,13 @@ import structlog
 
 from servicekit.errors import unavailable
 from servicekit.settings import ConfigurationError
+from storage_service.embedded.damage import check_not_emptied, check_pages, damaged, is_damage
+from storage_service.embedded.lock import FolderLock
 from storage_service.embedded.schema import migrate
-from storage_service.errors import storage_unavailable
+from storage_service.errors import storage_damaged, storage_full, storage_unavailable
 from storage_service.ports import Clock
+from storage_service.private import close_to_others, create_file, make_folder
+from storage_service.records import object_folders
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,6 +28,8 @@ _log: Final = structlog.stdlib.get_logger("storage_service.embedded")
 _OLDEST_SQLITE: Final = (3, 37, 0)
 _BUSY_TIMEOUT: Final = 5.0
 _MOST_WAITING: Final = 2_048
+_CHECK_SECONDS: Final = 1.0
+"""How long a start looks for damaged pages: some hundred MB."""
 _DEFECTS: Final = (
     sqlite3.IntegrityError,
     sqlite3.ProgrammingError,
@@ -45,18 +51,31 @@ class _Connection(aiosqlite.Connection):
         result: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
         return result
 
+    async def run_for(self, seconds: float, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Returns what `work` returns, whose statement is interrupted after that time."""
+        timer = asyncio.get_running_loop().call_later(seconds, self._conn.interrupt)
+        try:
+            return await self.run(work)
+        finally:
+            timer.cancel()
+
 
 class Database:
     """A SQLite database in a file.
 
     `sync` "normal" survives the end of the process at any moment, "full" that of the machine too. Failures of the
-    medium are UNAVAILABLE / STORAGE_UNAVAILABLE; errors of the domain pass through.
+    medium are UNAVAILABLE / STORAGE_UNAVAILABLE, a full one RESOURCE_EXHAUSTED / STORAGE_FULL; errors of the domain
+    pass through. Once damage is found, calls that meet it and all writes get DATA_LOSS / STORAGE_DAMAGED.
+
+    Unless it is `shared`, no other process can open it so at the same time.
     """
 
-    def __init__(self, path: Path, *, sync: Literal["normal", "full"], readers: int = 4) -> None:
+    def __init__(self, path: Path, *, sync: Literal["normal", "full"], readers: int = 4, shared: bool = False) -> None:
+        self.sound = True
         self._path = path
         self._sync = sync
         self._reader_count = readers
+        self._lock = None if shared else FolderLock(path.with_suffix(".lock"))
         self._writer: _Connection | None = None
         self._writing = asyncio.Lock()
         self._scrubbing = asyncio.Lock()
@@ -65,21 +84,28 @@ class Database:
         self._readers: asyncio.LifoQueue[_Connection] = asyncio.LifoQueue()
 
     async def open(self) -> None:
-        """Makes the file (for its owner alone) and brings it to the present version; ConfigurationError else."""
+        """Makes the file (for its owner alone) and brings it to the present version.
+
+        Raises ConfigurationError, with the remedy, where the file cannot be used, another process uses it, or it is
+        damaged, as far as that is found within a second.
+        """
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
             raise ConfigurationError(
                 f"STORAGE_BACKEND=embedded needs SQLite 3.37 or newer; this Python has {sqlite3.sqlite_version}"
             )
         try:
-            await asyncio.to_thread(_create_file, self._path)
+            await asyncio.to_thread(self._prepare)
             writer = await self._connect()
             await writer.run(_check_modules)
+            await writer.run_for(_CHECK_SECONDS, lambda connection: check_pages(connection, self._path))
             await writer.run(migrate)
             for _ in range(self._reader_count):
                 reader = await self._connect()
                 await reader.run(_forbid_writing)
                 self._readers.put_nowait(reader)
         except (OSError, sqlite3.Error) as error:
+            if isinstance(error, sqlite3.Error) and is_damage(error):
+                raise damaged(self._path, str(error)) from error
             reason = getattr(error, "sqlite_errorname", None) or getattr(error, "strerror", None) or "unusable"
             raise ConfigurationError(
                 f"TALE_DATA_DIR must be a folder that the service can write to ({reason}: {self._path})"
@@ -91,12 +117,16 @@ class Database:
         self._writer = None
         while self._opened:
             await self._opened.pop().close()
+        if self._lock is not None:
+            await asyncio.to_thread(self._lock.release)
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Runs `work` in a transaction of its own and stores what it did, unless it raises.
 
         Once started it runs to its end, whether the caller waits or not.
         """
+        if not self.sound:
+            raise storage_damaged()
         if self._waiting >= _MOST_WAITING:
             raise unavailable("STORAGE_BUSY", "Too many writes are waiting.")
         self._waiting += 1
@@ -144,7 +174,36 @@ class Database:
         try:
             return await connection.run(work)
         except sqlite3.Error as error:
-            raise _typed(error) from error
+            raise self._typed(error) from error
+
+    def _typed(self, error: sqlite3.Error) -> Exception:
+        """Returns what a failure of the medium (full, damaged, locked) is to a caller; a defect stays itself."""
+        name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
+        if isinstance(error, _DEFECTS) or name == "SQLITE_ERROR":
+            return error
+        if is_damage(error):
+            # That of the full-text index says nothing about the stories.
+            self.sound = self.sound and name == "SQLITE_CORRUPT_VTAB"
+            _log.error(
+                "the database is damaged; stop the service and restore a backup",
+                sqlite_error=name,
+                file=str(self._path),
+            )
+            return storage_damaged()
+        _log.error("the database fails", sqlite_error=name)
+        return storage_full() if name == "SQLITE_FULL" else storage_unavailable()
+
+    def _prepare(self) -> None:
+        folder = self._path.parent
+        make_folder(folder)
+        if self._lock is not None:
+            self._lock.take()
+        check_not_emptied(self._path)
+        # SQLite gives its journal and index the permissions of the file itself.
+        os.close(create_file(self._path))
+        beside = [self._path.with_name(f"{self._path.name}{end}") for end in ("-wal", "-shm")]
+        beside.append(self._path.with_suffix(".lock"))
+        close_to_others([folder, self._path, *beside, *object_folders(folder)])
 
     async def _connect(self) -> _Connection:
         connection = _Connection(
@@ -209,15 +268,6 @@ def writing(work: Callable[Concatenate[Transaction, P], T]) -> Method[P, T]:
     return method
 
 
-def _typed(error: sqlite3.Error) -> Exception:
-    """UNAVAILABLE / STORAGE_UNAVAILABLE where the medium fails (disk full, damaged, locked); a defect stays itself."""
-    name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
-    if isinstance(error, _DEFECTS) or name == "SQLITE_ERROR":
-        return error
-    _log.error("the database fails", sqlite_error=name)
-    return storage_unavailable()
-
-
 def _transact(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T], kind: str) -> T:
     connection.execute(f"BEGIN {kind}")
     try:
@@ -238,14 +288,6 @@ def _check_modules(connection: sqlite3.Connection) -> None:
 
 def _forbid_writing(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA query_only = ON")
-
-
-def _create_file(path: Path) -> None:
-    # `mkdir` gives its mode to the last folder alone.
-    path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    # SQLite gives its journal and index the permissions of the file itself.
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
 _PAGES: Final = 2_000

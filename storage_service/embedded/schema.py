@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from servicekit.settings import ConfigurationError
+from storage_service.embedded.damage import check_not_emptied, check_pages, damaged, is_damage
 
 _LAYOUT: Final = 2
 """`PRAGMA application_id`. Layouts before the first release had 0; no migration changes them."""
@@ -40,14 +41,18 @@ def check(path: Path) -> int:
     """Returns the version of the database in a file; 0 where there is none yet.
 
     Raises ConfigurationError, with the remedy, for an older or newer version than this program's, and for a file that
-    is not such a database.
+    is not such a database or is damaged. Reads all of it.
     """
     if not path.exists():
         return 0
+    check_not_emptied(path)
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             present = _known_version(connection)
+            check_pages(connection, path)
     except sqlite3.Error as error:
+        if is_damage(error):
+            raise damaged(path, str(error)) from error
         raise ConfigurationError(f"TALE_DATA_DIR: {path} cannot be read ({error.sqlite_errorname})") from error
     if present < (needed := migrations()[-1].version):
         raise ConfigurationError(

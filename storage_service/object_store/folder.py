@@ -14,15 +14,24 @@ from typing import Final, ParamSpec, TypeVar
 import structlog
 
 from servicekit.settings import ConfigurationError
-from storage_service.errors import audio_corrupt, audio_url_unsupported, check_digest, storage_unavailable
+from storage_service.errors import (
+    audio_corrupt,
+    audio_url_unsupported,
+    check_digest,
+    storage_full,
+    storage_unavailable,
+)
 from storage_service.ports import ANY_BYTES, BlobsLostError, Upload
-from storage_service.records import Blob, Digest, ObjectKey, ObjectKind, SignedUrl
+from storage_service.private import close_to_others, make_folder
+from storage_service.records import Blob, Digest, ObjectKey, ObjectKind, SignedUrl, object_folders
 
 _STRETCH: Final = 256 << 10
 """Hashed and then written while it is in the cache of the core: that halves the cost of both."""
 
 _NO_COPY: Final = frozenset({errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 """The kernel cannot copy between these two files."""
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class NewFile:
@@ -120,7 +129,7 @@ class NewFile:
             try:
                 self._fd = os.open(self._path, flags, 0o600)
             except FileNotFoundError:
-                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_folder(self._path.parent)
                 if self._fsync:
                     _sync_folder(self._path.parent.parent)
                 self._fd = os.open(self._path, flags, 0o600)
@@ -199,9 +208,10 @@ class FolderObjects:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="object-files")
 
     async def open(self) -> None:
-        """Makes the folder; ConfigurationError where it cannot be."""
+        """Makes the folder, and closes those in it to others; ConfigurationError where it cannot be."""
         try:
-            await asyncio.to_thread(self._root.mkdir, mode=0o700, parents=True, exist_ok=True)
+            await asyncio.to_thread(make_folder, self._root)
+            await asyncio.to_thread(close_to_others, object_folders(self._root))
         except OSError as error:
             raise ConfigurationError(
                 f"{self._variable} must be a folder that the service can write to ({error.strerror}: {self._root})"
@@ -271,13 +281,13 @@ class FolderObjects:
         await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._threads, file.discard))
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs `work` on a thread; UNAVAILABLE / STORAGE_UNAVAILABLE where the medium fails."""
+        """Runs `work` on a thread; UNAVAILABLE / STORAGE_UNAVAILABLE or STORAGE_FULL where the medium fails."""
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._threads, lambda: work(*args, **kwargs))
         except OSError as error:
             _log.error("a file of the store fails", errno=error.errno, error=error.strerror)
-            raise storage_unavailable() from error
+            raise (storage_full() if error.errno in _FULL else storage_unavailable()) from error
 
 
 class FolderComposer:

@@ -43,9 +43,8 @@ async def test_folder_and_files_are_for_their_owner_alone(database: Database, tm
     await database.write(note)
     folder = tmp_path / "data" / "storage"
     assert [0o700, 0o700] == [path.stat().st_mode & 0o777 for path in (folder, folder.parent)]
-    assert {"tale.sqlite3": 0o600, "tale.sqlite3-wal": 0o600, "tale.sqlite3-shm": 0o600} == {
-        path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()
-    }
+    names = ("tale.sqlite3", "tale.sqlite3-wal", "tale.sqlite3-shm", "tale.lock")
+    assert dict.fromkeys(names, 0o600) == {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize(("sync", "level"), [("normal", 1), ("full", 2)])
@@ -73,6 +72,7 @@ async def test_readers_can_not_write(database: Database) -> None:
 async def test_opening_again_keeps_what_is_there(database: Database, tmp_path: Path) -> None:
     """Migrations are applied once."""
     await database.write(note)
+    await database.close()
     again = Database(tmp_path / "data" / "storage" / "tale.sqlite3", sync="normal", readers=1)
     await again.open()
     assert ["kept"] == await again.read(notes)
@@ -84,7 +84,7 @@ async def test_opening_again_keeps_what_is_there(database: Database, tmp_path: P
 async def test_newer_store_is_refused(database: Database, tmp_path: Path) -> None:
     """An older program refuses to start on a newer store, and says so."""
     await database.write(lambda connection: connection.execute("PRAGMA user_version = 99").close())
-    older = Database(tmp_path / "data" / "storage" / "tale.sqlite3", sync="normal", readers=1)
+    older = Database(tmp_path / "data" / "storage" / "tale.sqlite3", sync="normal", readers=1, shared=True)
     with pytest.raises(ConfigurationError, match="TALE_DATA_DIR holds a store with schema version 99"):
         await older.open()
     await older.close()
@@ -94,7 +94,7 @@ async def test_a_file_that_is_no_database_stops_the_start(tmp_path: Path) -> Non
     """The line names the variable to look at."""
     (tmp_path / "tale.sqlite3").write_bytes(b"this is no database" * 100)
     database = Database(tmp_path / "tale.sqlite3", sync="normal", readers=1)
-    with pytest.raises(ConfigurationError, match=r"TALE_DATA_DIR must be a folder .*SQLITE_NOTADB"):
+    with pytest.raises(ConfigurationError, match=r"TALE_DATA_DIR: .* is damaged \(file is not a database\)"):
         await database.open()
     await database.close()
 
@@ -110,7 +110,7 @@ async def test_a_folder_that_can_not_be_made_stops_the_start(tmp_path: Path) -> 
         await FolderObjects(tmp_path / "data" / "storage" / "audio", fsync=()).open()
 
 
-async def test_a_full_disk_is_unavailable_and_passes(database: Database) -> None:
+async def test_a_full_disk_is_reported_and_passes(database: Database) -> None:
     """What did not fit is not there, nothing internal is told, and writing goes on when there is room again."""
     await database.write(note)
     pages = await database.write(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
@@ -122,7 +122,7 @@ async def test_a_full_disk_is_unavailable_and_passes(database: Database) -> None
 
     with pytest.raises(DomainError) as caught:
         await database.write(much)
-    assert ("STORAGE_UNAVAILABLE", "The store cannot be used at the moment.", 2.0) == (
+    assert ("STORAGE_FULL", "The store has no room left.", 5.0) == (
         caught.value.reason,
         caught.value.message,
         caught.value.retry_after,

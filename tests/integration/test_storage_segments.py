@@ -287,8 +287,8 @@ async def test_a_full_disk_stores_nothing_and_loses_nothing(storage: Storage, mo
     with monkeypatch.context() as full:
         full.setattr(os, "write", write_while_there_is_room)
         error = await failure(put(storage, large))
-    assert error.code is grpc.StatusCode.UNAVAILABLE
-    assert error.reason == "STORAGE_UNAVAILABLE"
+    assert error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert error.reason == "STORAGE_FULL"
     assert error.retry_after
     assert await found(storage, before.stored.key, large.stored.key) == {before.stored.key}
     assert len(storage.files()) == 1
@@ -307,7 +307,7 @@ async def test_a_full_disk_while_audio_is_composed_loses_nothing(
 
     with monkeypatch.context() as full:
         full.setattr(os, "copy_file_range", no_room)
-        assert (await failure(storage.stub.FinishAudio(made.finish()))).reason == "STORAGE_UNAVAILABLE"
+        assert (await failure(storage.stub.FinishAudio(made.finish()))).reason == "STORAGE_FULL"
     assert storage.files("audio") == []
     assert (await storage.stub.FinishAudio(made.finish())).audio.size_bytes == sum(SIZES)
 

@@ -1,0 +1,45 @@
+"""Folders and files that only their owner can read."""
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+_log: Final = structlog.stdlib.get_logger("storage_service.private")
+
+_OTHERS: Final = 0o077
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder, and those above it that are missing, for their owner alone; OSError where it cannot be."""
+    # With `parents`, `mkdir` would give its mode to the last folder alone.
+    missing = [path for path in (folder, *folder.parents) if not path.is_dir()]
+    for path in reversed(missing):
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
+def close_to_others(paths: Iterable[Path]) -> None:
+    """Takes from others their access to those of the folders and files that exist, with one log line if any had it."""
+    closed, refused = 0, 0
+    for path in paths:
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if mode & _OTHERS:
+                path.chmod(mode & ~_OTHERS)
+                closed += 1
+        except FileNotFoundError:
+            continue
+        except PermissionError:
+            refused += 1
+    if refused:
+        _log.warning("folders or files of the store are open to other users and belong to another one", count=refused)
+    if closed:
+        _log.warning("folders or files of the store were open to other users and are closed now", count=closed)
+
+
+def create_file(path: Path) -> int:
+    """Returns the descriptor of a file, for its owner alone, which is made where it is missing."""
+    return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
