@@ -68,6 +68,7 @@ class Metrics:
         self._seconds = self.histogram(
             "grpc_server_handling_seconds", "Seconds that RPCs took to their end", _RPC_LABELS, buckets=_RPC_SECONDS
         )
+        self.overloaded: Final = self.counter("grpc_server_overloaded", "RPCs refused since the server was full")
         self._methods = self.labels(_MOST_METHODS)
         self._children: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
 

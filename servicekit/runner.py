@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -18,13 +19,19 @@ from servicekit.ids import is_token, new_id
 from servicekit.metrics import Metrics
 from servicekit.status import abort_within, to_domain_error, to_grpc_status
 
+MOST_CALLS: Final = 4096
+"""Maximum number of calls that one server answers at a time; more are OVERLOADED."""
 _LONGEST_WAIT: Final = 10.0
 
 
 class CallTracker:
-    """Counts calls in flight, holds calls back while the service starts, and lets a drain await their end."""
+    """Counts calls in flight, holds calls back while the service starts, and lets a drain await their end.
 
-    def __init__(self) -> None:
+    At most `most_calls` are in flight.
+    """
+
+    def __init__(self, most_calls: int = MOST_CALLS) -> None:
+        self._most_calls = most_calls
         self._tasks: set[asyncio.Task[Any]] = set()
         self._open = asyncio.Event()
         self._idle = asyncio.Event()
@@ -36,6 +43,11 @@ class CallTracker:
     def in_flight(self) -> int:
         """Calls that are being answered now; health watches and reflection do not count."""
         return len(self._tasks)
+
+    @property
+    def full(self) -> bool:
+        """True while as many calls are in flight as there may be."""
+        return len(self._tasks) >= self._most_calls
 
     def open(self) -> None:
         """Lets calls in: the service has started."""
@@ -94,7 +106,7 @@ Body: TypeAlias = Callable[[], Awaitable[Any]]
 
 @dataclass(slots=True)
 class _Call:
-    """A call on its way; `code` and `reason` are for the log. `refused` as the server is going down."""
+    """A call on its way; `code` and `reason` are for the log. `refused` as the server is going down or full."""
 
     method: str
     context: Context
@@ -102,7 +114,7 @@ class _Call:
     metadata: Metadata
     streamed: bool
     answers_stream: bool
-    refused: bool
+    refused: DomainError | None
     code: str = "OK"
     reason: str | None = None
 
@@ -134,14 +146,14 @@ class CallRunner:
         """
         began = time.monotonic()
         metadata = tuple(context.invocation_metadata() or ())
-        refused = self._tracker.draining and not method.startswith((*_UNCOUNTED, _STATUS))
+        refused = None if method.startswith((*_UNCOUNTED, _STATUS)) else self._refusal()
         call = _Call(method, context, _request_id(metadata), metadata, streamed, answers_stream, refused)
         left: float | None = context.time_remaining()
         deadline = None if left is None else asyncio.get_running_loop().time() + left
         bind(RequestContext(call.request_id, LOCAL_OWNER, deadline))
         quiet = method.startswith(_UNCOUNTED)
         # A drain that waited for calls that it refuses might never end.
-        counted = not quiet and not refused
+        counted = not quiet and refused is None
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a call runs in no task")
@@ -163,6 +175,16 @@ class CallRunner:
                 duration_ms=round(seconds * 1000, 3),
                 **({} if call.reason is None else {"reason": call.reason}),
             )
+
+    def _refusal(self) -> DomainError | None:
+        if self._tracker.draining:
+            return reconnect()
+        if not self._tracker.full:
+            return None
+        if self._metrics is not None:
+            self._metrics.overloaded.inc()
+        # At random, so that those who are refused together do not come back together.
+        return DomainError("OVERLOADED", "The server is at its limit of calls.", retry_after=random.uniform(1.0, 2.0))
 
     async def _answer(self, call: _Call, body: Body, task: asyncio.Task[Any]) -> Any:
         try:
@@ -200,8 +222,8 @@ class CallRunner:
         return await _refuse(call.context, failure)
 
     async def _admit(self, call: _Call) -> None:
-        if call.refused:
-            raise reconnect()
+        if call.refused is not None:
+            raise call.refused
         await self._tracker.admitted()
         owner = await self._authenticator.authenticate(call.method, call.metadata)
         if owner != LOCAL_OWNER:

@@ -20,7 +20,7 @@ from servicekit.metrics import Metrics
 from servicekit.ops import OpsServer
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.shared import RedisCircuits, SharedCircuits
-from servicekit.runner import CallTracker
+from servicekit.runner import MOST_CALLS, CallTracker
 from servicekit.settings import ConfigurationError, ServiceSettings, SharingSettings, env_name
 from tale.common.v1 import status_pb2_grpc
 
@@ -35,13 +35,15 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     # Calls that a busy service has not taken up yet wait for it until their deadline. By default gRPC cancels them
     # after 30 seconds, and their callers see a bare CANCELLED.
     ("grpc.server_max_unrequested_time_in_server", 3_600),
+    # It would drop calls beyond 1,000 that have not been taken up. How many may run is decided here: CallTracker.
+    ("grpc.server.max_pending_requests", 100_000),
+    ("grpc.server.max_pending_requests_hard_limit", 100_000),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
 )
-_MOST_CALLS: Final = 4096
 _NOTICE_SECONDS: Final = 0.1
 _CUT_SECONDS: Final = 2.0
 _CLOSE_SECONDS: Final = 10.0
@@ -62,12 +64,13 @@ class Server:
         service: str,
         security: Security | None = None,
         ops_routes: Sequence[AbstractRouteDef] = (),
+        most_calls: int = MOST_CALLS,
     ) -> None:
         self._app = app
         self._settings = settings
         self._service = service
         self._security = security or Security()
-        self._tracker = CallTracker()
+        self._tracker = CallTracker(most_calls)
         self._health = Health()
         metrics = app.metrics or Metrics()
         self._circuits = app.circuits or BreakerManager()
@@ -76,7 +79,6 @@ class Server:
         self._grpc = grpc.aio.server(
             interceptors=[CallInterceptor(self._tracker, self._security.authenticator, metrics)],
             options=_OPTIONS,
-            maximum_concurrent_rpcs=_MOST_CALLS,
         )
         self._bound = ""
         self._app_began = False

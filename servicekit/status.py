@@ -28,11 +28,13 @@ _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 _KEPT: Final = {
     grpc.StatusCode.DEADLINE_EXCEEDED: "A service that this call needs did not answer in time.",
-    grpc.StatusCode.CANCELLED: "The call was cancelled.",
     grpc.StatusCode.UNIMPLEMENTED: "A service that this call needs does not know it.",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "A message is too large for a service that this call needs.",
 }
 
+
+_BROKEN: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+"""Codes of calls that the transport failed. A busy server of gRPC cancels calls that it has not taken up."""
 
 _TOO_LARGE: Final = "larger than max"
 """What gRPC's text for a message above its limit contains, in either direction."""
@@ -70,20 +72,20 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> DomainError:
     """Returns what a failed call to a peer service means to the caller of this one.
 
     The rich status of a peer service passes unchanged. A bare status comes from the transport: UNAVAILABLE is
-    UPSTREAM_UNAVAILABLE with a retry hint, DEADLINE_EXCEEDED, CANCELLED and UNIMPLEMENTED keep their code,
-    RESOURCE_EXHAUSTED is a message that is too large, or RATE_LIMITED, and everything else is INTERNAL, since the
-    caller cannot fix it. No upstream text is passed on.
+    UPSTREAM_UNAVAILABLE with a retry hint, and so is CANCELLED: a cancellation by this side is a CancelledError.
+    DEADLINE_EXCEEDED and UNIMPLEMENTED keep their code, RESOURCE_EXHAUSTED is a message that is too large, or
+    OVERLOADED, and everything else is INTERNAL, since the caller cannot fix it. No upstream text is passed on.
     """
     with suppress(DecodeError):
         rich = _from_status(status_pb2.Status.FromString(_details(error) or b""))
         if rich is not None:
             return rich
     code = error.code()
-    if code is grpc.StatusCode.UNAVAILABLE:
+    if code in _BROKEN:
         return unavailable("UPSTREAM_UNAVAILABLE", "A service that this call needs cannot be reached.")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE not in (error.details() or ""):
         # gRPC's server has as many calls as it may.
-        return DomainError("RATE_LIMITED", "A service that this call needs is at its limit.", retry_after=1.0)
+        return DomainError("OVERLOADED", "A service that this call needs is at its limit.", retry_after=1.0)
     if code in _KEPT:
         return DomainError(code.name, _KEPT[code])
     return DomainError("INTERNAL", "Internal error.")
@@ -115,7 +117,7 @@ def abort_within(error: BaseException) -> grpc.aio.AbortError | None:
 
 def connection_broke(error: grpc.aio.AioRpcError) -> bool:
     """Returns whether the transport failed the call; a peer service that answers UNAVAILABLE itself sends details."""
-    return error.code() is grpc.StatusCode.UNAVAILABLE and _details(error) is None
+    return error.code() in _BROKEN and _details(error) is None
 
 
 def _known(error: BaseException) -> DomainError | None:

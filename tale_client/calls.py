@@ -13,7 +13,7 @@ from tale.gateway.v1 import gateway_pb2
 from tale.profile.v1 import profile_pb2
 from tale.story.v1 import story_pb2
 from tale.voice.v1 import voice_pb2
-from tale_client.errors import TaleError
+from tale_client.errors import OVERLOADED, TaleError
 from tale_client.transport import Metadata, RequestT, ResponseT, Rpc, T, Transport
 
 
@@ -92,7 +92,7 @@ class Reconnects:
 
 
 PAGE_SIZE: Final = 100
-_NOT_STARTED: Final = frozenset({"", "RECONNECT", "STARTING"})
+_NOT_STARTED: Final = frozenset({"", OVERLOADED, "RECONNECT", "STARTING"})
 """Reasons that say that no work was started; "" is a lost connection."""
 
 
@@ -139,7 +139,7 @@ class Calls:
         return self._transport.target
 
     async def _unary(self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, repeatable: bool = True) -> ResponseT:
-        """Makes a call; repeats it on UNAVAILABLE if it is `repeatable`, within the timeout. TaleError."""
+        """Makes a call; repeats it on UNAVAILABLE if it is `repeatable`, on OVERLOADED in any case. TaleError."""
         metadata = correlation(getattr(request, "request_id", ""))
 
         async def call(left: float) -> ResponseT:
@@ -179,7 +179,10 @@ class Calls:
     async def _repeated(
         self, call: Callable[[float], Awaitable[T]], again: Callable[[TaleError], bool], *, timeout: float
     ) -> T:
-        """Makes `call` with the seconds that are left, until it succeeds or `again` or the policy ends it."""
+        """Makes `call` with the seconds that are left, until it succeeds or `again` or the policy ends it.
+
+        For an overloaded server, which did not begin the call, only the timeout does.
+        """
         transport = self._transport
         end = transport.clock() + timeout
         attempt = 1
@@ -191,7 +194,8 @@ class Calls:
                 error = failed
                 error.attempts = attempt
             delay = self._retry.backoff.delay(attempt, error.retry_after)
-            if not again(error) or attempt >= self._retry.attempts or transport.clock() + delay >= end:
+            another = again(error) and attempt < self._retry.attempts
+            if not (another or error.reason == OVERLOADED) or transport.clock() + delay >= end:
                 raise error
             attempt += 1
             await transport.sleep(delay)

@@ -9,6 +9,8 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
+OVERLOADED: Final = "OVERLOADED"
+"""Reason of a server that is at its limit and did not begin the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +90,12 @@ class TaleError(Exception):
     def connection_lost(self) -> bool:
         """Whether the connection was lost, so that the same call may succeed soon.
 
-        True for UNAVAILABLE. Other codes of a broken connection or a proxy count only without a reason, because the
-        servers send a reason with every error.
+        True for UNAVAILABLE, and for an overloaded server, which did not begin the call. Other codes of a broken
+        connection or a proxy count only without a reason, because the servers send a reason with every error.
         """
-        if self.code is grpc.StatusCode.UNAVAILABLE:
+        if self.code is grpc.StatusCode.UNAVAILABLE or self.reason == OVERLOADED:
             return True
         return not self.reason and self.code in {
-            grpc.StatusCode.CANCELLED,
             grpc.StatusCode.DEADLINE_EXCEEDED,
             grpc.StatusCode.INTERNAL,
             grpc.StatusCode.UNKNOWN,
@@ -136,8 +137,12 @@ def error_from_rpc(error: RpcFailure) -> TaleError:
             violations += [Violation(each.field, each.description) for each in bad_request.field_violations]
         elif detail.Unpack(retry_info):
             retry_after = retry_info.retry_delay.ToNanoseconds() / 1e9
+    code = error.code()
+    if code is grpc.StatusCode.CANCELLED and not reason:
+        # The transport dropped the call: what the caller cancels raises no error that comes here.
+        code = grpc.StatusCode.UNAVAILABLE
     return TaleError(
-        error.code(),
+        code,
         reason,
         status.message or error.details() or error.code().name,
         violations=violations,

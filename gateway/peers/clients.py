@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import grpc
-from tenacity import AsyncRetrying, retry_if_exception, stop_before_delay, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_before_delay, wait_random_exponential
 
 from servicekit.channel import call_metadata
 from servicekit.errors import DomainError, unavailable
-from servicekit.status import connection_broke
+from servicekit.status import connection_broke, from_rpc_error
 from servicekit.waiting import IdleTimeout
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -51,16 +51,20 @@ async def invoke(
 ) -> A:
     """Returns the response of a unary method within `timeout` seconds.
 
-    A `repeatable` call waits for a service that is starting, and is repeated when the connection breaks. Raises
-    `grpc.aio.AioRpcError`, and UPSTREAM_UNAVAILABLE when no response came in time.
+    A `repeatable` call waits for a service that is starting, and is repeated when the connection breaks; any call is
+    repeated if an overloaded service did not begin it. Raises `grpc.aio.AioRpcError`, and UPSTREAM_UNAVAILABLE when no
+    response came in time.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
     attempts = AsyncRetrying(
         retry=retry_if_exception(
-            lambda error: repeatable and isinstance(error, grpc.aio.AioRpcError) and connection_broke(error)
+            lambda error: (
+                isinstance(error, grpc.aio.AioRpcError)
+                and ((repeatable and connection_broke(error)) or _overloaded_for(error) is not None)
+            )
         ),
-        wait=wait_random_exponential(multiplier=0.05, max=1.0),
+        wait=_pause,
         stop=stop_before_delay(timeout),
         reraise=True,
     )
@@ -74,6 +78,22 @@ async def invoke(
             raise unavailable("UPSTREAM_UNAVAILABLE", "A service that this call needs does not respond.") from error
         raise
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+_BACKOFF: Final = wait_random_exponential(multiplier=0.05, max=1.0)
+
+
+def _pause(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome is not None else None
+    return max(_BACKOFF(state), _overloaded_for(error) or 0.0)
+
+
+def _overloaded_for(error: BaseException | None) -> float | None:
+    """Returns the seconds after which an overloaded service wants to be called again; None for any other failure."""
+    if not isinstance(error, grpc.aio.AioRpcError) or error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return None
+    known = from_rpc_error(error)
+    return known.retry_after or 0.0 if known.reason == "OVERLOADED" else None
 
 
 async def read_story(

@@ -60,12 +60,8 @@ def classify(error: grpc.aio.AioRpcError | DomainError | TimeoutError) -> Failur
     if isinstance(error, TimeoutError):
         return Failure(FailureKind.TRANSIENT, unavailable("UPSTREAM_UNAVAILABLE", "A service stopped responding."))
     known = from_rpc_error(error) if isinstance(error, grpc.aio.AioRpcError) else error
-    if isinstance(error, grpc.aio.AioRpcError):
-        if known.reason in _AWAY or connection_broke(error):
-            return Failure(FailureKind.UNREACHABLE, known)
-        if known.code is grpc.StatusCode.CANCELLED:
-            # gRPC's server cancels a call that its application has not accepted for a while: it is overloaded.
-            return Failure(FailureKind.UNREACHABLE, unavailable("UPSTREAM_UNAVAILABLE", "A service is overloaded."))
+    if isinstance(error, grpc.aio.AioRpcError) and (known.reason in _AWAY or connection_broke(error)):
+        return Failure(FailureKind.UNREACHABLE, known)
     # A defect may be met once, as when a replica dies.
     passing = known.retryable or known.code is grpc.StatusCode.INTERNAL
     of_provider = isinstance(error, grpc.aio.AioRpcError) and known.reason in _OF_PROVIDERS

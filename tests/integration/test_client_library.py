@@ -250,6 +250,41 @@ async def test_stream_that_ends_early_continues_at_its_position(
     assert [expected] == gateway.requests("WatchStory")
 
 
+FULL = Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", retry_after=0.01)
+DROPPED = Failure(grpc.StatusCode.CANCELLED)
+
+
+async def test_call_that_the_server_did_not_begin_is_repeated(gateway: ScriptedGateway) -> None:
+    """An overloaded server as often as the timeout allows, a dropped call as a lost connection."""
+    retry = RetryPolicy(attempts=2, backoff=Backoff(initial=0.001))
+    async with AsyncTaleClient(gateway.target, retry=retry) as client:
+        for _ in range(6):
+            gateway.queue("GetStory", FULL)
+        gateway.queue("GetStory", gateway_pb2.GetStoryResponse(story=common_pb2.Story(id=ID)))
+        assert ID == (await client.get_story(ID)).id
+        gateway.queue("GetStory", DROPPED)
+        gateway.queue("GetStory", gateway_pb2.GetStoryResponse(story=common_pb2.Story(id=ID)))
+        assert ID == (await client.get_story(ID)).id
+        gateway.queue("GetStory", DROPPED)
+        gateway.queue("GetStory", DROPPED)
+        with pytest.raises(TaleError) as caught:
+            await client.get_story(ID)
+        assert grpc.StatusCode.UNAVAILABLE is caught.value.code
+        gateway.queue("RateStory", FULL)
+        gateway.queue("RateStory", gateway_pb2.RateStoryResponse(story=common_pb2.Story(id=ID)))
+        assert ID == (await client.rate_story(ID, 7, expected_revision=1)).id
+    assert 11 == len(gateway.requests("GetStory"))
+
+
+async def test_overloaded_gateway_is_asked_again_for_a_stream(
+    gateway: ScriptedGateway, client: AsyncTaleClient
+) -> None:
+    """With the same request id, as after a lost connection."""
+    gateway.queue("TellStory", FULL)
+    gateway.queue("TellStory", told(done("")))
+    assert ["done"] == [event.WhichOneof("event") async for event in client.tell(SPEC)]
+
+
 async def test_stream_lost_before_the_story_id_sends_the_request_again(
     gateway: ScriptedGateway, client: AsyncTaleClient
 ) -> None:

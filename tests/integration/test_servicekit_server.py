@@ -13,6 +13,7 @@ from support.servers import running
 
 from servicekit.app import Description
 from servicekit.channel import open_channel
+from servicekit.metrics import Metrics
 from servicekit.resilience.manager import BreakerManager
 from servicekit.server import Server
 from servicekit.settings import ConfigurationError, ServiceSettings
@@ -449,3 +450,33 @@ async def test_uncounted_calls_do_not_hold_up_a_drain() -> None:
         await asyncio.wait_for(service.server.drain(), 10)
         assert 0 == service.server.in_flight
         assert b"ended by itself" == await real
+
+
+async def test_full_server_refuses_calls_by_itself_and_stays_observable() -> None:
+    """OVERLOADED with a time to wait, counted; health and status are answered, and an ended call makes a place."""
+    waiting, may_end = asyncio.Semaphore(0), asyncio.Event()
+
+    async def hold(_: Context) -> bytes:
+        waiting.release()
+        await may_end.wait()
+        return b"held"
+
+    held = RawApp(hold)
+    held.metrics = Metrics()
+    async with running(held, most_calls=2) as service:
+        inside = [asyncio.create_task(answer(service.channel, kind)) for kind in ("UnaryUnary", "StreamStream")]
+        for _ in inside:
+            await waiting.acquire()
+        for kind in ("UnaryUnary", "StreamUnary", "UnaryStream", "StreamStream"):
+            refused = from_rpc_error(await failure(service.channel, kind))
+            assert "OVERLOADED" == refused.reason
+            assert refused.retryable
+            assert 1.0 <= (refused.retry_after or 0.0) <= 2.0
+        assert 4 == held.metrics.registry.get_sample_value("grpc_server_overloaded_total")
+        health: Any = health_pb2_grpc.HealthStub(service.channel)
+        assert SERVING == (await health.Check(health_pb2.HealthCheckRequest(), timeout=10)).status
+        status: Any = status_pb2_grpc.StatusServiceStub(service.channel)
+        assert await status.GetStatus(status_pb2.GetStatusRequest(), timeout=10)
+        may_end.set()
+        assert [b"held"] * 2 == await asyncio.gather(*inside)
+        assert b"held" == await answer(service.channel, "UnaryUnary")

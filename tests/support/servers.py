@@ -9,6 +9,7 @@ import grpc
 from servicekit.app import App
 from servicekit.authentication import Security
 from servicekit.channel import open_channel
+from servicekit.runner import MOST_CALLS
 from servicekit.server import Server
 from servicekit.settings import ServiceSettings
 
@@ -30,13 +31,14 @@ async def running(
     settings: ServiceSettings | None = None,
     security: Security | None = None,
     drain_seconds: float = 1.0,
+    most_calls: int = MOST_CALLS,
 ) -> AsyncIterator[Running]:
     """Runs `app` as its process would, without signals and logs, and drains it at the end.
 
     Without `settings` it gets free loopback ports. A test that ends with calls open waits `drain_seconds` for them.
     """
     settings = settings or ServiceSettings(drain_seconds=drain_seconds)
-    server = Server(app, settings, service=service, security=security)
+    server = Server(app, settings, service=service, security=security, most_calls=most_calls)
     await server.start()
     try:
         async with open_channel(server.address, health_checked=False) as channel:

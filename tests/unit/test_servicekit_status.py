@@ -105,9 +105,9 @@ def test_reason_of_a_newer_peer_service_passes_with_its_code_and_remedy() -> Non
     [
         (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE"),
         (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
-        (grpc.StatusCode.CANCELLED, grpc.StatusCode.CANCELLED, "CANCELLED"),
+        (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE"),
         (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED"),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED"),
         (grpc.StatusCode.INTERNAL, grpc.StatusCode.INTERNAL, "INTERNAL"),
         (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, "INTERNAL"),
         (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL, "INTERNAL"),
@@ -127,7 +127,7 @@ def test_message_that_is_too_large_is_not_sent_again() -> None:
     large = from_rpc_error(bare(grpc.StatusCode.RESOURCE_EXHAUSTED, "Sent message larger than max (9 vs. 4)"))
     busy = from_rpc_error(bare(grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!"))
     assert ("RESOURCE_EXHAUSTED", False, None) == (large.reason, large.retryable, large.retry_after)
-    assert ("RATE_LIMITED", True, 1.0) == (busy.reason, busy.retryable, busy.retry_after)
+    assert ("OVERLOADED", True, 1.0) == (busy.reason, busy.retryable, busy.retry_after)
 
 
 def test_reason_of_an_earlier_peer_service_is_looked_up_in_the_table() -> None:
