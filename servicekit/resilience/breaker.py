@@ -141,6 +141,8 @@ class CircuitBreaker:
         self._in_a_row = 0
         self._one_by_one = 0
         self._counted_at = 0
+        self._unanswered = 0
+        self._since_answer = 0
         self._window = _Window(config.window_seconds)
         self._outcomes: Counter[Outcome] = Counter()
         self._total = self._rejected = self._slow = self._fallbacks = 0
@@ -269,6 +271,7 @@ class CircuitBreaker:
         if self._state == "half_open":
             self._probe = call
         self._total += 1
+        self._unanswered += 1
         return self._epoch, self._total, self._clock()
 
     def _wait(self, *, wanted: bool) -> float:
@@ -285,7 +288,9 @@ class CircuitBreaker:
         return CircuitOpenError(self.name, provider=self.provider, retry_after=wait, cause=self._cause)
 
     def _answered(self, call: Call) -> None:
-        """Decides by the first token of a probe."""
+        """Notes a first token, and decides by that of a probe."""
+        self._unanswered -= 1
+        self._since_answer = 0
         if self._probe is not call:
             return
         self._probe = None
@@ -302,6 +307,7 @@ class CircuitBreaker:
         slow = outcome is not Outcome.IGNORED and self._is_slow(call, now)
         self._outcomes[outcome] += 1
         self._slow += slow
+        self._unanswered -= call.answered_at is None
         if outcome is not Outcome.IGNORED:
             self._last[outcome] = self._now()
         # Freed here and not with the state, so that two probes are never out at the same time.
@@ -326,8 +332,11 @@ class CircuitBreaker:
         now, failed = self._clock(), error is not None
         if not failed:
             self._in_a_row = self._one_by_one = 0
+            if call.answered_at is None:
+                self._since_answer = 0
         else:
             self._in_a_row += 1
+            self._since_answer += 1
             # Calls that were in flight together fail together: that is one sign, not many.
             if call.number > self._counted_at:
                 self._counted_at = self._total
@@ -352,9 +361,11 @@ class CircuitBreaker:
         seen = ended + self.in_flight
         if seen < config.minimum_calls:
             return self._one_by_one >= config.failure_threshold
-        # A provider that was well until now need not fail as often as it had succeeded.
-        since_success = row >= config.minimum_calls and row >= config.failure_rate * (row + self.in_flight)
-        return row >= config.failure_threshold and (since_success or window["failed"] >= config.failure_rate * seen)
+        # A provider that has gone need not fail as often as it succeeded before, and long streams may still end well.
+        silent, enough = self._since_answer, max(config.minimum_calls, config.failure_threshold)
+        if silent >= enough and silent >= config.failure_rate * (silent + self._unanswered):
+            return True
+        return row >= config.failure_threshold and window["failed"] >= config.failure_rate * seen
 
     def _open(self, now: float, error: BaseException | None) -> None:
         self._note_cause(error.kind if isinstance(error, ProviderError) else ProviderErrorKind.OVERLOAD)
@@ -392,7 +403,7 @@ class CircuitBreaker:
         self.queue.serve()
 
     def _begin_anew(self) -> None:
-        self._in_a_row = self._one_by_one = 0
+        self._in_a_row = self._one_by_one = self._since_answer = 0
         self._window.clear()
         # What is in flight was sent before, and is no news.
         self._epoch += 1

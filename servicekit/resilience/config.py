@@ -37,10 +37,10 @@ class BreakerConfig:
     """One circuit breaker. Times are in seconds, rates are fractions.
 
     It opens after `failure_threshold` failures in a row. Where `minimum_calls` or more ended within the last
-    `window_seconds` or are in flight, `failure_rate` of them, or of those since the last success, must have failed as
-    well: among parallel calls, failures in a row are common. Where there are fewer, calls that were in flight together
-    are one failure. It also opens where, of at least `minimum_slow_calls` that ended, `slow_call_rate` took
-    `slow_call_seconds` or longer to the first token or byte (None: nothing is slow).
+    `window_seconds` or are in flight, `failure_rate` of them must have failed as well: among parallel calls, failures
+    in a row are common. Where there are fewer, calls that were in flight together are one failure. It also opens after
+    `minimum_calls` failures without an answer between them, and where, of at least `minimum_slow_calls` that ended,
+    `slow_call_rate` took `slow_call_seconds` or longer to the first token or byte (None: nothing is slow).
 
     It lets one probe through each `recovery_timeout`, which is lengthened by a random part of up to `jitter`.
     `longest_cooldown` bounds what a provider can ask for by Retry-After; up to `shortest_cooldown` a retry waits it

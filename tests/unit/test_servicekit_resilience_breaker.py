@@ -212,18 +212,39 @@ def test_few_calls_that_fail_together_are_one_failure() -> None:
 
 
 def test_a_provider_that_was_well_need_not_fail_as_often_as_it_succeeded() -> None:
-    """Ten in a row after a hundred successes of the same minute open it; two dozen among as many in flight do not."""
+    """Ten failures without an answer open it, after a hundred successes and while old streams still end well."""
     bench = Bench(failure_threshold=5)
     _several(bench, "S" * 100)
-    bench.fail(9)
+    streams = [bench.begin() for _ in range(40)]
+    for stream in streams:
+        stream.answered()
+    for stream in streams[:9]:
+        bench.fail()
+        bench.end(stream)
     assert [] == bench.changes
     bench.fail()
+
     assert [("closed", "open")] == bench.changes
 
-    parallel = Bench(failure_threshold=5)
-    _several(parallel, "S" * 100)
-    _several(parallel, "F" * 24 + "." * 25)
-    assert [] == parallel.changes
+
+def test_an_answer_between_failures_says_that_the_provider_is_there() -> None:
+    """Nine failures for each first token leave a long list of successes standing."""
+    bench = Bench(failure_threshold=5)
+    _several(bench, "S" * 500)
+    for _ in range(20):
+        bench.fail(9)
+        bench.begin().answered()
+
+    assert [] == bench.changes
+
+
+def test_calls_that_wait_for_their_answer_may_still_get_one() -> None:
+    """Two dozen failures among as many unanswered calls do not open it."""
+    bench = Bench(failure_threshold=5)
+    _several(bench, "S" * 100)
+    _several(bench, "F" * 24 + "." * 25)
+
+    assert [] == bench.changes
 
 
 @pytest.mark.parametrize("threshold", [3, 5])
