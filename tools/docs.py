@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from tools.api_page import api_page
+from tools.circuit_breaker_plot import circuit_breaker_plot
 from tools.configuration_page import compose_file, configuration_page, env_example
 from tools.errors_page import errors_page
 
@@ -20,6 +21,7 @@ def main() -> None:
         "docs/api.md": api_page(),
         "docs/configuration.md": configuration_page(),
         "docs/errors.md": errors_page(),
+        "docs/circuit-breaker.svg": circuit_breaker_plot(),
         ".env.example": env_example(),
         "docker-compose.yml": compose_file(),
     }

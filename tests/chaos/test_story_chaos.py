@@ -23,9 +23,9 @@ from support.openrouter_fake import (
     stream,
 )
 from support.story_models import TEXT, TITLE, Telling, VirtualService, goes_on, virtual_service
-from support.virtual_time import run_virtually
 
 from servicekit.errors import DomainError
+from standins.virtual_time import run_virtually
 
 _MODELS: Final = ["chaos/one", "chaos/two", "chaos/three"]
 _WAIT_SECONDS: Final = 600

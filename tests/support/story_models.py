@@ -15,11 +15,11 @@ from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from servicekit.resilience.retry import RetryBudget
 from servicekit.status import from_rpc_error
+from standins.virtual_time import loop_time
 from story_service.bootstrap import build
 from story_service.settings import StorySettings
 from support.openrouter_fake import KEY, Answer, Call, OpenRouterFake, openrouter_fake, story
 from support.servers import Running, running
-from support.virtual_time import loop_time
 from tale.common.v1 import common_pb2
 from tale.story.v1 import story_pb2, story_pb2_grpc
 

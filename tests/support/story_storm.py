@@ -14,6 +14,7 @@ from servicekit.resilience.limits import ProviderLimits
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.outgoing import AuditLog
 from servicekit.resilience.retry import RetryBudget, RetryPolicy
+from standins.virtual_time import loop_time
 from story_service.assignment import Assignment, Listener
 from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatRequest, ChatStarted, ChatTimers, UpstreamModel
 from story_service.generation.attempt_request import RequestBuilder, RequestDefaults
@@ -28,7 +29,6 @@ from story_service.models.states import Paces, circuit_of
 from story_service.ports import ModelWriter, Spending
 from story_service.prompting.builder import PromptBuilder
 from support.story_models import SENTENCES, TITLE, joined
-from support.virtual_time import loop_time
 
 MODEL: Final = "fake/one"
 Failure: TypeAlias = ProviderError | TimeoutError | tuple[int, ProviderError]

@@ -7,7 +7,7 @@ from typing import Any
 from servicekit.errors import DomainError
 from servicekit.resilience.breaker import BreakerSnapshot
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from support.virtual_time import loop_time
+from standins.virtual_time import loop_time
 from support.voice_kit import STORY, NamedVoice, Told, faults, settings
 from tale.voice.v1 import voice_pb2
 from voice_service.app import VoiceApp

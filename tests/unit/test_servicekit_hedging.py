@@ -5,7 +5,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from support.virtual_time import loop_time, run_virtually
 
 from servicekit.resilience.breaker import CircuitBreaker
 from servicekit.resilience.config import BreakerConfig
@@ -15,6 +14,7 @@ from servicekit.resilience.limits import ProviderLimits
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.outgoing import Attempt, OutgoingCalls
 from servicekit.resilience.retry import RetryPolicy
+from standins.virtual_time import loop_time, run_virtually
 
 LATE = 2.0
 

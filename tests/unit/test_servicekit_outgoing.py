@@ -8,7 +8,6 @@ from random import Random
 import pytest
 from structlog.testing import capture_logs
 from support.circuits import FakeClock, provider_error
-from support.virtual_time import loop_time, run_virtually
 
 from servicekit.context import RequestContext, bound
 from servicekit.metrics import Metrics
@@ -19,6 +18,7 @@ from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.outgoing import Attempt, AuditLog, OutgoingCalls
 from servicekit.resilience.retry import RetryBudget, RetryPolicy
 from servicekit.waiting import Finisher
+from standins.virtual_time import loop_time, run_virtually
 
 SOON = RetryPolicy(retries=2, delay=0.001)
 SLOW = RetryPolicy(retries=20, delay=60.0, longest_wait=60.0)

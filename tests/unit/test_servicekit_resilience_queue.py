@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 from support.circuits import Bench, provider_error
-from support.virtual_time import loop_time, run_virtually
 
 from servicekit.resilience import circuit_queue
 from servicekit.resilience.breaker import CircuitBreaker
 from servicekit.resilience.circuit_queue import waiting_for
 from servicekit.resilience.config import BreakerConfig
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
+from standins.virtual_time import loop_time, run_virtually
 
 
 def _breaker(**config: object) -> CircuitBreaker:

@@ -10,10 +10,10 @@ import pytest
 from support.story_models import TEXT
 from support.story_storm import MODEL, Failure, FakeChat, Storm, Told, cut, refused
 from support.story_writers import attempt
-from support.virtual_time import loop_time, run_virtually
 
 from servicekit.context import RequestContext, bound
 from servicekit.resilience.errors import ProviderError
+from standins.virtual_time import loop_time, run_virtually
 from story_service.assignment import Assignment, Listener
 from story_service.chat import ChatRequest
 from story_service.ports import AttemptItem, ModelCall
@@ -84,6 +84,18 @@ def test_an_outage_of_five_minutes_costs_time_and_one_call_a_window() -> None:
         # The probe, and then one more with each first text.
         assert sum(when < back[0] + 2 for when in back) <= 3
         assert max(story.ended for story in stories) < 420
+
+    run_virtually(scene())
+
+
+def test_an_outage_in_the_middle_of_the_work_is_noticed_within_ten_calls_or_so() -> None:
+    """Streams that had begun end well meanwhile; no story that begins or continues fails."""
+
+    async def scene() -> None:
+        chat = FakeChat(lambda _: refused(503) if 60 <= loop_time() < 360 else None)
+        stories = await Storm(chat).many(300, over=120)
+        assert [TEXT] * 300 == [story.text for story in stories if story.completed]
+        assert len(chat.calls) <= 300 + 25
 
     run_virtually(scene())
 

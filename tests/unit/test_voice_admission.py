@@ -4,11 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from support.virtual_time import run_virtually
 from support.voice_virtual import VirtualTold, Weather, virtual_voice
 
 from servicekit.errors import DomainError
 from servicekit.metrics import Metrics
+from standins.virtual_time import run_virtually
 from voice_service.metrics import VoiceMetrics
 from voice_service.narration.admission import Admission, LoopLoad, Place
 

@@ -5,10 +5,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from support.virtual_time import loop_time, run_virtually
 from support.voice_kit import NamedVoice, faults
 from support.voice_virtual import VirtualTold, VirtualVoice, virtual_voice
 
+from standins.virtual_time import loop_time, run_virtually
 from tale.common.v1 import common_pb2
 from voice_service.ports import SegmentRequest, SpeechItem
 from voice_service.synthesis.store import MemorySegments, StoredSegment

@@ -6,11 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from support.virtual_time import loop_time, run_virtually
 from support.voice_kit import STORY
 from support.voice_virtual import VirtualTold, VirtualVoice, Weather, virtual_voice
 
 from servicekit.resilience.errors import ProviderErrorKind
+from standins.virtual_time import loop_time, run_virtually
 
 OVERLOAD = ProviderErrorKind.OVERLOAD
 OTHER = "There was an owl who lived in an old mill. " * 8
