@@ -115,6 +115,17 @@ class Crowd:
 
         await asyncio.gather(*(one(caller) for caller in self.callers if caller.story_id))
 
+    async def delete(self, story_ids: Sequence[str]) -> list[str]:
+        """Deletes stories and returns, for each, "deleted" or the reason why not."""
+        ends = []
+        for story_id in story_ids:
+            try:
+                await self._clients[0].delete_story(story_id)
+                ends.append("deleted")
+            except TaleError as error:
+                ends.append(error.reason or error.code.name)
+        return ends
+
     async def stored(self) -> set[str]:
         """Returns the ids of all stored stories."""
         return {summary.id async for summary in self._clients[0].list_stories()}

@@ -1,7 +1,7 @@
 """Clusters over an empty folder and the stand-in upstreams, warmed up, to measure or to disturb."""
 
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,17 +55,19 @@ async def house(
     settings: Mapping[str, str] | None = None,
     *,
     replicas: Mapping[str, int] | None = None,
+    wrappers: Mapping[str, Sequence[str]] | None = None,
     warm: bool = True,
     **script: Any,
 ) -> AsyncIterator[House]:
     """Runs a cluster with these `settings` beside the stand-ins' own, and upstreams that answer by `script`.
 
-    `replicas` as in `Cluster`; all are started. `warm`: three stories are made first, so that everything is loaded.
+    `replicas` and `wrappers` as in `Cluster`; all replicas are started. `warm`: three stories are made first, so that
+    everything is loaded.
     """
     async with paid_upstreams() as upstreams:
         with tempfile.TemporaryDirectory() as folder:
             environment = {"LOG_LEVEL": "WARNING", **upstreams.environment, **(settings or {})}
-            it = House(Cluster(Path(folder), environment, replicas=replicas), upstreams)
+            it = House(Cluster(Path(folder), environment, replicas=replicas, wrappers=wrappers), upstreams)
             try:
                 await it.cluster.start()
                 for name, count in (replicas or {}).items():

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -70,11 +70,18 @@ class Cluster:
     """Processes of the four services over one data folder; the replicas of a service are numbered from 1.
 
     `replicas` names the services that have several: every process knows their addresses, however late they start.
-    Any other replica gets its ports at its first start, and only processes that start later call it.
+    Any other replica gets its ports at its first start, and only processes that start later call it. `wrappers` are
+    commands that start the processes of a service, whose own command follows; their working folder is that of the
+    cluster, with the store in `data`.
     """
 
     def __init__(
-        self, folder: Path, environment: Mapping[str, str], *, replicas: Mapping[str, int] | None = None
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        replicas: Mapping[str, int] | None = None,
+        wrappers: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         counts = {name: (replicas or {}).get(name, 1) for name in MODULES}
         ports = iter(free_ports(2 * sum(counts.values())))
@@ -85,6 +92,7 @@ class Cluster:
         }
         self._folder = folder
         self._environment = dict(environment)
+        self._wrappers = dict(wrappers or {})
         self._processes: dict[tuple[str, int], asyncio.subprocess.Process] = {}
         self._logs: list[IO[bytes]] = []
 
@@ -120,6 +128,7 @@ class Cluster:
             log = self._log_path(name, replica).open("ab")
             self._logs.append(log)
             self._processes[name, replica] = await asyncio.create_subprocess_exec(
+                *self._wrappers.get(name, ()),
                 sys.executable,
                 "-m",
                 MODULES[name],

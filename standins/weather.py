@@ -2,14 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from standins.callers import READY, SEEDS, Facts, crowd
 from standins.houses import house
+from standins.processes import MODULES
 from standins.watcher import spec
+from standins.wrappers import FULL_LOG, SMALL_DISK, other_clock
 from tale_client import AsyncTaleClient
 
 WORDS: Final = 150
@@ -23,6 +29,8 @@ FINE: Final[dict[str, Any]] = {
     "spread": 0.33,
 }
 """Upstreams that are well: a text takes one to two seconds, a segment begins after 0.2 to 0.4 s."""
+SLOW: Final[dict[str, Any]] = {**FINE, "events": 50, "writing": 8.0, "pace": 20.0}
+"""Upstreams that are well and take their time: something can happen to a story."""
 FAULT_RATE: Final = 0.2
 MODEL_WINDOW: Final = 60.0
 VOICE_WINDOW: Final = 30.0
@@ -33,6 +41,8 @@ _UNTIL_KILL_SECONDS: Final = 6.0
 _WRITE: Final = "/api/v1/chat/completions"
 _SPEAK: Final = "/v1/text-to-speech/"
 _PROBE: Final = "/v1/models"
+_JUMP_SECONDS: Final = 4.0
+_DELETED: Final = 3
 
 
 async def storm(*, stories: int, seconds: float, settings: Mapping[str, str] | None = None) -> tuple[Facts, Facts]:
@@ -112,8 +122,7 @@ async def takeover(*, stories: int, seconds: float) -> tuple[Facts, list[float]]
 
 async def storage_away(*, stories: int, away_seconds: float, seconds: float) -> Facts:
     """Kills storage while stories are written and narrated, and starts it again after `away_seconds`."""
-    script = {**FINE, "events": 50, "writing": 8.0, "pace": 20.0}
-    async with house(**script) as it, crowd(it.cluster.target, stories) as callers:
+    async with house(**SLOW) as it, crowd(it.cluster.target, stories) as callers:
         for _ in range(stories):
             callers.request(next(SEEDS))
         await asyncio.sleep(_UNTIL_KILL_SECONDS)
@@ -121,6 +130,55 @@ async def storage_away(*, stories: int, away_seconds: float, seconds: float) -> 
         await asyncio.sleep(away_seconds)
         await it.cluster.start("storage")
         return await it.facts(callers, seconds, words=WORDS)
+
+
+async def disk_full(*, stories: int, full_seconds: float, seconds: float) -> tuple[Facts, Counter[str]]:
+    """Fills the disk of the store while stories are written and narrated, and makes room after `full_seconds`.
+
+    Returns the facts, and how the deletion of stored stories ended while the disk was full.
+    """
+    async with house(wrappers={"storage": SMALL_DISK}, **SLOW) as it, crowd(it.cluster.target, stories) as callers:
+        old = await it.crowd(_DELETED, _UNTIL_DOWN_SECONDS, **FINE)
+        await it.script(**SLOW)
+        for _ in range(stories):
+            callers.request(next(SEEDS))
+        await asyncio.sleep(_UNTIL_KILL_SECONDS)
+        filler = Path(f"/proc/{it.cluster.pid('storage')}/cwd/data/filler")
+        await asyncio.to_thread(_fill, filler)
+        await asyncio.sleep(full_seconds)
+        deleted = Counter(await callers.delete([caller.story_id for caller in old.callers]))
+        await asyncio.to_thread(filler.unlink)
+        return await it.facts(callers, seconds, words=WORDS), deleted
+
+
+async def logs_full(*, stories: int, seconds: float) -> Facts:
+    """Requests stories from services whose logs cannot be written."""
+    async with house({"LOG_LEVEL": "INFO"}, wrappers=dict.fromkeys(MODULES, FULL_LOG)) as it:
+        return await it.crowd(stories, seconds, **FINE)
+
+
+async def clocks_jump(services: Sequence[str], offsets: Sequence[str], *, stories: int, seconds: float) -> Facts:
+    """Sets the time of day of some services to each of `offsets` in turn, while stories are written and narrated."""
+    with TemporaryDirectory() as folder:
+        clock = Path(folder) / "offset"
+        await asyncio.to_thread(clock.write_text, "+0")
+        wrappers = dict.fromkeys(services, other_clock(clock))
+        async with (
+            house(wrappers=wrappers, replicas={"gateway": 2}, **SLOW) as it,
+            crowd(it.cluster.target, stories) as callers,
+        ):
+            for _ in range(stories):
+                callers.request(next(SEEDS))
+            for offset in offsets:
+                await asyncio.sleep(_JUMP_SECONDS)
+                await asyncio.to_thread(clock.write_text, offset)
+            return await it.facts(callers, seconds, words=WORDS)
+
+
+def _fill(filler: Path) -> None:
+    with suppress(OSError), filler.open("ab", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
 
 
 def most_in_a_window(times: list[float], window: float) -> int:
