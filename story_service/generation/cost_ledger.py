@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import structlog
 
+from servicekit.context import without_deadline
 from servicekit.logging import log_defect
 from servicekit.resilience.errors import ProviderError
 from servicekit.resilience.manager import BreakerManager
@@ -53,7 +54,10 @@ class Generations:
         if not call.generation_id or len(self._tasks) >= self._most:
             self._metrics.settled(call.model, call.spending)
             return None
-        task = asyncio.create_task(self._completed(call), name=f"generation {call.generation_id}")
+        # A call that was given up at its caller's deadline has a cost too.
+        task = asyncio.get_running_loop().create_task(
+            self._completed(call), name=f"generation {call.generation_id}", context=without_deadline()
+        )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
