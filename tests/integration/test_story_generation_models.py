@@ -238,6 +238,22 @@ async def test_short_wait_that_is_asked_for_is_kept(writing: StoryServer, model:
     assert second.start_time.ToNanoseconds() - first.end_time.ToNanoseconds() >= 0.99e9
 
 
+async def test_pause_is_waited_for_and_reported_where_the_caller_allows_it(writing: StoryServer, model: str) -> None:
+    """Twice as many refusals as there are retries; one pause over what is allowed is reported at once."""
+    writing.upstream.answer(*[error(429, retry_after="0.1")] * 7, story(WHOLE))
+    told = await writing.tell(model=model, provider_wait=30)
+    writing.upstream.answer(error(429, retry_after="60"))
+    refused = await writing.tell(model=model, provider_wait=30)
+
+    assert TEXT == told.text
+    assert {"WAITING_FOR_PROVIDER"} == {warning.reason for warning in told.warnings}
+    assert {model} == {warning.metadata["model"] for warning in told.warnings}
+    assert all(warning.remedy for warning in told.warnings)
+    assert "RATE_LIMITED" == refused.failure.reason
+    assert [] == refused.warnings
+    assert 9 == len(writing.upstream.calls)
+
+
 async def test_story_that_takes_long_holds_up_no_other(writing: StoryServer, model: str) -> None:
     """The first call after a rest streams on while others are written by the same model."""
     on = asyncio.Event()

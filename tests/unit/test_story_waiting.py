@@ -12,6 +12,7 @@ from support.story_storm import MODEL, Failure, FakeChat, Storm, Told, cut, refu
 from support.story_writers import attempt
 
 from servicekit.context import RequestContext, bound
+from servicekit.resilience import circuit_queue
 from servicekit.resilience.errors import ProviderError
 from standins.virtual_time import loop_time, run_virtually
 from story_service.assignment import Assignment, Listener
@@ -246,6 +247,18 @@ def test_a_story_that_is_given_up_leaves_the_queue() -> None:
         task.cancel()
         await asyncio.wait([task])
         assert 0 == len(storm.circuit().queue)
+
+    run_virtually(scene())
+
+
+def test_a_story_for_which_the_queue_has_no_room_fails_with_its_own_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those in front of it wait and are written."""
+    monkeypatch.setattr(circuit_queue, "_MOST_WAITING", 2)
+
+    async def scene() -> None:
+        stories = await Storm(_until(100, refused(429, retry_after=120))).many(3)
+        assert ["", TEXT, TEXT] == sorted(story.text for story in stories)
+        assert ["RATE_LIMITED"] == [story.error.reason for story in stories if story.error]
 
     run_virtually(scene())
 
