@@ -123,11 +123,15 @@ class Attempt:
 
 @dataclass(slots=True)
 class _Progress:
-    """What has become of a call: the error of its last attempt, whether this attempt has begun, and attempts made."""
+    """What has become of a call: the error of its last attempt, whether this attempt has begun, and attempts made.
+
+    `reserved`: a retry is taken from the budget for a second call that is not sent yet.
+    """
 
     last: ProviderError | None = None
     begun: bool = False
     made: int = 0
+    reserved: bool = False
 
 
 class OutgoingCalls:
@@ -149,14 +153,16 @@ class OutgoingCalls:
         audit: AuditLog | None = None,
         limits: ProviderLimits | None = None,
         http: bool = True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`clock` is that of the retry budget, in seconds."""
         self.provider: Final = provider
         self._breakers = breakers
         self._policy = policy
         self._audit = audit or AuditLog()
         self._limits = limits
         self._http = http
-        self._budget = RetryBudget(concurrency=limits.ceiling if limits is not None else 0)
+        self._budget = RetryBudget(concurrency=limits.ceiling if limits is not None else 0, clock=clock)
         self._finisher = Finisher()
         self.settle = self._finisher.settle
 
@@ -195,6 +201,7 @@ class OutgoingCalls:
                 progress.begun = True
                 progress.made += 1
                 limit.reschedule(None if finished else due)
+                progress.reserved &= not second
                 if racer is not None:
                     racer.sent()
                     attempt.on_begin = racer.answered
@@ -233,7 +240,8 @@ class OutgoingCalls:
         progress.begun = False
 
         def may_hedge() -> bool:
-            return progress.made <= self._policy.retries and self._budget.spend()
+            progress.reserved = progress.made <= self._policy.retries and self._budget.spend()
+            return progress.reserved
 
         try:
             # The attempt is within: that its caller has no more time says nothing about the provider.
@@ -245,6 +253,11 @@ class OutgoingCalls:
             if progress.begun and not isinstance(error, CircuitOpenError):
                 progress.last = error
             raise
+        finally:
+            if progress.reserved:
+                # The first call began, or failed, before there was a place for the second.
+                progress.reserved = False
+                self._budget.give_back()
 
     async def _to_the_end(self, work: Coroutine[Any, Any, T], progress: _Progress) -> T:
         task = self._finisher.start(work)

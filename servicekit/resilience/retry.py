@@ -72,6 +72,10 @@ class RetryBudget:
         self._tokens -= 1
         return True
 
+    def give_back(self) -> None:
+        """Returns a token that was taken for a retry which is not made."""
+        self._tokens = min(self._cap, self._tokens + 1)
+
     def _fill(self) -> None:
         now = self._clock()
         self._tokens = min(self._cap, self._tokens + (now - self._filled_at) * self._per_second)

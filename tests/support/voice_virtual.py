@@ -1,9 +1,11 @@
 """The voice service without a network, for tests in virtual time: default settings, and hours in milliseconds."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from servicekit.context import LOCAL_OWNER, RequestContext, bound
 from servicekit.errors import DomainError
 from servicekit.resilience.breaker import BreakerSnapshot
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
@@ -110,10 +112,20 @@ class VirtualVoice:
                 yield voice_pb2.SynthesizeSpeechRequest(text=voice_pb2.TextPiece(text=piece))
 
         try:
-            await self._handlers["SynthesizeSpeech"].stream_stream(requests(), told)
+            with bound(RequestContext("test", LOCAL_OWNER)):
+                await self._handlers["SynthesizeSpeech"].stream_stream(requests(), told)
         except DomainError as error:
             told.failure = error
         return told
+
+    async def insist(self, text: str, **config: Any) -> VirtualTold:
+        """Narrates a text as the gateway does: with three more attempts, where another one may help."""
+        for _ in range(3):
+            told = await self.tell(text, **config)
+            if told.failure is None or not told.failure.retryable:
+                return told
+            await asyncio.sleep(1)
+        return await self.tell(text, **config)
 
 
 @asynccontextmanager

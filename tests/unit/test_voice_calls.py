@@ -42,7 +42,9 @@ class House:
 
         self._breakers = BreakerManager(config, metrics=metrics, clock=lambda: self.now)
         retry = RetryPolicy(retries=retries, delay=0)
-        gates = ProviderGates(self._breakers, lambda _: Allowance(concurrency=concurrency), retry=retry, metrics=shown)
+        self.gates = gates = ProviderGates(
+            self._breakers, lambda _: Allowance(concurrency=concurrency), retry=retry, metrics=shown
+        )
         self.prober = Prober(gates, shown)
         self._calls = ProviderCalls(
             gates=gates,
@@ -240,10 +242,25 @@ async def test_a_voice_whose_plan_is_used_up_is_left_alone_for_a_minute(house: H
     house.now += 60
     later = house.circuit.state
 
-    assert (ProviderErrorKind.QUOTA, 60.0) == (first.kind, first.retry_after)
+    assert (ProviderErrorKind.QUOTA, None) == (first.kind, first.retry_after)
     assert isinstance(second, CircuitOpenError)
     assert (1, 60.0) == (calls, second.retry_after)
     assert "open" != later
+
+
+async def test_too_many_calls_at_once_halve_the_limit_and_are_no_failure(house: House) -> None:
+    """They come from this side; successes raise it again, a little each."""
+    fault = {"kind": "concurrency", "times": 1}
+    voice = NamedVoice("one", MockScript.model_validate({"paid": True, "faults": [fault]}))
+    calls = await house.say(voice, "Good night.")
+    halved = house.gates.calls_at_once("one")
+    for number in range(6):
+        await house.say(voice, f"Good night, number {number}.")
+
+    assert ["concurrency", ""] == [call.reason for call in calls]
+    assert 2 == halved
+    assert 4 == house.gates.calls_at_once("one")
+    assert 0 == house.circuit.failed_calls
 
 
 async def test_a_wait_that_a_voice_names_with_its_refusal_is_the_one_that_counts(house: House) -> None:

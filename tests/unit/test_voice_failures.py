@@ -63,6 +63,8 @@ def test_a_cost_that_nobody_can_mean_counts_as_not_told(said: str, billed: Any) 
         (["invalid_input", "quota"], "UPSTREAM_REFUSED", False, None),
         (["quota", "rate"], "FALLBACK_FAILURE", True, 5.0),
         (["invalid_input", "overload"], "FALLBACK_FAILURE", True, 5.0),
+        (["rate", "content_policy"], "CONTENT_REFUSED", False, None),
+        (["content_policy", "overload"], "CONTENT_REFUSED", False, None),
         (["quota"], "QUOTA_EXCEEDED", False, None),
         (["rate"], "RATE_LIMITED", True, 5.0),
     ],

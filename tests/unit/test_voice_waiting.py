@@ -84,6 +84,28 @@ def test_a_narration_continues_from_the_segment_that_it_waited_at() -> None:
     assert {"one"} == {segment.provider for segment in told.segments}
 
 
+@pytest.mark.parametrize("kind", [ProviderErrorKind.OVERLOAD, ProviderErrorKind.TIMEOUT])
+def test_an_outage_in_the_middle_ends_no_narration(kind: ProviderErrorKind) -> None:
+    """Fifty in progress, five minutes without the provider: few calls find out, one probe a window, and all go on."""
+    one = Weather(first_byte_seconds=1.0, paid=True)
+
+    async def work(voice: VirtualVoice) -> tuple[list[VirtualTold], list[float]]:
+        texts = ["".join(f"Owl {owl} of mill {mill} fell asleep. " for owl in range(12)) for mill in range(50)]
+        telling = [asyncio.create_task(voice.insist(text, **WAIT)) for text in texts]
+        await asyncio.sleep(10)
+        one.down, calls = kind, len(one.called_at)
+        await asyncio.sleep(300)
+        one.down, found = None, one.called_at[calls:]
+        return await asyncio.gather(*telling), found
+
+    told, found = _run(work, one, segment_words=10)
+    assert [None] * 50 == [each.failure for each in told]
+    assert len(found) <= 50
+    assert found[-1] <= 20
+    assert len(one.probed_at) <= 300 / WINDOW
+    assert not any("PROVIDER_FAILED" in each.warned for each in told)
+
+
 def test_text_is_read_while_a_narration_waits() -> None:
     """The writer is not held up."""
     one = Weather()

@@ -147,7 +147,7 @@ class ProviderCalls:
             if not error.retryable:
                 gate.proven.refused(order.request)
             if error.kind is ProviderErrorKind.QUOTA and error.retry_after is None:
-                error.retry_after = _QUOTA_SECONDS
+                gate.breaker.open_until(_QUOTA_SECONDS, error.kind)
             raise
         self._implausible.pop(order.provider.metadata.name, None)
         return delivery

@@ -113,6 +113,7 @@ class ProviderGates:
                 audit=self._metrics.audit(name),
                 limits=limits,
                 http=False,
+                clock=self._clock,
             )
             breaker = self._breakers.get(name, provider=name)
             hedge = None

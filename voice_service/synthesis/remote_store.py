@@ -41,7 +41,7 @@ _LONGEST_WAIT_SECONDS: Final = 2.0
 _CALL_SECONDS: Final = 10.0
 _TRANSFER_SECONDS: Final = 30.0
 _SHORTEST_SECONDS: Final = 1.0
-_RETRY_SECONDS: Final = 60.0
+_RETRY_SECONDS: Final = 90.0
 """Seconds that one segment is tried for while storage is away or out of room."""
 _HELD_BYTES: Final = 64 << 20
 """Most bytes of segments that are held because storage did not take them."""

@@ -1,0 +1,66 @@
+"""A provider that fails one call in five costs time, and no narration."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator
+
+import pytest
+from support.virtual_time import loop_time, run_virtually
+from support.voice_kit import NamedVoice, faults
+from support.voice_virtual import VirtualTold, virtual_voice
+
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from voice_service.ports import AudioChunk, SegmentRequest, SpeechItem
+
+NARRATIONS = 200
+SENTENCE = "Owl {} of mill {} counted the stars above the sea, one after the other, until all of them slept. "
+
+
+class Stormy(NamedVoice):
+    """Fails a fifth of its calls: errors, rate limits, cuts, malformed answers and stalls in equal parts."""
+
+    def __init__(self, share: float, *, paid: bool) -> None:
+        super().__init__("one", faults(first_byte_seconds=0.8, paid=paid))
+        self._weather = random.Random(12)
+        self._share = share
+        self.calls = 0
+
+    async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
+        self.calls += 1
+        what = int(self._weather.random() / self._share * 5)
+        if what == 4:
+            await asyncio.Event().wait()
+        await asyncio.sleep(0.2 + 0.4 * self._weather.random())
+        if what < 2:
+            kind = (ProviderErrorKind.OVERLOAD, ProviderErrorKind.RATE)[what]
+            raise ProviderError(kind, "bad weather", provider="one")
+        if what == 2:
+            yield AudioChunk(b"<html>502 Bad Gateway</html>")
+            return
+        async for item in super().synthesize(request):
+            if what == 3 and isinstance(item, AudioChunk):
+                yield AudioChunk(item.data[:1000])
+                raise ProviderError(ProviderErrorKind.TRANSPORT, "the connection was cut", provider="one")
+            yield item
+
+
+@pytest.mark.parametrize("paid", [True, False])
+def test_one_call_in_five_that_fails_costs_no_narration(paid: bool) -> None:
+    """At most 1.35 calls a segment, a circuit that stays closed, and at most three times as long as in good weather."""
+
+    async def tell(share: float) -> tuple[list[VirtualTold], int, float, int]:
+        one = Stormy(share, paid=paid)
+        async with virtual_voice(one, segment_words=20) as voice:
+            texts = ["".join(SENTENCE.format(owl, mill) for owl in range(5)) for mill in range(NARRATIONS)]
+            told = await asyncio.gather(*(voice.insist(text) for text in texts))
+            return told, one.calls, loop_time(), voice.circuit().state_changes
+
+    good, _, calm, _ = run_virtually(tell(1e-9))
+    told, calls, took, changes = run_virtually(tell(0.2))
+    segments = sum(len(each.segments) for each in good)
+    assert segments >= 5 * NARRATIONS
+    assert [None] * NARRATIONS == [each.failure for each in told]
+    assert [len(each.segments) for each in good] == [len(each.segments) for each in told]
+    assert 0 == changes
+    assert calls / segments <= 1.35
+    assert took <= 3 * calm
