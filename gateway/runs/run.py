@@ -182,8 +182,9 @@ class Run:
                 try:
                     await self.context.store(storage_pb2.StoryCheckpoint())
                 except DomainError as error:
-                    # If this continues, the lease expires, and another gateway can claim the story.
                     log.warning("lease_not_renewed", story_id=self.context.live.story_id, reason=error.reason)
+                    if lease.remaining <= 0:
+                        raise LeaseLostError("storage did not renew the lease") from error
         raise _OutOfTimeError
 
     async def _conclude(

@@ -2,9 +2,12 @@
 
 import asyncio
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from support.house import house, storage_settings
 from support.servers import running
 
@@ -160,3 +163,36 @@ async def test_restarted_gateway_continues_with_the_same_bytes(tmp_path: Path) -
     assert bytes(watcher.audio[: len(before[1])]) == before[1]
     assert watcher.audio_sha256 == kept.audio.sha256
     assert calls + home.journal.calls == len(kept.audio.segments)
+
+
+async def test_cluster_that_was_stopped_longer_than_the_timeout_goes_on(tmp_path: Path) -> None:
+    """Time in which no run holds a story is no work."""
+    watcher = Watcher()
+    async with house(tmp_path, words_per_second=100, run_timeout_seconds=3) as home:
+        channel = open_channel(home.servers["gateway"].address)
+        telling = watcher.tell(channel, spec(8, minutes=1))
+        await watcher.until(lambda seen: len(seen.segments) > 1)
+    await telling
+    await channel.close()
+    await asyncio.sleep(3.5)
+    async with house(tmp_path, run_timeout_seconds=3) as home:
+        await watcher.to_the_end(home.channel)
+        kept = await home.get(watcher.story_id)
+    assert kept.state == common_pb2.STORY_STATE_READY, kept.problems
+
+
+async def test_gateway_with_a_wrong_clock_makes_its_stories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is 45 minutes ahead of storage, or behind; the timeout is 45 minutes."""
+    for seed, minutes in ((9, 45), (10, -45)):
+
+        def wrong(ahead: int = 60 * minutes) -> Timestamp:
+            moment = Timestamp()
+            moment.FromSeconds(int(time.time()) + ahead)
+            return moment
+
+        monkeypatch.setattr("gateway.runs.ledger.now", wrong)
+        monkeypatch.setattr("gateway.runs.run.now", wrong)
+        async with house(tmp_path) as home:
+            watcher = await home.tell(spec(seed))
+        assert watcher.done is not None
+        assert watcher.done.state == common_pb2.STORY_STATE_READY, watcher.done.problems
