@@ -78,10 +78,15 @@ class Outage:
 
 
 async def outage(
-    *, stories: int, down_seconds: float, seconds: float, settings: Mapping[str, str] | None = None
+    *,
+    stories: int,
+    down_seconds: float,
+    seconds: float,
+    settings: Mapping[str, str] | None = None,
+    replicas: Mapping[str, int] | None = None,
 ) -> Outage:
     """Takes the upstreams away, requests `stories` texts and as many narrations, and waits until all have ended."""
-    async with house(settings, **FINE) as it, crowd(it.cluster.target, 2 * stories) as callers:
+    async with house(settings, replicas=replicas, **FINE) as it, crowd(it.cluster.target, 2 * stories) as callers:
         written = await it.crowd(stories, _UNTIL_DOWN_SECONDS, narrate=False, **FINE)
         await it.script(**FINE, down=True)
         began, epoch = time.monotonic(), time.time()

@@ -4,7 +4,10 @@ Everything is counted from the records of the stories and the journal of the ups
 promised in seconds.
 """
 
+from pathlib import Path
+
 import pytest
+from support.circuit_stores import redis_server
 
 from standins.callers import READY
 from standins.houses import LIFTED
@@ -42,6 +45,19 @@ async def test_outage_is_waited_out() -> None:
     assert it.most_model_calls <= 1
     assert it.most_voice_calls <= 1
     assert it.back_after < 2 * MODEL_WINDOW
+
+
+async def test_replicas_that_share_circuits_make_one_probe_a_window(tmp_path: Path) -> None:
+    """Three story services and three voice services, whose stories wait in all of them."""
+    replicas = {"story": 3, "voice": 3}
+    async with redis_server(tmp_path) as url:
+        it = await outage(
+            stories=20, down_seconds=75, seconds=200, settings={"CIRCUIT_STORE_URL": url}, replicas=replicas
+        )
+    assert {READY: 40} == it.facts.ends
+    assert it.facts.is_sound
+    assert it.most_model_calls <= 1
+    assert it.most_voice_calls <= 1
 
 
 async def test_killed_gateway_is_taken_over_within_ten_seconds() -> None:
