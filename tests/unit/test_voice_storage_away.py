@@ -6,10 +6,10 @@ from typing import Any
 
 import grpc
 import pytest
-from support.virtual_time import loop_time, run_virtually
 from support.voice_kit import STORY, NamedVoice, faults
 from support.voice_virtual import VirtualTold, virtual_voice
 
+from standins.virtual_time import loop_time, run_virtually
 from tale.storage.v1 import segment_pb2
 from voice_service.synthesis.remote_store import RemoteSegments
 

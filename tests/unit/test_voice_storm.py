@@ -5,11 +5,11 @@ import random
 from collections.abc import AsyncGenerator
 
 import pytest
-from support.virtual_time import loop_time, run_virtually
 from support.voice_kit import NamedVoice, faults
 from support.voice_virtual import VirtualTold, virtual_voice
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from standins.virtual_time import loop_time, run_virtually
 from voice_service.ports import AudioChunk, SegmentRequest, SpeechItem
 
 NARRATIONS = 200
