@@ -54,6 +54,9 @@ class RunContext:
         if problem.reason in WAITS:
             # It stands for no longer than this run.
             problem.metadata["run"] = str(self.lease.token)
+        if problem.reason == "WAITING_FOR_PLACE":
+            # A place is no provider that is down: the time for those does not run.
+            self.providers.progressed()
         identity = _identity(problem)
         if identity in self._known:
             return False

@@ -432,3 +432,16 @@ async def test_checkpoint_refused_for_an_unknown_reason_passes_what_storage_stat
         await context.store(storage_pb2.StoryCheckpoint())
     seen = caught.value
     assert ("NEWER_REASON", "Repeat it.", True) == (seen.reason, seen.remedy, seen.retryable)
+
+
+@pytest.mark.parametrize(("reason", "left"), [("WAITING_FOR_PLACE", 600.0), ("WAITING_FOR_PROVIDER", 100.0)])
+def test_wait_for_a_place_uses_none_of_the_time_for_providers(reason: str, left: float) -> None:
+    """Hundreds of narrations may be ahead, and no provider is down."""
+    moment = 0.0
+    parts: Any = {"live": None, "peers": None, "settings": GatewaySettings(), "checkpointer": None}
+    lease = Lease("s", 1, seconds=6, since=0)
+    context = RunContext(storage_pb2.StoryRecord(), lease=lease, ledger=Ledger(), **parts)
+    context.providers = ProviderWait(600, clock=lambda: moment)
+    moment = 500.0
+    context.new_problem(common_pb2.Problem(reason=reason))
+    assert left == context.providers.left
