@@ -1,7 +1,7 @@
 """The voice service without a network, for tests in virtual time: default settings, and hours in milliseconds."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -99,7 +99,7 @@ class VirtualVoice:
         return self._app.metrics.registry.get_sample_value(name, labels) or 0.0
 
     async def tell(
-        self, text: str | Iterable[str] = STORY, told: VirtualTold | None = None, **config: Any
+        self, text: str | Iterable[str] | AsyncIterable[str] = STORY, told: VirtualTold | None = None, **config: Any
     ) -> VirtualTold:
         """Narrates a text, whole or in pieces; a failure is in `failure`."""
         told = told or VirtualTold()
@@ -108,6 +108,10 @@ class VirtualVoice:
 
         async def requests() -> AsyncIterator[voice_pb2.SynthesizeSpeechRequest]:
             yield voice_pb2.SynthesizeSpeechRequest(config=voice_pb2.SpeechConfig(**config))
+            if isinstance(pieces, AsyncIterable):
+                async for piece in pieces:
+                    yield voice_pb2.SynthesizeSpeechRequest(text=voice_pb2.TextPiece(text=piece))
+                return
             for piece in pieces:
                 yield voice_pb2.SynthesizeSpeechRequest(text=voice_pb2.TextPiece(text=piece))
 

@@ -1,7 +1,7 @@
 """A narration whose providers cannot be called waits within its budget, says so, and makes no call meanwhile."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -126,6 +126,29 @@ def test_text_is_read_while_a_narration_waits() -> None:
     told, began = _run(work, one)
     assert told.failure is None
     assert read[0] - began < 1
+
+
+def test_a_caller_that_sends_no_text_before_the_header_is_warned_too() -> None:
+    """The wait does not begin with the text, and the narration ends well."""
+    one = Weather()
+
+    async def work(voice: VirtualVoice) -> VirtualTold:
+        await _opened(voice, one)
+        told = VirtualTold()
+
+        async def pieces() -> AsyncIterator[str]:
+            while told.header is None:  # noqa: ASYNC110 - a caller that polls
+                await asyncio.sleep(0.1)
+            yield OTHER
+
+        task = asyncio.create_task(voice.tell(pieces(), told=told, **WAIT))
+        await _up_after(one, 60)
+        return await task
+
+    told = _run(work, one)
+    assert told.failure is None
+    assert told.kinds.index("warning") < told.kinds.index("header")
+    assert told.warnings[0].message.endswith("s.")
 
 
 def test_without_a_budget_nothing_is_waited_for() -> None:

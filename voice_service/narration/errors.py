@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from servicekit.errors import DomainError
@@ -37,11 +38,12 @@ def handed_over(error: ProviderError, following: Speaker, segment_index: int) ->
     )
 
 
-def waiting_for_provider(provider: str) -> Warned:
-    """Returns the warning WAITING_FOR_PROVIDER: the narration continues when a provider can be called again."""
+def waiting_for_provider(provider: str, seconds: float) -> Warned:
+    """Returns the warning WAITING_FOR_PROVIDER: a provider may be called again in `seconds`, and speaks then."""
+    soon = f"in {math.ceil(seconds)} s" if seconds > 0 else "shortly"
     return Warned(
         reason="WAITING_FOR_PROVIDER",
-        message=f"The narration waits for the voice provider {provider}, which cannot be called now.",
+        message=f"The narration waits for the voice provider {provider}, which is tried again {soon}.",
         facts={"provider": provider},
     )
 

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 256 * 1024
 """Most bytes of audio in one event."""
+_PEEK_SECONDS: Final = 1.0
+"""Seconds to wait for the first segment of a text, to look whether a provider that is not called has spoken it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +165,12 @@ class Narration:
         """Returns whether the beginning need not be made: the voice has narrated this beginning before."""
         if self._request.pinned is not None:
             return True
-        first = await self._intake.peek()
+        try:
+            async with asyncio.timeout(_PEEK_SECONDS):
+                first = await self._intake.peek()
+        except TimeoutError:
+            # A caller may send text only after the header.
+            return False
         return first is not None and await self._is_stored(first, speaker)
 
     async def _is_stored(self, segment: TextSegment, speaker: Speaker) -> bool:

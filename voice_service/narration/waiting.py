@@ -50,7 +50,9 @@ class ProviderWait:
         try:
             with waiting_for(self._prober.watched(providers), probes=False) as waiter:
                 while clock() < end:
-                    yield waiting_for_provider(providers[0].metadata.name)
+                    refusal = self._prober.refusal(providers[0])
+                    seconds = 0.0 if refusal is None else refusal.retry_after or 0.0
+                    yield waiting_for_provider(providers[0].metadata.name, seconds)
                     if await waiter.turn(min(self._beat, end - clock())) is not None:
                         break
         finally:
