@@ -96,12 +96,16 @@ def _check_books(stories: list[common_pb2.Story], journal: dict[str, Any]) -> No
     assert pytest.approx(sum(0.00001 * call["words"] for call in told)) == sum(each.cost_usd for each in models)
     assert all(each.cost_known for each in models)
     # A call that was refused bills nothing; what the ledger says of it is what was sent.
-    billed = {call["id"] for call in spoken if call["billed"]}
-    assert sum(call["billed"] for call in spoken) == sum(
-        each.characters for each in voices if each.metadata["request_id"] in billed
-    )
-    # Nothing that came whole was asked for again.
-    assert {1} == set(Counter(call["text"] for call in spoken if call["whole"]).values())
+    named = {each.metadata["request_id"]: each.characters for each in voices}
+    billed = {call["id"]: call["billed"] for call in spoken if call["billed"]}
+    known = {each: characters for each, characters in billed.items() if each in named}
+    assert known == {each: named[each] for each in known}
+    # The one of two calls for a late segment that is given up may not have named itself yet.
+    nameless = Counter(each.characters for each in voices if not each.metadata["request_id"])
+    assert Counter(characters for each, characters in billed.items() if each not in known) <= nameless
+    # Nothing that came whole was asked for again, but for segments that were late: of two calls one is given up.
+    again = Counter(call["text"] for call in spoken if call["whole"]).values()
+    assert sum(again) - len(again) <= sum(each.outcome == common_pb2.ATTEMPT_OUTCOME_CANCELLED for each in voices)
     assert {1} == set(Counter(call["seed"] for call in told if call["whole"]).values())
 
 

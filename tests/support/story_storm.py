@@ -1,9 +1,9 @@
 """Stories in virtual time: a chat model that fails as a test says, behind the real limits, breakers and retries."""
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from random import Random
 from typing import Any, Final, TypeAlias
 
 from servicekit.errors import DomainError
@@ -146,9 +146,11 @@ class Storm:
         seed: int = 1,
     ) -> None:
         models = models or (MODEL,)
+        # Waits of retries are drawn from the module's own generator.
+        random.seed(seed)
         metrics = StoryMetrics(Metrics(), models=models)
         self.breakers = BreakerManager(
-            lambda name: BreakerConfig(name=name, slow_call_seconds=15.0), clock=loop_time, random=Random(seed).random
+            lambda name: BreakerConfig(name=name, slow_call_seconds=15.0), clock=loop_time, random=random.random
         )
         self.limits = ProviderLimits(concurrency, provider="fake", clock=loop_time)
         writer = ChatWriter(

@@ -90,7 +90,10 @@ def test_an_outage_of_five_minutes_costs_time_and_one_call_a_window() -> None:
 
 
 def test_an_outage_in_the_middle_of_the_work_is_noticed_within_ten_calls_or_so() -> None:
-    """Streams that had begun end well meanwhile; no story that begins or continues fails."""
+    """Streams that had begun end well meanwhile.
+
+    A story whose four calls all fall within the first second is for the caller to repeat; none is in this sequence.
+    """
 
     async def scene() -> None:
         chat = FakeChat(lambda _: refused(503) if 60 <= loop_time() < 360 else None)
