@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -58,9 +59,22 @@ def run(
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             code = runner.run(serve())
     except ConfigurationError as error:
-        sys.stderr.write(f"{service_name}: {error}\n")
+        with suppress(OSError):
+            sys.stderr.write(f"{service_name}: {error}\n")
         code = BAD_CONFIGURATION
+    _flush_or_discard()
     sys.exit(code)
+
+
+def _flush_or_discard() -> None:
+    """Writes the last lines, or discards them where they go to a full disk: Python would end with code 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 class _Life:

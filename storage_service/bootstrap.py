@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from typing import Final
 
 import grpc
+import structlog
 
 from servicekit.app import App, Description
+from servicekit.errors import DomainError
 from servicekit.logging import log_defect
 from servicekit.metrics import Metrics
 from storage_service.audio.finishing import AudioFinisher
@@ -24,6 +26,8 @@ from storage_service.wire.segment_servicer import SegmentServicer
 from storage_service.wire.servicer import StorageServicer
 from tale.profile.v1 import profile_pb2, profile_pb2_grpc
 from tale.storage.v1 import segment_pb2, segment_pb2_grpc, storage_pb2, storage_pb2_grpc
+
+_log: Final = structlog.stdlib.get_logger("storage_service")
 
 _DEFAULTS: Final = Tuning()
 
@@ -83,12 +87,20 @@ class StorageApp(App):
         self._absence.end()
         if self._settings.backend == "embedded":
             # One process owns this store and has just started: what is half written belongs to no call.
-            await self._objects.give_up_all()
+            await self._give_up_all()
         housekeeping = self.housekeeper.run(
             sweep_seconds=self._settings.sweep_interval_seconds, scrub_seconds=self._tuning.scrub_interval
         )
         self._housekeeping = asyncio.create_task(housekeeping, name="housekeeping")
         self._housekeeping.add_done_callback(_log_defect)
+
+    async def _give_up_all(self) -> None:
+        try:
+            await self._objects.give_up_all()
+        except DomainError as error:
+            if error.reason != "STORAGE_FULL":
+                raise
+            _log.warning("the disk is full: remains of uploads stay for now")
 
     async def describe(self) -> Description:
         """Says what the store is."""

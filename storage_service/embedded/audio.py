@@ -6,7 +6,7 @@ from typing import Final
 
 from servicekit.errors import wrong_state
 from servicekit.ids import new_id
-from storage_service.embedded.database import SqliteStore, Transaction, reading, writing
+from storage_service.embedded.database import SqliteStore, Transaction, reading, removing, writing
 from storage_service.embedded.rows import load_facts
 from storage_service.errors import lease_lost, storage_conflict, story_not_found
 from storage_service.messages import narrated_audio
@@ -237,7 +237,7 @@ class SqliteObjectNotes(SqliteStore):
     note = writing(_note)
     mark_deleted = writing(_mark_deleted)
     take_deleted = writing(_take_deleted)
-    remove_notes = writing(_remove_notes)
+    remove_notes = removing(_remove_notes)
 
 
 # A lost segment that was stored again may have other bytes under the same key.

@@ -2,18 +2,21 @@
 
 import asyncio
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar
 
 import aiosqlite
 import structlog
 
-from servicekit.errors import unavailable
+from servicekit.errors import DomainError, unavailable
 from servicekit.settings import ConfigurationError
 from storage_service.embedded.damage import check_not_emptied, check_pages, damaged, is_damage
 from storage_service.embedded.lock import FolderLock
+from storage_service.embedded.reserve import Reserve
 from storage_service.embedded.schema import migrate
 from storage_service.errors import storage_damaged, storage_full, storage_unavailable
 from storage_service.ports import Clock
@@ -30,6 +33,7 @@ _BUSY_TIMEOUT: Final = 5.0
 _MOST_WAITING: Final = 2_048
 _CHECK_SECONDS: Final = 1.0
 """How long a start looks for damaged pages: some hundred MB."""
+_FULL: Final = frozenset({"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"})
 _DEFECTS: Final = (
     sqlite3.IntegrityError,
     sqlite3.ProgrammingError,
@@ -76,6 +80,7 @@ class Database:
         self._sync = sync
         self._reader_count = readers
         self._lock = None if shared else FolderLock(path.with_suffix(".lock"))
+        self._reserve = None if shared else Reserve(path.with_suffix(".reserve"))
         self._writer: _Connection | None = None
         self._writing = asyncio.Lock()
         self._scrubbing = asyncio.Lock()
@@ -95,14 +100,14 @@ class Database:
             )
         try:
             await asyncio.to_thread(self._prepare)
-            writer = await self._connect()
-            await writer.run(_check_modules)
-            await writer.run_for(_CHECK_SECONDS, lambda connection: check_pages(connection, self._path))
-            await writer.run(migrate)
-            for _ in range(self._reader_count):
-                reader = await self._connect()
-                await reader.run(_forbid_writing)
-                self._readers.put_nowait(reader)
+            try:
+                writer = await self._open_connections()
+            except sqlite3.OperationalError:
+                # The journal and its index need room too.
+                if not await self._give_up_reserve():
+                    raise
+                await self._close_connections()
+                writer = await self._open_connections()
         except (OSError, sqlite3.Error) as error:
             if isinstance(error, sqlite3.Error) and is_damage(error):
                 raise damaged(self._path, str(error)) from error
@@ -111,19 +116,37 @@ class Database:
                 f"TALE_DATA_DIR must be a folder that the service can write to ({reason}: {self._path})"
             ) from error
         self._writer = writer
+        await self._hold_reserve()
 
     async def close(self) -> None:
         """Ends the connections, after what they still have to do."""
         self._writer = None
-        while self._opened:
-            await self._opened.pop().close()
+        await self._close_connections()
         if self._lock is not None:
             await asyncio.to_thread(self._lock.release)
 
-    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _open_connections(self) -> _Connection:
+        writer = await self._connect()
+        await writer.run(_check_modules)
+        await writer.run_for(_CHECK_SECONDS, lambda connection: check_pages(connection, self._path))
+        await writer.run(migrate)
+        for _ in range(self._reader_count):
+            reader = await self._connect()
+            await reader.run(_forbid_writing)
+            self._readers.put_nowait(reader)
+        return writer
+
+    async def _close_connections(self) -> None:
+        while not self._readers.empty():
+            self._readers.get_nowait()
+        while self._opened:
+            await self._opened.pop().close()
+
+    async def write(self, work: Callable[[sqlite3.Connection], T], *, removes: bool = False) -> T:
         """Runs `work` in a transaction of its own and stores what it did, unless it raises.
 
-        Once started it runs to its end, whether the caller waits or not.
+        Once started it runs to its end, whether the caller waits or not. One that `removes` can use the reserve where
+        the disk is full.
         """
         if not self.sound:
             raise storage_damaged()
@@ -132,19 +155,24 @@ class Database:
         self._waiting += 1
         try:
             async with self._writing:
-                return await self._run(self._open_writer(), lambda connection: _transact(connection, work, "IMMEDIATE"))
+                return await self._write(work, removes=removes)
         finally:
             self._waiting -= 1
 
     async def scrub(self) -> None:
         """Leaves nothing of what was removed before the call in the file (`scrubbing`), if there was anything.
 
-        Writers wait while the file is rewritten, and now and then while words are merged; readers do not.
+        Writers wait while the file is rewritten, and now and then while words are merged; readers do not. STORAGE_FULL
+        where the disk has not room for that: it would be taken from the writers.
         """
         async with self._scrubbing:
+            await self._hold_reserve()
             removed = await self._write_bare(removed_count)
             if not removed:
                 return
+            needed = await self._write_bare(room_to_scrub)
+            if (await asyncio.to_thread(shutil.disk_usage, self._path.parent)).free < needed:
+                raise storage_full()
             await self._write_bare(begin_merging)
             while await self._write_bare(merge_more):
                 pass
@@ -164,6 +192,32 @@ class Database:
         """Runs `work` outside of a transaction."""
         async with self._writing:
             return await self._run(self._open_writer(), work)
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T], *, removes: bool) -> T:
+        writer = self._open_writer()
+
+        def transact(connection: sqlite3.Connection) -> T:
+            return _transact(connection, work, "IMMEDIATE")
+
+        try:
+            return await self._run(writer, transact)
+        except DomainError as error:
+            if not removes or error.reason != "STORAGE_FULL" or not await self._give_up_reserve():
+                raise
+        result = await self._run(writer, transact)
+        with suppress(DomainError):
+            await self._run(writer, empty_log)
+        return result
+
+    async def _give_up_reserve(self) -> bool:
+        given = self._reserve is not None and await asyncio.to_thread(self._reserve.give_up)
+        if given:
+            _log.warning("the disk is full: its reserve is used", folder=str(self._path.parent))
+        return given
+
+    async def _hold_reserve(self) -> None:
+        if self._reserve is not None and not await asyncio.to_thread(self._reserve.hold):
+            _log.warning("the disk is full: nothing can be held in reserve", folder=str(self._path.parent))
 
     def _open_writer(self) -> _Connection:
         if self._writer is None:
@@ -191,7 +245,7 @@ class Database:
             )
             return storage_damaged()
         _log.error("the database fails", sqlite_error=name)
-        return storage_full() if name == "SQLITE_FULL" else storage_unavailable()
+        return storage_full() if name in _FULL else storage_unavailable()
 
     def _prepare(self) -> None:
         folder = self._path.parent
@@ -202,7 +256,7 @@ class Database:
         # SQLite gives its journal and index the permissions of the file itself.
         os.close(create_file(self._path))
         beside = [self._path.with_name(f"{self._path.name}{end}") for end in ("-wal", "-shm")]
-        beside.append(self._path.with_suffix(".lock"))
+        beside += [self._path.with_suffix(end) for end in (".lock", ".reserve")]
         close_to_others([folder, self._path, *beside, *object_folders(folder)])
 
     async def _connect(self) -> _Connection:
@@ -268,6 +322,17 @@ def writing(work: Callable[Concatenate[Transaction, P], T]) -> Method[P, T]:
     return method
 
 
+def removing(work: Callable[Concatenate[Transaction, P], T]) -> Method[P, T]:
+    """Returns a method like one of `writing` that also works where the disk is full."""
+
+    async def method(store: SqliteStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await store.database.write(
+            lambda connection: work(Transaction(connection, store.clock.now()), *args, **kwargs), removes=True
+        )
+
+    return method
+
+
 def _transact(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T], kind: str) -> T:
     connection.execute(f"BEGIN {kind}")
     try:
@@ -313,6 +378,21 @@ def merge_more(connection: sqlite3.Connection) -> bool:
     return connection.total_changes - before >= 2
 
 
+def room_to_scrub(connection: sqlite3.Connection) -> int:
+    """Returns the bytes that rewriting the file needs: a copy, and the log of it."""
+    pages, free, size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int(2 * (pages - free) * size)
+
+
+def empty_log(connection: sqlite3.Connection) -> None:
+    """Brings the log into the file and leaves it empty; UNAVAILABLE / STORAGE_BUSY where a reader holds it."""
+    (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise unavailable("STORAGE_BUSY", "The store is being read.")
+
+
 def scrub(connection: sqlite3.Connection, folder: Path, removed: int) -> None:
     """Rewrites the file, for `removed` removals whose words were merged out of the index. Not in a transaction.
 
@@ -320,14 +400,12 @@ def scrub(connection: sqlite3.Connection, folder: Path, removed: int) -> None:
     pages that stay in use (measured with 3.40: words of deleted rows in four of eight files), and the write-ahead log
     holds older states of pages. The index has deleted words until its parts are merged, so that comes first.
 
-    Takes about 0.7 s for 100 MB, and as much room in `folder`. UNAVAILABLE / STORAGE_BUSY where a reader holds the
-    log.
+    Takes about 0.7 s for 100 MB, and twice as much room in `folder`. UNAVAILABLE / STORAGE_BUSY where a reader holds
+    the log.
     """
     # Not /tmp: it may be small, shared, or not writable.
     quoted = str(folder).replace("'", "''")
     connection.execute(f"PRAGMA temp_store_directory = '{quoted}'")
     connection.execute("VACUUM")
-    (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    if busy:
-        raise unavailable("STORAGE_BUSY", "The store is being read.")
+    empty_log(connection)
     connection.execute("UPDATE housekeeping SET removed_count = removed_count - ?", (removed,))

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -34,8 +35,9 @@ class FolderLock:
             os.close(fd)
             raise
         self._fd = fd
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"pid {os.getpid()}\n".encode(), 0)
+        # The same length each time: on a full disk it is written in place, or not at all.
+        with suppress(OSError):
+            os.pwrite(fd, f"pid {os.getpid()}".ljust(_PID_BYTES).encode(), 0)
 
     def release(self) -> None:
         """Gives the lock back, if it is held."""

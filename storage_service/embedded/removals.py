@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from storage_service.embedded.audio import remove_unused, to_keys
-from storage_service.embedded.database import SqliteStore, Transaction, writing
+from storage_service.embedded.database import SqliteStore, Transaction, removing
 from storage_service.embedded.history import is_deleted, leave_tombstone
 from storage_service.embedded.search import leave
 from storage_service.errors import resource_not_found, story_not_found
@@ -71,8 +71,8 @@ def _remove(tx: Transaction, row: sqlite3.Row) -> list[ObjectKey]:
 class SqliteRemovalStore(SqliteStore):
     """Removes from a database of SQLite; see RemovalStore for the methods."""
 
-    erase_child = writing(_erase_child)
-    expire = writing(_expire)
+    erase_child = removing(_erase_child)
+    expire = removing(_expire)
 
     async def scrub(self) -> None:
         """Leaves nothing of what was removed in the file."""

@@ -17,7 +17,7 @@ from storage_service.embedded.checkpoints import (
     store_manifest,
     store_problems,
 )
-from storage_service.embedded.database import SqliteStore, Transaction, reading, writing
+from storage_service.embedded.database import SqliteStore, Transaction, reading, removing, writing
 from storage_service.embedded.history import find_request, is_deleted, store_request
 from storage_service.embedded.profiles import load_profile
 from storage_service.embedded.removals import delete_story
@@ -337,7 +337,7 @@ class SqliteStoryStore(SqliteStore):
     get = reading(load_record)
     list_page = reading(list_stories)
     update = writing(update_story)
-    delete = writing(delete_story)
+    delete = removing(delete_story)
     follow = reading(follow_stories)
     claim = writing(claim_stories)
     checkpoint = writing(checkpoint_stories)

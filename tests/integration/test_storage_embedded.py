@@ -43,7 +43,7 @@ async def test_folder_and_files_are_for_their_owner_alone(database: Database, tm
     await database.write(note)
     folder = tmp_path / "data" / "storage"
     assert [0o700, 0o700] == [path.stat().st_mode & 0o777 for path in (folder, folder.parent)]
-    names = ("tale.sqlite3", "tale.sqlite3-wal", "tale.sqlite3-shm", "tale.lock")
+    names = ("tale.sqlite3", "tale.sqlite3-wal", "tale.sqlite3-shm", "tale.lock", "tale.reserve")
     assert dict.fromkeys(names, 0o600) == {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
 
 
