@@ -25,6 +25,7 @@ SEEDS: Final = itertools.count()
 STREAMS_A_CHANNEL: Final = 100
 """More streams than that on one connection wait for each other in many servers and proxies."""
 _READS_AT_ONCE: Final = 16
+_CALLS: Final = {common_pb2.ATTEMPT_KIND_MODEL_CALL, common_pb2.ATTEMPT_KIND_SPEECH_CALL}
 
 
 def named_end(story: common_pb2.Story | None) -> str:
@@ -256,7 +257,7 @@ class Facts:
     @property
     def attempts(self) -> int:
         """Returns the calls to providers in the ledgers of all stories."""
-        return sum(len(caller.story.attempts) for caller in self.callers)
+        return sum(attempt.kind in _CALLS for caller in self.callers for attempt in caller.story.attempts)
 
     @property
     def calls(self) -> int:
