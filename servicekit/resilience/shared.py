@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
 import time
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -22,7 +23,7 @@ from servicekit.resilience.errors import ProviderErrorKind
 from servicekit.waiting import Finisher
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from servicekit.resilience.breaker import CircuitBreaker
     from servicekit.resilience.manager import BreakerManager
@@ -88,7 +89,8 @@ class SharedCircuits:
         self._seen: dict[str, str] = {}
         self._claims: dict[str, float] = {}
         """When the right to probe a circuit was won."""
-        self._asking: set[str] = set()
+        self._asked: dict[str, float] = {}
+        """When that right was last asked for."""
         self._away = False
         self._finisher = Finisher()
         self._task: asyncio.Task[None] | None = None
@@ -110,10 +112,11 @@ class SharedCircuits:
     async def exchange(self) -> None:
         """Adopts and publishes once; an exception of the store is a warning, and the circuits stay as they are."""
         try:
-            shared = await self._in_time(self._store.read())
+            shared = await self._store.read()
             for name, state in shared.items():
                 self._adopt(name, state)
             self._seen = {name: seen for name, seen in self._seen.items() if name in shared}
+            self._asked = {name: asked for name, asked in self._asked.items() if not self._may_ask(name)}
             for breaker in self._circuits.breakers():
                 await self._publish(breaker, shared.get(breaker.name))
             await self._release_unused()
@@ -132,10 +135,13 @@ class SharedCircuits:
         won = self._claims.get(name)
         if self._away or (won is not None and self._clock() < won + breaker.config.recovery_timeout):
             return 0.0
-        if name not in self._asking:
-            self._asking.add(name)
+        if self._may_ask(name):
+            self._asked[name] = self._clock()
             self._finisher.start(self._claim(breaker))
         return _INTERVAL
+
+    def _may_ask(self, name: str) -> bool:
+        return self._clock() >= self._asked.get(name, -math.inf) + _INTERVAL
 
     async def _run(self) -> None:
         while True:
@@ -143,15 +149,13 @@ class SharedCircuits:
             await asyncio.sleep(_INTERVAL)
 
     async def _claim(self, breaker: CircuitBreaker) -> None:
-        name = breaker.name
         try:
-            if await self._in_time(self._store.claim(name, self._owner, breaker.config.recovery_timeout)):
-                self._claims[name] = self._clock()
-        except Exception:  # noqa: BLE001 - reported by the next exchange
-            self._away = True
-        finally:
-            self._asking.discard(name)
-        breaker.queue.serve()
+            won = await self._store.claim(breaker.name, self._owner, breaker.config.recovery_timeout)
+        except Exception:  # noqa: BLE001 - a store that is away has no say; the next exchange reports it
+            won = True
+        if won:
+            self._claims[breaker.name] = self._clock()
+            breaker.queue.serve()
 
     def _adopt(self, name: str, state: SharedState) -> None:
         if self._seen.get(name) == state.id:
@@ -177,7 +181,7 @@ class SharedCircuits:
             resting=breaker.resting,
             cause=breaker.cause,
         )
-        await self._in_time(self._store.publish(breaker.name, state))
+        await self._store.publish(breaker.name, state)
         self._seen[breaker.name] = state.id
 
     async def _release_unused(self) -> None:
@@ -188,11 +192,7 @@ class SharedCircuits:
                 del self._claims[name]
             elif not breaker.probing:
                 del self._claims[name]
-                await self._in_time(self._store.release(name))
-
-    async def _in_time(self, call: Awaitable[Any]) -> Any:
-        async with asyncio.timeout(_TIMEOUT):
-            return await call
+                await self._store.release(name)
 
 
 def _is_news(breaker: CircuitBreaker, shared: SharedState | None) -> bool:
@@ -215,9 +215,9 @@ class RedisCircuits:
 
     async def read(self) -> Mapping[str, SharedState]:
         """See CircuitStore."""
-        client = await self._opened()
-        pipeline = client.pipeline(transaction=False)
-        (seconds, micros), stored = await pipeline.time().hgetall(self._changes).execute()
+        async with self._connected() as client:
+            pipeline = client.pipeline(transaction=False)
+            (seconds, micros), stored = await pipeline.time().hgetall(self._changes).execute()
         now, states, old = seconds + micros / 1e6, dict[str, SharedState](), list[str]()
         for name, value in stored.items():
             fields = json.loads(value)
@@ -228,38 +228,42 @@ class RedisCircuits:
                 fields["cause"] = ProviderErrorKind(fields["cause"])
                 states[name] = SharedState(**fields, seconds=left)
         if old:
-            await client.hdel(self._changes, *old)
+            async with self._connected() as client:
+                await client.hdel(self._changes, *old)
         return states
 
     async def publish(self, name: str, state: SharedState) -> None:
         """See CircuitStore."""
-        client = await self._opened()
-        seconds, micros = await client.time()
-        value = {
-            "id": state.id,
-            "provider": state.provider,
-            "is_open": state.is_open,
-            "until": seconds + micros / 1e6 + state.seconds,
-            "resting": state.resting,
-            "cause": state.cause.value,
-        }
-        await client.hset(self._changes, name, json.dumps(value))
+        async with self._connected() as client:
+            seconds, micros = await client.time()
+            value = {
+                "id": state.id,
+                "provider": state.provider,
+                "is_open": state.is_open,
+                "until": seconds + micros / 1e6 + state.seconds,
+                "resting": state.resting,
+                "cause": state.cause.value,
+            }
+            await client.hset(self._changes, name, json.dumps(value))
 
     async def claim(self, name: str, owner: str, seconds: float) -> bool:
         """See CircuitStore."""
-        client = await self._opened()
-        return bool(await client.set(f"{self._changes}:probe:{name}", owner, nx=True, px=round(seconds * 1000)))
+        async with self._connected() as client:
+            return bool(await client.set(f"{self._changes}:probe:{name}", owner, nx=True, px=round(seconds * 1000)))
 
     async def release(self, name: str) -> None:
         """See CircuitStore."""
-        await (await self._opened()).delete(f"{self._changes}:probe:{name}")
+        async with self._connected() as client:
+            await client.delete(f"{self._changes}:probe:{name}")
 
     async def aclose(self) -> None:
         """See CircuitStore."""
         if self._client is not None:
             await self._client.aclose()
 
-    async def _opened(self) -> Any:
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Any]:
+        """Gives the client for `_TIMEOUT`; loading the library has no limit."""
         if self._client is None:
             # Few installations need the library, and it takes a while to load.
             library = await asyncio.to_thread(import_module, "redis.asyncio")
@@ -274,4 +278,5 @@ class RedisCircuits:
                     decode_responses=True,
                 )
             )
-        return self._client
+        async with asyncio.timeout(_TIMEOUT):
+            yield self._client

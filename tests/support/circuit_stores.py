@@ -18,6 +18,8 @@ class MemoryCircuits:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.away = False
+        self.asked = 0
+        """Claims, granted or not."""
         self.claims: list[tuple[str, str]] = []
         """Claims that were granted: circuit and owner."""
         self._clock = clock
@@ -37,6 +39,7 @@ class MemoryCircuits:
     async def claim(self, name: str, owner: str, seconds: float) -> bool:
         """See CircuitStore."""
         self._check()
+        self.asked += 1
         if self._claimed.get(name, 0.0) > self._clock():
             return False
         self._claimed[name] = self._clock() + seconds

@@ -183,6 +183,27 @@ async def test_probe_that_is_not_made_passes_to_another_replica() -> None:
     assert "closed" == replicas.breakers[1].state
 
 
+async def test_replica_that_did_not_win_the_probe_asks_again_after_a_while() -> None:
+    """However many calls wait or are refused meanwhile."""
+    replicas = Replicas(2)
+    fail(replicas.breakers[0])
+    await replicas.exchange()
+    replicas.clock.advance(WINDOW + 1)
+    with waiting_for([replicas.breakers[0]]), waiting_for([replicas.breakers[1]]):
+        await replicas.settled()
+        for _ in range(5):
+            with pytest.raises(CircuitOpenError):
+                end(replicas.breakers[1])
+            await replicas.settled()
+        assert 2 == replicas.store.asked
+        replicas.clock.advance(0.5)
+        with pytest.raises(CircuitOpenError):
+            end(replicas.breakers[1])
+        await replicas.settled()
+    assert 3 == replicas.store.asked
+    assert 1 == len(replicas.store.claims)
+
+
 async def test_metrics_claim_no_probe() -> None:
     """Reading the state is no call."""
     replicas = Replicas(1)
@@ -250,6 +271,9 @@ async def test_claim_without_answer_lets_the_replica_probe() -> None:
         assert await waiter.turn(1.0) is not None
         end(replicas.breakers[0])
     assert ["open"] == replicas.states
+    with capture_logs() as logs:
+        await replicas.exchange()
+    assert ["circuits are not shared: their store is away"] == [line["event"] for line in logs]
 
 
 async def test_call_that_has_to_wait_for_the_claim_is_refused_as_by_an_open_circuit() -> None:
