@@ -1,6 +1,6 @@
 """Holds back claims of expired leases after storage was away, so that runs still at work renew theirs first."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Final, TypeVar
 
 import structlog
@@ -29,31 +29,37 @@ class Absence:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._offset = clock.now() - clock.steady()
-        self._back = self._succeeded = clock.steady()
-        self._failing = False
+        self._back = self._written = clock.steady()
+        self._failed: int | None = None
+        """The last failure, unless something was written since."""
 
     def end(self) -> None:
         """Notes that storage is back now."""
-        self._back = self._succeeded = self._clock.steady()
-        self._failing = False
+        self._back = self._written = self._clock.steady()
+        self._failed = None
 
     def holds_back(self, lease: Lease) -> bool:
         """Returns True where no expired lease may be claimed yet by a run that asks for `lease`."""
         self._check_clock()
         hold = min(_LONGEST_HOLD, lease.duration // 2)
-        return self._failing or self._clock.steady() < self._back + hold
+        since = self._back if self._failed is None else max(self._back, self._failed)
+        return self._clock.steady() < since + hold
 
-    async def observe(self, call: Awaitable[T]) -> T:
-        """Returns what a call that renews or takes leases returns; where it raises, the store is away."""
+    async def observe(self, call: Awaitable[Sequence[T]]) -> Sequence[T]:
+        """Returns what a call that renews or takes leases returns; where it raises, the store is away.
+
+        An empty answer says little: a disk that is full can be read.
+        """
         try:
             result = await call
         except Exception:
-            self._failing = True
+            self._failed = self._clock.steady()
             raise
-        if self._failing and self._clock.steady() - self._succeeded >= _SHORTEST_GAP:
-            _log.info("the store is back; expired leases are held back for a moment")
-            self.end()
-        self._failing, self._succeeded = False, self._clock.steady()
+        if result:
+            if self._failed is not None and self._clock.steady() - self._written >= _SHORTEST_GAP:
+                _log.info("the store is back; expired leases are held back for a moment")
+                self.end()
+            self._failed, self._written = None, self._clock.steady()
         return result
 
     def _check_clock(self) -> None:

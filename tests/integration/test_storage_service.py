@@ -364,7 +364,9 @@ async def test_store_that_was_away_lets_runs_renew_their_leases_first(
         patch.setattr(SqliteStoryStore, "checkpoint", AsyncMock(side_effect=storage_unavailable()))
         error = await failure(verdicts(storage, checkpoint(held, text=(0, "Once"))))
         assert "STORAGE_UNAVAILABLE" == error.reason
-    storage.clock.advance(60)
+        storage.clock.advance(60)
+        assert "STORAGE_UNAVAILABLE" == (await failure(verdicts(storage, checkpoint(held, text=(0, "Once"))))).reason
+    storage.clock.advance(1)
     assert [] == await claimed(storage)
     assert [] == await claimed(storage)
     assert [""] == await verdicts(storage, checkpoint(held, text=(0, "Once")))

@@ -27,9 +27,14 @@ async def succeed() -> str:
     return "done"
 
 
-async def fail(reason: str = "STORAGE_UNAVAILABLE") -> None:
+async def found_nothing() -> str:
+    """A claim of nothing."""
+    return ""
+
+
+async def fail() -> str:
     """A call to a store that is away."""
-    raise unavailable(reason, "The store cannot be used at the moment.")
+    raise unavailable("STORAGE_UNAVAILABLE", "The store cannot be used at the moment.")
 
 
 async def failed(absence: Absence) -> None:
@@ -69,11 +74,37 @@ async def test_store_that_was_away_holds_back_until_three_seconds_after_its_retu
 ) -> None:
     """The claim that finds it back gets no expired lease either."""
     await absence.observe(succeed())
-    await failed(absence)
-    clock.advance(60)
+    for _ in range(30):
+        clock.advance(2)
+        await failed(absence)
+    clock.advance(2)
     assert absence.holds_back(LEASE)
     await absence.observe(succeed())
     clock.advance(2.9)
+    assert absence.holds_back(LEASE)
+    clock.advance(0.1)
+    assert not absence.holds_back(LEASE)
+
+
+async def test_store_that_can_be_read_is_not_back(absence: Absence, clock: ManualClock) -> None:
+    """On a full disk a claim that finds nothing succeeds between checkpoints that fail."""
+    for _ in range(5):
+        clock.advance(2)
+        await failed(absence)
+        clock.advance(0.1)
+        assert absence.holds_back(LEASE)
+        await absence.observe(found_nothing())
+    assert absence.holds_back(LEASE)
+
+
+async def test_orphans_are_claimed_after_an_absence_in_which_no_run_was_at_work(
+    absence: Absence, clock: ManualClock
+) -> None:
+    """Claims that find nothing but expired leases end the wait too."""
+    clock.advance(60)
+    await failed(absence)
+    clock.advance(2.9)
+    await absence.observe(found_nothing())
     assert absence.holds_back(LEASE)
     clock.advance(0.1)
     assert not absence.holds_back(LEASE)
