@@ -178,7 +178,7 @@ async def test_embedded_voice_is_no_fallback_unless_named(tmp_path: Path) -> Non
     """A dead ElevenLabs alone leaves the text, never an embedded voice."""
     (port,) = free_ports(1)
     voice = {"elevenlabs_base_url": f"http://127.0.0.1:{port}", "breaker_seconds": 0.1}
-    async with paid_house(tmp_path, voice=voice) as house:
+    async with paid_house(tmp_path, voice=voice, provider_wait_seconds=0) as house:
         house.writer.answer(whole(WHOLE))
         watcher = await house.home.tell(spec(1))
         story = await house.home.get(watcher.story_id)

@@ -8,7 +8,8 @@ from support.voice_virtual import VirtualTold, Weather, virtual_voice
 
 from servicekit.errors import DomainError
 from servicekit.metrics import Metrics
-from standins.virtual_time import run_virtually
+from standins.virtual_time import loop_time, run_virtually
+from tale.voice.v1 import voice_pb2
 from voice_service.metrics import VoiceMetrics
 from voice_service.narration.admission import Admission, LoopLoad, Place
 
@@ -53,6 +54,43 @@ def test_three_hundred_narrations_end_in_the_order_of_their_arrival() -> None:
     assert spoken[0] <= 2 * segments
     assert [10.0, 30.0, 50.0] == pytest.approx(told[-1].warned_at("WAITING_FOR_PLACE")[:3])
     assert [] == told[0].warned
+
+
+class _SlowTold(VirtualTold):
+    """A caller that does not take its first segment before `go_on`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = asyncio.Event()
+
+    async def write(self, response: voice_pb2.SynthesizeSpeechResponse) -> None:
+        await super().write(response)
+        if response.HasField("segment"):
+            await self.go_on.wait()
+
+
+def test_callers_that_are_slow_to_take_their_audio_hold_up_no_other() -> None:
+    """They give up their places meanwhile, and get their audio in the end."""
+    one = Weather(first_byte_seconds=1.0, paid=True)
+
+    async def work() -> tuple[list[VirtualTold], float]:
+        async with virtual_voice(one, paid_concurrency=1, segment_words=20) as voice:
+            slow = [_SlowTold() for _ in range(5)]
+            telling = [
+                asyncio.create_task(voice.tell(SENTENCE.format(number) * 4, told=told))
+                for number, told in enumerate(slow)
+            ]
+            await asyncio.sleep(60)
+            began = loop_time()
+            other = await voice.tell("Good night.")
+            took = loop_time() - began
+            for each in slow:
+                each.go_on.set()
+            return [other, *await asyncio.gather(*telling)], took
+
+    told, took = run_virtually(work())
+    assert [None] * 6 == [each.failure for each in told]
+    assert took <= 2
 
 
 async def test_a_provider_has_five_narrations_for_each_call_and_the_others_wait_in_line() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import insort
 from collections import Counter, defaultdict
+from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +13,7 @@ from servicekit.errors import DomainError
 from voice_service.narration.errors import waiting_for_place
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Iterator
 
     from voice_service.metrics import VoiceMetrics
     from voice_service.narration.messages import Warned
@@ -21,6 +22,8 @@ _FOR_EACH_CALL: Final = 5
 """Narrations that are admitted for each call that may be made at once: enough that none of them is made in vain."""
 _MOST_WAITING: Final = 4096
 _RETRY_AFTER: Final = 30.0
+_SLOW_SECONDS: Final = 1.0
+"""Seconds after which a caller that does not take a segment gives up its place until it does."""
 
 
 class LoopLoad:
@@ -80,6 +83,15 @@ class Place:
             except TimeoutError:
                 yield waiting_for_place(provider)
             beat = self._admission.beat
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Leaves the place where the block takes long: a caller that is slow to take its audio holds up no other."""
+        handle = asyncio.get_running_loop().call_later(_SLOW_SECONDS, self.leave)
+        try:
+            yield
+        finally:
+            handle.cancel()
 
     def admit(self) -> None:
         """Ends the wait."""

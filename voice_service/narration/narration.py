@@ -138,6 +138,8 @@ class Narration:
             async with aclosing(self._narrate(speakers)) as events:
                 async for event in events:
                     yield event
+            if not self._intake.count:
+                raise empty_text()
             yield self._assembly.summary()
         finally:
             self._place.leave()
@@ -224,10 +226,13 @@ class Narration:
             self._assembly.resume(before)
 
     async def _segments(self, speakers: Succession) -> AsyncGenerator[Event, None]:
-        async with aclosing(self._place.take(speakers.speaker.name)) as waiting:
-            async for warning in waiting:
-                yield warning
-        while (job := await self._pipeline.next_done(speakers.speaker)) is not None:
+        while True:
+            async with aclosing(self._place.take(speakers.speaker.name)) as waiting:
+                async for warning in waiting:
+                    yield warning
+            job = await self._pipeline.next_done(speakers.speaker)
+            if job is None:
+                break
             try:
                 spoken = job.task.result()
             except SpeechError as failure:
@@ -248,12 +253,11 @@ class Narration:
             del job, spoken
             if self._assembly.size > self._max_audio_bytes:
                 raise text_too_long(self._most_characters)
-            yield placed.segment
-            for chunk in placed.chunks(CHUNK):
-                yield chunk
+            with self._place.sending():
+                yield placed.segment
+                for chunk in placed.chunks(CHUNK):
+                    yield chunk
             del placed
-        if not self._intake.count:
-            raise empty_text()
 
     async def _stop(self, reading: asyncio.Task[None]) -> None:
         tasks: list[asyncio.Task[object]] = [reading, *self._pipeline.tasks]
