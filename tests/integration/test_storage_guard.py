@@ -274,3 +274,23 @@ async def test_damage_is_logged_with_the_file(tmp_path: Path) -> None:
     assert ("error", str(tmp_path / "tale.sqlite3")) == (line["log_level"], line["file"])
     assert not database.sound
     await database.close()
+
+
+async def test_start_looks_for_damage_for_a_bounded_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that is not read to its end by then is taken as it is, and serves."""
+    path = tmp_path / "tale.sqlite3"
+    database = Database(path, sync="normal", readers=1)
+    await database.open()
+
+    def much(connection: sqlite3.Connection) -> None:
+        connection.execute("CREATE TABLE notes (note TEXT)")
+        connection.executemany("INSERT INTO notes VALUES (?)", (("x" * 2_000,) for _ in range(20_000)))
+
+    await database.write(much)
+    await database.close()
+    monkeypatch.setattr("storage_service.embedded.database._CHECK_SECONDS", 0.001)
+    again = Database(path, sync="normal", readers=1)
+    await again.open()
+    assert 20_000 == await again.read(lambda one: one.execute("SELECT count(*) FROM notes").fetchone()[0])
+    assert again.sound
+    await again.close()

@@ -149,8 +149,8 @@ class StorageServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def EraseChild(self, request, context):
-        """Erases a child with its stories, their audio, segments and ledger, in one transaction. UNAVAILABLE means that some
-        bytes could not be deleted yet: repeating the call completes it.
+        """Erases a child with its stories, their audio, segments and ledger, in one transaction. UNAVAILABLE or STORAGE_FULL
+        means that some bytes could not be deleted yet: repeating the call completes it.
         Errors: CHILD_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -165,8 +165,8 @@ class StorageServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ClaimStories(self, request, context):
-        """Claims orphaned stories: takes the leases of unfinished stories that have none or whose lease has expired. For 3 s, at
-        most half of the requested lease, after storage was away, expired leases are left to their runs to renew.
+        """Claims orphaned stories: takes the leases of unfinished stories that have none or whose lease has expired. For 3 s,
+        at most half of the requested lease, after storage was away, expired leases are left to their runs to renew.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

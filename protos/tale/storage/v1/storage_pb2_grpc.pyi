@@ -55,15 +55,15 @@ class StorageServiceStub:
     Errors: STORY_NOT_FOUND.
     """
     EraseChild: _grpc.UnaryUnaryMultiCallable[_storage_pb2.EraseChildRequest, _storage_pb2.EraseChildResponse]
-    """Erases a child with its stories, their audio, segments and ledger, in one transaction. UNAVAILABLE means that some
-    bytes could not be deleted yet: repeating the call completes it.
+    """Erases a child with its stories, their audio, segments and ledger, in one transaction. UNAVAILABLE or STORAGE_FULL
+    means that some bytes could not be deleted yet: repeating the call completes it.
     Errors: CHILD_NOT_FOUND.
     """
     FollowStories: _grpc.UnaryUnaryMultiCallable[_storage_pb2.FollowStoriesRequest, _storage_pb2.FollowStoriesResponse]
     """Returns what has changed in each of many stories since the positions that the caller knows."""
     ClaimStories: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ClaimStoriesRequest, _storage_pb2.ClaimStoriesResponse]
-    """Claims orphaned stories: takes the leases of unfinished stories that have none or whose lease has expired. For 3 s, at
-    most half of the requested lease, after storage was away, expired leases are left to their runs to renew.
+    """Claims orphaned stories: takes the leases of unfinished stories that have none or whose lease has expired. For 3 s,
+    at most half of the requested lease, after storage was away, expired leases are left to their runs to renew.
     """
     CheckpointStories: _grpc.UnaryUnaryMultiCallable[_storage_pb2.CheckpointStoriesRequest, _storage_pb2.CheckpointStoriesResponse]
     """Stores what runs have made, in one transaction, and renews their leases. Each item succeeds or fails on its own."""
@@ -110,15 +110,15 @@ class StorageServiceAsyncStub(StorageServiceStub):
     Errors: STORY_NOT_FOUND.
     """
     EraseChild: _aio.UnaryUnaryMultiCallable[_storage_pb2.EraseChildRequest, _storage_pb2.EraseChildResponse]  # type: ignore[assignment]
-    """Erases a child with its stories, their audio, segments and ledger, in one transaction. UNAVAILABLE means that some
-    bytes could not be deleted yet: repeating the call completes it.
+    """Erases a child with its stories, their audio, segments and ledger, in one transaction. UNAVAILABLE or STORAGE_FULL
+    means that some bytes could not be deleted yet: repeating the call completes it.
     Errors: CHILD_NOT_FOUND.
     """
     FollowStories: _aio.UnaryUnaryMultiCallable[_storage_pb2.FollowStoriesRequest, _storage_pb2.FollowStoriesResponse]  # type: ignore[assignment]
     """Returns what has changed in each of many stories since the positions that the caller knows."""
     ClaimStories: _aio.UnaryUnaryMultiCallable[_storage_pb2.ClaimStoriesRequest, _storage_pb2.ClaimStoriesResponse]  # type: ignore[assignment]
-    """Claims orphaned stories: takes the leases of unfinished stories that have none or whose lease has expired. For 3 s, at
-    most half of the requested lease, after storage was away, expired leases are left to their runs to renew.
+    """Claims orphaned stories: takes the leases of unfinished stories that have none or whose lease has expired. For 3 s,
+    at most half of the requested lease, after storage was away, expired leases are left to their runs to renew.
     """
     CheckpointStories: _aio.UnaryUnaryMultiCallable[_storage_pb2.CheckpointStoriesRequest, _storage_pb2.CheckpointStoriesResponse]  # type: ignore[assignment]
     """Stores what runs have made, in one transaction, and renews their leases. Each item succeeds or fails on its own."""
@@ -198,8 +198,8 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.EraseChildRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.EraseChildResponse, _abc.Awaitable[_storage_pb2.EraseChildResponse]]:
-        """Erases a child with its stories, their audio, segments and ledger, in one transaction. UNAVAILABLE means that some
-        bytes could not be deleted yet: repeating the call completes it.
+        """Erases a child with its stories, their audio, segments and ledger, in one transaction. UNAVAILABLE or STORAGE_FULL
+        means that some bytes could not be deleted yet: repeating the call completes it.
         Errors: CHILD_NOT_FOUND.
         """
 
@@ -217,8 +217,8 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.ClaimStoriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.ClaimStoriesResponse, _abc.Awaitable[_storage_pb2.ClaimStoriesResponse]]:
-        """Claims orphaned stories: takes the leases of unfinished stories that have none or whose lease has expired. For 3 s, at
-        most half of the requested lease, after storage was away, expired leases are left to their runs to renew.
+        """Claims orphaned stories: takes the leases of unfinished stories that have none or whose lease has expired. For 3 s,
+        at most half of the requested lease, after storage was away, expired leases are left to their runs to renew.
         """
 
     @_abc_1.abstractmethod
