@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import time
 from bisect import insort
+from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 _SETTLE_SECONDS: Final = 1.0
 """Calls that were sent together are refused together: that is one sign, not many."""
 
+_RECENT: Final = 20
+_MANY_REFUSED: Final = 3
+"""Of that many recent calls. Fewer cost less than a lower limit: each is repeated for nothing."""
+
 FIRST: Final = float("-inf")
 """Order of a call that goes before all others that wait."""
 
@@ -26,8 +31,9 @@ FIRST: Final = float("-inf")
 class ProviderLimits:
     """The limits of one provider, over all calls to it. For one event loop.
 
-    At most `concurrency` calls at once. Each `note_too_many` halves that, and each call that succeeds gives a little
-    back, so that about as many successes as the limit is high raise it by one, up to `concurrency` again.
+    At most `concurrency` calls at once. A `note_too_many` halves that unless few of the last calls were refused so, and
+    each call that succeeds gives a little back, so that about as many successes as the limit is high raise it by one,
+    up to `concurrency` again.
 
     With `ramped` the limit begins at one instead, and each `note_answered` raises it by one.
 
@@ -54,6 +60,8 @@ class ProviderLimits:
         self._most_waiting = most_waiting
         self._clock = clock
         self._lowered_at = float("-inf")
+        self._refusals: deque[bool] = deque(maxlen=_RECENT)
+        """Of the last calls that succeeded or were refused for being too many, those that were refused."""
         self._in_use = 0
         self._waiters: list[tuple[float, int, asyncio.Future[None]]] = []
         self._numbers = itertools.count()
@@ -79,7 +87,9 @@ class ProviderLimits:
     def note_too_many(self) -> None:
         """Halves the limit: the provider reported too many calls at once."""
         now = self._clock()
-        if now - self._lowered_at >= _SETTLE_SECONDS:
+        self._refusals.append(True)
+        is_rare = len(self._refusals) == _RECENT and sum(self._refusals) < _MANY_REFUSED
+        if now - self._lowered_at >= _SETTLE_SECONDS and not is_rare:
             self._lowered_at = now
             self._limit = max(1.0, self.limit / 2)
 
@@ -109,6 +119,7 @@ class ProviderLimits:
             raise self._no_room() from None
         try:
             yield
+            self._refusals.append(False)
             if not self._ramped:
                 self._limit = min(float(self.ceiling), self._limit + 1 / self._limit)
         finally:

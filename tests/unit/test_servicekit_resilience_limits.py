@@ -163,6 +163,21 @@ async def test_too_many_calls_halve_the_limit() -> None:
     assert [32, 16, 8, 4, 2, 1, 1, 1] == seen
 
 
+async def test_refusal_among_many_successes_lowers_nothing() -> None:
+    """One call in fifty is repeated; the third among the last twenty halves the limit."""
+    limits = ProviderLimits(64, clock=FakeClock())
+    for _ in range(10):
+        await succeed(limits, 50)
+        limits.note_too_many()
+    assert 64 == limits.limit
+    await succeed(limits, 5)
+    limits.note_too_many()
+    assert 64 == limits.limit
+    await succeed(limits, 5)
+    limits.note_too_many()
+    assert 32 == limits.limit
+
+
 async def test_success_gives_it_back_slowly() -> None:
     """About as many successes as the limit is high raise it by one, up to what is configured."""
     limits = ProviderLimits(8)
