@@ -235,8 +235,8 @@ class SqliteObjectNotes(SqliteStore):
     """Notes objects in a database of SQLite; see ObjectNotes for the methods."""
 
     note = writing(_note)
-    mark_deleted = writing(_mark_deleted)
-    take_deleted = writing(_take_deleted)
+    mark_deleted = removing(_mark_deleted)
+    take_deleted = removing(_take_deleted)
     remove_notes = removing(_remove_notes)
 
 

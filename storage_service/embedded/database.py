@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +35,9 @@ _MOST_WAITING: Final = 2_048
 _CHECK_SECONDS: Final = 1.0
 """How long a start looks for damaged pages: some hundred MB."""
 _FULL: Final = frozenset({"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"})
+_FULL_SECONDS: Final = 1.0
+_PAUSES: Final = (0.05, 0.1, 0.2, 0.4)
+"""Seconds between tries of a removal where others still take the room that was given up for it."""
 _DEFECTS: Final = (
     sqlite3.IntegrityError,
     sqlite3.ProgrammingError,
@@ -81,6 +85,8 @@ class Database:
         self._reader_count = readers
         self._lock = None if shared else FolderLock(path.with_suffix(".lock"))
         self._reserve = None if shared else Reserve(path.with_suffix(".reserve"))
+        self._full_until = 0.0
+        """Not 0 while the reserve is given up, and when to try to hold it again: only removals are written then."""
         self._writer: _Connection | None = None
         self._writing = asyncio.Lock()
         self._scrubbing = asyncio.Lock()
@@ -146,10 +152,12 @@ class Database:
         """Runs `work` in a transaction of its own and stores what it did, unless it raises.
 
         Once started it runs to its end, whether the caller waits or not. One that `removes` can use the reserve where
-        the disk is full.
+        the disk is full; as long as the reserve is not held again, the others are refused.
         """
         if not self.sound:
             raise storage_damaged()
+        if self._full_until and not removes:
+            await self._look_for_room()
         if self._waiting >= _MOST_WAITING:
             raise unavailable("STORAGE_BUSY", "Too many writes are waiting.")
         self._waiting += 1
@@ -199,25 +207,47 @@ class Database:
         def transact(connection: sqlite3.Connection) -> T:
             return _transact(connection, work, "IMMEDIATE")
 
-        try:
-            return await self._run(writer, transact)
-        except DomainError as error:
-            if not removes or error.reason != "STORAGE_FULL" or not await self._give_up_reserve():
-                raise
-        result = await self._run(writer, transact)
-        with suppress(DomainError):
-            await self._run(writer, empty_log)
+        for pause in (*_PAUSES, None):
+            try:
+                result = await self._run(writer, transact)
+                break
+            except DomainError as error:
+                if not removes or error.reason != "STORAGE_FULL" or not self._reserve:
+                    raise
+                if not await self._give_up_reserve():
+                    # What was being written when it was given up is refused in a moment, and makes room.
+                    if pause is None or not self._full_until:
+                        raise
+                    await asyncio.sleep(pause)
+        if self._full_until:
+            # It may have made the room for the next write.
+            self._full_until = time.monotonic()
+            with suppress(DomainError):
+                await self._run(writer, empty_log)
         return result
 
     async def _give_up_reserve(self) -> bool:
         given = self._reserve is not None and await asyncio.to_thread(self._reserve.give_up)
         if given:
+            self._full_until = time.monotonic()
             _log.warning("the disk is full: its reserve is used", folder=str(self._path.parent))
         return given
 
     async def _hold_reserve(self) -> None:
-        if self._reserve is not None and not await asyncio.to_thread(self._reserve.hold):
+        if self._reserve is None:
+            return
+        if await asyncio.to_thread(self._reserve.hold):
+            self._full_until = 0.0
+        else:
             _log.warning("the disk is full: nothing can be held in reserve", folder=str(self._path.parent))
+
+    async def _look_for_room(self) -> None:
+        """Raises STORAGE_FULL unless the reserve can be held again, which is tried now and then."""
+        if time.monotonic() >= self._full_until:
+            self._full_until = time.monotonic() + _FULL_SECONDS
+            await self._hold_reserve()
+        if self._full_until:
+            raise storage_full()
 
     def _open_writer(self) -> _Connection:
         if self._writer is None:

@@ -94,6 +94,28 @@ async def test_story_is_deleted_from_a_full_disk(storage: Storage, disk: Path) -
     assert SIZE == (storage.folder / "storage" / "tale.reserve").stat().st_size
 
 
+async def test_stories_are_deleted_from_a_full_disk_while_others_write(storage: Storage, disk: Path) -> None:
+    """The room that is given up for removals is not taken by the runs, which try again all the time."""
+    made = [await narrated(storage, sizes=[1_000]) for _ in range(4)]
+    running = [await created(storage) for _ in range(4)]
+    fill(disk)
+    assert "STORAGE_FULL" == (await until_refused(storage, running[0])).reason
+
+    async def write(story_id: str) -> None:
+        while True:
+            with suppress(grpc.aio.AioRpcError):
+                await until_refused(storage, story_id)
+            await asyncio.sleep(0)
+
+    writing = [asyncio.create_task(write(story_id)) for story_id in running]
+    for each in made:
+        await storage.stub.DeleteStory(storage_pb2.DeleteStoryRequest(story_id=each.story_id))
+        await asyncio.sleep(0.3)
+    for task in writing:
+        task.cancel()
+    await asyncio.gather(*writing, return_exceptions=True)
+
+
 async def test_child_is_erased_from_a_full_disk(storage: Storage, disk: Path) -> None:
     """With all its stories; the traces go at once where their audio made room for that."""
     profiles = profile_pb2_grpc.ProfileServiceStub(storage.channel)
