@@ -26,7 +26,7 @@ class _Selector(selectors.DefaultSelector):
             if not ready:
                 raise RuntimeError("the loop waits for something that no timer brings")
             return ready
-        ready = super().select(_THREAD_SECONDS if self.threads else 0)
+        ready = super().select(_THREAD_SECONDS if self.threads and timeout > 0 else 0)
         if not ready:
             self.now += max(timeout, 0.0)
         return ready

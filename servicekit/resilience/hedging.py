@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -16,6 +17,9 @@ _SAMPLES: Final = 200
 _ENOUGH: Final = 20
 _SHORTEST: Final = 0.5
 _SHARE: Final = 0.95
+_SHORTEST_PAUSE: Final = 5.0
+_PAUSES: Final = 4.0
+"""Times that a pause in an answer may be as long as the wait for its beginning."""
 
 
 class ResponseTimes:
@@ -40,6 +44,11 @@ class ResponseTimes:
             return max(_SHORTEST, self._late)
         ordered = sorted(self._seconds)
         return max(_SHORTEST, ordered[int(_SHARE * (len(ordered) - 1))])
+
+    @property
+    def longest_pause(self) -> float:
+        """Seconds without a further byte after which an answer has stalled; unlimited until enough calls are known."""
+        return max(_SHORTEST_PAUSE, _PAUSES * self.late) if len(self._seconds) >= _ENOUGH else math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

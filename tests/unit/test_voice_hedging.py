@@ -26,6 +26,8 @@ class Stalling(NamedVoice):
     def __init__(self, name: str = "one", *, paid: bool = True) -> None:
         super().__init__(name, faults(first_byte_seconds=1.0, paid=paid))
         self.stalls = 0
+        self.stalls_within = 0
+        """Of the next so many calls the first piece comes and no more."""
         self.called_at: list[tuple[float, str]] = []
 
     async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
@@ -35,6 +37,9 @@ class Stalling(NamedVoice):
             await asyncio.Event().wait()
         async for item in super().synthesize(request):
             yield item
+            if self.stalls_within:
+                self.stalls_within -= 1
+                await asyncio.Event().wait()
 
 
 class Counted(MemorySegments):
@@ -63,6 +68,26 @@ async def _known(voice: VirtualVoice) -> None:
     """Makes twenty calls, so that it is known when one is late."""
     for number in range(20):
         await voice.tell(f"Good night, number {number}.")
+
+
+@pytest.mark.parametrize(("known", "pause"), [(True, 5.0), (False, 30.0)])
+def test_a_segment_that_stalls_within_is_given_up_sooner_once_the_provider_is_known(known: bool, pause: float) -> None:
+    """It has one of a few places; the failure counts for the provider, and the second call speaks all of it."""
+    one = Stalling()
+
+    async def work(voice: VirtualVoice) -> tuple[VirtualTold, float]:
+        if known:
+            await _known(voice)
+        began, one.stalls_within = loop_time(), 1
+        told = await voice.tell("The moon is up.")
+        assert 1 == voice.circuit().failed_calls
+        return told, loop_time() - began
+
+    told, seconds = _run(work, one)
+    assert told.failure is None
+    assert sorted([SUCCEEDED, FAILED]) == sorted(each.outcome for each in told.attempts)
+    assert pause <= seconds + 0.1 * pause
+    assert seconds < pause + 4.0
 
 
 @pytest.mark.parametrize(("known", "took"), [(True, 2.0), (False, 11.0)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from servicekit.logging import log_defect
@@ -165,7 +165,11 @@ class ProviderCalls:
 
         with self._recorded(order, attempt, records) as record:
             with _typed(ProviderErrorKind.TRANSPORT, "the call failed", metadata.name):
-                got = await collect(order, self._timers, on_facts=record.note, on_first_byte=answered)
+                timers = self._timers
+                if gate.hedge is not None:
+                    # A stalled answer has one of a few places.
+                    timers = replace(timers, idle=min(timers.idle, gate.hedge.times.longest_pause))
+                got = await collect(order, timers, on_facts=record.note, on_first_byte=answered)
             # Encoding needs no place at the provider.
             await attempt.release()
             with _typed(ProviderErrorKind.TRUNCATED, "the audio cannot be used", metadata.name):
