@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -15,22 +14,23 @@ T = TypeVar("T")
 
 _SAMPLES: Final = 200
 _ENOUGH: Final = 20
-_SHORTEST: Final = 0.5
 _SHARE: Final = 0.95
-_SHORTEST_PAUSE: Final = 5.0
-_PAUSES: Final = 4.0
-"""Times that a pause in an answer may be as long as the wait for its beginning."""
 
 
 class ResponseTimes:
-    """Seconds to the first token or byte of the last calls to a provider.
+    """Seconds to the first token or byte of the last calls to a provider, or of the longest pauses in its answers.
 
     A call that was given up counts with the time until then, so that late calls do not vanish from the figures.
     """
 
-    def __init__(self, late: float) -> None:
-        """`late` are the seconds after which a call is late until enough calls are known."""
+    def __init__(self, late: float, *, shortest: float = 0.5, factor: float = 1.0) -> None:
+        """`late` are the seconds after which a call is late until enough calls are known.
+
+        Then it is `factor` times what nineteen of twenty took at most, and at least `shortest`.
+        """
         self._late = late
+        self._shortest = shortest
+        self._factor = factor
         self._seconds: deque[float] = deque(maxlen=_SAMPLES)
 
     def add(self, seconds: float) -> None:
@@ -39,16 +39,11 @@ class ResponseTimes:
 
     @property
     def late(self) -> float:
-        """Seconds after which a call is late: nineteen of twenty begin sooner. At least half a second."""
+        """Seconds after which a call is late."""
         if len(self._seconds) < _ENOUGH:
-            return max(_SHORTEST, self._late)
+            return max(self._shortest, self._late)
         ordered = sorted(self._seconds)
-        return max(_SHORTEST, ordered[int(_SHARE * (len(ordered) - 1))])
-
-    @property
-    def longest_pause(self) -> float:
-        """Seconds without a further byte after which an answer has stalled; unlimited until enough calls are known."""
-        return max(_SHORTEST_PAUSE, _PAUSES * self.late) if len(self._seconds) >= _ENOUGH else math.inf
+        return max(self._shortest, self._factor * ordered[int(_SHARE * (len(ordered) - 1))])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,8 @@ class Stalling(NamedVoice):
         self.stalls = 0
         self.stalls_within = 0
         """Of the next so many calls the first piece comes and no more."""
+        self.pause = 0.0
+        """Seconds between the first two pieces."""
         self.called_at: list[tuple[float, str]] = []
 
     async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
@@ -35,11 +37,15 @@ class Stalling(NamedVoice):
         if self.stalls:
             self.stalls -= 1
             await asyncio.Event().wait()
+        begun = False
         async for item in super().synthesize(request):
             yield item
             if self.stalls_within:
                 self.stalls_within -= 1
                 await asyncio.Event().wait()
+            if not begun:
+                begun = True
+                await asyncio.sleep(self.pause)
 
 
 class Counted(MemorySegments):
@@ -88,6 +94,19 @@ def test_a_segment_that_stalls_within_is_given_up_sooner_once_the_provider_is_kn
     assert sorted([SUCCEEDED, FAILED]) == sorted(each.outcome for each in told.attempts)
     assert pause <= seconds + 0.1 * pause
     assert seconds < pause + 4.0
+
+
+def test_a_voice_that_pauses_by_its_nature_is_not_given_up() -> None:
+    """The pause that is allowed is measured: a server that speaks sentence by sentence stays usable."""
+    one = Stalling()
+    one.pause = 6.0
+
+    async def work(voice: VirtualVoice) -> None:
+        for number in range(30):
+            assert (await voice.tell(f"Good night, number {number}.")).failure is None
+        assert 0 == voice.circuit().failed_calls
+
+    _run(work, one)
 
 
 @pytest.mark.parametrize(("known", "took"), [(True, 2.0), (False, 11.0)])

@@ -146,8 +146,11 @@ async def collect(
     *,
     on_facts: Callable[[CallFacts], None],
     on_first_byte: Callable[[], None],
+    on_pause: Callable[[float], None] = lambda _: None,
 ) -> Collected:
     """Returns the segment. What the provider says of its call goes to `on_facts`, also where it fails later.
+
+    `on_pause` gets the seconds of the longest pause of an answer, with the one in which it was given up.
 
     Raises ProviderError; TIMEOUT where a timer ran out.
     """
@@ -157,6 +160,7 @@ async def collect(
     # Its value is the bytes that were written, not a copy of them.
     audio = BytesIO()
     begun = False
+    heard_at = longest = 0.0
     words: tuple[WordTiming, ...] = ()
     renew_at = float("-inf")
     try:
@@ -167,12 +171,14 @@ async def collect(
             async for item in items:
                 match item:
                     case AudioChunk(data):
+                        now = clock()
                         if not begun:
-                            begun = True
+                            begun, heard_at = True, now
                             on_first_byte()
+                        longest, heard_at = max(longest, now - heard_at), now
                         audio.write(data)
                         # Reset only now and then: chunks arrive by the hundred, and timers cost more than they do.
-                        if (now := clock()) >= renew_at:
+                        if now >= renew_at:
                             limit.reschedule(min(end, now + timers.idle))
                             renew_at = now + timers.idle * _SLACK
                     case CallFacts():
@@ -183,6 +189,9 @@ async def collect(
                     raise ProviderError(ProviderErrorKind.TRUNCATED, "the audio does not end", provider=name)
     except TimeoutError:
         raise ProviderError(ProviderErrorKind.TIMEOUT, _late(begun=begun, over=clock() >= end), provider=name) from None
+    finally:
+        if begun:
+            on_pause(max(longest, clock() - heard_at))
     return Collected(audio.getvalue(), words)
 
 

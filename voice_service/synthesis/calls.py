@@ -167,9 +167,11 @@ class ProviderCalls:
             with _typed(ProviderErrorKind.TRANSPORT, "the call failed", metadata.name):
                 timers = self._timers
                 if gate.hedge is not None:
-                    # A stalled answer has one of a few places.
-                    timers = replace(timers, idle=min(timers.idle, gate.hedge.times.longest_pause))
-                got = await collect(order, timers, on_facts=record.note, on_first_byte=answered)
+                    # A stalled answer holds one of a few places.
+                    timers = replace(timers, idle=min(timers.idle, gate.pauses.late))
+                got = await collect(
+                    order, timers, on_facts=record.note, on_first_byte=answered, on_pause=gate.pauses.add
+                )
             # Encoding needs no place at the provider.
             await attempt.release()
             with _typed(ProviderErrorKind.TRUNCATED, "the audio cannot be used", metadata.name):

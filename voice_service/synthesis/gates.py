@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
 from contextlib import aclosing
@@ -68,6 +69,11 @@ class ProvenVoices:
         self._until.pop((request.voice_id, request.model_id), None)
 
 
+_STALLED: Final = 5.0
+_PAUSES: Final = 4.0
+"""An answer has stalled after a pause of five seconds, or of four times what is usual for the provider."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
     """Circuit breaker, outgoing calls, limits and proven voices of one provider."""
@@ -76,6 +82,8 @@ class Gate:
     calls: OutgoingCalls
     limits: ProviderLimits
     hedge: Hedge | None = None
+    pauses: ResponseTimes = field(default_factory=lambda: ResponseTimes(math.inf, shortest=_STALLED, factor=_PAUSES))
+    """Of answers that have begun."""
     proven: ProvenVoices = field(default_factory=ProvenVoices)
 
 
