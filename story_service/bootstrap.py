@@ -41,6 +41,8 @@ _LAST_GOOD_SECONDS: Final = 300.0
 """How long the last good answer is used after a new one was due."""
 _LONGEST_WAIT: Final = 60.0
 """Seconds: the span of rate limits. The gateway ends a stream that is silent for two minutes."""
+_SHORTEST_COOLDOWN: Final = 10.0
+"""Seconds up to which a pause that a provider names is waited out by the call, and closes its model to no other."""
 _SLOW_SHARE: Final = 0.5
 """Share of the timeout for the first text from which on a call counts as slow."""
 _SPARE_CONNECTIONS: Final = 32
@@ -211,7 +213,11 @@ def _breaker(name: str, settings: StorySettings) -> BreakerConfig:
             cache_on_failure=True,
             cache_ttl=_MODELS_REFRESH + _LAST_GOOD_SECONDS,
         )
-    return BreakerConfig(name=name, slow_call_seconds=_SLOW_SHARE * settings.first_token_timeout_seconds)
+    return BreakerConfig(
+        name=name,
+        shortest_cooldown=_SHORTEST_COOLDOWN,
+        slow_call_seconds=_SLOW_SHARE * settings.first_token_timeout_seconds,
+    )
 
 
 def _warnings(settings: StorySettings, *, key_set: bool) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random as randomness
 import time
 from collections import Counter
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
 from servicekit.resilience.circuit_queue import CircuitQueue
 from servicekit.resilience.config import BreakerConfig, Outcome
-from servicekit.resilience.errors import TREATMENTS, CircuitOpenError, ProviderError, ProviderErrorKind
+from servicekit.resilience.errors import OF_THE_PACE, TREATMENTS, CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.limits import ProviderLimits
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ STATES: Final[tuple[State, ...]] = ("closed", "open", "half_open")
 
 _PROBE_SECONDS: Final = 1.0
 """Suggested wait while a probe is in flight, whose duration is unknown."""
+
+_REFUSED_SECONDS: Final = 5.0
+"""Time without an answer after which a call that is refused for its pace lets the circuit rest, whatever its tries."""
 
 _SLICES: Final = 10
 _LARGEST_RAMP: Final = 4096
@@ -103,8 +107,8 @@ class CircuitBreaker:
     Closed, it counts. Open, it lets nothing through until its time is over. Half-open, it lets one call through at a
     time: its first token or byte closes it (a long stream does not keep others waiting), failure or a slow answer
     opens it again, and a call that says nothing about the provider makes room for the next. What happens to the
-    probe behind its first token counts as any other call's end. A circuit that was closed when its provider asked for
-    rest (`open_until`) rests, and is closed again afterwards; it continues to count meanwhile.
+    probe behind its first token counts as any other call's end. A probe that is refused for too many calls opens it
+    again as well, and so do the tries of a call that all end so (`tries_ended`), or a pause that its provider names.
 
     `queue` holds the calls that wait for it. After it was open, `ramp` limits the calls at once, until the limit has
     grown to the usual one.
@@ -135,7 +139,6 @@ class CircuitBreaker:
         self._state: State = "closed"
         self._epoch = 0
         self._until = 0.0
-        self._resting = False
         self._cause = ProviderErrorKind.OVERLOAD
         self._probe: Call | None = None
         self._in_a_row = 0
@@ -143,6 +146,8 @@ class CircuitBreaker:
         self._counted_at = 0
         self._unanswered = 0
         self._since_answer = 0
+        self._answers = 0
+        self._refused_from = self._refused_at = -math.inf
         self._window = _Window(config.window_seconds)
         self._outcomes: Counter[Outcome] = Counter()
         self._total = self._rejected = self._slow = self._fallbacks = 0
@@ -163,7 +168,7 @@ class CircuitBreaker:
 
     @property
     def state(self) -> State:
-        """How it is now; an open circuit whose time is over is half-open, or closed where it only rested."""
+        """How it is now; an open circuit whose time is over is half-open."""
         self._advance()
         return self._state
 
@@ -179,10 +184,9 @@ class CircuitBreaker:
         return self._cause
 
     @property
-    def resting(self) -> bool:
-        """True while it is open only because its provider asked for a pause."""
-        self._advance()
-        return self._resting
+    def answers(self) -> int:
+        """Calls that were answered so far."""
+        return self._answers
 
     @property
     def probing(self) -> bool:
@@ -202,17 +206,19 @@ class CircuitBreaker:
         """Returns one call to the provider, a context manager; see `Call`."""
         return Call(self)
 
-    def open_until(
-        self,
-        seconds: float,
-        cause: ProviderErrorKind = ProviderErrorKind.OVERLOAD,
-        *,
-        resting: bool | None = None,
-    ) -> None:
-        """Opens for `seconds`, as the provider asked with an error of the kind `cause`; never shortens a time.
+    def tries_ended(self, error: ProviderError, *, answers: int, used_up: bool) -> None:
+        """Notes that a call is not made again: it opens if that was refused for too many calls, and none is answered.
 
-        `resting`: whether it is closed again afterwards without a probe; by default if it was closed before.
+        `answers` were there before the first try. Where the tries are not `used_up`, it opens only if calls have been
+        refused for a while already: others that were sent with this one may still be answered.
         """
+        if error.kind not in OF_THE_PACE or self._answers != answers or self.state != "closed":
+            return
+        if used_up or self._refused_at - self._refused_from >= _REFUSED_SECONDS:
+            self._rest(error)
+
+    def open_until(self, seconds: float, cause: ProviderErrorKind = ProviderErrorKind.OVERLOAD) -> None:
+        """Opens for `seconds`, as the provider asked with an error of the kind `cause`; never shortens a time."""
         # Written so that a NaN opens nothing.
         if not seconds > 0:
             return
@@ -223,13 +229,11 @@ class CircuitBreaker:
             self._until = max(self._until, until)
         else:
             self._until = until
-            self._resting = self._state == "closed" if resting is None else resting
             self._change("open")
 
     def reset(self) -> None:
         """Closes it by hand and clears the failures; the counts stay."""
         self._advance()
-        self._resting = False
         if self._state != "closed":
             self._change("closed")
         self._begin_anew()
@@ -290,7 +294,7 @@ class CircuitBreaker:
     def _answered(self, call: Call) -> None:
         """Notes a first token, and decides by that of a probe."""
         self._unanswered -= 1
-        self._since_answer = 0
+        self._note_answer()
         if self._probe is not call:
             return
         self._probe = None
@@ -315,7 +319,13 @@ class CircuitBreaker:
         if was_probe:
             self._probe = None
         self._advance()
-        if call.epoch == self._epoch and outcome is not Outcome.IGNORED:
+        if outcome is Outcome.SUCCESS and call.answered_at is None:
+            self._note_answer()
+        if isinstance(error, ProviderError) and error.kind in OF_THE_PACE:
+            self._note_refused(call, now)
+            if was_probe and call.epoch == self._epoch:
+                self._rest(error)
+        elif call.epoch == self._epoch and outcome is not Outcome.IGNORED:
             self._decide(call, error, slow=slow)
         asked = self.config.pause_of(error)
         if asked is not None:
@@ -332,8 +342,6 @@ class CircuitBreaker:
         now, failed = self._clock(), error is not None
         if not failed:
             self._in_a_row = self._one_by_one = 0
-            if call.answered_at is None:
-                self._since_answer = 0
         else:
             self._in_a_row += 1
             self._since_answer += 1
@@ -369,14 +377,26 @@ class CircuitBreaker:
 
     def _open(self, now: float, error: BaseException | None) -> None:
         self._note_cause(error.kind if isinstance(error, ProviderError) else ProviderErrorKind.OVERLOAD)
-        until = now + self.config.recovery_timeout * (1 + self.config.jitter * self._random())
-        if self._resting:
-            self._resting = False
-            self._until = max(self._until, until)
-            self._epoch += 1
-        else:
-            self._until = until
-            self._change("open")
+        self._until = now + self._window_seconds()
+        self._change("open")
+
+    def _rest(self, error: ProviderError) -> None:
+        """Opens since calls are refused for their pace, for a whole window even if a shorter pause is named."""
+        self.open_until(max(error.retry_after or 0.0, self._window_seconds()), error.kind)
+
+    def _window_seconds(self) -> float:
+        return self.config.recovery_timeout * (1 + self.config.jitter * self._random())
+
+    def _note_answer(self) -> None:
+        self._answers += 1
+        self._since_answer = 0
+        self._refused_from = math.inf
+
+    def _note_refused(self, call: Call, now: float) -> None:
+        """Notes since when calls are refused for their pace without an answer between them."""
+        if self._refused_from == math.inf or now - self._refused_at > self.config.window_seconds:
+            self._refused_from = call.began
+        self._refused_at = now
 
     def _note_cause(self, cause: ProviderErrorKind) -> None:
         """Notes why it is open; while it is, a failure never hides a quota that is used up or a rate limit."""
@@ -386,13 +406,11 @@ class CircuitBreaker:
     def _advance(self) -> None:
         """Leaves the open state when its time is over."""
         if self._state == "open" and self._clock() >= self._until:
-            self._change("closed" if self._resting else "half_open")
-            self._resting = False
+            self._change("half_open")
 
     def _change(self, state: State) -> None:
         before, self._state = self._state, state
-        # A rest parts no calls: those before, in and behind it are all of a provider that is well.
-        self._epoch += not self._resting
+        self._epoch += 1
         self._transitions[state] += 1
         if state == "open":
             if self.ramp is not None:

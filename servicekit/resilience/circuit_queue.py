@@ -43,8 +43,15 @@ class Circuit(Protocol):
         """Seconds until a call may be let through; 0 where one would be now."""
 
     @property
+    def answers(self) -> int:
+        """Calls that were answered so far."""
+
+    @property
     def queue(self) -> CircuitQueue:
         """Those that wait for it."""
+
+    def tries_ended(self, error: ProviderError, *, answers: int, used_up: bool) -> None:
+        """Notes that a call is not made again; see CircuitBreaker."""
 
 
 class Waiter:

@@ -97,6 +97,10 @@ TREATMENTS: Final[Mapping[ProviderErrorKind, Treatment]] = {
 """Retry, failover, breaker, cooldown and the reason for the caller are read from here."""
 
 
+OF_THE_PACE: Final = frozenset({ProviderErrorKind.RATE, ProviderErrorKind.CONCURRENCY})
+"""The provider is well, and refuses a call because there are too many."""
+
+
 class ProviderError(Exception):
     """A call to a provider failed.
 

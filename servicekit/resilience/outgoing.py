@@ -194,6 +194,8 @@ class OutgoingCalls:
         # An attempt that continues without its caller started within the caller's deadline.
         due = _earlier(deadline)
         progress = _Progress()
+        breaker = self._breakers.get(circuit or self.provider, provider=self.provider)
+        answers = breaker.answers
 
         async def make(limit: asyncio.Timeout, racer: Racer | None = None, *, second: bool = False) -> T:
             place = FIRST if second else order
@@ -231,6 +233,8 @@ class OutgoingCalls:
         except ProviderError as error:
             # What the call itself failed for says more than that no other could be made afterwards.
             cause = progress.last or error
+            if progress.last is not None:
+                breaker.tries_ended(cause, answers=answers, used_up=progress.made > self._policy.retries)
             if cause.retryable and not has_fallback:
                 _log.error("all attempts failed", provider=self.provider, endpoint=endpoint, kind=cause.kind.value)
             raise cause from None

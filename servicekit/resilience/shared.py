@@ -45,14 +45,13 @@ _MOST: Final = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedState:
-    """A change of one circuit: it opened for `seconds` from now, or rests that long, or closed."""
+    """A change of one circuit: it opened for `seconds` from now, or closed."""
 
     id: str
     provider: str
     is_open: bool
     seconds: float = 0.0
     """What is left of the window; negative once it is over."""
-    resting: bool = False
     cause: ProviderErrorKind = ProviderErrorKind.OVERLOAD
 
 
@@ -164,8 +163,8 @@ class SharedCircuits:
         breaker = self._circuits.get(name, provider=state.provider)
         if not state.is_open:
             breaker.reset()
-        elif state.seconds > 0 or not state.resting:
-            breaker.open_until(max(state.seconds, _AT_ONCE), state.cause, resting=state.resting)
+        else:
+            breaker.open_until(max(state.seconds, _AT_ONCE), state.cause)
 
     async def _publish(self, breaker: CircuitBreaker, shared: SharedState | None) -> None:
         if not _is_news(breaker, shared):
@@ -178,7 +177,6 @@ class SharedCircuits:
             provider=breaker.config.provider,
             is_open=is_open,
             seconds=breaker.retry_after if is_open else 0.0,
-            resting=breaker.resting,
             cause=breaker.cause,
         )
         await self._store.publish(breaker.name, state)
@@ -200,8 +198,7 @@ def _is_news(breaker: CircuitBreaker, shared: SharedState | None) -> bool:
         return breaker.state == "open"
     if breaker.state == "open":
         return breaker.retry_after > shared.seconds + _NEWS_SECONDS
-    # Closed by a probe or by hand, and not because a pause is over.
-    return breaker.state == "closed" and (shared.seconds > 0 or not shared.resting)
+    return breaker.state == "closed"
 
 
 class RedisCircuits:
@@ -241,7 +238,6 @@ class RedisCircuits:
                 "provider": state.provider,
                 "is_open": state.is_open,
                 "until": seconds + micros / 1e6 + state.seconds,
-                "resting": state.resting,
                 "cause": state.cause.value,
             }
             await client.hset(self._changes, name, json.dumps(value))

@@ -13,7 +13,7 @@ import structlog
 
 from servicekit.errors import DomainError
 from servicekit.resilience.circuit_queue import Circuit, waiting_for
-from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
+from servicekit.resilience.errors import OF_THE_PACE, CircuitOpenError, ProviderError, ProviderErrorKind
 from story_service.chat import OutOfTokensError
 from story_service.errors import Tried, UnfitError, all_failed, generation_failed, why
 from story_service.generation.selection import FALLBACK, Notice, Selection, fallback_notice, waiting_notice
@@ -42,7 +42,6 @@ _log: Final = structlog.stdlib.get_logger("story_service.generation.fallback")
 
 _OF_THE_KEY: Final = frozenset({ProviderErrorKind.AUTH, ProviderErrorKind.QUOTA})
 """Fails for every model behind the same key."""
-_OF_THE_PACE: Final = frozenset({ProviderErrorKind.RATE, ProviderErrorKind.CONCURRENCY})
 _HEARTBEAT: Final = 20.0
 """Seconds between notices while a story waits. The gateway ends a stream that is silent for two minutes."""
 _OF_THE_STORY: Final = "TEXT_TOO_LONG"
@@ -57,7 +56,8 @@ class ModelFallback:
     complete and no story, or had only thoughts, is healthy and was paid: it is retried once, and only as the last one.
 
     When no model is left, those whose circuit breakers are open are waited for, and the story continues with the first
-    that lets a call through. What costs nothing, a refusal that names a pause or an open circuit, uses up no retry.
+    that lets a call through. A refusal for the pace or one that names a pause uses up none of the retries that are left
+    for after the wait.
     """
 
     def __init__(
@@ -135,9 +135,10 @@ class ModelFallback:
             budget=self._budget if model != OFFLINE else None,
             deadline=None if math.isinf(self._deadline) else self._deadline,
             on_retry=lambda error, number, wait: self._retried(model, error, number, wait),
-            may_wait=self._may_wait,
+            may_wait=lambda error: self._may_wait(model, error),
         )
-        before = self._attempts
+        before, circuit = self._attempts, self._circuit(model)
+        answers = circuit.answers if circuit is not None else 0
         self._retried_once = False
         cause: ProviderError | DomainError | None = None
         try:
@@ -161,6 +162,8 @@ class ModelFallback:
         except (ProviderError, DomainError) as error:
             if isinstance(error, DomainError) and error.reason == _OF_THE_STORY:
                 raise
+            if circuit is not None and self._called and isinstance(error, ProviderError):
+                circuit.tries_ended(error, answers=answers, used_up=self._attempts - before > self._policy.retries)
             self._failed(Tried(model, cause or error, self._attempts - before), error)
 
     async def _attempt(self, model: str) -> AsyncGenerator[FallbackItem, None]:
@@ -223,16 +226,16 @@ class ModelFallback:
         )
 
     def _count(self, model: str, error: ProviderError | DomainError) -> None:
-        """Counts a failed call, unless it named a pause: that costs nothing."""
+        """Counts a failed call."""
         if not self._called:
             # What it waited for was a free place.
             self._wait_left -= asyncio.get_running_loop().time() - self._attempt_began
         elif self._content.attempt_has_text:
             self._failures[model] = 0
-        elif not _names_pause(error):
+        elif not _costs_nothing(error):
             self._failures[model] += 1
 
-    def _may_wait(self, error: ProviderError) -> bool:
+    def _may_wait(self, model: str, error: ProviderError) -> bool:
         """Returns whether the same model is retried, where the table of errors allows a retry."""
         if not self._called:
             # It was waited for already: no slot became free.
@@ -241,10 +244,10 @@ class ModelFallback:
         if isinstance(error, OutOfTokensError) and self._content.attempt_has_text:
             # It wrote as much as one answer may have, and continues in the next.
             return True
-        if not self._models and self._wait_left > 0 and _names_pause(error):
+        if not self._models and self._wait_left > 0 and self._is_open(model):
             # It is waited for, which takes no retry.
             return False
-        if error.kind in _OF_THE_PACE:
+        if error.kind in OF_THE_PACE:
             return not self._models
         if isinstance(error, OutOfTokensError | UnfitError) and not self._content.attempt_has_text:
             once_more = not others and not self._retried_once
@@ -310,12 +313,18 @@ class ModelFallback:
             return False
         if error.kind is ProviderErrorKind.CONCURRENCY and not self._called:
             return True
+        return self._is_open(model)
+
+    def _is_open(self, model: str) -> bool:
         circuit = self._circuit(model)
         return circuit is not None and circuit.state != "closed"
 
 
-def _names_pause(error: ProviderError | DomainError) -> bool:
-    return isinstance(error, ProviderError) and error.treatment.cool_down and bool(error.retry_after)
+def _costs_nothing(error: ProviderError | DomainError) -> bool:
+    """Returns whether it is a refusal for the pace, or one that named a pause: those are waited for."""
+    if not isinstance(error, ProviderError):
+        return False
+    return error.kind in OF_THE_PACE or (error.treatment.cool_down and bool(error.retry_after))
 
 
 def _only_open(error: ProviderError | DomainError) -> bool:

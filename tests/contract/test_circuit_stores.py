@@ -25,13 +25,12 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 def opened(seconds: float) -> SharedState:
-    """A circuit that rests for so long since a quota was used up."""
+    """A circuit that is open for so long since a quota was used up."""
     return SharedState(
         id="replica/1",
         provider="openrouter",
         is_open=True,
         seconds=seconds,
-        resting=True,
         cause=ProviderErrorKind.QUOTA,
     )
 
@@ -49,7 +48,7 @@ async def test_change_is_read_with_what_is_left_of_its_window(store: CircuitStor
     (name, state), *others = (await store.read()).items()
     assert not others
     assert "openrouter:a/b" == name
-    assert ("replica/1", "openrouter", True, True) == (state.id, state.provider, state.is_open, state.resting)
+    assert ("replica/1", "openrouter", True) == (state.id, state.provider, state.is_open)
     assert ProviderErrorKind.QUOTA is state.cause
     assert 59.0 < state.seconds <= 59.95
 

@@ -150,7 +150,9 @@ class Storm:
         random.seed(seed)
         metrics = StoryMetrics(Metrics(), models=models)
         self.breakers = BreakerManager(
-            lambda name: BreakerConfig(name=name, slow_call_seconds=15.0), clock=loop_time, random=random.random
+            lambda name: BreakerConfig(name=name, shortest_cooldown=10.0, slow_call_seconds=15.0),
+            clock=loop_time,
+            random=random.random,
         )
         self.limits = ProviderLimits(concurrency, provider="fake", clock=loop_time)
         writer = ChatWriter(

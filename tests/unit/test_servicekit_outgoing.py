@@ -293,7 +293,7 @@ async def test_within_is_entered_in_the_limits_and_before_the_breaker() -> None:
 
 
 def test_circuit_that_was_open_is_slowed_and_not_flooded() -> None:
-    """After a rest fifty calls come at once: one, then one more with each answer, then as many as usual."""
+    """After the probe fifty calls come at once: one, then one more with each answer, then as many as usual."""
 
     async def scene() -> None:
         breakers = BreakerManager(clock=loop_time, random=lambda: 0.0)
@@ -302,6 +302,8 @@ def test_circuit_that_was_open_is_slowed_and_not_flooded() -> None:
         with pytest.raises(ProviderError):
             await calls.call("things", Provider(provider_error(ProviderErrorKind.QUOTA, retry_after=30)))
         await asyncio.sleep(30)
+        with breakers.get("demo").call():
+            pass
         at_once: dict[float, int] = {}
 
         async def call(number: int) -> None:
@@ -328,6 +330,8 @@ def test_ramp_holds_up_none_when_the_circuit_opens_again() -> None:
         calls = OutgoingCalls("demo", breakers=breakers, policy=SOON)
         breaker.open_until(10)
         await asyncio.sleep(10)
+        with breaker.call():
+            pass
 
         async def call() -> float:
             with pytest.raises(CircuitOpenError):
@@ -342,6 +346,49 @@ def test_ramp_holds_up_none_when_the_circuit_opens_again() -> None:
             assert [15.0] * 5 == await asyncio.gather(*waiting)
 
     run_virtually(scene())
+
+
+@pytest.mark.parametrize("kind", [ProviderErrorKind.RATE, ProviderErrorKind.CONCURRENCY])
+async def test_call_whose_tries_all_are_refused_for_the_pace_opens_the_circuit(kind: ProviderErrorKind) -> None:
+    """For a window at least, and the next caller is told the rate limit."""
+    breakers = BreakerManager(clock=FakeClock(), random=lambda: 0.0)
+    calls = OutgoingCalls("demo", breakers=breakers, policy=SOON)
+    provider = Provider(*[provider_error(kind)] * 3)
+    for _ in range(2):
+        with pytest.raises(ProviderError) as refused:
+            await calls.call("things", provider)
+        assert "RATE_LIMITED" == refused.value.treatment.reason
+    assert 3 == provider.calls
+    assert ("open", 60.0) == (breakers.get("demo").state, breakers.get("demo").retry_after)
+
+
+async def test_call_that_is_refused_for_the_pace_while_others_are_answered_opens_nothing() -> None:
+    """Others get through, so there is no reason to wait."""
+    breakers = BreakerManager()
+    calls = OutgoingCalls("demo", breakers=breakers, policy=SOON)
+
+    async def refused(attempt: Attempt) -> None:
+        del attempt
+        await calls.call("things", Provider())
+        raise provider_error(ProviderErrorKind.RATE)
+
+    with pytest.raises(ProviderError):
+        await calls.call("things", refused)
+    assert "closed" == breakers.get("demo").state
+
+
+async def test_one_refusal_for_the_pace_opens_nothing() -> None:
+    """Nor does one after which no retry is made, nor the own limits."""
+    breakers = BreakerManager()
+    limits = ProviderLimits(1)
+    calls = OutgoingCalls("demo", breakers=breakers, policy=SOON, limits=limits)
+    await calls.call("things", Provider(provider_error(ProviderErrorKind.RATE)))
+    with pytest.raises(ProviderError):
+        await calls.call("things", Provider(provider_error(ProviderErrorKind.RATE)), may_repeat=lambda _: False)
+    async with limits.slot():
+        with pytest.raises(ProviderError):
+            await calls.call("things", Provider(), deadline=0.0)
+    assert "closed" == breakers.get("demo").state
 
 
 async def test_retries_of_a_provider_that_fails_one_call_in_five_are_within_the_budget() -> None:

@@ -334,8 +334,8 @@ def test_it_stays_open_as_long_as_the_provider_asks() -> None:
     )
     bench.clock.advance(30)
 
-    assert "closed" == bench.breaker.state
-    assert [("closed", "open"), ("open", "closed")] == bench.changes
+    assert "half_open" == bench.breaker.state
+    assert [("closed", "open"), ("open", "half_open")] == bench.changes
 
 
 def test_short_wait_of_a_retryable_failure_opens_nothing() -> None:
@@ -348,22 +348,36 @@ def test_short_wait_of_a_retryable_failure_opens_nothing() -> None:
     assert 10.0 == bench.breaker.retry_after
 
 
-def test_who_rests_is_no_provider_that_failed() -> None:
-    """After a rest nothing probes: one failure does not open it for a minute; the error names the rate limit."""
-    bench = Bench(failure_threshold=5)
-    bench.call(provider_error(ProviderErrorKind.RATE, retry_after=1))
-    with pytest.raises(CircuitOpenError) as rest:
-        bench.call()
-    bench.clock.advance(1)
-    together = [bench.begin() for _ in range(30)]
-    bench.end(together[0], provider_error())
-    assert ("RATE_LIMITED", "closed") == (rest.value.treatment.reason, bench.breaker.state)
-    for flight in together[1:]:
-        bench.end(flight, provider_error())
-    with pytest.raises(CircuitOpenError) as failed:
+@pytest.mark.parametrize("named", [None, 1.0, 90.0])
+def test_probe_that_is_refused_for_the_pace_opens_it_for_a_window_at_least(named: float | None) -> None:
+    """One probe a window, and its error names the rate limit, whatever opened the circuit."""
+    bench = Bench(failure_threshold=1)
+    bench.fail()
+    bench.clock.advance(60)
+    bench.call(provider_error(ProviderErrorKind.RATE, retry_after=named))
+    with pytest.raises(CircuitOpenError) as refused:
         bench.call()
 
-    assert ("CIRCUIT_OPEN", 60.0) == (failed.value.treatment.reason, failed.value.retry_after)
+    assert ("RATE_LIMITED", max(named or 0.0, 60.0)) == (refused.value.treatment.reason, bench.breaker.retry_after)
+    assert 1 == bench.breaker.snapshot().failed_calls
+
+
+def test_refusals_for_the_pace_without_an_answer_open_it_after_a_while_whatever_the_tries() -> None:
+    """Five seconds of them, of calls that have a fallback; one answer, or a minute without any, begins anew."""
+    bench, error = Bench(), provider_error(ProviderErrorKind.CONCURRENCY)
+
+    def refused(*, after: float = 0.0) -> str:
+        bench.clock.advance(after)
+        answers = bench.breaker.answers
+        bench.call(error)
+        bench.breaker.tries_ended(error, answers=answers, used_up=False)
+        return bench.breaker.state
+
+    assert ["closed", "closed"] == [refused(), refused(after=4.0)]
+    bench.call()
+    assert ["closed", "closed", "closed"] == [refused(after=4.0), refused(after=61.0), refused(after=4.0)]
+    assert "open" == refused(after=1.0)
+    assert 60.0 == bench.breaker.retry_after
 
 
 @pytest.mark.parametrize(
@@ -402,20 +416,6 @@ def test_an_open_circuit_names_what_opened_it() -> None:
 
     assert ProviderErrorKind.TRANSPORT is refused.value.cause
     assert "CIRCUIT_OPEN" == refused.value.treatment.reason
-
-
-def test_a_rest_hides_no_failures() -> None:
-    """What is in flight while a circuit rests, and what failed before, still counts."""
-    bench = Bench(failure_threshold=3)
-    bench.fail(2)
-    flights = [bench.begin() for _ in range(2)]
-    bench.breaker.open_until(5)
-    for flight in flights:
-        bench.end(flight, provider_error())
-    assert ("open", 60.0, [("closed", "open")]) == (bench.breaker.state, bench.breaker.retry_after, bench.changes)
-    bench.clock.advance(60)
-
-    assert "half_open" == bench.breaker.state
 
 
 def test_the_first_token_of_a_probe_closes_the_circuit() -> None:

@@ -147,7 +147,7 @@ class Calls(RuleBasedStateMachine):
 
     @invariant()
     def changes_are_those_that_may_be(self) -> None:
-        """Each begins where the last one ended; from open it goes to half-open, or closes by hand or after a rest."""
+        """Each begins where the last one ended; from open it goes to half-open, or closes by hand."""
         ends = ["closed", *(after for _, after in self.bench.changes)]
         assert ends[:-1] == [before for before, _ in self.bench.changes]
         assert all(before != after for before, after in self.bench.changes)

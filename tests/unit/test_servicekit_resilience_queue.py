@@ -121,17 +121,13 @@ def test_those_whose_calls_are_no_probes_are_woken_when_it_closes() -> None:
     run_virtually(scene())
 
 
-@pytest.mark.parametrize("how", ["reset", "rest"])
-def test_all_are_woken_by_a_reset_and_at_the_end_of_a_rest(how: str) -> None:
+def test_all_are_woken_by_a_reset() -> None:
     """Without a probe."""
 
     async def scene() -> None:
         breaker = _breaker()
-        if how == "rest":
-            _fail(breaker, provider_error(ProviderErrorKind.RATE, retry_after=30))
-        else:
-            _fail(breaker)
-            asyncio.get_running_loop().call_later(30, breaker.reset)
+        _fail(breaker)
+        asyncio.get_running_loop().call_later(30, breaker.reset)
         assert [30.0] * 5 == await asyncio.gather(*(_woken(breaker) for _ in range(5)))
 
     run_virtually(scene())

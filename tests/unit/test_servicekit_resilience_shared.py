@@ -92,7 +92,7 @@ async def test_open_circuit_is_adopted_by_all_replicas() -> None:
     assert {"demo"} == {breaker.provider for breaker in replicas.breakers}
 
 
-async def test_pause_of_a_provider_is_adopted_and_ends_without_a_probe() -> None:
+async def test_pause_of_a_provider_is_adopted_and_ends_with_a_probe() -> None:
     """A quota that is used up is so for every replica."""
     replicas = Replicas(2)
     end(replicas.breakers[1], ProviderErrorKind.QUOTA, retry_after=90.0)
@@ -102,8 +102,10 @@ async def test_pause_of_a_provider_is_adopted_and_ends_without_a_probe() -> None
 
     replicas.clock.advance(91.0)
     await replicas.exchange()
+    assert ["half_open"] * 2 == replicas.states
+    await probed(replicas, 0)
+    await replicas.exchange()
     assert ["closed"] * 2 == replicas.states
-    assert [] == replicas.store.claims
 
 
 async def test_longer_pause_is_adopted() -> None:

@@ -144,12 +144,52 @@ def test_a_pause_longer_than_what_is_left_is_reported_at_once() -> None:
 
 
 def test_a_named_pause_uses_up_no_try() -> None:
-    """Nine refusals that name ten seconds each are waited out, where three retries are allowed."""
-    told, storm = _one(_first(*[refused(429, retry_after=10)] * 9))
+    """Five refusals that name twenty seconds each are waited out, where three retries are allowed: a probe a minute."""
+    told, storm = _one(_first(*[refused(429, retry_after=20)] * 5))
 
     assert TEXT == told.text
-    assert 90 < told.ended < 120
+    assert 20 + 4 * 60 < told.ended < 320
     assert 0 == storm.circuit().snapshot().failed_calls
+
+
+@pytest.mark.parametrize("retry_after", [None, 1.0])
+def test_an_outage_by_a_rate_limit_costs_time_and_one_call_a_window(retry_after: float | None) -> None:
+    """Five minutes: of a lone story its four tries, then one probe a minute; no try is used up by the wait."""
+    told, storm = _one(_until(300, refused(429, retry_after=retry_after)))
+
+    assert TEXT == told.text
+    assert 300 < told.ended < 400
+    snapshot = storm.circuit().snapshot()
+    assert (0, "closed") == (snapshot.failed_calls, snapshot.state)
+    assert snapshot.total_calls <= 4 + 5 + 1
+
+
+@pytest.mark.parametrize("retry_after", [None, 1.0])
+def test_a_hundred_stories_outlast_a_rate_limit_of_five_minutes(retry_after: float | None) -> None:
+    """Once the circuit is open it is probed once a minute, however short the pause is that the provider names."""
+
+    async def scene() -> None:
+        chat = _until(300, refused(429, retry_after=retry_after))
+        stories = await Storm(chat).many(100, over=30)
+        assert [TEXT] * 100 == [story.text for story in stories]
+        assert sum(30 < when < 300 for when, _ in chat.calls) <= 5
+        assert sum(when < 300 for when, _ in chat.calls) <= 60
+
+    run_virtually(scene())
+
+
+@pytest.mark.parametrize("error", [refused(429, retry_after=1), refused(503, retry_after=1), refused(429)])
+def test_a_fifth_of_calls_that_name_a_short_pause_opens_nothing(error: ProviderError) -> None:
+    """Each call waits for its own retry, and the others go on."""
+    dice = Random(5)
+
+    async def scene() -> None:
+        storm = Storm(FakeChat(lambda _: error if dice.random() < 0.2 else None))
+        stories = await storm.many(200, over=60)
+        assert [TEXT] * 200 == [story.text for story in stories]
+        assert {} == storm.circuit().snapshot().transitions
+
+    run_virtually(scene())
 
 
 def test_a_quota_is_never_waited_for() -> None:

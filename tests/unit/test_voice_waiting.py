@@ -211,8 +211,8 @@ def test_what_no_wait_helps_with_is_reported_at_once(
     assert 0 == took
 
 
-def test_a_pause_that_a_provider_named_is_waited_for_without_a_probe() -> None:
-    """Within the budget: one call is refused, and none is made before the pause is over."""
+def test_a_pause_that_a_provider_named_is_waited_for() -> None:
+    """Within the budget: one call is refused, and none is made before the pause is over, nor a probe."""
     one = Weather()
 
     async def work(voice: VirtualVoice) -> VirtualTold:
@@ -225,7 +225,26 @@ def test_a_pause_that_a_provider_named_is_waited_for_without_a_probe() -> None:
     assert told.failure is None
     assert 0.0 == one.called_at[0]
     assert one.called_at[1] >= 90
-    assert [] == one.probed_at
+    assert [90.0] == one.probed_at
+
+
+@pytest.mark.parametrize("kind", [ProviderErrorKind.RATE, ProviderErrorKind.CONCURRENCY])
+@pytest.mark.parametrize("retry_after", [None, 1.0])
+def test_an_outage_by_a_rate_limit_is_waited_for(kind: ProviderErrorKind, retry_after: float | None) -> None:
+    """Five minutes: the three tries of one segment, and one probe a window."""
+    one = Weather()
+
+    async def work(voice: VirtualVoice) -> VirtualTold:
+        one.down, one.retry_after = kind, retry_after
+        task = asyncio.create_task(voice.tell(STORY, **WAIT))
+        await _up_after(one, 300)
+        return await task
+
+    told = _run(work, one, segments_ahead=0)
+    assert told.failure is None
+    assert 3 == sum(when < 300 for when in one.called_at)
+    assert len(one.probed_at) <= 300 / WINDOW + 1
+    assert {"WAITING_FOR_PROVIDER"} == set(told.warned)
 
 
 def test_the_first_provider_that_is_back_continues() -> None:

@@ -14,7 +14,7 @@ import structlog
 
 from servicekit.logging import log_defect
 from servicekit.resilience.circuit_queue import waiting_for
-from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
+from servicekit.resilience.errors import OF_THE_PACE, CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.hedging import Hedge, ResponseTimes
 from servicekit.resilience.limits import ProviderLimits
 from servicekit.resilience.outgoing import OutgoingCalls
@@ -230,6 +230,8 @@ class Prober:
         except TimeoutError:
             raise ProviderError(ProviderErrorKind.TIMEOUT, "it does not answer", provider=name) from None
         except ProviderError as error:
+            if error.kind in OF_THE_PACE:
+                raise
             if error.kind not in _ANSWERS:
                 raise ProviderError(
                     ProviderErrorKind.OVERLOAD, "its probe failed", provider=name, retry_after=error.retry_after
