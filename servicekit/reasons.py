@@ -103,7 +103,7 @@ REASONS: Final[Mapping[str, Reason]] = {
     "MODEL_FALLBACK": Reason("OK", "Do nothing, or choose another model first if this happens often."),
     "PROVIDER_FAILED": Reason("OK", "Check the provider that the message names."),
     "WAITING_FOR_PROVIDER": Reason("OK", "Do nothing: the story continues when the provider responds; or cancel it."),
-    "WAITING_FOR_PLACE": Reason("OK", "Do nothing: the narration starts when earlier ones have ended."),
+    "WAITING_FOR_PLACE": Reason("OK", "Do nothing: the narration continues when it is its turn."),
     "RESPONSE_TRUNCATED": Reason("OK", "Do nothing: text, audio and ledger are complete."),
     "RUN_LOST": Reason("OK", "Do nothing: the run continues on another gateway."),
 }

@@ -109,7 +109,9 @@ def assemble(
         max_audio_bytes=settings.max_audio_bytes,
         beat=tuning.beat,
     )
-    admission = Admission(gates.calls_at_once, voice_metrics, first_beat=tuning.beat / 2, beat=tuning.beat)
+    admission = Admission(
+        gates.calls_at_once, voice_metrics, is_closed=lambda provider: gates.state(provider) == "closed"
+    )
     detector = LanguageDetector()
 
     def narrate(request: NarrationRequest, deadline: float) -> Narration:

@@ -93,6 +93,11 @@ class VirtualVoice:
         assert self._app.circuits is not None
         return next(each for each in self._app.circuits.snapshots() if each.name == name)
 
+    def open(self, seconds: float, name: str = "one") -> None:
+        """Has the circuit of a provider open for so long."""
+        assert self._app.circuits is not None
+        self._app.circuits.get(name, provider=name).open_until(seconds, ProviderErrorKind.OVERLOAD)
+
     def metric(self, name: str, **labels: str) -> float:
         """The present value of a metric."""
         assert self._app.metrics is not None

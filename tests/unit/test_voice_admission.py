@@ -1,6 +1,8 @@
 """Narrations are admitted in the order of their arrival, as many as their provider and the event loop can serve."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from support.voice_virtual import VirtualTold, Weather, virtual_voice
 
 from servicekit.errors import DomainError
 from servicekit.metrics import Metrics
+from servicekit.resilience.errors import ProviderErrorKind
 from standins.virtual_time import loop_time, run_virtually
 from tale.voice.v1 import voice_pb2
 from voice_service.metrics import VoiceMetrics
@@ -20,8 +23,12 @@ def _admission(calls: int = 2, **given: Any) -> Admission:
     return Admission(lambda _: calls, VoiceMetrics(Metrics()), **given)
 
 
-async def _taken(place: Place, provider: str = "one") -> list[str]:
-    return [warned.reason async for warned in place.take(provider)]
+async def _taken(place: Place, provider: str = "one") -> None:
+    changed = asyncio.Event()
+    place.take(provider, changed.set)
+    while not place.admitted:
+        changed.clear()
+        await changed.wait()
 
 
 async def _settle() -> None:
@@ -93,6 +100,128 @@ def test_callers_that_are_slow_to_take_their_audio_hold_up_no_other() -> None:
     assert took <= 2
 
 
+def _text(name: str, sentences: int) -> str:
+    return "".join(SENTENCE.format(f"{name} by sea {sea}") for sea in range(sentences))
+
+
+def _silence(told: VirtualTold) -> float:
+    """The longest time that a narration sent nothing for, in seconds."""
+    return max(after - at for at, after in pairwise([0.0, *told.at]))
+
+
+def test_sixty_long_stories_on_five_places_all_end_and_none_is_silent_for_long() -> None:
+    """The oldest first: those behind wait for a quarter of an hour, and say so."""
+    one = Weather(first_byte_seconds=6.0, paid=True)
+
+    async def work() -> list[VirtualTold]:
+        async with virtual_voice(one, slow_seconds=60) as voice:
+            return await asyncio.gather(*(voice.tell(_text(f"{mill}", 100)) for mill in range(60)))
+
+    told = run_virtually(work())
+    assert [None] * 60 == [each.failure for each in told]
+    assert all(each.summary is not None for each in told)
+    assert len(told[0].segments) >= 30
+    assert max(map(_silence, told)) <= 20
+
+
+def test_callers_that_send_no_more_text_hold_up_no_other() -> None:
+    """A narration without anything to be made has no place, and one that comes back is not behind younger ones."""
+    one = Weather(first_byte_seconds=1.0, paid=True)
+    heard: dict[int, float] = {}
+
+    async def work() -> tuple[list[VirtualTold], VirtualTold, float]:
+        go_on = asyncio.Event()
+
+        async def half(number: int) -> AsyncIterator[str]:
+            yield _text(f"{number}", 2)
+            await go_on.wait()
+            yield _text(f"{number}, later on,", 2)
+
+        async def old(number: int) -> VirtualTold:
+            told = await voice.tell(half(number))
+            heard[number] = loop_time()
+            return told
+
+        async with virtual_voice(one, segment_words=20) as voice:
+            first = [asyncio.create_task(old(number)) for number in range(25)]
+            await asyncio.sleep(60)
+            began = loop_time()
+            other = await voice.tell("Good night, sleep well.")
+            took = loop_time() - began
+            later = [asyncio.create_task(voice.tell(_text(f"{mill} far away", 40))) for mill in range(25)]
+            await asyncio.sleep(5)
+            heard[-1] = loop_time()
+            go_on.set()
+            return await asyncio.gather(*first, *later), other, took
+
+    told, other, took = run_virtually(work())
+    assert [None] * 51 == [each.failure for each in (*told, other)]
+    assert 1.0 == took
+    assert [] == other.warned
+    assert not any(each.warned for each in told[:25])
+    assert max(heard.values()) - heard[-1] <= 30
+
+
+def test_a_segment_that_was_refused_is_made_if_its_provider_is_back_when_the_caller_takes_it() -> None:
+    """Also without any time to wait for providers: none is needed."""
+    one, told = Weather(first_byte_seconds=1.0, paid=True), _SlowTold()
+
+    async def work() -> None:
+        async with virtual_voice(one, paid_concurrency=1, segment_words=20) as voice:
+            telling = asyncio.create_task(voice.tell(_text("one", 4), told=told))
+            await asyncio.sleep(1.5)
+            voice.open(30.0)
+            await asyncio.sleep(60)
+            told.go_on.set()
+            await telling
+
+    run_virtually(work())
+    assert told.failure is None
+    assert [] == told.warned
+    assert len(told.segments) >= 4
+
+
+def test_a_narration_that_is_handed_over_leaves_its_place_at_the_first_provider() -> None:
+    """Its place is at the provider that speaks."""
+    one, two = Weather("one", paid=True), Weather("two", first_byte_seconds=5.0, paid=True)
+
+    async def work() -> tuple[list[VirtualTold], VirtualTold]:
+        async with virtual_voice(one, two, provider_fallback=("two",), paid_concurrency=1) as voice:
+            one.down = ProviderErrorKind.AUTH
+            long = [asyncio.create_task(voice.tell(_text(f"{number}", 20))) for number in range(5)]
+            await asyncio.sleep(3)
+            one.down = None
+            other = await voice.tell("Good night.")
+            return await asyncio.gather(*long), other
+
+    told, other = run_virtually(work())
+    assert [None] * 6 == [each.failure for each in (*told, other)]
+    assert {"two"} == {segment.provider for each in told for segment in each.segments}
+    assert {"one"} == {segment.provider for segment in other.segments}
+    assert other.at[-1] <= 4
+
+
+def test_narrations_in_line_for_a_provider_whose_circuit_opens_go_to_the_next_one() -> None:
+    """They do not wait for those before them, whose calls are still on their way."""
+    one, two = Weather("one", first_byte_seconds=25.0, paid=True), Weather("two", paid=True)
+
+    async def work() -> list[VirtualTold]:
+        async with virtual_voice(one, two, provider_fallback=("two",), paid_concurrency=1) as voice:
+            held = [asyncio.create_task(voice.tell(SENTENCE.format(number) * 4)) for number in range(5)]
+            await asyncio.sleep(1)
+            late = asyncio.create_task(voice.tell("Good night."))
+            await asyncio.sleep(4)
+            voice.open(60.0)
+            return [await late, *await asyncio.gather(*held)]
+
+    told = run_virtually(work())
+    assert [None] * 6 == [each.failure for each in told]
+    assert {"two"} == {segment.provider for segment in told[0].segments}
+    assert ["PROVIDER_FAILED"] == told[0].warned
+    assert told[0].at[-1] <= 6
+    assert 1 == len(one.called_at)
+
+
 async def test_a_provider_has_five_narrations_for_each_call_and_the_others_wait_in_line() -> None:
     """Who leaves makes room for the oldest, and who waits can give up."""
     admission = _admission(calls=1)
@@ -136,6 +265,26 @@ async def test_a_narration_that_comes_back_is_admitted_before_those_that_arrived
     await admission.aclose()
 
 
+async def test_a_narration_that_comes_back_takes_the_place_of_the_youngest() -> None:
+    """Which gets one again when there is room."""
+    admission = _admission(calls=1)
+    places = [admission.arrive() for _ in range(6)]
+    for place in places[:5]:
+        await _taken(place)
+    places[1].leave()
+    await _taken(places[5])
+    await _taken(places[1])
+    then = [place.admitted for place in places]
+    places[0].leave()
+    at_last = [place.admitted for place in places]
+    for place in places:
+        place.leave()
+    await admission.aclose()
+
+    assert [True] * 5 + [False] == then
+    assert [False] + [True] * 5 == at_last
+
+
 async def test_a_provider_without_room_holds_up_no_narration_of_another() -> None:
     """Each has its own places."""
     admission = _admission(calls=1)
@@ -146,7 +295,8 @@ async def test_a_provider_without_room_holds_up_no_narration_of_another() -> Non
     task = asyncio.create_task(_taken(waiting))
     other = admission.arrive()
 
-    assert [] == await _taken(other, "two")
+    await _taken(other, "two")
+    assert other.admitted
     assert not task.done()
     for place in (*held, other):
         place.leave()

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from bisect import insort
-from collections import Counter, defaultdict
+from collections import defaultdict
 from contextlib import contextmanager
 from itertools import count
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from servicekit.errors import DomainError
-from voice_service.narration.errors import waiting_for_place
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from voice_service.metrics import VoiceMetrics
-    from voice_service.narration.messages import Warned
 
 _FOR_EACH_CALL: Final = 5
 """Narrations that are admitted for each call that may be made at once: enough that none of them is made in vain."""
@@ -24,6 +23,7 @@ _MOST_WAITING: Final = 4096
 _RETRY_AFTER: Final = 30.0
 _SLOW_SECONDS: Final = 1.0
 """Seconds after which a caller that does not take a segment gives up its place until it does."""
+_AGE: Final = attrgetter("number")
 
 
 class LoopLoad:
@@ -62,27 +62,23 @@ class Place:
     def __init__(self, admission: Admission, number: int) -> None:
         self.number: Final = number
         """The older a narration, the smaller its number."""
+        self.admitted = False
+        """Whether more of it may be made now; an older narration that needs the place can end that."""
+        self.provider = ""
+        """That at which it has a place, or waits for one; "" for none."""
         self._admission = admission
-        self._provider = ""
-        self._admitted = asyncio.Event()
+        self._changed: Callable[[], None] = lambda: None
 
-    async def take(self, provider: str) -> AsyncGenerator[Warned, None]:
-        """Returns once the narration is admitted; yields warnings while that takes long.
+    def take(self, provider: str, changed: Callable[[], None]) -> None:
+        """Has the narration admitted at a provider, and at no other; `changed` is called when it is.
 
-        Raises RESOURCE_EXHAUSTED / OVERLOADED where too many narrations wait already.
+        It is called as well when the provider's circuit opens. Raises RESOURCE_EXHAUSTED / OVERLOADED where too many
+        narrations wait already.
         """
-        if self._provider:
-            return
-        self._admission.enter(self, provider)
-        self._provider = provider
-        beat = self._admission.first_beat
-        while not self._admitted.is_set():
-            try:
-                async with asyncio.timeout(beat):
-                    await self._admitted.wait()
-            except TimeoutError:
-                yield waiting_for_place(provider)
-            beat = self._admission.beat
+        if self.provider != provider:
+            self.leave()
+            self._changed = changed
+            self._admission.enter(self, provider)
 
     @contextmanager
     def sending(self) -> Iterator[None]:
@@ -93,23 +89,26 @@ class Place:
         finally:
             handle.cancel()
 
-    def admit(self) -> None:
-        """Ends the wait."""
-        self._admitted.set()
+    def set_admitted(self, *, admitted: bool) -> None:
+        """Is called by the admission."""
+        self.admitted = admitted
+        self._changed()
+
+    def nudge(self) -> None:
+        """Has the narration look whether another provider can speak it sooner."""
+        self._changed()
 
     def leave(self) -> None:
         """Makes room for the next one. A narration that comes back is admitted before those that arrived after it."""
-        if self._provider:
-            self._admission.leave(self, self._provider, admitted=self._admitted.is_set())
-            self._provider = ""
-            self._admitted.clear()
+        if self.provider:
+            self._admission.leave(self)
 
 
 class Admission:
     """The places of all narrations of this process.
 
     A provider has five times as many as calls may be made to it at once; all together have as many as `load` allows.
-    Those who wait are admitted in the order of their arrival, where their provider has room.
+    They belong to the oldest narrations that have something to be made: one that comes back takes that of the youngest.
     """
 
     def __init__(
@@ -117,22 +116,18 @@ class Admission:
         calls_at_once: Callable[[str], int],
         metrics: VoiceMetrics,
         *,
+        is_closed: Callable[[str], bool] = lambda _: True,
         load: LoopLoad | None = None,
-        first_beat: float = 10.0,
-        beat: float = 20.0,
     ) -> None:
-        """`calls_at_once` returns a provider's present concurrency limit, by its name.
-
-        `first_beat` and `beat` are seconds until the first warning of one that waits, and between two of them.
-        """
+        """Both by a provider's name: its present concurrency limit, and whether its circuit is closed."""
         self._calls_at_once = calls_at_once
+        self._is_closed = is_closed
         self._metrics = metrics
         self._load = load or LoopLoad()
-        self.first_beat: Final = first_beat
-        self.beat: Final = beat
         self._numbers = count()
         self._waiting: defaultdict[str, list[Place]] = defaultdict(list)
-        self._admitted = Counter[str]()
+        self._admitted: defaultdict[str, list[Place]] = defaultdict(list)
+        self._open = set[str]()
         self._measuring: asyncio.Task[None] | None = None
 
     def arrive(self) -> Place:
@@ -141,19 +136,18 @@ class Admission:
 
     def enter(self, place: Place, provider: str) -> None:
         """Puts a narration in line. Raises RESOURCE_EXHAUSTED / OVERLOADED."""
-        if sum(map(len, self._waiting.values())) >= _MOST_WAITING:
+        if _total(self._waiting) >= _MOST_WAITING:
             raise DomainError("OVERLOADED", "Too many narrations wait for a place.", retry_after=_RETRY_AFTER)
-        insort(self._waiting[provider], place, key=lambda each: each.number)
+        place.provider = provider
+        insort(self._waiting[provider], place, key=_AGE)
         self._admit()
         if self._measuring is None or self._measuring.done():
             self._measuring = asyncio.create_task(self._measure(), name="load of the event loop")
 
-    def leave(self, place: Place, provider: str, *, admitted: bool) -> None:
+    def leave(self, place: Place) -> None:
         """Takes a narration out of the line, or off its place."""
-        if admitted:
-            self._admitted[provider] -= 1
-        else:
-            self._waiting[provider].remove(place)
+        (self._admitted if place.admitted else self._waiting)[place.provider].remove(place)
+        place.provider, place.admitted = "", False
         self._admit()
 
     async def aclose(self) -> None:
@@ -163,25 +157,40 @@ class Admission:
             await asyncio.wait([self._measuring])
 
     def _admit(self) -> None:
-        """Admits those that there is room for, the oldest first."""
-        while self._admitted.total() < self._load.limit:
-            heads = [
-                (places[0].number, provider)
-                for provider, places in self._waiting.items()
-                if places and self._admitted[provider] < _FOR_EACH_CALL * self._calls_at_once(provider)
-            ]
-            if not heads:
-                break
-            _, provider = min(heads)
-            self._admitted[provider] += 1
-            self._waiting[provider].pop(0).admit()
-        self._metrics.admitted(self._admitted.total(), waiting=sum(map(len, self._waiting.values())))
+        """Admits those that there is room for or that are older than one admitted, the oldest first."""
+        while heads := [line[0] for line in self._waiting.values() if line and self._may_enter(line[0])]:
+            head = min(heads, key=_AGE)
+            taken = self._admitted[head.provider]
+            self._waiting[head.provider].pop(0)
+            if not self._has_room(head.provider):
+                youngest = taken.pop()
+                insort(self._waiting[head.provider], youngest, key=_AGE)
+                youngest.set_admitted(admitted=False)
+            insort(taken, head, key=_AGE)
+            head.set_admitted(admitted=True)
+        self._metrics.admitted(_total(self._admitted), waiting=_total(self._waiting))
+
+    def _may_enter(self, place: Place) -> bool:
+        taken = self._admitted[place.provider]
+        return self._has_room(place.provider) or (bool(taken) and taken[-1].number > place.number)
+
+    def _has_room(self, provider: str) -> bool:
+        at_most = _FOR_EACH_CALL * self._calls_at_once(provider)
+        return len(self._admitted[provider]) < at_most and _total(self._admitted) < self._load.limit
 
     async def _measure(self) -> None:
-        """Measures how late the event loop is, as long as there are narrations."""
+        """Measures how late the event loop is, as long as there are narrations, and notices circuits that open."""
         clock = asyncio.get_running_loop().time
-        while self._admitted.total() or any(self._waiting.values()):
+        while _total(self._admitted) or _total(self._waiting):
             due = clock() + LoopLoad.INTERVAL
             await asyncio.sleep(LoopLoad.INTERVAL)
-            self._load.measured(clock() - due, self._admitted.total())
+            self._load.measured(clock() - due, _total(self._admitted))
             self._admit()
+            were_open, self._open = self._open, {each for each in self._waiting if not self._is_closed(each)}
+            for provider in self._open - were_open:
+                for place in self._waiting[provider]:
+                    place.nudge()
+
+
+def _total(places: Mapping[str, list[Place]]) -> int:
+    return sum(map(len, places.values()))

@@ -49,10 +49,10 @@ def waiting_for_provider(provider: str, seconds: float) -> Warned:
 
 
 def waiting_for_place(provider: str) -> Warned:
-    """Returns the warning WAITING_FOR_PLACE: earlier narrations are made first."""
+    """Returns the warning WAITING_FOR_PLACE: earlier narrations are made first, or the provider takes long."""
     return Warned(
         reason="WAITING_FOR_PLACE",
-        message="The narration waits until earlier ones have ended.",
+        message="The narration waits for its turn: earlier ones are made first.",
         facts={"provider": provider},
     )
 

@@ -87,6 +87,11 @@ class TextIntake:
         self.raise_error()
         return self._ready[0] if self._ready else None
 
+    @property
+    def has_next(self) -> bool:
+        """Whether there is a segment to take now."""
+        return bool(self._ready)
+
     def next(self) -> TextSegment | None:
         """Takes the next segment; None while there is none. Raises what reading raised."""
         self.raise_error()

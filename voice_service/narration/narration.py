@@ -13,6 +13,7 @@ from voice_service.narration.assembly import Assembly
 from voice_service.narration.errors import (
     empty_text,
     segment_lost,
+    waiting_for_place,
 )
 from voice_service.narration.intake import TextIntake, text_too_long
 from voice_service.narration.messages import CallMade, Header, VoiceChoice
@@ -92,6 +93,7 @@ class Narration:
         self._prober = prober
         self._wait = ProviderWait(request.provider_wait, prober, deadline=deadline, beat=policy.beat)
         self._place = place
+        self._beat = policy.beat
         self._pipeline = SegmentPipeline(
             request,
             intake=self._intake,
@@ -227,12 +229,12 @@ class Narration:
 
     async def _segments(self, speakers: Succession) -> AsyncGenerator[Event, None]:
         while True:
-            async with aclosing(self._place.take(speakers.speaker.name)) as waiting:
+            async with aclosing(self._made(speakers)) as waiting:
                 async for warning in waiting:
                     yield warning
-            job = await self._pipeline.next_done(speakers.speaker)
-            if job is None:
+            if not self._pipeline.next_is_done:
                 break
+            job = self._pipeline.take_done()
             try:
                 spoken = job.task.result()
             except SpeechError as failure:
@@ -242,12 +244,12 @@ class Narration:
                 async with aclosing(speakers.continue_from(job.segment, failure, is_stored)) as warnings:
                     async for warning in warnings:
                         yield warning
-                self._pipeline.start_again(job, speakers.speaker)
+                self._pipeline.start_again(job)
                 continue
             for call in spoken.calls:
                 yield self._assembly.called(CallMade(job.segment.index, call))
             # The next ones are made while this one is sent.
-            self._pipeline.fill(speakers.speaker)
+            self._fill(speakers)
             placed = await self._assembly.place(job.segment, spoken)
             # A caller that is slow to take its audio holds it once: chunks are cut as they leave.
             del job, spoken
@@ -258,6 +260,41 @@ class Narration:
                 for chunk in placed.chunks(CHUNK):
                     yield chunk
             del placed
+
+    async def _made(self, speakers: Succession) -> AsyncGenerator[Warned, None]:
+        """Has segments made until the next one in order is done, or the text has ended; says so while that takes long.
+
+        The narration has a place while there is something to be made: one that waits for text holds up no other.
+        """
+        clock, changed = asyncio.get_running_loop().time, self._intake.changed
+        due: float | None = None
+        while True:
+            changed.clear()
+            if self._pipeline.is_idle:
+                self._intake.raise_error()
+                if self._intake.ended:
+                    return
+                self._place.leave()
+                due = None
+                await changed.wait()
+                continue
+            self._place.take(speakers.name, changed.set)
+            self._fill(speakers)
+            if self._pipeline.next_is_done:
+                return
+            if due is None:
+                due = clock() + (self._beat if self._place.admitted else self._beat / 2)
+            try:
+                async with asyncio.timeout_at(due):
+                    await changed.wait()
+            except TimeoutError:
+                due = clock() + self._beat
+                yield waiting_for_place(speakers.name)
+
+    def _fill(self, speakers: Succession) -> None:
+        """Starts segments where there is a place for them; without a call where they only move on."""
+        if self._place.admitted or (self._place.provider and speakers.can_move_on()):
+            self._pipeline.fill(speakers.speaker)
 
     async def _stop(self, reading: asyncio.Task[None]) -> None:
         tasks: list[asyncio.Task[object]] = [reading, *self._pipeline.tasks]

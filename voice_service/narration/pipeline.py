@@ -56,6 +56,7 @@ class SegmentPipeline:
         self._intake = intake
         self._synthesizer = synthesizer
         self._ahead = ahead
+        self._again: deque[TextSegment] = deque()
         self._jobs: deque[SegmentJob] = deque()
         self._turn = Turn()
         self._discarded: list[SegmentJob] = []
@@ -71,32 +72,33 @@ class SegmentPipeline:
         """What is in progress or was discarded, for the one that ends it."""
         return [job.task for job in (*self._jobs, *self._discarded)]
 
-    async def next_done(self, speaker: Speaker) -> SegmentJob | None:
-        """Returns the next segment in order once it is done, keeping enough in progress; None after the last.
+    @property
+    def is_idle(self) -> bool:
+        """Whether no segment is in progress or could be."""
+        return not (self._jobs or self._again or self._intake.has_next)
 
-        Raises what reading the text raised.
-        """
-        changed = self._intake.changed
-        while True:
-            changed.clear()
-            self.fill(speaker)
-            if self._jobs and self._jobs[0].task.done():
-                return self._jobs.popleft()
-            if not self._jobs and self._intake.ended:
-                return None
-            await changed.wait()
+    @property
+    def next_is_done(self) -> bool:
+        """Whether the next segment in order is done."""
+        return bool(self._jobs) and self._jobs[0].task.done()
+
+    def take_done(self) -> SegmentJob:
+        """Returns the next segment in order, which is done."""
+        return self._jobs.popleft()
 
     def fill(self, speaker: Speaker) -> None:
         """Starts segments until enough are in progress. Raises what reading the text raised."""
-        while len(self._jobs) < 1 + self._ahead and (segment := self._intake.next()) is not None:
+        while len(self._jobs) < 1 + self._ahead:
+            segment = self._again.popleft() if self._again else self._intake.next()
+            if segment is None:
+                break
             self._jobs.append(self._start(segment, speaker))
 
-    def start_again(self, failed: SegmentJob, speaker: Speaker) -> None:
-        """Has the segment and those after it spoken by the next provider."""
-        segments = [failed.segment, *(job.segment for job in self._jobs)]
+    def start_again(self, failed: SegmentJob) -> None:
+        """Has the segment and those after it made again, by the speaker that `fill` is given."""
+        self._again.extendleft(reversed([failed.segment, *(job.segment for job in self._jobs)]))
         self._discard()
         self._turn = Turn()
-        self._jobs = deque(self._start(segment, speaker) for segment in segments)
 
     async def give_up(self) -> None:
         """Starts no more; returns when the calls that were sent have ended, so that `late` has them all: they bill."""

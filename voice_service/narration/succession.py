@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from servicekit.errors import DomainError
+from servicekit.resilience.errors import CircuitOpenError
 from voice_service.narration.errors import handed_over, may_pass, none_available, speech_failed
 from voice_service.narration.speaker import foreign, next_speaker, replaced
 from voice_service.providers.registry import Skipped
@@ -14,7 +15,7 @@ from voice_service.providers.registry import Skipped
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
-    from servicekit.resilience.errors import CircuitOpenError, ProviderError
+    from servicekit.resilience.errors import ProviderError
     from voice_service.metrics import VoiceMetrics
     from voice_service.narration.admission import Place
     from voice_service.narration.intake import TextSegment
@@ -66,6 +67,10 @@ class Succession:
         """Name of the present speaker's provider; "" before the first."""
         return "" if self._speaker is None else self._speaker.name
 
+    def can_move_on(self) -> bool:
+        """Returns whether the present provider cannot be called, and another one of the chain can."""
+        return self._prober.refusal(self.speaker.provider) is not None and self._one_is_well()
+
     async def begin(self, is_stored: Callable[[Speaker], Awaitable[bool]]) -> AsyncGenerator[Warned, None]:
         """Chooses the first speaker: one that can be called, or whose beginning is stored."""
         while True:
@@ -98,6 +103,10 @@ class Succession:
         self._tried.append(error)
         self._called |= bool(failure.calls)
         following = await self._next(is_stored)
+        if following is None and not failure.calls and isinstance(error, CircuitOpenError) and self._one_is_well():
+            # No call was made, and one that failed before is back, or this one.
+            self._chain.start_over()
+            following = await self._next(is_stored)
         while following is None:
             self._waits[segment.index] += self._called
             failed = speech_failed(self._tried, segment.index)
@@ -112,9 +121,6 @@ class Succession:
             self._metrics.fallback(error.provider, following.name, error.kind.value)
             yield handed_over(error, following, segment.index)
         self._speaker = following
-        async with aclosing(self._place.take(following.name)) as warnings:
-            async for warning in warnings:
-                yield warning
 
     async def _next(self, is_stored: Callable[[Speaker], Awaitable[bool]]) -> Speaker | None:
         speaker, passed = await next_speaker(self._chain, self._prober.refusal, is_stored)
@@ -132,6 +138,9 @@ class Succession:
             async for warning in warnings:
                 yield warning
         self._chain.start_over()
+
+    def _one_is_well(self) -> bool:
+        return any(self._prober.refusal(each) is None for each in self._chain.providers)
 
     def _skipped(self, passed: CircuitOpenError) -> Skipped:
         return Skipped(passed.provider, self._closed_reason(passed.provider))
