@@ -1,22 +1,29 @@
 """The queue of a circuit breaker: calls that wait until it lets one through, in order of arrival.
 
-One timer a circuit, however many wait::
+One timer a circuit, however many wait. A stream that may wait for ten minutes in all, and says so every 20 s::
 
-    with waiting_for([breaker]) as waiter:
-        while (ready := await waiter.turn(20.0)) is None:
+    budget = WaitBudget(600.0)
+    async with aclosing(budget.wait([breaker])) as notices:
+        async for circuit in notices:
             ...                         # still in the queue
+    ready = budget.ready
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
-from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
+
+    from servicekit.resilience.errors import ProviderError
+
+_log: Final = structlog.stdlib.get_logger("servicekit.circuits")
 
 _MOST_WAITING: Final = 4096
 _CALL_SECONDS: Final = 1.0
@@ -60,6 +67,8 @@ class Waiter:
     def __init__(self, *, probes: bool) -> None:
         """`probes`: its call may be the probe of a half-open circuit."""
         self.probes: Final = probes
+        self.in_line = False
+        """False where no queue has room: its turn never comes."""
         self._turn: asyncio.Future[Circuit] = asyncio.get_running_loop().create_future()
 
     @property
@@ -101,12 +110,12 @@ class CircuitQueue:
 
     @contextmanager
     def holds(self, waiter: Waiter) -> Iterator[None]:
-        """Adds `waiter` for as long as the block lasts. Raises ProviderError CONCURRENCY where too many wait."""
+        """Adds `waiter`, where there is room, for as long as the block lasts."""
         if len(self._waiters) >= _MOST_WAITING:
-            raise ProviderError(
-                ProviderErrorKind.CONCURRENCY, "too many calls wait for it", provider=self._circuit.provider
-            )
+            yield
+            return
         self._waiters[waiter] = None
+        waiter.in_line = True
         try:
             if self._timer is None:
                 self.serve()
@@ -144,11 +153,53 @@ class CircuitQueue:
 def waiting_for(circuits: Iterable[Circuit], *, probes: bool = True) -> Iterator[Waiter]:
     """Stands in the queues of `circuits` for as long as the block lasts.
 
-    A caller whose call is never a probe (not `probes`) is woken only when a circuit is closed. Raises ProviderError
-    CONCURRENCY where too many wait already.
+    A caller whose call is never a probe (not `probes`) is woken only when a circuit is closed.
     """
     waiter = Waiter(probes=probes)
     with ExitStack() as stack:
         for circuit in circuits:
             stack.enter_context(circuit.queue.holds(waiter))
         yield waiter
+
+
+class WaitBudget:
+    """The time that one stream may wait for circuits, in all its waits."""
+
+    def __init__(self, seconds: float, *, deadline: float = math.inf, beat: float = 20.0) -> None:
+        """`deadline` is on the loop's clock; `beat` is the seconds between two notices, also of different waits."""
+        self._seconds = seconds
+        self._deadline = deadline
+        self._beat = beat
+        self._noticed_at = -math.inf
+        self.ready: Circuit | None = None
+        """The circuit that ended the last wait by letting a call through."""
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return min(self._seconds, self._deadline - asyncio.get_running_loop().time())
+
+    def spend(self, seconds: float) -> None:
+        """Takes time that was spent with another wait."""
+        self._seconds -= seconds
+
+    async def wait(self, circuits: Collection[Circuit], *, probes: bool = True) -> AsyncGenerator[Circuit, None]:
+        """Waits for the first of `circuits`; yields the one that may be back first whenever a notice is due.
+
+        Where none lets a call through in time, or too many wait already, the wait ends at once, with nothing left.
+        """
+        clock = asyncio.get_running_loop().time
+        began, self.ready = clock(), None
+        end = began + self.left
+        with waiting_for(circuits, probes=probes) as waiter:
+            if circuits and not waiter.in_line:
+                _log.warning("too many streams wait for a circuit: one more fails", circuits=len(circuits))
+            while self.ready is None and waiter.in_line:
+                first = min(circuits, key=lambda each: each.retry_after)
+                if clock() + first.retry_after >= end:
+                    break
+                if clock() >= self._noticed_at + self._beat:
+                    self._noticed_at = clock()
+                    yield first
+                self.ready = await waiter.turn(min(self._noticed_at + self._beat, end) - clock())
+        self._seconds -= clock() - began if self.ready is not None else self._seconds

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import structlog
 
 from servicekit.errors import DomainError
-from servicekit.resilience.circuit_queue import Circuit, waiting_for
+from servicekit.resilience.circuit_queue import WaitBudget
 from servicekit.resilience.errors import OF_THE_PACE, CircuitOpenError, ProviderError, ProviderErrorKind
 from story_service.chat import OutOfTokensError
 from story_service.errors import Tried, UnfitError, all_failed, generation_failed, why
@@ -31,6 +31,7 @@ from tale.common.v1.common_pb2 import ATTEMPT_OUTCOME_STARTED
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
 
+    from servicekit.resilience.circuit_queue import Circuit
     from servicekit.resilience.retry import RetryBudget, RetryPolicy
     from story_service.generation.content import Content, Delta, Title
     from story_service.generation.cost_ledger import CostLedger
@@ -42,8 +43,6 @@ _log: Final = structlog.stdlib.get_logger("story_service.generation.fallback")
 
 _OF_THE_KEY: Final = frozenset({ProviderErrorKind.AUTH, ProviderErrorKind.QUOTA})
 """Fails for every model behind the same key."""
-_HEARTBEAT: Final = 20.0
-"""Seconds between notices while a story waits. The gateway ends a stream that is silent for two minutes."""
 _OF_THE_STORY: Final = "TEXT_TOO_LONG"
 """No other attempt can fix it: released text stays."""
 
@@ -88,7 +87,7 @@ class ModelFallback:
         self._metrics = metrics
         self._deadline = math.inf if deadline is None else deadline
         self._circuit = circuit
-        self._wait_left = provider_wait
+        self._waits = WaitBudget(provider_wait, deadline=self._deadline)
         self._tried: dict[str, Tried] = {}
         self._away: dict[str, None] = {}
         """Models that may come back, in the order of the selection."""
@@ -229,7 +228,7 @@ class ModelFallback:
         """Counts a failed call."""
         if not self._called:
             # What it waited for was a free place.
-            self._wait_left -= asyncio.get_running_loop().time() - self._attempt_began
+            self._waits.spend(asyncio.get_running_loop().time() - self._attempt_began)
         elif self._content.attempt_has_text:
             self._failures[model] = 0
         elif not _costs_nothing(error):
@@ -244,7 +243,7 @@ class ModelFallback:
         if isinstance(error, OutOfTokensError) and self._content.attempt_has_text:
             # It wrote as much as one answer may have, and continues in the next.
             return True
-        if not self._models and self._wait_left > 0 and self._is_open(model):
+        if not self._models and self._waits.left > 0 and self._is_open(model):
             # It is waited for, which takes no retry.
             return False
         if error.kind in OF_THE_PACE:
@@ -261,24 +260,11 @@ class ModelFallback:
 
     async def _wait(self) -> AsyncGenerator[Notice, None]:
         """Waits for the first of the models that may come back, and selects it; yields a notice every few seconds."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        end = min(began + self._wait_left, self._deadline)
-        circuits = {model: circuit for model in self._away if (circuit := self._circuit(model)) is not None}
-        ready: Circuit | None = None
-        try:
-            with waiting_for(circuits.values()) as waiter:
-                while ready is None:
-                    model, circuit = min(circuits.items(), key=lambda each: each[1].retry_after, default=("", None))
-                    if circuit is None or loop.time() + circuit.retry_after >= end:
-                        break
-                    yield waiting_notice(model, provider=circuit.provider, seconds=circuit.retry_after)
-                    ready = await waiter.turn(min(_HEARTBEAT, end - loop.time()))
-        except ProviderError as error:
-            # Too many wait already.
-            _log.warning("story does not wait", kind=error.kind.value)
-        self._wait_left -= loop.time() - began
-        self._models = [model for model, circuit in circuits.items() if circuit is ready]
+        circuits = {circuit: model for model in self._away if (circuit := self._circuit(model)) is not None}
+        async with aclosing(self._waits.wait(circuits)) as notices:
+            async for circuit in notices:
+                yield waiting_notice(circuits[circuit], provider=circuit.provider, seconds=circuit.retry_after)
+        self._models = [model for circuit, model in circuits.items() if circuit is self._waits.ready]
         # The story continues with one that was announced, or that replaces none.
         self._notices = [notice for notice in self._notices if notice.reason != FALLBACK]
 

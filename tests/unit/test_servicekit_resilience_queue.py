@@ -7,7 +7,7 @@ from support.circuits import Bench, provider_error
 
 from servicekit.resilience import circuit_queue
 from servicekit.resilience.breaker import CircuitBreaker
-from servicekit.resilience.circuit_queue import waiting_for
+from servicekit.resilience.circuit_queue import WaitBudget, waiting_for
 from servicekit.resilience.config import BreakerConfig
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from standins.virtual_time import loop_time, run_virtually
@@ -204,13 +204,63 @@ async def test_a_stand_in_clock_moves_the_queue() -> None:
 
 
 async def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One more than fit is refused, and those in front of it stay."""
+    """One more than fit is not in line, and its turn never comes; those in front of it stay."""
     monkeypatch.setattr(circuit_queue, "_MOST_WAITING", 2)
     bench = Bench(failure_threshold=1)
     bench.fail()
     with waiting_for([bench.breaker]), waiting_for([bench.breaker]):
-        with pytest.raises(ProviderError) as refused, waiting_for([bench.breaker]):
-            pass
+        with waiting_for([bench.breaker]) as waiter:
+            assert not waiter.in_line
+            assert await waiter.turn(0.01) is None
         assert 2 == len(bench.breaker.queue)
 
-    assert ProviderErrorKind.CONCURRENCY is refused.value.kind
+
+def test_a_budget_says_so_at_most_once_a_beat_over_all_waits() -> None:
+    """At once the first time, also where a wait ends before the next notice is due."""
+
+    async def scene() -> None:
+        breaker, budget, notices = _breaker(), WaitBudget(600), []
+
+        async def wait() -> None:
+            async for circuit in budget.wait([breaker]):
+                assert breaker is circuit
+                notices.append(loop_time())
+
+        for seconds in (5, 5, 25):
+            breaker.open_until(seconds)
+            await wait()
+            assert breaker is budget.ready
+        assert [0.0, 20.0] == notices
+        assert 600 - 35 == budget.left
+
+    run_virtually(scene())
+
+
+@pytest.mark.parametrize("how", ["too long", "deadline", "no room", "none"])
+def test_a_budget_without_hope_ends_at_once_with_nothing_left(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait that is longer than what is left, or that has no place in the queue."""
+    monkeypatch.setattr(circuit_queue, "_MOST_WAITING", 0 if how == "no room" else 1)
+
+    async def scene() -> None:
+        breaker = _breaker()
+        breaker.open_until(300)
+        budget = WaitBudget(100 if how == "too long" else 600, deadline=200 if how == "deadline" else 1_000)
+        assert [] == [each async for each in budget.wait([breaker] if how != "none" else [])]
+        assert budget.ready is None
+        assert 0 == loop_time()
+        assert 0 == budget.left
+
+    run_virtually(scene())
+
+
+def test_a_budget_ends_when_a_window_is_moved_behind_its_end() -> None:
+    """At the next notice, or at its end."""
+
+    async def scene() -> None:
+        breaker, budget = _breaker(), WaitBudget(100)
+        breaker.open_until(50)
+        asyncio.get_running_loop().call_later(10, breaker.open_until, 500)
+        assert [breaker] == [each async for each in budget.wait([breaker])]
+        assert 20 == loop_time()
+
+    run_virtually(scene())

@@ -174,6 +174,7 @@ def test_a_hundred_stories_outlast_a_rate_limit_of_five_minutes(retry_after: flo
         assert [TEXT] * 100 == [story.text for story in stories]
         assert sum(30 < when < 300 for when, _ in chat.calls) <= 5
         assert sum(when < 300 for when, _ in chat.calls) <= 60
+        assert all(later - earlier > 19.9 for story in stories for earlier, later in pairwise(story.waits))
 
     run_virtually(scene())
 

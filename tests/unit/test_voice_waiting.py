@@ -9,6 +9,7 @@ import pytest
 from support.voice_kit import STORY
 from support.voice_virtual import VirtualTold, VirtualVoice, Weather, virtual_voice
 
+from servicekit.resilience import circuit_queue
 from servicekit.resilience.errors import ProviderErrorKind
 from standins.virtual_time import loop_time, run_virtually
 
@@ -245,6 +246,36 @@ def test_an_outage_by_a_rate_limit_is_waited_for(kind: ProviderErrorKind, retry_
     assert 3 == sum(when < 300 for when in one.called_at)
     assert len(one.probed_at) <= 300 / WINDOW + 1
     assert {"WAITING_FOR_PROVIDER"} == set(told.warned)
+
+
+def test_a_narration_for_which_the_queue_has_no_room_fails_with_its_own_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one in front of it waits and is made, and the probes go on."""
+    monkeypatch.setattr(circuit_queue, "_MOST_WAITING", 2)
+    one = Weather()
+
+    async def work(voice: VirtualVoice) -> list[VirtualTold]:
+        await _opened(voice, one)
+        telling = [asyncio.create_task(voice.tell(f"{number}. {OTHER}", **WAIT)) for number in range(3)]
+        await _up_after(one, 100)
+        return await asyncio.gather(*telling)
+
+    told = _run(work, one)
+    assert [None, "NO_PROVIDERS_AVAILABLE"] == [each.failure and each.failure.reason for each in told[:2]]
+    assert 4 == len(one.probed_at)
+
+
+def test_probes_need_no_room_in_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The circuit closes as soon as the provider is back."""
+    monkeypatch.setattr(circuit_queue, "_MOST_WAITING", 0)
+    one = Weather()
+
+    async def work(voice: VirtualVoice) -> str:
+        await _opened(voice, one)
+        await _up_after(one, 100)
+        await asyncio.sleep(WINDOW * 1.2)
+        return voice.circuit().state
+
+    assert "closed" == _run(work, one)
 
 
 def test_the_first_provider_that_is_back_continues() -> None:
