@@ -5,6 +5,7 @@ import errno
 import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from importlib.util import find_spec
 from typing import Any, Final, Self
 
 import grpc
@@ -242,6 +243,10 @@ class Server:
 
 
 def _shared(settings: ServiceSettings, circuits: BreakerManager, service: str) -> SharedCircuits | None:
-    """Returns what shares the circuits with other replicas, if that is set."""
+    """Returns what shares the circuits with other replicas, if that is set; ConfigurationError without its library."""
     url = settings.circuit_store_url.get_secret_value() if isinstance(settings, SharingSettings) else ""
-    return SharedCircuits(RedisCircuits(url, service), circuits) if url else None
+    if not url:
+        return None
+    if find_spec("redis") is None:
+        raise ConfigurationError('CIRCUIT_STORE_URL needs the library redis: pip install "redis>=8"')
+    return SharedCircuits(RedisCircuits(url, service), circuits)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, AliasGenerator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -14,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from servicekit.addresses import check_address
 
 _TIME_SPAN: Final = re.compile(r"(\d{1,6})([dhms])")
+_DATABASE: Final = re.compile(r"/?|/\d{1,5}")
 _OF_KUBERNETES: Final = re.compile(r"_(SERVICE_HOST|(SERVICE_)?PORT(_\w+)?)$")
 """Ends of the variables that Kubernetes gives a container for each Service, whose name may be that of a service."""
 
@@ -131,10 +133,30 @@ class ServiceSettings(BaseSettings):
 
 
 def _circuit_store(value: SecretStr) -> SecretStr:
-    scheme, separator, place = value.get_secret_value().partition("://")
-    if scheme not in {"", "redis", "rediss", "valkey", "valkeys"} or bool(scheme) != bool(separator and place):
-        raise ValueError("must begin with redis://, rediss://, valkey:// or valkeys:// and name a host")
+    if value.get_secret_value() and not _is_circuit_store(value.get_secret_value()):
+        raise ValueError(
+            "must be redis://:password@host:port/number (or rediss://, valkey://, valkeys://), "
+            "with %23, %2F, %3F and %40 for #, /, ? and @ in the password"
+        )
     return value
+
+
+def _is_circuit_store(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        # Its text may show the password.
+        return False
+    return (
+        parts.scheme in {"redis", "rediss", "valkey", "valkeys"}
+        and bool(parts.hostname)
+        and port != 0
+        and _DATABASE.fullmatch(parts.path) is not None
+        and not parts.fragment
+        and not any(character.isspace() for character in url)
+        and all(key.startswith("ssl_") for key, _ in parse_qsl(parts.query, keep_blank_values=True))
+    )
 
 
 class SharingSettings(ServiceSettings):

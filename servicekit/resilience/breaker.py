@@ -189,6 +189,11 @@ class CircuitBreaker:
         return self._answers
 
     @property
+    def openings(self) -> int:
+        """How often it has opened."""
+        return self._transitions["open"]
+
+    @property
     def probing(self) -> bool:
         """True while a probe is in flight."""
         return self._probe is not None

@@ -85,7 +85,8 @@ class SharedCircuits:
         self._clock = clock
         self._owner = str(uuid_utils.uuid7())
         self._changes = 0
-        self._seen: dict[str, str] = {}
+        self._seen: dict[str, tuple[str, int]] = {}
+        """Of each circuit the last change that was adopted or published, and how often it had opened here by then."""
         self._claims: dict[str, float] = {}
         """When the right to probe a circuit was won."""
         self._asked: dict[str, float] = {}
@@ -157,17 +158,22 @@ class SharedCircuits:
             breaker.queue.serve()
 
     def _adopt(self, name: str, state: SharedState) -> None:
-        if self._seen.get(name) == state.id:
+        seen, openings = self._seen.get(name, ("", 0))
+        if seen == state.id:
             return
-        self._seen[name] = state.id
         breaker = self._circuits.get(name, provider=state.provider)
-        if not state.is_open:
-            breaker.reset()
-        else:
+        if state.is_open:
             breaker.open_until(max(state.seconds, _AT_ONCE), state.cause)
+        elif breaker.openings == openings:
+            breaker.reset()
+        # Else the circuit has opened here since: that is newer, and published next.
+        self._seen[name] = state.id, breaker.openings
 
     async def _publish(self, breaker: CircuitBreaker, shared: SharedState | None) -> None:
         if not _is_news(breaker, shared):
+            if shared is not None and shared.is_open:
+                # That it is open is known, whichever replica opened it.
+                self._seen[breaker.name] = shared.id, breaker.openings
             return
         self._claims.pop(breaker.name, None)
         self._changes += 1
@@ -179,8 +185,9 @@ class SharedCircuits:
             seconds=breaker.retry_after if is_open else 0.0,
             cause=breaker.cause,
         )
+        openings = breaker.openings
         await self._store.publish(breaker.name, state)
-        self._seen[breaker.name] = state.id
+        self._seen[breaker.name] = state.id, openings
 
     async def _release_unused(self) -> None:
         unused = [name for name, won in self._claims.items() if self._clock() > won + _UNUSED_SECONDS]

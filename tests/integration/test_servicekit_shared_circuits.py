@@ -1,15 +1,17 @@
 """Replicas of a service that share their circuit breakers through a Redis server."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import pytest
 from support.circuit_services import CircuitService
 from support.circuit_stores import redis_server
 from support.servers import running
 
-from servicekit.settings import SharingSettings
+from servicekit.settings import ConfigurationError, SharingSettings
 from standins.processes import free_ports
 
 SOON = 5.0
@@ -42,6 +44,15 @@ async def test_replicas_of_a_service_share_their_circuits(tmp_path: Path) -> Non
         other.breakers.reset("model")
         await become(one, model="closed")
         assert {} == voice.states()
+
+
+async def test_missing_library_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the variable and the remedy, and without the password."""
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(ConfigurationError, match=r"^CIRCUIT_STORE_URL needs the library redis: pip install") as refused:
+        async with replicas("redis://:secret@127.0.0.1:6379/0", "story"):
+            pytest.fail("it starts")
+    assert "secret" not in str(refused.value)
 
 
 async def test_replicas_continue_alone_while_the_store_is_away(tmp_path: Path) -> None:

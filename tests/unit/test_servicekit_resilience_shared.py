@@ -227,6 +227,36 @@ async def test_circuit_reset_by_hand_is_closed_everywhere() -> None:
     assert ["closed"] * 3 == replicas.states
 
 
+async def test_closing_of_another_replica_does_not_close_what_opened_here_since() -> None:
+    """Its probe succeeded before; the newer opening is published and adopted by all."""
+    replicas = Replicas(2)
+    fail(replicas.breakers[1])
+    await replicas.sharers[1].exchange()
+    replicas.breakers[1].reset()
+    await replicas.sharers[1].exchange()
+    fail(replicas.breakers[0])
+    await replicas.sharers[0].exchange()
+    assert "open" == replicas.states[0]
+
+    await replicas.exchange()
+    assert ["open"] * 2 == replicas.states
+    replicas.breakers[1].reset()
+    await replicas.exchange()
+    assert ["closed"] * 2 == replicas.states
+
+
+async def test_circuit_that_both_opened_at_once_is_closed_by_one() -> None:
+    """Each had found out by itself."""
+    replicas = Replicas(2)
+    for breaker in replicas.breakers:
+        fail(breaker)
+    await replicas.exchange()
+    replicas.clock.advance(WINDOW)
+    await probed(replicas, 0)
+    await replicas.exchange()
+    assert ["closed"] * 2 == replicas.states
+
+
 async def test_replica_that_starts_later_adopts_what_is_open() -> None:
     """And a circuit whose window is over is half-open there, not closed."""
     replicas = Replicas(2)

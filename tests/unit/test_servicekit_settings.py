@@ -13,6 +13,7 @@ from servicekit.settings import (
     ConfigurationError,
     Listen,
     ServiceSettings,
+    SharingSettings,
     env_name,
     load,
     unknown_variables,
@@ -264,6 +265,47 @@ def test_variable_of_another_program_is_no_mistake(name: str) -> None:
     """Nor one that a setting names, nor those that Kubernetes adds; nor one that is empty."""
     servers = '[{"key_variable": "DEMO_A_KEY"}]'
     assert [] == unknown_variables(FamilySettings, {"DEMO_SERVERS": servers, name: "x", "DEMO_UNSET": ""})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("redis://host", "redis://host/", "rediss://:s3cret@host:6380/12", "valkey://me:s3cret@[::1]:6379/0"),
+        *("valkeys://:s3%23%2Fcret@host:6379/0?ssl_ca_certs=/etc/ca.pem", ""),
+    ],
+)
+def test_url_of_a_circuit_store_is_accepted(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With and without password, port and number."""
+    monkeypatch.setenv("CIRCUIT_STORE_URL", url)
+    assert url == load(SharingSettings).circuit_store_url.get_secret_value()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("host:6379", "http://:s3cret@host", "redis://", "redis://:s3cret@", "redis://:s3cret@host:0/0"),
+        *("redis://:s3cret@host:65536/0", "redis://:s3cret@host:port/0", "redis://:s3cret@host/zero"),
+        *("redis://:s3cret@host/0/1", "redis://:s3#cret@host:6379/0", "redis://:s3/cret@host:6379/0"),
+        *(
+            "redis://:s3cret@host/0?db=1",
+            "redis://:s3cret@[host/0",
+            "redis://:s3cret@ho st/0",
+            "redis://:s3cret@host/-1",
+        ),
+    ],
+)
+def test_wrong_url_of_a_circuit_store_stops_the_start_with_the_remedy(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its password is not shown."""
+    monkeypatch.setenv("CIRCUIT_STORE_URL", url)
+    with pytest.raises(ConfigurationError) as refused:
+        load(SharingSettings)
+    said = str(refused.value)
+    assert said.startswith("CIRCUIT_STORE_URL must be redis://:password@host:port/number (or rediss://")
+    assert "cret@" not in said
+    assert "s3" not in said
+    assert "\n" not in said
 
 
 def test_variable_that_was_replaced_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
