@@ -230,7 +230,7 @@ def test_a_pause_that_a_provider_named_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("kind", [ProviderErrorKind.RATE, ProviderErrorKind.CONCURRENCY])
-@pytest.mark.parametrize("retry_after", [None, 1.0])
+@pytest.mark.parametrize("retry_after", [None, 1.0, 5.0])
 def test_an_outage_by_a_rate_limit_is_waited_for(kind: ProviderErrorKind, retry_after: float | None) -> None:
     """Five minutes: the three tries of one segment, and one probe a window."""
     one = Weather()
@@ -276,6 +276,46 @@ def test_probes_need_no_room_in_the_queue(monkeypatch: pytest.MonkeyPatch) -> No
         return voice.circuit().state
 
     assert "closed" == _run(work, one)
+
+
+@pytest.mark.parametrize("retry_after", [None, 1.0, 5.0, 10.0])
+def test_a_rate_limit_in_the_middle_ends_no_narration(retry_after: float | None) -> None:
+    """Also where retries are used up before the circuit opens: a refusal takes no try, and others were answered."""
+    one = Weather(first_byte_seconds=3.0, paid=True)
+
+    async def work(voice: VirtualVoice) -> tuple[list[VirtualTold], int]:
+        texts = ["".join(f"Owl {owl} of mill {mill} fell asleep. " for owl in range(40)) for mill in range(40)]
+        telling = [asyncio.create_task(voice.tell(text, **WAIT)) for text in texts]
+        await asyncio.sleep(10)
+        one.down, one.retry_after, calls = ProviderErrorKind.RATE, retry_after, len(one.called_at)
+        await asyncio.sleep(180)
+        one.down, refused = None, len(one.called_at) - calls
+        return await asyncio.gather(*telling), refused
+
+    told, refused = _run(work, one, slow_seconds=60)
+    assert [None] * 40 == [each.failure for each in told]
+    assert refused <= 400
+
+
+def test_a_rate_limit_of_texts_alone_is_waited_for() -> None:
+    """Probes succeed meanwhile, and refusals use up no tries: one round a window."""
+    one = Weather()
+
+    async def well() -> None:
+        one.probed_at.append(loop_time())
+
+    one.probe = well  # type: ignore[method-assign] # probes succeed where texts do not
+
+    async def work(voice: VirtualVoice) -> VirtualTold:
+        one.down, one.retry_after = ProviderErrorKind.RATE, 5.0
+        task = asyncio.create_task(voice.tell(STORY, **WAIT))
+        await _up_after(one, 180)
+        return await task
+
+    told = _run(work, one, segments_ahead=0)
+    assert told.failure is None
+    assert sum(when < 180 for when in one.called_at) <= 3 * (1 + 180 / WINDOW)
+    assert {"WAITING_FOR_PROVIDER"} == set(told.warned)
 
 
 def test_the_first_provider_that_is_back_continues() -> None:

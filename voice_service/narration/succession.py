@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from servicekit.errors import DomainError
-from servicekit.resilience.errors import CircuitOpenError
+from servicekit.resilience.errors import OF_THE_PACE, CircuitOpenError
 from voice_service.narration.errors import handed_over, may_pass, none_available, speech_failed
 from voice_service.narration.speaker import foreign, next_speaker, replaced
 from voice_service.providers.registry import Skipped
@@ -108,11 +108,12 @@ class Succession:
             self._chain.start_over()
             following = await self._next(is_stored)
         while following is None:
-            self._waits[segment.index] += self._called
+            # A refusal for too many calls takes no try: the time that the narration may wait bounds it.
+            self._waits[segment.index] += self._called and not all(each.kind in OF_THE_PACE for each in self._tried)
             failed = speech_failed(self._tried, segment.index)
             if self._waits[segment.index] > _MOST_WAITS:
                 raise failed from failure
-            async with aclosing(self._until_back(failed)) as warnings:
+            async with aclosing(self._until_back(failed, self._tried)) as warnings:
                 async for warning in warnings:
                     yield warning
             self._called, self._tried = False, [each for each in self._tried if not may_pass(each)]
@@ -127,14 +128,20 @@ class Succession:
         self._tried += passed
         return speaker
 
-    async def _until_back(self, error: DomainError) -> AsyncGenerator[Warned, None]:
+    async def _until_back(
+        self, error: DomainError, failures: Sequence[ProviderError] = ()
+    ) -> AsyncGenerator[Warned, None]:
         """Yields warnings until a provider of the chain can be called again; raises `error` where none will in time."""
-        awaited = self._wait.awaited(self._chain.providers)
-        if not awaited:
+        awaited, paced = self._wait.awaited(self._chain.providers), self._wait.paced(failures)
+        if awaited:
+            waiting = self._wait.wait(awaited)
+        elif paced is not None:
+            waiting = self._wait.pause(paced)
+        else:
             raise error
         # Meanwhile there is room for a narration that another provider speaks.
         self._place.leave()
-        async with aclosing(self._wait.wait(awaited)) as warnings:
+        async with aclosing(waiting) as warnings:
             async for warning in warnings:
                 yield warning
         self._chain.start_over()
