@@ -420,7 +420,7 @@ class CircuitBreaker:
         if state == "open":
             if self.ramp is not None:
                 self.ramp.lift()
-            self.ramp = ProviderLimits(_LARGEST_RAMP, provider=self.provider, ramped=True)
+            self.ramp = ProviderLimits(_LARGEST_RAMP, provider=self.provider, ramped=True, clock=self._clock)
         if self._on_change is not None:
             self._on_change(self, before, state)
         self.queue.serve()

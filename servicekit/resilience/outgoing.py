@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 import structlog
 
 from servicekit.context import current_or_none
-from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
+from servicekit.resilience.errors import OF_THE_PACE, CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.hedging import race
 from servicekit.resilience.limits import FIRST
 from servicekit.resilience.retry import RetryBudget, RetryPolicy, log_retry
@@ -337,6 +337,8 @@ class OutgoingCalls:
                 yield attempt
             except BaseException as error:
                 failure = error
+                if breaker.ramp is not None and isinstance(error, ProviderError) and error.kind in OF_THE_PACE:
+                    breaker.ramp.note_too_many()
                 raise
             finally:
                 self._ended(endpoint, attempt, failure, time.monotonic() - began)

@@ -193,6 +193,20 @@ def test_a_fifth_of_calls_that_name_a_short_pause_opens_nothing(error: ProviderE
     run_virtually(scene())
 
 
+def test_after_a_rest_the_number_of_calls_follows_what_the_provider_allows() -> None:
+    """It serves ten at once and refuses the rest: those that waited are written, and none uses up its tries."""
+
+    async def scene() -> None:
+        chat = FakeChat(lambda _: refused(429) if chat.at_once > 10 else None)
+        storm = Storm(chat)
+        stories = await storm.many(100, over=60)
+        assert [TEXT] * 100 == [story.text for story in stories]
+        assert 1 == storm.circuit().snapshot().transitions["open"]
+        assert len(chat.calls) <= 170
+
+    run_virtually(scene())
+
+
 def test_a_quota_is_never_waited_for() -> None:
     """Nor is another model called behind the same key, and the next story is told the quota, not the circuit."""
 
