@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 from servicekit.context import LOCAL_OWNER, RequestContext, bound
@@ -65,6 +66,11 @@ class VirtualTold(Told):
     def warned(self) -> list[str]:
         """The reasons of the warnings."""
         return [each.reason for each in self.warnings]
+
+    @property
+    def longest_silence(self) -> float:
+        """The longest time without a response, in seconds, of one that began when the loop did."""
+        return max(after - at for at, after in pairwise([0.0, *self.at]))
 
     def warned_at(self, reason: str) -> list[float]:
         """When warnings of that reason came."""

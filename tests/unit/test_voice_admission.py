@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -104,11 +103,6 @@ def _text(name: str, sentences: int) -> str:
     return "".join(SENTENCE.format(f"{name} by sea {sea}") for sea in range(sentences))
 
 
-def _silence(told: VirtualTold) -> float:
-    """The longest time that a narration sent nothing for, in seconds."""
-    return max(after - at for at, after in pairwise([0.0, *told.at]))
-
-
 def test_sixty_long_stories_on_five_places_all_end_and_none_is_silent_for_long() -> None:
     """The oldest first: those behind wait for a quarter of an hour, and say so."""
     one = Weather(first_byte_seconds=6.0, paid=True)
@@ -121,7 +115,7 @@ def test_sixty_long_stories_on_five_places_all_end_and_none_is_silent_for_long()
     assert [None] * 60 == [each.failure for each in told]
     assert all(each.summary is not None for each in told)
     assert len(told[0].segments) >= 30
-    assert max(map(_silence, told)) <= 20
+    assert max(each.longest_silence for each in told) <= 20
 
 
 def test_callers_that_send_no_more_text_hold_up_no_other() -> None:

@@ -295,6 +295,7 @@ def test_a_rate_limit_in_the_middle_ends_no_narration(retry_after: float | None)
     told, refused = _run(work, one, slow_seconds=60)
     assert [None] * 40 == [each.failure for each in told]
     assert refused <= 400
+    assert max(each.longest_silence for each in told) <= 20.1
 
 
 def test_a_rate_limit_of_texts_alone_is_waited_for() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from voice_service.narration.errors import (
     empty_text,
     segment_lost,
     waiting_for_place,
+    waiting_for_provider,
 )
 from voice_service.narration.intake import TextIntake, text_too_long
 from voice_service.narration.messages import CallMade, Header, VoiceChoice
@@ -94,6 +96,7 @@ class Narration:
         self._wait = ProviderWait(request.provider_wait, prober, deadline=deadline, beat=policy.beat)
         self._place = place
         self._beat = policy.beat
+        self._quiet_since = 0.0
         self._pipeline = SegmentPipeline(
             request,
             intake=self._intake,
@@ -137,9 +140,12 @@ class Narration:
             for warning in (*warnings, *speakers.passed_over()):
                 yield warning
             await self._resume()
+            clock = asyncio.get_running_loop().time
+            self._quiet_since = clock()
             async with aclosing(self._narrate(speakers)) as events:
                 async for event in events:
                     yield event
+                    self._quiet_since = clock()
             if not self._intake.count:
                 raise empty_text()
             yield self._assembly.summary()
@@ -246,6 +252,7 @@ class Narration:
                         yield warning
                 self._pipeline.start_again(job)
                 continue
+            speakers.is_back = True
             for call in spoken.calls:
                 yield self._assembly.called(CallMade(job.segment.index, call))
             # The next ones are made while this one is sent.
@@ -267,7 +274,7 @@ class Narration:
         The narration has a place while there is something to be made: one that waits for text holds up no other.
         """
         clock, changed = asyncio.get_running_loop().time, self._intake.changed
-        due: float | None = None
+        first = clock() + self._beat / 2
         while True:
             changed.clear()
             if self._pipeline.is_idle:
@@ -275,21 +282,23 @@ class Narration:
                 if self._intake.ended:
                     return
                 self._place.leave()
-                due = None
                 await changed.wait()
+                self._quiet_since = clock()
+                first = self._quiet_since + self._beat / 2
                 continue
             self._place.take(speakers.name, changed.set)
             self._fill(speakers)
             if self._pipeline.next_is_done:
                 return
-            if due is None:
-                due = clock() + (self._beat if self._place.admitted else self._beat / 2)
+            due = self._quiet_since + self._beat
             try:
-                async with asyncio.timeout_at(due):
+                async with asyncio.timeout_at(due if self._place.admitted else min(due, first)):
                     await changed.wait()
             except TimeoutError:
-                due = clock() + self._beat
-                yield waiting_for_place(speakers.name)
+                first = math.inf
+                # What is called again is not well yet.
+                is_slow = self._place.admitted and not speakers.is_back
+                yield waiting_for_provider(speakers.name, 0.0) if is_slow else waiting_for_place(speakers.name)
 
     def _fill(self, speakers: Succession) -> None:
         """Starts segments where there is a place for them; without a call where they only move on."""

@@ -54,6 +54,8 @@ class Succession:
         self._tried: list[ProviderError] = []
         self._called = False
         self._waits = Counter[int]()
+        self.is_back = True
+        """False after a wait for a provider, until a segment is made again."""
 
     @property
     def speaker(self) -> Speaker:
@@ -139,6 +141,7 @@ class Succession:
             waiting = self._wait.pause(paced)
         else:
             raise error
+        self.is_back = False
         # Meanwhile there is room for a narration that another provider speaks.
         self._place.leave()
         async with aclosing(waiting) as warnings:
