@@ -12,6 +12,7 @@ from gateway.peers.clients import CALL_SECONDS, StorageStub, invoke, read_story
 from gateway.peers.retry import PEER_ERRORS, classify
 from gateway.runs.active import Runs
 from servicekit.context import RequestContext, bound
+from servicekit.errors import unavailable
 from servicekit.ids import new_id
 from servicekit.logging import log_defect
 from tale.storage.v1 import storage_pb2
@@ -77,8 +78,8 @@ class Claimer:
 
     async def _claim(self, request: storage_pb2.ClaimStoriesRequest) -> int:
         if (left := self._runs.claim_seconds) <= 0:
-            # Storage is or was away: the runs here store what they hold first.
-            return 0
+            # Storage is or was away; new stories still queue behind those that wait there.
+            raise unavailable("STORAGE_UNAVAILABLE", "The runs here store what they hold first.")
         request.lease.CopyFrom(self._runs.new_lease())
         since = time.monotonic()
         response = await invoke(self._storage.ClaimStories, request, timeout=min(CALL_SECONDS, left), repeatable=True)

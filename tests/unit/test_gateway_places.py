@@ -178,7 +178,7 @@ async def test_nothing_is_claimed_while_a_lease_here_has_expired(monkeypatch: py
     """Storage was away: a claim could take a story from its own run, which holds what it could not store."""
     storage = Storage()
     async with gateway(storage, monkeypatch, max_runs=2) as (runs, _):
-        await until(lambda: not runs.stories_wait)
+        await until(lambda: 1 == storage.claims and not runs._reserved)
         await storage.create(runs, "mine")
         lease = Run.present[0].context.lease
         before = storage.claims
@@ -189,9 +189,13 @@ async def test_nothing_is_claimed_while_a_lease_here_has_expired(monkeypatch: py
             runs.place_free.set()
             await asyncio.sleep(0.02)
             assert before == storage.claims
-        runs.stories_wait = True
+            # New stories still queue behind what waits.
+            assert runs.stories_wait
+            await storage.create(runs, "new")
+            assert ["orphan", "new"] == storage.waiting
         runs.place_free.set()
         await until(lambda: 2 == len(Run.present))
+        assert "orphan" == Run.present[-1].context.live.story_id
 
 
 async def test_watching_a_story_that_waits_costs_one_read(monkeypatch: pytest.MonkeyPatch) -> None:
