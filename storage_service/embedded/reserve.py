@@ -19,7 +19,11 @@ class Reserve:
 
     def hold(self) -> bool:
         """Takes the room, unless it is held; False where there is none."""
-        fd = create_file(self._path)
+        try:
+            fd = create_file(self._path)
+        except OSError:
+            # The file itself needs room too, if only for its name.
+            return False
         try:
             if os.fstat(fd).st_size < SIZE:
                 os.posix_fallocate(fd, 0, SIZE)

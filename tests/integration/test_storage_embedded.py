@@ -1,6 +1,7 @@
 """The embedded store against a real disk: what it makes, and what it says when the disk fails."""
 
 import asyncio
+import errno
 import os
 import sqlite3
 import threading
@@ -45,6 +46,27 @@ async def test_folder_and_files_are_for_their_owner_alone(database: Database, tm
     assert [0o700, 0o700] == [path.stat().st_mode & 0o777 for path in (folder, folder.parent)]
     names = ("tale.sqlite3", "tale.sqlite3-wal", "tale.sqlite3-shm", "tale.lock", "tale.reserve")
     assert dict.fromkeys(names, 0o600) == {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+
+
+async def test_disk_without_room_for_another_file_refuses_as_a_full_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database opens without its reserve, and what was given up cannot be held again."""
+
+    def full(path: Path) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    database = Database(tmp_path / "tale.sqlite3", sync="normal", readers=1)
+    monkeypatch.setattr("storage_service.embedded.reserve.create_file", full)
+    await database.open()
+    await database.write(lambda connection: connection.execute("CREATE TABLE notes (note BLOB)").close())
+    database._full_until = 0.1
+    with pytest.raises(DomainError, match="STORAGE_FULL"):
+        await database.write(note)
+    monkeypatch.undo()
+    database._full_until = 0.1
+    await database.write(note)
+    await database.close()
 
 
 @pytest.mark.parametrize(("sync", "level"), [("normal", 1), ("full", 2)])
