@@ -34,7 +34,7 @@ class GatewaySettings(ServiceSettings):
     pickup_interval_seconds: float = Field(2.0, ge=0.05, le=3600)
     """Seconds between polls for orphaned stories"""
     run_timeout_seconds: float = Field(2700.0, ge=1, le=86_400)
-    """Maximum duration of a story's runs in seconds; after that it ends with the text and audio so far"""
+    """Seconds that a story's runs may work, waiting not counted; after that it ends with the text and audio so far"""
     max_runs: int = Field(256, ge=1, le=10_000)
     """Maximum number of stories that one gateway makes at a time; others wait in state PENDING"""
     peer_wait_seconds: float = Field(120.0, ge=0, le=3600)

@@ -58,6 +58,9 @@ class StorageApp(App):
         )
         self._remover = Remover(records.stories, records.removals, objects)
         self._absence = Absence(clock)
+        if backend.database is not None:
+            # Maintenance such as VACUUM: leases cannot be renewed meanwhile.
+            backend.database.held_up = self._absence.end
         self.housekeeper = Housekeeper(
             records.removals, objects, self._segments, clock, retention=settings.story_retention
         )

@@ -1,6 +1,6 @@
 """The ports of the domain: stores of records, and of bytes. One contract suite tests every adapter."""
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -112,12 +112,13 @@ class StoryStore(Protocol):
         """
 
     async def claim(
-        self, lease: Lease, *, most: int, story_ids: Collection[str], expired: bool = True
+        self, lease: Lease, *, most: int, story_ids: Collection[str], expired: Callable[[], bool] = lambda: True
     ) -> Sequence[storage_pb2.ClaimedStory]:
         """Takes the lease of at most `most` unfinished stories that no run holds, oldest first.
 
-        Not of those whose lease has expired, unless `expired`. A lease that has more than twice its duration left has
-        expired too: it was taken before the clock was set back.
+        Not of those whose lease has expired, unless `expired`, which is asked last: the call may have waited for the
+        store. A lease that has more than twice its duration left has expired too: it was taken before the clock was set
+        back.
         """
 
     async def checkpoint(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 CALL_SECONDS: Final = 10.0
 """Deadline of a unary call in seconds, unless another is given."""
 
+STREAM_SECONDS: Final = 86_400.0
+"""Deadline of a call of a run, which ends it itself: waiting for a place or a provider is no work of the run."""
 STREAM_IDLE_SECONDS: Final = 120.0
 """Seconds of silence after which a stream of a peer service counts as lost. Providers are given up earlier."""
 

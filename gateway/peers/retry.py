@@ -10,12 +10,15 @@ from enum import Enum
 from typing import Final
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 
 from servicekit.errors import DomainError, unavailable
 from servicekit.status import connection_broke, from_rpc_error
 
 MAX_TRANSIENT: Final = 3
 MAX_PAUSE_SECONDS: Final = 30.0
+SILENT_SECONDS: Final = 50.0
+"""Seconds without a report after which a service does not wait any more; while it waits, it reports that every 20."""
 
 _AWAY: Final = frozenset({"OVERLOADED", "RECONNECT", "STARTING", "STORAGE_UNAVAILABLE"})
 """Reasons of a peer service that has not begun the work, or waits for one that is away: no fault of a provider."""
@@ -69,7 +72,10 @@ def classify(error: grpc.aio.AioRpcError | DomainError | TimeoutError) -> Failur
 
 
 class ProviderWait:
-    """How long a story may wait for providers; its progress starts the time again."""
+    """How long the text or the narration of a story may wait for providers, and whether it waits.
+
+    Progress starts the time again, and so does waiting for a place, which is no provider that is down.
+    """
 
     def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -81,9 +87,27 @@ class ProviderWait:
         """Seconds that are left."""
         return max(0.0, self._since + self._seconds - self._clock())
 
+    def fill(self, wait: Duration) -> None:
+        """Sets how long a service may wait; nothing is set where it may not."""
+        if left := self.left:
+            wait.FromNanoseconds(int(left * 1e9))
+
+    @property
+    def waits_since(self) -> float:
+        """Since when its service has reported nothing but that it waits; infinity: it does not wait."""
+        return self._waits_since if self._clock() < self._reported + SILENT_SECONDS else math.inf
+
+    def waits(self, *, for_place: bool) -> None:
+        """Notes that its service reports that it waits."""
+        self._waits_since = min(self.waits_since, self._clock())
+        self._reported = self._clock()
+        if for_place:
+            self._since = self._reported
+
     def progressed(self) -> None:
         """Notes that the story made progress."""
         self._since = self._clock()
+        self._waits_since, self._reported = math.inf, -math.inf
 
 
 class AttemptRetry:

@@ -49,23 +49,25 @@ class Lease:
         self.token = token
         self._seconds = seconds
         self._clock = clock
-        self._since = since
-        self._worked = worked
+        self.since = since
+        """When it was taken or last renewed."""
+        self.worked_before = worked
+        """Seconds of work until then."""
 
     @property
     def remaining(self) -> float:
         """Seconds for which no other run can claim the story; negative since it can."""
-        return self._since + self._seconds - self._clock()
+        return self.since + self._seconds - self._clock()
 
     @property
     def worked(self) -> float:
         """Seconds of work under leases: those in which the lease had expired do not count."""
-        return self._worked + min(self._clock() - self._since, self._seconds)
+        return self.worked_before + min(self._clock() - self.since, self._seconds)
 
-    def renewed(self, since: float) -> None:
-        """Notes that a call that renews it was sent at `since` and succeeded."""
-        self._worked += min(since - self._since, self._seconds)
-        self._since = since
+    def renewed(self, since: float, *, waiting: bool = False) -> None:
+        """Notes that a call that renews it was sent at `since` and succeeded; the run only waited if `waiting`."""
+        self.worked_before += 0.0 if waiting else min(since - self.since, self._seconds)
+        self.since = since
 
 
 MAX_ITEMS: Final = 500
@@ -227,7 +229,7 @@ class Checkpointer:
     async def _settle(self, batch: list[_Item], response: storage_pb2.CheckpointStoriesResponse, since: float) -> None:
         for item, result in zip(batch, response.results, strict=True):
             if not result.HasField("error"):
-                item.lease.renewed(since)
+                item.lease.renewed(since, waiting=item.checkpoint.waiting)
                 item.settle(None)
             elif result.error.reason in {"LEASE_LOST", "STORY_NOT_FOUND", "WRONG_STATE"}:
                 item.settle(LeaseLostError(result.error.reason))
@@ -254,7 +256,9 @@ def merge(into: storage_pb2.StoryCheckpoint, more: storage_pb2.StoryCheckpoint) 
         text = storage_pb2.TextAppend(offset=into.text.offset, text=into.text.text + more.text.text)
     lines = {line.attempt_id for line in more.attempts}
     replaced = [line for line in into.attempts if line.attempt_id in lines]
+    waiting = into.waiting and more.waiting
     into.MergeFrom(more)
+    into.waiting = waiting
     if more.HasField("generation"):
         # The later record contains the earlier one.
         into.generation.CopyFrom(more.generation)

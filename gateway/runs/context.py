@@ -1,9 +1,8 @@
 """Holds what the writer and the narrator of one story share."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Final
-
-from google.protobuf.duration_pb2 import Duration
 
 from gateway.peers.clients import Peers
 from gateway.peers.retry import AttemptRetry, ProviderWait
@@ -16,6 +15,8 @@ from servicekit.reasons import REASONS, WAITS, Reason
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
+ENOUGH_CHARACTERS: Final = 1_500
+"""Length of a text that certainly holds a segment (at most 600 characters) and the text that decides its cut."""
 _IDENTIFYING: Final = ("audio_id", "failed_model", "model", "provider", "next", "text_length", "segment_count")
 """Metadata in which two problems of the same reason differ."""
 
@@ -31,32 +32,46 @@ class RunContext:
     peers: Peers
     checkpointer: Checkpointer
     settings: GatewaySettings
-    providers: ProviderWait = field(init=False)
-    """How long the story may still wait for providers."""
+    writing: ProviderWait = field(init=False)
+    """How long the text may still wait for providers."""
+    narrating: ProviderWait = field(init=False)
+    """How long the narration may."""
     _known: set[tuple[str, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
         """Notes the problems that the record has."""
-        self.providers = ProviderWait(self.settings.provider_wait_seconds)
+        self.writing, self.narrating = (ProviderWait(self.settings.provider_wait_seconds) for _ in range(2))
         self._known = {_identity(problem) for problem in self.record.story.problems}
 
-    def attempt_retry(self) -> AttemptRetry:
+    def attempt_retry(self, providers: ProviderWait) -> AttemptRetry:
         """Returns what decides after a failed attempt."""
-        return AttemptRetry(wait_seconds=self.settings.peer_wait_seconds, providers=self.providers)
+        return AttemptRetry(wait_seconds=self.settings.peer_wait_seconds, providers=providers)
 
-    def fill_wait(self, wait: Duration) -> None:
-        """Sets how long a service may wait for providers; nothing is set where it may not wait."""
-        if left := self.providers.left:
-            wait.FromNanoseconds(int(left * 1e9))
+    def progressed(self) -> None:
+        """Notes that the story made progress: text or audio of it was stored."""
+        self.writing.progressed()
+        self.narrating.progressed()
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether the run has only waited, for providers or a place, since its lease was last renewed.
+
+        The text waits, and the narration too unless it has spoken what there is; or the text is complete and the
+        narration waits.
+        """
+        live = self.live
+        spoken = not self.record.story.narrate or live.unspoken <= ENOUGH_CHARACTERS
+        writing = -math.inf if live.text_complete else self.writing.waits_since
+        narrating = -math.inf if spoken and not live.text_complete else self.narrating.waits_since
+        return max(writing, narrating) <= self.lease.since
 
     def new_problem(self, problem: common_pb2.Problem) -> bool:
         """Returns whether `problem` is new: the same fallback in several attempts, or the same wait, is one problem."""
         if problem.reason in WAITS:
             # It stands for no longer than this run.
             problem.metadata["run"] = str(self.lease.token)
-        if problem.reason == "WAITING_FOR_PLACE":
-            # A place is no provider that is down: the time for those does not run.
-            self.providers.progressed()
+            waiting = self.narrating if "audio_id" in problem.metadata else self.writing
+            waiting.waits(for_place=problem.reason == "WAITING_FOR_PLACE")
         identity = _identity(problem)
         if identity in self._known:
             return False
@@ -68,6 +83,7 @@ class RunContext:
 
         Raises LeaseLostError when the story may be another run's, and DomainError when storage refuses the content.
         """
+        checkpoint.waiting = self.only_waits
         self.ledger.fill(checkpoint)
         try:
             await self.checkpointer.store(checkpoint, self.lease)

@@ -134,6 +134,11 @@ class LiveStory:
         return self._ends[-1] if self._ends else 0
 
     @property
+    def unspoken(self) -> int:
+        """Code points of the text that are not in the manifest."""
+        return len(self.text) - (self.segments[-1].text.end if self.segments else 0)
+
+    @property
     def audio_complete(self) -> bool:
         """Whether the narration shown is the finished audio of the story."""
         return self.done is not None and self.header is not None and self.header.audio_id == self.done.audio.audio_id

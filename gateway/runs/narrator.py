@@ -13,10 +13,10 @@ from typing import Any, Final
 import grpc
 import structlog
 
-from gateway.peers.clients import broken, invoke, read_alive
+from gateway.peers.clients import STREAM_SECONDS, broken, invoke, read_alive
 from gateway.peers.retry import PEER_ERRORS, AttemptRetry, Failure, FailureKind, classify
 from gateway.runs.checkpointer import LeaseLostError
-from gateway.runs.context import RunContext, placed
+from gateway.runs.context import ENOUGH_CHARACTERS, RunContext, placed
 from servicekit.channel import call_metadata
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
@@ -86,8 +86,6 @@ class SegmentIntake:
 PIECE_CHARACTERS: Final = 16_384
 MAX_RESTARTS: Final = 3
 """How often a narration starts over when stored segments are lost."""
-ENOUGH_CHARACTERS: Final = 1_500
-"""Length of a text that certainly holds a segment (at most 600 characters) and the text that decides its cut."""
 FINISH_SECONDS: Final = 120.0
 _STORY_GONE: Final = frozenset({"LEASE_LOST", "STORY_NOT_FOUND", "WRONG_STATE"})
 """Reasons of FinishAudio that mean that the story has another run, is deleted, cancelled or ended."""
@@ -101,7 +99,7 @@ class Narrator:
     def __init__(self, context: RunContext) -> None:
         self._context = context
         self._live = context.live
-        self._retry = context.attempt_retry()
+        self._retry = context.attempt_retry(context.narrating)
         run = context.record.run
         self._header = run.narration if run.narration.audio_id else None
         self._header_stored = self._header is not None
@@ -160,8 +158,7 @@ class Narrator:
 
     async def _attempt(self, attempt_id: str) -> None:
         begun = asyncio.Event()
-        timeout = self._context.settings.run_timeout_seconds
-        call: Any = self._context.peers.voice.SynthesizeSpeech(timeout=timeout, metadata=call_metadata())
+        call: Any = self._context.peers.voice.SynthesizeSpeech(timeout=STREAM_SECONDS, metadata=call_metadata())
         intake = SegmentIntake(self._spoken[-1] if self._spoken else None)
         feeder = asyncio.create_task(self._feed(call, attempt_id, begun))
         reader = asyncio.create_task(self._read(call, intake, attempt_id, begun))
@@ -220,7 +217,7 @@ class Narrator:
         config.spoken_so_far.extend(self._spoken)
         config.word_timings = True
         config.delivery = voice_pb2.DELIVERY_STORED
-        self._context.fill_wait(config.provider_wait)
+        self._context.narrating.fill(config.provider_wait)
         if self._header is not None and self._header_stored:
             config.pinned.CopyFrom(self._header)
         with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
@@ -272,7 +269,7 @@ class Narrator:
         self._spoken.extend(_without_words(segment) for segment in segments)
         self._live.add_segments(segments)
         self._retry.progressed()
-        self._context.providers.progressed()
+        self._context.progressed()
 
     async def _warn(self, problem: common_pb2.Problem, intake: SegmentIntake) -> None:
         placed(problem, segment_count=intake.count).metadata["audio_id"] = self.audio_id

@@ -172,10 +172,10 @@ class Run:
         return None
 
     async def _watch_lease(self) -> None:
-        """Renews the lease when no other checkpoint does. Raises _OutOfTimeError when the story has taken too long."""
+        """Renews the lease when no other checkpoint does. Raises _OutOfTimeError when the runs have worked too long."""
         lease, settings, loop = self.context.lease, self.context.settings, asyncio.get_running_loop()
         interval = settings.lease_seconds / 3
-        while (left := settings.run_timeout_seconds - lease.worked) > 0:
+        while (left := self._time_left()) > 0:
             # All runs wake at the same moments, so that one call renews the leases of all.
             await asyncio.sleep(min(left, interval - loop.time() % interval))
             if lease.remaining < 2 * interval:
@@ -186,6 +186,11 @@ class Run:
                     if lease.remaining <= 0:
                         raise LeaseLostError("storage did not renew the lease") from error
         raise _OutOfTimeError
+
+    def _time_left(self) -> float:
+        context = self.context
+        worked = context.lease.worked_before if context.only_waits else context.lease.worked
+        return context.settings.run_timeout_seconds - worked
 
     async def _conclude(
         self, state: common_pb2.StoryState.ValueType, problems: list[common_pb2.Problem]

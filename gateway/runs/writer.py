@@ -14,7 +14,7 @@ from typing import Final
 import grpc
 import structlog
 
-from gateway.peers.clients import broken, read_alive, read_story
+from gateway.peers.clients import STREAM_SECONDS, broken, read_alive, read_story
 from gateway.peers.retry import PEER_ERRORS, AttemptRetry, Failure, FailureKind, classify
 from gateway.runs.context import RunContext, placed
 from servicekit.channel import call_metadata
@@ -59,7 +59,7 @@ class Writer:
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
-        self._retry = context.attempt_retry()
+        self._retry = context.attempt_retry(context.writing)
 
     async def write(self) -> None:
         """Returns once the text is complete and stored. Raises DomainError when it cannot be completed."""
@@ -115,9 +115,8 @@ class Writer:
             parent_text=parent.content,
             spent_usd=self._context.ledger.usage().cost_usd,
         )
-        self._context.fill_wait(request.provider_wait)
-        timeout = self._context.settings.run_timeout_seconds
-        call = self._context.peers.story.GenerateStory(request, timeout=timeout, metadata=call_metadata())
+        self._context.writing.fill(request.provider_wait)
+        call = self._context.peers.story.GenerateStory(request, timeout=STREAM_SECONDS, metadata=call_metadata())
         inbox = _Inbox()
         reader = asyncio.create_task(self._read(call, inbox, attempt_id))
         try:
@@ -214,7 +213,7 @@ class Writer:
         if title or text:
             live.add_text(title=title, text=text)
             self._retry.progressed()
-            self._context.providers.progressed()
+            self._context.progressed()
         for problem in problems:
             live.warn(problem)
         if complete is not None:

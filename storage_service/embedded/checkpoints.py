@@ -19,6 +19,8 @@ from storage_service.stories.states import PENDING, WRITING, State, is_final
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
+_WORK: Final = f"CASE WHEN :waiting THEN work_duration ELSE {WORKED} END"
+
 _ADVANCE: Final = f"""
 UPDATE stories SET
     state = :state, title = :title, content_length = :content_length, content_complete = :content_complete,
@@ -27,12 +29,12 @@ UPDATE stories SET
     audio_end = :audio_end, update_time = :now,
     pickup_count = CASE WHEN :progress THEN 0 ELSE pickup_count END,
     end_time = CASE WHEN :ended THEN :now ELSE end_time END,
-    work_duration = {WORKED}, lease_expire_time = :lease_expire_time, renew_time = :now
+    work_duration = {_WORK}, lease_expire_time = :lease_expire_time, renew_time = :now
 WHERE id = :id
 """  # noqa: S608 - an expression of this program
 
 _RENEW: Final = f"""
-UPDATE stories SET work_duration = {WORKED}, lease_expire_time = :lease_expire_time, renew_time = :now WHERE id = :id
+UPDATE stories SET work_duration = {_WORK}, lease_expire_time = :lease_expire_time, renew_time = :now WHERE id = :id
 """  # noqa: S608 - an expression of this program
 
 
@@ -99,7 +101,8 @@ def _checkpoint(
     if advance.progress or _adds_to_the_record(checkpoint):
         _advance(tx, checkpoint, facts, advance, row, expire_time)
     else:
-        tx.execute(_RENEW, {"id": checkpoint.story_id, "now": tx.now, "lease_expire_time": expire_time})
+        given = {"id": checkpoint.story_id, "now": tx.now, "lease_expire_time": expire_time}
+        tx.execute(_RENEW, {**given, "waiting": checkpoint.waiting})
     if expire_time is not None:
         result.lease_expire_time.CopyFrom(timestamp(expire_time))
     return result
@@ -186,6 +189,7 @@ def _advance(
             "progress": advance.progress,
             "ended": expire_time is None,
             "lease_expire_time": expire_time,
+            "waiting": checkpoint.waiting,
         },
     )
     if will_be and (renamed or not was):

@@ -5,8 +5,8 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar
 
@@ -36,6 +36,8 @@ _CHECK_SECONDS: Final = 1.0
 """How long a start looks for damaged pages: some hundred MB."""
 _FULL: Final = frozenset({"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"})
 _FULL_SECONDS: Final = 1.0
+_LONG_SECONDS: Final = 1.0
+"""How long one piece of work has to hold up the others to count as an absence of the store."""
 _PAUSES: Final = (0.05, 0.1, 0.2, 0.4)
 """Seconds between tries of a removal where others still take the room that was given up for it."""
 _DEFECTS: Final = (
@@ -89,6 +91,8 @@ class Database:
         """Not 0 while the reserve is given up, and when to try to hold it again: only removals are written then."""
         self._writer: _Connection | None = None
         self._writing = asyncio.Lock()
+        self.held_up: Callable[[], None] = lambda: None
+        """Called after a piece of work that held up all writes for a second, before the next of them."""
         self._scrubbing = asyncio.Lock()
         self._waiting = 0
         self._opened: list[_Connection] = []
@@ -162,7 +166,7 @@ class Database:
             raise unavailable("STORAGE_BUSY", "Too many writes are waiting.")
         self._waiting += 1
         try:
-            async with self._writing:
+            async with self._turn():
                 return await self._write(work, removes=removes)
         finally:
             self._waiting -= 1
@@ -198,8 +202,18 @@ class Database:
 
     async def _write_bare(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Runs `work` outside of a transaction."""
-        async with self._writing:
+        async with self._turn():
             return await self._run(self._open_writer(), work)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        async with self._writing:
+            began = time.monotonic()
+            try:
+                yield
+            finally:
+                if time.monotonic() - began >= _LONG_SECONDS:
+                    self.held_up()
 
     async def _write(self, work: Callable[[sqlite3.Connection], T], *, removes: bool) -> T:
         writer = self._open_writer()

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -180,13 +180,13 @@ def take_lease(tx: Transaction, story_id: str, lease: Lease) -> storage_pb2.Clai
 
 
 def claim_stories(
-    tx: Transaction, lease: Lease, *, most: int, story_ids: Collection[str], expired: bool = True
+    tx: Transaction, lease: Lease, *, most: int, story_ids: Collection[str], expired: Callable[[], bool] = lambda: True
 ) -> Sequence[storage_pb2.ClaimedStory]:
     """Takes the leases of unfinished stories that no run holds, oldest first."""
     chosen = " AND id IN (SELECT value FROM json_each(:ids))" if story_ids else ""
     free = tx.execute(
         f"SELECT id FROM stories WHERE {_FREE}{chosen} ORDER BY create_time, id LIMIT :most",  # noqa: S608 - see _FREE
-        {"now": tx.now, "expired": expired, "ids": json.dumps([*story_ids]), "most": most},
+        {"now": tx.now, "expired": expired(), "ids": json.dumps([*story_ids]), "most": most},
     ).fetchall()
     return [take_lease(tx, row["id"], lease) for row in free]
 

@@ -22,8 +22,9 @@ _SHORTEST_GAP: Final = _SECOND
 class Absence:
     """When leases could not be renewed: before this process served, while its store failed, when its clock was set.
 
-    A lease that expired meanwhile says nothing about its run. For a while after it, at most 3 s and half of a lease,
-    only stories without a lease are to be claimed.
+    So it is while one piece of work, such as maintenance, holds up the store; `end` is called after that. A lease that
+    expired meanwhile says nothing about its run. For a while after it, at most 3 s and half of a lease, only stories
+    without a lease are to be claimed.
     """
 
     def __init__(self, clock: Clock) -> None:

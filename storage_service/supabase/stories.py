@@ -1,6 +1,6 @@
 """The StoryStore in Supabase: a function of the schema for each method, so that each is one transaction."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -154,6 +154,7 @@ def to_item(checkpoint: storage_pb2.StoryCheckpoint) -> dict[str, Any]:
         "attempts": from_attempts(checkpoint.attempts),
         "problems": from_problems(checkpoint.problems),
         "embedded_parts": list(checkpoint.embedded_parts),
+        "waiting": checkpoint.waiting,
     }
     given = {name: value for name, value in brought.items() if value}
     return {"id": checkpoint.story_id, "lease_token": checkpoint.lease_token, **given}
@@ -311,7 +312,7 @@ class SupabaseStoryStore(SupabaseStore):
         return to_answer(positions, answer, max_bytes=max_bytes)
 
     async def claim(
-        self, lease: Lease, *, most: int, story_ids: Collection[str], expired: bool = True
+        self, lease: Lease, *, most: int, story_ids: Collection[str], expired: Callable[[], bool] = lambda: True
     ) -> Sequence[storage_pb2.ClaimedStory]:
         """Takes leases. Not repeated where it may have been done: the leases that were taken then just run out."""
         claimed = await self._connection.timed_rpc(
@@ -320,7 +321,7 @@ class SupabaseStoryStore(SupabaseStore):
             duration_us=lease.duration,
             most=most,
             story_ids=sorted(story_ids) or None,
-            expired=expired,
+            expired=expired(),
         )
         return [
             storage_pb2.ClaimedStory(

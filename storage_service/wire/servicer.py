@@ -138,8 +138,12 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
         """Hands out work."""
         del context
         lease, story_ids = _lease(request.lease), frozenset(request.story_ids)
-        expired = not self._absence.holds_back(lease)
-        claim = self._stories.claim(lease, most=request.max_count, story_ids=story_ids, expired=expired)
+        claim = self._stories.claim(
+            lease,
+            most=request.max_count,
+            story_ids=story_ids,
+            expired=lambda: not self._absence.holds_back(lease),
+        )
         claimed = await self._absence.observe(claim)
         return storage_pb2.ClaimStoriesResponse(stories=claimed)
 

@@ -85,8 +85,8 @@ create function tales.lease_refusal(p_story tales.stories, p_lease_token bigint)
 -- Stores what runs have made, all in one transaction; one verdict for each item, in order: {id, refused, message,
 -- lease_expires_at}. An item is {id, lease_token} and, of what is new, state, title, text {offset, text},
 -- content_complete, generation {record}, narration {audio_id, header}, segments [{index, key, sha256, text_start,
--- text_end, audio_start, audio_end, segment}], attempts, problems, embedded_parts. What is stored already and agrees is
--- passed over, so a batch can be repeated. `p_ending` {ended_at, ending} is as in `tales.update_story`.
+-- text_end, audio_start, audio_end, segment}], attempts, problems, embedded_parts; `waiting`: the time since the checkpoint
+-- before is no work. What is stored already and agrees is passed over, so a batch can be repeated. `p_ending` {ended_at, ending} is as in `tales.update_story`.
 create function tales.checkpoint_stories(
   p_lease_us bigint, p_items jsonb, p_ending jsonb, p_now timestamptz default null
 ) returns jsonb
@@ -160,6 +160,7 @@ declare
   v_state text;
   v_moved boolean;
   v_progress boolean;
+  v_worked bigint;
 begin
   select * into v_story from tales.stories where id = v_id;
   if not found then
@@ -323,6 +324,9 @@ begin
   if v_state not in ('PENDING', 'WRITING', 'NARRATING') then
     p_expires := null;
   end if;
+  v_worked := case when p_item ? 'waiting' then 0
+    else tales.worked_us(v_story.renewed_at, v_story.lease_expires_at, p_now)
+  end;
   if v_progress or p_item ?| '{attempts,problems,embedded_parts,generation}' then
     update tales.stories set
       state = v_state,
@@ -341,13 +345,13 @@ begin
       segment_count = v_stored_segments + cardinality(v_segments),
       pickup_count = case when v_progress then 0 else pickup_count end,
       ended_at = case when p_expires is null then p_now end,
-      work_us = work_us + tales.worked_us(renewed_at, lease_expires_at, p_now),
+      work_us = work_us + v_worked,
       lease_expires_at = p_expires,
       renewed_at = p_now
     where id = v_id;
   else
     update tales.stories set
-      work_us = work_us + tales.worked_us(renewed_at, lease_expires_at, p_now),
+      work_us = work_us + v_worked,
       lease_expires_at = p_expires,
       renewed_at = p_now
     where id = v_id;

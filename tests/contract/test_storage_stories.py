@@ -355,7 +355,8 @@ async def test_expired_leases_can_be_left_out_of_a_claim(store: StoryStore, cloc
     await store.release([storage_pb2.HeldLease(story_id=released, lease_token=1)])
     new = (await store.create(ME, new_story()))[0].story.id
     clock.advance(31)
-    assert {released, new} == {one.story_id for one in await store.claim(LEASE, most=9, story_ids=(), expired=False)}
+    claimed = await store.claim(LEASE, most=9, story_ids=(), expired=lambda: False)
+    assert {released, new} == {one.story_id for one in claimed}
     assert [expired] == [one.story_id for one in await store.claim(LEASE, most=9, story_ids=())]
 
 
@@ -447,6 +448,22 @@ async def test_time_without_a_lease_is_no_work(store: StoryStore, clock: ManualC
     clock.advance(5)
     await store.update(ME, story_id, Cancel(), expected_revision=None)
     assert 40 == await worked(store, story_id)
+
+
+async def test_waiting_is_no_work(store: StoryStore, clock: ManualClock) -> None:
+    """It renews the lease all the same, also with something to store; what a run does before and after it counts."""
+    story_id = await created(store)
+    clock.advance(5)
+    await checked(store, checkpoint(story_id))
+    for _ in range(3):
+        clock.advance(20)
+        assert [""] == await checked(store, checkpoint(story_id, waiting=True))
+    clock.advance(20)
+    await checked(store, checkpoint(story_id, text=(0, "Once"), waiting=True))
+    assert 5 == await worked(store, story_id)
+    clock.advance(7)
+    await checked(store, checkpoint(story_id))
+    assert 12 == await worked(store, story_id)
 
 
 async def test_work_never_shrinks_with_a_clock_set_back(store: StoryStore, clock: ManualClock) -> None:

@@ -1,5 +1,7 @@
 """The storage service on the wire, over the embedded store."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
@@ -372,6 +374,37 @@ async def test_store_that_was_away_lets_runs_renew_their_leases_first(
     assert [""] == await verdicts(storage, checkpoint(held, text=(0, "Once")))
     storage.clock.advance(3)
     assert [] == await claimed(storage)
+
+
+async def test_store_that_was_held_up_lets_runs_renew_their_leases_first(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claim of another gateway that waited for the maintenance comes before the run."""
+    monkeypatch.setattr("storage_service.embedded.database._LONG_SECONDS", 0.05)
+    orphan, held = await created(storage), await created(storage)
+    storage.clock.advance(10)
+    began, done = threading.Event(), threading.Event()
+
+    def maintain(_: object) -> None:
+        began.set()
+        done.wait(10)
+
+    database = storage.app._backend.database
+    assert database is not None
+    maintenance = asyncio.create_task(database.write(maintain))
+    await asyncio.to_thread(began.wait, 10)
+    claim = asyncio.create_task(claimed(storage))
+    async with asyncio.timeout(10):
+        while database._waiting < 2:  # noqa: ASYNC110 - the server has no event for it
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.06)
+    storage.clock.advance(60)
+    done.set()
+    await maintenance
+    assert [] == await claim
+    assert [""] == await verdicts(storage, checkpoint(held, text=(0, "Once")))
+    storage.clock.advance(3)
+    assert [orphan] == await claimed(storage)
 
 
 @pytest.mark.parametrize("seconds", [3600, -3600])

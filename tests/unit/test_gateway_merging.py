@@ -26,6 +26,14 @@ def test_text_that_does_not_follow_stays_apart() -> None:
     assert into == Checkpoint(text=storage_pb2.TextAppend(offset=5, text="ab"))
 
 
+def test_only_time_that_was_all_waiting_is_no_work() -> None:
+    """One that works, on either side, makes it work."""
+    for first, second in ((True, True), (True, False), (False, True)):
+        into = Checkpoint(waiting=first)
+        assert merge(into, Checkpoint(waiting=second))
+        assert (first and second) == into.waiting
+
+
 def test_later_state_and_the_later_line_of_the_ledger_count() -> None:
     """Each attempt is in it once."""
     into = Checkpoint(state=common_pb2.STORY_STATE_WRITING, attempts=[attempt("a", STARTED), attempt("b", STARTED)])

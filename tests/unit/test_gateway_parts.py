@@ -12,7 +12,7 @@ from gateway.peers.retry import AttemptRetry, Failure, FailureKind, ProviderWait
 from gateway.runs.checkpointer import CheckpointRefusedError, Lease
 from gateway.runs.context import RunContext
 from gateway.runs.ledger import Ledger
-from gateway.runs.live_story import basic
+from gateway.runs.live_story import LiveStory, basic
 from gateway.runs.run import problem_of
 from gateway.settings import GatewaySettings
 from servicekit.errors import DomainError, reconnect
@@ -425,23 +425,93 @@ async def test_checkpoint_refused_for_an_unknown_reason_passes_what_storage_stat
         async def store(self, *_: Any) -> None:
             raise CheckpointRefusedError(stated)
 
-    parts: Any = {"lease": None, "live": None, "peers": None, "settings": GatewaySettings()}
+    context = Waiting().context
     checkpointer: Any = Refusing()
-    context = RunContext(storage_pb2.StoryRecord(), ledger=Ledger(), checkpointer=checkpointer, **parts)
+    context.checkpointer = checkpointer
     with pytest.raises(DomainError) as caught:
         await context.store(storage_pb2.StoryCheckpoint())
     seen = caught.value
     assert ("NEWER_REASON", "Repeat it.", True) == (seen.reason, seen.remedy, seen.retryable)
 
 
+class Waiting:
+    """The run of a story that is narrated, with a clock that moves only when it is set."""
+
+    def __init__(self, *, narrate: bool = True) -> None:
+        self.moment = 0.0
+        story = common_pb2.Story(id="s", narrate=narrate)
+        parts: Any = {"peers": None, "settings": GatewaySettings(), "checkpointer": None, "ledger": Ledger()}
+        lease = Lease("s", 1, seconds=6, since=0, clock=lambda: self.moment)
+        record = storage_pb2.StoryRecord(story=story)
+        self.context = RunContext(record, lease=lease, live=LiveStory(story), **parts)
+        self.context.writing = ProviderWait(600, clock=lambda: self.moment)
+        self.context.narrating = ProviderWait(600, clock=lambda: self.moment)
+
+    def said(self, reason: str, *, audio_id: str = "", at: float) -> None:
+        self.moment = at
+        self.context.new_problem(common_pb2.Problem(reason=reason, metadata={"audio_id": audio_id} if audio_id else {}))
+
+    def renewed(self, at: float) -> bool:
+        """Whether the run has only waited until it renews its lease."""
+        self.moment = at
+        waits = self.context.only_waits
+        self.context.lease.renewed(at, waiting=waits)
+        return waits
+
+
 @pytest.mark.parametrize(("reason", "left"), [("WAITING_FOR_PLACE", 600.0), ("WAITING_FOR_PROVIDER", 100.0)])
 def test_wait_for_a_place_uses_none_of_the_time_for_providers(reason: str, left: float) -> None:
-    """Hundreds of narrations may be ahead, and no provider is down."""
-    moment = 0.0
-    parts: Any = {"live": None, "peers": None, "settings": GatewaySettings(), "checkpointer": None}
-    lease = Lease("s", 1, seconds=6, since=0)
-    context = RunContext(storage_pb2.StoryRecord(), lease=lease, ledger=Ledger(), **parts)
-    context.providers = ProviderWait(600, clock=lambda: moment)
-    moment = 500.0
-    context.new_problem(common_pb2.Problem(reason=reason))
-    assert left == context.providers.left
+    """Hundreds of narrations may be ahead, and no provider is down; the time of the text for providers runs on."""
+    it = Waiting()
+    it.said(reason, audio_id="a", at=500)
+    assert (100.0, left) == (it.context.writing.left, it.context.narrating.left)
+    it.context.progressed()
+    assert (600.0, 600.0) == (it.context.writing.left, it.context.narrating.left)
+
+
+@pytest.mark.parametrize("reason", ["WAITING_FOR_PLACE", "WAITING_FOR_PROVIDER"])
+def test_waiting_narration_of_a_complete_text_is_no_work(reason: str) -> None:
+    """For as long as the voice service says so, whatever that adds up to; with a segment the work begins."""
+    it = Waiting()
+    it.context.live.complete_text()
+    it.said(reason, audio_id="a", at=10)
+    assert not it.renewed(10)
+    for moment in range(30, 7200, 20):
+        it.said(reason, audio_id="a", at=moment)
+        assert it.renewed(moment)
+    assert 6.0 == it.context.lease.worked_before
+    it.context.progressed()
+    assert not it.renewed(7195)
+    assert 11.0 == it.context.lease.worked_before
+
+
+def test_wait_that_is_not_reported_any_more_is_over() -> None:
+    """A service that says nothing may be at work."""
+    it = Waiting(narrate=False)
+    it.said("WAITING_FOR_PROVIDER", at=0)
+    assert [True, False] == [it.renewed(49), it.renewed(51)]
+
+
+def test_run_works_while_one_part_of_its_story_waits() -> None:
+    """The other part does not; a narration that has spoken what there is has nothing to do."""
+    it = Waiting()
+    it.said("WAITING_FOR_PLACE", audio_id="a", at=0)
+    assert not it.renewed(1)
+    it.context.live.add_text(title="T", text="x" * 2_000)
+    it.context.progressed()
+    it.said("WAITING_FOR_PROVIDER", at=2)
+    assert [False, False] == [it.renewed(2), it.renewed(3)]
+    it.said("WAITING_FOR_PLACE", audio_id="a", at=4)
+    assert [False, True] == [it.renewed(4), it.renewed(5)]
+    it.context.live.add_segments([common_pb2.Segment(text=common_pb2.Span(end=600))])
+    it.context.progressed()
+    it.said("WAITING_FOR_PROVIDER", at=6)
+    assert [False, True] == [it.renewed(6), it.renewed(7)]
+
+
+@pytest.mark.parametrize("narrate", [False, True])
+def test_run_that_has_nothing_to_wait_for_works(narrate: bool) -> None:
+    """Such as one that stores the end of its story."""
+    it = Waiting(narrate=narrate)
+    it.context.live.complete_text()
+    assert not it.renewed(1)

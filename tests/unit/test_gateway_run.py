@@ -103,6 +103,34 @@ class Batches:
         return storage_pb2.CheckpointStoriesResponse(results=results)
 
 
+class Waits(Stream):
+    """A GenerateStory call whose providers are away for 2.5 seconds."""
+
+    async def __aiter__(self) -> AsyncIterator[story_pb2.GenerateStoryResponse]:
+        for _ in range(25):
+            yield story_pb2.GenerateStoryResponse(warning=common_pb2.Problem(reason="WAITING_FOR_PROVIDER"))
+            await asyncio.sleep(0.1)
+        async for response in super().__aiter__():
+            yield response
+
+
+async def test_run_that_waits_does_not_grow_old() -> None:
+    """Its story waits longer than it may work."""
+    stub: Any = Batches()
+    peers: Any = SimpleNamespace(storage=stub, story=SimpleNamespace(GenerateStory=lambda *_, **__: Waits()))
+    settings = GatewaySettings(lease_seconds=0.5, run_timeout_seconds=1.5)
+    checkpointer = Checkpointer(stub, lease_seconds=0.5)
+    sending = asyncio.create_task(checkpointer.run())
+    record = storage_pb2.StoryRecord(story=common_pb2.Story(id="s"))
+    lease = Lease("s", 1, seconds=0.5, since=time.monotonic())
+    context = RunContext(record, lease, LiveStory(record.story), Ledger(), peers, checkpointer, settings)
+    async with asyncio.timeout(20):
+        await Run(context, pickup_count=0).task
+    sending.cancel()
+    assert (common_pb2.STORY_STATE_READY, TEXT) == (context.live.state, context.live.text)
+    assert lease.worked < 1.5
+
+
 async def test_one_call_renews_the_leases_of_all_runs() -> None:
     """They began at different moments, and have nothing else to store."""
     storage, runs = Batches(), []

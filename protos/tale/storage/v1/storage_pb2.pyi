@@ -93,7 +93,8 @@ class RunRecord(_message.Message):
     @_builtins.property
     def work_duration(self) -> _duration_pb2.Duration:
         """Time of work under leases since the run was requested, by storage's clock, as of the last checkpoint, claim or
-        release. Time without a lease, and after a lease expired, does not count.
+        release. Time without a lease, after a lease expired, and in which the run only waited (StoryCheckpoint.waiting)
+        does not count.
         """
 
     def __init__(
@@ -895,6 +896,7 @@ class StoryCheckpoint(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
     EMBEDDED_PARTS_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
     """Id of the story."""
     lease_token: _builtins.int
@@ -905,6 +907,8 @@ class StoryCheckpoint(_message.Message):
     """The title, once it is written."""
     content_complete: _builtins.bool
     """True when the text is complete."""
+    waiting: _builtins.bool
+    """True: the run has only waited for providers or a place since its last checkpoint. That time does not count as work."""
     @_builtins.property
     def text(self) -> Global___TextAppend:
         """More text."""
@@ -950,10 +954,11 @@ class StoryCheckpoint(_message.Message):
         attempts: _abc.Iterable[_common_pb2.Attempt] | None = ...,
         problems: _abc.Iterable[_common_pb2.Problem] | None = ...,
         embedded_parts: _abc.Iterable[_builtins.str] | None = ...,
+        waiting: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "generation", b"generation", "narration", b"narration", "text", b"text", "title", b"title"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "attempts", b"attempts", "content_complete", b"content_complete", "embedded_parts", b"embedded_parts", "generation", b"generation", "lease_token", b"lease_token", "narration", b"narration", "problems", b"problems", "segments", b"segments", "state", b"state", "story_id", b"story_id", "text", b"text", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "attempts", b"attempts", "content_complete", b"content_complete", "embedded_parts", b"embedded_parts", "generation", b"generation", "lease_token", b"lease_token", "narration", b"narration", "problems", b"problems", "segments", b"segments", "state", b"state", "story_id", b"story_id", "text", b"text", "title", b"title", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
     _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
