@@ -205,7 +205,7 @@ async def test_with_nobody_else_the_reason_says_who_was_tried_and_why() -> None:
     assert 0 == embedded.journal.calls
 
 
-@pytest.mark.parametrize("kind", ["invalid_input", "unsupported", "auth", "content_policy", "concurrency"])
+@pytest.mark.parametrize("kind", ["invalid_input", "unsupported", "auth", "content_policy"])
 async def test_what_is_not_its_fault_never_opens_its_circuit(kind: str) -> None:
     """Twenty in a row, whatever they are about."""
     one = NamedVoice("one", faults({"kind": kind, "times": None}))
