@@ -79,11 +79,12 @@ async def test_storage_away_costs_no_text_and_no_segment() -> None:
 
 
 async def test_full_disk_costs_no_story() -> None:
-    """Stories wait until there is room again."""
-    facts, _ = await disk_full(stories=12, full_seconds=15, seconds=200)
+    """Stories wait until there is room again; deleting one is what makes room."""
+    facts, deleted = await disk_full(stories=12, full_seconds=15, seconds=200)
     assert {READY: 12} == facts.ends
     assert facts.is_sound
     assert not facts.paid_twice
+    assert {"deleted": 3} == deleted
 
 
 async def test_log_that_cannot_be_written_costs_no_story() -> None:
