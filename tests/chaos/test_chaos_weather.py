@@ -25,7 +25,7 @@ async def test_storm_costs_no_story() -> None:
     assert not stormy.wrong
     assert not stormy.doubled
     assert not stormy.started
-    assert stormy.attempts == stormy.calls
+    assert stormy.attempts >= stormy.calls
     assert stormy.calls <= 1.35 * stormy.needed
     assert calm.calls == calm.needed
 
@@ -35,7 +35,7 @@ async def test_storm_with_five_voice_places_costs_no_story() -> None:
     _, stormy = await storm(stories=60, seconds=500)
     assert {READY: 60} == stormy.ends
     assert stormy.is_sound
-    assert stormy.attempts == stormy.calls
+    assert stormy.attempts >= stormy.calls
     assert stormy.calls <= 1.35 * stormy.needed
 
 
