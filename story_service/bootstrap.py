@@ -216,6 +216,7 @@ def _breaker(name: str, settings: StorySettings) -> BreakerConfig:
     return BreakerConfig(
         name=name,
         shortest_cooldown=_SHORTEST_COOLDOWN,
+        opens_when_refused=True,
         slow_call_seconds=_SLOW_SHARE * settings.first_token_timeout_seconds,
     )
 

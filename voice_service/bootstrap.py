@@ -205,6 +205,7 @@ def _circuits(
             failure_threshold=settings.breaker_failures,
             recovery_timeout=settings.breaker_seconds,
             shortest_cooldown=settings.retry_longest_wait_seconds,
+            opens_when_refused=True,
             slow_call_seconds=settings.slow_seconds if name in streaming else None,
         )
 

@@ -217,7 +217,9 @@ class CircuitBreaker:
         `answers` were there before the first try. Where the tries are not `used_up`, it opens only if calls have been
         refused for a while already: others that were sent with this one may still be answered.
         """
-        if error.kind not in OF_THE_PACE or self._answers != answers or self.state != "closed":
+        if not self.config.opens_when_refused or error.kind not in OF_THE_PACE:
+            return
+        if self._answers != answers or self.state != "closed":
             return
         if used_up or self._refused_at - self._refused_from >= _REFUSED_SECONDS:
             self._rest(error)

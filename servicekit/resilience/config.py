@@ -44,7 +44,8 @@ class BreakerConfig:
 
     It lets one probe through each `recovery_timeout`, which is lengthened by a random part of up to `jitter`.
     `longest_cooldown` bounds what a provider can ask for by Retry-After; up to `shortest_cooldown` a retry waits it
-    out, and the breaker stays closed.
+    out, and the breaker stays closed. With `opens_when_refused` it also opens where all tries of a call are refused for
+    too many calls; its callers must be able to wait.
 
     `expected_exception` are the exceptions that may speak against the provider (a ProviderError does where its
     treatment says so); `exclude_exceptions` never do. The rest is for read-only calls under
@@ -65,6 +66,7 @@ class BreakerConfig:
     minimum_slow_calls: int = 20
     longest_cooldown: float = 3600.0
     shortest_cooldown: float = 0.0
+    opens_when_refused: bool = False
     expected_exception: ExceptionTypes = (ProviderError, TimeoutError, ConnectionError)
     exclude_exceptions: ExceptionTypes = ()
     max_retries: int = 0

@@ -150,7 +150,9 @@ class Storm:
         random.seed(seed)
         metrics = StoryMetrics(Metrics(), models=models)
         self.breakers = BreakerManager(
-            lambda name: BreakerConfig(name=name, shortest_cooldown=10.0, slow_call_seconds=15.0),
+            lambda name: BreakerConfig(
+                name=name, shortest_cooldown=10.0, opens_when_refused=True, slow_call_seconds=15.0
+            ),
             clock=loop_time,
             random=random.random,
         )

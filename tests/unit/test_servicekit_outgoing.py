@@ -351,7 +351,9 @@ def test_ramp_holds_up_none_when_the_circuit_opens_again() -> None:
 @pytest.mark.parametrize("kind", [ProviderErrorKind.RATE, ProviderErrorKind.CONCURRENCY])
 async def test_call_whose_tries_all_are_refused_for_the_pace_opens_the_circuit(kind: ProviderErrorKind) -> None:
     """For a window at least, and the next caller is told the rate limit."""
-    breakers = BreakerManager(clock=FakeClock(), random=lambda: 0.0)
+    breakers = BreakerManager(
+        lambda name: BreakerConfig(name=name, opens_when_refused=True), clock=FakeClock(), random=lambda: 0.0
+    )
     calls = OutgoingCalls("demo", breakers=breakers, policy=SOON)
     provider = Provider(*[provider_error(kind)] * 3)
     for _ in range(2):
@@ -362,9 +364,18 @@ async def test_call_whose_tries_all_are_refused_for_the_pace_opens_the_circuit(k
     assert ("open", 60.0) == (breakers.get("demo").state, breakers.get("demo").retry_after)
 
 
+async def test_refusals_open_no_circuit_whose_callers_cannot_wait() -> None:
+    """A store that is slowed down for a moment is used again at once."""
+    breakers = BreakerManager()
+    calls = OutgoingCalls("demo", breakers=breakers, policy=SOON)
+    with pytest.raises(ProviderError):
+        await calls.call("things", Provider(*[provider_error(ProviderErrorKind.RATE)] * 3))
+    assert "closed" == breakers.get("demo").state
+
+
 async def test_call_that_is_refused_for_the_pace_while_others_are_answered_opens_nothing() -> None:
     """Others get through, so there is no reason to wait."""
-    breakers = BreakerManager()
+    breakers = BreakerManager(lambda name: BreakerConfig(name=name, opens_when_refused=True))
     calls = OutgoingCalls("demo", breakers=breakers, policy=SOON)
 
     async def refused(attempt: Attempt) -> None:

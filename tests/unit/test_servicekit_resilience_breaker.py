@@ -364,7 +364,7 @@ def test_probe_that_is_refused_for_the_pace_opens_it_for_a_window_at_least(named
 
 def test_refusals_for_the_pace_without_an_answer_open_it_after_a_while_whatever_the_tries() -> None:
     """Five seconds of them, of calls that have a fallback; one answer, or a minute without any, begins anew."""
-    bench, error = Bench(), provider_error(ProviderErrorKind.CONCURRENCY)
+    bench, error = Bench(opens_when_refused=True), provider_error(ProviderErrorKind.CONCURRENCY)
 
     def refused(*, after: float = 0.0) -> str:
         bench.clock.advance(after)
