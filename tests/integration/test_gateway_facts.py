@@ -154,7 +154,8 @@ async def in_its_second_call(it: PaidHouse) -> common_pb2.Story:
     it.writer.answer(cut, stream(Wait(asyncio.Event(), keep_alive=0.05)))
     story = await it.home.create(spec(1, narrate=False))
     async with asyncio.timeout(20):
-        while len(it.writer.calls) < 2 or not story.usage.cost_usd:
+        # That a call has begun is stored with the next checkpoint.
+        while 2 > sum(line.kind == common_pb2.ATTEMPT_KIND_MODEL_CALL for line in story.attempts):
             await asyncio.sleep(0.02)
             story = await it.home.get(story.id)
     return story
