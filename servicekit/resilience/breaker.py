@@ -176,7 +176,7 @@ class CircuitBreaker:
     def retry_after(self) -> float:
         """Seconds until a call may be let through; 0 where one would be now."""
         self._advance()
-        return self._wait(wanted=self.queue.has_probe)
+        return self._wait()
 
     @property
     def cause(self) -> ProviderErrorKind:
@@ -285,15 +285,16 @@ class CircuitBreaker:
         self._unanswered += 1
         return self._epoch, self._total, self._clock()
 
-    def _wait(self, *, wanted: bool) -> float:
-        """Returns the seconds until a call may be let through; `wanted`: there is one."""
+    def _wait(self, *, wanted: bool = False) -> float:
+        """Returns the seconds until a call may be let through; `wanted`: there is one beside those that wait."""
         if self._state == "open":
             return self._until - self._clock()
         if self._state == "closed":
             return 0.0
         if self._probe is not None:
             return _PROBE_SECONDS
-        return self._probe_wait(self) if wanted else 0.0
+        # Thousands may wait, so they are looked at only where it matters.
+        return self._probe_wait(self) if wanted or self.queue.has_probe else 0.0
 
     def _refused(self, wait: float) -> CircuitOpenError:
         return CircuitOpenError(self.name, provider=self.provider, retry_after=wait, cause=self._cause)
