@@ -17,8 +17,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
-import uuid_utils
 
+from servicekit.ids import new_id
 from servicekit.resilience.errors import ProviderErrorKind
 from servicekit.waiting import Finisher
 
@@ -83,7 +83,7 @@ class SharedCircuits:
         self._store = store
         self._circuits = circuits
         self._clock = clock
-        self._owner = str(uuid_utils.uuid7())
+        self._owner = new_id()
         self._changes = 0
         self._seen: dict[str, tuple[str, int]] = {}
         """Of each circuit the last change that was adopted or published, and how often it had opened here by then."""

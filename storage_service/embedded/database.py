@@ -355,12 +355,15 @@ def reading(work: Callable[Concatenate[Transaction, P], T]) -> Method[P, T]:
     return method
 
 
-def writing(work: Callable[Concatenate[Transaction, P], T]) -> Method[P, T]:
-    """Returns a method that runs `work` in a transaction and stores what it did, unless it raises."""
+def writing(work: Callable[Concatenate[Transaction, P], T], *, removes: bool = False) -> Method[P, T]:
+    """Returns a method that runs `work` in a transaction and stores what it did, unless it raises.
+
+    One that `removes` also works where the disk is full.
+    """
 
     async def method(store: SqliteStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await store.database.write(
-            lambda connection: work(Transaction(connection, store.clock.now()), *args, **kwargs)
+            lambda connection: work(Transaction(connection, store.clock.now()), *args, **kwargs), removes=removes
         )
 
     return method
@@ -368,13 +371,7 @@ def writing(work: Callable[Concatenate[Transaction, P], T]) -> Method[P, T]:
 
 def removing(work: Callable[Concatenate[Transaction, P], T]) -> Method[P, T]:
     """Returns a method like one of `writing` that also works where the disk is full."""
-
-    async def method(store: SqliteStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await store.database.write(
-            lambda connection: work(Transaction(connection, store.clock.now()), *args, **kwargs), removes=True
-        )
-
-    return method
+    return writing(work, removes=True)
 
 
 def _transact(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T], kind: str) -> T:
