@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind, Treatment
@@ -43,8 +44,9 @@ class ChatRequest:
 class ChatTimers:
     """Timeouts of a call in seconds; time that the reader of the answer takes does not count.
 
-    `first_token` runs from the call to the first text, `idle` from one text to the next, and `total` to the end. Only
-    text resets them, not what a provider sends to keep the connection open.
+    `first_token` runs from the call to the first text or thought, and starts again while the server says that it loads
+    the model; `idle` from one text or thought to the next, and `total` to the end. What a provider sends to keep the
+    connection open resets none of them..
     """
 
     total: float
@@ -60,6 +62,13 @@ class ChatStarted:
     model: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatWorking:
+    """The model thinks, or with `loading` the server loads it: there is no text, and the call continues."""
+
+    loading: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class ChatDelta:
     """Some text, never empty."""
@@ -67,9 +76,24 @@ class ChatDelta:
     text: str
 
 
+class EndMark(Enum):
+    """How an answer ended, by the finish reason in any spelling and by the end of the stream."""
+
+    PROPER = "proper"
+    """The model says that it has finished."""
+    OUT_OF_TOKENS = "out_of_tokens"
+    """It reached its maximum of tokens."""
+    FILTERED = "filtered"
+    """A content filter ended it."""
+    UNKNOWN = "unknown"
+    """The stream was ended properly ([DONE], or a whole body), with no reason or one that says nothing."""
+    NONE = "none"
+    """The stream just ended: it may have been cut."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatEnded:
-    """The model has finished its answer.
+    """The answer has ended. Whether it is a whole story is for its reader to judge, by its text and by `mark`.
 
     `provider_name` is the company that ran the model, `created` in Unix seconds, `usage` as the provider reports it
     (JSON, may be empty). `spending.cost_known` is False where the answer has no cost.
@@ -81,10 +105,11 @@ class ChatEnded:
     finish_reason: str
     spending: Spending
     created: int
+    mark: EndMark = EndMark.PROPER
     usage: Mapping[str, Any] = field(default_factory=dict)
 
 
-ChatEvent: TypeAlias = ChatStarted | ChatDelta | ChatEnded
+ChatEvent: TypeAlias = ChatStarted | ChatWorking | ChatDelta | ChatEnded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

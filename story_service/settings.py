@@ -21,8 +21,8 @@ def _models(value: tuple[str, ...]) -> tuple[str, ...]:
 class StorySettings(SharingSettings):
     """Settings of the story service, from the environment."""
 
-    model_config = variables("STORY_", "openrouter_", "upstream_")
-    prefixes = ("STORY_", "CIRCUIT_", "OPENROUTER_", "UPSTREAM_")
+    model_config = variables("STORY_", "openrouter_", "chat_", "upstream_")
+    prefixes = ("STORY_", "CIRCUIT_", "OPENROUTER_", "CHAT_", "UPSTREAM_")
     elsewhere = frozenset({"STORY_TARGET", "STORY_RETENTION"})
 
     listen: Listen = "127.0.0.1:50052"
@@ -38,6 +38,14 @@ class StorySettings(SharingSettings):
     """API key of OpenRouter; unset: only the embedded writer is available"""
     openrouter_api_key_file: Path | None = Field(None, validation_alias=f"{_KEY}_FILE")
     """File with the API key of OpenRouter"""
+    chat_base_url: str = ""
+    """Address of any server with OpenAI's /chat/completions, without that path, such as http://127.0.0.1:11434/v1
+    (Ollama, LM Studio, llama.cpp, vLLM); no key needed
+    """
+    chat_api_key: SecretStr | None = None
+    """API key of CHAT_BASE_URL; unset: none is sent"""
+    chat_api_key_file: Path | None = None
+    """File with the API key of CHAT_BASE_URL"""
     model: Annotated[str, AfterValidator(resolve)] = "openai/gpt-4o-mini"
     """Default model: an OpenRouter id, a name such as GPT_4O_MINI, or `offline`"""
     fallback_models: Annotated[CommaList, AfterValidator(_models)] = ()
@@ -48,6 +56,8 @@ class StorySettings(SharingSettings):
     """Maximum tokens of an answer; unset: derived from the requested length"""
     max_retries: int = Field(3, ge=0, le=10)
     """Maximum retries of a failed call to one model"""
+    max_calls: int = Field(8, ge=1, le=100)
+    """Maximum calls to all models for one story, in all attempts, hand-overs and restarts together"""
     first_token_timeout_seconds: float = Field(30.0, gt=0, le=600)
     """Seconds until the first text of an answer, after which the call fails"""
     idle_timeout_seconds: float = Field(30.0, gt=0, le=600)

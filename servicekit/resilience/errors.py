@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _EPOCH_MILLISECONDS: Final = 1e11
 _EPOCH_SECONDS: Final = 1e9
 _LONGEST_WAIT: Final = 86_400.0
+_REFUSED: Final = 400
 _NUMBER: Final = re.compile(r"[0-9]{1,20}(?:\.[0-9]{0,20})?")
 
 
@@ -32,6 +33,8 @@ class ProviderErrorKind(Enum):
     """The provider cannot do this at all: a language, a voice, a format, or it does not know the model."""
     AUTH = "auth"
     """The key is missing, wrong or not allowed to do this, or the provider is not set up."""
+    CONFIGURATION = "configuration"
+    """A setting of this service is wrong, such as the address of the provider; `message` names the variable."""
     QUOTA = "quota"
     """Paid for no more: credits or characters are used up."""
     CONCURRENCY = "concurrency"
@@ -84,6 +87,7 @@ TREATMENTS: Final[Mapping[ProviderErrorKind, Treatment]] = {
     ProviderErrorKind.INVALID_INPUT: _treatment("UPSTREAM_REFUSED"),
     ProviderErrorKind.UNSUPPORTED: _treatment("UPSTREAM_UNSUPPORTED"),
     ProviderErrorKind.AUTH: _treatment("UPSTREAM_AUTH"),
+    ProviderErrorKind.CONFIGURATION: _treatment("INVALID_CONFIGURATION"),
     ProviderErrorKind.QUOTA: _treatment("QUOTA_EXCEEDED", cool_down=True),
     ProviderErrorKind.CONCURRENCY: _treatment("RATE_LIMITED"),
     ProviderErrorKind.RATE: _treatment("RATE_LIMITED", cool_down=True),
@@ -104,9 +108,11 @@ OF_THE_PACE: Final = frozenset({ProviderErrorKind.RATE, ProviderErrorKind.CONCUR
 class ProviderError(Exception):
     """A call to a provider failed.
 
-    `message` may be shown to a caller: it never holds text of a story, a name, a key or a path, nor what an upstream
-    said in words. `retry_after` is the wait in seconds that the provider asked for, None where it named none.
-    `status` is the upstream's HTTP status, 0 where there was none; `request_id` the upstream's id of the call.
+    `message` may be shown to a caller: it never holds text of a story, a name, a key or a path. `said` is what the
+    upstream said in words, shortened and cleaned of all that, "" for nothing. `retry_after` is the wait in seconds that
+    the provider asked for, None where it named none. `status` is the upstream's HTTP status, 0 where there was none;
+    `request_id` the upstream's id of the call. `billed` is False where the call cannot have cost anything: it was
+    refused, or never reached the provider.
     """
 
     def __init__(
@@ -118,6 +124,8 @@ class ProviderError(Exception):
         retry_after: float | None = None,
         status: int = 0,
         request_id: str = "",
+        said: str = "",
+        billed: bool = True,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -128,6 +136,8 @@ class ProviderError(Exception):
         self.retry_after = min(max(retry_after or 0.0, 0.0), _LONGEST_WAIT) if given else None
         self.status = status
         self.request_id = request_id
+        self.said = said
+        self.billed = billed and status < _REFUSED
 
     @property
     def treatment(self) -> Treatment:

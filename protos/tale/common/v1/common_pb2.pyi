@@ -767,7 +767,7 @@ class Attempt(_message.Message):
     completion_tokens: _builtins.int
     """Tokens written."""
     characters: _builtins.int
-    """Characters sent to a voice."""
+    """Characters sent to a voice; of a call to a model, characters of the text that it released."""
     segment_index: _builtins.int
     """Index of the segment; -1: none."""
     @_builtins.property

@@ -28,13 +28,15 @@ from tale.common.v1 import common_pb2 as tale_dot_common_dot_v1_dot_common__pb2
 from tale.common.v1 import rules_pb2 as tale_dot_common_dot_v1_dot_rules__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tale/story/v1/story.proto\x12\rtale.story.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1btale/common/v1/common.proto\x1a\x1atale/common/v1/rules.proto\"\x80\x06\n\x14GenerateStoryRequest\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\x12\'\n\x04spec\x18\x02 \x01(\x0b\x32\x19.tale.common.v1.StorySpec\x12$\n\x05\x63hild\x18\x03 \x01(\x0b\x32\x15.tale.common.v1.Child\x12\"\n\x04hero\x18\x04 \x01(\x0b\x32\x14.tale.common.v1.Hero\x12\"\n\x0ctitle_so_far\x18\x05 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12%\n\x0ewritten_so_far\x18\x06 \x01(\tB\r\xbaH\nr\x08\x18\x80\x80\x04\xba\x01\x01\x00\x12\"\n\x0bparent_text\x18\x07 \x01(\tB\r\xbaH\nr\x08\x18\x80\x80\x04\xba\x01\x01\x00\x12\"\n\x0cparent_title\x18\x08 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12#\n\tspent_usd\x18\t \x01(\x01\x42\x10\xbaH\r\x12\x0b)\x00\x00\x00\x00\x00\x00\x00\x00@\x01\x12@\n\rprovider_wait\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xa3\x05\x32\x00:\xda\x02\xbaH\xd6\x02\x1a[\n\x05\x63hild\x12)must be given, or spec.child in its place\x1a\'has(this.child) || has(this.spec.child)\x1a\x84\x01\n\x04hero\x12\x36must be given for this kind, or spec.hero in its place\x1a\x44!(this.spec.kind in [2, 3]) || has(this.hero) || has(this.spec.hero)\x1ap\n\x0ctitle_so_far\x12*must be given together with written_so_far\x1a\x34this.written_so_far == \'\' || this.title_so_far != \'\'\"\xc0\x02\n\x15GenerateStoryResponse\x12\x33\n\x07started\x18\x01 \x01(\x0b\x32 .tale.story.v1.GenerationStartedH\x00\x12/\n\x05title\x18\x02 \x01(\x0b\x32\x1e.tale.story.v1.GenerationTitleH\x00\x12)\n\x05\x64\x65lta\x18\x03 \x01(\x0b\x32\x18.tale.story.v1.TextDeltaH\x00\x12*\n\x07\x61ttempt\x18\x04 \x01(\x0b\x32\x17.tale.common.v1.AttemptH\x00\x12\x35\n\x08\x63omplete\x18\x05 \x01(\x0b\x32!.tale.story.v1.GenerationCompleteH\x00\x12*\n\x07warning\x18\x06 \x01(\x0b\x32\x17.tale.common.v1.ProblemH\x00\x42\x07\n\x05\x65vent\"F\n\x11GenerationStarted\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x10\n\x08\x65mbedded\x18\x03 \x01(\x08\" \n\x0fGenerationTitle\x12\r\n\x05title\x18\x01 \x01(\t\")\n\tTextDelta\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04text\x18\x02 \x01(\t\"\xa3\x01\n\x12GenerationComplete\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x16\n\x0e\x63ontent_length\x18\x03 \x01(\x03\x12\x16\n\x0e\x63ontent_sha256\x18\x04 \x01(\x0c\x12$\n\x05usage\x18\x05 \x01(\x0b\x32\x15.tale.common.v1.Usage\x12\x10\n\x08\x65mbedded\x18\x07 \x01(\x08J\x04\x08\x06\x10\x07\"S\n\x11ListModelsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x04\xba\x01\x01\x00\"b\n\x12ListModelsResponse\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.tale.story.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\r\n\x05stale\x18\x03 \x01(\x08\"\xf1\x03\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12*\n\x1dprompt_usd_per_million_tokens\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12.\n!completion_usd_per_million_tokens\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x16\n\x0e\x63ontext_length\x18\x08 \x01(\x03\x12\x16\n\x0elanguage_codes\x18\t \x03(\t\x12\x11\n\tavailable\x18\n \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\x0b \x01(\t\x12\x12\n\nis_default\x18\x0c \x01(\x08\x12\x19\n\x11\x66\x61llback_position\x18\r \x01(\x05\x12\x15\n\rcircuit_state\x18\x0e \x01(\t\x12\x10\n\x08\x65mbedded\x18\x0f \x01(\x08\x12\x33\n\x10typical_duration\x18\x10 \x01(\x0b\x32\x19.google.protobuf.DurationB \n\x1e_prompt_usd_per_million_tokensB$\n\"_completion_usd_per_million_tokens2\xbf\x01\n\x0cStoryService\x12\\\n\rGenerateStory\x12#.tale.story.v1.GenerateStoryRequest\x1a$.tale.story.v1.GenerateStoryResponse0\x01\x12Q\n\nListModels\x12 .tale.story.v1.ListModelsRequest\x1a!.tale.story.v1.ListModelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tale/story/v1/story.proto\x12\rtale.story.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1btale/common/v1/common.proto\x1a\x1atale/common/v1/rules.proto\"\xb7\x07\n\x14GenerateStoryRequest\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xc8\x01\x01\x12\'\n\x04spec\x18\x02 \x01(\x0b\x32\x19.tale.common.v1.StorySpec\x12$\n\x05\x63hild\x18\x03 \x01(\x0b\x32\x15.tale.common.v1.Child\x12\"\n\x04hero\x18\x04 \x01(\x0b\x32\x14.tale.common.v1.Hero\x12\"\n\x0ctitle_so_far\x18\x05 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12%\n\x0ewritten_so_far\x18\x06 \x01(\tB\r\xbaH\nr\x08\x18\x80\x80\x04\xba\x01\x01\x00\x12\"\n\x0bparent_text\x18\x07 \x01(\tB\r\xbaH\nr\x08\x18\x80\x80\x04\xba\x01\x01\x00\x12\"\n\x0cparent_title\x18\x08 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12#\n\tspent_usd\x18\t \x01(\x01\x42\x10\xbaH\r\x12\x0b)\x00\x00\x00\x00\x00\x00\x00\x00@\x01\x12@\n\rprovider_wait\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xa3\x05\x32\x00\x12\x1b\n\ncalls_made\x18\x0b \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12_\n\x12\x63\x61lls_without_text\x18\x0c \x03(\x0b\x32\x39.tale.story.v1.GenerateStoryRequest.CallsWithoutTextEntryB\x08\xbaH\x05\x9a\x01\x02\x10@\x1a\x37\n\x15\x43\x61llsWithoutTextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01:\xda\x02\xbaH\xd6\x02\x1a[\n\x05\x63hild\x12)must be given, or spec.child in its place\x1a\'has(this.child) || has(this.spec.child)\x1a\x84\x01\n\x04hero\x12\x36must be given for this kind, or spec.hero in its place\x1a\x44!(this.spec.kind in [2, 3]) || has(this.hero) || has(this.spec.hero)\x1ap\n\x0ctitle_so_far\x12*must be given together with written_so_far\x1a\x34this.written_so_far == \'\' || this.title_so_far != \'\'\"\xef\x02\n\x15GenerateStoryResponse\x12\x33\n\x07started\x18\x01 \x01(\x0b\x32 .tale.story.v1.GenerationStartedH\x00\x12/\n\x05title\x18\x02 \x01(\x0b\x32\x1e.tale.story.v1.GenerationTitleH\x00\x12)\n\x05\x64\x65lta\x18\x03 \x01(\x0b\x32\x18.tale.story.v1.TextDeltaH\x00\x12*\n\x07\x61ttempt\x18\x04 \x01(\x0b\x32\x17.tale.common.v1.AttemptH\x00\x12\x35\n\x08\x63omplete\x18\x05 \x01(\x0b\x32!.tale.story.v1.GenerationCompleteH\x00\x12*\n\x07warning\x18\x06 \x01(\x0b\x32\x17.tale.common.v1.ProblemH\x00\x12-\n\theartbeat\x18\x07 \x01(\x0b\x32\x18.tale.story.v1.HeartbeatH\x00\x42\x07\n\x05\x65vent\"\x0b\n\tHeartbeat\"F\n\x11GenerationStarted\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x10\n\x08\x65mbedded\x18\x03 \x01(\x08\" \n\x0fGenerationTitle\x12\r\n\x05title\x18\x01 \x01(\t\")\n\tTextDelta\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04text\x18\x02 \x01(\t\"\xa3\x01\n\x12GenerationComplete\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x16\n\x0e\x63ontent_length\x18\x03 \x01(\x03\x12\x16\n\x0e\x63ontent_sha256\x18\x04 \x01(\x0c\x12$\n\x05usage\x18\x05 \x01(\x0b\x32\x15.tale.common.v1.Usage\x12\x10\n\x08\x65mbedded\x18\x07 \x01(\x08J\x04\x08\x06\x10\x07\"S\n\x11ListModelsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x04\xba\x01\x01\x00\"b\n\x12ListModelsResponse\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.tale.story.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\r\n\x05stale\x18\x03 \x01(\x08\"\xf1\x03\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12*\n\x1dprompt_usd_per_million_tokens\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12.\n!completion_usd_per_million_tokens\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x16\n\x0e\x63ontext_length\x18\x08 \x01(\x03\x12\x16\n\x0elanguage_codes\x18\t \x03(\t\x12\x11\n\tavailable\x18\n \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\x0b \x01(\t\x12\x12\n\nis_default\x18\x0c \x01(\x08\x12\x19\n\x11\x66\x61llback_position\x18\r \x01(\x05\x12\x15\n\rcircuit_state\x18\x0e \x01(\t\x12\x10\n\x08\x65mbedded\x18\x0f \x01(\x08\x12\x33\n\x10typical_duration\x18\x10 \x01(\x0b\x32\x19.google.protobuf.DurationB \n\x1e_prompt_usd_per_million_tokensB$\n\"_completion_usd_per_million_tokens2\xbf\x01\n\x0cStoryService\x12\\\n\rGenerateStory\x12#.tale.story.v1.GenerateStoryRequest\x1a$.tale.story.v1.GenerateStoryResponse0\x01\x12Q\n\nListModels\x12 .tale.story.v1.ListModelsRequest\x1a!.tale.story.v1.ListModelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tale.story.v1.story_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_GENERATESTORYREQUEST_CALLSWITHOUTTEXTENTRY']._loaded_options = None
+  _globals['_GENERATESTORYREQUEST_CALLSWITHOUTTEXTENTRY']._serialized_options = b'8\001'
   _globals['_GENERATESTORYREQUEST'].fields_by_name['story_id']._loaded_options = None
   _globals['_GENERATESTORYREQUEST'].fields_by_name['story_id']._serialized_options = b'\272H\tr\004\250\3600\001\310\001\001'
   _globals['_GENERATESTORYREQUEST'].fields_by_name['title_so_far']._loaded_options = None
@@ -49,6 +51,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATESTORYREQUEST'].fields_by_name['spent_usd']._serialized_options = b'\272H\r\022\013)\000\000\000\000\000\000\000\000@\001'
   _globals['_GENERATESTORYREQUEST'].fields_by_name['provider_wait']._loaded_options = None
   _globals['_GENERATESTORYREQUEST'].fields_by_name['provider_wait']._serialized_options = b'\272H\013\252\001\010\"\004\010\200\243\0052\000'
+  _globals['_GENERATESTORYREQUEST'].fields_by_name['calls_made']._loaded_options = None
+  _globals['_GENERATESTORYREQUEST'].fields_by_name['calls_made']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_GENERATESTORYREQUEST'].fields_by_name['calls_without_text']._loaded_options = None
+  _globals['_GENERATESTORYREQUEST'].fields_by_name['calls_without_text']._serialized_options = b'\272H\005\232\001\002\020@'
   _globals['_GENERATESTORYREQUEST']._loaded_options = None
   _globals['_GENERATESTORYREQUEST']._serialized_options = b'\272H\326\002\032[\n\005child\022)must be given, or spec.child in its place\032\'has(this.child) || has(this.spec.child)\032\204\001\n\004hero\0226must be given for this kind, or spec.hero in its place\032D!(this.spec.kind in [2, 3]) || has(this.hero) || has(this.spec.hero)\032p\n\014title_so_far\022*must be given together with written_so_far\0324this.written_so_far == \'\' || this.title_so_far != \'\''
   _globals['_LISTMODELSREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -56,23 +62,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMODELSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTMODELSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\tr\007\030\200\004\272\001\001\000'
   _globals['_GENERATESTORYREQUEST']._serialized_start=163
-  _globals['_GENERATESTORYREQUEST']._serialized_end=931
-  _globals['_GENERATESTORYRESPONSE']._serialized_start=934
-  _globals['_GENERATESTORYRESPONSE']._serialized_end=1254
-  _globals['_GENERATIONSTARTED']._serialized_start=1256
-  _globals['_GENERATIONSTARTED']._serialized_end=1326
-  _globals['_GENERATIONTITLE']._serialized_start=1328
-  _globals['_GENERATIONTITLE']._serialized_end=1360
-  _globals['_TEXTDELTA']._serialized_start=1362
-  _globals['_TEXTDELTA']._serialized_end=1403
-  _globals['_GENERATIONCOMPLETE']._serialized_start=1406
-  _globals['_GENERATIONCOMPLETE']._serialized_end=1569
-  _globals['_LISTMODELSREQUEST']._serialized_start=1571
-  _globals['_LISTMODELSREQUEST']._serialized_end=1654
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1656
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1754
-  _globals['_MODEL']._serialized_start=1757
-  _globals['_MODEL']._serialized_end=2254
-  _globals['_STORYSERVICE']._serialized_start=2257
-  _globals['_STORYSERVICE']._serialized_end=2448
+  _globals['_GENERATESTORYREQUEST']._serialized_end=1114
+  _globals['_GENERATESTORYREQUEST_CALLSWITHOUTTEXTENTRY']._serialized_start=710
+  _globals['_GENERATESTORYREQUEST_CALLSWITHOUTTEXTENTRY']._serialized_end=765
+  _globals['_GENERATESTORYRESPONSE']._serialized_start=1117
+  _globals['_GENERATESTORYRESPONSE']._serialized_end=1484
+  _globals['_HEARTBEAT']._serialized_start=1486
+  _globals['_HEARTBEAT']._serialized_end=1497
+  _globals['_GENERATIONSTARTED']._serialized_start=1499
+  _globals['_GENERATIONSTARTED']._serialized_end=1569
+  _globals['_GENERATIONTITLE']._serialized_start=1571
+  _globals['_GENERATIONTITLE']._serialized_end=1603
+  _globals['_TEXTDELTA']._serialized_start=1605
+  _globals['_TEXTDELTA']._serialized_end=1646
+  _globals['_GENERATIONCOMPLETE']._serialized_start=1649
+  _globals['_GENERATIONCOMPLETE']._serialized_end=1812
+  _globals['_LISTMODELSREQUEST']._serialized_start=1814
+  _globals['_LISTMODELSREQUEST']._serialized_end=1897
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1899
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1997
+  _globals['_MODEL']._serialized_start=2000
+  _globals['_MODEL']._serialized_end=2497
+  _globals['_STORYSERVICE']._serialized_start=2500
+  _globals['_STORYSERVICE']._serialized_end=2691
 # @@protoc_insertion_point(module_scope)

@@ -26,6 +26,26 @@ class GenerateStoryRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class CallsWithoutTextEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     STORY_ID_FIELD_NUMBER: _builtins.int
     SPEC_FIELD_NUMBER: _builtins.int
     CHILD_FIELD_NUMBER: _builtins.int
@@ -36,6 +56,8 @@ class GenerateStoryRequest(_message.Message):
     PARENT_TITLE_FIELD_NUMBER: _builtins.int
     SPENT_USD_FIELD_NUMBER: _builtins.int
     PROVIDER_WAIT_FIELD_NUMBER: _builtins.int
+    CALLS_MADE_FIELD_NUMBER: _builtins.int
+    CALLS_WITHOUT_TEXT_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
     """Id of the story. Seed of the embedded writer if the spec has none."""
     title_so_far: _builtins.str
@@ -48,6 +70,8 @@ class GenerateStoryRequest(_message.Message):
     """Title of the story that this one continues."""
     spent_usd: _builtins.float
     """Cost of earlier writing attempts in US dollars; counts towards `max_cost_usd`."""
+    calls_made: _builtins.int
+    """Calls to models that were made for this story since it was requested last; they count towards STORY_MAX_CALLS."""
     @_builtins.property
     def spec(self) -> _common_pb2.StorySpec:
         """What the story should be. `child_id` and `hero_id` are not resolved here; see `child` and `hero`."""
@@ -66,6 +90,10 @@ class GenerateStoryRequest(_message.Message):
         a warning WAITING_FOR_PROVIDER is sent every few seconds.
         """
 
+    @_builtins.property
+    def calls_without_text(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Of those, by model ("provider:model"), the calls in a row that may have been billed and released no text."""
+
     def __init__(
         self,
         *,
@@ -79,10 +107,12 @@ class GenerateStoryRequest(_message.Message):
         parent_title: _builtins.str = ...,
         spent_usd: _builtins.float = ...,
         provider_wait: _duration_pb2.Duration | None = ...,
+        calls_made: _builtins.int = ...,
+        calls_without_text: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["child", b"child", "hero", b"hero", "provider_wait", b"provider_wait", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["child", b"child", "hero", b"hero", "parent_text", b"parent_text", "parent_title", b"parent_title", "provider_wait", b"provider_wait", "spec", b"spec", "spent_usd", b"spent_usd", "story_id", b"story_id", "title_so_far", b"title_so_far", "written_so_far", b"written_so_far"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_made", b"calls_made", "calls_without_text", b"calls_without_text", "child", b"child", "hero", b"hero", "parent_text", b"parent_text", "parent_title", b"parent_title", "provider_wait", b"provider_wait", "spec", b"spec", "spent_usd", b"spent_usd", "story_id", b"story_id", "title_so_far", b"title_so_far", "written_so_far", b"written_so_far"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -100,6 +130,7 @@ class GenerateStoryResponse(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
     WARNING_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___GenerationStarted:
         """A model has started. The first message; sent again when another model continues."""
@@ -124,6 +155,10 @@ class GenerateStoryResponse(_message.Message):
     def warning(self) -> _common_pb2.Problem:
         """A problem that did not stop the work."""
 
+    @_builtins.property
+    def heartbeat(self) -> Global___Heartbeat:
+        """The work continues without new text. Sent when nothing else was sent for some seconds."""
+
     def __init__(
         self,
         *,
@@ -133,16 +168,34 @@ class GenerateStoryResponse(_message.Message):
         attempt: _common_pb2.Attempt | None = ...,
         complete: Global___GenerationComplete | None = ...,
         warning: _common_pb2.Problem | None = ...,
+        heartbeat: Global___Heartbeat | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "complete", b"complete", "delta", b"delta", "event", b"event", "started", b"started", "title", b"title", "warning", b"warning"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "complete", b"complete", "delta", b"delta", "event", b"event", "heartbeat", b"heartbeat", "started", b"started", "title", b"title", "warning", b"warning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "complete", b"complete", "delta", b"delta", "event", b"event", "started", b"started", "title", b"title", "warning", b"warning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "complete", b"complete", "delta", b"delta", "event", b"event", "heartbeat", b"heartbeat", "started", b"started", "title", b"title", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "title", "delta", "attempt", "complete", "warning"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "title", "delta", "attempt", "complete", "warning", "heartbeat"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___GenerateStoryResponse: _TypeAlias = GenerateStoryResponse  # noqa: Y015
+
+@_typing.final
+class Heartbeat(_message.Message):
+    """Shows that the service still works on the story: a model is loaded, reads the prompt, or thinks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
 
 @_typing.final
 class GenerationStarted(_message.Message):
