@@ -26,6 +26,14 @@ class AttemptStarted:
     embedded: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptLoading:
+    """The server of the model is up and loads it: text comes later."""
+
+    model: str
+    provider: str
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptTitle:
     """The title line, as the model wrote it."""
@@ -98,7 +106,7 @@ class AttemptEnded:
     text: str
 
 
-AttemptItem: TypeAlias = AttemptStarted | AttemptTitle | AttemptText | ModelCall | AttemptEnded
+AttemptItem: TypeAlias = AttemptStarted | AttemptLoading | AttemptTitle | AttemptText | ModelCall | AttemptEnded
 
 
 class ModelWriter(Protocol):
@@ -106,6 +114,8 @@ class ModelWriter(Protocol):
 
     def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[AttemptItem, None]:
         """Yields AttemptStarted, AttemptTitle unless `title_so_far` is set, AttemptText…, ModelCalls, AttemptEnded.
+
+        AttemptLoading comes as often as the provider reports it.
 
         It is at most one call upstream, bounded by the writer's own timeouts; a stream without AttemptEnded is
         incomplete. Close the generator (`contextlib.aclosing`) to leave it early; that ends the call upstream. Raises

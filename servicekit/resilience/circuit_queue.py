@@ -183,6 +183,14 @@ class WaitBudget:
         """Takes time that was spent with another wait."""
         self._seconds -= seconds
 
+    def notice_due(self) -> bool:
+        """Returns whether a notice of a wait is due, and if so notes that it is given now."""
+        now = asyncio.get_running_loop().time()
+        if now < self._noticed_at + self._beat:
+            return False
+        self._noticed_at = now
+        return True
+
     async def wait(self, circuits: Collection[Circuit], *, probes: bool = True) -> AsyncGenerator[Circuit, None]:
         """Waits for the first of `circuits`; yields the one that may be back first whenever a notice is due.
 
@@ -198,8 +206,7 @@ class WaitBudget:
                 first = min(circuits, key=lambda each: each.retry_after)
                 if clock() + first.retry_after >= end:
                     break
-                if clock() >= self._noticed_at + self._beat:
-                    self._noticed_at = clock()
+                if self.notice_due():
                     yield first
                 self.ready = await waiter.turn(min(self._noticed_at + self._beat, end) - clock())
         self._seconds -= clock() - began if self.ready is not None else self._seconds

@@ -23,7 +23,7 @@ class RequestDefaults:
     max_tokens: int | None = None
     first_token_timeout: float = 30.0
     idle_timeout: float = 30.0
-    attempt_timeout: float = 60.0
+    attempt_timeout: float = 1_800.0
     attempt_timeout_per_minute: float = 30.0
 
 
@@ -63,7 +63,7 @@ class RequestBuilder:
         return request
 
     def timers(self, assignment: Assignment) -> ChatTimers:
-        """Returns the timeouts of the call; the total grows with the length of the story."""
+        """Returns the timeouts of the call; the total grows with the length, and gives a model time to think."""
         settings = self._settings
         return ChatTimers(
             first_token=settings.first_token_timeout,

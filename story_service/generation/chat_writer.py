@@ -15,14 +15,14 @@ from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.outgoing import AuditLog, OutgoingCalls
 from servicekit.resilience.retry import RetryPolicy
 from story_service.assignment import Assignment
-from story_service.chat import ChatModel, ChatRequest, ChatStarted, ChatTimers
+from story_service.chat import ChatModel, ChatRequest, ChatStarted, ChatTimers, ChatWorking
 from story_service.errors import why
 from story_service.generation.attempt_request import RequestBuilder
 from story_service.generation.cost_ledger import Generations
 from story_service.generation.writing_attempt import WritingAttempt
 from story_service.metrics import StoryMetrics
 from story_service.models.states import Paces, circuit_of
-from story_service.ports import AttemptItem, AttemptStarted, AttemptText, AttemptTitle, ModelCall
+from story_service.ports import AttemptItem, AttemptLoading, AttemptStarted, AttemptText, AttemptTitle, ModelCall
 from tale.common.v1.common_pb2 import (
     ATTEMPT_OUTCOME_CANCELLED,
     ATTEMPT_OUTCOME_FAILED,
@@ -37,7 +37,7 @@ ENDPOINT: Final = "chat/completions"
 
 _OK: Final = 200
 _LONGEST_QUEUE: Final = 100.0
-"""Seconds. The gateway ends a stream that is silent for two minutes."""
+"""Seconds for which a call waits for a free place before it says so."""
 
 
 class ChatWriter:
@@ -118,7 +118,7 @@ class ChatWriter:
 
     async def _items(
         self, attempt: WritingAttempt, request: ChatRequest, timers: ChatTimers, answered: Callable[[], None]
-    ) -> AsyncGenerator[AttemptTitle | AttemptText | ModelCall, None]:
+    ) -> AsyncGenerator[AttemptLoading | AttemptTitle | AttemptText | ModelCall, None]:
         async with aclosing(self._chat.stream(request, timers)) as events:
             async for event in events:
                 for item in attempt.take(event):
@@ -126,7 +126,9 @@ class ChatWriter:
                 if isinstance(event, ChatStarted):
                     # From here on it costs, even when its end never comes.
                     yield attempt.call(ATTEMPT_OUTCOME_STARTED)
-                if attempt.first_token_seconds is not None:
+                if isinstance(event, ChatWorking) and event.loading:
+                    yield AttemptLoading(model=request.model, provider=self._chat.provider)
+                if isinstance(event, ChatWorking) or attempt.first_token_seconds is not None:
                     answered()
 
     def _given_up(self, attempt: WritingAttempt, request: ChatRequest) -> None:

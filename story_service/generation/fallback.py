@@ -16,10 +16,18 @@ from servicekit.resilience.circuit_queue import WaitBudget
 from servicekit.resilience.errors import OF_THE_PACE, CircuitOpenError, ProviderError, ProviderErrorKind
 from story_service.chat import OutOfTokensError
 from story_service.errors import Tried, UnfitError, all_failed, generation_failed, why
-from story_service.generation.selection import FALLBACK, Notice, Selection, fallback_notice, waiting_notice
+from story_service.generation.selection import (
+    FALLBACK,
+    Notice,
+    Selection,
+    fallback_notice,
+    loading_notice,
+    waiting_notice,
+)
 from story_service.ports import (
     OFFLINE,
     AttemptEnded,
+    AttemptLoading,
     AttemptStarted,
     AttemptText,
     AttemptTitle,
@@ -181,11 +189,15 @@ class ModelFallback:
                     yield out
         self._close(ended)
 
-    def _items_of(self, item: AttemptStarted | AttemptTitle | AttemptText | ModelCall) -> Iterator[FallbackItem]:
+    def _items_of(
+        self, item: AttemptStarted | AttemptLoading | AttemptTitle | AttemptText | ModelCall
+    ) -> Iterator[FallbackItem]:
         """Yields what the caller gets of `item`."""
         match item:
             case AttemptStarted():
                 yield from self._started_items(item)
+            case AttemptLoading() if self._waits.notice_due():
+                yield loading_notice(item.model, provider=item.provider)
             case AttemptTitle() | AttemptText():
                 piece = self._content.release(item)
                 if piece is not None:

@@ -97,6 +97,15 @@ def waiting_notice(model: str, *, provider: str, seconds: float) -> Notice:
     )
 
 
+def loading_notice(model: str, *, provider: str) -> Notice:
+    """The server of `model` is up and loads it; the notice is over with the text."""
+    return Notice(
+        reason="WAITING_FOR_PROVIDER",
+        message=f"The server loads the model {model}.",
+        metadata={"provider": provider, "model": model, "ended": "text"},
+    )
+
+
 def _resolved(name: str) -> str:
     try:
         return resolve(name)

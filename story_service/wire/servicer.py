@@ -21,14 +21,17 @@ from tale.story.v1 import story_pb2, story_pb2_grpc
 
 GATHER_SECONDS: Final = 0.02
 """A message costs both services about 0.1 ms, whatever its size; a shorter delay is not noticed."""
+HEARTBEAT_SECONDS: Final = 15.0
+_HEARTBEAT: Final = story_pb2.GenerateStoryResponse(heartbeat=story_pb2.Heartbeat())
 
 
 async def gathered(
     items: AsyncGenerator[StoryItem, None], *, seconds: float = GATHER_SECONDS
-) -> AsyncGenerator[StoryItem, None]:
+) -> AsyncGenerator[StoryItem | None, None]:
     """Yields `items` in order, deltas joined that come within `seconds` of the last one that was passed on.
 
-    What comes after a longer pause is passed on at once. Raises what `items` raises, after all that came before.
+    What comes after a longer pause is passed on at once, and None whenever nothing came for `HEARTBEAT_SECONDS`. Raises
+    what `items` raises, after all that came before.
     """
     waiting: list[StoryItem] = []
     arrived, ended = asyncio.Event(), asyncio.Event()
@@ -50,7 +53,12 @@ async def gathered(
     reading = asyncio.create_task(read(), name="story items")
     try:
         while waiting or not ended.is_set():
-            await arrived.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    await arrived.wait()
+            if not arrived.is_set():
+                yield None
+                continue
             arrived.clear()
             taken = waiting.copy()
             waiting.clear()
@@ -102,7 +110,7 @@ class StoryServicer(story_pb2_grpc.StoryServiceServicer):
                 aclosing(gathered(self._generator.generate(assignment, deadline=min(deadline, useful)))) as items,
             ):
                 async for item in items:
-                    await context.write(story_response(item, self._now))
+                    await context.write(_HEARTBEAT if item is None else story_response(item, self._now))
         except TimeoutError:
             raise generation_failed(
                 "TIMEOUT", "The call reached its time limit before the story was complete."

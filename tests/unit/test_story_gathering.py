@@ -18,7 +18,7 @@ async def at_once(*items: StoryItem) -> AsyncGenerator[StoryItem, None]:
 
 async def told(items: AsyncGenerator[StoryItem, None]) -> list[StoryItem]:
     """What comes of `items`."""
-    return [item async for item in gathered(items, seconds=60)]
+    return [item async for item in gathered(items, seconds=60) if item is not None]
 
 
 async def test_deltas_that_follow_each_other_are_joined() -> None:

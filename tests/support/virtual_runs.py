@@ -1,0 +1,127 @@
+"""Runs of a gateway over a story service without a transport, in virtual time; storage is a record in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+
+from gateway.peers.retry import ProviderWait
+from gateway.runs.checkpointer import Lease
+from gateway.runs.context import RunContext
+from gateway.runs.ledger import Ledger
+from gateway.runs.live_story import LiveStory
+from gateway.runs.run import Run
+from gateway.settings import GatewaySettings
+from servicekit.context import RequestContext, bound
+from servicekit.errors import DomainError
+from servicekit.status import to_status
+from standins.virtual_time import loop_time
+from story_service.wire.servicer import StoryServicer
+from tale.common.v1 import common_pb2
+from tale.storage.v1 import storage_pb2
+from tale.story.v1 import story_pb2
+
+_MERGED = ("content_complete", "state")
+
+
+class _Call:
+    """A call of GenerateStory."""
+
+    def __init__(self, servicer: StoryServicer, request: story_pb2.GenerateStoryRequest) -> None:
+        self._responses: asyncio.Queue[story_pb2.GenerateStoryResponse | None] = asyncio.Queue()
+        caller: Any = self
+        self._call = asyncio.create_task(servicer.GenerateStory(request, caller))
+        self._call.add_done_callback(lambda _: self._responses.put_nowait(None))
+
+    def time_remaining(self) -> None:
+        """Returns that there is no deadline."""
+
+    async def write(self, response: story_pb2.GenerateStoryResponse) -> None:
+        """Takes a response."""
+        self._responses.put_nowait(response)
+
+    def cancel(self) -> None:
+        """Ends the call."""
+        self._call.cancel()
+
+    async def __aiter__(self) -> AsyncIterator[story_pb2.GenerateStoryResponse]:
+        while (response := await self._responses.get()) is not None:
+            yield response
+        try:
+            await self._call
+        except DomainError as error:
+            details = ("grpc-status-details-bin", to_status(error).SerializeToString())
+            raise grpc.aio.AioRpcError(error.code, grpc.aio.Metadata(), grpc.aio.Metadata(details)) from None
+
+
+class VirtualRuns:
+    """Makes one story with `servicer`, in as many runs as it takes; what the record holds is all that they share."""
+
+    def __init__(self, servicer: StoryServicer, *, provider_wait: float = 600.0, **spec: Any) -> None:
+        story = common_pb2.Story(id="018f0000-0000-7000-8000-000000000000", child=common_pb2.Child(name="Mia", age=6))
+        self.record = storage_pb2.StoryRecord(
+            story=story, spec=common_pb2.StorySpec(**{"child_id": story.id, "length_minutes": 1, **spec})
+        )
+        self.requests: list[story_pb2.GenerateStoryRequest] = []
+        self.warnings: list[common_pb2.Problem] = []
+        self._servicer = servicer
+        self._provider_wait = provider_wait
+
+    @property
+    def story(self) -> common_pb2.Story:
+        """The story as stored."""
+        return self.record.story
+
+    async def run(self, *, killed_after: float | None = None) -> common_pb2.Story:
+        """Returns the story after one more run, which is killed after so many seconds."""
+        record = storage_pb2.StoryRecord()
+        record.CopyFrom(self.record)
+        record.run.lease_token += 1
+        self.record.run.lease_token = record.run.lease_token
+        checkpointer: Any = SimpleNamespace(store=self._store)
+        peers: Any = SimpleNamespace(story=SimpleNamespace(GenerateStory=self._generate))
+        lease = Lease(self.story.id, record.run.lease_token, seconds=1e9, since=loop_time(), clock=loop_time)
+        ledger = Ledger(record.story)
+        ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED, "RUN_LOST")
+        context = RunContext(
+            record=record,
+            lease=lease,
+            live=LiveStory(record.story),
+            ledger=ledger,
+            peers=peers,
+            checkpointer=checkpointer,
+            settings=GatewaySettings(provider_wait_seconds=self._provider_wait),
+        )
+        context.writing = ProviderWait(self._provider_wait, clock=loop_time)
+        with bound(RequestContext("r", "o")):
+            run = Run(context, pickup_count=0)
+        await asyncio.wait([run.task], timeout=killed_after)
+        if not run.task.done():
+            # As kill -9 does, it stores nothing more.
+            checkpointer.store = None
+            run._final = None
+            run.task.cancel()
+            await asyncio.wait([run.task])
+        self.warnings += context.live.warnings
+        return self.story
+
+    def _generate(self, request: story_pb2.GenerateStoryRequest, **_: Any) -> _Call:
+        self.requests.append(request)
+        return _Call(self._servicer, request)
+
+    async def _store(self, checkpoint: storage_pb2.StoryCheckpoint, _: Lease) -> None:
+        story = self.story
+        attempts = {attempt.attempt_id: attempt for attempt in (*story.attempts, *checkpoint.attempts)}
+        del story.attempts[:]
+        story.attempts.extend(attempts.values())
+        if checkpoint.HasField("text"):
+            assert checkpoint.text.offset == len(story.content)
+            story.content += checkpoint.text.text
+        if checkpoint.title:
+            assert not story.title
+            story.title = checkpoint.title
+        story.content_complete |= checkpoint.content_complete
+        story.state = checkpoint.state or story.state
+        story.problems.extend(checkpoint.problems)
