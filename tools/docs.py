@@ -4,6 +4,7 @@ python -m tools.docs            writes them
 python -m tools.docs --check    exits with 1 when a committed document differs from what would be written
 """
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def main() -> None:
     pages = {
         "docs/api.md": api_page(),
         "docs/configuration.md": configuration_page(),
+        "docs/compatibility.md": _compatibility_page(),
         "docs/errors.md": errors_page(),
         "docs/circuit-breaker.svg": circuit_breaker_plot(),
         ".env.example": env_example(),
@@ -32,6 +34,13 @@ def main() -> None:
         return
     for name in stale:
         (ROOT / name).write_text(pages[name])
+
+
+def _compatibility_page() -> str:
+    # Its rows are runs of the tests, which are no package of the project.
+    sys.path.append(str(ROOT / "tests"))
+    page: str = importlib.import_module("compatibility.page").compatibility_page()
+    return page
 
 
 if __name__ == "__main__":

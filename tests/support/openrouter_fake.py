@@ -7,6 +7,8 @@ r"""A small OpenRouter for what aimock lacks: every way to fail, at any place, i
 
 Scripted answers are given in order, one a call; behind them comes `default`, or 500 without one. An answer that nobody
 asked for fails the test at the end. What a call said and cost stands in `calls` and is told by `/generation`.
+
+Under `chat_url` the same script is served as any other server with OpenAI's API serves it: nothing of OpenRouter's own.
 """
 
 import asyncio
@@ -109,6 +111,8 @@ class Call:
     generation_id: str
     headers: Mapping[str, str]
     body: Mapping[str, Any]
+    openrouter: bool = True
+    """False where it came to `chat_url`."""
     said: str = ""
     finished: bool = False
     """True once the answer went out to its last step."""
@@ -181,6 +185,7 @@ class OpenRouterFake:
 
     def __init__(self) -> None:
         self.base_url = ""
+        self.chat_url = ""
         self.reset()
 
     def reset(self) -> None:
@@ -199,6 +204,8 @@ class OpenRouterFake:
         """Answers of `/generation`, `/models` and `/key` before their own, in order."""
         self.keys: list[str] = []
         """The keys that came, of every call."""
+        self.strangers: list[str] = []
+        """Paths below `chat_url` that were called and are no part of OpenAI's API."""
         self._scripted: deque[Answer] = deque()
 
     def verify(self) -> None:
@@ -226,12 +233,16 @@ class OpenRouterFake:
             web.get("/api/v1/generation", self._generation),
             web.get("/api/v1/models", self._models),
             web.get("/api/v1/key", self._key),
+            web.post("/v1/chat/completions", self._chat),
+            web.get("/v1/models", self._models),
+            web.route("*", "/{path:.*}", self._stranger),
         ]
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         self._note(request)
         number = len(self.calls) + 1
         call = Call(f"gen-{number}", dict(request.headers), await request.json())
+        call.openrouter = request.path.startswith("/api/")
         self.calls.append(call)
         try:
             return await self._answered(request, call)
@@ -253,7 +264,8 @@ class OpenRouterFake:
             await answer.hold.wait()
         if answer.cut:
             return _broken(request, web.Response())
-        headers = {**answer.headers, **({"X-Generation-Id": call.generation_id} if answer.header_id else {})}
+        told = answer.header_id and call.openrouter
+        headers = {**answer.headers, **({"X-Generation-Id": call.generation_id} if told else {})}
         if answer.body is not None:
             call.finished = True
             return web.Response(
@@ -304,6 +316,11 @@ class OpenRouterFake:
         self._note(request)
         return self.gets.popleft() if self.gets else web.json_response({"data": {"label": "sk-or-v1-tes...est"}})
 
+    async def _stranger(self, request: web.Request) -> web.Response:
+        self._note(request)
+        self.strangers.append(request.path)
+        return web.json_response({"error": {"message": "Not Found"}}, status=404)
+
     def _note(self, request: web.Request) -> None:
         self.keys.append(request.headers.get("Authorization", "").removeprefix("Bearer "))
 
@@ -326,7 +343,8 @@ async def _step(response: web.StreamResponse, step: Step, call: Call) -> None:
         case Usage(cost, more):
             call.cost = call.total_cost if cost is None else cost
             words = len(call.said.split())
-            usage = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": words, "cost": call.cost, **more}
+            priced = {"cost": call.cost} if call.openrouter else {}
+            usage = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": words, **priced, **more}
             await response.write(_event(call, {"choices": [], "usage": usage}))
         case Event(fields):
             await response.write(_event(call, fields))
@@ -351,7 +369,7 @@ def _event(call: Call, fields: Mapping[str, Any]) -> bytes:
         "object": "chat.completion.chunk",
         "created": 1_790_000_000,
         "model": call.model,
-        "provider": "Fake",
+        **({"provider": "Fake"} if call.openrouter else {}),
         **fields,
     }
     return b"data: " + json.dumps(event).encode() + b"\n\n"
@@ -376,6 +394,7 @@ async def openrouter_fake(*, ended: Callable[[], Awaitable[None]] | None = None)
         await site.start()
         host, port = runner.addresses[0][:2]
         fake.base_url = f"http://{host}:{port}/api/v1"
+        fake.chat_url = f"http://{host}:{port}/v1"
         yield fake
         fake.verify()
     finally:

@@ -173,14 +173,16 @@ def _request(
     )
 
 
-def _settings(folder: Path, upstream: OpenRouterFake, changes: Mapping[str, Any]) -> StorySettings:
+def _settings(
+    folder: Path, upstream: OpenRouterFake, changes: Mapping[str, Any], *, chat: bool = False
+) -> StorySettings:
+    openrouter = {"openrouter_base_url": upstream.base_url, "openrouter_api_key": KEY}
     return StorySettings(
         **{
             "listen": "127.0.0.1:0",
             "ops_listen": "127.0.0.1:0",
             "data_dir": folder,
-            "openrouter_base_url": upstream.base_url,
-            "openrouter_api_key": KEY,
+            **({"chat_base_url": upstream.chat_url} if chat else openrouter),
             "model": "a/first",
             "drain_seconds": 1,
             **changes,
@@ -221,10 +223,13 @@ class VirtualService:
 
 
 @asynccontextmanager
-async def virtual_service(folder: Path, **changes: Any) -> AsyncIterator[VirtualService]:
-    """A story service over a small OpenRouter, for `run_virtually`; `changes` are settings, which are the defaults."""
+async def virtual_service(folder: Path, *, chat: bool = False, **changes: Any) -> AsyncIterator[VirtualService]:
+    """A story service over a small OpenRouter, for `run_virtually`; `changes` are settings, which are the defaults.
+
+    With `chat` the server is any other one with OpenAI's API.
+    """
     async with openrouter_fake() as upstream:
-        service = VirtualService(upstream, _settings(folder, upstream, changes))
+        service = VirtualService(upstream, _settings(folder, upstream, changes, chat=chat))
         try:
             yield service
         finally:
