@@ -26,9 +26,10 @@ class Assignment:
     """One story to write or to continue: validated, and free of control characters where it came from people.
 
     `written_so_far` is released content (the answer continues after its last code point); then `title_so_far` is not
-    empty. `hero` is set for the kinds "hero" and "combined". `temperature` from 0 to 2, money in US dollars; None: not
-    set. `provider_wait` is how long providers may be waited for in all, in seconds. Where calls wait for a free place,
-    that of the story with the lower `order` is next.
+    empty. With `broke_off` an earlier answer ended without an ending: if this one does too, the story ends with its
+    last whole sentence. `hero` is set for the kinds "hero" and "combined". `temperature` from 0 to 2, money in US
+    dollars; None: not set. `provider_wait` is how long providers may be waited for in all, in seconds. Where calls wait
+    for a free place, that of the story with the lower `order` is next.
     """
 
     story_id: str
@@ -52,3 +53,4 @@ class Assignment:
     order: float = field(default=0.0, compare=False)
     title_so_far: str = ""
     written_so_far: str = ""
+    broke_off: bool = False

@@ -34,6 +34,25 @@ class UnfitError(ProviderError):
         return replace(super().treatment, break_circuit=False)
 
 
+class BrokenOffError(UnfitError):
+    """The answer ended without an ending; what is released of the story can end it.
+
+    It is continued once. After that, and where no call is left, the story is complete with what is released, and a
+    notice ENDING_MISSING.
+    """
+
+    def __init__(self, *, provider: str, request_id: str) -> None:
+        super().__init__("the answer broke off", provider=provider, request_id=request_id)
+
+
+class WrongLanguageError(UnfitError):
+    """The answer was written in another language than `requested`. Both are BCP-47 codes; `found` may be a script's."""
+
+    def __init__(self, requested: str, found: str, *, provider: str, request_id: str) -> None:
+        super().__init__("the answer was in another language", provider=provider, request_id=request_id)
+        self.requested, self.found = requested, found
+
+
 def _refused(reason: str, message: str, **metadata: str) -> DomainError:
     return DomainError(reason, message, metadata=metadata)
 
@@ -119,10 +138,24 @@ def cost_unknown(model: str) -> DomainError:
     )
 
 
+def wrong_language(model: str, error: WrongLanguageError) -> DomainError:
+    """FAILED_PRECONDITION / WRONG_LANGUAGE: the model writes in another language than requested."""
+    return _refused(
+        "WRONG_LANGUAGE",
+        f"The story was requested in the language '{error.requested}', and the model wrote in '{error.found}'. "
+        "Use a model that writes this language.",
+        model=model,
+        requested_language=error.requested,
+        found_language=error.found,
+    )
+
+
 def why(error: ProviderError | DomainError) -> str:
     """Returns why a model failed, for programs: a ProviderErrorKind, CIRCUIT_OPEN, or the reason of a DomainError."""
     if isinstance(error, DomainError):
         return error.reason
+    if isinstance(error, WrongLanguageError):
+        return "WRONG_LANGUAGE"
     return error.treatment.reason if isinstance(error, CircuitOpenError) else error.kind.name
 
 
@@ -162,6 +195,8 @@ def _domain_error(tried: Tried) -> DomainError:
     error = tried.error
     if isinstance(error, DomainError):
         return error
+    if isinstance(error, WrongLanguageError):
+        return wrong_language(tried.model, error)
     if error.kind is ProviderErrorKind.UNSUPPORTED:
         return not_found(
             "MODEL_NOT_FOUND",

@@ -98,12 +98,14 @@ class ModelCall:
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnded:
-    """The model has finished the story. The last item of a successful attempt.
+    """The story is complete. The last item of a successful attempt.
 
-    `text` is what the attempt added, assembled apart from what was yielded, so that the two can be compared.
+    `text` is what the attempt added, assembled apart from what was yielded, so that the two can be compared. With
+    `ending_missing` the story ends with the last whole sentence that there is.
     """
 
     text: str
+    ending_missing: bool = False
 
 
 AttemptItem: TypeAlias = AttemptStarted | AttemptLoading | AttemptTitle | AttemptText | ModelCall | AttemptEnded

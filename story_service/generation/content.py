@@ -3,10 +3,12 @@
 import hashlib
 from dataclasses import dataclass, replace
 
+from story_service.answer.sentences import count_words
 from story_service.answer.titles import fallback_title, normalise_title
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment
 from story_service.errors import generation_failed, text_too_long
 from story_service.ports import AttemptEnded, AttemptText, AttemptTitle, Spending
+from story_service.prompting.length import is_nearly_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,13 @@ class Content:
         self.length = len(assignment.written_so_far)
         """Code points of the whole content, text before the request included."""
         self._attempt = 0
+        self.broke_off = False
+        """True once an answer ended without an ending (BrokenOffError)."""
+
+    @property
+    def can_end(self) -> bool:
+        """True where the released text can be the whole story, without an ending, when no call is left."""
+        return self.broke_off or is_nearly_whole(self._assignment, count_words("".join(self._pieces)))
 
     @property
     def sha256(self) -> bytes:
@@ -54,6 +63,7 @@ class Content:
             self._assignment,
             title_so_far=self._title,
             written_so_far=self._pieces[0],
+            broke_off=self.broke_off,
             spent_usd=self._assignment.spent_usd + spent.cost_usd,
         )
 

@@ -15,11 +15,12 @@ from servicekit.errors import DomainError
 from servicekit.resilience.circuit_queue import WaitBudget
 from servicekit.resilience.errors import OF_THE_PACE, CircuitOpenError, ProviderError, ProviderErrorKind
 from story_service.chat import OutOfTokensError
-from story_service.errors import Tried, UnfitError, all_failed, generation_failed, why
+from story_service.errors import BrokenOffError, Tried, UnfitError, all_failed, generation_failed, why
 from story_service.generation.selection import (
     FALLBACK,
     Notice,
     Selection,
+    ending_notice,
     fallback_notice,
     loading_notice,
     waiting_notice,
@@ -131,6 +132,9 @@ class ModelFallback:
                     async with aclosing(self._wait()) as notices:
                         async for notice in notices:
                             yield notice
+            if not self._complete and self._content.can_end:
+                self._complete = True
+                yield self._ending_missing()
         finally:
             if self._metrics is not None:
                 self._metrics.request_ended(self._retries)
@@ -159,6 +163,7 @@ class ModelFallback:
                     if isinstance(error, DomainError) and error.reason == _OF_THE_STORY:
                         raise
                     failure = error
+                    self._content.broke_off = self._content.broke_off or isinstance(error, BrokenOffError)
                     self._count(model, error)
                     # What it fails for says more than that its circuit is open afterwards.
                     cause = error if cause is None or not _only_open(error) else cause
@@ -188,6 +193,8 @@ class ModelFallback:
                 for out in self._items_of(item):
                     yield out
         self._close(ended)
+        if ended is not None and ended.ending_missing:
+            yield self._ending_missing()
 
     def _items_of(
         self, item: AttemptStarted | AttemptLoading | AttemptTitle | AttemptText | ModelCall
@@ -217,6 +224,9 @@ class ModelFallback:
             yield started
         notices, self._notices = self._notices, []
         yield from notices
+
+    def _ending_missing(self) -> Notice:
+        return ending_notice(self._started.model if self._started is not None else "")
 
     def _is_embedded(self) -> bool:
         return self._started is not None and self._started.embedded

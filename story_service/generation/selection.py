@@ -106,6 +106,15 @@ def loading_notice(model: str, *, provider: str) -> Notice:
     )
 
 
+def ending_notice(model: str) -> Notice:
+    """The story is complete without an ending: `model` wrote none, or too much before it."""
+    return Notice(
+        reason="ENDING_MISSING",
+        message=f"The story has no ending: {model} wrote none. It ends with the last whole sentence.",
+        metadata={"model": model},
+    )
+
+
 def _resolved(name: str) -> str:
     try:
         return resolve(name)

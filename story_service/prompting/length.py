@@ -16,6 +16,8 @@ _LEAST_WORDS_LEFT: Final = 60
 _SHORTEST_SHARE: Final = 0.2
 """Models write half of the requested length now and then; a fifth is no story of that length."""
 
+_NEARLY_WHOLE: Final = 0.8
+
 _TOKENS_PER_WORD: Final = {"en": 1.4, "ru": 3.0, "zh": 2.5, "ja": 3.0, "ko": 3.5}
 """On the high side of the tokenizers of the known models; a Chinese or Japanese word is two characters."""
 _OTHER_TOKENS_PER_WORD: Final = 3.5
@@ -53,6 +55,11 @@ def max_tokens(
     if context_length:
         tokens = min(tokens, max(context_length - int(prompt_characters / _CHARACTERS_PER_TOKEN), _LEAST_TOKENS))
     return tokens
+
+
+def is_nearly_whole(assignment: Assignment, words_total: int) -> bool:
+    """Returns whether `words_total` words can be the whole requested story but for its ending."""
+    return words_total >= words_asked(assignment) * _NEARLY_WHOLE
 
 
 def too_short(assignment: Assignment, words_total: int) -> bool:

@@ -12,11 +12,12 @@ from servicekit.resilience.errors import CircuitOpenError, ProviderError, Provid
 from servicekit.resilience.retry import RetryPolicy
 from story_service.assignment import Assignment, Listener
 from story_service.chat import OutOfTokensError
-from story_service.errors import UnfitError, cost_unknown
+from story_service.errors import BrokenOffError, UnfitError, WrongLanguageError, cost_unknown
 from story_service.generation.content import Delta, Title
 from story_service.generation.generation import Completed, StoryGenerator, StoryItem
 from story_service.generation.selection import ModelSelector, Notice
 from story_service.ports import (
+    AttemptEnded,
     AttemptItem,
     AttemptStarted,
     AttemptText,
@@ -243,6 +244,50 @@ async def test_model_that_reaches_its_bound_with_text_goes_on_itself() -> None:
 
     assert ["a/one"] * 3 == writer.models
     assert "Once. Twice. Thrice." == "".join(item.text for item in told if isinstance(item, Delta))
+
+
+_BROKEN_OFF = BrokenOffError(provider="fake", request_id="")
+
+
+async def test_answer_without_an_ending_is_continued() -> None:
+    """The next call knows that an answer broke off already."""
+    said = (AttemptTitle("Mia"), AttemptText("Once."))
+    writer = _Writer(_failing("a/one", _BROKEN_OFF, *said), _good("a/one", " Twice.", titled=False))
+    told = await _told(writer, "a/one")
+
+    assert [False, True] == [assignment.broke_off for _, assignment in writer.asked]
+    assert [] == [item for item in told if isinstance(item, Notice)]
+
+
+async def test_story_without_an_ending_is_complete_when_no_call_is_left() -> None:
+    """What is released is not lost, and a notice says what is missing."""
+    said = (AttemptTitle("Mia"), AttemptText("Once."))
+    writer = _Writer(_failing("a/one", _BROKEN_OFF, *said), _failing("a/one", _error(_KIND.AUTH), call_id="g"))
+    told = await _told(writer, "a/one")
+
+    assert ["ENDING_MISSING"] == [item.reason for item in told if isinstance(item, Notice)]
+    assert len("Once.") == _completed(told).content_length
+
+
+async def test_attempt_may_end_a_story_without_an_ending() -> None:
+    """The notice comes then, too."""
+    items, _ = _good("a/one", "Once.")
+    told = await _told(_Writer(([*items[:-1], AttemptEnded("Once.", ending_missing=True)], None)), "a/one")
+
+    assert ["ENDING_MISSING"] == [item.reason for item in told if isinstance(item, Notice)]
+
+
+async def test_another_language_is_reported_as_what_it_is() -> None:
+    """After one more call."""
+    error = WrongLanguageError("de", "en", provider="fake", request_id="")
+    writer = _Writer(*[_failing("a/one", error)] * 2)
+    failure = await _failure(writer, "a/one")
+
+    assert ("WRONG_LANGUAGE", "de", "en") == (
+        failure.reason,
+        failure.metadata["requested_language"],
+        failure.metadata["found_language"],
+    )
 
 
 async def test_circuit_that_is_open_is_no_wait_where_others_write() -> None:
