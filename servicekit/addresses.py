@@ -2,8 +2,20 @@
 
 import asyncio
 import ipaddress
+import re
 import socket
-from urllib.parse import urlsplit
+from typing import Final
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+_NAME_WITHOUT_DOTS: Final = re.compile(r"[a-z][a-z0-9_-]*", re.IGNORECASE)
+_OWN_DOMAINS: Final = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
+_ENDPOINT: Final = re.compile(
+    r"/(?:(?:chat/)?completions|models|responses|embeddings|audio/(?:speech|voices|transcriptions))/*$", re.IGNORECASE
+)
+"""What is asked of a server with OpenAI's API, which follows its base URL."""
+_OLLAMA: Final = re.compile(r"/api/(?:chat|generate|tags)/*$", re.IGNORECASE)
+"""The paths of Ollama's own API; that of OpenAI is beside it, under /v1."""
+_OPENROUTER: Final = "openrouter.ai"
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -47,12 +59,68 @@ async def check_free(address: str) -> None:
             probe.bind(place)
 
 
+def is_own_network(url: str) -> bool:
+    """Returns whether the host of `url` is this machine or in its own network, as far as its name or address shows.
+
+    That is an address that is not global, a name without dots (a container, a machine of this network), or one under
+    .local, .localhost, .internal (host.docker.internal), .lan or .home.arpa.
+    """
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return _NAME_WITHOUT_DOTS.fullmatch(host) is not None or host.endswith(_OWN_DOMAINS)
+
+
 def check_base_url(url: str, *, allow_plain_http: bool = False) -> str:
     """Returns `url` without a trailing slash, safe to be called with a key and a child's name in the request.
 
     Raises ValueError with the remedy: not http(s), no host, a query or a user in it, or plain http to a host that is
     not loopback unless `allow_plain_http`.
     """
+    parts = _split_url(url)
+    host = parts.hostname or ""
+    place = f"[{host}]:80" if ":" in host else f"{host}:80"
+    if parts.scheme == "http" and not allow_plain_http and not is_loopback(place):
+        raise ValueError("must be https, or set UPSTREAM_ALLOW_PLAIN_HTTP=1 where the network is trusted")
+    return url.rstrip("/")
+
+
+class CorrectedUrl(str):
+    """A base URL that is used in place of `given`."""
+
+    __slots__ = ("given",)
+
+    given: str
+
+
+def check_api_url(url: str, *, allow_plain_http: bool = False) -> str:
+    """Returns the base URL of a server with OpenAI's API: `url`, or a CorrectedUrl in its place.
+
+    The path of an endpoint behind it is removed, and /v1 is added where no path is left, since every such server has
+    it; another path stays. Plain http is fine within the own network (docs/adr/0014). Raises what `check_base_url`
+    raises.
+    """
+    url = url.strip()
+    parts = _split_url(url)
+    path = _OLLAMA.sub("", parts.path)
+    while path != (shorter := _ENDPOINT.sub("", path)):
+        path = shorter
+    path = path.rstrip("/") or "/v1"
+    if parts.hostname == _OPENROUTER and path in {"/v1", "/api"}:
+        path = "/api/v1"
+    used = check_base_url(
+        urlunsplit((parts.scheme, parts.netloc, path, "", "")),
+        allow_plain_http=allow_plain_http or is_own_network(url),
+    )
+    if used == url.rstrip("/"):
+        return used
+    corrected = CorrectedUrl(used)
+    corrected.given = url
+    return corrected
+
+
+def _split_url(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -62,7 +130,4 @@ def check_base_url(url: str, *, allow_plain_http: bool = False) -> str:
         raise ValueError("must be a URL such as https://host/v1")
     if parts.username is not None or parts.password is not None:
         raise ValueError("must hold no user and no password; set the key in its own variable")
-    place = f"[{host}]:80" if ":" in host else f"{host}:80"
-    if parts.scheme == "http" and not allow_plain_http and not is_loopback(place):
-        raise ValueError("must be https, or set UPSTREAM_ALLOW_PLAIN_HTTP=1 where the network is trusted")
-    return url.rstrip("/")
+    return parts

@@ -8,11 +8,19 @@ from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AfterValidator, AliasGenerator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasGenerator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from servicekit.addresses import check_address
+from servicekit.addresses import CorrectedUrl, check_address, check_api_url
 
 _TIME_SPAN: Final = re.compile(r"(\d{1,6})([dhms])")
 _DATABASE: Final = re.compile(r"/?|/\d{1,5}")
@@ -50,11 +58,20 @@ def _time_span(value: object) -> object:
     return timedelta(seconds=int(found[1]) * {"d": 86_400, "h": 3_600, "m": 60, "s": 1}[found[2]])
 
 
+def _api_url(value: str, info: ValidationInfo) -> str:
+    if not value.strip():
+        return ""
+    return check_api_url(value, allow_plain_http=bool(info.data.get("upstream_allow_plain_http")))
+
+
 LogLevel: TypeAlias = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
 TimeSpan: TypeAlias = Annotated[timedelta, BeforeValidator(_time_span)]
 """A whole number and its unit: "90d", "12h", "30m" or "45s"."""
 Listen: TypeAlias = Annotated[str, AfterValidator(check_address)]
 """An address to bind, "host:port"."""
+ApiUrl: TypeAlias = Annotated[str, AfterValidator(_api_url)]
+"""The base URL of a server with OpenAI's API, "" for none; it is corrected, see `check_api_url`. Where there is a field
+`upstream_allow_plain_http`, it has to stand before."""
 CommaList: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """A comma-separated list; blanks around the items do not count."""
 
@@ -183,6 +200,15 @@ def load(cls: type[S]) -> S:
         raise ConfigurationError(_one_line(cls, error)) from None
     except SettingsError as error:
         raise ConfigurationError(_unreadable(cls, error)) from None
+
+
+def corrections(settings: BaseSettings) -> list[str]:
+    """Returns a line for each address that is used otherwise than it was given."""
+    return [
+        f"{env_name(type(settings), name)} is {value.given}; {value} is used."
+        for name, value in settings
+        if isinstance(value, CorrectedUrl)
+    ]
 
 
 def unknown_variables(cls: type[ServiceSettings], environment: Mapping[str, str]) -> list[str]:

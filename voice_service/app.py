@@ -52,6 +52,7 @@ class VoiceApp(App):
         metrics: Metrics,
         circuits: BreakerManager,
         closing: Sequence[Callable[[], Awaitable[None]]],
+        warnings: Sequence[str] = (),
     ) -> None:
         self._servicer = servicer
         self._catalogue = catalogue
@@ -59,6 +60,7 @@ class VoiceApp(App):
         self._providers = providers
         self._account = account
         self._closing = closing
+        self._notes = tuple(warnings)
         self._warming: asyncio.Task[None] | None = None
         self.metrics = metrics
         self.circuits = circuits
@@ -76,7 +78,7 @@ class VoiceApp(App):
         """Returns the state of the providers, and whether the embedded voice speaks."""
         facts = await self._catalogue.providers()
         first = next((each for each in facts if each.is_default), None)
-        parts, warnings = [], _warnings(facts)
+        parts, warnings = [], [*self._notes, *_warnings(facts)]
         if first is None:
             warnings.append("No voice provider is available: narration fails.")
         elif first.name == EMBEDDED:
@@ -102,7 +104,7 @@ class VoiceApp(App):
             if isinstance(provider, _Warmable):
                 provider.warm_up()
         self._account.start()
-        for warning in _warnings(await self._catalogue.providers()):
+        for warning in (*self._notes, *_warnings(await self._catalogue.providers())):
             _log.warning(warning)
 
 

@@ -11,7 +11,7 @@ from servicekit.metrics import Metrics
 from servicekit.resilience.config import BreakerConfig
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryPolicy
-from servicekit.settings import ConfigurationError
+from servicekit.settings import ConfigurationError, corrections
 from voice_service.app import VoiceApp
 from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.verify import SegmentFinisher
@@ -153,6 +153,7 @@ def assemble(
         account=account,
         metrics=metrics,
         circuits=circuits,
+        warnings=corrections(settings),
         # Providers last: what still calls them ends before them.
         closing=[
             account.aclose,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
-from servicekit.settings import CommaList, Listen, SharingSettings, variables
+from servicekit.settings import ApiUrl, CommaList, Listen, SharingSettings, variables
 from voice_service.providers.elevenlabs.api import BASE_URL, DEFAULT_MODEL, RACHEL
 from voice_service.providers.mock.script import MockScript
 
@@ -21,6 +21,9 @@ class VoiceServiceSettings(SharingSettings):
     """gRPC bind address"""
     ops_listen: Listen = "127.0.0.1:9053"
     """HTTP bind address for operators"""
+    # Before what is judged by it: fields are validated in this order.
+    upstream_allow_plain_http: bool = False
+    """Allows http addresses of providers and stores on other machines; only for a trusted network"""
     storage_target: str = ""
     """Address of the storage service, whose segment store is used; unset: segments are in memory only, and
     narrations for a gateway, which asks for delivery STORED, are refused
@@ -45,20 +48,20 @@ class VoiceServiceSettings(SharingSettings):
     elevenlabs_zero_retention: bool = False
     """Requests that ElevenLabs stores neither text nor audio; needs an enterprise plan"""
 
-    speech_base_url: str = ""
+    speech_base_url: ApiUrl = ""
     """Address of a server with OpenAI's /audio/speech, without that path, such as http://127.0.0.1:8880/v1"""
     speech_api_key: SecretStr | None = None
     """API key of SPEECH_BASE_URL; unset: none is sent, and its calls count as free"""
     speech_api_key_file: Path | None = None
     """File with the API key of SPEECH_BASE_URL"""
     speech_model: str = Field("", max_length=200)
-    """Model of SPEECH_BASE_URL"""
+    """Model of SPEECH_BASE_URL; unset: the speech model that a server in the own network lists"""
     speech_voice: str = Field("", max_length=200)
-    """Voice of SPEECH_MODEL; for voices by language or other languages than English use SPEECH_PROVIDERS"""
+    """Voice of SPEECH_MODEL, which reads English; unset: the voices that the server lists, by language"""
     speech_providers: str = ""
     """Further servers with OpenAI's /audio/speech (JSON list), see docs/voices.md"""
 
-    transcribe_base_url: str = ""
+    transcribe_base_url: ApiUrl = ""
     """Address of a server with OpenAI's /audio/transcriptions, such as http://127.0.0.1:8000/v1; unset: OpenAI's own"""
     transcribe_api_key: SecretStr | None = None
     """API key of TRANSCRIBE_BASE_URL; unset: OPENAI_API_KEY"""
@@ -71,8 +74,6 @@ class VoiceServiceSettings(SharingSettings):
     transcribe_max_bytes: int = Field(25 << 20, ge=1, le=1 << 30)
     """Maximum size of a recording in bytes; at most eight recordings are in memory at once"""
 
-    upstream_allow_plain_http: bool = False
-    """Allows http addresses of providers and stores on other machines; only for a trusted network"""
     max_audio_bytes: int = Field(512 << 20, ge=1 << 20, le=8 << 30, validation_alias="AUDIO_MAX_BYTES")
     """Maximum size of a story's audio in bytes; a text that needs more is refused"""
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import SecretStr
-from support.speech_fake import Reply, SpeechFake, aimock_speech_provider, speech_config, speech_provider
+from support.speech_fake import Reply, SpeechFake, aimock_speech_provider, speech_config, speech_fake, speech_provider
 from support.voice_kit import STORY, voice_service
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
@@ -495,8 +495,7 @@ async def test_half_a_sample_is_found_before_it_is_spoken(pair: tuple[SpeechProv
     ("given", "named"),
     [
         ({"base_url": ""}, "SPEECH_BASE_URL"),
-        ({"model": ""}, "SPEECH_MODEL"),
-        ({"voice": ""}, "SPEECH_VOICE"),
+        ({"model": "", "base_url": "https://tts.example/v1"}, "SPEECH_MODEL"),
         ({"key": "", "key_variable": "KOKORO_KEY"}, "KOKORO_KEY"),
     ],
 )
@@ -517,6 +516,96 @@ async def test_no_model_of_openai_is_a_default() -> None:
     config = speech_config("https://api.openai.com/v1", model="")
 
     assert "SPEECH_MODEL" in config.missing()
+
+
+KOKORO_MODELS = {"data": [{"id": "tts-1"}, {"id": "tts-1-hd"}, {"id": "kokoro"}]}
+KOKORO_VOICES = {"voices": ["am_adam", "af_alloy", "af_heart", "bf_emma", "ef_dora", "ff_siwis"]}
+
+
+async def test_server_alone_is_enough() -> None:
+    """Kokoro: its model and, by language, the voices that it lists; English is read by af_heart."""
+    async with speech_provider(model="", voice="") as (provider, server):
+        server.models, server.voices = KOKORO_MODELS, KOKORO_VOICES
+        assert "" == await provider.validate_configuration()
+        for language_code in ("en", "en-GB", "es", "fr", "sv"):
+            await spoken(provider, language_code=language_code)
+        metadata = provider.metadata
+        first = [(await provider.list_voices(code))[0].voice_id for code in ("en", "es")]
+
+    assert {"kokoro"} == {speech.body["model"] for speech in server.speeches}
+    assert ["af_heart", "bf_emma", "ef_dora", "ff_siwis", "af_heart"] == [
+        each.body["voice"] for each in server.speeches
+    ]
+    assert ("kokoro", "af_heart") == (metadata.default_model, metadata.default_voice)
+    assert {"en-US", "en-GB", "es", "fr"} == {*metadata.languages}
+    assert ["af_heart", "ef_dora"] == first
+    assert 1 == server.asked.count("/v1/models")
+
+
+@pytest.mark.parametrize(
+    ("models", "voices", "model", "voice"),
+    [
+        ([{"id": "Systran/faster-whisper-small"}, {"id": "speaches-ai/Kokoro-82M-v1.0-ONNX"}], ["x"], 1, "x"),
+        ([{"id": "a", "task": "automatic-speech-recognition"}, {"id": "b", "task": "text-to-speech"}], ["x"], 1, "x"),
+        ([{"id": "llama-3"}, {"id": "whisper-1"}, {"id": "voice-en-us-amy-low"}], ["x"], 2, "x"),
+        ([{"id": "tts-1"}], KOKORO_VOICES["voices"], 0, "af_heart"),
+        ([{"id": "anything"}], [{"id": "de-1", "language": "de"}, {"id": "en-1", "language": "en"}], 0, "en-1"),
+        (
+            [{"id": "piper-en"}, {"id": "kokoro"}],
+            {"voices": [{"voice_id": "af_heart", "model_id": "kokoro"}, {"voice_id": "amy", "model_id": "piper-en"}]},
+            0,
+            "amy",
+        ),
+    ],
+)
+async def test_model_and_voice_are_chosen_in_a_known_order(models: Any, voices: Any, model: int, voice: str) -> None:
+    """A model that is said to speak, one that is called so, the only one; af_heart, English, the first."""
+    async with speech_provider(model="", voice="") as (provider, server):
+        server.models, server.voices = {"data": models}, voices
+        await spoken(provider)
+
+    assert (models[model]["id"], voice) == (server.speeches[0].body["model"], server.speeches[0].body["voice"])
+
+
+@pytest.mark.parametrize(
+    ("models", "voices", "given", "named"),
+    [
+        ([], ["x"], {"model": ""}, "SPEECH_MODEL"),
+        ([{"id": "llama-3"}, {"id": "qwen"}], ["x"], {"model": ""}, "lists llama-3, qwen"),
+        ([{"id": "kokoro"}], None, {"model": "", "voice": ""}, "SPEECH_VOICE"),
+        ([{"id": "kokoro"}], [], {"voice": ""}, "SPEECH_VOICE"),
+    ],
+)
+async def test_what_a_server_does_not_list_has_to_be_set(
+    models: Any, voices: Any, given: dict[str, Any], named: str
+) -> None:
+    """The variable and what there is; no call is made."""
+    async with speech_provider(**given) as (provider, server):
+        server.models, server.voices = {"data": models}, voices
+        assert named in await provider.validate_configuration()
+        error = await failure(provider)
+
+    assert KIND.AUTH is error.kind
+    assert named in error.message
+    assert [] == server.speeches
+
+
+async def test_server_that_starts_later_is_asked_then() -> None:
+    """Until it answers its calls fail as those of one that is away, so that it is waited for."""
+    async with speech_fake() as server:
+        provider = SpeechProvider(speech_config("http://127.0.0.1:1/v1", model="", voice=""))
+        assert "" == await provider.validate_configuration()
+        assert KIND.TRANSPORT is (await failure(provider)).kind
+        await provider.aclose()
+
+        server.models, server.voices = KOKORO_MODELS, KOKORO_VOICES
+        provider = SpeechProvider(speech_config(server.url, model="", voice=""))
+        server.script(Reply(status=503))
+        assert KIND.OVERLOAD is (await failure(provider)).kind
+        await spoken(provider)
+        await provider.aclose()
+
+    assert ["kokoro"] == [speech.body["model"] for speech in server.speeches]
 
 
 KOKORO_OLD = {"voices": ["af_heart", "bm_george", "ef_dora"]}

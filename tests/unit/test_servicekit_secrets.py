@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from servicekit.addresses import check_base_url
+from servicekit.addresses import CorrectedUrl, check_api_url, check_base_url, is_own_network
 from servicekit.secrets import SecretSource
 
 
@@ -131,3 +131,92 @@ def test_upstreams_that_would_leak_or_can_not_be_called_are_refused(url: str, re
 def test_plain_http_can_be_allowed() -> None:
     """For a network that is trusted, such as one of containers."""
     assert "http://kokoro:8880/v1" == check_base_url("http://kokoro:8880/v1", allow_plain_http=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("http://127.0.0.1:11434/v1", "http://127.0.0.1:11434/v1"),
+        ("http://127.0.0.1:11434/v1/", "http://127.0.0.1:11434/v1"),
+        ("http://127.0.0.1:11434", "http://127.0.0.1:11434/v1"),
+        ("http://127.0.0.1:11434/", "http://127.0.0.1:11434/v1"),
+        (" http://127.0.0.1:11434/v1 ", "http://127.0.0.1:11434/v1"),
+        ("http://127.0.0.1:11434/v1/chat/completions", "http://127.0.0.1:11434/v1"),
+        ("http://127.0.0.1:11434/v1/chat/completions/", "http://127.0.0.1:11434/v1"),
+        ("http://127.0.0.1:11434/chat/completions", "http://127.0.0.1:11434/v1"),
+        ("http://127.0.0.1:8080/v1/completions", "http://127.0.0.1:8080/v1"),
+        ("http://127.0.0.1:1234/v1/models", "http://127.0.0.1:1234/v1"),
+        ("http://127.0.0.1:11434/api/chat", "http://127.0.0.1:11434/v1"),
+        ("http://127.0.0.1:11434/api/tags", "http://127.0.0.1:11434/v1"),
+        ("http://127.0.0.1:8880/v1/audio/speech", "http://127.0.0.1:8880/v1"),
+        ("http://127.0.0.1:8880/v1/audio/voices", "http://127.0.0.1:8880/v1"),
+        ("http://127.0.0.1:8000/v1/audio/transcriptions", "http://127.0.0.1:8000/v1"),
+        ("https://api.openai.com", "https://api.openai.com/v1"),
+        ("https://api.openai.com/V1/Chat/Completions", "https://api.openai.com/V1"),
+        ("https://openrouter.ai", "https://openrouter.ai/api/v1"),
+        ("https://openrouter.ai/api", "https://openrouter.ai/api/v1"),
+        ("https://openrouter.ai/v1/chat/completions", "https://openrouter.ai/api/v1"),
+        ("https://host.example/llm/openai", "https://host.example/llm/openai"),
+        ("https://host.example/llm/chat/completions", "https://host.example/llm"),
+        ("http://host.docker.internal:11434", "http://host.docker.internal:11434/v1"),
+        ("http://ollama:11434/v1", "http://ollama:11434/v1"),
+        ("http://192.168.1.20:1234/v1", "http://192.168.1.20:1234/v1"),
+        ("http://[fd00::2]:1234/v1", "http://[fd00::2]:1234/v1"),
+        ("http://studio.local:1234/v1", "http://studio.local:1234/v1"),
+    ],
+)
+def test_base_url_of_an_api_is_corrected(given: str, used: str) -> None:
+    """The path of an endpoint goes, /v1 comes where no path is left; what was given is known where it matters."""
+    url = check_api_url(given)
+
+    assert used == url
+    assert isinstance(url, CorrectedUrl) is (given.strip().rstrip("/") != used)
+    assert not isinstance(url, CorrectedUrl) or given.strip() == url.given
+
+
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [
+        ("http://llm.example/v1", "must be https, or set UPSTREAM_ALLOW_PLAIN_HTTP=1"),
+        ("http://8.8.8.8/v1", "must be https"),
+        ("http://134744072/v1", "must be https"),
+        ("http://0x08080808/v1", "must be https"),
+        ("http://ollama.example.com:11434", "must be https"),
+        ("127.0.0.1:11434", "must be a URL"),
+        ("localhost:11434", "must be a URL"),
+        ("https://host.example/v1?key=secret", "must be a URL"),
+        ("http://user:secret@127.0.0.1/v1", "must hold no user"),
+    ],
+)
+def test_base_url_of_an_api_that_cannot_be_called_is_refused(url: str, remedy: str) -> None:
+    """With the remedy and without the value."""
+    with pytest.raises(ValueError, match=remedy) as caught:
+        check_api_url(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_plain_http_to_an_api_elsewhere_can_be_allowed() -> None:
+    """For a network that is trusted."""
+    assert "http://llm.example/v1" == check_api_url("http://llm.example", allow_plain_http=True)
+
+
+@pytest.mark.parametrize(
+    ("url", "own"),
+    [
+        ("http://localhost:11434/v1", True),
+        ("http://127.9.9.9/v1", True),
+        ("http://10.0.0.5/v1", True),
+        ("http://172.17.0.1/v1", True),
+        ("http://100.101.102.103/v1", True),
+        ("http://[::1]/v1", True),
+        ("http://host.docker.internal/v1", True),
+        ("http://nas.home.arpa/v1", True),
+        ("http://ollama/v1", True),
+        ("https://api.openai.com/v1", False),
+        ("https://1.1.1.1/v1", False),
+        ("https://local.example/v1", False),
+    ],
+)
+def test_own_network_is_known_by_its_name_or_address(url: str, own: bool) -> None:
+    """Loopback, addresses that are not global, names without dots and those of local domains."""
+    assert own is is_own_network(url)

@@ -119,7 +119,7 @@ async def test_a_wrong_value_stops_the_service_with_one_line_that_names_it(
 def test_plain_http_beyond_this_machine_has_to_be_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """UPSTREAM_ALLOW_PLAIN_HTTP, for a network that is trusted."""
     settings = _load(
-        monkeypatch, UPSTREAM_ALLOW_PLAIN_HTTP="1", **{**SPEECH, "SPEECH_BASE_URL": "http://kokoro:8880/v1"}
+        monkeypatch, UPSTREAM_ALLOW_PLAIN_HTTP="1", **{**SPEECH, "SPEECH_BASE_URL": "http://kokoro.example:8880/v1"}
     )
 
     assert "speech" in _made(settings)

@@ -98,7 +98,7 @@ def test_a_key_that_is_missing_is_named() -> None:
         (declared({"name": "a", "base_url": "https://a/v1"}), "SPEECH_PROVIDERS[0].model must be given"),
         (declared({**SERVER, "voice": ""}), "SPEECH_PROVIDERS[0].voice must be given, or voices by language"),
         (declared({**SERVER, "base_url": "ftp://x"}), "SPEECH_PROVIDERS[0].base_url must be a URL"),
-        (declared({**SERVER, "base_url": "http://kokoro:8880/v1"}), "SPEECH_PROVIDERS[0].base_url must be https"),
+        (declared({**SERVER, "base_url": "http://tts.example/v1"}), "SPEECH_PROVIDERS[0].base_url must be https"),
         (declared({**SERVER, "format": "aac"}), "SPEECH_PROVIDERS[0].format must be 'pcm', 'wav', 'mp3'"),
         (declared({**SERVER, "sample_rate": 1}), "SPEECH_PROVIDERS[0].sample_rate must be greater than"),
         (declared({**SERVER, "voices": {"english voices": "a"}}), "SPEECH_PROVIDERS[0].voices must be by language"),
@@ -123,8 +123,15 @@ def test_what_is_wrong_is_said_in_one_line(text: str, said: str) -> None:
 def test_plain_http_can_be_allowed() -> None:
     """Where the network is trusted."""
     (config,) = read_speech_providers(
-        declared({**SERVER, "base_url": "http://kokoro:8880/v1"}), {}, allow_plain_http=True
+        declared({**SERVER, "base_url": "http://tts.example/v1"}), {}, allow_plain_http=True
     )
+
+    assert "http://tts.example/v1" == config.base_url
+
+
+def test_address_of_a_declared_server_is_corrected() -> None:
+    """As those of single variables; a container's name needs no certificate."""
+    (config,) = read_speech_providers(declared({**SERVER, "base_url": "http://kokoro:8880/v1/audio/speech"}), {})
 
     assert "http://kokoro:8880/v1" == config.base_url
 
@@ -147,8 +154,9 @@ def test_recordings_go_to_openai_unless_told_otherwise() -> None:
     assert "OPENAI_API_KEY" in transcription().missing()
     assert "TRANSCRIBE_BASE_URL" in transcription().missing()
     assert "" == transcription(transcribe_base_url="http://127.0.0.1:8000/v1").missing()
-    with pytest.raises(ConfigurationError, match="TRANSCRIBE_BASE_URL must be https"):
-        transcription(transcribe_base_url="http://speaches:8000/v1")
+    with pytest.raises(ValueError, match="must be https"):
+        transcription(transcribe_base_url="http://speaches.example:8000/v1")
+    assert "http://speaches:8000/v1" == transcription(transcribe_base_url="http://speaches:8000").base_url
 
 
 def test_the_key_of_recordings_goes_before_openais(tmp_path: Path) -> None:

@@ -53,8 +53,6 @@ class BuiltIn:
     display_name: str = ""
     variable: str = ""
     value: str = ""
-    also: str = ""
-    """Settings that it needs besides, as they follow the variable in a sentence."""
 
     @property
     def announced(self) -> Announced:
@@ -101,7 +99,7 @@ def _elevenlabs(settings: VoiceServiceSettings, tuning: Tuning, metrics: VoiceMe
         return None
     config = ElevenLabsConfig(
         key=SecretSource(settings.elevenlabs_api_key, settings.elevenlabs_api_key_file, name="ELEVENLABS_API_KEY"),
-        base_url=_address("ELEVENLABS_BASE_URL", settings.elevenlabs_base_url, settings),
+        base_url=_address(settings),
         default_model=settings.elevenlabs_model,
         default_voice=settings.elevenlabs_voice,
         read_seconds=max(settings.first_byte_seconds, tuning.idle),
@@ -120,7 +118,7 @@ def _speech(settings: VoiceServiceSettings, _: Tuning, __: VoiceMetrics) -> Spee
         return None
     return SpeechProvider(
         SpeechConfig(
-            base_url=_address("SPEECH_BASE_URL", settings.speech_base_url, settings),
+            base_url=settings.speech_base_url,
             key=SecretSource(settings.speech_api_key, settings.speech_api_key_file, name="SPEECH_API_KEY"),
             model=settings.speech_model,
             voice=settings.speech_voice,
@@ -137,30 +135,23 @@ def _mock(settings: VoiceServiceSettings, _: Tuning, __: VoiceMetrics) -> MockVo
     return MockVoiceProvider(settings.mock_script)
 
 
-def _address(variable: str, url: str, settings: VoiceServiceSettings) -> str:
+def _address(settings: VoiceServiceSettings) -> str:
     try:
-        return check_base_url(url, allow_plain_http=settings.upstream_allow_plain_http)
+        return check_base_url(settings.elevenlabs_base_url, allow_plain_http=settings.upstream_allow_plain_http)
     except ValueError as error:
-        raise ConfigurationError(f"{variable} {error}") from None
+        raise ConfigurationError(f"ELEVENLABS_BASE_URL {error}") from None
 
 
 BUILT_IN: Final = (
     BuiltIn(ELEVENLABS, _elevenlabs, "ElevenLabs", "ELEVENLABS_API_KEY", "a key of ElevenLabs"),
-    BuiltIn(
-        SPEECH,
-        _speech,
-        DISPLAY_NAME,
-        "SPEECH_BASE_URL",
-        "a server with OpenAI's /audio/speech",
-        ", SPEECH_MODEL and SPEECH_VOICE",
-    ),
+    BuiltIn(SPEECH, _speech, DISPLAY_NAME, "SPEECH_BASE_URL", "a server with OpenAI's /audio/speech"),
     BuiltIn(EMBEDDED, _offline),
     BuiltIn(MOCK, _mock),
 )
 """The providers of this package, in the order in which they are tried where nothing else is chosen."""
 ANNOUNCED: Final = tuple(each.announced for each in BUILT_IN if each.variable)
 """Providers that are known by name whether they are set up or not."""
-BRING_REAL_VOICE: Final = tuple(each.variable + each.also for each in BUILT_IN if each.variable)
+BRING_REAL_VOICE: Final = tuple(each.variable for each in BUILT_IN if each.variable)
 """Variables that bring a provider other than the embedded one, by provider."""
 
 GROUP: Final = "tale.voice_providers"

@@ -9,11 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from servicekit.addresses import check_base_url
 from servicekit.ids import is_language
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource
-from servicekit.settings import ConfigurationError
 from voice_service.providers.openai_api import OpenAIClient, from_answer, request_id, typed_errors
 from voice_service.transcription.transcriber import Transcript, media_type, suffix_of
 
@@ -46,13 +44,9 @@ def transcription_config(settings: VoiceServiceSettings) -> TranscriptionConfig:
     """Returns the configuration that TRANSCRIBE_* and OPENAI_API_KEY ask for.
 
     Without an address it is OpenAI's own. A key of TRANSCRIBE_API_KEY or its file goes before OPENAI_API_KEY; another
-    server than OpenAI's may need none. Raises ConfigurationError, which names the variable and the remedy.
+    server than OpenAI's may need none.
     """
-    url, allow = settings.transcribe_base_url or OPENAI_URL, settings.upstream_allow_plain_http
-    try:
-        address = check_base_url(url, allow_plain_http=allow)
-    except ValueError as error:
-        raise ConfigurationError(f"TRANSCRIBE_BASE_URL {error}") from None
+    address = settings.transcribe_base_url or OPENAI_URL
     key = SecretSource(settings.transcribe_api_key, settings.transcribe_api_key_file, name="TRANSCRIBE_API_KEY")
     if settings.transcribe_api_key is None and settings.transcribe_api_key_file is None:
         key = SecretSource(settings.openai_api_key, name="OPENAI_API_KEY")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
+import structlog
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -18,7 +19,7 @@ from pydantic import (
     ValidationError,
 )
 
-from servicekit.addresses import check_base_url
+from servicekit.addresses import CorrectedUrl, check_api_url, is_own_network
 from servicekit.ids import is_language
 from servicekit.secrets import SecretSource
 from servicekit.settings import ConfigurationError
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 SpeechFormat: TypeAlias = Literal["pcm", "wav", "mp3", "flac", "opus"]
 """Format that is requested. All but `pcm` is decoded here."""
+
+_log: Final = structlog.stdlib.get_logger(__name__)
 
 NAME: Final = "speech"
 DISPLAY_NAME: Final = "OpenAI-compatible speech"
@@ -44,10 +47,11 @@ class SpeechConfig:
     """Configuration of one server.
 
     `voices` are voice ids by language (BCP-47), the first of a language being preferred; `voice` reads the languages
-    that are not there, and is the first of `voices` where it is not given. `sample_rate` in Hz is that of raw samples
-    from this server; a server that states another one is believed and resampled. `languages` are what the model
-    speaks, by default those of `voices`. `extra` goes into the body of every request. `key_variable` is named where
-    `key` has to be there and is not.
+    that are not there, and is the first of `voices` where it is not given. Without a voice, or a model of a server in
+    the own network, the server's lists are read (`discovery`). `sample_rate` in Hz is that of raw samples from this
+    server; a server that states another one is believed and resampled. `languages` are what the model speaks, those of
+    `voices` by default. `extra` goes into the body of every request. `key_variable` is named where `key` is
+    needed and is not there.
     """
 
     base_url: str
@@ -75,14 +79,18 @@ class SpeechConfig:
         """Languages of the model as configured; "en" by default."""
         return self.languages or tuple(self.voices) or (FALLBACK_LANGUAGE,)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether a model and a voice are known; the server is asked for what is not."""
+        return bool(self.model and self.default_voice)
+
     def missing(self) -> str:
         """What has to be set before the server can be called, else ""."""
         if not self.base_url:
             return "set SPEECH_BASE_URL to the address of a server with OpenAI's /audio/speech"
-        if not self.model:
-            return "set SPEECH_MODEL to a speech model of SPEECH_BASE_URL; there is no default"
-        if not self.default_voice:
-            return "set SPEECH_VOICE to a voice of SPEECH_MODEL"
+        if not self.model and not is_own_network(self.base_url):
+            # A provider's models cost different amounts, and OpenAI's own end in January 2027.
+            return "set SPEECH_MODEL to a speech model of SPEECH_BASE_URL; only a server of your own has a default"
         if self.key_variable and not self.key.get():
             return f"set {self.key_variable} to the API key of {self.base_url}"
         return ""
@@ -192,9 +200,11 @@ def _config(
     if not server.voice and not server.voices:
         raise ConfigurationError(f"{place}.voice must be given, or voices by language")
     try:
-        base_url = check_base_url(server.base_url, allow_plain_http=allow_plain_http)
+        base_url = check_api_url(server.base_url, allow_plain_http=allow_plain_http)
     except ValueError as error:
         raise ConfigurationError(f"{place}.base_url {error}") from None
+    if isinstance(base_url, CorrectedUrl):
+        _log.warning(f"{place}.base_url is {base_url.given}; {base_url} is used.")
     taken = sorted(OWN_FIELDS & server.extra.keys())
     if taken:
         raise ConfigurationError(f"{place}.extra must not set {', '.join(taken)}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
@@ -20,6 +21,7 @@ from voice_service.providers.speech.containers import (
     decode,
     resample,
 )
+from voice_service.providers.speech.discovery import speech_model, with_voices
 from voice_service.providers.speech.voices import configured, voice_list
 
 if TYPE_CHECKING:
@@ -44,10 +46,14 @@ class SpeechProvider:
     """
 
     def __init__(self, config: SpeechConfig) -> None:
-        self._config = config
         self._client = OpenAIClient(config.base_url, config.key, provider=config.name)
+        self._voices = voice_list(self._client, provider=config.name, model=lambda: self._config.model)
+        self._completing = asyncio.Lock()
+        self._use(config)
+
+    def _use(self, config: SpeechConfig) -> None:
+        self._config = config
         self._configured = configured(config)
-        self._voices = voice_list(self._client, provider=config.name)
         self._metadata = ProviderMetadata(
             name=config.name,
             display_name=config.display_name,
@@ -74,20 +80,17 @@ class SpeechProvider:
             self._voices.renew()
 
     async def validate_configuration(self) -> str:
-        """Returns what is not set, or "", without a call."""
-        return self._config.missing()
+        """Returns what is not set, or "", also while the server cannot be asked: its calls show that."""
+        with suppress(ProviderError):
+            return await self._complete()
+        return ""
 
     async def probe(self) -> None:
         """Asks for the server's models; no text leaves. Raises ProviderError unless it answers."""
-        self._check_set_up()
-        client = await self._client.get()
-        options: Any = {"timeout": _PROBE_SECONDS, "headers": self._client.headers()}
-        try:
-            with typed_errors(self._config.name):
-                await client.get("/models", cast_to=object, options=options)
-        except ProviderError as error:
-            if error.kind not in _WELL:
-                raise
+        missing = self._config.missing()
+        if missing:
+            raise self._error(ProviderErrorKind.AUTH, missing)
+        await self._get("/models")
 
     async def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
         """Lists the voices that the settings name, then those that the server lists; no failure of its list is raised.
@@ -127,7 +130,7 @@ class SpeechProvider:
         TRUNCATED where the audio breaks off, is empty or is not whole, TRANSPORT where there is no audio at all, and
         what the server's status stands for.
         """
-        self._check(request)
+        await self._check(request)
         name = self._config.name
         client = await self._client.get()
         progress = ResponseProgress()
@@ -155,13 +158,44 @@ class SpeechProvider:
                         yield AudioChunk(b"")
                 yield AudioChunk(await self._samples(answer, bytes(whole), response.headers))
 
-    def _check_set_up(self) -> None:
-        missing = self._config.missing()
+    async def _complete(self) -> str:
+        """Finds the model and the voices that no setting names; returns what is still missing.
+
+        Raises ProviderError where the server cannot be asked.
+        """
+        async with self._completing:
+            if self._config.missing() or self._config.is_complete:
+                return self._config.missing()
+            try:
+                if not self._config.model:
+                    self._use(replace(self._config, model=speech_model(await self._get("/models"))))
+                if not self._config.default_voice:
+                    self._voices.expire()
+                    self._use(with_voices(self._config, await self._voices.get()))
+            except ValueError as error:
+                return str(error)
+            return ""
+
+    async def _get(self, path: str) -> object:
+        """Returns the JSON of a list, None where the server has none."""
+        client = await self._client.get()
+        options: Any = {"timeout": _PROBE_SECONDS, "headers": self._client.headers()}
+        try:
+            with typed_errors(self._config.name):
+                answer: object = await client.get(path, cast_to=object, options=options)
+        except ProviderError as error:
+            if error.kind not in _WELL:
+                raise
+            return None
+        return answer
+
+    async def _check_set_up(self) -> None:
+        missing = await self._complete()
         if missing:
             raise self._error(ProviderErrorKind.AUTH, missing)
 
-    def _check(self, request: SegmentRequest) -> None:
-        self._check_set_up()
+    async def _check(self, request: SegmentRequest) -> None:
+        await self._check_set_up()
         if not request.text.strip():
             raise self._error(ProviderErrorKind.INVALID_INPUT, "the text is empty")
         if len(request.text) > self._config.max_text_length:

@@ -15,7 +15,7 @@ from voice_service.providers.cached_list import CachedList
 from voice_service.providers.openai_api import typed_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from voice_service.providers.openai_api import OpenAIClient
     from voice_service.providers.speech.config import SpeechConfig
@@ -61,15 +61,17 @@ def configured(config: SpeechConfig) -> tuple[VoiceInfo, ...]:
     )
 
 
-def listed(answer: object) -> tuple[VoiceInfo, ...]:
+def listed(answer: object, model: str = "") -> tuple[VoiceInfo, ...]:
     """Returns the voices in what a server answers to GET /audio/voices; none where it cannot be read.
+
+    Those that are said to be of another model than `model` are left out.
 
     `voices` (Kokoro-FastAPI, speaches), `data`, or the list itself, of ids or of objects with `id`, `voice_id` or
     `name`, and `language` and `gender` where they are known.
     """
     found: dict[str, VoiceInfo] = {}
     for entry in _entries(answer):
-        voice = _voice(entry)
+        voice = None if _is_of_another(entry, model) else _voice(entry)
         if voice is not None:
             found.setdefault(voice.voice_id, voice)
         if len(found) == _MAX_LISTED:
@@ -82,6 +84,11 @@ def _entries(answer: object) -> Iterator[object]:
         answer = answer.get("voices", answer.get("data"))
     if isinstance(answer, list):
         yield from answer
+
+
+def _is_of_another(entry: object, model: str) -> bool:
+    said = entry.get("model_id", entry.get("model")) if isinstance(entry, Mapping) else None
+    return isinstance(said, str) and model not in {"", said}
 
 
 def _voice(entry: object) -> VoiceInfo | None:
@@ -113,8 +120,8 @@ def _gender(voice_id: str, given: object) -> str:
     return _GENDERS.get(word, "")
 
 
-def voice_list(client: OpenAIClient, *, provider: str) -> CachedList[tuple[VoiceInfo, ...]]:
-    """Returns the server's own list, GET /audio/voices; servers without it (404) have none."""
+def voice_list(client: OpenAIClient, *, provider: str, model: Callable[[], str]) -> CachedList[tuple[VoiceInfo, ...]]:
+    """Returns the server's own list for a model, GET /audio/voices; servers without it (404) have none."""
 
     async def fetch() -> tuple[VoiceInfo, ...]:
         sdk = await client.get()
@@ -122,7 +129,7 @@ def voice_list(client: OpenAIClient, *, provider: str) -> CachedList[tuple[Voice
         try:
             with typed_errors(provider):
                 async with asyncio.timeout(_TIMEOUT):
-                    return listed(await sdk.get("/audio/voices", cast_to=object, options=options))
+                    answer: object = await sdk.get("/audio/voices", cast_to=object, options=options)
         except TimeoutError:
             raise ProviderError(
                 ProviderErrorKind.TIMEOUT, "the voices did not come in time", provider=provider
@@ -131,5 +138,6 @@ def voice_list(client: OpenAIClient, *, provider: str) -> CachedList[tuple[Voice
             if error.kind is not ProviderErrorKind.UNSUPPORTED:
                 raise
             return ()
+        return listed(answer, model())
 
     return CachedList(fetch, name="voices", provider=provider, seconds=_GOOD_SECONDS)
