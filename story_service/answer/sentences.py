@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from sentencex import get_sentence_boundaries  # type: ignore[import-untyped]  # an extension module
+from servicekit.sentences import SentenceEnds, settled
 
 LOOK_AHEAD: Final = 32
 """Code points after a candidate that decide on an end: a word or two distinguish it from an abbreviation."""
@@ -14,15 +14,6 @@ LOOK_BACK: Final = 400
 MAX_HELD: Final = 1_000
 """Code points without an end of a sentence after which text is released at a word."""
 
-# Marks that could be taken for others by eye are written as escapes.
-_STOPS: Final = ".!?\u2026\u061f\u06d4\u0964\u0965"
-_WIDE_STOPS: Final = "\u3002\uff01\uff1f\uff61"
-_CLOSERS: Final = "\"'»”\u2019\u203a)]}」』\uff09】"
-_CLOSER: Final = re.escape(_CLOSERS)
-_END: Final = re.compile(
-    rf"(?<![{_STOPS}])[{_STOPS}]++(?P<closed>[{_CLOSER}]*+)(?=(?P<gap>\s+)\S)"
-    rf"|(?<![{_WIDE_STOPS}])[{_WIDE_STOPS}]++(?P<wide>[{_CLOSER}]*+)(?=(?P<wide_gap>\s*)\S)"
-)
 # Written without blanks: Chinese and Japanese, two characters a word; Thai, Lao, Burmese and Khmer, five.
 _IDEOGRAPH: Final = re.compile(r"[\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]")
 _UNBROKEN: Final = re.compile(r"[\u0e01-\u0e5b\u0e81-\u0edf\u1000-\u109f\u1780-\u17dd]")
@@ -37,7 +28,7 @@ class SentenceCutter:
     """
 
     def __init__(self, language_code: str) -> None:
-        self._language = language_code.partition("-")[0].lower() or "en"
+        self._ends = SentenceEnds(language_code, look_ahead=LOOK_AHEAD)
         self._pending = ""
         self._scanned = 0
 
@@ -64,32 +55,20 @@ class SentenceCutter:
 
     def _next_end(self, *, ended: bool) -> int | None:
         pending = self._pending
-        while (candidate := _END.search(pending, self._scanned)) is not None:
-            end = candidate.end()
-            if end > MAX_HELD:
+        while (candidate := self._ends.candidate(pending, self._scanned)) is not None:
+            if candidate.end > MAX_HELD:
                 break
-            following = max(candidate.end("gap"), candidate.end("wide_gap"))
-            beyond = following + LOOK_AHEAD
-            if not ended and len(pending) < beyond:
+            if not ended and not self._ends.is_decidable(pending, candidate):
                 return None
-            self._scanned = end
-            if self._ends_sentence(candidate, following, beyond):
-                return end
+            self._scanned = candidate.following
+            if self._ends.ends(pending, candidate, back=max(candidate.stop - LOOK_BACK, 0)):
+                return candidate.end
         if len(pending) > MAX_HELD + LOOK_AHEAD:
             return _forced_end(pending)
         if candidate is None:
             # What the very end may begin, more text may make a candidate of.
-            tail = pending.rstrip().rstrip(_CLOSERS).rstrip(_STOPS + _WIDE_STOPS)
-            self._scanned = max(self._scanned, len(tail))
+            self._scanned = max(self._scanned, settled(pending))
         return None
-
-    def _ends_sentence(self, candidate: re.Match[str], following: int, beyond: int) -> bool:
-        stop = candidate.start("closed" if candidate["closed"] is not None else "wide")
-        back = max(stop - LOOK_BACK, 0)
-        starts: list[int] = [
-            back + each["start_index"] for each in get_sentence_boundaries(self._language, self._pending[back:beyond])
-        ]
-        return any(stop <= start <= following for start in starts)
 
 
 def _forced_end(text: str) -> int:

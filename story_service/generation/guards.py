@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Final
 
+from servicekit.sentences import sentence_ends
 from story_service.answer.sentences import count_words
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment
 from story_service.errors import text_too_long
@@ -14,9 +15,6 @@ from story_service.prompting.length import too_short, words_asked
 
 # Combining marks are no \w in Python, and belong to the letter before them.
 _WORD: Final = re.compile(r"[\w\N{COMBINING GRAVE ACCENT}-\N{COMBINING LATIN SMALL LETTER X}]+")
-_SENTENCE_END: Final = re.compile(
-    r"[.!?\u2026\u3002\uff01\uff1f\u0964][\"'\u2019\u201d\u00bb\u300d\u300f)\]*_]*(?=\s|$)|[\u3002\uff01\uff1f]"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +33,6 @@ def words(text: str) -> list[Word]:
 def keys(text: str) -> tuple[str, ...]:
     """Returns the words of `text` as they are compared."""
     return tuple(_WORD.findall(text.casefold()))
-
-
-def sentence_ends(text: str) -> list[int]:
-    """Returns where sentences end in `text`, roughly: enough to compare texts that are cut in the same way."""
-    return [found.end() for found in _SENTENCE_END.finditer(text)]
 
 
 def sentences(text: str) -> list[tuple[str, ...]]:

@@ -10,6 +10,7 @@ FRAGMENTS = st.sampled_from(
     [
         "word ", "The fox ran home ", "a", "Dr. ", "3 p.m. ", ". ", "! ", "? ", "… ", ".", "\n", "\n\n", "“", "” ",
         ", ", "...", "。", "」", "こんにちは", "x" * 300, "   ", "👩\u200d👩\u200d👧", "**", "!!!!", '"', "ул. ", "– ",
+        "“ ", "«", "« ", " » ", "។", "។ ", "։ ", "။", "３．１", "．", "‽ ",
     ]
 )  # fmt: skip
 TEXTS = st.lists(FRAGMENTS, max_size=120).map("".join)
@@ -48,7 +49,7 @@ def test_spans_tile_the_text_and_no_segment_is_empty_or_too_long(text: str, word
 @pytest.mark.parametrize(
     ("language", "text"),
     [
-        ("ru", "Он жил в г. Москве, на ул. Ленина."),  # noqa: RUF001 - a Cyrillic letter
+        ("ru", "Он жил в г. Москве, на ул. Ленина."),
         ("en", "Dr. Fox met Mr. Bear at 3 p.m."),
         ("de", "Er kam am 3. Mai und blieb bis zum 5. Juni."),
     ],

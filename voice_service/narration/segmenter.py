@@ -12,7 +12,7 @@ import unicodedata
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from sentencex import get_sentence_boundaries  # type: ignore[import-untyped]  # an extension module
+from servicekit.sentences import CLOSERS, WIDE_STOPS, SentenceEnds, settled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,19 +23,10 @@ LOOK_AHEAD: Final = 80
 MAX_SEGMENT: Final = 600
 """Most code points of a segment less the white space around it; every provider takes as many."""
 
-# Marks that could be taken for others by eye are written as escapes: full stops and full-width marks, a closing quote.
-_STOPS: Final = ".!?…؟\u06d4।॥"
-_WIDE_STOPS: Final = "。\uff01\uff1f\uff61"
-_CLOSERS: Final = "\"'»”\u2019\u203a)]}」』\uff09】*_"
 _CLAUSE_MARKS: Final = ",;:—\u2013!?…،"
 _WIDE_CLAUSE_MARKS: Final = "、\uff1b\uff0c"
-_SENTENCE_END: Final = re.compile(
-    rf"(?<![{_STOPS}])[{_STOPS}]++(?P<closed>[{re.escape(_CLOSERS)}]*+)\s++(?=\S)"
-    rf"|(?<![{_WIDE_STOPS}])[{_WIDE_STOPS}]++(?P<wide>[{re.escape(_CLOSERS)}]*+)\s*+(?=\S)"
-    r"|(?P<paragraph>\n[^\S\n]*+\n)\s*+(?=\S)"
-)
 _CLAUSE_END: Final = re.compile(
-    rf"(?:[{_CLAUSE_MARKS}]|\n)[{re.escape(_CLOSERS)}]*+(?=\s)|[{_WIDE_CLAUSE_MARKS}{_WIDE_STOPS}]"
+    rf"(?:[{_CLAUSE_MARKS}]|\n)[{re.escape(CLOSERS)}]*+(?=\s)|[{_WIDE_CLAUSE_MARKS}{WIDE_STOPS}]"
 )
 _SHORTEST_CLAUSE: Final = MAX_SEGMENT // 4
 _WORD: Final = re.compile(r"[぀-ヿ㐀-䶿一-鿿]|[^\W぀-ヿ㐀-䶿一-鿿]+(?:['\u2019-]\w+)*")
@@ -62,7 +53,7 @@ class Segmenter:
     """
 
     def __init__(self, language_code: str, target_words: int) -> None:
-        self._language = language_code.partition("-")[0].lower() or "en"
+        self._ends = SentenceEnds(language_code, look_ahead=LOOK_AHEAD)
         self._target = target_words
         self._pending = ""
         self._blank: list[str] = []
@@ -112,18 +103,14 @@ class Segmenter:
         lead = len(self._pending) - len(self._pending.lstrip())
         limit = lead + MAX_SEGMENT
         self._scanned = max(self._scanned, lead)
-        while (candidate := _SENTENCE_END.search(self._pending, self._scanned, visible)) is not None:
-            end = candidate.end()
+        while (candidate := self._ends.candidate(self._pending, self._scanned, visible)) is not None:
+            end = candidate.following
             if len(self._pending[:end].rstrip()) > limit:
                 break
-            if candidate["paragraph"] is None:
-                if not ended and len(self._pending) < end + LOOK_AHEAD:
-                    return None
-                accepted = self._ends_sentence(candidate)
-            else:
-                accepted = True
+            if not ended and not self._ends.is_decidable(self._pending, candidate):
+                return None
             self._scanned = end
-            if accepted:
+            if self._ends.ends(self._pending, candidate):
                 self._accepted = end
                 if self._enough(end):
                     return end
@@ -131,16 +118,8 @@ class Segmenter:
             return self._accepted or self._forced_end(limit)
         if candidate is None:
             # What a stop, or a closing mark after it, has started at the very end may become a candidate yet.
-            tail = self._pending[:visible].rstrip(_CLOSERS).rstrip(_STOPS + _WIDE_STOPS)
-            self._scanned = max(self._scanned, len(tail))
+            self._scanned = max(self._scanned, settled(self._pending[:visible]))
         return None
-
-    def _ends_sentence(self, candidate: re.Match[str]) -> bool:
-        end = candidate.end()
-        stop = candidate.start("closed" if candidate["closed"] is not None else "wide")
-        window = self._pending[: end + LOOK_AHEAD]
-        starts: list[int] = [each["start_index"] for each in get_sentence_boundaries(self._language, window)]
-        return any(stop <= start <= end for start in starts)
 
     def _enough(self, end: int) -> bool:
         if self._cuts == 0:
