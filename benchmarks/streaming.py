@@ -18,8 +18,8 @@ from pydantic import SecretStr
 
 from servicekit.secrets import SecretSource
 from story_service.chat import ChatDelta, ChatEnded, ChatModel, ChatRequest, ChatTimers, Message
-from story_service.providers.openrouter.model import OpenRouterChatModel
-from story_service.providers.openrouter.options import OpenRouterOptions
+from story_service.providers.chat.model import ServerChatModel
+from story_service.providers.openrouter.dialect import openrouter
 
 EVENTS: Final = (75, 750)
 GAP_SECONDS: Final = 0.0005
@@ -44,9 +44,7 @@ class StreamingCost:
 async def measure(events: int, *, stories: int = 64, at_once: int = AT_ONCE) -> StreamingCost:
     """Reads stories and counts this process's CPU time, after a few that warm it up."""
     async with _server() as base_url:
-        model = OpenRouterChatModel(
-            OpenRouterOptions(base_url=base_url), SecretSource(SecretStr("sk-bench"), name="OPENROUTER_API_KEY")
-        )
+        model = ServerChatModel(openrouter(base_url), SecretSource(SecretStr("sk-bench"), name="OPENROUTER_API_KEY"))
         try:
             await _read_all(model, events, at_once, at_once)
             began, cpu = time.perf_counter(), time.process_time()

@@ -27,9 +27,9 @@ from story_service.models.monitor import Provider, ProviderMonitor
 from story_service.models.states import ModelStates, Paces, circuit_of
 from story_service.ports import OFFLINE
 from story_service.prompting.builder import PromptBuilder
+from story_service.providers.chat.model import ServerChatModel
 from story_service.providers.offline import EmbeddedWriter
-from story_service.providers.openrouter.model import OpenRouterChatModel
-from story_service.providers.openrouter.options import OpenRouterOptions, ProviderRouting
+from story_service.providers.openrouter.dialect import ProviderRouting, openrouter
 from story_service.settings import StorySettings
 from story_service.wire.servicer import StoryServicer
 
@@ -171,10 +171,10 @@ def _paid(
     return _Paid(writer, generations, monitor)
 
 
-def _openrouter(settings: StorySettings) -> OpenRouterChatModel:
-    return OpenRouterChatModel(
-        OpenRouterOptions(
-            base_url=settings.openrouter_base_url,
+def _openrouter(settings: StorySettings) -> ServerChatModel:
+    return ServerChatModel(
+        openrouter(
+            settings.openrouter_base_url,
             routing=ProviderRouting(
                 data_collection=settings.openrouter_data_collection,
                 order=settings.openrouter_provider_order,

@@ -46,7 +46,7 @@ class ChatTimers:
 
     `first_token` runs from the call to the first text or thought, and starts again while the server says that it loads
     the model; `idle` from one text or thought to the next, and `total` to the end. What a provider sends to keep the
-    connection open resets none of them..
+    connection open resets none of them.
     """
 
     total: float
@@ -155,13 +155,17 @@ class ChatModel(Protocol):
     def provider(self) -> str:
         """Name of the provider in errors and in the ledger."""
 
+    @property
+    def reports_generations(self) -> bool:
+        """True where the provider reports its generations; else `generation_info` is never called."""
+
     def stream(self, request: ChatRequest, timers: ChatTimers) -> AsyncGenerator[ChatEvent, None]:
-        """Yields ChatStarted, ChatDelta…, and ChatEnded last, only after a proper end (`finish_reason` "stop").
+        """Yields ChatStarted, ChatDelta…, and ChatEnded last, however the answer ended: its `mark` says how.
 
         ChatStarted is missing where not even an id came; its id leads to the cost of a call that fails later. Close the
         generator (`contextlib.aclosing`) to leave it early; that ends the call upstream. Raises ProviderError: TIMEOUT,
-        TRUNCATED for an answer that is cut, empty or too long (OutOfTokensError at `max_tokens`), CONTENT_POLICY,
-        TRANSPORT for what cannot be read, and the provider's own errors, before or after the first text.
+        TRUNCATED for an answer that is too long, TRANSPORT for a broken connection and for what cannot be read, and the
+        provider's own errors, before or after the first text.
         """
 
     async def generation_info(self, generation_id: str, *, timeout: float) -> Mapping[str, Any]:

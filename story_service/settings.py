@@ -9,7 +9,7 @@ from servicekit.addresses import check_base_url
 from servicekit.secrets import SecretSource
 from servicekit.settings import CommaList, Listen, SharingSettings, variables
 from story_service.models.catalogue import resolve
-from story_service.providers.openrouter.options import OPENROUTER_URL, check_key_format
+from story_service.providers.openrouter.dialect import OPENROUTER_URL, check_key_format
 
 _KEY: str = "OPENROUTER_API_KEY"
 

@@ -47,11 +47,12 @@ class Generations:
         self._tasks: set[asyncio.Task[ModelCall]] = set()
 
     def ask(self, call: ModelCall) -> asyncio.Task[ModelCall] | None:
-        """Starts to ask about `call`; returns None where there is no id, or too many are asked about already.
+        """Starts to ask about `call`; returns None where there is no report to ask for, or too many are asked about.
 
         The task returns the call unchanged where the provider reports nothing in time.
         """
-        if not call.generation_id or len(self._tasks) >= self._most:
+        reported = self._chat.reports_generations and call.provider == self._chat.provider and call.generation_id
+        if not reported or len(self._tasks) >= self._most:
             self._metrics.settled(call.model, call.spending)
             return None
         # A call that was given up at its caller's deadline has a cost too.

@@ -12,7 +12,7 @@ from story_service.answer.reader import AnswerItem, AnswerReader
 from story_service.answer.refusals import is_refusal
 from story_service.answer.sentences import count_words
 from story_service.assignment import Assignment
-from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatStarted, OutOfTokensError
+from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatStarted, EndMark, OutOfTokensError
 from story_service.errors import UnfitError, why
 from story_service.generation.guards import OutputGuard, RepeatedError, StartedOverError, TooShortError
 from story_service.ports import AttemptEnded, AttemptText, AttemptTitle, ModelCall, Spending
@@ -136,10 +136,22 @@ class WritingAttempt:
                     yield from self._checked(item)
             case ChatEnded():
                 self._ended = event
+                self._check_end(event)
                 for item in self._reader.finish().items:
                     yield from self._checked(item)
                 for text in self._guard.finish(new_paragraph=self._reader.opens_paragraph):
                     yield AttemptText(text)
+
+    def _check_end(self, event: ChatEnded) -> None:
+        """Raises ProviderError where the answer is not whole by its end, or empty."""
+        if event.mark is EndMark.OUT_OF_TOKENS:
+            raise OutOfTokensError(provider=self._provider, request_id=event.generation_id, spending=event.spending)
+        if event.mark is EndMark.FILTERED:
+            raise self._failed(ProviderErrorKind.CONTENT_POLICY, "a content filter refused it")
+        if event.mark is EndMark.NONE:
+            raise self._failed(ProviderErrorKind.TRUNCATED, "the answer was cut")
+        if not self.raw_text.strip():
+            raise self._failed(ProviderErrorKind.TRUNCATED, "the answer was empty")
 
     def _checked(self, item: AnswerItem) -> Iterator[AttemptTitle | AttemptText]:
         if not self._read:
@@ -182,7 +194,7 @@ class WritingAttempt:
             "choices": [
                 {
                     "index": 0,
-                    "finish_reason": ended.finish_reason if ended is not None else None,
+                    "finish_reason": (ended.finish_reason or None) if ended is not None else None,
                     "message": {"role": "assistant", "content": self.raw_text},
                 }
             ],
@@ -191,12 +203,10 @@ class WritingAttempt:
 
     def _check_refusal(self) -> None:
         if is_refusal(self.raw_text):
-            raise ProviderError(
-                ProviderErrorKind.CONTENT_POLICY,
-                "the model refused to write it",
-                provider=self._provider,
-                request_id=self.generation_id,
-            )
+            raise self._failed(ProviderErrorKind.CONTENT_POLICY, "the model refused to write it")
+
+    def _failed(self, kind: ProviderErrorKind, message: str) -> ProviderError:
+        return ProviderError(kind, message, provider=self._provider, request_id=self.generation_id)
 
     def _unfit(self, message: str) -> UnfitError:
         return UnfitError(message, provider=self._provider, request_id=self.generation_id)

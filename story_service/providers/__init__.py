@@ -1,1 +1,1 @@
-"""Adapters to OpenRouter and to the embedded writer."""
+"""Adapters to servers of chat models and to the embedded writer."""

@@ -20,10 +20,12 @@ from story_service.chat import (
     ChatRequest,
     ChatStarted,
     ChatTimers,
+    EndMark,
     Message,
 )
-from story_service.providers.openrouter.model import OpenRouterChatModel
-from story_service.providers.openrouter.options import OpenRouterOptions
+from story_service.providers.chat.dialect import chat_server
+from story_service.providers.chat.model import ServerChatModel
+from story_service.providers.openrouter.dialect import openrouter
 
 MODEL: Final = "openai/gpt-4o-mini"
 TIMERS: Final = ChatTimers(total=30, first_token=20, idle=20)
@@ -100,22 +102,30 @@ async def mock() -> AsyncIterator[AIMock]:
         yield running
 
 
+@pytest.fixture(params=["openrouter", "chat"])
+def provider(request: pytest.FixtureRequest) -> str:
+    """Each provider."""
+    return str(request.param)
+
+
 @pytest.fixture(params=["fake", "aimock"])
-async def stage(request: pytest.FixtureRequest, mock: AIMock) -> AsyncIterator[Stage]:
+async def stage(request: pytest.FixtureRequest, mock: AIMock, provider: str) -> AsyncIterator[Stage]:
     """Each stand-in, with nothing in it."""
     if request.param == "fake":
-        async with fake.openrouter_fake() as upstream, _asked(upstream.base_url) as model:
+        async with fake.openrouter_fake() as upstream, _asked(upstream.base_url, provider) as model:
             yield FakeStage(upstream, model)
     else:
         await mock.reset()
-        async with _asked(mock.openrouter_url) as model:
+        async with _asked(mock.openrouter_url, provider) as model:
             yield AIMockStage(mock, model)
 
 
 @asynccontextmanager
-async def _asked(base_url: str) -> AsyncIterator[ChatModel]:
-    key = SecretSource(SecretStr(fake.KEY), name="OPENROUTER_API_KEY")
-    model = OpenRouterChatModel(OpenRouterOptions(base_url=base_url), key)
+async def _asked(base_url: str, provider: str) -> AsyncIterator[ChatModel]:
+    if provider == "openrouter":
+        model = ServerChatModel(openrouter(base_url), SecretSource(SecretStr(fake.KEY), name="OPENROUTER_API_KEY"))
+    else:
+        model = ServerChatModel(chat_server(base_url), SecretSource(None, name="CHAT_API_KEY"))
     try:
         yield model
     finally:
@@ -193,7 +203,7 @@ async def test_cost_that_is_not_told_is_not_known(stage: Stage) -> None:
 
 
 async def test_what_is_asked_arrives(stage: Stage) -> None:
-    """Messages, settings, and that nobody may keep them; nothing where nothing was said."""
+    """Messages and settings; nothing where nothing was set. Only OpenRouter gets fields of its own."""
     await stage.tells(TEXT)
     await _read(stage.model, temperature=0.7, max_tokens=900, seed=0)
     await stage.tells(TEXT)
@@ -204,7 +214,10 @@ async def test_what_is_asked_arrives(stage: Stage) -> None:
     assert [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Tell."}] == first["messages"]
     assert (MODEL, True, 0.7, 900, 0) == (*(first[name] for name in ("model", "stream")), *_settings(first))
     assert (None, None, None) == _settings(second)
-    assert "deny" == first["provider"]["data_collection"]
+    if stage.model.provider == "openrouter":
+        assert "deny" == first["provider"]["data_collection"]
+    else:
+        assert not {"provider", "usage"} & {*first, *second}
 
 
 def _settings(body: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -234,36 +247,28 @@ async def test_refused_call_is_typed_and_made_once(stage: Stage, status: int, ki
 
 
 @pytest.mark.parametrize(
-    ("finish_reason", "kind"),
-    [("length", ProviderErrorKind.TRUNCATED), ("content_filter", ProviderErrorKind.CONTENT_POLICY)],
+    ("finish_reason", "mark"),
+    [("length", EndMark.OUT_OF_TOKENS), ("content_filter", EndMark.FILTERED), ("stop", EndMark.PROPER)],
 )
-async def test_another_end_than_the_models_own_is_no_success(
-    stage: Stage, finish_reason: str, kind: ProviderErrorKind
-) -> None:
-    """Cut for its length or by a filter: the text was given, the end is an error."""
+async def test_end_is_marked_by_its_reason(stage: Stage, finish_reason: str, mark: EndMark) -> None:
+    """The text was given whole; what it is worth is for its reader to judge."""
     await stage.tells(TEXT, finish_reason=finish_reason)
 
-    error, said = await _failed(stage.model)
+    *events, ended = await _read(stage.model)
 
-    assert (kind, TEXT) == (error.kind, said)
+    assert isinstance(ended, ChatEnded)
+    assert (mark, TEXT) == (ended.mark, _said(events))
 
 
-async def test_cut_answer_is_no_success(stage: Stage) -> None:
+async def test_cut_answer_is_an_error(stage: Stage) -> None:
     """What came before the cut is a beginning of the text."""
     await stage.breaks(TEXT)
 
     error, said = await _failed(stage.model)
 
-    assert error.kind in {ProviderErrorKind.TRUNCATED, ProviderErrorKind.TRANSPORT}
+    assert ProviderErrorKind.TRANSPORT == error.kind
     assert TEXT.startswith(said)
     assert len(said) < len(TEXT)
-
-
-async def test_empty_answer_is_no_success(stage: Stage) -> None:
-    """A model that only says that it is done has said nothing."""
-    await stage.tells("  \n")
-
-    assert ProviderErrorKind.TRUNCATED == (await _failed(stage.model))[0].kind
 
 
 async def test_answer_that_is_left_early_harms_nothing(stage: Stage) -> None:
@@ -306,8 +311,8 @@ async def test_good_key_passes(stage: Stage) -> None:
 
 
 async def test_no_key_makes_no_call(stage: Stage) -> None:
-    """AUTH, and nobody is asked."""
-    model = OpenRouterChatModel(OpenRouterOptions(), SecretSource(SecretStr(" "), name="OPENROUTER_API_KEY"))
+    """AUTH where a key is needed, and nothing is sent."""
+    model = ServerChatModel(openrouter(), SecretSource(SecretStr(" "), name="OPENROUTER_API_KEY"))
 
     error, _ = await _failed(model)
 

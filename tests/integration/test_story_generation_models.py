@@ -301,7 +301,8 @@ async def test_what_breaks_in_the_middle_is_fallback_notice(writing: StoryServer
     assert [model, f"{model}-other"] == [call.model for call in writing.upstream.calls]
     cut, good = telling.completions
     assert ("gen-1", "gen-2") == (cut["id"], good["id"])
-    assert (None, "stop") == (cut["choices"][0]["finish_reason"], good["choices"][0]["finish_reason"])
+    assert cut["choices"][0]["finish_reason"] in {None, "content_filter"}
+    assert "stop" == good["choices"][0]["finish_reason"]
     assert WHOLE.startswith(cut["choices"][0]["message"]["content"])
     assert whole.usage.cost_known
     assert pytest.approx(writing.upstream.total_cost) == whole.usage.cost_usd == telling.cost

@@ -39,9 +39,18 @@ from support.openrouter_fake import (
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource
 from standins.processes import free_ports
-from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatRequest, ChatStarted, ChatTimers, Message
-from story_service.providers.openrouter.model import OpenRouterChatModel
-from story_service.providers.openrouter.options import OpenRouterOptions, ProviderRouting
+from story_service.chat import (
+    ChatDelta,
+    ChatEnded,
+    ChatEvent,
+    ChatRequest,
+    ChatStarted,
+    ChatTimers,
+    EndMark,
+    Message,
+)
+from story_service.providers.chat.model import ServerChatModel
+from story_service.providers.openrouter.dialect import ProviderRouting, openrouter
 
 MODEL: Final = "openai/gpt-4o-mini"
 SECRET: Final = "Mia's secret story"  # noqa: S105 - what must not get out
@@ -61,7 +70,7 @@ async def server() -> AsyncIterator[OpenRouterFake]:
 
 
 @pytest.fixture(scope="module")
-async def model(server: OpenRouterFake) -> AsyncIterator[OpenRouterChatModel]:
+async def model(server: OpenRouterFake) -> AsyncIterator[ServerChatModel]:
     """The adapter, at the fake."""
     made = _model(server)
     yield made
@@ -82,9 +91,9 @@ def _model(
     *,
     clock: Callable[[], float] | None = None,
     **more: Any,
-) -> OpenRouterChatModel:
-    return OpenRouterChatModel(
-        OpenRouterOptions(base_url=upstream.base_url, **more),
+) -> ServerChatModel:
+    return ServerChatModel(
+        openrouter(upstream.base_url, **more),
         key or SecretSource(SecretStr(KEY), name="OPENROUTER_API_KEY"),
         sleep=lambda _: asyncio.sleep(0),
         clock=clock,
@@ -119,7 +128,7 @@ class Outcome:
         return self.error
 
 
-async def _ask(model: OpenRouterChatModel, timers: ChatTimers = LONG) -> Outcome:
+async def _ask(model: ServerChatModel, timers: ChatTimers = LONG) -> Outcome:
     events: list[ChatEvent] = []
     failure = None
     try:
@@ -195,7 +204,7 @@ REFUSALS: Final = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-async def test_call_that_is_not_answered(upstream: OpenRouterFake, model: OpenRouterChatModel, name: str) -> None:
+async def test_call_that_is_not_answered(upstream: OpenRouterFake, model: ServerChatModel, name: str) -> None:
     """A typed error with the wait that was asked for, no text, and one call."""
     answer, kind, retry_after = REFUSALS[name]
     upstream.answer(answer)
@@ -214,12 +223,7 @@ async def test_call_that_is_not_answered(upstream: OpenRouterFake, model: OpenRo
 
 BREAKS: Final = {
     "cut": (stream(Text(BEGUN), Cut()), K.TRANSPORT),
-    "end of file": (stream(Text(BEGUN)), K.TRUNCATED),
-    "[DONE] without a reason": (stream(Text(BEGUN), DONE), K.TRUNCATED),
-    "length": (stream(Text(BEGUN), Finish("length"), Usage(), DONE), K.TRUNCATED),
-    "content_filter": (stream(Text(BEGUN), Finish("content_filter"), Usage(), DONE), K.CONTENT_POLICY),
     "error as a reason": (stream(Text(BEGUN), Finish("error"), DONE), K.OVERLOAD),
-    "tool_calls": (stream(Text(BEGUN), Finish("tool_calls"), DONE), K.TRUNCATED),
     "an error object": (broken_off(BEGUN, "server_error"), K.OVERLOAD),
     "an error object of a rate": (broken_off(BEGUN, 429, metadata=LIMITED), K.RATE),
     "an error object with a text for a code": (broken_off(BEGUN, "502"), K.OVERLOAD),
@@ -247,7 +251,7 @@ BREAKS: Final = {
 
 
 @pytest.mark.parametrize("name", BREAKS)
-async def test_answer_that_breaks_off(upstream: OpenRouterFake, model: OpenRouterChatModel, name: str) -> None:
+async def test_answer_that_breaks_off(upstream: OpenRouterFake, model: ServerChatModel, name: str) -> None:
     """The text before the break, then a typed error with the generation's id, and one call."""
     answer, kind = BREAKS[name]
     upstream.answer(answer)
@@ -260,39 +264,112 @@ async def test_answer_that_breaks_off(upstream: OpenRouterFake, model: OpenRoute
     assert 1 == len(upstream.calls)
 
 
+def _said(text: str, reason: Any = None) -> Event:
+    """A piece of text with a finish reason in any form."""
+    return Event({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": reason}]})
+
+
+def _ends(reason: Any) -> Answer:
+    return stream(Text(BEGUN), _said("", reason), Usage(), DONE)
+
+
+M: Final = EndMark
+_REASONS_THAT_SAY_NOTHING: Final[tuple[Any, ...]] = ("null", None, "", "tool_calls", True, 7, {}, "x" * 300)
+ENDS: Final = {
+    **{str(reason): (_ends(reason), M.PROPER) for reason in ("stop", "STOP", "end_turn", "eos_token", "COMPLETE")},
+    "a dict": (_ends({"type": "stop", "stop_sequence": None}), M.PROPER),
+    "a list": (_ends(["stop"]), M.PROPER),
+    **{
+        reason: (_ends(reason), M.OUT_OF_TOKENS)
+        for reason in ("length", "max_tokens", "MAX_TOKENS", "model_length", "token_limit", "maxTokens")
+    },
+    **{
+        reason: (_ends(reason), M.FILTERED)
+        for reason in ("content_filter", "SAFETY", "PROHIBITED_CONTENT", "ERROR_TOXIC", "refusal")
+    },
+    **{str(reason): (_ends(reason), M.UNKNOWN) for reason in _REASONS_THAT_SAY_NOTHING},
+    "[DONE] without a reason": (stream(Text(BEGUN), DONE), M.UNKNOWN),
+    "end of file": (stream(Text(BEGUN)), M.NONE),
+    "end of file, and the text null": (stream(_said(BEGUN, "null")), M.NONE),
+    "abort": (_ends("abort"), M.NONE),
+    "stop without [DONE]": (stream(Text(BEGUN), Finish()), M.PROPER),
+    "stop with the last text": (stream(_said(BEGUN[:5]), _said(BEGUN[5:], "stop"), DONE), M.PROPER),
+    "stop with all the text": (stream(_said(BEGUN, "stop"), DONE), M.PROPER),
+    "stop with every text": (stream(*[_said(each, "stop") for each in BEGUN], _said("", "stop"), DONE), M.UNKNOWN),
+    "stop with every text, and no [DONE]": (stream(*[_said(each, "stop") for each in BEGUN]), M.NONE),
+    "stop before the text": (stream(Finish(), Text(BEGUN), DONE), M.UNKNOWN),
+    "stop before the text, and no [DONE]": (stream(Finish(), Text(BEGUN)), M.NONE),
+    "stop before the text and behind it": (stream(Finish(), Text(BEGUN), Finish(), DONE), M.PROPER),
+    "length behind a stop that was none": (stream(Finish(), Text(BEGUN), Finish("length"), DONE), M.OUT_OF_TOKENS),
+    "stop within the text": (stream(Text(BEGUN[:5]), Finish(), Text(BEGUN[5:]), DONE), M.UNKNOWN),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+async def test_answer_that_ends(upstream: OpenRouterFake, model: ServerChatModel, name: str) -> None:
+    """Every piece of text, and a mark of how it ended, after one call."""
+    answer, mark = ENDS[name]
+    upstream.answer(answer)
+
+    outcome = await _ask(model)
+
+    assert BEGUN == outcome.said
+    assert mark is outcome.ended.mark
+    assert 1 == len(upstream.calls)
+
+
 VOIDS: Final = {
-    "nothing said": (stream(Finish(), Usage(), DONE), K.TRUNCATED),
-    "blanks": (stream(Text(" \n"), Finish(), Usage(), DONE), K.TRUNCATED),
-    "end of file": (stream(), K.TRUNCATED),
-    "comments alone": (stream(Raw(b": OPENROUTER PROCESSING\n\n" * 3)), K.TRUNCATED),
+    "nothing said": (stream(Finish(), Usage(), DONE), M.PROPER),
+    "blanks": (stream(Text(" \n"), Finish(), Usage(), DONE), M.PROPER),
+    "end of file": (stream(), M.NONE),
+    "comments alone": (stream(Raw(b": OPENROUTER PROCESSING\n\n" * 3)), M.NONE),
+    "thoughts up to the limit": (
+        stream(Event({"choices": [{"delta": {"reasoning": "Hm."}}]}), Finish("length"), DONE),
+        M.OUT_OF_TOKENS,
+    ),
     "refusal": (
         stream(Event({"choices": [{"delta": {"refusal": "I will not."}}]}), Finish(), DONE),
-        K.CONTENT_POLICY,
-    ),
-    "silence": (stream(Wait(NEVER)), K.TIMEOUT),
-    "comments without an end": (stream(Wait(NEVER, keep_alive=0.02)), K.TIMEOUT),
-    "thoughts alone": (
-        stream(Event({"choices": [{"delta": {"content": "", "reasoning": "Hm."}}]}), Wait(NEVER)),
-        K.TIMEOUT,
+        M.FILTERED,
     ),
 }
 
 
 @pytest.mark.parametrize("name", VOIDS)
-async def test_answer_without_text(upstream: OpenRouterFake, model: OpenRouterChatModel, name: str) -> None:
-    """No success and no delta, but the id by which its cost can be asked for."""
-    answer, kind = VOIDS[name]
+async def test_answer_without_text(upstream: OpenRouterFake, model: ServerChatModel, name: str) -> None:
+    """No delta, a mark, and the id by which its cost can be asked for."""
+    answer, mark = VOIDS[name]
     upstream.answer(answer)
 
-    outcome = await _ask(model, UNBEGUN if kind is K.TIMEOUT else LONG)
+    outcome = await _ask(model)
 
-    assert (kind, "gen-1") == (outcome.failure.kind, outcome.failure.request_id)
+    assert (mark, "gen-1") == (outcome.ended.mark, outcome.ended.generation_id)
     assert "" == outcome.said.strip()
     assert ChatStarted(generation_id="gen-1", model=MODEL) == outcome.events[0]
     assert 1 == len(upstream.calls)
 
 
-async def test_answer_that_never_begins(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
+SILENT: Final = {
+    "silence": stream(Wait(NEVER)),
+    "comments without an end": stream(Wait(NEVER, keep_alive=0.02)),
+    "thoughts alone": stream(Event({"choices": [{"delta": {"content": "", "reasoning": "Hm."}}]}), Wait(NEVER)),
+    "a reason before the text": stream(Finish(), Wait(NEVER)),
+}
+
+
+@pytest.mark.parametrize("name", SILENT)
+async def test_answer_that_never_says_anything(upstream: OpenRouterFake, model: ServerChatModel, name: str) -> None:
+    """TIMEOUT, with the id by which its cost can be asked for."""
+    upstream.answer(SILENT[name])
+
+    outcome = await _ask(model, UNBEGUN)
+
+    assert (K.TIMEOUT, "gen-1") == (outcome.failure.kind, outcome.failure.request_id)
+    assert "" == outcome.said
+    assert ChatStarted(generation_id="gen-1", model=MODEL) == outcome.events[0]
+    assert 1 == len(upstream.calls)
+
+
+async def test_answer_that_never_begins(upstream: OpenRouterFake, model: ServerChatModel) -> None:
     """No header within the time of the first text is TIMEOUT, and the call upstream is ended."""
     upstream.answer(Answer(hold=NEVER))
 
@@ -306,7 +383,7 @@ async def test_answer_that_never_begins(upstream: OpenRouterFake, model: OpenRou
 async def test_nobody_listens() -> None:
     """TRANSPORT."""
     key = SecretSource(SecretStr(KEY), name="OPENROUTER_API_KEY")
-    model = OpenRouterChatModel(OpenRouterOptions(base_url=f"http://127.0.0.1:{free_ports(1)[0]}/v1"), key)
+    model = ServerChatModel(openrouter(f"http://127.0.0.1:{free_ports(1)[0]}/v1"), key)
 
     outcome = await _ask(model)
     await model.aclose()
@@ -314,7 +391,7 @@ async def test_nobody_listens() -> None:
     assert (K.TRANSPORT, ()) == (outcome.failure.kind, outcome.events)
 
 
-async def test_answer_that_takes_too_long(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
+async def test_answer_that_takes_too_long(upstream: OpenRouterFake, model: ServerChatModel) -> None:
     """Text that does not end is TIMEOUT when the total is over, however lively it is."""
     lively: list[Step] = [Text("on "), Pause(0.02)]
     upstream.answer(stream(*lively * 1_000, Finish()))
@@ -327,7 +404,7 @@ async def test_answer_that_takes_too_long(upstream: OpenRouterFake, model: OpenR
     assert upstream.calls[0].left
 
 
-async def test_answer_that_is_too_long(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
+async def test_answer_that_is_too_long(upstream: OpenRouterFake, model: ServerChatModel) -> None:
     """Beyond any story, it is no success, and is not read on."""
     upstream.answer(stream(*[Text("word " * 2_000)] * 8, Wait(NEVER)))
 
@@ -337,7 +414,7 @@ async def test_answer_that_is_too_long(upstream: OpenRouterFake, model: OpenRout
     assert len(outcome.said) <= 65_536 + 8_192
 
 
-async def test_comments_and_other_fields_are_no_text(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
+async def test_comments_and_other_fields_are_no_text(upstream: OpenRouterFake, model: ServerChatModel) -> None:
     """What an event stream may hold besides data changes nothing."""
     noise = Raw(b": OPENROUTER PROCESSING\r\n\r\nevent: message\nid: 7\nretry: 3\n\ndata:\n\n")
     upstream.answer(stream(noise, Text(BEGUN), noise, Text("It slept."), noise, Finish(), Usage(0.5), noise, DONE))
@@ -348,7 +425,7 @@ async def test_comments_and_other_fields_are_no_text(upstream: OpenRouterFake, m
     assert 0.5 == outcome.ended.spending.cost_usd
 
 
-async def test_server_that_does_not_stream(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
+async def test_server_that_does_not_stream(upstream: OpenRouterFake, model: ServerChatModel) -> None:
     """A whole completion in one body is an answer too."""
     completion = {
         "id": "gen-7",
@@ -389,9 +466,7 @@ def _raw(*lines: bytes, **how: Any) -> Answer:
     ],
     ids=["plain", "comment", "event", "CR", "BOM", "all"],
 )
-async def test_stream_is_known_by_its_looks(
-    upstream: OpenRouterFake, model: OpenRouterChatModel, answer: Answer
-) -> None:
+async def test_stream_is_known_by_its_looks(upstream: OpenRouterFake, model: ServerChatModel, answer: Answer) -> None:
     """Whatever its content type says, its lines end with, and its first bytes are."""
     upstream.answer(answer)
 
@@ -400,7 +475,7 @@ async def test_stream_is_known_by_its_looks(
     assert (BEGUN, 0.5) == (outcome.said, outcome.ended.spending.cost_usd)
 
 
-async def test_character_of_two_halves_in_two_events(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
+async def test_character_of_two_halves_in_two_events(upstream: OpenRouterFake, model: ServerChatModel) -> None:
     """Is put together."""
     upstream.answer(stream(Text("A \ud83e"), Text("\udd8a slept \ud83c"), Text("\udf19"), Finish(), Usage(), DONE))
 
@@ -409,7 +484,7 @@ async def test_character_of_two_halves_in_two_events(upstream: OpenRouterFake, m
 
 @pytest.mark.parametrize("rest", [(), (DONE,), (Cut(),), (Wait(NEVER),)], ids=["end", "done", "cut", "silence"])
 async def test_whole_text_whose_cost_does_not_come(
-    upstream: OpenRouterFake, model: OpenRouterChatModel, rest: tuple[Any, ...]
+    upstream: OpenRouterFake, model: ServerChatModel, rest: tuple[Any, ...]
 ) -> None:
     """What was paid for is stored; only its cost is not known."""
     upstream.answer(stream(Text(BEGUN), Finish(), *rest))
@@ -423,7 +498,7 @@ async def test_whole_text_whose_cost_does_not_come(
     )
 
 
-async def test_key_of_ones_own_is_counted(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
+async def test_key_of_ones_own_is_counted(upstream: OpenRouterFake, model: ServerChatModel) -> None:
     """OpenRouter's fee and the price of the company that ran the model."""
     own = {"is_byok": True, "cost_details": {"upstream_inference_cost": 0.02}}
     upstream.answer(stream(Text(BEGUN), Finish(), Usage(0.001, own), DONE))
@@ -452,7 +527,7 @@ async def test_readers_time_is_not_counted(upstream: OpenRouterFake) -> None:
 
 @pytest.mark.parametrize("cancelled", [False, True], ids=["closed", "cancelled"])
 async def test_who_leaves_early_ends_the_call(
-    upstream: OpenRouterFake, model: OpenRouterChatModel, *, cancelled: bool
+    upstream: OpenRouterFake, model: ServerChatModel, *, cancelled: bool
 ) -> None:
     """The connection is closed, so that nothing more is written, or billed."""
     upstream.answer(stream(Text(BEGUN), Wait(NEVER, keep_alive=0.02)))
@@ -547,7 +622,7 @@ async def test_what_is_set_is_sent(upstream: OpenRouterFake, monkeypatch: pytest
 
 
 async def test_nothing_secret_is_told(
-    upstream: OpenRouterFake, model: OpenRouterChatModel, caplog: pytest.LogCaptureFixture
+    upstream: OpenRouterFake, model: ServerChatModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither log nor error holds the prompt, the key, the address, or what the upstream said in words."""
     caplog.set_level(logging.DEBUG)
@@ -564,7 +639,7 @@ async def test_nothing_secret_is_told(
     assert not any(upstream.base_url in f"{failure} {failure.message}" for failure in failures)
 
 
-async def test_generation_is_asked_for_until_it_is_known(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
+async def test_generation_is_asked_for_until_it_is_known(upstream: OpenRouterFake, model: ServerChatModel) -> None:
     """Two looks in vain, then what it cost and who ran the model."""
     upstream.answer(story(BEGUN, cost=0.25))
     await _ask(model)
@@ -601,7 +676,7 @@ async def test_generation_that_never_gets_known() -> None:
     ids=["401", "500", "no JSON", "flood", "error behind 200"],
 )
 async def test_generation_that_is_not_told(
-    upstream: OpenRouterFake, model: OpenRouterChatModel, response: web.Response, kind: ProviderErrorKind
+    upstream: OpenRouterFake, model: ServerChatModel, response: web.Response, kind: ProviderErrorKind
 ) -> None:
     """A typed error after one look."""
     upstream.gets.append(response)
@@ -615,7 +690,7 @@ async def test_generation_that_is_not_told(
 
 @pytest.mark.parametrize("generation_id", ["", "../models", "a b"])
 async def test_id_that_is_none_is_not_asked_for(
-    upstream: OpenRouterFake, model: OpenRouterChatModel, generation_id: str
+    upstream: OpenRouterFake, model: ServerChatModel, generation_id: str
 ) -> None:
     """UNSUPPORTED, without a look."""
     with pytest.raises(ProviderError) as caught:
@@ -625,7 +700,7 @@ async def test_id_that_is_none_is_not_asked_for(
     assert [] == upstream.looks
 
 
-async def test_models_are_read_with_their_prices(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
+async def test_models_are_read_with_their_prices(upstream: OpenRouterFake, model: ServerChatModel) -> None:
     """In US dollars for a million tokens; what cannot be read is left out, what varies is unknown."""
     upstream.models = [
         {
@@ -671,7 +746,7 @@ async def test_models_are_read_with_their_prices(upstream: OpenRouterFake, model
     ids=["no list", "503", "401"],
 )
 async def test_models_that_are_not_told(
-    upstream: OpenRouterFake, model: OpenRouterChatModel, response: web.Response, kind: ProviderErrorKind
+    upstream: OpenRouterFake, model: ServerChatModel, response: web.Response, kind: ProviderErrorKind
 ) -> None:
     """A typed error after one call."""
     upstream.gets.append(response)
@@ -682,7 +757,7 @@ async def test_models_that_are_not_told(
     assert (kind, 1) == (caught.value.kind, len(upstream.keys))
 
 
-async def test_wrong_key_is_told(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
+async def test_wrong_key_is_told(upstream: OpenRouterFake, model: ServerChatModel) -> None:
     """AUTH after one call, and no model was asked."""
     upstream.gets.append(web.json_response({"error": {"code": 401, "message": "No auth"}}, status=401))
 
@@ -701,7 +776,7 @@ async def test_sdk_is_loaded_once_and_late() -> None:
     assert 0 == done.returncode
 
 
-async def test_warming_up_calls_nobody(upstream: OpenRouterFake, model: OpenRouterChatModel) -> None:
+async def test_warming_up_calls_nobody(upstream: OpenRouterFake, model: ServerChatModel) -> None:
     """It only loads; the first call then works, and so does closing what was never used."""
     await asyncio.gather(model.warm_up(), model.warm_up())
     assert [] == upstream.keys

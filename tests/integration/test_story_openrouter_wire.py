@@ -11,8 +11,8 @@ from pydantic import SecretStr
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource
 from story_service.chat import ChatRequest, ChatTimers, Message
-from story_service.providers.openrouter.model import OpenRouterChatModel
-from story_service.providers.openrouter.options import OpenRouterOptions
+from story_service.providers.chat.model import ServerChatModel
+from story_service.providers.openrouter.dialect import openrouter
 
 EVENTS: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 BYTES: Final = {
@@ -30,7 +30,7 @@ BYTES: Final = {
 
 
 @asynccontextmanager
-async def _upstream(answer: bytes) -> AsyncIterator[OpenRouterChatModel]:
+async def _upstream(answer: bytes) -> AsyncIterator[ServerChatModel]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
@@ -38,8 +38,8 @@ async def _upstream(answer: bytes) -> AsyncIterator[OpenRouterChatModel]:
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        model = OpenRouterChatModel(
-            OpenRouterOptions(base_url=f"http://127.0.0.1:{port}/v1"),
+        model = ServerChatModel(
+            openrouter(f"http://127.0.0.1:{port}/v1"),
             SecretSource(SecretStr("key"), name="OPENROUTER_API_KEY"),
         )
         try:
@@ -48,7 +48,7 @@ async def _upstream(answer: bytes) -> AsyncIterator[OpenRouterChatModel]:
             await model.aclose()
 
 
-async def _drain(model: OpenRouterChatModel) -> None:
+async def _drain(model: ServerChatModel) -> None:
     request = ChatRequest(model="a/b", messages=(Message("user", "Tell."),))
     async with aclosing(model.stream(request, ChatTimers(total=30))) as events:
         async for _ in events:

@@ -101,6 +101,11 @@ class FakeChat:
             created=0,
         )
 
+    @property
+    def reports_generations(self) -> bool:
+        """Returns that it has none."""
+        return False
+
     async def generation_info(self, generation_id: str, *, timeout: float) -> Mapping[str, Any]:
         """Returns nothing."""
         del generation_id, timeout

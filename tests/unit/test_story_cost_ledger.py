@@ -33,10 +33,10 @@ _CUT = replace(
 class _Chat:
     """Tells of generations when it is let, or fails."""
 
-    provider = "fake"
-
     def __init__(self, info: Mapping[str, Any] | Exception) -> None:
         self._info = info
+        self.provider = CALL.provider
+        self.reports_generations = True
         self.open = asyncio.Event()
         self.asked: list[str] = []
 

@@ -165,6 +165,7 @@ async def test_call_that_was_not_sent_is_not_audited(items: int, audited: list[s
 
     class Chat:
         provider = "fake"
+        reports_generations = True
 
         async def stream(self, *_: Any) -> AsyncGenerator[ChatEvent, None]:
             yield ChatStarted(generation_id="", model="a/b")

@@ -8,27 +8,27 @@ from hypothesis import strategies as st
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from story_service.chat import ChatRequest, ChatTimers, Message
-from story_service.providers.openrouter.answer import EventLines, spending_of
-from story_service.providers.openrouter.model import StreamTimers
-from story_service.providers.openrouter.options import (
-    OpenRouterOptions,
-    ProviderRouting,
-    check_key_format,
-    request_body,
-)
+from story_service.providers.chat.completion import spending_of
+from story_service.providers.chat.dialect import chat_server
+from story_service.providers.chat.errors import Failures
+from story_service.providers.chat.events import EventLines
+from story_service.providers.chat.request import request_body
+from story_service.providers.chat.timers import StreamTimers
+from story_service.providers.openrouter.dialect import check_key_format, openrouter
 
 STREAM: Final = (
     b"\xef\xbb\xbfdata: 0\r"
     b': OPENROUTER PROCESSING\r\n\r\nevent: message\ndata: {"text": "\xf0\x9f\xa6\x8a"}\n\ndata:{"x": 1}\r\n\r\n'
     b"data:\n\nid: 3\ndata: [DONE]"
 )
+FAILURES: Final = Failures(chat_server("http://127.0.0.1/v1"))
 PAYLOADS: Final = [b"0", b'{"text": "\xf0\x9f\xa6\x8a"}', b'{"x": 1}', b"[DONE]"]
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=20))
 def test_events_do_not_depend_on_where_the_stream_is_cut(cuts: list[int]) -> None:
     """Every way of chopping the same bytes gives the same events."""
-    lines, payloads, start = EventLines(), list[bytes](), 0
+    lines, payloads, start = EventLines(FAILURES), list[bytes](), 0
     for cut in (*sorted(cuts), len(STREAM)):
         payloads += lines.feed(STREAM[start:cut])
         start = cut
@@ -39,7 +39,7 @@ def test_events_do_not_depend_on_where_the_stream_is_cut(cuts: list[int]) -> Non
 
 def test_line_has_a_bound() -> None:
     """TRANSPORT, however slowly it grows."""
-    lines = EventLines()
+    lines = EventLines(FAILURES)
     for _ in range(262):
         lines.feed(b"x" * 1_000)
 
@@ -96,8 +96,8 @@ def test_prefill_ends_without_white_space() -> None:
     """Models that take one refuse it else; no other message is touched."""
     messages = (Message("user", "Go on. "), Message("assistant", "Once there was \n"))
 
-    told = request_body(ChatRequest(model="a/b", messages=messages, prefill=True), ProviderRouting())
-    kept = request_body(ChatRequest(model="a/b", messages=messages), ProviderRouting())
+    told = request_body(ChatRequest(model="a/b", messages=messages, prefill=True), {})
+    kept = request_body(ChatRequest(model="a/b", messages=messages), {})
 
     assert ["Go on. ", "Once there was"] == [message["content"] for message in told["messages"]]
     assert ["Go on. ", "Once there was \n"] == [message["content"] for message in kept["messages"]]
@@ -105,7 +105,7 @@ def test_prefill_ends_without_white_space() -> None:
 
 def test_what_is_not_set_is_not_said() -> None:
     """OpenRouter decides then; but nobody may keep what is asked."""
-    body = request_body(ChatRequest(model="a/b", messages=()), OpenRouterOptions().routing)
+    body = request_body(ChatRequest(model="a/b", messages=()), openrouter().fields)
 
     assert {"model", "messages", "stream", "stream_options", "usage", "provider"} == set(body)
     assert {"data_collection": "deny"} == body["provider"]
@@ -150,7 +150,7 @@ class Clock:
 
 def _watch() -> tuple[StreamTimers, Clock]:
     clock = Clock()
-    return StreamTimers(ChatTimers(total=100, first_token=30, idle=10), clock=clock), clock
+    return StreamTimers(ChatTimers(total=100, first_token=30, idle=10), FAILURES, clock=clock), clock
 
 
 def test_first_text_has_a_time_of_its_own() -> None:
@@ -194,6 +194,16 @@ def test_cost_is_not_waited_for_longer_than_the_text() -> None:
     clock.now += 3
     watch.finishing()
     watch.pause()
-    watch.resume(heard=True)
+    watch.resume(heard=False)
 
     assert 1_005 == watch.deadline
+
+
+def test_text_after_a_reason_starts_the_idle_time_anew() -> None:
+    """The reason came too early."""
+    watch, clock = _watch()
+    watch.finishing()
+    watch.pause()
+    watch.resume(heard=True)
+
+    assert clock.now + 10 == watch.deadline

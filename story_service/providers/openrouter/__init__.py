@@ -1,1 +1,1 @@
-"""Chat models of OpenRouter, or of any server with the same dialect of OpenAI's API."""
+"""What OpenRouter adds to OpenAI's API."""

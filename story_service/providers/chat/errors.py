@@ -1,6 +1,6 @@
-"""OpenRouter's failures as errors of servicekit. Its own words are read, and never passed on.
+"""Failures of chat servers as errors of servicekit.
 
-Statuses and error objects: openrouter.ai/docs, Errors and Debugging. Models behind it add OpenAI's own codes.
+Statuses and names of errors: platform.openai.com/docs, Error codes, and those of servers with the same API.
 """
 
 import re
@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from servicekit.resilience.errors import ProviderError, ProviderErrorKind, wait_asked
-
-PROVIDER: Final = "openrouter"
+from servicekit.resilience.errors import OF_THE_PACE, ProviderError, ProviderErrorKind, wait_asked
+from story_service.providers.chat.dialect import Dialect
 
 _MESSAGES: Final[Mapping[ProviderErrorKind, str]] = {
     ProviderErrorKind.INVALID_INPUT: "the request was refused as it is",
-    ProviderErrorKind.UNSUPPORTED: "no such model, or no company that may run it",
-    ProviderErrorKind.AUTH: "the key was refused; see OPENROUTER_API_KEY",
-    ProviderErrorKind.QUOTA: "the credits are used up",
+    ProviderErrorKind.UNSUPPORTED: "the server has no such model",
+    ProviderErrorKind.AUTH: "the key was refused; see {key}",
+    ProviderErrorKind.CONFIGURATION: "the address answers, but not with OpenAI's API; see {url}",
+    ProviderErrorKind.QUOTA: "the quota is used up",
     ProviderErrorKind.CONCURRENCY: "too many concurrent calls",
     ProviderErrorKind.RATE: "too many calls per minute",
     ProviderErrorKind.OVERLOAD: "the model is overloaded or unavailable",
@@ -62,37 +62,65 @@ _NAMES: Final[Mapping[str, ProviderErrorKind]] = {
 }
 # These are more exact than the status that they come with.
 _EXACT: Final = frozenset({ProviderErrorKind.CONTENT_POLICY, ProviderErrorKind.QUOTA, ProviderErrorKind.UNSUPPORTED})
-_IN_FLIGHT: Final = "openrouter_in_flight_budget"
 _MAYBE_IN_FLIGHT: Final = frozenset({ProviderErrorKind.QUOTA, ProviderErrorKind.RATE})
 _CONCURRENT: Final = re.compile(r"\bconcurren(?:t|cy)\b|\bin[- ]flight\b|\bsimultaneous", re.IGNORECASE)
 _MOST_READ: Final = 2_000
-_UNKNOWN_MODEL: Final = re.compile(r"not a valid model|no endpoints found", re.IGNORECASE)
-_MODERATED: Final = ("reasons", "flagged_input", "patterns")
-_OF_THE_PACE: Final = frozenset({ProviderErrorKind.RATE, ProviderErrorKind.CONCURRENCY})
 _ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
-def failure(kind: ProviderErrorKind, message: str = "", *, status: int = 0, request_id: str = "") -> ProviderError:
-    """Returns an error found here; `message` where that of the kind says too little."""
-    return ProviderError(
-        kind, message or _MESSAGES[kind], provider=PROVIDER, status=status, request_id=safe_id(request_id)
-    )
+class Failures:
+    """Makes the errors of one server. Names of `headers` are in lower case, or the mapping ignores case."""
 
+    def __init__(self, dialect: Dialect) -> None:
+        self.provider: Final = dialect.provider
+        self._dialect = dialect
+        self._messages = {
+            kind: words.format(key=dialect.key_variable, url=dialect.url_variable)
+            for kind, words in {**_MESSAGES, **dialect.words}.items()
+        }
 
-def status_failure(status: int, headers: Mapping[str, str], body: object, *, request_id: str = "") -> ProviderError:
-    """Returns the error behind an HTTP status. `body` is the decoded answer, None where it was no JSON.
+    def of(
+        self, kind: ProviderErrorKind, message: str = "", *, status: int = 0, request_id: str = "", billed: bool = True
+    ) -> ProviderError:
+        """Returns an error found here; `message` where that of the kind says too little."""
+        return ProviderError(
+            kind,
+            message or self._messages[kind],
+            provider=self.provider,
+            status=status,
+            request_id=safe_id(request_id),
+            billed=billed,
+        )
 
-    Names of `headers` are in lower case, or the mapping ignores case; so in all functions here.
-    """
-    error = body.get("error", body) if isinstance(body, Mapping) else None
-    details = error if isinstance(error, Mapping) else {}
-    return _failure(status, headers, details, request_id or headers.get("x-request-id", ""))
+    def of_status(
+        self, status: int, headers: Mapping[str, str], body: object, *, request_id: str = ""
+    ) -> ProviderError:
+        """Returns the error behind an HTTP status. `body` is the decoded answer, None where it was no JSON."""
+        error = body.get("error", body) if isinstance(body, Mapping) else None
+        details = error if isinstance(error, Mapping) else {}
+        return self._read(status, headers, details, request_id or headers.get("x-request-id", ""))
 
+    def of_object(self, error: object, headers: Mapping[str, str], *, request_id: str = "") -> ProviderError:
+        """Returns the error behind an error object that came with a good status, or within an answer."""
+        details = error if isinstance(error, Mapping) else {}
+        return self._read(_code_status(details.get("code")), headers, details, request_id)
 
-def object_failure(error: object, headers: Mapping[str, str], *, request_id: str = "") -> ProviderError:
-    """Returns the error behind an error object that came with a good status, or within an answer."""
-    details = error if isinstance(error, Mapping) else {}
-    return _failure(_code_status(details.get("code")), headers, details, request_id)
+    def _read(
+        self, status: int, headers: Mapping[str, str], error: Mapping[str, Any], request_id: str
+    ) -> ProviderError:
+        kind = self._dialect.read_error(status, error) or _kind(status, error)
+        if kind is ProviderErrorKind.QUOTA and "retry-after" in headers:
+            kind = ProviderErrorKind.RATE
+        if kind in _MAYBE_IN_FLIGHT and counts_calls_in_flight(error):
+            kind = ProviderErrorKind.CONCURRENCY
+        return ProviderError(
+            kind,
+            self._messages[kind],
+            provider=self.provider,
+            retry_after=_wait(kind, headers, metadata_of(error)),
+            status=status,
+            request_id=safe_id(request_id),
+        )
 
 
 def safe_id(value: object) -> str:
@@ -100,40 +128,23 @@ def safe_id(value: object) -> str:
     return value if isinstance(value, str) and _ID.fullmatch(value) else ""
 
 
-def _failure(status: int, headers: Mapping[str, str], error: Mapping[str, Any], request_id: str) -> ProviderError:
+def metadata_of(error: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns what a proxy adds to an error of the server behind it, such as its `headers`; empty without any."""
     metadata = error.get("metadata")
-    metadata = metadata if isinstance(metadata, Mapping) else {}
-    kind = _kind(status, error, metadata)
-    if kind is ProviderErrorKind.QUOTA and "retry-after" in headers:
-        kind = ProviderErrorKind.RATE
-    if kind in _MAYBE_IN_FLIGHT and _counts_calls_in_flight(error, metadata):
-        kind = ProviderErrorKind.CONCURRENCY
-    return ProviderError(
-        kind,
-        _MESSAGES[kind],
-        provider=PROVIDER,
-        retry_after=_wait(kind, headers, metadata),
-        status=status,
-        request_id=safe_id(request_id),
-    )
+    return metadata if isinstance(metadata, Mapping) else {}
 
 
-def _kind(status: int, error: Mapping[str, Any], metadata: Mapping[str, Any]) -> ProviderErrorKind:
+def _kind(status: int, error: Mapping[str, Any]) -> ProviderErrorKind:
     named = next(
         (
             _NAMES[name]
-            for name in (metadata.get("error_type"), error.get("code"), error.get("type"))
+            for name in (metadata_of(error).get("error_type"), error.get("code"), error.get("type"))
             if isinstance(name, str) and name in _NAMES
         ),
         None,
     )
     if named in _EXACT:
         return named
-    if status == 403 and any(metadata.get(sign) for sign in _MODERATED):
-        return ProviderErrorKind.CONTENT_POLICY
-    message = error.get("message")
-    if status == 400 and isinstance(message, str) and _UNKNOWN_MODEL.search(message):
-        return ProviderErrorKind.UNSUPPORTED
     if status in _STATUSES:
         return _STATUSES[status]
     if status >= 500 or not status:
@@ -141,12 +152,10 @@ def _kind(status: int, error: Mapping[str, Any], metadata: Mapping[str, Any]) ->
     return ProviderErrorKind.INVALID_INPUT if status >= 400 else ProviderErrorKind.TRANSPORT
 
 
-def _counts_calls_in_flight(error: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
-    """Returns whether fewer concurrent calls would have helped; `raw` is the error of the model's own API."""
-    said = (error.get("message"), metadata.get("raw"))
-    return metadata.get("limit_source") == _IN_FLIGHT or any(
-        _CONCURRENT.search(each[:_MOST_READ]) for each in said if isinstance(each, str)
-    )
+def counts_calls_in_flight(error: Mapping[str, Any]) -> bool:
+    """Returns whether fewer concurrent calls would have helped; `raw` is the error of the server behind a proxy."""
+    said = (error.get("message"), metadata_of(error).get("raw"))
+    return any(_CONCURRENT.search(each[:_MOST_READ]) for each in said if isinstance(each, str))
 
 
 def _code_status(code: object) -> int:
@@ -156,7 +165,7 @@ def _code_status(code: object) -> int:
 
 
 def _wait(kind: ProviderErrorKind, headers: Mapping[str, str], metadata: Mapping[str, Any]) -> float | None:
-    """Returns the seconds to wait. OpenRouter passes on the headers of the model's own API in the metadata.
+    """Returns the seconds to wait. A proxy may pass on the headers of the server behind it in the metadata.
 
     X-RateLimit-Reset is in every answer, so it is a wait only where a rate was too high.
     """
@@ -166,7 +175,7 @@ def _wait(kind: ProviderErrorKind, headers: Mapping[str, str], metadata: Mapping
         said = {
             name.lower(): value for name, value in source.items() if isinstance(name, str) and isinstance(value, str)
         }
-        wait = wait_asked(said, now, rate_limited=kind in _OF_THE_PACE)
+        wait = wait_asked(said, now, rate_limited=kind in OF_THE_PACE)
         if wait is not None:
             return wait
     return None

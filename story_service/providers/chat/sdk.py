@@ -9,8 +9,8 @@ import httpx2
 import openai
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from story_service.providers.openrouter.errors import failure, status_failure
-from story_service.providers.openrouter.options import OpenRouterOptions
+from story_service.providers.chat.dialect import Dialect
+from story_service.providers.chat.errors import Failures
 
 # The SDK lets through what its HTTP client raises, and that what its transport raises.
 _BROKEN: Final = (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, aiohttp.ClientError)
@@ -22,7 +22,8 @@ _MAX_ERROR_BYTES: Final = 65_536
 class Reply:
     """An answer that is being read."""
 
-    def __init__(self, response: httpx2.Response) -> None:
+    def __init__(self, response: httpx2.Response, failures: Failures) -> None:
+        self._failures = failures
         self.headers: Mapping[str, str] = response.headers
         self._chunks = aiter(_bytes(response))
 
@@ -31,7 +32,7 @@ class Reply:
         try:
             return await anext(self._chunks, b"")
         except _BROKEN as error:
-            raise _translated(error) from None
+            raise _translated(error, self._failures) from None
 
 
 def _bytes(response: httpx2.Response) -> AsyncIterable[bytes]:
@@ -61,21 +62,22 @@ class _Bounded(httpx2.AsyncByteStream):
 class Upstream:
     """One pool of connections. It retries and redirects nothing; only connecting has a timeout."""
 
-    def __init__(self, options: OpenRouterOptions, key: Callable[[], Awaitable[str]]) -> None:
-        """`key` is read before every call."""
-        self._base_url = options.base_url
+    def __init__(self, dialect: Dialect, failures: Failures, key: Callable[[], Awaitable[str]]) -> None:
+        """`key` is read before every call; "" sends none."""
+        self._base_url = dialect.base_url
+        self._failures = failures
         self._key = key
         # On aiohttp, whose parser reads single events for a third of what httpx2's own costs.
         self._http = openai.DefaultAioHttpClient(
             # A redirect would carry a child's name to wherever it points.
             follow_redirects=False,
             timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
-            limits=httpx2.Limits(max_connections=options.max_connections, keepalive_expiry=_KEEP_SECONDS),
+            limits=httpx2.Limits(max_connections=dialect.max_connections, keepalive_expiry=_KEEP_SECONDS),
             event_hooks={"response": [_bound]},
         )
         self._client = openai.AsyncOpenAI(
             api_key=key,
-            base_url=options.base_url,
+            base_url=dialect.base_url,
             max_retries=0,
             http_client=self._http,
             timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
@@ -88,18 +90,21 @@ class Upstream:
     async def chat(self, body: Mapping[str, Any]) -> AsyncIterator[Reply]:
         """`POST /chat/completions`, open while it is read. Raises ProviderError for a status that is no success."""
         fields = dict(body)
+        # Compressed events would wait for each other.
+        headers: dict[str, str | openai.Omit] = {"Accept-Encoding": "identity"}
+        if not await self._key():
+            headers["Authorization"] = openai.Omit()
         try:
             async with self._completions.create(
                 model=fields.pop("model"),
                 messages=fields.pop("messages"),
                 stream=fields.pop("stream"),
                 extra_body=fields,
-                # Compressed events would wait for each other.
-                extra_headers={"Accept-Encoding": "identity"},
+                extra_headers=headers,
             ) as response:
-                yield Reply(response.http_response)
+                yield Reply(response.http_response, self._failures)
         except _BROKEN as error:
-            raise _translated(error) from None
+            raise _translated(error, self._failures) from None
 
     async def get(
         self, path: str, params: Mapping[str, str], *, max_bytes: int
@@ -107,16 +112,17 @@ class Upstream:
         """Returns status, headers and body of a GET. Raises ProviderError TRANSPORT, also beyond `max_bytes`."""
         body = bytearray()
         try:
-            headers = {"Authorization": f"Bearer {await self._key()}"}
+            key = await self._key()
+            headers = {"Authorization": f"Bearer {key}"} if key else {}
             async with self._http.stream(
                 "GET", self._base_url + path, params=dict(params), headers=headers
             ) as response:
                 async for chunk in response.aiter_bytes():
                     body += chunk
                     if len(body) > max_bytes:
-                        raise failure(ProviderErrorKind.TRANSPORT)
+                        raise self._failures.of(ProviderErrorKind.TRANSPORT)
         except _BROKEN as error:
-            raise _translated(error) from None
+            raise _translated(error, self._failures) from None
         return response.status_code, response.headers, bytes(body)
 
     async def aclose(self) -> None:
@@ -129,11 +135,12 @@ async def _bound(response: httpx2.Response) -> None:
         response.stream = _Bounded(response.stream)
 
 
-def _translated(error: Exception) -> ProviderError:
+def _translated(error: Exception, failures: Failures) -> ProviderError:
     if isinstance(error, openai.APIStatusError):
         headers = error.response.headers
-        return status_failure(error.status_code, headers, error.body, request_id=headers.get("x-generation-id", ""))
-    return failure(ProviderErrorKind.TIMEOUT if _late(error) else ProviderErrorKind.TRANSPORT)
+        request_id = headers.get("x-generation-id", "")
+        return failures.of_status(error.status_code, headers, error.body, request_id=request_id)
+    return failures.of(ProviderErrorKind.TIMEOUT if _late(error) else ProviderErrorKind.TRANSPORT)
 
 
 def _late(error: BaseException | None) -> bool:

@@ -1,0 +1,1 @@
+"""Chat models of any server with OpenAI's `/chat/completions`."""

@@ -1,0 +1,56 @@
+"""What one server differs in from another with OpenAI's API: names, checks, and fields of its own."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from servicekit.resilience.errors import ProviderErrorKind
+
+CHAT: Final = "chat"
+"""Name of the provider behind CHAT_BASE_URL."""
+
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,1024}")
+
+
+def check_key_format(key: str) -> str:
+    """Returns `key` if it can be sent. Raises ValueError with the remedy, and without the key, else."""
+    if _KEY.fullmatch(key) is None:
+        raise ValueError("must be one word of printable ASCII: no blanks, line breaks or other characters")
+    return key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """One server, and what it adds to OpenAI's API. `provider` names it in errors, circuits and the ledger.
+
+    `key_variable` and `url_variable` are the settings that errors name. `fields` are sent with every request.
+    `check_key` returns the key to send, "" for none, and raises ValueError for one that cannot be sent. `key_path` is
+    read to check the key, and `generation_path` to learn what a call has cost ("" where the server cannot say).
+    `read_error` returns the kind of an error from its status and its object where those of OpenAI say less, and
+    `words` replace what the message of a kind says. `max_connections` bounds the concurrent calls of this process.
+    """
+
+    provider: str
+    base_url: str
+    key_variable: str
+    url_variable: str
+    max_connections: int = 1024
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    check_key: Callable[[str], str] = check_key_format
+    key_path: str = "/models"
+    generation_path: str = ""
+    read_error: Callable[[int, Mapping[str, Any]], ProviderErrorKind | None] = lambda _status, _error: None
+    words: Mapping[ProviderErrorKind, str] = field(default_factory=dict)
+
+
+def chat_server(base_url: str, *, max_connections: int = 1024) -> Dialect:
+    """Returns the dialect of the server at CHAT_BASE_URL: OpenAI's API and nothing else; no key is needed."""
+    return Dialect(
+        provider=CHAT,
+        base_url=base_url,
+        key_variable="CHAT_API_KEY",
+        url_variable="CHAT_BASE_URL",
+        max_connections=max_connections,
+        check_key=lambda key: check_key_format(key) if key else "",
+    )

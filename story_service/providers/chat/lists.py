@@ -1,0 +1,51 @@
+"""Lists of models."""
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from story_service.chat import UpstreamModel
+from story_service.providers.chat.completion import printable
+
+MAX_MODELS: Final = 10_000
+"""Most models that are taken from a list."""
+
+
+def upstream_models(body: Mapping[str, Any]) -> tuple[UpstreamModel, ...]:
+    """Returns the models of a list, in order, without unreadable entries. Raises ValueError for no list."""
+    entries = body.get("data")
+    if not isinstance(entries, list):
+        raise ValueError("no list of models")  # noqa: TRY004 - the value of an upstream
+    return tuple(model for entry in entries[:MAX_MODELS] if (model := _model(entry)) is not None)
+
+
+def _model(entry: object) -> UpstreamModel | None:
+    if not isinstance(entry, dict):
+        return None
+    identifier = printable(entry.get("id"))
+    if not identifier:
+        return None
+    pricing, top = entry.get("pricing"), entry.get("top_provider")
+    pricing = pricing if isinstance(pricing, dict) else {}
+    top = top if isinstance(top, dict) else {}
+    return UpstreamModel(
+        id=identifier,
+        name=printable(entry.get("name")) or identifier,
+        prompt_usd_per_million_tokens=_per_million(pricing.get("prompt")),
+        completion_usd_per_million_tokens=_per_million(pricing.get("completion")),
+        context_length=_count(entry.get("context_length")),
+        max_completion_tokens=_count(top.get("max_completion_tokens")),
+    )
+
+
+def _per_million(price: object) -> float | None:
+    """Returns US dollars per million tokens from those per token; None for "-1", which means that it varies."""
+    try:
+        value = Decimal(str(price)) * 1_000_000
+    except InvalidOperation:
+        return None
+    return float(value) if value.is_finite() and 0 <= value < 1_000_000 else None
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31 else None
