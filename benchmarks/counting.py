@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import grpc
 
+from servicekit.channel import open_channel
+
 _OPTIONS: Final = (("grpc.so_reuseport", 0),)
 
 
@@ -48,7 +50,7 @@ class CountingProxy(grpc.GenericRpcHandler):
 @asynccontextmanager
 async def counting_proxy(upstream: str) -> AsyncIterator[CountingProxy]:
     """Runs a proxy on a free loopback port."""
-    async with grpc.aio.insecure_channel(upstream) as channel:
+    async with open_channel(upstream, health_checked=False) as channel:
         proxy = CountingProxy(channel)
         server = grpc.aio.server(options=_OPTIONS, handlers=[proxy])
         proxy.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"

@@ -10,6 +10,8 @@ from servicekit.context import OWNER_KEY, REQUEST_ID_KEY, current
 
 _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.service_config_disable_resolution", 1),
+    # http_proxy is for the way out: a proxy does not reach the services of this cluster.
+    ("grpc.enable_http_proxy", 0),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     # A restarted peer service is found again within two seconds, a new replica within five.

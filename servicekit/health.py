@@ -10,6 +10,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from servicekit.app import App
+from servicekit.environment import proxy_warnings
 from servicekit.errors import not_found
 from servicekit.resilience.breaker import BreakerSnapshot, State
 from servicekit.resilience.manager import BreakerManager
@@ -53,7 +54,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             embedded_parts=description.embedded_parts,
             providers=description.providers,
             circuits=map(circuit_status, self._circuits.snapshots()),
-            warnings=description.warnings,
+            warnings=(*description.warnings, *proxy_warnings()),
         )
         status.start_time.FromNanoseconds(self._start_time_ns)
         status.uptime.FromNanoseconds(int((time.monotonic() - self._began) * 1e9))

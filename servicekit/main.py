@@ -13,6 +13,7 @@ import structlog
 
 from servicekit.app import App
 from servicekit.authentication import Security
+from servicekit.environment import check_certificates, proxy_warnings
 from servicekit.logging import configure, described
 from servicekit.server import Server
 from servicekit.settings import ConfigurationError, ServiceSettings, unknown_variables
@@ -45,10 +46,11 @@ def run(
     line goes to standard error), 130 after a second signal.
     """
     try:
+        check_certificates()
         settings = load_settings()
         gc.set_threshold(_YOUNG, 10, 10)
         configure(service_name, level=settings.log_level, levels=settings.log_levels, log_format=settings.log_format)
-        for line in unknown_variables(type(settings), os.environ):
+        for line in (*unknown_variables(type(settings), os.environ), *proxy_warnings()):
             _log.warning(line)
 
         async def serve() -> int:

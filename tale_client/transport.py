@@ -20,6 +20,8 @@ DEFAULT_TARGET: Final = "127.0.0.1:50051"
 TARGET_VARIABLE: Final = "GATEWAY_TARGET"
 
 CHANNEL_OPTIONS: Final = (
+    # The gateway is on the caller's own network; the proxy of the environment (http_proxy) seldom reaches it.
+    ("grpc.enable_http_proxy", 0),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 2),

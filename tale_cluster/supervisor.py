@@ -16,6 +16,7 @@ from tale_cluster.layout import SERVICES, STOP_ORDER, Layout, Service
 _TAIL_LINES: Final = 20
 _LINE_BYTES: Final = 16 * 1024
 _HEALTH_CHECK: Final = "/grpc.health.v1.Health/Check"
+_CHANNEL_OPTIONS: Final = (("grpc.max_reconnect_backoff_ms", 200), ("grpc.enable_http_proxy", 0))
 _SERVING: Final = b"\x08\x01"
 """grpc.health.v1.HealthCheckResponse with `status` SERVING, as it is on the wire."""
 
@@ -65,7 +66,7 @@ class ServiceProcess:
 
     async def serving(self, address: str) -> None:
         """Waits until the health check at `address` returns SERVING; without a limit."""
-        async with grpc.aio.insecure_channel(address, options=(("grpc.max_reconnect_backoff_ms", 200),)) as channel:
+        async with grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS) as channel:
             check: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_HEALTH_CHECK)
             while True:
                 try:

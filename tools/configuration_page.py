@@ -73,6 +73,15 @@ than ten.
 
 A secret whose variable has a counterpart that ends in `_FILE` can be in a file. It overrides the variable and is read
 again when it changes.
+
+## Proxies and certificates
+
+Providers and stores are called through the proxy that `HTTPS_PROXY`, `HTTP_PROXY` or `ALL_PROXY` names, over HTTP or
+SOCKS 5 (S3: over HTTP only), except the hosts and networks in `NO_PROXY`. This machine and the services of the cluster
+are never called through one. A value that cannot be used is a warning in log and status.
+
+`SSL_CERT_FILE` or `SSL_CERT_DIR` names the certificates that are trusted in place of the usual ones, such as those of a
+private CA. Where it names none, no service starts.
 """
 
 

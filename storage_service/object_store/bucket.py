@@ -7,11 +7,13 @@ import hashlib
 import io
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import structlog
 from obstore import sign_async
 from obstore.store import S3Store
 
+from servicekit.environment import proxy_for
 from servicekit.errors import DomainError, provider_failed, unavailable
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.settings import ConfigurationError
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from obstore.store import S3Config
+    from obstore.store import ClientConfig, S3Config
 
     from servicekit.resilience.manager import BreakerManager
     from servicekit.resilience.outgoing import Attempt, AuditLog
@@ -223,6 +225,21 @@ class BucketObjects:
             raise unavailable("UPSTREAM_UNAVAILABLE", "The audio did not arrive whole at the store.")
 
 
+def _proxied(config: BucketConfig) -> ClientConfig:
+    """Returns what the client needs beside the environment, of which it takes HTTPS_PROXY and NO_PROXY itself."""
+    url = config.endpoint or f"https://s3.{config.region}.amazonaws.com"
+    proxy = proxy_for(url)
+    if proxy is None and config.endpoint and config.access_key_id:
+        # It would call this machine, too, through a proxy. (Without a key it also calls the platform for one.)
+        return {"proxy_url": "http://127.0.0.1", "proxy_excludes": urlsplit(url).hostname or ""}
+    if proxy is not None and proxy.startswith("socks"):
+        raise ConfigurationError(
+            f"{config.variable}=s3://… cannot be reached through the SOCKS proxy that ALL_PROXY or HTTPS_PROXY names; "
+            f"set HTTPS_PROXY to a proxy over HTTP, or NO_PROXY to {urlsplit(url).hostname}"
+        )
+    return {}
+
+
 def _open(config: BucketConfig) -> S3Store:
     options: S3Config = {"region": config.region, "skip_signature": False, "virtual_hosted_style_request": False}
     if config.endpoint:
@@ -243,6 +260,7 @@ def _open(config: BucketConfig) -> S3Store:
         prefix=config.prefix or None,
         config=options,
         client_options={
+            **_proxied(config),
             "allow_http": config.endpoint.startswith("http://"),
             "timeout": timedelta(seconds=config.timeout_seconds),
         },

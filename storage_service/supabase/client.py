@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 from pydantic import ValidationError
 
+from servicekit.environment import proxy_for
 from servicekit.resilience.errors import ProviderErrorKind
 from storage_service.supabase.errors import (
     MisaddressedError,
@@ -45,6 +46,9 @@ if not logging.getLogger("httpx").level:
 async def build(config: SupabaseConfig) -> Client:
     """Returns a client; no call is made yet."""
     session = httpx.AsyncClient(
+        verify=httpx.create_ssl_context(),
+        proxy=proxy_for(config.url),
+        trust_env=False,
         timeout=config.timeout_seconds,
         limits=httpx.Limits(max_connections=config.connections, max_keepalive_connections=config.connections),
         event_hooks={"request": [_Authorize(config)], "response": [_raise_typed]},

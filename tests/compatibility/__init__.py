@@ -4,7 +4,7 @@ A row is one `Case` in the module of its part: `wire`, `servers`, `answer`, `end
 
     Case(
         kind="Finish reasons",  # the heading under which the row stands
-        sends="the whole story, `finish_reason` "eos_token"",  # what the document says, in Markdown
+        sends="the whole story, `finish_reason` eos_token",  # what the document says, in Markdown
         answers=[stream(*pieces(WHOLE), Finish("eos_token"), DONE)],
         calls=1,
     ),

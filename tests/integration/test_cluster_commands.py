@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 from google.protobuf.json_format import Parse
 from support.cutting_proxy import cutting_proxy
 
@@ -58,6 +59,26 @@ async def test_demo_creates_a_story_without_any_key(tmp_path: Path) -> None:
     # About a minute at 128 kbit/s.
     assert 400_000 < sound.stat().st_size < 2_500_000
     assert "serving" in (tmp_path / "data" / "demo.log").read_text()
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks5://127.0.0.1:9", "socks4://127.0.0.1:9"])
+async def test_demo_works_where_proxies_are_set(tmp_path: Path, proxy: str) -> None:
+    """Nothing that stays on this machine goes through one, whether it answers or not."""
+    names = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
+    proxies = {spelled: proxy for name in names for spelled in (name, name.upper())}
+    async with asyncio.timeout(SECONDS):
+        process = await start(tmp_path, {**environment(), **proxies}, "demo", "--minutes", "1", "--json")
+        out, _ = await process.communicate()
+    assert common_pb2.STORY_STATE_READY == Parse(out, common_pb2.Story()).state
+
+
+async def test_demo_says_which_certificates_are_missing(tmp_path: Path) -> None:
+    """The line of the service that does not start."""
+    async with asyncio.timeout(SECONDS):
+        process = await start(tmp_path, {**environment(), "SSL_CERT_FILE": "none.pem"}, "demo", "--minutes", "1")
+        _, err = await process.communicate()
+    assert 0 != process.returncode
+    assert "SSL_CERT_FILE is none.pem, which cannot be read" in err.decode()
 
 
 async def test_demo_with_json_prints_the_story_alone(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from support.rpcs import KINDS, SERVICE, Context, RawApp, answer, call, failure
 from support.servers import running
 
 from servicekit.authentication import Anonymous, Security
-from servicekit.channel import call_metadata
+from servicekit.channel import call_metadata, open_channel
 from servicekit.context import current
 from servicekit.errors import DomainError, FieldViolation, not_found, unavailable, validation_failed
 from servicekit.ids import is_id
@@ -224,7 +224,7 @@ async def test_a_sibling_that_is_gone_is_upstream_unavailable() -> None:
         address = sibling.address
 
     async def outer(_: Context) -> bytes:
-        async with grpc.aio.insecure_channel(address) as channel:
+        async with open_channel(address, health_checked=False) as channel:
             return await answer(channel, "UnaryUnary", timeout=5)
 
     async with running(RawApp(outer)) as service:
@@ -248,7 +248,7 @@ async def test_a_defect_of_a_sibling_without_the_kit_gets_our_correlation_id() -
     await sibling.start()
 
     async def outer(_: Context) -> bytes:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        async with open_channel(f"127.0.0.1:{port}", health_checked=False) as channel:
             return await answer(channel, "UnaryUnary")
 
     async with running(RawApp(outer)) as service:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from servicekit.environment import proxy_for
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind, wait_asked
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ def _make(base_url: str) -> AsyncOpenAI:
         max_retries=0,
         timeout=httpx2.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS),
         # A redirect would carry a child's story to an address that is not configured.
-        http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
+        http_client=openai.DefaultAsyncHttpxClient(
+            follow_redirects=False, trust_env=False, verify=httpx2.create_ssl_context(), proxy=proxy_for(base_url)
+        ),
     )
     # The SDK imports its resources when they are first looked at.
     _ = client.audio.speech.with_streaming_response, client.audio.transcriptions

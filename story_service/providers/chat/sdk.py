@@ -8,6 +8,7 @@ import aiohttp
 import httpx2
 import openai
 
+from servicekit.environment import proxy_for
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from story_service.providers.chat.dialect import Dialect
 from story_service.providers.chat.errors import Failures
@@ -67,8 +68,14 @@ class Upstream:
         self._base_url = dialect.base_url
         self._failures = failures
         self._key = key
-        # On aiohttp, whose parser reads single events for a third of what httpx2's own costs.
-        self._http = openai.DefaultAioHttpClient(
+        proxy = proxy_for(dialect.base_url)
+        # On aiohttp, whose parser reads single events for a third of what httpx2's own costs; but it knows no SOCKS.
+        through_socks = proxy is not None and proxy.startswith("socks")
+        client = openai.DefaultAsyncHttpxClient if through_socks else openai.DefaultAioHttpClient
+        self._http = client(
+            trust_env=False,
+            proxy=proxy,
+            verify=httpx2.create_ssl_context(),
             # A redirect would carry a child's name to wherever it points.
             follow_redirects=False,
             timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),

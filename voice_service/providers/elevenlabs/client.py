@@ -21,12 +21,11 @@ import time
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
 import orjson
+from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError
 from elevenlabs.core.api_error import ApiError
 from elevenlabs.core.client_wrapper import AsyncClientWrapper
 from elevenlabs.core.parse_error import ParsingError
@@ -35,6 +34,7 @@ from elevenlabs.types import Model, Voice, VoiceSettings
 from elevenlabs.user.subscription.client import AsyncSubscriptionClient
 from elevenlabs.voices.client import AsyncVoicesClient
 
+from servicekit.environment import proxy_for
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.providers.elevenlabs.api import Endpoint, error_of_answer, failure, json_of
 
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 _PATHS: Final = {Endpoint.TIMESTAMPS: "/stream/with-timestamps", Endpoint.STREAM: "/stream", Endpoint.CONVERT: ""}
 KEY_HEADER: Final = "xi-api-key"
 _KEEPALIVE_SECONDS: Final = 60.0
+_BROKEN: Final = (aiohttp.ClientError, OSError, ProxyConnectionError, ProxyError, ProxyTimeoutError)
 _READ_BYTES: Final = 64 * 1024
 """Reading pauses while twice as much waits."""
 
@@ -92,7 +93,7 @@ class SpeechClient:
                 yield SpeechResponse(response.headers, pieces)
         except TimeoutError as error:
             raise failure(ProviderErrorKind.TIMEOUT, "it did not answer in time") from error
-        except (aiohttp.ClientError, OSError) as error:
+        except _BROKEN as error:
             if response is not None and response.status < 300 and response.content.total_bytes:
                 raise failure(
                     ProviderErrorKind.TRUNCATED, "the connection broke in the middle of the answer"
@@ -141,19 +142,31 @@ class SpeechClient:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             config = self._config
+            socks = self._proxy is not None and self._proxy.startswith("socks5")
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=config.connections, keepalive_timeout=_KEEPALIVE_SECONDS, ssl=self._tls
+                connector=_connector(
+                    self._proxy if socks else None,
+                    limit=config.connections,
+                    keepalive_timeout=_KEEPALIVE_SECONDS,
+                    ssl=self._tls,
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 # Base64 shrinks by a quarter, and unpacking it takes 28 ms a story, as long as all the rest.
                 headers={"Content-Type": "application/json", "Accept-Encoding": "identity"},
-                proxy=self._proxy,
+                proxy=None if socks else self._proxy,
                 read_bufsize=_READ_BYTES,
                 # `connect` includes TLS; the caller bounds the whole.
                 timeout=aiohttp.ClientTimeout(total=None, connect=config.connect_seconds),
             )
         return self._session
+
+
+def _connector(socks: str | None, **how: Any) -> aiohttp.BaseConnector:
+    """Returns what opens connections, through a SOCKS proxy where one is given: aiohttp itself knows only HTTP ones."""
+    if socks is None:
+        return aiohttp.TCPConnector(**how)
+    # Names of hosts are the proxy's to look up, as socks5h says.
+    return ProxyConnector.from_url(socks.replace("socks5h://", "socks5://"), rdns=True, **how)
 
 
 def _body(call: SpeechCall) -> bytes:
@@ -173,8 +186,6 @@ def _body(call: SpeechCall) -> bytes:
 
 T = TypeVar("T")
 
-_HTTP_PROXIES: Final = ("http://", "https://")
-
 
 class ElevenLabsClient:
     """Calls ElevenLabs, never twice for one call, and raises ProviderError alone."""
@@ -182,7 +193,7 @@ class ElevenLabsClient:
     def __init__(self, config: ElevenLabsConfig, observe: Callable[[str, str, float], None]) -> None:
         """`observe` is called with endpoint, status and seconds of each call that is no speech."""
         self._observe = observe
-        tls, proxy = httpx.create_ssl_context(), _proxy(config.base_url)
+        tls, proxy = httpx.create_ssl_context(), proxy_for(config.base_url)
         self.speech: Final = SpeechClient(config, tls=tls, proxy=proxy)
         self._list_seconds = config.list_seconds
         self._http = httpx.AsyncClient(
@@ -279,16 +290,6 @@ def _listed(values: object, kind: type[T], name: str, *, least: int = 0) -> list
     if len(found) < least:
         raise _unreadable()
     return found
-
-
-def _proxy(url: str) -> str | None:
-    """Returns the HTTP proxy that the environment names for `url`."""
-    where = urlsplit(url)
-    if proxy_bypass(where.netloc):
-        return None
-    named = getproxies()
-    proxy = named.get(where.scheme) or named.get("all", "")
-    return proxy if proxy.startswith(_HTTP_PROXIES) else None
 
 
 def _options(key: str) -> RequestOptions:
