@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from servicekit.addresses import is_loopback
+from servicekit.addresses import is_own_network
 from servicekit.settings import ConfigurationError
 
 _PROXY_VARIABLES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -22,11 +22,11 @@ _HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d+")
 def proxy_for(url: str) -> str | None:
     """Returns the proxy for calls to `url` by HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY; None: without one.
 
-    It is http, https, socks5 or socks5h. A host of this machine is never called through a proxy.
+    It is http, https, socks5 or socks5h. A proxy knows neither this machine nor the names of its own network, such as
+    host.docker.internal: these hosts are never called through one.
     """
     where = urlsplit(url)
-    host = where.hostname or ""
-    if is_loopback(f"[{host}]:0" if ":" in host else f"{host}:0") or proxy_bypass(where.netloc) or _in_no_proxy(host):
+    if _is_near(url) or proxy_bypass(where.netloc) or _in_no_proxy(where.hostname or ""):
         return None
     named = getproxies()
     proxy = _full(named.get(where.scheme) or named.get("all") or "")
@@ -69,6 +69,13 @@ def _is_usable(proxy: str) -> bool:
         return parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+def _is_near(url: str) -> bool:
+    try:
+        return ipaddress.ip_address(urlsplit(url).hostname or "").is_loopback
+    except ValueError:
+        return is_own_network(url)
 
 
 def _in_no_proxy(host: str) -> bool:

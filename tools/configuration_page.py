@@ -77,8 +77,9 @@ again when it changes.
 ## Proxies and certificates
 
 Providers and stores are called through the proxy that `HTTPS_PROXY`, `HTTP_PROXY` or `ALL_PROXY` names, over HTTP or
-SOCKS 5 (S3: over HTTP only), except the hosts and networks in `NO_PROXY`. This machine and the services of the cluster
-are never called through one. A value that cannot be used is a warning in log and status.
+SOCKS 5 (S3: over HTTP only), except the hosts and networks in `NO_PROXY`. This machine, names of its own network (such
+as `ollama` or `host.docker.internal`) and the services of the cluster are never called through one. A value that cannot
+be used is a warning in log and status.
 
 `SSL_CERT_FILE` or `SSL_CERT_DIR` names the certificates that are trusted in place of the usual ones, such as those of a
 private CA. Where it names none, no service starts.
