@@ -1,5 +1,6 @@
 """What is to be written, in the service's own types."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,7 +29,8 @@ class Assignment:
     `written_so_far` is released content (the answer continues after its last code point); then `title_so_far` is not
     empty. With `broke_off` an earlier answer ended without an ending: if this one does too, the story ends with its
     last whole sentence. `hero` is set for the kinds "hero" and "combined". `temperature` from 0 to 2, money in US
-    dollars; None: not set. `provider_wait` is how long providers may be waited for in all, in seconds. Where calls wait
+    dollars; None: not set. `provider_wait` is how long providers may be waited for in all, in seconds. `calls_made` and
+    `calls_without_text` (by model) are the calls of earlier attempts, see CallBudget. Where calls wait
     for a free place, that of the story with the lower `order` is next.
     """
 
@@ -50,6 +52,8 @@ class Assignment:
     max_cost_usd: float | None = None
     spent_usd: float = 0.0
     provider_wait: float = 0.0
+    calls_made: int = 0
+    calls_without_text: Mapping[str, int] = field(default_factory=dict)
     order: float = field(default=0.0, compare=False)
     title_so_far: str = ""
     written_so_far: str = ""

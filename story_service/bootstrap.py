@@ -114,6 +114,7 @@ def build(
         generations=paid.generations if paid is not None else None,
         metrics=story_metrics,
         generation_info_wait=generation_info_wait,
+        max_calls=settings.max_calls,
         circuit=lambda model: breakers.get(circuit_of(OPENROUTER, model), provider=OPENROUTER),
     )
     now = ModelStates(

@@ -78,8 +78,9 @@ class ModelCall:
     """A call to a model: a line of the ledger. `call_id` is a UUIDv7, times are in UTC.
 
     A later line with the same `call_id` replaces an earlier one. `generation_id` is the provider's id of the call, ""
-    where it gave none: then nothing more can be known. `completion` is the assembled chat completion (of a cut call,
-    what there is of it), `generation_info` what the provider reports about it; both are JSON.
+    where it gave none: then nothing more can be known. `characters` are those of the released text. `completion` is the
+    assembled chat completion (of a cut call, what there is of it), `generation_info` what the provider reports about
+    it; both are JSON.
     """
 
     call_id: str
@@ -92,6 +93,7 @@ class ModelCall:
     spending: Spending = field(default_factory=Spending)
     metadata: Mapping[str, str] = field(default_factory=dict)
     generation_id: str = ""
+    characters: int = 0
     completion: Mapping[str, Any] = field(default_factory=dict)
     generation_info: Mapping[str, Any] = field(default_factory=dict)
 

@@ -1,5 +1,6 @@
 """The ledger of a story's attempts, and what the record says of its text by them."""
 
+from collections import Counter
 from typing import Final
 
 from google.protobuf.json_format import MessageToDict, ParseDict
@@ -10,6 +11,7 @@ from servicekit.ids import new_id
 from servicekit.reasons import explained
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
+from tale.story.v1 import story_pb2
 
 MAX_RESPONSE_BYTES: Final = 1_500_000
 """Bytes of the stored completions of one story; the earliest are dropped. A record must fit into a gRPC message."""
@@ -17,6 +19,11 @@ MAX_RESPONSE_BYTES: Final = 1_500_000
 _OF_THE_TEXT: Final = frozenset({common_pb2.ATTEMPT_KIND_WRITING, common_pb2.ATTEMPT_KIND_MODEL_CALL})
 _TRUNCATED: Final = "RESPONSE_TRUNCATED"
 _EARLIER: Final = "earlier_generations"
+_REQUESTED: Final = "requested"
+"""Metadata of the first writing attempt after the story was requested, or its text once more."""
+_EMBEDDED: Final = "offline"
+"""Provider of calls that cost nothing."""
+_FALSE: Final = "false"
 
 
 def now() -> Timestamp:
@@ -45,8 +52,13 @@ class Ledger:
         self._responses: dict[str, Struct] = {}
         self._infos: dict[str, Struct] = {}
 
-    def begin_attempt(self, kind: common_pb2.AttemptKind.ValueType, *, provider: str, model: str) -> str:
-        """Notes that a call is about to be made; returns the id of the attempt."""
+    def begin_attempt(
+        self, kind: common_pb2.AttemptKind.ValueType, *, provider: str, model: str, requested: bool = False
+    ) -> str:
+        """Notes that a call is about to be made; returns the id of the attempt.
+
+        `requested`: it is the first of the text since the caller requested it; calls are counted from it on.
+        """
         attempt = common_pb2.Attempt(
             attempt_id=new_id(),
             kind=kind,
@@ -55,6 +67,7 @@ class Ledger:
             outcome=common_pb2.ATTEMPT_OUTCOME_STARTED,
             start_time=now(),
             segment_index=-1,
+            metadata={_REQUESTED: "true"} if requested else {},
         )
         self._note(attempt)
         return attempt.attempt_id
@@ -153,6 +166,23 @@ class Ledger:
             cost_known=all(call.cost_known for call in calls)
             and all(attempt.attempt_id in reported for attempt in attempts),
         )
+
+    def fill_calls(self, request: story_pb2.GenerateStoryRequest) -> None:
+        """Sets the calls to models that were made since the text was requested last.
+
+        A call whose end is unknown counts as one that was billed and released nothing.
+        """
+        lines = list(self._attempts.values())
+        first = max((index for index, line in enumerate(lines) if _REQUESTED in line.metadata), default=0)
+        without_text = Counter[str]()
+        for line in lines[first:]:
+            if line.kind != common_pb2.ATTEMPT_KIND_MODEL_CALL or line.provider == _EMBEDDED:
+                continue
+            billed = line.metadata.get("billed") != _FALSE
+            request.calls_made += billed or "probe" not in line.metadata
+            model = f"{line.provider}:{line.model}"
+            without_text[model] = 0 if line.characters else without_text[model] + billed
+        request.calls_without_text.update(+without_text)
 
     def _note(self, attempt: common_pb2.Attempt) -> None:
         self._attempts[attempt.attempt_id] = attempt

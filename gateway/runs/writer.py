@@ -60,6 +60,8 @@ class Writer:
     def __init__(self, context: RunContext) -> None:
         self._context = context
         self._retry = context.attempt_retry(context.writing)
+        # Storage counts the work from each request of the caller on.
+        self._requested = not context.record.run.work_duration.ToNanoseconds()
 
     async def write(self) -> None:
         """Returns once the text is complete and stored. Raises DomainError when it cannot be completed."""
@@ -69,8 +71,12 @@ class Writer:
         parent = await self._parent()
         while not live.text_complete:
             attempt_id = ledger.begin_attempt(
-                common_pb2.ATTEMPT_KIND_WRITING, provider="story", model=self._context.record.spec.model
+                common_pb2.ATTEMPT_KIND_WRITING,
+                provider="story",
+                model=self._context.record.spec.model,
+                requested=self._requested,
             )
+            self._requested = False
             # It waits for a storage that is away: nothing is paid that could not be stored.
             await self._context.store(storage_pb2.StoryCheckpoint(state=common_pb2.STORY_STATE_WRITING))
             self._retry.begin()
@@ -81,6 +87,9 @@ class Writer:
                 failure = classify(error)
                 ledger.end_attempt(attempt_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.reason)
                 log.warning("writing_attempt_failed", story_id=live.story_id, reason=failure.reason)
+                if failure.of_provider:
+                    # The service has called its providers as often, and waited for them as long, as it may.
+                    raise failure.error from error
                 await self._retry.after(failure)
 
     async def _parent(self) -> common_pb2.Story:
@@ -115,6 +124,7 @@ class Writer:
             parent_text=parent.content,
             spent_usd=self._context.ledger.usage().cost_usd,
         )
+        self._context.ledger.fill_calls(request)
         self._context.writing.fill(request.provider_wait)
         call = self._context.peers.story.GenerateStory(request, timeout=STREAM_SECONDS, metadata=call_metadata())
         inbox = _Inbox()

@@ -162,6 +162,26 @@ def waiting_for(circuits: Iterable[Circuit], *, probes: bool = True) -> Iterator
         yield waiter
 
 
+class Pause:
+    """A pause of one stream of its own before it calls a circuit that is closed, waited for as an open circuit is."""
+
+    def __init__(self, provider: str, seconds: float) -> None:
+        self.name: Final = ""
+        self.provider: Final = provider
+        self.state: Final = "closed"
+        self.answers: Final = 0
+        self.queue: Final = CircuitQueue(self)
+        self._until = asyncio.get_running_loop().time() + seconds
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds that are left."""
+        return max(0.0, self._until - asyncio.get_running_loop().time())
+
+    def tries_ended(self, error: ProviderError, *, answers: int, used_up: bool) -> None:
+        """Does nothing: it is no circuit."""
+
+
 class WaitBudget:
     """The time that one stream may wait for circuits, in all its waits."""
 

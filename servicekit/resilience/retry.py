@@ -128,10 +128,6 @@ class RetryPolicy:
                 and (may_wait is None or may_wait(error))
             )
 
-        def wait(state: RetryCallState) -> float:
-            asked = max(0.0, _error(state).retry_after or 0.0)
-            return max(asked * (1 + _LATE_SHARE * random()), self._longest(state.attempt_number) * random())
-
         def stop(state: RetryCallState) -> bool:
             if state.attempt_number > self.retries:
                 return True
@@ -142,11 +138,26 @@ class RetryPolicy:
         return AsyncRetrying(
             stop=stop,
             retry=retry_if_exception(again),
-            wait=wait,
+            wait=lambda state: self.pause(_error(state), state.attempt_number, random=random),
             before_sleep=lambda state: on_retry(_error(state), state.attempt_number, state.upcoming_sleep),
             sleep=sleep,
             reraise=True,
         )
+
+    def pause(
+        self,
+        error: ProviderError,
+        number: int,
+        *,
+        least: float = 0.0,
+        random: Callable[[], float] = randomness.random,
+    ) -> float:
+        """Returns the seconds to wait after attempt `number` failed with `error`.
+
+        `least` is the part of what is drawn that is not drawn, from 0 to 1.
+        """
+        asked = max(0.0, error.retry_after or 0.0)
+        return max(asked * (1 + _LATE_SHARE * random()), self._longest(number) * (least + (1 - least) * random()))
 
     def _longest(self, attempt: int) -> float:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -12,10 +11,11 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import structlog
 
 from servicekit.errors import DomainError
-from servicekit.resilience.circuit_queue import WaitBudget
+from servicekit.resilience.circuit_queue import Pause, WaitBudget
 from servicekit.resilience.errors import OF_THE_PACE, CircuitOpenError, ProviderError, ProviderErrorKind
 from story_service.chat import OutOfTokensError
-from story_service.errors import BrokenOffError, Tried, UnfitError, all_failed, generation_failed, why
+from story_service.errors import BrokenOffError, Tried, all_failed, generation_failed, why
+from story_service.generation.budget import USELESS, CallBudget
 from story_service.generation.selection import (
     FALLBACK,
     Notice,
@@ -54,18 +54,18 @@ _OF_THE_KEY: Final = frozenset({ProviderErrorKind.AUTH, ProviderErrorKind.QUOTA}
 """Fails for every model behind the same key."""
 _OF_THE_STORY: Final = "TEXT_TOO_LONG"
 """No other attempt can fix it: released text stays."""
+_LEAST_SHARE: Final = 0.5
+"""Part of a wait that is not drawn at random."""
 
 
 class ModelFallback:
-    """One story on its way through the selected models.
+    """One story on its way through the selected models, within its budget of calls.
 
-    A model that fails is retried by the retry policy, from where the story stands. The next model takes over when a
-    retry does not help, and at once where this model is rate limited or had released text. A model whose answer was
-    complete and no story, or had only thoughts, is healthy and was paid: it is retried once, and only as the last one.
+    A model that fails is called again after a pause, from where the story stands. The next model takes over when that
+    does not help, and at once where this model is rate limited, had released text, or gave an answer of no use.
 
-    When no model is left, those whose circuit breakers are open are waited for, and the story continues with the first
-    that lets a call through. A refusal for the pace or one that names a pause uses up none of the retries that are left
-    for after the wait.
+    When no model is left, those that may come back are waited for: until the circuit breaker lets a call through, or
+    for a pause that grows with each failure. The story continues with the first that is back.
     """
 
     def __init__(
@@ -76,38 +76,42 @@ class ModelFallback:
         ledger: CostLedger,
         writer_of: Callable[[str], ModelWriter],
         policy: RetryPolicy,
+        calls: CallBudget,
         budget: RetryBudget | None = None,
         metrics: StoryMetrics | None = None,
         deadline: float | None = None,
         circuit: Callable[[str], Circuit | None] = lambda _: None,
         provider_wait: float = 0.0,
     ) -> None:
-        """`deadline` is on the loop's clock; `circuit` returns a model's circuit breaker.
+        """`calls` is the budget of the story, `budget` that of retries to all providers.
 
-        `provider_wait` is how long circuit breakers are waited for in all, in seconds.
+        `deadline` is on the loop's clock, `circuit` returns a model's circuit breaker, and `provider_wait` is how long
+        models are waited for in all, in seconds.
         """
-        self._models = list(selection.models)
         self._notices = list(selection.notices)
         self._content = content
         self._ledger = ledger
         self._writer_of = writer_of
         self._policy = policy
+        self._calls = calls
         self._budget = budget
         self._metrics = metrics
         self._deadline = math.inf if deadline is None else deadline
         self._circuit = circuit
         self._waits = WaitBudget(provider_wait, deadline=self._deadline)
+        self._selected = selection.models
+        self._models = [model for model in selection.models if self._may_call(model)]
         self._tried: dict[str, Tried] = {}
-        self._away: dict[str, None] = {}
-        """Models that may come back, in the order of the selection."""
-        self._failures: Counter[str] = Counter()
-        """Failed calls of each model since the last released text."""
+        self._away: dict[Circuit, str] = {}
+        """Models that may come back, by what is waited for."""
         self._began = asyncio.get_running_loop().time()
         self._attempts = 0
         self._called = False
+        self._probe = False
+        """True in an attempt that follows a wait."""
         self._retries = 0
-        self._retried_once = False
         self._attempt_began = self._began
+        self._text_began = content.length
         self._started: AttemptStarted | None = None
         self._complete = False
         self.embedded = False
@@ -115,11 +119,12 @@ class ModelFallback:
 
     def outcome(self) -> AttemptStarted:
         """Returns the model that completed the story. Raises DomainError where all failed."""
-        if self._started is None or not self._complete:
+        if not self._complete:
             failure = all_failed(list(self._tried.values()))
             _log.error("all models failed", reason=failure.reason, models=len(self._tried), attempts=self._attempts)
             raise failure
-        return self._started
+        # Of a story that was continued when its calls were used up no model is known.
+        return self._started or AttemptStarted(model=self._selected[0], provider="")
 
     async def run(self) -> AsyncGenerator[FallbackItem, None]:
         """Writes, with as many models as it takes. Raises DomainError for what no other model can fix."""
@@ -132,54 +137,51 @@ class ModelFallback:
                     async with aclosing(self._wait()) as notices:
                         async for notice in notices:
                             yield notice
-            if not self._complete and self._content.can_end:
+            if not self._complete and self._content.can_end and self._may_end:
                 self._complete = True
                 yield self._ending_missing()
         finally:
             if self._metrics is not None:
                 self._metrics.request_ended(self._retries)
 
+    @property
+    def _may_end(self) -> bool:
+        """Whether the story is complete with what there is: a call more could only have added the ending."""
+        return self._content.broke_off or not all(map(self._may_call, self._selected))
+
+    def _may_call(self, model: str) -> bool:
+        return model == OFFLINE or self._calls.may_call(model)
+
     async def _model(self, model: str) -> AsyncGenerator[FallbackItem, None]:
-        """Yields the items of all attempts of one model."""
-        policy = replace(self._policy, retries=max(0, self._policy.retries - self._failures[model]))
-        attempts = policy.attempts(
-            budget=self._budget if model != OFFLINE else None,
-            deadline=None if math.isinf(self._deadline) else self._deadline,
-            on_retry=lambda error, number, wait: self._retried(model, error, number, wait),
-            may_wait=lambda error: self._may_wait(model, error),
-        )
+        """Yields the items of all attempts of one model until it has to be waited for."""
         before, circuit = self._attempts, self._circuit(model)
         answers = circuit.answers if circuit is not None else 0
-        self._retried_once = False
-        cause: ProviderError | DomainError | None = None
-        try:
-            async for attempt in attempts:
-                failure: ProviderError | DomainError | None = None
-                try:
-                    async with aclosing(self._attempt(model)) as items:
-                        async for item in items:
-                            yield item
-                except (ProviderError, DomainError) as error:
-                    if isinstance(error, DomainError) and error.reason == _OF_THE_STORY:
-                        raise
-                    failure = error
-                    self._content.broke_off = self._content.broke_off or isinstance(error, BrokenOffError)
-                    self._count(model, error)
-                    # What it fails for says more than that its circuit is open afterwards.
-                    cause = error if cause is None or not _only_open(error) else cause
-                # Nothing is yielded inside: tenacity would count a closed generator as a failure.
-                with attempt:
-                    if failure is not None:
-                        raise failure
-        except (ProviderError, DomainError) as error:
-            if isinstance(error, DomainError) and error.reason == _OF_THE_STORY:
-                raise
-            if circuit is not None and self._called and isinstance(error, ProviderError):
-                circuit.tries_ended(error, answers=answers, used_up=self._attempts - before > self._policy.retries)
-            self._failed(Tried(model, cause or error, self._attempts - before), error)
+        if self._budget is not None and model != OFFLINE:
+            self._budget.earn()
+        while True:
+            failure: ProviderError | DomainError | None = None
+            try:
+                async with aclosing(self._attempt(model)) as items:
+                    async for item in items:
+                        yield item
+            except (ProviderError, DomainError) as error:
+                if isinstance(error, DomainError) and error.reason == _OF_THE_STORY:
+                    raise
+                failure = error
+            if failure is None:
+                return
+            self._note(model, failure)
+            pause = self._pause(model, failure)
+            if pause is None:
+                break
+            await asyncio.sleep(pause)
+        if circuit is not None and self._called and isinstance(failure, ProviderError):
+            circuit.tries_ended(failure, answers=answers, used_up=self._attempts - before > self._policy.retries)
+        self._failed(model, failure)
 
     async def _attempt(self, model: str) -> AsyncGenerator[FallbackItem, None]:
         self._called, self._attempt_began = False, asyncio.get_running_loop().time()
+        self._text_began = self._content.length
         if self._content.has_cost_limit:
             for call in await self._ledger.settle():
                 yield call
@@ -211,13 +213,17 @@ class ModelFallback:
                     self.embedded = self.embedded or self._is_embedded()
                     yield piece
             case ModelCall():
-                if item.outcome != ATTEMPT_OUTCOME_STARTED:
-                    self._ledger.note(item)
-                yield item
+                metadata = {**item.metadata, "probe": "true"} if self._probe else item.metadata
+                call = replace(item, characters=self._content.length - self._text_began, metadata=metadata)
+                if call.outcome != ATTEMPT_OUTCOME_STARTED:
+                    self._ledger.note(call)
+                yield call
 
     def _started_items(self, started: AttemptStarted) -> Iterator[FallbackItem]:
         self._called = True
         self._attempts += 1
+        if not started.embedded:
+            self._calls.began()
         # A retried model has been announced already.
         if self._started != started:
             self._started = started
@@ -226,7 +232,7 @@ class ModelFallback:
         yield from notices
 
     def _ending_missing(self) -> Notice:
-        return ending_notice(self._started.model if self._started is not None else "")
+        return ending_notice(self.outcome().model)
 
     def _is_embedded(self) -> bool:
         return self._started is not None and self._started.embedded
@@ -246,94 +252,106 @@ class ModelFallback:
             models_failed=len(self._tried),
         )
 
-    def _count(self, model: str, error: ProviderError | DomainError) -> None:
-        """Counts a failed call."""
+    def _note(self, model: str, error: ProviderError | DomainError) -> None:
+        """Counts a failed attempt, and notes for what its model failed first."""
+        self._content.broke_off = self._content.broke_off or isinstance(error, BrokenOffError)
+        before = self._tried.get(model) or Tried(model, error, 0)
+        cause = error if _says_more(error, before.error) else before.error
+        self._tried[model] = Tried(model, cause, before.calls + self._called)
         if not self._called:
             # What it waited for was a free place.
             self._waits.spend(asyncio.get_running_loop().time() - self._attempt_began)
-        elif self._content.attempt_has_text:
-            self._failures[model] = 0
-        elif not _costs_nothing(error):
-            self._failures[model] += 1
+        elif not self._is_embedded():
+            self._calls.failed(model, error, text=self._content.attempt_has_text, probe=self._probe)
+        self._probe = False
 
-    def _may_wait(self, model: str, error: ProviderError) -> bool:
-        """Returns whether the same model is retried, where the table of errors allows a retry."""
-        if not self._called:
-            # It was waited for already: no slot became free.
+    def _pause(self, model: str, error: ProviderError | DomainError) -> float | None:
+        """Returns the seconds after which the same model is called again; None where it is replaced or waited for."""
+        if not isinstance(error, ProviderError) or not self._is_retried(model, error):
+            return None
+        pause = self._policy.pause(error, max(1, self._calls.tries(model)))
+        if asyncio.get_running_loop().time() + pause >= self._deadline:
+            return None
+        if self._budget is not None and model != OFFLINE and not self._budget.spend():
+            return None
+        self._retries += 1
+        _log.warning("model is retried", model=model, kind=error.kind.value, wait=round(pause, 3))
+        return pause
+
+    def _is_retried(self, model: str, error: ProviderError) -> bool:
+        if not (self._called and error.retryable and self._may_call(model)) or self._calls.tries_used_up(model):
             return False
-        others = any(model != OFFLINE for model in self._models)
-        if isinstance(error, OutOfTokensError) and self._content.attempt_has_text:
+        if (error.retry_after or 0.0) > self._policy.longest_wait:
+            return False
+        text = self._content.attempt_has_text
+        if isinstance(error, OutOfTokensError) and text:
             # It wrote as much as one answer may have, and continues in the next.
             return True
-        if not self._models and self._waits.left > 0 and self._is_open(model):
-            # It is waited for, which takes no retry.
-            return False
-        if error.kind in OF_THE_PACE:
-            return not self._models
-        if isinstance(error, OutOfTokensError | UnfitError) and not self._content.attempt_has_text:
-            once_more = not others and not self._retried_once
-            self._retried_once = True
-            return once_more
-        return not (self._content.attempt_has_text and others)
-
-    def _retried(self, model: str, error: ProviderError, number: int, wait: float) -> None:
-        self._retries += 1
-        _log.warning("model is retried", model=model, kind=error.kind.value, attempt=number, wait=round(wait, 3))
+        if self._models:
+            stays = self._models == [OFFLINE] or not (text or isinstance(error, USELESS))
+            return stays and error.kind not in OF_THE_PACE
+        return self._waits.left <= 0 or not self._is_open(model)
 
     async def _wait(self) -> AsyncGenerator[Notice, None]:
         """Waits for the first of the models that may come back, and selects it; yields a notice every few seconds."""
-        circuits = {circuit: model for model in self._away if (circuit := self._circuit(model)) is not None}
-        async with aclosing(self._waits.wait(circuits)) as notices:
-            async for circuit in notices:
-                yield waiting_notice(circuits[circuit], provider=circuit.provider, seconds=circuit.retry_after)
-        self._models = [model for circuit, model in circuits.items() if circuit is self._waits.ready]
+        away = {waited: model for waited, model in self._away.items() if self._may_call(model)}
+        async with aclosing(self._waits.wait(away)) as notices:
+            async for first in notices:
+                yield waiting_notice(away[first], provider=first.provider, seconds=first.retry_after)
+        if self._waits.ready is not None:
+            self._models, self._probe = [self._away.pop(self._waits.ready)], True
         # The story continues with one that was announced, or that replaces none.
         self._notices = [notice for notice in self._notices if notice.reason != FALLBACK]
 
-    def _failed(self, tried: Tried, error: ProviderError | DomainError) -> None:
-        model, before = tried.model, self._tried.get(tried.model)
-        if before is not None:
-            cause = before.error if _only_open(tried.error) else tried.error
-            tried = Tried(model, cause, before.calls + tried.calls)
-        self._tried[model] = tried
-        if self._may_come_back(model, error):
-            self._away[model] = None
-        else:
-            self._away.pop(model, None)
+    def _failed(self, model: str, error: ProviderError | DomainError) -> None:
+        """Notes that `model` is not called again, or only after a wait."""
+        if (waited := self._waited_for(model, error)) is not None:
+            self._away[waited] = model
         if isinstance(error, ProviderError):
             if error.kind in _OF_THE_KEY:
-                self._away.clear()
-                self._models = [name for name in self._models if name == OFFLINE]
+                self._drop(error.provider)
             elif not error.treatment.fail_over:
-                self._away.clear()
-                self._models = []
+                self._models, self._away = [], {}
+        self._models = [name for name in self._models if self._may_call(name)]
         if not self._models:
             return
         following, reason = self._models[0], why(error)
-        _log.warning("model fallback", model=following, failed_model=model, reason=reason, attempts=tried.calls)
+        _log.warning("model fallback", model=following, failed_model=model, reason=reason)
         if self._metrics is not None:
             self._metrics.fell_back(model, reason)
         self._notices.append(fallback_notice(following, failed=model, reason=reason))
 
-    def _may_come_back(self, model: str, error: ProviderError | DomainError) -> bool:
-        """Returns whether the model is worth a wait: its circuit is open, or it had no free place for the call."""
-        if not isinstance(error, ProviderError) or isinstance(error, OutOfTokensError | UnfitError):
-            return False
-        if error.kind is ProviderErrorKind.CONCURRENCY and not self._called:
-            return True
-        return self._is_open(model)
+    def _waited_for(self, model: str, error: ProviderError | DomainError) -> Circuit | None:
+        """Returns what the model is waited for by; None where it is not worth a wait."""
+        if not isinstance(error, ProviderError) or isinstance(error, USELESS):
+            return None
+        refused = not self._called and (
+            isinstance(error, CircuitOpenError) or error.kind is ProviderErrorKind.CONCURRENCY
+        )
+        if not refused and not (self._called and error.retryable):
+            return None
+        if self._is_open(model):
+            return self._circuit(model)
+        tries = self._calls.tries(model)
+        return Pause(error.provider, 0.0 if refused else self._policy.pause(error, max(1, tries), least=_LEAST_SHARE))
+
+    def _drop(self, provider: str) -> None:
+        """Removes all models behind the key of `provider`."""
+        self._away = {waited: name for waited, name in self._away.items() if waited.provider != provider}
+        circuits = {name: self._circuit(name) for name in self._models if name != OFFLINE}
+        others = {name for name, circuit in circuits.items() if circuit is not None and circuit.provider != provider}
+        self._models = [name for name in self._models if name == OFFLINE or name in others]
 
     def _is_open(self, model: str) -> bool:
         circuit = self._circuit(model)
         return circuit is not None and circuit.state != "closed"
 
 
-def _costs_nothing(error: ProviderError | DomainError) -> bool:
-    """Returns whether it is a refusal for the pace, or one that named a pause: those are waited for."""
-    if not isinstance(error, ProviderError):
-        return False
-    return error.kind in OF_THE_PACE or (error.treatment.cool_down and bool(error.retry_after))
+def _says_more(error: ProviderError | DomainError, before: ProviderError | DomainError) -> bool:
+    """Returns whether `error` says more of why a model failed than the first that it failed for.
 
-
-def _only_open(error: ProviderError | DomainError) -> bool:
-    return isinstance(error, CircuitOpenError) and error.kind is ProviderErrorKind.OVERLOAD
+    That no call could be made says least, and what no other call can change says most.
+    """
+    if isinstance(before, CircuitOpenError):
+        return True
+    return before.retryable and not error.retryable and not isinstance(error, CircuitOpenError)

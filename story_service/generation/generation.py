@@ -9,6 +9,7 @@ from typing import TypeAlias
 from servicekit.resilience.circuit_queue import Circuit
 from servicekit.resilience.retry import RetryBudget, RetryPolicy
 from story_service.assignment import Assignment
+from story_service.generation.budget import CallBudget
 from story_service.generation.content import Content, Delta, Title
 from story_service.generation.cost_ledger import CostLedger, Generations
 from story_service.generation.fallback import ModelFallback
@@ -50,11 +51,13 @@ class StoryGenerator:
         metrics: StoryMetrics | None = None,
         generation_info_wait: float = 3.0,
         circuit: Callable[[str], Circuit | None] = lambda _: None,
+        max_calls: int = 8,
     ) -> None:
         """`writers` is by model; `chat_writer` writes with every other model that `selector` returns.
 
         `policy` and `budget` are for retries of the same model; `generation_info_wait` is how long the end of a story
         waits for its cost, in seconds. `circuit` returns the circuit breaker of a model, None where it has none.
+        `max_calls` is how often models are called for one story.
         """
         self._selector = selector
         self._writers = dict(writers)
@@ -65,6 +68,7 @@ class StoryGenerator:
         self._metrics = metrics
         self._wait = generation_info_wait
         self._circuit = circuit
+        self._max_calls = max_calls
 
     async def generate(
         self, assignment: Assignment, *, deadline: float | None = None
@@ -84,6 +88,12 @@ class StoryGenerator:
             ledger=ledger,
             writer_of=self._writer_of,
             policy=self._policy,
+            calls=CallBudget(
+                self._max_calls,
+                self._policy.retries + 1,
+                made=assignment.calls_made,
+                without_text=assignment.calls_without_text,
+            ),
             budget=self._budget,
             metrics=self._metrics,
             deadline=deadline,

@@ -103,6 +103,7 @@ class WritingAttempt:
             "provider_name": self._ended.provider_name if self._ended is not None else "",
             "upstream_request_id": upstream.request_id if upstream is not None else "",
             "http_status": str(upstream.status) if upstream is not None and upstream.status else "",
+            "billed": "false" if upstream is not None and not upstream.billed else "",
         }
         return ModelCall(
             call_id=self._call_id,

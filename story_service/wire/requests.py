@@ -55,6 +55,10 @@ def read_request(request: story_pb2.GenerateStoryRequest) -> Assignment:
         max_cost_usd=spec.max_cost_usd if spec.HasField("max_cost_usd") else None,
         spent_usd=request.spent_usd,
         provider_wait=request.provider_wait.ToNanoseconds() / 1e9,
+        calls_made=request.calls_made,
+        calls_without_text={
+            name.removeprefix("openrouter:"): calls for name, calls in request.calls_without_text.items()
+        },
         title_so_far=request.title_so_far,
         written_so_far=request.written_so_far,
     )

@@ -59,6 +59,7 @@ def _attempt(call: ModelCall) -> common_pb2.Attempt:
         cost_known=call.spending.cost_known,
         prompt_tokens=call.spending.prompt_tokens,
         completion_tokens=call.spending.completion_tokens,
+        characters=call.characters,
         segment_index=-1,
         metadata=dict(call.metadata),
         response=_struct(call.completion) if call.completion else None,

@@ -86,7 +86,10 @@ class StoryServicer(story_pb2_grpc.StoryServiceServicer):
         facts: Callable[[], Mapping[str, ModelFacts]] = dict,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`total_timeout` bounds a call of GenerateStory, in seconds; `facts` is by model id; `now` is in UTC."""
+        """`total_timeout` bounds a call of GenerateStory beside its waits for providers, in seconds.
+
+        `facts` is by model id; `now` is in UTC.
+        """
         self._generator = generator
         self._total_timeout = total_timeout
         self._catalogue = catalogue
@@ -100,7 +103,7 @@ class StoryServicer(story_pb2_grpc.StoryServiceServicer):
     ) -> None:
         """Writes a story, or continues one."""
         assignment = read_request(request)
-        deadline = asyncio.get_running_loop().time() + self._total_timeout
+        deadline = asyncio.get_running_loop().time() + self._total_timeout + assignment.provider_wait
         # No retry starts that the caller would not wait for; the caller's deadline itself ends the call.
         useful = asyncio.get_running_loop().time() + remaining(context, default=self._total_timeout)
         try:

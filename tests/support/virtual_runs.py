@@ -23,8 +23,6 @@ from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 from tale.story.v1 import story_pb2
 
-_MERGED = ("content_complete", "state")
-
 
 class _Call:
     """A call of GenerateStory."""
@@ -105,7 +103,13 @@ class VirtualRuns:
             run.task.cancel()
             await asyncio.wait([run.task])
         self.warnings += context.live.warnings
+        self.record.run.work_duration.FromSeconds(1)
         return self.story
+
+    def retry(self) -> None:
+        """Notes that the caller requests the text once more, as RetryStory does."""
+        self.record.run.ClearField("work_duration")
+        del self.story.problems[:]
 
     def _generate(self, request: story_pb2.GenerateStoryRequest, **_: Any) -> _Call:
         self.requests.append(request)

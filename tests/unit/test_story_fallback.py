@@ -167,12 +167,12 @@ async def test_model_that_spoke_goes_on_itself_before_the_embedded_writer_does()
     said = (AttemptTitle("Mia"), AttemptText("Once."))
     writer = _Writer(
         _failing("a/one", _error(_KIND.TRUNCATED), *said),
-        _failing("a/one", _error(_KIND.TRUNCATED)),
+        *[_failing("a/one", _error(_KIND.TRUNCATED))] * 2,
         _good("offline", " Twice.", titled=False),
     )
     told = await _told(writer, "a/one", "offline", retries=1)
 
-    assert ["a/one", "a/one", "offline"] == writer.models
+    assert ["a/one", "a/one", "a/one", "offline"] == writer.models
     assert (True, "offline") == (_completed(told).embedded, _completed(told).model)
     assert ["MODEL_FALLBACK"] == [item.reason for item in told if isinstance(item, Notice)]
 
