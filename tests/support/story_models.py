@@ -177,17 +177,16 @@ def _settings(
     folder: Path, upstream: OpenRouterFake, changes: Mapping[str, Any], *, chat: bool = False
 ) -> StorySettings:
     openrouter = {"openrouter_base_url": upstream.base_url, "openrouter_api_key": KEY}
-    return StorySettings(
-        **{
-            "listen": "127.0.0.1:0",
-            "ops_listen": "127.0.0.1:0",
-            "data_dir": folder,
-            **({"chat_base_url": upstream.chat_url} if chat else openrouter),
-            "model": "a/first",
-            "drain_seconds": 1,
-            **changes,
-        }
-    )
+    given = {
+        "listen": "127.0.0.1:0",
+        "ops_listen": "127.0.0.1:0",
+        "data_dir": folder,
+        **({"chat_base_url": upstream.chat_url} if chat else openrouter),
+        "model": "a/first",
+        "drain_seconds": 1,
+        **changes,
+    }
+    return StorySettings(**{name: value for name, value in given.items() if value is not None})
 
 
 @dataclass(frozen=True, slots=True)
