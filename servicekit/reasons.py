@@ -99,7 +99,9 @@ REASONS: Final[Mapping[str, Reason]] = {
     "CANCELLED": Reason("CANCELLED", "Do nothing: the caller has ended the call."),
     "UNIMPLEMENTED": Reason("UNIMPLEMENTED", "Use a method that docs/api.md lists for this version."),
     "INTERNAL": Reason("INTERNAL", "Look up the correlation id in the log of the services, and report the defect."),
-    "EMBEDDED_WRITER": Reason("OK", "Set OPENROUTER_API_KEY to have a language model write."),
+    "EMBEDDED_WRITER": Reason(
+        "OK", "Set OPENROUTER_API_KEY, or CHAT_BASE_URL for a server of your own, to have a language model write."
+    ),
     "EMBEDDED_VOICE": Reason("OK", "Set ELEVENLABS_API_KEY or SPEECH_BASE_URL to have another voice."),
     "MODEL_FALLBACK": Reason("OK", "Do nothing, or choose another model first if this happens often."),
     "ENDING_MISSING": Reason("OK", "Do nothing, or create the story again, with another model if this happens often."),

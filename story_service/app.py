@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from servicekit.app import App, Description
-from story_service.models.states import KEY_REFUSED
-from story_service.ports import OFFLINE
+from story_service.models.names import provider_of
+from story_service.ports import CHAT, OFFLINE, OPENROUTER
 from tale.common.v1 import status_pb2
 from tale.story.v1 import story_pb2, story_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import grpc
 
@@ -24,30 +24,33 @@ if TYPE_CHECKING:
     from story_service.wire.servicer import StoryServicer
 
 _log: Final = structlog.stdlib.get_logger("story_service")
-
-OPENROUTER: Final = "openrouter"
+_VARIABLES: Final = {OPENROUTER: "OPENROUTER_API_KEY", CHAT: "CHAT_BASE_URL"}
+"""Providers, in the order in which they are shown, and the settings that bring them."""
 
 
 class StoryApp(App):
-    """Registers the servicer, runs the provider monitor, and describes the service."""
+    """Registers the servicer, runs the monitors of the providers, and describes the service."""
 
     def __init__(
         self,
         servicer: StoryServicer,
         *,
-        default_model: str,
+        default_model: Callable[[], str],
         warnings: Sequence[str],
-        monitor: ProviderMonitor | None = None,
-        generations: Generations | None = None,
+        monitors: Sequence[ProviderMonitor] = (),
+        generations: Sequence[Generations] = (),
         metrics: Metrics | None = None,
         circuits: BreakerManager | None = None,
     ) -> None:
-        """`monitor` is None without a key; `warnings` are logged at start and shown in the status."""
+        """`monitors` are those of the configured providers; `warnings` are logged at start and shown in the status.
+
+        `default_model` returns the default model, "" while it is not known.
+        """
         self.servicer = servicer
         self._default_model = default_model
         self._warnings = tuple(warnings)
-        self._monitor = monitor
-        self._generations = generations
+        self._monitors = {monitor.server.provider: monitor for monitor in monitors}
+        self._generations = tuple(generations)
         self.metrics = metrics
         self.circuits = circuits
 
@@ -60,40 +63,43 @@ class StoryApp(App):
         """Logs the warnings and starts the provider monitor."""
         for warning in self._warnings:
             _log.warning(warning)
-        if self._monitor is not None:
-            self._monitor.start()
+        for monitor in self._monitors.values():
+            monitor.start()
 
     async def stop(self) -> None:
         """Stops the background tasks and closes the connections."""
-        if self._generations is not None:
-            await self._generations.aclose()
-        if self._monitor is not None:
-            await self._monitor.stop()
+        for generations in self._generations:
+            await generations.aclose()
+        for monitor in self._monitors.values():
+            await monitor.stop()
 
     async def describe(self) -> Description:
         """Returns embedded parts, providers and warnings."""
-        embedded = self._monitor is None or self._default_model == OFFLINE
-        refused = self._monitor is not None and self._monitor.key_refused
+        model = self._default_model()
+        # Only the chat server's default may be unknown.
+        default = OFFLINE if not self._monitors else provider_of(model) if model else CHAT
         return Description(
-            embedded_parts=(self._embedded_writer(),) if embedded else (),
+            embedded_parts=(self._embedded_writer(),) if default == OFFLINE else (),
             providers=(
-                status_pb2.ProviderStatus(
-                    name=OPENROUTER,
-                    configured=self._monitor is not None,
-                    available=self._monitor is not None and not refused,
-                    unavailable_reason=self._why_not(refused=refused),
-                    is_default=not embedded,
-                ),
-                status_pb2.ProviderStatus(name=OFFLINE, configured=True, available=True, is_default=embedded),
+                *(self._provider(name, variable, is_default=name == default) for name, variable in _VARIABLES.items()),
+                status_pb2.ProviderStatus(name=OFFLINE, configured=True, available=True, is_default=default == OFFLINE),
             ),
-            warnings=(*self._warnings, *((KEY_REFUSED,) if refused else ())),
+            warnings=(*self._warnings, *(warning for each in self._monitors.values() for warning in each.warnings)),
+        )
+
+    def _provider(self, name: str, variable: str, *, is_default: bool) -> status_pb2.ProviderStatus:
+        monitor = self._monitors.get(name)
+        if monitor is None:
+            return status_pb2.ProviderStatus(name=name, unavailable_reason=f"{variable} is not set.")
+        return status_pb2.ProviderStatus(
+            name=name,
+            configured=True,
+            available=not monitor.trouble,
+            unavailable_reason=monitor.trouble,
+            is_default=is_default,
+            address=monitor.server.url,
         )
 
     def _embedded_writer(self) -> status_pb2.EmbeddedPart:
-        variables = ("OPENROUTER_API_KEY",) if self._monitor is None else ("STORY_MODEL",)
+        variables = ("STORY_MODEL",) if self._monitors else tuple(_VARIABLES.values())
         return status_pb2.EmbeddedPart(part="writer", implementation=OFFLINE, environment_variables=variables)
-
-    def _why_not(self, *, refused: bool) -> str:
-        if self._monitor is None:
-            return "OPENROUTER_API_KEY is not set."
-        return KEY_REFUSED if refused else ""

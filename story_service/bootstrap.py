@@ -1,8 +1,8 @@
 """The composition root: settings -> objects -> service."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from offline_writer import OfflineWriter
@@ -12,33 +12,35 @@ from servicekit.resilience.limits import ProviderLimits
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.outgoing import AuditLog
 from servicekit.resilience.retry import RetryBudget, RetryPolicy
-from servicekit.settings import ConfigurationError, env_name
+from servicekit.secrets import SecretSource
+from servicekit.settings import ConfigurationError, corrections, env_name
 from servicekit.version import VERSION
-from story_service.app import OPENROUTER, StoryApp
+from story_service.app import StoryApp
 from story_service.generation.attempt_request import RequestBuilder, RequestDefaults
-from story_service.generation.chat_writer import ChatWriter
+from story_service.generation.chat_writer import LONGEST_QUEUE, ChatWriter
 from story_service.generation.cost_ledger import ENDPOINT as GENERATION
 from story_service.generation.cost_ledger import Generations
 from story_service.generation.generation import StoryGenerator
 from story_service.generation.selection import ModelSelector
 from story_service.metrics import StoryMetrics
-from story_service.models.catalogue import Catalogue, listed_models
-from story_service.models.monitor import Provider, ProviderMonitor
+from story_service.models.catalogue import Catalogue, ModelList
+from story_service.models.known_models import KNOWN_MODELS
+from story_service.models.monitor import ProviderMonitor, Server
+from story_service.models.names import id_at_provider, provider_of
 from story_service.models.states import ModelStates, Paces, circuit_of
-from story_service.ports import OFFLINE
+from story_service.ports import CHAT, OFFLINE, OPENROUTER
 from story_service.prompting.builder import PromptBuilder
+from story_service.providers.chat.dialect import Dialect, chat_server
 from story_service.providers.chat.model import ServerChatModel
 from story_service.providers.offline import EmbeddedWriter
 from story_service.providers.openrouter.dialect import ProviderRouting, openrouter
 from story_service.settings import StorySettings
 from story_service.wire.servicer import StoryServicer
 
-_OPERATIONS: Final = tuple(circuit_of(OPENROUTER, name) for name in ("key", "models", GENERATION))
+_OPERATIONS: Final = ("key", "models", GENERATION)
 """Calls beside those that write stories; they can be repeated."""
-_MODELS_REFRESH: Final = 300.0
-"""Seconds after which the list of models is fetched again."""
-_LAST_GOOD_SECONDS: Final = 300.0
-"""How long the last good answer is used after a new one was due."""
+_LAST_GOOD_SECONDS: Final = 600.0
+"""How long the last good answer is used; a new one is due after half of it."""
 _LONGEST_WAIT: Final = 60.0
 """Seconds: the span of rate limits. The gateway ends a stream that is silent for two minutes."""
 _SHORTEST_COOLDOWN: Final = 10.0
@@ -49,19 +51,49 @@ _SPARE_CONNECTIONS: Final = 32
 """For the calls beside those that write stories."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Paid:
-    """What exists only with a key."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pace:
+    """How long a server may take, in seconds, and how many calls it gets."""
 
-    writer: ChatWriter
-    generations: Generations
-    monitor: ProviderMonitor
+    first_token: float = 30.0
+    idle: float = 30.0
+    attempt: float = 1_800.0
+    attempt_per_minute: float = 60.0
+    queue: float = LONGEST_QUEUE
+    concurrency: int | None = None
+    """None: STORY_CONCURRENCY."""
+    slow_share: float | None = _SLOW_SHARE
+    check_again: float = 60.0
+    """Time until a check that failed is made again."""
+
+
+_PACE: Final = _Pace()
+_LOCAL_PACE: Final = _Pace(
+    first_token=600.0,
+    idle=300.0,
+    attempt_per_minute=120.0,
+    queue=3_600.0,
+    concurrency=2,
+    slow_share=None,
+    check_again=10.0,
+)
+"""Of a server in the own network: it loads models, runs on one machine, and answers a few calls at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Upstream:
+    """A configured server of models, and what is made for it."""
+
+    server: Server
+    pace: _Pace
+    concurrency: int
+    chat: ServerChatModel
+    catalogue: Catalogue
 
 
 def build(
     settings: StorySettings,
     *,
-    provider: Provider | None = None,
     budget: RetryBudget | None = None,
     retry_delay: float = 1.0,
     generation_info_wait: float = 3.0,
@@ -69,123 +101,155 @@ def build(
 ) -> StoryApp:
     """Builds the service. Opens nothing; reads the templates.
 
-    `provider` replaces OpenRouter, and `budget` the usual limit of retries. `retry_delay` is the longest wait before a
-    first retry, and `generation_info_wait` how long the end of a story waits for its cost, in seconds. `clock` is that
-    of limits and circuit breakers. Raises ConfigurationError for templates that cannot be used.
+    `budget` replaces the usual limit of retries. `retry_delay` is the longest wait before a first retry, and
+    `generation_info_wait` how long the end of a story waits for its cost, in seconds. `clock` is that of limits and
+    circuit breakers. Raises ConfigurationError for templates that cannot be used.
     """
     engine = OfflineWriter()
-    key_set = provider is not None or bool(settings.openrouter_key().get())
-    models = listed_models(
-        default_model=settings.model,
-        fallback_models=settings.fallback_models,
-        language_codes=engine.languages,
-        key_set=key_set,
-    )
-    catalogue = Catalogue(models, key_set=key_set)
+    upstreams = {each.server.provider: each for each in _upstreams(settings)}
+    configured = [model for model in (settings.default_model, *settings.fallback_models) if model not in {"", OFFLINE}]
+    known = [model.id for model in KNOWN_MODELS] if OPENROUTER in upstreams else []
     metrics = Metrics()
-    story_metrics = StoryMetrics(metrics, models=[model.id for model in models])
+    story_metrics = StoryMetrics(metrics, models=[OFFLINE, *map(id_at_provider, configured), *known])
     breakers = BreakerManager(
-        lambda name: _breaker(name, settings),
+        lambda name: _breaker(name, settings, upstreams[name.partition(":")[0]].pace),
         metrics=metrics,
         clock=clock,
-        listed=[*_OPERATIONS, *(circuit_of(OPENROUTER, model.id) for model in models if not model.embedded)],
+        listed=[
+            *(circuit_of(provider, name) for provider in upstreams for name in _OPERATIONS),
+            *map(_circuit_name, (*configured, *known)),
+        ],
     )
-    paces = Paces()
-    prompts = _prompts(settings)
-    paid: _Paid | None = None
-    if key_set:
-        paid = _paid(
-            provider or _openrouter(settings),
-            settings=settings,
-            prompts=prompts,
-            catalogue=catalogue,
+    audit = AuditLog(metrics, prefix="openai")
+    paces = {provider: Paces() for provider in upstreams}
+    monitors = [
+        ProviderMonitor(
+            each.chat,
+            server=each.server,
+            catalogue=each.catalogue,
             breakers=breakers,
-            paces=paces,
-            audit=AuditLog(metrics, prefix="openai"),
-            metrics=story_metrics,
-            clock=clock,
+            audit=audit,
+            wanted=[id_at_provider(model) for model in configured if provider_of(model) == each.server.provider],
+            chooses=each.server.provider == CHAT and not settings.default_model,
+            again=each.pace.check_again,
         )
+        for each in upstreams.values()
+    ]
+    generations = [
+        Generations(each.chat, breakers=breakers, audit=audit, metrics=story_metrics) for each in upstreams.values()
+    ]
+    prompts = _prompts(settings)
+    writers = {
+        each.server.provider: ChatWriter(
+            each.chat,
+            requests=_requests(settings, each, prompts),
+            breakers=breakers,
+            limits=ProviderLimits(each.concurrency, settings.requests_per_minute, each.server.provider, clock=clock),
+            generations=report,
+            audit=audit,
+            metrics=story_metrics,
+            paces=paces[each.server.provider],
+            longest_queue=each.pace.queue,
+            free=each.server.is_free,
+        )
+        for each, report in zip(upstreams.values(), generations, strict=True)
+    }
+    chooser = next((each for each in monitors if not settings.default_model), None)
     generator = StoryGenerator(
-        selector=ModelSelector(default_model=settings.model, fallback_models=settings.fallback_models, key_set=key_set),
-        writers={OFFLINE: _embedded_writer(engine, settings)},
-        chat_writer=paid.writer if paid is not None else None,
+        selector=ModelSelector(
+            default_model=settings.default_model if chooser is None else chooser.default_model,
+            fallback_models=settings.fallback_models,
+            providers=upstreams,
+        ),
+        writers={OFFLINE: _embedded_writer(engine, settings), **writers},
         policy=RetryPolicy(retries=settings.max_retries, delay=retry_delay, longest_wait=_LONGEST_WAIT),
         budget=budget or RetryBudget(concurrency=settings.concurrency, clock=clock),
-        generations=paid.generations if paid is not None else None,
+        generations=next(iter(generations), None),
         metrics=story_metrics,
         generation_info_wait=generation_info_wait,
         max_calls=settings.max_calls,
-        circuit=lambda model: breakers.get(circuit_of(OPENROUTER, model), provider=OPENROUTER),
+        circuit=lambda model: (
+            None if model == OFFLINE else breakers.get(_circuit_name(model), provider=provider_of(model))
+        ),
     )
-    now = ModelStates(
-        provider=OPENROUTER,
-        models=[model.id for model in models if not model.embedded],
-        breakers=breakers,
-        paces=paces,
-        monitor=paid.monitor if paid is not None else None,
+
+    def default_model() -> str:
+        return settings.default_model if chooser is None else chooser.only_model
+
+    models = ModelList(
+        [each.catalogue for each in upstreams.values()],
+        default=default_model,
+        fallback_models=settings.fallback_models,
+        language_codes=engine.languages,
+        facts=ModelStates(breakers, monitors, paces).facts,
     )
-    servicer = StoryServicer(generator=generator, catalogue=catalogue, facts=now.facts)
     return StoryApp(
-        servicer,
-        default_model=settings.model,
-        warnings=_warnings(settings, key_set=key_set),
-        monitor=paid.monitor if paid is not None else None,
-        generations=paid.generations if paid is not None else None,
+        StoryServicer(generator=generator, catalogue=models),
+        default_model=default_model,
+        warnings=_warnings(settings),
+        monitors=monitors,
+        generations=generations,
         metrics=metrics,
         circuits=breakers,
     )
 
 
-def _paid(
-    provider: Provider,
-    *,
-    settings: StorySettings,
-    prompts: PromptBuilder,
-    catalogue: Catalogue,
-    breakers: BreakerManager,
-    paces: Paces,
-    audit: AuditLog,
-    metrics: StoryMetrics,
-    clock: Callable[[], float],
-) -> _Paid:
-    generations = Generations(provider, breakers=breakers, audit=audit, metrics=metrics)
-    writer = ChatWriter(
-        provider,
-        requests=RequestBuilder(
-            prompts=prompts,
-            catalogue=catalogue,
-            settings=RequestDefaults(
-                temperature=settings.temperature,
-                max_tokens=settings.max_tokens,
-                first_token_timeout=settings.first_token_timeout_seconds,
-                idle_timeout=settings.idle_timeout_seconds,
-            ),
-        ),
-        breakers=breakers,
-        limits=ProviderLimits(settings.concurrency, settings.requests_per_minute, OPENROUTER, clock=clock),
-        generations=generations,
-        audit=audit,
-        metrics=metrics,
-        paces=paces,
-    )
-    monitor = ProviderMonitor(provider, catalogue=catalogue, breakers=breakers, audit=audit, interval=_MODELS_REFRESH)
-    return _Paid(writer, generations, monitor)
+def _upstreams(settings: StorySettings) -> Sequence[_Upstream]:
+    return [
+        _upstream(settings, dialect, key)
+        for dialect, key in (
+            (_openrouter(settings), settings.openrouter_key()),
+            (chat_server(settings.chat_base_url), settings.chat_key()),
+        )
+        if dialect.provider in settings.providers
+    ]
 
 
-def _openrouter(settings: StorySettings) -> ServerChatModel:
-    return ServerChatModel(
-        openrouter(
-            settings.openrouter_base_url,
-            routing=ProviderRouting(
-                data_collection=settings.openrouter_data_collection,
-                order=settings.openrouter_provider_order,
-                only=settings.openrouter_provider_only,
-                zdr=settings.openrouter_zdr,
-            ),
-            max_connections=settings.concurrency + _SPARE_CONNECTIONS,
-        ),
-        settings.openrouter_key(),
+def _upstream(settings: StorySettings, dialect: Dialect, key: SecretSource) -> _Upstream:
+    server = Server(
+        provider=dialect.provider,
+        url=dialect.base_url,
+        key_variable=dialect.key_variable,
+        url_variable=dialect.url_variable,
+        has_key=bool(key.get()),
     )
+    pace = _LOCAL_PACE if server.is_local else _PACE
+    concurrency = pace.concurrency or settings.concurrency
+    if server.provider == CHAT:
+        concurrency = settings.chat_concurrency or concurrency
+    chat = ServerChatModel(replace(dialect, max_connections=concurrency + _SPARE_CONNECTIONS), key)
+    return _Upstream(server, pace, concurrency, chat, Catalogue(server.provider, free=server.is_free))
+
+
+def _requests(settings: StorySettings, upstream: _Upstream, prompts: PromptBuilder) -> RequestBuilder:
+    return RequestBuilder(
+        prompts=prompts,
+        catalogue=upstream.catalogue,
+        settings=RequestDefaults(
+            temperature=settings.temperature,
+            max_tokens=settings.max_tokens,
+            first_token_timeout=settings.first_token_timeout_seconds or upstream.pace.first_token,
+            idle_timeout=settings.idle_timeout_seconds or upstream.pace.idle,
+            attempt_timeout=upstream.pace.attempt,
+            attempt_timeout_per_minute=upstream.pace.attempt_per_minute,
+        ),
+    )
+
+
+def _openrouter(settings: StorySettings) -> Dialect:
+    return openrouter(
+        settings.openrouter_base_url,
+        routing=ProviderRouting(
+            data_collection=settings.openrouter_data_collection,
+            order=settings.openrouter_provider_order,
+            only=settings.openrouter_provider_only,
+            zdr=settings.openrouter_zdr,
+        ),
+    )
+
+
+def _circuit_name(model: str) -> str:
+    return circuit_of(provider_of(model), id_at_provider(model))
 
 
 def _prompts(settings: StorySettings) -> PromptBuilder:
@@ -199,35 +263,44 @@ def _embedded_writer(engine: OfflineWriter, settings: StorySettings) -> Embedded
     return EmbeddedWriter(
         engine,
         engine_version=VERSION,
-        idle_timeout=settings.idle_timeout_seconds,
+        idle_timeout=settings.idle_timeout_seconds or _PACE.idle,
         words_per_second=settings.offline_words_per_second,
     )
 
 
-def _breaker(name: str, settings: StorySettings) -> BreakerConfig:
+def _breaker(name: str, settings: StorySettings, pace: _Pace = _PACE) -> BreakerConfig:
     """Five failures in a row, or half of a minute's calls, open a model's circuit breaker for a minute."""
-    if name in _OPERATIONS:
+    _, _, model = name.partition(":")
+    if model in _OPERATIONS:
+        # A generation is polled for within one call already, and a local server is soon checked again.
+        once = model == GENERATION or pace is _LOCAL_PACE
         return BreakerConfig(
             name=name,
-            # A generation is polled for within one call already.
-            max_retries=0 if name == _OPERATIONS[-1] else 2,
-            cache_on_failure=True,
-            cache_ttl=_MODELS_REFRESH + _LAST_GOOD_SECONDS,
+            max_retries=0 if once else 2,
+            recovery_timeout=pace.check_again,
+            cache_on_failure=pace is not _LOCAL_PACE,
+            cache_ttl=_LAST_GOOD_SECONDS,
         )
+    first_token = settings.first_token_timeout_seconds or pace.first_token
     return BreakerConfig(
         name=name,
         shortest_cooldown=_SHORTEST_COOLDOWN,
         opens_when_refused=True,
-        slow_call_seconds=_SLOW_SHARE * settings.first_token_timeout_seconds,
+        slow_call_seconds=None if pace.slow_share is None else pace.slow_share * first_token,
     )
 
 
-def _warnings(settings: StorySettings, *, key_set: bool) -> tuple[str, ...]:
+def _warnings(settings: StorySettings) -> tuple[str, ...]:
     """Returns what an operator should know, one sentence each."""
-    found: list[str] = []
-    if not key_set and settings.model != OFFLINE:
-        found.append("The embedded writer writes every story. Set OPENROUTER_API_KEY to use a language model.")
-    if key_set and settings.openrouter_data_collection == "allow":
+    found = corrections(settings)
+    if not settings.providers and settings.model != OFFLINE:
+        found.append(
+            "The embedded writer writes every story. Set OPENROUTER_API_KEY to use a language model, "
+            "or CHAT_BASE_URL for a server of your own."
+        )
+    if settings.chat_key().get() and CHAT not in settings.providers:
+        found.append("CHAT_API_KEY is set without CHAT_BASE_URL, and is not used.")
+    if OPENROUTER in settings.providers and settings.openrouter_data_collection == "allow":
         found.append(
             "OPENROUTER_DATA_COLLECTION is allow: companies that store what is written about a child may run a model."
         )

@@ -116,11 +116,13 @@ ChatEvent: TypeAlias = ChatStarted | ChatWorking | ChatDelta | ChatEnded
 class UpstreamModel:
     """A model that the provider offers now. Prices in US dollars per million tokens, None where unknown or varying.
 
-    `context_length` and `max_completion_tokens` in tokens, None where unknown.
+    `context_length` and `max_completion_tokens` in tokens, None where unknown. `writes` is False for a model that is
+    known to do something else: embeddings, ranking, speech, images.
     """
 
     id: str
     name: str
+    writes: bool = True
     prompt_usd_per_million_tokens: float | None = None
     completion_usd_per_million_tokens: float | None = None
     context_length: int | None = None

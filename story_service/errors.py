@@ -11,6 +11,7 @@ from story_service.assignment import MAX_CONTENT_LENGTH
 
 _OF_THE_KEY: Final = frozenset({"UPSTREAM_AUTH", "QUOTA_EXCEEDED"})
 _MAX_SHOWN: Final = 1_000
+_MODELS_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +59,53 @@ def _refused(reason: str, message: str, **metadata: str) -> DomainError:
 
 
 def model_not_found(model: str) -> DomainError:
-    """NOT_FOUND / MODEL_NOT_FOUND: neither in the catalogue nor of the form `vendor/name`."""
+    """NOT_FOUND / MODEL_NOT_FOUND: no model of any provider can have this name."""
     return not_found(
         "MODEL_NOT_FOUND",
-        "No such model. Use one that `tale models` lists, or an OpenRouter id of the form vendor/name.",
+        "No such model. Use one that `tale models` lists, or an OpenRouter id of the form vendor/name; "
+        "other ids need CHAT_BASE_URL on the story service.",
         model=model,
     )
 
 
-def model_not_configured(model: str) -> DomainError:
-    """FAILED_PRECONDITION / INVALID_CONFIGURATION: the requested model needs a key, and none is set."""
+def model_not_configured(model: str, variable: str) -> DomainError:
+    """FAILED_PRECONDITION / INVALID_CONFIGURATION: the requested model needs `variable`, which is not set."""
+    others = "" if variable == "CHAT_BASE_URL" else ", set CHAT_BASE_URL for a server of your own"
     return _refused(
         "INVALID_CONFIGURATION",
-        "The requested model cannot be called: OPENROUTER_API_KEY is not set on the story service. "
-        'Set it, use the model "offline", or add "offline" to fallback_models.',
+        f"The requested model cannot be called: {variable} is not set on the story service. "
+        f'Set it{others}, use the model "offline", or add "offline" to fallback_models.',
         model=model,
-        environment_variable="OPENROUTER_API_KEY",
+        environment_variable=variable,
+    )
+
+
+def default_model_unclear(offered: Sequence[str]) -> DomainError:
+    """FAILED_PRECONDITION / INVALID_CONFIGURATION: no default model is set, and the chat server has none or several."""
+    shown = f"{', '.join(offered[:_MODELS_SHOWN])}{', …' if len(offered) > _MODELS_SHOWN else ''}"
+    said = f"has {len(offered)} models that write ({shown})" if offered else "lists no model that writes"
+    remedy = "Set STORY_MODEL to one of them." if offered else "Load one there, or set STORY_MODEL."
+    return _refused(
+        "INVALID_CONFIGURATION",
+        f"STORY_MODEL is not set, and the server at CHAT_BASE_URL {said}. {remedy}",
+        environment_variable="STORY_MODEL",
+    )
+
+
+def default_model_unknown(error: ProviderError) -> DomainError:
+    """Returns the error of a chat server whose models cannot be listed while no default model is set."""
+    if error.kind in {ProviderErrorKind.UNSUPPORTED, ProviderErrorKind.INVALID_INPUT}:
+        return _refused(
+            "INVALID_CONFIGURATION",
+            "STORY_MODEL is not set, and the server at CHAT_BASE_URL does not list its models. Set STORY_MODEL.",
+            environment_variable="STORY_MODEL",
+        )
+    known = provider_failed(error)
+    return DomainError(
+        known.reason,
+        f"{known.message} STORY_MODEL is not set, so the models of CHAT_BASE_URL have to be listed.",
+        metadata={**known.metadata, "environment_variable": "CHAT_BASE_URL"},
+        retry_after=known.retry_after,
     )
 
 

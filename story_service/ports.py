@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 OFFLINE: Final = "offline"
 """Id of the embedded writer, as a model and as a provider."""
+OPENROUTER: Final = "openrouter"
+CHAT: Final = "chat"
+"""Names of the providers behind OPENROUTER_BASE_URL and CHAT_BASE_URL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,21 +1,21 @@
 """The settings of the story service."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any, Final, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from servicekit.addresses import check_base_url
 from servicekit.secrets import SecretSource
-from servicekit.settings import CommaList, Listen, SharingSettings, variables
-from story_service.models.catalogue import resolve
+from servicekit.settings import ApiUrl, CommaList, Listen, SharingSettings, variables
+from story_service.models.names import ModelNames, provider_of
+from story_service.ports import CHAT, OFFLINE, OPENROUTER
+from story_service.providers.chat.dialect import check_key_format as check_chat_key
 from story_service.providers.openrouter.dialect import OPENROUTER_URL, check_key_format
 
-_KEY: str = "OPENROUTER_API_KEY"
-
-
-def _models(value: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(map(resolve, value))
+_KEY: Final = "OPENROUTER_API_KEY"
+_CHAT_KEY: Final = "CHAT_API_KEY"
+_OPENROUTER_DEFAULT: Final = "openai/gpt-4o-mini"
 
 
 class StorySettings(SharingSettings):
@@ -32,13 +32,13 @@ class StorySettings(SharingSettings):
     # Before what is judged by it: fields are validated in this order.
     upstream_allow_plain_http: bool = False
     """Allows http addresses of providers and stores on other machines; only for a trusted network"""
-    openrouter_base_url: str = OPENROUTER_URL
+    openrouter_base_url: ApiUrl = OPENROUTER_URL
     """URL of OpenRouter, or of a server with the same API"""
     openrouter_api_key: SecretStr | None = Field(None, validation_alias=_KEY)
-    """API key of OpenRouter; unset: only the embedded writer is available"""
+    """API key of OpenRouter; unset, and CHAT_BASE_URL too: only the embedded writer is available"""
     openrouter_api_key_file: Path | None = Field(None, validation_alias=f"{_KEY}_FILE")
     """File with the API key of OpenRouter"""
-    chat_base_url: str = ""
+    chat_base_url: ApiUrl = ""
     """Address of any server with OpenAI's /chat/completions, without that path, such as http://127.0.0.1:11434/v1
     (Ollama, LM Studio, llama.cpp, vLLM); no key needed
     """
@@ -46,9 +46,17 @@ class StorySettings(SharingSettings):
     """API key of CHAT_BASE_URL; unset: none is sent"""
     chat_api_key_file: Path | None = None
     """File with the API key of CHAT_BASE_URL"""
-    model: Annotated[str, AfterValidator(resolve)] = "openai/gpt-4o-mini"
-    """Default model: an OpenRouter id, a name such as GPT_4O_MINI, or `offline`"""
-    fallback_models: Annotated[CommaList, AfterValidator(_models)] = ()
+    chat_concurrency: int | None = Field(None, ge=1, le=4096)
+    """Maximum concurrent calls to CHAT_BASE_URL, the others wait; unset: 2 to a server in the own network, else
+    STORY_CONCURRENCY
+    """
+    # After what they are judged by.
+    model: str = ""
+    """Default model: an OpenRouter id, a name such as GPT_4O_MINI, a model of CHAT_BASE_URL, or `offline`; the prefixes
+    openrouter: and chat: say whose it is where both are set. Unset: openai/gpt-4o-mini, or without OPENROUTER_API_KEY
+    the only model of CHAT_BASE_URL that writes
+    """
+    fallback_models: CommaList = ()
     """Fallback models, in order. If `offline` is among them, it is tried last, wherever it stands"""
     temperature: float = Field(0.7, ge=0, le=2)
     """Sampling temperature of requests that set none"""
@@ -58,10 +66,14 @@ class StorySettings(SharingSettings):
     """Maximum retries of a failed call to one model"""
     max_calls: int = Field(8, ge=1, le=100)
     """Maximum calls to all models for one story, in all attempts, hand-overs and restarts together"""
-    first_token_timeout_seconds: float = Field(30.0, gt=0, le=600)
-    """Seconds until the first text of an answer, after which the call fails"""
-    idle_timeout_seconds: float = Field(30.0, gt=0, le=600)
-    """Seconds without text after which the call fails"""
+    first_token_timeout_seconds: float | None = Field(None, gt=0, le=3_600)
+    """Seconds until the first text or thought of an answer, after which the call fails; unset: 30, and 600 for a
+    CHAT_BASE_URL in the own network
+    """
+    idle_timeout_seconds: float | None = Field(None, gt=0, le=3_600)
+    """Seconds without text or thought after which the call fails; unset: 30, and 300 for a CHAT_BASE_URL in the own
+    network
+    """
     concurrency: int = Field(64, ge=1, le=4096)
     """Maximum concurrent calls to models; reduced for a while when the provider reports too many"""
     requests_per_minute: float | None = Field(None, gt=0)
@@ -83,17 +95,17 @@ class StorySettings(SharingSettings):
 
     @field_validator("openrouter_base_url")
     @classmethod
-    def _check_base_url(cls, value: str, info: ValidationInfo) -> str:
-        return check_base_url(value, allow_plain_http=bool(info.data.get("upstream_allow_plain_http")))
+    def _check_base_url(cls, value: str) -> str:
+        return value or OPENROUTER_URL
 
-    @field_validator("openrouter_api_key")
+    @field_validator("openrouter_api_key", "chat_api_key")
     @classmethod
     def _check_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is not None:
-            check_key_format(value.get_secret_value().strip(), base_url=_base_url(info))
+            _check_format(value.get_secret_value().strip(), info)
         return value
 
-    @field_validator("openrouter_api_key_file")
+    @field_validator("openrouter_api_key_file", "chat_api_key_file")
     @classmethod
     def _check_key_file(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is not None:
@@ -101,15 +113,59 @@ class StorySettings(SharingSettings):
             if not key:
                 raise ValueError("must name a file that can be read and holds a key")
             try:
-                check_key_format(key, base_url=_base_url(info))
+                _check_format(key, info)
             except ValueError as error:
                 raise ValueError(f"holds no key: it {error}") from None
         return value
+
+    @field_validator("model", "fallback_models")
+    @classmethod
+    def _resolve_models(cls, value: str | tuple[str, ...], info: ValidationInfo) -> str | tuple[str, ...]:
+        if isinstance(value, tuple):
+            return tuple(_resolved(name, info) for name in value)
+        return _resolved(value, info) if value else value
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The providers that are configured."""
+        return _configured(vars(self))
+
+    @property
+    def default_model(self) -> str:
+        """The default model; "" where it is the only one of CHAT_BASE_URL."""
+        return self.model or ("" if self.providers == (CHAT,) else _OPENROUTER_DEFAULT)
 
     def openrouter_key(self) -> SecretSource:
         """Returns the source of the key; it gives "" where none is set."""
         return SecretSource(self.openrouter_api_key, self.openrouter_api_key_file, name=_KEY)
 
+    def chat_key(self) -> SecretSource:
+        """Returns the source of the key of CHAT_BASE_URL; it gives "" where none is set."""
+        return SecretSource(self.chat_api_key, self.chat_api_key_file, name=_CHAT_KEY)
 
-def _base_url(info: ValidationInfo) -> str:
-    return str(info.data.get("openrouter_base_url", OPENROUTER_URL))
+
+def _configured(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    openrouter = fields.get("openrouter_api_key") or fields.get("openrouter_api_key_file")
+    return tuple(name for name, is_set in ((OPENROUTER, openrouter), (CHAT, fields.get("chat_base_url"))) if is_set)
+
+
+def _check_format(key: str, info: ValidationInfo) -> None:
+    if str(info.field_name).startswith(CHAT):
+        check_chat_key(key)
+    else:
+        check_key_format(key, base_url=str(info.data.get("openrouter_base_url", OPENROUTER_URL)))
+
+
+def _resolved(name: str, info: ValidationInfo) -> str:
+    providers = _configured(info.data)
+    model = ModelNames(providers).resolve(name)
+    provider = provider_of(model)
+    if provider == OFFLINE or provider in providers or (provider == OPENROUTER and not providers):
+        return model
+    raise ValueError(f"must not name a model of {_MISSING[provider]}")
+
+
+_MISSING: Final = {
+    CHAT: "the chat server while CHAT_BASE_URL is not set",
+    OPENROUTER: "OpenRouter while OPENROUTER_API_KEY is not set",
+}

@@ -36,7 +36,7 @@ ENDPOINT: Final = "chat/completions"
 """Name of the operation in audit log and metrics."""
 
 _OK: Final = 200
-_LONGEST_QUEUE: Final = 100.0
+LONGEST_QUEUE: Final = 100.0
 """Seconds for which a call waits for a free place before it says so."""
 
 
@@ -54,10 +54,15 @@ class ChatWriter:
         audit: AuditLog,
         metrics: StoryMetrics,
         paces: Paces,
+        longest_queue: float = LONGEST_QUEUE,
+        free: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """`longest_queue`: seconds for which a call waits for a free place. `free`: its calls are not billed."""
         self._chat = chat
         self._requests = requests
+        self._longest_queue = longest_queue
+        self._free = free
         self._generations = generations
         self._calls = OutgoingCalls(
             chat.provider, breakers=breakers, policy=RetryPolicy(retries=0), audit=audit, limits=limits
@@ -75,7 +80,7 @@ class ChatWriter:
         """
         request, timers = self._requests.request(assignment, model), self._requests.timers(assignment)
         circuit = circuit_of(self._chat.provider, model)
-        deadline = asyncio.get_running_loop().time() + min(timers.total, _LONGEST_QUEUE)
+        deadline = asyncio.get_running_loop().time() + min(timers.total, self._longest_queue)
         attempt: WritingAttempt | None = None
         try:
             async with self._calls.attempt(
@@ -84,7 +89,13 @@ class ChatWriter:
                 # The reader may leave before the call is made.
                 outgoing.ids["model"], outgoing.sent = model, False
                 yield AttemptStarted(model=model, provider=self._chat.provider)
-                started = WritingAttempt(assignment, model=model, provider=self._chat.provider, start_time=self._now())
+                started = WritingAttempt(
+                    assignment,
+                    model=model,
+                    provider=self._chat.provider,
+                    start_time=self._now(),
+                    free=self._free,
+                )
                 yield started.call(ATTEMPT_OUTCOME_STARTED)
                 attempt, outgoing.sent = started, True
                 try:

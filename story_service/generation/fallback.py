@@ -25,6 +25,7 @@ from story_service.generation.selection import (
     loading_notice,
     waiting_notice,
 )
+from story_service.models.names import id_at_provider
 from story_service.ports import (
     OFFLINE,
     AttemptEnded,
@@ -187,7 +188,7 @@ class ModelFallback:
                 yield call
         assignment = self._content.begin_attempt(self._ledger.spending)
         ended: AttemptEnded | None = None
-        async with aclosing(self._writer_of(model).write(assignment, model=model)) as attempt:
+        async with aclosing(self._writer_of(model).write(assignment, model=id_at_provider(model))) as attempt:
             async for item in attempt:
                 if isinstance(item, AttemptEnded):
                     ended = item

@@ -15,6 +15,7 @@ from story_service.generation.cost_ledger import CostLedger, Generations
 from story_service.generation.fallback import ModelFallback
 from story_service.generation.selection import ModelSelector, Notice
 from story_service.metrics import StoryMetrics
+from story_service.models.names import provider_of
 from story_service.ports import AttemptStarted, ModelCall, ModelWriter, Spending
 
 
@@ -44,7 +45,6 @@ class StoryGenerator:
         *,
         selector: ModelSelector,
         writers: Mapping[str, ModelWriter],
-        chat_writer: ModelWriter | None = None,
         policy: RetryPolicy | None = None,
         budget: RetryBudget | None = None,
         generations: Generations | None = None,
@@ -53,7 +53,7 @@ class StoryGenerator:
         circuit: Callable[[str], Circuit | None] = lambda _: None,
         max_calls: int = 8,
     ) -> None:
-        """`writers` is by model; `chat_writer` writes with every other model that `selector` returns.
+        """`writers` is by provider.
 
         `policy` and `budget` are for retries of the same model; `generation_info_wait` is how long the end of a story
         waits for its cost, in seconds. `circuit` returns the circuit breaker of a model, None where it has none.
@@ -61,7 +61,6 @@ class StoryGenerator:
         """
         self._selector = selector
         self._writers = dict(writers)
-        self._chat_writer = chat_writer
         self._policy = policy or RetryPolicy()
         self._budget = budget
         self._generations = generations
@@ -79,7 +78,7 @@ class StoryGenerator:
         MODEL_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED, TEXT_TOO_LONG, COST_LIMIT, and that of
         `story_service.errors.all_failed` when the last model has failed.
         """
-        selection = self._selector.select(assignment)
+        selection = await self._selector.select(assignment)
         assignment = replace(assignment, order=asyncio.get_running_loop().time())
         content, ledger = Content(assignment), CostLedger(self._generations, wait=self._wait)
         fallback = ModelFallback(
@@ -116,7 +115,4 @@ class StoryGenerator:
         )
 
     def _writer_of(self, model: str) -> ModelWriter:
-        writer = self._writers.get(model, self._chat_writer)
-        if writer is None:
-            raise LookupError("no writer for the selected model")
-        return writer
+        return self._writers[provider_of(model)]

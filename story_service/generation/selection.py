@@ -1,17 +1,21 @@
 """Selects the models of a story and their order, with notices for the caller."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from story_service.assignment import Assignment
 from story_service.errors import model_not_configured, model_not_found
-from story_service.models.catalogue import resolve
-from story_service.ports import OFFLINE
+from story_service.models.names import ModelNames, provider_of
+from story_service.ports import CHAT, OFFLINE, OPENROUTER
 
 FALLBACK: Final = "MODEL_FALLBACK"
 """Reason of the notice of a model fallback."""
+_LIST_SECONDS: Final = 20.0
+"""Seconds for which a story waits at least for the list from which its model is taken."""
+_VARIABLES: Final = {OPENROUTER: "OPENROUTER_API_KEY", CHAT: "CHAT_BASE_URL"}
+"""Settings that bring the models of a provider."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,39 +38,65 @@ class Selection:
 class ModelSelector:
     """Selects among the requested, the configured and the callable models.
 
-    With a key: the request's model (or the configured one), the request's fallbacks, the configured ones, each once.
+    With a provider: the request's model (or the default one), the request's fallbacks, the configured ones, each once.
     The embedded writer is last, and only where it is named: in the request's fallbacks, or in the configured ones if
-    the request has none. Where it is first, only what is named with it follows. Without a key it replaces the default
-    model, or another model if it is named.
+    the request has none. Where it is first, only what is named with it follows. Without a provider it replaces the
+    default model, or another model if it is named.
     """
 
-    def __init__(self, *, default_model: str, fallback_models: Sequence[str], key_set: bool) -> None:
+    def __init__(
+        self,
+        *,
+        default_model: str | Callable[[float], Awaitable[str]],
+        fallback_models: Sequence[str],
+        providers: Collection[str],
+    ) -> None:
+        """`default_model` is its name, or finds it within some seconds. `providers` are those that are configured."""
         self._default_model = default_model
         self._fallback_models = tuple(fallback_models)
-        self._key_set = key_set
+        self._providers = frozenset(providers)
+        self._names = ModelNames(providers)
 
-    def select(self, assignment: Assignment) -> Selection:
-        """Returns the models. Raises MODEL_NOT_FOUND or INVALID_CONFIGURATION."""
-        model = _resolved(assignment.model or self._default_model)
-        asked = tuple(map(_resolved, assignment.fallback_models))
+    async def select(self, assignment: Assignment) -> Selection:
+        """Returns the models. Raises MODEL_NOT_FOUND or INVALID_CONFIGURATION, and what finds the default model."""
+        asked = tuple(map(self._resolved, assignment.fallback_models))
+        model = self._resolved(assignment.model) if assignment.model else await self._default(assignment)
         offline = OFFLINE in (asked or self._fallback_models)
         if model == OFFLINE:
             # A request for the free writer pays only for models that it names.
             named = asked or (() if assignment.model else self._fallback_models)
-            return Selection(tuple(dict.fromkeys((OFFLINE, *(named if self._key_set else ())))))
-        if self._key_set:
-            paid = [name for name in (model, *asked, *self._fallback_models) if name != OFFLINE]
-            return Selection(tuple(dict.fromkeys((*paid, *((OFFLINE,) if offline else ())))))
-        if not assignment.model or offline:
-            return Selection((OFFLINE,), (no_key_notice(model),))
-        raise model_not_configured(model)
+            return Selection(tuple(dict.fromkeys((OFFLINE, *filter(self._can_be_called, named)))))
+        if not self._providers and (not assignment.model or offline):
+            return Selection((OFFLINE,), (no_provider_notice(model),))
+        for name in (model, *asked):
+            if name != OFFLINE and not self._can_be_called(name):
+                raise model_not_configured(name, _VARIABLES[provider_of(name)])
+        paid = [name for name in (model, *asked, *self._fallback_models) if name != OFFLINE]
+        return Selection(tuple(dict.fromkeys((*paid, *((OFFLINE,) if offline else ())))))
+
+    def _can_be_called(self, model: str) -> bool:
+        return provider_of(model) in self._providers
+
+    async def _default(self, assignment: Assignment) -> str:
+        if isinstance(self._default_model, str):
+            return self._default_model
+        return await self._default_model(max(_LIST_SECONDS, assignment.provider_wait))
+
+    def _resolved(self, name: str) -> str:
+        try:
+            return self._names.resolve(name)
+        except ValueError:
+            raise model_not_found(name) from None
 
 
-def no_key_notice(model: str) -> Notice:
-    """The embedded writer replaces `model`, which needs a key."""
+def no_provider_notice(model: str) -> Notice:
+    """The embedded writer replaces `model`, which needs a provider."""
     return Notice(
         reason="EMBEDDED_WRITER",
-        message="The embedded writer writes this story, because no language model can be called without a key.",
+        message=(
+            "The embedded writer writes this story, because no language model can be called: "
+            "neither OPENROUTER_API_KEY nor CHAT_BASE_URL is set."
+        ),
         metadata={"model": model, "environment_variable": "OPENROUTER_API_KEY"},
     )
 
@@ -113,10 +143,3 @@ def ending_notice(model: str) -> Notice:
         message=f"The story has no ending: {model} wrote none. It ends with the last whole sentence.",
         metadata={"model": model},
     )
-
-
-def _resolved(name: str) -> str:
-    try:
-        return resolve(name)
-    except ValueError:
-        raise model_not_found(name) from None

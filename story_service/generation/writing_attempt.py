@@ -30,7 +30,10 @@ _MAYBE_TAKEN: Final = frozenset(
 class WritingAttempt:
     """Reads and checks what a model writes, and records it for the ledger."""
 
-    def __init__(self, assignment: Assignment, *, model: str, provider: str, start_time: datetime) -> None:
+    def __init__(
+        self, assignment: Assignment, *, model: str, provider: str, start_time: datetime, free: bool = False
+    ) -> None:
+        """`free`: the provider bills nothing."""
         self._model = model
         self._provider = provider
         self._reader = AnswerReader(
@@ -42,6 +45,7 @@ class WritingAttempt:
         self._guard = OutputGuard(assignment)
         self._call_id = new_id()
         self._start_time = start_time
+        self._free = free
         self._began = asyncio.get_running_loop().time()
         self._raw: list[str] = []
         self._started: ChatStarted | None = None
@@ -179,7 +183,7 @@ class WritingAttempt:
             prompt_tokens=spending.prompt_tokens,
             completion_tokens=spending.completion_tokens,
             cost_usd=estimate,
-            cost_known=False,
+            cost_known=self._free,
         )
 
     def _completion(self) -> dict[str, Any]:

@@ -2,57 +2,35 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
+import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from story_service.models.known_models import KNOWN_MODELS, ModelInfo
-from story_service.ports import OFFLINE
+from story_service.models.names import ModelNames, id_at_provider, name_of, provider_of
+from story_service.ports import CHAT, OFFLINE, OPENROUTER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from story_service.chat import UpstreamModel
 
-MAX_MODEL_ID_LENGTH: Final = 200
-
 _MOST_UPSTREAM_MODELS: Final = 10_000
-_PASSED_THROUGH: Final = re.compile(r"[A-Za-z0-9~][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*(?::[A-Za-z0-9._-]+)?")
 _ROUTED_VARIANTS: Final[Mapping[str, float | None]] = {"floor": 1.0, "nitro": 3.0, "exacto": 3.0, "online": None}
 """Routing variants, which OpenRouter accepts with any id and lists with none: factor of their highest price.
 
 None: unknown, since each web search is billed beside the tokens.
 """
-_NO_KEY: Final = "OPENROUTER_API_KEY is not set on the story service."
-_NOT_OFFERED: Final = "OpenRouter does not offer this model now."
-
-# Ids too, since a known one in other case is the same model.
-_NAMES: Final = {name.casefold(): model.id for model in KNOWN_MODELS for name in (model.id, *model.aliases)} | {
-    OFFLINE: OFFLINE
+_NOT_CONFIGURED: Final = "Neither OPENROUTER_API_KEY nor CHAT_BASE_URL is set on the story service."
+_NOT_OFFERED: Final[Mapping[str, str]] = {
+    OPENROUTER: "OpenRouter does not offer this model now.",
+    CHAT: "The server at CHAT_BASE_URL does not list this model.",
 }
+_LATEST: Final = ":latest"
+"""The tag that Ollama adds to an id without one."""
 
 CircuitState: TypeAlias = Literal["closed", "open", "half_open"]
 """State of a model's circuit breaker."""
-
-
-def is_model_id(model: str) -> bool:
-    """Returns True for the embedded writer and for ids of OpenRouter's form, `vendor/name` or `vendor/name:variant`."""
-    return model == OFFLINE or (len(model) <= MAX_MODEL_ID_LENGTH and _PASSED_THROUGH.fullmatch(model) is not None)
-
-
-def resolve(name: str) -> str:
-    """Returns the id of the model that `name` means: a symbolic name such as "GPT_4O" in any case, or an id unchanged.
-
-    ValueError where it is neither known nor of the form `vendor/name`.
-    """
-    known = _NAMES.get(name.casefold())
-    if known is not None:
-        return known
-    if is_model_id(name):
-        return name
-    raise ValueError('must be "offline", a known name such as GPT_4O, or of the form vendor/name')
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,32 +69,43 @@ class Page:
 
 
 class Catalogue:
-    """The models of this server, in the order in which they are listed."""
+    """The models of one provider, by the ids by which it knows them: what is known, and what it offers now."""
 
-    def __init__(self, models: Sequence[ModelInfo], *, key_set: bool = True) -> None:
-        """Without a key only the embedded model is available."""
-        self._configured = tuple(models)
-        self._models = self._configured
-        self._key_set = key_set
+    def __init__(self, provider: str = OPENROUTER, *, free: bool = False) -> None:
+        """`free`: a call costs nothing where the provider names no price."""
+        self.provider: Final = provider
+        self.stale = False
+        """True while the list is an older one, or could not be fetched yet."""
+        self._free = free
         self._upstream: Mapping[str, UpstreamModel] | None = None
-        self._stale = False
+
+    @property
+    def offered(self) -> tuple[str, ...] | None:
+        """The ids of the models that write stories, as the provider lists them; None before the first list."""
+        return None if self._upstream is None else tuple(each.id for each in self._upstream.values() if each.writes)
 
     def refresh(self, upstream: Sequence[UpstreamModel]) -> None:
         """Takes over what the provider offers now: prices, lengths, names, and which models exist."""
         self._upstream = {model.id: model for model in upstream[:_MOST_UPSTREAM_MODELS]}
-        self._models = tuple(self._merged(model) for model in self._configured)
-        self._stale = False
+        self.stale = False
 
     def refresh_failed(self) -> None:
-        """Marks every page as stale from now on."""
-        self._stale = True
+        """Marks the list as stale from now on."""
+        self.stale = True
+
+    def offers(self, model_id: str) -> bool:
+        """Returns False only where the provider's list is there, and the model is not in it."""
+        upstream = self._upstream
+        return upstream is None or any(
+            each in upstream for each in (model_id, _routed(model_id)[0], model_id + _LATEST)
+        )
 
     def find(self, model_id: str) -> ModelInfo:
         """Returns what is known of a model, listed or not."""
-        for model in self._models:
-            if model.id == model_id:
-                return model
-        return self._merged(_known_or_bare(model_id))
+        model = self._merged(_known_or_bare(self.provider, model_id))
+        if not self._free or model.prompt_usd_per_million_tokens is not None:
+            return model
+        return replace(model, prompt_usd_per_million_tokens=0.0, completion_usd_per_million_tokens=0.0)
 
     def highest_price_of(self, model_id: str) -> Price | None:
         """Returns what the model may cost at most, whichever company runs it; None where unknown."""
@@ -132,30 +121,6 @@ class Catalogue:
     def accepts_prefill(self, model_id: str) -> bool:
         """Returns whether the model continues a trailing assistant message."""
         return self.find(model_id).accepts_prefill
-
-    def page(self, size: int, token: str, facts: Mapping[str, ModelFacts] | None = None) -> Page:
-        """Returns at most `size` models after the page whose `next_token` was `token` ("": from the first).
-
-        `facts` is by model id; a model without an entry is available. ValueError for an unknown token.
-        """
-        start = self._position_after(token) if token else 0
-        models = self._models[start : start + size]
-        whole = start + len(models) >= len(self._models)
-        listed = tuple(ListedModel(model, self._standing(model, facts or {})) for model in models)
-        return Page(listed, "" if whole else _token(models[-1].id), self._stale)
-
-    def _standing(self, model: ModelInfo, facts: Mapping[str, ModelFacts]) -> ModelFacts:
-        known = facts.get(model.id, ModelFacts())
-        if model.embedded:
-            return known
-        if not self._key_set:
-            return replace(known, available=False, unavailable_reason=_NO_KEY)
-        if known.available and not self._offered(model.id):
-            return replace(known, available=False, unavailable_reason=_NOT_OFFERED)
-        return known
-
-    def _offered(self, model_id: str) -> bool:
-        return self._upstream is None or model_id in self._upstream or _routed(model_id)[0] in self._upstream
 
     def _merged(self, model: ModelInfo) -> ModelInfo:
         upstream = self._upstream or {}
@@ -173,38 +138,92 @@ class Catalogue:
             max_completion_tokens=offered.max_completion_tokens or model.max_completion_tokens,
         )
 
-    def _position_after(self, token: str) -> int:
-        try:
-            last = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True).decode("ascii")
-        except (ValueError, binascii.Error):
-            raise ValueError("not a page token") from None
-        for position, model in enumerate(self._models, start=1):
-            if model.id == last:
-                return position
-        raise ValueError("not a page token of this catalogue")
 
+class ModelList:
+    """What ListModels shows: models in the order in which they are tried, then the others that can be named.
 
-def listed_models(
-    *, default_model: str, fallback_models: Sequence[str], language_codes: Sequence[str], key_set: bool
-) -> tuple[ModelInfo, ...]:
-    """Returns what ListModels shows: models in the order in which they are tried, the embedded one, the known ones.
-
-    `language_codes` are those of the embedded writer. Without a key it is tried first.
+    Those are the models that the chat server lists, the embedded writer, and the known ones of OpenRouter. Without a
+    provider the embedded writer is tried first, and the known ones show what is missing.
     """
-    first = default_model if key_set else OFFLINE
-    ids = dict.fromkeys((first, default_model, *fallback_models, OFFLINE, *(model.id for model in KNOWN_MODELS)))
-    known = {OFFLINE: embedded_model(language_codes=language_codes, fallback_models=fallback_models)}
-    return tuple(
-        replace(
-            known.get(model_id) or _known_or_bare(model_id),
-            is_default=model_id == first,
-            fallback_position=fallback_models.index(model_id) + 1 if model_id in fallback_models else 0,
+
+    def __init__(
+        self,
+        catalogues: Sequence[Catalogue],
+        *,
+        default: Callable[[], str],
+        fallback_models: Sequence[str],
+        language_codes: Sequence[str],
+        facts: Callable[[str], ModelFacts] = lambda _: ModelFacts(),
+    ) -> None:
+        """`catalogues` are those of the configured providers; `language_codes` those of the embedded writer.
+
+        `default` returns the default model, "" while it is not known; `facts` the state of a model. Models are given as
+        they are named inside the service.
+        """
+        self._catalogues = {each.provider: each for each in catalogues}
+        self._names = ModelNames(self._catalogues)
+        self._default = default
+        self._fallback_models = tuple(fallback_models)
+        self._language_codes = tuple(language_codes)
+        self._facts = facts
+
+    def page(self, size: int, token: str) -> Page:
+        """Returns at most `size` models after the page whose `next_token` was `token` ("": from the first).
+
+        ValueError for an unknown token.
+        """
+        models = self._models()
+        start = 0
+        if token:
+            start = next((place for place, model in enumerate(models, 1) if _token(model) == token), 0)
+            if not start:
+                raise ValueError("not a page token of this catalogue")
+        shown = models[start : start + size]
+        whole = start + len(shown) >= len(models)
+        stale = any(each.stale for each in self._catalogues.values())
+        return Page(tuple(map(self._listed, shown)), "" if whole else _token(shown[-1]), stale)
+
+    def _models(self) -> list[str]:
+        chat, openrouter = self._catalogues.get(CHAT), self._catalogues.get(OPENROUTER)
+        listed = (chat.offered or ()) if chat is not None else ()
+        known = KNOWN_MODELS if openrouter is not None or chat is None else ()
+        first = self._default() if self._catalogues else OFFLINE
+        models = (
+            *(first, self._default(), *self._fallback_models),
+            *(name_of(CHAT, model_id) for model_id in listed),
+            *(OFFLINE, *(model.id for model in known)),
         )
-        for model_id in ids
-    )
+        return [model for model in dict.fromkeys(models) if model]
+
+    def _listed(self, model: str) -> ListedModel:
+        first = self._default() if self._catalogues else OFFLINE
+        info = replace(
+            self._info(model),
+            id=self._names.shown(model),
+            is_default=model == first,
+            fallback_position=self._fallback_models.index(model) + 1 if model in self._fallback_models else 0,
+        )
+        return ListedModel(info, self._standing(model))
+
+    def _info(self, model: str) -> ModelInfo:
+        if model == OFFLINE:
+            return embedded_model(self._language_codes)
+        catalogue = self._catalogues.get(provider_of(model)) or Catalogue(provider_of(model))
+        return catalogue.find(id_at_provider(model))
+
+    def _standing(self, model: str) -> ModelFacts:
+        known = self._facts(model)
+        if model == OFFLINE:
+            return known
+        catalogue = self._catalogues.get(provider_of(model))
+        if catalogue is None:
+            return replace(known, available=False, unavailable_reason=_NOT_CONFIGURED)
+        if known.available and not catalogue.offers(id_at_provider(model)):
+            return replace(known, available=False, unavailable_reason=_NOT_OFFERED[catalogue.provider])
+        return known
 
 
-def embedded_model(*, language_codes: Sequence[str], fallback_models: Sequence[str]) -> ModelInfo:
+def embedded_model(language_codes: Sequence[str]) -> ModelInfo:
     """Returns the embedded writer as a model."""
     return ModelInfo(
         id=OFFLINE,
@@ -215,8 +234,6 @@ def embedded_model(*, language_codes: Sequence[str], fallback_models: Sequence[s
         completion_usd_per_million_tokens=0.0,
         language_codes=tuple(language_codes),
         embedded=True,
-        is_default=True,
-        fallback_position=fallback_models.index(OFFLINE) + 1 if OFFLINE in fallback_models else 0,
     )
 
 
@@ -226,19 +243,17 @@ def _routed(model_id: str) -> tuple[str, float | None]:
     return (base, _ROUTED_VARIANTS[variant]) if variant in _ROUTED_VARIANTS else (model_id, 1.0)
 
 
-def _known_or_bare(model_id: str) -> ModelInfo:
+def _known_or_bare(provider: str, model_id: str) -> ModelInfo:
     """Returns what is known of a model without asking the provider."""
+    if provider == CHAT:
+        return ModelInfo(id=model_id, display_name=model_id, provider=CHAT, description="")
     base, _ = _routed(model_id)
     for model in KNOWN_MODELS:
         if model.id == base:
             return model if base == model_id else replace(model, id=model_id, aliases=(), display_name=model_id)
-    return _unknown(model_id)
-
-
-def _unknown(model_id: str) -> ModelInfo:
     vendor, _, name = model_id.partition("/")
     return ModelInfo(id=model_id, display_name=name or model_id, provider=vendor, description="")
 
 
-def _token(model_id: str) -> str:
-    return base64.urlsafe_b64encode(model_id.encode("ascii")).decode("ascii")
+def _token(model: str) -> str:
+    return hashlib.sha256(model.encode()).hexdigest()[:32]

@@ -1,15 +1,14 @@
-"""The present state of each model: its circuit breaker, its pace, and the key that all of them need."""
+"""The present state of each model: its circuit breaker, its pace, and the server that it needs."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from offline_writer import WORDS_PER_MINUTE
 from servicekit.resilience.manager import BreakerManager
 from story_service.models.catalogue import ModelFacts
 from story_service.models.monitor import ProviderMonitor
-
-KEY_REFUSED: Final = "OpenRouter refuses the key in OPENROUTER_API_KEY."
+from story_service.models.names import id_at_provider, provider_of
 
 _TYPICAL_WORDS: Final = 5 * WORDS_PER_MINUTE
 _WEIGHT: Final = 0.2
@@ -44,40 +43,32 @@ def circuit_of(provider: str, model: str) -> str:
 
 
 class ModelStates:
-    """Collects the state of models for ListModels; creates no circuit breakers and makes no calls."""
+    """Returns the state of models for ListModels; creates no circuit breakers and makes no calls."""
 
     def __init__(
-        self,
-        *,
-        provider: str,
-        models: Collection[str],
-        breakers: BreakerManager,
-        paces: Paces,
-        monitor: ProviderMonitor | None = None,
+        self, breakers: BreakerManager, monitors: Sequence[ProviderMonitor], paces: Mapping[str, Paces]
     ) -> None:
-        """`models` are the listed ids of `provider`; `monitor` is None without a key."""
-        self._prefix = circuit_of(provider, "")
-        self._models = tuple(models)
+        """`monitors` are those of the configured providers; `paces` is by provider."""
         self._breakers = breakers
+        self._monitors = {monitor.server.provider: monitor for monitor in monitors}
         self._paces = paces
-        self._monitor = monitor
 
-    def facts(self) -> dict[str, ModelFacts]:
-        """Returns the facts by model id."""
-        circuits = {snapshot.name.removeprefix(self._prefix): snapshot for snapshot in self._breakers.snapshots()}
-        refused = self._monitor is not None and self._monitor.key_refused
-        found: dict[str, ModelFacts] = {}
-        for model_id in self._models:
-            circuit = circuits.get(model_id)
-            state = circuit.state if circuit is not None else "closed"
-            reason = KEY_REFUSED if refused else ""
-            if not reason and circuit is not None and state == "open":
-                seconds = math.ceil(circuit.retry_after)
-                reason = f"Circuit breaker open: it failed too often, or asked for a pause. Next call in {seconds} s."
-            found[model_id] = ModelFacts(
-                available=not reason,
-                unavailable_reason=reason,
-                circuit_state=state,
-                typical_seconds=self._paces.typical_seconds(model_id),
-            )
-        return found
+    def facts(self, model: str) -> ModelFacts:
+        """Returns the facts of a model, as it is named inside the service."""
+        provider, model_id = provider_of(model), id_at_provider(model)
+        monitor = self._monitors.get(provider)
+        if monitor is None:
+            return ModelFacts()
+        name = circuit_of(provider, model_id)
+        circuit = next((each for each in self._breakers.snapshots() if each.name == name), None)
+        state = circuit.state if circuit is not None else "closed"
+        reason = monitor.trouble
+        if not reason and circuit is not None and state == "open":
+            seconds = math.ceil(circuit.retry_after)
+            reason = f"Circuit breaker open: it failed too often, or asked for a pause. Next call in {seconds} s."
+        return ModelFacts(
+            available=not reason,
+            unavailable_reason=reason,
+            circuit_state=state,
+            typical_seconds=self._paces[provider].typical_seconds(model_id),
+        )

@@ -1,7 +1,7 @@
 """StoryService on the wire."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -14,7 +14,7 @@ from servicekit.validation import MAX_PAGE_SIZE
 from story_service.errors import generation_failed
 from story_service.generation.content import Delta
 from story_service.generation.generation import StoryGenerator, StoryItem
-from story_service.models.catalogue import Catalogue, ModelFacts
+from story_service.models.catalogue import ModelList
 from story_service.wire.requests import read_request
 from story_service.wire.responses import models_response, story_response
 from tale.story.v1 import story_pb2, story_pb2_grpc
@@ -81,19 +81,14 @@ class StoryServicer(story_pb2_grpc.StoryServiceServicer):
         self,
         *,
         generator: StoryGenerator,
-        catalogue: Catalogue,
-        total_timeout: float = 2_700.0,
-        facts: Callable[[], Mapping[str, ModelFacts]] = dict,
+        catalogue: ModelList,
+        total_timeout: float = 14_400.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`total_timeout` bounds a call of GenerateStory beside its waits for providers, in seconds.
-
-        `facts` is by model id; `now` is in UTC.
-        """
+        """`total_timeout` bounds a call of GenerateStory beside its waits for providers, in seconds; `now` is UTC."""
         self._generator = generator
         self._total_timeout = total_timeout
         self._catalogue = catalogue
-        self._facts = facts
         self._now = now
 
     async def GenerateStory(  # type: ignore[override] # noqa: N802 - gRPC's name; it does the sending itself
@@ -127,7 +122,7 @@ class StoryServicer(story_pb2_grpc.StoryServiceServicer):
         """Lists the models."""
         del context
         try:
-            page = self._catalogue.page(request.page_size or MAX_PAGE_SIZE, request.page_token, self._facts())
+            page = self._catalogue.page(request.page_size or MAX_PAGE_SIZE, request.page_token)
         except ValueError:
             raise validation_failed(
                 [FieldViolation("page_token", "must be the next_page_token of an earlier response")]

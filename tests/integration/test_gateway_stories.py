@@ -397,7 +397,7 @@ async def test_status_names_every_service_and_what_is_embedded(home: House) -> N
     assert status.healthy
     assert ["gateway", "story", "voice", "storage"] == [service.service for service in status.services]
     variables = {part.part: list(part.environment_variables) for part in status.embedded_parts}
-    assert ["OPENROUTER_API_KEY"] == variables["writer"]
+    assert ["OPENROUTER_API_KEY", "CHAT_BASE_URL"] == variables["writer"]
     assert "STORAGE_BACKEND" in variables["store"][0]
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import grpc
 import pytest
@@ -46,7 +46,7 @@ async def writing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sto
 @pytest.fixture(scope="module")
 async def hasty(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StoryServer]:
     """One that waits for no text longer than a second, and asks again once."""
-    timers = {"first_token_timeout_seconds": 1, "idle_timeout_seconds": 1}
+    timers: dict[str, Any] = {"first_token_timeout_seconds": 1, "idle_timeout_seconds": 1}
     async with story_server(tmp_path_factory.mktemp("data"), max_retries=1, **timers) as running:
         yield running
 

@@ -184,7 +184,7 @@ async def test_with_a_key_nothing_is_embedded(writing: StoryServer) -> None:
     status = await _status(writing)
 
     assert [] == list(status.embedded_parts) == list(status.warnings)
-    assert [("openrouter", True, True), ("offline", True, False)] == [
+    assert [("openrouter", True, True), ("chat", False, False), ("offline", True, False)] == [
         (each.name, each.available, each.is_default) for each in status.providers
     ]
 

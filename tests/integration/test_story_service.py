@@ -18,8 +18,8 @@ from servicekit.status import from_rpc_error
 from story_service.app import StoryApp
 from story_service.generation.generation import StoryGenerator
 from story_service.generation.selection import ModelSelector
-from story_service.models.catalogue import Catalogue
-from story_service.models.known_models import ModelInfo
+from story_service.models.catalogue import ModelList
+from story_service.models.known_models import KNOWN_MODELS
 from story_service.ports import AttemptItem, AttemptStarted, AttemptText, AttemptTitle
 from story_service.wire.servicer import StoryServicer
 from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
@@ -36,15 +36,14 @@ _OPENING: list[AttemptItem] = [
 async def _story_service(
     writer: ScriptedWriter, *, total_timeout: float = 60, drain_seconds: float = 1
 ) -> AsyncIterator["tuple[story_pb2_grpc.StoryServiceAsyncStub, Running]"]:
-    selector = ModelSelector(default_model="openai/gpt-4o-mini", fallback_models=(), key_set=False)
-    models = [ModelInfo(id=f"vendor/m{n}", display_name="M", provider="vendor", description="") for n in range(3)]
+    selector = ModelSelector(default_model="openai/gpt-4o-mini", fallback_models=(), providers=())
     servicer = StoryServicer(
         generator=StoryGenerator(selector=selector, writers={"offline": writer}),
-        catalogue=Catalogue(models),
+        catalogue=ModelList([], default=str, fallback_models=(), language_codes=["en"]),
         total_timeout=total_timeout,
         now=lambda: MOMENT,
     )
-    app = StoryApp(servicer, default_model="openai/gpt-4o-mini", warnings=["No key."])
+    app = StoryApp(servicer, default_model=str, warnings=["No key."])
     async with running(app, service="story", drain_seconds=drain_seconds) as service:
         yield story_pb2_grpc.StoryServiceStub(service.channel), service
 
@@ -184,10 +183,10 @@ async def test_models_are_listed_in_pages() -> None:
             story_pb2.ListModelsRequest(page_size=2, page_token=first.next_page_token), timeout=10
         )
 
-    assert [model.id for model in everything.models] == ["vendor/m0", "vendor/m1", "vendor/m2"]
-    assert "" == everything.next_page_token == second.next_page_token
-    assert (len(first.models), [model.id for model in second.models]) == (2, ["vendor/m2"])
-    assert not everything.models[0].HasField("prompt_usd_per_million_tokens")
+    assert ["offline", *(model.id for model in KNOWN_MODELS)] == [model.id for model in everything.models]
+    assert "" == everything.next_page_token
+    assert [*first.models, *second.models] == everything.models[:4]
+    assert second.next_page_token
 
 
 @pytest.mark.parametrize("wrong", [{"page_size": 101}, {"page_token": "?"}, {"page_token": "x" * 513}])
@@ -208,7 +207,13 @@ async def test_status_says_that_the_writer_is_embedded() -> None:
         status = (await stub.GetStatus(status_pb2.GetStatusRequest(), timeout=10)).status
 
     assert [
-        status_pb2.EmbeddedPart(part="writer", implementation="offline", environment_variables=["OPENROUTER_API_KEY"])
+        status_pb2.EmbeddedPart(
+            part="writer", implementation="offline", environment_variables=["OPENROUTER_API_KEY", "CHAT_BASE_URL"]
+        )
     ] == list(status.embedded_parts)
-    assert [(p.name, p.available) for p in status.providers] == [("openrouter", False), ("offline", True)]
+    assert [(p.name, p.available) for p in status.providers] == [
+        ("openrouter", False),
+        ("chat", False),
+        ("offline", True),
+    ]
     assert list(status.warnings) == ["No key."]

@@ -150,8 +150,8 @@ async def test_embedded_writer_is_listed(stub: Stub) -> None:
 @pytest.mark.parametrize(
     ("key", "model", "warnings", "variables"),
     [
-        (None, "openai/gpt-4o-mini", ["Set OPENROUTER_API_KEY to"], ["OPENROUTER_API_KEY"]),
-        (None, "offline", [], ["OPENROUTER_API_KEY"]),
+        (None, "openai/gpt-4o-mini", ["Set OPENROUTER_API_KEY to"], ["OPENROUTER_API_KEY", "CHAT_BASE_URL"]),
+        (None, "offline", [], ["OPENROUTER_API_KEY", "CHAT_BASE_URL"]),
         ("secret-key", "openai/gpt-4o-mini", [], []),
         ("secret-key", "offline", [], ["STORY_MODEL"]),
     ],
@@ -161,7 +161,7 @@ async def test_status_is_honest_about_the_key(
 ) -> None:
     """What is embedded, and which variable replaces it; the key itself never shows."""
     settings = StorySettings(
-        openrouter_base_url="http://127.0.0.1:9",
+        openrouter_base_url="http://127.0.0.1:9/api/v1",
         openrouter_api_key=None if key is None else SecretStr(key),
         model=model,
     )

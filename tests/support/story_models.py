@@ -1,7 +1,7 @@
 """The story service in the test's own process, over a small OpenRouter, as its caller sees it."""
 
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -237,11 +237,20 @@ async def virtual_service(folder: Path, *, chat: bool = False, **changes: Any) -
 
 @asynccontextmanager
 async def story_server(
-    folder: Path, *, generation_info_wait: float = 3.0, **changes: Any
+    folder: Path,
+    *,
+    generation_info_wait: float = 3.0,
+    chat: bool = False,
+    models: Sequence[str | Mapping[str, Any]] = (),
+    **changes: Any,
 ) -> AsyncIterator[StoryServer]:
-    """A story service over a small OpenRouter; `changes` are settings. It waits briefly, and may retry at will."""
+    """A story service over a small OpenRouter; `changes` are settings. It waits briefly, and may retry at will.
+
+    With `chat` the server is any other one with OpenAI's API. `models` are those that it lists.
+    """
     async with openrouter_fake() as upstream:
-        settings = _settings(folder, upstream, changes)
+        upstream.models = [{"id": model} if isinstance(model, str) else model for model in models]
+        settings = _settings(folder, upstream, changes, chat=chat)
         app = build(
             settings, budget=RetryBudget(cap=math.inf), retry_delay=0.01, generation_info_wait=generation_info_wait
         )

@@ -164,7 +164,7 @@ class Storm:
         self.limits = ProviderLimits(concurrency, provider="fake", clock=loop_time)
         writer = ChatWriter(
             chat,
-            requests=RequestBuilder(prompts=PromptBuilder(), catalogue=Catalogue([]), settings=RequestDefaults()),
+            requests=RequestBuilder(prompts=PromptBuilder(), catalogue=Catalogue(), settings=RequestDefaults()),
             breakers=self.breakers,
             limits=self.limits,
             generations=Generations(chat, breakers=self.breakers, audit=AuditLog(), metrics=metrics),
@@ -173,9 +173,8 @@ class Storm:
             paces=Paces(),
         )
         self.generator = StoryGenerator(
-            selector=ModelSelector(default_model=models[0], fallback_models=models[1:], key_set=True),
-            writers=writers or {},
-            chat_writer=writer,
+            selector=ModelSelector(default_model=models[0], fallback_models=models[1:], providers=["openrouter"]),
+            writers={"openrouter": writer, **(writers or {})},
             policy=RetryPolicy(longest_wait=60.0),
             budget=RetryBudget(concurrency=concurrency, clock=loop_time),
             circuit=self.circuit,

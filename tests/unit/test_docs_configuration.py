@@ -13,7 +13,10 @@ from tools.configuration_page import CLIENT, COMPOSE, FIRST, ROOT, SERVICES, con
 from voice_service.providers.offline.provider import OfflineVoiceProvider
 
 NAME = r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b"
-OTHERS = {"ACME_KEY", "ACME_URL", "PGRST_DB_SCHEMAS"}
+OTHERS = {
+    *("ACME_KEY", "ACME_URL", "PGRST_DB_SCHEMAS"),
+    *("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+}
 """Variables of other programs, and of the examples."""
 
 VARIABLES = {env_name(settings, field) for _, settings in SERVICES for field in settings.model_fields}

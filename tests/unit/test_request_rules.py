@@ -257,7 +257,7 @@ def test_all_that_is_wrong_with_a_spec_is_said_at_once() -> None:
         language_code="not a tag",
         length_minutes=0,
         parent_story_id="../etc",
-        model="a b",
+        model="a\tb",
         fallback_models=["ok/fine", ""],
         temperature=3,
         max_cost_usd=-1,
@@ -388,10 +388,25 @@ def test_address_of_audio_expires_within_7_days() -> None:
     assert ["expiry"] == fields(storage_pb2.GetAudioUrlRequest(story_id=ID, expiry=more))
 
 
-@pytest.mark.parametrize("model", ["offline", "openai/gpt-4o", "vendor/name:free", "~vendor/latest", "llama3.2:3b"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        *("offline", "openai/gpt-4o", "vendor/name:free", "~vendor/latest", "@preset/x", "openrouter:a/b", "GPT_4O"),
+        *("llama3.2:3b", "hf.co/a/b-GGUF:Q4_K_M", "/models/My Model (v2).gguf", "модель", "chat:llama3.2:3b"),
+        *("m" * 200, "chat:" + "m" * 200, "openrouter:" + "m" * 200),
+    ],
+)
 def test_models_of_all_servers_are_accepted(model: str) -> None:
-    """OpenRouter's `~` included; whether there is such a model, the story service knows."""
+    """Any printable id; whether there is such a model, the story service knows."""
     assert [] == spec_fields(Spec(child=MIA, model=model, fallback_models=[model]))
+
+
+@pytest.mark.parametrize(
+    "model", [" a", "a ", "a\n", "a\nb", "a\x00b", "a\x7fb", "\u00a0", "m" * 201, "chat:" + "m" * 201]
+)
+def test_what_no_model_is_called_is_refused(model: str) -> None:
+    """Control characters, blanks at its ends, and more than 200 characters."""
+    assert ["spec.model"] == spec_fields(Spec(child=MIA, model=model))
 
 
 def test_a_story_has_at_most_65536_characters() -> None:

@@ -92,7 +92,7 @@ def test_what_was_tried_is_told_within_bounds() -> None:
 
 
 def _asking(**settings: float) -> RequestBuilder:
-    return RequestBuilder(prompts=PromptBuilder(), catalogue=Catalogue([]), settings=RequestDefaults(**settings))  # type: ignore[arg-type]
+    return RequestBuilder(prompts=PromptBuilder(), catalogue=Catalogue(), settings=RequestDefaults(**settings))  # type: ignore[arg-type]
 
 
 def _assignment(**changes: float | str) -> Assignment:
@@ -103,7 +103,7 @@ def test_price_of_a_attempt_is_estimated_from_the_catalogue() -> None:
     """What it may cost at most is prompt and most tokens; just that may be paid, and a little less may not."""
     asking = _asking(max_tokens=1000)
     request = asking.request(_assignment(), "openai/gpt-4o")
-    price = Catalogue([]).price_of("openai/gpt-4o")
+    price = Catalogue().price_of("openai/gpt-4o")
     assert price is not None
     most = (price.prompt * prompt_tokens(request) + price.completion * 1000) / 1e6
 
@@ -129,7 +129,7 @@ def test_way_of_routing_has_a_price_with_a_margin() -> None:
     asking = _asking(max_tokens=1000)
     plain, routed = (asking.request(_assignment(), f"openai/gpt-4o{variant}") for variant in ("", ":nitro"))
     assert asking.estimated_cost(plain, "text") == asking.estimated_cost(routed, "text") > 0
-    price = Catalogue([]).price_of("openai/gpt-4o")
+    price = Catalogue().price_of("openai/gpt-4o")
     assert price is not None
     most = (price.prompt * prompt_tokens(plain) + price.completion * 1000) / 1e6
 

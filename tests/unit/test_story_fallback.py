@@ -75,9 +75,8 @@ def _good(model: str, *sentences: str, titled: bool = True) -> tuple[Sequence[At
 
 def _generator(writer: _Writer, *models: str, retries: int = 3) -> StoryGenerator:
     return StoryGenerator(
-        selector=ModelSelector(default_model=models[0], fallback_models=models[1:], key_set=True),
-        writers={"offline": writer},
-        chat_writer=writer,
+        selector=ModelSelector(default_model=models[0], fallback_models=models[1:], providers=["openrouter"]),
+        writers={"offline": writer, "openrouter": writer},
         policy=RetryPolicy(retries=retries, delay=0.001),
     )
 

@@ -20,7 +20,7 @@ _STARTED = AttemptStarted(model="offline", provider="scripted", embedded=True)
 
 
 def _generator(writer: ScriptedWriter) -> StoryGenerator:
-    selector = ModelSelector(default_model="openai/gpt-4o-mini", fallback_models=(), key_set=False)
+    selector = ModelSelector(default_model="openai/gpt-4o-mini", fallback_models=(), providers=())
     return StoryGenerator(selector=selector, writers={"offline": writer})
 
 

@@ -5,15 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from servicekit.settings import ConfigurationError, load
-from story_service.bootstrap import _breaker, build
+from servicekit.settings import ConfigurationError, corrections, load
+from story_service.assignment import Assignment, Listener
+from story_service.bootstrap import _LOCAL_PACE, _breaker, _requests, _upstreams, build
+from story_service.prompting.builder import PromptBuilder
 from story_service.settings import StorySettings
 
 
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in tuple(os.environ):
-        if variable.startswith(("STORY_", "OPENROUTER_", "UPSTREAM_")):
+        if variable.startswith(("STORY_", "OPENROUTER_", "CHAT_", "UPSTREAM_")):
             monkeypatch.delenv(variable)
 
 
@@ -21,13 +23,14 @@ def test_defaults_are_those_that_are_documented() -> None:
     """What nobody set."""
     settings = load(StorySettings)
 
-    assert "openai/gpt-4o-mini" == settings.model
+    assert "openai/gpt-4o-mini" == settings.default_model
     assert () == settings.fallback_models
+    assert () == settings.providers
     assert 0.7 == settings.temperature
     assert settings.max_tokens is None
     assert 3 == settings.max_retries
-    assert 30 == settings.first_token_timeout_seconds
-    assert 30 == settings.idle_timeout_seconds
+    assert settings.first_token_timeout_seconds is None
+    assert settings.idle_timeout_seconds is None
     assert 64 == settings.concurrency
     assert settings.requests_per_minute is None
     assert "deny" == settings.openrouter_data_collection
@@ -78,6 +81,13 @@ def test_what_is_set_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
         ("OPENROUTER_DATA_COLLECTION", "perhaps", "must be"),
         ("OPENROUTER_API_KEY_FILE", "/nonexistent/key", "must name a file"),
         ("STORY_MODEL", "gpt-9", "must be"),
+        ("STORY_MODEL", "chat:llama3.2:3b", "while CHAT_BASE_URL is not set"),
+        ("STORY_FALLBACK_MODELS", "chat:llama3.2:3b", "while CHAT_BASE_URL is not set"),
+        ("CHAT_BASE_URL", "http://models.example.org/v1", "must be https, or set UPSTREAM_ALLOW_PLAIN_HTTP=1"),
+        ("CHAT_BASE_URL", "localhost:11434", "must be a URL such as https://host/v1"),
+        ("CHAT_API_KEY", "two words", "must be one word"),
+        ("CHAT_API_KEY_FILE", "/nonexistent/key", "must name a file"),
+        ("STORY_FIRST_TOKEN_TIMEOUT_SECONDS", "-5", "must be greater than 0"),
         ("STORY_FALLBACK_MODELS", "GPT_4O,gpt-9", "must be"),
         ("STORY_TEMPERATURE", "2.1", "must be less than or equal to 2"),
         ("STORY_MAX_RETRIES", "-1", "must be greater than or equal to 0"),
@@ -133,3 +143,68 @@ def test_last_good_answer_outlives_the_next_refresh() -> None:
 
     assert all(config.cache_on_failure and config.cache_ttl >= 600 for config in configs)
     assert not _breaker("openrouter:a/b", settings).cache_on_failure
+
+
+@pytest.mark.parametrize(
+    "model", ["llama3.2:3b", "qwen2.5-7b-instruct", "hf.co/a/b-GGUF:Q4_K_M", "gpt-4o", "openai/gpt-4o", "chat:gpt-4o"]
+)
+def test_chat_server_takes_any_model(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    """It needs no key, and no model either."""
+    monkeypatch.setenv("CHAT_BASE_URL", "http://host.docker.internal:11434")
+    bare = load(StorySettings)
+    monkeypatch.setenv("STORY_MODEL", model)
+    settings = load(StorySettings)
+
+    assert (("chat",), "") == (bare.providers, bare.default_model)
+    assert "http://host.docker.internal:11434/v1" == bare.chat_base_url
+    assert f"chat:{model.removeprefix('chat:')}" == settings.default_model
+
+
+def test_prefix_chooses_where_both_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one the form of the id does; the default without STORY_MODEL is OpenRouter's."""
+    monkeypatch.setenv("CHAT_BASE_URL", "http://127.0.0.1:11434/v1")
+    monkeypatch.setenv("OPENROUTER_API_KEY", "sk-or-v1-0")
+    monkeypatch.setenv("STORY_FALLBACK_MODELS", "llama3.2:3b,a/b,chat:a/b,openrouter:GPT_4O,offline")
+    settings = load(StorySettings)
+
+    assert ("openrouter", "chat") == settings.providers
+    assert "openai/gpt-4o-mini" == settings.default_model
+    assert ("chat:llama3.2:3b", "a/b", "chat:a/b", "openai/gpt-4o", "offline") == settings.fallback_models
+
+
+def test_model_of_openrouter_needs_its_key_beside_a_chat_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line that says so."""
+    monkeypatch.setenv("CHAT_BASE_URL", "http://127.0.0.1:11434/v1")
+    monkeypatch.setenv("STORY_MODEL", "openrouter:a/b")
+    with pytest.raises(ConfigurationError, match=r"^STORY_MODEL must not name .* while OPENROUTER_API_KEY is not set"):
+        load(StorySettings)
+
+
+def test_corrected_address_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was given and what is used, in the status and in the log."""
+    monkeypatch.setenv("CHAT_BASE_URL", "http://127.0.0.1:11434/v1/chat/completions")
+
+    assert ["CHAT_BASE_URL is http://127.0.0.1:11434/v1/chat/completions; http://127.0.0.1:11434/v1 is used."] == (
+        corrections(load(StorySettings))
+    )
+
+
+def test_local_server_is_given_time() -> None:
+    """Its timers are long and its slowness opens no circuit breaker; what is set counts for both."""
+    settings = StorySettings(chat_base_url="http://ollama:11434")
+    slow = _breaker("chat:m", settings, _LOCAL_PACE)
+    usual = _breaker("openrouter:a/b", settings)
+    (local,), (remote,) = _upstreams(settings), _upstreams(StorySettings(chat_base_url="https://api.openai.com"))
+    timers = [_requests(settings, each, PromptBuilder()).timers(_STORY) for each in (local, remote)]
+    asked = StorySettings(chat_base_url="http://ollama:11434", first_token_timeout_seconds=7, idle_timeout_seconds=8)
+    own = _requests(asked, local, PromptBuilder()).timers(_STORY)
+
+    assert (None, 15) == (slow.slow_call_seconds, usual.slow_call_seconds)
+    assert [(600, 300), (30, 30)] == [(each.first_token, each.idle) for each in timers]
+    assert 1800 + 5 * 120 == timers[0].total
+    assert (7, 8) == (own.first_token, own.idle)
+    assert (2, 64) == (local.concurrency, remote.concurrency)
+    assert [True, False] == [each.server.is_free for each in (local, remote)]
+
+
+_STORY = Assignment(story_id="id", child=Listener(name="Mia"), length_minutes=5)

@@ -10,7 +10,7 @@ from support.virtual_runs import VirtualRuns
 
 from standins.virtual_time import loop_time, run_virtually
 from story_service.chat import ChatEvent, ChatRequest, ChatTimers, ChatWorking
-from story_service.models.catalogue import Catalogue
+from story_service.models.catalogue import ModelList
 from story_service.wire.servicer import HEARTBEAT_SECONDS, StoryServicer
 from tale.common.v1 import common_pb2
 from tale.story.v1 import story_pb2
@@ -44,7 +44,11 @@ class _Waits(_Slow):
 def _made(chat: FakeChat) -> tuple[VirtualRuns, Storm, float]:
     async def scene() -> tuple[VirtualRuns, Storm, float]:
         storm = Storm(chat)
-        runs = VirtualRuns(StoryServicer(generator=storm.generator, catalogue=Catalogue([])))
+        runs = VirtualRuns(
+            StoryServicer(
+                generator=storm.generator, catalogue=ModelList([], default=str, fallback_models=(), language_codes=())
+            )
+        )
         await runs.run()
         return runs, storm, loop_time()
 
@@ -96,7 +100,9 @@ def test_heartbeats_fill_the_silence_alone() -> None:
     async def scene(chat: FakeChat) -> None:
         storm = Storm(chat)
         responses.clear()
-        servicer = StoryServicer(generator=storm.generator, catalogue=Catalogue([]))
+        servicer = StoryServicer(
+            generator=storm.generator, catalogue=ModelList([], default=str, fallback_models=(), language_codes=())
+        )
         request = VirtualRuns(servicer)
         caller: Any = Caller()
         await servicer.GenerateStory(

@@ -1,5 +1,6 @@
 """Lists of models."""
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -9,6 +10,16 @@ from story_service.providers.chat.completion import printable
 
 MAX_MODELS: Final = 10_000
 """Most models that are taken from a list."""
+
+
+_NO_WRITER: Final = re.compile(
+    r"embed|rerank|whisper|transcri|moderation|dall-?e|realtime|kokoro|(?:^|[/_-])(?:tts|stt|asr|ocr|bge|gte|e5|clip|sora)"
+    r"(?:[-_.:0-9]|$)|(?:^|[-_/])image(?:[-_]|$)|all-minilm|stable-diffusion|(?:^|/)flux|(?:davinci|babbage)-002",
+    re.IGNORECASE,
+)
+"""In ids of models that write no text. OpenAI and Ollama list all of theirs, and say of none what it does."""
+_NO_TEXT: Final = re.compile(r"embed|rank|image|audio|speech|transcri|moderation|video|tts|stt", re.IGNORECASE)
+"""In what a server says of a model under `type` or `task` (LM Studio, Together, speaches) that writes no text."""
 
 
 def upstream_models(body: Mapping[str, Any]) -> tuple[UpstreamModel, ...]:
@@ -31,11 +42,24 @@ def _model(entry: object) -> UpstreamModel | None:
     return UpstreamModel(
         id=identifier,
         name=printable(entry.get("name")) or identifier,
+        writes=_writes(entry, identifier),
         prompt_usd_per_million_tokens=_per_million(pricing.get("prompt")),
         completion_usd_per_million_tokens=_per_million(pricing.get("completion")),
-        context_length=_count(entry.get("context_length")),
+        context_length=_count(entry.get("context_length") or entry.get("max_model_len")),
         max_completion_tokens=_count(top.get("max_completion_tokens")),
     )
+
+
+def _writes(entry: Mapping[str, Any], identifier: str) -> bool:
+    """Returns whether the model writes text, by what the server says of it, or else by its id."""
+    said = entry.get("type") or entry.get("task")
+    if isinstance(said, str) and _NO_TEXT.search(said):
+        return said.endswith("-to-text") and "image" in said
+    architecture = entry.get("architecture")
+    modalities = architecture.get("output_modalities") if isinstance(architecture, Mapping) else None
+    if isinstance(modalities, list):
+        return "text" in modalities
+    return _NO_WRITER.search(identifier) is None
 
 
 def _per_million(price: object) -> float | None:

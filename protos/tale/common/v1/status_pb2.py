@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tale.common.v1 import rules_pb2 as tale_dot_common_dot_v1_dot_rules__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btale/common/v1/status.proto\x12\x0etale.common.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atale/common/v1/rules.proto\"\x12\n\x10GetStatusRequest\"B\n\x11GetStatusResponse\x12-\n\x06status\x18\x01 \x01(\x0b\x32\x1d.tale.common.v1.ServiceStatus\"8\n\x13ResetCircuitRequest\x12!\n\x04name\x18\x01 \x01(\tB\x13\xbaH\x10r\x0b\x18\xc8\x01\xba\x01\x01\x00\xd8\xf0\x30\x01\xc8\x01\x01\"F\n\x14ResetCircuitResponse\x12.\n\x07\x63ircuit\x18\x01 \x01(\x0b\x32\x1d.tale.common.v1.CircuitStatus\"\xe7\x02\n\rServiceStatus\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12-\n\x06health\x18\x03 \x01(\x0e\x32\x1d.tale.common.v1.ServiceHealth\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06uptime\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x0e\x65mbedded_parts\x18\x06 \x03(\x0b\x32\x1c.tale.common.v1.EmbeddedPart\x12\x31\n\tproviders\x18\x07 \x03(\x0b\x32\x1e.tale.common.v1.ProviderStatus\x12/\n\x08\x63ircuits\x18\x08 \x03(\x0b\x32\x1d.tale.common.v1.CircuitStatus\x12\x10\n\x08warnings\x18\t \x03(\t\"S\n\x0c\x45mbeddedPart\x12\x0c\n\x04part\x18\x01 \x01(\t\x12\x16\n\x0eimplementation\x18\x02 \x01(\t\x12\x1d\n\x15\x65nvironment_variables\x18\x03 \x03(\t\"u\n\x0eProviderStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nconfigured\x18\x02 \x01(\x08\x12\x11\n\tavailable\x18\x03 \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\x04 \x01(\t\x12\x12\n\nis_default\x18\x05 \x01(\x08\"\xdc\x02\n\rCircuitStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.tale.common.v1.CircuitState\x12\x13\n\x0btotal_calls\x18\x03 \x01(\x03\x12\x18\n\x10successful_calls\x18\x04 \x01(\x03\x12\x14\n\x0c\x66\x61iled_calls\x18\x05 \x01(\x03\x12\x16\n\x0e\x66\x61llback_calls\x18\x06 \x01(\x03\x12\x15\n\rstate_changes\x18\x07 \x01(\x03\x12\x35\n\x11last_failure_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_success_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nretry_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x8b\x01\n\rServiceHealth\x12\x1e\n\x1aSERVICE_HEALTH_UNSPECIFIED\x10\x00\x12\x1a\n\x16SERVICE_HEALTH_SERVING\x10\x01\x12\x1e\n\x1aSERVICE_HEALTH_NOT_SERVING\x10\x02\x12\x1e\n\x1aSERVICE_HEALTH_UNREACHABLE\x10\x03*|\n\x0c\x43ircuitState\x12\x1d\n\x19\x43IRCUIT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43IRCUIT_STATE_CLOSED\x10\x01\x12\x16\n\x12\x43IRCUIT_STATE_OPEN\x10\x02\x12\x1b\n\x17\x43IRCUIT_STATE_HALF_OPEN\x10\x03\x32\xbc\x01\n\rStatusService\x12P\n\tGetStatus\x12 .tale.common.v1.GetStatusRequest\x1a!.tale.common.v1.GetStatusResponse\x12Y\n\x0cResetCircuit\x12#.tale.common.v1.ResetCircuitRequest\x1a$.tale.common.v1.ResetCircuitResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btale/common/v1/status.proto\x12\x0etale.common.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atale/common/v1/rules.proto\"\x12\n\x10GetStatusRequest\"B\n\x11GetStatusResponse\x12-\n\x06status\x18\x01 \x01(\x0b\x32\x1d.tale.common.v1.ServiceStatus\"8\n\x13ResetCircuitRequest\x12!\n\x04name\x18\x01 \x01(\tB\x13\xbaH\x10r\x0b\x18\xc8\x01\xba\x01\x01\x00\xd8\xf0\x30\x01\xc8\x01\x01\"F\n\x14ResetCircuitResponse\x12.\n\x07\x63ircuit\x18\x01 \x01(\x0b\x32\x1d.tale.common.v1.CircuitStatus\"\xe7\x02\n\rServiceStatus\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12-\n\x06health\x18\x03 \x01(\x0e\x32\x1d.tale.common.v1.ServiceHealth\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06uptime\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x0e\x65mbedded_parts\x18\x06 \x03(\x0b\x32\x1c.tale.common.v1.EmbeddedPart\x12\x31\n\tproviders\x18\x07 \x03(\x0b\x32\x1e.tale.common.v1.ProviderStatus\x12/\n\x08\x63ircuits\x18\x08 \x03(\x0b\x32\x1d.tale.common.v1.CircuitStatus\x12\x10\n\x08warnings\x18\t \x03(\t\"S\n\x0c\x45mbeddedPart\x12\x0c\n\x04part\x18\x01 \x01(\t\x12\x16\n\x0eimplementation\x18\x02 \x01(\t\x12\x1d\n\x15\x65nvironment_variables\x18\x03 \x03(\t\"\x86\x01\n\x0eProviderStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nconfigured\x18\x02 \x01(\x08\x12\x11\n\tavailable\x18\x03 \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\x04 \x01(\t\x12\x12\n\nis_default\x18\x05 \x01(\x08\x12\x0f\n\x07\x61\x64\x64ress\x18\x06 \x01(\t\"\xdc\x02\n\rCircuitStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.tale.common.v1.CircuitState\x12\x13\n\x0btotal_calls\x18\x03 \x01(\x03\x12\x18\n\x10successful_calls\x18\x04 \x01(\x03\x12\x14\n\x0c\x66\x61iled_calls\x18\x05 \x01(\x03\x12\x16\n\x0e\x66\x61llback_calls\x18\x06 \x01(\x03\x12\x15\n\rstate_changes\x18\x07 \x01(\x03\x12\x35\n\x11last_failure_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_success_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nretry_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x8b\x01\n\rServiceHealth\x12\x1e\n\x1aSERVICE_HEALTH_UNSPECIFIED\x10\x00\x12\x1a\n\x16SERVICE_HEALTH_SERVING\x10\x01\x12\x1e\n\x1aSERVICE_HEALTH_NOT_SERVING\x10\x02\x12\x1e\n\x1aSERVICE_HEALTH_UNREACHABLE\x10\x03*|\n\x0c\x43ircuitState\x12\x1d\n\x19\x43IRCUIT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43IRCUIT_STATE_CLOSED\x10\x01\x12\x16\n\x12\x43IRCUIT_STATE_OPEN\x10\x02\x12\x1b\n\x17\x43IRCUIT_STATE_HALF_OPEN\x10\x03\x32\xbc\x01\n\rStatusService\x12P\n\tGetStatus\x12 .tale.common.v1.GetStatusRequest\x1a!.tale.common.v1.GetStatusResponse\x12Y\n\x0cResetCircuit\x12#.tale.common.v1.ResetCircuitRequest\x1a$.tale.common.v1.ResetCircuitResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,10 +37,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RESETCIRCUITREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_RESETCIRCUITREQUEST'].fields_by_name['name']._serialized_options = b'\272H\020r\013\030\310\001\272\001\001\000\330\3600\001\310\001\001'
-  _globals['_SERVICEHEALTH']._serialized_start=1305
-  _globals['_SERVICEHEALTH']._serialized_end=1444
-  _globals['_CIRCUITSTATE']._serialized_start=1446
-  _globals['_CIRCUITSTATE']._serialized_end=1570
+  _globals['_SERVICEHEALTH']._serialized_start=1323
+  _globals['_SERVICEHEALTH']._serialized_end=1462
+  _globals['_CIRCUITSTATE']._serialized_start=1464
+  _globals['_CIRCUITSTATE']._serialized_end=1588
   _globals['_GETSTATUSREQUEST']._serialized_start=169
   _globals['_GETSTATUSREQUEST']._serialized_end=187
   _globals['_GETSTATUSRESPONSE']._serialized_start=189
@@ -53,10 +53,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SERVICESTATUS']._serialized_end=747
   _globals['_EMBEDDEDPART']._serialized_start=749
   _globals['_EMBEDDEDPART']._serialized_end=832
-  _globals['_PROVIDERSTATUS']._serialized_start=834
-  _globals['_PROVIDERSTATUS']._serialized_end=951
-  _globals['_CIRCUITSTATUS']._serialized_start=954
-  _globals['_CIRCUITSTATUS']._serialized_end=1302
-  _globals['_STATUSSERVICE']._serialized_start=1573
-  _globals['_STATUSSERVICE']._serialized_end=1761
+  _globals['_PROVIDERSTATUS']._serialized_start=835
+  _globals['_PROVIDERSTATUS']._serialized_end=969
+  _globals['_CIRCUITSTATUS']._serialized_start=972
+  _globals['_CIRCUITSTATUS']._serialized_end=1320
+  _globals['_STATUSSERVICE']._serialized_start=1591
+  _globals['_STATUSSERVICE']._serialized_end=1779
 # @@protoc_insertion_point(module_scope)

@@ -275,6 +275,7 @@ class ProviderStatus(_message.Message):
     AVAILABLE_FIELD_NUMBER: _builtins.int
     UNAVAILABLE_REASON_FIELD_NUMBER: _builtins.int
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Registered name."""
     configured: _builtins.bool
@@ -285,6 +286,8 @@ class ProviderStatus(_message.Message):
     """Why it is not available; empty when it is."""
     is_default: _builtins.bool
     """True for the one that is called first."""
+    address: _builtins.str
+    """Address of its server, as it is called; empty: not stated."""
     def __init__(
         self,
         *,
@@ -293,10 +296,11 @@ class ProviderStatus(_message.Message):
         available: _builtins.bool = ...,
         unavailable_reason: _builtins.str = ...,
         is_default: _builtins.bool = ...,
+        address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "configured", b"configured", "is_default", b"is_default", "name", b"name", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "available", b"available", "configured", b"configured", "is_default", b"is_default", "name", b"name", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
