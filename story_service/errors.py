@@ -3,15 +3,21 @@
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from servicekit.errors import DomainError, not_found, provider_failed, unavailable
+from servicekit.reasons import Reason
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind, Treatment
 from story_service.assignment import MAX_CONTENT_LENGTH
+from story_service.chat import OutOfTokensError
 
 _OF_THE_KEY: Final = frozenset({"UPSTREAM_AUTH", "QUOTA_EXCEEDED"})
+_OPEN: Final = "CIRCUIT_OPEN"
 _MAX_SHOWN: Final = 1_000
 _MODELS_SHOWN: Final = 5
+_MAX_SAID: Final = 200
+_SOON_SECONDS: Final = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,27 +197,21 @@ def why(error: ProviderError | DomainError) -> str:
     return error.treatment.reason if isinstance(error, CircuitOpenError) else error.kind.name
 
 
-def all_failed(tried: Sequence[Tried]) -> DomainError:
-    """Returns the error for the caller when no model is left. Its metadata says what was tried and why it failed.
+def all_failed(tried: Sequence[Tried], *, now: datetime | None = None) -> DomainError:
+    """Returns the error for the caller when no model is left: the first real cause. Its metadata says what was tried.
 
-    A refused or exhausted key decides, since only the operator can fix it. A failure that all models share is
-    reported as it is. Where they differ, it is FALLBACK_FAILURE if a retry may help, else the first failure.
+    A refused or exhausted key decides, since only the operator can fix it; else the first failure, unless no call was
+    made because of failures before it.
     """
     if not tried:
-        return generation_failed("TRUNCATED", "No model was called.")
+        return generation_failed("CALLS_USED_UP", "The calls for one story (STORY_MAX_CALLS) are used up.")
     only = tried[0].error if len(tried) == 1 else None
     if isinstance(only, DomainError):
         return only
-    failures = [_domain_error(each) for each in tried]
-    chosen = next((failure for failure in failures if failure.reason in _OF_THE_KEY), failures[0])
-    if chosen.reason not in _OF_THE_KEY and any(failure.reason != chosen.reason for failure in failures):
-        passing = [failure for failure in failures if failure.retryable]
-        if passing:
-            chosen = unavailable(
-                "FALLBACK_FAILURE",
-                "None of the models could write the story.",
-                min(failure.retry_after or 5.0 for failure in passing),
-            )
+    failures = [_domain_error(each, now or datetime.now(UTC)) for each in tried]
+    made = [failure for failure in failures if failure.reason != _OPEN] or failures
+    chosen = next((failure for failure in made if failure.reason in _OF_THE_KEY), made[0])
+    hints = [failure.retry_after for failure in failures if failure.retryable and failure.retry_after is not None]
     story = "; ".join(f"{each.model}: {why(each.error)} after {_calls(each.calls)}" for each in tried)
     shown = story if len(story) <= _MAX_SHOWN else f"{story[:_MAX_SHOWN]}…"
     return DomainError(
@@ -219,31 +219,43 @@ def all_failed(tried: Sequence[Tried]) -> DomainError:
         chosen.message if len(tried) == 1 and tried[0].calls <= 1 else f"{chosen.message} Tried: {shown}.",
         metadata={**chosen.metadata, "tried": shown},
         violations=chosen.violations,
-        retry_after=chosen.retry_after,
+        retry_after=min(hints, default=None) if chosen.retryable else chosen.retry_after,
+        stated=Reason(chosen.code.name, chosen.remedy, retryable=chosen.retryable),
     )
 
 
-def _domain_error(tried: Tried) -> DomainError:
+def _domain_error(tried: Tried, now: datetime) -> DomainError:
     error = tried.error
     if isinstance(error, DomainError):
         return error
     if isinstance(error, WrongLanguageError):
         return wrong_language(tried.model, error)
+    known, stated = provider_failed(error), None
+    message = known.message
     if error.kind is ProviderErrorKind.UNSUPPORTED:
-        return not_found(
-            "MODEL_NOT_FOUND",
-            f"{error.provider} does not offer this model now. Use one that `tale models` lists.",
-            model=tried.model,
-            provider=error.provider,
-        )
-    known = provider_failed(error)
-    again = f" It may be called again in {math.ceil(error.retry_after)} s." if error.retry_after else ""
+        known = not_found("MODEL_NOT_FOUND", "")
+        message = f"{error.provider} does not offer {tried.model} now. Use a model that `tale models` lists."
+    elif isinstance(error, UnfitError | OutOfTokensError):
+        stated = Reason(known.code.name, "Choose another model.", retryable=known.retryable)
+    said = f' The provider says: "{error.said[:_MAX_SAID]}".' if error.said else ""
     return DomainError(
         known.reason,
-        f"{known.message}{again}",
-        metadata={**known.metadata, "model": tried.model},
+        f"{message}{said}{_again(error.retry_after, now)}",
+        metadata={"provider": error.provider, "kind": error.kind.value, "model": tried.model},
         retry_after=known.retry_after,
+        stated=stated,
     )
+
+
+def _again(seconds: float | None, now: datetime) -> str:
+    """Returns from when on the provider may be called, "" where that is not known."""
+    if not seconds:
+        return ""
+    if seconds <= _SOON_SECONDS:
+        return f" It may be called again in {math.ceil(seconds)} s."
+    # Up to the next minute.
+    moment = now + timedelta(seconds=seconds + 59)
+    return f" It may be called again from {moment:%Y-%m-%d %H:%M} UTC on."
 
 
 def _calls(number: int) -> str:

@@ -1,6 +1,7 @@
 """What the caller is told when nothing is left to try, and what is asked of a model."""
 
 from collections.abc import AsyncGenerator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -16,7 +17,7 @@ from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.outgoing import AuditLog
 from story_service.assignment import Assignment, Listener
 from story_service.chat import ChatEvent, ChatStarted
-from story_service.errors import Tried, all_failed, language_unsupported
+from story_service.errors import Tried, UnfitError, all_failed, language_unsupported
 from story_service.generation.attempt_request import RequestBuilder, RequestDefaults, prompt_tokens
 from story_service.generation.chat_writer import ChatWriter
 from story_service.generation.cost_ledger import Generations
@@ -57,8 +58,10 @@ _OPEN = CircuitOpenError("fake:a/m", provider="fake", retry_after=42)
         ([_OPEN], _UNAVAILABLE, "CIRCUIT_OPEN", 42),
         ([_OPEN, _OPEN], _UNAVAILABLE, "CIRCUIT_OPEN", 42),
         ([_error(_KIND.TIMEOUT), _error(_KIND.TRANSPORT)], _UNAVAILABLE, "NETWORK_ERROR", 5),
-        ([_error(_KIND.TIMEOUT), _error(_KIND.OVERLOAD, 2)], _UNAVAILABLE, "FALLBACK_FAILURE", 2),
-        ([_error(_KIND.INVALID_INPUT), _error(_KIND.OVERLOAD)], _UNAVAILABLE, "FALLBACK_FAILURE", 5),
+        ([_error(_KIND.TIMEOUT), _error(_KIND.OVERLOAD, 2)], _UNAVAILABLE, "NETWORK_ERROR", 2),
+        ([_error(_KIND.INVALID_INPUT), _error(_KIND.OVERLOAD)], _PRECONDITION, "UPSTREAM_REFUSED", None),
+        ([_error(_KIND.CONFIGURATION), _OPEN], _PRECONDITION, "INVALID_CONFIGURATION", None),
+        ([_OPEN, _error(_KIND.OVERLOAD)], _UNAVAILABLE, "UPSTREAM_UNAVAILABLE", 5),
         ([_error(_KIND.CONTENT_POLICY), _error(_KIND.UNSUPPORTED)], _PRECONDITION, "CONTENT_REFUSED", None),
         ([_error(_KIND.OVERLOAD), _error(_KIND.QUOTA)], grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED", None),
         ([_error(_KIND.QUOTA, 60)], grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED", 60),
@@ -75,6 +78,47 @@ def test_failure_is_the_one_that_has_to_be_mended(
     failure = all_failed(_tried(*errors))
 
     assert (code, reason, retry_after) == (failure.code, failure.reason, failure.retry_after)
+
+
+_NOW = datetime(2026, 1, 2, 23, 59, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (_error(_KIND.RATE, 30), "fake: it failed. It may be called again in 30 s."),
+        (_error(_KIND.QUOTA, 3600), "fake: it failed. It may be called again from 2026-01-03 01:00 UTC on."),
+        (
+            ProviderError(_KIND.INVALID_INPUT, "it failed", provider="fake", said="max_tokens is too large"),
+            'fake: it failed. The provider says: "max_tokens is too large".',
+        ),
+        (
+            ProviderError(_KIND.UNSUPPORTED, "it failed", provider="fake", said="no such model"),
+            'fake does not offer a/m1 now. Use a model that `tale models` lists. The provider says: "no such model".',
+        ),
+    ],
+)
+def test_failure_says_what_the_provider_said_and_until_when(error: ProviderError, message: str) -> None:
+    """A pause of hours ends at a time of day, up to the next minute."""
+    assert message == all_failed(_tried(error), now=_NOW).message
+
+
+def test_what_a_provider_says_is_shortened() -> None:
+    """It may be a page."""
+    error = ProviderError(_KIND.INVALID_INPUT, "it failed", provider="fake", said="x" * 5_000)
+    assert 300 > len(all_failed(_tried(error)).message)
+
+
+def test_answer_that_is_no_story_is_not_to_be_had_again() -> None:
+    """Another model is what helps."""
+    failure = all_failed(_tried(UnfitError("it was too short", provider="fake", request_id="")))
+
+    assert ("UPSTREAM_UNAVAILABLE", "Choose another model.") == (failure.reason, failure.remedy)
+
+
+def test_story_whose_calls_are_used_up_says_so() -> None:
+    """Those of earlier attempts, of which only the number is known."""
+    assert "CALLS_USED_UP" == all_failed([]).metadata["kind"]
 
 
 def test_all_that_was_tried_is_told() -> None:
