@@ -43,7 +43,7 @@ class _Inbox:
     embedded: bool = False
     """True where the embedded writer wrote some of the text."""
     calls: bool = False
-    """True where calls have ended."""
+    """True where there is news of calls."""
     complete: story_pb2.GenerationComplete | None = None
     problems: list[common_pb2.Problem] = field(default_factory=list)
     closed: bool = False
@@ -163,7 +163,8 @@ class Writer:
                         inbox.model, inbox.embedded = started.model, inbox.embedded or started.embedded
                     case "attempt":
                         self._context.ledger.add(attempt_id, response.attempt)
-                        inbox.calls |= response.attempt.outcome != common_pb2.ATTEMPT_OUTCOME_STARTED
+                        # Also of a call that has begun: after a kill it counts as made.
+                        inbox.calls = True
                     case "warning":
                         inbox.problems.append(placed(response.warning, text_length=len(text)))
                     case "complete":

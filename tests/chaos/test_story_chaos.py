@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from support.openrouter_fake import (
@@ -22,14 +22,12 @@ from support.openrouter_fake import (
     pieces,
     stream,
 )
-from support.story_models import TEXT, TITLE, Telling, VirtualService, goes_on, virtual_service
+from support.story_models import TEXT, TITLE, goes_on, virtual_service
 
-from servicekit.errors import DomainError
 from standins.virtual_time import run_virtually
 
 _MODELS: Final = ["chaos/one", "chaos/two", "chaos/three"]
 _WAIT_SECONDS: Final = 600
-_MOST_ATTEMPTS: Final = 4
 _WAYS: Final[Mapping[str, Callable[[str], Answer]]] = {
     "refused": lambda _: error(503),
     "too many": lambda _: error(429, retry_after="1"),
@@ -62,39 +60,18 @@ class _Weather:
         return _WAYS[way](said[: self._random.randrange(len(said))])
 
 
-async def _written(writing: VirtualService) -> list[Telling]:
-    """A story, continued as the gateway does where the service gave up; each call's telling."""
-    tellings: list[Telling] = []
-    while not tellings or (tellings[-1].complete is None and len(tellings) < _MOST_ATTEMPTS):
-        title = next((telling.title for telling in tellings if telling.title), "")
-        text = tellings[-1].text if tellings else ""
-        if tellings:
-            assert _passing(tellings[-1].failure)
-        tellings.append(
-            await writing.tell(
-                text, title=title, provider_wait=_WAIT_SECONDS, model=_MODELS[0], fallback_models=_MODELS[1:]
-            )
-        )
-    return tellings
-
-
-def _passing(failure: DomainError) -> bool:
-    return failure.retry_after is not None
-
-
 async def _storm(folder: Path, *, stories: int, seed: int) -> None:
     weather = _Weather(seed)
     async with virtual_service(folder) as writing:
         writing.upstream.default = weather.answer
-        all_told = await asyncio.gather(*(_written(writing) for _ in range(stories)))
+        how: dict[str, Any] = {"provider_wait": _WAIT_SECONDS, "model": _MODELS[0], "fallback_models": _MODELS[1:]}
+        all_told = await asyncio.gather(*(writing.tell(**how) for _ in range(stories)))
         upstream = writing.upstream
 
-    assert [(TITLE, TEXT)] * stories == [
-        ("".join(telling.title for telling in tellings), tellings[-1].text) for tellings in all_told
-    ]
-    assert all(tellings[-1].whole.content_length == len(TEXT) for tellings in all_told)
+    assert [(TITLE, TEXT)] * stories == [(telling.title, telling.text) for telling in all_told]
+    assert all(telling.whole.content_length == len(TEXT) for telling in all_told)
     assert weather.broken > stories / 10
-    attempts = [attempt for tellings in all_told for telling in tellings for attempt in telling.attempts.values()]
+    attempts = [attempt for telling in all_told for attempt in telling.attempts.values()]
     assert len(upstream.calls) == len(attempts)
     assert weather.broken == sum(bool(attempt.reason) for attempt in attempts)
     billed = {call.generation_id: call.total_cost for call in upstream.calls}

@@ -109,6 +109,7 @@ class VirtualRuns:
     def retry(self) -> None:
         """Notes that the caller requests the text once more, as RetryStory does."""
         self.record.run.ClearField("work_duration")
+        self.story.state = common_pb2.STORY_STATE_PENDING
         del self.story.problems[:]
 
     def _generate(self, request: story_pb2.GenerateStoryRequest, **_: Any) -> _Call:
