@@ -25,7 +25,7 @@ from story_service.generation.selection import (
     loading_notice,
     waiting_notice,
 )
-from story_service.models.names import id_at_provider
+from story_service.models.names import id_at_provider, provider_of
 from story_service.ports import (
     OFFLINE,
     AttemptEnded,
@@ -310,7 +310,9 @@ class ModelFallback:
             self._away[waited] = model
         if isinstance(error, ProviderError):
             if error.kind in _OF_THE_KEY:
-                self._drop(error.provider)
+                provider = provider_of(model)
+                self._models = [name for name in self._models if provider_of(name) != provider]
+                self._away = {waited: name for waited, name in self._away.items() if provider_of(name) != provider}
             elif not error.treatment.fail_over:
                 self._models, self._away = [], {}
         self._models = [name for name in self._models if self._may_call(name)]
@@ -335,13 +337,6 @@ class ModelFallback:
             return self._circuit(model)
         tries = self._calls.tries(model)
         return Pause(error.provider, 0.0 if refused else self._policy.pause(error, max(1, tries), least=_LEAST_SHARE))
-
-    def _drop(self, provider: str) -> None:
-        """Removes all models behind the key of `provider`."""
-        self._away = {waited: name for waited, name in self._away.items() if waited.provider != provider}
-        circuits = {name: self._circuit(name) for name in self._models if name != OFFLINE}
-        others = {name for name, circuit in circuits.items() if circuit is not None and circuit.provider != provider}
-        self._models = [name for name in self._models if name == OFFLINE or name in others]
 
     def _is_open(self, model: str) -> bool:
         circuit = self._circuit(model)

@@ -75,8 +75,8 @@ def _good(model: str, *sentences: str, titled: bool = True) -> tuple[Sequence[At
 
 def _generator(writer: _Writer, *models: str, retries: int = 3) -> StoryGenerator:
     return StoryGenerator(
-        selector=ModelSelector(default_model=models[0], fallback_models=models[1:], providers=["openrouter"]),
-        writers={"offline": writer, "openrouter": writer},
+        selector=ModelSelector(default_model=models[0], fallback_models=models[1:], providers=["openrouter", "chat"]),
+        writers={"offline": writer, "openrouter": writer, "chat": writer},
         policy=RetryPolicy(retries=retries, delay=0.001),
     )
 
@@ -186,6 +186,14 @@ async def test_key_fails_once_for_all_models(kind: ProviderErrorKind) -> None:
 
     assert ["a/one"] == alone.models
     assert ["a/one", "offline"] == writer.models
+
+
+async def test_key_of_one_provider_says_nothing_of_another() -> None:
+    """A model of the chat server follows; one behind the same key does not."""
+    writer = _Writer(_failing("a/one", _error(_KIND.QUOTA)), _good("chat:llama3.2:3b", "Once."))
+    await _told(writer, "a/one", "a/two", "chat:llama3.2:3b")
+
+    assert ["a/one", "llama3.2:3b"] == writer.models
 
 
 async def test_what_is_given_up_is_given_up() -> None:
