@@ -176,8 +176,9 @@ def _store(settings: VoiceServiceSettings) -> SegmentStore:
 def _registry(
     settings: VoiceServiceSettings, providers: Sequence[VoiceProvider | Announced], gates: ProviderGates
 ) -> ProviderRegistry:
+    default = settings.first_provider
     registry = ProviderRegistry(
-        settings.default_provider,
+        default,
         settings.provider_fallback,
         preferred=[each.name for each in ANNOUNCED],
         closed_reason=gates.closed_reason,
@@ -190,7 +191,7 @@ def _registry(
     for announced in ANNOUNCED:
         registry.announce(announced)
     known = ", ".join(sorted(registry.names))
-    if not registry.knows(settings.default_provider):
+    if not registry.knows(default):
         raise ConfigurationError(f"DEFAULT_VOICE_PROVIDER must be one of {known}")
     if not all(map(registry.knows, settings.provider_fallback)):
         raise ConfigurationError(f"VOICE_PROVIDER_FALLBACK must be a comma-separated list of {known}")

@@ -24,7 +24,7 @@ class Server(Enum):
     OPENROUTER = "OpenRouter"
 
 
-ANY: Final = (Server.OPENROUTER,)
+ANY: Final = (Server.CHAT, Server.OPENROUTER)
 
 Check: TypeAlias = Callable[[Telling, OpenRouterFake], object]
 
