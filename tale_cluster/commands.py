@@ -42,7 +42,8 @@ def up_command(*, wait: float) -> None:
 
     The services read their settings from the environment. GATEWAY_LISTEN, STORY_LISTEN, VOICE_LISTEN and
     STORAGE_LISTEN are their addresses (127.0.0.1:50051 to 50054). TALE_DATA_DIR is the folder where stories are stored
-    (./data). With OPENROUTER_API_KEY and ELEVENLABS_API_KEY the real writer and voice replace the embedded ones.
+    (./data). With OPENROUTER_API_KEY or CHAT_BASE_URL a language model replaces the embedded writer, with
+    ELEVENLABS_API_KEY or SPEECH_BASE_URL another voice the embedded one.
 
     A service that stops is started again, each time after a longer wait. After five restarts in a row, or when a
     service does not start at all, the command stops all services and exits with code 1.
@@ -154,9 +155,9 @@ def demo_command(
 ) -> None:
     """Start the services on free ports, create one story, and stop the services.
 
-    No key is needed. With OPENROUTER_API_KEY, ELEVENLABS_API_KEY and the like in the environment the real parts are
-    used instead of the embedded ones. Stories are stored in TALE_DATA_DIR (./data); the logs of the services are in
-    demo.log in that folder. The exit codes are those of `tale tell`.
+    No key is needed. With OPENROUTER_API_KEY or CHAT_BASE_URL, ELEVENLABS_API_KEY or SPEECH_BASE_URL and the like in
+    the environment the real parts are used instead of the embedded ones. Stories are stored in TALE_DATA_DIR (./data);
+    the logs of the services are in demo.log in that folder. The exit codes are those of `tale tell`.
     """
     if not name.strip():
         raise click.UsageError("--name is empty. Give the child's first name.")

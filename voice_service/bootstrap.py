@@ -45,6 +45,12 @@ if TYPE_CHECKING:
 
 DEFAULTS: Final = Tuning()
 _MAX_FLIGHTS: Final = 4_096
+_USUAL_SECONDS: Final = 30.0
+"""Time to the first byte of a segment, and to its end."""
+_LOCAL_SECONDS: Final = 300.0
+"""The same of a server in the own network, which may speak more slowly than a person."""
+_LOCAL_CALLS: Final = 2
+_FREE_CALLS: Final = 64
 
 
 def build(settings: VoiceServiceSettings, tuning: Tuning = DEFAULTS) -> VoiceApp:
@@ -74,7 +80,10 @@ def assemble(
     voice_metrics = voice_metrics or VoiceMetrics(metrics)
     callable_ones = [each for each in providers if not isinstance(each, Announced)]
     # A file that comes when all of it is made begins late by its nature, and so does what is written down.
-    streaming = {each.metadata.name for each in callable_ones if each.metadata.supports_streaming}
+    # One's own server is slow where the machine is.
+    streaming = {
+        each.metadata.name for each in callable_ones if each.metadata.supports_streaming and not each.metadata.local
+    }
     circuits = _circuits(settings, metrics, streaming, clock)
     retry = RetryPolicy(
         retries=settings.retries, delay=tuning.retry_delay, longest_wait=settings.retry_longest_wait_seconds
@@ -96,7 +105,6 @@ def assemble(
         gates=gates,
         prober=prober,
         finisher=SegmentFinisher(encoder),
-        timers=Timers(first_byte=settings.first_byte_seconds, idle=tuning.idle, total=settings.segment_seconds),
         budget=AudioBudget(tuning.audio_buffer_bytes),
         metrics=voice_metrics,
     )
@@ -215,12 +223,24 @@ def _circuits(
 
 
 def _allowance(settings: VoiceServiceSettings, tuning: Tuning, metadata: ProviderMetadata) -> Allowance:
+    usual = _LOCAL_SECONDS if metadata.local else _USUAL_SECONDS
+    timers = Timers(
+        first_byte=settings.first_byte_seconds or usual,
+        idle=_LOCAL_SECONDS if metadata.local else tuning.idle,
+        total=settings.segment_seconds or usual,
+    )
     if metadata.name == EMBEDDED:
         # One speaks while another is encoded; a wait here is on no timer.
-        return Allowance(concurrency=2 * offline_workers(tuning))
+        return Allowance(concurrency=2 * offline_workers(tuning), timers=timers)
+    if metadata.local:
+        # A second call for a late segment would take the time of the first.
+        return Allowance(concurrency=settings.concurrency or _LOCAL_CALLS, timers=timers)
     late = settings.slow_seconds
     if not metadata.paid:
-        return Allowance(concurrency=settings.concurrency, late_seconds=late)
+        return Allowance(concurrency=settings.concurrency or _FREE_CALLS, late_seconds=late, timers=timers)
     return Allowance(
-        concurrency=settings.paid_concurrency, requests_per_minute=settings.requests_per_minute, late_seconds=late
+        concurrency=settings.paid_concurrency,
+        requests_per_minute=settings.requests_per_minute,
+        late_seconds=late,
+        timers=timers,
     )

@@ -155,7 +155,8 @@ class ProviderMetadata:
 
     `max_text_length` in code points; `sample_rate` in Hz; `languages` as BCP-47 codes ("en", "pt-BR"), a bare
     language standing for its regions too. `formats` are what it can be asked for in its own naming, for callers to
-    see; empty: the native format alone.
+    see; empty: the native format alone. `local`: it is a server in the own network, which takes its time and answers a
+    few calls at once.
     """
 
     name: str
@@ -170,6 +171,7 @@ class ProviderMetadata:
     default_voice: str
     default_model: str
     formats: tuple[str, ...] = ()
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,16 +83,18 @@ class VoiceServiceSettings(SharingSettings):
     """Target number of words per segment; a narration is resumed only with the same number"""
     segments_ahead: int = Field(3, ge=0, le=32)
     """Segments of an admitted narration that are made ahead of the one that is sent"""
-    first_byte_seconds: float = Field(30.0, gt=0, le=600)
-    """Timeout in seconds for the first byte of a segment"""
-    segment_seconds: float = Field(30.0, gt=0, le=600)
-    """Timeout in seconds for a whole segment"""
+    first_byte_seconds: float | None = Field(None, gt=0, le=600)
+    """Timeout in seconds for the first byte of a segment; unset: 30, and 300 for a server in the own network"""
+    segment_seconds: float | None = Field(None, gt=0, le=600)
+    """Timeout in seconds for a whole segment; unset: 30, and 300 for a server in the own network"""
     retries: int = Field(2, ge=0, le=10)
     """Maximum number of retries of a segment with one provider; each call may be billed"""
     retry_longest_wait_seconds: float = Field(10.0, ge=0, le=600, validation_alias="VOICE_RETRY_LONGEST_WAIT")
     """Longest wait before a retry in seconds; if the provider asks for more, the next one is called"""
-    concurrency: int = Field(64, ge=1, le=4096)
-    """Maximum number of concurrent calls to a free provider; the embedded voice gets two per worker process"""
+    concurrency: int | None = Field(None, ge=1, le=4096)
+    """Maximum number of concurrent calls to a free provider; the embedded voice gets two per worker process. Unset: 64,
+    and 2 to a server in the own network
+    """
     paid_concurrency: int = Field(5, ge=1, le=4096)
     """Maximum number of concurrent calls to a paid provider"""
     requests_per_minute: float | None = Field(None, gt=0, le=1_000_000)
@@ -121,6 +123,8 @@ class Tuning:
     """Upper bound of the random wait before the first retry; doubled each time."""
     idle: float = 30.0
     """Timeout between two pieces of a segment."""
+    speak: float = 30.0
+    """Timeout of a segment of the embedded voice where no setting says another."""
     beat: float = 20.0
     """Time between two warnings of a narration that waits; half of it until the first of one that waits for a place."""
     narration: float = 3600.0

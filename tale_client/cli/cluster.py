@@ -142,6 +142,8 @@ def _health(status: gateway_pb2.GetSystemStatusResponse) -> list[str]:
 
 def _provider(provider: status_pb2.ProviderStatus) -> str:
     said = "available" if provider.available else f"not available: {provider.unavailable_reason or 'not configured'}"
+    if provider.available and provider.address:
+        said += f", at {provider.address}"
     return f"{provider.name}{' (default)' if provider.is_default else ''}: {said}"
 
 

@@ -529,6 +529,7 @@ async def test_server_alone_is_enough() -> None:
         assert "" == await provider.validate_configuration()
         for language_code in ("en", "en-GB", "es", "fr", "sv"):
             await spoken(provider, language_code=language_code)
+        assert "" == await provider.validate_configuration()
         metadata = provider.metadata
         first = [(await provider.list_voices(code))[0].voice_id for code in ("en", "es")]
 
@@ -582,8 +583,8 @@ async def test_what_a_server_does_not_list_has_to_be_set(
     """The variable and what there is; no call is made."""
     async with speech_provider(**given) as (provider, server):
         server.models, server.voices = {"data": models}, voices
-        assert named in await provider.validate_configuration()
         error = await failure(provider)
+        assert named in await provider.validate_configuration()
 
     assert KIND.AUTH is error.kind
     assert named in error.message

@@ -20,7 +20,7 @@ from voice_service.audio.verify import SegmentFinisher
 from voice_service.metrics import VoiceMetrics
 from voice_service.ports import MP3_44100_128, NativeFormat, SegmentRequest, SpeechItem
 from voice_service.providers.mock.script import MockScript
-from voice_service.synthesis.call import AudioBudget, CallRecord, Order, SpeechOutcome, Timers
+from voice_service.synthesis.call import AudioBudget, CallRecord, Order, SpeechOutcome
 from voice_service.synthesis.calls import Delivery, ProviderCalls
 from voice_service.synthesis.flight import Flight
 from voice_service.synthesis.gates import Allowance, Prober, ProviderGates
@@ -50,7 +50,6 @@ class House:
             gates=gates,
             prober=self.prober,
             finisher=SegmentFinisher(encoder),
-            timers=Timers(),
             budget=AudioBudget(1 << 20),
             metrics=shown,
         )

@@ -16,7 +16,7 @@ from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.verify import SegmentFinisher
 from voice_service.metrics import VoiceMetrics
 from voice_service.ports import MP3_44100_128, SegmentRequest, VoiceProvider
-from voice_service.synthesis.call import AudioBudget, CallRecord, Order, SpeechOutcome, Timers
+from voice_service.synthesis.call import AudioBudget, CallRecord, Order, SpeechOutcome
 from voice_service.synthesis.calls import ProviderCalls
 from voice_service.synthesis.flight import Turn
 from voice_service.synthesis.gates import Allowance, Prober, ProviderGates
@@ -69,7 +69,6 @@ def _synthesizer(store: _Store, encoder: AudioEncoder) -> SegmentSynthesizer:
         gates=gates,
         prober=Prober(gates, metrics),
         finisher=SegmentFinisher(encoder),
-        timers=Timers(),
         budget=AudioBudget(1 << 20),
         metrics=metrics,
     )

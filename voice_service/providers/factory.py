@@ -102,7 +102,7 @@ def _elevenlabs(settings: VoiceServiceSettings, tuning: Tuning, metrics: VoiceMe
         base_url=_address(settings),
         default_model=settings.elevenlabs_model,
         default_voice=settings.elevenlabs_voice,
-        read_seconds=max(settings.first_byte_seconds, tuning.idle),
+        read_seconds=max(settings.first_byte_seconds or 0.0, tuning.idle),
         connections=max(settings.paid_concurrency, 1) + 4,  # lists and probes have room beside the speech
         zero_retention=settings.elevenlabs_zero_retention,
     )
@@ -128,7 +128,7 @@ def _speech(settings: VoiceServiceSettings, _: Tuning, __: VoiceMetrics) -> Spee
 
 
 def _offline(settings: VoiceServiceSettings, tuning: Tuning, _: VoiceMetrics) -> OfflineVoiceProvider:
-    return OfflineVoiceProvider(workers=offline_workers(tuning), speak_timeout=settings.segment_seconds)
+    return OfflineVoiceProvider(workers=offline_workers(tuning), speak_timeout=settings.segment_seconds or tuning.speak)
 
 
 def _mock(settings: VoiceServiceSettings, _: Tuning, __: VoiceMetrics) -> MockVoiceProvider:

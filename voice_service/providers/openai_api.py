@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 _CONNECT_SECONDS: Final = 5.0
-_SILENCE_SECONDS: Final = 120.0
+_SILENCE_SECONDS: Final = 600.0
 """Seconds without a byte after which a call is given up, unless its caller gave it up before."""
 
 

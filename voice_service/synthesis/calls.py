@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from voice_service.audio.verify import SegmentFinisher
     from voice_service.metrics import VoiceMetrics
     from voice_service.ports import WordTiming
-    from voice_service.synthesis.call import AudioBudget, Order, Timers
+    from voice_service.synthesis.call import AudioBudget, Order
     from voice_service.synthesis.flight import Flight
     from voice_service.synthesis.gates import Gate, Prober, ProviderGates
 
@@ -53,14 +53,12 @@ class ProviderCalls:
         gates: ProviderGates,
         prober: Prober,
         finisher: SegmentFinisher,
-        timers: Timers,
         budget: AudioBudget,
         metrics: VoiceMetrics,
     ) -> None:
         self._gates = gates
         self._prober = prober
         self._finisher = finisher
-        self._timers = timers
         self._budget = budget
         self._metrics = metrics
         self._implausible: Counter[str] = Counter()
@@ -165,7 +163,7 @@ class ProviderCalls:
 
         with self._recorded(order, attempt, records) as record:
             with _typed(ProviderErrorKind.TRANSPORT, "the call failed", metadata.name):
-                timers = self._timers
+                timers = gate.timers
                 if gate.hedge is not None:
                     # A stalled answer holds one of a few places.
                     timers = replace(timers, idle=min(timers.idle, gate.pauses.late))

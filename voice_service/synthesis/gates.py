@@ -19,6 +19,7 @@ from servicekit.resilience.hedging import Hedge, ResponseTimes
 from servicekit.resilience.limits import ProviderLimits
 from servicekit.resilience.outgoing import OutgoingCalls
 from voice_service.ports import AudioChunk, Metered, Probing, SegmentRequest
+from voice_service.synthesis.call import Timers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -36,7 +37,7 @@ _PROVEN_VOICES: Final = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """Limits of a provider: concurrent calls, and calls per minute (None: no limit).
+    """Limits of a provider: concurrent calls, calls per minute (None: no limit), and how long a call may take.
 
     `late_seconds`: time to the first byte after which a call is made once more, until enough of them are known (None:
     never).
@@ -45,6 +46,7 @@ class Allowance:
     concurrency: int
     requests_per_minute: float | None = None
     late_seconds: float | None = None
+    timers: Timers = field(default_factory=Timers)
 
 
 class ProvenVoices:
@@ -76,12 +78,13 @@ _PAUSES: Final = 4.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """Circuit breaker, outgoing calls, limits and proven voices of one provider."""
+    """Circuit breaker, outgoing calls, limits, timers and proven voices of one provider."""
 
     breaker: CircuitBreaker
     calls: OutgoingCalls
     limits: ProviderLimits
     hedge: Hedge | None = None
+    timers: Timers = field(default_factory=Timers)
     pauses: ResponseTimes = field(default_factory=lambda: ResponseTimes(math.inf, shortest=_STALLED, factor=_PAUSES))
     """Of answers that have begun."""
     proven: ProvenVoices = field(default_factory=ProvenVoices)
@@ -127,7 +130,9 @@ class ProviderGates:
             hedge = None
             if allowed.late_seconds is not None:
                 hedge = Hedge(times=ResponseTimes(allowed.late_seconds), on_second=lambda: self._metrics.hedged(name))
-            gate = self._gates[name] = Gate(breaker=breaker, calls=calls, limits=limits, hedge=hedge)
+            gate = self._gates[name] = Gate(
+                breaker=breaker, calls=calls, limits=limits, hedge=hedge, timers=allowed.timers
+            )
         return gate
 
     def calls_at_once(self, name: str) -> int:

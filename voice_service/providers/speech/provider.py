@@ -8,6 +8,9 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
+
+from servicekit.addresses import is_own_network
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.languages import covers
 from voice_service.ports import AudioChunk, CallFacts, NativeFormat, ProviderMetadata
@@ -30,9 +33,13 @@ if TYPE_CHECKING:
     from voice_service.ports import SegmentRequest, SpeechItem, VoiceInfo
     from voice_service.providers.speech.config import SpeechConfig
 
+_log: Final = structlog.stdlib.get_logger(__name__)
+
 _MAX_BYTES: Final = 64 << 20
 _MAX_JSON_BYTES: Final = 1 << 20
 _PROBE_SECONDS: Final = 5.0
+_AT_ONCE: Final = 0.3
+"""Seconds for which a question about the configuration waits for the server's lists."""
 _WELL: Final = frozenset({ProviderErrorKind.UNSUPPORTED, ProviderErrorKind.INVALID_INPUT})
 """Answers to a probe of a server that is there but does not list its models."""
 
@@ -49,6 +56,9 @@ class SpeechProvider:
         self._client = OpenAIClient(config.base_url, config.key, provider=config.name)
         self._voices = voice_list(self._client, provider=config.name, model=lambda: self._config.model)
         self._completing = asyncio.Lock()
+        self._completion: asyncio.Task[None] | None = None
+        self._unfound = ""
+        """What has to be set since the server does not list it."""
         self._use(config)
 
     def _use(self, config: SpeechConfig) -> None:
@@ -67,6 +77,7 @@ class SpeechProvider:
             default_voice=config.default_voice,
             default_model=config.model,
             formats=(config.response_format,),
+            local=is_own_network(config.base_url),
         )
 
     @property
@@ -75,15 +86,21 @@ class SpeechProvider:
         return self._metadata
 
     def warm_up(self) -> None:
-        """Loads the SDK and the server's voices in the background. Needs a running event loop."""
-        if not self._config.missing():
+        """Loads the SDK and the server's lists in the background. Needs a running event loop."""
+        if self._config.missing():
+            return
+        if self._config.is_complete:
             self._voices.renew()
+        else:
+            self._begin_completion()
 
     async def validate_configuration(self) -> str:
-        """Returns what is not set, or "", also while the server cannot be asked: its calls show that."""
-        with suppress(ProviderError):
-            return await self._complete()
-        return ""
+        """Returns what is not set, or "", also while the server is asked or cannot be asked: its calls show that."""
+        if self._config.missing() or self._config.is_complete:
+            return self._config.missing()
+        completion = self._begin_completion()
+        await asyncio.wait([completion], timeout=_AT_ONCE)
+        return self._unfound
 
     async def probe(self) -> None:
         """Asks for the server's models; no text leaves. Raises ProviderError unless it answers."""
@@ -120,6 +137,9 @@ class SpeechProvider:
 
     async def aclose(self) -> None:
         """Closes the connections."""
+        if self._completion is not None:
+            self._completion.cancel()
+            await asyncio.wait([self._completion])
         await self._voices.aclose()
         await self._client.aclose()
 
@@ -173,8 +193,21 @@ class SpeechProvider:
                     self._voices.expire()
                     self._use(with_voices(self._config, await self._voices.get()))
             except ValueError as error:
-                return str(error)
-            return ""
+                if str(error) != self._unfound:
+                    _log.warning("the voice provider is not used", provider=self._config.name, why=str(error))
+                self._unfound = str(error)
+            else:
+                self._unfound = ""
+            return self._unfound
+
+    def _begin_completion(self) -> asyncio.Task[None]:
+        async def complete() -> None:
+            with suppress(ProviderError):
+                await self._complete()
+
+        if self._completion is None or self._completion.done():
+            self._completion = asyncio.create_task(complete(), name=f"lists of {self._config.name}")
+        return self._completion
 
     async def _get(self, path: str) -> object:
         """Returns the JSON of a list, None where the server has none."""
@@ -223,6 +256,7 @@ class SpeechProvider:
         if self._config.missing():
             return ()
         try:
+            await self._complete()
             return await self._voices.get()
         except ProviderError:
             return ()  # logged by the list
